@@ -1,0 +1,93 @@
+// Package event holds the nouns of the relay: the Event that a callback brings, the Delivery that an endpoint is owed,
+// and the Attempt that tries to make it. It also defines the event id (see ID). It does no I/O and imports nothing of ours.
+package event
+
+import (
+	"time"
+)
+
+// TypeWaybill is the provider's callback type for waybill updates, the `type` of every Event that carries one item.
+const TypeWaybill = "express_sub_msg"
+
+// Event is one waybill update: one item of a callback's data, or a whole callback of another type.
+// It is immutable once it was accepted.
+type Event struct {
+	// ID is "evt_" and 64 hex digits (see ID). The store may append "-2", "-3", … to a recurrence.
+	ID string
+	// Type is the callback's `type`: TypeWaybill, or any other that the provider sends.
+	Type string
+	// WaybillCode is the waybill number as text, its digits as they came. Empty in an event of another type.
+	WaybillCode string
+	// CPCode is the canonical brand code (kuaidihelp.Brand), empty if the item names none.
+	CPCode string
+	// Status is the item's status with known misspellings mended ("allorgraph" is "allograph"), empty if it has none.
+	Status string
+	// Tracks are the item's tracks in the order they came; nil if it has none.
+	Tracks []Track
+	// Bare says that no track has a time, so that equal content may be a new update (DESIGN: duplicates).
+	Bare bool
+	// Data is the item as JSON: the very bytes that came, or, where the callback was a form with brackets,
+	// an object of strings. It is what the tenant receives as `data`.
+	Data []byte
+	// ReceivedAt is when the callback arrived here.
+	ReceivedAt time.Time
+
+	// AcceptedAt and Sequence are set by the store at the first acceptance. Sequence rises with every event of a waybill.
+	AcceptedAt time.Time
+	Sequence   int64
+}
+
+// Track is one entry of an item's track list. Time is the provider's display string (China time, not always well formed).
+type Track struct {
+	Time    string `expr:"time"`
+	Context string `expr:"context"`
+	Status  string `expr:"status"`
+}
+
+// Conditions is the set of ways in which an event can be owed to an endpoint, as far as only the store can decide them.
+// Each matching route adds one bit; the endpoint gets the event if any added way holds.
+type Conditions uint8
+
+const (
+	// Always: a route matched, and nothing is left to decide.
+	Always Conditions = 1 << iota
+	// IfChanged: a route matched, if the status differs from the last one accepted for this waybill.
+	IfChanged
+)
+
+// Reason says why a delivery is sent at this time; it travels as the kuairelay-reason header.
+type Reason string
+
+// The reasons of DESIGN §1.
+const (
+	ReasonNew     Reason = "new"
+	ReasonRetry   Reason = "retry"
+	ReasonRedrive Reason = "redrive"
+)
+
+// Delivery is one event owed to one endpoint, leased to this process.
+type Delivery struct {
+	Event    *Event
+	Endpoint string // "tenant/endpoint"
+	// Attempts counts the finished attempts so far.
+	Attempts int
+	Reason   Reason
+	// Token names the lease; an outcome that carries another token comes too late.
+	Token string
+	// LeaseEnds is when the lease lapses, by this process's monotonic clock. No attempt may start that could outlive it.
+	LeaseEnds time.Time
+}
+
+// Attempt is what one HTTP request of a delivery came to.
+type Attempt struct {
+	StartedAt time.Time
+	Duration  time.Duration
+	// Status is the HTTP status, 0 if no answer came.
+	Status int
+	// RetryAfter is the receiver's hint, 0 if it gave none.
+	RetryAfter time.Duration
+	// Err is the class of the network error ("timeout", "refused", …) and its text, empty if an answer came.
+	Err string
+	// Answer is the first KiB of the answer's body.
+	Answer []byte
+}
