@@ -1,0 +1,165 @@
+// Package config reads the relay's YAML file into plain values, or says every mistake in it at once, each with its file
+// and line.
+//
+// yaml.v3 serves only as the parser here. Its decoder is not used: it takes unknown keys, lines and the text of numbers
+// in ways that depend on the Go types (go-yaml #460), and prints values, which may be secrets, in its errors. Instead,
+// schema.go is a table of every key, and node.go walks the parsed nodes by it. A new key is one line of that table.
+//
+// The rules that hold for every value: a scalar is its text as written (no octal numbers, no "no" that means false);
+// ${VAR}, ${VAR:-default} and file:PATH are expanded inside the scalar after parsing (expand.go); anchors, aliases, tags
+// and empty values are mistakes. What a message repeats of a file are keys, paths, and the names of variables and endpoints,
+// as they are written: never another value, an expansion, or the content of a file:PATH.
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Config is the whole configuration, checked and with its defaults filled in. It is not changed after Load.
+type Config struct {
+	// Server is the public listener.
+	Server struct {
+		Listen         string         // host:port
+		TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	}
+	// Admin is the private listener.
+	Admin struct {
+		Listen string // host:port
+	}
+	// Redis is the store. Without a URL the relay keeps an embedded one, which lives as long as the process.
+	Redis struct {
+		URL          Secret // redis://, rediss:// or unix://, in the forms of go-redis; it may hold a password
+		WaitReplicas int    // how many replicas must have a write before it counts; 0 asks none
+	}
+	// Callback is what kuaidihelp calls.
+	Callback struct {
+		Tokens     []Secret       // the last segment of the callback's path; at least one
+		AllowCIDRs []netip.Prefix // who may call; empty: anyone who knows a token
+		Ack        string         // the body of the answer to an accepted callback
+		MaxBody    int64          // bytes
+	}
+	// Dedupe is for how long an event that was seen before is a duplicate.
+	Dedupe struct {
+		Window     time.Duration // of an event with track times
+		BareWindow time.Duration // of an event without any
+	}
+	// Retention is for how long delivered events are kept.
+	Retention time.Duration
+	// DeadLetterRetention is for how long dead letters are kept.
+	DeadLetterRetention time.Duration
+	// Delivery holds the defaults of every endpoint; they are already worked into Endpoint.Delivery.
+	Delivery Delivery
+	// Tenants in file order.
+	Tenants []Tenant
+	// Warnings are what is legal, but surely not meant, in file order.
+	Warnings []Mistake
+}
+
+// Delivery says how the deliveries of an endpoint are made.
+type Delivery struct {
+	Timeout     time.Duration   // of a whole attempt
+	Retry       []time.Duration // Retry[i] is the pause after failed attempt i+1
+	MaxInFlight int             // attempts at one time, per endpoint and relay
+	MaxAge      time.Duration   // since acceptance; then a delivery becomes a dead letter
+	OrphanGrace time.Duration   // how long a delivery waits for its endpoint to come back into a config
+	Order       string          // "waybill": one update of a waybill at a time, in order; or "none"
+}
+
+// Tenant is an internal application. Names are unique.
+type Tenant struct {
+	Name      string
+	Endpoints []Endpoint
+	Routes    []Route
+}
+
+// Endpoint is one URL of a tenant.
+type Endpoint struct {
+	Name     string   // as written, unique in its tenant
+	ID       string   // "tenant/endpoint"
+	URL      string   // absolute, http or https
+	Secrets  []Secret // "whsec_…", each of which signs every request; at least one
+	Format   string   // "standard" or "kuaidihelp"
+	Delivery Delivery // the defaults, overridden by the endpoint's own keys
+	Pos      Position
+}
+
+// Route says which events go to which endpoints of its tenant. An event must satisfy Match and When.
+type Route struct {
+	Tenant string
+	To     []string // endpoint IDs; at least one
+	Match  *Match   // nil: every event
+	When   string   // an expression; empty: always
+	Pos    Position
+	Index  int // in Tenant.Routes
+}
+
+// Match lists the values that an event's fields may have, with * as a glob. A nil list asks nothing of its field.
+type Match struct {
+	Type, CPCode, Status, WaybillCode []string
+	Changed                           string // "status": only if the status is not the waybill's last one; or ""
+}
+
+// Options are what Load needs beside the file.
+type Options struct {
+	// CheckWhen says what is wrong with a when expression; the first line of its error is shown if nothing
+	// in the expression was expanded. Nil checks nothing.
+	CheckWhen func(expr string) error
+	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
+	LookupEnv func(name string) (string, bool)
+}
+
+// Load reads and checks the file at path. The error is Mistakes, in file order, if the file could be read, and otherwise
+// the I/O error. Neither ever holds a secret or an expanded value.
+func Load(path string, o Options) (*Config, error) {
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return load(path, text, o)
+}
+
+func load(path string, text []byte, o Options) (*Config, error) {
+	src := &source{path: path, dir: filepath.Dir(path), options: o}
+	c := defaults()
+	if root := src.parse(text); root != nil {
+		schema(c).read(value{src: src, node: root, at: root})
+	}
+	if len(src.mistakes) > 0 {
+		return nil, Mistakes(inFileOrder(src.mistakes))
+	}
+	c.Warnings = warnings(c.Tenants)
+	return c, nil
+}
+
+// defaults are the values of the keys that a file leaves out.
+func defaults() *Config {
+	c := &Config{
+		Retention:           48 * time.Hour,
+		DeadLetterRetention: 720 * time.Hour,
+		Delivery: Delivery{
+			Timeout: 15 * time.Second,
+			Retry: []time.Duration{
+				5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+				10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+			},
+			MaxInFlight: 32,
+			MaxAge:      168 * time.Hour,
+			OrphanGrace: 24 * time.Hour,
+			Order:       "waybill",
+		},
+	}
+	c.Server.Listen = ":8080"
+	c.Admin.Listen = "127.0.0.1:8081"
+	c.Callback.Ack = "success"
+	c.Callback.MaxBody = 4 << 20
+	c.Dedupe.Window = 72 * time.Hour
+	c.Dedupe.BareWindow = 2 * time.Hour
+	return c
+}

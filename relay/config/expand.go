@@ -1,0 +1,118 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// maxFile is the most that a file:PATH may hold, in bytes.
+const maxFile = 1 << 20
+
+// resolve turns a scalar as written into its text: the content of PATH without its last newline if it is file:PATH, and
+// otherwise itself with its variables expanded. What came from the environment or a file is never looked at again: it
+// can hold "file:" or "${" and means just that. The second result says what is wrong, without any expanded text.
+func (s *source) resolve(written string) (string, []string) {
+	path, isFile := strings.CutPrefix(written, "file:")
+	path, problems := expand(path, s.options.LookupEnv)
+	if !isFile || len(problems) > 0 {
+		return path, problems
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.dir, path)
+	}
+	content, err := readSmall(path)
+	if err != nil {
+		var pathErr *fs.PathError // it holds the expanded path
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(written), err)}
+	}
+	content = strings.TrimSuffix(content, "\n")
+	return strings.TrimSuffix(content, "\r"), nil
+}
+
+func readSmall(path string) (string, error) {
+	// A pipe or a device would block, or never end.
+	if info, err := os.Stat(path); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", errors.New("not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = errors.New("larger than 1MiB")
+	}
+	return string(content), err
+}
+
+var (
+	variable  = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-)?`)
+	errNested = `"${" without "}" (a default cannot hold ${…} itself)`
+)
+
+// expand replaces ${VAR} by the variable, ${VAR:-default} by the variable or, where that is unset or empty, the default,
+// and $$ by $. A $ before a letter is a mistake, for it is surely a forgotten brace; any other $ stands for itself.
+func expand(s string, lookup func(string) (string, bool)) (string, []string) {
+	var out strings.Builder
+	var problems []string
+	for {
+		before, rest, found := strings.Cut(s, "$")
+		out.WriteString(before)
+		if !found {
+			return out.String(), problems
+		}
+		switch {
+		case strings.HasPrefix(rest, "$"):
+			out.WriteByte('$')
+			s = rest[1:]
+		case strings.HasPrefix(rest, "{"):
+			reference, after, closed := strings.Cut(rest[1:], "}")
+			if !closed {
+				return "", append(problems, errNested)
+			}
+			text, wrong := dereference(reference, lookup)
+			out.WriteString(text)
+			problems = append(problems, wrong...)
+			s = after
+		case variable.MatchString(rest):
+			problems = append(problems, "write ${NAME} for a variable, or $$ for a dollar sign")
+			s = rest
+		default:
+			out.WriteByte('$')
+			s = rest
+		}
+	}
+}
+
+// dereference gives what stands for ${reference}.
+func dereference(reference string, lookup func(string) (string, bool)) (string, []string) {
+	m := variable.FindStringSubmatch(reference)
+	if m == nil || m[2] == "" && m[0] != reference {
+		return "", []string{"a variable is ${NAME} or ${NAME:-default}, its name letters, digits and _"}
+	}
+	set, ok := lookup(m[1])
+	if m[2] == "" {
+		if !ok {
+			return "", []string{fmt.Sprintf("variable %s is not set", m[1])}
+		}
+		return set, nil
+	}
+	// The default is checked even if it is not needed: a file must not be good or bad by the environment.
+	fallback, problems := expand(reference[len(m[0]):], lookup)
+	if set != "" {
+		fallback = set
+	}
+	return fallback, problems
+}

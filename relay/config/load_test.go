@@ -1,0 +1,265 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// head is the least that a file must hold.
+const head = "callback: {tokens: [long-enough]}\n"
+
+// mustLoad loads text, with variables given as name, value, name, value.
+func mustLoad(t *testing.T, text string, vars ...string) *Config {
+	t.Helper()
+	c, err := load("test.yaml", []byte(text), Options{LookupEnv: env(vars...)})
+	if err != nil {
+		t.Fatalf("%v\nin\n%s", err, text)
+	}
+	return c
+}
+
+// equal compares what fmt would hide.
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %#v, want %#v", what, got, want)
+	}
+}
+
+func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
+	t.Parallel()
+	want := &Config{
+		Retention:           48 * time.Hour,
+		DeadLetterRetention: 720 * time.Hour,
+		Delivery: Delivery{
+			Timeout: 15 * time.Second,
+			Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+				10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour},
+			MaxInFlight: 32, MaxAge: 168 * time.Hour, OrphanGrace: 24 * time.Hour, Order: "waybill",
+		},
+	}
+	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
+	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
+	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
+	equal(t, "config", mustLoad(t, head), want)
+}
+
+func TestEveryKeyArrivesInItsField(t *testing.T) {
+	t.Parallel()
+	got, err := Load("testdata/full.yaml", Options{LookupEnv: env()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(line int) Position { return Position{"testdata/full.yaml", line} }
+	delivery := Delivery{time.Second, []time.Duration{2 * time.Second, 3 * time.Minute}, 4, 5 * time.Hour, 6 * time.Hour, "none"}
+	own := Delivery{7 * time.Second, []time.Duration{8 * time.Second}, 9, 10 * time.Hour, 6 * time.Hour, "waybill"}
+	want := &Config{Retention: 11 * time.Hour, DeadLetterRetention: 12 * 24 * time.Hour, Delivery: delivery}
+	want.Server.Listen = "0.0.0.0:1"
+	want.Server.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	want.Admin.Listen = "[::1]:2"
+	want.Redis.URL, want.Redis.WaitReplicas = "redis://user:password@h:6379/1", 3
+	want.Callback.Tokens = []Secret{"first-token", "token-from-a-file"}
+	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
+	want.Callback.Ack, want.Callback.MaxBody = "ok", 5_000_000
+	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
+	want.Tenants = []Tenant{
+		{
+			Name: "shop",
+			Endpoints: []Endpoint{
+				{"a", "shop/a", "https://h/x?y=1", []Secret{goodSecret, goodSecret}, "kuaidihelp", own, at(31)},
+				{"b", "shop/b", "http://127.0.0.1:9/", []Secret{goodSecret}, "standard", delivery, at(40)},
+			},
+			Routes: []Route{
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status"}, "len(event.tracks) > 0", at(42), 0},
+				{"shop", []string{"shop/b"}, nil, "", at(50), 1},
+			},
+		},
+		{Name: "empty"},
+	}
+	equal(t, "config", got, want)
+}
+
+func TestAnEndpointInheritsDefaultsThatStandLaterInTheFile(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, `
+tenants:
+  - routes: [{to: a}]
+    endpoints: [{timeout: 3s, secrets: [`+goodSecret+`], url: "http://h", name: a}]
+    name: shop
+delivery: {timeout: 2s, max_in_flight: 7}
+`+head)
+	got := c.Tenants[0].Endpoints[0]
+	equal(t, "timeout", got.Delivery.Timeout, 3*time.Second)
+	equal(t, "max in flight", got.Delivery.MaxInFlight, 7)
+	equal(t, "id", got.ID, "shop/a")
+	equal(t, "to", c.Tenants[0].Routes[0].To, []string{"shop/a"})
+	equal(t, "tenant", c.Tenants[0].Routes[0].Tenant, "shop")
+}
+
+func TestAScalarIsItsTextAsWritten(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, head+`
+tenants:
+  - name: 2024-01-01
+    endpoints: [{name: 0123, url: "http://h", secrets: [`+goodSecret+`]}]
+    routes: [{to: 0123, match: {waybill_code: [0777005949070187, 1_000, 1e3, 0x1F, yes, no, true, .5, 2024-01-01, "null", 'a #b']}}]
+`)
+	want := []string{"0777005949070187", "1_000", "1e3", "0x1F", "yes", "no", "true", ".5", "2024-01-01", "null", "a #b"}
+	equal(t, "waybills", c.Tenants[0].Routes[0].Match.WaybillCode, want)
+	equal(t, "id", c.Tenants[0].Endpoints[0].ID, "2024-01-01/0123")
+}
+
+func TestLoadSaysWhichFileItCannotRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "none.yaml")
+	_, err := Load(path, Options{})
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	var mistakes Mistakes
+	if errors.As(err, &mistakes) {
+		t.Errorf("%v is no mistake in a file", err)
+	}
+}
+
+func TestLoadReadsTheEnvironmentByDefault(t *testing.T) {
+	t.Setenv("KUAIRELAY_TEST_ACK", "from the environment")
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("callback: {tokens: [long-enough], ack: \"${KUAIRELAY_TEST_ACK}\"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "ack", c.Callback.Ack, "from the environment")
+}
+
+func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, routes string
+		line         int // of the warning, counted from the first route; 0: none
+	}{
+		{"different matches", "- {to: a, match: {status: x}}\n- {to: a, match: {status: y}}", 0},
+		{"same match", "- {to: a, match: {status: x}}\n- {to: a, match: {status: x}}", 2},
+		{"same values in another order", "- {to: a, match: {status: [x, y]}}\n- {to: a, match: {status: [y, x]}}", 2},
+		{"fewer values", "- {to: a, match: {status: [x, y]}}\n- {to: a, match: {status: x}}", 2},
+		{"more values", "- {to: a, match: {status: x}}\n- {to: a, match: {status: [x, y]}}", 0},
+		{"one key more", "- {to: a, match: {status: x}}\n- {to: a, match: {status: x, type: t}}", 2},
+		{"one key less", "- {to: a, match: {status: x, type: t}}\n- {to: a, match: {status: x}}", 0},
+		{"any status", "- {to: a, match: {status: '*'}}\n- {to: a, match: {status: x}}", 2},
+		{"any status does not cover none", "- {to: a, match: {status: '*'}}\n- {to: a, match: {type: x}}", 0},
+		{"general first", "- {to: a}\n- {to: a, match: {status: x}}", 2},
+		{"general last", "- {to: a, match: {status: x}}\n- {to: a}", 0},
+		{"general, but when", "- {to: a, when: x}\n- {to: a, match: {status: x}}", 0},
+		{"same when", "- {to: a, when: x}\n- {to: a, when: x, match: {status: x}}", 2},
+		{"only changes first", "- {to: a, match: {changed: status}}\n- {to: a, match: {type: t}}", 0},
+		{"only changes of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, changed: status}}", 2},
+		{"other endpoint too", "- {to: a}\n- {to: [a, b]}", 0},
+		{"covered by two routes together", "- {to: a}\n- {to: b}\n- {to: [b, a]}", 3},
+		{"no route to b", "- {to: a}", -1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text := head + "tenants:\n- name: s\n  endpoints:\n" +
+				"  - {name: a, url: 'http://h', secrets: [" + goodSecret + "]}\n" +
+				"  - {name: b, url: 'http://h', secrets: [" + goodSecret + "]}\n" +
+				"  routes:\n  " + strings.ReplaceAll(tt.routes, "\n", "\n  ") + "\n"
+			if tt.line >= 0 && !strings.Contains(tt.routes, "b") {
+				text += "  - {to: b, when: other}\n"
+			}
+			var lines []int
+			for _, w := range mustLoad(t, text).Warnings {
+				lines = append(lines, w.Pos.Line-7)
+			}
+			var want []int
+			switch {
+			case tt.line > 0:
+				want = []int{tt.line}
+			case tt.line < 0:
+				want = []int{6 - 7}
+			}
+			if !slices.Equal(lines, want) {
+				t.Errorf("got warnings in lines %v, want %v\n%s", lines, want, text)
+			}
+		})
+	}
+}
+
+const example = "../../config.example.yaml"
+
+func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
+	t.Parallel()
+	c, err := Load(example, Options{LookupEnv: env()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	equal(t, "redis", c.Redis.URL, Secret(""))
+	equal(t, "tenant", c.Tenants[0].Name, "shop")
+	equal(t, "url", c.Tenants[0].Endpoints[0].URL, "http://127.0.0.1:9000/hooks")
+	d := defaults()
+	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
+	d.Tenants, d.Warnings = c.Tenants, c.Warnings
+	equal(t, "everything but tokens and tenants is the default", c, d)
+}
+
+func TestTheExampleHoldsEveryKey(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, _, err := documents(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	present, known := map[string]bool{}, knownKeys("", schema(defaults()).fields)
+	collectKeys("", root, present)
+	for _, key := range known {
+		if !present[key] {
+			t.Errorf("config.example.yaml lacks %s", key)
+		}
+	}
+	if len(known) < 40 || !slices.Contains(known, "tenants.routes.match.status") {
+		t.Errorf("the walk over the schema found only %v", known)
+	}
+}
+
+// knownKeys are the dotted names of all keys of a schema, without the indexes of lists.
+func knownKeys(path string, fields []field) []string {
+	var keys []string
+	for _, f := range fields {
+		keys = append(keys, path+f.name)
+		keys = append(keys, knownKeys(path+f.name+".", f.fields)...)
+	}
+	return keys
+}
+
+func collectKeys(path string, n *yaml.Node, into map[string]bool) {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			collectKeys(path, item, into)
+		}
+	case yaml.MappingNode:
+		for pair := range slices.Chunk(n.Content, 2) {
+			into[path+pair[0].Value] = true
+			collectKeys(path+pair[0].Value+".", pair[1], into)
+		}
+	}
+}

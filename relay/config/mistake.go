@@ -1,0 +1,110 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Position is a line of a config file. Lines count from 1.
+type Position struct {
+	File string
+	Line int
+}
+
+// String is "file:line".
+func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+// Mistake says what is wrong at a position, without any secret or expanded value.
+type Mistake struct {
+	Pos Position
+	Msg string
+}
+
+// String is "file:line: what is wrong".
+func (m Mistake) String() string { return m.Pos.String() + ": " + m.Msg }
+
+// Mistakes are all that is wrong with a config, in file order.
+type Mistakes []Mistake
+
+// Error has one line for each mistake: "file:line: what is wrong".
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i, mistake := range m {
+		lines[i] = mistake.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// found is a mistake, and where in its line it is.
+type found struct {
+	Mistake
+	column int
+}
+
+func inFileOrder(all []found) []Mistake {
+	slices.SortStableFunc(all, func(a, b found) int {
+		return cmp.Or(strings.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.column, b.column))
+	})
+	var out []Mistake
+	for _, f := range all {
+		out = append(out, f.Mistake)
+	}
+	return out
+}
+
+// quote shows a key or name as it is written in the file, on one line and not at any length.
+func quote(s string) string {
+	const most = 60
+	if len(s) > most {
+		cut := most
+		for !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// didYouMean is `; did you mean "…"?` with the candidate that s may be a misspelling of, or nothing.
+func didYouMean(s string, candidates []string) string {
+	if len(s) > 64 {
+		return ""
+	}
+	best, least := "", min(3, (len(s)+2)/3)+1 // about one slip in three letters
+	for _, c := range candidates {
+		if d := distance(s, c); d < least {
+			best, least = c, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// distance counts the letters to insert, drop, replace or swap with a neighbour to make b of a (optimal string alignment).
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}

@@ -1,0 +1,292 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// source is one file while it is read.
+type source struct {
+	path     string // as given to Load; it stands in every Position
+	dir      string // what a file:PATH is relative to
+	options  Options
+	mistakes []found
+}
+
+// value is one node of a file.
+type value struct {
+	src  *source
+	node *yaml.Node
+	path string     // the keys that lead to it, like "tenants[0].name"
+	at   *yaml.Node // where its mistakes are: a mapping or list begins, for people, in the line of its key
+}
+
+// reader reads one value into the variable it was made for, and notes every mistake in it.
+type reader struct {
+	read func(value)
+	// fields are the keys of a mapping, or of the mappings in a list.
+	fields []field
+	// section says that leaving out the whole mapping is like leaving it empty.
+	section bool
+}
+
+type field struct {
+	name     string
+	required bool
+	reader
+}
+
+func required(name string, r reader) field { return field{name: name, required: true, reader: r} }
+func optional(name string, r reader) field { return field{name: name, reader: r} }
+
+// object reads a mapping by its keys.
+func object(fields ...field) reader {
+	return reader{fields: fields, section: true, read: func(v value) {
+		given, ok := v.entries(fields)
+		if !ok {
+			return
+		}
+		for _, f := range fields {
+			entry, ok := given[f.name]
+			switch {
+			case ok:
+				f.read(entry)
+			case f.required:
+				v.mistake("missing key %q", f.name)
+			case f.section:
+				f.read(v.absent(f.name))
+			}
+		}
+	}}
+}
+
+// one reads a scalar.
+func one[T any](out *T, parse func(string) (T, error)) reader {
+	return reader{read: func(v value) {
+		if got, ok := scalar(v, parse); ok {
+			*out = got
+		}
+	}}
+}
+
+// list reads a list of scalars, which may be empty.
+func list[T any](out *[]T, parse func(string) (T, error)) reader {
+	return reader{read: func(v value) { *out = scalars(v.items(), parse) }}
+}
+
+// some reads a list of at least one scalar.
+func some[T any](out *[]T, parse func(string) (T, error)) reader {
+	return reader{read: func(v value) { *out = scalars(v.someItems(), parse) }}
+}
+
+// oneOrMore reads a scalar, or a list of at least one.
+func oneOrMore[T any](out *[]T, parse func(string) (T, error)) reader {
+	return reader{read: func(v value) { *out = scalars(v.oneOrMore(), parse) }}
+}
+
+// each reads a list, every item of it by the reader that schema gives for it.
+func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
+	fields := schema(value{src: &source{}, at: &yaml.Node{}}, new(T)).fields
+	return reader{fields: fields, read: func(v value) {
+		for _, item := range v.items() {
+			var t T
+			schema(item, &t).read(item)
+			*out = append(*out, t)
+		}
+	}}
+}
+
+// then does something after r has read.
+func then(r reader, do func()) reader {
+	read := r.read
+	r.read = func(v value) {
+		read(v)
+		do()
+	}
+	return r
+}
+
+// scalar is the value's text, expanded and parsed. The errors of parse must not repeat the text.
+func scalar[T any](v value, parse func(string) (T, error)) (T, bool) {
+	var zero T
+	s, ok := v.text()
+	if !ok {
+		return zero, false
+	}
+	got, err := parse(s)
+	if err != nil && s != v.node.Value {
+		err = fmt.Errorf("%w (after expansion)", err) // or the line that is named would look right
+	}
+	if err != nil {
+		v.mistake("%v", err)
+		return zero, false
+	}
+	return got, true
+}
+
+func scalars[T any](items []value, parse func(string) (T, error)) []T {
+	var out []T
+	for _, item := range items {
+		if got, ok := scalar(item, parse); ok {
+			out = append(out, got)
+		}
+	}
+	return out
+}
+
+// text is the value's text with everything expanded; false if it has none, which is then noted.
+func (v value) text() (string, bool) {
+	if !v.usable() {
+		return "", false
+	}
+	if v.node.Kind != yaml.ScalarNode {
+		v.mistake("must be a single value, not %s", v.kind())
+		return "", false
+	}
+	s, problems := v.src.resolve(v.node.Value)
+	for _, p := range problems {
+		v.mistake("%s", p)
+	}
+	return s, len(problems) == 0
+}
+
+// items are the items of a list.
+func (v value) items() []value {
+	if !v.usable() {
+		return nil
+	}
+	if v.node.Kind != yaml.SequenceNode {
+		v.mistake("must be a list, not %s", v.kind())
+		return nil
+	}
+	items := make([]value, len(v.node.Content))
+	for i, n := range v.node.Content {
+		items[i] = value{v.src, n, fmt.Sprintf("%s[%d]", v.path, i), n}
+	}
+	return items
+}
+
+func (v value) someItems() []value {
+	items := v.items()
+	if len(items) == 0 && v.node.Kind == yaml.SequenceNode {
+		v.mistake("must not be empty")
+	}
+	return items
+}
+
+func (v value) oneOrMore() []value {
+	if v.node.Kind == yaml.SequenceNode {
+		return v.someItems()
+	}
+	return []value{v}
+}
+
+// entries are the values of a mapping's known keys. Unknown and repeated keys are noted.
+func (v value) entries(known []field) (map[string]value, bool) {
+	if !v.usable() {
+		return nil, false
+	}
+	if v.node.Kind != yaml.MappingNode {
+		v.mistake("must be a mapping of keys to values, not %s", v.kind())
+		return nil, false
+	}
+	entries, lines := map[string]value{}, map[string]int{}
+	for pair := range slices.Chunk(v.node.Content, 2) {
+		key := value{v.src, pair[0], v.path, pair[0]}
+		name := key.node.Value
+		if key.node.Kind != yaml.ScalarNode || key.node.Anchor != "" || key.node.Style&yaml.TaggedStyle != 0 {
+			key.mistake("a key must be a plain word")
+			continue
+		}
+		if line, dup := lines[name]; dup {
+			key.mistake("key %s is already set in line %d", quote(name), line)
+			continue
+		}
+		lines[name] = key.node.Line
+		if !slices.ContainsFunc(known, func(f field) bool { return f.name == name }) {
+			key.mistake("unknown key %s%s", quote(name), suggestKey(name, known))
+			continue
+		}
+		entry := value{v.src, pair[1], v.join(name), pair[1]}
+		if entry.node.Kind != yaml.ScalarNode {
+			entry.at = key.node
+		}
+		entries[name] = entry
+	}
+	return entries, true
+}
+
+func suggestKey(name string, known []field) string {
+	var names []string
+	for _, f := range known {
+		names = append(names, f.name)
+	}
+	if guess := didYouMean(name, names); guess != "" {
+		return guess
+	}
+	return "; the keys here are " + strings.Join(names, ", ")
+}
+
+// usable notes the forms of YAML that are never meant in this file, and is false if nothing of the value is left to read.
+func (v value) usable() bool {
+	n := v.node
+	switch {
+	case n.Kind == yaml.AliasNode:
+		v.mistake("YAML aliases are not accepted; quote a value that begins with *")
+		return false
+	case n.Anchor != "":
+		v.mistake("YAML anchors are not accepted; quote a value that begins with &")
+	case n.Style&yaml.TaggedStyle != 0:
+		v.mistake("YAML tags are not accepted; quote a value that begins with !")
+	case v.isNull():
+		v.mistake("has no value; give it one, or leave it out")
+		return false
+	default:
+		return true
+	}
+	return n.Kind != yaml.ScalarNode
+}
+
+func (v value) isNull() bool {
+	return v.node.Kind == yaml.ScalarNode && v.node.Tag == "!!null"
+}
+
+func (v value) isEmptyMapping() bool {
+	return v.node.Kind == yaml.MappingNode && len(v.node.Content) == 0
+}
+
+func (v value) kind() string {
+	switch v.node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	default:
+		return "a single value"
+	}
+}
+
+// absent stands for a section that was left out of v.
+func (v value) absent(name string) value {
+	return value{v.src, &yaml.Node{Kind: yaml.MappingNode}, v.join(name), v.at}
+}
+
+func (v value) join(name string) string {
+	return strings.TrimPrefix(v.path+"."+name, ".")
+}
+
+func (v value) position() Position {
+	return Position{File: v.src.path, Line: v.at.Line}
+}
+
+// mistake notes what is wrong with the value. The arguments must not hold an expanded value.
+func (v value) mistake(format string, args ...any) {
+	msg := fmt.Sprintf(format, args...)
+	if v.path != "" {
+		msg = v.path + ": " + msg
+	}
+	v.src.mistakes = append(v.src.mistakes, found{Mistake{v.position(), msg}, v.at.Column})
+}

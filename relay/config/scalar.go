@@ -1,0 +1,195 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The functions of this file turn the text of a scalar into a value. Their errors say what the text must be, and never
+// repeat it: it may be a secret, or have come from one.
+
+func text(s string) (string, error) {
+	if strings.TrimSpace(s) == "" {
+		return "", errors.New("must not be empty")
+	}
+	return s, nil
+}
+
+func oneOf(words ...string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		for _, w := range words {
+			if s == w {
+				return s, nil
+			}
+		}
+		return "", fmt.Errorf("must be %s", strings.Join(words, " or "))
+	}
+}
+
+func wholeNumber(least, most int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("must be a whole number from %d to %d", least, most)
+		}
+		return n, nil
+	}
+}
+
+var (
+	days     = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)d`)
+	clock    = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*$`)
+	errUnit  = errors.New("must be a duration with a unit, like 15s, 5m, 2h or 3d")
+	errRange = errors.New("must be a duration from 1ms to 36500d")
+)
+
+// duration takes Go's syntax (time.ParseDuration) without a sign, and days before it: "15s", "1h30m", "7d", "1d12h".
+// The store counts in milliseconds, so that no span is shorter.
+func duration(s string) (time.Duration, error) {
+	var d time.Duration
+	rest := s
+	if m := days.FindStringSubmatch(s); m != nil {
+		n, err := strconv.ParseFloat(m[1], 64)
+		if err != nil || n > 36500 {
+			return 0, errRange
+		}
+		d = time.Duration(math.Round(n * float64(24*time.Hour)))
+		rest = s[len(m[0]):]
+	}
+	if s == "" || !clock.MatchString(rest) {
+		return 0, errUnit
+	}
+	if rest != "" {
+		more, err := time.ParseDuration(rest)
+		if err != nil || more > 36500*24*time.Hour-d {
+			return 0, errRange
+		}
+		d += more
+	}
+	if d < time.Millisecond {
+		return 0, errRange
+	}
+	return d, nil
+}
+
+var (
+	sizeForm  = regexp.MustCompile(`^([0-9]+) ?(B|KB|MB|GB|KiB|MiB|GiB)$`)
+	sizeUnits = map[string]int64{
+		"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+	}
+)
+
+// size is a number of bytes with its unit.
+func size(s string) (int64, error) {
+	m := sizeForm.FindStringSubmatch(s)
+	if m == nil {
+		return 0, errors.New("must be a size with a unit, like 512KiB or 4MiB (B, KB, MB, GB, KiB, MiB, GiB)")
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	unit := sizeUnits[m[2]]
+	if err != nil || n < 1 || n > math.MaxInt64/unit {
+		return 0, errors.New("must be a size of at least 1B that fits into 63 bits")
+	}
+	return n * unit, nil
+}
+
+func listenAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if _, numErr := strconv.ParseUint(port, 10, 16); err != nil || numErr != nil || strings.ContainsAny(host, " /") {
+		return "", errors.New("must be host:port, like :8080 or 127.0.0.1:8081")
+	}
+	return s, nil
+}
+
+// network takes a CIDR prefix, or one address for a network of itself.
+func network(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		var addr netip.Addr
+		if addr, err = netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+	}
+	if !p.IsValid() {
+		return netip.Prefix{}, errors.New("must be a network like 10.0.0.0/8 or an address like 10.1.2.3")
+	}
+	if p.Addr().Is4In6() {
+		return netip.Prefix{}, errors.New("must be written as IPv4: an IPv4-mapped IPv6 network matches nothing")
+	}
+	return p.Masked(), nil
+}
+
+// redisURL checks only the scheme, the rest is go-redis's own affair. The empty text is the embedded store.
+func redisURL(s string) (Secret, error) {
+	if s == "" {
+		return "", nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", errors.New("is not a URL; special characters in its password must be percent-encoded")
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+		return Secret(s), nil
+	}
+	return "", errors.New("must begin with redis://, rediss:// or unix://")
+}
+
+var segment = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*+,;=:@-]+$`)
+
+// callbackToken takes what can stand as one segment of a URL's path without escapes (pchar of RFC 3986, section 3.3).
+func callbackToken(s string) (Secret, error) {
+	if len(s) < 8 {
+		return "", errors.New("must be at least 8 characters")
+	}
+	if !segment.MatchString(s) {
+		return "", errors.New("must be letters, digits and -._~ only: it is one segment of a URL's path")
+	}
+	return Secret(s), nil
+}
+
+// endpointURL takes an absolute http or https URL with a host. User and password have no place in it (the signature
+// authenticates), and neither has a fragment (it is never sent).
+func endpointURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \t") {
+		return "", errors.New("must be an absolute http or https URL with a host")
+	}
+	if u.User != nil {
+		return "", errors.New("must not hold a user or password")
+	}
+	if strings.Contains(s, "#") {
+		return "", errors.New("must not hold a fragment (#)")
+	}
+	if port := u.Port(); port != "" || strings.HasSuffix(u.Host, ":") {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", errors.New("must have a port from 1 to 65535, or none")
+		}
+	}
+	return s, nil
+}
+
+// signingSecret takes a secret of Standard Webhooks: "whsec_" and the base64 of 24 to 64 bytes.
+func signingSecret(s string) (Secret, error) {
+	coded, ok := strings.CutPrefix(s, "whsec_")
+	if !ok {
+		return "", errors.New("must begin with whsec_")
+	}
+	key, err := base64.StdEncoding.DecodeString(coded)
+	if err != nil || strings.ContainsAny(coded, "\r\n") {
+		return "", errors.New("must be whsec_ and then base64 with its padding")
+	}
+	if len(key) < 24 || len(key) > 64 {
+		return "", fmt.Errorf("must be whsec_ and then the base64 of 24 to 64 bytes, not of %d", len(key))
+	}
+	return Secret(s), nil
+}

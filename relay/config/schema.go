@@ -1,0 +1,175 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
+// the defaults of deliveries before the endpoints that inherit them, a tenant's endpoints before the routes to them.
+func schema(c *Config) reader {
+	return object(
+		optional("server", object(
+			optional("listen", one(&c.Server.Listen, listenAddress)),
+			optional("trusted_proxies", list(&c.Server.TrustedProxies, network)),
+		)),
+		optional("admin", object(
+			optional("listen", one(&c.Admin.Listen, listenAddress)),
+		)),
+		optional("redis", object(
+			optional("url", one(&c.Redis.URL, redisURL)),
+			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
+		)),
+		optional("callback", object(
+			required("tokens", some(&c.Callback.Tokens, callbackToken)),
+			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
+			optional("ack", one(&c.Callback.Ack, text)),
+			optional("max_body", one(&c.Callback.MaxBody, size)),
+		)),
+		optional("dedupe", object(
+			optional("window", one(&c.Dedupe.Window, duration)),
+			optional("bare_window", one(&c.Dedupe.BareWindow, duration)),
+		)),
+		optional("retention", one(&c.Retention, duration)),
+		optional("dead_letter_retention", one(&c.DeadLetterRetention, duration)),
+		optional("delivery", object(append(
+			deliveryKeys(&c.Delivery),
+			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
+		)...)),
+		optional("tenants", tenants(c)),
+	)
+}
+
+// deliveryKeys are the keys that stand in delivery, and again in an endpoint to override them there.
+func deliveryKeys(d *Delivery) []field {
+	return []field{
+		optional("timeout", one(&d.Timeout, duration)),
+		optional("retry", some(&d.Retry, duration)),
+		optional("max_in_flight", one(&d.MaxInFlight, wholeNumber(1, 10_000))),
+		optional("max_age", one(&d.MaxAge, duration)),
+		optional("order", one(&d.Order, oneOf("waybill", "none"))),
+	}
+}
+
+func tenants(c *Config) reader {
+	names := map[string]Position{}
+	return each(&c.Tenants, func(_ value, t *Tenant) reader {
+		endpointNames := map[string]Position{}
+		return object(
+			required("name", name(&t.Name, names)),
+			optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
+				*e = Endpoint{Format: "standard", Delivery: c.Delivery, Pos: v.position()}
+				return endpoint(t, e, endpointNames)
+			})),
+			optional("routes", each(&t.Routes, func(v value, r *Route) reader {
+				*r = Route{Tenant: t.Name, Pos: v.position(), Index: len(t.Routes)}
+				return object(
+					required("to", targets(&r.To, t)),
+					optional("match", match(&r.Match)),
+					optional("when", when(&r.When)),
+				)
+			})),
+		)
+	})
+}
+
+func endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
+	keys := []field{
+		required("name", then(name(&e.Name, names), func() { e.ID = t.Name + "/" + e.Name })),
+		required("url", one(&e.URL, endpointURL)),
+		required("secrets", some(&e.Secrets, signingSecret)),
+		optional("format", one(&e.Format, oneOf("standard", "kuaidihelp"))),
+	}
+	return object(append(keys, deliveryKeys(&e.Delivery)...)...)
+}
+
+func match(out **Match) reader {
+	m := &Match{}
+	keys := object(
+		optional("type", oneOrMore(&m.Type, text)),
+		optional("cp_code", oneOrMore(&m.CPCode, text)),
+		optional("status", oneOrMore(&m.Status, text)),
+		optional("waybill_code", oneOrMore(&m.WaybillCode, text)),
+		optional("changed", one(&m.Changed, oneOf("status"))),
+	)
+	return reader{fields: keys.fields, read: func(v value) {
+		if v.isEmptyMapping() {
+			v.mistake("is empty; leave match out to match every event")
+		}
+		keys.read(v)
+		*out = m
+	}}
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
+
+// name reads the name of a tenant or an endpoint, which must not be among those in use already. An invalid name is kept
+// too, so that what refers to it is not called a mistake as well.
+func name(out *string, used map[string]Position) reader {
+	return reader{read: func(v value) {
+		s, ok := v.text()
+		if !ok {
+			return
+		}
+		*out = s
+		if !validName.MatchString(s) {
+			v.mistake("must be 1 to 31 of a-z, 0-9, _ and -, and begin with a letter or digit")
+		}
+		if first, dup := used[s]; dup {
+			v.mistake("this name is already used at %s", first)
+			return
+		}
+		used[s] = v.position()
+	}}
+}
+
+// targets reads the names of t's endpoints, and gives their IDs.
+func targets(out *[]string, t *Tenant) reader {
+	return reader{read: func(v value) {
+		for _, item := range v.oneOrMore() {
+			s, ok := item.text()
+			if !ok {
+				continue
+			}
+			if !slices.ContainsFunc(t.Endpoints, func(e Endpoint) bool { return e.Name == s }) {
+				var names []string
+				for _, e := range t.Endpoints {
+					names = append(names, e.Name)
+				}
+				item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(s, names))
+				continue
+			}
+			id := t.Name + "/" + s
+			if slices.Contains(*out, id) {
+				item.mistake("names the same endpoint twice")
+				continue
+			}
+			*out = append(*out, id)
+		}
+	}}
+}
+
+// when reads an expression and has it checked by Options.CheckWhen. Such an error quotes the expression, so it is shown
+// only if that stands in the file as it is.
+func when(out *string) reader {
+	return reader{read: func(v value) {
+		s, ok := scalar(v, text)
+		if !ok {
+			return
+		}
+		*out = s
+		check := v.src.options.CheckWhen
+		if check == nil {
+			return
+		}
+		err := check(s)
+		switch {
+		case err != nil && s != v.node.Value:
+			v.mistake("is not a valid expression (after expansion)")
+		case err != nil:
+			line, _, _ := strings.Cut(err.Error(), "\n")
+			v.mistake("%s", line)
+		}
+	}}
+}
