@@ -3,6 +3,7 @@
 package event
 
 import (
+	"strings"
 	"time"
 )
 
@@ -90,4 +91,26 @@ type Attempt struct {
 	Err string
 	// Answer is the first KiB of the answer's body.
 	Answer []byte
+}
+
+// Text is what the attempt says to a person: its error, or, unless it succeeded, the beginning of the answer.
+func (a Attempt) Text() string {
+	if a.Err != "" {
+		return a.Err
+	}
+	if a.Status >= 200 && a.Status < 300 {
+		return ""
+	}
+	return strings.ToValidUTF8(string(a.Answer), "\uFFFD")
+}
+
+// Quarantined is an authenticated callback, or an item of one, that was not understood: kept raw, until a person or an
+// upgrade makes sense of it.
+type Quarantined struct {
+	// ID is "qtn_" and 64 hex digits, the SHA-256 of Raw: the same content is kept once.
+	ID         string            `json:"id"`
+	ReceivedAt time.Time         `json:"received_at"`
+	Reason     string            `json:"reason"`
+	Headers    map[string]string `json:"headers,omitempty"`
+	Raw        []byte            `json:"raw"`
 }

@@ -1,0 +1,44 @@
+package fake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// maxAnswer is how much of an answer Push reads, in bytes; a right one is one word.
+const maxAnswer = 1 << 10
+
+// Push posts a callback, once, and gives the answer's status and text (its first KiB). It fails if no answer came; an
+// answer that the provider would not like, like 503 failure, is no error. A nil client is http.DefaultClient.
+// The address holds the callback's token, so no error names it.
+func Push(ctx context.Context, client *http.Client, address, contentType string, body []byte) (status int, answer string, err error) {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return 0, "", errors.New("push callback: not an address that can be posted to")
+	}
+	if contentType != "" {
+		request.Header.Set("Content-Type", contentType)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		var withURL *url.Error // its text holds the address, and so the token
+		if errors.As(err, &withURL) {
+			err = withURL.Err
+		}
+		return 0, "", fmt.Errorf("push callback: %w", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return response.StatusCode, string(text), fmt.Errorf("read answer to callback: %w", err)
+	}
+	return response.StatusCode, string(text), nil
+}

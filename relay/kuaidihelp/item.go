@@ -1,0 +1,159 @@
+package kuaidihelp
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"kuairelay/relay/event"
+)
+
+// fields are the members of an item that mean something to the relay, as they came. Where a field has aliases, the
+// place in the array is its rank: the first that says something counts (KUAIDIHELP.md, the table of fields).
+type fields struct {
+	waybill [3][]byte // waybill_code, no, waybill_no
+	brand   [3][]byte // cp_code, brand, exp_company_code
+	status  []byte
+	tracks  []byte
+}
+
+// newEvent makes the event of one item, but for Data and ReceivedAt.
+func newEvent(raw []byte) (*event.Event, error) {
+	if kindOf(raw) != object {
+		return nil, errors.New("not an object")
+	}
+	var f fields
+	members(raw, f.set) // if raw is broken, event.ID says so below
+
+	waybill, codeErr := waybillCode(f.waybill)
+	cpCode := Brand(brandCode(f.brand))
+	id, err := event.ID(event.TypeWaybill, cpCode, waybill, raw)
+	if err != nil {
+		return nil, err
+	}
+	if codeErr != nil {
+		return nil, codeErr
+	}
+	e := &event.Event{
+		ID:          id,
+		Type:        event.TypeWaybill,
+		WaybillCode: waybill,
+		CPCode:      cpCode,
+		Tracks:      readTracks(f.tracks),
+	}
+	if status, ok := unquote(f.status); ok {
+		e.Status = intern(status)
+	}
+	e.Status = Status(e.Status)
+	e.Bare = !hasTime(e.Tracks)
+	return e, nil
+}
+
+func (f *fields) set(key, value []byte) {
+	name, _ := unquote(key)
+	switch string(name) {
+	case "waybill_code":
+		f.waybill[0] = value
+	case "no":
+		f.waybill[1] = value
+	case "waybill_no":
+		f.waybill[2] = value
+	case "cp_code":
+		f.brand[0] = value
+	case "brand":
+		f.brand[1] = value
+	case "exp_company_code":
+		f.brand[2] = value
+	case "status":
+		f.status = value
+	case "data":
+		f.tracks = value
+	}
+}
+
+// waybillCode gives the first code that is not empty, as text. It is an error if there is none, or if that one cannot
+// be a waybill code. A number's digits are taken literally: through a float, the last ones of a long code would change.
+func waybillCode(aliases [3][]byte) (string, error) {
+	for _, raw := range aliases {
+		code := raw
+		switch kindOf(raw) {
+		case number:
+			if bytes.ContainsAny(raw, "-+.eE") {
+				return "", errors.New("the waybill code is a number, but not of digits alone")
+			}
+		case str:
+			code, _ = unquote(raw)
+			code = bytes.TrimSpace(code)
+		default:
+			continue
+		}
+		if len(code) == 0 {
+			continue
+		}
+		if !isCode(code) {
+			return "", errors.New("the waybill code is longer than 64 bytes, or has control characters")
+		}
+		return string(code), nil
+	}
+	return "", errors.New("no waybill code")
+}
+
+// brandCode gives the first brand that is not blank, empty if there is none.
+func brandCode(aliases [3][]byte) string {
+	for _, raw := range aliases {
+		if code, ok := unquote(raw); ok && len(bytes.TrimSpace(code)) > 0 {
+			return intern(code)
+		}
+	}
+	return ""
+}
+
+// readTracks reads an item's `data`: an array of objects, or a JSON string that holds one. Anything else is no track
+// list: tracks are the provider's courtesy, and an event is an event without them.
+func readTracks(raw []byte) []event.Track {
+	if text, ok := unquote(raw); ok {
+		raw = trim(text)
+	}
+	if kindOf(raw) != array {
+		return nil
+	}
+	tracks := make([]event.Track, 0, min(bytes.Count(raw, []byte{'{'}), 32))
+	good := true
+	complete := elements(raw, func(element []byte) {
+		var t event.Track
+		good = members(element, func(key, value []byte) {
+			name, _ := unquote(key)
+			switch string(name) {
+			case "time":
+				t.Time = readText(value)
+			case "context":
+				t.Context = readText(value)
+			case "status":
+				t.Status = readText(value)
+			}
+		}) && good
+		tracks = append(tracks, t)
+	})
+	if !good || !complete || len(tracks) == 0 {
+		return nil
+	}
+	return tracks
+}
+
+// readText gives the text of a string, or the digits of a number (a time may be one); "" for anything else.
+func readText(raw []byte) string {
+	if kindOf(raw) == number {
+		return string(raw)
+	}
+	text, _ := unquote(raw)
+	return intern(text)
+}
+
+func hasTime(tracks []event.Track) bool {
+	for _, t := range tracks {
+		if strings.TrimSpace(t.Time) != "" {
+			return true
+		}
+	}
+	return false
+}

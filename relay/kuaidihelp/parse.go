@@ -1,0 +1,219 @@
+// Package kuaidihelp knows the provider, kuaidihelp (快宝开放平台): how its callbacks may look, its brand codes and its
+// statuses. The facts are those of KUAIDIHELP.md and of the provider's page for express.sub.msg; where the provider
+// leaves something open, every form is accepted. Nothing here does I/O.
+package kuaidihelp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"kuairelay/relay/event"
+)
+
+const (
+	// maxCode bounds a waybill code and a callback's type, in bytes. Real ones have up to 20.
+	maxCode = 64
+	// maxRejected bounds how many items of one callback are rejected one by one: four bytes can make an item.
+	maxRejected = 10_000
+	// maxUnwraps is how many JSON strings may be wrapped around `data`, one inside the other.
+	maxUnwraps = 3
+)
+
+// Result is what a callback came to. A callback that was understood, but is empty (`"data":[]`), has neither.
+type Result struct {
+	// Events are in the order of the callback's items.
+	Events []*event.Event
+	// Rejected are in the order of the callback's items, too.
+	Rejected []Rejected
+}
+
+// Rejected is a callback, or one item of it, that was not understood. It belongs in quarantine.
+type Rejected struct {
+	// Raw is the item's bytes as they came (of a form with brackets: as JSON), or the whole body if the callback was not
+	// understood as a whole. It may share memory with the body.
+	Raw []byte
+	// Reason says what is wrong, like `item 3: duplicate key "no"`; items count from 0, as in data[0]. It holds key
+	// names and positions, and nothing else that came from outside, so that it may be logged.
+	Reason string
+}
+
+// Parse reads one callback of the provider: a JSON body, a form with `type` and `data`, a form with PHP brackets, or
+// multipart with the same fields; `data` is an array, one object, or a JSON string that holds either (KUAIDIHELP.md,
+// "Inbound"). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
+//
+// Every item becomes one event or one rejection: a bad item costs its siblings nothing. A callback of another type than
+// express_sub_msg is one event without a waybill, whose Data is the whole callback (a form: as an object of strings).
+// An item is rejected if it is not an object, names no usable waybill, or has no id (see event.ID). The whole callback is
+// rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` that holds no items.
+//
+// An event's Data may share memory with the body, so nobody may write to the body afterwards. Parse takes time in
+// proportion to the body, whatever is in it.
+func Parse(contentType string, body []byte, receivedAt time.Time) Result {
+	p := parser{body: body, receivedAt: receivedAt}
+	if err := p.callback(contentType); err != nil {
+		return Result{Rejected: []Rejected{{Raw: body, Reason: err.Error()}}}
+	}
+	if p.unlisted > 0 {
+		p.reject(body, fmt.Sprintf("%d more items like these", p.unlisted))
+	}
+	return p.result
+}
+
+type parser struct {
+	body       []byte
+	receivedAt time.Time
+	result     Result
+	unlisted   int // items beyond maxRejected
+}
+
+// callback returns an error if the callback as a whole is not understood.
+func (p *parser) callback(contentType string) error {
+	text := trim(bytes.TrimPrefix(trim(p.body), []byte("\uFEFF")))
+	switch kindOf(text) {
+	case nothing:
+		return errors.New("the body is empty")
+	case object:
+		return p.jsonEnvelope(text)
+	case array:
+		return errors.New("the body is a JSON array, not an object with type and data")
+	}
+	fields, err := readForm(contentType, text)
+	if err != nil {
+		return err
+	}
+	return p.formEnvelope(fields)
+}
+
+func (p *parser) jsonEnvelope(text []byte) error {
+	var typ, data []byte
+	var bad error
+	seen := make(map[string]bool)
+	complete := members(text, func(key, value []byte) {
+		name, ok := unquote(key)
+		switch {
+		case bad != nil:
+		case !ok || !utf8.Valid(name):
+			bad = errors.New("a key of the callback is not a JSON string")
+		case seen[string(name)]:
+			bad = fmt.Errorf("duplicate key %.100q in the callback", name)
+		case string(name) == "type":
+			typ = value
+		case string(name) == "data":
+			data = value
+		}
+		seen[string(name)] = true
+	})
+	switch {
+	case bad != nil:
+		return bad
+	case !complete:
+		return errors.New("the body is not complete JSON")
+	case kindOf(typ) == nothing:
+		return errNoType
+	case kindOf(typ) != str:
+		return fmt.Errorf("type is %s, not a string", kindOf(typ))
+	}
+	name, ok := unquote(typ)
+	if !ok {
+		return errors.New("type is not a valid JSON string")
+	}
+	if err := checkType(name); err != nil {
+		return err
+	}
+	if string(name) != event.TypeWaybill {
+		return p.otherType(string(name), text)
+	}
+	return p.items(data)
+}
+
+var errNoType = errors.New("the callback has no type")
+
+func checkType(typ []byte) error {
+	switch {
+	case len(typ) == 0:
+		return errNoType
+	case !isCode(typ):
+		return fmt.Errorf("type is longer than %d bytes, or not plain text", maxCode)
+	}
+	return nil
+}
+
+// isCode says whether text can serve as a waybill code or a type: valid UTF-8, not too long, no control characters.
+func isCode(text []byte) bool {
+	return len(text) <= maxCode && utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
+}
+
+// otherType makes one event of a whole callback.
+func (p *parser) otherType(typ string, callback []byte) error {
+	id, err := event.ID(typ, "", "", callback)
+	if err != nil {
+		return err
+	}
+	p.result.Events = append(p.result.Events, &event.Event{
+		ID: id, Type: typ, Bare: true, Data: callback, ReceivedAt: p.receivedAt,
+	})
+	return nil
+}
+
+// items takes apart the JSON of `data`.
+func (p *parser) items(data []byte) error {
+	for range maxUnwraps {
+		if kindOf(data) != str {
+			break
+		}
+		text, ok := unquote(data)
+		if !ok {
+			return errors.New("data is not a valid JSON string")
+		}
+		data = trim(text)
+	}
+	switch kind := kindOf(data); kind {
+	case object:
+		p.item(0, data)
+		return nil
+	case array:
+		n := 0
+		complete := elements(data, func(raw []byte) {
+			p.item(n, raw)
+			n++
+		})
+		if !complete {
+			return errors.New("data is not a complete JSON array")
+		}
+		return nil
+	case nothing:
+		return errors.New("the callback has no data")
+	default:
+		return fmt.Errorf("data is %s, not an array or an object", kind)
+	}
+}
+
+// item turns the n-th item into an event or a rejection.
+func (p *parser) item(n int, raw []byte) {
+	e, err := newEvent(raw)
+	switch {
+	case err == nil:
+		e.Data, e.ReceivedAt = p.own(raw), p.receivedAt
+		p.result.Events = append(p.result.Events, e)
+	case len(p.result.Rejected) < maxRejected:
+		p.reject(p.own(raw), fmt.Sprintf("item %d: %v", n, err))
+	default:
+		p.unlisted++
+	}
+}
+
+// own copies an item that is a small part of its callback: else one event kept would keep the whole body in memory.
+func (p *parser) own(raw []byte) []byte {
+	if len(raw) < len(p.body)/2 {
+		return bytes.Clone(raw)
+	}
+	return raw
+}
+
+func (p *parser) reject(raw []byte, reason string) {
+	p.result.Rejected = append(p.result.Rejected, Rejected{Raw: raw, Reason: reason})
+}

@@ -1,0 +1,213 @@
+package kuaidihelp
+
+import (
+	"bytes"
+	"encoding/hex"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// This file takes JSON apart by its structure alone: brackets, commas, and strings, inside of which neither counts.
+// It does so although the parts may be broken, so that one broken item leaves its siblings whole; event.ID then checks
+// each part strictly. Nothing here is recursive, and everything takes time in proportion to its input.
+
+// kind is what a JSON value is, told by its first byte.
+type kind int
+
+const (
+	nothing kind = iota
+	object
+	array
+	str
+	number
+	other // a bare word: true, false, null, or no JSON at all
+)
+
+func (k kind) String() string {
+	return [...]string{"empty", "an object", "an array", "a string", "a number", "a bare word"}[k]
+}
+
+func kindOf(value []byte) kind {
+	if len(value) == 0 {
+		return nothing
+	}
+	switch c := value[0]; {
+	case c == '{':
+		return object
+	case c == '[':
+		return array
+	case c == '"':
+		return str
+	case c == '-', '0' <= c && c <= '9':
+		return number
+	}
+	return other
+}
+
+// members yields the members of the object that raw is, key (a JSON string) and value as they came.
+// It says whether raw was an object from its first byte to its last.
+func members(raw []byte, yield func(key, value []byte)) bool {
+	if kindOf(raw) != object {
+		return false
+	}
+	i := skipSpace(raw, 1)
+	if i < len(raw) && raw[i] == '}' {
+		return i == len(raw)-1
+	}
+	for {
+		i = skipSpace(raw, i)
+		if i == len(raw) || raw[i] != '"' {
+			return false
+		}
+		keyEnd, ok := stringEnd(raw, i)
+		colon := skipSpace(raw, keyEnd)
+		if !ok || colon == len(raw) || raw[colon] != ':' {
+			return false
+		}
+		end := valueEnd(raw, colon+1)
+		if end == len(raw) || raw[end] == ']' {
+			return false
+		}
+		yield(raw[i:keyEnd], trim(raw[colon+1:end]))
+		if raw[end] == '}' {
+			return end == len(raw)-1
+		}
+		i = end + 1
+	}
+}
+
+// elements yields the elements of the array that raw is, as they came; an element may be empty, as in [1,,2].
+// It says whether raw was an array from its first byte to its last.
+func elements(raw []byte, yield func(value []byte)) bool {
+	if kindOf(raw) != array {
+		return false
+	}
+	i := skipSpace(raw, 1)
+	if i < len(raw) && raw[i] == ']' {
+		return i == len(raw)-1
+	}
+	for {
+		end := valueEnd(raw, i)
+		if end == len(raw) || raw[end] == '}' {
+			return false
+		}
+		yield(trim(raw[i:end]))
+		if raw[end] == ']' {
+			return end == len(raw)-1
+		}
+		i = end + 1
+	}
+}
+
+// valueEnd gives the index of the comma or closing bracket that ends the value at b[i:], len(b) if there is none.
+func valueEnd(b []byte, i int) int {
+	depth := 0
+	for i < len(b) {
+		switch b[i] {
+		case '"':
+			i, _ = stringEnd(b, i)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return len(b)
+}
+
+// stringEnd gives the index after the string that begins at b[i], a quote; len(b) and false if it does not end.
+func stringEnd(b []byte, i int) (int, bool) {
+	for i++; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i + 1, true
+		case '\\':
+			i++
+		}
+	}
+	return len(b), false
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+func trim(b []byte) []byte {
+	b = b[skipSpace(b, 0):]
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// unquote decodes a JSON string; false if it is none. What is not Unicode stays not Unicode, for event.ID to find: bad
+// bytes are kept, and a lone surrogate becomes its three bytes in the manner of UTF-8 (jsontext would write U+FFFD).
+// The result may be a part of raw.
+func unquote(raw []byte) ([]byte, bool) {
+	if kindOf(raw) != str {
+		return nil, false
+	}
+	if end, ok := stringEnd(raw, 0); !ok || end != len(raw) {
+		return nil, false
+	}
+	raw = raw[1 : len(raw)-1]
+	next := bytes.IndexByte(raw, '\\')
+	if next < 0 {
+		return raw, true
+	}
+	text := make([]byte, 0, len(raw))
+	for ; next >= 0; next = bytes.IndexByte(raw, '\\') {
+		text = append(text, raw[:next]...)
+		var n int
+		if text, n = appendEscape(text, raw[next:]); n == 0 {
+			return nil, false
+		}
+		raw = raw[next+n:]
+	}
+	return append(text, raw...), true
+}
+
+// appendEscape decodes the escape at the start of raw, which is a backslash and at least one byte more (a string cannot end
+// in a lone backslash), and gives how many bytes it took; 0 if it is no escape.
+func appendEscape(text, raw []byte) ([]byte, int) {
+	const escapes, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+	if i := strings.IndexByte(escapes, raw[1]); i >= 0 {
+		return append(text, meanings[i]), 2
+	}
+	unit, ok := hexEscape(raw)
+	if !ok {
+		return text, 0
+	}
+	if !utf16.IsSurrogate(unit) {
+		return utf8.AppendRune(text, unit), 6
+	}
+	if low, ok := hexEscape(raw[6:]); ok {
+		if r := utf16.DecodeRune(unit, low); r != utf8.RuneError {
+			return utf8.AppendRune(text, r), 12
+		}
+	}
+	return append(text, 0xE0|byte(unit>>12), 0x80|byte(unit>>6)&0x3F, 0x80|byte(unit)&0x3F), 6
+}
+
+// hexEscape reads the \uXXXX at the start of raw.
+func hexEscape(raw []byte) (rune, bool) {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0, false
+	}
+	var unit [2]byte
+	_, err := hex.Decode(unit[:], raw[2:6])
+	return rune(unit[0])<<8 | rune(unit[1]), err == nil
+}

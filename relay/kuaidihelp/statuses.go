@@ -1,0 +1,51 @@
+package kuaidihelp
+
+// The statuses of an item that the platform is known to send (KUAIDIHELP.md, the table of fields). The set is open.
+const (
+	StatusCollected  = "collected"  // 已揽收
+	StatusSending    = "sending"    // 运输中
+	StatusDelivering = "delivering" // 派件中
+	StatusAllograph  = "allograph"  // 代收
+	StatusSigned     = "signed"     // 已签收
+	StatusQuestion   = "question"   // 问题件
+)
+
+// Status gives the status by its right name: "allorgraph", as the platform also spells it, is "allograph".
+// Any other status, known or not, is itself.
+func Status(status string) string {
+	if status == "allorgraph" {
+		return StatusAllograph
+	}
+	return status
+}
+
+// intern is string(text), without a copy where text is one of the few words that nearly every item repeats.
+func intern(text []byte) string {
+	switch string(text) {
+	case StatusCollected:
+		return StatusCollected
+	case StatusSending:
+		return StatusSending
+	case StatusDelivering:
+		return StatusDelivering
+	case StatusAllograph:
+		return StatusAllograph
+	case StatusSigned:
+		return StatusSigned
+	case StatusQuestion:
+		return StatusQuestion
+	case STO:
+		return STO
+	case ZT:
+		return ZT
+	case YTSD:
+		return YTSD
+	case JT:
+		return JT
+	case YD:
+		return YD
+	case DBKD:
+		return DBKD
+	}
+	return string(text)
+}
