@@ -1,0 +1,77 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"kuairelay/relay/event"
+)
+
+// Report says of one route whether an event matches it, and why.
+type Report struct {
+	Tenant    string
+	Pos       string   // Rule.Pos
+	Endpoints []string // Rule.To
+	Matched   bool
+	// Why names what decided, for people: the first key of the match that does not hold and the event's value of it, the
+	// when, or that the store has the last word. It may quote the event.
+	Why string
+}
+
+// Explain reports on every route, in their order. It goes through all of them: it is for people, not for the data path.
+// Options.OnWhenError does not hear of what fails here.
+func (t *Table) Explain(ev *event.Event) []Report {
+	s := subject{event: ev}
+	values := valuesOf(ev)
+	reports := make([]Report, len(t.rules))
+	for i := range t.rules {
+		in := &t.options.Rules[i]
+		reports[i] = Report{Tenant: in.Tenant, Pos: in.Pos, Endpoints: in.To}
+		reports[i].Matched, reports[i].Why = t.rules[i].explain(in, &values, &s)
+	}
+	return reports
+}
+
+func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bool, why string) {
+	switch field := r.fails(values); field {
+	case holdsAll:
+	case failsChange:
+		return false, "changed: status is absent"
+	default:
+		return false, mismatch(fieldNames[field], values[field], in.Match.lists()[field])
+	}
+	if r.when != nil {
+		ok, err := r.when.holds(s)
+		var failed *whenError
+		switch {
+		case errors.As(err, &failed):
+			return false, "when failed: " + failed.detail
+		case !ok:
+			return false, "when: false"
+		}
+	}
+	switch {
+	case r.changed:
+		return true, "matches, if the status changed"
+	case r.match == [fields]*patterns{} && r.when == nil:
+		return true, "matches every event"
+	}
+	return true, "matches"
+}
+
+// mismatch says that a value is none of some patterns, of which it names a few.
+func mismatch(field, value string, patterns []string) string {
+	const few = 10
+	if value == "" {
+		return field + " is absent"
+	}
+	if len(patterns) == 1 {
+		return fmt.Sprintf("%s %q is not %s", field, value, patterns[0])
+	}
+	list := strings.Join(patterns[:min(few, len(patterns))], ", ")
+	if more := len(patterns) - few; more > 0 {
+		list += fmt.Sprintf(", and %d more", more)
+	}
+	return fmt.Sprintf("%s %q is none of %s", field, value, list)
+}

@@ -1,0 +1,95 @@
+package route
+
+import (
+	"slices"
+
+	"kuairelay/relay/event"
+)
+
+// scratch is what one Match needs and the next can use again.
+type scratch struct {
+	hits []int32
+	// seen and at are by endpoint: seen is the round that last added it, at is where.
+	seen  []uint32
+	at    []int32
+	round uint32
+	subject
+}
+
+func newScratch(endpoints int) *scratch {
+	return &scratch{seen: make([]uint32, endpoints), at: make([]int32, endpoints)}
+}
+
+// Match appends to into the endpoints that ev is owed to, each once, in the order of the routes that first lead there.
+// It allocates only for expressions, and where into has no room.
+func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
+	s := t.scratch.Get().(*scratch)
+	defer func() {
+		s.forget()
+		t.scratch.Put(s)
+	}()
+	if s.round++; s.round == 0 { // after 4 billion events
+		clear(s.seen)
+		s.round = 1
+	}
+	values := valuesOf(ev)
+	s.event = ev
+	s.hits = t.index.find(&values, s.hits[:0])
+	slices.Sort(s.hits)
+	for _, i := range slices.Compact(s.hits) {
+		if !t.holds(int(i), &values, s) {
+			continue
+		}
+		r := &t.rules[i]
+		condition := event.Always
+		if r.changed {
+			condition = event.IfChanged
+		}
+		for _, endpoint := range t.targets[r.to.start:r.to.end] {
+			if s.seen[endpoint] == s.round {
+				into[s.at[endpoint]].When |= condition
+				continue
+			}
+			s.seen[endpoint] = s.round
+			s.at[endpoint] = int32(len(into))
+			into = append(into, Candidate{Endpoint: int(endpoint), ID: t.endpoints[endpoint], When: condition})
+		}
+	}
+	return into
+}
+
+// holds says whether a rule matches, its when included.
+func (t *Table) holds(i int, values *[fields]string, s *scratch) bool {
+	r := &t.rules[i]
+	if r.fails(values) != holdsAll {
+		return false
+	}
+	if r.when == nil {
+		return true
+	}
+	ok, err := r.when.holds(&s.subject)
+	if err != nil && t.options.OnWhenError != nil {
+		t.options.OnWhenError(&t.options.Rules[i], err)
+	}
+	return ok
+}
+
+// What rule.fails returns beside a field.
+const (
+	holdsAll    = -1
+	failsChange = fields
+)
+
+// fails returns the first part of the match that does not hold: a field, failsChange if the status is absent that might
+// have changed, or holdsAll.
+func (r *rule) fails(values *[fields]string) int {
+	for field, p := range r.match {
+		if p != nil && !p.match(values[field]) {
+			return field
+		}
+	}
+	if r.changed && values[fieldStatus] == "" {
+		return failsChange
+	}
+	return holdsAll
+}
