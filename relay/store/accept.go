@@ -1,0 +1,267 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// The bounds of one script call.
+const (
+	maxEvents     = 64
+	maxDeliveries = 512
+	maxBytes      = 1 << 20
+	maxOutcomes   = 64
+)
+
+// Entry is an event with the endpoints that it may be owed to.
+type Entry struct {
+	Event *event.Event
+	To    []Candidate
+}
+
+// Candidate is an endpoint that an event is owed to if a condition holds.
+type Candidate struct {
+	Endpoint string
+	When     event.Conditions
+	// Ordered lines the delivery up behind older ones of its waybill.
+	Ordered bool
+	// Slot says that the caller has reserved room to attempt the delivery at once, under a lease of this length.
+	Slot  bool
+	Lease time.Duration
+}
+
+// Accepted is what became of an Entry.
+type Accepted struct {
+	// Duplicate: the event was accepted before; nothing was changed.
+	Duplicate bool
+	// Deliveries is how many endpoints the event is owed to; Queued is how many of them are due now, for any replica to lease.
+	Deliveries, Queued int
+	// Leased are those that are the caller's to attempt, in a slot that it had reserved.
+	Leased []*event.Delivery
+}
+
+type acceptCall struct {
+	rows       []acceptRow
+	deliveries int
+	bytes      int
+}
+
+type acceptRow struct {
+	Entry
+	short, record string
+	body          []byte
+}
+
+func (c acceptCall) weight() int {
+	const perEvent = maxDeliveries / maxEvents
+	return max(len(c.rows)*perEvent, c.deliveries, c.bytes/(maxBytes/maxDeliveries))
+}
+
+// Accept makes events durable with their deliveries, in the order given, and drops duplicates; see lua/accept.lua. On return
+// every event has its ID (with the suffix of a recurrence), Sequence and AcceptedAt. More than 64 events or 512 deliveries
+// take several scripts; an event is never split. After an error the answers to a part may be there, and more may have been
+// accepted than that: asked again, those events are duplicates.
+func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error) {
+	out := make([]Accepted, 0, len(entries))
+	var call acceptCall
+	flush := func() error {
+		if len(call.rows) == 0 {
+			return nil
+		}
+		answer, err := s.accepts.ask(ctx, call)
+		if err != nil {
+			return fmt.Errorf("accept events: %w", err)
+		}
+		out = append(out, answer...)
+		call = acceptCall{}
+		return nil
+	}
+	for _, e := range entries {
+		row, err := newAcceptRow(e)
+		if err != nil {
+			return out, fmt.Errorf("accept events: %w", err)
+		}
+		next := acceptCall{rows: append(call.rows, row), deliveries: call.deliveries + len(e.To), bytes: call.bytes + len(row.body)}
+		if len(call.rows) > 0 && next.weight() > maxDeliveries {
+			if err := flush(); err != nil {
+				return out, err
+			}
+			next = acceptCall{rows: []acceptRow{row}, deliveries: len(e.To), bytes: len(row.body)}
+		}
+		call = next
+	}
+	return out, flush()
+}
+
+func newAcceptRow(e Entry) (acceptRow, error) {
+	short, err := shortID(e.Event.ID)
+	if err != nil {
+		return acceptRow{}, err
+	}
+	body, err := encodeBody(e.Event)
+	record := "w:" + e.Event.WaybillCode
+	if e.Event.WaybillCode == "" {
+		record = "n:" + short
+	}
+	return acceptRow{Entry: e, short: short, record: record, body: body}, err
+}
+
+// acceptAll makes one script call of many Accepts. All of them succeed or none does.
+func (s *Store) acceptAll(calls []acceptCall) ([][]Accepted, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
+	defer cancel()
+	if err := s.clock.ensure(ctx); err != nil {
+		return nil, err
+	}
+	local, now, token := s.o.Clock(), s.Now(), s.newCall()
+	args, endpoints := s.acceptArgs(calls, now, token)
+	answer, err := s.runDurably(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	out, at := make([][]Accepted, len(calls)), 0
+	for i, c := range calls {
+		out[i] = make([]Accepted, len(c.rows))
+		for j, row := range c.rows {
+			if out[i][j], err = readAccepted(row, answer[at], endpoints, token, local); err != nil {
+				return nil, err
+			}
+			at++
+		}
+	}
+	return out, nil
+}
+
+// acceptArgs lists the arguments of lua/accept.lua, and the endpoints by their index there.
+func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []Candidate) {
+	index := make(map[string]int)
+	var endpoints []Candidate
+	var slots []int
+	rows, total := 0, 0
+	for _, c := range calls {
+		rows += len(c.rows)
+		for _, row := range c.rows {
+			total += len(row.To)
+			for _, to := range row.To {
+				i, known := index[to.Endpoint]
+				if !known {
+					i = len(endpoints)
+					index[to.Endpoint] = i
+					endpoints, slots = append(endpoints, to), append(slots, 0)
+				}
+				if to.Slot {
+					slots[i]++
+				}
+			}
+		}
+	}
+	args := make([]any, 0, 7+4*len(endpoints)+7*rows+2*total)
+	args = append(args, now.UnixMilli(), token, s.o.Window.Milliseconds(), s.o.BareWindow.Milliseconds(),
+		s.o.Retention.Milliseconds(), len(endpoints), rows)
+	for i, e := range endpoints {
+		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered))
+	}
+	for _, c := range calls {
+		for _, row := range c.rows {
+			e := row.Event
+			args = append(args, row.short, row.record, e.CPCode, e.Status, flag(e.Bare), row.body, len(row.To))
+			for _, to := range row.To {
+				args = append(args, index[to.Endpoint]+1, int(to.When))
+			}
+		}
+	}
+	return args, endpoints
+}
+
+// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection.
+func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
+	if s.o.WaitReplicas == 0 {
+		return s.run(ctx, acceptScript, args)
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	answer, err := acceptScript.Run(ctx, conn, []string{s.prefix}, args...).Slice()
+	if err != nil {
+		return nil, err
+	}
+	have, err := conn.Wait(ctx, s.o.WaitReplicas, s.o.Timeout).Result()
+	if err != nil {
+		return nil, fmt.Errorf("wait for redis replicas: %w", err)
+	}
+	if have < int64(s.o.WaitReplicas) {
+		return nil, fmt.Errorf("only %d of %d redis replicas have the events", have, s.o.WaitReplicas)
+	}
+	return answer, nil
+}
+
+var errShape = errors.New("redis answered in a shape that is not the script's")
+
+func readAccepted(row acceptRow, answer any, endpoints []Candidate, token string, local time.Time) (Accepted, error) {
+	a, ok := answer.([]any)
+	if !ok || len(a) < 6 {
+		return Accepted{}, errShape
+	}
+	short, _ := a[1].(string)
+	id, err := longID(short)
+	if err != nil {
+		return Accepted{}, err
+	}
+	e := row.Event
+	e.ID, e.Sequence, e.AcceptedAt = id, number(a[2]), time.UnixMilli(number(a[3]))
+	out := Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4])), Queued: int(number(a[5]))}
+	for _, v := range a[6:] {
+		c := endpoints[number(v)-1]
+		out.Leased = append(out.Leased, &event.Delivery{
+			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Token: token, LeaseEnds: local.Add(c.Lease),
+		})
+	}
+	return out, nil
+}
+
+// header is the first line of a stored body, what is to be known of an event beside its data.
+type header struct {
+	Type        string `json:"type"`
+	WaybillCode string `json:"waybill_code,omitempty"`
+	CPCode      string `json:"cp_code,omitempty"`
+	Status      string `json:"status,omitempty"`
+	ReceivedAt  int64  `json:"received_at"` // ms
+}
+
+func encodeBody(e *event.Event) ([]byte, error) {
+	h, err := json.Marshal(header{e.Type, e.WaybillCode, e.CPCode, e.Status, e.ReceivedAt.UnixMilli()})
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	body := make([]byte, 0, len(h)+1+len(e.Data))
+	return append(append(append(body, h...), '\n'), e.Data...), nil
+}
+
+func decodeBody(body string) (*event.Event, error) {
+	for i := range len(body) {
+		if body[i] != '\n' {
+			continue
+		}
+		var h header
+		if err := json.Unmarshal([]byte(body[:i]), &h); err != nil {
+			return nil, fmt.Errorf("decode event: %w", err)
+		}
+		return &event.Event{Type: h.Type, WaybillCode: h.WaybillCode, CPCode: h.CPCode, Status: h.Status,
+			Data: []byte(body[i+1:]), ReceivedAt: time.UnixMilli(h.ReceivedAt)}, nil
+	}
+	return nil, errors.New("decode event: the stored body has no header")
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"sync"
+)
+
+// batcher makes one call of many that are asked for at the same time. A question that finds fewer than most calls under way
+// is asked at once; those that arrive meanwhile are gathered and asked together. It has a goroutine only while it has work.
+type batcher[Q, A any] struct {
+	// do makes one call for many. Its answers stand in the order of the questions.
+	do func([]Q) ([]A, error)
+	// weight of a question; a call takes questions up to limit, or a single one that is heavier.
+	weight func(Q) int
+	limit  int
+	// most calls under way at once.
+	most int
+
+	mu      sync.Mutex
+	pending []*question[Q, A]
+	running int
+}
+
+type question[Q, A any] struct {
+	q    Q
+	a    A
+	err  error
+	done chan struct{} // closed when a and err are there
+}
+
+// ask returns the answer to q, or ctx's error if that comes first; then q may be done all the same.
+func (b *batcher[Q, A]) ask(ctx context.Context, q Q) (A, error) {
+	mine := &question[Q, A]{q: q, done: make(chan struct{})}
+	b.mu.Lock()
+	b.pending = append(b.pending, mine)
+	start := b.running < b.most
+	if start {
+		b.running++
+	}
+	b.mu.Unlock()
+	if start {
+		go b.run()
+	}
+	select {
+	case <-mine.done:
+		return mine.a, mine.err
+	case <-ctx.Done():
+		var none A
+		return none, context.Cause(ctx)
+	}
+}
+
+// run makes calls until nothing is pending.
+func (b *batcher[Q, A]) run() {
+	for {
+		batch := b.next()
+		if len(batch) == 0 {
+			return
+		}
+		qs := make([]Q, len(batch))
+		for i, c := range batch {
+			qs[i] = c.q
+		}
+		as, err := b.do(qs)
+		for i, c := range batch {
+			if err != nil {
+				c.err = err
+			} else {
+				c.a = as[i]
+			}
+			close(c.done)
+		}
+	}
+}
+
+// next takes the oldest questions, as many as fit into one call; none ends the caller.
+func (b *batcher[Q, A]) next() []*question[Q, A] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, sum := 0, 0
+	for n < len(b.pending) {
+		sum += b.weight(b.pending[n].q)
+		if n > 0 && sum > b.limit {
+			break
+		}
+		n++
+	}
+	if n == 0 {
+		b.running--
+		return nil
+	}
+	batch := b.pending[:n:n]
+	b.pending = b.pending[n:]
+	if len(b.pending) == 0 {
+		b.pending = nil
+	}
+	return batch
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Depth is what an endpoint has open, waiting and given up.
+type Depth struct {
+	Endpoint string
+	// Open counts what is queued, retrying or leased; Waiting what stands behind an older update of its waybill.
+	Open, Waiting, Dead int64
+	// Oldest is when the oldest open delivery was accepted, taken from both ends of the queue: what is due first, and what is
+	// due last (the longest backoff). Zero if nothing is open.
+	Oldest time.Time
+}
+
+// Depths returns the depth of each endpoint given, in the same order.
+func (s *Store) Depths(ctx context.Context, endpoints []string) ([]Depth, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
+	defer cancel()
+	out := make([]Depth, 0, len(endpoints))
+	for from := 0; from < len(endpoints); from += 200 {
+		part, err := s.depths(ctx, endpoints[from:min(from+200, len(endpoints))])
+		if err != nil {
+			return nil, fmt.Errorf("read queue depths: %w", err)
+		}
+		out = append(out, part...)
+	}
+	return out, nil
+}
+
+func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error) {
+	type row struct {
+		open, dead  *redis.IntCmd
+		waiting     *redis.StringCmd
+		first, last *redis.StringSliceCmd
+		accepted    [2]*redis.StringCmd
+	}
+	rows := make([]row, len(endpoints))
+	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, ep := range endpoints {
+			rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
+				first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1)}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i := range rows {
+			for j, ids := range [][]string{rows[i].first.Val(), rows[i].last.Val()} {
+				if len(ids) == 1 {
+					rows[i].accepted[j] = p.HGet(ctx, s.eventKey(ids[0]), "t")
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	out := make([]Depth, len(endpoints))
+	for i, r := range rows {
+		waiting, _ := r.waiting.Int64() // none waits: the field is not there
+		d := Depth{Endpoint: endpoints[i], Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
+		for _, accepted := range r.accepted {
+			if accepted == nil {
+				continue
+			}
+			if ms, err := accepted.Int64(); err == nil && (d.Oldest.IsZero() || ms < d.Oldest.UnixMilli()) {
+				d.Oldest = time.UnixMilli(ms)
+			}
+		}
+		out[i] = d
+	}
+	return out, nil
+}
+
+// Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it can
+// judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace given: a
+// replica that knows an endpoint drops its note each time, so that the grace begins anew.
+func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	now := s.Now()
+	notes, err := s.client.HGetAll(ctx, s.key("orphans")).Result()
+	if err != nil {
+		return nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	var old []string
+	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for name, since := range notes {
+			switch {
+			case !slices.Contains(unknown, name):
+				p.HDel(ctx, s.key("orphans"), name)
+			case now.Sub(time.UnixMilli(number(since))) >= grace:
+				old = append(old, name)
+			}
+		}
+		for _, name := range unknown {
+			p.HSetNX(ctx, s.key("orphans"), name, now.UnixMilli())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	return old, nil
+}

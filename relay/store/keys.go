@@ -1,0 +1,43 @@
+package store
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// The keys of a store; lua/lib.lua says what each holds. All share one hash tag, so that a script may touch any of them.
+func (s *Store) key(name string) string          { return s.prefix + name }
+func (s *Store) queueKey(endpoint string) string { return s.prefix + "q:" + endpoint }
+func (s *Store) deadKey(endpoint string) string  { return s.prefix + "x:" + endpoint }
+func (s *Store) eventKey(key string) string      { return s.prefix + "e:" + key }
+
+const idPrefix = "evt_"
+
+// shortID turns an event id into the form it has in Redis, 43 characters instead of 68: the hash in base64url, and the
+// occurrence as it is.
+func shortID(id string) (string, error) {
+	digits, occurrence, _ := strings.Cut(strings.TrimPrefix(id, idPrefix), "-")
+	sum, err := hex.DecodeString(digits)
+	if err != nil || len(sum) != 32 || !strings.HasPrefix(id, idPrefix) {
+		return "", fmt.Errorf("not an event id: %q", id)
+	}
+	short := base64.RawURLEncoding.EncodeToString(sum)
+	if occurrence != "" {
+		short += "-" + occurrence
+	}
+	return short, nil
+}
+
+// longID is the inverse of shortID. The base64 part has 43 characters, and may hold a "-" itself.
+func longID(short string) (string, error) {
+	if len(short) < 43 {
+		return "", fmt.Errorf("not a stored event id: %q", short)
+	}
+	sum, err := base64.RawURLEncoding.DecodeString(short[:43])
+	if err != nil {
+		return "", fmt.Errorf("not a stored event id: %q", short)
+	}
+	return idPrefix + hex.EncodeToString(sum) + short[43:], nil
+}

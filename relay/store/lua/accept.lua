@@ -1,0 +1,171 @@
+-- accept: drop duplicates, keep new events, queue or line up each delivery that they owe. One script, because an event must
+-- never be remembered as seen while it is not queued.
+--
+-- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), number of endpoints E, number of events N,
+--        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0),
+--        N times: id, record, brand, status, bare (1 or 0), body, number of candidates C,
+--                 C times: index of the endpoint (from 1), conditions (1 always, 2 if the status changed, 3 either)
+-- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, of these due at once,
+--        indexes of the endpoints whose delivery is leased to the caller…}
+-- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
+local now, me = tonumber(ARGV[1]), ARGV[2]
+local window, bare_window, retention = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local ne, nv = tonumber(ARGV[6]), tonumber(ARGV[7])
+if not (now and window and bare_window and retention and ne and nv) then return redis.error_reply('ERR accept: bad header') end
+
+local eps, events, at = {}, {}, 8
+for i = 1, ne do
+  local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1'}
+  if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
+  eps[i], at = e, at + 4
+end
+for i = 1, nv do
+  local v = {id = ARGV[at], record = ARGV[at + 1], brand = ARGV[at + 2], status = ARGV[at + 3], bare = ARGV[at + 4] == '1',
+    body = ARGV[at + 5], n = tonumber(ARGV[at + 6]), from = at + 7}
+  if not v.n then return redis.error_reply('ERR accept: bad event ' .. i) end
+  at = at + 7 + 2 * v.n
+  for j = v.from, at - 1, 2 do
+    if not (eps[tonumber(ARGV[j])] and tonumber(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
+  end
+  events[i] = v
+end
+if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of arguments') end
+
+-- A slot is used only where nothing is overdue: what waits longer goes first.
+local function may_lease(e)
+  if e.open == nil then
+    e.open = e.slots > 0 and not parked(e.name) and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
+  end
+  if not e.open or e.slots == 0 then return false end
+  e.slots = e.slots - 1
+  return true
+end
+
+local function enqueue(e, id, due)
+  rcall('ZADD', P .. 'q:' .. e.name, due, id)
+  e.due = math.min(e.due or due, due)
+end
+
+-- prune forgets the ids of a record that are past the window and whose events are gone. It runs each time the record has
+-- doubled, so that it costs nothing per event.
+local function prune(rk, size)
+  local all, gone = rcall('HGETALL', rk), {}
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) == 'i:' then
+      local id, seq, n = string.sub(all[i], 3), string.match(all[i + 1], '^(%d+) ?(%d*)$')
+      if n ~= '' then id = id .. '-' .. n end
+      if now - tonumber(seq) >= window and rcall('EXISTS', P .. 'e:' .. id) == 0 then gone[#gone + 1] = all[i] end
+    end
+  end
+  for _, field in ipairs(gone) do rcall('HDEL', rk, field) end
+  rcall('HSET', rk, 'p', math.max(32, 2 * (size - #gone)))
+end
+
+local mine = {}
+local function again(v, id, seq)
+  mine[id] = true
+  local e = P .. 'e:' .. id
+  local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0, 0}
+  for j = v.from, v.from + 2 * v.n - 1, 2 do
+    local st = rcall('HGET', e, eps[tonumber(ARGV[j])].name)
+    if st then
+      answer[5] = answer[5] + 1
+      local s, _, _, token = parse_state(st)
+      if s == 'q' then answer[6] = answer[6] + 1 end
+      if s == 'l' and token == me then answer[#answer + 1] = tonumber(ARGV[j]) end
+    end
+  end
+  return answer
+end
+
+local function accept(v)
+  local rk = P .. v.record
+  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand}
+  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
+  local rec = hmget(rk, fields)
+  local last, occurrence = tonumber(rec[2] or 0), 1
+  if rec[1] then
+    local seq, n = string.match(rec[1], '^(%d+) ?(%d*)$')
+    seq, n = tonumber(seq), tonumber(n) or 1
+    local id = n == 1 and v.id or v.id .. '-' .. n
+    if not mine[id] and rcall('HGET', P .. 'e:' .. id, 'c') == me then return again(v, id, seq) end
+    local age = now - seq
+    if (v.bare and (age < bare_window or (seq == last and age < window))) or (not v.bare and age < window) then
+      return {0, id, seq, tonumber(rcall('HGET', P .. 'e:' .. id, 't') or seq), 0, 0}
+    end
+    occurrence = n + 1
+  end
+
+  -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part.
+  local id = occurrence == 1 and v.id or v.id .. '-' .. occurrence
+  while rcall('HSETNX', P .. 'e:' .. id, 'w', v.record) == 0 do
+    occurrence = occurrence + 1
+    id = v.id .. '-' .. occurrence
+  end
+  mine[id] = true
+  local seq = math.max(last + 1, now)
+  rcall('SET', P .. 'b:' .. id, v.body)
+
+  local answer = {1, id, seq, now, 0, 0}
+  local state = {'q', seq, 't', now, 'c', me}
+  local record = {'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence, 'q', seq}
+  local changed = v.status ~= '' and v.status ~= rec[5]
+  if v.status ~= '' then
+    record[#record + 1] = 's:' .. v.brand
+    record[#record + 1] = v.status
+  end
+  for k = 0, v.n - 1 do
+    local ei, cond = tonumber(ARGV[v.from + 2 * k]), tonumber(ARGV[v.from + 2 * k + 1])
+    local e = eps[ei]
+    if cond % 2 == 1 or (changed and math.floor(cond / 2) % 2 == 1) then
+      answer[5] = answer[5] + 1
+      state[#state + 1] = e.name
+      local lined = e.ordered and string.sub(v.record, 1, 2) == 'w:'
+      if lined and rec[6 + k] then
+        rcall('RPUSH', P .. 'l:' .. e.name .. ' ' .. v.record, id)
+        rcall('HINCRBY', P .. 'wait', e.name, 1)
+        state[#state + 1] = pack_state('w', 0, 'n', '')
+      else
+        if lined then
+          record[#record + 1] = 'h:' .. e.name
+          record[#record + 1] = id
+        end
+        if may_lease(e) then
+          enqueue(e, id, now + e.lease)
+          answer[#answer + 1] = ei
+          state[#state + 1] = pack_state('l', 0, 'n', me)
+        else
+          enqueue(e, id, now)
+          e.open = false
+          answer[6] = answer[6] + 1
+          state[#state + 1] = pack_state('q', 0, 'n', '')
+        end
+      end
+    end
+  end
+
+  local before, added = tonumber(rec[3] or 0), answer[5]
+  if added > 0 then
+    state[#state + 1], state[#state + 2] = 'o', added
+    record[#record + 1], record[#record + 2] = 'o', before + added
+  end
+  hset(P .. 'e:' .. id, state)
+  hset(rk, record)
+  if added == 0 then
+    rcall('PEXPIRE', P .. 'e:' .. id, retention)
+    rcall('PEXPIRE', P .. 'b:' .. id, retention)
+    keep(rk, now, before, math.max(window, retention))
+  elseif before == 0 then
+    rcall('PERSIST', rk)
+  end
+  local size = rcall('HLEN', rk)
+  if size >= tonumber(rec[4] or 32) then prune(rk, size) end
+  return answer
+end
+
+local out = {}
+for i = 1, nv do out[i] = accept(events[i]) end
+for i = 1, ne do
+  if eps[i].due then touch(eps[i].name, eps[i].due) end
+end
+return out

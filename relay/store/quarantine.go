@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+)
+
+// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept once.
+func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	if err := s.clock.ensure(ctx); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	for _, q := range qs {
+		body, err := json.Marshal(q)
+		if err != nil {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+		err = quarantineScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.o.DeadLetterRetention.Milliseconds(), q.ID, body).Err()
+		if err != nil {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
+	return nil
+}
+
+// Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on.
+func (s *Store) Quarantined(ctx context.Context, offset, most int) ([]event.Quarantined, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), int64(offset), int64(offset+most-1)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	var out []event.Quarantined
+	for _, id := range ids {
+		body, err := s.client.Get(ctx, s.key("z:"+id)).Bytes()
+		if errors.Is(err, redis.Nil) {
+			continue // it has just expired
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list quarantine: %w", err)
+		}
+		var q event.Quarantined
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, fmt.Errorf("list quarantine: %w", err)
+		}
+		out = append(out, q)
+	}
+	return out, nil
+}

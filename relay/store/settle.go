@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+type settleCall struct {
+	event.Outcome
+	short string
+}
+
+// Settle writes down what came of a delivery; see lua/settle.lua. Outcomes that are settled at the same time share one round
+// trip. After an error the outcome may have been written; settling it again does no harm.
+func (s *Store) Settle(ctx context.Context, o event.Outcome) (event.Settled, error) {
+	short, err := shortID(o.Delivery.Event.ID)
+	if err != nil {
+		return event.Settled{}, fmt.Errorf("settle delivery: %w", err)
+	}
+	settled, err := s.settles.ask(ctx, settleCall{o, short})
+	if err != nil {
+		return event.Settled{}, fmt.Errorf("settle delivery: %w", err)
+	}
+	return settled, nil
+}
+
+func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
+	defer cancel()
+	if err := s.clock.ensure(ctx); err != nil {
+		return nil, err
+	}
+	local := s.o.Clock()
+	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now(), s.newCall()))
+	if err != nil {
+		return nil, err
+	}
+	if len(answer) != len(calls) {
+		return nil, errShape
+	}
+	out := make([]event.Settled, len(calls))
+	for i, c := range calls {
+		row, _ := answer[i].([]any)
+		if len(row) == 0 {
+			return nil, errShape
+		}
+		out[i].Late = number(row[0]) == 0
+		if len(row) > 1 && row[1] != nil {
+			d, err := readDelivery(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
+			if err != nil {
+				return nil, err
+			}
+			out[i].Next = d
+		}
+	}
+	return out, nil
+}
+
+// settleArgs lists the arguments of lua/settle.lua.
+func (s *Store) settleArgs(calls []settleCall, now time.Time, token string) []any {
+	index := make(map[string]int)
+	var names []string
+	var spans []time.Duration
+	for _, c := range calls {
+		i, known := index[c.Delivery.Endpoint]
+		if !known {
+			i = len(names)
+			index[c.Delivery.Endpoint] = i
+			names, spans = append(names, c.Delivery.Endpoint), append(spans, 0)
+		}
+		spans[i] = max(spans[i], c.Next)
+	}
+	args := make([]any, 0, 8+2*len(names)+12*len(calls))
+	args = append(args, now.UnixMilli(), token, s.o.Retention.Milliseconds(), s.o.DeadLetterRetention.Milliseconds(),
+		s.o.Window.Milliseconds(), s.o.History, len(names), len(calls))
+	for i, name := range names {
+		args = append(args, name, spans[i].Milliseconds())
+	}
+	for _, c := range calls {
+		due := now
+		if c.Kind == event.Retry {
+			due = c.Due
+		}
+		attempt, text := event.Attempt{}, ""
+		if c.Attempt != nil {
+			attempt = *c.Attempt
+			text = attempt.Text()
+		}
+		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
+			flag(c.Next > 0), flag(c.Attempt != nil), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
+			attempt.Duration.Milliseconds(), text)
+	}
+	return args
+}

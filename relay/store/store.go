@@ -1,0 +1,187 @@
+// Package store keeps events and their deliveries in Redis: one Lua script per state change (folder lua), so that every step
+// is atomic and can be asked again after a lost reply. Without a URL it runs an embedded Redis in this process's memory.
+//
+// The states of a delivery:
+//
+//	queued → leased → delivered
+//	         leased → queued again (a retry, or released at shutdown) → leased
+//	         leased → dead → redriven → queued
+//	waiting behind an older update of its waybill → leased or queued, when that one is settled
+//
+// Nothing that is open expires. The last settle of an event lets it expire after Options.Retention, or
+// Options.DeadLetterRetention if it has a dead letter.
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+)
+
+// Options of a Store. A zero field means its default.
+type Options struct {
+	// URL of Redis, in the forms of go-redis: redis[s]://user:password@host:port/db; Sentinel with ?master_name=…&addr=…;
+	// Cluster with ?addr=…. Empty: embedded.
+	URL string
+	// Tag is the hash tag of all keys: two stores with different tags share nothing. Default "kuairelay".
+	Tag string
+	// Window and BareWindow are dedupe.window and dedupe.bare_window. Defaults 72 h and 2 h.
+	Window, BareWindow time.Duration
+	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
+	Retention, DeadLetterRetention time.Duration
+	// History is how many attempts are kept per endpoint, about. Default 500.
+	History int
+	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.
+	WaitReplicas int
+	// Timeout of one round trip. Default 1 s.
+	Timeout time.Duration
+	// Clock is the local clock, a seam for tests. Default time.Now.
+	Clock func() time.Time
+}
+
+// Store is one replica's access to the shared state. All methods may be called at the same time.
+type Store struct {
+	o      Options
+	prefix string
+	client redis.UniversalClient
+	memory *embedded // nil with a real Redis
+	clock  clock
+
+	replica string
+	calls   atomic.Uint64
+
+	accepts batcher[acceptCall, []Accepted]
+	settles batcher[settleCall, event.Settled]
+}
+
+// New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it, because
+// it may hold a password.
+func New(o Options) (*Store, error) {
+	o.Tag = cmp.Or(o.Tag, "kuairelay")
+	o.Window = cmp.Or(o.Window, 72*time.Hour)
+	o.BareWindow = cmp.Or(o.BareWindow, 2*time.Hour)
+	o.Retention = cmp.Or(o.Retention, 48*time.Hour)
+	o.DeadLetterRetention = cmp.Or(o.DeadLetterRetention, 720*time.Hour)
+	o.History = cmp.Or(o.History, 500)
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	id := make([]byte, 6)
+	_, _ = rand.Read(id) // never fails (crypto/rand)
+	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id)}
+	s.clock.local = o.Clock
+	s.clock.redis = s.redisTime
+	var err error
+	if s.client, s.memory, err = connect(o.URL); err != nil {
+		return nil, err
+	}
+	s.accepts = batcher[acceptCall, []Accepted]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 2}
+	s.settles = batcher[settleCall, event.Settled]{do: s.settleAll, weight: func(settleCall) int { return 1 }, limit: maxOutcomes, most: 2}
+	return s, nil
+}
+
+// Embedded says whether the store lives in this process's memory.
+func (s *Store) Embedded() bool { return s.memory != nil }
+
+// Run keeps the clock in step with that of Redis, and lets the keys of an embedded one expire. It returns nil when ctx is
+// cancelled.
+func (s *Store) Run(ctx context.Context) error {
+	sync := time.NewTicker(10 * time.Second)
+	defer sync.Stop()
+	var expire <-chan time.Time
+	if s.memory != nil {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		expire = tick.C
+	}
+	// A failure leaves the last offset in place; whoever uses Redis next reports that it is down.
+	_ = s.clock.sync(ctx)
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sync.C:
+			_ = s.clock.sync(ctx)
+		case <-expire:
+			// Not miniredis' own ClockTTL: that looks at every key before every command.
+			now := time.Now()
+			s.memory.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+// Close closes the connections, and ends an embedded Redis with all its data.
+func (s *Store) Close() error {
+	err := s.client.Close()
+	if s.memory != nil {
+		s.memory.Close()
+	}
+	return err
+}
+
+// Now is the time by the clock of Redis, as far as it is known. Replicas agree on it.
+func (s *Store) Now() time.Time { return s.clock.now() }
+
+// Ready returns nil if Redis answers, and would take a write.
+func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	key := s.key("ready")
+	if err := s.client.Set(ctx, key, 1, 10*time.Second).Err(); err != nil {
+		return fmt.Errorf("write to redis: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) redisTime(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	t, err := s.client.Time(ctx).Result()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask redis for its time: %w", err)
+	}
+	return t, nil
+}
+
+// newCall names one call of a script: unique over replicas and restarts, so that it can be asked again, and used as the
+// token of the leases that it gives.
+func (s *Store) newCall() string {
+	return s.replica + strconv.FormatUint(s.calls.Add(1), 36)
+}
+
+// run runs a script, and asks again after a network error until ctx ends: a script that ran although its reply was lost
+// gives the same answer to the same call id.
+func (s *Store) run(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
+	keys := []string{s.prefix}
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		answer, err := s.runOnce(ctx, script, keys, args)
+		var refused redis.Error
+		if err == nil || errors.As(err, &refused) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(min(wait, s.o.Timeout)):
+		}
+	}
+}
+
+func (s *Store) runOnce(ctx context.Context, script *redis.Script, keys []string, args []any) ([]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	return script.Run(ctx, s.client, keys, args...).Slice()
+}

@@ -1,0 +1,72 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/storetest"
+	"kuairelay/test/redisserver"
+)
+
+func TestStoreOnMiniredis(t *testing.T) {
+	t.Parallel()
+	m := miniredis.NewMiniRedis()
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	go func() { // keys expire only when miniredis is told that time passes
+		for last := time.Now(); t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+			now := time.Now()
+			m.FastForward(now.Sub(last))
+			last = now
+		}
+	}()
+	storetest.Run(t, backend(t, "redis://"+m.Addr()))
+}
+
+func TestStoreOnRedis(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, backend(t, redisserver.Start(t).URL()))
+}
+
+func TestStoreOnRedisCluster(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, backend(t, redisserver.StartCluster(t, 3).URL()))
+}
+
+// backend lists keys with a client of its own, on every node.
+func backend(t *testing.T, url string) storetest.Backend {
+	t.Helper()
+	return storetest.Backend{URL: url, Keys: func(t testing.TB, prefix string) []string {
+		t.Helper()
+		client := open(t, url)
+		defer func() { _ = client.Close() }()
+		var all []string
+		scan := func(c *redis.Client) error {
+			it := c.Scan(t.Context(), 0, prefix+"*", 1000).Iterator()
+			for it.Next(t.Context()) {
+				all = append(all, it.Val())
+			}
+			return it.Err()
+		}
+		var err error
+		switch c := client.(type) {
+		case *redis.Client:
+			err = scan(c)
+		case *redis.ClusterClient:
+			// One slot holds all keys of a store, and so one node.
+			node, e := c.MasterForKey(t.Context(), prefix)
+			if err = e; err == nil {
+				err = scan(node)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}}
+}

@@ -1,0 +1,244 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+func checkWindow(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	first := update("1", "a")
+	acceptOne(t, s, first, to("t/a"))
+	clock.forward(71 * time.Hour)
+	again := update("1", "a")
+	if got := acceptOne(t, s, again, to("t/a")); !got.Duplicate || got.Deliveries != 0 || again.ID != first.ID || !again.AcceptedAt.Equal(first.AcceptedAt) {
+		t.Errorf("within the window: %+v of %s", got, again.ID)
+	}
+	clock.forward(2 * time.Hour)
+	for _, suffix := range []string{"-2", "-3"} {
+		e := update("1", "a")
+		if got := acceptOne(t, s, e, to("t/a")); got.Duplicate || e.ID != first.ID+suffix {
+			t.Errorf("past the window: %+v, id %s, want %s", got, e.ID, suffix)
+		}
+		e = update("1", "a")
+		if got := acceptOne(t, s, e, to("t/a")); !got.Duplicate || e.ID != first.ID+suffix {
+			t.Errorf("duplicate of a recurrence: %+v, id %s", got, e.ID)
+		}
+		clock.forward(73 * time.Hour)
+	}
+}
+
+func checkBare(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	a := bare("1", "a")
+	acceptOne(t, s, a, to("t/a"))
+	clock.forward(5 * time.Hour)
+	if !acceptOne(t, s, bare("1", "a"), to("t/a")).Duplicate {
+		t.Error("equal to the last one accepted, but not a duplicate")
+	}
+	acceptOne(t, s, bare("1", "b"), to("t/a"))
+	third := bare("1", "a")
+	if acceptOne(t, s, third, to("t/a")).Duplicate || third.ID != a.ID+"-2" {
+		t.Errorf("A B A: the third is %s", third.ID)
+	}
+	acceptOne(t, s, bare("1", "c"), to("t/a"))
+	clock.forward(time.Hour)
+	if !acceptOne(t, s, bare("1", "a"), to("t/a")).Duplicate {
+		t.Error("seen within the bare window, but not a duplicate")
+	}
+	if acceptOne(t, s, bare("2", "a"), to("t/a")).Duplicate {
+		t.Error("another waybill is a duplicate")
+	}
+}
+
+func checkSameCall(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: to("t/a")}, store.Entry{Event: update("1", "b"), To: to("t/a")},
+		store.Entry{Event: update("1", "a"), To: to("t/a")})
+	if got[0].Duplicate || got[1].Duplicate || !got[2].Duplicate {
+		t.Errorf("%+v", got)
+	}
+}
+
+func checkConcurrentDuplicates(t *testing.T, b *bench) {
+	stores := []*store.Store{b.open(t, store.Options{}), b.open(t, store.Options{})}
+	var fresh, dups, leased atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for range 1000 / 64 {
+				out, err := stores[i%2].Accept(t.Context(), []store.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if out[0].Duplicate {
+					dups.Add(1)
+				} else {
+					fresh.Add(1)
+				}
+				leased.Add(int64(len(out[0].Leased)))
+			}
+		})
+	}
+	wg.Wait()
+	if fresh.Load() != 1 || dups.Load() != 64*(1000/64)-1 || leased.Load() != 2 {
+		t.Errorf("%d new, %d duplicates, %d leased", fresh.Load(), dups.Load(), leased.Load())
+	}
+}
+
+func checkPrune(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now, Retention: 100 * time.Millisecond, Window: time.Hour})
+	for i := range 40 {
+		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
+	}
+	acceptOne(t, s, update("1", "held"), to("t/a")) // its event is open: the record has to know it
+	until(t, "the events are gone", func() bool { return len(b.Keys(t, "{"+b.tag+"}:e:")) == 1 })
+	clock.forward(2 * time.Hour)
+	for i := range 40 {
+		acceptOne(t, s, update("1", fmt.Sprint("later", i)), to("t/a"))
+	}
+	e := update("1", "0")
+	if acceptOne(t, s, e, to("t/a")).Duplicate || e.ID != update("1", "0").ID {
+		t.Errorf("forgotten content comes as %s", e.ID)
+	}
+	e = update("1", "held")
+	if acceptOne(t, s, e, to("t/a")).Duplicate || e.ID != update("1", "held").ID+"-2" {
+		t.Errorf("content of an event that is still there comes as %s", e.ID)
+	}
+}
+
+func checkChanged(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	changed := []store.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease}, {Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
+	n := 0
+	push := func(brand, status string) int {
+		n++
+		e := update("1", fmt.Sprint(n))
+		e.Status, e.CPCode = status, brand
+		return acceptOne(t, s, e, changed).Deliveries
+	}
+	for i, step := range []struct {
+		brand, status string
+		want          int
+	}{
+		{"zt", "collected", 2}, // the first counts as a change
+		{"zt", "collected", 1},
+		{"zt", "sending", 2},
+		{"zt", "", 1},        // an absent status neither matches
+		{"zt", "sending", 1}, // nor overwrites
+		{"zt", "collected", 2},
+		{"sto", "collected", 2}, // the same number of another brand is another parcel
+	} {
+		if got := push(step.brand, step.status); got != step.want {
+			t.Errorf("step %d (%s %q): %d deliveries, want %d", i, step.brand, step.status, got, step.want)
+		}
+	}
+	if !acceptOne(t, s, update("2", "x"), changed).Duplicate && acceptOne(t, s, update("2", "x"), changed).Deliveries != 0 {
+		t.Error("a duplicate was delivered")
+	}
+}
+
+func checkSequence(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	last := int64(0)
+	for i := range 100 {
+		e := update("1", fmt.Sprint(i))
+		acceptOne(t, s, e, to("t/a"))
+		if e.Sequence <= last {
+			t.Fatalf("sequence %d after %d", e.Sequence, last)
+		}
+		last = e.Sequence
+	}
+}
+
+func checkBig(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	var entries []store.Entry
+	for i := range 3000 {
+		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
+	}
+	accept(t, s, entries...)
+	last := map[string]int64{}
+	for i, e := range entries {
+		if e.Event.Sequence <= last[e.Event.WaybillCode] {
+			t.Fatalf("item %d: sequence %d after %d", i, e.Event.Sequence, last[e.Event.WaybillCode])
+		}
+		last[e.Event.WaybillCode] = e.Event.Sequence
+	}
+	next_ := map[string]int{}
+	for seen, rounds := 0, 0; seen < 3000; rounds++ {
+		if rounds > 3000 {
+			t.Fatalf("%d of 3000 were leased", seen)
+		}
+		for _, d := range take(t, s, "t/a", 100) {
+			want := next_[d.Event.WaybillCode]
+			if want == 0 {
+				fmt.Sscan(d.Event.WaybillCode, &want)
+			}
+			if d.Event.Status != fmt.Sprint(want) {
+				t.Fatalf("waybill %s: got %s, want %d", d.Event.WaybillCode, d.Event.Status, want)
+			}
+			next_[d.Event.WaybillCode] = want + 7
+			settle(t, s, d, event.Delivered)
+			seen++
+		}
+	}
+}
+
+func checkWide(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	var names []string
+	for i := range 1200 {
+		names = append(names, fmt.Sprintf("t%d/a", i))
+	}
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to(names...))}, store.Entry{Event: update("1", "b"), To: slot(to(names...))})
+	if len(got[0].Leased) != 1200 || got[0].Deliveries != 1200 || len(got[1].Leased) != 0 || got[1].Deliveries != 1200 {
+		t.Fatalf("%d leased of %d, %d of %d", len(got[0].Leased), got[0].Deliveries, len(got[1].Leased), got[1].Deliveries)
+	}
+	for _, d := range []*event.Delivery{got[0].Leased[0], got[0].Leased[777], got[0].Leased[1199]} {
+		if n := settle(t, s, d, event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+			t.Errorf("successor at %s: %+v", d.Endpoint, n)
+		}
+	}
+}
+
+func checkInvalidID(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	bad := update("1", "a")
+	bad.ID = "evt_123"
+	if _, err := s.Accept(t.Context(), []store.Entry{{Event: bad}}); err == nil {
+		t.Error("an invalid id was accepted")
+	}
+	if keys := b.Keys(t, "{"+b.tag+"}:"); len(keys) != 0 {
+		t.Errorf("it left %v", keys)
+	}
+}
+
+func checkQuarantine(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	q := event.Quarantined{ID: "q1", ReceivedAt: time.UnixMilli(1_700_000_000_000).UTC(), Reason: "no", Raw: []byte("\xff\x00{"), Headers: map[string]string{"Content-Type": "x"}}
+	for range 3 {
+		if err := s.Quarantine(t.Context(), []event.Quarantined{q, {ID: "q2"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Quarantined(t.Context(), 0, 10)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	i := slices.IndexFunc(got, func(q event.Quarantined) bool { return q.ID == "q1" })
+	if i < 0 || string(got[i].Raw) != string(q.Raw) || got[i].Reason != "no" || got[i].Headers["Content-Type"] != "x" || !got[i].ReceivedAt.Equal(q.ReceivedAt) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,325 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+func checkSlots(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := acceptOne(t, s, update("1", "a"), slot(to("t/a", "t/b")))
+	if len(got.Leased) != 2 || got.Deliveries != 2 || got.Queued != 0 {
+		t.Fatalf("with slots: %+v", got)
+	}
+	for _, d := range got.Leased {
+		if d.Token == "" || d.Reason != event.ReasonNew || d.Event.Sequence == 0 || time.Until(d.LeaseEnds) < lease/2 {
+			t.Errorf("leased %+v", d)
+		}
+	}
+	got = acceptOne(t, s, update("2", "a"), to("t/a"))
+	if len(got.Leased) != 0 || got.Queued != 1 {
+		t.Fatalf("without a slot: %+v", got)
+	}
+	if ds := take(t, s, "t/a", 10); !slices.Equal(contents(ds), []string{"2:a"}) {
+		t.Errorf("due: %v, want only what was not leased before", contents(ds))
+	}
+}
+
+func checkOverdueFirst(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	acceptOne(t, s, update("1", "a"), to("t/a"))
+	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || got.Queued != 1 {
+		t.Fatalf("behind a backlog: %+v", got)
+	}
+	if ds := take(t, s, "t/a", 1); !slices.Equal(contents(ds), []string{"1:a"}) {
+		t.Errorf("first comes %v", contents(ds))
+	}
+}
+
+func checkOrder(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s,
+		store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		store.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
+		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased), len(got[2].Leased), len(got[3].Leased))
+	}
+	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
+		t.Fatalf("%v overtook their predecessor", contents(ds))
+	}
+	d := got[0].Leased[0]
+	for _, want := range []string{"b", "c"} {
+		n := settle(t, s, d, event.Delivered, next).Next
+		if n == nil || n.Event.Status != want || n.Reason != event.ReasonNew || n.Event.Sequence <= d.Event.Sequence {
+			t.Fatalf("successor %+v, want %s", n, want)
+		}
+		d = n
+	}
+	if n := settle(t, s, d, event.Delivered, next).Next; n != nil {
+		t.Errorf("a successor after the last: %v", n.Event.Status)
+	}
+	if got := acceptOne(t, s, update("1", "d"), slot(to("t/a"))); len(got.Leased) != 1 {
+		t.Errorf("after the line is empty: %+v", got)
+	}
+}
+
+func checkNoRoom(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	if n := settle(t, s, got[0].Leased[0], event.Delivered).Next; n != nil {
+		t.Fatalf("a successor that was not asked for")
+	}
+	if d := takeOne(t, s, "t/a"); d.Event.Status != "b" {
+		t.Errorf("due: %s", d.Event.Status)
+	}
+}
+
+func checkRetryHolds(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s,
+		store.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
+		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	settle(t, s, got[0].Leased[0], event.Retry, dueIn(s, time.Hour))
+	if n := settle(t, s, got[0].Leased[1], event.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
+		t.Errorf("the other endpoint is held up: %+v", n)
+	}
+	if len(got[2].Leased) != 1 {
+		t.Error("the other waybill is held up")
+	}
+	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
+		t.Errorf("%v overtook a retry", contents(ds))
+	}
+}
+
+func checkUnordered(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	cs := slot(to("t/a"))
+	cs[0].Ordered = false
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: cs}, store.Entry{Event: update("1", "b"), To: cs})
+	if len(got[0].Leased) != 1 || len(got[1].Leased) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func checkDeadMovesOn(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	if n := settle(t, s, got[0].Leased[0], event.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
+		t.Fatalf("successor of a dead letter: %+v", n)
+	}
+}
+
+func checkFencing(t *testing.T, b *bench) {
+	clock := &shifted{}
+	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
+	accept(t, slow, store.Entry{Event: update("1", "a"), To: to("t/a")}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	old := takeOne(t, slow, "t/a")
+	quick.Now()
+	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
+		t.Fatal("a lease that holds was taken")
+	}
+	clock.forward(2 * lease)
+	taken := takeOne(t, quick, "t/a")
+	if taken.Reason != event.ReasonRetry {
+		t.Errorf("reason %s of a delivery that may have been attempted", taken.Reason)
+	}
+	if !settle(t, slow, old, event.Retry, dueIn(slow, 0)).Late || !settle(t, slow, old, event.Dead).Late || !settle(t, slow, old, event.Released).Late {
+		t.Error("a lapsed holder changed the delivery")
+	}
+	if got := settle(t, slow, old, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "b" {
+		t.Errorf("delivered by a lapsed holder: %+v", got)
+	}
+	if got := settle(t, quick, taken, event.Delivered, next); !got.Late || got.Next != nil {
+		t.Errorf("delivered a second time: %+v", got)
+	}
+}
+
+func checkLapse(t *testing.T, b *bench) {
+	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	acceptOne(t, s, update("1", "a"), to("t/a"))
+	if ds := takeFor(t, s, "t/a", 1, 50*time.Millisecond); len(ds) != 1 {
+		t.Fatal("not leased")
+	}
+	until(t, "the lease falls due", func() bool { return len(take(t, other, "t/a", 1)) == 1 })
+}
+
+func checkClocks(t *testing.T, b *bench) {
+	ahead := &shifted{}
+	ahead.forward(time.Minute)
+	right, wrong := b.open(t, store.Options{}), b.open(t, store.Options{Clock: ahead.now})
+	for i := range 20 {
+		waybill := fmt.Sprint(i)
+		holder, thief := right, wrong
+		if i%2 == 1 {
+			holder, thief = wrong, right
+		}
+		acceptOne(t, holder, update(waybill, "a"), to("t/a"))
+		if ds := takeFor(t, holder, "t/a", 10, 30*time.Second); len(ds) != 1 {
+			t.Fatalf("the holder leased %d", len(ds))
+		}
+		if ds := take(t, thief, "t/a", 10); len(ds) != 0 {
+			t.Fatalf("a replica with another clock stole %v", contents(ds))
+		}
+	}
+	if gap := right.Now().Sub(wrong.Now()).Abs(); gap > 5*time.Second {
+		t.Errorf("the replicas disagree by %s", gap)
+	}
+}
+
+func checkRelease(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
+	settle(t, s, d, event.Released, func(o *event.Outcome) { o.Attempt = nil })
+	if d := takeOne(t, s, "t/a"); d.Attempts != 0 || d.Reason != event.ReasonNew {
+		t.Errorf("after a release: %d attempts, reason %s", d.Attempts, d.Reason)
+	}
+}
+
+func checkGone(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
+	settle(t, s, d, event.Gone)
+	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 {
+		t.Error("a gone endpoint was given a new delivery")
+	}
+	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
+		t.Errorf("a gone endpoint was given %v", contents(ds))
+	}
+	if due, err := s.Due(t.Context(), time.Hour, 0, 10); err != nil || len(due) != 0 {
+		t.Errorf("due: %v, %v", due, err)
+	}
+	if p, err := s.Parked(t.Context()); err != nil || p["t/a"] != "gone" {
+		t.Errorf("parked: %v, %v", p, err)
+	}
+	if err := s.Resume(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if due, err := s.Due(t.Context(), 0, 0, 10); err != nil || len(due) != 1 {
+		t.Errorf("due after resume: %v, %v", due, err)
+	}
+	if ds := take(t, s, "t/a", 10); len(ds) != 2 {
+		t.Errorf("after resume: %v", contents(ds))
+	}
+}
+
+func checkAcceptedBefore(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	acceptOne(t, s, update("1", "a"), to("t/a"))
+	clock.forward(time.Hour)
+	acceptOne(t, s, update("2", "a"), to("t/a"))
+	if err := s.Park(t.Context(), "t/a", "paused"); err != nil {
+		t.Fatal(err)
+	}
+	ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, AcceptedBefore: s.Now().Add(-time.Minute)}})
+	if err != nil || !slices.Equal(contents(ds), []string{"1:a"}) || !slices.Equal(looked, []int{2}) {
+		t.Errorf("%v, looked at %v, %v", contents(ds), looked, err)
+	}
+}
+
+func checkOtherType(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	var got []store.Accepted
+	for i := range 2 {
+		e := update("", fmt.Sprint(i))
+		e.Type = "print_status"
+		got = append(got, acceptOne(t, s, e, slot(to("t/a"))))
+	}
+	if len(got[0].Leased) != 1 || len(got[1].Leased) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func checkBytes(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	e := update("77\"\n运", "a")
+	e.Type, e.CPCode, e.Status = "x\ny", "brand\"", "状态"
+	e.Data = []byte("{\"a\":\"\\u4e2d\\n中\",\n\"n\":1.50e3,\"z\":\"\x7f\"}\n")
+	acceptOne(t, s, e, to("t/a"))
+	got := takeOne(t, s, "t/a").Event
+	if string(got.Data) != string(e.Data) || got.Type != e.Type || got.CPCode != e.CPCode || got.Status != e.Status || got.WaybillCode != e.WaybillCode {
+		t.Errorf("got %+v", got)
+	}
+	if !got.ReceivedAt.Equal(e.ReceivedAt) || !got.AcceptedAt.Equal(e.AcceptedAt) || got.Sequence != e.Sequence || got.ID != e.ID {
+		t.Errorf("got %+v, want %+v", got, e)
+	}
+}
+
+func checkLate(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	d := &event.Delivery{Event: update("1", "a"), Endpoint: "t/a", Token: "none"}
+	if got := settle(t, s, d, event.Delivered, next); !got.Late {
+		t.Errorf("%+v", got)
+	}
+}
+
+func checkDue(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := acceptOne(t, s, update("1", "a"), slot(to("t/a", "t/b", "t/c")))
+	settle(t, s, got.Leased[0], event.Retry, dueIn(s, 40*time.Second))
+	settle(t, s, got.Leased[1], event.Retry, dueIn(s, -time.Second))
+	settle(t, s, got.Leased[2], event.Delivered)
+	names := func(within time.Duration) (out []string) {
+		due, err := s.Due(t.Context(), within, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range due {
+			out = append(out, d.Endpoint)
+		}
+		return out
+	}
+	if got := names(0); !slices.Equal(got, []string{"t/b"}) {
+		t.Errorf("due now: %v", got)
+	}
+	if got := names(time.Hour); !slices.Equal(got, []string{"t/b", "t/a"}) {
+		t.Errorf("due within the hour: %v", got)
+	}
+}
+
+func checkDepths(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s,
+		store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")},
+		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("3", "a"), To: to("t/a")})
+	settle(t, s, got[2].Leased[0], event.Dead, because("no"))
+	ds, err := s.Depths(t.Context(), []string{"t/a", "t/none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := ds[0]; d.Open != 2 || d.Waiting != 1 || d.Dead != 1 || s.Now().Sub(d.Oldest).Abs() > 10*time.Second {
+		t.Errorf("%+v", d)
+	}
+	if d := ds[1]; d.Open != 0 || d.Waiting != 0 || d.Dead != 0 || !d.Oldest.IsZero() {
+		t.Errorf("%+v", d)
+	}
+}
+
+func checkOrphans(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	acceptOne(t, s, update("1", "a"), to("t/a")) // sets the clock
+	ask := func(unknown ...string) []string {
+		t.Helper()
+		got, err := s.Orphans(t.Context(), unknown, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := ask("t/a", "t/b"); len(got) != 0 {
+		t.Errorf("orphans at first sight: %v", got)
+	}
+	clock.forward(50 * time.Minute)
+	ask("t/a") // t/b is known to a replica, which drops its note
+	ask("t/a", "t/b")
+	clock.forward(15 * time.Minute)
+	if got := ask("t/a", "t/b"); !slices.Equal(got, []string{"t/a"}) {
+		t.Errorf("orphans: %v", got)
+	}
+}

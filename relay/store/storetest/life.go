@@ -1,0 +1,252 @@
+package storetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+func checkNothingLeft(t *testing.T, b *bench) {
+	const short = 200 * time.Millisecond
+	s := b.open(t, store.Options{Window: short, Retention: short, DeadLetterRetention: 2 * short})
+	var entries []store.Entry
+	for i := range 50 {
+		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
+	}
+	entries = append(entries, store.Entry{Event: update("unrouted", "a")})
+	other := update("", "other")
+	other.Type = "print_status"
+	entries = append(entries, store.Entry{Event: other, To: to("t/a")})
+	accept(t, s, entries...)
+	if err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}); err != nil {
+		t.Fatal(err)
+	}
+	for closed, rounds := 0, 0; closed < 101; rounds++ {
+		if rounds > 2000 {
+			t.Fatalf("%d of 101 deliveries are closed", closed)
+		}
+		ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 20}, {Endpoint: "t/b", Lease: lease, Most: 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds {
+			switch rand.IntN(4) {
+			case 0:
+				settle(t, s, d, event.Retry, dueIn(s, 0))
+			case 1:
+				settle(t, s, d, event.Dead, because("no"))
+				closed++
+			default:
+				settle(t, s, d, event.Delivered)
+				closed++
+			}
+		}
+	}
+	if len(b.Keys(t, "{"+b.tag+"}:")) == 0 {
+		t.Fatal("nothing was there to begin with")
+	}
+	// The answers to lease calls are the only keys with a life of their own: a minute.
+	until(t, "no key is left", func() bool {
+		return !slices.ContainsFunc(b.Keys(t, "{"+b.tag+"}:"), func(k string) bool { return k[:len(b.tag)+5] != "{"+b.tag+"}:r:" })
+	})
+}
+
+func checkNothingOpenExpires(t *testing.T, b *bench) {
+	const short = 50 * time.Millisecond
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now, Window: short, Retention: short, DeadLetterRetention: short})
+	var entries []store.Entry
+	for i := range 40 {
+		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
+	}
+	accept(t, s, entries...)
+	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all closed.
+	kinds := []event.Kind{event.Retry, event.Released, event.Retry}
+	for i, d := range take(t, s, "t/a", 6) {
+		settle(t, s, d, kinds[i%3], dueIn(s, 0))
+	}
+	for range entries {
+		for _, d := range take(t, s, "t/b", 100) {
+			settle(t, s, d, event.Delivered)
+		}
+	}
+	dead := take(t, s, "t/a", 1)[0]
+	settle(t, s, dead, event.Dead, because("no"))
+	if n, err := s.Redrive(t.Context(), "t/a", dead.Event.ID); err != nil || n != 1 {
+		t.Fatalf("redriven %d, %v", n, err)
+	}
+	probe := update("probe", "a")
+	acceptOne(t, s, probe, nil)
+	until(t, "what is closed has expired", func() bool { return !slices.Contains(b.Keys(t, "{"+b.tag+"}:"), "{"+b.tag+"}:w:probe") })
+	clock.forward(1000 * time.Hour) // every lease has lapsed too
+	seen := map[string]int{}
+	for range 40 {
+		for _, d := range take(t, s, "t/a", 100) {
+			if len(d.Event.Data) == 0 {
+				t.Fatalf("%s has lost its body", d.Event.ID)
+			}
+			seen[d.Event.ID]++
+			settle(t, s, d, event.Delivered)
+		}
+	}
+	if len(seen) != 40 {
+		t.Errorf("%d of 40 open deliveries are left", len(seen))
+	}
+}
+
+func checkRedrive(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
+	settle(t, s, d, event.Dead, because("the receiver refuses this body: 422"))
+	dead, err := s.DeadLetters(t.Context(), "t/a", 0, 10)
+	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID || dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
+		t.Fatalf("%+v, %v", dead, err)
+	}
+	if n, err := s.Redrive(t.Context(), "t/a", d.Event.ID); err != nil || n != 1 {
+		t.Fatalf("redriven %d, %v", n, err)
+	}
+	if n, err := s.Redrive(t.Context(), "t/a", d.Event.ID); err != nil || n != 0 {
+		t.Errorf("redriven twice: %d, %v", n, err)
+	}
+	if dead, err = s.DeadLetters(t.Context(), "t/a", 0, 10); err != nil || len(dead) != 0 {
+		t.Errorf("%+v, %v", dead, err)
+	}
+	again := takeOne(t, s, "t/a")
+	if again.Event.ID != d.Event.ID || again.Reason != event.ReasonRedrive || again.Attempts != 0 || again.Event.Sequence != d.Event.Sequence {
+		t.Errorf("%+v", again)
+	}
+	settle(t, s, again, event.Retry, dueIn(s, 0))
+	if again = takeOne(t, s, "t/a"); again.Reason != event.ReasonRetry || again.Attempts != 1 {
+		t.Errorf("its retry: %+v", again)
+	}
+	if settle(t, s, again, event.Delivered).Late {
+		t.Error("late")
+	}
+}
+
+func checkRedriveOutOfOrder(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")},
+		store.Entry{Event: update("1", "c"), To: to("t/a")})
+	bb := settle(t, s, got[0].Leased[0], event.Dead, next).Next
+	if _, err := s.Redrive(t.Context(), "t/a", got[0].Leased[0].Event.ID); err != nil {
+		t.Fatal(err)
+	}
+	a := takeOne(t, s, "t/a")
+	if n := settle(t, s, a, event.Delivered, next).Next; n != nil {
+		t.Fatalf("the redriven one gave way to %s, which has to wait for b", n.Event.Status)
+	}
+	if n := settle(t, s, bb, event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+		t.Errorf("successor of b: %+v", n)
+	}
+}
+
+// checkRandom plays random operations on two replicas against what must hold: every delivery is closed exactly once, the first
+// lease of an update comes after its predecessor was closed, and in the end nothing is open.
+func checkRandom(t *testing.T, b *bench) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	clock := &shifted{}
+	stores := []*store.Store{b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})}
+	endpoints := []string{"t/a", "t/b", "t/c"}
+	accepted := map[string][]string{} // endpoint and waybill → statuses in order
+	closed := map[string]int{}        // endpoint, waybill and status
+	var held []*event.Delivery
+	name := func(d *event.Delivery, status string) string {
+		return d.Endpoint + " " + d.Event.WaybillCode + " " + status
+	}
+	hold := func(ds ...*event.Delivery) {
+		for _, d := range ds {
+			line := accepted[d.Endpoint+" "+d.Event.WaybillCode]
+			if i := slices.Index(line, d.Event.Status); i < 0 {
+				t.Fatalf("%s was never accepted", name(d, d.Event.Status))
+			} else if i > 0 && closed[name(d, line[i-1])] == 0 {
+				t.Fatalf("%s before %s was closed", name(d, d.Event.Status), line[i-1])
+			}
+			held = append(held, d)
+		}
+	}
+	total := 0
+	for step := range 1500 {
+		s := stores[rnd.IntN(2)]
+		switch op := rnd.IntN(10); {
+		case op < 3 && step < 1000:
+			var entries []store.Entry
+			for range 1 + rnd.IntN(4) {
+				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(entries)))
+				cs := to(endpoints[:1+rnd.IntN(3)]...)
+				for i := range cs {
+					cs[i].Slot = rnd.IntN(2) == 0
+				}
+				entries = append(entries, store.Entry{Event: e, To: cs})
+			}
+			for _, e := range entries {
+				for _, c := range e.To {
+					k := c.Endpoint + " " + e.Event.WaybillCode
+					accepted[k] = append(accepted[k], e.Event.Status)
+					total++
+				}
+			}
+			for _, a := range accept(t, s, entries...) {
+				hold(a.Leased...)
+			}
+		case op < 5:
+			hold(takeFor(t, s, endpoints[rnd.IntN(3)], 1+rnd.IntN(5), lease)...)
+		case op == 5 && rnd.IntN(5) == 0:
+			clock.forward(2 * lease) // every holder's lease lapses
+		default:
+			if len(held) == 0 {
+				continue
+			}
+			i := rnd.IntN(len(held))
+			d := held[i]
+			held = slices.Delete(held, i, i+1)
+			kind := []event.Kind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released, event.Dead}[rnd.IntN(6)]
+			got := settle(t, s, d, kind, dueIn(s, 0), next)
+			if !got.Late && (kind == event.Delivered || kind == event.Dead) {
+				closed[name(d, d.Event.Status)]++
+			}
+			if got.Next != nil {
+				hold(got.Next)
+			}
+		}
+	}
+	for range 2000 {
+		clock.forward(2 * lease)
+		for _, ep := range endpoints {
+			for _, d := range take(t, stores[0], ep, 50) {
+				hold(d)
+				if settle(t, stores[0], d, event.Delivered).Late {
+					t.Fatal("late, though nobody else is there")
+				}
+				closed[name(d, d.Event.Status)]++
+			}
+		}
+		if len(closed) == total {
+			break
+		}
+	}
+	if len(closed) != total {
+		t.Errorf("%d of %d deliveries are closed", len(closed), total)
+	}
+	for k, n := range closed {
+		if n != 1 {
+			t.Errorf("%s was closed %d times", k, n)
+		}
+	}
+	ds, err := stores[0].Depths(t.Context(), endpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range ds {
+		if d.Open != 0 || d.Waiting != 0 {
+			t.Errorf("at the end: %+v", d)
+		}
+	}
+}

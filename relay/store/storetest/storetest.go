@@ -1,0 +1,209 @@
+// Package storetest holds the checks that every store passes, whatever Redis is behind it.
+package storetest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+// Backend is a Redis to run the checks on.
+type Backend struct {
+	// URL of the Redis.
+	URL string
+	// Keys lists all keys that begin with a prefix.
+	Keys func(t testing.TB, prefix string) []string
+}
+
+// Run runs every check on the backend, each with a hash tag of its own.
+func Run(t *testing.T, b Backend) {
+	for name, check := range checks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, &bench{Backend: b, tag: fmt.Sprintf("t%d", tags.Add(1))})
+		})
+	}
+}
+
+var tags atomic.Int64
+
+var checks = map[string]func(*testing.T, *bench){
+	"NewEventIsLeasedToTheCallerOnlyInAReservedSlot":       checkSlots,
+	"WhatIsOverdueGoesBeforeANewDelivery":                  checkOverdueFirst,
+	"UpdatesOfAWaybillWaitForTheirPredecessor":             checkOrder,
+	"ARetryingHeadHoldsBackOnlyItsOwnWaybillAndEndpoint":   checkRetryHolds,
+	"AnEndpointWithoutOrderGetsUpdatesAtOnce":              checkUnordered,
+	"TheLineMovesOnAfterADeadLetter":                       checkDeadMovesOn,
+	"ALapsedHolderCannotRescheduleButCanDeliver":           checkFencing,
+	"ADeadReplicasLeasesFallDueByThemselves":               checkLapse,
+	"ReplicasWithDifferentClocksStealNothing":              checkClocks,
+	"TheSameContentIsOneEventWithinTheWindow":              checkWindow,
+	"BareItemsThatGoABAAreThreeEvents":                     checkBare,
+	"ADuplicateInTheSameCallIsDropped":                     checkSameCall,
+	"ManyClientsWithTheSameCallbackMakeOneEvent":           checkConcurrentDuplicates,
+	"TheRecordForgetsWhatIsPastTheWindow":                  checkPrune,
+	"ChangedStatusIsDecidedByTheLastOneAccepted":           checkChanged,
+	"SequenceRisesWithEveryUpdateOfAWaybill":               checkSequence,
+	"ThousandsOfItemsAreAcceptedInOrder":                   checkBig,
+	"AnEventWithVeryManyEndpointsIsNotSplit":               checkWide,
+	"EverythingClosedExpiresAndNoKeyIsLeft":                checkNothingLeft,
+	"NothingOpenEverExpires":                               checkNothingOpenExpires,
+	"ADeadLetterIsListedAndCanBeRedriven":                  checkRedrive,
+	"ARedrivenDeliveryDoesNotHoldUpItsWaybill":             checkRedriveOutOfOrder,
+	"AGoneEndpointKeepsItsDeliveriesUntilItIsResumed":      checkGone,
+	"AReleasedDeliveryIsDueAtOnceAndUncounted":             checkRelease,
+	"EventsOfAnotherTypeAreNotOrdered":                     checkOtherType,
+	"WhatIsNotUnderstoodIsKeptOnce":                        checkQuarantine,
+	"DepthsCountWhatIsOpenWaitingAndDead":                  checkDepths,
+	"OrphansAreFoundOnlyAfterTheGrace":                     checkOrphans,
+	"OldDeliveriesOfAParkedEndpointCanBeTaken":             checkAcceptedBefore,
+	"AnInvalidEventIDIsRefusedAndHarmsNobodyElse":          checkInvalidID,
+	"RandomOperationsLoseNothingAndKeepTheOrder":           checkRandom,
+	"BodiesComeBackByteForByte":                            checkBytes,
+	"AStateThatIsNotThereIsSettledAsLate":                  checkLate,
+	"EndpointsAreDueByTheirEarliestDelivery":               checkDue,
+	"ADeliveredHeadHandsItsSuccessorOverOnlyIfThereIsRoom": checkNoRoom,
+}
+
+// bench is what a check works with: stores that share one hash tag, and shorthands.
+type bench struct {
+	Backend
+	tag string
+}
+
+func (b *bench) open(t *testing.T, o store.Options) *store.Store {
+	t.Helper()
+	o.URL, o.Tag = b.URL, b.tag
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second // a busy machine is no failure
+	}
+	s, err := store.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+const lease = time.Minute
+
+// update makes an event with track times: content tells one from another.
+func update(waybill, content string) *event.Event {
+	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
+	return &event.Event{
+		ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt", Status: content,
+		Data: fmt.Appendf(nil, `{"waybill_code":%q,"content":%q}`, waybill, content), ReceivedAt: time.UnixMilli(1_700_000_000_000),
+	}
+}
+
+func bare(waybill, status string) *event.Event {
+	e := update(waybill, status)
+	e.Bare = true
+	return e
+}
+
+func to(endpoints ...string) []store.Candidate {
+	var out []store.Candidate
+	for _, ep := range endpoints {
+		out = append(out, store.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Lease: lease})
+	}
+	return out
+}
+
+func slot(cs []store.Candidate) []store.Candidate {
+	for i := range cs {
+		cs[i].Slot = true
+	}
+	return cs
+}
+
+func accept(t *testing.T, s *store.Store, entries ...store.Entry) []store.Accepted {
+	t.Helper()
+	out, err := s.Accept(t.Context(), entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) != len(entries) {
+		t.Fatalf("%d answers to %d events", len(out), len(entries))
+	}
+	return out
+}
+
+func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []store.Candidate) store.Accepted {
+	t.Helper()
+	return accept(t, s, store.Entry{Event: e, To: cs})[0]
+}
+
+func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Delivery {
+	t.Helper()
+	return takeFor(t, s, endpoint, most, lease)
+}
+
+func takeFor(t *testing.T, s *store.Store, endpoint string, most int, span time.Duration) []*event.Delivery {
+	t.Helper()
+	ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: endpoint, Lease: span, Most: most}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ds
+}
+
+func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
+	t.Helper()
+	ds := take(t, s, endpoint, 1)
+	if len(ds) != 1 {
+		t.Fatalf("leased %d deliveries, want 1", len(ds))
+	}
+	return ds[0]
+}
+
+func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.Kind, change ...func(*event.Outcome)) event.Settled {
+	t.Helper()
+	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
+	for _, f := range change {
+		f(&o)
+	}
+	got, err := s.Settle(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func next(o *event.Outcome) { o.Next = lease }
+func dueIn(s *store.Store, d time.Duration) func(*event.Outcome) {
+	return func(o *event.Outcome) { o.Due = s.Now().Add(d) }
+}
+func because(reason string) func(*event.Outcome) { return func(o *event.Outcome) { o.Reason = reason } }
+
+// until polls a condition; it fails the test after 10 s.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func contents(ds []*event.Delivery) []string {
+	var out []string
+	for _, d := range ds {
+		out = append(out, d.Event.WaybillCode+":"+d.Event.Status)
+	}
+	return out
+}
+
+// shifted is a local clock that a check can move: the store's time moves along with it.
+type shifted struct{ by atomic.Int64 }
+
+func (c *shifted) now() time.Time          { return time.Now().Add(time.Duration(c.by.Load())) }
+func (c *shifted) forward(d time.Duration) { c.by.Add(int64(d)) }
