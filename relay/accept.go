@@ -1,0 +1,104 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/route"
+	"kuairelay/relay/signature"
+	"kuairelay/relay/store"
+)
+
+// acceptor takes events from a callback to where they are durable, and on to the pool.
+type acceptor struct {
+	table   *route.Table
+	store   *store.Store
+	pool    *deliver.Pool
+	ordered map[string]bool // by endpoint
+}
+
+// accept finds the endpoints that events may be owed to, reserves a slot for each delivery where there is room, and accepts the
+// events: what the store leases to us is attempted at once, the rest when it is due.
+func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Summary, error) {
+	entries := make([]store.Entry, len(events))
+	reserved := make(map[string]int)
+	var found []route.Candidate
+	for i, e := range events {
+		found = a.table.Match(e, found[:0])
+		to := make([]store.Candidate, len(found))
+		for j, c := range found {
+			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: a.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
+			if to[j].Slot {
+				reserved[c.ID]++
+			}
+		}
+		entries[i] = store.Entry{Event: e, To: to}
+	}
+	accepted, err := a.store.Accept(ctx, entries)
+	var sum ingest.Summary
+	var leased []*event.Delivery
+	queued := 0
+	for _, x := range accepted {
+		switch {
+		case x.Duplicate:
+			sum.Duplicates++
+		case x.Deliveries == 0:
+			sum.Unrouted++
+			sum.New++
+		default:
+			sum.New++
+		}
+		sum.Deliveries += x.Deliveries
+		queued += x.Queued
+		leased = append(leased, x.Leased...)
+	}
+	a.pool.Start(reserved, leased)
+	if queued > 0 {
+		a.pool.Kick()
+	}
+	return sum, err
+}
+
+// rules turns the routes of the config into those of the table.
+func rules(tenants []config.Tenant) []route.Rule {
+	var out []route.Rule
+	for _, t := range tenants {
+		for _, r := range t.Routes {
+			rule := route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, Pos: r.Pos.String()}
+			if m := r.Match; m != nil {
+				rule.Match = route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed}
+			}
+			out = append(out, rule)
+		}
+	}
+	return out
+}
+
+// endpoints turns those of the config into those of the pool, and says which of them keep the order of a waybill.
+func endpoints(tenants []config.Tenant) ([]deliver.Endpoint, map[string]bool, error) {
+	var out []deliver.Endpoint
+	ordered := make(map[string]bool)
+	for _, t := range tenants {
+		for _, e := range t.Endpoints {
+			d := e.Delivery
+			ep := deliver.Endpoint{
+				Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight,
+				Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge},
+			}
+			for _, s := range e.Secrets {
+				k, err := signature.ParseKey(s.Reveal())
+				if err != nil {
+					return nil, nil, fmt.Errorf("endpoint %s: %w", e.ID, err)
+				}
+				ep.Keys = append(ep.Keys, k)
+			}
+			out = append(out, ep)
+			ordered[e.ID] = d.Order != "none"
+		}
+	}
+	return out, ordered, nil
+}

@@ -1,0 +1,167 @@
+package deliver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+const (
+	// lookAhead is how often the store is asked what falls due, and how far ahead the answer reaches.
+	lookAhead = time.Second
+	// duePage is how many endpoints one answer lists.
+	duePage = 1000
+	// leaseMost is how many deliveries are leased in one round trip.
+	leaseMost = 256
+)
+
+// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
+type feeder struct {
+	pool  *Pool
+	wake  chan struct{}
+	store complaints
+
+	mu sync.Mutex
+	// hungry endpoints have a free slot and, as far as is known, more due; look says that the list of due endpoints is out of date.
+	hungry map[*endpoint]struct{}
+	look   bool
+}
+
+func newFeeder(p *Pool) feeder {
+	return feeder{pool: p, wake: make(chan struct{}, 1), hungry: make(map[*endpoint]struct{}), store: complaints{log: p.log}}
+}
+
+// feed has the endpoint's free slots filled.
+func (f *feeder) feed(e *endpoint) {
+	f.mu.Lock()
+	f.hungry[e] = struct{}{}
+	f.mu.Unlock()
+	f.kick(false)
+}
+
+// kick wakes the feeder; look has it ask for the due endpoints anew.
+func (f *feeder) kick(look bool) {
+	if look {
+		f.mu.Lock()
+		f.look = true
+		f.mu.Unlock()
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *feeder) run(ctx context.Context) {
+	next := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		case <-timer.C:
+		}
+		f.mu.Lock()
+		look := f.look || !time.Now().Before(next)
+		f.look = false
+		f.mu.Unlock()
+		if look {
+			next = time.Now().Add(f.lookForDue(ctx))
+		}
+		f.fill(ctx)
+		timer.Reset(max(0, time.Until(next)))
+	}
+}
+
+// lookForDue marks the endpoints that have something due as hungry, and returns how long to wait for the next look.
+func (f *feeder) lookForDue(ctx context.Context) time.Duration {
+	wait := lookAhead
+	for offset := 0; ; offset += duePage {
+		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
+		if f.store.about("look for due deliveries", err) {
+			return lookAhead
+		}
+		now := f.pool.o.Store.Now()
+		for _, d := range page {
+			e := f.pool.endpoints[d.Endpoint]
+			if e == nil {
+				continue // another replica may know it; the janitor looks after those that nobody does
+			}
+			if d.At.After(now) {
+				wait = min(wait, d.At.Sub(now)+time.Millisecond)
+				continue
+			}
+			e.hungry.Store(true)
+			f.mu.Lock()
+			f.hungry[e] = struct{}{}
+			f.mu.Unlock()
+		}
+		if len(page) < duePage {
+			return wait
+		}
+	}
+}
+
+// fill leases for the free slots of hungry endpoints until they are full, or nothing more is due.
+func (f *feeder) fill(ctx context.Context) {
+	for ctx.Err() == nil {
+		asks := f.asks()
+		if len(asks) == 0 {
+			return
+		}
+		ds, looked, err := f.pool.o.Store.Lease(ctx, asks)
+		got := make(map[string]int, len(asks))
+		for _, d := range ds {
+			got[d.Endpoint]++
+			f.pool.start(d)
+		}
+		failed := f.store.about("lease deliveries", err)
+		for i, a := range asks {
+			e := f.pool.endpoints[a.Endpoint]
+			if n := a.Most - got[a.Endpoint]; n > 0 {
+				e.inFlight.Add(-int64(n))
+			}
+			if failed || (i < len(looked) && looked[i] < a.Most) {
+				// After an error the next look finds it again.
+				e.hungry.Store(false)
+			} else {
+				f.mu.Lock()
+				f.hungry[e] = struct{}{}
+				f.mu.Unlock()
+			}
+		}
+		if failed {
+			return
+		}
+	}
+}
+
+// asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is fed
+// again when it has one.
+func (f *feeder) asks() []event.Ask {
+	f.mu.Lock()
+	hungry := make([]*endpoint, 0, len(f.hungry))
+	for e := range f.hungry {
+		hungry = append(hungry, e)
+		delete(f.hungry, e)
+		if len(hungry) == leaseMost {
+			break
+		}
+	}
+	f.mu.Unlock()
+	var asks []event.Ask
+	for _, e := range hungry {
+		n := 0
+		for n < max(1, leaseMost/len(hungry)) && e.reserve() {
+			n++
+		}
+		if n > 0 {
+			asks = append(asks, event.Ask{Endpoint: e.Name, Lease: e.lease(), Most: n})
+		}
+	}
+	return asks
+}

@@ -1,0 +1,60 @@
+package deliver
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kuairelay/relay/event"
+)
+
+// manyEndpoints is the number above which histograms carry no endpoint label: each would be a dozen series.
+const manyEndpoints = 200
+
+type metrics struct {
+	attempts   *prometheus.CounterVec
+	deliveries *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	latency    *prometheus.HistogramVec
+	labelled   bool
+}
+
+func newMetrics(r prometheus.Registerer, endpoints int) *metrics {
+	m := &metrics{labelled: endpoints <= manyEndpoints}
+	var labels []string
+	if m.labelled {
+		labels = []string{"endpoint"}
+	}
+	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_attempts_total",
+		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."}, []string{"endpoint", "outcome"})
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
+		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
+	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
+		Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 10)}, labels)
+	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
+		Help: "From the acceptance of an event to its delivery.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 14)}, labels)
+	if r != nil {
+		r.MustRegister(m.attempts, m.deliveries, m.duration, m.latency)
+	}
+	return m
+}
+
+// observe counts an outcome. One that came late ends nothing.
+func (m *metrics) observe(o event.Outcome, late bool, now time.Time) {
+	endpoint, outcome := o.Delivery.Endpoint, outcomes[o.Kind]
+	var labels []string
+	if m.labelled {
+		labels = []string{endpoint}
+	}
+	if o.Attempt != nil {
+		m.attempts.WithLabelValues(endpoint, outcome).Inc()
+		m.duration.WithLabelValues(labels...).Observe(o.Attempt.Duration.Seconds())
+	}
+	if late || (o.Kind != event.Delivered && o.Kind != event.Dead) {
+		return
+	}
+	m.deliveries.WithLabelValues(endpoint, outcome).Inc()
+	if o.Kind == event.Delivered {
+		m.latency.WithLabelValues(labels...).Observe(now.Sub(o.Delivery.Event.AcceptedAt).Seconds())
+	}
+}

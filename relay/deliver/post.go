@@ -1,0 +1,128 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/signature"
+)
+
+// answerMost is how much of an answer is read and kept.
+const answerMost = 1 << 10
+
+// The headers of ours beside those of Standard Webhooks.
+const (
+	HeaderSequence = "kuairelay-sequence"
+	HeaderReason   = "kuairelay-reason"
+)
+
+// client posts to one endpoint. Its connections are its own: kept alive, and never more than the endpoint's MaxInFlight.
+type client struct {
+	endpoint  Endpoint
+	url       *url.URL
+	userAgent string
+	transport *http.Transport
+}
+
+func newClient(e Endpoint, userAgent string) (*client, error) {
+	u, err := url.Parse(e.URL)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("url: it is not an absolute URL")
+	}
+	if len(e.Keys) == 0 {
+		return nil, errors.New("it has no secret to sign with")
+	}
+	return &client{endpoint: e, url: u, userAgent: userAgent, transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true,
+		MaxConnsPerHost:     e.MaxInFlight,
+		MaxIdleConnsPerHost: e.MaxInFlight,
+		IdleConnTimeout:     90 * time.Second,
+	}}, nil
+}
+
+func (c *client) close() { c.transport.CloseIdleConnections() }
+
+// post makes one attempt. Redirects are not followed: the transport knows none.
+func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
+	started := time.Now()
+	a := event.Attempt{StartedAt: now}
+	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
+	defer cancel()
+	resp, err := c.transport.RoundTrip(c.request(ctx, d, now))
+	if err == nil {
+		a.Answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost))
+		// An answer that ends within the limit leaves the connection fit for the next attempt; of a longer one no more is read.
+		if len(a.Answer) == answerMost {
+			_, _ = resp.Body.Read(make([]byte, 1))
+		}
+		_ = resp.Body.Close()
+	}
+	a.Duration = time.Since(started)
+	if err != nil {
+		a.Err = describeError(err)
+		return a
+	}
+	a.Status = resp.StatusCode
+	a.RetryAfter = ParseRetryAfter(resp.Header.Get("Retry-After"), now)
+	return a
+}
+
+// request signs exactly the bytes that it sends.
+func (c *client) request(ctx context.Context, d *event.Delivery, now time.Time) *http.Request {
+	body := Body(c.endpoint.Format, d.Event)
+	r := &http.Request{
+		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Content-Type":       {"application/json"},
+			"User-Agent":         {c.userAgent},
+			"Webhook-Id":         {d.Event.ID},
+			"Webhook-Timestamp":  {strconv.FormatInt(now.Unix(), 10)},
+			"Webhook-Signature":  {signature.Sign(c.endpoint.Keys, d.Event.ID, now, body)},
+			"Kuairelay-Sequence": {strconv.FormatInt(d.Event.Sequence, 10)},
+			"Kuairelay-Reason":   {string(d.Reason)},
+		},
+		ContentLength: int64(len(body)),
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}
+	return r.WithContext(ctx)
+}
+
+// describeError puts the class of a network error before its text.
+func describeError(err error) string {
+	class := "network"
+	var dns *net.DNSError
+	var timeout net.Error
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout: no whole answer in time"
+	case errors.As(err, &dns):
+		class = "dns"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		class = "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		class = "reset"
+	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &verify), errors.As(err, &authority):
+		class = "tls"
+	}
+	return fmt.Sprintf("%s: %v", class, err)
+}

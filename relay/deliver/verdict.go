@@ -1,0 +1,157 @@
+package deliver
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// ClassForbidden begins the Err of an attempt that the egress guard refused to dial; the address class follows it
+// ("forbidden: private address 10.0.0.7").
+const ClassForbidden = "forbidden"
+
+const (
+	// maxRetryAfter caps what a Retry-After header can ask for.
+	maxRetryAfter = 24 * time.Hour
+	// refusedAttempts is how often a body is offered to a receiver that refuses it.
+	refusedAttempts = 4
+)
+
+// Policy is how long and how often an endpoint's deliveries are tried.
+type Policy struct {
+	// Retry holds the pause after the first attempt, the second, …; after one attempt more than it has entries a
+	// delivery is dead.
+	Retry []time.Duration
+	// MaxAge is the age, since the event was accepted, at which a delivery is given up. 0 means never.
+	MaxAge time.Duration
+}
+
+// Verdict says what becomes of a delivery.
+type Verdict struct {
+	// Kind is event.Delivered, event.Retry, event.Dead or event.Gone.
+	Kind event.Kind
+	// Due is when the next attempt may start. Set for event.Retry only.
+	Due time.Time
+	// Reason says for people why a delivery is dead. Set for event.Dead only.
+	Reason string
+}
+
+// Decide returns what becomes of a delivery of an event that was accepted at acceptedAt, after its n-th attempt (1-based)
+// came to a. It is pure: now is when the attempt ended, and jitter, in [0,1), lengthens the pause by up to a tenth.
+// What it does with each answer is the table of DESIGN §5:
+//
+//	2xx                                          delivered, nothing else is
+//	410                                          gone
+//	408, 425, 429, 5xx, network error, time-out  the schedule, or Retry-After if that is later (24 hours at most)
+//	400, 402, 405 to 407, … (any other 4xx)      the schedule, dead after attempt 4: the receiver refuses this body
+//	forbidden by the egress guard                dead
+//	3xx, 401, 403, 404, and what is no answer    the schedule
+//
+// A delivery is dead when the schedule is used up, or when it is as old as the policy allows; a retry falls due at that
+// age at the latest, so that nothing stays open longer than it should.
+func Decide(a event.Attempt, n int, p Policy, now, acceptedAt time.Time, jitter float64) Verdict {
+	var hint time.Duration
+	refused := false
+	switch classify(a) {
+	case delivered:
+		return Verdict{Kind: event.Delivered}
+	case gone:
+		return Verdict{Kind: event.Gone}
+	case forbidden:
+		return dead("%s", a.Err)
+	case unavailable:
+		hint = min(a.RetryAfter, maxRetryAfter)
+	case refusal:
+		refused = true
+	}
+
+	pause, more := backoff(p.Retry, n, jitter)
+	switch {
+	case refused && (!more || n >= refusedAttempts):
+		return dead("the receiver refuses this body: %d", a.Status)
+	case !more && n == 1:
+		return dead("the only attempt failed: %s", describe(a))
+	case !more:
+		return dead("%d attempts failed, the last: %s", n, describe(a))
+	case p.expired(now, acceptedAt):
+		return dead("%s", p.expiry())
+	}
+	due := now.Add(max(pause, hint))
+	if end := acceptedAt.Add(p.MaxAge); p.MaxAge > 0 && due.After(end) {
+		due = end
+	}
+	return Verdict{Kind: event.Retry, Due: due}
+}
+
+// expired says whether a delivery of an event accepted at acceptedAt is given up for its age.
+func (p Policy) expired(now, acceptedAt time.Time) bool {
+	return p.MaxAge > 0 && now.Sub(acceptedAt) >= p.MaxAge
+}
+
+// expiry is the reason of a delivery that was given up for its age.
+func (p Policy) expiry() string {
+	span := p.MaxAge.String()
+	if whole, ok := strings.CutSuffix(span, "m0s"); ok {
+		span = whole + "m"
+	}
+	if whole, ok := strings.CutSuffix(span, "h0m"); ok {
+		span = whole + "h"
+	}
+	return "older than max_age " + span
+}
+
+// answer is a class of attempts that Decide treats alike.
+type answer uint8
+
+const (
+	unclear     answer = iota // 3xx, 401, 403, 404, and odd ones: the schedule
+	delivered                 // 2xx
+	gone                      // 410
+	unavailable               // the schedule, with Retry-After
+	refusal                   // any other 4xx
+	forbidden                 // by the egress guard
+)
+
+func classify(a event.Attempt) answer {
+	if a.Err != "" {
+		if strings.HasPrefix(a.Err, ClassForbidden) {
+			return forbidden
+		}
+		return unavailable
+	}
+	switch a.Status {
+	case http.StatusGone:
+		return gone
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return unavailable
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return unclear
+	}
+	switch a.Status / 100 {
+	case 2:
+		return delivered
+	case 4:
+		return refusal
+	case 5:
+		return unavailable
+	}
+	return unclear
+}
+
+// describe names what an attempt came to, for people.
+func describe(a event.Attempt) string {
+	if a.Err != "" {
+		return a.Err
+	}
+	if a.Status == 0 {
+		return "no answer"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status)))
+}
+
+func dead(format string, args ...any) Verdict {
+	return Verdict{Kind: event.Dead, Reason: fmt.Sprintf(format, args...)}
+}

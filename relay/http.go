@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kuairelay/relay/config"
+)
+
+// newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
+func newPublic(c *config.Config, ready func(context.Context) error) *echo.Echo {
+	e := newEcho(ready)
+	e.IPExtractor = echo.ExtractIPDirect()
+	if len(c.Server.TrustedProxies) > 0 {
+		trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+		for _, p := range c.Server.TrustedProxies {
+			trust = append(trust, echo.TrustIPRange(prefixNet(p)))
+		}
+		e.IPExtractor = echo.ExtractIPFromXFFHeader(trust...)
+	}
+	return e
+}
+
+// newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
+func newAdmin(ready func(context.Context) error, registry *prometheus.Registry) *echo.Echo {
+	e := newEcho(ready)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
+	e.GET("/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
+	e.GET("/debug/pprof/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
+	e.GET("/debug/pprof/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
+	e.GET("/debug/pprof/symbol", echo.WrapHandler(http.HandlerFunc(pprof.Symbol)))
+	e.GET("/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
+	return e
+}
+
+func newEcho(ready func(context.Context) error) *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = problem
+	e.Server.ReadHeaderTimeout = 10 * time.Second
+	e.Server.ReadTimeout = 30 * time.Second
+	e.Server.IdleTimeout = 2 * time.Minute
+	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, map[string]string{"status": "alive"}) })
+	e.GET("/readyz", func(c echo.Context) error {
+		if err := ready(c.Request().Context()); err != nil {
+			return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably: redis does not take a write").SetInternal(err)
+		}
+		return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
+	})
+	return e
+}
+
+// problem answers an error as RFC 9457 has it.
+func problem(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, detail := http.StatusInternalServerError, ""
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		status = he.Code
+		if text, ok := he.Message.(string); ok && text != http.StatusText(status) {
+			detail = text
+		}
+	}
+	body := map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status}
+	if detail != "" {
+		body["detail"] = detail
+	}
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	c.Response().WriteHeader(status)
+	_ = c.Echo().JSONSerializer.Serialize(c, body, "") // the client may be gone
+}
+
+func prefixNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

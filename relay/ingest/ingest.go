@@ -1,0 +1,239 @@
+// Package ingest receives the provider's callbacks over HTTP. It answers success only after everything in a callback is
+// durable: its events in the store, or, where it was not understood, in quarantine.
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Summary is what became of a callback's events.
+type Summary struct {
+	New, Duplicates int
+	// Deliveries is how many endpoints the new events are owed to, all together; Unrouted is how many of them no endpoint is owed.
+	Deliveries, Unrouted int
+}
+
+// Options of a Receiver. A zero field means its default.
+type Options struct {
+	// Tokens are the last segments of the callback paths that are taken; the first one in use, the others for rotation.
+	Tokens []string
+	// AllowCIDRs are the addresses that may push; empty: all.
+	AllowCIDRs []netip.Prefix
+	// Ack is the body of a good answer. Default "success".
+	Ack string
+	// MaxBody of a callback in bytes. Default 4 MiB.
+	MaxBody int64
+	// Budget is how long a callback may take to become durable. Default 3 s.
+	Budget time.Duration
+	// Accept makes events durable, with the deliveries that they owe.
+	Accept func(context.Context, []*event.Event) (Summary, error)
+	// Quarantine makes durable what was not understood.
+	Quarantine func(context.Context, []event.Quarantined) error
+	Logger     *zap.Logger
+	Registry   prometheus.Registerer
+}
+
+// Receiver is the handler of the callback paths.
+type Receiver struct {
+	o       Options
+	tokens  [][sha256.Size]byte
+	metrics *metrics
+}
+
+// New makes a Receiver.
+func New(o Options) *Receiver {
+	o.Ack = cmp.Or(o.Ack, "success")
+	o.MaxBody = cmp.Or(o.MaxBody, 4<<20)
+	o.Budget = cmp.Or(o.Budget, 3*time.Second)
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	r := &Receiver{o: o, metrics: newMetrics(o.Registry)}
+	for _, t := range o.Tokens {
+		r.tokens = append(r.tokens, sha256.Sum256([]byte(t)))
+	}
+	return r
+}
+
+// Register adds the paths of DESIGN §5: POST /callback/{token}, and GET for the provider's check of the URL.
+func (r *Receiver) Register(e *echo.Echo) {
+	e.POST("/callback/:token", r.receive)
+	e.GET("/callback/:token", func(c echo.Context) error {
+		if !r.known(c) {
+			return echo.ErrNotFound
+		}
+		return c.String(http.StatusOK, r.o.Ack)
+	})
+}
+
+// known says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
+func (r *Receiver) known(c echo.Context) bool {
+	sum := sha256.Sum256([]byte(c.Param("token")))
+	ok := 0
+	for i := range r.tokens {
+		ok |= subtle.ConstantTimeCompare(sum[:], r.tokens[i][:])
+	}
+	if ok == 0 || len(r.o.AllowCIDRs) == 0 {
+		return ok == 1
+	}
+	ip, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return false
+	}
+	for _, p := range r.o.AllowCIDRs {
+		if p.Contains(ip.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// receive answers a callback as DESIGN §5 says, and writes one line about it.
+func (r *Receiver) receive(c echo.Context) error {
+	started := time.Now()
+	if !r.known(c) {
+		r.metrics.callbacks.WithLabelValues("refused").Inc()
+		r.o.Logger.Warn("callback", zap.String("answer", "404"), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
+		return echo.ErrNotFound
+	}
+	body, err := readBody(c.Request(), r.o.MaxBody)
+	if err != nil {
+		return r.unread(c, err)
+	}
+	parsed := kuaidihelp.Parse(c.Request().Header.Get("Content-Type"), body, started)
+	// What the provider's connection does must not cut short what is being written.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
+	defer cancel()
+	sum, err := r.keep(ctx, c.Request(), parsed, started)
+
+	took := time.Since(started)
+	r.metrics.duration.Observe(took.Seconds())
+	fields := []zap.Field{
+		zap.String("ip", c.RealIP()), zap.Int("bytes", len(body)), zap.Int("events", len(parsed.Events)), zap.Int("new", sum.New),
+		zap.Int("duplicates", sum.Duplicates), zap.Int("unrouted", sum.Unrouted), zap.Int("deliveries", sum.Deliveries),
+		zap.Int("quarantined", len(parsed.Rejected)), zap.Duration("took", took),
+	}
+	if len(parsed.Events) == 1 {
+		fields = append(fields, zap.String("event", parsed.Events[0].ID), zap.String("waybill", parsed.Events[0].WaybillCode))
+	}
+	if len(parsed.Rejected) > 0 {
+		fields = append(fields, zap.String("why", parsed.Rejected[0].Reason))
+	}
+	if err != nil {
+		r.metrics.callbacks.WithLabelValues("failure").Inc()
+		r.o.Logger.Error("callback", append(fields, zap.String("answer", "503"), zap.Error(err))...)
+		return c.String(http.StatusServiceUnavailable, "failure")
+	}
+	r.metrics.count(sum, len(parsed.Rejected))
+	r.metrics.callbacks.WithLabelValues("success").Inc()
+	level := zap.InfoLevel
+	if len(parsed.Rejected) > 0 {
+		level = zap.WarnLevel
+	}
+	r.o.Logger.Log(level, "callback", append(fields, zap.String("answer", "200"))...)
+	return c.String(http.StatusOK, r.o.Ack)
+}
+
+// unread answers a callback whose body could not be read as a whole.
+func (r *Receiver) unread(c echo.Context, err error) error {
+	status := http.StatusBadRequest
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		status = http.StatusRequestEntityTooLarge
+		err = large
+	}
+	r.metrics.callbacks.WithLabelValues("unread").Inc()
+	r.o.Logger.Warn("callback", zap.Int("answer", status), zap.String("ip", c.RealIP()), zap.Error(err))
+	return c.String(status, "failure")
+}
+
+func readBody(req *http.Request, most int64) ([]byte, error) {
+	if req.ContentLength > most {
+		return nil, &http.MaxBytesError{Limit: most}
+	}
+	limited := http.MaxBytesReader(nil, req.Body, most)
+	if req.ContentLength < 0 {
+		return io.ReadAll(limited)
+	}
+	body := make([]byte, req.ContentLength)
+	_, err := io.ReadFull(limited, body)
+	return body, err
+}
+
+// keep makes everything durable. What was not understood goes first: it is kept once however often it comes, so that a callback
+// that fails halfway can be pushed again.
+func (r *Receiver) keep(ctx context.Context, req *http.Request, parsed kuaidihelp.Result, at time.Time) (Summary, error) {
+	if len(parsed.Rejected) > 0 {
+		qs := make([]event.Quarantined, len(parsed.Rejected))
+		for i, x := range parsed.Rejected {
+			sum := sha256.Sum256(x.Raw)
+			qs[i] = event.Quarantined{ID: "qtn_" + hex.EncodeToString(sum[:]), ReceivedAt: at, Reason: x.Reason, Headers: headers(req), Raw: x.Raw}
+		}
+		if err := r.o.Quarantine(ctx, qs); err != nil {
+			return Summary{}, err
+		}
+	}
+	if len(parsed.Events) == 0 {
+		return Summary{}, nil
+	}
+	return r.o.Accept(ctx, parsed.Events)
+}
+
+// headers are those that say how a body is to be read, and who sent it.
+func headers(req *http.Request) map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"Content-Type", "Content-Encoding", "User-Agent"} {
+		if v := req.Header.Get(name); v != "" {
+			out[name] = strings.ToValidUTF8(v, "\uFFFD")
+		}
+	}
+	return out
+}
+
+type metrics struct {
+	callbacks *prometheus.CounterVec
+	events    *prometheus.CounterVec
+	duration  prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_callbacks_total",
+			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); refused (wrong token or address)."}, []string{"answer"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_events_total",
+			Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined."}, []string{"result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_callback_duration_seconds",
+			Help: "How long callbacks took to become durable.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11)}),
+	}
+	for _, answer := range []string{"success", "failure", "unread", "refused"} {
+		m.callbacks.WithLabelValues(answer)
+	}
+	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
+		m.events.WithLabelValues(result)
+	}
+	if r != nil {
+		r.MustRegister(m.callbacks, m.events, m.duration)
+	}
+	return m
+}
+
+func (m *metrics) count(s Summary, quarantined int) {
+	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
+	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))
+	m.events.WithLabelValues("duplicate").Add(float64(s.Duplicates))
+	m.events.WithLabelValues("quarantined").Add(float64(quarantined))
+}

@@ -1,0 +1,246 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/test/redisserver"
+)
+
+// marker stands in every bad body, to be searched for in the log.
+const marker = "13800138000"
+
+func TestBadInputGetsTheAnswerOfTheContractAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, one(shop.URL, ""))
+	good := func(n int) string { return item(fmt.Sprint("good", n), "signed", "2026-11-23 10:00:00") }
+	for i, c := range []struct {
+		name, path, body    string
+		status              int
+		answer              string
+		events, quarantined int
+	}{
+		{"empty", "", "", 200, "success", 0, 1},
+		{"truncated", "", `{"type":"express_sub_msg","data":[{"phone":"` + marker, 200, "success", 0, 1},
+		{"five MiB", "", `{"type":"` + strings.Repeat(marker, 500_000) + `"}`, 413, "failure", 0, 0},
+		{"wrong token", "/callback/wrong-token", callback(good(0)), 404, "", 0, 0},
+		{"no token", "/callback/", callback(good(0)), 404, "", 0, 0},
+		{"nested 100,000 deep", "", strings.Repeat("[", 100_000) + marker, 200, "success", 0, 1},
+		{"an item nested 100 deep, with siblings", "", callback(good(1), strings.Repeat(`{"no":"1","a":`, 100)+"1"+strings.Repeat("}", 100), good(2)), 200, "success", 2, 1},
+		{"not UTF-8, with siblings", "", callback(good(3), "{\"no\":\"1\",\"x\":\"\xff"+marker+"\"}", good(4)), 200, "success", 2, 1},
+		{"duplicate keys, with siblings", "", callback(good(5), `{"no":"1","no":"2","x":"`+marker+`"}`, good(6)), 200, "success", 2, 1},
+		{"data is a number", "", `{"type":"express_sub_msg","data":` + marker + `}`, 200, "success", 0, 1},
+		{"no type", "", `{"data":[` + good(7) + `]}`, 200, "success", 0, 1},
+		{"an item without a waybill", "", callback(`{"status":"` + marker + `"}`), 200, "success", 0, 1},
+		{"data is empty", "", callback(), 200, "success", 0, 0},
+		{"another type", "", `{"type":"print_status","data":{"x":1}}`, 200, "success", 1, 0},
+	} {
+		before, beforeQ := len(shop.all()), r.metric(`kuairelay_events_total{result="quarantined"}`)
+		path := c.path
+		if path == "" {
+			path = "/callback/" + token
+		}
+		status, answer := r.post(path, "application/json", c.body)
+		if status != c.status || (c.answer != "" && answer != c.answer) {
+			t.Errorf("%d %s: answer %d %q, want %d %q", i, c.name, status, answer, c.status, c.answer)
+		}
+		if c.events > 0 {
+			shop.wait(before + c.events)
+		}
+		was, _ := strconv.Atoi(beforeQ)
+		if got := r.metric(`kuairelay_events_total{result="quarantined"}`); got != strconv.Itoa(was+c.quarantined) {
+			t.Errorf("%d %s: %s in quarantine, want %d", i, c.name, got, was+c.quarantined)
+		}
+	}
+	for _, entry := range r.logs.All() {
+		line, err := json.Marshal(entry.ContextMap())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{marker, token, secret} {
+			if strings.Contains(entry.Message+string(line), secret) {
+				t.Errorf("the log has %q: %s %s", secret, entry.Message, line)
+			}
+		}
+	}
+}
+
+func TestACallbackThatIsCutOffIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, one(shop.URL, ""))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://")) //nolint:noctx // a bare connection is the point
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := callback(item("1", "signed", "2026-11-23 10:00:00"))
+	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", token, len(body)+10, body); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || strings.Contains(string(answer), "200") {
+		t.Errorf("answer %q, %v", answer, err)
+	}
+	if n := r.metric(`kuairelay_events_total{result="new"}`); n != "0" {
+		t.Errorf("%s events", n)
+	}
+}
+
+func TestThreeThousandItemsAreAllDeliveredInOrder(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}"+one(shop.URL, ""))
+	var items []string
+	for i := range 3000 {
+		items = append(items, item(strconv.Itoa(i%50), "sending", fmt.Sprintf("%05d", i)))
+	}
+	if status, answer := r.push("application/json", callback(items...)); status != 200 || answer != "success" {
+		t.Fatalf("answer %d %q", status, answer)
+	}
+	shop.wait(3000)
+	checkOrder(t, "shop", shop.all(), 3000)
+}
+
+func TestTheSameCallbackAThousandTimesIsOneEvent(t *testing.T) {
+	t.Parallel()
+	a, b := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}"+`
+tenants:
+  - name: t
+    endpoints:
+      - {name: a, url: "`+a.URL+`", secrets: [`+secret+`]}
+      - {name: b, url: "`+b.URL+`", secrets: [`+secret+`]}
+    routes: [{to: [a, b]}]
+`)
+	body := callback(item("1", "signed", "2026-11-23 10:00:00"))
+	var left atomic.Int64
+	left.Store(1000)
+	var clients sync.WaitGroup
+	for range 64 {
+		clients.Go(func() {
+			for left.Add(-1) >= 0 {
+				if status, answer := r.push("application/json", body); status != 200 || answer != "success" {
+					t.Errorf("answer %d %q", status, answer)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	a.wait(1)
+	b.wait(1)
+	for series, want := range map[string]string{
+		`kuairelay_events_total{result="new"}`:                           "1",
+		`kuairelay_events_total{result="duplicate"}`:                     "999",
+		`kuairelay_deliveries_total{endpoint="t/a",outcome="delivered"}`: "1",
+		`kuairelay_deliveries_total{endpoint="t/b",outcome="delivered"}`: "1",
+		`kuairelay_queue_depth{endpoint="t/a",state="open"}`:             "0",
+	} {
+		until(t, series+" is "+want, func() bool { return r.metric(series) == want })
+	}
+	if len(a.all()) != 1 || len(b.all()) != 1 {
+		t.Errorf("%d and %d requests", len(a.all()), len(b.all()))
+	}
+}
+
+func TestWithoutRedisACallbackIsAFailureAndNothingIsForgotten(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
+	first, second := callback(item("1", "sending", "1")), callback(item("1", "signed", "2"))
+	r.push("application/json", first)
+	shop.wait(1)
+	redis.Kill()
+	if status, answer := r.push("application/json", second); status != 503 || answer != "failure" {
+		t.Errorf("answer %d %q", status, answer)
+	}
+	if status, _ := r.get(r.public + "/readyz"); status != 503 {
+		t.Errorf("readyz %d", status)
+	}
+	if status, _ := r.get(r.public + "/healthz"); status != 200 {
+		t.Errorf("healthz %d", status)
+	}
+	if err := redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the relay is ready again", func() bool { status, _ := r.get(r.public + "/readyz"); return status == 200 })
+	if status, _ := r.push("application/json", second); status != 200 {
+		t.Errorf("answer %d", status)
+	}
+	shop.wait(2)
+	if status, _ := r.push("application/json", first); status != 200 {
+		t.Errorf("answer %d", status)
+	}
+	until(t, "the duplicate is known", func() bool { return r.metric(`kuairelay_events_total{result="duplicate"}`) == "1" })
+}
+
+func TestTheProvidersCheckOfTheURLIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := start(t, one("http://127.0.0.1:1", ""))
+	if status, answer := r.get(r.public + "/callback/" + token); status != 200 || answer != "success" {
+		t.Errorf("answer %d %q", status, answer)
+	}
+	if status, answer := r.get(r.public + "/callback/wrong-token"); status != 404 || !strings.Contains(answer, `"status":404`) {
+		t.Errorf("answer %d %q", status, answer)
+	}
+}
+
+func TestAddressesOutsideTheListAreStrangers(t *testing.T) {
+	t.Parallel()
+	r := start(t, "callback: {tokens: ["+token+"], allow_cidrs: [10.1.2.0/24]}\n"+one("http://127.0.0.1:1", ""))
+	if status, _ := r.push("application/json", callback()); status != 404 {
+		t.Errorf("answer %d", status)
+	}
+	proxied := start(t, "callback: {tokens: ["+token+"], allow_cidrs: [10.1.2.0/24]}\n"+one("http://127.0.0.1:1", ""))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, proxied.public+"/callback/"+token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", "10.1.2.3")
+	if status, _ := proxied.do(req); status != 404 {
+		t.Errorf("a header from an untrusted address was believed: %d", status)
+	}
+}
+
+func TestShutdownFinishesWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	under, release := make(chan struct{}), make(chan struct{})
+	shop := newTenant(t, func(_ http.ResponseWriter, n int, _ received) {
+		if n == 1 {
+			close(under)
+			<-release
+		}
+	})
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
+	r.push("application/json", callback(item("1", "sending", "1"), item("1", "signed", "2")))
+	<-under
+	r.stop()
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	r.done <- nil
+	if n := len(shop.all()); n != 1 {
+		t.Errorf("%d attempts, want the one that was under way", n)
+	}
+	// The next replica finds the rest due at once.
+	start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
+	got := shop.wait(2)
+	if !strings.Contains(got[1].body, "waybill.signed") || got[1].header.Get("Kuairelay-Reason") != "new" {
+		t.Errorf("then came %s, %v", got[1].body, got[1].header)
+	}
+}

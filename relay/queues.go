@@ -1,0 +1,73 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/store"
+)
+
+// queues asks the store for the depth of each endpoint's queue at every scrape.
+type queues struct {
+	store                 *store.Store
+	names                 []string
+	depth, oldest, parked *prometheus.Desc
+}
+
+func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
+	q := &queues{
+		store: s,
+		depth: prometheus.NewDesc("kuairelay_queue_depth",
+			"Deliveries of an endpoint: open (queued, retrying or leased), waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
+		oldest: prometheus.NewDesc("kuairelay_queue_oldest_age_seconds",
+			"Age of the oldest open delivery of an endpoint since its acceptance, as far as the ends of its queue show; 0 if none is open.", []string{"endpoint"}, nil),
+		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.", []string{"endpoint", "state"}, nil),
+	}
+	for _, e := range eps {
+		q.names = append(q.names, e.Name)
+	}
+	return q
+}
+
+// Describe implements prometheus.Collector.
+func (q *queues) Describe(ch chan<- *prometheus.Desc) { ch <- q.depth; ch <- q.oldest; ch <- q.parked }
+
+// Collect implements prometheus.Collector.
+func (q *queues) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	depths, err := q.store.Depths(ctx, q.names)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
+		return
+	}
+	for _, d := range depths {
+		for state, n := range map[string]int64{"open": d.Open, "waiting": d.Waiting, "dead": d.Dead} {
+			ch <- prometheus.MustNewConstMetric(q.depth, prometheus.GaugeValue, float64(n), d.Endpoint, state)
+		}
+		age := 0.0
+		if !d.Oldest.IsZero() {
+			age = max(0, q.store.Now().Sub(d.Oldest).Seconds())
+		}
+		ch <- prometheus.MustNewConstMetric(q.oldest, prometheus.GaugeValue, age, d.Endpoint)
+	}
+	parked, err := q.store.Parked(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(q.parked, fmt.Errorf("ask the store: %w", err))
+		return
+	}
+	for name, state := range parked {
+		ch <- prometheus.MustNewConstMetric(q.parked, prometheus.GaugeValue, 1, name, state)
+	}
+}
+
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kuairelay_build_info", Help: "Always 1; the label says which version runs.",
+		ConstLabels: prometheus.Labels{"version": version}})
+	g.Set(1)
+	return g
+}

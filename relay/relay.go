@@ -1,0 +1,168 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+	"kuairelay/relay/store"
+)
+
+// Options of a Relay. A zero field means its default.
+type Options struct {
+	Config  *config.Config
+	Logger  *zap.Logger
+	Version string // default "dev"
+	// Grace is how long a shutdown waits for what is under way. Default 20 s.
+	Grace time.Duration
+	// Clock is the local clock, a seam for tests. Default time.Now.
+	Clock func() time.Time
+	// OnListen is called when both listeners are open.
+	OnListen func(public, admin net.Addr)
+}
+
+// Relay is one replica: everything in one process but Redis and the tenants.
+type Relay struct {
+	o             Options
+	log           *zap.Logger
+	store         *store.Store
+	pool          *deliver.Pool
+	public, admin *echo.Echo
+}
+
+// New builds a relay from a checked config. It opens no port and no connection.
+func New(o Options) (*Relay, error) {
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	o.Version = cmp.Or(o.Version, "dev")
+	o.Grace = cmp.Or(o.Grace, 20*time.Second)
+	c, registry := o.Config, prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
+
+	db, err := store.New(store.Options{
+		URL: c.Redis.URL.Reveal(), WaitReplicas: c.Redis.WaitReplicas, Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow,
+		Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention, Clock: o.Clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	whenErrors := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
+		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
+	registry.MustRegister(whenErrors)
+	table, err := route.New(route.Options{
+		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status,
+		OnWhenError: func(r *route.Rule, err error) {
+			whenErrors.WithLabelValues(r.Tenant).Inc()
+			o.Logger.Warn("when failed", zap.String("route", r.Pos), zap.Error(err))
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	eps, ordered, err := endpoints(c.Tenants)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := deliver.New(deliver.Options{
+		Store: db, Endpoints: eps, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
+		OrphanGrace: c.Delivery.OrphanGrace, ShutdownGrace: o.Grace,
+	})
+	if err != nil {
+		return nil, err
+	}
+	registry.MustRegister(newQueues(db, eps))
+	in := &acceptor{table: table, store: db, pool: pool, ordered: ordered}
+	receiver := ingest.New(ingest.Options{
+		Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody,
+		Accept: in.accept, Quarantine: db.Quarantine, Logger: o.Logger, Registry: registry,
+	})
+	r := &Relay{o: o, log: o.Logger, store: db, pool: pool}
+	r.public, r.admin = newPublic(c, db.Ready), newAdmin(db.Ready, registry)
+	receiver.Register(r.public)
+	return r, nil
+}
+
+// Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
+// the deliveries under way, close the store.
+func (r *Relay) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, r.store.Close()) }()
+	c := r.o.Config
+	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
+	if err != nil {
+		return fmt.Errorf("server.listen: %w", err)
+	}
+	admin, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Admin.Listen)
+	if err != nil {
+		_ = public.Close()
+		return fmt.Errorf("admin.listen: %w", err)
+	}
+	r.log.Info("listening", zap.String("version", r.o.Version), zap.Stringer("public", public.Addr()), zap.Stringer("admin", admin.Addr()))
+	r.announce()
+	if r.o.OnListen != nil {
+		r.o.OnListen(public.Addr(), admin.Addr())
+	}
+
+	// The parts outlive ctx: they are stopped one after the other below.
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.store.Run(parts) })
+	running.Go(func() { _ = r.pool.Run(parts) })
+	failed := make(chan error, 2)
+	go func() { failed <- serve(r.public, public) }()
+	go func() { failed <- serve(r.admin, admin) }()
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	r.log.Info("stopping", zap.Duration("grace", r.o.Grace))
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)
+	defer done()
+	err = errors.Join(err, r.public.Shutdown(grace))
+	stop()
+	running.Wait()
+	err = errors.Join(err, r.admin.Close())
+	r.log.Info("stopped")
+	return err
+}
+
+// announce says at start what an operator has to know, but would not see.
+func (r *Relay) announce() {
+	for _, w := range r.o.Config.Warnings {
+		r.log.Warn("config", zap.String("at", w.Pos.String()), zap.String("warning", w.Msg))
+	}
+	if r.store.Embedded() {
+		r.log.Warn("no redis.url: events are kept in this process's memory and are lost when it ends; one replica only; for trying out")
+	}
+}
+
+func serve(e *echo.Echo, l net.Listener) error {
+	e.Listener = l
+	if err := e.Start(""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+func reveal(secrets []config.Secret) []string {
+	out := make([]string, len(secrets))
+	for i, s := range secrets {
+		out[i] = s.Reveal()
+	}
+	return out
+}

@@ -1,0 +1,238 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	webhook "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"kuairelay/relay"
+	"kuairelay/relay/config"
+	"kuairelay/relay/route"
+)
+
+const (
+	token  = "callback-token"
+	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+)
+
+// running is a relay under test.
+type running struct {
+	t             *testing.T
+	public, admin string // base URLs
+	stop          context.CancelFunc
+	done          chan error
+	logs          *observer.ObservedLogs
+}
+
+// start runs a relay with the YAML given, on free ports, until the test ends. Ports, token and secrets are filled in:
+// $PUBLIC… are not needed, as the listeners choose their own.
+func start(t *testing.T, yaml string) *running {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	yaml = "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n" + yaml
+	if !strings.Contains(yaml, "\ncallback:") {
+		yaml += "\ncallback: {tokens: [" + token + "]}\n"
+	}
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file, config.Options{CheckWhen: route.CheckWhen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	ready := make(chan [2]net.Addr, 1)
+	r, err := relay.New(relay.Options{Config: c, Logger: zap.New(core), Grace: 5 * time.Second,
+		OnListen: func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	run := &running{t: t, stop: cancel, done: make(chan error, 1), logs: logs}
+	go func() { run.done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-run.done; err != nil {
+			t.Errorf("the relay ended with: %v", err)
+		}
+		run.done <- nil
+	})
+	select {
+	case addrs := <-ready:
+		run.public, run.admin = "http://"+addrs[0].String(), "http://"+addrs[1].String()
+	case err := <-run.done:
+		run.done <- nil
+		t.Fatal(err)
+	}
+	return run
+}
+
+// push posts a callback and returns status and body of the answer.
+func (r *running) push(contentType, body string) (int, string) {
+	r.t.Helper()
+	return r.post("/callback/"+token, contentType, body)
+}
+
+func (r *running) post(path, contentType, body string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.public+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	return r.do(req)
+}
+
+func (r *running) get(url string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.do(req)
+}
+
+func (r *running) do(req *http.Request) (int, string) {
+	r.t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// metric returns the value of a series as /metrics prints it, "" if it is not there.
+func (r *running) metric(series string) string {
+	r.t.Helper()
+	_, body := r.get(r.admin + "/metrics")
+	for line := range strings.Lines(body) {
+		if v, ok := strings.CutPrefix(line, series+" "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// received is one request that a tenant got.
+type received struct {
+	header http.Header
+	body   string
+}
+
+// tenant is a real HTTP receiver that checks every request with the official library of Standard Webhooks.
+type tenant struct {
+	*httptest.Server
+	t *testing.T
+	// answer decides the answer; nil: 200 to everything.
+	answer func(w http.ResponseWriter, n int, r received)
+
+	mu  sync.Mutex
+	got []received
+	// connections: how many there were, are, and were at the same time.
+	connected, open, most int
+}
+
+func newTenant(t *testing.T, answer func(w http.ResponseWriter, n int, r received)) *tenant {
+	t.Helper()
+	wh, err := webhook.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &tenant{t: t, answer: answer}
+	x.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return // the relay gave the attempt up
+		}
+		if err := wh.Verify(body, req.Header); err != nil {
+			t.Errorf("the official library refuses a delivery: %v", err)
+		}
+		r := received{header: req.Header.Clone(), body: string(body)}
+		x.mu.Lock()
+		x.got = append(x.got, r)
+		n := len(x.got)
+		x.mu.Unlock()
+		if x.answer != nil {
+			x.answer(w, n, r)
+		}
+	}))
+	x.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		switch s {
+		case http.StateNew:
+			x.connected++
+			x.open++
+			x.most = max(x.most, x.open)
+		case http.StateClosed:
+			x.open--
+		}
+	}
+	x.Start()
+	t.Cleanup(x.Close)
+	return x
+}
+
+func (x *tenant) all() []received {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return append([]received(nil), x.got...)
+}
+
+// wait polls until the tenant has had n requests.
+func (x *tenant) wait(n int) []received {
+	x.t.Helper()
+	until(x.t, fmt.Sprintf("the tenant gets %d requests", n), func() bool { return len(x.all()) >= n })
+	return x.all()
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// one is the config of one tenant with one endpoint that gets everything; more are further keys of the endpoint.
+func one(url, more string) string {
+	return fmt.Sprintf(`
+tenants:
+  - name: shop
+    endpoints:
+      - {name: orders, url: "%s", secrets: [%s]%s}
+    routes:
+      - {to: orders}
+`, url, secret, more)
+}
+
+// item is one waybill update as kuaidihelp pushes it.
+func item(waybill, status, at string) string {
+	return fmt.Sprintf(`{"waybill_code":"%s","cp_code":"zt","status":"%s","data":[{"time":"%s","context":"…","status":"%s"}]}`, waybill, status, at, status)
+}
+
+func callback(items ...string) string {
+	return `{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`
+}
