@@ -63,11 +63,14 @@ func New(o Options) (*Relay, error) {
 	whenErrors := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	registry.MustRegister(whenErrors)
+	var complained sync.Map // a route that fails is logged once, and counted each time
 	table, err := route.New(route.Options{
 		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status,
 		OnWhenError: func(r *route.Rule, err error) {
 			whenErrors.WithLabelValues(r.Tenant).Inc()
-			o.Logger.Warn("when failed", zap.String("route", r.Pos), zap.Error(err))
+			if _, known := complained.LoadOrStore(r.Pos, true); !known {
+				o.Logger.Warn("when failed, and is counted from now on", zap.String("route", r.Pos), zap.Error(err))
+			}
 		},
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // timezone("Asia/Shanghai") works on a machine without time zones
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/file"

@@ -46,15 +46,13 @@ local function enqueue(e, id, due)
   e.due = math.min(e.due or due, due)
 end
 
--- prune forgets the ids of a record that are past the window and whose events are gone. It runs each time the record has
--- doubled, so that it costs nothing per event.
+-- prune forgets the ids of a record that are past the window. It runs each time the record has doubled, so that it costs
+-- nothing per event.
 local function prune(rk, size)
   local all, gone = rcall('HGETALL', rk), {}
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 2) == 'i:' then
-      local id, seq, n = string.sub(all[i], 3), string.match(all[i + 1], '^(%d+) ?(%d*)$')
-      if n ~= '' then id = id .. '-' .. n end
-      if now - tonumber(seq) >= window and rcall('EXISTS', P .. 'e:' .. id) == 0 then gone[#gone + 1] = all[i] end
+      if now - tonumber(string.match(all[i + 1], '^%d+')) >= window then gone[#gone + 1] = all[i] end
     end
   end
   for _, field in ipairs(gone) do rcall('HDEL', rk, field) end
@@ -96,7 +94,8 @@ local function accept(v)
     occurrence = n + 1
   end
 
-  -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part.
+  -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part. An event that
+  -- the record has forgotten may still be there: then this is its next occurrence.
   local id = occurrence == 1 and v.id or v.id .. '-' .. occurrence
   while rcall('HSETNX', P .. 'e:' .. id, 'w', v.record) == 0 do
     occurrence = occurrence + 1

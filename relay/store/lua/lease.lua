@@ -3,7 +3,8 @@
 -- ARGV   now (ms), call id, number of endpoints E,
 --        E times: name, lease (ms), most deliveries wanted, accepted before (ms, 0: any), also if parked (1 or 0), offset
 -- Returns {E times {how many were looked at}, rows as lease() of lib.lua gives them…} as {{looked…}, {rows…}}
--- Asked again with the same call id, it gives the same rows, as long as their leases are this call's (key r:<call id>).
+-- Asked again with the same call id, it gives the same answer, less the rows whose leases are no longer this call's: key
+-- r:<call id> holds the counts, and endpoint and id of each row, for a minute.
 local now, me, ne = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 if not (now and ne) or #ARGV ~= 3 + 6 * ne then return redis.error_reply('ERR lease: wrong arguments') end
 
@@ -13,8 +14,8 @@ rcall('ZREM', P .. 'due', '')
 local looked, rows, names = {}, {}, {}
 local given = rcall('LRANGE', P .. 'r:' .. me, 0, -1)
 if #given > 0 then
-  for i = 1, ne do looked[i] = 0 end
-  for i = 1, #given, 2 do
+  for i = 1, ne do looked[i] = tonumber(given[i]) end
+  for i = ne + 1, #given, 2 do
     local ep, id = given[i], given[i + 1]
     local f = rcall('HMGET', P .. 'e:' .. id, ep, 'q', 't')
     if f[1] then
@@ -48,8 +49,10 @@ for i = 1, ne do
     retouch(ep)
   end
 end
-for from = 1, #names, 100 do
-  rcall('RPUSH', P .. 'r:' .. me, unpack(names, from, math.min(from + 99, #names)))
+if #names > 0 then
+  for _, list in ipairs({looked, names}) do
+    for from = 1, #list, 100 do rcall('RPUSH', P .. 'r:' .. me, unpack(list, from, math.min(from + 99, #list))) end
+  end
+  rcall('PEXPIRE', P .. 'r:' .. me, 60000)
 end
-if #names > 0 then rcall('PEXPIRE', P .. 'r:' .. me, 60000) end
 return {looked, rows}

@@ -34,14 +34,17 @@ local function advance(ep, span, record, id, wanted)
   local rk = P .. record
   local head = rcall('HGET', rk, 'h:' .. ep)
   if head ~= id then return nil end
-  local nxt = rcall('LPOP', P .. 'l:' .. ep .. ' ' .. record)
-  if not nxt then
-    rcall('HDEL', rk, 'h:' .. ep)
-    return nil
-  end
+  local nxt, f
+  repeat -- an event that Redis has evicted is passed over
+    nxt = rcall('LPOP', P .. 'l:' .. ep .. ' ' .. record)
+    if not nxt then
+      rcall('HDEL', rk, 'h:' .. ep)
+      return nil
+    end
+    if rcall('HINCRBY', P .. 'wait', ep, -1) <= 0 then rcall('HDEL', P .. 'wait', ep) end
+    f = rcall('HMGET', P .. 'e:' .. nxt, ep, 'q', 't')
+  until f[1]
   rcall('HSET', rk, 'h:' .. ep, nxt)
-  if rcall('HINCRBY', P .. 'wait', ep, -1) <= 0 then rcall('HDEL', P .. 'wait', ep) end
-  local f = rcall('HMGET', P .. 'e:' .. nxt, ep, 'q', 't')
   if wanted and not parked(ep) then
     touch(ep, now + span)
     return lease(ep, nxt, f[1], f[2], f[3], me, now + span)

@@ -280,6 +280,10 @@ func checkDue(t *testing.T, b *bench) {
 	if got := names(time.Hour); !slices.Equal(got, []string{"t/b", "t/a"}) {
 		t.Errorf("due within the hour: %v", got)
 	}
+	takeOne(t, s, "t/b")
+	if got := names(50 * time.Second); !slices.Equal(got, []string{"t/a"}) {
+		t.Errorf("due while a lease holds: %v", got)
+	}
 }
 
 func checkDepths(t *testing.T, b *bench) {

@@ -75,6 +75,9 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 			settle(t, s, d, event.Delivered)
 		}
 	}
+	// A waybill that was done with gets two more updates.
+	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
+	accept(t, s, store.Entry{Event: update("back", "b"), To: to("t/c")}, store.Entry{Event: update("back", "c"), To: to("t/c")})
 	dead := take(t, s, "t/a", 1)[0]
 	settle(t, s, dead, event.Dead, because("no"))
 	if n, err := s.Redrive(t.Context(), "t/a", dead.Event.ID); err != nil || n != 1 {
@@ -96,6 +99,9 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	}
 	if len(seen) != 40 {
 		t.Errorf("%d of 40 open deliveries are left", len(seen))
+	}
+	if n := settle(t, s, takeOne(t, s, "t/c"), event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+		t.Errorf("the waybill that came back: %+v", n)
 	}
 }
 
@@ -126,6 +132,19 @@ func checkRedrive(t *testing.T, b *bench) {
 	}
 	if settle(t, s, again, event.Delivered).Late {
 		t.Error("late")
+	}
+}
+
+func checkDeadLettersEnd(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	for i := range 2 {
+		settle(t, s, acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+		clock.forward(500 * time.Hour)
+	}
+	settle(t, s, acceptOne(t, s, update("last", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	if d, err := s.Depths(t.Context(), []string{"t/a"}); err != nil || d[0].Dead != 2 {
+		t.Errorf("%+v, %v: the first is past its retention", d, err)
 	}
 }
 

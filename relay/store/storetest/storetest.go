@@ -55,6 +55,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"EverythingClosedExpiresAndNoKeyIsLeft":                checkNothingLeft,
 	"NothingOpenEverExpires":                               checkNothingOpenExpires,
 	"ADeadLetterIsListedAndCanBeRedriven":                  checkRedrive,
+	"ADeadLetterPastItsRetentionIsNotCounted":              checkDeadLettersEnd,
 	"ARedrivenDeliveryDoesNotHoldUpItsWaybill":             checkRedriveOutOfOrder,
 	"AGoneEndpointKeepsItsDeliveriesUntilItIsResumed":      checkGone,
 	"AReleasedDeliveryIsDueAtOnceAndUncounted":             checkRelease,

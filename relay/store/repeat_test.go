@@ -1,0 +1,297 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+	"kuairelay/test/redisserver"
+)
+
+func newStore(t *testing.T, url string) *Store {
+	t.Helper()
+	s, err := New(Options{URL: url, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.clock.ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newEntry(waybill, content string, endpoints ...string) Entry {
+	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
+	e := Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, Data: []byte(`{}`)}}
+	for _, ep := range endpoints {
+		e.To = append(e.To, Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
+	}
+	return e
+}
+
+// dump is everything that a store has in Redis, but for the times to live.
+func dump(t *testing.T, s *Store) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	keys, err := s.client.Keys(t.Context(), s.prefix+"*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		v, err := s.client.Dump(t.Context(), k).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// A reply that is lost after the script ran is asked for again with the same call id: the answer has to be the same, and the
+// second run may change nothing.
+func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redisserver.Start(t).URL())
+	twice := func(name string, script *redis.Script, args []any) []any {
+		t.Helper()
+		first, err := s.runOnce(t.Context(), script, []string{s.prefix}, args)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		before := dump(t, s)
+		second, err := s.runOnce(t.Context(), script, []string{s.prefix}, args)
+		if err != nil {
+			t.Fatalf("%s again: %v", name, err)
+		}
+		if fmt.Sprint(first) != fmt.Sprint(second) {
+			t.Errorf("%s: first answer\n%v\nand then\n%v", name, first, second)
+		}
+		if after := dump(t, s); !reflect.DeepEqual(before, after) {
+			t.Errorf("%s, asked again, changed something", name)
+		}
+		return first
+	}
+	acceptArgs := func(entries ...Entry) []any {
+		call := acceptCall{}
+		for _, e := range entries {
+			row, err := newAcceptRow(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.rows = append(call.rows, row)
+		}
+		args, _ := s.acceptArgs([]acceptCall{call}, s.Now(), s.newCall())
+		return args
+	}
+	twice("accept", acceptScript, acceptArgs(newEntry("1", "a", "t/a", "t/b"), newEntry("1", "b", "t/a"), newEntry("1", "a", "t/a"),
+		newEntry("2", "a"), newEntry("3", "a", "t/a"), newEntry("4", "a", "t/a")))
+	twice("accept a duplicate", acceptScript, acceptArgs(newEntry("1", "a", "t/a")))
+
+	clock := s.o.Clock
+	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
+	s.clock.local = s.o.Clock
+	leased := twice("lease", leaseScript, []any{s.Now().UnixMilli(), s.newCall(), 2,
+		"t/a", 60_000, 2, 0, 0, 0, "t/b", 60_000, 10, 0, 0, 0})
+	rows := leased[1].([]any)
+	if len(rows) != 3 {
+		t.Fatalf("leased %d, want 3", len(rows))
+	}
+	for i, kind := range []event.Kind{event.Delivered, event.Dead, event.Retry, event.Released, event.Gone} {
+		var d *event.Delivery
+		if i < len(rows) {
+			var err error
+			if d, err = readDelivery(rows[i], time.Now(), map[string]time.Duration{}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			got, err := s.Accept(t.Context(), []Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d = got[0].Leased[0]
+		}
+		short, err := shortID(d.Event.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no", Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
+		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now(), s.newCall()))
+	}
+	dead, err := s.DeadLetters(t.Context(), "t/a", 0, 10)
+	if err != nil || len(dead) != 1 {
+		t.Fatalf("%v, %v", dead, err)
+	}
+}
+
+func outcomeName(k event.Kind) string { return "settle " + string(rune(k)) }
+
+func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redisserver.Start(t).URL())
+	for name, c := range map[string]struct {
+		script *redis.Script
+		args   []any
+	}{
+		"accept without a header":  {acceptScript, []any{1}},
+		"accept with too few":      {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1}},
+		"accept with a bad index":  {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
+		"accept with too many":     {acceptScript, []any{1, "c", 1, 1, 1, 0, 0, "more"}},
+		"lease with too few":       {leaseScript, []any{1, "c", 1, "t/a"}},
+		"settle with too few":      {settleScript, []any{1, "c", 1, 1, 1, 1, 1, 1}},
+		"redrive without endpoint": {redriveScript, []any{1}},
+		"park without state":       {parkScript, []any{"t/a"}},
+		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
+	} {
+		_, err := s.runOnce(t.Context(), c.script, []string{s.prefix}, c.args)
+		var refused redis.Error
+		if !errors.As(err, &refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d := dump(t, s); len(d) != 0 {
+		t.Errorf("they wrote %v", d)
+	}
+}
+
+func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	s := newStore(t, server.URL())
+	first, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Do("CONFIG", "SET", "maxmemory", "1"); err != nil {
+		t.Fatal(err)
+	}
+	before := dump(t, s)
+	if _, err := s.Accept(t.Context(), []Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "OOM") {
+		t.Errorf("accept: %v", err)
+	}
+	if !reflect.DeepEqual(before, dump(t, s)) {
+		t.Error("a refused accept left something behind")
+	}
+	d := first[0].Leased[0]
+	got, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200}, Next: time.Minute})
+	if err != nil || got.Next == nil {
+		t.Fatalf("settle: %+v, %v", got, err)
+	}
+	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got.Next, Kind: event.Dead, Reason: "no", Attempt: &event.Attempt{Status: 422}})
+	if err != nil || got.Late {
+		t.Fatalf("settle: %+v, %v", got, err)
+	}
+	if n, err := s.Redrive(t.Context(), "t/a", "evt_"+hexOf("1", "b")); err != nil || n != 1 {
+		t.Errorf("redrive: %d, %v", n, err)
+	}
+	if ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err != nil || len(ds) != 1 {
+		t.Errorf("lease: %v, %v", ds, err)
+	}
+}
+
+func hexOf(waybill, content string) string {
+	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
+	return hex.EncodeToString(sum[:])
+}
+
+func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	s, err := New(Options{URL: redisserver.Start(t).URL(), WaitReplicas: 1, Timeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 redis replicas") {
+		t.Errorf("accept: %v", err)
+	}
+}
+
+func TestIDsSurviveTheirShortForm(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{"", "-2", "-17"} {
+		id := "evt_" + hexOf("1", suffix) + suffix
+		short, err := shortID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if long, err := longID(short); err != nil || long != id {
+			t.Errorf("%s came back as %s, %v", id, long, err)
+		}
+	}
+	for _, bad := range []string{"", "evt_", "evt_00", hexOf("1", ""), "evt_" + strings.Repeat("z", 64)} {
+		if short, err := shortID(bad); err == nil {
+			t.Errorf("%q has the short form %q", bad, short)
+		}
+	}
+}
+
+func TestTheBatcherGathersWhatArrivesMeanwhile(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	release := make(chan struct{})
+	b := &batcher[int, int]{weight: func(int) int { return 1 }, limit: 10, most: 1, do: func(qs []int) ([]int, error) {
+		if calls.Add(1) == 1 {
+			<-release
+		}
+		as := make([]int, len(qs))
+		for i, q := range qs {
+			as[i] = 2 * q
+		}
+		return as, nil
+	}}
+	var wg sync.WaitGroup
+	ask := func(q int) {
+		wg.Go(func() {
+			if a, err := b.ask(t.Context(), q); err != nil || a != 2*q {
+				t.Errorf("ask %d: %d, %v", q, a, err)
+			}
+		})
+	}
+	ask(0)
+	for calls.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for i := range 25 {
+		ask(i + 1)
+	}
+	for {
+		b.mu.Lock()
+		n := len(b.pending)
+		b.mu.Unlock()
+		if n == 25 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if _, err := b.ask(ctx, 99); !errors.Is(err, gone) {
+		t.Errorf("a caller that went away got %v", err)
+	}
+	close(release)
+	wg.Wait()
+	if n := calls.Load(); n != 4 {
+		t.Errorf("26 questions took %d calls, want 1 + 3 of at most 10", n)
+	}
+}
+
+func TestARedisURLThatIsWrongIsRefusedWithoutBeingShown(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"redis://:hunter2@host:port:1/x", "http://user:hunter2@host", "redis://:hunter2@h:1/0?nonsense=1", "redis://:hunter2@%zz", "redis://:hunter2@h:1?addr=x&nonsense=1"} {
+		if _, err := New(Options{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v", err)
+		}
+	}
+}
