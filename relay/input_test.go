@@ -79,7 +79,7 @@ func TestACallbackThatIsCutOffIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
 	r := start(t, one(shop.URL, ""))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://")) //nolint:noctx // a bare connection is the point
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

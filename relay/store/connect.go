@@ -80,3 +80,11 @@ func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
 	}
 	return nil, fmt.Errorf("redis client %T has no connections of its own", s.client)
 }
+
+// go-redis prints every failed dial to stderr by itself. The errors that it returns say the same, so nothing is lost.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+// Printf drops the line.
+func (silent) Printf(context.Context, string, ...any) {}

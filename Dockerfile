@@ -1,0 +1,24 @@
+# A static binary and nothing else: no shell, no package manager, no root.
+#
+#   docker build --build-arg VERSION=1.0.0 -t kuairelay .
+#   docker run -p 8080:8080 -v ./config.yaml:/etc/kuairelay/config.yaml:ro kuairelay
+#
+# To reach the private listener from outside the container, set admin.listen to ":8081" and publish that port to trusted hosts only.
+FROM --platform=$BUILDPLATFORM golang:1.26-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=dev
+ARG TARGETOS TARGETARCH
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -ldflags "-s -w -X kuairelay/relay/cli.version=$VERSION" -o /kuairelay .
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /kuairelay /kuairelay
+USER 65532:65532
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/kuairelay", "healthcheck"]
+ENTRYPOINT ["/kuairelay"]
+CMD ["serve", "-c", "/etc/kuairelay/config.yaml"]
