@@ -24,9 +24,10 @@ type feeder struct {
 	store complaints
 
 	mu sync.Mutex
-	// hungry endpoints have a free slot and, as far as is known, more due; look says that the list of due endpoints is out of date.
+	// hungry endpoints have a free slot and, as far as is known, more due.
 	hungry map[*endpoint]struct{}
-	look   bool
+	// next is when to look for due endpoints again.
+	next time.Time
 }
 
 func newFeeder(p *Pool) feeder {
@@ -38,16 +39,23 @@ func (f *feeder) feed(e *endpoint) {
 	f.mu.Lock()
 	f.hungry[e] = struct{}{}
 	f.mu.Unlock()
-	f.kick(false)
+	f.kick()
 }
 
-// kick wakes the feeder; look has it ask for the due endpoints anew.
-func (f *feeder) kick(look bool) {
-	if look {
-		f.mu.Lock()
-		f.look = true
-		f.mu.Unlock()
+// lookBy has the feeder ask for the due endpoints at the time given, if it would not do so before.
+func (f *feeder) lookBy(at time.Time) {
+	f.mu.Lock()
+	sooner := at.Before(f.next)
+	if sooner {
+		f.next = at
 	}
+	f.mu.Unlock()
+	if sooner {
+		f.kick()
+	}
+}
+
+func (f *feeder) kick() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -55,7 +63,6 @@ func (f *feeder) kick(look bool) {
 }
 
 func (f *feeder) run(ctx context.Context) {
-	next := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -66,24 +73,28 @@ func (f *feeder) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		f.mu.Lock()
-		look := f.look || !time.Now().Before(next)
-		f.look = false
+		look := !time.Now().Before(f.next)
+		if look {
+			f.next = time.Now().Add(lookAhead)
+		}
 		f.mu.Unlock()
 		if look {
-			next = time.Now().Add(f.lookForDue(ctx))
+			f.lookForDue(ctx)
 		}
 		f.fill(ctx)
-		timer.Reset(max(0, time.Until(next)))
+		f.mu.Lock()
+		timer.Reset(time.Until(f.next))
+		f.mu.Unlock()
 	}
 }
 
-// lookForDue marks the endpoints that have something due as hungry, and returns how long to wait for the next look.
-func (f *feeder) lookForDue(ctx context.Context) time.Duration {
-	wait := lookAhead
+// lookForDue marks the endpoints that have something due as hungry, and sees to it that those which fall due before the next
+// look are looked at in time.
+func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
 		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
 		if f.store.about("look for due deliveries", err) {
-			return lookAhead
+			return
 		}
 		now := f.pool.o.Store.Now()
 		for _, d := range page {
@@ -92,7 +103,7 @@ func (f *feeder) lookForDue(ctx context.Context) time.Duration {
 				continue // another replica may know it; the janitor looks after those that nobody does
 			}
 			if d.At.After(now) {
-				wait = min(wait, d.At.Sub(now)+time.Millisecond)
+				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
 				continue
 			}
 			e.hungry.Store(true)
@@ -101,7 +112,7 @@ func (f *feeder) lookForDue(ctx context.Context) time.Duration {
 			f.mu.Unlock()
 		}
 		if len(page) < duePage {
-			return wait
+			return
 		}
 	}
 }

@@ -155,7 +155,7 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 }
 
 // Kick makes the pool look into the store at once: something is due there that was not handed to it.
-func (p *Pool) Kick() { p.feeder.kick(true) }
+func (p *Pool) Kick() { p.feeder.lookBy(time.Now()) }
 
 // start attempts a delivery in a slot that is taken. After the end of Run it hands it back.
 func (p *Pool) start(d *event.Delivery) {
@@ -213,6 +213,9 @@ func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
 	}
 	settled, err := p.write(o)
 	p.report(o, settled, err)
+	if o.Kind == event.Retry {
+		p.feeder.lookBy(time.Now().Add(o.Due.Sub(p.o.Store.Now()) + time.Millisecond))
+	}
 	return settled.Next
 }
 
@@ -301,7 +304,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	return nil
 }
 
-// ask logs an error of the store once for each time that it changes, and says whether there was one.
+// complaints logs an error of the store once for each time that it changes, and says whether there was one.
 type complaints struct {
 	log  *zap.Logger
 	last string
