@@ -6,7 +6,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"kuairelay/test/redisserver"
 )
 
 // testOrder pushes updates of some waybills back to back to two endpoints that answer 500 to half of the attempts, and
@@ -72,5 +76,62 @@ func checkOrder(t *testing.T, name string, got []received, total int) {
 	}
 	if len(seen) != total {
 		t.Errorf("%s: %d of %d events", name, len(seen), total)
+	}
+}
+
+func TestAStuckUpdateHoldsBackOnlyItsOwnWaybillAtItsOwnEndpoint(t *testing.T) {
+	t.Parallel()
+	picky := newTenant(t, func(w http.ResponseWriter, _ int, r received) {
+		if strings.Contains(r.body, `"waybill_code":"stuck"`) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	other := newTenant(t, nil)
+	r := start(t, `
+tenants:
+  - name: t
+    endpoints:
+      - {name: picky, url: "`+picky.URL+`", secrets: [`+secret+`], retry: [1h]}
+      - {name: other, url: "`+other.URL+`", secrets: [`+secret+`]}
+    routes: [{to: [picky, other]}]
+`)
+	for i := range 20 {
+		at := strconv.Itoa(i)
+		r.push("application/json", callback(item("stuck", "sending", at), item("free", "sending", at)))
+	}
+	other.wait(40)
+	until(t, "the other waybill is through", func() bool {
+		return r.metric(`kuairelay_deliveries_total{endpoint="t/picky",outcome="delivered"}`) == "20"
+	})
+	if got := len(picky.all()); got != 21 {
+		t.Errorf("%d requests, want 20 and one of the stuck update", got)
+	}
+	if n := r.metric(`kuairelay_queue_depth{endpoint="t/picky",state="waiting"}`); n != "19" {
+		t.Errorf("%s wait behind the stuck update, want 19", n)
+	}
+}
+
+func TestReplicasWhoseClocksAreAMinuteApartStealNothing(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	shop := newTenant(t, func(http.ResponseWriter, int, received) { <-release })
+	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}" + one(shop.URL, ", timeout: 10s, max_in_flight: 100")
+	right := start(t, yaml)
+	wrong := startAt(t, func() time.Time { return time.Now().Add(time.Minute) }, yaml)
+	for i := range 40 {
+		[]*running{right, wrong}[i%2].push("application/json", callback(item(strconv.Itoa(i), "sending", "1")))
+	}
+	shop.wait(40)
+	// A replica that looked at another's leases by a clock that is a minute off would take them at its next look.
+	began := time.Now()
+	until(t, "both have looked for due deliveries several times", func() bool { return time.Since(began) > 3*time.Second })
+	close(release)
+	for _, r := range []*running{right, wrong} {
+		until(t, "its own are delivered", func() bool {
+			return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "20"
+		})
+	}
+	if n := len(shop.all()); n != 40 {
+		t.Errorf("%d attempts of 40 deliveries", n)
 	}
 }

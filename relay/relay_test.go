@@ -38,9 +38,14 @@ type running struct {
 	logs          *observer.ObservedLogs
 }
 
-// start runs a relay with the YAML given, on free ports, until the test ends. Ports, token and secrets are filled in:
-// $PUBLIC… are not needed, as the listeners choose their own.
+// start runs a relay with the YAML given, on ports of its own choice, until the test ends.
 func start(t *testing.T, yaml string) *running {
+	t.Helper()
+	return startAt(t, time.Now, yaml)
+}
+
+// startAt is start with another local clock.
+func startAt(t *testing.T, clock func() time.Time, yaml string) *running {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	yaml = "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n" + yaml
@@ -56,7 +61,7 @@ func start(t *testing.T, yaml string) *running {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	ready := make(chan [2]net.Addr, 1)
-	r, err := relay.New(relay.Options{Config: c, Logger: zap.New(core), Grace: 5 * time.Second,
+	r, err := relay.New(relay.Options{Config: c, Logger: zap.New(core), Grace: 5 * time.Second, Clock: clock,
 		OnListen: func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
 	if err != nil {
 		t.Fatal(err)

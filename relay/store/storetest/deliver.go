@@ -327,3 +327,32 @@ func checkOrphans(t *testing.T, b *bench) {
 		t.Errorf("orphans: %v", got)
 	}
 }
+
+func checkHistory(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{History: 100})
+	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
+	failed := func(o *event.Outcome) {
+		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy\xff")}
+	}
+	settle(t, s, d, event.Retry, dueIn(s, 0), failed)
+	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+	got, err := s.History(t.Context(), "t/a", 10)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if g := got[1]; g.EventID != d.Event.ID || g.N != 1 || g.Status != 503 || g.Duration != 12*time.Millisecond || g.Kind != byte(event.Retry) || g.Text != "busy\uFFFD" {
+		t.Errorf("the first: %+v", g)
+	}
+	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(event.Delivered) || g.Text != "" || time.Since(g.At).Abs() > time.Minute {
+		t.Errorf("the second: %+v", g)
+	}
+	for i := range 600 {
+		acceptOne(t, s, update(fmt.Sprint("many", i), "a"), to("t/a"))
+	}
+	for _, d := range take(t, s, "t/a", 600) {
+		settle(t, s, d, event.Delivered)
+	}
+	if got, err = s.History(t.Context(), "t/a", 1000); err != nil || len(got) < 100 || len(got) > 300 {
+		t.Errorf("%d attempts are kept, want about 100; %v", len(got), err)
+	}
+}

@@ -55,6 +55,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"EverythingClosedExpiresAndNoKeyIsLeft":                checkNothingLeft,
 	"NothingOpenEverExpires":                               checkNothingOpenExpires,
 	"ADeadLetterIsListedAndCanBeRedriven":                  checkRedrive,
+	"TheHistoryKeepsTheLatestAttempts":                     checkHistory,
 	"ADeadLetterPastItsRetentionIsNotCounted":              checkDeadLettersEnd,
 	"ARedrivenDeliveryDoesNotHoldUpItsWaybill":             checkRedriveOutOfOrder,
 	"AGoneEndpointKeepsItsDeliveriesUntilItIsResumed":      checkGone,

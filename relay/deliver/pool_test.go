@@ -1,0 +1,208 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/signature"
+)
+
+// memory is a store of leased deliveries that only remembers what was settled.
+type memory struct {
+	failures atomic.Int64 // of Settle that are still to come
+
+	mu      sync.Mutex
+	settled []event.Outcome
+}
+
+func (m *memory) Now() time.Time { return time.Now() }
+func (m *memory) Due(context.Context, time.Duration, int, int) ([]event.Due, error) {
+	return nil, nil
+}
+func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []int, error) {
+	return nil, nil, nil
+}
+func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
+func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
+	return nil, nil
+}
+func (m *memory) Settle(_ context.Context, o event.Outcome) (event.Settled, error) {
+	if m.failures.Add(-1) >= 0 {
+		return event.Settled{}, errors.New("no redis")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settled = append(m.settled, o)
+	return event.Settled{}, nil
+}
+
+func (m *memory) outcomes() []event.Outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]event.Outcome(nil), m.settled...)
+}
+
+func newDelivery(leaseLeft time.Duration) *event.Delivery {
+	return &event.Delivery{Event: &event.Event{ID: "evt_1", Type: event.TypeWaybill, Data: []byte(`{}`), AcceptedAt: time.Now()},
+		Endpoint: "t/a", Reason: event.ReasonNew, LeaseEnds: time.Now().Add(leaseLeft)}
+}
+
+// newPool runs a pool with one endpoint that answers 200, and counts its requests.
+func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
+	t.Helper()
+	requests = new(atomic.Int64)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(server.Close)
+	key, err := signature.ParseKey(signature.NewSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err = New(Options{Store: m, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []signature.Key{key},
+		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p, requests
+}
+
+func wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func TestNoAttemptStartsThatCouldOutliveItsLease(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	p, requests := newPool(t, m)
+	p.Start(map[string]int{}, []*event.Delivery{newDelivery(9 * time.Second)})
+	wait(t, "it is handed back", func() bool { return len(m.outcomes()) == 1 })
+	if o := m.outcomes()[0]; o.Kind != event.Released || o.Attempt != nil || requests.Load() != 0 {
+		t.Errorf("%+v after %d requests", o, requests.Load())
+	}
+}
+
+func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	p, requests := newPool(t, m)
+	d := newDelivery(time.Minute)
+	d.Event.AcceptedAt = time.Now().Add(-2 * time.Hour)
+	p.Start(map[string]int{}, []*event.Delivery{d})
+	wait(t, "it is given up", func() bool { return len(m.outcomes()) == 1 })
+	if o := m.outcomes()[0]; o.Kind != event.Dead || !strings.Contains(o.Reason, "max_age") || requests.Load() != 0 {
+		t.Errorf("%+v after %d requests", o, requests.Load())
+	}
+}
+
+func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	m.failures.Store(3)
+	p, requests := newPool(t, m)
+	if !p.Reserve("t/a") || !p.Reserve("t/a") || p.Reserve("t/a") {
+		t.Fatal("two slots, and no more")
+	}
+	p.Start(map[string]int{"t/a": 2}, []*event.Delivery{newDelivery(time.Minute)})
+	wait(t, "the attempt is made", func() bool { return requests.Load() == 1 })
+	if !p.Reserve("t/a") || p.Reserve("t/a") {
+		t.Error("the slot that was not used is not free, or that of the unsettled outcome is")
+	}
+	p.Start(map[string]int{"t/a": 1}, nil)
+	wait(t, "it is settled", func() bool { return len(m.outcomes()) == 1 })
+	if o := m.outcomes()[0]; o.Kind != event.Delivered || requests.Load() != 1 {
+		t.Errorf("%+v after %d requests", o, requests.Load())
+	}
+	wait(t, "all slots are free", func() bool { return p.endpoints["t/a"].inFlight.Load() == 0 })
+}
+
+func TestLeasesOfAnotherCallersSlotsKeepTheSum(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	p, _ := newPool(t, m)
+	if !p.Reserve("t/a") {
+		t.Fatal("no slot")
+	}
+	p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)}) // got the lease, had no slot
+	p.Start(map[string]int{"t/a": 1}, nil)                                 // had the slot, got no lease
+	wait(t, "all slots are free", func() bool { return len(m.outcomes()) == 1 && p.endpoints["t/a"].inFlight.Load() == 0 })
+}
+
+func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
+	t.Parallel()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	reset := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_ = conn.Close()
+		}
+	}))
+	t.Cleanup(reset.Close)
+	secure := httptest.NewTLSServer(nil)
+	t.Cleanup(secure.Close)
+	release := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(silent.Close)
+	t.Cleanup(func() { close(release) })
+	key, err := signature.ParseKey(signature.NewSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, class := range map[string]string{
+		closed.URL: "refused: ", reset.URL: "reset: ", secure.URL: "tls: ", silent.URL: "timeout: ",
+	} {
+		c, err := newClient(Endpoint{URL: url, Keys: []signature.Key{key}, Timeout: 300 * time.Millisecond, MaxInFlight: 1}, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := c.post(t.Context(), newDelivery(time.Minute), time.Now())
+		if !strings.HasPrefix(a.Err, class) {
+			t.Errorf("%s: %q, want %s", url, a.Err, class)
+		}
+		c.close()
+	}
+	if got := describeError(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}); !strings.HasPrefix(got, "dns: ") {
+		t.Errorf("a name that does not resolve: %q", got)
+	}
+}
+
+func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.FixedZone("", 8*3600))
+	for _, c := range []struct{ format, typ, status, want string }{
+		{"standard", event.TypeWaybill, "signed", `{"type":"waybill.signed","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeWaybill, "", `{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeWaybill, "已签收\"", `{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", "print_status", "", `{"type":"callback.print_status","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", "a\"b", "", `{"type":"callback.other","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"kuaidihelp", event.TypeWaybill, "signed", `{"type":"express_sub_msg","data":[{"a":1}]}`},
+		{"kuaidihelp", "print_status", "", `{"a":1}`},
+	} {
+		got := Body(c.format, &event.Event{Type: c.typ, Status: c.status, Data: []byte(`{"a":1}`), AcceptedAt: at})
+		if string(got) != c.want {
+			t.Errorf("%s %s %s: %s", c.format, c.typ, c.status, got)
+		}
+	}
+}
