@@ -30,9 +30,9 @@ func newMetrics(r prometheus.Registerer, endpoints int) *metrics {
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
 		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
-		Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 10)}, labels)
+		Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels)
 	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
-		Help: "From the acceptance of an event to its delivery.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 14)}, labels)
+		Help: "From the acceptance of an event to its delivery.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels)
 	if r != nil {
 		r.MustRegister(m.attempts, m.deliveries, m.duration, m.latency)
 	}

@@ -217,7 +217,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_events_total",
 			Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined."}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_callback_duration_seconds",
-			Help: "How long callbacks took to become durable.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11)}),
+			Help: "How long callbacks took to become durable.", Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3}}),
 	}
 	for _, answer := range []string{"success", "failure", "unread", "refused"} {
 		m.callbacks.WithLabelValues(answer)
