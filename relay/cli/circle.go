@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/kuaidihelp/fake"
+)
+
+// stations are what happens to each parcel of the demo.
+var stations = []string{
+	kuaidihelp.StatusCollected, kuaidihelp.StatusSending, kuaidihelp.StatusDelivering,
+	kuaidihelp.StatusQuestion, kuaidihelp.StatusAllograph, kuaidihelp.StatusSigned,
+}
+
+// update names one update of a parcel.
+type update struct{ waybill, status string }
+
+// board is what the tenants of the demo have got.
+type board struct {
+	out *screen
+
+	mu       sync.Mutex
+	began    time.Time
+	pushed   map[update]time.Time
+	got      map[*demoTenant]map[update]bool // answered 200
+	last     map[*demoTenant]map[string]int64
+	refuse   update // is answered 500 once, by the first tenant that is asked
+	refused  int
+	retried  int
+	wrong    []string // what should not be
+	latency  []time.Duration
+	webhooks int
+}
+
+func newBoard(out *screen) *board {
+	return &board{out: out, began: time.Now(), pushed: map[update]time.Time{}, got: map[*demoTenant]map[update]bool{}, last: map[*demoTenant]map[string]int64{}}
+}
+
+// answer refuses one delivery, once.
+func (b *board) answer(_ *demoTenant, got webhook) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if u := (update{got.Waybill, got.Status}); u == b.refuse && b.refused == 0 {
+		b.refused++
+		return http.StatusInternalServerError
+	}
+	return http.StatusOK
+}
+
+// show prints a webhook, and notes it.
+func (b *board) show(t *demoTenant, got webhook) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.note(t, got)
+	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
+	cells := append([]cell{{after, 7, faint}, {t.name, 6, plain}, verifiedCell(got.Verified), answerCell(got.Answer)}, webhookCells(got)...)
+	if !got.Verified {
+		cells = append(cells, cell{got.Error, 0, bad})
+	}
+	b.out.row(cells...)
+}
+
+func (b *board) note(t *demoTenant, got webhook) {
+	b.webhooks++
+	if !got.Verified {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s got a webhook that does not verify: %s", t.name, got.Error))
+		return
+	}
+	if got.Answer != http.StatusOK {
+		return
+	}
+	u := update{got.Waybill, got.Status}
+	if b.got[t] == nil {
+		b.got[t], b.last[t] = map[update]bool{}, map[string]int64{}
+	}
+	if !t.wants(got.Status) {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which is not routed to it", t.name, u.status, u.waybill))
+	}
+	if got.Sequence <= b.last[t][u.waybill] {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s late, or twice", t.name, u.status, u.waybill))
+	}
+	b.last[t][u.waybill] = got.Sequence
+	b.got[t][u] = true
+	if at, ok := b.pushed[u]; ok {
+		b.latency = append(b.latency, got.Time.Sub(at))
+	}
+	if got.Seen > 1 {
+		b.retried++
+	}
+}
+
+// missing are the updates that a tenant is owed and has not got.
+func (b *board) missing(tenants []*demoTenant) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []string
+	for _, t := range tenants {
+		for u := range b.pushed {
+			if t.wants(u.status) && !b.got[t][u] {
+				out = append(out, fmt.Sprintf("%s has not got %s of %s", t.name, u.status, u.waybill))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// whatIsWrong lists what a tenant got that it should not have got.
+func (b *board) whatIsWrong() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.wrong)
+}
+
+// play is the circle, its summary, and then, if the demo stays, serving until ctx ends.
+func (d *demoRun) play(ctx context.Context) error {
+	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants everything, alerts only signed and question.\n"+
+		"Each line is a webhook as a tenant gets it, and whether its signature is right.\n\n")
+	d.out.row(cell{"SECONDS", 7, faint}, cell{"TENANT", 6, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint},
+		cell{"WAYBILL", 15, faint}, cell{"REASON", 7, faint}, cell{"SEQUENCE", 0, faint})
+	callbacks, err := d.push(ctx)
+	if err == nil {
+		err = d.await(ctx, callbacks)
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = nil // somebody has seen enough
+	case err == nil:
+		d.summary(callbacks)
+		if d.stay {
+			d.invite()
+			<-ctx.Done()
+		}
+	}
+	return err
+}
+
+// push pushes the updates of two parcels, each in another encoding, and the first once more in yet another one. It returns how
+// many callbacks that made.
+func (d *demoRun) push(ctx context.Context) (int, error) {
+	parcels := fake.NewParcels(uint64(time.Now().UnixNano()), []string{kuaidihelp.ZT, kuaidihelp.STO})
+	pair := []*fake.Parcel{parcels.New(), parcels.New()}
+	d.board.mu.Lock()
+	d.board.refuse = update{pair[0].WaybillCode, stations[1]}
+	d.board.began = time.Now()
+	d.board.mu.Unlock()
+
+	encodings, n := fake.Encodings(), 0
+	for i, status := range stations {
+		for j, parcel := range pair {
+			item := parcel.Update(status)
+			d.board.mu.Lock()
+			d.board.pushed[update{item.WaybillCode, status}] = time.Now()
+			d.board.mu.Unlock()
+			times := 1
+			if i == 0 && j == 0 {
+				times = 2
+			}
+			for t := range times {
+				if err := d.pushOne(ctx, encodings[(i+3*j+t)%len(encodings)], item); err != nil {
+					return n, err
+				}
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+func (d *demoRun) pushOne(ctx context.Context, encoding string, item fake.Item) error {
+	contentType, body, err := fake.Encode(encoding, []fake.Item{item})
+	if err != nil {
+		return err
+	}
+	status, answer, err := fake.Push(ctx, nil, d.callbackURL(), contentType, body)
+	if err == nil && (status != http.StatusOK || answer != "success") {
+		err = fmt.Errorf("a callback was answered %d %s", status, oneLine([]byte(answer)))
+	}
+	return err
+}
+
+func (d *demoRun) callbackURL() string { return d.public + "/callback/" + demoToken }
+
+// await waits until every tenant has got what it is owed, and the relay's own numbers agree; or says what is amiss.
+func (d *demoRun) await(ctx context.Context, callbacks int) error {
+	wait, done := context.WithTimeout(ctx, d.wait)
+	defer done()
+	want := map[string]int{
+		`kuairelay_callbacks_total{answer="success"}`:                     callbacks,
+		`kuairelay_events_total{result="new"}`:                            callbacks - 1,
+		`kuairelay_events_total{result="duplicate"}`:                      1,
+		`kuairelay_events_total{result="quarantined"}`:                    0,
+		delivered(d.tenants[0]):                                           d.owed(d.tenants[0]),
+		delivered(d.tenants[1]):                                           d.owed(d.tenants[1]),
+		`kuairelay_attempts_total{endpoint="shop/hooks",outcome="retry"}`: 1,
+	}
+	var amiss []string
+	for {
+		now := d.board.missing(d.tenants)
+		if len(now) == 0 {
+			now = differ(wait, d.admin+"/metrics", want)
+		}
+		if amiss == nil || wait.Err() == nil { // otherwise it only says that there is no time left
+			amiss = now
+		}
+		if wrong := d.board.whatIsWrong(); len(wrong) > 0 {
+			return fmt.Errorf("the demo failed:\n  %s", strings.Join(wrong, "\n  "))
+		}
+		if len(amiss) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-wait.Done():
+			return fmt.Errorf("the demo failed, after %s:\n  %s", d.wait, strings.Join(amiss, "\n  "))
+		}
+	}
+}
+
+func delivered(t *demoTenant) string {
+	return `kuairelay_deliveries_total{endpoint="` + t.name + `/hooks",outcome="delivered"}`
+}
+
+// owed is how many updates a tenant must get.
+func (d *demoRun) owed(t *demoTenant) int {
+	d.board.mu.Lock()
+	defer d.board.mu.Unlock()
+	n := 0
+	for u := range d.board.pushed {
+		if t.wants(u.status) {
+			n++
+		}
+	}
+	return n
+}
+
+// differ says which metrics are not what they should be.
+func differ(ctx context.Context, address string, want map[string]int) []string {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer response.Body.Close()
+	got := map[string]string{}
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if i := strings.LastIndexByte(lines.Text(), ' '); i > 0 {
+			got[lines.Text()[:i]] = lines.Text()[i+1:]
+		}
+	}
+	var out []string
+	for name, n := range want {
+		if got[name] != strconv.Itoa(n) {
+			out = append(out, fmt.Sprintf("%s is %q, not %d", name, got[name], n))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// summary says what happened, all of which was checked.
+func (d *demoRun) summary(callbacks int) {
+	d.board.mu.Lock()
+	defer d.board.mu.Unlock()
+	b := d.board
+	slices.Sort(b.latency)
+	counts := make([]string, len(d.tenants))
+	for i, t := range d.tenants {
+		counts[i] = fmt.Sprintf("%s %d", t.name, len(b.got[t]))
+	}
+	fmt.Fprintf(d.out.w, `
+callbacks   %d, in %d encodings; every one answered success
+events      %d new, 1 duplicate (in another encoding) dropped
+deliveries  %s; every signature verified, each waybill in order
+retries     %d: shop answered 500 once, and got the same webhook again
+latency     p50 %.1f ms, max %.1f ms, from the push to the tenant
+`, callbacks, len(fake.Encodings()), callbacks-1, strings.Join(counts, ", "), b.retried,
+		milliseconds(quantile(b.latency, 0.5)), milliseconds(quantile(b.latency, 1)))
+}
+
+// invite says how to go on.
+func (d *demoRun) invite() {
+	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed","data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`
+	fmt.Fprintf(d.out.w, `
+Still serving; Ctrl-C stops it. Push a callback yourself (a second time it is a duplicate), or look at the metrics:
+
+  curl %s -d type=express_sub_msg --data-urlencode 'data=[%s]'
+  %s send --to %s --encoding all
+  curl %s/metrics
+
+`, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+}

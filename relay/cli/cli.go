@@ -1,0 +1,160 @@
+// Package cli is the command line: it turns arguments into the options of the packages below, and what they give into text
+// for people, JSON for programs, and an exit code. One file per command; Run is the only entry.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/config"
+)
+
+// The exit codes of DESIGN §6.
+const (
+	exitOK    = 0
+	exitFail  = 1 // it failed
+	exitUsage = 2 // wrong usage
+)
+
+// errSaid ends a command with exitFail where all that there is to say has been printed.
+var errSaid = errors.New("already said")
+
+// usageError is a mistake in the arguments that only the command itself could find.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+// Run runs the command that args (without the program's name) ask for, and returns the exit code. A command that serves ends
+// gracefully when ctx is cancelled. Concurrent calls share nothing.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	started := false // until then, every error is one of usage
+	root := newRoot()
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.SetArgs(append([]string{}, args...)) // not nil, which would mean os.Args
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	addCompletion(root)
+	cmd, err := root.ExecuteContextC(ctx)
+
+	var mistakes config.Mistakes
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSaid):
+	case !started || errors.As(err, &usage):
+		fmt.Fprintf(stderr, "kuairelay: %s\n", strings.TrimSpace(err.Error()))
+		fmt.Fprintf(stderr, "usage: %s\nRun '%s --help' for more.\n", cmd.UseLine(), cmd.CommandPath())
+		return exitUsage
+	case errors.As(err, &mistakes): // file:line: stands first, where editors look for it
+		fmt.Fprintln(stderr, mistakes)
+	default:
+		fmt.Fprintf(stderr, "kuairelay: %v\n", err)
+	}
+	return exitFail
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kuairelay COMMAND",
+		Short: "Hands the callbacks of one kuaidihelp account on to many tenants, signed",
+		Long: "kuairelay receives the callbacks of one shared kuaidihelp account, drops duplicates, works out by rules which\n" +
+			"tenants each waybill update is owed to, and posts it to them as a signed webhook until they have it.\n\n" +
+			"New here? `kuairelay demo` shows all of it in one process.",
+		DisableFlagsInUseLine: true,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+	}
+	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
+	root.AddCommand(newServe(), newCheck(), newHealthcheck(), newVersion(), newDemo(), newSend(), newListen(), newSign(), newVerify())
+	root.SetHelpCommand(newHelp())
+	return root
+}
+
+// The groups of the list of commands.
+const (
+	groupRelay = "relay"
+	groupTools = "tools"
+)
+
+// newHelp is cobra's own help command, but for a topic that does not exist being an error.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "help [COMMAND]",
+		Short:                 "Help about any command",
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			topic, rest, err := cmd.Root().Find(args)
+			if err != nil || topic == nil || len(rest) > 0 {
+				return usagef("there is no command %q", strings.Join(args, " "))
+			}
+			topic.InitDefaultHelpFlag()
+			return topic.Help()
+		},
+	}
+}
+
+// addCompletion adds cobra's own command, but for a shell that does not exist being an error.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Generate the completion script for a shell"
+			c.Args = takes(0, 0, "")
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// takes checks the number of arguments; name is what the usage line calls them.
+func takes(least, most int, name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("%s needs %s", cmd.Name(), name)
+		case len(args) > most:
+			return fmt.Errorf("%s does not take the argument %q", cmd.Name(), args[most])
+		}
+		return nil
+	}
+}
+
+// enum is a flag that takes one of some words.
+type enum struct {
+	value string
+	words []string
+}
+
+func (e *enum) String() string { return e.value }
+
+// Type is what help calls the value.
+func (e *enum) Type() string { return strings.Join(e.words, "|") }
+
+// Set takes one of the words.
+func (e *enum) Set(s string) error {
+	for _, w := range e.words {
+		if s == w {
+			e.value = s
+			return nil
+		}
+	}
+	last := len(e.words) - 1
+	return fmt.Errorf("must be %s or %s", strings.Join(e.words[:last], ", "), e.words[last])
+}
+
+// outputFlag adds -o, and returns where it says that the output is for programs.
+func outputFlag(cmd *cobra.Command) *enum {
+	e := &enum{value: "text", words: []string{"text", "json"}}
+	cmd.Flags().VarP(e, "output", "o", "text is for people, json for programs")
+	return e
+}
+
+func (e *enum) isJSON() bool { return e.value == "json" }

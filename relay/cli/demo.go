@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"kuairelay/relay"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/signature"
+)
+
+// demoWait is how long the demo waits for what must arrive; it takes well under a second.
+const demoWait = 20 * time.Second
+
+// demoToken is that of the demo's callback address, which only this machine can reach, and only while the demo runs.
+const demoToken = "demo-token"
+
+func newDemo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "demo",
+		Short:   "See the whole relay at work, in one process",
+		GroupID: groupTools,
+		Long: "Runs a relay on an embedded store, two tenants that verify every signature, and a kuaidihelp that pushes two parcels\n" +
+			"through all statuses in all encodings, one callback twice; one delivery is refused at first. Prints every delivery as it\n" +
+			"arrives, and exits with 1 if anything did not arrive as promised. On a terminal it then goes on serving until Ctrl-C.",
+		Example: "  kuairelay demo --once",
+		Args:    takes(0, 0, ""),
+	}
+	once := cmd.Flags().Bool("once", false, "end after the summary")
+	level := logLevelFlag(cmd, "", "show the relay's log from this level on (default: no log)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		d := newDemoRun(newScreen(cmd.OutOrStdout()), demoWait)
+		if level.value != "" {
+			d.log = newLogger(cmd.ErrOrStderr(), "console", level.value)
+		}
+		d.stay = !*once && d.out.terminal
+		return d.run(cmd.Context())
+	}
+	return cmd
+}
+
+// demoRun is one run of the demo.
+type demoRun struct {
+	out  *screen
+	log  *zap.Logger
+	wait time.Duration
+	stay bool
+
+	tenants       []*demoTenant
+	board         *board
+	public, admin string // base URLs of the relay
+}
+
+// demoTenant is an internal application, with one endpoint.
+type demoTenant struct {
+	name   string
+	match  string // of its route, in YAML; empty: every event
+	wants  func(status string) bool
+	secret string
+	url    string
+}
+
+func newDemoRun(out *screen, wait time.Duration) *demoRun {
+	tenants := []*demoTenant{
+		{name: "shop", wants: func(string) bool { return true }},
+		{name: "alerts", match: "status: [signed, question]", wants: func(status string) bool {
+			return status == kuaidihelp.StatusSigned || status == kuaidihelp.StatusQuestion
+		}},
+	}
+	for _, t := range tenants {
+		t.secret = signature.NewSecret()
+	}
+	return &demoRun{out: out, log: zap.NewNop(), wait: wait, tenants: tenants, board: newBoard(out)}
+}
+
+// run starts the tenants and the relay, plays the circle, and stops everything again.
+func (d *demoRun) run(ctx context.Context) (err error) {
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx)) // the relay stops before the tenants
+	var tenantsEnded []<-chan error
+	defer func() {
+		stop()
+		for _, ended := range tenantsEnded {
+			err = errors.Join(err, <-ended)
+		}
+	}()
+	for _, t := range d.tenants {
+		ended, err := d.startTenant(parts, t)
+		if err != nil {
+			return err
+		}
+		tenantsEnded = append(tenantsEnded, ended)
+	}
+	ctx, end := context.WithCancel(ctx)
+	relayEnded, err := d.startRelay(ctx)
+	if err != nil {
+		end()
+		return err
+	}
+	defer func() {
+		end()
+		err = errors.Join(err, <-relayEnded)
+	}()
+	return d.play(ctx)
+}
+
+// startTenant makes a tenant listen, and notes its address.
+func (d *demoRun) startTenant(ctx context.Context, t *demoTenant) (<-chan error, error) {
+	keys, err := parseKeys(t.name, []string{t.secret})
+	if err != nil {
+		return nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	t.url = baseURL(l.Addr()) + "/hooks"
+	r := &receiver{keys: keys,
+		answer: func(got webhook) int { return d.board.answer(t, got) },
+		show:   func(got webhook) { d.board.show(t, got) },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- serveUntil(ctx, l, r) }()
+	return ended, nil
+}
+
+// startRelay runs a relay from a config like anybody's, and waits until it listens.
+func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
+	dir, err := os.MkdirTemp("", "kuairelay-demo-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(file, []byte(d.config()), 0o600); err != nil {
+		return nil, err
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	listening, ended := make(chan struct{}), make(chan error, 1)
+	r, err := relay.New(relay.Options{Config: c, Logger: d.log, Version: currentVersion().Version, Grace: 5 * time.Second,
+		OnListen: func(public, admin net.Addr) {
+			d.public, d.admin = baseURL(public), baseURL(admin)
+			close(listening)
+		}})
+	if err != nil {
+		return nil, err
+	}
+	go func() { ended <- r.Run(ctx) }()
+	select {
+	case <-listening:
+		return ended, nil
+	case err := <-ended:
+		return nil, err
+	}
+}
+
+// config is what the tenants' developers would have written.
+func (d *demoRun) config() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+server: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
+callback: {tokens: [%s]}
+delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
+tenants:
+`, demoToken)
+	for _, t := range d.tenants {
+		match := ""
+		if t.match != "" {
+			match = ", match: {" + t.match + "}"
+		}
+		fmt.Fprintf(&b, `
+  - name: %s
+    endpoints: [{name: hooks, url: %q, secrets: [%s]}]
+    routes: [{to: hooks%s}]
+`, t.name, t.url, t.secret, match)
+	}
+	return b.String()
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newHealthcheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "healthcheck",
+		Short:   "Ask a running relay whether it is alive",
+		GroupID: groupRelay,
+		Long:    "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or 1. The Docker image uses it.",
+		Example: "  kuairelay healthcheck --url http://127.0.0.1:8080/readyz",
+		Args:    takes(0, 0, ""),
+	}
+	address := cmd.Flags().String("url", "http://127.0.0.1:8080/healthz", "what to ask")
+	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		u, err := httpURL("--url", *address)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return fmt.Errorf("unhealthy: %s: %s", u.Redacted(), why(err))
+		}
+		defer response.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("unhealthy: %s: %s %s", u.Redacted(), response.Status, oneLine(text))
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "healthy: %s: %s\n", u.Redacted(), response.Status)
+		return err
+	}
+	return cmd
+}
+
+// httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat it: a path may
+// hold a token.
+func httpURL(flag, value string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return nil, usagef("%s must be an http or https URL with a host, like http://127.0.0.1:8080/…", flag)
+	}
+	return u, nil
+}
+
+// why says what a network error came to, without addresses: a path may hold a token, and local ports differ each time.
+func why(err error) string {
+	var timeout interface{ Timeout() bool }
+	var number syscall.Errno
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed before the answer"
+	}
+	var address *url.Error
+	if errors.As(err, &address) {
+		err = address.Err
+	}
+	return err.Error()
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/signature"
+)
+
+const (
+	// secretVariable is where config.example.yaml looks for the secret of its tenant.
+	secretVariable = "SHOP_SECRET"
+	// exampleSecret is what config.example.yaml signs with otherwise: public, and so no secret.
+	exampleSecret = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
+)
+
+func newListen() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "listen",
+		Short:   "Play a tenant: verify webhooks and print them",
+		GroupID: groupTools,
+		Long: "Listens for webhooks on any path, verifies every signature, and prints one line each. One whose signature is wrong\n" +
+			"is answered 401. Without --secret it takes " + secretVariable + " from the environment, or the secret of config.example.yaml.",
+		Example: "  kuairelay listen                                       # the tenant of config.example.yaml\n" +
+			"  kuairelay listen --listen :9000 --fail-rate 0.2        # one webhook in five is answered 500\n" +
+			"  kuairelay listen -o json | jq -r .waybill",
+		Args: takes(0, 0, ""),
+	}
+	flags := cmd.Flags()
+	address := flags.String("listen", "127.0.0.1:9000", "the `ADDRESS` to listen on")
+	secrets := flags.StringArray("secret", nil, "a `SECRET`, whsec_…, that requests may be signed with; repeatable")
+	status := flags.Int("status", http.StatusOK, "answer this HTTP status")
+	delay := flags.Duration("delay", 0, "hold each answer back for so long")
+	failRate := flags.Float64("fail-rate", 0, "answer 500 to this share of webhooks, from 0 to 1")
+	output := outputFlag(cmd)
+
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case *status < 200 || *status > 599:
+			return usagef("--status must be from 200 to 599")
+		case *delay < 0:
+			return usagef("--delay must not be negative")
+		case !(*failRate >= 0 && *failRate <= 1):
+			return usagef("--fail-rate must be from 0 to 1")
+		}
+		found, from, err := findSecrets(*secrets)
+		if err != nil {
+			found, from = []string{exampleSecret}, "config.example.yaml"
+		}
+		keys, err := parseKeys(from, found)
+		if err != nil {
+			return err
+		}
+		l, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", *address)
+		if err != nil {
+			return err
+		}
+		stderr, sum := cmd.ErrOrStderr(), tally{}
+		fmt.Fprintf(stderr, "Listening on %s, any path, and verifying with %s of %s. Ctrl-C stops it.\n",
+			baseURL(l.Addr()), plural(len(keys), "secret"), from)
+		show := webhookPrinter(cmd.OutOrStdout(), output.isJSON())
+		r := &receiver{keys: keys, delay: *delay,
+			answer: func(webhook) int {
+				if rand.Float64() < *failRate {
+					return http.StatusInternalServerError
+				}
+				return *status
+			},
+			show: func(got webhook) { sum.add(got); show(got) },
+		}
+		err = serveUntil(cmd.Context(), l, r)
+		r.mu.Lock() // an answer that is held back may outlive the server
+		defer r.mu.Unlock()
+		fmt.Fprintln(stderr, sum)
+		return err
+	}
+	return cmd
+}
+
+// findSecrets gives the secrets of the flags, or that of the environment, and says where they are from.
+func findSecrets(flags []string) (secrets []string, from string, err error) {
+	if len(flags) > 0 {
+		return flags, "--secret", nil
+	}
+	if secret := os.Getenv(secretVariable); secret != "" {
+		return []string{secret}, secretVariable, nil
+	}
+	return nil, "", usagef("a secret is missing: --secret whsec_…, or %s in the environment", secretVariable)
+}
+
+// parseKeys reads secrets; its error names where they are from, and says nothing of what they are.
+func parseKeys(from string, secrets []string) ([]signature.Key, error) {
+	keys := make([]signature.Key, len(secrets))
+	for i, s := range secrets {
+		var err error
+		if keys[i], err = signature.ParseKey(s); err != nil {
+			return nil, usagef("%s: %v", from, err)
+		}
+	}
+	return keys, nil
+}
+
+// webhookPrinter prints a line for each webhook.
+func webhookPrinter(w io.Writer, asJSON bool) func(webhook) {
+	if asJSON {
+		return func(got webhook) { _ = writeJSON(w, got, "") }
+	}
+	s := newScreen(w)
+	s.row(cell{"TIME", 12, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint}, cell{"WAYBILL", 15, faint},
+		cell{"REASON", 7, faint}, cell{"SEQUENCE", 13, faint}, cell{"PATH", 7, faint}, cell{"ID", 0, faint})
+	return func(got webhook) {
+		cells := []cell{{got.Time.Format("15:04:05.000"), 12, plain}, verifiedCell(got.Verified), answerCell(got.Answer)}
+		if got.Verified {
+			to := got.Path
+			if got.Seen > 1 {
+				to = fmt.Sprintf("%s (no. %d)", to, got.Seen)
+			}
+			cells = append(cells, webhookCells(got)...)
+			s.row(append(cells, cell{printable(to), 7, plain}, cell{printable(got.ID), 0, plain})...)
+			return
+		}
+		// Why comes first: of the rest nothing can be believed.
+		s.row(append(append(cells, cell{printable(got.Error), 0, bad}), webhookCells(got)...)...)
+	}
+}
+
+// webhookCells are what a webhook says about itself.
+func webhookCells(got webhook) []cell {
+	sequence := ""
+	if got.Sequence != 0 {
+		sequence = strconv.FormatInt(got.Sequence, 10)
+	}
+	return []cell{{printable(got.Type), 18, plain}, {printable(got.Waybill), 15, plain}, {printable(got.Reason), 7, plain},
+		{printable(sequence), 13, plain}}
+}
+
+func verifiedCell(verified bool) cell {
+	if verified {
+		return cell{"✓", 3, good}
+	}
+	return cell{"✗", 3, bad}
+}
+
+func answerCell(status int) cell {
+	c := cell{strconv.Itoa(status), 6, plain}
+	if status >= 300 {
+		c.mark = bad
+	}
+	return c
+}
+
+// tally sums webhooks up.
+type tally struct{ all, verified, again int }
+
+func (t *tally) add(got webhook) {
+	t.all++
+	if got.Verified {
+		t.verified++
+	}
+	if got.Seen > 1 {
+		t.again++
+	}
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%s: %d verified, %d not; %d with an id that came before.", plural(t.all, "webhook"), t.verified, t.all-t.verified, t.again)
+}

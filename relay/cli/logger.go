@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+var logLevels = map[string]zapcore.Level{
+	"debug": zapcore.DebugLevel, "info": zapcore.InfoLevel, "warn": zapcore.WarnLevel, "error": zapcore.ErrorLevel,
+}
+
+func logLevelFlag(cmd *cobra.Command, byDefault, usage string) *enum {
+	e := &enum{value: byDefault, words: []string{"debug", "info", "warn", "error"}}
+	cmd.Flags().Var(e, "log-level", usage)
+	return e
+}
+
+// newLogger writes each line at once: a log that is still in a buffer when the process is killed would be of no use.
+func newLogger(w io.Writer, format, level string) *zap.Logger {
+	c := zap.NewProductionEncoderConfig()
+	c.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoder := zapcore.NewJSONEncoder
+	if format == "console" {
+		encoder = zapcore.NewConsoleEncoder
+		c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		c.EncodeDuration = zapcore.StringDurationEncoder
+		c.EncodeLevel = zapcore.CapitalLevelEncoder
+		if newScreen(w).colours {
+			c.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		}
+	}
+	return zap.New(zapcore.NewCore(encoder(c), zapcore.Lock(zapcore.AddSync(w)), logLevels[level]))
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// screen is where text for people goes. On a terminal rows are cut at its width, and marks have colours.
+type screen struct {
+	w        io.Writer
+	terminal bool
+	colours  bool
+	// columns is how many there are. It is asked for each row, as windows change. Nil: there is no end to them.
+	columns func() int
+}
+
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w, terminal: isTerminal(w)}
+	if s.terminal {
+		s.colours = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		s.columns = func() int {
+			width, _, _ := term.GetSize(int(w.(*os.File).Fd())) // 0 if it does not say
+			return width
+		}
+	}
+	return s
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// cell is a text in a column that is so wide at least. Texts are of characters that take one column each.
+type cell struct {
+	text  string
+	width int
+	mark  mark
+}
+
+type mark int
+
+const (
+	plain mark = iota
+	good
+	bad
+	faint
+)
+
+var marks = map[mark]string{good: "\x1b[32m", bad: "\x1b[31m", faint: "\x1b[2m"}
+
+// row writes cells side by side, in one write.
+func (s *screen) row(cells ...cell) {
+	left := 0
+	if s.columns != nil {
+		left = s.columns()
+	}
+	if left <= 0 {
+		left = math.MaxInt
+	}
+	var b strings.Builder
+	for i, c := range cells {
+		text := c.text + strings.Repeat(" ", max(0, c.width-utf8.RuneCountInString(c.text)))
+		if i > 0 {
+			text = "  " + text
+		}
+		if left == 0 {
+			break
+		}
+		if utf8.RuneCountInString(text) > left {
+			text = cut(strings.TrimRight(text, " "), left)
+			left = 0
+		} else {
+			left -= utf8.RuneCountInString(text)
+		}
+		if colour := marks[c.mark]; colour != "" && s.colours {
+			text = colour + text + "\x1b[0m"
+		}
+		b.WriteString(text)
+	}
+	_, _ = io.WriteString(s.w, strings.TrimRight(b.String(), " ")+"\n")
+}
+
+// cut shortens text to so many characters.
+func cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
+}
+
+// writeJSON writes v as one line, or, if it is indented, as several.
+func writeJSON(w io.Writer, v any, indent string) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	return e.Encode(v)
+}

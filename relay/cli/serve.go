@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay"
+	"kuairelay/relay/config"
+	"kuairelay/relay/route"
+)
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "serve -c FILE",
+		Short:   "Run the relay",
+		GroupID: groupRelay,
+		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes or hands back what is under way\n" +
+			"within --grace; a second signal ends it at once. Logs go to stderr.",
+		Example: "  kuairelay serve -c config.example.yaml",
+		Args:    takes(0, 0, ""),
+	}
+	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
+	grace := cmd.Flags().Duration("grace", 20*time.Second, "how long a shutdown waits for what is under way")
+	level := logLevelFlag(cmd, "info", "log this and what is worse")
+	format := &enum{words: []string{"console", "json"}}
+	cmd.Flags().Var(format, "log-format", "default: console if stderr is a terminal, otherwise json")
+
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case *file == "":
+			return usagef("serve needs its config: -c FILE (config.example.yaml works as it is)")
+		case *grace < 0:
+			return usagef("--grace must not be negative")
+		}
+		stderr := cmd.ErrOrStderr()
+		if format.value == "" {
+			format.value = "json"
+			if isTerminal(stderr) {
+				format.value = "console"
+			}
+		}
+		c, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		log := newLogger(stderr, format.value, level.value)
+		defer func() { _ = log.Sync() }()
+		options := relay.Options{Config: c, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1)}
+		if format.value == "console" {
+			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }
+		}
+		r, err := relay.New(options)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *file, err)
+		}
+		return r.Run(cmd.Context())
+	}
+	return cmd
+}
+
+func loadConfig(file string) (*config.Config, error) {
+	return config.Load(file, config.Options{CheckWhen: route.CheckWhen})
+}
+
+// greet says to people where the relay is to be found.
+func greet(w io.Writer, file string, c *config.Config, public, admin net.Addr) {
+	fmt.Fprintf(w, "kuairelay serves %s: %s\n  callbacks  %s/callback/<token>\n  admin      %s/metrics\nCtrl-C stops it.\n",
+		file, countConfig(c), baseURL(public), baseURL(admin))
+}
+
+// baseURL is how a listener is reached from this machine.
+func baseURL(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
+}
+
+// countConfig is like "1 tenant, 2 endpoints, 3 routes".
+func countConfig(c *config.Config) string {
+	tenants, endpoints, routes := sizeOf(c)
+	return plural(tenants, "tenant") + ", " + plural(endpoints, "endpoint") + ", " + plural(routes, "route")
+}
+
+func sizeOf(c *config.Config) (tenants, endpoints, routes int) {
+	for _, t := range c.Tenants {
+		endpoints += len(t.Endpoints)
+		routes += len(t.Routes)
+	}
+	return len(c.Tenants), endpoints, routes
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/signature"
+)
+
+// verdict is what `verify -o json` prints.
+type verdict struct {
+	Verified bool   `json:"verified"`
+	Error    string `json:"error,omitempty"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+func newVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "verify [FILE]",
+		Short:   "Verify a signed body, or say why it does not verify",
+		GroupID: groupTools,
+		Long: "Verifies the bytes of FILE, or of stdin, against the three headers that they came with. If they do not verify it looks\n" +
+			"for the usual reasons, and exits with 1. Without --secret it takes " + secretVariable + " from the environment.",
+		Example: "  kuairelay verify body.json --id evt_… --timestamp 1614265330 --signature 'v1,…' --tolerance 0\n" +
+			"  kuairelay verify body.json -H 'webhook-id: evt_…' -H 'webhook-timestamp: 1614265330' -H 'webhook-signature: v1,…'",
+		Args: takes(0, 1, "FILE"),
+	}
+	flags := cmd.Flags()
+	secrets := flags.StringArray("secret", nil, "the `SECRET`, whsec_…; repeatable: any one of them will do")
+	id := flags.String("id", "", "the webhook-id")
+	timestamp := flags.String("timestamp", "", "the webhook-timestamp, in unix seconds")
+	signatures := flags.String("signature", "", "the webhook-signature, v1,…")
+	headers := flags.StringArrayP("header", "H", nil, "a header as `'NAME: VALUE'`, instead of these three; repeatable, others are ignored")
+	tolerance := flags.Duration("tolerance", signature.DefaultTolerance, "how far the timestamp may be from now; 0: do not look at it")
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		found, from, err := findSecrets(*secrets)
+		if err != nil {
+			return err
+		}
+		keys, err := parseKeys(from, found)
+		if err != nil {
+			return err
+		}
+		header, err := readHeaders(*headers)
+		if err != nil {
+			return err
+		}
+		given := len(*headers)
+		for name, value := range map[string]string{signature.HeaderID: *id, signature.HeaderTimestamp: *timestamp, signature.HeaderSignature: *signatures} {
+			if value != "" {
+				header.Set(name, value)
+				given++
+			}
+		}
+		switch {
+		case given == 0:
+			return usagef("verify needs the headers that the body came with: --id, --timestamp and --signature, or --header")
+		case *tolerance < 0:
+			return usagef("--tolerance must not be negative")
+		case *tolerance == 0:
+			*tolerance = -1 // signature's word for any time
+		}
+		body, err := readInput(cmd, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		v := verdict{Verified: true}
+		if err := signature.Verify(keys, header, body, time.Now(), *tolerance); err != nil {
+			v = verdict{Error: err.Error(), Hint: explain(err, signedRequest{keys, found, header, body})}
+		}
+		return v.print(cmd, output.isJSON())
+	}
+	return cmd
+}
+
+func (v verdict) print(cmd *cobra.Command, asJSON bool) (err error) {
+	switch {
+	case asJSON:
+		err = writeJSON(cmd.OutOrStdout(), v, "  ")
+	case v.Verified:
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok")
+	default:
+		fmt.Fprintln(cmd.ErrOrStderr(), v.Error)
+		if v.Hint != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+v.Hint)
+		}
+	}
+	if err == nil && !v.Verified {
+		err = errSaid
+	}
+	return err
+}
+
+func readHeaders(lines []string) (http.Header, error) {
+	h := http.Header{}
+	for i, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, usagef("--header %d must be 'NAME: VALUE'", i+1)
+		}
+		h.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return h, nil
+}
+
+// signedRequest is what is known of a request that does not verify.
+type signedRequest struct {
+	keys    []signature.Key
+	secrets []string
+	header  http.Header
+	body    []byte
+}
+
+// verifies says whether it would verify with these keys and this body, at any time.
+func (r signedRequest) verifies(keys []signature.Key, body []byte) bool {
+	return signature.Verify(keys, r.header, body, time.Now(), -1) == nil
+}
+
+// explain guesses why a request does not verify, by looking for what would; "" if nothing does.
+func explain(err error, r signedRequest) string {
+	switch {
+	case errors.Is(err, signature.ErrTimestamp) && r.verifies(r.keys, r.body):
+		return "apart from its time the signature is right (--tolerance 0 does not look at the time)"
+	case errors.Is(err, signature.ErrTimestamp):
+		return "apart from that, the signature does not match, either (see --tolerance 0)"
+	case errors.Is(err, signature.ErrMalformed) && isMilliseconds(r.header.Get(signature.HeaderTimestamp)):
+		return "it looks like milliseconds; Standard Webhooks has seconds"
+	case !errors.Is(err, signature.ErrMismatch):
+		return ""
+	}
+	for _, g := range guesses(r.body) {
+		if !bytes.Equal(g.body, r.body) && r.verifies(r.keys, g.body) {
+			return g.hint
+		}
+	}
+	for _, s := range r.secrets {
+		for _, text := range []string{s, strings.TrimPrefix(s, "whsec_")} {
+			key, err := signature.ParseKey("whsec_" + base64.StdEncoding.EncodeToString([]byte(text)))
+			if err == nil && r.verifies([]signature.Key{key}, r.body) {
+				return "it was signed with the secret's text as the key; the key is what the base64 after whsec_ stands for"
+			}
+		}
+	}
+	if len(r.body) == 0 {
+		return "the body is empty: perhaps it was read before it was verified"
+	}
+	return ""
+}
+
+func isMilliseconds(text string) bool {
+	return len(text) == 13 && strings.Trim(text, "0123456789") == ""
+}
+
+// guess is a body that may be the one that was signed, and what happened to it if it is.
+type guess struct {
+	body []byte
+	hint string
+}
+
+func guesses(body []byte) []guess {
+	const anew = "the JSON was parsed and written anew; verify the raw body as it came, before any parser"
+	out := []guess{
+		{bytes.TrimRight(body, "\r\n"), "it verifies without the newline at the end of the body, which was not signed"},
+		{append(bytes.Clone(body), '\n'), "it verifies with a newline at the end, which the body has lost"},
+		{bytes.ReplaceAll(body, []byte("\r\n"), []byte("\n")), "it verifies with LF line ends, which have become CRLF"},
+		{bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), "it verifies without the byte order mark at the beginning of the body"},
+	}
+	for _, options := range [][]jsontext.Options{
+		{jsontext.PreserveRawStrings(true)},
+		{jsontext.PreserveRawStrings(false)},
+		{jsontext.PreserveRawStrings(false), jsontext.EscapeForHTML(true)},
+	} {
+		compact := jsontext.Value(bytes.Clone(body))
+		if compact.Format(append(options, jsontext.AllowDuplicateNames(true))...) == nil {
+			out = append(out, guess{compact, "it verifies in compact form: " + anew})
+		}
+	}
+	return out
+}
