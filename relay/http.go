@@ -12,13 +12,14 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 
 	"kuairelay/relay/config"
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
-func newPublic(c *config.Config, ready func(context.Context) error) *echo.Echo {
-	e := newEcho(ready)
+func newPublic(c *config.Config, log *zap.Logger, ready func(context.Context) error) *echo.Echo {
+	e := newEcho(log, ready)
 	e.IPExtractor = echo.ExtractIPDirect()
 	if len(c.Server.TrustedProxies) > 0 {
 		trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
@@ -31,8 +32,8 @@ func newPublic(c *config.Config, ready func(context.Context) error) *echo.Echo {
 }
 
 // newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
-func newAdmin(ready func(context.Context) error, registry *prometheus.Registry) *echo.Echo {
-	e := newEcho(ready)
+func newAdmin(registry *prometheus.Registry, log *zap.Logger, ready func(context.Context) error) *echo.Echo {
+	e := newEcho(log, ready)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
 	e.GET("/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
 	e.GET("/debug/pprof/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
@@ -42,8 +43,9 @@ func newAdmin(ready func(context.Context) error, registry *prometheus.Registry) 
 	return e
 }
 
-func newEcho(ready func(context.Context) error) *echo.Echo {
+func newEcho(log *zap.Logger, ready func(context.Context) error) *echo.Echo {
 	e := echo.New()
+	e.StdLogger = zap.NewStdLog(log) // of net/http, which would otherwise print on its own
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problem
 	e.Server.ReadHeaderTimeout = 10 * time.Second

@@ -94,7 +94,7 @@ func New(o Options) (*Relay, error) {
 		Accept: in.accept, Quarantine: db.Quarantine, Logger: o.Logger, Registry: registry,
 	})
 	r := &Relay{o: o, log: o.Logger, store: db, pool: pool}
-	r.public, r.admin = newPublic(c, db.Ready), newAdmin(db.Ready, registry)
+	r.public, r.admin = newPublic(c, o.Logger, db.Ready), newAdmin(registry, o.Logger, db.Ready)
 	receiver.Register(r.public)
 	return r, nil
 }
@@ -133,7 +133,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	r.log.Info("stopping", zap.Duration("grace", r.o.Grace))
+	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)
 	defer done()
 	err = errors.Join(err, r.public.Shutdown(grace))
