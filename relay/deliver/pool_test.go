@@ -121,13 +121,17 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	m := &memory{}
 	m.failures.Store(3)
 	p, requests := newPool(t, m)
-	if !p.Reserve("t/a") || !p.Reserve("t/a") || p.Reserve("t/a") {
-		t.Fatal("two slots, and no more")
+	for i, want := range []bool{true, true, false} {
+		if got := p.Reserve("t/a"); got != want {
+			t.Fatalf("slot %d: %t, and there are two", i+1, got)
+		}
 	}
 	p.Start(map[string]int{"t/a": 2}, []*event.Delivery{newDelivery(time.Minute)})
 	wait(t, "the attempt is made", func() bool { return requests.Load() == 1 })
-	if !p.Reserve("t/a") || p.Reserve("t/a") {
-		t.Error("the slot that was not used is not free, or that of the unsettled outcome is")
+	for i, want := range []bool{true, false} {
+		if got := p.Reserve("t/a"); got != want {
+			t.Errorf("slot %d: %t, and one of the two is held by the unsettled outcome", i+1, got)
+		}
 	}
 	p.Start(map[string]int{"t/a": 1}, nil)
 	wait(t, "it is settled", func() bool { return len(m.outcomes()) == 1 })
