@@ -38,7 +38,7 @@ func TestBadInputGetsTheAnswerOfTheContractAndLosesNothing(t *testing.T) {
 		{"nested 100,000 deep", "", strings.Repeat("[", 100_000) + marker, 200, "success", 0, 1},
 		{"an item nested 100 deep, with siblings", "", callback(good(1), strings.Repeat(`{"no":"1","a":`, 100)+"1"+strings.Repeat("}", 100), good(2)), 200, "success", 2, 1},
 		{"not UTF-8, with siblings", "", callback(good(3), "{\"no\":\"1\",\"x\":\"\xff"+marker+"\"}", good(4)), 200, "success", 2, 1},
-		{"duplicate keys, with siblings", "", callback(good(5), `{"no":"1","no":"2","x":"`+marker+`"}`, good(6)), 200, "success", 2, 1},
+		{"duplicate keys, with siblings", "", callback(good(5), `{"no":"1","`+marker+`":1,"`+marker+`":2}`, good(6)), 200, "success", 2, 1},
 		{"data is a number", "", `{"type":"express_sub_msg","data":` + marker + `}`, 200, "success", 0, 1},
 		{"no type", "", `{"data":[` + good(7) + `]}`, 200, "success", 0, 1},
 		{"an item without a waybill", "", callback(`{"status":"` + marker + `"}`), 200, "success", 0, 1},
@@ -213,6 +213,25 @@ func TestAddressesOutsideTheListAreStrangers(t *testing.T) {
 	if status, _ := proxied.do(req); status != 404 {
 		t.Errorf("a header from an untrusted address was believed: %d", status)
 	}
+}
+
+func TestShutdownDoesNotWaitForAnUploadThatHangs(t *testing.T) {
+	t.Parallel()
+	r := start(t, one("http://127.0.0.1:1", ""))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf", token); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the relay is busy with it", func() bool { status, _ := r.get(r.public + "/healthz"); return status == 200 })
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Errorf("it ended with: %v", err)
+	}
+	r.done <- nil
 }
 
 func TestShutdownFinishesWhatIsUnderWay(t *testing.T) {

@@ -82,7 +82,7 @@ func New(o Options) (*Relay, error) {
 	}
 	pool, err := deliver.New(deliver.Options{
 		Store: db, Endpoints: eps, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
-		OrphanGrace: c.Delivery.OrphanGrace, ShutdownGrace: o.Grace,
+		OrphanGrace: c.Delivery.OrphanGrace, ShutdownGrace: o.Grace * 3 / 4,
 	})
 	if err != nil {
 		return nil, err
@@ -134,9 +134,13 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case err = <-failed:
 	}
 	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
-	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)
+	// Callbacks have a quarter of the grace, attempts the rest.
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace/4)
 	defer done()
-	err = errors.Join(err, r.public.Shutdown(grace))
+	if r.public.Shutdown(grace) != nil {
+		// Somebody was still sending. Nothing of that was answered, so nothing is lost.
+		_ = r.public.Close()
+	}
 	stop()
 	running.Wait()
 	err = errors.Join(err, r.admin.Close())

@@ -19,9 +19,9 @@ const (
 
 // feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
 type feeder struct {
-	pool  *Pool
-	wake  chan struct{}
-	store complaints
+	pool        *Pool
+	wake        chan struct{}
+	look, lease complaints
 
 	mu sync.Mutex
 	// hungry endpoints have a free slot and, as far as is known, more due.
@@ -31,7 +31,7 @@ type feeder struct {
 }
 
 func newFeeder(p *Pool) feeder {
-	return feeder{pool: p, wake: make(chan struct{}, 1), hungry: make(map[*endpoint]struct{}), store: complaints{log: p.log}}
+	return feeder{pool: p, wake: make(chan struct{}, 1), hungry: make(map[*endpoint]struct{}), look: complaints{log: p.log}, lease: complaints{log: p.log}}
 }
 
 // feed has the endpoint's free slots filled.
@@ -93,7 +93,7 @@ func (f *feeder) run(ctx context.Context) {
 func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
 		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
-		if f.store.about("look for due deliveries", err) {
+		if f.look.about("look for due deliveries", err) {
 			return
 		}
 		now := f.pool.o.Store.Now()
@@ -130,13 +130,13 @@ func (f *feeder) fill(ctx context.Context) {
 			got[d.Endpoint]++
 			f.pool.start(d)
 		}
-		failed := f.store.about("lease deliveries", err)
+		failed := f.lease.about("lease deliveries", err)
 		for i, a := range asks {
 			e := f.pool.endpoints[a.Endpoint]
 			if n := a.Most - got[a.Endpoint]; n > 0 {
 				e.inFlight.Add(-int64(n))
 			}
-			if failed || (i < len(looked) && looked[i] < a.Most) {
+			if failed || looked[i].N < a.Most {
 				// After an error the next look finds it again.
 				e.hungry.Store(false)
 			} else {
@@ -155,24 +155,24 @@ func (f *feeder) fill(ctx context.Context) {
 // again when it has one.
 func (f *feeder) asks() []event.Ask {
 	f.mu.Lock()
-	hungry := make([]*endpoint, 0, len(f.hungry))
+	var free []*endpoint // each with one slot taken
 	for e := range f.hungry {
-		hungry = append(hungry, e)
-		delete(f.hungry, e)
-		if len(hungry) == leaseMost {
+		if len(free) == leaseMost {
 			break
+		}
+		delete(f.hungry, e)
+		if e.reserve() {
+			free = append(free, e)
 		}
 	}
 	f.mu.Unlock()
-	var asks []event.Ask
-	for _, e := range hungry {
-		n := 0
-		for n < max(1, leaseMost/len(hungry)) && e.reserve() {
+	asks := make([]event.Ask, len(free))
+	for i, e := range free {
+		n := 1
+		for n < leaseMost/len(free) && e.reserve() {
 			n++
 		}
-		if n > 0 {
-			asks = append(asks, event.Ask{Endpoint: e.Name, Lease: e.lease(), Most: n})
-		}
+		asks[i] = event.Ask{Endpoint: e.Name, Lease: e.lease(), Most: n}
 	}
 	return asks
 }

@@ -23,7 +23,7 @@ import (
 type Store interface {
 	Now() time.Time
 	Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error)
-	Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []int, err error)
+	Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error)
 	Settle(ctx context.Context, o event.Outcome) (event.Settled, error)
 	Parked(ctx context.Context) (map[string]string, error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
@@ -157,13 +157,13 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 // Kick makes the pool look into the store at once: something is due there that was not handed to it.
 func (p *Pool) Kick() { p.feeder.lookBy(time.Now()) }
 
-// start attempts a delivery in a slot that is taken. After the end of Run it hands it back.
+// start attempts a delivery in a slot that is taken. After the end of Run it does nothing: the lease lapses.
 func (p *Pool) start(d *event.Delivery) {
 	p.mu.Lock()
 	if p.stopped {
 		p.mu.Unlock()
 		p.endpoints[d.Endpoint].inFlight.Add(-1)
-		return // the lease lapses by itself
+		return
 	}
 	p.working.Add(1)
 	p.mu.Unlock()
@@ -190,7 +190,10 @@ func (e *endpoint) release(p *Pool, n int64) {
 // attempt tries a delivery once, unless it is too late for that, and says what is to become of it.
 func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	now := p.o.Store.Now()
-	if e.Policy.expired(now, d.Event.AcceptedAt) {
+	if d.Damaged != "" {
+		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: d.Damaged}
+	}
+	if e.Policy.expired(now, d.Since) {
 		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: e.Policy.expiry()}
 	}
 	// A lease that could lapse during the attempt would let another replica make it at the same time.
@@ -201,7 +204,7 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Event.AcceptedAt, rand.Float64())
+	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a}
 }
 
@@ -286,7 +289,7 @@ func (p *Pool) isStopping() bool {
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { p.feeder.run(ctx) })
-	loops.Go(func() { p.janitor(ctx) })
+	loops.Go(func() { (&janitor{pool: p, aged: make(map[string]time.Time)}).run(ctx) })
 	<-ctx.Done()
 	close(p.stopping)
 	loops.Wait()

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,7 +29,7 @@ func (m *memory) Now() time.Time { return time.Now() }
 func (m *memory) Due(context.Context, time.Duration, int, int) ([]event.Due, error) {
 	return nil, nil
 }
-func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []int, error) {
+func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []event.Looked, error) {
 	return nil, nil, nil
 }
 func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
@@ -53,7 +54,7 @@ func (m *memory) outcomes() []event.Outcome {
 
 func newDelivery(leaseLeft time.Duration) *event.Delivery {
 	return &event.Delivery{Event: &event.Event{ID: "evt_1", Type: event.TypeWaybill, Data: []byte(`{}`), AcceptedAt: time.Now()},
-		Endpoint: "t/a", Reason: event.ReasonNew, LeaseEnds: time.Now().Add(leaseLeft)}
+		Endpoint: "t/a", Reason: event.ReasonNew, Since: time.Now(), LeaseEnds: time.Now().Add(leaseLeft)}
 }
 
 // newPool runs a pool with one endpoint that answers 200, and counts its requests.
@@ -108,7 +109,7 @@ func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
 	m := &memory{}
 	p, requests := newPool(t, m)
 	d := newDelivery(time.Minute)
-	d.Event.AcceptedAt = time.Now().Add(-2 * time.Hour)
+	d.Since = time.Now().Add(-2 * time.Hour)
 	p.Start(map[string]int{}, []*event.Delivery{d})
 	wait(t, "it is given up", func() bool { return len(m.outcomes()) == 1 })
 	if o := m.outcomes()[0]; o.Kind != event.Dead || !strings.Contains(o.Reason, "max_age") || requests.Load() != 0 {
@@ -170,19 +171,36 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	t.Cleanup(silent.Close)
 	t.Cleanup(func() { close(release) })
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = echo.Close() })
+	go func() {
+		for {
+			conn, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1))
+			_, _ = conn.Write([]byte("HTTP/1.1 {\"phone\":\"13800138000\"}" + strings.Repeat("x", 1<<20) + "\r\n\r\n"))
+			_ = conn.Close()
+		}
+	}()
 	key, err := signature.ParseKey(signature.NewSecret())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for url, class := range map[string]string{
 		closed.URL: "refused: ", reset.URL: "reset: ", secure.URL: "tls: ", silent.URL: "timeout: ",
+		"http://" + echo.Addr().String(): "protocol: ",
 	} {
 		c, err := newClient(Endpoint{URL: url, Keys: []signature.Key{key}, Timeout: 300 * time.Millisecond, MaxInFlight: 1}, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		a := c.post(t.Context(), newDelivery(time.Minute), time.Now())
-		if !strings.HasPrefix(a.Err, class) {
+		if !strings.HasPrefix(a.Err, class) || len(a.Err) > 250 || strings.Contains(a.Err, "13800138000") {
 			t.Errorf("%s: %q, want %s", url, a.Err, class)
 		}
 		c.close()
@@ -208,5 +226,30 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 		if string(got) != c.want {
 			t.Errorf("%s %s %s: %s", c.format, c.typ, c.status, got)
 		}
+	}
+}
+
+func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
+	t.Parallel()
+	key, err := signature.ParseKey(signature.NewSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var eps []Endpoint
+	for i := range 2000 {
+		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []signature.Key{key}, MaxInFlight: 1})
+	}
+	p, err := New(Options{Store: &memory{}, Endpoints: eps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range eps {
+		if i != 1234 && !p.Reserve(e.Name) {
+			t.Fatal("no slot")
+		}
+		p.feeder.hungry[p.endpoints[e.Name]] = struct{}{}
+	}
+	if asks := p.feeder.asks(); len(asks) != 1 || asks[0].Endpoint != "t/1234" {
+		t.Errorf("asks: %+v", asks)
 	}
 }

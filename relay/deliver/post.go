@@ -52,6 +52,8 @@ func newClient(e Endpoint, userAgent string) (*client, error) {
 		MaxConnsPerHost:     e.MaxInFlight,
 		MaxIdleConnsPerHost: e.MaxInFlight,
 		IdleConnTimeout:     90 * time.Second,
+		// What a receiver says is not to fill the memory, or the log.
+		MaxResponseHeaderBytes: 64 << 10,
 	}}, nil
 }
 
@@ -105,7 +107,7 @@ func (c *client) request(ctx context.Context, d *event.Delivery, now time.Time) 
 
 // describeError puts the class of a network error before its text.
 func describeError(err error) string {
-	class := "network"
+	class := ""
 	var dns *net.DNSError
 	var timeout net.Error
 	var alert tls.AlertError
@@ -124,5 +126,12 @@ func describeError(err error) string {
 	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &verify), errors.As(err, &authority):
 		class = "tls"
 	}
-	return fmt.Sprintf("%s: %v", class, err)
+	if class == "" {
+		if _, ok := errors.AsType[*net.OpError](err); !ok {
+			// net/http quotes an answer that it cannot read, and the answer may quote the event.
+			return "protocol: the answer is not valid HTTP"
+		}
+		class = "network"
+	}
+	return fmt.Sprintf("%s: %.200s", class, err)
 }

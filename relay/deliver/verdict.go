@@ -25,7 +25,7 @@ type Policy struct {
 	// Retry holds the pause after the first attempt, the second, …; after one attempt more than it has entries a
 	// delivery is dead.
 	Retry []time.Duration
-	// MaxAge is the age, since the event was accepted, at which a delivery is given up. 0 means never.
+	// MaxAge is the age, since the event was accepted or redriven, at which a delivery is given up. 0 means never.
 	MaxAge time.Duration
 }
 
@@ -39,7 +39,7 @@ type Verdict struct {
 	Reason string
 }
 
-// Decide returns what becomes of a delivery of an event that was accepted at acceptedAt, after its n-th attempt (1-based)
+// Decide returns what becomes of a delivery that has been open since the time given, after its n-th attempt (1-based)
 // came to a. It is pure: now is when the attempt ended, and jitter, in [0,1), lengthens the pause by up to a tenth.
 // What it does with each answer is the table of DESIGN §5:
 //
@@ -52,7 +52,7 @@ type Verdict struct {
 //
 // A delivery is dead when the schedule is used up, or when it is as old as the policy allows; a retry falls due at that
 // age at the latest, so that nothing stays open longer than it should.
-func Decide(a event.Attempt, n int, p Policy, now, acceptedAt time.Time, jitter float64) Verdict {
+func Decide(a event.Attempt, n int, p Policy, now, since time.Time, jitter float64) Verdict {
 	var hint time.Duration
 	refused := false
 	switch classify(a) {
@@ -76,19 +76,19 @@ func Decide(a event.Attempt, n int, p Policy, now, acceptedAt time.Time, jitter 
 		return dead("the only attempt failed: %s", describe(a))
 	case !more:
 		return dead("%d attempts failed, the last: %s", n, describe(a))
-	case p.expired(now, acceptedAt):
+	case p.expired(now, since):
 		return dead("%s", p.expiry())
 	}
 	due := now.Add(max(pause, hint))
-	if end := acceptedAt.Add(p.MaxAge); p.MaxAge > 0 && due.After(end) {
+	if end := since.Add(p.MaxAge); p.MaxAge > 0 && due.After(end) {
 		due = end
 	}
 	return Verdict{Kind: event.Retry, Due: due}
 }
 
-// expired says whether a delivery of an event accepted at acceptedAt is given up for its age.
-func (p Policy) expired(now, acceptedAt time.Time) bool {
-	return p.MaxAge > 0 && now.Sub(acceptedAt) >= p.MaxAge
+// expired says whether a delivery that has been open since then is given up for its age.
+func (p Policy) expired(now, since time.Time) bool {
+	return p.MaxAge > 0 && now.Sub(since) >= p.MaxAge
 }
 
 // expiry is the reason of a delivery that was given up for its age.

@@ -73,6 +73,10 @@ type Delivery struct {
 	// Attempts counts the finished attempts so far.
 	Attempts int
 	Reason   Reason
+	// Since is when its age began: the acceptance of the event, or its redrive.
+	Since time.Time
+	// Damaged says why the event cannot be sent, if its body was lost in the store.
+	Damaged string
 	// Token names the lease; an outcome that carries another token comes too late.
 	Token string
 	// LeaseEnds is when the lease lapses, by this process's monotonic clock. No attempt may start that could outlive it.

@@ -34,12 +34,24 @@ type Ask struct {
 	Endpoint string
 	Lease    time.Duration
 	Most     int
-	// AcceptedBefore leases only older events; zero: any.
-	AcceptedBefore time.Time
+	// OpenBefore leases only deliveries that have been open since before; zero: any.
+	OpenBefore time.Time
 	// Parked leases though the endpoint is parked.
 	Parked bool
-	// Offset passes over that many of the deliveries that are due.
-	Offset int
+	// From is where the last look ended, zero to begin.
+	From Cursor
+}
+
+// Cursor is a place in what is due at an endpoint: a time, and how many of those that were due then have been passed over.
+type Cursor struct {
+	Due  time.Time
+	Skip int
+}
+
+// Looked is how far an Ask went: as many deliveries as it wanted if there may be more, and where to go on.
+type Looked struct {
+	N    int
+	Next Cursor
 }
 
 // Due is an endpoint that has a delivery due at (or, rarely, after) At.

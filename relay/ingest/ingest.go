@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -132,7 +133,8 @@ func (r *Receiver) receive(c echo.Context) error {
 		fields = append(fields, zap.String("event", parsed.Events[0].ID), zap.String("waybill", parsed.Events[0].WaybillCode))
 	}
 	if len(parsed.Rejected) > 0 {
-		fields = append(fields, zap.String("why", parsed.Rejected[0].Reason))
+		// The reason may name a key, and a key may be anything.
+		fields = append(fields, zap.String("why", quoted.ReplaceAllLiteralString(parsed.Rejected[0].Reason, `"…"`)))
 	}
 	if err != nil {
 		r.metrics.callbacks.WithLabelValues("failure").Inc()
@@ -148,6 +150,8 @@ func (r *Receiver) receive(c echo.Context) error {
 	r.o.Logger.Log(level, "callback", append(fields, zap.String("answer", "200"))...)
 	return c.String(http.StatusOK, r.o.Ack)
 }
+
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // unread answers a callback whose body could not be read as a whole.
 func (r *Receiver) unread(c echo.Context, err error) error {

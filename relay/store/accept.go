@@ -95,7 +95,8 @@ func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error)
 		}
 		call = next
 	}
-	return out, flush()
+	err := flush()
+	return out, err
 }
 
 func newAcceptRow(e Entry) (acceptRow, error) {
@@ -118,7 +119,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([][]Accepted, error) {
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, err
 	}
-	local, now, token := s.o.Clock(), s.Now(), s.newCall()
+	local, now, token := time.Now(), s.Now(), s.newCall()
 	args, endpoints := s.acceptArgs(calls, now, token)
 	answer, err := s.runDurably(ctx, args)
 	if err != nil {
@@ -220,7 +221,7 @@ func readAccepted(row acceptRow, answer any, endpoints []Candidate, token string
 	for _, v := range a[6:] {
 		c := endpoints[number(v)-1]
 		out.Leased = append(out.Leased, &event.Delivery{
-			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Token: token, LeaseEnds: local.Add(c.Lease),
+			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Since: e.AcceptedAt, Token: token, LeaseEnds: local.Add(c.Lease),
 		})
 	}
 	return out, nil

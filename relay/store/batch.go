@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -28,7 +29,8 @@ type question[Q, A any] struct {
 	done chan struct{} // closed when a and err are there
 }
 
-// ask returns the answer to q, or ctx's error if that comes first; then q may be done all the same.
+// ask returns the answer to q, or ctx's error if that comes before q's turn. A question whose call is under way is waited
+// for: do has to end by itself.
 func (b *batcher[Q, A]) ask(ctx context.Context, q Q) (A, error) {
 	mine := &question[Q, A]{q: q, done: make(chan struct{})}
 	b.mu.Lock()
@@ -45,9 +47,19 @@ func (b *batcher[Q, A]) ask(ctx context.Context, q Q) (A, error) {
 	case <-mine.done:
 		return mine.a, mine.err
 	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	i := slices.Index(b.pending, mine)
+	if i >= 0 {
+		b.pending = slices.Delete(b.pending, i, i+1)
+	}
+	b.mu.Unlock()
+	if i >= 0 {
 		var none A
 		return none, context.Cause(ctx)
 	}
+	<-mine.done
+	return mine.a, mine.err
 }
 
 // run makes calls until nothing is pending.

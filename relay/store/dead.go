@@ -66,7 +66,7 @@ func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (in
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, fmt.Errorf("redrive dead letters: %w", err)
 	}
-	args := []any{s.Now().UnixMilli(), endpoint}
+	args := []any{s.Now().UnixMilli(), s.newCall(), endpoint}
 	for _, id := range ids {
 		short, err := shortID(id)
 		if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -35,27 +34,23 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 	return out, nil
 }
 
+// maxLeaseBytes bounds the bodies of one answer: a larger one could take longer than a round trip may.
+const maxLeaseBytes = 1 << 20
+
 // Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. looked says for each
-// ask how many due deliveries were looked at. A delivery whose body cannot be read is left leased and named in the error.
-func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []int, err error) {
+// ask how far it went. A delivery whose body was lost is Damaged.
+func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
-	local, token := s.o.Clock(), s.newCall()
-	args := make([]any, 0, 3+6*len(asks))
-	args = append(args, s.Now().UnixMilli(), token, len(asks))
+	local := time.Now()
 	spans := make(map[string]time.Duration, len(asks))
 	for _, a := range asks {
-		before := int64(0)
-		if !a.AcceptedBefore.IsZero() {
-			before = a.AcceptedBefore.UnixMilli()
-		}
-		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, before, flag(a.Parked), a.Offset)
 		spans[a.Endpoint] = a.Lease
 	}
-	answer, err := s.run(ctx, leaseScript, args)
+	answer, err := s.run(ctx, leaseScript, leaseArgs(asks, s.Now(), s.newCall()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
@@ -63,45 +58,66 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
 	}
 	counts, _ := answer[0].([]any)
-	for _, n := range counts {
-		looked = append(looked, int(number(n)))
+	if len(counts) != 3*len(asks) {
+		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
+	}
+	for i := 0; i < len(counts); i += 3 {
+		looked = append(looked, event.Looked{N: int(number(counts[i])),
+			Next: event.Cursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))}})
 	}
 	rows, _ := answer[1].([]any)
 	for _, row := range rows {
-		d, rowErr := readDelivery(row, local, spans)
-		if rowErr != nil {
-			err = errors.Join(err, fmt.Errorf("lease deliveries: %w", rowErr))
-			continue
+		d, err := readDelivery(row, local, spans)
+		if err != nil {
+			return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 		}
 		ds = append(ds, d)
 	}
-	return ds, looked, err
+	return ds, looked, nil
 }
 
-// readDelivery reads a row as lease() of lua/lib.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, token, body.
+// leaseArgs lists the arguments of lua/lease.lua.
+func leaseArgs(asks []event.Ask, now time.Time, token string) []any {
+	args := make([]any, 0, 4+7*len(asks))
+	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
+	for _, a := range asks {
+		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore), millis(a.From.Due), a.From.Skip)
+	}
+	return args
+}
+
+// millis is a time as the scripts have it, 0 for none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// readDelivery reads a row as row() of lua/lib.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, open since,
+// token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
-	if !ok || len(r) != 8 {
+	if !ok || len(r) != 9 {
 		return nil, errShape
 	}
 	endpoint, _ := r[0].(string)
 	short, _ := r[1].(string)
 	reason, _ := r[3].(string)
-	token, _ := r[6].(string)
-	body, _ := r[7].(string)
+	token, _ := r[7].(string)
+	body, _ := r[8].(string)
 	id, err := longID(short)
 	if err != nil {
 		return nil, err
 	}
-	e, err := decodeBody(body)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", id, err)
-	}
-	e.ID, e.Sequence, e.AcceptedAt = id, number(r[4]), time.UnixMilli(number(r[5]))
 	d := &event.Delivery{
-		Event: e, Endpoint: endpoint, Attempts: int(number(r[2])), Reason: reasons[reason],
+		Endpoint: endpoint, Attempts: int(number(r[2])), Reason: reasons[reason], Since: time.UnixMilli(number(r[6])),
 		Token: token, LeaseEnds: local.Add(spans[endpoint]),
 	}
+	if d.Event, err = decodeBody(body); err != nil {
+		d.Event, d.Damaged = &event.Event{}, err.Error()
+	}
+	d.Event.ID, d.Event.Sequence, d.Event.AcceptedAt = id, number(r[4]), time.UnixMilli(number(r[5]))
 	if d.Attempts > 0 || d.Reason == "" {
 		d.Reason = event.ReasonRetry
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,15 +19,21 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined) error {
 	if err := s.clock.ensure(ctx); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	for _, q := range qs {
+	head := []any{s.Now().UnixMilli(), s.o.DeadLetterRetention.Milliseconds()}
+	args, bytes := slices.Clone(head), 0
+	for i, q := range qs {
 		body, err := json.Marshal(q)
 		if err != nil {
 			return fmt.Errorf("quarantine: %w", err)
 		}
-		err = quarantineScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.o.DeadLetterRetention.Milliseconds(), q.ID, body).Err()
-		if err != nil {
+		args, bytes = append(args, q.ID, body), bytes+len(body)
+		if bytes < maxBytes && len(args) < 2*maxDeliveries && i < len(qs)-1 {
+			continue
+		}
+		if err := quarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Err(); err != nil {
 			return fmt.Errorf("quarantine: %w", err)
 		}
+		args, bytes = slices.Clone(head), 0
 	}
 	return nil
 }

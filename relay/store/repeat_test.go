@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -102,8 +103,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	clock := s.o.Clock
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
 	s.clock.local = s.o.Clock
-	leased := twice("lease", leaseScript, []any{s.Now().UnixMilli(), s.newCall(), 2,
-		"t/a", 60_000, 2, 0, 0, 0, "t/b", 60_000, 10, 0, 0, 0})
+	leased := twice("lease", leaseScript, leaseArgs([]event.Ask{
+		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(), s.newCall()))
 	rows := leased[1].([]any)
 	if len(rows) != 3 {
 		t.Fatalf("leased %d, want 3", len(rows))
@@ -127,12 +128,17 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 			t.Fatal(err)
 		}
 		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no", Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
-		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now(), s.newCall()))
+		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now()))
 	}
 	dead, err := s.DeadLetters(t.Context(), "t/a", 0, 10)
 	if err != nil || len(dead) != 1 {
 		t.Fatalf("%v, %v", dead, err)
 	}
+	short, err := shortID(dead[0].EventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
 }
 
 func outcomeName(k event.Kind) string { return "settle " + string(rune(k)) }
@@ -148,8 +154,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"accept with too few":      {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1}},
 		"accept with a bad index":  {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
 		"accept with too many":     {acceptScript, []any{1, "c", 1, 1, 1, 0, 0, "more"}},
-		"lease with too few":       {leaseScript, []any{1, "c", 1, "t/a"}},
-		"settle with too few":      {settleScript, []any{1, "c", 1, 1, 1, 1, 1, 1}},
+		"lease with too few":       {leaseScript, []any{1, "c", 1, 1, "t/a"}},
+		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
 		"redrive without endpoint": {redriveScript, []any{1}},
 		"park without state":       {parkScript, []any{"t/a"}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
@@ -240,7 +246,11 @@ func TestTheBatcherGathersWhatArrivesMeanwhile(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	release := make(chan struct{})
+	const left = 99 // asked by a caller that goes away
 	b := &batcher[int, int]{weight: func(int) int { return 1 }, limit: 10, most: 1, do: func(qs []int) ([]int, error) {
+		if slices.Contains(qs, left) {
+			t.Error("a question whose caller was told that it failed was asked all the same")
+		}
 		if calls.Add(1) == 1 {
 			<-release
 		}
@@ -277,7 +287,7 @@ func TestTheBatcherGathersWhatArrivesMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	cancel(gone)
-	if _, err := b.ask(ctx, 99); !errors.Is(err, gone) {
+	if _, err := b.ask(ctx, left); !errors.Is(err, gone) {
 		t.Errorf("a caller that went away got %v", err)
 	}
 	close(release)
@@ -292,6 +302,65 @@ func TestARedisURLThatIsWrongIsRefusedWithoutBeingShown(t *testing.T) {
 	for _, url := range []string{"redis://:hunter2@host:port:1/x", "http://user:hunter2@host", "redis://:hunter2@h:1/0?nonsense=1", "redis://:hunter2@%zz", "redis://:hunter2@h:1?addr=x&nonsense=1"} {
 		if _, err := New(Options{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	s := newStore(t, server.URL())
+	a, b := newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")
+	a.To[0].Slot, b.To[0].Slot = false, false
+	if _, err := s.Accept(t.Context(), []Entry{a, b}); err != nil {
+		t.Fatal(err)
+	}
+	short, err := shortID(a.Event.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Del(t.Context(), s.key("b:"+short)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+	if err != nil || len(ds) != 1 || ds[0].Damaged == "" || ds[0].Event.ID != a.Event.ID {
+		t.Fatalf("%+v, %v", ds, err)
+	}
+	got, err := s.Settle(t.Context(), event.Outcome{Delivery: ds[0], Kind: event.Dead, Reason: ds[0].Damaged, Next: time.Minute})
+	if err != nil || got.Next == nil || got.Next.Event.ID != b.Event.ID || got.Next.Damaged != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// A head that Redis has lost altogether does not hold up what is accepted later.
+	short, err = shortID(b.Event.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Del(t.Context(), s.eventKey(short), s.queueKey("t/a")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.Accept(t.Context(), []Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redisserver.Start(t).URL())
+	for i := range 5 {
+		e := newEntry(fmt.Sprint(i), "a", "t/a")
+		e.To[0].Slot = false
+		e.Event.Data = []byte(`{"x":"` + strings.Repeat("x", 400<<10) + `"}`)
+		if _, err := s.Accept(t.Context(), []Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{3, 2} {
+		ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+		if err != nil || len(ds) != want {
+			t.Fatalf("%d leased, want %d; %v", len(ds), want, err)
+		}
+		if more := looked[0].N == 10; more != (want == 3) {
+			t.Errorf("looked at %d, after %d", looked[0].N, len(ds))
 		}
 	}
 }

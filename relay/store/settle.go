@@ -33,8 +33,8 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, err
 	}
-	local := s.o.Clock()
-	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now(), s.newCall()))
+	local := time.Now()
+	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now()))
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 }
 
 // settleArgs lists the arguments of lua/settle.lua.
-func (s *Store) settleArgs(calls []settleCall, now time.Time, token string) []any {
+func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 	index := make(map[string]int)
 	var names []string
 	var spans []time.Duration
@@ -73,8 +73,8 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time, token string) []an
 		}
 		spans[i] = max(spans[i], c.Next)
 	}
-	args := make([]any, 0, 8+2*len(names)+12*len(calls))
-	args = append(args, now.UnixMilli(), token, s.o.Retention.Milliseconds(), s.o.DeadLetterRetention.Milliseconds(),
+	args := make([]any, 0, 7+2*len(names)+12*len(calls))
+	args = append(args, now.UnixMilli(), s.o.Retention.Milliseconds(), s.o.DeadLetterRetention.Milliseconds(),
 		s.o.Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
 		args = append(args, name, spans[i].Milliseconds())

@@ -149,7 +149,15 @@ func (s *Store) Ready(ctx context.Context) error {
 func (s *Store) redisTime(ctx context.Context) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	t, err := s.client.Time(ctx).Result()
+	client := s.client
+	if cluster, ok := client.(*redis.ClusterClient); ok { // of the node that holds the store: others may have other clocks
+		node, err := cluster.MasterForKey(ctx, s.prefix)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("find the redis node: %w", err)
+		}
+		client = node
+	}
+	t, err := client.Time(ctx).Result()
 	if err != nil {
 		return time.Time{}, fmt.Errorf("ask redis for its time: %w", err)
 	}

@@ -78,7 +78,7 @@ end
 
 local function accept(v)
   local rk = P .. v.record
-  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand}
+  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand, 'k'}
   for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
   local rec = hmget(rk, fields)
   local last, occurrence = tonumber(rec[2] or 0), 1
@@ -97,16 +97,15 @@ local function accept(v)
   -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part. An event that
   -- the record has forgotten may still be there: then this is its next occurrence.
   local id = occurrence == 1 and v.id or v.id .. '-' .. occurrence
-  while rcall('HSETNX', P .. 'e:' .. id, 'w', v.record) == 0 do
+  while not rcall('SET', P .. 'b:' .. id, v.body, 'NX') do
     occurrence = occurrence + 1
     id = v.id .. '-' .. occurrence
   end
   mine[id] = true
   local seq = math.max(last + 1, now)
-  rcall('SET', P .. 'b:' .. id, v.body)
 
   local answer = {1, id, seq, now, 0, 0}
-  local state = {'q', seq, 't', now, 'c', me}
+  local state = {'w', v.record, 'q', seq, 't', now, 'c', me}
   local record = {'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence, 'q', seq}
   local changed = v.status ~= '' and v.status ~= rec[5]
   if v.status ~= '' then
@@ -120,7 +119,7 @@ local function accept(v)
       answer[5] = answer[5] + 1
       state[#state + 1] = e.name
       local lined = e.ordered and string.sub(v.record, 1, 2) == 'w:'
-      if lined and rec[6 + k] then
+      if lined and rec[7 + k] and rcall('EXISTS', P .. 'e:' .. rec[7 + k]) == 1 then
         rcall('RPUSH', P .. 'l:' .. e.name .. ' ' .. v.record, id)
         rcall('HINCRBY', P .. 'wait', e.name, 1)
         state[#state + 1] = pack_state('w', 0, 'n', '')
@@ -153,12 +152,14 @@ local function accept(v)
   if added == 0 then
     rcall('PEXPIRE', P .. 'e:' .. id, retention)
     rcall('PEXPIRE', P .. 'b:' .. id, retention)
-    keep(rk, now, before, math.max(window, retention))
-  elseif before == 0 then
+    keep(rk, now, before, rec[6], math.max(window, retention))
+  elseif before == 0 and last > 0 then
     rcall('PERSIST', rk)
   end
-  local size = rcall('HLEN', rk)
-  if size >= tonumber(rec[4] or 32) then prune(rk, size) end
+  if last > 0 then
+    local size = rcall('HLEN', rk)
+    if size >= tonumber(rec[4] or 32) then prune(rk, size) end
+  end
   return answer
 end
 

@@ -16,7 +16,8 @@
 --   ctl                hash    endpoint -> "<state> <since ms>" of a parked one
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
--- x dead; reason n new, r retry, d redrive; token names the lease that held it last.
+-- x dead; reason n new, r retry, d redrive; token names the lease that held it last; text is why it is dead, or when it was
+-- redriven (ms).
 local P = KEYS[1]
 local rcall = redis.call
 
@@ -69,20 +70,24 @@ local function retouch(ep)
   end
 end
 
--- lease hands the delivery to the caller until the time given, and returns the row that lease.lua and settle.lua answer:
--- {endpoint, id, attempts, reason, sequence, accepted at, token, body}. It returns nil if there is no such event.
+-- row is a leased delivery as lease.lua and settle.lua answer it: {endpoint, id, attempts, reason, sequence, accepted at,
+-- open since, token, body}. A redriven delivery is open since then. The body is empty if Redis has lost it.
+local function row(ep, id, attempts, reason, seq, at, token, text)
+  local since = reason == 'd' and tonumber(text) or at
+  return {ep, id, attempts, reason, seq, at, since, token, rcall('GET', P .. 'b:' .. id) or ''}
+end
+
+-- lease hands the delivery to the caller until the time given, and returns its row.
 local function lease(ep, id, st, seq, at, token, till)
-  local s, attempts, reason, held = parse_state(st)
-  if s == 'l' and held ~= token then reason = 'r' end
-  rcall('HSET', P .. 'e:' .. id, ep, pack_state('l', attempts, reason, token))
+  local s, attempts, reason, held, text = parse_state(st)
+  if s == 'l' and held ~= token and reason == 'n' then reason = 'r' end
+  rcall('HSET', P .. 'e:' .. id, ep, pack_state('l', attempts, reason, token, text))
   rcall('ZADD', P .. 'q:' .. ep, till, id)
-  return {ep, id, attempts, reason, seq, at, token, rcall('GET', P .. 'b:' .. id) or ''}
+  return row(ep, id, attempts, reason, seq, at, token, text)
 end
 
 -- keep lets a record live on after its last open delivery was settled, as long as its events do, and as long as it has
--- to know duplicates. open is the number of open deliveries of the record.
-local function keep(rk, now, open, span)
-  if open > 0 then return end
-  local till = tonumber(rcall('HGET', rk, 'k') or 0)
-  rcall('PEXPIRE', rk, math.max(span, till - now))
+-- to know duplicates. open is the number of open deliveries of the record, till its field k.
+local function keep(rk, now, open, till, span)
+  if open <= 0 then rcall('PEXPIRE', rk, math.max(span, (tonumber(till) or 0) - now)) end
 end

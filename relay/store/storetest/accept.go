@@ -231,7 +231,17 @@ func checkQuarantine(t *testing.T, b *bench) {
 			t.Fatal(err)
 		}
 	}
-	got, err := s.Quarantined(t.Context(), 0, 10)
+	many := make([]event.Quarantined, 3000)
+	for i := range many {
+		many[i] = event.Quarantined{ID: fmt.Sprint("many", i), Raw: []byte("x")}
+	}
+	if err := s.Quarantine(t.Context(), many); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Quarantined(t.Context(), 0, 5000); err != nil || len(got) != 3002 {
+		t.Fatalf("%d in quarantine, %v", len(got), err)
+	}
+	got, err := s.Quarantined(t.Context(), 3000, 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%v, %v", got, err)
 	}

@@ -106,13 +106,15 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 }
 
 func checkRedrive(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Dead, because("the receiver refuses this body: 422"))
 	dead, err := s.DeadLetters(t.Context(), "t/a", 0, 10)
 	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID || dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
 		t.Fatalf("%+v, %v", dead, err)
 	}
+	clock.forward(200 * time.Hour)
 	if n, err := s.Redrive(t.Context(), "t/a", d.Event.ID); err != nil || n != 1 {
 		t.Fatalf("redriven %d, %v", n, err)
 	}
@@ -126,8 +128,11 @@ func checkRedrive(t *testing.T, b *bench) {
 	if again.Event.ID != d.Event.ID || again.Reason != event.ReasonRedrive || again.Attempts != 0 || again.Event.Sequence != d.Event.Sequence {
 		t.Errorf("%+v", again)
 	}
+	if s.Now().Sub(again.Since) > time.Minute || !again.Event.AcceptedAt.Equal(d.Event.AcceptedAt) {
+		t.Errorf("its age did not begin anew, or its acceptance did: since %s, accepted %s", again.Since, again.Event.AcceptedAt)
+	}
 	settle(t, s, again, event.Retry, dueIn(s, 0))
-	if again = takeOne(t, s, "t/a"); again.Reason != event.ReasonRetry || again.Attempts != 1 {
+	if again = takeOne(t, s, "t/a"); again.Reason != event.ReasonRetry || again.Attempts != 1 || s.Now().Sub(again.Since) > time.Minute {
 		t.Errorf("its retry: %+v", again)
 	}
 	if settle(t, s, again, event.Delivered).Late {

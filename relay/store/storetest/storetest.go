@@ -56,6 +56,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"NothingOpenEverExpires":                               checkNothingOpenExpires,
 	"ADeadLetterIsListedAndCanBeRedriven":                  checkRedrive,
 	"TheHistoryKeepsTheLatestAttempts":                     checkHistory,
+	"AnOutcomeSettledAgainGivesItsSuccessorAgain":          checkSettledTwice,
 	"ADeadLetterPastItsRetentionIsNotCounted":              checkDeadLettersEnd,
 	"ARedrivenDeliveryDoesNotHoldUpItsWaybill":             checkRedriveOutOfOrder,
 	"AGoneEndpointKeepsItsDeliveriesUntilItIsResumed":      checkGone,
