@@ -195,7 +195,11 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 		closed.URL: "refused: ", reset.URL: "reset: ", secure.URL: "tls: ", silent.URL: "timeout: ",
 		"http://" + echo.Addr().String(): "protocol: ",
 	} {
-		c, err := newClient(Endpoint{URL: url, Keys: []signature.Key{key}, Timeout: 300 * time.Millisecond, MaxInFlight: 1}, "test")
+		timeout := time.Minute
+		if url == silent.URL {
+			timeout = 100 * time.Millisecond
+		}
+		c, err := newClient(Endpoint{URL: url, Keys: []signature.Key{key}, Timeout: timeout, MaxInFlight: 1}, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
