@@ -213,7 +213,7 @@ func hexOf(waybill, content string) string {
 
 func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 	t.Parallel()
-	s, err := New(Options{URL: redisserver.Start(t).URL(), WaitReplicas: 1, Timeout: 200 * time.Millisecond})
+	s, err := New(Options{URL: redisserver.Start(t).URL(), WaitReplicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
