@@ -41,8 +41,7 @@ func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Su
 	accepted, err := a.store.Accept(ctx, entries)
 	var sum ingest.Summary
 	var leased []*event.Delivery
-	queued := 0
-	for _, x := range accepted {
+	for i, x := range accepted {
 		switch {
 		case x.Duplicate:
 			sum.Duplicates++
@@ -53,13 +52,14 @@ func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Su
 			sum.New++
 		}
 		sum.Deliveries += x.Deliveries
-		queued += x.Queued
 		leased = append(leased, x.Leased...)
+		if x.Queued > 0 {
+			for _, c := range entries[i].To {
+				a.pool.Feed(c.Endpoint)
+			}
+		}
 	}
 	a.pool.Start(reserved, leased)
-	if queued > 0 {
-		a.pool.Kick()
-	}
 	return sum, err
 }
 

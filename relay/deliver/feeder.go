@@ -36,10 +36,16 @@ func newFeeder(p *Pool) feeder {
 
 // feed has the endpoint's free slots filled.
 func (f *feeder) feed(e *endpoint) {
+	f.crave(e)
+	f.kick()
+}
+
+// crave notes that the store may have more for the endpoint than there is room for.
+func (f *feeder) crave(e *endpoint) {
+	e.hungry.Store(true)
 	f.mu.Lock()
 	f.hungry[e] = struct{}{}
 	f.mu.Unlock()
-	f.kick()
 }
 
 // lookBy has the feeder ask for the due endpoints at the time given, if it would not do so before.
@@ -106,10 +112,7 @@ func (f *feeder) lookForDue(ctx context.Context) {
 				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
 				continue
 			}
-			e.hungry.Store(true)
-			f.mu.Lock()
-			f.hungry[e] = struct{}{}
-			f.mu.Unlock()
+			f.crave(e)
 		}
 		if len(page) < duePage {
 			return
@@ -136,13 +139,8 @@ func (f *feeder) fill(ctx context.Context) {
 			if n := a.Most - got[a.Endpoint]; n > 0 {
 				e.inFlight.Add(-int64(n))
 			}
-			if failed || looked[i].N < a.Most {
-				// After an error the next look finds it again.
-				e.hungry.Store(false)
-			} else {
-				f.mu.Lock()
-				f.hungry[e] = struct{}{}
-				f.mu.Unlock()
+			if !failed && looked[i].N >= a.Most { // after an error the next look finds it again
+				f.crave(e)
 			}
 		}
 		if failed {
@@ -162,6 +160,7 @@ func (f *feeder) asks() []event.Ask {
 		}
 		delete(f.hungry, e)
 		if e.reserve() {
+			e.hungry.Store(false) // before it is fed: what comes due meanwhile makes it hungry again
 			free = append(free, e)
 		}
 	}

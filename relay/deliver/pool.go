@@ -154,8 +154,12 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	}
 }
 
-// Kick makes the pool look into the store at once: something is due there that was not handed to it.
-func (p *Pool) Kick() { p.feeder.lookBy(time.Now()) }
+// Feed says that the store has something due for the endpoint that was not handed over: it is leased as soon as there is room.
+func (p *Pool) Feed(name string) {
+	if e := p.endpoints[name]; e != nil {
+		p.feeder.feed(e)
+	}
+}
 
 // start attempts a delivery in a slot that is taken. After the end of Run it does nothing: the lease lapses.
 func (p *Pool) start(d *event.Delivery) {
