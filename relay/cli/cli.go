@@ -14,7 +14,7 @@ import (
 	"kuairelay/relay/config"
 )
 
-// The exit codes of DESIGN §6.
+// The exit codes.
 const (
 	exitOK    = 0
 	exitFail  = 1 // it failed

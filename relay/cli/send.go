@@ -192,7 +192,7 @@ func (s *sent) add(c callback, failure string, took time.Duration) {
 // finish works out what all answers have to be known for.
 func (s *sent) finish(elapsed time.Duration) {
 	s.Seconds = elapsed.Round(time.Millisecond).Seconds()
-	s.Rate = math.Round(10*float64(s.Sent)/max(s.Seconds, 1e-9)) / 10
+	s.Rate = math.Round(10*float64(s.Accepted)/max(elapsed, time.Millisecond).Seconds()) / 10
 	slices.Sort(s.took)
 	s.P50, s.P99, s.Max = milliseconds(quantile(s.took, 0.5)), milliseconds(quantile(s.took, 0.99)), milliseconds(quantile(s.took, 1))
 }

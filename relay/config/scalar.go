@@ -48,7 +48,7 @@ func wholeNumber(least, most int) func(string) (int, error) {
 var (
 	days     = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)d`)
 	clock    = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*$`)
-	errUnit  = errors.New("must be a duration with a unit, like 15s, 5m, 2h or 3d")
+	errUnit  = errors.New("must be a duration like 15s, 5m, 2h or 3d, not negative (units: ms, s, m, h, d)")
 	errRange = errors.New("must be a duration from 1ms to 36500d")
 )
 

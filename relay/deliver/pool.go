@@ -249,9 +249,11 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 		zap.String("reason", string(d.Reason)), zap.String("outcome", outcomes[o.Kind]),
 	}
 	if a := o.Attempt; a != nil {
-		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Int("status", a.Status), zap.Duration("took", a.Duration))
+		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration))
 		if a.Err != "" {
 			fields = append(fields, zap.String("error", a.Err))
+		} else {
+			fields = append(fields, zap.Int("status", a.Status))
 		}
 	}
 	switch o.Kind {
@@ -259,6 +261,8 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 		fields = append(fields, zap.Time("due", o.Due))
 	case event.Dead:
 		fields = append(fields, zap.String("why", o.Reason))
+	case event.Gone:
+		fields = append(fields, zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
 	}
 	if settled.Late {
 		fields = append(fields, zap.Bool("late", true))

@@ -41,7 +41,7 @@ type Verdict struct {
 
 // Decide returns what becomes of a delivery that has been open since the time given, after its n-th attempt (1-based)
 // came to a. It is pure: now is when the attempt ended, and jitter, in [0,1), lengthens the pause by up to a tenth.
-// What it does with each answer is the table of DESIGN §5:
+// What it does with each answer is this:
 //
 //	2xx                                          delivered, nothing else is
 //	410                                          gone

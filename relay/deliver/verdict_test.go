@@ -10,7 +10,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// The schedule and age of DESIGN §6.
+// The schedule and age of config.example.yaml.
 var testPolicy = Policy{
 	Retry: []time.Duration{
 		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
@@ -24,7 +24,7 @@ var (
 	testNow      = testAccepted.Add(time.Minute)
 )
 
-// row is one line of the table of DESIGN §5, written down a second time.
+// row is one line of Decide's table, written down a second time.
 type row int
 
 const (

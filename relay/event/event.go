@@ -25,7 +25,7 @@ type Event struct {
 	Status string
 	// Tracks are the item's tracks in the order they came; nil if it has none.
 	Tracks []Track
-	// Bare says that no track has a time, so that equal content may be a new update (DESIGN: duplicates).
+	// Bare says that no track has a time, so that equal content may be a new update (README, "Guarantees").
 	Bare bool
 	// Data is the item as JSON: the very bytes that came, or, where the callback was a form with brackets,
 	// an object of strings. It is what the tenant receives as `data`.
@@ -59,7 +59,7 @@ const (
 // Reason says why a delivery is sent at this time; it travels as the kuairelay-reason header.
 type Reason string
 
-// The reasons of DESIGN §1.
+// Why a delivery is sent.
 const (
 	ReasonNew     Reason = "new"
 	ReasonRetry   Reason = "retry"

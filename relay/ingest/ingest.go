@@ -71,7 +71,7 @@ func New(o Options) *Receiver {
 	return r
 }
 
-// Register adds the paths of DESIGN §5: POST /callback/{token}, and GET for the provider's check of the URL.
+// Register adds the paths: POST /callback/{token}, and GET for the provider's check of the URL.
 func (r *Receiver) Register(e *echo.Echo) {
 	e.POST("/callback/:token", r.receive)
 	e.GET("/callback/:token", func(c echo.Context) error {
@@ -104,12 +104,12 @@ func (r *Receiver) known(c echo.Context) bool {
 	return false
 }
 
-// receive answers a callback as DESIGN §5 says, and writes one line about it.
+// receive answers a callback, and writes one line about it.
 func (r *Receiver) receive(c echo.Context) error {
 	started := time.Now()
 	if !r.known(c) {
 		r.metrics.callbacks.WithLabelValues("refused").Inc()
-		r.o.Logger.Warn("callback", zap.String("answer", "404"), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
+		r.o.Logger.Warn("callback", zap.Int("answer", 404), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
 		return echo.ErrNotFound
 	}
 	body, err := readBody(c.Request(), r.o.MaxBody)
@@ -138,7 +138,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	}
 	if err != nil {
 		r.metrics.callbacks.WithLabelValues("failure").Inc()
-		r.o.Logger.Error("callback", append(fields, zap.String("answer", "503"), zap.Error(err))...)
+		r.o.Logger.Error("callback", append(fields, zap.Int("answer", 503), zap.Error(err))...)
 		return c.String(http.StatusServiceUnavailable, "failure")
 	}
 	r.metrics.count(sum, len(parsed.Rejected))
@@ -147,7 +147,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	if len(parsed.Rejected) > 0 {
 		level = zap.WarnLevel
 	}
-	r.o.Logger.Log(level, "callback", append(fields, zap.String("answer", "200"))...)
+	r.o.Logger.Log(level, "callback", append(fields, zap.Int("answer", 200))...)
 	return c.String(http.StatusOK, r.o.Ack)
 }
 

@@ -16,7 +16,7 @@ const (
 func Brands() []string { return []string{STO, ZT, YTSD, JT, YD, DBKD} }
 
 // Brand gives the canonical code of a brand: "yt", as the rest of the platform says, is "ytsd", and "dp" and "dpkd" are
-// "dbkd" (KUAIDIHELP.md, "Brand codes"). Case and surrounding space do not matter in a known code; any other code is
+// "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and surrounding space do not matter in a known code; any other code is
 // given back untouched.
 func Brand(code string) string {
 	switch known := strings.ToLower(strings.TrimSpace(code)); known {

@@ -9,7 +9,7 @@ import (
 )
 
 // fields are the members of an item that mean something to the relay, as they came. Where a field has aliases, the
-// place in the array is its rank: the first that says something counts (KUAIDIHELP.md, the table of fields).
+// place in the array is its rank: the first that says something counts (as public client code shows them).
 type fields struct {
 	waybill [3][]byte // waybill_code, no, waybill_no
 	brand   [3][]byte // cp_code, brand, exp_company_code

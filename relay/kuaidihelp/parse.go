@@ -1,5 +1,5 @@
 // Package kuaidihelp knows the provider, kuaidihelp (快宝开放平台): how its callbacks may look, its brand codes and its
-// statuses. The facts are those of KUAIDIHELP.md and of the provider's page for express.sub.msg; where the provider
+// statuses. The facts are those of the provider's page for express.sub.msg and of its public clients; where the provider
 // leaves something open, every form is accepted. Nothing here does I/O.
 package kuaidihelp
 
@@ -42,8 +42,8 @@ type Rejected struct {
 }
 
 // Parse reads one callback of the provider: a JSON body, a form with `type` and `data`, a form with PHP brackets, or
-// multipart with the same fields; `data` is an array, one object, or a JSON string that holds either (KUAIDIHELP.md,
-// "Inbound"). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
+// multipart with the same fields; `data` is an array, one object, or a JSON string that holds either (none of this is
+// documented). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
 //
 // Every item becomes one event or one rejection: a bad item costs its siblings nothing. A callback of another type than
 // express_sub_msg is one event without a waybill, whose Data is the whole callback (a form: as an object of strings).

@@ -1,6 +1,6 @@
 package kuaidihelp
 
-// The statuses of an item that the platform is known to send (KUAIDIHELP.md, the table of fields). The set is open.
+// The statuses of an item that the platform is known to send (as public client code shows them). The set is open.
 const (
 	StatusCollected  = "collected"  // 已揽收
 	StatusSending    = "sending"    // 运输中

@@ -12,7 +12,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Item is one item of a callback's data, as in the sample of KUAIDIHELP.md ("Inbound").
+// Item is one item of a callback's data, as the provider's query API express.info.get gives it.
 type Item struct {
 	WaybillCode string
 	CPCode      string
@@ -20,7 +20,7 @@ type Item struct {
 	Tracks      []event.Track // the newest first
 }
 
-// The encodings of a callback that KUAIDIHELP.md lists.
+// The encodings that a callback may have.
 const (
 	JSON       = "json"        // a JSON body
 	Object     = "object"      // a JSON body whose data is one object; for one item only
