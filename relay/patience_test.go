@@ -211,3 +211,23 @@ tenants:
 		t.Errorf("%s events were owed to nobody, want the second", n)
 	}
 }
+
+func TestWithManyEndpointsOnlyThoseThatHoldSomethingHaveQueueMetrics(t *testing.T) {
+	t.Parallel()
+	var yaml strings.Builder
+	yaml.WriteString("redis: {url: '" + redisserver.Start(t).URL() + "'}\ntenants:\n  - name: t\n    endpoints:\n")
+	for i := range 300 {
+		yaml.WriteString("      - {name: e" + strconv.Itoa(i) + ", url: 'http://127.0.0.1:1', secrets: [" + secret + "]}\n")
+	}
+	yaml.WriteString("    routes: [{to: e7}]\n")
+	r := start(t, yaml.String())
+	r.push("application/json", callback(item("1", "sending", "1")))
+	until(t, "the busy endpoint is shown", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="t/e7",state="open"}`) == "1" })
+	_, all := r.get(r.admin + "/metrics")
+	if n := strings.Count(all, "kuairelay_queue_oldest_age_seconds{"); n != 1 {
+		t.Errorf("%d endpoints are shown", n)
+	}
+	if strings.Contains(all, `kuairelay_attempt_duration_seconds_bucket{endpoint=`) {
+		t.Error("a histogram has an endpoint label")
+	}
+}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,10 +12,14 @@ import (
 	"kuairelay/relay/store"
 )
 
+// alwaysShown is the number of endpoints up to which each has its series at every scrape. Above it only those have that hold
+// anything: ten thousand idle ones are to cost nothing.
+const alwaysShown = 200
+
 // queues asks the store for the depth of each endpoint's queue at every scrape.
 type queues struct {
 	store                 *store.Store
-	names                 []string
+	names                 []string // sorted
 	depth, oldest, parked *prometheus.Desc
 }
 
@@ -30,6 +35,7 @@ func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
 	for _, e := range eps {
 		q.names = append(q.names, e.Name)
 	}
+	slices.Sort(q.names)
 	return q
 }
 
@@ -40,7 +46,16 @@ func (q *queues) Describe(ch chan<- *prometheus.Desc) { ch <- q.depth; ch <- q.o
 func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	depths, err := q.store.Depths(ctx, q.names)
+	names := q.names
+	if len(names) > alwaysShown {
+		busy, err := q.store.Busy(ctx)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
+			return
+		}
+		names = slices.DeleteFunc(busy, func(name string) bool { _, known := slices.BinarySearch(q.names, name); return !known })
+	}
+	depths, err := q.store.Depths(ctx, names)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
 		return

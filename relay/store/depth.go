@@ -20,6 +20,24 @@ type Depth struct {
 	Oldest time.Time
 }
 
+// Busy lists the endpoints that may have something open, waiting or dead, in any order: all others have nothing.
+func (s *Store) Busy(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	var due, dead, waiting, parked *redis.StringSliceCmd
+	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		due, dead = p.ZRange(ctx, s.key("due"), 0, -1), p.ZRange(ctx, s.key("dead"), 0, -1)
+		waiting, parked = p.HKeys(ctx, s.key("wait")), p.HKeys(ctx, s.key("ctl"))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list busy endpoints: %w", err)
+	}
+	names := slices.Concat(due.Val(), dead.Val(), waiting.Val(), parked.Val())
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 // Depths returns the depth of each endpoint given, in the same order.
 func (s *Store) Depths(ctx context.Context, endpoints []string) ([]Depth, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)

@@ -12,6 +12,7 @@
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
 --   a:<endpoint>       stream  the latest attempts
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
+--   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
 --   ctl                hash    endpoint -> "<state> <since ms>" of a parked one
 --

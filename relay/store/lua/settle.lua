@@ -66,6 +66,9 @@ local function close(ep, span, id, f, st, dead, wanted, token)
     rcall('ZREMRANGEBYSCORE', P .. 'x:' .. ep, '-inf', now - dead_retention)
     rcall('ZADD', P .. 'x:' .. ep, now, id)
     rcall('PEXPIRE', P .. 'x:' .. ep, dead_retention)
+    rcall('ZADD', P .. 'dead', now, ep)
+    rcall('ZREMRANGEBYSCORE', P .. 'dead', '-inf', now - dead_retention)
+    rcall('PEXPIRE', P .. 'dead', dead_retention)
   end
   if open <= 0 then
     local span_ = deads > 0 and dead_retention or retention

@@ -309,6 +309,15 @@ func checkDepths(t *testing.T, b *bench) {
 	if d := ds[0]; d.Open != 2 || d.Waiting != 1 || d.Dead != 1 || s.Now().Sub(d.Oldest).Abs() > 10*time.Second {
 		t.Errorf("%+v", d)
 	}
+	acceptOne(t, s, update("1", "a"), to("t/b"))
+	settle(t, s, acceptOne(t, s, update("9", "a"), slot(to("t/c"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, update("9", "b"), slot(to("t/d"))).Leased[0], event.Delivered)
+	if err := s.Park(t.Context(), "t/e", "paused"); err != nil {
+		t.Fatal(err)
+	}
+	if busy, err := s.Busy(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
+		t.Errorf("busy: %v, %v; the duplicate for t/b is owed to nobody, and t/d is done", busy, err)
+	}
 	if d := ds[1]; d.Open != 0 || d.Waiting != 0 || d.Dead != 0 || !d.Oldest.IsZero() {
 		t.Errorf("%+v", d)
 	}
