@@ -108,7 +108,6 @@ local function settle(o)
     if mine then return {1} end
     return {0}
   end
-  if s == 'w' then return {0} end
   if kind ~= 'd' and not (mine and s == 'l') then
     return {mine and 1 or 0}
   end

@@ -69,12 +69,17 @@ func checkOrder(t *testing.T, b *bench) {
 }
 
 func checkSettledTwice(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
 	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
 		if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Fatalf("successor %+v", n)
 		}
+		clock.forward(lease * 2 / 3)
+	}
+	if ds := take(t, s, "t/a", 1); len(ds) != 0 {
+		t.Error("the successor's lease is that of the first answer, and its holder counts from the second")
 	}
 }
 
@@ -229,6 +234,44 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 	ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
 	if err != nil || !slices.Equal(contents(ds), []string{"1:a"}) || looked[0].N != 2 {
 		t.Errorf("%v, looked at %v, %v", contents(ds), looked, err)
+	}
+}
+
+func checkAgedBehindManyOthers(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	push := func(name string, n int) {
+		var entries []store.Entry
+		for i := range n {
+			entries = append(entries, store.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+		}
+		accept(t, s, entries...)
+	}
+	push("old", 50)
+	for _, d := range take(t, s, "t/a", 50) {
+		settle(t, s, d, event.Retry, dueIn(s, 2*time.Hour))
+	}
+	clock.forward(time.Hour)
+	push("young", 250) // due before the old ones, most of them at the same time
+	clock.forward(90 * time.Minute)
+	ask := event.Ask{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true, OpenBefore: s.Now().Add(-2 * time.Hour)}
+	old := 0
+	for round := 0; ; round++ {
+		ds, looked, err := s.Lease(t.Context(), []event.Ask{ask})
+		if err != nil {
+			t.Fatal(err)
+		}
+		old += len(ds)
+		if looked[0].N < ask.Most {
+			break
+		}
+		if round > 30 {
+			t.Fatal("it goes on for ever")
+		}
+		ask.From = looked[0].Next
+	}
+	if old != 50 {
+		t.Errorf("%d of 50 old deliveries were found", old)
 	}
 }
 

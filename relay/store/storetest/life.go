@@ -140,6 +140,19 @@ func checkRedrive(t *testing.T, b *bench) {
 	}
 }
 
+func checkRecordOfDeadLetter(t *testing.T, b *bench) {
+	const short = 50 * time.Millisecond
+	s := b.open(t, store.Options{Window: short, Retention: short, DeadLetterRetention: time.Hour})
+	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], event.Delivered)
+	key := "{" + b.tag + "}:w:"
+	until(t, "a record without a dead letter expires", func() bool { return !slices.Contains(b.Keys(t, key), key+"2") })
+	if !slices.Contains(b.Keys(t, key), key+"1") {
+		t.Error("the record of a dead letter has expired before it")
+	}
+}
+
 func checkDeadLettersEnd(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})

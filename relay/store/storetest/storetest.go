@@ -57,6 +57,8 @@ var checks = map[string]func(*testing.T, *bench){
 	"ADeadLetterIsListedAndCanBeRedriven":                  checkRedrive,
 	"TheHistoryKeepsTheLatestAttempts":                     checkHistory,
 	"AnOutcomeSettledAgainGivesItsSuccessorAgain":          checkSettledTwice,
+	"OldDeliveriesAreFoundBehindManyYoungerOnes":           checkAgedBehindManyOthers,
+	"TheRecordOutlivesADeadLetter":                         checkRecordOfDeadLetter,
 	"ADeadLetterPastItsRetentionIsNotCounted":              checkDeadLettersEnd,
 	"ARedrivenDeliveryDoesNotHoldUpItsWaybill":             checkRedriveOutOfOrder,
 	"AGoneEndpointKeepsItsDeliveriesUntilItIsResumed":      checkGone,
