@@ -1,0 +1,123 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+	"kuairelay/test/redisserver"
+)
+
+// The benchmarks ask a real Redis, with an append-only file as in production: one question at a time, which shows what a round
+// trip costs, and 32 at a time, which share round trips. Each event has a body of 1 KB and a waybill of its own.
+
+func BenchmarkAccept(b *testing.B) {
+	benchmarkShapes(b, func(b *testing.B, s *store.Store, fanOut, atOnce int) {
+		entries := benchEntries(b.N, fanOut)
+		atOnceDo(b, atOnce, b.N, func(ctx context.Context, i int) error {
+			_, err := s.Accept(ctx, entries[i:i+1])
+			return err
+		})
+	})
+}
+
+func BenchmarkSettle(b *testing.B) {
+	benchmarkShapes(b, func(b *testing.B, s *store.Store, fanOut, atOnce int) {
+		var leased []*event.Delivery
+		entries := benchEntries((b.N+fanOut-1)/fanOut, fanOut)
+		for len(entries) > 0 {
+			n := min(64, len(entries))
+			accepted, err := s.Accept(b.Context(), entries[:n])
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, a := range accepted {
+				leased = append(leased, a.Leased...)
+			}
+			entries = entries[n:]
+		}
+		if len(leased) < b.N {
+			b.Fatalf("%d of %d deliveries leased", len(leased), b.N)
+		}
+		atOnceDo(b, atOnce, b.N, func(ctx context.Context, i int) error {
+			settled, err := s.Settle(ctx, event.Outcome{Delivery: leased[i], Kind: event.Delivered, Next: time.Minute,
+				Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}})
+			if err == nil && settled.Late {
+				err = fmt.Errorf("delivery %d is settled as late", i)
+			}
+			return err
+		})
+	})
+}
+
+// benchmarkShapes runs a benchmark for one and for ten endpoints, with 1 and 32 questions at once, each on an empty Redis.
+func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut, atOnce int)) {
+	for _, fanOut := range []int{1, 10} {
+		for _, atOnce := range []int{1, 32} {
+			b.Run(fmt.Sprintf("endpoints=%d/at-once=%d", fanOut, atOnce), func(b *testing.B) {
+				redis := redisserver.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
+				s, err := store.New(store.Options{URL: redis.URL(), Timeout: 30 * time.Second})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer func() { _ = s.Close() }()
+				if _, err := s.Accept(b.Context(), benchEntries(1, fanOut)); err != nil { // Redis learns the script
+					b.Fatal(err)
+				}
+				run(b, s, fanOut, atOnce)
+			})
+		}
+	}
+}
+
+// atOnceDo times n calls of do, so many of them at a time.
+func atOnceDo(b *testing.B, atOnce, n int, do func(ctx context.Context, i int) error) {
+	b.Helper()
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range atOnce {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := do(b.Context(), i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	b.StopTimer()
+}
+
+var benchRun atomic.Int64
+
+// benchEntries are new events, for each of whose deliveries there is room.
+func benchEntries(n, fanOut int) []store.Entry {
+	run, padding := benchRun.Add(1), strings.Repeat("包裹", 160)
+	entries := make([]store.Entry, n)
+	for i := range entries {
+		waybill := fmt.Sprintf("77%05d%08d", run, i)
+		sum := sha256.Sum256([]byte(waybill))
+		e := &event.Event{
+			ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt", Status: "sending",
+			Data: fmt.Appendf(nil, `{"waybill_code":%q,"context":%q}`, waybill, padding), ReceivedAt: time.UnixMilli(1_700_000_000_000),
+		}
+		entries[i].Event = e
+		for j := range fanOut {
+			entries[i].To = append(entries[i].To, store.Candidate{
+				Endpoint: fmt.Sprintf("bench/e%d", j), When: event.Always, Ordered: true, Slot: true, Lease: time.Minute,
+			})
+		}
+	}
+	return entries
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"kuairelay/test/redisserver"
+)
+
+// stand is what callbacks are pushed to: a relay with its Redis, or the forwarder.
+type stand struct {
+	s       *session
+	name    string
+	push    string // the callback URL
+	process *process
+	redis   *redisserver.Server // nil: the forwarder has none
+	admin   string              // base URL of the relay's private listener
+	dir     string
+	log     *os.File
+}
+
+// newForwarder starts the forwarder, which posts everything to the first n endpoints.
+func (s *session) newForwarder(ctx context.Context, n int) (*stand, error) {
+	p, url, err := startServer(ctx, "forwarder", forwarderOptions{URLs: s.urls(n)})
+	return &stand{s: s, process: p, push: url + "/callback/" + token}, err
+}
+
+// newRelay starts a Redis with an append-only file, and a relay with this config (all but listeners, Redis and token).
+func (s *session) newRelay(ctx context.Context, name, fsync, yaml string) (*stand, error) {
+	dir, err := os.MkdirTemp(s.scratch, "stand")
+	if err != nil {
+		return nil, err
+	}
+	st := &stand{s: s, name: name, dir: dir}
+	if st.log, err = os.Create(filepath.Join(dir, "relay.log")); err != nil {
+		return nil, err
+	}
+	if st.redis, err = redisserver.New(dir, "--appendonly", "yes", "--appendfsync", fsync); err != nil {
+		return nil, err
+	}
+	if err := st.launch(ctx, yaml); err != nil {
+		st.close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// launch starts the relay, and returns when it takes callbacks.
+func (st *stand) launch(ctx context.Context, yaml string) error {
+	public, err := freePort(ctx, 22000+os.Getpid()%8000)
+	if err != nil {
+		return err
+	}
+	admin, err := freePort(ctx, public+1)
+	if err != nil {
+		return err
+	}
+	st.push, st.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token), fmt.Sprintf("http://127.0.0.1:%d", admin)
+	head := fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d'}\nredis: {url: '%s'}\ncallback: {tokens: [%s]}\n",
+		public, admin, st.redis.URL(), token)
+	config := filepath.Join(st.dir, "config.yaml")
+	if err := os.WriteFile(config, []byte(head+yaml), 0o600); err != nil {
+		return err
+	}
+	st.process, err = startProcess(ctx, st.log, st.s.binary, "serve", "-c", config, "--grace", "200ms", "--log-level", st.s.LogLevel)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err = get(ctx, st.admin+"/readyz"); err == nil {
+			return nil
+		}
+		select {
+		case <-st.process.ended:
+			return st.blame(fmt.Errorf("the relay ended: %w", st.process.err))
+		default:
+		}
+		if time.Now().After(deadline) {
+			return st.blame(fmt.Errorf("the relay does not get ready: %w", err))
+		}
+	}
+}
+
+// blame adds the end of the relay's log to an error.
+func (st *stand) blame(err error) error {
+	if err == nil || st.log == nil {
+		return err
+	}
+	text, _ := os.ReadFile(st.log.Name())
+	var bad []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, `"level":"info"`) {
+			bad = append(bad, line)
+		}
+	}
+	return errors.Join(err, errors.New("the end of the relay's log:\n"+strings.Join(bad[max(0, len(bad)-10):], "")))
+}
+
+// close ends everything and removes what is on disk.
+func (st *stand) close() {
+	if st.process != nil {
+		st.process.kill()
+	}
+	if st.redis != nil {
+		st.redis.Kill()
+	}
+	if st.log != nil {
+		_ = st.log.Close()
+	}
+	if st.dir != "" {
+		_ = os.RemoveAll(st.dir)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// urls are the first n endpoints of the receiver.
+func (s *session) urls(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("%s/e/%d", s.receiver.url, i))
+	}
+	return out
+}
+
+// answering are the settings, as YAML, of the first n endpoints of the receiver.
+func (s *session) answering(n int) []string {
+	var out []string
+	for _, url := range s.urls(n) {
+		out = append(out, fmt.Sprintf("url: '%s'", url))
+	}
+	return out
+}
+
+// hanging are the settings of endpoints that take a request and never answer, with this time-out and this many attempts at one time.
+func (s *session) hanging(n int, timeout time.Duration, inFlight int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("url: '%s/hang/%d', timeout: %s, max_in_flight: %d", s.receiver.url, i, timeout, inFlight))
+	}
+	return out
+}
+
+// oneTenant is a config whose only tenant gets every event at every endpoint.
+func oneTenant(settings []string) string {
+	var b strings.Builder
+	b.WriteString("tenants:\n  - name: bench\n    endpoints:\n")
+	var names []string
+	for i, more := range settings {
+		names = append(names, fmt.Sprintf("e%d", i))
+		fmt.Fprintf(&b, "      - {name: e%d, secrets: [%s], %s}\n", i, secret, more)
+	}
+	fmt.Fprintf(&b, "    routes:\n      - {to: [%s]}\n", strings.Join(names, ", "))
+	return b.String()
+}
+
+// reading is what the processes of a stand have used up to now.
+type reading struct {
+	process, redis float64 // CPU seconds
+	commands       map[string]command
+}
+
+func (st *stand) read() (reading, error) {
+	var r reading
+	var err error
+	if st.redis != nil {
+		if r, err = st.readRedis(); err != nil {
+			return r, err
+		}
+	}
+	r.process, err = cpuOf(st.process.pid())
+	return r, err
+}
+
+func (st *stand) readRedis() (r reading, err error) {
+	if r.redis, err = cpuOf(st.redis.PID()); err != nil {
+		return r, err
+	}
+	r.commands, err = commandsOf(st.redis)
+	return r, err
+}
+
+// commandsSince are those between an earlier reading and this one.
+func (r reading) commandsSince(earlier reading) map[string]command {
+	out := make(map[string]command)
+	for name, c := range r.commands {
+		was := earlier.commands[name]
+		if c.Calls > was.Calls && name != "info" {
+			out[name] = command{c.Calls - was.Calls, c.Micros - was.Micros}
+		}
+	}
+	return out
+}
