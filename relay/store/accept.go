@@ -125,6 +125,13 @@ func (s *Store) acceptAll(calls []acceptCall) ([][]Accepted, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows := 0
+	for _, c := range calls {
+		rows += len(c.rows)
+	}
+	if len(answer) != rows {
+		return nil, errShape
+	}
 	out, at := make([][]Accepted, len(calls)), 0
 	for i, c := range calls {
 		out[i] = make([]Accepted, len(c.rows))
