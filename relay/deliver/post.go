@@ -61,17 +61,14 @@ func (c *client) close() { c.transport.CloseIdleConnections() }
 
 // post makes one attempt. Redirects are not followed: the transport knows none.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
+	var a event.Attempt
 	started := time.Now()
-	a := event.Attempt{StartedAt: now}
 	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
 	defer cancel()
 	resp, err := c.transport.RoundTrip(c.request(ctx, d, now))
 	if err == nil {
 		a.Answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost))
-		// An answer that ends within the limit leaves the connection fit for the next attempt; of a longer one no more is read.
-		if len(a.Answer) == answerMost {
-			_, _ = resp.Body.Read(make([]byte, 1))
-		}
+		// Of a longer answer no more is read, and the connection is given up with it.
 		_ = resp.Body.Close()
 	}
 	a.Duration = time.Since(started)

@@ -85,8 +85,7 @@ type Delivery struct {
 
 // Attempt is what one HTTP request of a delivery came to.
 type Attempt struct {
-	StartedAt time.Time
-	Duration  time.Duration
+	Duration time.Duration
 	// Status is the HTTP status, 0 if no answer came.
 	Status int
 	// RetryAfter is the receiver's hint, 0 if it gave none.
