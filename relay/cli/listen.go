@@ -95,6 +95,16 @@ func findSecrets(flags []string) (secrets []string, from string, err error) {
 	return nil, "", usagef("a secret is missing: --secret whsec_…, or %s in the environment", secretVariable)
 }
 
+// findKeys is findSecrets with the keys that the secrets hold.
+func findKeys(flags []string) (keys []signature.Key, secrets []string, err error) {
+	secrets, from, err := findSecrets(flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err = parseKeys(from, secrets)
+	return keys, secrets, err
+}
+
 // parseKeys reads secrets; its error names where they are from, and says nothing of what they are.
 func parseKeys(from string, secrets []string) ([]signature.Key, error) {
 	keys := make([]signature.Key, len(secrets))

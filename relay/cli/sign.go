@@ -35,11 +35,7 @@ func newSign() *cobra.Command {
 	timestamp := cmd.Flags().Int64("timestamp", 0, "the webhook-timestamp in unix seconds (default: now)")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		found, from, err := findSecrets(*secrets)
-		if err != nil {
-			return err
-		}
-		keys, err := parseKeys(from, found)
+		keys, _, err := findKeys(*secrets)
 		if err != nil {
 			return err
 		}

@@ -42,11 +42,7 @@ func newVerify() *cobra.Command {
 	tolerance := flags.Duration("tolerance", signature.DefaultTolerance, "how far the timestamp may be from now; 0: do not look at it")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		found, from, err := findSecrets(*secrets)
-		if err != nil {
-			return err
-		}
-		keys, err := parseKeys(from, found)
+		keys, found, err := findKeys(*secrets)
 		if err != nil {
 			return err
 		}
