@@ -20,7 +20,7 @@ type Depth struct {
 	Oldest time.Time
 }
 
-// Busy lists the endpoints that may have something open, waiting or dead, in any order: all others have nothing.
+// Busy lists the endpoints that may have something open, waiting or dead, sorted by name: all others have nothing.
 func (s *Store) Busy(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()

@@ -7,7 +7,7 @@
 --        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason,
 --                 successor wanted (1 or 0), an attempt was made (1 or 0), number of the attempt, status, duration (ms), text
 --        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
--- Returns N times {what became of it, successor row as lease() of lib.lua gives it or nothing}: 1 settled, 0 too late
+-- Returns N times {what became of it, successor's row as row() of lib.lua gives it, or nothing}: 1 settled, 0 too late
 -- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 local now, retention, dead_retention, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
