@@ -18,7 +18,6 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/ingest"
-	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/store"
 )
@@ -64,17 +63,14 @@ func New(o Options) (*Relay, error) {
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	registry.MustRegister(whenErrors)
 	var complained sync.Map // a route that fails is logged once, and counted each time
-	table, err := route.New(route.Options{
-		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status,
-		OnWhenError: func(r *route.Rule, err error) {
-			whenErrors.WithLabelValues(r.Tenant).Inc()
-			if _, known := complained.LoadOrStore(r.Pos, true); !known {
-				o.Logger.Warn("when failed, and is counted from now on", zap.String("route", r.Pos), zap.Error(err))
-			}
-		},
+	table, err := newTable(c, func(r *route.Rule, err error) {
+		whenErrors.WithLabelValues(r.Tenant).Inc()
+		if _, known := complained.LoadOrStore(r.Pos, true); !known {
+			o.Logger.Warn("when failed, and is counted from now on", zap.String("route", r.Pos), zap.Error(err))
+		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("routes: %w", err)
+		return nil, err
 	}
 	eps, ordered, err := endpoints(c.Tenants)
 	if err != nil {

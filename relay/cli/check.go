@@ -33,8 +33,9 @@ func newCheck() *cobra.Command {
 		Use:     "check FILE",
 		Short:   "Show every mistake in a config file",
 		GroupID: groupRelay,
-		Long: "Shows every mistake and warning in a config file at once, each with its line: all that serve would refuse.\n" +
-			"Exits with 1 if there is a mistake; a warning is none. Nothing is started, and nothing is connected to.",
+		Long: "Shows every mistake and warning in a config file and its tenants_dir at once, each with its line: all that serve would\n" +
+			"refuse. Runs the tests of the tenants too: which endpoints an event has to reach. Exits with 1 if there is a mistake, or\n" +
+			"a test fails; a warning is none. Nothing is started, and nothing is connected to.",
 		Example: "  kuairelay check config.yaml",
 		Args:    takes(1, 1, "FILE"),
 	}
@@ -63,8 +64,8 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
-// checkConfig loads a config, and builds everything that serve builds of it before it opens its first port. An error is a
-// file that could not be read.
+// checkConfig loads a config, builds everything that serve builds of it before it opens its first port, and runs the tests of
+// its tenants. An error is a file that could not be read.
 func checkConfig(file string) (*config.Config, []finding, error) {
 	c, err := loadConfig(file)
 	var mistakes config.Mistakes
@@ -77,6 +78,10 @@ func checkConfig(file string) (*config.Config, []finding, error) {
 	found := []finding{}
 	if _, err := relay.New(relay.Options{Config: c}); err != nil {
 		found = append(found, finding{File: file, Msg: err.Error()})
+	} else if explainer, err := relay.NewExplainer(c); err != nil {
+		found = append(found, finding{File: file, Msg: err.Error()})
+	} else {
+		found = append(found, findings(explainer.FailedTests())...)
 	}
 	return c, found, nil
 }

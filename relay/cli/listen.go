@@ -17,8 +17,10 @@ import (
 const (
 	// secretVariable is where config.example.yaml looks for the secret of its tenant.
 	secretVariable = "SHOP_SECRET"
-	// exampleSecret is what config.example.yaml signs with otherwise: public, and so no secret.
+	// exampleSecret is what config.example.yaml signs with otherwise, and exampleAlerts what its second endpoint signs with:
+	// public, and so no secrets.
 	exampleSecret = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
+	exampleAlerts = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIGFsZXJ0cywgbm8gc2VjcmV0"
 )
 
 func newListen() *cobra.Command {
@@ -27,7 +29,7 @@ func newListen() *cobra.Command {
 		Short:   "Play a tenant: verify webhooks and print them",
 		GroupID: groupTools,
 		Long: "Listens for webhooks on any path, verifies every signature, and prints one line each. One whose signature is wrong\n" +
-			"is answered 401. Without --secret it takes " + secretVariable + " from the environment, or the secret of config.example.yaml.",
+			"is answered 401. Without --secret it takes " + secretVariable + " from the environment, or the secrets of config.example.yaml.",
 		Example: "  kuairelay listen                                       # the tenant of config.example.yaml\n" +
 			"  kuairelay listen --listen :9000 --fail-rate 0.2        # one webhook in five is answered 500\n" +
 			"  kuairelay listen -o json | jq -r .waybill",
@@ -52,7 +54,7 @@ func newListen() *cobra.Command {
 		}
 		found, from, err := findSecrets(*secrets)
 		if err != nil {
-			found, from = []string{exampleSecret}, "config.example.yaml"
+			found, from = []string{exampleSecret, exampleAlerts}, "config.example.yaml"
 		}
 		keys, err := parseKeys(from, found)
 		if err != nil {

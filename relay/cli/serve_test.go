@@ -227,7 +227,7 @@ tenants:
   - name: shop
     endpoints:
       - {name: orders, url: "http://127.0.0.1:9", secrets: [`+secret+`]}
-      - {name: spare, url: "http://127.0.0.1:9", secrets: [`+secret+`]}
+      - {name: spare, url: "http://127.0.0.1:9", secrets: [`+other+`]}
     routes: [{to: orders}]
 `))
 	code, stdout, stderr := run(t, "", "check", file)

@@ -53,8 +53,12 @@ type Config struct {
 	DeadLetterRetention time.Duration
 	// Delivery holds the defaults of every endpoint; they are already worked into Endpoint.Delivery.
 	Delivery Delivery
-	// Tenants in file order.
+	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
+	TenantsDir string
+	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
 	Tenants []Tenant
+	// Files are all that was read: the config file, TenantsDir if it is there, its files, and each file:PATH.
+	Files []string
 	// Warnings are what is legal, but surely not meant, in file order.
 	Warnings []Mistake
 }
@@ -74,6 +78,19 @@ type Tenant struct {
 	Name      string
 	Endpoints []Endpoint
 	Routes    []Route
+	Tests     []Test
+	Pos       Position
+}
+
+// Test is an event with the endpoints of its tenant that it has to reach, and no others.
+type Test struct {
+	Tenant string
+	Name   string // for people; may be empty
+	// Event is an item of a callback, or a whole callback, as JSON.
+	Event []byte
+	// Reaches are endpoint IDs; none for an event that must reach nobody.
+	Reaches []string
+	Pos     Position
 }
 
 // Endpoint is one URL of a tenant.
@@ -126,15 +143,19 @@ func Load(path string, o Options) (*Config, error) {
 }
 
 func load(path string, text []byte, o Options) (*Config, error) {
-	src := &source{path: path, dir: filepath.Dir(path), options: o}
 	c := defaults()
-	if root := src.parse(text); root != nil {
-		schema(c).read(value{src: src, node: root, at: root})
+	l := &loading{config: c, options: o, names: map[string]Position{}}
+	l.file(path, text, schema(l))
+	l.readTenantsDir(filepath.Dir(path))
+	var mistakes []found
+	for _, src := range l.sources {
+		mistakes = append(mistakes, src.mistakes...)
+		c.Files = append(c.Files, src.files...)
 	}
-	if len(src.mistakes) > 0 {
-		return nil, Mistakes(inFileOrder(src.mistakes))
+	if len(mistakes) > 0 {
+		return nil, Mistakes(inOrderOf(c.Files, mistakes))
 	}
-	c.Warnings = warnings(c.Tenants)
+	c.Warnings = warnings(c)
 	return c, nil
 }
 
@@ -155,6 +176,7 @@ func defaults() *Config {
 			Order:       "waybill",
 		},
 	}
+	c.TenantsDir = defaultTenantsDir
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"
 	c.Callback.Ack = "success"

@@ -11,7 +11,10 @@ import (
 
 var update = flag.Bool("update", false, "write the .want files of testdata/mistakes anew")
 
-const goodSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+const (
+	goodSecret  = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	otherSecret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
 
 // env is a LookupEnv of its own few variables.
 func env(pairs ...string) func(string) (string, bool) {

@@ -26,6 +26,7 @@ func (s *source) resolve(written string) (string, []string) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
+	s.files = append(s.files, path)
 	content, err := readSmall(path)
 	if err != nil {
 		var pathErr *fs.PathError // it holds the expanded path

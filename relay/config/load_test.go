@@ -51,6 +51,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
+	want.TenantsDir, want.Files = "tenants.d", []string{"test.yaml"}
 	equal(t, "config", mustLoad(t, head), want)
 }
 
@@ -61,6 +62,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(line int) Position { return Position{"testdata/full.yaml", line} }
+	in := func(line int) Position { return Position{"testdata/full.d/filed.yaml", line} }
 	delivery := Delivery{time.Second, []time.Duration{2 * time.Second, 3 * time.Minute}, 4, 5 * time.Hour, 6 * time.Hour, "none"}
 	own := Delivery{7 * time.Second, []time.Duration{8 * time.Second}, 9, 10 * time.Hour, 6 * time.Hour, "waybill"}
 	want := &Config{Retention: 11 * time.Hour, DeadLetterRetention: 12 * 24 * time.Hour, Delivery: delivery}
@@ -83,9 +85,21 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status"}, "len(event.tracks) > 0", at(42), 0},
 				{"shop", []string{"shop/b"}, nil, "", at(50), 1},
 			},
+			Pos: at(29),
 		},
-		{Name: "empty"},
+		{Name: "empty", Pos: at(51)},
+		{
+			Name: "filed",
+			Tests: []Test{
+				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, in(3)},
+				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, in(6)},
+			},
+			Pos: in(1),
+		},
 	}
+	want.TenantsDir = "full.d"
+	want.Files = []string{"testdata/full.yaml", "testdata/mistakes/secrets/token", "testdata/full.d", "testdata/full.d/filed.yaml", "testdata/full.d/event.json"}
+	got.Warnings = nil // they have a test of their own
 	equal(t, "config", got, want)
 }
 
@@ -155,18 +169,20 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 		{"same match", "- {to: a, match: {status: x}}\n- {to: a, match: {status: x}}", 2},
 		{"same values in another order", "- {to: a, match: {status: [x, y]}}\n- {to: a, match: {status: [y, x]}}", 2},
 		{"fewer values", "- {to: a, match: {status: [x, y]}}\n- {to: a, match: {status: x}}", 2},
-		{"more values", "- {to: a, match: {status: x}}\n- {to: a, match: {status: [x, y]}}", 0},
+		{"more values", "- {to: a, match: {status: x}}\n- {to: a, match: {status: [x, y]}}", 1},
 		{"one key more", "- {to: a, match: {status: x}}\n- {to: a, match: {status: x, type: t}}", 2},
-		{"one key less", "- {to: a, match: {status: x, type: t}}\n- {to: a, match: {status: x}}", 0},
+		{"one key less", "- {to: a, match: {status: x, type: t}}\n- {to: a, match: {status: x}}", 1},
 		{"any status", "- {to: a, match: {status: '*'}}\n- {to: a, match: {status: x}}", 2},
 		{"any status does not cover none", "- {to: a, match: {status: '*'}}\n- {to: a, match: {type: x}}", 0},
 		{"general first", "- {to: a}\n- {to: a, match: {status: x}}", 2},
-		{"general last", "- {to: a, match: {status: x}}\n- {to: a}", 0},
+		{"general last", "- {to: a, match: {status: x}}\n- {to: a}", 1},
 		{"general, but when", "- {to: a, when: x}\n- {to: a, match: {status: x}}", 0},
+		{"a later one sends to one of two only", "- {to: [a, b]}\n- {to: b}", 2},
+		{"two later ones together", "- {to: [b, a], match: {status: x}}\n- {to: a}\n- {to: b}", 1},
 		{"same when", "- {to: a, when: x}\n- {to: a, when: x, match: {status: x}}", 2},
 		{"only changes first", "- {to: a, match: {changed: status}}\n- {to: a, match: {type: t}}", 0},
 		{"only changes of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, changed: status}}", 2},
-		{"other endpoint too", "- {to: a}\n- {to: [a, b]}", 0},
+		{"other endpoint too", "- {to: a}\n- {to: [a, b]}", 1},
 		{"covered by two routes together", "- {to: a}\n- {to: b}\n- {to: [b, a]}", 3},
 		{"no route to b", "- {to: a}", -1},
 	}
@@ -174,8 +190,8 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			text := head + "tenants:\n- name: s\n  endpoints:\n" +
-				"  - {name: a, url: 'http://h', secrets: [" + goodSecret + "]}\n" +
-				"  - {name: b, url: 'http://h', secrets: [" + goodSecret + "]}\n" +
+				"  - {name: a, url: 'https://h', secrets: [" + goodSecret + "]}\n" +
+				"  - {name: b, url: 'https://h', secrets: [" + otherSecret + "]}\n" +
 				"  routes:\n  " + strings.ReplaceAll(tt.routes, "\n", "\n  ") + "\n"
 			if tt.line >= 0 && !strings.Contains(tt.routes, "b") {
 				text += "  - {to: b, when: other}\n"
@@ -214,7 +230,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	equal(t, "url", c.Tenants[0].Endpoints[0].URL, "http://127.0.0.1:9000/hooks")
 	d := defaults()
 	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
-	d.Tenants, d.Warnings = c.Tenants, c.Warnings
+	d.Tenants, d.Files = c.Tenants, c.Files
 	equal(t, "everything but tokens and tenants is the default", c, d)
 }
 
@@ -228,7 +244,7 @@ func TestTheExampleHoldsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	present, known := map[string]bool{}, knownKeys("", schema(defaults()).fields)
+	present, known := map[string]bool{}, knownKeys("", schema(&loading{config: defaults()}).fields)
 	collectKeys("", root, present)
 	for _, key := range known {
 		if !present[key] {

@@ -45,9 +45,14 @@ type found struct {
 	column int
 }
 
-func inFileOrder(all []found) []Mistake {
+// inOrderOf sorts by file, in the order in which they are given, and by place in it.
+func inOrderOf(files []string, all []found) []Mistake {
+	rank := make(map[string]int, len(files))
+	for i, file := range files {
+		rank[file] = i
+	}
 	slices.SortStableFunc(all, func(a, b found) int {
-		return cmp.Or(strings.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.column, b.column))
+		return cmp.Or(cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.column, b.column))
 	})
 	var out []Mistake
 	for _, f := range all {

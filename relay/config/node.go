@@ -14,6 +14,7 @@ type source struct {
 	dir      string // what a file:PATH is relative to
 	options  Options
 	mistakes []found
+	files    []string // that were read for it, itself among them
 }
 
 // value is one node of a file.

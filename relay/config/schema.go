@@ -8,14 +8,20 @@ import (
 
 // schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
 // the defaults of deliveries before the endpoints that inherit them, a tenant's endpoints before the routes to them.
-func schema(c *Config) reader {
+func schema(l *loading) reader {
+	c := l.config
 	return object(
 		optional("server", object(
 			optional("listen", one(&c.Server.Listen, listenAddress)),
 			optional("trusted_proxies", list(&c.Server.TrustedProxies, network)),
 		)),
 		optional("admin", object(
-			optional("listen", one(&c.Admin.Listen, listenAddress)),
+			optional("listen", reader{read: func(v value) {
+				one(&c.Admin.Listen, listenAddress).read(v)
+				if c.Admin.Listen == c.Server.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
+					v.mistake("is server.listen too; the two need an address each")
+				}
+			}}),
 		)),
 		optional("redis", object(
 			optional("url", one(&c.Redis.URL, redisURL)),
@@ -37,7 +43,11 @@ func schema(c *Config) reader {
 			deliveryKeys(&c.Delivery),
 			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
 		)...)),
-		optional("tenants", tenants(c)),
+		optional("tenants_dir", reader{read: func(v value) {
+			l.tenantsDir, c.TenantsDir = v, ""
+			one(&c.TenantsDir, text).read(v)
+		}}),
+		optional("tenants", each(&c.Tenants, l.tenant)),
 	)
 }
 
@@ -52,26 +62,33 @@ func deliveryKeys(d *Delivery) []field {
 	}
 }
 
-func tenants(c *Config) reader {
-	names := map[string]Position{}
-	return each(&c.Tenants, func(_ value, t *Tenant) reader {
-		endpointNames := map[string]Position{}
-		return object(
-			required("name", name(&t.Name, names)),
-			optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
-				*e = Endpoint{Format: "standard", Delivery: c.Delivery, Pos: v.position()}
-				return endpoint(t, e, endpointNames)
-			})),
-			optional("routes", each(&t.Routes, func(v value, r *Route) reader {
-				*r = Route{Tenant: t.Name, Pos: v.position(), Index: len(t.Routes)}
-				return object(
-					required("to", targets(&r.To, t)),
-					optional("match", match(&r.Match)),
-					optional("when", when(&r.When)),
-				)
-			})),
-		)
-	})
+// tenant reads an item of tenants, or a whole file of tenants_dir.
+func (l *loading) tenant(v value, t *Tenant) reader {
+	*t = Tenant{Pos: v.position()}
+	endpointNames := map[string]Position{}
+	return object(
+		required("name", name(&t.Name, l.names)),
+		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
+			*e = Endpoint{Format: "standard", Delivery: l.config.Delivery, Pos: v.position()}
+			return endpoint(t, e, endpointNames)
+		})),
+		optional("routes", each(&t.Routes, func(v value, r *Route) reader {
+			*r = Route{Tenant: t.Name, Pos: v.position(), Index: len(t.Routes)}
+			return object(
+				required("to", targets(&r.To, t)),
+				optional("match", match(&r.Match)),
+				optional("when", when(&r.When)),
+			)
+		})),
+		optional("tests", each(&t.Tests, func(v value, x *Test) reader {
+			*x = Test{Tenant: t.Name, Pos: v.position()}
+			return object(
+				optional("name", one(&x.Name, text)),
+				required("event", sample(&x.Event)),
+				required("reaches", reader{read: func(v value) { endpointsOf(&x.Reaches, t, v.items()) }}),
+			)
+		})),
+	)
 }
 
 func endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
@@ -124,30 +141,33 @@ func name(out *string, used map[string]Position) reader {
 	}}
 }
 
-// targets reads the names of t's endpoints, and gives their IDs.
+// targets reads the name of one of t's endpoints, or a list of at least one, and gives their IDs.
 func targets(out *[]string, t *Tenant) reader {
-	return reader{read: func(v value) {
-		for _, item := range v.oneOrMore() {
-			s, ok := item.text()
-			if !ok {
-				continue
-			}
-			if !slices.ContainsFunc(t.Endpoints, func(e Endpoint) bool { return e.Name == s }) {
-				var names []string
-				for _, e := range t.Endpoints {
-					names = append(names, e.Name)
-				}
-				item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(s, names))
-				continue
-			}
-			id := t.Name + "/" + s
-			if slices.Contains(*out, id) {
-				item.mistake("names the same endpoint twice")
-				continue
-			}
-			*out = append(*out, id)
+	return reader{read: func(v value) { endpointsOf(out, t, v.oneOrMore()) }}
+}
+
+// endpointsOf gives the IDs of t's endpoints that the items name.
+func endpointsOf(out *[]string, t *Tenant, items []value) {
+	for _, item := range items {
+		s, ok := item.text()
+		if !ok {
+			continue
 		}
-	}}
+		if !slices.ContainsFunc(t.Endpoints, func(e Endpoint) bool { return e.Name == s }) {
+			var names []string
+			for _, e := range t.Endpoints {
+				names = append(names, e.Name)
+			}
+			item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(s, names))
+			continue
+		}
+		id := t.Name + "/" + s
+		if slices.Contains(*out, id) {
+			item.mistake("names the same endpoint twice")
+			continue
+		}
+		*out = append(*out, id)
+	}
 }
 
 // when reads an expression and has it checked by Options.CheckWhen. Such an error quotes the expression, so it is shown

@@ -2,45 +2,77 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"slices"
 )
 
-// warnings are the routes that can never add anything, and the endpoints that no route leads to.
-func warnings(tenants []Tenant) []Mistake {
+// warnings are what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
+// without endpoints, secrets that two endpoints share, and bodies that travel unencrypted.
+func warnings(c *Config) []Mistake {
 	var all []found
 	warn := func(pos Position, format string, args ...any) {
 		all = append(all, found{Mistake: Mistake{pos, fmt.Sprintf(format, args...)}})
 	}
-	for _, t := range tenants {
+	secrets := map[Secret]*Endpoint{}
+	for _, t := range c.Tenants {
+		if len(t.Endpoints) == 0 {
+			warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
+		}
 		routed := map[string]bool{}
-		for i, r := range t.Routes {
-			if earlier := unreachable(r, t.Routes[:i]); earlier != nil {
-				warn(r.Pos, "route adds nothing: the one in line %d already sends these events to %s", earlier.Pos.Line, r.To[0])
+		// From the last one on, so that of routes that say the same the first stays.
+		needed := slices.Clone(t.Routes)
+		for _, r := range slices.Backward(t.Routes) {
+			rest := slices.DeleteFunc(slices.Clone(needed), func(o Route) bool { return o.Index == r.Index })
+			if other := covering(r, rest); other != nil {
+				needed = rest
+				warn(r.Pos, "route adds nothing: the one in line %d already sends these events to %s", other.Pos.Line, r.To[0])
 			}
 			for _, id := range r.To {
 				routed[id] = true
 			}
 		}
-		for _, e := range t.Endpoints {
+		for i := range t.Endpoints {
+			e := &t.Endpoints[i]
 			if !routed[e.ID] {
 				warn(e.Pos, "no route leads to endpoint %s", e.ID)
 			}
+			if readable(e.URL) {
+				warn(e.Pos, "endpoint %s has a plain http URL: its bodies can be read on the way", e.ID)
+			}
+			for _, s := range e.Secrets {
+				if first := secrets[s]; first == nil {
+					secrets[s] = e
+				} else if first != e {
+					warn(e.Pos, "endpoint %s has the same secret as %s (%s): who holds it can sign for both", e.ID, first.ID, first.Pos)
+				}
+			}
 		}
 	}
-	return inFileOrder(all)
+	return inOrderOf(c.Files, all)
 }
 
-// unreachable gives an earlier route if, for every endpoint of r, some earlier route sends it all that r would.
-// An endpoint gets an event once, whichever routes match it.
-func unreachable(r Route, earlier []Route) *Route {
+// readable says whether what is sent to the URL crosses a network unencrypted.
+func readable(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !addr.Unmap().IsLoopback()
+}
+
+// covering gives one of others if they, each for some of r's endpoints, send them all that r would. An endpoint gets an
+// event once, whichever routes match it.
+func covering(r Route, others []Route) *Route {
 	var first *Route
 	for _, id := range r.To {
-		i := slices.IndexFunc(earlier, func(e Route) bool { return slices.Contains(e.To, id) && e.covers(r) })
+		i := slices.IndexFunc(others, func(o Route) bool { return slices.Contains(o.To, id) && o.covers(r) })
 		if i < 0 {
 			return nil
 		}
 		if first == nil {
-			first = &earlier[i]
+			first = &others[i]
 		}
 	}
 	return first

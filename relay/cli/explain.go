@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay"
+	"kuairelay/relay/event"
+)
+
+// explained is what `explain -o json` prints of one event.
+type explained struct {
+	ID          string              `json:"id"`
+	Type        string              `json:"type"`
+	WaybillCode string              `json:"waybill_code,omitempty"`
+	CPCode      string              `json:"cp_code,omitempty"`
+	Status      string              `json:"status,omitempty"`
+	Endpoints   []explainedEndpoint `json:"endpoints"`
+}
+
+type explainedEndpoint struct {
+	Endpoint string           `json:"endpoint"`
+	Owed     bool             `json:"owed"`
+	Routes   []explainedRoute `json:"routes"`
+}
+
+type explainedRoute struct {
+	At      string `json:"at"` // file:line
+	Matches bool   `json:"matches"`
+	Why     string `json:"why"`
+}
+
+func newExplain() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "explain -c FILE [EVENT.json]",
+		Short:   "Say which endpoints an event would go to, and why",
+		GroupID: groupRelay,
+		Long: "Says of every endpoint in a config whether an event would go there, and what each route that leads there makes of it.\n" +
+			"The event is an item of a callback, as JSON, or a whole callback as kuaidihelp sends it; it is read from EVENT.json, or\n" +
+			"from stdin. Nothing is sent, and nothing is connected to: what depends on earlier updates of the waybill is said so.",
+		Example: "  kuairelay explain -c config.yaml event.json\n" +
+			"  echo '{\"waybill_code\":\"77\",\"cp_code\":\"sto\",\"status\":\"signed\"}' | kuairelay explain -c config.yaml",
+		Args: takes(0, 1, "EVENT.json"),
+	}
+	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *file == "" {
+			return usagef("explain needs the config whose routes it explains: -c FILE")
+		}
+		c, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		explainer, err := relay.NewExplainer(c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *file, err)
+		}
+		text, err := readInput(cmd, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		events, err := relay.ReadEvents(text)
+		if err != nil {
+			return err
+		}
+		all := make([]explained, len(events))
+		for i, e := range events {
+			all[i] = explainEvent(explainer, e)
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), all, "  ")
+		}
+		for _, x := range all {
+			x.print(cmd.OutOrStdout())
+		}
+		return nil
+	}
+	return cmd
+}
+
+func explainEvent(explainer *relay.Explainer, e *event.Event) explained {
+	x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{}}
+	for _, ex := range explainer.Explain(e) {
+		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
+		for _, r := range ex.Routes {
+			ep.Routes = append(ep.Routes, explainedRoute{At: r.Pos, Matches: r.Matched, Why: r.Why})
+		}
+		x.Endpoints = append(x.Endpoints, ep)
+	}
+	return x
+}
+
+// print writes the endpoints that the event goes to first, and then the others.
+func (x explained) print(w io.Writer) {
+	fmt.Fprintf(w, "%s  waybill %s  brand %s  status %s\n", printable(x.Type), printable(x.WaybillCode), printable(x.CPCode), printable(x.Status))
+	owed := 0
+	for _, wanted := range []bool{true, false} {
+		for _, ep := range x.Endpoints {
+			if ep.Owed != wanted {
+				continue
+			}
+			word := "no "
+			if ep.Owed {
+				word = "yes"
+				owed++
+			}
+			fmt.Fprintf(w, "  %s  %s\n", word, ep.Endpoint)
+			if len(ep.Routes) == 0 {
+				fmt.Fprintln(w, "         no route leads there")
+			}
+			for _, r := range ep.Routes {
+				if r.Matches || !ep.Owed {
+					fmt.Fprintf(w, "         %s: %s\n", r.At, printable(r.Why))
+				}
+			}
+		}
+	}
+	if owed == 0 {
+		fmt.Fprintln(w, "Nobody gets it: the relay would keep it for its retention, and count it as unrouted.")
+	}
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"gopkg.in/yaml.v3"
+)
+
+const defaultTenantsDir = "tenants.d"
+
+// loading is a config while its files are read.
+type loading struct {
+	config     *Config
+	options    Options
+	sources    []*source
+	names      map[string]Position // of tenants
+	tenantsDir value               // of the key; its node is nil if that is left out
+}
+
+// file reads one file by a schema, and notes its mistakes in a source of its own.
+func (l *loading) file(path string, text []byte, schema reader) {
+	src := &source{path: path, dir: filepath.Dir(path), options: l.options, files: []string{path}}
+	l.sources = append(l.sources, src)
+	if root := src.parse(text); root != nil {
+		schema.read(value{src: src, node: root, at: root})
+	}
+}
+
+// readTenantsDir reads every .yaml and .yml file of the folder, by name, as one tenant. Names that begin with a dot are left
+// out: editors and Kubernetes (..data) have files there that are not meant. The default folder need not be there.
+func (l *loading) readTenantsDir(beside string) {
+	c := l.config
+	if c.TenantsDir == "" { // the key has a mistake
+		return
+	}
+	dir := c.TenantsDir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(beside, dir)
+	}
+	entries, err := os.ReadDir(dir)
+	main := l.sources[0]
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.TenantsDir == defaultTenantsDir:
+		return
+	case err != nil && l.tenantsDir.node != nil:
+		l.tenantsDir.mistake("cannot read the folder: %v", reason(err))
+	case err != nil:
+		main.note(1, fmt.Sprintf("cannot read the folder %s beside this file: %v", defaultTenantsDir, reason(err)))
+	}
+	main.files = append(main.files, dir)
+	for _, entry := range entries {
+		name := entry.Name()
+		if ext := filepath.Ext(name); strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		text, err := readSmall(path)
+		if err != nil {
+			src := &source{path: path}
+			src.note(1, "cannot read the file: "+reason(err).Error())
+			l.sources = append(l.sources, src)
+			continue
+		}
+		var t Tenant
+		l.file(path, []byte(text), reader{read: func(v value) { l.tenant(v, &t).read(v) }})
+		c.Tenants = append(c.Tenants, t)
+	}
+}
+
+// reason is an I/O error without the path, which is expanded text.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// sample reads the event of a test: JSON as one text, which may be file:PATH, or the item written in YAML.
+func sample(out *[]byte) reader {
+	return reader{read: func(v value) {
+		if v.node.Kind == yaml.MappingNode {
+			*out = v.appendJSON(nil)
+			return
+		}
+		if s, ok := scalar(v, text); ok {
+			*out = []byte(s)
+		}
+	}}
+}
+
+// appendJSON appends the value as JSON: a scalar without quotes that is a number, true or false in JSON is that, and every
+// other one is a string.
+func (v value) appendJSON(out []byte) []byte {
+	if !v.usable() {
+		return out
+	}
+	switch v.node.Kind {
+	case yaml.SequenceNode:
+		out = append(out, '[')
+		for i, item := range v.items() {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = item.appendJSON(out)
+		}
+		return append(out, ']')
+	case yaml.MappingNode:
+		out = append(out, '{')
+		for i := 0; i < len(v.node.Content); i += 2 {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			key, item := v.node.Content[i], v.node.Content[i+1]
+			out, _ = jsontext.AppendQuote(out, key.Value)
+			out = value{v.src, item, v.join(key.Value), item}.appendJSON(append(out, ':'))
+		}
+		return append(out, '}')
+	}
+	s, ok := v.text()
+	if literal := jsontext.Value(s); ok && v.node.Style == 0 && literal.IsValid() && literal.Kind() != '"' {
+		return append(out, s...)
+	}
+	out, _ = jsontext.AppendQuote(out, s)
+	return out
+}

@@ -1,0 +1,148 @@
+package relay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+)
+
+// Explanation says of one endpoint whether it is owed an event, and what each route that leads to it makes of the event.
+type Explanation struct {
+	Endpoint string // "tenant/endpoint"
+	// Owed is true if a route matches, though the store may have the last word: the route's Why says so.
+	Owed   bool
+	Routes []route.Report
+}
+
+// Explainer answers who is owed an event by the routes of a config, and why, without a relay or a store.
+type Explainer struct {
+	config *config.Config
+	table  *route.Table
+}
+
+// NewExplainer makes an Explainer of a checked config.
+func NewExplainer(c *config.Config) (*Explainer, error) {
+	table, err := newTable(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Explainer{c, table}, nil
+}
+
+// newTable compiles the routes of a config.
+func newTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Table, error) {
+	table, err := route.New(route.Options{
+		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status, OnWhenError: onWhenError,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	return table, nil
+}
+
+// Explain reports on every endpoint, in the order of the config.
+func (x *Explainer) Explain(e *event.Event) []Explanation {
+	byEndpoint := map[string][]route.Report{}
+	for _, report := range x.table.Explain(e) {
+		for _, endpoint := range report.Endpoints {
+			byEndpoint[endpoint] = append(byEndpoint[endpoint], report)
+		}
+	}
+	var all []Explanation
+	for _, t := range x.config.Tenants {
+		for _, ep := range t.Endpoints {
+			reports := byEndpoint[ep.ID]
+			owed := slices.ContainsFunc(reports, func(r route.Report) bool { return r.Matched })
+			all = append(all, Explanation{Endpoint: ep.ID, Owed: owed, Routes: reports})
+		}
+	}
+	return all
+}
+
+// FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A
+// condition that only the store can decide is taken to hold.
+func (x *Explainer) FailedTests() []config.Mistake {
+	var failed []config.Mistake
+	for _, t := range x.config.Tenants {
+		for _, test := range t.Tests {
+			for _, msg := range x.run(test) {
+				if test.Name != "" {
+					msg = fmt.Sprintf("%q: %s", test.Name, msg)
+				}
+				failed = append(failed, config.Mistake{Pos: test.Pos, Msg: "test fails: " + msg})
+			}
+		}
+	}
+	return failed
+}
+
+func (x *Explainer) run(test config.Test) (problems []string) {
+	events, err := ReadEvents(test.Event)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	reached := map[string]bool{}
+	for _, e := range events {
+		for _, ex := range x.Explain(e) {
+			tenant, _, _ := strings.Cut(ex.Endpoint, "/")
+			if tenant != test.Tenant || reached[ex.Endpoint] {
+				continue
+			}
+			wanted := slices.Contains(test.Reaches, ex.Endpoint)
+			reached[ex.Endpoint] = ex.Owed
+			if ex.Owed && !wanted {
+				problems = append(problems, fmt.Sprintf("the event reaches %s as well: %s", ex.Endpoint, ex.reasons(true)))
+			}
+		}
+	}
+	for _, endpoint := range test.Reaches {
+		if reached[endpoint] {
+			continue
+		}
+		for _, ex := range x.Explain(events[0]) {
+			if ex.Endpoint == endpoint {
+				problems = append(problems, fmt.Sprintf("the event does not reach %s: %s", endpoint, ex.reasons(false)))
+			}
+		}
+	}
+	return problems
+}
+
+// reasons lists why the routes match, or do not.
+func (x Explanation) reasons(matched bool) string {
+	var all []string
+	for _, r := range x.Routes {
+		if r.Matched == matched {
+			all = append(all, fmt.Sprintf("the route at %s: %s", r.Pos, r.Why))
+		}
+	}
+	if len(all) == 0 {
+		return "no route leads there"
+	}
+	return strings.Join(all, "; ")
+}
+
+// ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, or a single item as JSON.
+// It is an error if anything in it would be quarantined, or if there is no event.
+func ReadEvents(sample []byte) ([]*event.Event, error) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
+		sample = slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), sample, []byte(`]}`))
+	}
+	result := kuaidihelp.Parse("", sample, time.Now())
+	for _, r := range result.Rejected {
+		return nil, fmt.Errorf("the event cannot be understood: %s", r.Reason)
+	}
+	if len(result.Events) == 0 {
+		return nil, errors.New("there is no event in it")
+	}
+	return result.Events, nil
+}

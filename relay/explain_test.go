@@ -1,0 +1,87 @@
+package relay_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kuairelay/relay"
+	"kuairelay/relay/config"
+)
+
+// explainer loads a config of one tenant "shop" with the endpoints a and b, and the routes and tests given.
+func explainer(t *testing.T, tenant string) *relay.Explainer {
+	t.Helper()
+	text := "callback: {tokens: [long-enough]}\ntenants:\n  - name: shop\n    endpoints:\n" +
+		"      - {name: a, url: 'https://h', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}\n" +
+		"      - {name: b, url: 'https://h', secrets: [whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA]}\n" + tenant +
+		"  - name: other\n    endpoints: [{name: a, url: 'https://h', secrets: [whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB]}]\n    routes: [{to: a}]\n"
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path, config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := relay.NewExplainer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func TestTheTestsOfATenantSayWhatTheyExpectedAndWhatHappens(t *testing.T) {
+	t.Parallel()
+	x := explainer(t, `    routes:
+      - {to: a, match: {status: signed}}
+      - {to: b, match: {changed: status, cp_code: zt}}
+    tests:
+      - {event: {waybill_code: 77, status: signed}, reaches: [a]}
+      - {event: '{"type":"express_sub_msg","data":[{"waybill_code":"1","status":"signed"},{"waybill_code":"2","cp_code":"zt","status":"x"}]}', reaches: [b, a]}
+      - {event: {waybill_code: "77", status: sending}, reaches: []}
+      - {name: spelt, event: {waybill_code: "77", cp_code: zt, status: signed}, reaches: [a]}
+      - {event: {waybill_code: "77", status: sending}, reaches: [a]}
+      - {event: {status: sending}, reaches: []}
+      - {event: '{"type":"express_sub_msg","data":[]}', reaches: []}
+      - {event: 'no JSON', reaches: []}
+`)
+	var got []string
+	for _, m := range x.FailedTests() {
+		_, after, _ := strings.Cut(m.String(), "c.yaml:")
+		got = append(got, strings.ReplaceAll(after, m.Pos.File, "c.yaml"))
+	}
+	want := []string{
+		`14: test fails: "spelt": the event reaches shop/b as well: the route at c.yaml:9: matches, if the status changed`,
+		`15: test fails: the event does not reach shop/a: the route at c.yaml:8: status "sending" is not signed`,
+		`16: test fails: the event cannot be understood: item 0: no waybill code`,
+		`17: test fails: there is no event in it`,
+		`18: test fails: the event cannot be understood: the body is neither JSON nor a form with a type`,
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestExplainSpeaksOfEveryEndpoint(t *testing.T) {
+	t.Parallel()
+	x := explainer(t, "    routes: [{to: [a], match: {status: signed}}, {to: a, match: {status: question}}]\n")
+	events, err := relay.ReadEvents([]byte(` {"waybill_code":"77","status":"question"} `))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, ex := range x.Explain(events[0]) {
+		for _, r := range ex.Routes {
+			got = append(got, ex.Endpoint+" "+map[bool]string{true: "yes", false: "no"}[r.Matched]+" "+r.Why)
+		}
+		if len(ex.Routes) == 0 {
+			got = append(got, ex.Endpoint)
+		}
+	}
+	want := `shop/a no status "question" is not signed` + "\n" + `shop/a yes matches` + "\nshop/b\nother/a yes matches every event"
+	if strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}
