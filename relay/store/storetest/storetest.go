@@ -86,7 +86,7 @@ func (b *bench) open(t *testing.T, o store.Options) *store.Store {
 	t.Helper()
 	o.URL, o.Tag = b.URL, b.tag
 	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Second // a busy machine is no failure
+		o.Timeout = 30 * time.Second // a busy machine is no failure
 	}
 	s, err := store.New(o)
 	if err != nil {
