@@ -71,3 +71,19 @@ tenants:
 		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}
 }
+
+func TestSchemaPrintsTheSchemasOfBothKindsOfFile(t *testing.T) {
+	t.Parallel()
+	type schema struct {
+		Schema     string `json:"$schema"`
+		Properties map[string]any
+	}
+	code, stdout, _ := run(t, "", "schema")
+	if got := parse[schema](t, stdout); code != 0 || got.Schema == "" || got.Properties["callback"] == nil {
+		t.Errorf("%d\n%s", code, stdout)
+	}
+	code, stdout, _ = run(t, "", "schema", "--tenant")
+	if got := parse[schema](t, stdout); code != 0 || got.Properties["endpoints"] == nil || got.Properties["callback"] != nil {
+		t.Errorf("%d\n%s", code, stdout)
+	}
+}

@@ -25,9 +25,14 @@ type value struct {
 	at   *yaml.Node // where its mistakes are: a mapping or list begins, for people, in the line of its key
 }
 
+// nowhere is a value for looking at what is read by a schema.
+var nowhere = value{src: &source{}, at: &yaml.Node{}}
+
 // reader reads one value into the variable it was made for, and notes every mistake in it.
 type reader struct {
 	read func(value)
+	// shape is what the value may be, in JSON Schema; nil for a mapping, whose fields say it.
+	shape shape
 	// fields are the keys of a mapping, or of the mappings in a list.
 	fields []field
 	// section says that leaving out the whole mapping is like leaving it empty.
@@ -65,33 +70,33 @@ func object(fields ...field) reader {
 }
 
 // one reads a scalar.
-func one[T any](out *T, parse func(string) (T, error)) reader {
-	return reader{read: func(v value) {
-		if got, ok := scalar(v, parse); ok {
+func one[T any](out *T, f form[T]) reader {
+	return reader{shape: f.scalar(), read: func(v value) {
+		if got, ok := scalar(v, f); ok {
 			*out = got
 		}
 	}}
 }
 
 // list reads a list of scalars, which may be empty.
-func list[T any](out *[]T, parse func(string) (T, error)) reader {
-	return reader{read: func(v value) { *out = scalars(v.items(), parse) }}
+func list[T any](out *[]T, f form[T]) reader {
+	return reader{shape: listOf(f.scalar(), 0), read: func(v value) { *out = scalars(v.items(), f) }}
 }
 
 // some reads a list of at least one scalar.
-func some[T any](out *[]T, parse func(string) (T, error)) reader {
-	return reader{read: func(v value) { *out = scalars(v.someItems(), parse) }}
+func some[T any](out *[]T, f form[T]) reader {
+	return reader{shape: listOf(f.scalar(), 1), read: func(v value) { *out = scalars(v.someItems(), f) }}
 }
 
 // oneOrMore reads a scalar, or a list of at least one.
-func oneOrMore[T any](out *[]T, parse func(string) (T, error)) reader {
-	return reader{read: func(v value) { *out = scalars(v.oneOrMore(), parse) }}
+func oneOrMore[T any](out *[]T, f form[T]) reader {
+	return reader{shape: oneOrListOf(f.scalar()), read: func(v value) { *out = scalars(v.oneOrMore(), f) }}
 }
 
 // each reads a list, every item of it by the reader that schema gives for it.
 func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
-	fields := schema(value{src: &source{}, at: &yaml.Node{}}, new(T)).fields
-	return reader{fields: fields, read: func(v value) {
+	item := schema(nowhere, new(T))
+	return reader{fields: item.fields, shape: listOf(item.schema(), 0), read: func(v value) {
 		for _, item := range v.items() {
 			var t T
 			schema(item, &t).read(item)
@@ -110,14 +115,14 @@ func then(r reader, do func()) reader {
 	return r
 }
 
-// scalar is the value's text, expanded and parsed. The errors of parse must not repeat the text.
-func scalar[T any](v value, parse func(string) (T, error)) (T, bool) {
+// scalar is the value's text, expanded and parsed.
+func scalar[T any](v value, f form[T]) (T, bool) {
 	var zero T
 	s, ok := v.text()
 	if !ok {
 		return zero, false
 	}
-	got, err := parse(s)
+	got, err := f.parse(s)
 	if err != nil && s != v.node.Value {
 		err = fmt.Errorf("%w (after expansion)", err) // or the line that is named would look right
 	}
@@ -128,10 +133,10 @@ func scalar[T any](v value, parse func(string) (T, error)) (T, bool) {
 	return got, true
 }
 
-func scalars[T any](items []value, parse func(string) (T, error)) []T {
+func scalars[T any](items []value, f form[T]) []T {
 	var out []T
 	for _, item := range items {
-		if got, ok := scalar(item, parse); ok {
+		if got, ok := scalar(item, f); ok {
 			out = append(out, got)
 		}
 	}

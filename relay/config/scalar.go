@@ -14,35 +14,35 @@ import (
 	"time"
 )
 
-// The functions of this file turn the text of a scalar into a value. Their errors say what the text must be, and never
+// The forms of this file turn the text of a scalar into a value. Their errors say what the text must be, and never
 // repeat it: it may be a secret, or have come from one.
 
-func text(s string) (string, error) {
+var text = form[string]{func(s string) (string, error) {
 	if strings.TrimSpace(s) == "" {
 		return "", errors.New("must not be empty")
 	}
 	return s, nil
-}
+}, anyScalar}
 
-func oneOf(words ...string) func(string) (string, error) {
-	return func(s string) (string, error) {
+func oneOf(words ...string) form[string] {
+	return form[string]{func(s string) (string, error) {
 		for _, w := range words {
 			if s == w {
 				return s, nil
 			}
 		}
 		return "", fmt.Errorf("must be %s", strings.Join(words, " or "))
-	}
+	}, shape{"enum": words}}
 }
 
-func wholeNumber(least, most int) func(string) (int, error) {
-	return func(s string) (int, error) {
+func wholeNumber(least, most int) form[int] {
+	return form[int]{func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < least || n > most {
 			return 0, fmt.Errorf("must be a whole number from %d to %d", least, most)
 		}
 		return n, nil
-	}
+	}, shape{"type": "integer", "minimum": least, "maximum": most}}
 }
 
 var (
@@ -54,7 +54,9 @@ var (
 
 // duration takes Go's syntax (time.ParseDuration) without a sign, and days before it: "15s", "1h30m", "7d", "1d12h".
 // The store counts in milliseconds, so that no span is shorter.
-func duration(s string) (time.Duration, error) {
+var duration = form[time.Duration]{parseDuration, pattern(`^[0-9].*(ns|us|µs|ms|s|m|h|d)$`)}
+
+func parseDuration(s string) (time.Duration, error) {
 	var d time.Duration
 	rest := s
 	if m := days.FindStringSubmatch(s); m != nil {
@@ -89,7 +91,9 @@ var (
 )
 
 // size is a number of bytes with its unit.
-func size(s string) (int64, error) {
+var size = form[int64]{parseSize, pattern(sizeForm.String())}
+
+func parseSize(s string) (int64, error) {
 	m := sizeForm.FindStringSubmatch(s)
 	if m == nil {
 		return 0, errors.New("must be a size with a unit, like 512KiB or 4MiB (B, KB, MB, GB, KiB, MiB, GiB)")
@@ -102,7 +106,9 @@ func size(s string) (int64, error) {
 	return n * unit, nil
 }
 
-func listenAddress(s string) (string, error) {
+var listenAddress = form[string]{parseListenAddress, pattern(`:[0-9]+$`)}
+
+func parseListenAddress(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if _, numErr := strconv.ParseUint(port, 10, 16); err != nil || numErr != nil || strings.ContainsAny(host, " /") {
 		return "", errors.New("must be host:port, like :8080 or 127.0.0.1:8081")
@@ -111,7 +117,9 @@ func listenAddress(s string) (string, error) {
 }
 
 // network takes a CIDR prefix, or one address for a network of itself.
-func network(s string) (netip.Prefix, error) {
+var network = form[netip.Prefix]{parseNetwork, shape{"type": "string"}}
+
+func parseNetwork(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		var addr netip.Addr
@@ -129,7 +137,9 @@ func network(s string) (netip.Prefix, error) {
 }
 
 // redisURL checks only the scheme, the rest is go-redis's own affair. The empty text is the embedded store.
-func redisURL(s string) (Secret, error) {
+var redisURL = form[Secret]{parseRedisURL, pattern(`^$|^(redis|rediss|unix)://`)}
+
+func parseRedisURL(s string) (Secret, error) {
 	if s == "" {
 		return "", nil
 	}
@@ -147,7 +157,9 @@ func redisURL(s string) (Secret, error) {
 var segment = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*+,;=:@-]+$`)
 
 // callbackToken takes what can stand as one segment of a URL's path without escapes (pchar of RFC 3986, section 3.3).
-func callbackToken(s string) (Secret, error) {
+var callbackToken = form[Secret]{parseCallbackToken, shape{"type": []string{"string", "number"}, "minLength": 8}}
+
+func parseCallbackToken(s string) (Secret, error) {
 	if len(s) < 8 {
 		return "", errors.New("must be at least 8 characters")
 	}
@@ -159,7 +171,9 @@ func callbackToken(s string) (Secret, error) {
 
 // endpointURL takes an absolute http or https URL with a host. User and password have no place in it (the signature
 // authenticates), and neither has a fragment (it is never sent).
-func endpointURL(s string) (string, error) {
+var endpointURL = form[string]{parseEndpointURL, pattern(`^[Hh][Tt][Tt][Pp][Ss]?://`)}
+
+func parseEndpointURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \t") {
 		return "", errors.New("must be an absolute http or https URL with a host")
@@ -179,7 +193,9 @@ func endpointURL(s string) (string, error) {
 }
 
 // signingSecret takes a secret of Standard Webhooks: "whsec_" and the base64 of 24 to 64 bytes.
-func signingSecret(s string) (Secret, error) {
+var signingSecret = form[Secret]{parseSigningSecret, pattern(`^whsec_`)}
+
+func parseSigningSecret(s string) (Secret, error) {
 	coded, ok := strings.CutPrefix(s, "whsec_")
 	if !ok {
 		return "", errors.New("must begin with whsec_")

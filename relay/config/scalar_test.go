@@ -6,12 +6,16 @@ import (
 	"time"
 )
 
-// accepts checks a parser of scalars; an input whose want is the zero value must be refused, without being repeated.
-func accepts[T comparable](t *testing.T, name string, parse func(string) (T, error), tests map[string]T) {
+// accepts checks a form of scalars; an input whose want is the zero value must be refused, without being repeated. What is
+// taken, an editor must not mark.
+func accepts[T comparable](t *testing.T, name string, f form[T], tests map[string]T) {
 	t.Helper()
 	var zero T
 	for in, want := range tests {
-		got, err := parse(in)
+		if err := f.shows(t, in); want != zero && err != nil {
+			t.Errorf("%s(%q): the schema refuses it: %v", name, in, err)
+		}
+		got, err := f.parse(in)
 		if got != want || (err != nil) != (want == zero) {
 			t.Errorf("%s(%q) = %#v, %v; want %#v", name, in, got, err, want)
 		}
@@ -64,7 +68,7 @@ func TestNetworksAreMaskedPrefixesOrSingleAddresses(t *testing.T) {
 		"10.0.0.0/8": "10.0.0.0/8", "10.1.2.3/8": "10.0.0.0/8", "10.1.2.3": "10.1.2.3/32", "::1": "::1/128", "fd00::/8": "fd00::/8", "0.0.0.0/0": "0.0.0.0/0",
 		"": "", "h": "", "10.0.0.0/33": "", "10.0.0": "", "fe80::1%eth0": "", "::ffff:10.0.0.1": "", "::ffff:10.0.0.0/104": "", "10.0.0.0-10.0.0.9": "",
 	} {
-		got, err := network(in)
+		got, err := network.parse(in)
 		if (err == nil) != (want != "") || err == nil && got.String() != want {
 			t.Errorf("network(%q) = %v, %v; want %q", in, got, err, want)
 		}
@@ -96,7 +100,7 @@ func TestRedisURLsHaveAKnownScheme(t *testing.T) {
 		"redis://h?addr=h2:6379&master_name=m": "redis://h?addr=h2:6379&master_name=m",
 		"h:6379":                               "", "http://h": "", "redis://:p%@h": "", "redis//h": "",
 	})
-	if got, err := redisURL(""); got != "" || err != nil {
+	if got, err := redisURL.parse(""); got != "" || err != nil {
 		t.Errorf("the empty URL is the embedded store: got %q, %v", got.Reveal(), err)
 	}
 }

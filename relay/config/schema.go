@@ -16,7 +16,7 @@ func schema(l *loading) reader {
 			optional("trusted_proxies", list(&c.Server.TrustedProxies, network)),
 		)),
 		optional("admin", object(
-			optional("listen", reader{read: func(v value) {
+			optional("listen", reader{shape: listenAddress.scalar(), read: func(v value) {
 				one(&c.Admin.Listen, listenAddress).read(v)
 				if c.Admin.Listen == c.Server.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 					v.mistake("is server.listen too; the two need an address each")
@@ -43,7 +43,7 @@ func schema(l *loading) reader {
 			deliveryKeys(&c.Delivery),
 			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
 		)...)),
-		optional("tenants_dir", reader{read: func(v value) {
+		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)
 		}}),
@@ -85,7 +85,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 			return object(
 				optional("name", one(&x.Name, text)),
 				required("event", sample(&x.Event)),
-				required("reaches", reader{read: func(v value) { endpointsOf(&x.Reaches, t, v.items()) }}),
+				required("reaches", reader{shape: listOf(anyScalar, 0), read: func(v value) { endpointsOf(&x.Reaches, t, v.items()) }}),
 			)
 		})),
 	)
@@ -124,7 +124,7 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 // name reads the name of a tenant or an endpoint, which must not be among those in use already. An invalid name is kept
 // too, so that what refers to it is not called a mistake as well.
 func name(out *string, used map[string]Position) reader {
-	return reader{read: func(v value) {
+	return reader{shape: anyScalar, read: func(v value) {
 		s, ok := v.text()
 		if !ok {
 			return
@@ -143,7 +143,7 @@ func name(out *string, used map[string]Position) reader {
 
 // targets reads the name of one of t's endpoints, or a list of at least one, and gives their IDs.
 func targets(out *[]string, t *Tenant) reader {
-	return reader{read: func(v value) { endpointsOf(out, t, v.oneOrMore()) }}
+	return reader{shape: oneOrListOf(anyScalar), read: func(v value) { endpointsOf(out, t, v.oneOrMore()) }}
 }
 
 // endpointsOf gives the IDs of t's endpoints that the items name.
@@ -173,7 +173,7 @@ func endpointsOf(out *[]string, t *Tenant, items []value) {
 // when reads an expression and has it checked by Options.CheckWhen. Such an error quotes the expression, so it is shown
 // only if that stands in the file as it is.
 func when(out *string) reader {
-	return reader{read: func(v value) {
+	return reader{shape: anyScalar, read: func(v value) {
 		s, ok := scalar(v, text)
 		if !ok {
 			return

@@ -83,7 +83,7 @@ func reason(err error) error {
 
 // sample reads the event of a test: JSON as one text, which may be file:PATH, or the item written in YAML.
 func sample(out *[]byte) reader {
-	return reader{read: func(v value) {
+	return reader{shape: shape{"type": []string{"object", "string"}}, read: func(v value) {
 		if v.node.Kind == yaml.MappingNode {
 			*out = v.appendJSON(nil)
 			return
