@@ -12,6 +12,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"os"
@@ -57,8 +59,8 @@ type Config struct {
 	TenantsDir string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
 	Tenants []Tenant
-	// Files are all that was read: the config file, TenantsDir if it is there, its files, and each file:PATH.
-	Files []string
+	// Fingerprint is of all that was read, in hex: equal for equal names and contents of files, on any machine.
+	Fingerprint string
 	// Warnings are what is legal, but surely not meant, in file order.
 	Warnings []Mistake
 }
@@ -127,6 +129,9 @@ type Options struct {
 	CheckWhen func(expr string) error
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
+	// OnRead hears of every file and folder that the config depends on, also if it cannot be read or is wrong: the config
+	// file, TenantsDir and its files, and each file:PATH. Nil: nobody does.
+	OnRead func(path string)
 }
 
 // Load reads and checks the file at path. The error is Mistakes, in file order, if the file could be read, and otherwise
@@ -144,18 +149,20 @@ func Load(path string, o Options) (*Config, error) {
 
 func load(path string, text []byte, o Options) (*Config, error) {
 	c := defaults()
-	l := &loading{config: c, options: o, names: map[string]Position{}}
+	l := &loading{config: c, options: o, names: map[string]Position{}, sum: sha256.New()}
 	l.file(path, text, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
+	var files []string
 	var mistakes []found
 	for _, src := range l.sources {
+		files = append(files, src.path)
 		mistakes = append(mistakes, src.mistakes...)
-		c.Files = append(c.Files, src.files...)
 	}
 	if len(mistakes) > 0 {
-		return nil, Mistakes(inOrderOf(c.Files, mistakes))
+		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
-	c.Warnings = warnings(c)
+	c.Fingerprint = hex.EncodeToString(l.sum.Sum(nil)[:8])
+	c.Warnings = inOrderOf(files, warnings(c))
 	return c, nil
 }
 

@@ -26,8 +26,10 @@ func (s *source) resolve(written string) (string, []string) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
-	s.files = append(s.files, path)
 	content, err := readSmall(path)
+	if s.read != nil {
+		s.read(path, content)
+	}
 	if err != nil {
 		var pathErr *fs.PathError // it holds the expanded path
 		if errors.As(err, &pathErr) {

@@ -14,7 +14,8 @@ type source struct {
 	dir      string // what a file:PATH is relative to
 	options  Options
 	mistakes []found
-	files    []string // that were read for it, itself among them
+	// read notes what the config depends on; nil: nobody asks.
+	read func(path, content string)
 }
 
 // value is one node of a file.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,12 +22,22 @@ type loading struct {
 	sources    []*source
 	names      map[string]Position // of tenants
 	tenantsDir value               // of the key; its node is nil if that is left out
+	sum        hash.Hash           // of what was read
+}
+
+// read notes a file or folder that the config depends on.
+func (l *loading) read(path, content string) {
+	fmt.Fprintf(l.sum, "%s %d %s\n", filepath.Base(path), len(content), content)
+	if l.options.OnRead != nil {
+		l.options.OnRead(path)
+	}
 }
 
 // file reads one file by a schema, and notes its mistakes in a source of its own.
 func (l *loading) file(path string, text []byte, schema reader) {
-	src := &source{path: path, dir: filepath.Dir(path), options: l.options, files: []string{path}}
+	src := &source{path: path, dir: filepath.Dir(path), options: l.options, read: l.read}
 	l.sources = append(l.sources, src)
+	l.read(path, string(text))
 	if root := src.parse(text); root != nil {
 		schema.read(value{src: src, node: root, at: root})
 	}
@@ -43,6 +54,7 @@ func (l *loading) readTenantsDir(beside string) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(beside, dir)
 	}
+	l.read(dir, "")
 	entries, err := os.ReadDir(dir)
 	main := l.sources[0]
 	switch {
@@ -53,7 +65,6 @@ func (l *loading) readTenantsDir(beside string) {
 	case err != nil:
 		main.note(1, fmt.Sprintf("cannot read the folder %s beside this file: %v", defaultTenantsDir, reason(err)))
 	}
-	main.files = append(main.files, dir)
 	for _, entry := range entries {
 		name := entry.Name()
 		if ext := filepath.Ext(name); strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" {
@@ -62,6 +73,7 @@ func (l *loading) readTenantsDir(beside string) {
 		path := filepath.Join(dir, name)
 		text, err := readSmall(path)
 		if err != nil {
+			l.read(path, "")
 			src := &source{path: path}
 			src.note(1, "cannot read the file: "+reason(err).Error())
 			l.sources = append(l.sources, src)

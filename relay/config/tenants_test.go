@@ -1,9 +1,11 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -195,4 +197,40 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
 		"config.yaml:6: endpoint shop/a has a plain http URL: its bodies can be read on the way",
 		"tenants.d/other.yaml:3: endpoint other/a has the same secret as shop/a (config.yaml:6): who holds it can sign for both",
 	})
+}
+
+func TestWhatAConfigDependsOnIsNotedAndHasAFingerprint(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"config.yaml": head, "tenants.d/a.yaml": tenantFile("a"), "tenants.d/secret": goodSecret}
+	load := func(change, text string) (fingerprint string, read []string, err error) {
+		changed := maps.Clone(files)
+		changed[change] = text
+		dir := write(t, changed)
+		c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env(), OnRead: func(path string) {
+			read = append(read, strings.TrimPrefix(path, dir+"/"))
+		}})
+		if err != nil {
+			return "", read, err
+		}
+		return c.Fingerprint, read, nil
+	}
+	first, read, err := load("notes.txt", "")
+	if err != nil || len(first) != 16 {
+		t.Fatalf("fingerprint %q, %v", first, err)
+	}
+	equal(t, "what was read", read, []string{"config.yaml", "tenants.d", "tenants.d/a.yaml", "tenants.d/secret"})
+	if again, _, _ := load("tenants.d/notes.txt", "of no concern"); again != first {
+		t.Errorf("the same files elsewhere have another fingerprint: %s and %s", again, first)
+	}
+	for change, text := range map[string]string{
+		"config.yaml": head + "\n", "tenants.d/a.yaml": tenantFile("a") + "\n", "tenants.d/secret": otherSecret, "tenants.d/b.yaml": "name: b",
+	} {
+		if changed, _, err := load(change, text); changed == first || err != nil {
+			t.Errorf("after a change of %s: fingerprint %q, %v", change, changed, err)
+		}
+	}
+	_, read, err = load("tenants.d/secret", "whsec_wrong")
+	if err == nil || !slices.Contains(read, "tenants.d/secret") {
+		t.Errorf("of a config that is wrong, %v was read, %v", read, err)
+	}
 }

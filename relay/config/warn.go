@@ -9,7 +9,7 @@ import (
 
 // warnings are what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
 // without endpoints, secrets that two endpoints share, and bodies that travel unencrypted.
-func warnings(c *Config) []Mistake {
+func warnings(c *Config) []found {
 	var all []found
 	warn := func(pos Position, format string, args ...any) {
 		all = append(all, found{Mistake: Mistake{pos, fmt.Sprintf(format, args...)}})
@@ -49,7 +49,7 @@ func warnings(c *Config) []Mistake {
 			}
 		}
 	}
-	return inOrderOf(c.Files, all)
+	return all
 }
 
 // readable says whether what is sent to the URL crosses a network unencrypted.
