@@ -2,14 +2,12 @@ package relay
 
 import (
 	"context"
-	"fmt"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/route"
-	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
 )
 
@@ -76,29 +74,4 @@ func rules(tenants []config.Tenant) []route.Rule {
 		}
 	}
 	return out
-}
-
-// endpoints turns those of the config into those of the pool, and says which of them keep the order of a waybill.
-func endpoints(tenants []config.Tenant) ([]deliver.Endpoint, map[string]bool, error) {
-	var out []deliver.Endpoint
-	ordered := make(map[string]bool)
-	for _, t := range tenants {
-		for _, e := range t.Endpoints {
-			d := e.Delivery
-			ep := deliver.Endpoint{
-				Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight,
-				Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge},
-			}
-			for _, s := range e.Secrets {
-				k, err := signature.ParseKey(s.Reveal())
-				if err != nil {
-					return nil, nil, fmt.Errorf("endpoint %s: %w", e.ID, err)
-				}
-				ep.Keys = append(ep.Keys, k)
-			}
-			out = append(out, ep)
-			ordered[e.ID] = d.Order != "none"
-		}
-	}
-	return out, ordered, nil
 }

@@ -76,8 +76,12 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	out, err := egress(c)
+	if err != nil {
+		return nil, err
+	}
 	pool, err := deliver.New(deliver.Options{
-		Store: db, Endpoints: eps, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
+		Store: db, Endpoints: eps, Egress: out, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
 		OrphanGrace: c.Delivery.OrphanGrace, ShutdownGrace: o.Grace * 3 / 4,
 	})
 	if err != nil {

@@ -172,6 +172,7 @@ func (d *demoRun) config() string {
 server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 callback: {tokens: [%s]}
+egress: {allow_cidrs: [127.0.0.0/8]}
 delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
 tenants:
 `, demoToken)

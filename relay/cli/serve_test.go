@@ -12,7 +12,7 @@ import (
 
 // anyPort is a config on free ports, with more in it.
 func anyPort(more string) string {
-	return "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n" + more
+	return "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n" + more + "\negress: {allow_cidrs: [127.0.0.0/8]}\n"
 }
 
 // serve starts a relay, and returns it with its public address.

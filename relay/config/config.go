@@ -13,6 +13,7 @@ package config
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -55,6 +56,11 @@ type Config struct {
 	DeadLetterRetention time.Duration
 	// Delivery holds the defaults of every endpoint; they are already worked into Endpoint.Delivery.
 	Delivery Delivery
+	// Egress is where deliveries may go.
+	Egress struct {
+		AllowCIDRs []netip.Prefix // networks that endpoints may be in though they are not public
+		Proxy      Secret         // http://, https:// or socks5://, which may hold a password; empty: none
+	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
 	TenantsDir string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
@@ -70,9 +76,34 @@ type Delivery struct {
 	Timeout     time.Duration   // of a whole attempt
 	Retry       []time.Duration // Retry[i] is the pause after failed attempt i+1
 	MaxInFlight int             // attempts at one time, per endpoint and relay
+	Rate        float64         // attempts a second, of all relays together; 0: no limit
 	MaxAge      time.Duration   // since acceptance; then a delivery becomes a dead letter
-	OrphanGrace time.Duration   // how long a delivery waits for its endpoint to come back into a config
-	Order       string          // "waybill": one update of a waybill at a time, in order; or "none"
+	MaxBacklog  int             // deliveries that a parked endpoint keeps; what is above becomes dead letters
+	Breaker     Breaker
+	OrphanGrace time.Duration // how long a delivery waits for its endpoint to come back into a config
+	Order       string        // "waybill": one update of a waybill at a time, in order; or "none"
+}
+
+// Breaker says when an endpoint that fails is left alone, and for how long.
+type Breaker struct {
+	// Failures in a row open it, or as many within Window if they are Ratio of all attempts in it, or more. 0: it never opens.
+	Failures int
+	Ratio    float64
+	Window   time.Duration
+	// CoolOff is the first pause; each failed probe doubles it, up to MaxCoolOff.
+	CoolOff, MaxCoolOff time.Duration
+}
+
+// SigningSecret signs requests until a time, or for good if that is zero.
+type SigningSecret struct {
+	Secret Secret // "whsec_…"
+	Until  time.Time
+}
+
+// Header is a header of every request to an endpoint.
+type Header struct {
+	Name  string
+	Value Secret // it may be a token
 }
 
 // Tenant is an internal application. Names are unique.
@@ -97,13 +128,16 @@ type Test struct {
 
 // Endpoint is one URL of a tenant.
 type Endpoint struct {
-	Name     string   // as written, unique in its tenant
-	ID       string   // "tenant/endpoint"
-	URL      string   // absolute, http or https
-	Secrets  []Secret // "whsec_…", each of which signs every request; at least one
-	Format   string   // "standard" or "kuaidihelp"
-	Delivery Delivery // the defaults, overridden by the endpoint's own keys
-	Pos      Position
+	Name       string          // as written, unique in its tenant
+	ID         string          // "tenant/endpoint"
+	URL        string          // absolute, http or https
+	Secrets    []SigningSecret // each signs every request while it lasts; at least one lasts for good
+	Format     string          // "standard" or "kuaidihelp"
+	Headers    []Header        // in file order, each name once
+	AllowCIDRs []netip.Prefix  // as Egress.AllowCIDRs, for this endpoint alone
+	TLS        *tls.Config     // nil: the system's authorities, and no certificate of ours
+	Delivery   Delivery        // the defaults, overridden by the endpoint's own keys
+	Pos        Position
 }
 
 // Route says which events go to which endpoints of its tenant. An event must satisfy Match and When.
@@ -179,6 +213,8 @@ func defaults() *Config {
 			},
 			MaxInFlight: 32,
 			MaxAge:      168 * time.Hour,
+			MaxBacklog:  1_000_000,
+			Breaker:     Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute},
 			OrphanGrace: 24 * time.Hour,
 			Order:       "waybill",
 		},

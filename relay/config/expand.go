@@ -23,6 +23,16 @@ func (s *source) resolve(written string) (string, []string) {
 	if !isFile || len(problems) > 0 {
 		return path, problems
 	}
+	content, err := s.readFile(path)
+	if err != nil {
+		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(written), err)}
+	}
+	content = strings.TrimSuffix(content, "\n")
+	return strings.TrimSuffix(content, "\r"), nil
+}
+
+// readFile reads a small file; its path is relative to the config file, and is not in the error: it may be an expanded one.
+func (s *source) readFile(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
@@ -30,15 +40,10 @@ func (s *source) resolve(written string) (string, []string) {
 	if s.read != nil {
 		s.read(path, content)
 	}
-	if err != nil {
-		var pathErr *fs.PathError // it holds the expanded path
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
-		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(written), err)}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err
 	}
-	content = strings.TrimSuffix(content, "\n")
-	return strings.TrimSuffix(content, "\r"), nil
+	return content, err
 }
 
 func readSmall(path string) (string, error) {

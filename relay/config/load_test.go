@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -45,7 +46,8 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 			Timeout: 15 * time.Second,
 			Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
 				10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour},
-			MaxInFlight: 32, MaxAge: 168 * time.Hour, OrphanGrace: 24 * time.Hour, Order: "waybill",
+			MaxInFlight: 32, MaxAge: 168 * time.Hour, MaxBacklog: 1_000_000, OrphanGrace: 24 * time.Hour, Order: "waybill",
+			Breaker: Breaker{10, 0.5, time.Minute, 5 * time.Second, 15 * time.Minute},
 		},
 	}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
@@ -65,8 +67,14 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	}
 	at := func(line int) Position { return Position{"testdata/full.yaml", line} }
 	in := func(line int) Position { return Position{"testdata/full.d/filed.yaml", line} }
-	delivery := Delivery{time.Second, []time.Duration{2 * time.Second, 3 * time.Minute}, 4, 5 * time.Hour, 6 * time.Hour, "none"}
-	own := Delivery{7 * time.Second, []time.Duration{8 * time.Second}, 9, 10 * time.Hour, 6 * time.Hour, "waybill"}
+	delivery := Delivery{
+		Timeout: time.Second, Retry: []time.Duration{2 * time.Second, 3 * time.Minute}, MaxInFlight: 4, Rate: 2.5, MaxAge: 5 * time.Hour,
+		MaxBacklog: 14, Breaker: Breaker{15, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute}, OrphanGrace: 6 * time.Hour, Order: "none",
+	}
+	own := Delivery{
+		Timeout: 7 * time.Second, Retry: []time.Duration{8 * time.Second}, MaxInFlight: 9, Rate: 50, MaxAge: 10 * time.Hour,
+		MaxBacklog: 19, Breaker: Breaker{0, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute}, OrphanGrace: 6 * time.Hour, Order: "waybill",
+	}
 	want := &Config{Retention: 11 * time.Hour, DeadLetterRetention: 12 * 24 * time.Hour, Delivery: delivery}
 	want.Server.Listen = "0.0.0.0:1"
 	want.Server.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -76,20 +84,27 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
 	want.Callback.Ack, want.Callback.MaxBody = "ok", 5_000_000
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
+	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
 	want.Tenants = []Tenant{
 		{
 			Name: "shop",
 			Endpoints: []Endpoint{
-				{"a", "shop/a", "https://h/x?y=1", []Secret{goodSecret, goodSecret}, "kuaidihelp", own, at(31)},
-				{"b", "shop/b", "http://127.0.0.1:9/", []Secret{goodSecret}, "standard", delivery, at(40)},
+				{
+					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(37),
+					Secrets:    []SigningSecret{{Secret: goodSecret}, {goodSecret, time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
+					Headers:    []Header{{"authorization", "Bearer x"}, {"X-Team", "logistics"}},
+					AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.7/32")},
+					TLS:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "inner.example"},
+				},
+				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(53)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status"}, "len(event.tracks) > 0", at(42), 0},
-				{"shop", []string{"shop/b"}, nil, "", at(50), 1},
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status"}, "len(event.tracks) > 0", at(55), 0},
+				{"shop", []string{"shop/b"}, nil, "", at(63), 1},
 			},
-			Pos: at(29),
+			Pos: at(35),
 		},
-		{Name: "empty", Pos: at(51)},
+		{Name: "empty", Pos: at(64)},
 		{
 			Name: "filed",
 			Tests: []Test{
@@ -231,8 +246,9 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	equal(t, "url", c.Tenants[0].Endpoints[0].URL, "http://127.0.0.1:9000/hooks")
 	d := defaults()
 	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
-	d.Tenants, d.Fingerprint = c.Tenants, c.Fingerprint
-	equal(t, "everything but tokens and tenants is the default", c, d)
+	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
+	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs
+	equal(t, "everything but tokens, egress and tenants is the default", c, d)
 }
 
 func TestTheExampleHoldsEveryKey(t *testing.T) {

@@ -43,6 +43,10 @@ func schema(l *loading) reader {
 			deliveryKeys(&c.Delivery),
 			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
 		)...)),
+		optional("egress", object(
+			optional("allow_cidrs", list(&c.Egress.AllowCIDRs, network)),
+			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
+		)),
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)
@@ -57,7 +61,16 @@ func deliveryKeys(d *Delivery) []field {
 		optional("timeout", one(&d.Timeout, duration)),
 		optional("retry", some(&d.Retry, duration)),
 		optional("max_in_flight", one(&d.MaxInFlight, wholeNumber(1, 10_000))),
+		optional("rate", one(&d.Rate, perSecond)),
 		optional("max_age", one(&d.MaxAge, duration)),
+		optional("max_backlog", one(&d.MaxBacklog, wholeNumber(1, 1_000_000_000))),
+		optional("breaker", object(
+			optional("failures", one(&d.Breaker.Failures, wholeNumber(0, 1_000_000))),
+			optional("ratio", one(&d.Breaker.Ratio, share)),
+			optional("window", one(&d.Breaker.Window, duration)),
+			optional("cool_off", one(&d.Breaker.CoolOff, duration)),
+			optional("max_cool_off", one(&d.Breaker.MaxCoolOff, duration)),
+		)),
 		optional("order", one(&d.Order, oneOf("waybill", "none"))),
 	}
 }
@@ -95,8 +108,11 @@ func endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
 	keys := []field{
 		required("name", then(name(&e.Name, names), func() { e.ID = t.Name + "/" + e.Name })),
 		required("url", one(&e.URL, endpointURL)),
-		required("secrets", some(&e.Secrets, signingSecret)),
+		required("secrets", signingSecrets(&e.Secrets)),
 		optional("format", one(&e.Format, oneOf("standard", "kuaidihelp"))),
+		optional("headers", headers(&e.Headers)),
+		optional("allow_cidrs", list(&e.AllowCIDRs, network)),
+		optional("tls", tlsConfig(&e.TLS)),
 	}
 	return object(append(keys, deliveryKeys(&e.Delivery)...)...)
 }

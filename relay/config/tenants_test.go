@@ -108,7 +108,7 @@ func TestATenantIsAFileOfItsOwn(t *testing.T) {
 	equal(t, "tenants", names, []string{"z", "a", "b"})
 	got := c.Tenants[2].Endpoints[0]
 	equal(t, "default of the config file", got.Delivery.Timeout.String(), "3s")
-	equal(t, "secret, beside the tenant's file", got.Secrets, []Secret{goodSecret})
+	equal(t, "secret, beside the tenant's file", got.Secrets, []SigningSecret{{Secret: goodSecret}})
 	equal(t, "position", got.Pos, Position{filepath.Join(dir, "shops/b.yaml"), 2})
 }
 

@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
+	"time"
 )
 
 // warnings are what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
-// without endpoints, secrets that two endpoints share, and bodies that travel unencrypted.
+// without endpoints, secrets that two endpoints share, settings without effect, and bodies that travel unencrypted.
 func warnings(c *Config) []found {
 	var all []found
 	warn := func(pos Position, format string, args ...any) {
@@ -40,11 +42,17 @@ func warnings(c *Config) []found {
 			if readable(e.URL) {
 				warn(e.Pos, "endpoint %s has a plain http URL: its bodies can be read on the way", e.ID)
 			}
-			for _, s := range e.Secrets {
-				if first := secrets[s]; first == nil {
-					secrets[s] = e
+			if e.TLS != nil && strings.HasPrefix(e.URL, "http:") {
+				warn(e.Pos, "endpoint %s has tls settings, but its url is http", e.ID)
+			}
+			for i, s := range e.Secrets {
+				if first := secrets[s.Secret]; first == nil {
+					secrets[s.Secret] = e
 				} else if first != e {
 					warn(e.Pos, "endpoint %s has the same secret as %s (%s): who holds it can sign for both", e.ID, first.ID, first.Pos)
+				}
+				if !s.Until.IsZero() && !time.Now().Before(s.Until) {
+					warn(e.Pos, "secret %d of endpoint %s has ended, and signs no more: take it out", i+1, e.ID)
 				}
 			}
 		}

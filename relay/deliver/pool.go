@@ -5,9 +5,12 @@ package deliver
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,13 +32,25 @@ type Store interface {
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
 }
 
+// Key is a secret that signs every request, until a time if one is set.
+type Key struct {
+	signature.Key
+	Until time.Time
+}
+
 // Endpoint is where deliveries go, and how.
 type Endpoint struct {
 	Name   string // "tenant/endpoint"
 	URL    string
-	Keys   []signature.Key // every live secret; each signs
-	Format string          // see Body
+	Keys   []Key
+	Format string // see Body
 	Policy Policy
+	// AllowCIDRs are networks that this endpoint may have its address in, beside those of Options.Egress.
+	AllowCIDRs []netip.Prefix
+	// TLS is how the receiver is verified, and what it is shown. Default: the system's authorities, no certificate.
+	TLS *tls.Config
+	// Headers are sent with every request, beside the relay's own.
+	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
 	// MaxInFlight bounds attempts at the same time, and with it connections and memory.
@@ -49,6 +64,7 @@ type Options struct {
 	Logger    *zap.Logger
 	Registry  prometheus.Registerer
 	UserAgent string // default "kuairelay"
+	Egress    Egress
 	// OrphanGrace is how long a delivery waits for a replica that knows its endpoint. Default 24 h.
 	OrphanGrace time.Duration
 	// ShutdownGrace is how long attempts that are under way may go on after Run's context ends. Default 20 s.
@@ -97,7 +113,7 @@ func New(o Options) (*Pool, error) {
 	for _, e := range o.Endpoints {
 		e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 		e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
-		c, err := newClient(e, o.UserAgent)
+		c, err := newClient(e, o.Egress, o.UserAgent)
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}

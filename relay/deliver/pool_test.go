@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,9 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
 )
+
+// loopback lets tests deliver to themselves.
+var loopback = Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 
 // memory is a store of leased deliveries that only remembers what was settled.
 type memory struct {
@@ -67,7 +71,7 @@ func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = New(Options{Store: m, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []signature.Key{key},
+	p, err = New(Options{Store: m, Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
 		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +203,7 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 		if url == silent.URL {
 			timeout = 100 * time.Millisecond
 		}
-		c, err := newClient(Endpoint{URL: url, Keys: []signature.Key{key}, Timeout: timeout, MaxInFlight: 1}, "test")
+		c, err := newClient(Endpoint{URL: url, Keys: []Key{{Key: key}}, Timeout: timeout, MaxInFlight: 1}, loopback, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +245,7 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	}
 	var eps []Endpoint
 	for i := range 2000 {
-		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []signature.Key{key}, MaxInFlight: 1})
+		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
 	}
 	p, err := New(Options{Store: &memory{}, Endpoints: eps})
 	if err != nil {

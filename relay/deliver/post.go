@@ -28,15 +28,16 @@ const (
 	HeaderReason   = "kuairelay-reason"
 )
 
-// client posts to one endpoint. Its connections are its own: kept alive, and never more than the endpoint's MaxInFlight.
+// client posts to one endpoint.
 type client struct {
 	endpoint  Endpoint
 	url       *url.URL
 	userAgent string
+	guard     *guard
 	transport *http.Transport
 }
 
-func newClient(e Endpoint, userAgent string) (*client, error) {
+func newClient(e Endpoint, egress Egress, userAgent string) (*client, error) {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("url: it is not an absolute URL")
@@ -44,17 +45,11 @@ func newClient(e Endpoint, userAgent string) (*client, error) {
 	if len(e.Keys) == 0 {
 		return nil, errors.New("it has no secret to sign with")
 	}
-	return &client{endpoint: e, url: u, userAgent: userAgent, transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:   true,
-		DisableCompression:  true,
-		MaxConnsPerHost:     e.MaxInFlight,
-		MaxIdleConnsPerHost: e.MaxInFlight,
-		IdleConnTimeout:     90 * time.Second,
-		// What a receiver says is not to fill the memory, or the log.
-		MaxResponseHeaderBytes: 64 << 10,
-	}}, nil
+	g := newGuard(egress, e.AllowCIDRs)
+	if e.Headers == nil {
+		e.Headers = make(http.Header)
+	}
+	return &client{endpoint: e, url: u, userAgent: userAgent, guard: g, transport: e.transport(egress, g)}, nil
 }
 
 func (c *client) close() { c.transport.CloseIdleConnections() }
@@ -65,7 +60,7 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
 	defer cancel()
-	resp, err := c.transport.RoundTrip(c.request(ctx, d, now))
+	resp, err := c.send(ctx, c.request(ctx, d, now))
 	if err == nil {
 		a.Answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost))
 		// Of a longer answer no more is read, and the connection is given up with it.
@@ -81,25 +76,45 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 	return a
 }
 
-// request signs exactly the bytes that it sends.
+func (c *client) send(ctx context.Context, r *http.Request) (*http.Response, error) {
+	if c.transport.Proxy != nil {
+		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	return c.transport.RoundTrip(r)
+}
+
+// request signs exactly the bytes that it sends. Of the callback that brought the event it has no header.
 func (c *client) request(ctx context.Context, d *event.Delivery, now time.Time) *http.Request {
 	body := Body(c.endpoint.Format, d.Event)
+	header := c.endpoint.Headers.Clone()
+	header["Content-Type"] = []string{"application/json"}
+	header["User-Agent"] = []string{c.userAgent}
+	header["Webhook-Id"] = []string{d.Event.ID}
+	header["Webhook-Timestamp"] = []string{strconv.FormatInt(now.Unix(), 10)}
+	header["Webhook-Signature"] = []string{signature.Sign(c.keys(now), d.Event.ID, now, body)}
+	header["Kuairelay-Sequence"] = []string{strconv.FormatInt(d.Event.Sequence, 10)}
+	header["Kuairelay-Reason"] = []string{string(d.Reason)}
 	r := &http.Request{
 		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{
-			"Content-Type":       {"application/json"},
-			"User-Agent":         {c.userAgent},
-			"Webhook-Id":         {d.Event.ID},
-			"Webhook-Timestamp":  {strconv.FormatInt(now.Unix(), 10)},
-			"Webhook-Signature":  {signature.Sign(c.endpoint.Keys, d.Event.ID, now, body)},
-			"Kuairelay-Sequence": {strconv.FormatInt(d.Event.Sequence, 10)},
-			"Kuairelay-Reason":   {string(d.Reason)},
-		},
+		Header:        header,
 		ContentLength: int64(len(body)),
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
 	return r.WithContext(ctx)
+}
+
+// keys are those that still sign.
+func (c *client) keys(now time.Time) []signature.Key {
+	keys := make([]signature.Key, 0, len(c.endpoint.Keys))
+	for _, k := range c.endpoint.Keys {
+		if k.Until.IsZero() || now.Before(k.Until) {
+			keys = append(keys, k.Key)
+		}
+	}
+	return keys
 }
 
 // describeError puts the class of a network error before its text.
@@ -111,7 +126,10 @@ func describeError(err error) string {
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
+	var refused *refusedAddress
 	switch {
+	case errors.As(err, &refused):
+		return ClassForbidden + ": " + refused.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout: no whole answer in time"
 	case errors.As(err, &dns):

@@ -70,6 +70,7 @@ server: {listen: '127.0.0.1:%d'}
 admin: {listen: '127.0.0.1:%d'}
 redis: {url: '%s'}
 callback: {tokens: [%s]}
+egress: {allow_cidrs: [127.0.0.0/8]}
 delivery: {timeout: %s, max_in_flight: %d, retry: [50ms, 100ms, 200ms, 500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}
 tenants:
   - name: t

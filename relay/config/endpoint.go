@@ -1,0 +1,188 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// signingSecrets reads a list of secrets, each as itself, or as {secret, until}. One of them has to be without an end, so that
+// the passing of time cannot leave an endpoint with nothing to sign with.
+func signingSecrets(out *[]SigningSecret) reader {
+	entry := func(s *SigningSecret) reader {
+		return object(required("secret", one(&s.Secret, signingSecret)), optional("until", one(&s.Until, instant)))
+	}
+	of := entry(&SigningSecret{})
+	item := shape{"anyOf": []any{signingSecret.scalar(), of.schema()}}
+	return reader{fields: of.fields, shape: listOf(item, 1), read: func(v value) {
+		items, lasting := v.someItems(), false
+		for _, item := range items {
+			var s SigningSecret
+			if item.node.Kind == yaml.MappingNode {
+				entry(&s).read(item)
+			} else {
+				one(&s.Secret, signingSecret).read(item)
+			}
+			lasting = lasting || s.Until.IsZero()
+			*out = append(*out, s)
+		}
+		if len(items) > 0 && !lasting {
+			v.mistake("at least one secret must have no until, or one day none is left to sign with")
+		}
+	}}
+}
+
+// instant is a time as RFC 3339 has it.
+var instant = form[time.Time]{parseInstant, pattern(`^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]`)}
+
+func parseInstant(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, errors.New("must be a time like 2026-12-31T18:00:00+08:00 (RFC 3339)")
+	}
+	return t, nil
+}
+
+// proxyURL takes the forms that net/http has a client for. It may hold a user and password.
+var proxyURL = form[Secret]{parseProxyURL, pattern(`^$|^(https?|socks5h?)://`)}
+
+func parseProxyURL(s string) (Secret, error) {
+	if s == "" {
+		return "", nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" {
+		return "", errors.New("must be a URL like http://proxy:3128 (http, https, socks5 or socks5h)")
+	}
+	return Secret(s), nil
+}
+
+var (
+	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // token, RFC 9110, 5.6.2
+	headerValue = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)     // RFC 9110, 5.5
+	// ownHeader are those that the relay writes itself, or that belong to the connection.
+	ownHeader = regexp.MustCompile(`^(webhook-.*|kuairelay-.*|proxy-.*|content-type|content-length|content-encoding|user-agent|host|` +
+		`connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
+)
+
+// headers reads a mapping of names to values, in which each name stands once, in whatever case.
+func headers(out *[]Header) reader {
+	return reader{shape: shape{"type": "object", "additionalProperties": anyScalar}, read: func(v value) {
+		if !v.usable() {
+			return
+		}
+		if v.node.Kind != yaml.MappingNode {
+			v.mistake("must be a mapping of names to values, not %s", v.kind())
+			return
+		}
+		for pair := range slices.Chunk(v.node.Content, 2) {
+			key, name := value{v.src, pair[0], v.path, pair[0]}, pair[0].Value
+			same := func(h Header) bool { return strings.EqualFold(h.Name, name) }
+			switch {
+			case !headerName.MatchString(name):
+				key.mistake("%s is not a name of a header", quote(name))
+			case ownHeader.MatchString(strings.ToLower(name)):
+				key.mistake("header %s is the relay's own", quote(name))
+			case slices.ContainsFunc(*out, same):
+				key.mistake("header %s is already set", quote(name))
+			default:
+				h := Header{Name: name}
+				one(&h.Value, headerText).read(value{v.src, pair[1], v.join(name), pair[1]})
+				*out = append(*out, h)
+			}
+		}
+	}}
+}
+
+var headerText = form[Secret]{func(s string) (Secret, error) {
+	if !headerValue.MatchString(s) {
+		return "", errors.New("must be one line")
+	}
+	return Secret(strings.TrimSpace(s)), nil
+}, anyScalar}
+
+// perSecond is a rate: 0 for unlimited, or from one in 1,000 seconds to 100,000 a second.
+var perSecond = form[float64]{parsePerSecond, shape{"type": "number", "minimum": 0, "maximum": 100_000}}
+
+func parsePerSecond(s string) (float64, error) {
+	rate, err := strconv.ParseFloat(s, 64)
+	if err != nil || !decimal.MatchString(s) || rate != 0 && rate < 0.001 || rate > 100_000 {
+		return 0, errors.New("must be a number a second from 0.001 to 100000, or 0 for no limit")
+	}
+	return rate, nil
+}
+
+// share is a ratio.
+var share = form[float64]{parseShare, shape{"type": "number", "exclusiveMinimum": 0, "maximum": 1}}
+
+func parseShare(s string) (float64, error) {
+	r, err := strconv.ParseFloat(s, 64)
+	if err != nil || !decimal.MatchString(s) || r <= 0 || r > 1 {
+		return 0, errors.New("must be a share above 0, and 1 at most")
+	}
+	return r, nil
+}
+
+var decimal = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
+
+// tlsConfig reads how a receiver is verified, and what it is shown; what is empty is left as it is without. The files are read
+// here, so that what is wrong with them is said with a line; their paths are relative to the config file.
+func tlsConfig(out **tls.Config) reader {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	var ca, cert, key string
+	keys := object(
+		optional("ca_file", file(&ca)),
+		optional("cert_file", file(&cert)),
+		optional("key_file", file(&key)),
+		optional("server_name", one(&c.ServerName, form[string]{func(s string) (string, error) { return s, nil }, anyScalar})),
+	)
+	return reader{fields: keys.fields, read: func(v value) {
+		before := len(v.src.mistakes)
+		keys.read(v)
+		if len(v.src.mistakes) > before || ca+cert+key+c.ServerName == "" {
+			return
+		}
+		*out = c
+		if ca != "" {
+			c.RootCAs = x509.NewCertPool()
+			if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+				v.mistake("ca_file holds no certificate in PEM")
+			}
+		}
+		if (cert == "") != (key == "") {
+			v.mistake("cert_file and key_file go together")
+		} else if cert != "" {
+			pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+			if err != nil {
+				v.mistake("cert_file and key_file are not a certificate and its key in PEM: %s", strings.TrimPrefix(err.Error(), "tls: "))
+			}
+			c.Certificates = []tls.Certificate{pair}
+		}
+	}}
+}
+
+// file reads the content of the file that the value names, nothing if it names none.
+func file(out *string) reader {
+	return reader{shape: shape{"type": "string"}, read: func(v value) {
+		path, ok := v.text()
+		if !ok || path == "" {
+			return
+		}
+		content, err := v.src.readFile(path)
+		if err == nil && content == "" {
+			err = errors.New("the file is empty")
+		}
+		if err != nil {
+			v.mistake("cannot be read: %v", err)
+		}
+		*out = content
+	}}
+}

@@ -1,0 +1,158 @@
+package deliver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Egress says where attempts may go, beside each endpoint's own AllowCIDRs. The zero Egress allows public addresses only.
+type Egress struct {
+	// AllowCIDRs are the networks that may be dialled though they are not public. Those that are always refused stay refused.
+	AllowCIDRs []netip.Prefix
+	// Proxy, if not nil, takes every request (http, https or socks5). Its own address is the operator's, and may be any. The
+	// address of an endpoint is then looked up here and checked before each attempt, but it is the proxy that dials, and that
+	// may resolve the name to another one: the proxy has to refuse what must not be reached.
+	Proxy *url.URL
+	// Resolver looks up names, a seam for tests. Default net.DefaultResolver.
+	Resolver *net.Resolver
+}
+
+// refusedAddress is one that the egress guard does not let through.
+type refusedAddress struct {
+	class string // "private", "loopback", …
+	addr  netip.Addr
+}
+
+func (f *refusedAddress) Error() string { return f.class + " address " + f.addr.String() }
+
+// guard checks the addresses that an endpoint's connections go to.
+type guard struct {
+	allow    []netip.Prefix
+	resolver *net.Resolver
+}
+
+func newGuard(e Egress, own []netip.Prefix) *guard {
+	return &guard{allow: append(append([]netip.Prefix(nil), own...), e.AllowCIDRs...), resolver: e.Resolver}
+}
+
+// check returns nil if the address may be dialled, and otherwise a *refusedAddress. An IPv6 address that carries an IPv4 one
+// (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP, …) leads there, and so has to pass with both.
+func (g *guard) check(addr netip.Addr) error {
+	addr = addr.Unmap().WithZone("")
+	if class := always(addr); class != "" {
+		return &refusedAddress{class, addr}
+	}
+	inner := carried(addr)
+	for _, v4 := range inner {
+		if class := always(v4); class != "" {
+			return &refusedAddress{class, addr}
+		}
+	}
+	if g.allows(addr) {
+		return nil
+	}
+	if class := special(addr); class != "" {
+		return &refusedAddress{class, addr}
+	}
+	for _, v4 := range inner {
+		if class := special(v4); class != "" && !g.allows(v4) {
+			return &refusedAddress{class, addr}
+		}
+	}
+	return nil
+}
+
+func (g *guard) allows(addr netip.Addr) bool {
+	for _, p := range g.allow {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// dialer returns a DialContext that checks each address at the moment when it is dialled: what a name resolved to before
+// does not matter. Of a name with several addresses the forbidden ones are passed over.
+func (g *guard) dialer(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		var refused atomic.Pointer[refusedAddress]
+		var allowed atomic.Bool
+		d := net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second, Resolver: g.resolver,
+			ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+				at, err := netip.ParseAddrPort(address)
+				if err != nil {
+					return fmt.Errorf("dial %q: %w", address, err)
+				}
+				if f, ok := errors.AsType[*refusedAddress](g.check(at.Addr())); ok {
+					refused.Store(f)
+					return f
+				}
+				allowed.Store(true)
+				return nil
+			}}
+		conn, err := d.DialContext(ctx, network, address)
+		if f := refused.Load(); err != nil && f != nil && allowed.Load() {
+			// Another address of the name may be used, and may answer the next time.
+			return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("no address answers, and %s is not allowed", f.addr)}
+		}
+		return conn, err
+	}
+}
+
+// checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to the
+// proxy: behind one there may be no DNS for names outside.
+func (g *guard) checkHost(ctx context.Context, host string) error {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return g.check(addr)
+	}
+	resolver := g.resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	addrs, err := resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	for _, addr := range addrs {
+		if err := g.check(addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// transport of an endpoint: its connections are its own, kept alive, and never more than MaxInFlight. HTTP/2 is used where
+// the receiver offers it.
+func (e *Endpoint) transport(egress Egress, g *guard) *http.Transport {
+	tlsConfig := e.TLS.Clone()
+	if tlsConfig == nil {
+		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	t := &http.Transport{
+		DialContext:         g.dialer(e.Timeout),
+		TLSClientConfig:     tlsConfig,
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true,
+		MaxConnsPerHost:     e.MaxInFlight,
+		MaxIdleConnsPerHost: e.MaxInFlight,
+		IdleConnTimeout:     90 * time.Second,
+		// What a receiver says is not to fill the memory, or the log.
+		MaxResponseHeaderBytes: 64 << 10,
+		// A connection that has died silently is not to cost every stream on it a time-out.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: e.Timeout, PingTimeout: e.Timeout},
+	}
+	if egress.Proxy != nil {
+		t.Proxy = http.ProxyURL(egress.Proxy)
+		t.DialContext = (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: g.resolver}).DialContext
+	}
+	return t
+}
