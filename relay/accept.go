@@ -68,7 +68,7 @@ func rules(tenants []config.Tenant) []route.Rule {
 		for _, r := range t.Routes {
 			rule := route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, Pos: r.Pos.String()}
 			if m := r.Match; m != nil {
-				rule.Match = route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed}
+				rule.Match = route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed, Subscribed: m.Subscribed}
 			}
 			out = append(out, rule)
 		}

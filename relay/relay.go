@@ -18,8 +18,10 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/ingest"
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/store"
+	"kuairelay/relay/subscribe"
 )
 
 // Options of a Relay. A zero field means its default.
@@ -41,6 +43,7 @@ type Relay struct {
 	log           *zap.Logger
 	store         *store.Store
 	pool          *deliver.Pool
+	proxy         *subscribe.Proxy
 	public, admin *echo.Echo
 }
 
@@ -55,6 +58,7 @@ func New(o Options) (*Relay, error) {
 	db, err := store.New(store.Options{
 		URL: c.Redis.URL.Reveal(), WaitReplicas: c.Redis.WaitReplicas, Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow,
 		Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention, Clock: o.Clock,
+		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Brands: kuaidihelp.Brands(),
 	})
 	if err != nil {
 		return nil, err
@@ -93,9 +97,10 @@ func New(o Options) (*Relay, error) {
 		Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody,
 		Accept: in.accept, Quarantine: db.Quarantine, Logger: o.Logger, Registry: registry,
 	})
-	r := &Relay{o: o, log: o.Logger, store: db, pool: pool}
+	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, in, o.Logger, registry)}
 	r.public, r.admin = newPublic(c, o.Logger, db.Ready), newAdmin(registry, o.Logger, db.Ready)
 	receiver.Register(r.public)
+	r.proxy.Register(r.public)
 	return r, nil
 }
 
@@ -125,6 +130,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.store.Run(parts) })
 	running.Go(func() { _ = r.pool.Run(parts) })
+	running.Go(func() { _ = r.proxy.Run(parts) })
 	failed := make(chan error, 2)
 	go func() { failed <- serve(r.public, public) }()
 	go func() { failed <- serve(r.admin, admin) }()

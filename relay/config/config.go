@@ -38,6 +38,10 @@ type Config struct {
 		URL          Secret // redis://, rediss:// or unix://, in the forms of go-redis; it may hold a password
 		WaitReplicas int    // how many replicas must have a write before it counts; 0 asks none
 	}
+	// Kuaidihelp is the shared account, and how it may be used. Without APIKey nothing can be subscribed.
+	Kuaidihelp Kuaidihelp
+	// Subscriptions says how waybills are subscribed; its Limits are already worked into those of the tenants.
+	Subscriptions Subscriptions
 	// Callback is what kuaidihelp calls.
 	Callback struct {
 		Tokens     []Secret       // the last segment of the callback's path; at least one
@@ -109,6 +113,8 @@ type Header struct {
 // Tenant is an internal application. Names are unique.
 type Tenant struct {
 	Name      string
+	APIKeys   []Secret // each of which is the tenant's; none: it cannot call the API
+	Limits    Limits   // the defaults, overridden by the tenant's own keys
 	Endpoints []Endpoint
 	Routes    []Route
 	Tests     []Test
@@ -154,6 +160,7 @@ type Route struct {
 type Match struct {
 	Type, CPCode, Status, WaybillCode []string
 	Changed                           string // "status": only if the status is not the waybill's last one; or ""
+	Subscribed                        bool   // only waybills that the tenant has subscribed
 }
 
 // Options are what Load needs beside the file.
@@ -183,7 +190,7 @@ func Load(path string, o Options) (*Config, error) {
 
 func load(path string, text []byte, o Options) (*Config, error) {
 	c := defaults()
-	l := &loading{config: c, options: o, names: map[string]Position{}, sum: sha256.New()}
+	l := &loading{config: c, options: o, names: map[string]Position{}, apiKeys: map[Secret]Position{}, sum: sha256.New()}
 	l.file(path, text, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	var files []string
@@ -222,6 +229,7 @@ func defaults() *Config {
 	c.TenantsDir = defaultTenantsDir
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"
+	c.Kuaidihelp, c.Subscriptions = subscribeDefaults()
 	c.Callback.Ack = "success"
 	c.Callback.MaxBody = 4 << 20
 	c.Dedupe.Window = 72 * time.Hour

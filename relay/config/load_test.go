@@ -50,6 +50,8 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 			Breaker: Breaker{10, 0.5, time.Minute, 5 * time.Second, 15 * time.Minute},
 		},
 	}
+	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second}
+	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, Limits{20, 0}}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
@@ -85,9 +87,11 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Callback.Ack, want.Callback.MaxBody = "ok", 5_000_000
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
+	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
+	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, Limits{5, 1000}}
 	want.Tenants = []Tenant{
 		{
-			Name: "shop",
+			Name: "shop", Limits: Limits{5, 1000},
 			Endpoints: []Endpoint{
 				{
 					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(37),
@@ -99,14 +103,14 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(53)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status"}, "len(event.tracks) > 0", at(55), 0},
-				{"shop", []string{"shop/b"}, nil, "", at(63), 1},
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(55), 0},
+				{"shop", []string{"shop/b"}, nil, "", at(64), 1},
 			},
 			Pos: at(35),
 		},
-		{Name: "empty", Pos: at(64)},
+		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Pos: at(65)},
 		{
-			Name: "filed",
+			Name: "filed", Limits: Limits{5, 1000},
 			Tests: []Test{
 				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, in(3)},
 				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, in(6)},
@@ -199,13 +203,16 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 		{"only changes first", "- {to: a, match: {changed: status}}\n- {to: a, match: {type: t}}", 0},
 		{"only changes of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, changed: status}}", 2},
 		{"other endpoint too", "- {to: a}\n- {to: [a, b]}", 1},
+		{"only subscribed ones first", "- {to: a, match: {subscribed: true}}\n- {to: a, match: {type: t}}\n- {to: b, when: other}", 0},
+		{"only subscribed ones of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, subscribed: true}}\n- {to: b, when: other}", 2},
+		{"subscribed and changed", "- {to: a, match: {subscribed: true}}\n- {to: a, match: {subscribed: true, changed: status}}\n- {to: b, when: other}", 2},
 		{"covered by two routes together", "- {to: a}\n- {to: b}\n- {to: [b, a]}", 3},
 		{"no route to b", "- {to: a}", -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			text := head + "tenants:\n- name: s\n  endpoints:\n" +
+			text := head + "tenants:\n- name: s\n  api_keys: [long-enough]\n  endpoints:\n" +
 				"  - {name: a, url: 'https://h', secrets: [" + goodSecret + "]}\n" +
 				"  - {name: b, url: 'https://h', secrets: [" + otherSecret + "]}\n" +
 				"  routes:\n  " + strings.ReplaceAll(tt.routes, "\n", "\n  ") + "\n"
@@ -214,14 +221,14 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 			}
 			var lines []int
 			for _, w := range mustLoad(t, text).Warnings {
-				lines = append(lines, w.Pos.Line-7)
+				lines = append(lines, w.Pos.Line-8)
 			}
 			var want []int
 			switch {
 			case tt.line > 0:
 				want = []int{tt.line}
 			case tt.line < 0:
-				want = []int{6 - 7}
+				want = []int{7 - 8}
 			}
 			if !slices.Equal(lines, want) {
 				t.Errorf("got warnings in lines %v, want %v\n%s", lines, want, text)

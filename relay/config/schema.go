@@ -27,6 +27,8 @@ func schema(l *loading) reader {
 			optional("url", one(&c.Redis.URL, redisURL)),
 			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
 		)),
+		optional("kuaidihelp", kuaidihelp(&c.Kuaidihelp)),
+		optional("subscriptions", subscriptions(&c.Subscriptions)),
 		optional("callback", object(
 			required("tokens", some(&c.Callback.Tokens, callbackToken)),
 			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
@@ -77,10 +79,12 @@ func deliveryKeys(d *Delivery) []field {
 
 // tenant reads an item of tenants, or a whole file of tenants_dir.
 func (l *loading) tenant(v value, t *Tenant) reader {
-	*t = Tenant{Pos: v.position()}
+	*t = Tenant{Pos: v.position(), Limits: l.config.Subscriptions.Limits}
 	endpointNames := map[string]Position{}
 	return object(
 		required("name", name(&t.Name, l.names)),
+		optional("api_keys", keysOf(&t.APIKeys, l.apiKeys)),
+		optional("subscriptions", object(limits(&t.Limits)...)),
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
 			*e = Endpoint{Format: "standard", Delivery: l.config.Delivery, Pos: v.position()}
 			return endpoint(t, e, endpointNames)
@@ -125,6 +129,7 @@ func match(out **Match) reader {
 		optional("status", oneOrMore(&m.Status, text)),
 		optional("waybill_code", oneOrMore(&m.WaybillCode, text)),
 		optional("changed", one(&m.Changed, oneOf("status"))),
+		optional("subscribed", one(&m.Subscribed, isTrue)),
 	)
 	return reader{fields: keys.fields, read: func(v value) {
 		if v.isEmptyMapping() {

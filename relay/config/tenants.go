@@ -21,6 +21,7 @@ type loading struct {
 	options    Options
 	sources    []*source
 	names      map[string]Position // of tenants
+	apiKeys    map[Secret]Position // of tenants
 	tenantsDir value               // of the key; its node is nil if that is left out
 	sum        hash.Hash           // of what was read
 }

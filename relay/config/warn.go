@@ -30,6 +30,9 @@ func warnings(c *Config) []found {
 				needed = rest
 				warn(r.Pos, "route adds nothing: the one in line %d already sends these events to %s", other.Pos.Line, r.To[0])
 			}
+			if r.Match != nil && r.Match.Subscribed && len(t.APIKeys) == 0 {
+				warn(r.Pos, "route is for waybills that tenant %s has subscribed, but it has no api_keys to subscribe with", t.Name)
+			}
 			for _, id := range r.To {
 				routed[id] = true
 			}
@@ -98,7 +101,8 @@ func (a Route) covers(b Route) bool {
 		includes(a.Match.CPCode, b.Match.CPCode) &&
 		includes(a.Match.Status, b.Match.Status) &&
 		includes(a.Match.WaybillCode, b.Match.WaybillCode) &&
-		(a.Match.Changed == "" || a.Match.Changed == b.Match.Changed)
+		(a.Match.Changed == "" || a.Match.Changed == b.Match.Changed) &&
+		(!a.Match.Subscribed || b.Match.Subscribed)
 }
 
 // includes is true if a field that has one of the values b has one of a too. No values ask nothing.

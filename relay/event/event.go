@@ -54,6 +54,10 @@ const (
 	Always Conditions = 1 << iota
 	// IfChanged says that a route matched, if the status differs from the last one accepted for this waybill.
 	IfChanged
+	// IfSubscribed says that a route matched, if the endpoint's tenant has subscribed the waybill.
+	IfSubscribed
+	// IfChangedAndSubscribed says that a route matched, if both hold.
+	IfChangedAndSubscribed
 )
 
 // Reason says why a delivery is sent at this time; it travels as the kuairelay-reason header.
@@ -64,6 +68,7 @@ const (
 	ReasonNew     Reason = "new"
 	ReasonRetry   Reason = "retry"
 	ReasonRedrive Reason = "redrive"
+	ReasonCatchUp Reason = "catch-up"
 )
 
 // Delivery is one event owed to one endpoint, leased to this process.
@@ -73,7 +78,7 @@ type Delivery struct {
 	// Attempts counts the finished attempts so far.
 	Attempts int
 	Reason   Reason
-	// Since is when its age began: the acceptance of the event, or its redrive.
+	// Since is when its age began: the acceptance of the event, its redrive, or the subscription that it catches up with.
 	Since time.Time
 	// Damaged says why the event cannot be sent, if its body was lost in the store.
 	Damaged string

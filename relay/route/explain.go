@@ -38,6 +38,8 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 	case holdsAll:
 	case failsChange:
 		return false, "changed: status is absent"
+	case failsSubscribed:
+		return false, "subscribed: waybill_code is absent"
 	default:
 		return false, mismatch(fieldNames[field], values[field], in.Match.lists()[field])
 	}
@@ -52,6 +54,10 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 		}
 	}
 	switch {
+	case r.changed && r.subscribed:
+		return true, "matches, if the status changed and the tenant has subscribed the waybill"
+	case r.subscribed:
+		return true, "matches, if the tenant has subscribed the waybill"
 	case r.changed:
 		return true, "matches, if the status changed"
 	case r.match == [fields]*patterns{} && r.when == nil:

@@ -41,10 +41,7 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 			continue
 		}
 		r := &t.rules[i]
-		condition := event.Always
-		if r.changed {
-			condition = event.IfChanged
-		}
+		condition := r.condition()
 		for _, endpoint := range t.targets[r.to.start:r.to.end] {
 			if s.seen[endpoint] == s.round {
 				into[s.at[endpoint]].When |= condition
@@ -76,12 +73,26 @@ func (t *Table) holds(i int, values *[fields]string, s *scratch) bool {
 
 // What rule.fails returns beside a field.
 const (
-	holdsAll    = -1
-	failsChange = fields
+	holdsAll        = -1
+	failsChange     = fields
+	failsSubscribed = fields + 1
 )
 
+// condition is what is left for the store to decide.
+func (r *rule) condition() event.Conditions {
+	switch {
+	case r.changed && r.subscribed:
+		return event.IfChangedAndSubscribed
+	case r.subscribed:
+		return event.IfSubscribed
+	case r.changed:
+		return event.IfChanged
+	}
+	return event.Always
+}
+
 // fails returns the first part of the match that does not hold: a field, failsChange if the status is absent that might
-// have changed, or holdsAll.
+// have changed, failsSubscribed if there is no waybill that might be subscribed, or holdsAll.
 func (r *rule) fails(values *[fields]string) int {
 	for field, p := range r.match {
 		if p != nil && !p.match(values[field]) {
@@ -90,6 +101,9 @@ func (r *rule) fails(values *[fields]string) int {
 	}
 	if r.changed && values[fieldStatus] == "" {
 		return failsChange
+	}
+	if r.subscribed && values[fieldWaybill] == "" {
+		return failsSubscribed
 	}
 	return holdsAll
 }

@@ -45,6 +45,8 @@ type Match struct {
 	// Changed is "status" for a route that matches only if the status differs from the last one accepted for the waybill.
 	// That is for the store to decide, so the candidate carries event.IfChanged. Empty: no such limit.
 	Changed string
+	// Subscribed is set for a route that matches only waybills that its tenant has subscribed. That is for the store to decide, too.
+	Subscribed bool
 }
 
 // Options are the parts of a Table.
@@ -94,6 +96,8 @@ type rule struct {
 	when    *condition        // nil: none
 	to      span              // of Table.targets
 	changed bool
+	// subscribed asks for a waybill, and that the tenant has subscribed it.
+	subscribed bool
 }
 
 // New compiles a Table. The error names every mistake, each with the Rule.Pos of its route: a when that does not compile,
@@ -149,6 +153,7 @@ func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 	default:
 		mistakes = append(mistakes, fmt.Errorf("match: changed is %q, must be status", in.Match.Changed))
 	}
+	out.subscribed = in.Match.Subscribed
 	if in.When != "" {
 		when, err := c.condition(in.When)
 		if err != nil {

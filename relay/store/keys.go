@@ -12,6 +12,8 @@ func (s *Store) key(name string) string          { return s.prefix + name }
 func (s *Store) queueKey(endpoint string) string { return s.prefix + "q:" + endpoint }
 func (s *Store) deadKey(endpoint string) string  { return s.prefix + "x:" + endpoint }
 func (s *Store) eventKey(key string) string      { return s.prefix + "e:" + key }
+func (s *Store) entryKey(entry string) string    { return s.prefix + "s:" + entry }
+func (s *Store) wishesKey(tenant string) string  { return s.prefix + "t:" + tenant }
 
 const idPrefix = "evt_"
 

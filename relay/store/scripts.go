@@ -27,6 +27,30 @@ var parkLua string
 //go:embed lua/quarantine.lua
 var quarantineLua string
 
+//go:embed lua/wish.lua
+var wishLua string
+
+//go:embed lua/claim.lua
+var claimLua string
+
+//go:embed lua/answer.lua
+var answerLua string
+
+//go:embed lua/catchup.lua
+var catchUpLua string
+
+//go:embed lua/unwish.lua
+var unwishLua string
+
+//go:embed lua/todo.lua
+var todoLua string
+
+//go:embed lua/admit.lua
+var admitLua string
+
+//go:embed lua/import.lua
+var importLua string
+
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
 	acceptScript     = script(acceptLua)
@@ -35,6 +59,14 @@ var (
 	redriveScript    = script(redriveLua)
 	parkScript       = script(parkLua)
 	quarantineScript = script(quarantineLua)
+	wishScript       = script(wishLua)
+	claimScript      = script(claimLua)
+	answerScript     = script(answerLua)
+	catchUpScript    = script(catchUpLua)
+	unwishScript     = script(unwishLua)
+	todoScript       = script(todoLua)
+	admitScript      = script(admitLua)
+	importScript     = script(importLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

@@ -39,6 +39,15 @@ type Options struct {
 	Window, BareWindow time.Duration
 	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
 	Retention, DeadLetterRetention time.Duration
+	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
+	// signed for, or the provider refused it. Defaults 60 and 7 days.
+	SubscriptionTTL, SignedTTL time.Duration
+	// ClaimTTL is how long one replica may take over a call to the provider before another takes it over. Default 30 s.
+	ClaimTTL time.Duration
+	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
+	UpstreamRate float64
+	// Brands are those that an event may be of that names none.
+	Brands []string
 	// History is how many attempts are kept per endpoint, about. Default 500.
 	History int
 	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.
@@ -72,6 +81,10 @@ func New(o Options) (*Store, error) {
 	o.BareWindow = cmp.Or(o.BareWindow, 2*time.Hour)
 	o.Retention = cmp.Or(o.Retention, 48*time.Hour)
 	o.DeadLetterRetention = cmp.Or(o.DeadLetterRetention, 720*time.Hour)
+	o.SubscriptionTTL = cmp.Or(o.SubscriptionTTL, 60*24*time.Hour)
+	o.SignedTTL = cmp.Or(o.SignedTTL, 7*24*time.Hour)
+	o.ClaimTTL = cmp.Or(o.ClaimTTL, 30*time.Second)
+	o.UpstreamRate = cmp.Or(o.UpstreamRate, 10)
 	o.History = cmp.Or(o.History, 500)
 	o.Timeout = cmp.Or(o.Timeout, time.Second)
 	if o.Clock == nil {

@@ -1,19 +1,22 @@
 -- accept: drop duplicates, keep new events, queue or line up each delivery that they owe. One script, because an event must
 -- never be remembered as seen while it is not queued.
 --
--- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), number of endpoints E, number of events N,
+-- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), life of a ledger's entry after the parcel was
+--        signed for (ms), brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
 --        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0),
 --        N times: id, record, brand, status, bare (1 or 0), body, number of candidates C,
---                 C times: index of the endpoint (from 1), conditions (1 always, 2 if the status changed, 3 either)
+--                 C times: index of the endpoint (from 1), conditions, of which any suffices (the sum of: 1 always, 2 if the
+--                          status changed, 4 if the tenant has subscribed the waybill, 8 if both)
 -- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, of these due at once,
 --        indexes of the endpoints whose delivery is leased to the caller…}
 -- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
 local now, me = tonumber(ARGV[1]), ARGV[2]
 local window, bare_window, retention = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local ne, nv = tonumber(ARGV[6]), tonumber(ARGV[7])
-if not (now and window and bare_window and retention and ne and nv) then return redis.error_reply('ERR accept: bad header') end
+local signed_ttl, brands = tonumber(ARGV[6]), ARGV[7]
+local ne, nv = tonumber(ARGV[8]), tonumber(ARGV[9])
+if not (now and window and bare_window and retention and signed_ttl and ne and nv) then return redis.error_reply('ERR accept: bad header') end
 
-local eps, events, at = {}, {}, 8
+local eps, events, at = {}, {}, 10
 for i = 1, ne do
   local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1'}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
@@ -57,6 +60,43 @@ local function prune(rk, size)
   end
   for _, field in ipairs(gone) do rcall('HDEL', rk, field) end
   rcall('HSET', rk, 'p', math.max(32, 2 * (size - #gone)))
+end
+
+-- entries_of lists the entries of the ledger that an event belongs to, and the tenants in them. It asks nothing where there is
+-- no ledger. An event that names no brand may be of any.
+local ledger = rcall('EXISTS', P .. 'ledger') == 1
+local function entries_of(v)
+  local entries, tenants = {}, {}
+  local waybill = ledger and string.match(v.record, '^w:(.*)$')
+  if not waybill then return entries, tenants end
+  local function look(brand)
+    local fields = rcall('HKEYS', P .. 's:' .. brand .. ' ' .. waybill)
+    if #fields > 0 then entries[#entries + 1] = brand .. ' ' .. waybill end
+    for _, field in ipairs(fields) do tenants[field] = true end
+  end
+  if v.brand ~= '' then look(v.brand) else string.gsub(brands, '%S+', look) end
+  return entries, tenants
+end
+
+-- note tells an entry of its new last event; the one before lives on as any other.
+local function note(entry, id, signed)
+  local key = P .. 's:' .. entry
+  local before = rcall('HGET', key, 'e')
+  rcall('HSET', key, 'e', id)
+  if signed then
+    rcall('HSET', key, 'z', 1)
+    retain(entry, now, signed_ttl)
+  end
+  if before and rcall('PTTL', P .. 'e:' .. before) > retention and not rcall('HGET', P .. 'e:' .. before, 'x') then
+    rcall('PEXPIRE', P .. 'e:' .. before, retention)
+    rcall('PEXPIRE', P .. 'b:' .. before, retention)
+  end
+end
+
+-- holds says whether any of a candidate's conditions does.
+local function holds(conditions, changed, wished)
+  return conditions % 2 >= 1 or (changed and conditions % 4 >= 2) or (wished and conditions % 8 >= 4)
+    or (changed and wished and conditions >= 8)
 end
 
 local mine = {}
@@ -106,6 +146,8 @@ local function accept(v)
 
   local answer = {1, id, seq, now, 0, 0}
   local state = {'w', v.record, 'q', seq, 't', now, 'c', me}
+  local entries, tenants = entries_of(v)
+  if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
   local record = {'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence, 'q', seq}
   local changed = v.status ~= '' and v.status ~= rec[5]
   if v.status ~= '' then
@@ -115,7 +157,7 @@ local function accept(v)
   for k = 0, v.n - 1 do
     local ei, cond = tonumber(ARGV[v.from + 2 * k]), tonumber(ARGV[v.from + 2 * k + 1])
     local e = eps[ei]
-    if cond % 2 == 1 or (changed and math.floor(cond / 2) % 2 == 1) then
+    if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       answer[5] = answer[5] + 1
       state[#state + 1] = e.name
       local lined = e.ordered and string.sub(v.record, 1, 2) == 'w:'
@@ -149,9 +191,11 @@ local function accept(v)
   end
   hset(P .. 'e:' .. id, state)
   hset(rk, record)
+  for _, entry in ipairs(entries) do note(entry, id, v.status == 'signed') end
   if added == 0 then
-    rcall('PEXPIRE', P .. 'e:' .. id, retention)
-    rcall('PEXPIRE', P .. 'b:' .. id, retention)
+    local span = outlive(entries[1], id, retention)
+    rcall('PEXPIRE', P .. 'e:' .. id, span)
+    rcall('PEXPIRE', P .. 'b:' .. id, span)
     keep(rk, now, before, rec[6], math.max(window, retention))
   elseif before == 0 and last > 0 then
     rcall('PERSIST', rk)

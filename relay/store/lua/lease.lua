@@ -44,7 +44,7 @@ local function take(ep, span, most, force, before, from, skip)
     local since = 0
     if f[1] and before > 0 then
       local _, _, reason, _, text = parse_state(f[1])
-      since = reason == 'd' and tonumber(text) or tonumber(f[3])
+      since = open_since(reason, text, f[3])
     end
     if not f[1] then
       rcall('ZREM', P .. 'q:' .. ep, id)

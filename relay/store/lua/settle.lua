@@ -47,7 +47,8 @@ local function advance(ep, span, record, wanted, token)
     touch(ep, now + span)
     return lease(ep, nxt, f[1], f[2], f[3], token, now + span)
   end
-  rcall('HSET', P .. 'e:' .. nxt, ep, pack_state('q', 0, 'n', ''))
+  local _, _, why, _, text = parse_state(f[1])
+  rcall('HSET', P .. 'e:' .. nxt, ep, pack_state('q', 0, why, '', text))
   rcall('ZADD', P .. 'q:' .. ep, now, nxt)
   touch(ep, now)
   return nil
@@ -71,7 +72,7 @@ local function close(ep, span, id, f, st, dead, wanted, token)
     rcall('PEXPIRE', P .. 'dead', dead_retention)
   end
   if open <= 0 then
-    local span_ = deads > 0 and dead_retention or retention
+    local span_ = outlive(f[5], id, deads > 0 and dead_retention or retention)
     rcall('PEXPIRE', e, span_)
     rcall('PEXPIRE', P .. 'b:' .. id, span_)
   end
@@ -99,7 +100,7 @@ local function settle(o)
   local id, ei, token, kind = ARGV[o], tonumber(ARGV[o + 1]), ARGV[o + 2], ARGV[o + 3]
   local due, reason, wanted, made, n = tonumber(ARGV[o + 4]), ARGV[o + 5], ARGV[o + 6] == '1', ARGV[o + 7] == '1', tonumber(ARGV[o + 8])
   local ep, span = ARGV[8 + 2 * (ei - 1)], tonumber(ARGV[9 + 2 * (ei - 1)])
-  local f = rcall('HMGET', P .. 'e:' .. id, ep, 'w', 'o', 'x')
+  local f = rcall('HMGET', P .. 'e:' .. id, ep, 'w', 'o', 'x', 's')
   if not f[1] then return {0} end
   local s, attempts, why, held, text = parse_state(f[1])
   local mine = held == token

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Kuaidihelp is the shared account at the provider.
+type Kuaidihelp struct {
+	APIURL string // absolute, http or https
+	AppID  string
+	APIKey Secret // empty: there is none, and nothing can be subscribed
+	// Methods are those of the provider's that tenants may call through POST /api.
+	Methods     []string
+	Rate        int           // calls per second, over all replicas
+	Concurrency int           // calls at one time, per replica
+	Timeout     time.Duration // of one call
+}
+
+// Subscriptions says how waybills are subscribed.
+type Subscriptions struct {
+	TTL       time.Duration // how long a waybill stays subscribed
+	SignedTTL time.Duration // the same, after the parcel was signed for, or the provider refused it
+	TSWindow  time.Duration // by how much the ts of a call to POST /api may differ from the time here
+	Limits                  // the defaults of every tenant
+}
+
+// Limits are what a tenant may ask for.
+type Limits struct {
+	Rate       int // requests per second, over all replicas; 0: any
+	DailyQuota int // waybills a day, China time, over all replicas; 0: any
+}
+
+func subscribeDefaults() (Kuaidihelp, Subscriptions) {
+	return Kuaidihelp{
+			APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second,
+		}, Subscriptions{
+			TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour, TSWindow: 10 * time.Minute, Limits: Limits{Rate: 20},
+		}
+}
+
+func kuaidihelp(k *Kuaidihelp) reader {
+	keys := object(
+		optional("api_url", one(&k.APIURL, endpointURL)),
+		optional("app_id", one(&k.AppID, maybe(plainWord))),
+		optional("api_key", one(&k.APIKey, maybe(apiKey))),
+		optional("methods", some(&k.Methods, plainWord)),
+		optional("rate", one(&k.Rate, wholeNumber(1, 10_000))),
+		optional("concurrency", one(&k.Concurrency, wholeNumber(1, 1000))),
+		optional("timeout", one(&k.Timeout, callTimeout)),
+	)
+	return reader{fields: keys.fields, section: keys.section, read: func(v value) {
+		keys.read(v)
+		switch {
+		case k.APIKey != "" && k.AppID == "":
+			v.mistake("app_id is missing: api_key alone signs nothing")
+		case k.APIKey == "" && k.AppID != "":
+			v.mistake("api_key is missing: app_id alone signs nothing")
+		}
+	}}
+}
+
+func subscriptions(s *Subscriptions) reader {
+	return object(append([]field{
+		optional("ttl", one(&s.TTL, duration)),
+		optional("signed_ttl", one(&s.SignedTTL, duration)),
+		optional("ts_window", one(&s.TSWindow, duration)),
+	}, limits(&s.Limits)...)...)
+}
+
+// limits are the keys that stand in subscriptions, and again in a tenant to override them there.
+func limits(l *Limits) []field {
+	return []field{
+		optional("rate", one(&l.Rate, wholeNumber(0, 1_000_000))),
+		optional("daily_quota", one(&l.DailyQuota, wholeNumber(0, 1_000_000_000))),
+	}
+}
+
+// keysOf reads a tenant's API keys. A key says which tenant calls, so that no two tenants can have the same.
+func keysOf(out *[]Secret, used map[Secret]Position) reader {
+	return reader{shape: listOf(apiKey.scalar(), 1), read: func(v value) {
+		for _, item := range v.someItems() {
+			k, ok := scalar(item, apiKey)
+			if !ok {
+				continue
+			}
+			if first, dup := used[k]; dup {
+				item.mistake("this key is already used at %s", first)
+				continue
+			}
+			used[k] = item.position()
+			*out = append(*out, k)
+		}
+	}}
+}
+
+var printableWord = regexp.MustCompile(`^[!-~]+$`)
+
+var plainWord = form[string]{func(s string) (string, error) {
+	if !printableWord.MatchString(s) {
+		return "", errors.New("must be printable ASCII without spaces")
+	}
+	return s, nil
+}, anyScalar}
+
+var apiKey = form[Secret]{func(s string) (Secret, error) {
+	if len(s) < 8 || !printableWord.MatchString(s) {
+		return "", errors.New("must be at least 8 characters of printable ASCII, without spaces")
+	}
+	return Secret(s), nil
+}, shape{"type": []string{"string", "number"}, "minLength": 8}}
+
+// maybe takes nothing as well.
+func maybe[T any](f form[T]) form[T] {
+	return form[T]{func(s string) (T, error) {
+		if strings.TrimSpace(s) == "" {
+			var none T
+			return none, nil
+		}
+		return f.parse(s)
+	}, anyScalar}
+}
+
+// callTimeout bounds a call so that it ends before another replica would take it over.
+var callTimeout = form[time.Duration]{func(s string) (time.Duration, error) {
+	d, err := duration.parse(s)
+	if err == nil && d > 8*time.Second {
+		err = errors.New("must be 8s at most")
+	}
+	return d, err
+}, duration.shape}
+
+var isTrue = form[bool]{func(s string) (bool, error) {
+	if s != "true" {
+		return false, errors.New("must be true, or left out")
+	}
+	return true, nil
+}, shape{"const": true}}

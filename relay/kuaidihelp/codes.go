@@ -1,0 +1,25 @@
+package kuaidihelp
+
+// The codes of an answer. Those of the method are documented on the provider's page for express.sub.msg; those of the platform are
+// what public client code shows. 1008 is "too frequent" there and "out of credit" in the page's own sample: its msg counts.
+const (
+	CodeSuccess        = 0
+	CodeSystem         = 1001
+	CodeIllegalRequest = 1002
+	CodeNoSuchMethod   = 1003
+	CodeBadAuth        = 1004 // the parameters that authenticate are bad
+	CodeExpired        = 1005 // ts is too far from now
+	CodeAuthFailed     = 1006
+	CodeTooMuch        = 1008
+	CodeNoRecord       = 201101 // 查询暂无记录
+	CodeBadParameters  = 201102 // 请求参数错误
+	CodeUnknownBrand   = 201103 // 不支持的快递品牌
+)
+
+// CredentialsRefused says whether a code means that the account's own credentials are not taken.
+func CredentialsRefused(code int) bool {
+	return code == CodeBadAuth || code == CodeExpired || code == CodeAuthFailed
+}
+
+// ConcernsOneWaybill says whether a code that a call for several waybills was given may be due to one of them.
+func ConcernsOneWaybill(code int) bool { return code == CodeNoRecord || code == CodeBadParameters }

@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+)
+
+// maxWishes bounds one call of a script of the ledger.
+const maxWishes = 100
+
+// states by the letter that the scripts keep.
+var states = map[string]event.Upstream{"p": event.Pending, "l": event.Live, "f": event.Failed}
+
+// letters is the inverse of states.
+var letters = map[event.Upstream]string{event.Pending: "p", event.Live: "l", event.Failed: "f"}
+
+// entry names a waybill in the ledger.
+func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
+
+func readEntry(entry string) event.Waybill {
+	brand, code, _ := strings.Cut(entry, " ")
+	return event.Waybill{CPCode: brand, Code: code}
+}
+
+// Wish writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the waybills.
+// After an error a part may have been written; wishing again does no harm.
+func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error) {
+	out := make([]event.Wished, 0, len(waybills))
+	head := []any{s.o.ClaimTTL.Milliseconds(), s.o.SubscriptionTTL.Milliseconds(), s.o.SignedTTL.Milliseconds(), tenant}
+	err := s.inParts(ctx, wishScript, head, waybills, 0, func(row []any) error {
+		if len(row) != 4 {
+			return errShape
+		}
+		state, _ := row[0].(string)
+		uid, _ := row[3].(string)
+		out = append(out, event.Wished{State: states[state], Already: number(row[1]) == 1, CatchUp: number(row[2]) == 1, Answer: event.Answer{UID: uid}})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write subscriptions: %w", err)
+	}
+	return out, nil
+}
+
+// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
+// names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Options.ClaimTTL for it.
+// It takes at most 100 waybills.
+func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
+	head := []any{token, s.o.ClaimTTL.Milliseconds(), 1000 / s.o.UpstreamRate}
+	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
+		if len(row) == 1 {
+			wait = max(wait, time.Duration(number(row[0]))*time.Millisecond)
+			return nil
+		}
+		if len(row) != 5 {
+			return errShape
+		}
+		state, _ := row[1].(string)
+		msg, _ := row[3].(string)
+		uid, _ := row[4].(string)
+		claimed = append(claimed, event.Claimed{Mine: number(row[0]) == 1, State: states[state], Answer: event.Answer{Code: int(number(row[2])), Msg: msg, UID: uid}})
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("claim subscriptions: %w", err)
+	}
+	return wait, claimed, nil
+}
+
+// Turn takes a place in the line of all replicas' calls to the provider, and returns how long the caller has to wait for it.
+func (s *Store) Turn(ctx context.Context) (time.Duration, error) {
+	wait, _, err := s.Claim(ctx, "", nil)
+	return wait, err
+}
+
+// Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua.
+func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
+	defer cancel()
+	args := []any{s.Now().UnixMilli(), token, s.o.SignedTTL.Milliseconds()}
+	for _, w := range waybills {
+		args = append(args, entry(w), letters[state], a.Code, a.Msg, a.UID)
+	}
+	if _, err := s.run(ctx, answerScript, args); err != nil {
+		return fmt.Errorf("write the provider's answer: %w", err)
+	}
+	return nil
+}
+
+// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has the rows
+// that lead numbers, which are read as rows of one value, and one row for each waybill.
+func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int, read func(row []any) error) error {
+	if err := s.clock.ensure(ctx); err != nil {
+		return err
+	}
+	for from := 0; from == 0 || from < len(waybills); from += maxWishes {
+		part := waybills[from:min(from+maxWishes, len(waybills))]
+		args := append([]any{s.Now().UnixMilli()}, head...)
+		for _, w := range part {
+			args = append(args, entry(w))
+		}
+		answer, err := s.runBounded(ctx, script, args)
+		if err != nil {
+			return err
+		}
+		if len(answer) != lead+len(part) {
+			return errShape
+		}
+		for i, v := range answer {
+			row, ok := v.([]any)
+			if i < lead {
+				row, ok = []any{v}, true
+			}
+			if !ok {
+				return errShape
+			}
+			if err := read(row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// runBounded is run within two round trips' time.
+func (s *Store) runBounded(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	return s.run(ctx, script, args)
+}
+
+// Unwish takes a tenant's wish back, and says whether there was one.
+func (s *Store) Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
+	answer, err := s.runBounded(ctx, unwishScript, []any{tenant, entry(w)})
+	if err != nil {
+		return false, fmt.Errorf("delete subscription: %w", err)
+	}
+	return len(answer) == 1 && number(answer[0]) == 1, nil
+}
+
+// Todo hands out what others have begun and not finished, at most so many; see lua/todo.lua.
+func (s *Store) Todo(ctx context.Context, most int) ([]event.Todo, error) {
+	if err := s.clock.ensure(ctx); err != nil {
+		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
+	}
+	answer, err := s.runBounded(ctx, todoScript, []any{s.Now().UnixMilli(), s.o.ClaimTTL.Milliseconds(), most})
+	if err != nil {
+		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
+	}
+	out := make([]event.Todo, len(answer))
+	for i, v := range answer {
+		member, _ := v.(string)
+		tenant, entry, _ := strings.Cut(member, " ")
+		out[i] = event.Todo{Tenant: tenant, Waybill: readEntry(entry)}
+	}
+	return out, nil
+}
+
+// Unfinished counts what is still to be done: waybills to be subscribed upstream, and tenants to be caught up.
+func (s *Store) Unfinished(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	n, err := s.client.ZCard(ctx, s.key("todo")).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count unfinished subscriptions: %w", err)
+	}
+	return n, nil
+}
+
+// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare; nil if none is
+// known.
+func (s *Store) Latest(ctx context.Context, w event.Waybill) (*event.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	short, err := s.client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the last event of a waybill: %w", err)
+	}
+	var body *redis.StringCmd
+	var state *redis.SliceCmd
+	if _, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		body, state = p.Get(ctx, s.key("b:"+short)), p.HMGet(ctx, s.eventKey(short), "q", "t")
+		return nil
+	}); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("read the last event of a waybill: %w", err)
+	}
+	id, err := longID(short)
+	if err != nil {
+		return nil, err
+	}
+	e, err := decodeBody(body.Val())
+	if err != nil {
+		e = &event.Event{} // Redis has lost it: nobody can be caught up with it
+	}
+	e.ID = id
+	if fields := state.Val(); len(fields) == 2 {
+		e.Sequence, e.AcceptedAt = number(fields[0]), time.UnixMilli(number(fields[1]))
+	}
+	return e, nil
+}
+
+// CaughtUp is what came of CatchUp.
+type CaughtUp struct {
+	// Stale: another event is the waybill's last one by now. Nothing was changed.
+	Stale bool
+	// Deliveries is how many endpoints are owed the event anew; Queued is how many of them are due now.
+	Deliveries, Queued int
+}
+
+// CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see lua/catchup.lua.
+// Without an event, and without endpoints, it only notes that the tenant is not owed anything any more.
+func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []Candidate) (CaughtUp, error) {
+	if err := s.clock.ensure(ctx); err != nil {
+		return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+	}
+	short := ""
+	if e != nil {
+		var err error
+		if short, err = shortID(e.ID); err != nil {
+			return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+		}
+	}
+	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short}
+	for _, c := range to {
+		args = append(args, c.Endpoint, flag(c.Ordered))
+	}
+	answer, err := s.runBounded(ctx, catchUpScript, args)
+	if err == nil && len(answer) != 3 {
+		err = errShape
+	}
+	if err != nil {
+		return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+	}
+	return CaughtUp{Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2]))}, nil
+}

@@ -1,0 +1,20 @@
+-- import: put subscriptions back that were exported. One script, so that nobody sees a wish without its entry.
+--
+-- ARGV   now (ms), N times: entry, tenant, since (ms), time to live (ms), state (l, p, f), code, text, uid
+-- Returns {how many wishes were new}
+-- What the ledger knows already of a waybill is not changed by it, but for living longer.
+local now = tonumber(ARGV[1])
+if not now or #ARGV % 8 ~= 1 then return redis.error_reply('ERR import: wrong arguments') end
+
+local new = 0
+for i = 2, #ARGV, 8 do
+  local entry, key, state = ARGV[i], P .. 's:' .. ARGV[i], ARGV[i + 4]
+  local known = rcall('HGET', key, 'u')
+  if not known or (known ~= 'l' and state == 'l') then
+    rcall('HSET', key, 'u', state, 'c', ARGV[i + 5], 'm', ARGV[i + 6], 'i', ARGV[i + 7])
+    if state == 'p' then rcall('ZADD', P .. 'todo', now, ' ' .. entry) else rcall('ZREM', P .. 'todo', ' ' .. entry) end
+  end
+  new = new + rcall('HSETNX', key, '@' .. ARGV[i + 1], ARGV[i + 2])
+  retain(entry, now, math.max(rcall('PTTL', key), tonumber(ARGV[i + 3])))
+end
+return {new}

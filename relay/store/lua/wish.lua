@@ -1,0 +1,65 @@
+-- wish: write down that a tenant wants to hear of waybills. One script, so that an update that comes in between is either owed
+-- to the tenant as a new one, or known here as one to catch up with.
+--
+-- ARGV   now (ms), time of a claim (ms), life of an entry (ms), and of one whose parcel was signed for (ms), tenant, N times: entry
+-- Returns N times {state: l live or p pending, 1 if the tenant had the wish and it was live, 1 if the tenant has to be caught up,
+--        uid}
+-- Whatever is left to do is in todo from now on, so that it is taken over if the caller dies. Asked again, nothing changes.
+local now, claim, ttl, signed_ttl, tenant = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+if not (now and claim and ttl and signed_ttl and tenant) then return redis.error_reply('ERR wish: wrong arguments') end
+
+-- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it.
+local function latest(entry)
+  local brand, waybill = string.match(entry, '^(%S+) (.+)$')
+  local all, seen = rcall('HGETALL', P .. 'w:' .. (waybill or '')), {}
+  for i = 1, #all, 2 do
+    local id = string.match(all[i], '^i:(.+)$')
+    if id then
+      local seq, n = string.match(all[i + 1], '^(%d+) ?(%d*)$')
+      seen[#seen + 1] = {seq = tonumber(seq), id = n ~= '' and id .. '-' .. n or id}
+    end
+  end
+  table.sort(seen, function(a, b) return a.seq > b.seq end)
+  for _, v in ipairs(seen) do
+    -- the header of the body, as encodeBody writes it, says the brand
+    local head = string.match(rcall('GETRANGE', P .. 'b:' .. v.id, 0, 4095), '^[^\n]+')
+    local ok, known = pcall(cjson.decode, head or '')
+    if ok and (known.cp_code == nil or known.cp_code == brand) and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
+      return v.id, known.status == 'signed'
+    end
+  end
+end
+
+local out = {}
+for i = 6, #ARGV do
+  local entry, key = ARGV[i], P .. 's:' .. ARGV[i]
+  local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i')
+  local state, since, event, signed = f[1], f[2], f[3], f[4]
+  if not state then
+    local id, arrived = latest(entry)
+    if id then
+      event = id
+      rcall('HSET', key, 'e', id)
+      rcall('HSET', P .. 'e:' .. id, 's', entry)
+      if arrived then
+        signed = 1
+        rcall('HSET', key, 'z', 1)
+      end
+    end
+  end
+  if state ~= 'l' and state ~= 'p' then
+    rcall('HSET', key, 'u', 'p')
+    rcall('HDEL', key, 'c', 'm', 'i')
+    rcall('ZADD', P .. 'todo', now + claim, ' ' .. entry)
+  end
+  rcall('HSETNX', key, '@' .. tenant, now)
+  retain(entry, now, signed and signed_ttl or ttl)
+  local owed = rcall('ZSCORE', P .. 'todo', tenant .. ' ' .. entry)
+  if event and not since then
+    rcall('ZADD', P .. 'todo', now + claim, tenant .. ' ' .. entry)
+    owed = true
+  end
+  out[#out + 1] = {state == 'l' and 'l' or 'p', state == 'l' and since and 1 or 0, owed and 1 or 0, state == 'l' and f[5] or ''}
+end
+rcall('ZREMRANGEBYSCORE', P .. 't:' .. tenant, '-inf', now)
+return out

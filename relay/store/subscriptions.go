@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+)
+
+var china = time.FixedZone("UTC+8", 8*60*60)
+
+// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is because of
+// its daily quota. All replicas count together; what is refused uses up nothing.
+func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error) {
+	if err := s.clock.ensure(ctx); err != nil {
+		return 0, false, fmt.Errorf("admit request: %w", err)
+	}
+	now := s.Now()
+	here := now.In(china)
+	midnight := time.Date(here.Year(), here.Month(), here.Day()+1, 0, 0, 0, 0, china)
+	interval := 0.0
+	if l.Rate > 0 {
+		interval = 1000 / l.Rate
+	}
+	answer, err := s.runBounded(ctx, admitScript, []any{now.UnixMilli(), tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
+		max(1, midnight.Sub(now).Milliseconds())})
+	if err == nil && len(answer) != 2 {
+		err = errShape
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("admit request: %w", err)
+	}
+	if number(answer[0]) == 0 {
+		return 0, false, nil
+	}
+	return max(time.Duration(number(answer[1])), 1) * time.Millisecond, number(answer[0]) == 2, nil
+}
+
+// Subscription returns a tenant's subscription of a waybill, and whether there is one.
+func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	found, err := s.subscriptions(ctx, tenant, []string{entry(w)})
+	if err != nil {
+		return event.Subscription{}, false, fmt.Errorf("read subscription: %w", err)
+	}
+	if len(found) == 0 {
+		return event.Subscription{}, false, nil
+	}
+	return found[0], true, nil
+}
+
+// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins: empty after
+// the last one. from is empty to begin. A subscription that is renewed between two pages may be missing from both.
+func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	start, skip := "+inf", int64(0)
+	if from != "" { // the time when they expire (ms), and how many of those that do so then have been listed
+		var err error
+		var passed string
+		start, passed, _ = strings.Cut(from, "-")
+		if skip, err = strconv.ParseInt(passed, 10, 64); err != nil || skip < 0 || start == "" || strings.Trim(start, "0123456789") != "" {
+			return nil, "", event.ErrCursor
+		}
+	}
+	page, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.wishesKey(tenant), ByScore: true, Rev: true,
+		Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most)}).Result()
+	if err != nil {
+		return nil, "", fmt.Errorf("list subscriptions: %w", err)
+	}
+	names := make([]string, len(page))
+	for i, z := range page {
+		names[i], _ = z.Member.(string)
+		if score := strconv.FormatInt(int64(z.Score), 10); score != start {
+			start, skip = score, 0
+		}
+		skip++
+	}
+	out, err := s.subscriptions(ctx, tenant, names)
+	if err != nil {
+		return nil, "", fmt.Errorf("list subscriptions: %w", err)
+	}
+	if len(page) < most {
+		return out, "", nil
+	}
+	return out, fmt.Sprintf("%s-%d", start, skip), nil
+}
+
+// subscriptions reads those that are still there of some entries.
+func (s *Store) subscriptions(ctx context.Context, tenant string, entries []string) ([]event.Subscription, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	fields, lives := make([]*redis.SliceCmd, len(entries)), make([]*redis.DurationCmd, len(entries))
+	if _, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range entries {
+			fields[i] = p.HMGet(ctx, s.entryKey(name), "@"+tenant, "u", "c", "m", "i")
+			lives[i] = p.PTTL(ctx, s.entryKey(name))
+		}
+		return nil
+	}); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	now := s.Now()
+	var out []event.Subscription
+	for i, name := range entries {
+		f := fields[i].Val()
+		if len(f) != 5 || f[0] == nil {
+			continue
+		}
+		state, _ := f[1].(string)
+		msg, _ := f[3].(string)
+		uid, _ := f[4].(string)
+		out = append(out, event.Subscription{Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
+			State: states[state], Answer: event.Answer{Code: int(number(f[2])), Msg: msg, UID: uid}})
+	}
+	return out, nil
+}
+
+// Subscribers lists the tenants that have subscribed anything, sorted by name.
+func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	names, err := s.client.ZRangeByScore(ctx, s.key("ledger"), &redis.ZRangeBy{Min: strconv.FormatInt(s.Now().UnixMilli(), 10), Max: "+inf"}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list tenants with subscriptions: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have expired are
+// passed over.
+func (s *Store) Import(ctx context.Context, all []event.Subscription) (int, error) {
+	if err := s.clock.ensure(ctx); err != nil {
+		return 0, fmt.Errorf("import subscriptions: %w", err)
+	}
+	now, added := s.Now(), 0
+	for part := range slices.Chunk(all, maxWishes) {
+		args := []any{now.UnixMilli()}
+		for _, x := range part {
+			if life := x.Expires.Sub(now); life > 0 {
+				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(), letters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
+			}
+		}
+		answer, err := s.runBounded(ctx, importScript, args)
+		if err == nil && len(answer) != 1 {
+			err = errShape
+		}
+		if err != nil {
+			return added, fmt.Errorf("import subscriptions: %w", err)
+		}
+		added += int(number(answer[0]))
+	}
+	return added, nil
+}

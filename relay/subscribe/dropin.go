@@ -1,0 +1,215 @@
+package subscribe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/kuaidihelp"
+)
+
+// envelope is an answer in the provider's form; the order of the keys is that of its page.
+type envelope struct {
+	Code int             `json:"code"`
+	Msg  string          `json:"msg"`
+	Data json.RawMessage `json:"data"`
+	UID  string          `json:"uid"`
+}
+
+// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope. README says which code a
+// refusal of ours has.
+func (p *Proxy) dropIn(c echo.Context) error {
+	e := p.answer(c)
+	if len(e.Data) == 0 {
+		e.Data = json.RawMessage("{}")
+	}
+	if e.UID == "" {
+		e.UID = newToken()
+	}
+	return c.JSON(http.StatusOK, e)
+}
+
+func refuse(code int, format string, args ...any) envelope {
+	return envelope{Code: code, Msg: fmt.Sprintf(format, args...)}
+}
+
+var tsForm = regexp.MustCompile(`^([0-9]{10}|[0-9]{13})$`)
+
+// answer checks who calls, and when, and does what the method asks for.
+func (p *Proxy) answer(c echo.Context) envelope {
+	req := c.Request()
+	req.Body = http.MaxBytesReader(c.Response(), req.Body, maxBody)
+	var err error
+	if strings.HasPrefix(req.Header.Get(echo.HeaderContentType), echo.MIMEMultipartForm) {
+		err = req.ParseMultipartForm(maxBody)
+	} else {
+		err = req.ParseForm()
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return refuse(kuaidihelp.CodeIllegalRequest, "the body is larger than 256 KiB")
+	}
+	if err != nil {
+		return refuse(kuaidihelp.CodeIllegalRequest, "the body is not a form")
+	}
+	form := req.PostForm
+	if req.MultipartForm != nil {
+		form = req.MultipartForm.Value
+	}
+	field := func(name string) string {
+		if values := form[name]; len(values) > 0 {
+			return values[0]
+		}
+		return ""
+	}
+	for _, name := range []string{"app_id", "method", "ts", "sign", "data"} {
+		if field(name) == "" {
+			return refuse(kuaidihelp.CodeBadAuth, "the form has no %s", name)
+		}
+	}
+	t := p.keys.signer(field("app_id"), field("method"), field("ts"), field("sign"))
+	if t == nil {
+		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
+	}
+	if !tsForm.MatchString(field("ts")) || !p.inWindow(field("ts")) {
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired, "ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
+	}
+	if !slices.Contains(p.o.Methods, field("method")) {
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod, "the relay passes only %s", strings.Join(p.o.Methods, ", ")))
+	}
+	if p.o.Upstream == nil {
+		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, notConfigured))
+	}
+	if field("method") != kuaidihelp.MethodSubscribe {
+		return p.pass(c, t, field("method"), field("data"))
+	}
+	return p.subscribeLike(c, t, field("data"))
+}
+
+// counted counts what a tenant is refused.
+func (p *Proxy) counted(t *Tenant, result string, e envelope) envelope {
+	_ = p.turnedAway(t, result, nil)
+	return e
+}
+
+// inWindow says whether a ts is near enough to now.
+func (p *Proxy) inWindow(ts string) bool {
+	n, _ := strconv.ParseInt(ts, 10, 64) // its form was checked
+	at := time.Unix(n, 0)
+	if len(ts) == 13 {
+		at = time.UnixMilli(n)
+	}
+	return p.o.Store.Now().Sub(at).Abs() <= p.o.TSWindow
+}
+
+// admitted is admit for an envelope: nil if the request may go on.
+func (p *Proxy) admitted(c echo.Context, t *Tenant, waybills int) *envelope {
+	err := p.admit(c, t, waybills)
+	he, _ := errors.AsType[*echo.HTTPError](err)
+	var e envelope
+	switch {
+	case err == nil:
+		return nil
+	case he.Code == http.StatusTooManyRequests:
+		e = refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", he.Message, c.Response().Header().Get(echo.HeaderRetryAfter))
+	default:
+		e = refuse(kuaidihelp.CodeSystem, "%v", he.Message)
+	}
+	return &e
+}
+
+// subscribeLike does what the provider's express.sub.msg does, with more than ten waybills too. The envelope has room for one code:
+// it is that of the first waybill that failed, and msg names them all.
+func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
+	began := time.Now()
+	brand, codes, err := readWish([]byte(data), false)
+	if err != nil {
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeBadParameters, "请求参数错误: data: %v", err))
+	}
+	if e := p.admitted(c, t, len(codes)); e != nil {
+		return *e
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
+	defer cancel()
+	results, err := p.subscribe(ctx, t.Name, brand, codes)
+	if err != nil {
+		_ = p.unavailable(c, t, err)
+		return refuse(kuaidihelp.CodeSystem, "the ledger cannot be reached; try again")
+	}
+	p.report(t, brand, results, began)
+	answer := envelope{Msg: "成功"}
+	var failed []string
+	for _, r := range results {
+		if r.Result == Failed {
+			if failed = append(failed, r.WaybillCode); len(failed) == 1 {
+				answer.Code, answer.Msg, answer.UID = ours(r.Code), r.Msg, r.UID
+			}
+		} else if answer.Code == 0 && answer.UID == "" {
+			answer.UID = r.UID
+		}
+	}
+	if len(failed) > 0 && len(failed) < len(results) {
+		const few = 20
+		answer.Msg += fmt.Sprintf(" (%d of %d: %s", len(failed), len(results), strings.Join(failed[:min(few, len(failed))], ","))
+		if len(failed) > few {
+			answer.Msg += ",…"
+		}
+		answer.Msg += ")"
+	}
+	return answer
+}
+
+// ours gives the code of the provider's for one of the relay's own.
+func ours(code int) int {
+	if code == codeCredentials || code == codeNoAnswer {
+		return kuaidihelp.CodeSystem
+	}
+	return code
+}
+
+// pass makes another method's call with the shared credentials, and hands its answer on. It waits in the same line as all calls.
+func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
+	if e := p.admitted(c, t, 1); e != nil {
+		return *e
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
+	defer cancel()
+	var e kuaidihelp.Envelope
+	var err error
+	j := newJob(func(running context.Context) {
+		var wait time.Duration
+		if wait, err = p.o.Store.Turn(ctx); err != nil {
+			return
+		}
+		if !pause(ctx, wait) || running.Err() != nil {
+			err = context.Canceled // nobody waits for the answer any more
+			return
+		}
+		e, err = p.call(ctx, method, []byte(data))
+	})
+	if !p.line.put(t.Name, j) {
+		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(p.o.Budget.Seconds()))))
+		return p.counted(t, "limited", refuse(kuaidihelp.CodeTooMuch, "too many calls of this tenant wait for kuaidihelp"))
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, "%s", noAnswer.Msg))
+	}
+	_, answer := verdict(e, err)
+	p.o.Logger.Info("pass", zap.String("tenant", t.Name), zap.String("method", method), zap.Int("code", answer.Code))
+	if err != nil || kuaidihelp.CredentialsRefused(e.Code) {
+		return p.counted(t, "error", envelope{Code: ours(answer.Code), Msg: answer.Msg})
+	}
+	return envelope{Code: e.Code, Msg: e.Msg, Data: e.Data, UID: e.UID}
+}

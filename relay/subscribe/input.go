@@ -1,0 +1,109 @@
+package subscribe
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"kuairelay/relay/kuaidihelp"
+)
+
+// maxWaybills is how many waybills one request may name, maxBody its largest body in bytes.
+const (
+	maxWaybills = 1000
+	maxBody     = 256 << 10
+)
+
+// wish is the body of a request, and the `data` of kuaidihelp's own.
+type wish struct {
+	CPCode       string `json:"cp_code"`
+	WaybillCodes codes  `json:"waybill_codes"`
+}
+
+// codes are waybill codes: a JSON list, whose numbers are taken by their digits, or one text that separates them by commas.
+type codes []string
+
+// UnmarshalJSON takes both forms.
+func (c *codes) UnmarshalJSON(text []byte) error {
+	var joined string
+	if json.Unmarshal(text, &joined) == nil {
+		*c = strings.Split(joined, ",")
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(text, &list) != nil {
+		return errCodes
+	}
+	for _, item := range list {
+		var code string
+		var digits json.Number
+		switch {
+		case json.Unmarshal(item, &code) == nil:
+		case json.Unmarshal(item, &digits) == nil:
+			code = digits.String()
+		default:
+			return errCodes
+		}
+		*c = append(*c, code)
+	}
+	return nil
+}
+
+var (
+	errCodes  = errors.New("waybill_codes must be a list of texts, or one text that separates them by commas")
+	codeForm  = regexp.MustCompile(`^[!-+\--~]{1,64}$`)
+	brandForm = regexp.MustCompile(`^[!-~]{1,32}$`)
+)
+
+// readWish reads and checks a body. The brand is canonical then, and no code comes twice. The error says what is wrong.
+func readWish(body []byte, strict bool) (brand string, waybills []string, err error) {
+	var w wish
+	d := json.NewDecoder(bytes.NewReader(body))
+	if strict {
+		d.DisallowUnknownFields()
+	}
+	if err := d.Decode(&w); err != nil {
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &kind):
+			return "", nil, fmt.Errorf("%s must be a text, not a %s", kind.Field, kind.Value)
+		case errors.Is(err, errCodes), strings.HasPrefix(err.Error(), "json: unknown field "):
+			return "", nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		case errors.As(err, &syntax):
+			return "", nil, fmt.Errorf("not JSON, at byte %d", syntax.Offset)
+		}
+		return "", nil, errors.New("not a JSON object")
+	}
+	if d.More() {
+		return "", nil, errors.New("more than one JSON object")
+	}
+	brand = kuaidihelp.Brand(strings.TrimSpace(w.CPCode))
+	if !brandForm.MatchString(brand) {
+		return "", nil, errors.New("cp_code must be a brand's code, like zt")
+	}
+	if len(w.WaybillCodes) == 0 {
+		return "", nil, errors.New("waybill_codes is missing")
+	}
+	seen := map[string]bool{}
+	for i, code := range w.WaybillCodes {
+		code = strings.TrimSpace(code)
+		if code == "" {
+			return "", nil, fmt.Errorf("waybill_codes[%d] is empty", i)
+		}
+		if !codeForm.MatchString(code) {
+			return "", nil, fmt.Errorf("waybill_codes[%d] must be 1 to 64 printable ASCII characters, without spaces and commas", i)
+		}
+		if !seen[code] {
+			seen[code] = true
+			waybills = append(waybills, code)
+		}
+	}
+	if len(waybills) > maxWaybills {
+		return "", nil, fmt.Errorf("waybill_codes has %d codes, and %d is the most", len(waybills), maxWaybills)
+	}
+	return brand, waybills, nil
+}

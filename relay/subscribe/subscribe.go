@@ -1,0 +1,301 @@
+// Package subscribe takes tenants' wishes to hear of waybills over HTTP: as JSON at /v1/subscriptions, and at /api as kuaidihelp
+// itself would. It writes them into the ledger first, and then asks the provider once for each waybill, however many tenants and
+// replicas want it, with the credentials that no tenant holds.
+package subscribe
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Store is the ledger; package store says what each method does.
+type Store interface {
+	Now() time.Time
+	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
+	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error)
+	Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error)
+	Turn(ctx context.Context) (time.Duration, error)
+	Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error
+	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
+	Todo(ctx context.Context, most int) ([]event.Todo, error)
+	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
+	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
+}
+
+// Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).
+type Upstream interface {
+	Call(ctx context.Context, method string, data []byte) (kuaidihelp.Envelope, error)
+}
+
+// Tenant is who may subscribe.
+type Tenant struct {
+	Name string
+	// Keys are all the tenant's API keys: one in use, others for rotation.
+	Keys   []string
+	Limits event.Limits
+}
+
+// Options of a Proxy. A zero field means its default.
+type Options struct {
+	Store Store
+	// Upstream is nil if the relay has no account: then nothing can be subscribed.
+	Upstream Upstream
+	Tenants  []Tenant
+	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
+	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
+	// Methods are those that may be called through /api. Default express.sub.msg.
+	Methods []string
+	// Concurrency is how many calls are made at one time. Default 4.
+	Concurrency int
+	// TSWindow is by how much the ts of a call to /api may differ from the time here. Default 10 min.
+	TSWindow time.Duration
+	// Budget is how long a request may take; what is not known by then is pending. Default 20 s.
+	Budget time.Duration
+	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
+	Pauses []time.Duration
+	// SweepEvery is how often to look for what others left unfinished. Default 5 s.
+	SweepEvery time.Duration
+	Logger     *zap.Logger
+	Registry   prometheus.Registerer
+}
+
+// Proxy is the handler of the subscribe paths, and makes the calls to the provider.
+type Proxy struct {
+	o       Options
+	keys    *keys
+	line    *line
+	metrics *metrics
+	refused trouble // the account's credentials
+}
+
+// The results of one waybill.
+const (
+	Subscribed = "subscribed"
+	Already    = "already" // the tenant had subscribed it before
+	Pending    = "pending" // written down; the provider is still to be asked
+	Failed     = "failed"
+)
+
+// Codes of a failure that is none of the provider's, whose own begin at 1000.
+const (
+	codeCredentials = 502 // the provider refuses the relay's credentials
+	codeNoAnswer    = 504
+)
+
+// New makes a Proxy; Run makes its calls.
+func New(o Options) *Proxy {
+	o.Concurrency = cmp.Or(o.Concurrency, 4)
+	o.TSWindow = cmp.Or(o.TSWindow, 10*time.Minute)
+	o.Budget = cmp.Or(o.Budget, 20*time.Second)
+	o.SweepEvery = cmp.Or(o.SweepEvery, 5*time.Second)
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.Pauses == nil {
+		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
+	}
+	if o.Methods == nil {
+		o.Methods = []string{kuaidihelp.MethodSubscribe}
+	}
+	return &Proxy{o: o, keys: newKeys(o.Tenants), line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+}
+
+// Register adds the paths.
+func (p *Proxy) Register(e *echo.Echo) {
+	e.POST("/api", p.dropIn)
+	e.POST("/v1/subscriptions", p.authenticated(p.create))
+	e.GET("/v1/subscriptions", p.authenticated(p.list))
+	e.GET("/v1/subscriptions/:cp_code/:waybill", p.authenticated(p.read))
+	e.DELETE("/v1/subscriptions/:cp_code/:waybill", p.authenticated(p.remove))
+}
+
+// Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is
+// cancelled, and the calls under way have ended: what they were told is written down.
+func (p *Proxy) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for range p.o.Concurrency {
+		running.Go(func() {
+			for {
+				j := p.line.take(ctx)
+				if j == nil {
+					return
+				}
+				j.do(ctx)
+				close(j.done)
+			}
+		})
+	}
+	running.Go(func() { p.sweep(ctx) })
+	running.Wait()
+	return nil
+}
+
+// Result is what became of one waybill of a request.
+type Result struct {
+	CPCode      string `json:"cp_code"`
+	WaybillCode string `json:"waybill_code"`
+	Result      string `json:"result"`
+	Code        int    `json:"code,omitempty"` // of a failure
+	Msg         string `json:"msg,omitempty"`
+	UID         string `json:"uid,omitempty"` // names the call at the provider
+}
+
+// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending.
+func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]Result, error) {
+	waybills, results := make([]event.Waybill, len(codes)), make([]Result, len(codes))
+	for i, code := range codes {
+		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
+		results[i] = Result{CPCode: cpCode, WaybillCode: code, Result: Pending}
+	}
+	// A client that goes away must not cut short what is being written.
+	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
+	if err != nil {
+		return nil, err
+	}
+	var open []int
+	var behind []event.Waybill
+	for i, w := range wishes {
+		switch {
+		case w.State != event.Live:
+			open = append(open, i)
+		case w.Already:
+			results[i].Result = Already
+		default:
+			results[i].Result = Subscribed
+		}
+		results[i].UID = w.Answer.UID
+		if w.CatchUp {
+			behind = append(behind, waybills[i])
+		}
+	}
+	var catching sync.WaitGroup
+	catching.Go(func() { p.catchUp(context.WithoutCancel(ctx), tenant, behind) })
+	for len(open) > 0 {
+		if open = p.askFor(ctx, tenant, waybills, open, results); len(open) > 0 && !pause(ctx, waiterPause) {
+			break
+		}
+	}
+	catching.Wait()
+	return results, nil
+}
+
+// waiterPause is how often somebody who waits for another's call looks what came of it.
+const waiterPause = 100 * time.Millisecond
+
+// askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the indexes whose
+// calls others are making. When ctx ends, they go on, and nobody waits for them.
+func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []Result) (others []int) {
+	type batch struct {
+		*job
+		indexes []int
+		claimed []event.Claimed
+	}
+	var batches []*batch
+	for part := range slices.Chunk(open, kuaidihelp.MaxPerCall) {
+		b := &batch{indexes: part}
+		ws := make([]event.Waybill, len(part))
+		for i, at := range part {
+			ws[i] = waybills[at]
+		}
+		b.job = newJob(func(running context.Context) { b.claimed = p.ask(running, newToken(), ws) })
+		if !p.line.put(tenant, b.job) {
+			continue // too many wait already: they stay pending, and the sweeper takes them up
+		}
+		batches = append(batches, b)
+	}
+	for _, b := range batches {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return nil
+		}
+		for i, c := range b.claimed {
+			r := &results[b.indexes[i]]
+			switch c.State {
+			case event.Live:
+				r.Result, r.UID = Subscribed, c.Answer.UID
+			case event.Failed:
+				r.Result, r.Code, r.Msg, r.UID = Failed, c.Answer.Code, c.Answer.Msg, c.Answer.UID
+			default:
+				others = append(others, b.indexes[i])
+			}
+		}
+	}
+	return others
+}
+
+// catchUp queues the last known updates of waybills for a tenant, some at a time. One that fails is left to the sweeper.
+func (p *Proxy) catchUp(ctx context.Context, tenant string, waybills []event.Waybill) {
+	const atOnce = 8
+	slots := make(chan struct{}, atOnce)
+	var running sync.WaitGroup
+	for _, w := range waybills {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			if err := p.o.CatchUp(ctx, tenant, w); err != nil {
+				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
+			}
+		})
+	}
+	running.Wait()
+}
+
+// sweep takes over what was begun and not finished: a replica was killed, or the line was too long.
+func (p *Proxy) sweep(ctx context.Context) {
+	const most = 100
+	tick := time.NewTicker(p.o.SweepEvery)
+	defer tick.Stop()
+	for {
+		todo, err := p.o.Store.Todo(ctx, most)
+		if err != nil && ctx.Err() == nil {
+			p.metrics.sweepErrors.Inc() // whoever uses Redis next reports that it is down
+		}
+		brands, behind := map[string][]event.Waybill{}, map[string][]event.Waybill{}
+		for _, t := range todo {
+			if t.Tenant == "" {
+				brands[t.CPCode] = append(brands[t.CPCode], t.Waybill)
+			} else {
+				behind[t.Tenant] = append(behind[t.Tenant], t.Waybill)
+			}
+		}
+		for tenant, ws := range behind {
+			p.catchUp(ctx, tenant, ws)
+		}
+		for _, ws := range brands {
+			for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
+				if p.o.Upstream != nil {
+					p.line.put(sweeper, newJob(func(running context.Context) { p.ask(running, newToken(), part) }))
+				}
+			}
+		}
+		if len(todo) == most && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sweeper is whom the line takes for the tenant of what is taken over.
+const sweeper = ""
+
+// newToken names a claim, or a request of ours: unique over replicas and restarts.
+func newToken() string {
+	id := make([]byte, 20)
+	_, _ = rand.Read(id) // never fails (crypto/rand)
+	return hex.EncodeToString(id)
+}

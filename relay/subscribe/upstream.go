@@ -1,0 +1,183 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// What a tenant is told where the provider said nothing that concerns it.
+var (
+	credentialsAnswer = event.Answer{Code: codeCredentials, Msg: "kuaidihelp refuses the relay's credentials; its operator has to see to that"}
+	noAnswer          = event.Answer{Code: codeNoAnswer, Msg: "kuaidihelp does not answer; try again later"}
+)
+
+// ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has claimed. It
+// returns what is known of each then; pending is what another is asking for, or what the ledger could not be asked about. When ctx
+// ends, a call that is under way goes on, and no other is made.
+func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []event.Claimed {
+	unknown := make([]event.Claimed, len(waybills))
+	for i := range unknown {
+		unknown[i].State = event.Pending
+	}
+	for try := 0; ; try++ {
+		// Each call needs a turn in the line of all replicas, and begins the claim anew.
+		wait, claimed, err := p.o.Store.Claim(context.WithoutCancel(ctx), token, waybills)
+		if err != nil {
+			p.o.Logger.Error("subscribe", zap.Error(err))
+			return unknown
+		}
+		var mine []event.Waybill
+		var at []int
+		for i, c := range claimed {
+			if c.Mine {
+				mine, at = append(mine, waybills[i]), append(at, i)
+			}
+		}
+		if len(mine) == 0 {
+			return claimed
+		}
+		if !pause(ctx, wait) {
+			return unknown
+		}
+		codes := make([]string, len(mine))
+		for i, w := range mine {
+			codes[i] = w.Code
+		}
+		e, err := p.call(context.WithoutCancel(ctx), kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(mine[0].CPCode, codes))
+		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
+			// The answer does not say which waybill it is about: that is found by halves, so that it costs its siblings nothing.
+			half := len(mine) / 2
+			for i, c := range slices.Concat(p.ask(ctx, token, mine[:half]), p.ask(ctx, token, mine[half:])) {
+				claimed[at[i]] = c
+			}
+			return claimed
+		}
+		if err != nil && !refused(err) && try < len(p.o.Pauses) && pause(ctx, p.o.Pauses[try]) {
+			continue
+		}
+		state, answer := verdict(e, err)
+		if err := p.o.Store.Answered(context.WithoutCancel(ctx), token, mine, state, answer); err != nil {
+			p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
+		}
+		for _, i := range at {
+			claimed[i] = event.Claimed{State: state, Answer: answer}
+		}
+		return claimed
+	}
+}
+
+// pause waits, and says whether there is reason to go on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// verdict says what an answer, or the lack of one, means for the waybills of a call.
+func verdict(e kuaidihelp.Envelope, err error) (event.Upstream, event.Answer) {
+	switch {
+	case err != nil:
+		return event.Failed, noAnswer
+	case e.Code == kuaidihelp.CodeSuccess:
+		return event.Live, event.Answer{Msg: e.Msg, UID: e.UID}
+	case kuaidihelp.CredentialsRefused(e.Code):
+		return event.Failed, credentialsAnswer
+	}
+	return event.Failed, event.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
+}
+
+func refused(err error) bool {
+	e, ok := errors.AsType[*kuaidihelp.ErrNoAnswer](err)
+	return ok && e.Refused
+}
+
+// call asks the provider once, counts it, and raises an alarm where it refuses the account.
+func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
+	began := time.Now()
+	e, err := p.o.Upstream.Call(ctx, method, data)
+	p.metrics.callTime.Observe(time.Since(began).Seconds())
+	result := "success"
+	switch {
+	case err != nil:
+		result = "no_answer"
+	case kuaidihelp.CredentialsRefused(e.Code):
+		result = "credentials"
+	case e.Code != kuaidihelp.CodeSuccess:
+		result = "refused"
+	}
+	p.metrics.calls.WithLabelValues(result).Inc()
+	if err != nil {
+		p.o.Logger.Warn("call to kuaidihelp", zap.String("method", method), zap.Duration("took", time.Since(began)), zap.Error(err))
+		return e, err
+	}
+	changed, bad := p.refused.is(result == "credentials"), 0.0
+	switch {
+	case changed && result == "credentials":
+		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and api_key are right",
+			zap.Int("code", e.Code), zap.String("uid", e.UID))
+	case changed:
+		p.o.Logger.Info("kuaidihelp takes the account's credentials again")
+	}
+	if result == "credentials" {
+		bad = 1
+	}
+	p.metrics.credentials.Set(bad)
+	return e, nil
+}
+
+// trouble remembers whether something is amiss, so that it is logged when that begins and ends.
+type trouble struct {
+	mu    sync.Mutex
+	amiss bool
+}
+
+// is notes whether something is amiss now, and says whether that has changed.
+func (t *trouble) is(amiss bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changed := t.amiss != amiss
+	t.amiss = amiss
+	return changed
+}
+
+type metrics struct {
+	requests, calls *prometheus.CounterVec
+	callTime        prometheus.Histogram
+	credentials     prometheus.Gauge
+	sweepErrors     prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_subscribe_requests_total",
+			Help: "Waybills that a tenant asked for by what it was told: subscribed, already, pending, failed; and requests that were turned away: limited, invalid, error."},
+			[]string{"tenant", "result"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_upstream_calls_total",
+			Help: "Calls to kuaidihelp by its answer: success, refused, credentials (the account's are refused), no_answer."}, []string{"answer"}),
+		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_upstream_call_duration_seconds",
+			Help: "How long calls to kuaidihelp took.", Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
+		credentials: prometheus.NewGauge(prometheus.GaugeOpts{Name: "kuairelay_upstream_credentials_refused",
+			Help: "1 if kuaidihelp refused the account's credentials at the last call."}),
+		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "kuairelay_subscribe_sweep_errors_total",
+			Help: "Looks for unfinished subscriptions that failed."}),
+	}
+	for _, answer := range []string{"success", "refused", "credentials", "no_answer"} {
+		m.calls.WithLabelValues(answer)
+	}
+	if r != nil {
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors)
+	}
+	return m
+}

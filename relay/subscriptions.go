@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/store"
+	"kuairelay/relay/subscribe"
+)
+
+// newProxy makes the subscribe proxy. Without the account's key it has no provider to ask.
+func newProxy(c *config.Config, db *store.Store, in *acceptor, log *zap.Logger, registry *prometheus.Registry) *subscribe.Proxy {
+	registry.MustRegister(newUnfinished(db))
+	o := subscribe.Options{
+		Store: db, CatchUp: in.catchUp, Methods: c.Kuaidihelp.Methods, Concurrency: c.Kuaidihelp.Concurrency,
+		TSWindow: c.Subscriptions.TSWindow, Logger: log, Registry: registry,
+	}
+	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
+		o.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout,
+			HTTP: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), Now: db.Now}
+	}
+	for _, t := range c.Tenants {
+		o.Tenants = append(o.Tenants, subscribe.Tenant{Name: t.Name, Keys: reveal(t.APIKeys),
+			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
+	}
+	return subscribe.New(o)
+}
+
+// catchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that have not got
+// it. The tenant has just subscribed, so that a route for subscribed waybills matches, and one for changed statuses as well: it
+// knows of none before.
+func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) error {
+	const tries = 20 // each time, a newer update has come in between
+	for range tries {
+		last, err := a.store.Latest(ctx, w)
+		if err != nil {
+			return err
+		}
+		var to []store.Candidate
+		if last != nil {
+			for _, c := range a.table.Match(withTracks(last), nil) {
+				if owner, _, _ := strings.Cut(c.ID, "/"); owner == tenant {
+					to = append(to, store.Candidate{Endpoint: c.ID, Ordered: a.ordered[c.ID]})
+				}
+			}
+		}
+		done, err := a.store.CatchUp(ctx, tenant, w, last, to)
+		if err != nil {
+			return err
+		}
+		if done.Stale {
+			continue
+		}
+		if done.Queued > 0 {
+			for _, c := range to {
+				a.pool.Feed(c.Endpoint)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("catch up: updates of the waybill come too fast")
+}
+
+// withTracks gives an event that was read from the store what routes see of it beside: its tracks, which are in its data.
+func withTracks(e *event.Event) *event.Event {
+	body := make([]byte, 0, len(e.Data)+64)
+	body = append(append(append(body, `{"type":"`+event.TypeWaybill+`","data":[`...), e.Data...), "]}"...)
+	if parsed := kuaidihelp.Parse("application/json", body, e.ReceivedAt).Events; len(parsed) == 1 {
+		e.Tracks, e.Bare = parsed[0].Tracks, parsed[0].Bare
+	}
+	return e
+}
+
+// unfinished asks the store at every scrape for what is still to be done for subscriptions.
+type unfinished struct {
+	store *store.Store
+	count *prometheus.Desc
+}
+
+func newUnfinished(s *store.Store) *unfinished {
+	return &unfinished{s, prometheus.NewDesc("kuairelay_subscriptions_unfinished",
+		"Waybills that kuaidihelp has still to be asked for, and tenants that have still to be caught up.", nil, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (u *unfinished) Describe(ch chan<- *prometheus.Desc) { ch <- u.count }
+
+// Collect implements prometheus.Collector.
+func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	n, err := u.store.Unfinished(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(u.count, fmt.Errorf("ask the store: %w", err))
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(u.count, prometheus.GaugeValue, float64(n))
+}
