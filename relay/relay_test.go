@@ -116,7 +116,12 @@ func (r *running) get(url string) (int, string) {
 
 func (r *running) do(req *http.Request) (int, string) {
 	r.t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	return r.doWith(http.DefaultClient, req)
+}
+
+func (r *running) doWith(client *http.Client, req *http.Request) (int, string) {
+	r.t.Helper()
+	resp, err := client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}

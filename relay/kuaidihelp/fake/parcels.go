@@ -1,6 +1,6 @@
 // Package fake plays the provider: it makes up parcels and their updates, writes them in every encoding that a callback
-// may have, and posts them. The demo, `kuairelay send` and tests use it. All but Push is pure, and the same seed always
-// gives the same parcels.
+// may have, and posts them; a Provider takes subscriptions as well. The demo, `kuairelay send` and tests use it. All but Push and
+// the Provider is pure, and the same seed always gives the same parcels.
 package fake
 
 import (
@@ -43,8 +43,13 @@ var prefixes = map[string]string{
 func (p *Parcels) New() *Parcel {
 	brand := p.brands[p.made%len(p.brands)]
 	p.made++
+	return p.Of(brand, fmt.Sprintf("%s%06d%07d", prefixes[kuaidihelp.Brand(brand)], p.series, p.made))
+}
+
+// Of gives a parcel with this brand and waybill code that nothing has happened to.
+func (p *Parcels) Of(brand, code string) *Parcel {
 	return &Parcel{
-		WaybillCode: fmt.Sprintf("%s%06d%07d", prefixes[kuaidihelp.Brand(brand)], p.series, p.made),
+		WaybillCode: code,
 		CPCode:      brand,
 		random:      p.random,
 		journey:     journey(p.random),

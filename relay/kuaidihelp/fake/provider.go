@@ -1,0 +1,214 @@
+package fake
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Call is one call that a Provider was asked.
+type Call struct {
+	Method string
+	CPCode string   // of MethodSubscribe
+	Codes  []string // of MethodSubscribe
+	Data   string   // as it came
+}
+
+// Reply is how a Provider is to answer a call.
+type Reply struct {
+	// Code and Msg of the envelope; a Code other than 0 subscribes nothing.
+	Code int
+	Msg  string
+	// Status is the HTTP status, if not 200; then there is no envelope, and nothing is subscribed.
+	Status int
+	// Lost: what was asked for is done, and the connection is cut without an answer.
+	Lost bool
+}
+
+// Options of a Provider. A zero field means its default.
+type Options struct {
+	// AppID and APIKey are those of the one account.
+	AppID, APIKey string
+	// Window is by how much a ts may differ from the time here. Default 10 min.
+	Window time.Duration
+	// Decide is asked what to answer to a call that is right; it may take its time. Nil: everything is taken.
+	Decide func(Call) Reply
+	// Subscribed hears of each waybill of a call that was taken, before it is answered: the real one may push that early, too.
+	Subscribed func(cpCode, code string)
+	// Callback is the address that Run pushes to; Pause is between two updates of a parcel. Default 100 ms.
+	Callback string
+	Pause    time.Duration
+}
+
+// Provider plays the provider's API: it checks calls as the real one does, and Run pushes what was subscribed.
+type Provider struct {
+	o       Options
+	parcels *Parcels
+
+	mu         sync.Mutex
+	calls      []Call
+	subscribed map[[2]string]bool
+	underWay   []*Parcel
+}
+
+// NewProvider makes a Provider. It is an http.Handler.
+func NewProvider(o Options) *Provider {
+	if o.Window == 0 {
+		o.Window = 10 * time.Minute
+	}
+	if o.Pause == 0 {
+		o.Pause = 100 * time.Millisecond
+	}
+	return &Provider{o: o, parcels: NewParcels(1, nil), subscribed: map[[2]string]bool{}}
+}
+
+// Calls lists the calls so far whose signature was right.
+func (p *Provider) Calls() []Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
+// HasSubscribed says whether a waybill is subscribed. The brand is taken as it was sent.
+func (p *Provider) HasSubscribed(cpCode, code string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.subscribed[[2]string{cpCode, code}]
+}
+
+// ServeHTTP answers a call in the provider's envelope.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	reply, data := p.answer(req)
+	if reply.Lost {
+		panic(http.ErrAbortHandler)
+	}
+	if reply.Status != 0 && reply.Status != http.StatusOK {
+		http.Error(w, http.StatusText(reply.Status), reply.Status)
+		return
+	}
+	p.mu.Lock()
+	uid := fmt.Sprintf("%032x%08d", len(p.calls), 0)
+	p.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_ = json.NewEncoder(w).Encode(struct {
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+		Data any    `json:"data"`
+		UID  string `json:"uid"`
+	}{reply.Code, reply.Msg, data, uid})
+}
+
+var nothing = map[string]any{}
+
+// answer checks a call in the order of the real one's codes, and does what it asks for.
+func (p *Provider) answer(req *http.Request) (Reply, any) {
+	if req.Method != http.MethodPost || req.ParseForm() != nil {
+		return Reply{Code: kuaidihelp.CodeIllegalRequest, Msg: "非法请求"}, nothing
+	}
+	f := req.PostForm
+	appID, method, ts, data := f.Get("app_id"), f.Get("method"), f.Get("ts"), f.Get("data")
+	n, err := strconv.ParseFloat(ts, 64)
+	if len(ts) == 13 {
+		n /= 1000
+	}
+	switch {
+	case appID == "" || ts == "" || f.Get("sign") == "":
+		return Reply{Code: kuaidihelp.CodeBadAuth, Msg: "鉴权参数错误"}, nothing
+	case err != nil || math.Abs(float64(time.Now().Unix())-n) > p.o.Window.Seconds():
+		return Reply{Code: kuaidihelp.CodeExpired, Msg: "签名已过期"}, nothing
+	case appID != p.o.AppID || f.Get("sign") != kuaidihelp.Sign(appID, method, ts, p.o.APIKey):
+		return Reply{Code: kuaidihelp.CodeAuthFailed, Msg: "鉴权失败"}, nothing
+	}
+	call := Call{Method: method, Data: data}
+	if method == kuaidihelp.MethodSubscribe {
+		var d struct {
+			Codes  string `json:"waybill_codes"`
+			CPCode string `json:"cp_code"`
+		}
+		if json.Unmarshal([]byte(data), &d) != nil || d.Codes == "" {
+			return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}, nothing
+		}
+		call.CPCode, call.Codes = d.CPCode, strings.Split(d.Codes, ",")
+	}
+	p.mu.Lock()
+	p.calls = append(p.calls, call)
+	p.mu.Unlock()
+	var reply Reply
+	switch {
+	case method == kuaidihelp.MethodSubscribe && len(call.Codes) > kuaidihelp.MaxPerCall:
+		return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}, nothing
+	case method == kuaidihelp.MethodSubscribe && !slices.Contains(kuaidihelp.Brands(), call.CPCode):
+		return Reply{Code: kuaidihelp.CodeUnknownBrand, Msg: "不支持的快递品牌"}, nothing
+	case p.o.Decide != nil:
+		reply = p.o.Decide(call)
+	}
+	if reply.Code != 0 || reply.Status != 0 {
+		return reply, nothing
+	}
+	p.subscribe(call)
+	reply.Msg = "成功"
+	return reply, nothing
+}
+
+func (p *Provider) subscribe(call Call) {
+	for _, code := range call.Codes {
+		p.mu.Lock()
+		known := p.subscribed[[2]string{call.CPCode, code}]
+		p.subscribed[[2]string{call.CPCode, code}] = true
+		if !known && p.o.Callback != "" {
+			p.underWay = append(p.underWay, p.parcels.Of(call.CPCode, code))
+		}
+		p.mu.Unlock()
+		if p.o.Subscribed != nil {
+			p.o.Subscribed(call.CPCode, code)
+		}
+	}
+}
+
+// Run pushes to Options.Callback what happens to the parcels that were subscribed, through all statuses until they are signed for,
+// each time in another encoding. A push that is not answered success is repeated at most three times. It returns nil when ctx is
+// cancelled.
+func (p *Provider) Run(ctx context.Context) error {
+	encodings := Encodings()
+	for n := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(p.o.Pause):
+		}
+		p.mu.Lock()
+		p.underWay = slices.DeleteFunc(p.underWay, (*Parcel).Signed)
+		var items []Item
+		for _, parcel := range p.underWay {
+			items = append(items, parcel.Next())
+		}
+		p.mu.Unlock()
+		for _, item := range items {
+			p.push(ctx, encodings[n%len(encodings)], item)
+			n++
+		}
+	}
+}
+
+func (p *Provider) push(ctx context.Context, encoding string, item Item) {
+	contentType, body, err := Encode(encoding, []Item{item})
+	if err != nil {
+		panic(err) // the encoding is one of ours
+	}
+	const repeats = 3
+	for range 1 + repeats {
+		status, answer, err := Push(ctx, nil, p.o.Callback, contentType, body)
+		if ctx.Err() != nil || (err == nil && status == http.StatusOK && answer == "success") {
+			return
+		}
+	}
+}
