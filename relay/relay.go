@@ -55,11 +55,7 @@ func New(o Options) (*Relay, error) {
 	c, registry := o.Config, prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 
-	db, err := store.New(store.Options{
-		URL: c.Redis.URL.Reveal(), WaitReplicas: c.Redis.WaitReplicas, Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow,
-		Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention, Clock: o.Clock,
-		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Brands: kuaidihelp.Brands(),
-	})
+	db, err := newStore(c, o.Clock)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +98,15 @@ func New(o Options) (*Relay, error) {
 	receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	return r, nil
+}
+
+// newStore makes the store of a config. It opens no connection.
+func newStore(c *config.Config, clock func() time.Time) (*store.Store, error) {
+	return store.New(store.Options{
+		URL: c.Redis.URL.Reveal(), WaitReplicas: c.Redis.WaitReplicas, Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow,
+		Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention, Clock: clock,
+		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Brands: kuaidihelp.Brands(),
+	})
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back

@@ -444,4 +444,3 @@ func needProgram(t *testing.T, name string) {
 	}
 	t.Skipf("%s is not installed", name)
 }
-

@@ -207,7 +207,7 @@ func TestCheckForPrograms(t *testing.T) {
 	}
 	code, stdout, _ = run(t, "", "check", "-o", "json", "../../config.example.yaml")
 	got = parse[findings](t, stdout)
-	if code != 0 || !got.OK || got.Mistakes == nil || got.Tenants != 1 || got.Endpoints != 2 || got.Routes != 2 {
+	if code != 0 || !got.OK || got.Mistakes == nil || got.Tenants != 1 || got.Endpoints != 2 || got.Routes != 3 {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }
@@ -215,7 +215,7 @@ func TestCheckForPrograms(t *testing.T) {
 func TestCheckSaysThatAFileIsFine(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := run(t, "", "check", "../../config.example.yaml")
-	if code != 0 || stderr != "" || stdout != "../../config.example.yaml: ok, 1 tenant, 2 endpoints, 2 routes\n" {
+	if code != 0 || stderr != "" || stdout != "../../config.example.yaml: ok, 1 tenant, 2 endpoints, 3 routes\n" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -25,6 +25,8 @@ func TestExplainNamesWhatDecidedForEveryRoute(t *testing.T) {
 		{Match{Status: []string{"sending"}}, "", true, "matches"},
 		{Match{}, "true", true, "matches"},
 		{Match{Changed: "status"}, "", true, "matches, if the status changed"},
+		{Match{Subscribed: true}, "", true, "matches, if the tenant has subscribed the waybill"},
+		{Match{Changed: "status", Subscribed: true}, "", true, "matches, if the status changed and the tenant has subscribed the waybill"},
 		{Match{Status: []string{"signed", "question"}}, "", false, `status "sending" is none of signed, question`},
 		{Match{Status: []string{"sign*"}}, "", false, `status "sending" is not sign*`},
 		{Match{WaybillCode: many}, "", false, `waybill_code "7701" is none of 900*, 901*, 902*, 903*, 904*, 905*, 906*, 907*, 908*, 909*, and 3 more`},
@@ -54,6 +56,14 @@ func TestExplainSaysThatAnAbsentStatusCannotHaveChanged(t *testing.T) {
 	t.Parallel()
 	table := compile(t, Options{Rules: []Rule{{To: []string{"a/b"}, Match: Match{Changed: "status"}}}})
 	if got := table.Explain(&event.Event{})[0]; got.Matched || got.Why != "changed: status is absent" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestExplainSaysThatAnEventWithoutAWaybillCannotBeSubscribed(t *testing.T) {
+	t.Parallel()
+	table := compile(t, Options{Rules: []Rule{{To: []string{"a/b"}, Match: Match{Subscribed: true}}}})
+	if got := table.Explain(&event.Event{})[0]; got.Matched || got.Why != "subscribed: waybill_code is absent" {
 		t.Errorf("got %+v", got)
 	}
 }

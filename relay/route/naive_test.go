@@ -19,7 +19,12 @@ func naive(rules []Rule, options Options, ev *event.Event) (order []string, owed
 			continue
 		}
 		condition := event.Always
-		if r.Match.Changed != "" {
+		switch {
+		case r.Match.Changed != "" && r.Match.Subscribed:
+			condition = event.IfChangedAndSubscribed
+		case r.Match.Subscribed:
+			condition = event.IfSubscribed
+		case r.Match.Changed != "":
 			condition = event.IfChanged
 		}
 		for _, name := range r.To {
@@ -46,6 +51,7 @@ func naiveMatch(r Rule, options Options, ev *event.Event) bool {
 		naiveList(r.Match.Status, ev.Status, status) &&
 		naiveList(r.Match.WaybillCode, ev.WaybillCode, same) &&
 		(r.Match.Changed == "" || ev.Status != "") &&
+		(!r.Match.Subscribed || ev.WaybillCode != "") &&
 		(r.When == "" || testWhens[r.When](ev))
 }
 
@@ -133,6 +139,9 @@ func randomRules(random *rand.Rand, n int) []Rule {
 		}
 		if random.IntN(4) == 0 {
 			r.Match.Changed = "status"
+		}
+		if random.IntN(4) == 0 {
+			r.Match.Subscribed = true
 		}
 		if random.IntN(6) == 0 {
 			for when := range testWhens {

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// exported is one subscription as export writes it, and import reads it: one line of JSON.
+type exported struct {
+	Tenant      string         `json:"tenant"`
+	CPCode      string         `json:"cp_code"`
+	WaybillCode string         `json:"waybill_code"`
+	Since       time.Time      `json:"since"`
+	Expires     time.Time      `json:"expires"`
+	State       event.Upstream `json:"state"`
+	Code        int            `json:"code,omitempty"`
+	Msg         string         `json:"msg,omitempty"`
+	UID         string         `json:"uid,omitempty"`
+}
+
+func newSubscriptions() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "subscriptions COMMAND",
+		Short:   "Carry the ledger of subscriptions over a lost Redis",
+		GroupID: groupRelay,
+		Long: "The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on pushing all the same.\n" +
+			"So export it now and then, and import it into the new Redis: both connect to redis.url of the config.",
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usagef("subscriptions needs a command: export or import")
+		},
+	}
+	cmd.AddCommand(newExport(), newImport())
+	return cmd
+}
+
+func newExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "export -c FILE",
+		Short:   "Write all subscriptions to stdout, one line of JSON each",
+		Long:    "Writes all subscriptions to stdout, one line of JSON each, by tenant. The relay may run meanwhile.",
+		Example: "  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
+		Args:    takes(0, 0, ""),
+	}
+	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ledger, err := openLedger(*file)
+		if err != nil {
+			return err
+		}
+		defer ledger.Close()
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		n := 0
+		if err := ledger.Export(cmd.Context(), func(s event.Subscription) error {
+			n++
+			return writeJSON(out, exported{s.Tenant, s.CPCode, s.Code, s.Since.UTC(), s.Expires.UTC(), s.State, s.Answer.Code, s.Answer.Msg, s.Answer.UID}, "")
+		}); err != nil {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s exported\n", plural(n, "subscription"))
+		return nil
+	}
+	return cmd
+}
+
+func newImport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import -c FILE [LEDGER]",
+		Short: "Put exported subscriptions back",
+		Long: "Puts the subscriptions that export has written back into the ledger; without LEDGER, or with -, from stdin. What the ledger\n" +
+			"knows already stays as it is, so that it does no harm twice. A line that is wrong is named, and then nothing is imported.",
+		Example: "  kuairelay subscriptions import -c config.yaml ledger.jsonl",
+		Args:    takes(0, 1, "LEDGER"),
+	}
+	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ledger, err := openLedger(*file)
+		if err != nil {
+			return err
+		}
+		defer ledger.Close()
+		text, err := readInput(cmd, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		all, err := readLedger(bytes.NewReader(text))
+		if err != nil {
+			return err
+		}
+		added, err := ledger.Import(cmd.Context(), all)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s read, %d new in the ledger\n", plural(len(all), "subscription"), added)
+		return err
+	}
+	return cmd
+}
+
+// openLedger connects to the store of a config.
+func openLedger(file string) (*relay.Ledger, error) {
+	if file == "" {
+		return nil, usagef("it needs the relay's config: -c FILE")
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	if c.Redis.URL == "" {
+		return nil, fmt.Errorf("%s has no redis.url: an embedded store lives only in the relay's own process", file)
+	}
+	return relay.OpenLedger(c)
+}
+
+func readLedger(r io.Reader) ([]event.Subscription, error) {
+	var all []event.Subscription
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var x exported
+		d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&x); err != nil {
+			return nil, fmt.Errorf("line %d: not a subscription as export writes it: %w", n, err)
+		}
+		switch {
+		case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "" || strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
+			return nil, fmt.Errorf("line %d: tenant, cp_code and waybill_code must be words", n)
+		case x.State != event.Live && x.State != event.Pending && x.State != event.Failed:
+			return nil, fmt.Errorf("line %d: state must be live, pending or failed", n)
+		case x.Expires.IsZero() || x.Since.IsZero():
+			return nil, fmt.Errorf("line %d: since and expires must be times", n)
+		}
+		all = append(all, event.Subscription{Tenant: x.Tenant, Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},
+			Since: x.Since, Expires: x.Expires, State: x.State, Answer: event.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID}})
+	}
+	return all, lines.Err()
+}

@@ -1,0 +1,54 @@
+package relay
+
+import (
+	"context"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+// Ledger is the store's part that subscriptions are in, for tools that carry it over a lost Redis.
+type Ledger struct{ store *store.Store }
+
+// OpenLedger makes the ledger of a config's store. It opens no connection yet.
+func OpenLedger(c *config.Config) (*Ledger, error) {
+	db, err := newStore(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{db}, nil
+}
+
+// Export calls write for every subscription, by tenant. A subscription that is renewed meanwhile may be missing.
+func (l *Ledger) Export(ctx context.Context, write func(event.Subscription) error) error {
+	tenants, err := l.store.Subscribers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, tenant := range tenants {
+		for cursor := ""; ; {
+			page, next, err := l.store.Subscriptions(ctx, tenant, cursor, 500)
+			if err != nil {
+				return err
+			}
+			for _, s := range page {
+				if err := write(s); err != nil {
+					return err
+				}
+			}
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// Import puts subscriptions back; what the ledger knows already stays. It returns how many were new.
+func (l *Ledger) Import(ctx context.Context, all []event.Subscription) (int, error) {
+	return l.store.Import(ctx, all)
+}
+
+// Close closes the connections.
+func (l *Ledger) Close() error { return l.store.Close() }
