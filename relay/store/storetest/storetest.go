@@ -23,11 +23,13 @@ type Backend struct {
 
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
-	for name, check := range checks {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t, &bench{Backend: b, tag: fmt.Sprintf("t%d", tags.Add(1))})
-		})
+	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks} {
+		for name, check := range group {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				check(t, &bench{Backend: b, tag: fmt.Sprintf("t%d", tags.Add(1))})
+			})
+		}
 	}
 }
 
