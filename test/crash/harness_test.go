@@ -59,15 +59,12 @@ type relay struct {
 // newRelay writes the config of a replica that delivers to the receivers given; it is not started.
 func newRelay(t *testing.T, redis string, timeout time.Duration, receivers ...*receiver) *relay {
 	t.Helper()
-	public, admin := freePort(t), freePort(t)
 	var eps, names []string
 	for i, r := range receivers {
 		names = append(names, fmt.Sprintf("e%d", i))
 		eps = append(eps, fmt.Sprintf("      - {name: e%d, url: '%s', secrets: [%s]}\n", i, r.URL, secret))
 	}
-	yaml := fmt.Sprintf(`
-server: {listen: '127.0.0.1:%d'}
-admin: {listen: '127.0.0.1:%d'}
+	return newReplica(t, fmt.Sprintf(`
 redis: {url: '%s'}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
@@ -77,7 +74,14 @@ tenants:
     endpoints:
 %s    routes:
       - {to: [%s]}
-`, public, admin, redis, token, timeout, inFlight, strings.Join(eps, ""), strings.Join(names, ", "))
+`, redis, token, timeout, inFlight, strings.Join(eps, ""), strings.Join(names, ", ")))
+}
+
+// newReplica writes the config of a replica, with listeners of its own; it is not started.
+func newReplica(t *testing.T, yaml string) *relay {
+	t.Helper()
+	public, admin := freePort(t), freePort(t)
+	yaml = fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d'}\n", public, admin) + yaml
 	dir := t.TempDir()
 	r := &relay{t: t, config: filepath.Join(dir, "config.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", public)}
 	if err := os.WriteFile(r.config, []byte(yaml), 0o600); err != nil {
