@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -82,8 +83,8 @@ func (b *board) note(t *demoTenant, got webhook) {
 	if b.got[t] == nil {
 		b.got[t], b.last[t] = map[update]bool{}, map[string]int64{}
 	}
-	if !t.wants(got.Status) {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which is not routed to it", t.name, u.status, u.waybill))
+	if !t.owed[u] {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which it is not owed", t.name, u.status, u.waybill))
 	}
 	if got.Sequence <= b.last[t][u.waybill] {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s late, or twice", t.name, u.status, u.waybill))
@@ -104,8 +105,8 @@ func (b *board) missing(tenants []*demoTenant) []string {
 	defer b.mu.Unlock()
 	var out []string
 	for _, t := range tenants {
-		for u := range b.pushed {
-			if t.wants(u.status) && !b.got[t][u] {
+		for u := range t.owed {
+			if !b.got[t][u] {
 				out = append(out, fmt.Sprintf("%s has not got %s of %s", t.name, u.status, u.waybill))
 			}
 		}
@@ -123,11 +124,21 @@ func (b *board) whatIsWrong() []string {
 
 // play is the circle, its summary, and then, if the demo stays, serving until ctx ends.
 func (d *demoRun) play(ctx context.Context) error {
-	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants everything, alerts only signed and question.\n"+
-		"Each line is a webhook as a tenant gets it, and whether its signature is right.\n\n")
+	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants everything of the parcels that it subscribes, alerts\n"+
+		"only signed and question. Each line below the subscriptions is a webhook as a tenant gets it, and whether its signature is right.\n\n")
+	parcels := d.parcels()
+	if err := d.subscribe(ctx, parcels); err != nil {
+		return err
+	}
 	d.out.row(cell{"SECONDS", 7, faint}, cell{"TENANT", 6, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint},
-		cell{"WAYBILL", 15, faint}, cell{"REASON", 7, faint}, cell{"SEQUENCE", 0, faint})
-	callbacks, err := d.push(ctx)
+		cell{"WAYBILL", 15, faint}, cell{"REASON", 8, faint}, cell{"SEQUENCE", 0, faint})
+	callbacks, err := d.push(ctx, parcels)
+	if err == nil {
+		err = d.await(ctx, callbacks)
+	}
+	if err == nil { // kuaidihelp pushes this parcel already: there is no call, and its last update comes at once
+		err = d.ask(ctx, d.tenants[1], parcels[0], stations[len(stations)-1])
+	}
 	if err == nil {
 		err = d.await(ctx, callbacks)
 	}
@@ -144,19 +155,62 @@ func (d *demoRun) play(ctx context.Context) error {
 	return err
 }
 
-// push pushes the updates of two parcels, each in another encoding, and the first once more in yet another one. It returns how
-// many callbacks that made.
-func (d *demoRun) push(ctx context.Context) (int, error) {
-	parcels := fake.NewParcels(uint64(time.Now().UnixNano()), []string{kuaidihelp.ZT, kuaidihelp.STO})
-	pair := []*fake.Parcel{parcels.New(), parcels.New()}
+// parcels makes up three.
+func (d *demoRun) parcels() []*fake.Parcel {
+	parcels := fake.NewParcels(uint64(time.Now().UnixNano()), []string{kuaidihelp.ZT, kuaidihelp.STO, kuaidihelp.YD})
+	return []*fake.Parcel{parcels.New(), parcels.New(), parcels.New()}
+}
+
+// subscribe has shop ask for the first two parcels, and alerts for the last two.
+func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
+	d.out.row(cell{"TENANT", 6, faint}, cell{"BRAND", 5, faint}, cell{"WAYBILL", 15, faint}, cell{"RESULT", 10, faint}, cell{"CALLS", 0, faint})
+	for i, t := range d.tenants {
+		for _, parcel := range parcels[i : i+2] {
+			if err := d.ask(ctx, t, parcel, stations...); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintln(d.out.w)
+	return nil
+}
+
+// ask has a tenant subscribe a parcel, and shows what came of it, and how many calls kuaidihelp has got by then. What happens at the
+// stations given is what the tenant is owed.
+func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, stations ...string) error {
 	d.board.mu.Lock()
-	d.board.refuse = update{pair[0].WaybillCode, stations[1]}
+	for _, status := range stations {
+		if t.likes(status) {
+			t.owed[update{parcel.WaybillCode, status}] = true
+		}
+	}
+	d.board.mu.Unlock()
+	results, err := postSubscriptions(ctx, d.public, t.key, parcel.CPCode, []string{parcel.WaybillCode})
+	if err != nil {
+		return err
+	}
+	r := results[0]
+	mark := good
+	if r.Result != "subscribed" || !d.provider.HasSubscribed(parcel.CPCode, parcel.WaybillCode) {
+		mark, err = bad, fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
+	}
+	d.board.mu.Lock()
+	defer d.board.mu.Unlock()
+	d.out.row(cell{t.name, 6, plain}, cell{r.CPCode, 5, plain}, cell{r.WaybillCode, 15, plain}, cell{r.Result, 10, mark}, cell{strconv.Itoa(len(d.provider.Calls())), 0, plain})
+	return err
+}
+
+// push pushes the updates of the parcels, each in another encoding, and the first once more in yet another one. It returns how
+// many callbacks that made.
+func (d *demoRun) push(ctx context.Context, parcels []*fake.Parcel) (int, error) {
+	d.board.mu.Lock()
+	d.board.refuse = update{parcels[0].WaybillCode, stations[1]}
 	d.board.began = time.Now()
 	d.board.mu.Unlock()
 
 	encodings, n := fake.Encodings(), 0
 	for i, status := range stations {
-		for j, parcel := range pair {
+		for j, parcel := range parcels {
 			item := parcel.Update(status)
 			d.board.mu.Lock()
 			d.board.pushed[update{item.WaybillCode, status}] = time.Now()
@@ -166,7 +220,7 @@ func (d *demoRun) push(ctx context.Context) (int, error) {
 				times = 2
 			}
 			for t := range times {
-				if err := d.pushOne(ctx, encodings[(i+3*j+t)%len(encodings)], item); err != nil {
+				if err := d.pushOne(ctx, encodings[(i+2*j+t)%len(encodings)], item); err != nil {
 					return n, err
 				}
 				n++
@@ -196,7 +250,8 @@ func (d *demoRun) await(ctx context.Context, callbacks int) error {
 	defer done()
 	want := map[string]int{
 		`kuairelay_callbacks_total{answer="success"}`:                     callbacks,
-		`kuairelay_events_total{result="new"}`:                            callbacks - 1,
+		`kuairelay_events_total{result="new"}`:                            d.routed(),
+		`kuairelay_events_total{result="unrouted"}`:                       callbacks - 1 - d.routed(),
 		`kuairelay_events_total{result="duplicate"}`:                      1,
 		`kuairelay_events_total{result="quarantined"}`:                    0,
 		delivered(d.tenants[0]):                                           d.owed(d.tenants[0]),
@@ -234,13 +289,18 @@ func delivered(t *demoTenant) string {
 func (d *demoRun) owed(t *demoTenant) int {
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
-	n := 0
-	for u := range d.board.pushed {
-		if t.wants(u.status) {
-			n++
-		}
+	return len(t.owed)
+}
+
+// routed is how many updates some tenant must get.
+func (d *demoRun) routed() int {
+	d.board.mu.Lock()
+	defer d.board.mu.Unlock()
+	all := map[update]bool{}
+	for _, t := range d.tenants {
+		maps.Copy(all, t.owed)
 	}
-	return n
+	return len(all)
 }
 
 // differ says which metrics are not what they should be.
@@ -272,6 +332,7 @@ func differ(ctx context.Context, address string, want map[string]int) []string {
 
 // summary says what happened, all of which was checked.
 func (d *demoRun) summary(callbacks int) {
+	routed := d.routed()
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
 	b := d.board
@@ -281,12 +342,13 @@ func (d *demoRun) summary(callbacks int) {
 		counts[i] = fmt.Sprintf("%s %d", t.name, len(b.got[t]))
 	}
 	fmt.Fprintf(d.out.w, `
+calls       %d to kuaidihelp, for 5 subscriptions of 3 parcels; the tenants do not hold its API key
 callbacks   %d, in %d encodings; every one answered success
-events      %d new, 1 duplicate (in another encoding) dropped
+events      %d new, %d of them of a parcel or status that nobody subscribed; 1 duplicate (in another encoding) dropped
 deliveries  %s; every signature verified, each waybill in order
 retries     %d: shop answered 500 once, and got the same webhook again
 latency     p50 %.1f ms, max %.1f ms, from the push to the tenant
-`, callbacks, len(fake.Encodings()), callbacks-1, strings.Join(counts, ", "), b.retried,
+`, len(d.provider.Calls()), callbacks, len(fake.Encodings()), callbacks-1, callbacks-1-routed, strings.Join(counts, ", "), b.retried,
 		milliseconds(quantile(b.latency, 0.5)), milliseconds(quantile(b.latency, 1)))
 }
 
@@ -294,11 +356,13 @@ latency     p50 %.1f ms, max %.1f ms, from the push to the tenant
 func (d *demoRun) invite() {
 	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed","data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`
 	fmt.Fprintf(d.out.w, `
-Still serving; Ctrl-C stops it. Push a callback yourself (a second time it is a duplicate), or look at the metrics:
+Still serving; Ctrl-C stops it. Subscribe a parcel and push a callback for it yourself (a second time it is a duplicate), or look at
+the metrics:
 
+  %s=%s %s subscribe --to %s zt 75000000000001
   curl %s -d type=express_sub_msg --data-urlencode 'data=[%s]'
   %s send --to %s --encoding all
   curl %s/metrics
 
-`, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+`, keyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
 }

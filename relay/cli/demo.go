@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/relay/signature"
 )
 
@@ -24,14 +26,18 @@ const demoWait = 20 * time.Second
 // demoToken is that of the demo's callback address, which only this machine can reach, and only while the demo runs.
 const demoToken = "demo-token"
 
+// demoAccount is the app_id of the account that the tenants of the demo share.
+const demoAccount = "50001"
+
 func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "demo",
 		Short:   "See the whole relay at work, in one process",
 		GroupID: groupTools,
-		Long: "Runs a relay on an embedded store, two tenants that verify every signature, and a kuaidihelp that pushes two parcels\n" +
-			"through all statuses in all encodings, one callback twice; one delivery is refused at first. Prints every delivery as it\n" +
-			"arrives, and exits with 1 if anything did not arrive as promised. On a terminal it then goes on serving until Ctrl-C.",
+		Long: "Runs a relay on an embedded store, two tenants that subscribe parcels and verify every signature, and a kuaidihelp that\n" +
+			"takes the subscriptions and pushes three parcels through all statuses in all encodings, one callback twice; one delivery is\n" +
+			"refused at first, and one parcel subscribed late. Prints every delivery as it arrives, and exits with 1 if anything did not\n" +
+			"arrive as promised. On a terminal it then goes on serving until Ctrl-C.",
 		Example: "  kuairelay demo --once",
 		Args:    takes(0, 0, ""),
 	}
@@ -56,6 +62,9 @@ type demoRun struct {
 	stay bool
 
 	tenants       []*demoTenant
+	provider      *fake.Provider
+	account       string // the API key of the shared account
+	api           string // the provider's address
 	board         *board
 	public, admin string // base URLs of the relay
 }
@@ -63,35 +72,43 @@ type demoRun struct {
 // demoTenant is an internal application, with one endpoint.
 type demoTenant struct {
 	name   string
-	match  string // of its route, in YAML; empty: every event
-	wants  func(status string) bool
+	match  string // of its route, in YAML, beside subscribed
+	likes  func(status string) bool
 	secret string
+	key    string // for the API
 	url    string
+	// owed are the updates that it must get, and no others; the board guards it.
+	owed map[update]bool
 }
 
 func newDemoRun(out *screen, wait time.Duration) *demoRun {
 	tenants := []*demoTenant{
-		{name: "shop", wants: func(string) bool { return true }},
-		{name: "alerts", match: "status: [signed, question]", wants: func(status string) bool {
+		{name: "shop", likes: func(string) bool { return true }},
+		{name: "alerts", match: ", status: [signed, question]", likes: func(status string) bool {
 			return status == kuaidihelp.StatusSigned || status == kuaidihelp.StatusQuestion
 		}},
 	}
 	for _, t := range tenants {
-		t.secret = signature.NewSecret()
+		t.secret, t.key, t.owed = signature.NewSecret(), rand.Text(), map[update]bool{}
 	}
-	return &demoRun{out: out, log: zap.NewNop(), wait: wait, tenants: tenants, board: newBoard(out)}
+	return &demoRun{account: rand.Text(), out: out, log: zap.NewNop(), wait: wait, tenants: tenants, board: newBoard(out)}
 }
 
 // run starts the tenants and the relay, plays the circle, and stops everything again.
 func (d *demoRun) run(ctx context.Context) (err error) {
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx)) // the relay stops before the tenants
-	var tenantsEnded []<-chan error
+	var tenantsEnded []<-chan error                               // and the provider's
 	defer func() {
 		stop()
 		for _, ended := range tenantsEnded {
 			err = errors.Join(err, <-ended)
 		}
 	}()
+	ended, err := d.startProvider(parts)
+	if err != nil {
+		return err
+	}
+	tenantsEnded = append(tenantsEnded, ended)
 	for _, t := range d.tenants {
 		ended, err := d.startTenant(parts, t)
 		if err != nil {
@@ -110,6 +127,19 @@ func (d *demoRun) run(ctx context.Context) (err error) {
 		err = errors.Join(err, <-relayEnded)
 	}()
 	return d.play(ctx)
+}
+
+// startProvider makes a kuaidihelp listen that takes subscriptions.
+func (d *demoRun) startProvider(ctx context.Context) (<-chan error, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	d.api = baseURL(l.Addr()) + "/api"
+	d.provider = fake.NewProvider(fake.Options{AppID: demoAccount, APIKey: d.account})
+	ended := make(chan error, 1)
+	go func() { ended <- serveUntil(ctx, l, d.provider) }()
+	return ended, nil
 }
 
 // startTenant makes a tenant listen, and notes its address.
@@ -173,19 +203,17 @@ server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
+kuaidihelp: {api_url: %q, app_id: %s, api_key: %s}
 delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
 tenants:
-`, demoToken)
+`, demoToken, d.api, demoAccount, d.account)
 	for _, t := range d.tenants {
-		match := ""
-		if t.match != "" {
-			match = ", match: {" + t.match + "}"
-		}
 		fmt.Fprintf(&b, `
   - name: %s
+    api_keys: [%s]
     endpoints: [{name: hooks, url: %q, secrets: [%s]}]
-    routes: [{to: hooks%s}]
-`, t.name, t.url, t.secret, match)
+    routes: [{to: hooks, match: {subscribed: true%s}}]
+`, t.name, t.key, t.url, t.secret, t.match)
 	}
 	return b.String()
 }

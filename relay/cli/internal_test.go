@@ -19,8 +19,8 @@ func TestDemoFailsWhenSomethingIsNotAsPromised(t *testing.T) {
 		spoil func(d *demoRun)
 		want  string
 	}{
-		"an update does not arrive":         {func(d *demoRun) { d.tenants[0].match = "status: [signed, sending]" }, "shop has not got collected of "},
-		"one arrives that nobody asked for": {func(d *demoRun) { d.tenants[1].match = "" }, "which is not routed to it"},
+		"an update does not arrive":         {func(d *demoRun) { d.tenants[0].match = ", status: [signed, sending]" }, "shop has not got collected of "},
+		"one arrives that nobody asked for": {func(d *demoRun) { d.tenants[1].match = "" }, "which it is not owed"},
 		"the numbers of the relay differ":   {func(d *demoRun) { d.board.refused = 1 }, `outcome="retry"} is "", not 1`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +76,11 @@ func TestDemoStaysAndShowsWhatIsPushedToIt(t *testing.T) {
 	eventually(t, "it invites", func() bool { return strings.Contains(out.String(), "Still serving; Ctrl-C stops it.") })
 	_, rest, _ := strings.Cut(out.String(), "curl ")
 	address, _, _ := strings.Cut(rest, " ")
+	for _, tenant := range d.tenants {
+		if got, err := postSubscriptions(ctx, d.public, tenant.key, kuaidihelp.ZT, []string{"75000000000001"}); err != nil || got[0].Result != "subscribed" {
+			t.Fatalf("%+v %v", got, err)
+		}
+	}
 	contentType, body, err := fake.Encode(fake.Form, []fake.Item{{WaybillCode: "75000000000001", CPCode: kuaidihelp.ZT, Status: kuaidihelp.StatusSigned}})
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func webhookPrinter(w io.Writer, asJSON bool) func(webhook) {
 	}
 	s := newScreen(w)
 	s.row(cell{"TIME", 12, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint}, cell{"WAYBILL", 15, faint},
-		cell{"REASON", 7, faint}, cell{"SEQUENCE", 13, faint}, cell{"PATH", 7, faint}, cell{"ID", 0, faint})
+		cell{"REASON", 8, faint}, cell{"SEQUENCE", 13, faint}, cell{"PATH", 7, faint}, cell{"ID", 0, faint})
 	return func(got webhook) {
 		cells := []cell{{got.Time.Format("15:04:05.000"), 12, plain}, verifiedCell(got.Verified), answerCell(got.Answer)}
 		if got.Verified {
@@ -149,7 +149,7 @@ func webhookCells(got webhook) []cell {
 	if got.Sequence != 0 {
 		sequence = strconv.FormatInt(got.Sequence, 10)
 	}
-	return []cell{{printable(got.Type), 18, plain}, {printable(got.Waybill), 15, plain}, {printable(got.Reason), 7, plain},
+	return []cell{{printable(got.Type), 18, plain}, {printable(got.Waybill), 15, plain}, {printable(got.Reason), 8, plain},
 		{printable(sequence), 13, plain}}
 }
 

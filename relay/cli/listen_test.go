@@ -98,12 +98,12 @@ func TestListenPrintsAlignedLinesThatNothingFromOutsideCanBreak(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	for i, want := range []string{
-		"TIME          SIG  ANSWER  TYPE                WAYBILL          REASON   SEQUENCE       PATH     ID",
-		"  ✓    200     waybill.signed      773005949070187  retry    42             /hooks   evt_1",
-		"  ✓    200     waybill.signed      773005949070187  retry    42             /hooks (no. 2)  evt_1",
+		"TIME          SIG  ANSWER  TYPE                WAYBILL          REASON    SEQUENCE       PATH     ID",
+		"  ✓    200     waybill.signed      773005949070187  retry     42             /hooks   evt_1",
+		"  ✓    200     waybill.signed      773005949070187  retry     42             /hooks (no. 2)  evt_1",
 		"  ✗    401     signature does not match: made with another secret, or over another id, timestamp or body",
-		"  ✓    200     ·[2J·               -                retry    42             /hooks   evt_3",
-		"  ✓    200     -                   -                retry    42             /hooks   evt_4",
+		"  ✓    200     ·[2J·               -                retry     42             /hooks   evt_3",
+		"  ✓    200     -                   -                retry     42             /hooks   evt_4",
 	} {
 		if !strings.Contains(got[i], want) {
 			t.Errorf("no %q in %q", want, got[i])

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func newSubscribe() *cobra.Command {
 		var all []subscribed
 		const most = 1000 // of one request
 		for from := 0; from < len(codes); from += most {
-			got, err := postSubscriptions(cmd, strings.TrimSuffix(u.String(), "/"), key, args[0], codes[from:min(from+most, len(codes))])
+			got, err := postSubscriptions(cmd.Context(), strings.TrimSuffix(u.String(), "/"), key, args[0], codes[from:min(from+most, len(codes))])
 			if err != nil {
 				return err
 			}
@@ -102,12 +103,12 @@ func tenantKey(file string) (string, error) {
 }
 
 // postSubscriptions makes one request, and makes an error of any answer but 200.
-func postSubscriptions(cmd *cobra.Command, to, key, brand string, codes []string) ([]subscribed, error) {
+func postSubscriptions(ctx context.Context, to, key, brand string, codes []string) ([]subscribed, error) {
 	body, err := json.Marshal(map[string]any{"cp_code": brand, "waybill_codes": codes})
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, to+"/v1/subscriptions", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to+"/v1/subscriptions", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

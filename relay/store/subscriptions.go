@@ -40,7 +40,7 @@ func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybil
 	if number(answer[0]) == 0 {
 		return 0, false, nil
 	}
-	return max(time.Duration(number(answer[1])), 1) * time.Millisecond, number(answer[0]) == 2, nil
+	return time.Duration(max(number(answer[1]), 1)) * time.Millisecond, number(answer[0]) == 2, nil
 }
 
 // Subscription returns a tenant's subscription of a waybill, and whether there is one.

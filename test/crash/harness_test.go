@@ -52,6 +52,7 @@ type relay struct {
 	t      *testing.T
 	config string
 	url    string // of the public listener
+	admin  string // of the private listener
 	cmd    *exec.Cmd
 	log    *os.File
 }
@@ -83,7 +84,7 @@ func newReplica(t *testing.T, yaml string) *relay {
 	public, admin := freePort(t), freePort(t)
 	yaml = fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d'}\n", public, admin) + yaml
 	dir := t.TempDir()
-	r := &relay{t: t, config: filepath.Join(dir, "config.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", public)}
+	r := &relay{t: t, config: filepath.Join(dir, "config.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", public), admin: fmt.Sprintf("http://127.0.0.1:%d", admin)}
 	if err := os.WriteFile(r.config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +104,15 @@ func newReplica(t *testing.T, yaml string) *relay {
 	return r
 }
 
-// start starts the process and waits until it takes callbacks.
-func (r *relay) start() {
+// start starts the process, as changed, and waits until it takes callbacks.
+func (r *relay) start(change ...func(*exec.Cmd)) {
 	r.t.Helper()
 	r.cmd = exec.Command(binary, "serve", "-c", r.config, "--log-level", "warn")
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	for _, f := range change {
+		f(r.cmd)
+	}
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -127,6 +127,7 @@ redis: {url: '%s'}
 kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 100, timeout: 1s}
 subscriptions: {rate: 0}
 callback: {tokens: [%s]}
+egress: {allow_cidrs: [127.0.0.0/8]}
 delivery: {timeout: 1s, retry: [50ms, 100ms, 200ms, 500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}
 tenants:
 `, redis, upstream, accountID, accountKey, token)
@@ -379,17 +380,18 @@ func (w *world) kill(i int) {
 	x.mu.Unlock()
 	var cut sync.WaitGroup
 	cut.Go(func() { w.request(r.url, x, codes, false) })
-	n := 0
-	until(w.t, "something is written down, and not yet asked for", func() bool {
-		for code, s := range w.states() {
-			if s == "p" && strings.HasPrefix(code, "k") && !w.provider.HasSubscribed("zt", code) {
-				n++
-			}
-		}
-		return n > 0
+	last := codes[len(codes)-1]
+	until(w.t, "the last one is written down", func() bool {
+		return w.redis.HGet(w.t.Context(), "{kuairelay}:s:zt "+last, "u").Val() != ""
 	})
 	r.kill()
 	cut.Wait()
+	n := 0
+	for _, code := range codes {
+		if !w.provider.HasSubscribed("zt", code) {
+			n++
+		}
+	}
 	w.mu.Lock()
 	w.kills, w.betweens = append(w.kills, time.Now()), w.betweens+n
 	w.mu.Unlock()
@@ -398,14 +400,21 @@ func (w *world) kill(i int) {
 
 // states are the upstream states in the ledger, by waybill.
 func (w *world) states() map[string]string {
-	out := map[string]string{}
+	read := map[string]*redis.StringCmd{}
 	it := w.redis.Scan(w.t.Context(), 0, "{kuairelay}:s:*", 1000).Iterator()
-	for it.Next(w.t.Context()) {
-		_, code, _ := strings.Cut(it.Val(), " ")
-		out[code] = w.redis.HGet(w.t.Context(), it.Val(), "u").Val()
-	}
-	if err := it.Err(); err != nil {
+	_, err := w.redis.Pipelined(w.t.Context(), func(p redis.Pipeliner) error {
+		for it.Next(w.t.Context()) {
+			_, code, _ := strings.Cut(it.Val(), " ")
+			read[code] = p.HGet(w.t.Context(), it.Val(), "u")
+		}
+		return it.Err()
+	})
+	if err != nil {
 		w.t.Error(err)
+	}
+	out := map[string]string{}
+	for code, state := range read {
+		out[code] = state.Val()
 	}
 	return out
 }

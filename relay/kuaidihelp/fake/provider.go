@@ -87,7 +87,7 @@ func (p *Provider) HasSubscribed(cpCode, code string) bool {
 
 // ServeHTTP answers a call in the provider's envelope.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	reply, data := p.answer(req)
+	reply := p.answer(req)
 	if reply.Lost {
 		panic(http.ErrAbortHandler)
 	}
@@ -100,19 +100,17 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	p.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_ = json.NewEncoder(w).Encode(struct {
-		Code int    `json:"code"`
-		Msg  string `json:"msg"`
-		Data any    `json:"data"`
-		UID  string `json:"uid"`
-	}{reply.Code, reply.Msg, data, uid})
+		Code int      `json:"code"`
+		Msg  string   `json:"msg"`
+		Data struct{} `json:"data"`
+		UID  string   `json:"uid"`
+	}{Code: reply.Code, Msg: reply.Msg, UID: uid})
 }
 
-var nothing = map[string]any{}
-
 // answer checks a call in the order of the real one's codes, and does what it asks for.
-func (p *Provider) answer(req *http.Request) (Reply, any) {
+func (p *Provider) answer(req *http.Request) Reply {
 	if req.Method != http.MethodPost || req.ParseForm() != nil {
-		return Reply{Code: kuaidihelp.CodeIllegalRequest, Msg: "非法请求"}, nothing
+		return Reply{Code: kuaidihelp.CodeIllegalRequest, Msg: "非法请求"}
 	}
 	f := req.PostForm
 	appID, method, ts, data := f.Get("app_id"), f.Get("method"), f.Get("ts"), f.Get("data")
@@ -122,20 +120,24 @@ func (p *Provider) answer(req *http.Request) (Reply, any) {
 	}
 	switch {
 	case appID == "" || ts == "" || f.Get("sign") == "":
-		return Reply{Code: kuaidihelp.CodeBadAuth, Msg: "鉴权参数错误"}, nothing
+		return Reply{Code: kuaidihelp.CodeBadAuth, Msg: "鉴权参数错误"}
 	case err != nil || math.Abs(float64(time.Now().Unix())-n) > p.o.Window.Seconds():
-		return Reply{Code: kuaidihelp.CodeExpired, Msg: "签名已过期"}, nothing
+		return Reply{Code: kuaidihelp.CodeExpired, Msg: "签名已过期"}
 	case appID != p.o.AppID || f.Get("sign") != kuaidihelp.Sign(appID, method, ts, p.o.APIKey):
-		return Reply{Code: kuaidihelp.CodeAuthFailed, Msg: "鉴权失败"}, nothing
+		return Reply{Code: kuaidihelp.CodeAuthFailed, Msg: "鉴权失败"}
 	}
-	call := Call{Method: method, Data: data}
-	if method == kuaidihelp.MethodSubscribe {
+	return p.do(Call{Method: method, Data: data})
+}
+
+// do does what a call with the right signature asks for.
+func (p *Provider) do(call Call) Reply {
+	if call.Method == kuaidihelp.MethodSubscribe {
 		var d struct {
 			Codes  string `json:"waybill_codes"`
 			CPCode string `json:"cp_code"`
 		}
-		if json.Unmarshal([]byte(data), &d) != nil || d.Codes == "" {
-			return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}, nothing
+		if json.Unmarshal([]byte(call.Data), &d) != nil || d.Codes == "" {
+			return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
 		}
 		call.CPCode, call.Codes = d.CPCode, strings.Split(d.Codes, ",")
 	}
@@ -144,19 +146,18 @@ func (p *Provider) answer(req *http.Request) (Reply, any) {
 	p.mu.Unlock()
 	var reply Reply
 	switch {
-	case method == kuaidihelp.MethodSubscribe && len(call.Codes) > kuaidihelp.MaxPerCall:
-		return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}, nothing
-	case method == kuaidihelp.MethodSubscribe && !slices.Contains(kuaidihelp.Brands(), call.CPCode):
-		return Reply{Code: kuaidihelp.CodeUnknownBrand, Msg: "不支持的快递品牌"}, nothing
+	case len(call.Codes) > kuaidihelp.MaxPerCall:
+		return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
+	case call.Method == kuaidihelp.MethodSubscribe && !slices.Contains(kuaidihelp.Brands(), call.CPCode):
+		return Reply{Code: kuaidihelp.CodeUnknownBrand, Msg: "不支持的快递品牌"}
 	case p.o.Decide != nil:
 		reply = p.o.Decide(call)
 	}
-	if reply.Code != 0 || reply.Status != 0 {
-		return reply, nothing
+	if reply.Code == 0 && reply.Status == 0 {
+		p.subscribe(call)
+		reply.Msg = "成功"
 	}
-	p.subscribe(call)
-	reply.Msg = "成功"
-	return reply, nothing
+	return reply
 }
 
 func (p *Provider) subscribe(call Call) {

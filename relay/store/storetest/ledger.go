@@ -216,7 +216,7 @@ func checkTurns(t *testing.T, b *bench) {
 		},
 		func() time.Duration { w, _ := claim(t, c, "3", "3"); return w },
 	} {
-		want := []time.Duration{0, 2, 0, 4, 6}[i] * time.Second
+		want := time.Duration([]int{0, 2, 0, 4, 6}[i]) * time.Second
 		if got := step(); got > want || got < want-1500*time.Millisecond && want > 0 {
 			t.Errorf("step %d waits %s, want nearly %s", i, got, want)
 		}
