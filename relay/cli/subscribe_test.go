@@ -1,0 +1,136 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/test/redisserver"
+)
+
+// subscribeConfig writes the config of a relay with an account at a provider that is played.
+func subscribeConfig(t *testing.T, redis string) string {
+	t.Helper()
+	p := httptest.NewServer(fake.NewProvider(fake.Options{AppID: "50001", APIKey: "shared-key", Decide: func(c fake.Call) fake.Reply {
+		if slices.ContainsFunc(c.Codes, func(code string) bool { return strings.HasPrefix(code, "no") }) {
+			return fake.Reply{Code: 201101, Msg: "查询暂无记录"}
+		}
+		return fake.Reply{}
+	}}))
+	t.Cleanup(p.Close)
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `
+server: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
+redis: {url: %q}
+callback: {tokens: [callback-token]}
+kuaidihelp: {api_url: "%s/api", app_id: "50001", api_key: shared-key}
+tenants: [{name: shop, api_keys: [the-key-of-shop]}]
+`, redis, p.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// serving starts a relay, and returns its public address and a file with the key of its tenant.
+func serving(t *testing.T, config string) (url, key string) {
+	t.Helper()
+	c := start(t, "", "serve", "-c", config, "--log-format", "console")
+	until(t, "it listens", func() bool { return strings.Contains(c.stderr.String(), "/callback/") })
+	_, rest, _ := strings.Cut(c.stderr.String(), "callbacks  ")
+	url, _, _ = strings.Cut(rest, "/callback/")
+	key = filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("the-key-of-shop\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return url, key
+}
+
+func TestSubscribeSaysWhatBecameOfEachWaybill(t *testing.T) {
+	t.Parallel()
+	url, key := serving(t, subscribeConfig(t, ""))
+	code, stdout, stderr := run(t, "", "subscribe", "yt", "1", "no2", "--to", url, "--key-file", key)
+	if code != 1 || stderr != "" || !strings.Contains(stdout, "ytsd     1                   subscribed  -") ||
+		!strings.Contains(stdout, "ytsd     no2                 failed      201101  查询暂无记录") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = run(t, "1\n3\n", "subscribe", "ytsd", "-", "--to", url, "--key-file", key, "-o", "json")
+	var got []struct {
+		WaybillCode string `json:"waybill_code"`
+		Result      string
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got) != 2 || got[0].Result != "already" || got[1].Result != "subscribed" || got[1].WaybillCode != "3" {
+		t.Errorf("exit %d %v\n%s%s", code, err, stdout, stderr)
+	}
+}
+
+func TestSubscribeNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	url, key := serving(t, subscribeConfig(t, ""))
+	limited := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(429)
+		_, _ = w.Write([]byte(`{"detail":"too many"}`))
+	}))
+	t.Cleanup(limited.Close)
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"subscribe"}, 2, "needs CP_CODE and at least one WAYBILL"},
+		{[]string{"subscribe", "zt", "1", "--to", "nowhere"}, 2, "--to must be an http or https URL"},
+		{[]string{"subscribe", "zt", "-", "--to", url, "--key-file", key}, 2, "stdin holds no waybill"},
+		{[]string{"subscribe", "zt", "1", "--to", "http://127.0.0.1:1", "--key-file", key}, 1, "ask the relay: connection refused"},
+		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", os.DevNull}, 1, "does not know the API key"},
+		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", "/nowhere"}, 1, "no such file"},
+		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "400 Bad Request: waybill_codes[0] must be"},
+		{[]string{"subscribe", "zt", "1", "--to", limited.URL, "--key-file", key}, 1, "429 Too Many Requests: too many; try again in 7 s"},
+		{[]string{"subscriptions"}, 2, "export or import"},
+		{[]string{"subscriptions", "export"}, 2, "-c FILE"},
+		{[]string{"subscriptions", "export", "-c", "../../config.example.yaml"}, 1, "has no redis.url"},
+	} {
+		code, stdout, stderr := run(t, "", c.args...)
+		if code != c.code || !strings.Contains(stderr, c.says) || strings.Contains(stderr, "the-key-of-shop") {
+			t.Errorf("%v: exit %d\n%s%s", c.args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
+	t.Parallel()
+	config := subscribeConfig(t, redisserver.Start(t).URL())
+	url, key := serving(t, config)
+	run(t, "", "subscribe", "zt", "1", "2", "--to", url, "--key-file", key)
+	code, lines, stderr := run(t, "", "subscriptions", "export", "-c", config)
+	if code != 0 || stderr != "2 subscriptions exported\n" || strings.Count(lines, "\n") != 2 || !strings.Contains(lines, `{"tenant":"shop","cp_code":"zt","waybill_code":"1","since":"`) {
+		t.Fatalf("exit %d\n%s%s", code, lines, stderr)
+	}
+	anew := subscribeConfig(t, redisserver.Start(t).URL())
+	for _, want := range []string{"2 subscriptions read, 2 new in the ledger\n", "2 subscriptions read, 0 new in the ledger\n"} {
+		if code, _, stderr := run(t, lines, "subscriptions", "import", "-c", anew); code != 0 || stderr != want {
+			t.Errorf("exit %d\n%s", code, stderr)
+		}
+	}
+	if _, again, _ := run(t, "", "subscriptions", "export", "-c", anew); strings.Count(again, `"state":"live"`) != 2 {
+		t.Errorf("%s", again)
+	}
+	for text, says := range map[string]string{
+		"{":            "line 1: not a subscription",
+		lines + `{}`:   "line 3: tenant, cp_code and waybill_code must be words",
+		`{"tenant":1}`: "line 1: not a subscription",
+		strings.ReplaceAll(lines, `"live"`, `"alive"`): "line 1: state must be",
+		strings.ReplaceAll(lines, `"since"`, `"when"`): "line 1: not a subscription",
+	} {
+		if code, _, stderr := run(t, text, "subscriptions", "import", "-c", anew); code != 1 || !strings.Contains(stderr, says) {
+			t.Errorf("exit %d %s, want %s", code, stderr, says)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"kuairelay/relay/kuaidihelp/fake"
+)
+
+// The flood asks for more than a hundred calls at ten a second. What another tenant asks for then takes its turn among them.
+func TestATenantThatFloodsTheLineDoesNotHoldUpAnother(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(p.URL, ", rate: 10, concurrency: 1")+two(shop, alerts))
+	var codes []string
+	for i := range 1000 {
+		codes = append(codes, fmt.Sprint("flood", i))
+	}
+	ctx, end := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.public+"/v1/subscriptions",
+		strings.NewReader(`{"cp_code":"zt","waybill_codes":"`+strings.Join(codes, ",")+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+shopKey)
+	flood := make(chan error)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		flood <- err
+	}()
+	until(t, "the flood has begun", func() bool { return len(p.Calls()) > 2 })
+	before := len(p.Calls())
+	for i := range 3 {
+		if got := r.subscribe(alertsKey, "zt", fmt.Sprint("own", i)); got[0].Result != "subscribed" {
+			t.Errorf("%+v", got)
+		}
+	}
+	// Each of the three has waited for the call under way, and for one or two of the flood's.
+	calls := p.Calls()
+	if n := len(calls) - before; n > 15 {
+		t.Errorf("%d calls were made until three were served", n)
+	}
+	if len(calls) > 90 {
+		t.Error("the flood was over: the test shows nothing")
+	}
+	end()
+	if err := <-flood; !errors.Is(err, context.Canceled) {
+		t.Errorf("the flood's request ended with %v", err)
+	}
+}
+
+func TestATenantOverItsQuotaDoesNotSlowAnother(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey, "subscriptions: {rate: 0, daily_quota: 10}\n    api_keys: ["+shopKey, 1)
+	yaml = strings.Replace(yaml, "api_keys: ["+alertsKey, "subscriptions: {rate: 0}\n    api_keys: ["+alertsKey, 1)
+	r := start(t, account(p.URL, ", rate: 1000")+yaml)
+	// Both take as long as they take: only their ratio says anything on a busy machine.
+	serve := func(from int) time.Duration {
+		began := time.Now()
+		for i := range 30 {
+			r.subscribe(alertsKey, "zt", fmt.Sprint("own", from+i))
+		}
+		return time.Since(began)
+	}
+	alone := serve(0)
+	end, over := make(chan struct{}), make(chan int)
+	go func() {
+		refused := 0
+		for i := 0; ; i++ {
+			select {
+			case <-end:
+				over <- refused
+				return
+			default:
+			}
+			if status, _, _ := r.api("POST", "/v1/subscriptions", shopKey, fmt.Sprintf(`{"cp_code":"zt","waybill_codes":"x%d"}`, i)); status == 429 {
+				refused++
+			}
+		}
+	}()
+	beside := serve(100)
+	close(end)
+	if refused := <-over; refused == 0 {
+		t.Error("nothing was refused")
+	} else {
+		t.Logf("30 requests took %s alone, and %s beside %d that were over the quota", alone, beside, refused)
+	}
+	if n := p.asked("x11"); n != 0 {
+		t.Errorf("what is over the quota reached the provider %d times", n)
+	}
+	for i := range 30 {
+		if p.asked(fmt.Sprint("own", 100+i)) != 1 {
+			t.Errorf("own%d was asked for %d times", 100+i, p.asked(fmt.Sprint("own", 100+i)))
+		}
+	}
+}
