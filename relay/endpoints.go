@@ -7,6 +7,7 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
 )
 
@@ -18,7 +19,7 @@ func endpoints(tenants []config.Tenant) ([]deliver.Endpoint, map[string]bool, er
 		for _, e := range t.Endpoints {
 			d := e.Delivery
 			ep := deliver.Endpoint{
-				Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight,
+				Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight, Rated: d.Rate > 0, MaxBacklog: d.MaxBacklog,
 				Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge}, AllowCIDRs: e.AllowCIDRs, TLS: e.TLS, Headers: make(http.Header),
 			}
 			for _, h := range e.Headers {
@@ -36,6 +37,17 @@ func endpoints(tenants []config.Tenant) ([]deliver.Endpoint, map[string]bool, er
 		}
 	}
 	return out, ordered, nil
+}
+
+// flows are those of the endpoints, for the store, which keeps to them over all replicas.
+func flows(tenants []config.Tenant) map[string]event.Flow {
+	out := make(map[string]event.Flow)
+	for _, t := range tenants {
+		for _, e := range t.Endpoints {
+			out[e.ID] = event.Flow{Rate: e.Delivery.Rate, Breaker: event.Breaker(e.Delivery.Breaker)}
+		}
+	}
+	return out
 }
 
 // egress turns that of the config into that of the pool.

@@ -13,8 +13,9 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// testOrder pushes updates of some waybills back to back to two endpoints that answer 500 to half of the attempts, and
-// checks that each of them has its first sight of the updates in the order of acceptance.
+// testOrder pushes updates of some waybills back to back to two endpoints that answer 500 to half of the attempts, one of
+// them with a breaker that opens again and again, and checks that each has its first sight of the updates in the order of
+// acceptance.
 func testOrder(t *testing.T, redis string, updates, waybills int) {
 	t.Helper()
 	flaky := func(w http.ResponseWriter, _ int, _ received) {
@@ -29,8 +30,8 @@ delivery: {retry: [5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5
 tenants:
   - name: t
     endpoints:
-      - {name: a, url: "`+a.URL+`", secrets: [`+secret+`]}
-      - {name: b, url: "`+b.URL+`", secrets: [`+secret+`]}
+      - {name: a, url: "`+a.URL+`", secrets: [`+secret+`], breaker: {failures: 0}}
+      - {name: b, url: "`+b.URL+`", secrets: [`+secret+`], breaker: {failures: 4, cool_off: 1ms, max_cool_off: 5ms}}
       - {name: steady, url: "`+steady.URL+`", secrets: [`+secret+`]}
     routes: [{to: [a, b, steady]}]
 `)

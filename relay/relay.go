@@ -76,13 +76,14 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.Regulate(flows(c.Tenants))
 	out, err := egress(c)
 	if err != nil {
 		return nil, err
 	}
 	pool, err := deliver.New(deliver.Options{
 		Store: db, Endpoints: eps, Egress: out, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
-		OrphanGrace: c.Delivery.OrphanGrace, ShutdownGrace: o.Grace * 3 / 4,
+		OrphanGrace: c.Delivery.OrphanGrace, Retention: c.Retention, ShutdownGrace: o.Grace * 3 / 4,
 	})
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:          true,
 	}
 	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
-	root.AddCommand(newServe(), newCheck(), newExplain(), newSchema(), newHealthcheck(), newSubscriptions(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newSign(), newVerify())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newSchema(), newHealthcheck(), newSubscriptions(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
 	root.SetHelpCommand(newHelp())
 	return root
 }

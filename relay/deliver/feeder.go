@@ -108,7 +108,7 @@ func (f *feeder) lookForDue(ctx context.Context) {
 			if e == nil {
 				continue // another replica may know it; the janitor looks after those that nobody does
 			}
-			if d.At.After(now) {
+			if d.At.After(now) && !e.Rated {
 				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
 				continue
 			}
@@ -139,7 +139,15 @@ func (f *feeder) fill(ctx context.Context) {
 			if n := a.Most - got[a.Endpoint]; n > 0 {
 				e.inFlight.Add(-int64(n))
 			}
-			if !failed && looked[i].N >= a.Most { // after an error the next look finds it again
+			if failed {
+				continue // the next look finds it again
+			}
+			switch l := looked[i]; {
+			case l.Limited && l.Again > 0:
+				f.rest(e, l.Again)
+			case l.Limited:
+				e.hungry.Store(true) // it is fed when one of its attempts ends
+			case l.N >= a.Most:
 				f.crave(e)
 			}
 		}
@@ -149,8 +157,17 @@ func (f *feeder) fill(ctx context.Context) {
 	}
 }
 
+// rest has an endpoint fed when its rate gives something again, and not before.
+func (f *feeder) rest(e *endpoint, d time.Duration) {
+	e.resting.Store(true)
+	time.AfterFunc(d, func() {
+		e.resting.Store(false)
+		f.feed(e)
+	})
+}
+
 // asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is fed
-// again when it has one.
+// again when it has one, a resting one when it has rested.
 func (f *feeder) asks() []event.Ask {
 	f.mu.Lock()
 	var free []*endpoint // each with one slot taken
@@ -159,7 +176,7 @@ func (f *feeder) asks() []event.Ask {
 			break
 		}
 		delete(f.hungry, e)
-		if e.reserve() {
+		if !e.resting.Load() && e.reserve() {
 			e.hungry.Store(false) // before it is fed: what comes due meanwhile makes it hungry again
 			free = append(free, e)
 		}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"kuairelay/relay/event"
 )
 
 // janitor ends what would stay open for ever: deliveries to endpoints that no replica has had in its config for the orphan
-// grace, and those of parked endpoints that are past max_age.
+// grace, and those of parked endpoints that are too old, or too many.
 type janitor struct {
 	pool *Pool
 	// aged is when the deliveries of a parked endpoint were last looked through for their age.
@@ -20,7 +21,7 @@ type janitor struct {
 func (j *janitor) run(ctx context.Context) {
 	every := min(time.Minute, max(100*time.Millisecond, j.pool.o.OrphanGrace/10))
 	for _, e := range j.pool.endpoints {
-		every = min(every, e.ageCheck())
+		every = min(every, ageCheck(e.Policy.MaxAge))
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -35,12 +36,13 @@ func (j *janitor) run(ctx context.Context) {
 	}
 }
 
-// ageCheck is how often a parked endpoint's deliveries are looked through: all of them each time, so not too often.
-func (e *endpoint) ageCheck() time.Duration {
-	if e.Policy.MaxAge == 0 {
+// ageCheck is how often a parked endpoint's deliveries are looked through for the age given: all of them each time, so not too
+// often.
+func ageCheck(age time.Duration) time.Duration {
+	if age == 0 {
 		return time.Hour
 	}
-	return min(time.Hour, max(time.Second, e.Policy.MaxAge/100))
+	return min(time.Hour, max(time.Second, age/100))
 }
 
 func (j *janitor) sweep(ctx context.Context) error {
@@ -52,19 +54,49 @@ func (j *janitor) sweep(ctx context.Context) error {
 	orphans, err := j.orphans(ctx, parked)
 	for _, name := range orphans {
 		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", p.o.OrphanGrace)
-		err = errors.Join(err, j.giveUp(ctx, event.Ask{Endpoint: name, Lease: time.Minute, Parked: true}, reason))
+		err = errors.Join(err, j.giveUp(ctx, event.Ask{Endpoint: name, Lease: time.Minute, Parked: true}, math.MaxInt, reason))
 	}
-	for name := range parked {
-		e := p.endpoints[name]
-		if e == nil || e.Policy.MaxAge == 0 || time.Since(j.aged[name]) < e.ageCheck() {
-			continue
+	for name, state := range parked {
+		if e := p.endpoints[name]; e != nil {
+			err = errors.Join(err, j.boundAge(ctx, e, state), j.boundBacklog(ctx, e, state))
 		}
-		j.aged[name] = time.Now()
-		ask := event.Ask{Endpoint: name, Lease: e.lease(), Parked: true, OpenBefore: p.o.Store.Now().Add(-e.Policy.MaxAge)}
-		err = errors.Join(err, j.giveUp(ctx, ask, e.Policy.expiry()))
 	}
 	return err
 }
+
+// boundAge gives up what is past max_age, and at an endpoint that waits for a person also what is past the retention.
+func (j *janitor) boundAge(ctx context.Context, e *endpoint, state string) error {
+	age, reason := e.Policy.MaxAge, e.Policy.expiry()
+	if r := j.pool.o.Retention; state != parkedOpen && r > 0 && (age == 0 || r < age) {
+		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", brief(r), state)
+	}
+	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
+		return nil
+	}
+	j.aged[e.Name] = time.Now()
+	ask := event.Ask{Endpoint: e.Name, Lease: e.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
+	return j.giveUp(ctx, ask, math.MaxInt, reason)
+}
+
+// boundBacklog gives up what is above max_backlog, what has been in line for longest first.
+func (j *janitor) boundBacklog(ctx context.Context, e *endpoint, state string) error {
+	if e.MaxBacklog == 0 {
+		return nil
+	}
+	n, err := j.pool.o.Store.Backlog(ctx, e.Name)
+	if err != nil || n <= e.MaxBacklog {
+		return err
+	}
+	what := "is " + state
+	if state == parkedOpen {
+		what = "keeps failing"
+	}
+	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
+	return j.giveUp(ctx, event.Ask{Endpoint: e.Name, Lease: e.lease(), Parked: true}, n-e.MaxBacklog, reason)
+}
+
+// parkedOpen is the state of an endpoint that its breaker holds back.
+const parkedOpen = "open"
 
 // orphans returns the endpoints with open deliveries that nobody has known for the grace.
 func (j *janitor) orphans(ctx context.Context, parked map[string]string) ([]string, error) {
@@ -95,11 +127,11 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]string) ([]stri
 	return p.o.Store.Orphans(ctx, names, p.o.OrphanGrace)
 }
 
-// giveUp makes dead letters of what the ask leases, until there is no more of it. What comes due meanwhile, because its
-// predecessor was given up, is found at the end.
-func (j *janitor) giveUp(ctx context.Context, ask event.Ask, reason string) error {
-	ask.Most = 100
-	for ctx.Err() == nil {
+// giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due meanwhile,
+// because its predecessor was given up, is found at the end.
+func (j *janitor) giveUp(ctx context.Context, ask event.Ask, most int, reason string) error {
+	for most > 0 && ctx.Err() == nil {
+		ask.Most = min(most, 100)
 		ds, looked, err := j.pool.o.Store.Lease(ctx, []event.Ask{ask})
 		if err != nil {
 			return err
@@ -115,6 +147,7 @@ func (j *janitor) giveUp(ctx context.Context, ask event.Ask, reason string) erro
 		if looked[0].N < ask.Most && len(ds) == 0 {
 			return nil
 		}
+		most -= len(ds)
 		ask.From = looked[0].Next
 	}
 	return nil

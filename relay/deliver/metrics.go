@@ -14,6 +14,7 @@ const manyEndpoints = 200
 type metrics struct {
 	attempts   *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
+	breakers   *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 	latency    *prometheus.HistogramVec
 	labelled   bool
@@ -29,14 +30,25 @@ func newMetrics(r prometheus.Registerer, endpoints int) *metrics {
 		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."}, []string{"endpoint", "outcome"})
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
 		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
+	m.breakers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_breaker_changes_total",
+		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."}, []string{"endpoint", "state"})
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
 		Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels)
 	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
 		Help: "From the acceptance of an event to its delivery.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels)
 	if r != nil {
-		r.MustRegister(m.attempts, m.deliveries, m.duration, m.latency)
+		r.MustRegister(m.attempts, m.deliveries, m.breakers, m.duration, m.latency)
 	}
 	return m
+}
+
+// breaker counts a change of an endpoint's breaker.
+func (m *metrics) breaker(endpoint string, open bool) {
+	state := "closed"
+	if open {
+		state = "open"
+	}
+	m.breakers.WithLabelValues(endpoint, state).Inc()
 }
 
 // observe counts an outcome. One that came late ends nothing.

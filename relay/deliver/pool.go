@@ -29,6 +29,7 @@ type Store interface {
 	Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error)
 	Settle(ctx context.Context, o event.Outcome) (event.Settled, error)
 	Parked(ctx context.Context) (map[string]string, error)
+	Backlog(ctx context.Context, endpoint string) (int, error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
 }
 
@@ -55,6 +56,10 @@ type Endpoint struct {
 	Timeout time.Duration
 	// MaxInFlight bounds attempts at the same time, and with it connections and memory.
 	MaxInFlight int
+	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
+	Rated bool
+	// MaxBacklog is how many deliveries a parked endpoint keeps; the oldest of what is above become dead letters. 0: all.
+	MaxBacklog int
 }
 
 // Options of a Pool. A zero field means its default.
@@ -67,6 +72,8 @@ type Options struct {
 	Egress    Egress
 	// OrphanGrace is how long a delivery waits for a replica that knows its endpoint. Default 24 h.
 	OrphanGrace time.Duration
+	// Retention is how long deliveries wait for a person to resume their endpoint. Zero: until MaxAge.
+	Retention time.Duration
 	// ShutdownGrace is how long attempts that are under way may go on after Run's context ends. Default 20 s.
 	ShutdownGrace time.Duration
 }
@@ -97,6 +104,8 @@ type endpoint struct {
 	inFlight atomic.Int64
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
+	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
+	resting atomic.Bool
 }
 
 // New makes a Pool. It starts nothing; an endpoint that cannot work is an error.
@@ -225,7 +234,7 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
 	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Since, rand.Float64())
-	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a}
+	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
 }
 
 // settle writes an outcome down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
@@ -236,6 +245,12 @@ func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
 	}
 	settled, err := p.write(o)
 	p.report(o, settled, err)
+	if b := settled.Breaker; b != nil {
+		p.reportBreaker(e, o, *b)
+	}
+	if closed := settled.Breaker != nil && !settled.Breaker.Open; closed || e.Rated && settled.Next == nil {
+		p.feeder.feed(e)
+	}
 	if o.Kind == event.Retry {
 		p.feeder.lookBy(time.Now().Add(o.Due.Sub(p.o.Store.Now()) + time.Millisecond))
 	}
@@ -292,6 +307,25 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 		p.log.Info("attempt", fields...)
 	}
 	p.metrics.observe(o, settled.Late, p.o.Store.Now())
+}
+
+// reportBreaker says what an outcome made of its endpoint's breaker.
+func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange) {
+	p.metrics.breaker(e.Name, b.Open)
+	fields := []zap.Field{zap.String("endpoint", e.Name)}
+	if !b.Open {
+		p.log.Info("breaker closed: the endpoint answers, and gets what has gathered at a growing pace", fields...)
+		return
+	}
+	fields = append(fields, zap.Time("until", b.Until), zap.Int("failed_probes", b.Probes))
+	if o.Attempt != nil {
+		fields = append(fields, zap.String("last", describe(*o.Attempt)))
+	}
+	if b.Probes == 0 {
+		p.log.Warn("breaker opened: the endpoint keeps failing, and its deliveries wait", fields...)
+	} else {
+		p.log.Info("breaker stays open: the probe failed", fields...)
+	}
 }
 
 // outcomes as logs and metrics name them.

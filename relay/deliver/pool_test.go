@@ -37,6 +37,7 @@ func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []event
 	return nil, nil, nil
 }
 func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
+func (m *memory) Backlog(context.Context, string) (int, error)      { return 0, nil }
 func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
 	return nil, nil
 }

@@ -92,15 +92,18 @@ func (p Policy) expired(now, since time.Time) bool {
 }
 
 // expiry is the reason of a delivery that was given up for its age.
-func (p Policy) expiry() string {
-	span := p.MaxAge.String()
+func (p Policy) expiry() string { return "older than max_age " + brief(p.MaxAge) }
+
+// brief shows a span without the units that are zero.
+func brief(d time.Duration) string {
+	span := d.String()
 	if whole, ok := strings.CutSuffix(span, "m0s"); ok {
 		span = whole + "m"
 	}
 	if whole, ok := strings.CutSuffix(span, "h0m"); ok {
 		span = whole + "h"
 	}
-	return "older than max_age " + span
+	return span
 }
 
 // answer is a class of attempts that Decide treats alike.
@@ -139,6 +142,18 @@ func classify(a event.Attempt) answer {
 		return unavailable
 	}
 	return unclear
+}
+
+// signOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it, but not the
+// refusal of one body, which is an answer; what the egress guard forbids says nothing.
+func signOf(a event.Attempt) event.Sign {
+	switch classify(a) {
+	case unavailable, unclear:
+		return event.Fails
+	case delivered, gone, refusal:
+		return event.Answers
+	}
+	return event.NoSign
 }
 
 // describe names what an attempt came to, for people.

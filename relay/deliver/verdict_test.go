@@ -92,6 +92,27 @@ func TestEveryStatusGetsItsVerdictAfterEveryAttempt(t *testing.T) {
 	}
 }
 
+func TestWhatSpeaksAgainstAnEndpointIsWhatGoesOnTheScheduleButForARefusal(t *testing.T) {
+	t.Parallel()
+	for status := -1; status <= 1100; status++ {
+		want := event.Answers
+		if r := rowOf(status); r == rowScheduleWithHint || r == rowSchedule {
+			want = event.Fails
+		}
+		if got := signOf(event.Attempt{Status: status}); got != want {
+			t.Errorf("%d: got %d, want %d", status, got, want)
+		}
+	}
+	for text, want := range map[string]event.Sign{
+		"timeout: no whole answer in time": event.Fails, "refused: …": event.Fails, "dns: …": event.Fails,
+		ClassForbidden + ": private address 10.0.0.7": event.NoSign,
+	} {
+		if got := signOf(event.Attempt{Err: text}); got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestEveryNetworkErrorGoesOnTheSchedule(t *testing.T) {
 	t.Parallel()
 	for _, class := range []string{"timeout", "refused", "reset", "dns", "tls", "eof", "protocol", "other", "?"} {

@@ -25,6 +25,7 @@ type Outcome struct {
 	Due      time.Time // Retry only
 	Reason   string    // Dead only: why, for people
 	Attempt  *Attempt  // nil if none was made
+	Sign     Sign      // what the attempt says of the endpoint
 	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room for it.
 	Next time.Duration
 }
@@ -36,7 +37,7 @@ type Ask struct {
 	Most     int
 	// OpenBefore leases only deliveries that have been open since before; zero: any.
 	OpenBefore time.Time
-	// Parked leases though the endpoint is parked.
+	// Parked leases though the endpoint is held back by a person, its breaker, or its rate.
 	Parked bool
 	// From is where the last look ended, zero to begin.
 	From Cursor
@@ -52,6 +53,9 @@ type Cursor struct {
 type Looked struct {
 	N    int
 	Next Cursor
+	// Limited says that there may be more, but not yet; Again is when, zero: when an attempt at the endpoint has ended.
+	Limited bool
+	Again   time.Duration
 }
 
 // Due is an endpoint that has a delivery due at (or, rarely, after) At.
@@ -66,4 +70,6 @@ type Settled struct {
 	Late bool
 	// Next is the successor of the same waybill and endpoint, leased to the caller, if it asked for it and there is one.
 	Next *Delivery
+	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
+	Breaker *BreakerChange
 }

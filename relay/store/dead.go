@@ -85,24 +85,28 @@ func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (in
 	return n, nil
 }
 
-// Park stops an endpoint's deliveries, in the state given ("paused"); they stay open. A 410 parks it as "gone" by itself.
-func (s *Store) Park(ctx context.Context, endpoint, state string) error {
-	return s.park(ctx, endpoint, fmt.Sprintf("%s %d", state, s.Now().UnixMilli()))
+// Park pauses an endpoint: its deliveries stay open, and none is attempted. A 410 parks it as gone by itself.
+func (s *Store) Park(ctx context.Context, endpoint string) error {
+	return s.park(ctx, endpoint, "paused")
 }
 
-// Resume goes on with an endpoint that was parked.
+// Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a growing
+// pace.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
 func (s *Store) park(ctx context.Context, endpoint, state string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	if err := parkScript.Run(ctx, s.client, []string{s.prefix}, endpoint, state).Err(); err != nil {
+	if err := s.clock.ensure(ctx); err != nil {
+		return fmt.Errorf("park or resume endpoint: %w", err)
+	}
+	if err := parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, state).Err(); err != nil {
 		return fmt.Errorf("park or resume endpoint: %w", err)
 	}
 	return nil
 }
 
-// Parked lists the parked endpoints with their states ("gone", "paused").
+// Parked lists the endpoints whose deliveries do not move, each with its state: "paused", "gone", or "open" for its breaker.
 func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -110,8 +114,11 @@ func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list parked endpoints: %w", err)
 	}
-	for name, state := range all {
-		all[name], _, _ = strings.Cut(state, " ")
+	for name, control := range all {
+		state, _, _ := strings.Cut(control, " ")
+		if all[name] = state; state == "ramp" {
+			delete(all, name)
+		}
 	}
 	return all, nil
 }

@@ -101,6 +101,15 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 	return out, nil
 }
 
+// Backlog is how many deliveries of an endpoint are open or wait.
+func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
+	d, err := s.Depths(ctx, []string{endpoint})
+	if err != nil {
+		return 0, err
+	}
+	return int(d[0].Open + d[0].Waiting), nil
+}
+
 // Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it can
 // judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace given: a
 // replica that knows an endpoint drops its note each time, so that the grace begins anew.

@@ -50,7 +50,7 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 	for _, a := range asks {
 		spans[a.Endpoint] = a.Lease
 	}
-	answer, err := s.run(ctx, leaseScript, leaseArgs(asks, s.Now(), s.newCall()))
+	answer, err := s.run(ctx, leaseScript, s.leaseArgs(asks, s.Now(), s.newCall()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
@@ -58,12 +58,14 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
 	}
 	counts, _ := answer[0].([]any)
-	if len(counts) != 3*len(asks) {
+	if len(counts) != 4*len(asks) {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
 	}
-	for i := 0; i < len(counts); i += 3 {
+	for i := 0; i < len(counts); i += 4 {
+		again := number(counts[i+3])
 		looked = append(looked, event.Looked{N: int(number(counts[i])),
-			Next: event.Cursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))}})
+			Next:    event.Cursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))},
+			Limited: again != 0, Again: time.Duration(max(again, 0)) * time.Millisecond})
 	}
 	rows, _ := answer[1].([]any)
 	for _, row := range rows {
@@ -77,11 +79,12 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 }
 
 // leaseArgs lists the arguments of lua/lease.lua.
-func leaseArgs(asks []event.Ask, now time.Time, token string) []any {
-	args := make([]any, 0, 4+7*len(asks))
+func (s *Store) leaseArgs(asks []event.Ask, now time.Time, token string) []any {
+	args := make([]any, 0, 4+8*len(asks))
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {
-		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore), millis(a.From.Due), a.From.Skip)
+		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore), millis(a.From.Due), a.From.Skip,
+			s.flowOf(a.Endpoint).rate)
 	}
 	return args
 }

@@ -103,7 +103,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	clock := s.o.Clock
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
 	s.clock.local = s.o.Clock
-	leased := twice("lease", leaseScript, leaseArgs([]event.Ask{
+	leased := twice("lease", leaseScript, s.leaseArgs([]event.Ask{
 		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(), s.newCall()))
 	rows := leased[1].([]any)
 	if len(rows) != 3 {

@@ -55,6 +55,9 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 			}
 			out[i].Next = d
 		}
+		if len(row) > 2 {
+			out[i].Breaker = readBreaker(row[2])
+		}
 	}
 	return out, nil
 }
@@ -73,24 +76,25 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		}
 		spans[i] = max(spans[i], c.Next)
 	}
-	args := make([]any, 0, 7+2*len(names)+12*len(calls))
+	args := make([]any, 0, 7+4*len(names)+13*len(calls))
 	args = append(args, now.UnixMilli(), s.o.Retention.Milliseconds(), s.o.DeadLetterRetention.Milliseconds(),
 		s.o.Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
-		args = append(args, name, spans[i].Milliseconds())
+		f := s.flowOf(name)
+		args = append(args, name, spans[i].Milliseconds(), f.rate, f.breaker)
 	}
 	for _, c := range calls {
 		due := now
 		if c.Kind == event.Retry {
 			due = c.Due
 		}
-		attempt, text := event.Attempt{}, ""
+		attempt, sign, text := event.Attempt{}, 0, ""
 		if c.Attempt != nil {
-			attempt = *c.Attempt
+			attempt, sign = *c.Attempt, 1+int(c.Sign)
 			text = attempt.Text()
 		}
 		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
-			flag(c.Next > 0), flag(c.Attempt != nil), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
+			flag(c.Next > 0), sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
 			attempt.Duration.Milliseconds(), text)
 	}
 	return args

@@ -68,6 +68,7 @@ type Store struct {
 
 	replica string
 	calls   atomic.Uint64
+	flows   atomic.Pointer[map[string]flow]
 
 	accepts batcher[acceptCall, []Accepted]
 	settles batcher[settleCall, event.Settled]

@@ -3,7 +3,7 @@
 --
 -- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), life of a ledger's entry after the parcel was
 --        signed for (ms), brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
---        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0),
+--        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0), rate,
 --        N times: id, record, brand, status, bare (1 or 0), body, number of candidates C,
 --                 C times: index of the endpoint (from 1), conditions, of which any suffices (the sum of: 1 always, 2 if the
 --                          status changed, 4 if the tenant has subscribed the waybill, 8 if both)
@@ -18,9 +18,10 @@ if not (now and window and bare_window and retention and signed_ttl and ne and n
 
 local eps, events, at = {}, {}, 10
 for i = 1, ne do
-  local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1'}
+  local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
+    rate = ARGV[at + 4], spent = 0}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
-  eps[i], at = e, at + 4
+  eps[i], at = e, at + 5
 end
 for i = 1, nv do
   local v = {id = ARGV[at], record = ARGV[at + 1], brand = ARGV[at + 2], status = ARGV[at + 3], bare = ARGV[at + 4] == '1',
@@ -37,10 +38,11 @@ if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of ar
 -- A slot is used only where nothing is overdue: what waits longer goes first.
 local function may_lease(e)
   if e.open == nil then
-    e.open = e.slots > 0 and not parked(e.name) and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
+    e.open = e.slots > 0 and not control(e.name) and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
+    if e.open and e.rate ~= '' then e.slots = math.min(e.slots, (allowance(e.name, e.rate, now))) end
   end
   if not e.open or e.slots == 0 then return false end
-  e.slots = e.slots - 1
+  e.slots, e.spent = e.slots - 1, e.spent + 1
   return true
 end
 
@@ -210,6 +212,8 @@ end
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
 for i = 1, ne do
-  if eps[i].due then touch(eps[i].name, eps[i].due) end
+  local e = eps[i]
+  if e.due then touch(e.name, e.due) end
+  if e.spent > 0 and e.rate ~= '' then spend(e.name, e.rate, now, e.spent) end
 end
 return out

@@ -1,15 +1,16 @@
 -- lease: hand deliveries that are due to the caller, so that no other replica takes them before the lease lapses.
 --
 -- ARGV   now (ms), call id, most bytes of bodies, number of endpoints E,
---        E times: name, lease (ms), most deliveries wanted, also if parked (1 or 0),
---                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over
--- Returns {E times how many were looked at, of which the last was due (ms), and how many due then were left}, {rows}} as
---        {{looked, due, left…}, {row…}}, the rows as row() of lib.lua gives them. One call gives at least one row, and stops
---        when their bodies are too many bytes: then as many were looked at as were wanted.
+--        E times: name, lease (ms), most deliveries wanted, whatever holds the endpoint back (1 or 0),
+--                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over, rate
+-- Returns {E times how many were looked at, of which the last was due (ms), how many due then were left, and, if a limit was
+--        reached before most, in how many ms to ask again, or -1: when an attempt has ended}, {rows}} as
+--        {{looked, due, left, again…}, {row…}}, the rows as row() of lib.lua gives them. One call gives at least one row, and
+--        stops when their bodies are too many bytes: then as many were looked at as were wanted.
 -- Asked again with the same call id, it gives the same answer, less the rows whose leases are no longer this call's: key
 -- r:<call id> holds the counts, and endpoint and id of each row, for a minute.
 local now, me, most_bytes, ne = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-if not (now and most_bytes and ne) or #ARGV ~= 4 + 7 * ne then return redis.error_reply('ERR lease: wrong arguments') end
+if not (now and most_bytes and ne) or #ARGV ~= 4 + 8 * ne then return redis.error_reply('ERR lease: wrong arguments') end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
@@ -17,8 +18,8 @@ rcall('ZREM', P .. 'due', '')
 local counts, rows, names = {}, {}, {}
 local given = rcall('LRANGE', P .. 'r:' .. me, 0, -1)
 if #given > 0 then
-  for i = 1, 3 * ne do counts[i] = tonumber(given[i]) end
-  for i = 3 * ne + 1, #given, 2 do
+  for i = 1, 4 * ne do counts[i] = tonumber(given[i]) end
+  for i = 4 * ne + 1, #given, 2 do
     local ep, id = given[i], given[i + 1]
     local f = rcall('HMGET', P .. 'e:' .. id, ep, 'q', 't')
     if f[1] then
@@ -31,12 +32,50 @@ if #given > 0 then
   return {counts, rows}
 end
 
+-- A ramp is over after this time, however few attempts there were.
+local ramp_ms = 60000
+
+-- room returns how many of the deliveries wanted may be leased, and if they are fewer, when to ask again (as Returns has it).
+local function room(ep, most, rate)
+  local c, again = control(ep), 0
+  if c and c.state == 'ramp' and now - c.since >= ramp_ms then set_control(ep, nil) c = nil end
+  if c and c.state == 'ramp' then
+    if now >= c.till then c.out = 0 end
+    if c.width - c.out < most then most, again = math.max(c.width - c.out, 0), -1 end
+  elseif c and c.state == 'open' and now >= c.till then
+    most = math.min(most, 1)
+  elseif c then
+    return 0, 0
+  end
+  if rate ~= '' and most > 0 then
+    local n, wait = allowance(ep, rate, now)
+    if n < most then most, again = n, wait end
+  end
+  return most, again
+end
+
+-- leased notes that n deliveries were leased by the room that there was.
+local function leased(ep, span, n, rate)
+  local c = control(ep)
+  if c and c.state == 'open' then
+    set_control(ep, {state = 'open', since = c.since, till = now + span, step = c.step, token = me})
+  elseif c then
+    c.out, c.till = c.out + n, now + span
+    set_control(ep, c)
+  end
+  if rate ~= '' then spend(ep, rate, now, n) end
+end
+
 local bytes = 0
-local function take(ep, span, most, force, before, from, skip)
-  if bytes >= most_bytes then return most, from, skip end
-  if parked(ep) and not force then return 0, from, skip end
+local function take(ep, span, most, force, before, from, skip, rate)
+  if bytes >= most_bytes then return most, from, skip, 0 end
+  local again, had = 0, #rows
+  if not force then
+    most, again = room(ep, most, rate)
+    if most == 0 then return 0, from, skip, again end
+  end
   local ids = rcall('ZRANGEBYSCORE', P .. 'q:' .. ep, from > 0 and from or '-inf', now, 'WITHSCORES', 'LIMIT', skip, most)
-  local due, left = from, skip
+  local due, left, looked = from, skip, #ids / 2
   for i = 1, #ids, 2 do
     local id = ids[i]
     if tonumber(ids[i + 1]) ~= due then due, left = tonumber(ids[i + 1]), 0 end
@@ -52,22 +91,25 @@ local function take(ep, span, most, force, before, from, skip)
       local r = lease(ep, id, f[1], f[2], f[3], me, now + span)
       rows[#rows + 1], names[#names + 1], names[#names + 2] = r, ep, id
       bytes = bytes + #r[#r]
-      if bytes >= most_bytes then return most, due, left end
+      if bytes >= most_bytes then looked = most break end
     else
       left = left + 1
     end
   end
-  return #ids / 2, due, left
+  if not force and #rows > had then leased(ep, span, #rows - had, rate) end
+  if looked < most then again = 0 end
+  return looked, due, left, again
 end
 
 for i = 1, ne do
-  local at = 5 + 7 * (i - 1)
+  local at = 5 + 8 * (i - 1)
   local ep = ARGV[at]
-  local looked, due, left = take(ep, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1',
-    tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]))
-  counts[#counts + 1], counts[#counts + 2], counts[#counts + 3] = looked, due, left
-  retouch(ep)
+  local looked, due, left, again = take(ep, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1',
+    tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7])
+  for _, v in ipairs({looked, due, left, again}) do counts[#counts + 1] = v end
+  retouch(ep, now + math.max(again, 0))
 end
+flush()
 if #names > 0 then
   for _, list in ipairs({counts, names}) do
     for from = 1, #list, 100 do rcall('RPUSH', P .. 'r:' .. me, unpack(list, from, math.min(from + 99, #list))) end

@@ -14,7 +14,8 @@
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
---   ctl                hash    endpoint -> "<state> <since ms>" of a parked one
+--   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
+--   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live, f failed),
 --                              c code, m text and i uid of the provider's answer, t token of the claim, x when it lapses (ms),
 --                              e last event of the waybill, z 1 if it was signed for, @<tenant> -> since (ms)
@@ -22,7 +23,8 @@
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
 --   todo               zset    what is to be taken over by then (ms): " <entry>" is to be subscribed upstream, "<tenant> <entry>"
 --                              is a tenant to be caught up
---   g:<tenant>         string  when the tenant's next request may come (ms), of "*" the next call to the provider; see reserve()
+--   g:<line>           string  when the next in a line may come (ms): of a tenant its next request, of "*" the next call to the
+--                              provider, of an endpoint its next attempt; see place()
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead; reason n new, r retry, d redrive, c catch-up; token names the lease that held it last; text is why it is dead, or
@@ -56,24 +58,65 @@ local function hset(key, pairs_)
   end
 end
 
-local parked_known, parked_any = {}, nil
-local function parked(ep)
-  if parked_any == nil then parked_any = rcall('EXISTS', P .. 'ctl') == 1 end
-  if not parked_any then return false end
-  if parked_known[ep] == nil then parked_known[ep] = rcall('HEXISTS', P .. 'ctl', ep) == 1 end
-  return parked_known[ep]
+-- control returns what holds an endpoint back, nil if nothing does. In ctl it is the state, since when (ms), and more:
+--   paused, gone                     a person resumes it
+--   open <till> <step> <token>       the breaker: nothing is leased before till (ms), and then one delivery as a probe, under
+--                                    this token ("-": none is under way); step is how many probes have failed
+--   ramp <till> <step> <width> <out> it is let go at a growing pace: at most width leases, out of which are under way, at the
+--                                    longest until till (ms)
+local controls, ctl_any, changed = {}, nil, {}
+local function control(ep)
+  if ctl_any == nil then ctl_any = rcall('EXISTS', P .. 'ctl') == 1 end
+  if not ctl_any then return nil end
+  if controls[ep] == nil then
+    local v = rcall('HGET', P .. 'ctl', ep)
+    local state, since, till, step, a, b = string.match(v or '', '^(%a+) (%d+) ?(%d*) ?(%d*) ?(%S*) ?(%d*)$')
+    controls[ep] = v and {state = state, since = tonumber(since), till = tonumber(till), step = tonumber(step), token = a,
+      width = tonumber(a), out = tonumber(b)} or false
+  end
+  return controls[ep] or nil
 end
 
--- touch makes sure that the endpoint is looked at by the time given; a parked endpoint is not looked at.
+-- set_control notes what holds an endpoint back from now on (nil: nothing); flush writes it down.
+local function set_control(ep, c)
+  controls[ep], ctl_any, changed[ep] = c or false, true, true
+end
+
+local function flush()
+  for ep in pairs(changed) do
+    local c = controls[ep]
+    if not c then
+      rcall('HDEL', P .. 'ctl', ep)
+    else
+      local v = c.state .. ' ' .. c.since
+      if c.till then v = v .. ' ' .. c.till .. ' ' .. c.step end
+      if c.state == 'open' then v = v .. ' ' .. c.token end
+      if c.state == 'ramp' then v = v .. ' ' .. c.width .. ' ' .. c.out end
+      rcall('HSET', P .. 'ctl', ep, v)
+    end
+  end
+end
+
+-- gate returns from when on a delivery that is due at the time given may be leased, nil if a person has to resume the endpoint.
+local function gate(ep, due)
+  local c = control(ep)
+  if not c then return due end
+  if c.state == 'open' or (c.state == 'ramp' and c.out >= c.width) then return math.max(due, c.till) end
+  return c.state == 'ramp' and due or nil
+end
+
+-- touch makes sure that the endpoint is looked at by the time given, or as soon as it may be.
 local function touch(ep, at)
-  if not parked(ep) then rcall('ZADD', P .. 'due', 'LT', at, ep) end
+  at = gate(ep, at)
+  if at then rcall('ZADD', P .. 'due', 'LT', at, ep) end
 end
 
--- retouch sets the endpoint's entry in due to what its queue says.
-local function retouch(ep)
+-- retouch sets the endpoint's entry in due to what its queue says, but not before least.
+local function retouch(ep, least)
   local first = rcall('ZRANGE', P .. 'q:' .. ep, 0, 0, 'WITHSCORES')
-  if first[1] and not parked(ep) then
-    rcall('ZADD', P .. 'due', first[2], ep)
+  local at = first[1] and gate(ep, math.max(tonumber(first[2]), least or 0))
+  if at then
+    rcall('ZADD', P .. 'due', at, ep)
   else
     rcall('ZREM', P .. 'due', ep)
   end
@@ -82,6 +125,32 @@ end
 -- open_since says when the age of a delivery began: with its event, unless it was redriven, or caught up with, later.
 local function open_since(reason, text, at)
   return (reason == 'd' or reason == 'c') and tonumber(text) or tonumber(at)
+end
+
+-- place returns when the next in a line may come (ms), a time that has passed if several may at once: after a pause, as many
+-- as burst (ms) has room for. book notes that the one after them may come then.
+local function place(name, now, burst)
+  return math.max(tonumber(rcall('GET', P .. 'g:' .. name)) or 0, now - burst)
+end
+
+local function book(name, now, at)
+  -- %.3f: as a string, a large number would lose its last digits
+  rcall('SET', P .. 'g:' .. name, string.format('%.3f', at), 'PX', math.max(1000, math.ceil(at - now)))
+end
+
+-- A rate is "<ms between two attempts> <burst ms>", empty for none. allowance returns how many attempts may begin now, and in how
+-- many ms the first after those may; spend takes some of them.
+local function allowance(ep, rate, now)
+  local interval, burst = string.match(rate, '^(%S+) (%S+)$')
+  interval = tonumber(interval)
+  local at = place(ep, now, tonumber(burst))
+  local n = math.max(0, math.floor((now - at) / interval + 1e-6) + 1)
+  return n, math.max(1, math.ceil(at + n * interval - now))
+end
+
+local function spend(ep, rate, now, n)
+  local interval, burst = string.match(rate, '^(%S+) (%S+)$')
+  book(ep, now, place(ep, now, tonumber(burst)) + n * tonumber(interval))
 end
 
 -- row is a leased delivery as lease.lua and settle.lua answer it: {endpoint, id, attempts, reason, sequence, accepted at,
@@ -138,13 +207,11 @@ local function outlive(entry, id, span)
 end
 
 -- reserve gives a place in a line that moves on once per interval (ms, may be a fraction): the time to wait for it (ms), or, where
--- that would be longer than most, the same and false. After a pause so many ms of places may be taken at once as burst says.
+-- that would be longer than most, the same and false.
 local function reserve(name, now, interval, burst, most)
-  local key = P .. 'g:' .. name
-  local at = math.max(tonumber(rcall('GET', key)) or 0, now - burst)
+  local at = place(name, now, burst)
   local wait = math.max(0, math.ceil(at - now))
   if wait > most then return wait, false end
-  -- %.3f: as a string, a large number would lose its last digits
-  rcall('SET', key, string.format('%.3f', at + interval), 'PX', math.max(1000, math.ceil(at + interval - now)))
+  book(name, now, at + interval)
   return wait, true
 end

@@ -1,17 +1,21 @@
--- park: stop leasing for an endpoint, or go on with it. One script, because a parked endpoint has no entry in due.
+-- park: stop leasing for an endpoint, or go on with it. One script, because an endpoint that is held back has another entry
+-- in due, or none.
 --
--- ARGV   endpoint, state and since when ("paused 1700000000000"), or nothing to resume it
+-- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace
 -- Returns 1 if that changed anything, else 0
-local ep, state = ARGV[1], ARGV[2]
-if not ep or not state then return redis.error_reply('ERR park: wrong arguments') end
+local now, ep, state = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+if not (now and ep and state) then return redis.error_reply('ERR park: wrong arguments') end
 rcall('ZREM', P .. 'due', '')
 
-if state == '' then
-  local was = rcall('HDEL', P .. 'ctl', ep)
-  retouch(ep)
-  return was
+local was = control(ep)
+if was and was.state == 'ramp' then was = nil end
+if state ~= '' then
+  set_control(ep, {state = state, since = now})
+elseif was then
+  local gathered = rcall('EXISTS', P .. 'q:' .. ep) == 1
+  set_control(ep, gathered and {state = 'ramp', since = now, till = now, step = 0, width = 1, out = 0} or nil)
+  rcall('HDEL', P .. 'fail', ep)
 end
-local was = rcall('HGET', P .. 'ctl', ep)
-rcall('HSET', P .. 'ctl', ep, state)
-rcall('ZREM', P .. 'due', ep)
-return was and 0 or 1
+flush()
+retouch(ep)
+return (state == '') == (was ~= nil) and 1 or 0

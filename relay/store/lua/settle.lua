@@ -3,20 +3,23 @@
 --
 -- ARGV   now (ms), retention, dead_letter_retention, dedupe.window (ms), attempts kept per endpoint,
 --        number of endpoints E, number of outcomes N,
---        E times: name, lease (ms) of a successor,
---        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason,
---                 successor wanted (1 or 0), an attempt was made (1 or 0), number of the attempt, status, duration (ms), text
+--        E times: name, lease (ms) of a successor, rate,
+--                 breaker "<failures> <ratio> <window ms> <cool-off ms> <longest cool-off ms>", empty for none,
+--        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, successor wanted (1 or 0),
+--                 sign of the endpoint (0 no attempt was made, 1 none, 2 it answers, 3 it fails), Retry-After (ms),
+--                 number of the attempt, status, duration (ms), text
 --        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
--- Returns N times {what became of it, successor's row as row() of lib.lua gives it, or nothing}: 1 settled, 0 too late
+-- Returns N times {what became of it, successor's row as row() of lib.lua gives it, or nothing, what became of the breaker, if
+--        that changed: "open <till> <probes failed>" or "closed"}: 1 settled, 0 too late
 -- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 local now, retention, dead_retention, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local history, ne, nv = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 2 * ne + 12 * nv then
+if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + 13 * nv then
   return redis.error_reply('ERR settle: wrong arguments')
 end
 for i = 1, nv do
-  if not ARGV[7 + 2 * tonumber(ARGV[7 + 2 * ne + 12 * (i - 1) + 2])] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. i) end
+  if not ARGV[7 + 4 * tonumber(ARGV[7 + 4 * ne + 13 * (i - 1) + 2])] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. i) end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -25,12 +28,92 @@ rcall('ZREM', P .. 'due', '')
 local tried = {}
 local function remember(ep, id, n, o)
   rcall('XADD', P .. 'a:' .. ep, 'MAXLEN', '~', history, '*',
-    'i', id, 'n', n, 'k', ARGV[o + 3], 's', ARGV[o + 9], 'd', ARGV[o + 10], 'm', ARGV[o + 11])
+    'i', id, 'n', n, 'k', ARGV[o + 3], 's', ARGV[o + 10], 'd', ARGV[o + 11], 'm', ARGV[o + 12])
   tried[ep] = true
 end
 
+-- failures returns the record of an endpoint that has failed of late, nil if it has not.
+local records, fail_any, counted = {}, nil, {}
+local function failures(ep)
+  if fail_any == nil then fail_any = rcall('EXISTS', P .. 'fail') == 1 end
+  if records[ep] == nil then
+    local v = fail_any and rcall('HGET', P .. 'fail', ep)
+    local row, since, tries, bad = string.match(v or '', '^(%d+) (%d+) (%d+) (%d+)$')
+    records[ep] = row and {row = tonumber(row), since = tonumber(since), tries = tonumber(tries), bad = tonumber(bad)} or false
+  end
+  return records[ep] or nil
+end
+
+local function set_failures(ep, r)
+  records[ep], counted[ep] = r or false, true
+end
+
+-- A ramp of this width is as good as none. The clocks of replicas differ by less than skew (ms).
+local full_width, skew = 128, 1000
+
+local function open(ep, b, since, step, hint)
+  local cool = math.max(math.min(b.cool * 2 ^ step, b.most), math.min(hint, b.most))
+  set_control(ep, {state = 'open', since = since, till = now + cool, step = step, token = '-'})
+  set_failures(ep, nil)
+  return string.format('open %.0f %d', now + cool, step)
+end
+
+-- judge has the breaker of an endpoint learn from a settled lease: what it says of the endpoint, if that fails, the span in
+-- which it does not want to be asked (ms), and when the attempt began. It returns what became of the breaker, if that changed.
+local function judge(ep, breaker, token, sign, hint, began)
+  local c = control(ep)
+  if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it says nothing of the time after
+  if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
+  if not c and (sign < 2 or breaker == '' or (sign == 2 and not failures(ep))) then return nil end
+  local need, ratio, window, cool, most = string.match(breaker, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local b = need and {cool = tonumber(cool), most = tonumber(most)}
+  if not b then return set_control(ep, nil) end -- it was turned off
+
+  if c and c.state == 'open' then
+    if sign == 3 then return open(ep, b, c.since, c.step + 1, hint) end
+    if sign == 2 then
+      set_control(ep, {state = 'ramp', since = now, till = now, step = c.step, width = 1, out = 0})
+      return 'closed'
+    end
+    return set_control(ep, {state = 'open', since = c.since, till = now, step = c.step, token = '-'})
+  elseif c then
+    c.out = math.max(c.out - 1, 0)
+    if sign == 2 then c.width = c.width + 1 end
+    if sign == 3 then c.width = math.floor(c.width / 2) end
+    if c.width == 0 then return open(ep, b, now, c.step + 1, hint) end
+    return set_control(ep, c.width < full_width and c or nil)
+  end
+
+  local r = failures(ep) or {row = 0, since = now, tries = 0, bad = 0}
+  local over = now - r.since > tonumber(window)
+  if over then r.since, r.tries, r.bad = now, 0, 0 end
+  r.tries = r.tries + 1
+  if sign == 2 then
+    r.row = 0
+    return set_failures(ep, not over and r or nil)
+  end
+  r.row, r.bad = r.row + 1, r.bad + 1
+  set_failures(ep, r)
+  if math.max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0) >= tonumber(need) then return open(ep, b, now, 0, hint) end
+end
+
+-- may_lease says whether the caller may have a successor of the endpoint at once, and notes that it has.
+local function may_lease(ep, span, rate)
+  local c = control(ep)
+  if c and (c.state ~= 'ramp' or c.out >= c.width) then return false end
+  if rate ~= '' then
+    if allowance(ep, rate, now) == 0 then return false end
+    spend(ep, rate, now, 1)
+  end
+  if c then
+    c.out, c.till = c.out + 1, now + span
+    set_control(ep, c)
+  end
+  return true
+end
+
 -- advance gives the place at the head of the line to the next in it. It returns the row of the successor, if the caller gets it.
-local function advance(ep, span, record, wanted, token)
+local function advance(ep, span, rate, record, wanted, token)
   local rk = P .. record
   local nxt, f
   repeat -- an event that Redis has evicted is passed over
@@ -43,7 +126,7 @@ local function advance(ep, span, record, wanted, token)
     f = rcall('HMGET', P .. 'e:' .. nxt, ep, 'q', 't')
   until f[1]
   rcall('HSET', rk, 'h:' .. ep, nxt)
-  if wanted and not parked(ep) then
+  if wanted and may_lease(ep, span, rate) then
     touch(ep, now + span)
     return lease(ep, nxt, f[1], f[2], f[3], token, now + span)
   end
@@ -55,7 +138,7 @@ local function advance(ep, span, record, wanted, token)
 end
 
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
-local function close(ep, span, id, f, st, dead, wanted, token)
+local function close(ep, span, rate, id, f, st, dead, wanted, token)
   local e, record = P .. 'e:' .. id, f[2]
   local rk, open, deads = P .. record, tonumber(f[3] or 1) - 1, tonumber(f[4] or 0)
   rcall('ZREM', P .. 'q:' .. ep, id)
@@ -80,7 +163,7 @@ local function close(ep, span, id, f, st, dead, wanted, token)
   local left = (tonumber(rec[2]) or 1) - 1
   rcall('HSET', rk, 'o', left)
   keep(rk, now, left, rec[3], math.max(window, retention))
-  if rec[1] == id then return advance(ep, span, record, wanted, token) end
+  if rec[1] == id then return advance(ep, span, rate, record, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
@@ -98,8 +181,9 @@ end
 
 local function settle(o)
   local id, ei, token, kind = ARGV[o], tonumber(ARGV[o + 1]), ARGV[o + 2], ARGV[o + 3]
-  local due, reason, wanted, made, n = tonumber(ARGV[o + 4]), ARGV[o + 5], ARGV[o + 6] == '1', ARGV[o + 7] == '1', tonumber(ARGV[o + 8])
-  local ep, span = ARGV[8 + 2 * (ei - 1)], tonumber(ARGV[9 + 2 * (ei - 1)])
+  local due, reason, wanted, sign = tonumber(ARGV[o + 4]), ARGV[o + 5], ARGV[o + 6] == '1', tonumber(ARGV[o + 7])
+  local at = 8 + 4 * (ei - 1)
+  local ep, span, rate = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
   local f = rcall('HMGET', P .. 'e:' .. id, ep, 'w', 'o', 'x', 's')
   if not f[1] then return {0} end
   local s, attempts, why, held, text = parse_state(f[1])
@@ -112,31 +196,41 @@ local function settle(o)
   if kind ~= 'd' and not (mine and s == 'l') then
     return {mine and 1 or 0}
   end
-  if made then
-    attempts = math.max(attempts, n)
+  if sign > 0 then
+    attempts = math.max(attempts, tonumber(ARGV[o + 9]))
     remember(ep, id, attempts, o)
   end
-  if kind == 'd' then
-    return {1, close(ep, span, id, f, pack_state('d', attempts, why, token), false, wanted, token)}
-  elseif kind == 'x' then
-    return {1, close(ep, span, id, f, pack_state('x', attempts, why, token, reason), true, wanted, token)}
+  local breaker
+  if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
+  if kind == 'd' or kind == 'x' then
+    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or '')
+    local successor = close(ep, span, rate, id, f, st, kind == 'x', wanted, token)
+    return breaker and {1, successor or false, breaker} or {1, successor}
   end
-  if kind == 'g' then
-    rcall('HSET', P .. 'ctl', ep, 'gone ' .. now)
-    rcall('ZREM', P .. 'due', ep)
-    parked_any, parked_known[ep] = true, true
-  end
+  if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
   rcall('HSET', P .. 'e:' .. id, ep, pack_state('q', attempts, why, token, text))
   rcall('ZADD', P .. 'q:' .. ep, due, id)
   touch(ep, due)
-  return {1}
+  return breaker and {1, false, breaker} or {1}
 end
 
 local out = {}
-for i = 1, nv do out[i] = settle(8 + 2 * ne + 12 * (i - 1)) end
+for i = 1, nv do out[i] = settle(8 + 4 * ne + 13 * (i - 1)) end
 for i = 1, ne do
-  local ep = ARGV[8 + 2 * (i - 1)]
+  local ep = ARGV[8 + 4 * (i - 1)]
   if tried[ep] then rcall('PEXPIRE', P .. 'a:' .. ep, math.max(retention, dead_retention)) end
-  if rcall('EXISTS', P .. 'q:' .. ep) == 0 then rcall('ZREM', P .. 'due', ep) end
+  if changed[ep] then
+    retouch(ep)
+  elseif rcall('EXISTS', P .. 'q:' .. ep) == 0 then
+    rcall('ZREM', P .. 'due', ep)
+  end
+  local r = records[ep]
+  if counted[ep] and r then
+    rcall('HSET', P .. 'fail', ep, r.row .. ' ' .. r.since .. ' ' .. r.tries .. ' ' .. r.bad)
+    rcall('PEXPIRE', P .. 'fail', math.max(retention, dead_retention))
+  elseif counted[ep] then
+    rcall('HDEL', P .. 'fail', ep)
+  end
 end
+flush()
 return out

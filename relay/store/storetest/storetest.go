@@ -76,6 +76,13 @@ var checks = map[string]func(*testing.T, *bench){
 	"AStateThatIsNotThereIsSettledAsLate":                  checkLate,
 	"EndpointsAreDueByTheirEarliestDelivery":               checkDue,
 	"ADeliveredHeadHandsItsSuccessorOverOnlyIfThereIsRoom": checkNoRoom,
+	"ABreakerOpensProbesAndLetsTheBacklogGo":               checkBreakerCycle,
+	"AFailureAfterABreakerHasClosedOpensItForLonger":       checkBreakerRelapse,
+	"ABreakerOpensByTheShareOfFailures":                    checkBreakerRatio,
+	"AProbeThatWasNotSentIsFollowedByAnother":              checkBreakerProbe,
+	"AnOpenBreakerHoldsUpNobodyElse":                       checkBreakerAndOthers,
+	"ReplicasShareAnEndpointsRate":                         checkRate,
+	"ASuccessorWaitsForItsToken":                           checkRateOfSuccessors,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.
@@ -172,7 +179,7 @@ func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
 
 func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.Kind, change ...func(*event.Outcome)) event.Settled {
 	t.Helper()
-	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
+	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
 	for _, f := range change {
 		f(&o)
 	}

@@ -1,0 +1,177 @@
+package relay_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/store"
+	"kuairelay/test/redisserver"
+)
+
+// pushMany pushes one update of each of so many waybills, 50 to a callback.
+func (r *running) pushMany(n int) {
+	r.t.Helper()
+	for from := 0; from < n; from += 50 {
+		var items []string
+		for i := from; i < min(n, from+50); i++ {
+			items = append(items, item(fmt.Sprint("w", i), "signed", "1"))
+		}
+		if status, answer := r.push("application/json", callback(items...)); status != 200 {
+			r.t.Fatalf("answer %d %s", status, answer)
+		}
+	}
+}
+
+// delivered is how many deliveries of an endpoint the relay has made.
+func (r *running) delivered(endpoint string) int {
+	n, _ := strconv.Atoi(r.metric(`kuairelay_deliveries_total{endpoint="` + endpoint + `",outcome="delivered"}`))
+	return n
+}
+
+// Nine endpoints get everything while the tenth is stuck, in each way in which one can be.
+func TestOneBadEndpointIsNoAffairOfTheOthers(t *testing.T) {
+	t.Parallel()
+	const events, inFlight = 300, 4
+	release := make(chan struct{})
+	for name, bad := range map[string]func(http.ResponseWriter, int, received){
+		"hangs":  func(http.ResponseWriter, int, received) { <-release },
+		"errors": func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusInternalServerError) },
+		"resets": func(w http.ResponseWriter, _ int, _ received) {
+			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+				_ = conn.(*net.TCPConn).SetLinger(0)
+				_ = conn.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var now, most atomic.Int64
+			stuck := newTenant(t, func(w http.ResponseWriter, n int, r received) {
+				if held := now.Add(1); held > most.Load() {
+					most.Store(held)
+				}
+				bad(w, n, r)
+				now.Add(-1)
+			})
+			good := newTenant(t, nil)
+			var eps, names strings.Builder
+			for i := range 9 {
+				fmt.Fprintf(&eps, "      - {name: e%d, url: '%s/%d', secrets: [%s]}\n", i, good.URL, i, secret)
+				fmt.Fprintf(&names, "e%d, ", i)
+			}
+			r := start(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}\n"+fmt.Sprintf(`
+tenants:
+  - name: t
+    endpoints:
+%s      - {name: stuck, url: '%s', secrets: [%s], max_in_flight: %d, timeout: 60s}
+    routes: [{to: [%sstuck]}]
+`, eps.String(), stuck.URL, secret, inFlight, names.String()))
+			r.pushMany(events)
+			good.wait(9 * events)
+			for i := range 9 {
+				until(t, "each of the nine has everything", func() bool { return r.delivered(fmt.Sprint("t/e", i)) == events })
+			}
+			if n := r.delivered("t/stuck"); n != 0 || most.Load() > inFlight {
+				t.Errorf("the stuck one has %d, and had %d requests at the same time", n, most.Load())
+			}
+			if name == "hangs" {
+				close(release)
+			}
+		})
+	}
+}
+
+func TestAnEndpointThatFailsIsLeftAloneUntilAProbeIsAnswered(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	down.Store(true)
+	shop := newTenant(t, func(w http.ResponseWriter, _ int, _ received) {
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	head := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n"
+	config := head + one(shop.URL, ", max_in_flight: 4, retry: [10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms], "+
+		"breaker: {failures: 5, cool_off: 300ms, max_cool_off: 600ms}")
+	r, other := start(t, config), start(t, config)
+	r.pushMany(200)
+	until(t, "the breaker opens", func() bool { return r.metric(`kuairelay_endpoint_parked{endpoint="shop/orders",state="open"}`) == "1" })
+	opened := time.Now()
+	until(t, "two probes fail", func() bool {
+		return len(r.logs.FilterMessageSnippet("breaker stays open").All())+len(other.logs.FilterMessageSnippet("breaker stays open").All()) >= 2
+	})
+	// In flight when it opened: what two replicas have room for, and then one probe after each cool-off, the first 300 ms.
+	if n, most := len(shop.all()), 5+2*4+int(time.Since(opened)/(300*time.Millisecond))+1; n > most {
+		t.Errorf("%d requests while it is down, want %d at most", n, most)
+	}
+	down.Store(false)
+	until(t, "all is delivered", func() bool { return r.delivered("shop/orders")+other.delivered("shop/orders") == 200 })
+	for _, x := range []*running{r, other} {
+		if n := x.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="dead"}`); n != "" {
+			t.Errorf("%s dead letters", n)
+		}
+	}
+	var lines []string
+	for _, x := range []*running{r, other} {
+		for _, e := range x.logs.FilterMessageSnippet("breaker").All() {
+			lines = append(lines, strings.SplitN(e.Message, ":", 2)[0])
+		}
+	}
+	for _, want := range []string{"breaker opened", "breaker stays open", "breaker closed"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	if r.metric(`kuairelay_breaker_changes_total{endpoint="shop/orders",state="closed"}`)+
+		other.metric(`kuairelay_breaker_changes_total{endpoint="shop/orders",state="closed"}`) == "" {
+		t.Error("no metric says that it closed")
+	}
+}
+
+func TestAParkedEndpointKeepsNoMoreThanItsBacklogAndTheRestAreDeadLetters(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t).URL()
+	s, err := store.New(store.Options{URL: redis})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Park(t.Context(), "shop/orders"); err != nil {
+		t.Fatal(err)
+	}
+	// The janitor comes as often as the shortest age asks for.
+	r := start(t, "redis: {url: '"+redis+"'}\ndelivery: {max_age: 100s}\n"+one(shop.URL, ", max_backlog: 30"))
+	r.pushMany(100)
+	until(t, "what is above is given up", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="dead"}`) == "70" })
+	dead := deadLetters(t, redis, "shop/orders")
+	if dead[0].Reason != "more than max_backlog 30 deliveries at an endpoint that is paused" {
+		t.Errorf("reason %q", dead[0].Reason)
+	}
+	if len(shop.all()) != 0 {
+		t.Errorf("a paused endpoint got %d requests", len(shop.all()))
+	}
+	if err := s.Resume(t.Context(), "shop/orders"); err != nil {
+		t.Fatal(err)
+	}
+	shop.wait(30)
+	until(t, "the rest is delivered", func() bool { return r.delivered("shop/orders") == 30 })
+}
+
+func TestAPausedEndpointsDeliveriesEndAfterTheRetention(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusGone) })
+	redis := redisserver.Start(t).URL()
+	r := start(t, "redis: {url: '"+redis+"'}\nretention: 2s\ndelivery: {max_age: 100s}\n"+one(shop.URL, ""))
+	r.pushMany(10)
+	until(t, "all are dead letters", func() bool { return len(deadLetters(t, redis, "shop/orders")) == 10 })
+	if d := deadLetters(t, redis, "shop/orders")[0]; d.Reason != "older than the retention of 2s, at an endpoint that is gone" {
+		t.Errorf("reason %q", d.Reason)
+	}
+}

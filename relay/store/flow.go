@@ -1,0 +1,64 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// flow is that of an endpoint as the scripts read it.
+type flow struct{ rate, breaker string }
+
+// Regulate sets the flows of endpoints, by name, in place of those set before. One that is not among them has neither rate nor
+// breaker. All replicas should have the same.
+func (s *Store) Regulate(flows map[string]event.Flow) {
+	m := make(map[string]flow, len(flows))
+	for name, f := range flows {
+		m[name] = flow{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
+	}
+	s.flows.Store(&m)
+}
+
+func (s *Store) flowOf(endpoint string) flow {
+	if m := s.flows.Load(); m != nil {
+		return (*m)[endpoint]
+	}
+	return flow{}
+}
+
+// burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
+const burstShare = 20
+
+// encodeRate writes a rate as lua/lib.lua has it: "<ms between two attempts> <burst ms>".
+func encodeRate(perSecond float64) string {
+	if perSecond <= 0 {
+		return ""
+	}
+	interval, atOnce := 1000/perSecond, math.Max(1, math.Floor(perSecond/burstShare))
+	return fmt.Sprintf("%.6f %.6f", interval, (atOnce-1)*interval)
+}
+
+// encodeBreaker writes a breaker as lua/settle.lua has it.
+func encodeBreaker(b event.Breaker) string {
+	if b.Failures <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %g %d %d %d", b.Failures, b.Ratio, b.Window.Milliseconds(), max(b.CoolOff.Milliseconds(), 1),
+		max(b.MaxCoolOff.Milliseconds(), 1))
+}
+
+// readBreaker reads what lua/settle.lua says of a breaker: "open <till> <probes failed>" or "closed", nil for anything else.
+func readBreaker(v any) *event.BreakerChange {
+	text, _ := v.(string)
+	fields := strings.Fields(text)
+	switch {
+	case len(fields) == 3 && fields[0] == "open":
+		return &event.BreakerChange{Open: true, Until: time.UnixMilli(number(fields[1])), Probes: int(number(fields[2]))}
+	case text == "closed":
+		return &event.BreakerChange{}
+	}
+	return nil
+}

@@ -1,0 +1,310 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store"
+)
+
+// breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s, 40 s.
+var breaker = map[string]event.Flow{"t/a": {Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+	MaxCoolOff: 40 * time.Second}}}
+
+// slack is more than the clocks of two stores differ by.
+const slack = 200 * time.Millisecond
+
+// opened fails the test unless the breaker was opened, after before, for the span given, with so many failed probes.
+func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Time, span time.Duration, probes int) {
+	t.Helper()
+	if c == nil || !c.Open || c.Probes != probes {
+		t.Fatalf("%+v, want it open with %d failed probes", c, probes)
+	}
+	if least, most := before.Add(span-slack), s.Now().Add(span+slack); c.Until.Before(least) || c.Until.After(most) {
+		t.Fatalf("open until %s, want %s to %s", c.Until, least, most)
+	}
+}
+
+func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Flow) *store.Store {
+	t.Helper()
+	s := b.open(t, store.Options{Clock: clock.now})
+	s.Regulate(flows)
+	return s
+}
+
+func fails(o *event.Outcome)   { o.Sign, o.Attempt.Status = event.Fails, 500 }
+func answers(o *event.Outcome) { o.Sign = event.Answers }
+
+// gather accepts one event of each of so many waybills for t/a, and leases none of them.
+func gather(t *testing.T, s *store.Store, name string, n int) {
+	t.Helper()
+	var entries []store.Entry
+	for i := range n {
+		entries = append(entries, store.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+	}
+	accept(t, s, entries...)
+}
+
+// fail settles so many deliveries of t/a as failed, each due again in an hour, and returns the last that was said of the breaker.
+func fail(t *testing.T, s *store.Store, n int) (last *event.BreakerChange) {
+	t.Helper()
+	for range n {
+		last = settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour)).Breaker
+	}
+	return last
+}
+
+func parkedAs(t *testing.T, s *store.Store) string {
+	t.Helper()
+	p, err := s.Parked(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p["t/a"]
+}
+
+func checkBreakerCycle(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s, other := b.regulated(t, clock, breaker), b.regulated(t, clock, breaker)
+	gather(t, s, "w", 40)
+	inFlight := take(t, s, "t/a", 2)
+	if c := fail(t, s, 2); c != nil {
+		t.Fatalf("after two failures: %+v", c)
+	}
+	before := s.Now()
+	opened(t, s, fail(t, other, 1), before, 5*time.Second, 0)
+	if parkedAs(t, s) != "open" {
+		t.Fatalf("its state is %s", parkedAs(t, s))
+	}
+	if c := settle(t, s, inFlight[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker; c != nil {
+		t.Errorf("what was in flight when it opened changed it: %+v", c)
+	}
+	if got := settle(t, s, inFlight[1], event.Delivered, answers); got.Late || got.Breaker != nil {
+		t.Errorf("what was in flight is not delivered, or changed it: %+v", got)
+	}
+	cool := 5 * time.Second
+	for probes := 1; probes <= 5; probes++ {
+		if n := len(take(t, s, "t/a", 10)) + len(acceptOne(t, s, update(fmt.Sprint("x", probes), "a"), slot(to("t/a"))).Leased); n != 0 {
+			t.Fatalf("%d leased while it is open", n)
+		}
+		if due, err := s.Due(t.Context(), 0, 0, 10); err != nil || len(due) != 0 {
+			t.Errorf("due while it is open: %v, %v", due, err)
+		}
+		if due, err := s.Due(t.Context(), cool, 0, 10); err != nil || len(due) != 1 {
+			t.Errorf("due when it has cooled off: %v, %v", due, err)
+		}
+		clock.forward(cool + slack)
+		probe := take(t, s, "t/a", 10)
+		if len(probe) != 1 || len(take(t, other, "t/a", 10)) != 0 {
+			t.Fatalf("probe %d: %v, and more", probes, contents(probe))
+		}
+		cool = min(2*cool, 40*time.Second)
+		before := s.Now()
+		opened(t, s, settle(t, s, probe[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker, before, cool, probes)
+	}
+	clock.forward(cool + slack)
+	probe := takeOne(t, other, "t/a")
+	if c := settle(t, other, probe, event.Delivered, answers).Breaker; c == nil || c.Open || parkedAs(t, s) != "" {
+		t.Fatalf("it does not close: %+v, %s", c, parkedAs(t, s))
+	}
+	width := 1
+	for ; width < 8; width *= 2 { // one, two, four: each that is answered makes room for one more
+		ds := take(t, s, "t/a", 20)
+		if len(ds) != width || len(take(t, other, "t/a", 20)) != 0 {
+			t.Fatalf("%d leased at a width of %d", len(ds), width)
+		}
+		for _, d := range ds {
+			settle(t, s, d, event.Delivered, answers)
+		}
+	}
+}
+
+func checkBreakerRelapse(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, breaker)
+	gather(t, s, "w", 40)
+	fail(t, s, 3)
+	clock.forward(5*time.Second + slack)
+	settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+	before := s.Now()
+	opened(t, s, fail(t, s, 1), before, 10*time.Second, 1) // for longer than at first
+	clock.forward(10*time.Second + slack)
+	settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+	for range 3 { // a width of 4
+		settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+	}
+	if c := fail(t, s, 2); c != nil { // 2, 1
+		t.Errorf("two failures at a width of 4: %+v", c)
+	}
+	if c := fail(t, s, 1); c == nil || !c.Open {
+		t.Errorf("and a third: %+v", c)
+	}
+}
+
+func checkBreakerRatio(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, breaker)
+	gather(t, s, "w", 60)
+	step := func(good bool) *event.BreakerChange {
+		if good {
+			return settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers).Breaker
+		}
+		return fail(t, s, 1)
+	}
+	for i := range 20 { // one in three fails
+		if c := step(i%3 != 0); c != nil {
+			t.Fatalf("attempt %d: %+v", i+1, c)
+		}
+	}
+	clock.forward(2 * time.Minute)
+	for i := range 4 { // a window of its own, in which every other one fails
+		if c := step(i%2 != 0); c != nil {
+			t.Fatalf("attempt %d of the second minute: %+v", i+1, c)
+		}
+	}
+	if c := step(false); c == nil || !c.Open {
+		t.Errorf("three of five: %+v", c)
+	}
+}
+
+func checkBreakerProbe(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, breaker)
+	gather(t, s, "w", 20)
+	fail(t, s, 3)
+	clock.forward(5*time.Second + slack)
+	takeOne(t, s, "t/a") // a probe whose relay dies
+	clock.forward(lease / 2)
+	if n := len(take(t, s, "t/a", 10)); n != 0 {
+		t.Fatalf("%d leased beside the probe", n)
+	}
+	clock.forward(lease/2 + slack)
+	released := takeOne(t, s, "t/a")
+	if c := settle(t, s, released, event.Released, func(o *event.Outcome) { o.Attempt = nil }).Breaker; c != nil {
+		t.Errorf("a probe that was not sent: %+v", c)
+	}
+	refused := takeOne(t, s, "t/a")
+	if c := settle(t, s, refused, event.Dead, because("forbidden: …")).Breaker; c != nil {
+		t.Errorf("a probe that the guard refused: %+v", c)
+	}
+	before, notYet := s.Now(), func(o *event.Outcome) { o.Attempt.RetryAfter = 30 * time.Second }
+	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before, 30*time.Second, 1)
+	clock.forward(30*time.Second + slack)
+	if c := settle(t, s, takeOne(t, s, "t/a"), event.Dead, answers, because("the receiver refuses this body: 422")).Breaker; c == nil || c.Open {
+		t.Errorf("a probe that is refused is answered: %+v", c)
+	}
+}
+
+func checkBreakerAndOthers(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, breaker)
+	gather(t, s, "w", 5)
+	fail(t, s, 3)
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, store.Entry{Event: update("1", "b"), To: to("t/b")})[0]
+	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || got.Queued != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if n := settle(t, s, got.Leased[0], event.Delivered, answers, next).Next; n == nil {
+		t.Error("the other endpoint's line does not move")
+	}
+	if err := s.Park(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "paused" {
+		t.Fatal(err, parkedAs(t, s))
+	}
+	clock.forward(time.Hour)
+	if n := len(take(t, s, "t/a", 10)); n != 0 {
+		t.Errorf("%d leased while it is paused", n)
+	}
+	if err := s.Resume(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "" {
+		t.Fatal(err, parkedAs(t, s))
+	}
+	if n := len(take(t, s, "t/a", 10)); n != 1 {
+		t.Errorf("%d leased after resume, want 1", n)
+	}
+	clock.forward(2 * time.Minute)
+	if n := len(take(t, s, "t/a", 10)); n != 6 {
+		t.Errorf("%d leased after the time of the ramp, want all 6", n)
+	}
+}
+
+func checkRate(t *testing.T, b *bench) {
+	clock := &shifted{}
+	flows := map[string]event.Flow{"t/a": {Rate: 50}}
+	stores := []*store.Store{b.regulated(t, clock, flows), b.regulated(t, clock, flows)}
+	s := stores[0]
+	gather(t, s, "w", 400)
+	got := acceptOne(t, s, update("x", "a"), slot(to("t/a")))
+	if len(got.Leased) != 0 {
+		t.Error("a new delivery was handed over before those that wait")
+	}
+	var held []*event.Delivery
+	ask := func(i int) (int, event.Looked) {
+		ds, looked, err := stores[i%2].Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, ds...)
+		return len(ds), looked[0]
+	}
+	started, total := stores[0].Now(), 0
+	for i := 0; total < 100; i++ {
+		n, l := ask(i)
+		total += n
+		if !l.Limited || l.Again <= 0 || l.Again > 20*time.Millisecond+slack {
+			t.Fatalf("after %d: %+v", total, l)
+		}
+		clock.forward(l.Again)
+	}
+	span := stores[0].Now().Sub(started).Seconds()
+	if most := 50*(span+slack.Seconds()) + 3; float64(total) > most {
+		t.Errorf("%d in %.2f s", total, span)
+	}
+	// A successor, and a new delivery where none wait, need a token too.
+	for len(held) > 0 {
+		settle(t, s, held[0], event.Delivered)
+		held = held[1:]
+	}
+	for {
+		n, l := ask(0)
+		for _, d := range held {
+			settle(t, s, d, event.Delivered)
+		}
+		if held = nil; n == 0 && !l.Limited {
+			break
+		}
+		clock.forward(time.Second)
+	}
+	clock.forward(time.Second)
+	leased := 0
+	for i := range 50 {
+		leased += len(acceptOne(t, s, update(fmt.Sprint("y", i), "a"), slot(to("t/a"))).Leased)
+	}
+	if leased < 2 || leased > 2+int(50*time.Since(started).Seconds()) {
+		t.Errorf("%d of 50 new ones were handed over at once", leased)
+	}
+}
+
+func checkRateOfSuccessors(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, map[string]event.Flow{"t/a": {Rate: 0.1}})
+	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n != nil {
+		t.Errorf("the successor did not wait for its token: %v", contents([]*event.Delivery{n}))
+	}
+	ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 10}})
+	if err != nil || len(ds) != 0 || !looked[0].Limited || looked[0].Again < 5*time.Second || looked[0].Again > 10*time.Second {
+		t.Errorf("%v %+v %v", contents(ds), looked, err)
+	}
+	if due, err := s.Due(t.Context(), 5*time.Second, 0, 10); err != nil || len(due) != 0 {
+		t.Errorf("due before its token: %v, %v", due, err)
+	}
+	clock.forward(10*time.Second + slack)
+	if ds := take(t, s, "t/a", 10); len(ds) != 1 {
+		t.Errorf("after ten seconds: %v", contents(ds))
+	}
+}
