@@ -107,7 +107,7 @@ func TestAProviderThatDoesNotAnswerIsAskedAgainAndThenSaidToBeDown(t *testing.T)
 	}})
 	defer close(hang)
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(p.URL, ", rate: 1000, timeout: 300ms")+two(shop, alerts))
+	r := start(t, account(p.URL, ", rate: 1000, timeout: 2s")+two(shop, alerts))
 	if got := r.subscribe(shopKey, "zt", "lost-once")[0]; got.Result != "subscribed" || p.asked("lost-once") != 2 {
 		t.Errorf("%+v after %d calls", got, p.asked("lost-once"))
 	}
@@ -309,7 +309,7 @@ func TestATenantOverItsLimitsIsToldWhenToComeBack(t *testing.T) {
 		t.Errorf("%d %s", code, msg)
 	}
 	limited := 0
-	for range 4 {
+	for range 50 {
 		status, text, header := r.api("GET", "/v1/subscriptions", shopKey, "")
 		if status == 429 {
 			limited++
@@ -319,7 +319,7 @@ func TestATenantOverItsLimitsIsToldWhenToComeBack(t *testing.T) {
 		}
 	}
 	if limited == 0 {
-		t.Error("four requests at once, one a second, and none was too many")
+		t.Error("fifty requests at once, one a second, and none was too many")
 	}
 }
 

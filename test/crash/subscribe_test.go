@@ -124,7 +124,7 @@ func newWorld(t *testing.T, n int, seed uint64) *world {
 func (w *world) config(redis, upstream string) string {
 	yaml := fmt.Sprintf(`
 redis: {url: '%s'}
-kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 100, timeout: 1s}
+kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 100, timeout: 5s}
 subscriptions: {rate: 0}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
@@ -197,9 +197,9 @@ func (w *world) decide(c fake.Call) fake.Reply {
 		reply, name = fake.Reply{Status: 503}, "down"
 	case i < 9:
 		reply, name = fake.Reply{Code: 1008, Msg: "调用频率过高"}, "refused"
-	case i < 10: // it answers, but nobody listens any more
+	case i < 10 && rand.IntN(4) == 0: // it answers, but nobody listens any more
 		name = "lost"
-		defer time.Sleep(1200 * time.Millisecond)
+		defer time.Sleep(5500 * time.Millisecond)
 	case i < 15:
 		defer time.Sleep(300 * time.Millisecond)
 	}

@@ -201,7 +201,7 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, store.Options{UpstreamRate: 0.5}), b.open(t, store.Options{UpstreamRate: 0.5})
+	a, c := b.open(t, store.Options{UpstreamRate: 0.05}), b.open(t, store.Options{UpstreamRate: 0.05})
 	wish(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
@@ -216,8 +216,8 @@ func checkTurns(t *testing.T, b *bench) {
 		},
 		func() time.Duration { w, _ := claim(t, c, "3", "3"); return w },
 	} {
-		want := time.Duration([]int{0, 2, 0, 4, 6}[i]) * time.Second
-		if got := step(); got > want || got < want-1500*time.Millisecond && want > 0 {
+		want := time.Duration([]int{0, 20, 0, 40, 60}[i]) * time.Second
+		if got := step(); got > want+time.Second || got < want-15*time.Second && want > 0 {
 			t.Errorf("step %d waits %s, want nearly %s", i, got, want)
 		}
 	}
@@ -386,7 +386,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 3 * time.Second})
+	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second})
 	live(t, s, "t", "1", "2")
 	for _, code := range []string{"1", "2"} {
 		for _, c := range []string{"a", "b"} {
@@ -504,16 +504,16 @@ func checkLimits(t *testing.T, b *bench) {
 	stores := []*store.Store{b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})}
 	in := 0
 	for i := range 30 {
-		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", event.Limits{Rate: 10}, 1)
-		if err != nil || quota || wait > 100*time.Millisecond {
+		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", event.Limits{Rate: 2}, 1)
+		if err != nil || quota || wait > 500*time.Millisecond {
 			t.Fatalf("%s %v %v", wait, quota, err)
 		}
 		if wait == 0 {
 			in++
 		}
 	}
-	if in < 10 || in > 25 { // a second's worth, and what a busy machine takes beside
-		t.Errorf("%d of 30 requests at once were let in, 10 a second", in)
+	if in < 2 || in == 30 { // a second's worth, and what comes in the time that the test takes
+		t.Errorf("%d of 30 requests at once were let in, two a second", in)
 	}
 	daily := event.Limits{DailyQuota: 100}
 	ask := func(n int) (bool, time.Duration) {
