@@ -1,7 +1,10 @@
 # A static binary and nothing else: no shell, no package manager, no root.
 #
 #   docker build --build-arg VERSION=1.0.0 -t kuairelay .
-#   docker run -p 8080:8080 -v ./config.yaml:/etc/kuairelay/config.yaml:ro kuairelay
+#   docker run -p 8080:8080 -v ./config.yaml:/etc/kuairelay/config.yaml:ro -v kuairelay-spool:/var/lib/kuairelay/spool kuairelay
+#
+# The volume holds callbacks that were answered success, but are not in Redis: give it a name, so that it outlives the container.
+# (A folder of the host has to belong to user 65532.)
 #
 # To reach the private listener from outside the container, set admin.listen to ":8081" and publish that port to trusted hosts only.
 FROM --platform=$BUILDPLATFORM golang:1.26-alpine AS build
@@ -12,12 +15,15 @@ COPY . .
 ARG VERSION=dev
 ARG TARGETOS TARGETARCH
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X kuairelay/relay/cli.version=$VERSION" -o /kuairelay .
+    go build -trimpath -ldflags "-s -w -X kuairelay/relay/cli.version=$VERSION" -o /kuairelay . && mkdir -p /state/spool
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /kuairelay /kuairelay
+COPY --from=build --chown=65532:65532 /state /var/lib/kuairelay
 USER 65532:65532
+WORKDIR /var/lib/kuairelay
+VOLUME /var/lib/kuairelay/spool
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/kuairelay", "healthcheck"]
 ENTRYPOINT ["/kuairelay"]

@@ -6,7 +6,6 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
-	"kuairelay/relay/ingest"
 	"kuairelay/relay/route"
 	"kuairelay/relay/store"
 )
@@ -20,8 +19,9 @@ type acceptor struct {
 }
 
 // accept finds the endpoints that events may be owed to, reserves a slot for each delivery where there is room, and accepts the
-// events: what the store leases to us is attempted at once, the rest when it is due.
-func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Summary, error) {
+// events: what the store leases to us is attempted at once, the rest when it is due. before, if there is one, is told what
+// became of them before the first attempt. After an error the answers to a part may be there.
+func (a *acceptor) accept(ctx context.Context, events []*event.Event, before func([]store.Accepted)) ([]store.Accepted, error) {
 	entries := make([]store.Entry, len(events))
 	reserved := make(map[string]int)
 	var found []route.Candidate
@@ -37,19 +37,11 @@ func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Su
 		entries[i] = store.Entry{Event: e, To: to}
 	}
 	accepted, err := a.store.Accept(ctx, entries)
-	var sum ingest.Summary
+	if before != nil {
+		before(accepted)
+	}
 	var leased []*event.Delivery
 	for i, x := range accepted {
-		switch {
-		case x.Duplicate:
-			sum.Duplicates++
-		case x.Deliveries == 0:
-			sum.Unrouted++
-			sum.New++
-		default:
-			sum.New++
-		}
-		sum.Deliveries += x.Deliveries
 		leased = append(leased, x.Leased...)
 		if x.Queued > 0 {
 			for _, c := range entries[i].To {
@@ -58,7 +50,7 @@ func (a *acceptor) accept(ctx context.Context, events []*event.Event) (ingest.Su
 		}
 	}
 	a.pool.Start(reserved, leased)
-	return sum, err
+	return accepted, err
 }
 
 // rules turns the routes of the config into those of the table.

@@ -13,7 +13,7 @@ type Ledger struct{ store *store.Store }
 
 // OpenLedger makes the ledger of a config's store. It opens no connection yet.
 func OpenLedger(c *config.Config) (*Ledger, error) {
-	db, err := newStore(c, nil)
+	db, err := newStore(c, store.Options{})
 	if err != nil {
 		return nil, err
 	}

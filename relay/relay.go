@@ -17,6 +17,7 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
@@ -44,6 +45,8 @@ type Relay struct {
 	store         *store.Store
 	pool          *deliver.Pool
 	proxy         *subscribe.Proxy
+	keeper        *keeper
+	drain         *drain
 	public, admin *echo.Echo
 }
 
@@ -55,7 +58,8 @@ func New(o Options) (*Relay, error) {
 	c, registry := o.Config, prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 
-	db, err := newStore(c, o.Clock)
+	keeper := &keeper{log: o.Logger}
+	db, err := newStore(c, store.Options{Clock: o.Clock, OnState: keeper.onState, OnDelivered: keeper.onDelivered})
 	if err != nil {
 		return nil, err
 	}
@@ -89,29 +93,37 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 	registry.MustRegister(newQueues(db, eps))
-	in := &acceptor{table: table, store: db, pool: pool, ordered: ordered}
+	keeper.acceptor = &acceptor{table: table, store: db, pool: pool, ordered: ordered}
+	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
+	keeper.spool = store.NewSpool(store.SpoolOptions{Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes,
+		Waybills: func(cb *event.Callback) []string { return waybillsOf(parse(cb).Events) }})
+	if db.Embedded() {
+		keeper.open = newTracker(keeper)
+	}
+	drain := &drain{keeper: keeper}
+	registry.MustRegister(newTroubleMetrics(keeper, drain))
 	receiver := ingest.New(ingest.Options{
 		Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody,
-		Accept: in.accept, Quarantine: db.Quarantine, Logger: o.Logger, Registry: registry,
+		Keep: keeper.keep, Logger: o.Logger, Registry: registry,
 	})
-	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, in, o.Logger, registry)}
-	r.public, r.admin = newPublic(c, o.Logger, db.Ready), newAdmin(registry, o.Logger, db.Ready)
+	keeper.count = receiver.Count
+	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), keeper: keeper, drain: drain}
+	r.public, r.admin = newPublic(c, o.Logger, keeper.ready), newAdmin(registry, o.Logger, keeper.ready)
 	receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	return r, nil
 }
 
-// newStore makes the store of a config. It opens no connection.
-func newStore(c *config.Config, clock func() time.Time) (*store.Store, error) {
-	return store.New(store.Options{
-		URL: c.Redis.URL.Reveal(), WaitReplicas: c.Redis.WaitReplicas, Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow,
-		Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention, Clock: clock,
-		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Brands: kuaidihelp.Brands(),
-	})
+// newStore makes the store of a config; o has what is not in there. It opens no connection.
+func newStore(c *config.Config, o store.Options) (*store.Store, error) {
+	o.URL, o.WaitReplicas, o.Window, o.BareWindow = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, c.Dedupe.Window, c.Dedupe.BareWindow
+	o.Retention, o.DeadLetterRetention = c.Retention, c.DeadLetterRetention
+	o.SubscriptionTTL, o.SignedTTL, o.UpstreamRate, o.Brands = c.Subscriptions.TTL, c.Subscriptions.SignedTTL, float64(c.Kuaidihelp.Rate), kuaidihelp.Brands()
+	return store.New(o)
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
-// the deliveries under way, close the store.
+// the deliveries under way, close the spool and the store.
 func (r *Relay) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.store.Close()) }()
 	c := r.o.Config
@@ -137,6 +149,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.store.Run(parts) })
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
+	r.keeper.start(parts, &running)
+	running.Go(func() { r.drain.run(parts) })
 	failed := make(chan error, 2)
 	go func() { failed <- serve(r.public, public) }()
 	go func() { failed <- serve(r.admin, admin) }()
@@ -155,7 +169,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 	stop()
 	running.Wait()
-	err = errors.Join(err, r.admin.Close())
+	err = errors.Join(err, r.admin.Close(), r.keeper.close())
 	r.log.Info("stopped")
 	return err
 }
@@ -166,7 +180,9 @@ func (r *Relay) announce() {
 		r.log.Warn("config", zap.String("at", w.Pos.String()), zap.String("warning", w.Msg))
 	}
 	if r.store.Embedded() {
-		r.log.Warn("no redis.url: events are kept in this process's memory and are lost when it ends; one replica only; for trying out")
+		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a"+
+			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and"+
+			" attempts begin anew. One replica only, and slower than with Redis", zap.String("spool", r.o.Config.Spool.Dir))
 	}
 }
 

@@ -55,6 +55,9 @@ func startAt(t *testing.T, clock func() time.Time, yaml string) *running {
 	if !strings.Contains(yaml, "\negress:") { // the receivers of the tests are on this machine
 		yaml += "\negress: {allow_cidrs: [127.0.0.0/8, '::1/128']}\n"
 	}
+	if !strings.Contains(yaml, "\nspool:") {
+		yaml += "\nspool: {dir: " + filepath.Join(t.TempDir(), "spool") + "}\n"
+	}
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -66,6 +66,7 @@ type demoRun struct {
 	account       string // the API key of the shared account
 	api           string // the provider's address
 	board         *board
+	dir           string // goes with the run
 	public, admin string // base URLs of the relay
 }
 
@@ -96,6 +97,10 @@ func newDemoRun(out *screen, wait time.Duration) *demoRun {
 
 // run starts the tenants and the relay, plays the circle, and stops everything again.
 func (d *demoRun) run(ctx context.Context) (err error) {
+	if d.dir, err = os.MkdirTemp("", "kuairelay-demo-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(d.dir) }()
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx)) // the relay stops before the tenants
 	var tenantsEnded []<-chan error                               // and the provider's
 	defer func() {
@@ -164,12 +169,7 @@ func (d *demoRun) startTenant(ctx context.Context, t *demoTenant) (<-chan error,
 
 // startRelay runs a relay from a config like anybody's, and waits until it listens.
 func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
-	dir, err := os.MkdirTemp("", "kuairelay-demo-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "config.yaml")
+	file := filepath.Join(d.dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(d.config()), 0o600); err != nil {
 		return nil, err
 	}
@@ -204,9 +204,10 @@ admin: {listen: "127.0.0.1:0"}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
 kuaidihelp: {api_url: %q, app_id: %s, api_key: %s}
+spool: {dir: %q}
 delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
 tenants:
-`, demoToken, d.api, demoAccount, d.account)
+`, demoToken, d.api, demoAccount, d.account, filepath.Join(d.dir, "spool"))
 	for _, t := range d.tenants {
 		fmt.Fprintf(&b, `
   - name: %s

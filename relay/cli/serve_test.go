@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,12 @@ func anyPort(more string) string {
 // serve starts a relay, and returns it with its public address.
 func serve(t *testing.T, config string, flags ...string) (*command, string) {
 	t.Helper()
+	dir := "dir: " + filepath.Join(t.TempDir(), "spool")
+	if strings.Contains(config, "dir: ./spool") {
+		config = strings.Replace(config, "dir: ./spool", dir, 1)
+	} else {
+		config += "\nspool: {" + dir + "}\n"
+	}
 	c := start(t, "", append([]string{"serve", "-c", write(t, "config.yaml", config)}, flags...)...)
 	return c, after(t, c.stderr, `"public":"`, `"`)
 }
@@ -134,7 +141,7 @@ tenants:
 
 func TestServeSaysToPeopleWhereItListens(t *testing.T) {
 	t.Parallel()
-	c := start(t, "", "serve", "-c", write(t, "config.yaml", anyPort("")), "--log-format", "console", "--log-level", "error")
+	c := start(t, "", "serve", "-c", write(t, "config.yaml", anyPort("spool: {dir: "+t.TempDir()+"}")), "--log-format", "console", "--log-level", "error")
 	public := after(t, c.stderr, "callbacks  ", "/callback/<token>\n")
 	if code, stdout, stderr := run(t, "", "healthcheck", "--url", public+"/readyz"); code != 0 {
 		t.Errorf("not ready: %s%s", stdout, stderr)

@@ -42,6 +42,11 @@ type Config struct {
 	Kuaidihelp Kuaidihelp
 	// Subscriptions says how waybills are subscribed; its Limits are already worked into those of the tenants.
 	Subscriptions Subscriptions
+	// Spool is where callbacks are kept that Redis cannot take; with an embedded one, all of them until they are delivered.
+	Spool struct {
+		Dir      string // relative to the working directory
+		MaxBytes int64
+	}
 	// Callback is what kuaidihelp calls.
 	Callback struct {
 		Tokens     []Secret       // the last segment of the callback's path; at least one
@@ -230,6 +235,8 @@ func defaults() *Config {
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"
 	c.Kuaidihelp, c.Subscriptions = subscribeDefaults()
+	c.Spool.Dir = "./spool"
+	c.Spool.MaxBytes = 1 << 30
 	c.Callback.Ack = "success"
 	c.Callback.MaxBody = 4 << 20
 	c.Dedupe.Window = 72 * time.Hour

@@ -54,6 +54,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, Limits{20, 0}}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
+	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
 	want.TenantsDir = "tenants.d"
 	got := mustLoad(t, head)
@@ -82,6 +83,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Server.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	want.Admin.Listen = "[::1]:2"
 	want.Redis.URL, want.Redis.WaitReplicas = "redis://user:password@h:6379/1", 3
+	want.Spool.Dir, want.Spool.MaxBytes = "/var/spool/kuairelay", 64<<20
 	want.Callback.Tokens = []Secret{"first-token", "token-from-a-file"}
 	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
 	want.Callback.Ack, want.Callback.MaxBody = "ok", 5_000_000
@@ -249,6 +251,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
 	equal(t, "redis", c.Redis.URL, Secret(""))
+	equal(t, "spool", c.Spool, defaults().Spool)
 	equal(t, "tenant", c.Tenants[0].Name, "shop")
 	equal(t, "url", c.Tenants[0].Endpoints[0].URL, "http://127.0.0.1:9000/hooks")
 	d := defaults()

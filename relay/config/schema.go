@@ -29,6 +29,10 @@ func schema(l *loading) reader {
 		)),
 		optional("kuaidihelp", kuaidihelp(&c.Kuaidihelp)),
 		optional("subscriptions", subscriptions(&c.Subscriptions)),
+		optional("spool", object(
+			optional("dir", one(&c.Spool.Dir, text)),
+			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
+		)),
 		optional("callback", object(
 			required("tokens", some(&c.Callback.Tokens, callbackToken)),
 			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),

@@ -13,6 +13,8 @@ const (
 	lookAhead = time.Second
 	// duePage is how many endpoints one answer lists.
 	duePage = 1000
+	// heldWait is how long the outcomes that were held back while the store was away go before new leases.
+	heldWait = 2 * time.Second
 	// leaseMost is how many deliveries are leased in one round trip.
 	leaseMost = 256
 )
@@ -98,9 +100,13 @@ func (f *feeder) run(ctx context.Context) {
 // look are looked at in time.
 func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
+		failed := f.look.last != ""
 		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
 		if f.look.about("look for due deliveries", err) {
 			return
+		}
+		if failed { // what was attempted meanwhile is not to be attempted again for a lease that has lapsed
+			f.pool.AwaitHeld(ctx, heldWait)
 		}
 		now := f.pool.o.Store.Now()
 		for _, d := range page {

@@ -93,6 +93,7 @@ type Pool struct {
 	mu       sync.Mutex // guards the step from running to stopping against Start
 	stopped  bool
 	working  sync.WaitGroup
+	held     atomic.Int64 // outcomes that the store did not take at once
 
 	feeder feeder
 }
@@ -260,15 +261,35 @@ func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
 // write settles an outcome, and again after an error, until the pool is stopped for good or the outcome is worth nothing any
 // more: once the lease has lapsed, only a delivered one is.
 func (p *Pool) write(o event.Outcome) (event.Settled, error) {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	first := true
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		settled, err := p.o.Store.Settle(context.WithoutCancel(p.attempts), o)
 		if err == nil || (o.Kind != event.Delivered && time.Now().After(o.Delivery.LeaseEnds)) {
 			return settled, err
+		}
+		if first {
+			first = false
+			p.held.Add(1)
+			defer p.held.Add(-1)
 		}
 		select {
 		case <-p.attempts.Done():
 			return settled, err
 		case <-time.After(wait + rand.N(wait)):
+		}
+	}
+}
+
+// Held is how many outcomes wait for the store to take them.
+func (p *Pool) Held() int { return int(p.held.Load()) }
+
+// AwaitHeld returns when no outcome waits any more, or when that has taken too long for this pause.
+func (p *Pool) AwaitHeld(ctx context.Context, most time.Duration) {
+	for deadline := time.Now().Add(most); p.Held() > 0 && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }

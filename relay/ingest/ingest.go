@@ -1,5 +1,5 @@
 // Package ingest receives the provider's callbacks over HTTP. It answers success only after everything in a callback is
-// durable: its events in the store, or, where it was not understood, in quarantine.
+// durable: its events in the store, or, where it was not understood, in quarantine, or all of it in the spool.
 package ingest
 
 import (
@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -24,11 +23,22 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Summary is what became of a callback's events.
+// Summary is what became of callbacks' items.
 type Summary struct {
-	New, Duplicates int
+	New, Duplicates, Quarantined int
 	// Deliveries is how many endpoints the new events are owed to, all together; Unrouted is how many of them no endpoint is owed.
 	Deliveries, Unrouted int
+	// Spooled: the callback is safe in the spool, and the rest is not known yet.
+	Spooled bool
+}
+
+// Add adds another summary to this one.
+func (s *Summary) Add(x Summary) {
+	s.New += x.New
+	s.Duplicates += x.Duplicates
+	s.Quarantined += x.Quarantined
+	s.Deliveries += x.Deliveries
+	s.Unrouted += x.Unrouted
 }
 
 // Options of a Receiver. A zero field means its default.
@@ -43,12 +53,11 @@ type Options struct {
 	MaxBody int64
 	// Budget is how long a callback may take to become durable. Default 3 s.
 	Budget time.Duration
-	// Accept makes events durable, with the deliveries that they owe.
-	Accept func(context.Context, []*event.Event) (Summary, error)
-	// Quarantine makes durable what was not understood.
-	Quarantine func(context.Context, []event.Quarantined) error
-	Logger     *zap.Logger
-	Registry   prometheus.Registerer
+	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
+	// becomes of them (see Count), then or later.
+	Keep     func(context.Context, *event.Callback, kuaidihelp.Result) (Summary, error)
+	Logger   *zap.Logger
+	Registry prometheus.Registerer
 }
 
 // Receiver is the handler of the callback paths.
@@ -116,11 +125,16 @@ func (r *Receiver) receive(c echo.Context) error {
 	if err != nil {
 		return r.unread(c, err)
 	}
-	parsed := kuaidihelp.Parse(c.Request().Header.Get("Content-Type"), body, started)
+	cb := &event.Callback{ReceivedAt: started, Headers: headers(c.Request()), Body: body}
+	parsed := kuaidihelp.Parse(cb.Headers["Content-Type"], body, started)
+	var id string
+	if len(parsed.Events) == 1 {
+		id = parsed.Events[0].ID
+	}
 	// What the provider's connection does must not cut short what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
 	defer cancel()
-	sum, err := r.keep(ctx, c.Request(), parsed, started)
+	sum, err := r.o.Keep(ctx, cb, parsed)
 
 	took := time.Since(started)
 	r.metrics.duration.Observe(took.Seconds())
@@ -130,7 +144,13 @@ func (r *Receiver) receive(c echo.Context) error {
 		zap.Int("quarantined", len(parsed.Rejected)), zap.Duration("took", took),
 	}
 	if len(parsed.Events) == 1 {
-		fields = append(fields, zap.String("event", parsed.Events[0].ID), zap.String("waybill", parsed.Events[0].WaybillCode))
+		if err == nil && !sum.Spooled {
+			id = parsed.Events[0].ID // with the suffix of a recurrence
+		}
+		fields = append(fields, zap.String("event", id), zap.String("waybill", parsed.Events[0].WaybillCode))
+	}
+	if sum.Spooled {
+		fields = append(fields, zap.Bool("spooled", true))
 	}
 	if len(parsed.Rejected) > 0 {
 		// The reason may name a key, and a key may be anything.
@@ -141,7 +161,6 @@ func (r *Receiver) receive(c echo.Context) error {
 		r.o.Logger.Error("callback", append(fields, zap.Int("answer", 503), zap.Error(err))...)
 		return c.String(http.StatusServiceUnavailable, "failure")
 	}
-	r.metrics.count(sum, len(parsed.Rejected))
 	r.metrics.callbacks.WithLabelValues("success").Inc()
 	level := zap.InfoLevel
 	if len(parsed.Rejected) > 0 {
@@ -176,25 +195,6 @@ func readBody(req *http.Request, most int64) ([]byte, error) {
 	body := make([]byte, req.ContentLength)
 	_, err := io.ReadFull(limited, body)
 	return body, err
-}
-
-// keep makes everything durable. What was not understood goes first: it is kept once however often it comes, so that a callback
-// that fails halfway can be pushed again.
-func (r *Receiver) keep(ctx context.Context, req *http.Request, parsed kuaidihelp.Result, at time.Time) (Summary, error) {
-	if len(parsed.Rejected) > 0 {
-		qs := make([]event.Quarantined, len(parsed.Rejected))
-		for i, x := range parsed.Rejected {
-			sum := sha256.Sum256(x.Raw)
-			qs[i] = event.Quarantined{ID: "qtn_" + hex.EncodeToString(sum[:]), ReceivedAt: at, Reason: x.Reason, Headers: headers(req), Raw: x.Raw}
-		}
-		if err := r.o.Quarantine(ctx, qs); err != nil {
-			return Summary{}, err
-		}
-	}
-	if len(parsed.Events) == 0 {
-		return Summary{}, nil
-	}
-	return r.o.Accept(ctx, parsed.Events)
 }
 
 // headers are those that say how a body is to be read, and who sent it.
@@ -235,9 +235,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) count(s Summary, quarantined int) {
+// Count counts what became of items.
+func (r *Receiver) Count(s Summary) {
+	m := r.metrics
 	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
 	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))
 	m.events.WithLabelValues("duplicate").Add(float64(s.Duplicates))
-	m.events.WithLabelValues("quarantined").Add(float64(quarantined))
+	m.events.WithLabelValues("quarantined").Add(float64(s.Quarantined))
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"kuairelay/relay/event"
 )
 
@@ -52,6 +54,25 @@ type acceptCall struct {
 	bytes      int
 }
 
+// span is how long a call is of use to its caller: until the leases lapse that it may give.
+func (c acceptCall) span() time.Duration {
+	var span time.Duration
+	for _, row := range c.rows {
+		for _, to := range row.To {
+			if to.Slot {
+				span = max(span, to.Lease)
+			}
+		}
+	}
+	return span
+}
+
+// acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have them.
+type acceptAnswer struct {
+	rows  []Accepted
+	short error
+}
+
 type acceptRow struct {
 	Entry
 	short, record string
@@ -65,8 +86,11 @@ func (c acceptCall) weight() int {
 
 // Accept makes events durable with their deliveries, in the order given, and drops duplicates; see lua/accept.lua. On return
 // every event has its ID (with the suffix of a recurrence), Sequence and AcceptedAt. More than 64 events or 512 deliveries
-// take several scripts; an event is never split. After an error the answers to a part may be there, and more may have been
-// accepted than that: asked again, those events are duplicates.
+// take several scripts; an event is never split. After an error the answers to a part may be there, whose leases are the
+// caller's, and more may have been accepted than that: asked again, those events are duplicates.
+//
+// A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may give
+// have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
 func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error) {
 	out := make([]Accepted, 0, len(entries))
 	var call acceptCall
@@ -78,8 +102,11 @@ func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error)
 		if err != nil {
 			return fmt.Errorf("accept events: %w", err)
 		}
-		out = append(out, answer...)
+		out = append(out, answer.rows...)
 		call = acceptCall{}
+		if answer.short != nil {
+			return fmt.Errorf("accept events: %w", answer.short)
+		}
 		return nil
 	}
 	for _, e := range entries {
@@ -114,30 +141,34 @@ func newAcceptRow(e Entry) (acceptRow, error) {
 }
 
 // acceptAll makes one script call of many Accepts. All of them succeed or none does.
-func (s *Store) acceptAll(calls []acceptCall) ([][]Accepted, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
+func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
+	span, rows := 2*s.o.Timeout, 0
+	for _, c := range calls {
+		span, rows = max(span, c.span()), rows+len(c.rows)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), span)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, err
 	}
 	local, now, token := time.Now(), s.Now(), s.newCall()
 	args, endpoints := s.acceptArgs(calls, now, token)
-	answer, err := s.runDurably(ctx, args)
-	if err != nil {
-		return nil, err
-	}
-	rows := 0
-	for _, c := range calls {
-		rows += len(c.rows)
+	answer, short := s.runDurably(ctx, args)
+	if short != nil {
+		s.health.saw(short)
+		if answer == nil {
+			return nil, short
+		}
 	}
 	if len(answer) != rows {
 		return nil, errShape
 	}
-	out, at := make([][]Accepted, len(calls)), 0
+	out, at := make([]acceptAnswer, len(calls)), 0
 	for i, c := range calls {
-		out[i] = make([]Accepted, len(c.rows))
+		out[i] = acceptAnswer{make([]Accepted, len(c.rows)), short}
 		for j, row := range c.rows {
-			if out[i][j], err = readAccepted(row, answer[at], endpoints, token, local); err != nil {
+			var err error
+			if out[i].rows[j], err = readAccepted(row, answer[at], endpoints, token, local); err != nil {
 				return nil, err
 			}
 			at++
@@ -187,28 +218,43 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 	return args, endpoints
 }
 
-// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection.
+// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection. If they
+// are too few, there is an answer beside the error.
 func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
 	if s.o.WaitReplicas == 0 {
 		return s.run(ctx, acceptScript, args)
 	}
-	conn, err := s.conn(ctx)
-	if err != nil {
-		return nil, err
+	return s.repeat(ctx, func(ctx context.Context) ([]any, error) {
+		conn, err := s.conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = conn.Close() }()
+		answer, err := acceptScript.Run(ctx, conn, []string{s.prefix}, args...).Slice()
+		if err != nil {
+			return nil, err
+		}
+		return answer, s.replicated(ctx, conn)
+	})
+}
+
+// replicasWait is how long replicas have to take what the master has: a part of what a callback waits for Redis.
+const replicasWait = 200 * time.Millisecond
+
+// replicated waits until enough Redis replicas have all that was written so far. WAIT counts from the connection's last
+// write, and duplicates write nothing: so there is one first.
+func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
+	if err := readyScript.Run(ctx, conn, []string{s.prefix}).Err(); err != nil {
+		return err
 	}
-	defer func() { _ = conn.Close() }()
-	answer, err := acceptScript.Run(ctx, conn, []string{s.prefix}, args...).Slice()
+	have, err := conn.Wait(ctx, s.o.WaitReplicas, replicasWait).Result()
 	if err != nil {
-		return nil, err
-	}
-	have, err := conn.Wait(ctx, s.o.WaitReplicas, s.o.Timeout).Result()
-	if err != nil {
-		return nil, fmt.Errorf("wait for redis replicas: %w", err)
+		return fmt.Errorf("wait for redis replicas: %w", err)
 	}
 	if have < int64(s.o.WaitReplicas) {
-		return nil, fmt.Errorf("only %d of %d redis replicas have the events", have, s.o.WaitReplicas)
+		return &trouble{Short, fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)}
 	}
-	return answer, nil
+	return nil
 }
 
 var errShape = errors.New("redis answered in a shape that is not the script's")

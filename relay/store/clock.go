@@ -26,6 +26,18 @@ func (c *clock) now() time.Time {
 	return c.value.Add(local.Sub(c.at))
 }
 
+// skew is how far the clock of Redis is ahead of the local one; 0 if that is not known.
+func (c *clock) skew() time.Duration {
+	local := c.local().Round(0) // by the wall clock, which people and receivers see
+	c.mu.RLock()
+	known := !c.at.IsZero()
+	c.mu.RUnlock()
+	if !known {
+		return 0
+	}
+	return c.now().Round(0).Sub(local)
+}
+
 // ensure syncs the clock if that was never done.
 func (c *clock) ensure(ctx context.Context) error {
 	c.mu.RLock()

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -34,6 +36,7 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 			return nil, nil, fmt.Errorf("redis url (sentinel): %w", scrub(err))
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
+		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		return redis.NewFailoverClient(o), nil, nil
 	case q.Has("addr"):
 		o, err := redis.ParseClusterURL(rawURL)
@@ -41,6 +44,10 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 			return nil, nil, fmt.Errorf("redis url (cluster): %w", scrub(err))
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
+		// No redirect is followed. While a slot is moved, ASK leads to a node that has a part of the keys only: a script there
+		// would take the others for gone. Such an error is trouble, which ends when the slot has moved.
+		o.MaxRedirects = -1
+		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		return redis.NewClusterClient(o), nil, nil
 	}
@@ -54,8 +61,15 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 // tuned leaves deadlines and repeats to the store, and asks the server for nothing that an older one does not know.
 func tuned(o *redis.Options) *redis.Options {
 	o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
+	impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return o
+}
+
+// impatient sets what the URL does not: go-redis would wait for seconds where nobody else answers (to learn the nodes of a
+// Cluster, say), and dial five times before it says that nobody is there.
+func impatient(dial, read, write *time.Duration, dials *int) {
+	*dial, *read, *write, *dials = cmp.Or(*dial, time.Second), cmp.Or(*read, 2*time.Second), cmp.Or(*write, 2*time.Second), cmp.Or(*dials, 1)
 }
 
 // scrub keeps a URL, and so a password, out of an error.
@@ -66,19 +80,28 @@ func scrub(err error) error {
 	return err
 }
 
-// conn is one connection of its own to the node that holds the store, for commands that depend on each other.
-func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
+// node is the client of the node that holds the store.
+func (s *Store) node(ctx context.Context) (*redis.Client, error) {
 	switch c := s.client.(type) {
 	case *redis.Client:
-		return c.Conn(), nil
+		return c, nil
 	case *redis.ClusterClient:
 		node, err := c.MasterForKey(ctx, s.prefix)
 		if err != nil {
 			return nil, fmt.Errorf("find the redis node: %w", err)
 		}
-		return node.Conn(), nil
+		return node, nil
 	}
-	return nil, fmt.Errorf("redis client %T has no connections of its own", s.client)
+	return nil, fmt.Errorf("redis client %T has no nodes", s.client)
+}
+
+// conn is one connection of its own to that node, for commands that depend on each other.
+func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
+	node, err := s.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return node.Conn(), nil
 }
 
 // go-redis prints every failed dial to stderr by itself. The errors that it returns say the same, so nothing is lost.

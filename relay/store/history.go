@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Tried is one attempt of an endpoint's history.
@@ -46,4 +48,30 @@ func (s *Store) History(ctx context.Context, endpoint string, most int) ([]Tried
 		}
 	}
 	return out, nil
+}
+
+// Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
+func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	states := make([]*redis.SliceCmd, len(ids))
+	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			short, err := shortID(id)
+			if err != nil {
+				return err
+			}
+			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for closed events: %w", err)
+	}
+	closed := make([]bool, len(ids))
+	for i, state := range states {
+		f := state.Val()
+		closed[i] = len(f) == 2 && number(f[0]) <= 0 && number(f[1]) <= 0
+	}
+	return closed, nil
 }

@@ -37,19 +37,23 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 // maxLeaseBytes bounds the bodies of one answer: a larger one could take longer than a round trip may.
 const maxLeaseBytes = 1 << 20
 
+// leaseKept is how long a call of lease can be asked again with the same answer, less some seconds; see lua/lease.lua.
+const leaseKept = 50 * time.Second
+
 // Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. looked says for each
-// ask how far it went. A delivery whose body was lost is Damaged.
+// ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is asked again when
+// Redis is back, as long as its leases have not lapsed.
 func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	spans, longest := make(map[string]time.Duration, len(asks)), 2*s.o.Timeout
+	for _, a := range asks {
+		spans[a.Endpoint], longest = a.Lease, max(longest, min(a.Lease, leaseKept))
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
 	local := time.Now()
-	spans := make(map[string]time.Duration, len(asks))
-	for _, a := range asks {
-		spans[a.Endpoint] = a.Lease
-	}
 	answer, err := s.run(ctx, leaseScript, s.leaseArgs(asks, s.Now(), s.newCall()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)

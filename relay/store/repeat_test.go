@@ -67,12 +67,12 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	s := newStore(t, redisserver.Start(t).URL())
 	twice := func(name string, script *redis.Script, args []any) []any {
 		t.Helper()
-		first, err := s.runOnce(t.Context(), script, []string{s.prefix}, args)
+		first, err := s.run(t.Context(), script, args)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		before := dump(t, s)
-		second, err := s.runOnce(t.Context(), script, []string{s.prefix}, args)
+		second, err := s.run(t.Context(), script, args)
 		if err != nil {
 			t.Fatalf("%s again: %v", name, err)
 		}
@@ -160,7 +160,7 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"park without state":       {parkScript, []any{"t/a"}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 	} {
-		_, err := s.runOnce(t.Context(), c.script, []string{s.prefix}, c.args)
+		_, err := s.run(t.Context(), c.script, c.args)
 		var refused redis.Error
 		if !errors.As(err, &refused) {
 			t.Errorf("%s: %v", name, err)
@@ -218,7 +218,7 @@ func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 redis replicas") {
+	if _, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("accept: %v", err)
 	}
 }

@@ -51,6 +51,9 @@ var admitLua string
 //go:embed lua/import.lua
 var importLua string
 
+//go:embed lua/ready.lua
+var readyLua string
+
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
 	acceptScript     = script(acceptLua)
@@ -67,6 +70,7 @@ var (
 	todoScript       = script(todoLua)
 	admitScript      = script(admitLua)
 	importScript     = script(importLua)
+	readyScript      = script(readyLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

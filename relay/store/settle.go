@@ -42,12 +42,16 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 		return nil, errShape
 	}
 	out := make([]event.Settled, len(calls))
+	var delivered []string
 	for i, c := range calls {
 		row, _ := answer[i].([]any)
 		if len(row) == 0 {
 			return nil, errShape
 		}
 		out[i].Late = number(row[0]) == 0
+		if c.Kind == event.Delivered {
+			delivered = append(delivered, c.Delivery.Event.ID)
+		}
 		if len(row) > 1 && row[1] != nil {
 			d, err := readDelivery(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
 			if err != nil {
@@ -58,6 +62,9 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 		if len(row) > 2 {
 			out[i].Breaker = readBreaker(row[2])
 		}
+	}
+	if s.o.OnDelivered != nil && len(delivered) > 0 {
+		s.o.OnDelivered(delivered)
 	}
 	return out, nil
 }

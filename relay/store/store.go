@@ -17,9 +17,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +56,11 @@ type Options struct {
 	Timeout time.Duration
 	// Clock is the local clock, a seam for tests. Default time.Now.
 	Clock func() time.Time
+	// OnState is told when Redis gets into another state than Up, and stays there after a first probe, and why; and when it
+	// is Up again, after how long.
+	OnState func(s State, why string, after time.Duration)
+	// OnDelivered is told of events that were delivered to one more endpoint.
+	OnDelivered func(ids []string)
 }
 
 // Store is one replica's access to the shared state. All methods may be called at the same time.
@@ -64,13 +69,16 @@ type Store struct {
 	prefix string
 	client redis.UniversalClient
 	memory *embedded // nil with a real Redis
-	clock  clock
+	// sentinel says that Sentinels watch Redis.
+	sentinel bool
+	clock    clock
+	health   *health
 
 	replica string
 	calls   atomic.Uint64
 	flows   atomic.Pointer[map[string]flow]
 
-	accepts batcher[acceptCall, []Accepted]
+	accepts batcher[acceptCall, acceptAnswer]
 	settles batcher[settleCall, event.Settled]
 }
 
@@ -100,7 +108,10 @@ func New(o Options) (*Store, error) {
 	if s.client, s.memory, err = connect(o.URL); err != nil {
 		return nil, err
 	}
-	s.accepts = batcher[acceptCall, []Accepted]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 2}
+	s.sentinel = strings.Contains(o.URL, "master_name=")
+	s.health = newHealth(o.Timeout, s.probe, o.OnState)
+	s.client.AddHook(gate{s.health})
+	s.accepts = batcher[acceptCall, acceptAnswer]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 2}
 	s.settles = batcher[settleCall, event.Settled]{do: s.settleAll, weight: func(settleCall) int { return 1 }, limit: maxOutcomes, most: 2}
 	return s, nil
 }
@@ -139,6 +150,7 @@ func (s *Store) Run(ctx context.Context) error {
 
 // Close closes the connections, and ends an embedded Redis with all its data.
 func (s *Store) Close() error {
+	s.health.close()
 	err := s.client.Close()
 	if s.memory != nil {
 		s.memory.Close()
@@ -149,27 +161,56 @@ func (s *Store) Close() error {
 // Now is the time by the clock of Redis, as far as it is known. Replicas agree on it.
 func (s *Store) Now() time.Time { return s.clock.now() }
 
-// Ready returns nil if Redis answers, and would take a write.
+// Ready returns nil if Redis would accept an event now.
 func (s *Store) Ready(ctx context.Context) error {
+	if _, err := s.State(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	key := s.key("ready")
-	if err := s.client.Set(ctx, key, 1, 10*time.Second).Err(); err != nil {
+	if err := s.check(ctx); err != nil {
+		if t := troubleOf(err); t != nil {
+			s.health.set(t)
+			return t
+		}
 		return fmt.Errorf("write to redis: %w", err)
 	}
 	return nil
 }
 
+// probe is Ready for the prober: it asks whatever is known, brings what is known of the Cluster up to date, and the clock.
+func (s *Store) probe(ctx context.Context) error {
+	err := s.check(ctx)
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil {
+		cluster.ReloadState(ctx)
+	}
+	if err == nil {
+		err = s.clock.sync(ctx)
+	}
+	return err
+}
+
+func (s *Store) check(ctx context.Context) error {
+	if s.o.WaitReplicas == 0 {
+		return readyScript.Run(ctx, s.client, []string{s.prefix}).Err()
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := readyScript.Run(ctx, conn, []string{s.prefix}).Err(); err != nil {
+		return err
+	}
+	return s.replicated(ctx, conn)
+}
+
 func (s *Store) redisTime(ctx context.Context) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	client := s.client
-	if cluster, ok := client.(*redis.ClusterClient); ok { // of the node that holds the store: others may have other clocks
-		node, err := cluster.MasterForKey(ctx, s.prefix)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("find the redis node: %w", err)
-		}
-		client = node
+	client, err := s.node(ctx) // other nodes of a Cluster may have other clocks
+	if err != nil {
+		return time.Time{}, err
 	}
 	t, err := client.Time(ctx).Result()
 	if err != nil {
@@ -184,26 +225,29 @@ func (s *Store) newCall() string {
 	return s.replica + strconv.FormatUint(s.calls.Add(1), 36)
 }
 
-// run runs a script, and asks again after a network error until ctx ends: a script that ran although its reply was lost
-// gives the same answer to the same call id.
+// run runs a script, and asks again when Redis has got over a trouble, until ctx ends: a script that ran although its reply
+// was lost gives the same answer to the same call id.
 func (s *Store) run(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
-	keys := []string{s.prefix}
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		answer, err := s.runOnce(ctx, script, keys, args)
-		var refused redis.Error
-		if err == nil || errors.As(err, &refused) {
+	return s.repeat(ctx, func(ctx context.Context) ([]any, error) {
+		return script.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
+	})
+}
+
+func (s *Store) repeat(ctx context.Context, ask func(context.Context) ([]any, error)) ([]any, error) {
+	for {
+		if err := s.health.wait(ctx, false); err != nil {
+			return nil, err
+		}
+		answer, err := s.once(ctx, ask)
+		if t := troubleOf(err); t == nil || t.state != Down || ctx.Err() != nil {
 			return answer, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(min(wait, s.o.Timeout)):
-		}
+		s.health.saw(err)
 	}
 }
 
-func (s *Store) runOnce(ctx context.Context, script *redis.Script, keys []string, args []any) ([]any, error) {
+func (s *Store) once(ctx context.Context, ask func(context.Context) ([]any, error)) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	return script.Run(ctx, s.client, keys, args...).Slice()
+	return ask(ctx)
 }

@@ -108,6 +108,7 @@ func newReplica(t *testing.T, yaml string) *relay {
 func (r *relay) start(change ...func(*exec.Cmd)) {
 	r.t.Helper()
 	r.cmd = exec.Command(binary, "serve", "-c", r.config, "--log-level", "warn")
+	r.cmd.Dir = filepath.Dir(r.config) // the spool is there
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	for _, f := range change {

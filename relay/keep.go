@@ -1,0 +1,249 @@
+package relay
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/store"
+)
+
+// acceptBudget is how long a callback waits for Redis before it goes to the spool.
+const acceptBudget = 300 * time.Millisecond
+
+// keeper makes callbacks durable: in Redis, or, where that does not take them in time, in the spool, from where drain takes
+// them to Redis later. With an embedded Redis every callback goes that way, and its file stays until it is delivered.
+type keeper struct {
+	acceptor *acceptor
+	store    *store.Store
+	spool    *store.Spool
+	open     *tracker // nil with a real Redis
+	advice   *adviser
+	count    func(ingest.Summary)
+	log      *zap.Logger
+}
+
+// start runs what the spool needs, and returns when it is known what other processes have left in it, or soon.
+func (k *keeper) start(ctx context.Context, running *sync.WaitGroup) {
+	adopted := make(chan struct{})
+	running.Go(func() { k.adopt(ctx, adopted) })
+	running.Go(func() { k.advice.run(ctx) })
+	if k.open != nil {
+		running.Go(func() { k.open.run(ctx) })
+	}
+	select {
+	case <-adopted:
+	case <-time.After(time.Second):
+	}
+}
+
+// close lets go of the spool, after everything else has ended.
+func (k *keeper) close() error {
+	if k.open != nil {
+		k.open.look(context.Background()) // at the last deliveries
+	}
+	return k.spool.Close()
+}
+
+// onState logs what becomes of Redis.
+func (k *keeper) onState(s store.State, why string, after time.Duration) {
+	if s == store.Up {
+		k.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", k.spool.Stats().Waiting))
+		return
+	}
+	k.log.Warn("redis cannot take events: callbacks go to the spool", zap.Stringer("state", s), zap.String("why", why))
+}
+
+func (k *keeper) onDelivered(ids []string) {
+	if k.open != nil {
+		k.open.onDelivered(ids)
+	}
+}
+
+// keep returns when a callback is durable. The events of parsed are its own until then, and after an error or with a summary
+// that says Spooled for ever.
+func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result) (ingest.Summary, error) {
+	waybills := waybillsOf(parsed.Events)
+	if k.open != nil {
+		return k.viaSpool(ctx, cb, waybills)
+	}
+	state, why := k.store.State()
+	if state != store.Up || k.spool.Touches(waybills) {
+		if _, err := k.spool.Put(cb, waybills, nil); err != nil {
+			return ingest.Summary{}, errors.Join(why, err)
+		}
+		return ingest.Summary{Spooled: true}, nil
+	}
+	done := k.begin(context.WithoutCancel(ctx), []taken{{callback: cb, parsed: parsed}})
+	budget := time.NewTimer(acceptBudget)
+	defer budget.Stop()
+	var o outcome
+	select {
+	case o = <-done:
+		k.count(o.sum)
+		if o.err == nil {
+			return o.sum, nil
+		}
+	case <-budget.C:
+		k.store.Doubt(acceptBudget)
+		o.err = fmt.Errorf("redis did not answer within %s", acceptBudget)
+	}
+	file, err := k.spool.Put(cb, waybills, nil)
+	if err != nil {
+		return k.lastChance(done, errors.Join(o.err, err))
+	}
+	go k.withdraw(done, file)
+	return ingest.Summary{Spooled: true}, nil
+}
+
+// lastChance is that Redis answers after all, when the spool does not take a callback.
+func (k *keeper) lastChance(done <-chan outcome, why error) (ingest.Summary, error) {
+	select {
+	case o, late := <-done:
+		if k.count(o.sum); late && o.err == nil {
+			return o.sum, nil
+		}
+	case <-time.After(acceptBudget):
+	}
+	return ingest.Summary{}, why
+}
+
+// withdraw takes a callback from the spool, if Redis has accepted it after the budget: the call was left to itself. If the
+// drain was faster, it counts the duplicates.
+func (k *keeper) withdraw(done <-chan outcome, file *store.Spooled) {
+	o, late := <-done
+	if late && o.err == nil && k.spool.Withdraw(file) {
+		k.remove([]*store.Spooled{file})
+	} else {
+		o.sum.Duplicates, o.sum.Quarantined = 0, 0
+	}
+	k.count(o.sum)
+}
+
+// viaSpool keeps a callback in the spool, and waits a little for what becomes of it.
+func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (ingest.Summary, error) {
+	became := make(chan ingest.Summary, 1)
+	if _, err := k.spool.Put(cb, waybills, became); err != nil {
+		return ingest.Summary{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, acceptBudget)
+	defer cancel()
+	select {
+	case sum := <-became:
+		return sum, nil
+	case <-ctx.Done():
+		return ingest.Summary{Spooled: true}, nil
+	}
+}
+
+// taken is a callback on its way to Redis, and the file that it came from, if any.
+type taken struct {
+	callback *event.Callback
+	parsed   kuaidihelp.Result
+	file     *store.Spooled
+}
+
+// outcome is what became of callbacks, all together and one by one.
+type outcome struct {
+	sum  ingest.Summary
+	each []ingest.Summary
+	err  error
+}
+
+// begin makes callbacks durable in Redis, in a goroutine of its own: who waits for it can go away. It ends by itself, and
+// closes the channel.
+func (k *keeper) begin(ctx context.Context, all []taken) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		defer close(done)
+		done <- k.take(ctx, all)
+	}()
+	return done
+}
+
+// take makes callbacks durable in Redis. What was not understood goes first: it is kept once
+// however often it comes, so that a callback which fails halfway can be taken again.
+func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
+	var rejected []event.Quarantined
+	var events []*event.Event
+	for _, t := range all {
+		for _, x := range t.parsed.Rejected {
+			rejected = append(rejected, quarantined(t.callback, x.Raw, x.Reason))
+		}
+		events = append(events, t.parsed.Events...)
+	}
+	if len(rejected) > 0 {
+		if o.err = k.store.Quarantine(ctx, rejected); o.err != nil {
+			return o
+		}
+	}
+	var accepted []store.Accepted
+	if len(events) > 0 {
+		var before func([]store.Accepted)
+		if k.open != nil {
+			before = k.open.before(all)
+		}
+		accepted, o.err = k.acceptor.accept(ctx, events, before)
+	}
+	o.each = make([]ingest.Summary, len(all))
+	for i, t := range all {
+		n := min(len(t.parsed.Events), len(accepted))
+		o.each[i] = summarize(accepted[:n])
+		o.each[i].Quarantined = len(t.parsed.Rejected)
+		accepted = accepted[n:]
+		o.sum.Add(o.each[i])
+	}
+	return o
+}
+
+func summarize(accepted []store.Accepted) (sum ingest.Summary) {
+	for _, x := range accepted {
+		switch {
+		case x.Duplicate:
+			sum.Duplicates++
+		case x.Deliveries == 0:
+			sum.Unrouted++
+			sum.New++
+		default:
+			sum.New++
+		}
+		sum.Deliveries += x.Deliveries
+	}
+	return sum
+}
+
+func quarantined(cb *event.Callback, raw []byte, reason string) event.Quarantined {
+	sum := sha256.Sum256(raw)
+	return event.Quarantined{ID: "qtn_" + hex.EncodeToString(sum[:]), ReceivedAt: cb.ReceivedAt, Reason: reason, Headers: cb.Headers, Raw: raw}
+}
+
+// parse reads a callback that comes from the spool.
+func parse(cb *event.Callback) kuaidihelp.Result {
+	parsed := kuaidihelp.Parse(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt)
+	if len(cb.IDs) == len(parsed.Events) {
+		for i, id := range cb.IDs {
+			parsed.Events[i].ID = id
+		}
+	}
+	return parsed
+}
+
+// waybillsOf names those that events touch.
+func waybillsOf(events []*event.Event) []string {
+	var out []string
+	for _, e := range events {
+		if e.WaybillCode != "" {
+			out = append(out, e.WaybillCode)
+		}
+	}
+	return out
+}

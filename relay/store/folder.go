@@ -1,0 +1,271 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// folder is a sub-folder of the spool that is locked by this process.
+type folder struct {
+	path string
+	lock *flock.Flock
+	dir  *os.File
+	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after it.
+	syncs batcher[struct{}, struct{}]
+	files int // guarded by Spool.mu
+}
+
+// newFolder makes a folder in dir, and locks it before it has a name by which others would find it.
+func newFolder(dir string) (*folder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	random := make([]byte, 3)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	name := time.Now().UTC().Format("20060102T150405Z-") + hex.EncodeToString(random)
+	hidden := filepath.Join(dir, "."+name)
+	if err := os.Mkdir(hidden, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := openFolder(hidden)
+	if err != nil {
+		_ = os.RemoveAll(hidden)
+		return nil, err
+	}
+	f.path = filepath.Join(dir, name)
+	if err = os.Rename(hidden, f.path); err == nil {
+		err = syncDir(dir)
+	}
+	if err == nil {
+		err = f.try()
+	}
+	if err != nil {
+		f.close()
+		_, _ = os.RemoveAll(hidden), os.RemoveAll(f.path)
+		return nil, err
+	}
+	return f, nil
+}
+
+var errLocked = errors.New("another process has it")
+
+// openFolder locks a folder that is there.
+func openFolder(path string) (*folder, error) {
+	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"))}
+	f.syncs = batcher[struct{}, struct{}]{most: 1, limit: 1 << 30, weight: func(struct{}) int { return 1 }, do: func(qs []struct{}) ([]struct{}, error) {
+		return qs, f.dir.Sync()
+	}}
+	locked, err := f.lock.TryLock()
+	if err != nil {
+		return nil, err
+	}
+	if !locked {
+		return nil, errLocked
+	}
+	if f.dir, err = os.Open(path); err != nil {
+		_ = f.lock.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// write puts text into a file of that name, durably, and as a whole or not at all.
+func (f *folder) write(name string, text []byte) error {
+	aside, final := filepath.Join(f.path, "."+name), filepath.Join(f.path, name)
+	err := writeSynced(aside, text)
+	if err == nil {
+		err = os.Rename(aside, final)
+	}
+	if err != nil {
+		_ = os.Remove(aside)
+		return err
+	}
+	if err := f.sync(); err != nil {
+		_ = os.Remove(final)
+		return err
+	}
+	return nil
+}
+
+func writeSynced(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+func (f *folder) sync() error {
+	_, err := f.syncs.ask(context.Background(), struct{}{})
+	return err
+}
+
+// try writes a file and removes it again.
+func (f *folder) try() error {
+	path := filepath.Join(f.path, ".try")
+	err := writeSynced(path, []byte("kuairelay\n"))
+	return errors.Join(err, os.Remove(path))
+}
+
+// names lists the callbacks in the folder, in the order in which they were written, and removes what was left half written.
+func (f *folder) names() ([]string, error) {
+	entries, err := os.ReadDir(f.path) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "."):
+			_ = os.Remove(filepath.Join(f.path, name))
+		case strings.HasSuffix(name, spoolSuffix):
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// remove deletes the folder, if nothing is left in it.
+func (f *folder) remove() error {
+	defer f.close()
+	entries, err := os.ReadDir(f.path)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lock" }) {
+		return nil
+	}
+	// Whoever opens the lock file now gets one that is about to vanish, and then finds no folder.
+	return os.RemoveAll(f.path)
+}
+
+func (f *folder) close() { _, _ = f.dir.Close(), f.lock.Close() }
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Adoption is a folder that was taken over from a process that has ended.
+type Adoption struct {
+	Folder    string
+	Callbacks int
+}
+
+// Adopt makes this process's own folder, and takes over those whose process has ended, with all that waits in them.
+func (s *Spool) Adopt() ([]Adoption, error) {
+	s.mu.Lock()
+	err := s.open()
+	own := s.own
+	s.mu.Unlock()
+	errs := []error{err}
+	entries, err := os.ReadDir(s.o.Dir)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	var out []Adoption
+	for _, e := range entries {
+		path := filepath.Join(s.o.Dir, e.Name())
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || own != nil && path == own.path {
+			continue
+		}
+		files, err := s.adopt(path)
+		if err != nil && !errors.Is(err, errLocked) && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		if len(files) > 0 {
+			out = append(out, Adoption{e.Name(), len(files)})
+		}
+	}
+	s.mu.Lock()
+	s.looked = true
+	s.signal()
+	s.mu.Unlock()
+	if err := errors.Join(errs...); err != nil {
+		return out, fmt.Errorf("spool: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Spool) adopt(path string) ([]*Spooled, error) {
+	if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
+		return nil, err // none of ours, or about to vanish
+	}
+	dir, err := openFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.names()
+	if err != nil {
+		dir.close()
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, dir.remove()
+	}
+	files := make([]*Spooled, len(names))
+	for i, name := range names {
+		f := &Spooled{folder: dir, name: name, size: spoolBlock}
+		cb, err := s.Read(f)
+		f.ReceivedAt, f.size = cb.ReceivedAt, onDisk(len(cb.Body))
+		if err == nil {
+			f.waybills = s.hashes(s.o.Waybills(cb))
+		} else if i > 0 {
+			f.ReceivedAt = files[i-1].ReceivedAt
+		}
+		files[i] = f
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range files {
+		s.touch(f)
+	}
+	s.folders[dir] = struct{}{}
+	s.counts.Adopted += len(files)
+	s.waiting = merge(s.waiting, files)
+	return files, nil
+}
+
+// merge puts two lists together, the older of the two first ones each time: each list keeps its own order.
+func merge(a, b []*Spooled) []*Spooled {
+	out := make([]*Spooled, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if b[0].ReceivedAt.Before(a[0].ReceivedAt) {
+			out, b = append(out, b[0]), b[1:]
+		} else {
+			out, a = append(out, a[0]), a[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// Close lets go of all folders, and removes the empty ones.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for f := range s.folders {
+		errs = append(errs, f.remove())
+	}
+	s.own = nil
+	clear(s.folders)
+	return errors.Join(errs...)
+}

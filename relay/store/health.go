@@ -1,0 +1,353 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// State says what Redis can do for us.
+type State uint8
+
+const (
+	// Up takes events.
+	Up State = iota
+	// Full takes no events, for it is at maxmemory; deliveries go on, and free memory.
+	Full
+	// Short takes no events that would be durable, for fewer replicas follow than Options.WaitReplicas; deliveries go on.
+	Short
+	// Down does nothing: it is away, hangs, loads, is a read-only replica, lost a part of its Cluster, …
+	Down
+)
+
+// String gives the state's word in metrics and logs.
+func (s State) String() string { return [...]string{"up", "full", "short", "down"}[s] }
+
+// trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked again.
+type trouble struct {
+	state State
+	why   string // for people, without addresses
+}
+
+func (t *trouble) Error() string {
+	if t.state == Down {
+		return "redis is down: " + t.why
+	}
+	return "redis takes no events: " + t.why
+}
+
+// troubles by the code that begins an error of Redis.
+var troubles = map[string]trouble{
+	"OOM":         {Full, "it is full (maxmemory)"},
+	"LOADING":     {Down, "it is loading its data"},
+	"READONLY":    {Down, "it is a read-only replica"},
+	"MASTERDOWN":  {Down, "it is a replica without its master"},
+	"NOREPLICAS":  {Down, "it has not enough replicas to write (min-replicas-to-write)"},
+	"MISCONF":     {Down, "it cannot write its snapshot, and so takes no writes (MISCONF)"},
+	"CLUSTERDOWN": {Down, "a part of the cluster is down"},
+	"TRYAGAIN":    {Down, "a slot is being moved to another node"},
+	"ASK":         {Down, "a slot is being moved to another node"},
+	"MOVED":       {Down, "a slot has moved to another node"},
+	"BUSY":        {Down, "it is busy with somebody's script"},
+	"NOAUTH":      {Down, "it wants a password"},
+	"WRONGPASS":   {Down, "it refuses the password"},
+	"NOPERM":      {Down, "it refuses a command to this user (ACL)"},
+}
+
+// troubleOf tells what an error says of Redis; nil if it says nothing, because Redis has answered.
+func troubleOf(err error) *trouble {
+	var answer redis.Error
+	var timeout net.Error
+	var number syscall.Errno
+	why := "no connection to it"
+	switch t, ok := errors.AsType[*trouble](err); {
+	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled):
+		return nil
+	case ok:
+		return t
+	case errors.As(err, &answer):
+		code, _, _ := strings.Cut(answer.Error(), " ")
+		if t, known := troubles[code]; known {
+			return &t
+		}
+		if strings.HasPrefix(answer.Error(), "ERR max number of clients") {
+			return &trouble{Down, "it has too many clients"}
+		}
+		return nil
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		why = "no answer in time"
+	case errors.As(err, &number):
+		why = number.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		why = "the connection was closed"
+	case errors.Is(err, redis.ErrClosed):
+		why = "the client is closed"
+	}
+	return &trouble{Down, why}
+}
+
+// Trouble tells of an error of a Store which state of Redis it speaks of, and why it is in it, without addresses.
+func Trouble(err error) (s State, why string) {
+	if t := troubleOf(err); t != nil {
+		return t.state, t.why
+	}
+	return Down, "it refuses what it is asked"
+}
+
+// Permanent says that Redis has refused what was asked because of what it holds or of what was asked, so that asking again
+// is of no use.
+func Permanent(err error) bool {
+	var answer redis.Error
+	if errors.Is(err, errShape) {
+		return true
+	}
+	return errors.As(err, &answer) && slices.ContainsFunc([]string{"WRONGTYPE", "ERR accept: ", "attempt to "},
+		func(s string) bool { return strings.Contains(answer.Error(), s) })
+}
+
+const (
+	probeMost  = time.Second            // the longest pause between two probes
+	probeFirst = 50 * time.Millisecond  // the shortest
+	probeCalm  = 5 * time.Second        // a trouble so long after the last one is a new one
+	noticed    = 200 * time.Millisecond // a deadline that was shorter says nothing of Redis
+)
+
+// health knows whether Redis can be used. As soon as a call meets trouble, one prober asks Redis until it takes a write again,
+// and everybody else waits for that, or is told at once.
+type health struct {
+	// probe writes something; after says that probes are at an end, and how they ended.
+	probe   func(context.Context) error
+	timeout time.Duration
+	// changed is told of a state that outlived the first probe, and of its end after that time.
+	changed func(State, string, time.Duration)
+
+	// answered is when Redis last did what it was asked, in ns since the epoch.
+	answered atomic.Int64
+
+	mu      sync.Mutex
+	now     trouble // state and why; Up: none
+	since   time.Time
+	ended   time.Time     // when the last trouble did
+	pauses  int           // how many pauses the prober has made in this trouble, for its backoff
+	reach   chan struct{} // closed while the state is not Down
+	up      chan struct{} // closed while it is Up
+	told    bool          // changed has been called
+	probing bool
+	closed  chan struct{}
+}
+
+func newHealth(timeout time.Duration, probe func(context.Context) error, changed func(State, string, time.Duration)) *health {
+	h := &health{probe: probe, timeout: timeout, changed: changed, reach: make(chan struct{}), up: make(chan struct{}), closed: make(chan struct{})}
+	close(h.reach)
+	close(h.up)
+	return h
+}
+
+// state returns the present state, and why it is not Up.
+func (h *health) state() (State, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.now.state == Up {
+		return Up, nil
+	}
+	t := h.now
+	return t.state, &t
+}
+
+// wait returns when Redis can be reached (for events: when it takes them), or with an error when ctx ends before.
+func (h *health) wait(ctx context.Context, events bool) error {
+	for {
+		h.mu.Lock()
+		t, open := h.now, h.reach
+		if events {
+			open = h.up
+		}
+		h.mu.Unlock()
+		if t.state == Up || t.state != Down && !events {
+			return nil
+		}
+		select {
+		case <-open:
+		case <-h.closed:
+			return redis.ErrClosed
+		case <-ctx.Done():
+			return &t
+		}
+	}
+}
+
+// saw takes notice of what a call came to.
+func (h *health) saw(err error) {
+	if t := troubleOf(err); t != nil {
+		h.set(t)
+	}
+}
+
+// set notes a trouble, and has it probed until it is over.
+func (h *health) set(t *trouble) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.closed:
+		return
+	default:
+	}
+	if h.now.state >= t.state && h.probing {
+		return // the prober knows better
+	}
+	h.become(*t)
+	if !h.probing {
+		if time.Since(h.ended) > probeCalm {
+			h.pauses = 0
+		}
+		h.since, h.told, h.probing = time.Now(), false, true
+		go h.prober()
+	}
+}
+
+// become needs mu.
+func (h *health) become(t trouble) {
+	was := h.now.state
+	h.now = t
+	turn := func(c *chan struct{}, was, is bool) {
+		if is && !was {
+			close(*c)
+		} else if was && !is {
+			*c = make(chan struct{})
+		}
+	}
+	turn(&h.reach, was != Down, t.state != Down)
+	turn(&h.up, was == Up, t.state == Up)
+}
+
+// prober asks until there is no trouble any more: at once, and then after pauses that grow, and differ between replicas.
+func (h *health) prober() {
+	for {
+		h.mu.Lock()
+		pauses := h.pauses
+		h.pauses = min(pauses+1, 10)
+		h.mu.Unlock()
+		if pauses > 0 {
+			pause := min(probeFirst<<(pauses-1), probeMost)
+			select {
+			case <-h.closed:
+				return
+			case <-time.After(pause/2 + rand.N(pause/2)):
+			}
+		}
+		ctx, cancel := context.WithTimeout(withoutGate(context.Background()), h.timeout)
+		t := troubleOf(h.probe(ctx))
+		cancel()
+		if h.probed(t) {
+			return
+		}
+	}
+}
+
+// probed notes what a probe came to, and says whether the trouble is over.
+func (h *health) probed(t *trouble) bool {
+	h.mu.Lock()
+	was, told, after := h.now, h.told, time.Since(h.since)
+	if t == nil {
+		h.become(trouble{})
+		h.probing, h.ended = false, time.Now()
+	} else {
+		h.become(*t)
+		h.told = true
+	}
+	h.mu.Unlock()
+	switch {
+	case h.changed == nil:
+	case t == nil && told:
+		h.changed(Up, "", after)
+	case t != nil && (!told || was != *t):
+		h.changed(t.state, t.why, after)
+	}
+	return t == nil
+}
+
+func (h *health) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.closed:
+	default:
+		close(h.closed)
+	}
+}
+
+// gateless marks the contexts of calls that go to Redis whatever is known of it, and whose errors say nothing.
+type gateless struct{}
+
+func withoutGate(ctx context.Context) context.Context {
+	return context.WithValue(ctx, gateless{}, true)
+}
+
+// gate is a redis.Hook: while Redis is down no command goes there, and a command that meets trouble closes it.
+type gate struct{ *health }
+
+// DialHook implements redis.Hook.
+func (g gate) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements redis.Hook.
+func (g gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := g.pass(ctx, func() error { return next(ctx, cmd) })
+		cmd.SetErr(err)
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		sent := false
+		err := g.pass(ctx, func() error { sent = true; return next(ctx, cmds) })
+		if !sent {
+			for _, cmd := range cmds {
+				cmd.SetErr(err)
+			}
+		}
+		return err
+	}
+}
+
+func (g gate) pass(ctx context.Context, do func() error) error {
+	if ctx.Value(gateless{}) != nil {
+		return do()
+	}
+	if state, err := g.state(); state == Down {
+		return err
+	}
+	began := time.Now()
+	err := do()
+	if err == nil {
+		g.answered.Store(time.Now().UnixNano())
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > noticed {
+		g.saw(err)
+	}
+	return err
+}
+
+// State says what Redis can do, as far as is known from the last calls, and why it is not Up.
+func (s *Store) State() (State, error) { return s.health.state() }
+
+// Doubt says that Redis has not answered for too long: it is down, until it takes a write.
+func (s *Store) Doubt(span time.Duration) {
+	s.health.set(&trouble{Down, fmt.Sprintf("no answer within %s", span)})
+}
+
+// WaitUp returns when Redis takes events, or with an error when ctx ends before.
+func (s *Store) WaitUp(ctx context.Context) error { return s.health.wait(ctx, true) }
