@@ -112,3 +112,166 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 	r.mustPush(update(3))
 	until(t, "the duplicate is known", func() bool { return r.metric(`kuairelay_events_total{result="duplicate"}`) == "2" })
 }
+
+// fault is something that happens to Redis for a while. Its url is in the form of redis.url.
+type fault struct {
+	url      string
+	do, mend func(t *testing.T)
+	state    string // that /readyz tells of meanwhile, how it begins
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ask(t *testing.T, s *redisserver.Server, command ...string) string {
+	t.Helper()
+	answer, err := s.Do(command...)
+	must(t, err)
+	return answer
+}
+
+var faults = map[string]func(t *testing.T) fault{
+	"refusing, and back with its append-only file": func(t *testing.T) fault {
+		s := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) { must(t, s.Restart()) }}
+	},
+	"back without its data": func(t *testing.T) fault {
+		s := redisserver.Start(t)
+		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) { must(t, s.Restart()) }}
+	},
+	"hanging": func(t *testing.T) fault {
+		s := redisserver.Start(t)
+		return fault{url: s.URL(), state: "down: no answer", do: func(*testing.T) { s.Suspend() }, mend: func(*testing.T) { s.Continue() }}
+	},
+	"loading": func(t *testing.T) fault {
+		s := redisserver.Start(t, "--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
+		loaded := make(chan error, 1)
+		return fault{url: s.URL(), state: "down: it is loading", do: func(t *testing.T) {
+			ask(t, s, "CONFIG", "SET", "key-load-delay", "20000") // µs for each key
+			go func() {
+				_, err := s.Do("DEBUG", "RELOAD")
+				loaded <- err
+			}()
+			until(t, "redis is loading", func() bool {
+				_, err := s.Do("GET", "x")
+				return err != nil && strings.Contains(err.Error(), "LOADING")
+			})
+		}, mend: func(t *testing.T) { must(t, <-loaded) }}
+	},
+	"a read-only replica": func(t *testing.T) fault {
+		s := redisserver.Start(t)
+		return fault{url: s.URL(), state: "down: it is a read-only replica",
+			do:   func(t *testing.T) { ask(t, s, "REPLICAOF", "127.0.0.1", "1") },
+			mend: func(t *testing.T) { ask(t, s, "REPLICAOF", "NO", "ONE") }}
+	},
+	"full": func(t *testing.T) fault {
+		s := redisserver.Start(t)
+		return fault{url: s.URL(), state: "full: ",
+			do:   func(t *testing.T) { ask(t, s, "CONFIG", "SET", "maxmemory", "1") },
+			mend: func(t *testing.T) { ask(t, s, "CONFIG", "SET", "maxmemory", "0") }}
+	},
+	"forgetting its scripts": func(t *testing.T) fault {
+		s := redisserver.Start(t)
+		return fault{url: s.URL(), state: "up", do: func(t *testing.T) { ask(t, s, "SCRIPT", "FLUSH") }, mend: func(*testing.T) {}}
+	},
+	"a cluster that loses a node": func(t *testing.T) fault {
+		c := redisserver.StartCluster(t, 3, "--appendonly", "yes", "--appendfsync", "always")
+		node := c.Nodes[owner(t, c)]
+		return fault{url: c.URL(), state: "down: ", do: func(*testing.T) { node.Kill() }, mend: func(t *testing.T) {
+			must(t, node.Restart())
+			must(t, c.WaitUntilUp())
+		}}
+	},
+	"a cluster that moves the slot": func(t *testing.T) fault {
+		c := redisserver.StartCluster(t, 3)
+		from := owner(t, c)
+		to := (from + 1) % 3
+		return fault{url: c.URL(), state: "down: a slot", do: func(t *testing.T) { beginMove(t, c, from, to) }, mend: func(t *testing.T) { endMove(t, c, from, to) }}
+	},
+}
+
+const slotOfTag = "kuairelay"
+
+// owner is the node that has the slot of the store.
+func owner(t *testing.T, c *redisserver.Cluster) int {
+	t.Helper()
+	for i, n := range c.Nodes {
+		if _, err := n.Do("EXISTS", "{"+slotOfTag+"}"); err == nil {
+			return i
+		}
+	}
+	t.Fatal("nobody has the slot")
+	return 0
+}
+
+func beginMove(t *testing.T, c *redisserver.Cluster, from, to int) {
+	slot := ask(t, c.Nodes[0], "CLUSTER", "KEYSLOT", slotOfTag)
+	ask(t, c.Nodes[to], "CLUSTER", "SETSLOT", slot, "IMPORTING", ask(t, c.Nodes[from], "CLUSTER", "MYID"))
+	ask(t, c.Nodes[from], "CLUSTER", "SETSLOT", slot, "MIGRATING", ask(t, c.Nodes[to], "CLUSTER", "MYID"))
+	moveKeys(t, c, from, to, 5) // some are here, some there
+}
+
+func endMove(t *testing.T, c *redisserver.Cluster, from, to int) {
+	for moveKeys(t, c, from, to, 100) {
+	}
+	slot, id := ask(t, c.Nodes[0], "CLUSTER", "KEYSLOT", slotOfTag), ask(t, c.Nodes[to], "CLUSTER", "MYID")
+	for _, i := range []int{to, from, 3 - to - from} {
+		ask(t, c.Nodes[i], "CLUSTER", "SETSLOT", slot, "NODE", id)
+	}
+}
+
+func moveKeys(t *testing.T, c *redisserver.Cluster, from, to, n int) bool {
+	keys := ask(t, c.Nodes[from], "CLUSTER", "GETKEYSINSLOT", ask(t, c.Nodes[0], "CLUSTER", "KEYSLOT", slotOfTag), fmt.Sprint(n))
+	if keys == "" {
+		return false
+	}
+	host, port, _ := strings.Cut(c.Nodes[to].Addr, ":")
+	ask(t, c.Nodes[from], append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+	return true
+}
+
+func TestWhateverHappensToRedisNothingIsRefusedLostOrOutOfOrder(t *testing.T) {
+	t.Parallel()
+	for name, begin := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := begin(t)
+			shop := newTenant(t, nil)
+			r := start(t, "redis: {url: '"+f.url+"'}"+one(shop.URL, ""))
+			sent := 0
+			push := func() {
+				for range 4 {
+					for w := range 5 {
+						r.mustPush(callback(item(fmt.Sprint("w", w), "sending", fmt.Sprintf("%05d", sent))))
+						sent++
+					}
+				}
+			}
+			push()
+			shop.wait(sent)
+			until(t, "all outcomes are settled", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "0" })
+			f.do(t)
+			push()
+			until(t, "readyz says "+f.state, func() bool {
+				status, answer := r.readyz()
+				redis, _ := answer["redis"].(string)
+				return status == 200 && strings.HasPrefix(redis, f.state)
+			})
+			push()
+			f.mend(t)
+			push()
+			shop.wait(sent)
+			checkOrder(t, "shop", shop.all(), sent)
+			until(t, "it is ready again", func() bool { _, answer := r.readyz(); return answer["status"] == "ready" && answer["spooled"] == 0.0 })
+			r.mustPush(callback(item("w0", "sending", fmt.Sprintf("%05d", sent-5))))
+			until(t, "a duplicate is known", func() bool { return r.metric(`kuairelay_events_total{result="duplicate"}`) != "0" })
+			if n := len(shop.all()); n != sent {
+				t.Errorf("%d requests for %d events", n, sent)
+			}
+		})
+	}
+}
