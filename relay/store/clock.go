@@ -2,22 +2,36 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
 
-// clock tells the time of Redis from the local monotonic clock: a local clock that is wrong, or that is set, changes nothing.
+const (
+	// stepLeast is how far the clock of Redis has to be off for that to be a step.
+	stepLeast = 2 * time.Second
+	// tripMost is the longest round trip after which the time that it brought can be believed.
+	tripMost = time.Second
+)
+
+// clock tells the time of the store, which all replicas share, from the local monotonic clock: a local clock that is wrong, or
+// that is set, changes nothing. Nor does a step of the clock of Redis: who notices it moves the offset, see lua/clock.lua.
 type clock struct {
 	local func() time.Time
-	redis func(context.Context) (time.Time, error)
+	// read asks Redis for the time of the store, given how often its offset was moved as far as is known, and a step to move
+	// it by; it gives the time, and how often the offset was moved.
+	read func(ctx context.Context, moves int64, step time.Duration) (time.Time, int64, error)
 
 	mu    sync.RWMutex
 	at    time.Time // local, at the last sync
-	value time.Time // of Redis, at that moment
+	value time.Time // of the store, at that moment
+	moves int64
 }
 
-func (c *clock) now() time.Time {
-	local := c.local()
+func (c *clock) now() time.Time { return c.time(c.local()) }
+
+// time is the store's at a moment of the local clock.
+func (c *clock) time(local time.Time) time.Time {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.at.IsZero() {
@@ -26,39 +40,56 @@ func (c *clock) now() time.Time {
 	return c.value.Add(local.Sub(c.at))
 }
 
-// skew is how far the clock of Redis is ahead of the local one; 0 if that is not known.
-func (c *clock) skew() time.Duration {
-	local := c.local().Round(0) // by the wall clock, which people and receivers see
+func (c *clock) synced() bool {
 	c.mu.RLock()
-	known := !c.at.IsZero()
-	c.mu.RUnlock()
-	if !known {
+	defer c.mu.RUnlock()
+	return !c.at.IsZero()
+}
+
+// skew is how far the time of the store is ahead of the local clock; 0 if that is not known.
+func (c *clock) skew() time.Duration {
+	if !c.synced() {
 		return 0
 	}
-	return c.now().Round(0).Sub(local)
+	local := c.local()
+	return c.time(local).Round(0).Sub(local.Round(0)) // by the wall clock, which people and receivers see
 }
 
 // ensure syncs the clock if that was never done.
 func (c *clock) ensure(ctx context.Context) error {
-	c.mu.RLock()
-	done := !c.at.IsZero()
-	c.mu.RUnlock()
-	if done {
+	if c.synced() {
 		return nil
 	}
 	return c.sync(ctx)
 }
 
-// sync asks Redis for the time; half of the round trip is taken for the way back.
+// sync asks Redis for the time; half of the round trip is taken for the way back. A time that is far from what it should be is
+// a step of the clock of Redis, which is made up for.
 func (c *clock) sync(ctx context.Context) error {
-	before := c.local()
-	value, err := c.redis(ctx)
+	c.mu.RLock()
+	known := c.moves
+	c.mu.RUnlock()
+	at, value, moves, err := c.ask(ctx, known, 0)
 	if err != nil {
 		return err
 	}
-	trip := c.local().Sub(before)
+	if step := c.time(at).Sub(value); c.synced() && moves == known && step.Abs() > stepLeast {
+		if at, value, moves, err = c.ask(ctx, moves, step); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.at, c.value = before.Add(trip/2), value
+	c.at, c.value, c.moves = at, value, moves
 	return nil
+}
+
+func (c *clock) ask(ctx context.Context, moves int64, step time.Duration) (time.Time, time.Time, int64, error) {
+	before := c.local()
+	value, moves, err := c.read(ctx, moves, step)
+	trip := c.local().Sub(before)
+	if err == nil && trip > tripMost && c.synced() {
+		err = errors.New("redis took too long to tell the time")
+	}
+	return before.Add(trip / 2), value, moves, err
 }

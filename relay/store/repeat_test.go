@@ -42,7 +42,7 @@ func newEntry(waybill, content string, endpoints ...string) Entry {
 	return e
 }
 
-// dump is everything that a store has in Redis, but for the times to live.
+// dump is everything that a store has in Redis, but for the clock and the times to live.
 func dump(t *testing.T, s *Store) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -51,6 +51,9 @@ func dump(t *testing.T, s *Store) map[string]string {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
+		if k == s.key("clock") {
+			continue
+		}
 		v, err := s.client.Dump(t.Context(), k).Result()
 		if err != nil {
 			t.Fatal(err)
@@ -158,6 +161,7 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
 		"redrive without endpoint": {redriveScript, []any{1}},
 		"park without state":       {parkScript, []any{"t/a"}},
+		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 	} {
 		_, err := s.run(t.Context(), c.script, c.args)

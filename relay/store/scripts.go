@@ -54,6 +54,9 @@ var importLua string
 //go:embed lua/ready.lua
 var readyLua string
 
+//go:embed lua/clock.lua
+var clockLua string
+
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
 	acceptScript     = script(acceptLua)
@@ -71,6 +74,7 @@ var (
 	admitScript      = script(admitLua)
 	importScript     = script(importLua)
 	readyScript      = script(readyLua)
+	clockScript      = script(clockLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

@@ -103,7 +103,7 @@ func New(o Options) (*Store, error) {
 	_, _ = rand.Read(id) // never fails (crypto/rand)
 	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id)}
 	s.clock.local = o.Clock
-	s.clock.redis = s.redisTime
+	s.clock.read = s.readClock
 	var err error
 	if s.client, s.memory, err = connect(o.URL); err != nil {
 		return nil, err
@@ -205,18 +205,18 @@ func (s *Store) check(ctx context.Context) error {
 	return s.replicated(ctx, conn)
 }
 
-func (s *Store) redisTime(ctx context.Context) (time.Time, error) {
+// readClock asks for the time of the store; see lua/clock.lua.
+func (s *Store) readClock(ctx context.Context, moves int64, step time.Duration) (time.Time, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	client, err := s.node(ctx) // other nodes of a Cluster may have other clocks
-	if err != nil {
-		return time.Time{}, err
+	t, err := clockScript.Run(ctx, s.client, []string{s.prefix}, moves, step.Milliseconds()).Int64Slice()
+	if err == nil && len(t) != 2 {
+		err = errShape
 	}
-	t, err := client.Time(ctx).Result()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask redis for its time: %w", err)
+		return time.Time{}, 0, fmt.Errorf("ask redis for the time: %w", err)
 	}
-	return t, nil
+	return time.UnixMilli(t[0]), t[1], nil
 }
 
 // newCall names one call of a script: unique over replicas and restarts, so that it can be asked again, and used as the
