@@ -1,0 +1,349 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+func newSpool(t *testing.T, dir string) *Spool {
+	t.Helper()
+	s := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) []string { return strings.Fields(string(cb.Body)) }})
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// adopted is a spool that has looked at what others have left.
+func adopted(t *testing.T, dir string) *Spool {
+	t.Helper()
+	s := newSpool(t, dir)
+	if _, err := s.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// abandon ends a spool as kill -9 would: the locks go, the files stay.
+func abandon(s *Spool) {
+	for f := range s.folders {
+		f.close()
+	}
+}
+
+var spoolStart = time.Date(2026, 11, 24, 8, 12, 3, 0, time.UTC)
+
+func put(t *testing.T, s *Spool, n int, body string) *Spooled {
+	t.Helper()
+	f, err := s.Put(&event.Callback{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second), Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)},
+		strings.Fields(body), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// bodies takes everything that waits, and returns the bodies, in order.
+func bodies(t *testing.T, s *Spool) []string {
+	t.Helper()
+	var out []string
+	files := s.Take(1000, 1<<40)
+	for _, f := range files {
+		cb, err := s.Read(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(cb.Body))
+	}
+	s.Hold(files)
+	if err := s.Remove(files); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			out = append(out, filepath.Base(path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestASpooledCallbackIsAFileThatAPersonCanRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := adopted(t, dir)
+	f := put(t, s, 0, "77 78\n")
+	if f.name != "0000000001-20261124T081203.000Z.callback" {
+		t.Errorf("name %s", f.name)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, f.Name()))
+	if err != nil || string(text) != `{"received_at":"2026-11-24T08:12:03Z","bytes":6,"headers":{"Content-Type":"text/plain"}}`+"\n77 78\n" {
+		t.Errorf("%s, %v", text, err)
+	}
+	cb, err := s.Read(f)
+	if err != nil || string(cb.Body) != "77 78\n" || !cb.ReceivedAt.Equal(spoolStart) || cb.Headers["Content-Type"] != "text/plain" {
+		t.Errorf("%+v, %v", cb, err)
+	}
+	cb.IDs = []string{"evt_1-2"}
+	if err := s.Rewrite(f, cb); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.Read(f); err != nil || !slices.Equal(again.IDs, cb.IDs) || string(again.Body) != "77 78\n" {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+func TestAWaybillIsTouchedUntilItsLastCallbackIsAccepted(t *testing.T) {
+	t.Parallel()
+	s := newSpool(t, t.TempDir())
+	if !s.Touches([]string{"never seen"}) {
+		t.Error("a waybill is not touched, though nobody has looked at what is in the spool")
+	}
+	if _, err := s.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	touches := func(want ...string) {
+		t.Helper()
+		for _, w := range []string{"1", "2", "3"} {
+			if s.Touches([]string{"0", w}) != slices.Contains(want, w) {
+				t.Errorf("waybill %s is touched, or not; want %v", w, want)
+			}
+		}
+	}
+	put(t, s, 0, "1 2")
+	put(t, s, 1, "2")
+	touches("1", "2")
+	first := s.Take(1, 1<<30)
+	touches("1", "2")
+	s.Return(first)
+	touches("1", "2")
+	first = s.Take(1, 1<<30)
+	s.Hold(first)
+	touches("2")
+	if n := s.Stats().Files; n != 2 {
+		t.Errorf("%d files", n)
+	}
+	third := put(t, s, 2, "3")
+	touches("2", "3")
+	if !s.Withdraw(third) || s.Withdraw(third) {
+		t.Error("it is not withdrawn once")
+	}
+	touches("2")
+	if err := s.Remove(append(first, third)); err != nil {
+		t.Fatal(err)
+	}
+	if got := bodies(t, s); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("left: %v", got)
+	}
+	touches()
+	if st := s.Stats(); st.Files != 0 || st.Bytes != 0 || st.Waiting != 0 || !st.Oldest.IsZero() || st.Written != 3 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	alive, dead := adopted(t, dir), adopted(t, dir)
+	put(t, alive, 5, "alive")
+	for n := range 12 {
+		put(t, dead, n, fmt.Sprint("dead", n))
+	}
+	// What a crash can leave behind: a file that was being written, and a folder.
+	if err := os.WriteFile(filepath.Join(dead.own.path, ".half"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); len(got) != 16 {
+		t.Fatalf("files: %v", got)
+	}
+	if other := adopted(t, dir); other.Stats().Adopted != 0 {
+		t.Error("files were taken from a process that lives")
+	}
+	abandon(dead)
+	var heirs []*Spool
+	var all sync.WaitGroup
+	for range 4 {
+		heir := newSpool(t, dir)
+		heirs = append(heirs, heir)
+		all.Go(func() {
+			if _, err := heir.Adopt(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	total := 0
+	for _, heir := range heirs {
+		if n := heir.Stats().Adopted; n == 0 {
+			continue
+		}
+		total += heir.Stats().Adopted
+		if !heir.Touches([]string{"dead7"}) || heir.Touches([]string{"dead12"}) {
+			t.Error("the waybills are not known")
+		}
+		put(t, heir, 3, "own") // received before some of those, written after
+		got := bodies(t, heir)
+		if len(got) != 13 || !slices.IsSortedFunc(slices.DeleteFunc(slices.Clone(got), func(b string) bool { return b == "own" }), func(a, b string) int {
+			return len(a)*100 + strings.Compare(a, b) - len(b)*100
+		}) {
+			t.Errorf("order: %v", got)
+		}
+	}
+	if total != 12 {
+		t.Errorf("%d callbacks were taken over, of 12", total)
+	}
+	if _, err := os.Stat(dead.own.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
+func TestASpoolTakesNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	s := adopted(t, t.TempDir())
+	s.o.MaxBytes = 3 * spoolBlock
+	put(t, s, 0, "1")
+	put(t, s, 1, strings.Repeat("x", spoolBlock))
+	_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, []string{"9"}, nil)
+	if !errors.Is(err, ErrSpoolFull) || !errors.Is(s.Check(), ErrSpoolFull) || s.Touches([]string{"9"}) || s.Stats().Failed != 1 {
+		t.Errorf("%v; %v; %+v", err, s.Check(), s.Stats())
+	}
+	if len(bodies(t, s)) != 2 || s.Check() != nil {
+		t.Error("it is still full")
+	}
+	put(t, s, 2, "3")
+}
+
+func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // a file where the folder should be
+		t.Fatal(err)
+	}
+	s := newSpool(t, dir)
+	if _, err := s.Adopt(); err == nil {
+		t.Error("no error")
+	}
+	if _, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, nil, nil); err == nil || s.Check() == nil {
+		t.Error("no error")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the spool works", func() bool { return s.Check() == nil })
+	put(t, s, 0, "1")
+	// Its folder is removed under it.
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the spool works again", func() bool {
+		_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, nil, nil)
+		return err == nil
+	})
+}
+
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func TestADamagedFileIsToldFromOneThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := adopted(t, t.TempDir())
+	for what, text := range map[string]string{"first line": "no JSON\n{}", "no first line": "{}", "says 7": `{"bytes":7}` + "\nx"} {
+		f := put(t, s, 0, "1")
+		if err := os.WriteFile(filepath.Join(f.folder.path, f.name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cb, err := s.Read(f)
+		if err == nil || !strings.Contains(err.Error(), what) || string(cb.Body) != text {
+			t.Errorf("%s: %v, body %q", what, err, cb.Body)
+		}
+	}
+	f := put(t, s, 0, "1")
+	path := filepath.Join(f.folder.path, f.name)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if cb, err := s.Read(f); err == nil || cb.Body != nil {
+		t.Errorf("%v, body %q", err, cb.Body)
+	}
+	s.Hold(s.Take(100, 1<<30))
+	if err := s.SetAside(f); err != nil || s.Stats().Unreadable != 1 {
+		t.Errorf("%v, %+v", err, s.Stats())
+	}
+	if _, err := os.Stat(path + ".unreadable"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyPutsAtOnceAreAllDurableAndSeen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := adopted(t, dir)
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() { put(t, s, i, fmt.Sprint("w", i)) })
+	}
+	all.Wait()
+	if err := s.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(files(t, dir)); n != 201 { // and the lock
+		t.Errorf("%d files", n)
+	}
+	if n := len(bodies(t, s)); n != 200 {
+		t.Errorf("%d callbacks", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := adopted(t, t.TempDir()).Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	s := NewSpool(SpoolOptions{Dir: b.TempDir()})
+	body := []byte(strings.Repeat("x", 1000))
+	b.SetParallelism(32)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, err := s.Put(&event.Callback{ReceivedAt: time.Now(), Body: body}, []string{"1"}, nil); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
