@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,3 +253,15 @@ func item(waybill, status, at string) string {
 func callback(items ...string) string {
 	return `{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`
 }
+
+// answers is the status that a tenant answers with, which a test can change.
+type answers struct{ now atomic.Int64 }
+
+func newSwitch() *answers {
+	a := &answers{}
+	a.set(http.StatusOK)
+	return a
+}
+
+func (a *answers) set(status int) { a.now.Store(int64(status)) }
+func (a *answers) status() int    { return int(a.now.Load()) }

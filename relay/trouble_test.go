@@ -3,6 +3,7 @@ package relay_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +117,7 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 // fault is something that happens to Redis for a while. Its url is in the form of redis.url.
 type fault struct {
 	url      string
+	replicas int // wait_replicas
 	do, mend func(t *testing.T)
 	state    string // that /readyz tells of meanwhile, how it begins
 }
@@ -177,6 +179,14 @@ var faults = map[string]func(t *testing.T) fault{
 	"forgetting its scripts": func(t *testing.T) fault {
 		s := redisserver.Start(t)
 		return fault{url: s.URL(), state: "up", do: func(t *testing.T) { ask(t, s, "SCRIPT", "FLUSH") }, mend: func(*testing.T) {}}
+	},
+	"a master that is lost, and its replica promoted": func(t *testing.T) fault {
+		s := redisserver.StartSentinel(t)
+		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Master.Kill() }, mend: func(*testing.T) {}}
+	},
+	"a replica that is too slow": func(t *testing.T) fault {
+		s := redisserver.StartSentinel(t)
+		return fault{url: s.URL(), replicas: 1, state: "short: only 0 of 1 replicas", do: func(*testing.T) { s.Replica.Suspend() }, mend: func(*testing.T) { s.Replica.Continue() }}
 	},
 	"a cluster that loses a node": func(t *testing.T) fault {
 		c := redisserver.StartCluster(t, 3, "--appendonly", "yes", "--appendfsync", "always")
@@ -241,7 +251,7 @@ func TestWhateverHappensToRedisNothingIsRefusedLostOrOutOfOrder(t *testing.T) {
 			t.Parallel()
 			f := begin(t)
 			shop := newTenant(t, nil)
-			r := start(t, "redis: {url: '"+f.url+"'}"+one(shop.URL, ""))
+			r := start(t, fmt.Sprintf("redis: {url: '%s', wait_replicas: %d}", f.url, f.replicas)+one(shop.URL, ""))
 			sent := 0
 			push := func() {
 				for range 4 {
@@ -273,5 +283,147 @@ func TestWhateverHappensToRedisNothingIsRefusedLostOrOutOfOrder(t *testing.T) {
 				t.Errorf("%d requests for %d events", n, sent)
 			}
 		})
+	}
+}
+
+func TestDeliveriesGoOnAndAreSettledWhileRedisIsFull(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	shop := newTenant(t, func(w http.ResponseWriter, n int, _ received) {
+		if n == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		<-release
+	})
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ", max_in_flight: 2, retry: [100ms]"))
+	for w := range 20 {
+		r.mustPush(callback(item(fmt.Sprint(w), "sending", "1"), item(fmt.Sprint(w), "signed", "2")))
+	}
+	shop.wait(2)
+	ask(t, redis, "CONFIG", "SET", "maxmemory", "1")
+	r.mustPush(callback(item("20", "signed", "1")))
+	close(release)
+	until(t, "all that Redis has is delivered", func() bool {
+		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "40"
+	})
+	if _, answer := r.readyz(); answer["status"] != "degraded" || answer["redis"] != "full: it is full (maxmemory)" || answer["spooled"] != 1.0 {
+		t.Errorf("readyz: %v", answer)
+	}
+	ask(t, redis, "CONFIG", "SET", "maxmemory", "0")
+	shop.wait(42) // and the one that was refused at first
+}
+
+func TestOutcomesThatRedisMissedAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	under, release := make(chan struct{}), make(chan struct{})
+	shop := newTenant(t, func(_ http.ResponseWriter, n int, _ received) {
+		if n == 1 {
+			close(under)
+			<-release
+		}
+	})
+	redis := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
+	r.mustPush(callback(item("1", "sending", "1")))
+	<-under
+	redis.Kill()
+	close(release)
+	until(t, "the outcome is held", func() bool { return r.metric("kuairelay_outcomes_held") == "1" })
+	r.mustPush(callback(item("1", "signed", "2")))
+	must(t, redis.Restart())
+	shop.wait(2)
+	until(t, "both are settled", func() bool {
+		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "2" && r.metric("kuairelay_outcomes_held") == "0"
+	})
+	if n := len(shop.all()); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestCallbacksAreRefusedOnlyIfNeitherRedisNorTheSpoolTakesThem(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t)
+	dir := filepath.Join(t.TempDir(), "spool")
+	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+", max_bytes: 8KiB}"+one(shop.URL, ""))
+	push := func(n int) int {
+		status, answer := r.push("application/json", callback(item(fmt.Sprint(n), "signed", "1")))
+		if (status == 200) != (answer == "success") || status != 200 && (status != 503 || answer != "failure") {
+			t.Errorf("answer %d %q", status, answer)
+		}
+		return status
+	}
+	redis.Kill()
+	if a, b, c := push(1), push(2), push(3); a != 200 || b != 200 || c != 503 {
+		t.Errorf("answers %d %d %d", a, b, c)
+	}
+	status, answer := r.readyz()
+	if detail, _ := answer["detail"].(string); status != 503 || !strings.Contains(detail, "redis is down: ") || !strings.Contains(detail, "the spool is full: ") {
+		t.Errorf("readyz: %d %v", status, answer)
+	}
+	must(t, redis.Restart())
+	shop.wait(2)
+	until(t, "the spool is empty", func() bool { _, answer := r.readyz(); return answer["status"] == "ready" && answer["spooled"] == 0.0 })
+
+	// A spool that cannot be written is no trouble as long as Redis is there.
+	must(t, os.RemoveAll(dir))
+	must(t, os.WriteFile(dir, nil, 0o600))
+	if push(4) != 200 {
+		t.Error("refused, though Redis is there")
+	}
+	redis.Kill()
+	if push(5) != 503 {
+		t.Error("taken by nobody")
+	}
+	until(t, "it is not ready", func() bool { status, _ := r.readyz(); return status == 503 })
+	must(t, os.Remove(dir))
+	until(t, "the spool heals", func() bool { return push(6) == 200 })
+	must(t, redis.Restart())
+	shop.wait(4)
+}
+
+func TestACallbackThatRedisRefusesForGoodGoesToQuarantine(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
+	ask(t, redis, "SET", "{kuairelay}:w:poisoned", "no hash")
+	r.mustPush(callback(item("poisoned", "signed", "1")))
+	r.mustPush(callback(item("fine", "signed", "1")))
+	shop.wait(1)
+	until(t, "it is in quarantine", func() bool { return r.metric(`kuairelay_spool_callbacks_total{result="quarantined"}`) == "1" })
+	if n := ask(t, redis, "ZCARD", "{kuairelay}:quarantine"); n != "1" {
+		t.Errorf("%s in quarantine", n)
+	}
+	until(t, "the spool is empty", func() bool { _, answer := r.readyz(); return answer["spooled"] == 0.0 })
+}
+
+func TestADamagedFileOfTheSpoolGoesToQuarantine(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t)
+	dir := t.TempDir()
+	left := filepath.Join(dir, "20261124T081203Z-abcdef")
+	must(t, os.Mkdir(left, 0o700))
+	body := callback(item("1", "signed", "1"))
+	for name, text := range map[string]string{
+		"lock": "",
+		"0000000001-20261124T081203.000Z.callback":  `{"received_at":"2026-11-24T08:12:03Z","bytes":999}` + "\n" + body,
+		"0000000002-20261124T081203.000Z.callback":  fmt.Sprintf(`{"received_at":"2026-11-24T08:12:03Z","bytes":%d}`, len(body)) + "\n" + body,
+		".0000000003-20261124T081203.000Z.callback": "half writ",
+	} {
+		must(t, os.WriteFile(filepath.Join(left, name), []byte(text), 0o600))
+	}
+	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
+	shop.wait(1)
+	until(t, "the other one is in quarantine", func() bool { return ask(t, redis, "ZCARD", "{kuairelay}:quarantine") == "1" })
+	until(t, "the folder is gone", func() bool { _, err := os.Stat(left); return os.IsNotExist(err) })
+	if n := r.metric(`kuairelay_spool_callbacks_total{result="adopted"}`); n != "2" {
+		t.Errorf("%s adopted", n)
+	}
+	if entries := r.logs.FilterMessage("spool folder adopted").All(); len(entries) != 1 || entries[0].ContextMap()["callbacks"] != int64(2) {
+		t.Errorf("%v", entries)
 	}
 }

@@ -144,6 +144,9 @@ func (f *folder) names() ([]string, error) {
 func (f *folder) remove() error {
 	defer f.close()
 	entries, err := os.ReadDir(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
