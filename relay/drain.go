@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	// drainMost and drainBytes bound what is taken from the spool for one round trip to Redis.
 	drainMost  = 64
 	drainBytes = 4 << 20
+	// drainWorkers is how many of those are under way at once.
+	drainWorkers = 4
 	// heldWait is how long outcomes that were held back while Redis was away go before the spool.
 	heldWait = 5 * time.Second
 	// refusals is how often a callback is offered to a Redis that refuses it, though it takes others.
@@ -28,86 +31,101 @@ const (
 // drain takes callbacks from the spool to Redis, oldest first, as long as ctx lasts.
 type drain struct {
 	keeper *keeper
-	// Since the spool was last empty.
-	began   time.Time
-	n       int
-	refused int // how often Redis has refused the oldest
+
+	mu    sync.Mutex
+	began time.Time // since the spool was last empty
+	n     int
 
 	drained, quarantined atomic.Int64
 }
 
+// run is one of several workers: while one waits for Redis, another reads, or removes.
 func (d *drain) run(ctx context.Context) {
 	k := d.keeper
-	for k.spool.Wait(ctx) == nil {
+	for {
+		files, err := k.spool.Next(ctx, drainMost, drainBytes)
+		if err != nil {
+			return
+		}
 		if state, _ := k.store.State(); state != store.Up {
+			k.spool.Return(files, false)
 			if k.store.WaitUp(ctx) != nil {
 				return
 			}
 			k.acceptor.pool.AwaitHeld(ctx, heldWait)
+			continue
 		}
+		d.mu.Lock()
 		if d.began.IsZero() {
 			d.began = time.Now()
 		}
-		most := drainMost
-		if d.refused > 0 {
-			most = 1
-		}
-		d.some(ctx, most)
-		if n := k.spool.Stats().Waiting; n == 0 {
-			if k.open == nil {
-				k.log.Info("spool drained", zap.Int("callbacks", d.n), zap.Duration("took", time.Since(d.began)))
-			}
-			d.began, d.n = time.Time{}, 0
-		}
+		d.mu.Unlock()
+		d.some(ctx, files)
 	}
 }
 
-// some takes some of the oldest files to Redis.
-func (d *drain) some(ctx context.Context, most int) {
+// some takes files to Redis.
+func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 	k := d.keeper
-	files := k.spool.Take(most, drainBytes)
 	var all []taken
 	var unreadable []*store.Spooled
 	for _, f := range files {
 		cb, err := k.spool.Read(f)
 		switch {
 		case err == nil:
-			all = append(all, taken{cb, parse(cb), f})
+			all = append(all, taken{cb, parse(cb), f, false})
 		case cb.Body == nil:
 			k.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
 			unreadable = append(unreadable, f)
 		default:
 			k.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
-			all = append(all, d.refusal(cb, f, err))
+			all = append(all, refusal(cb, f, err))
 		}
 	}
 	err := d.take(ctx, all)
-	if err != nil && len(files) == 1 && d.refused >= refusals && store.Permanent(err) {
+	if err != nil && len(all) == 1 && files[0].Refused >= refusals && store.Permanent(err) {
 		k.log.Error("redis refuses a callback for good: it goes to quarantine", zap.String("file", files[0].Name()), zap.Error(err))
-		err = d.take(ctx, []taken{d.refusal(all[0].callback, files[0], err)})
+		all[0] = refusal(all[0].callback, files[0], err)
+		err = d.take(ctx, all)
 	}
 	if err != nil {
-		k.spool.Return(files)
-		d.failed(ctx, err)
+		d.failed(ctx, files, err)
 		return
 	}
-	d.refused = 0
-	d.n += len(files)
-	d.drained.Add(int64(len(all)))
 	k.spool.Hold(files)
+	done := make([]*store.Spooled, len(all))
+	for i, t := range all {
+		done[i] = t.file
+		if t.refused {
+			d.quarantined.Add(1)
+		} else {
+			d.drained.Add(1)
+		}
+	}
+	if k.open != nil {
+		done = k.open.accepted(done)
+	}
 	for _, f := range unreadable {
 		if err := k.spool.SetAside(f); err != nil {
 			k.log.Error("spool", zap.Error(err))
 		}
 	}
-	done := make([]*store.Spooled, len(all))
-	for i, t := range all {
-		done[i] = t.file
-	}
-	if k.open != nil {
-		done = k.open.accepted(done)
-	}
 	k.remove(done)
+	d.ended(len(files))
+}
+
+// ended counts callbacks, and says when the last that waited is accepted.
+func (d *drain) ended(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.n += n
+	if d.keeper.spool.Stats().Waiting > 0 {
+		return
+	}
+	if d.keeper.open == nil && d.n > 0 {
+		d.keeper.log.Info("spool drained", zap.Int("callbacks", d.n), zap.Duration("took", time.Since(d.began)))
+	}
+	d.began, d.n = time.Time{}, 0
 }
 
 // take accepts callbacks, and tells those who wait for them.
@@ -130,27 +148,26 @@ func (d *drain) take(ctx context.Context, all []taken) error {
 }
 
 // refusal is a callback that goes to quarantine as it is.
-func (d *drain) refusal(cb *event.Callback, f *store.Spooled, why error) taken {
-	d.quarantined.Add(1)
-	return taken{cb, kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{{Raw: cb.Body, Reason: "from the spool: " + why.Error()}}}, f}
+func refusal(cb *event.Callback, f *store.Spooled, why error) taken {
+	return taken{cb, kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{{Raw: cb.Body, Reason: "from the spool: " + why.Error()}}}, f, true}
 }
 
-// failed decides how to go on. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
-func (d *drain) failed(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
+// failed puts files back. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
+func (d *drain) failed(ctx context.Context, files []*store.Spooled, err error) {
+	k := d.keeper
+	state, _ := k.store.State()
+	refused := state == store.Up && ctx.Err() == nil
+	if refused && len(files) == 1 {
+		if files[0].Refused++; files[0].Refused == 1 {
+			k.log.Error("redis refuses a callback of the spool", zap.String("file", files[0].Name()), zap.Error(err))
+		} else {
+			select {
+			case <-ctx.Done():
+			case <-time.After(refusedPause):
+			}
+		}
 	}
-	if state, _ := d.keeper.store.State(); state != store.Up {
-		return
-	}
-	if d.refused++; d.refused == 1 {
-		d.keeper.log.Error("redis refuses callbacks of the spool", zap.Error(err))
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(refusedPause):
-	}
+	k.spool.Return(files, refused)
 }
 
 func (k *keeper) remove(files []*store.Spooled) {

@@ -150,6 +150,7 @@ type taken struct {
 	callback *event.Callback
 	parsed   kuaidihelp.Result
 	file     *store.Spooled
+	refused  bool // and so on its way to quarantine
 }
 
 // outcome is what became of callbacks, all together and one by one.

@@ -150,7 +150,9 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	r.keeper.start(parts, &running)
-	running.Go(func() { r.drain.run(parts) })
+	for range drainWorkers {
+		running.Go(func() { r.drain.run(parts) })
+	}
 	failed := make(chan error, 2)
 	go func() { failed <- serve(r.public, public) }()
 	go func() { failed <- serve(r.admin, admin) }()

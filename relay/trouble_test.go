@@ -153,7 +153,7 @@ var faults = map[string]func(t *testing.T) fault{
 		s := redisserver.Start(t, "--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
 		loaded := make(chan error, 1)
 		return fault{url: s.URL(), state: "down: it is loading", do: func(t *testing.T) {
-			ask(t, s, "CONFIG", "SET", "key-load-delay", "20000") // µs for each key
+			ask(t, s, "CONFIG", "SET", "key-load-delay", "200000") // µs for each key
 			go func() {
 				_, err := s.Do("DEBUG", "RELOAD")
 				loaded <- err
@@ -162,7 +162,10 @@ var faults = map[string]func(t *testing.T) fault{
 				_, err := s.Do("GET", "x")
 				return err != nil && strings.Contains(err.Error(), "LOADING")
 			})
-		}, mend: func(t *testing.T) { must(t, <-loaded) }}
+		}, mend: func(t *testing.T) {
+			ask(t, s, "CONFIG", "SET", "key-load-delay", "0")
+			must(t, <-loaded)
+		}}
 	},
 	"a read-only replica": func(t *testing.T) fault {
 		s := redisserver.Start(t)

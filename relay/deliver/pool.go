@@ -386,25 +386,31 @@ func (p *Pool) Run(ctx context.Context) error {
 	return nil
 }
 
-// complaints logs an error of the store once for each time that it changes, and says whether there was one.
+// complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble that the
+// store knows of is told elsewhere.
 type complaints struct {
-	log  *zap.Logger
-	last string
+	log   *zap.Logger
+	last  string
+	quiet bool
 }
 
 func (c *complaints) about(doing string, err error) bool {
+	var trouble interface{ Trouble() bool }
 	switch {
 	case errors.Is(err, context.Canceled):
 		return true
 	case err == nil:
-		if c.last != "" {
+		if c.last != "" && !c.quiet {
 			c.log.Info("the store answers again", zap.String("doing", doing))
-			c.last = ""
 		}
+		c.last = ""
 		return false
+	case errors.As(err, &trouble):
+		c.last, c.quiet = err.Error(), true
+		return true
 	case err.Error() != c.last:
 		c.log.Error("the store failed", zap.String("doing", doing), zap.Error(err))
-		c.last = err.Error()
+		c.last, c.quiet = err.Error(), false
 	}
 	return true
 }

@@ -252,7 +252,7 @@ func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 		return fmt.Errorf("wait for redis replicas: %w", err)
 	}
 	if have < int64(s.o.WaitReplicas) {
-		return &trouble{Short, fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)}
+		return &trouble{state: Short, why: fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)}
 	}
 	return nil
 }

@@ -38,7 +38,13 @@ func (s State) String() string { return [...]string{"up", "full", "short", "down
 type trouble struct {
 	state State
 	why   string // for people, without addresses
+	cause error  // if it came from a call
 }
+
+// Trouble says that this is known, and told, elsewhere: who meets it need not complain.
+func (t *trouble) Trouble() bool { return true }
+
+func (t *trouble) Unwrap() error { return t.cause }
 
 func (t *trouble) Error() string {
 	if t.state == Down {
@@ -49,20 +55,20 @@ func (t *trouble) Error() string {
 
 // troubles by the code that begins an error of Redis.
 var troubles = map[string]trouble{
-	"OOM":         {Full, "it is full (maxmemory)"},
-	"LOADING":     {Down, "it is loading its data"},
-	"READONLY":    {Down, "it is a read-only replica"},
-	"MASTERDOWN":  {Down, "it is a replica without its master"},
-	"NOREPLICAS":  {Down, "it has not enough replicas to write (min-replicas-to-write)"},
-	"MISCONF":     {Down, "it cannot write its snapshot, and so takes no writes (MISCONF)"},
-	"CLUSTERDOWN": {Down, "a part of the cluster is down"},
-	"TRYAGAIN":    {Down, "a slot is being moved to another node"},
-	"ASK":         {Down, "a slot is being moved to another node"},
-	"MOVED":       {Down, "a slot has moved to another node"},
-	"BUSY":        {Down, "it is busy with somebody's script"},
-	"NOAUTH":      {Down, "it wants a password"},
-	"WRONGPASS":   {Down, "it refuses the password"},
-	"NOPERM":      {Down, "it refuses a command to this user (ACL)"},
+	"OOM":         {state: Full, why: "it is full (maxmemory)"},
+	"LOADING":     {state: Down, why: "it is loading its data"},
+	"READONLY":    {state: Down, why: "it is a read-only replica"},
+	"MASTERDOWN":  {state: Down, why: "it is a replica without its master"},
+	"NOREPLICAS":  {state: Down, why: "it has not enough replicas to write (min-replicas-to-write)"},
+	"MISCONF":     {state: Down, why: "it cannot write its snapshot, and so takes no writes (MISCONF)"},
+	"CLUSTERDOWN": {state: Down, why: "a part of the cluster is down"},
+	"TRYAGAIN":    {state: Down, why: "a slot is being moved to another node"},
+	"ASK":         {state: Down, why: "a slot is being moved to another node"},
+	"MOVED":       {state: Down, why: "a slot has moved to another node"},
+	"BUSY":        {state: Down, why: "it is busy with somebody's script"},
+	"NOAUTH":      {state: Down, why: "it wants a password"},
+	"WRONGPASS":   {state: Down, why: "it refuses the password"},
+	"NOPERM":      {state: Down, why: "it refuses a command to this user (ACL)"},
 }
 
 // troubleOf tells what an error says of Redis; nil if it says nothing, because Redis has answered.
@@ -79,10 +85,11 @@ func troubleOf(err error) *trouble {
 	case errors.As(err, &answer):
 		code, _, _ := strings.Cut(answer.Error(), " ")
 		if t, known := troubles[code]; known {
+			t.cause = err
 			return &t
 		}
 		if strings.HasPrefix(answer.Error(), "ERR max number of clients") {
-			return &trouble{Down, "it has too many clients"}
+			return &trouble{Down, "it has too many clients", err}
 		}
 		return nil
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -94,7 +101,7 @@ func troubleOf(err error) *trouble {
 	case errors.Is(err, redis.ErrClosed):
 		why = "the client is closed"
 	}
-	return &trouble{Down, why}
+	return &trouble{Down, why, err}
 }
 
 // Trouble tells of an error of a Store which state of Redis it speaks of, and why it is in it, without addresses.
@@ -271,7 +278,7 @@ func (h *health) probed(t *trouble) bool {
 	case h.changed == nil:
 	case t == nil && told:
 		h.changed(Up, "", after)
-	case t != nil && (!told || was != *t):
+	case t != nil && (!told || was.why != t.why):
 		h.changed(t.state, t.why, after)
 	}
 	return t == nil
@@ -335,8 +342,12 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 	if err == nil {
 		g.answered.Store(time.Now().UnixNano())
 	}
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > noticed {
-		g.saw(err)
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(began) < noticed {
+		return err
+	}
+	if t := troubleOf(err); t != nil {
+		g.set(t)
+		return t
 	}
 	return err
 }
@@ -346,7 +357,7 @@ func (s *Store) State() (State, error) { return s.health.state() }
 
 // Doubt says that Redis has not answered for too long: it is down, until it takes a write.
 func (s *Store) Doubt(span time.Duration) {
-	s.health.set(&trouble{Down, fmt.Sprintf("no answer within %s", span)})
+	s.health.set(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
 }
 
 // WaitUp returns when Redis takes events, or with an error when ctx ends before.

@@ -187,7 +187,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, s)
-	if _, err := s.Accept(t.Context(), []Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "OOM") {
+	if _, err := s.Accept(t.Context(), []Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
 	if !reflect.DeepEqual(before, dump(t, s)) {

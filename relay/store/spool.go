@@ -35,20 +35,20 @@ type SpoolOptions struct {
 //
 // A file is written aside, synced, renamed, and its folder synced, before Put returns. Each process writes into a sub-folder
 // of its own, and takes over those whose process has ended. What is kept in memory of a file is some hundred bytes.
-// All methods may be called at the same time; Take, Return and Hold are for one caller, one
-// after the other.
+// All methods may be called at the same time.
 type Spool struct {
 	o    SpoolOptions
 	seed maphash.Seed
-	more chan struct{} // says that something has come to wait
 
 	mu      sync.Mutex
-	own     *folder // nil until it could be made
+	changed chan struct{} // closed when there may be something to take
+	own     *folder       // nil until it could be made
 	folders map[*folder]struct{}
 	opened  time.Time
 	seq     uint64
 	waiting []*Spooled // oldest first
-	taken   []*Spooled
+	taken   map[*Spooled]struct{}
+	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
@@ -65,11 +65,14 @@ type Spooled struct {
 	ReceivedAt time.Time
 	// Tag is the caller's own, nil for a file that was taken over.
 	Tag any
+	// Refused is the caller's own: how often the store has refused it.
+	Refused int
 
 	folder   *folder
 	name     string
 	size     int64    // on disk
 	waybills []uint64 // by their hashes
+	alone    bool     // to be taken alone
 }
 
 // Name is that of its file, for logs.
@@ -105,7 +108,8 @@ const (
 // NewSpool makes a Spool. It touches no disk before Adopt or Put.
 func NewSpool(o SpoolOptions) *Spool {
 	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
-	return &Spool{o: o, seed: maphash.MakeSeed(), more: make(chan struct{}, 1), touched: make(map[uint64]int), folders: make(map[*folder]struct{})}
+	return &Spool{o: o, seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*Spooled]struct{}), busy: make(map[uint64]int),
+		touched: make(map[uint64]int), folders: make(map[*folder]struct{})}
 }
 
 // Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
@@ -189,47 +193,99 @@ func (s *Spool) Touches(waybills []string) bool {
 	return false
 }
 
-// Wait returns when something waits to be taken, or with ctx's error.
-func (s *Spool) Wait(ctx context.Context) error {
+// Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits until
+// there is one. None of them touches a waybill that is in a file which was taken before, or is passed over here: so several
+// callers can take at once, and the order of a waybill is kept. They wait on, as far as Touches is concerned, until they are
+// given to Hold or to Return.
+func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, error) {
 	for {
 		s.mu.Lock()
-		ready := s.looked && len(s.waiting) > 0
+		files, changed := s.take(most, bytes), s.changed
 		s.mu.Unlock()
-		if ready {
-			return nil
+		if len(files) > 0 {
+			return files, nil
 		}
 		select {
-		case <-s.more:
+		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
 
-// Take takes the oldest files that wait, at least one if there is any, at most so many, and of at most so many bytes on disk.
-// They wait on, as far as Touches is concerned, until they are given to Hold.
-func (s *Spool) Take(most int, bytes int64) []*Spooled {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// lookThrough is how many files that have to wait for others are passed over in search of those that need not.
+const lookThrough = 1000
+
+// take needs mu.
+func (s *Spool) take(most int, bytes int64) []*Spooled {
+	if !s.looked {
+		return nil
+	}
+	var out, passed []*Spooled
+	blocked := make(map[uint64]bool)
 	n := 0
-	for sum := int64(0); n < min(most, len(s.waiting)); n++ {
-		if sum += s.waiting[n].size; n > 0 && sum > bytes {
+	for ; n < len(s.waiting) && len(out) < most && len(passed) < lookThrough; n++ {
+		f := s.waiting[n]
+		free := !slices.ContainsFunc(f.waybills, func(h uint64) bool { return s.busy[h] > 0 || blocked[h] })
+		if len(out) > 0 && (f.alone || out[0].alone || bytes < f.size) {
 			break
 		}
+		if !free {
+			passed = append(passed, f)
+			for _, h := range f.waybills {
+				blocked[h] = true
+			}
+			continue
+		}
+		out = append(out, f)
+		bytes -= f.size
 	}
-	s.taken = s.waiting[:n:n]
-	if s.waiting = s.waiting[n:]; len(s.waiting) == 0 {
+	// What was passed over goes back to the front.
+	s.waiting = s.waiting[n-len(passed):]
+	copy(s.waiting, passed)
+	if len(s.waiting) == 0 {
 		s.waiting = nil // and with it the list's memory
 	}
-	return s.taken
+	for _, f := range out {
+		s.taken[f] = struct{}{}
+		for _, h := range f.waybills {
+			s.busy[h]++
+		}
+	}
+	return out
 }
 
-// Return puts back what was taken.
-func (s *Spool) Return(files []*Spooled) {
+// Return puts back what was taken. With alone each of them is taken alone from now on.
+func (s *Spool) Return(files []*Spooled, alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken = nil
+	for _, f := range files {
+		f.alone = f.alone || alone
+	}
+	s.release(files)
 	s.waiting = append(files[:len(files):len(files)], s.waiting...)
+}
+
+// Hold ends the waiting of files that were taken, and leaves them on disk.
+func (s *Spool) Hold(files []*Spooled) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(files)
+	for _, f := range files {
+		s.untouch(f)
+	}
+}
+
+// release needs mu.
+func (s *Spool) release(files []*Spooled) {
+	for _, f := range files {
+		delete(s.taken, f)
+		for _, h := range f.waybills {
+			if s.busy[h]--; s.busy[h] == 0 {
+				delete(s.busy, h)
+			}
+		}
+	}
 	s.signal()
 }
 
@@ -244,16 +300,6 @@ func (s *Spool) Withdraw(f *Spooled) bool {
 	s.waiting = slices.Delete(s.waiting, i, i+1)
 	s.untouch(f)
 	return true
-}
-
-// Hold ends the waiting of files that were taken, and leaves them on disk.
-func (s *Spool) Hold(files []*Spooled) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken = nil
-	for _, f := range files {
-		s.untouch(f)
-	}
 }
 
 // Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is as good as gone for this process;
@@ -354,19 +400,24 @@ func (s *Spool) Stats() SpoolStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := SpoolStats{Files: s.files, Bytes: s.bytes, Waiting: len(s.waiting) + len(s.taken), SpoolCounts: s.counts}
-	for _, list := range [][]*Spooled{s.taken, s.waiting} {
-		if len(list) > 0 && (out.Oldest.IsZero() || list[0].ReceivedAt.Before(out.Oldest)) {
-			out.Oldest = list[0].ReceivedAt
+	older := func(f *Spooled) {
+		if out.Oldest.IsZero() || f.ReceivedAt.Before(out.Oldest) {
+			out.Oldest = f.ReceivedAt
 		}
+	}
+	for f := range s.taken {
+		older(f)
+	}
+	if len(s.waiting) > 0 {
+		older(s.waiting[0])
 	}
 	return out
 }
 
+// signal wakes those who wait for files. It needs mu.
 func (s *Spool) signal() {
-	select {
-	case s.more <- struct{}{}:
-	default:
-	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *Spool) hashes(waybills []string) []uint64 {

@@ -51,21 +51,32 @@ func put(t *testing.T, s *Spool, n int, body string) *Spooled {
 	return f
 }
 
+func next(t *testing.T, s *Spool, most int) []*Spooled {
+	t.Helper()
+	files, err := s.Next(t.Context(), most, 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 // bodies takes everything that waits, and returns the bodies, in order.
 func bodies(t *testing.T, s *Spool) []string {
 	t.Helper()
 	var out []string
-	files := s.Take(1000, 1<<40)
-	for _, f := range files {
-		cb, err := s.Read(f)
-		if err != nil {
+	for s.Stats().Waiting > 0 {
+		files := next(t, s, 1000)
+		for _, f := range files {
+			cb, err := s.Read(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, string(cb.Body))
+		}
+		s.Hold(files)
+		if err := s.Remove(files); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, string(cb.Body))
-	}
-	s.Hold(files)
-	if err := s.Remove(files); err != nil {
-		t.Fatal(err)
 	}
 	return out
 }
@@ -130,11 +141,11 @@ func TestAWaybillIsTouchedUntilItsLastCallbackIsAccepted(t *testing.T) {
 	put(t, s, 0, "1 2")
 	put(t, s, 1, "2")
 	touches("1", "2")
-	first := s.Take(1, 1<<30)
+	first := next(t, s, 1)
 	touches("1", "2")
-	s.Return(first)
+	s.Return(first, false)
 	touches("1", "2")
-	first = s.Take(1, 1<<30)
+	first = next(t, s, 1)
 	s.Hold(first)
 	touches("2")
 	if n := s.Stats().Files; n != 2 {
@@ -291,7 +302,7 @@ func TestADamagedFileIsToldFromOneThatCannotBeRead(t *testing.T) {
 	if cb, err := s.Read(f); err == nil || cb.Body != nil {
 		t.Errorf("%v, body %q", err, cb.Body)
 	}
-	s.Hold(s.Take(100, 1<<30))
+	s.Hold(next(t, s, 100))
 	if err := s.SetAside(f); err != nil || s.Stats().Unreadable != 1 {
 		t.Errorf("%v, %+v", err, s.Stats())
 	}
@@ -309,9 +320,6 @@ func TestManyPutsAtOnceAreAllDurableAndSeen(t *testing.T) {
 		all.Go(func() { put(t, s, i, fmt.Sprint("w", i)) })
 	}
 	all.Wait()
-	if err := s.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if n := len(files(t, dir)); n != 201 { // and the lock
 		t.Errorf("%d files", n)
 	}
@@ -326,12 +334,43 @@ func TestManyPutsAtOnceAreAllDurableAndSeen(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestFilesThatShareAWaybillAreTakenOneAfterTheOther(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := adopted(t, t.TempDir()).Wait(ctx); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	s := adopted(t, t.TempDir())
+	names := func(files []*Spooled) (out []string) {
+		for _, f := range files {
+			cb, err := s.Read(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, string(cb.Body))
+		}
+		return out
+	}
+	for n, body := range []string{"a", "b", "a b c", "c", "d", "a", "e"} {
+		put(t, s, n, body)
+	}
+	first := next(t, s, 1)
+	second := next(t, s, 10)
+	if !slices.Equal(names(first), []string{"a"}) || !slices.Equal(names(second), []string{"b", "d", "e"}) {
+		t.Errorf("taken: %q, %q", names(first), names(second))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if files, err := s.Next(ctx, 10, 1<<30); err == nil {
+		t.Errorf("taken: %q", names(files))
+	}
+	s.Hold(second)
+	s.Return(first, true)
+	if got := names(next(t, s, 10)); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("one that is to be taken alone: %q", got)
+	}
+	s.Hold(first)
+	if got := names(next(t, s, 10)); !slices.Equal(got, []string{"a b c", "c", "a"}) {
+		t.Errorf("the rest: %q", got)
+	}
+	if st := s.Stats(); st.Waiting != 3 || !st.Oldest.Equal(spoolStart.Add(2*time.Second)) {
+		t.Errorf("%+v", st)
 	}
 }
 
