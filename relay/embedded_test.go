@@ -1,9 +1,11 @@
 package relay_test
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -86,4 +88,22 @@ func TestWithoutRedisADeadLetterKeepsItsCallback(t *testing.T) {
 	if n := r.metric("kuairelay_spool_waiting"); n != "0" {
 		t.Errorf("%s wait", n)
 	}
+}
+
+func TestWithoutRedisNothingStaysInTheSpoolAfterAFlood(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "spool")
+	shop := newTenant(t, nil)
+	r := start(t, "spool: {dir: "+dir+"}"+one(shop.URL, ", max_in_flight: 2"))
+	var clients sync.WaitGroup
+	for c := range 8 {
+		clients.Go(func() {
+			for n := range 40 {
+				r.mustPush(callback(item(fmt.Sprint(c, "-", n), "signed", "1")))
+			}
+		})
+	}
+	clients.Wait()
+	shop.wait(320)
+	until(t, "the spool is empty", func() bool { return len(spooled(t, dir)) == 0 })
 }

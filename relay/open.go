@@ -26,6 +26,8 @@ type tracker struct {
 	events    map[string]*openFile
 	files     map[*store.Spooled]*openFile
 	delivered []string // events that may owe nothing any more
+	// early are events that were delivered before they were tracked: the store had them, and the answer was on its way.
+	early map[string]bool
 }
 
 type openFile struct {
@@ -35,7 +37,7 @@ type openFile struct {
 }
 
 func newTracker(k *keeper) *tracker {
-	return &tracker{keeper: k, wake: make(chan struct{}, 1), events: make(map[string]*openFile), files: make(map[*store.Spooled]*openFile)}
+	return &tracker{keeper: k, wake: make(chan struct{}, 1), events: make(map[string]*openFile), files: make(map[*store.Spooled]*openFile), early: make(map[string]bool)}
 }
 
 // before returns what has to happen between the acceptance of callbacks and their first attempts: the events are tracked, and
@@ -79,6 +81,10 @@ func (t *tracker) track(id string, file *store.Spooled) {
 	f := t.file(file)
 	f.events++
 	t.events[id] = f
+	if t.early[id] {
+		delete(t.early, id)
+		t.noteDelivered(id)
+	}
 }
 
 func (t *tracker) file(file *store.Spooled) *openFile {
@@ -107,8 +113,13 @@ func (t *tracker) accepted(files []*store.Spooled) (done []*store.Spooled) {
 // onDelivered takes notice of events that may owe nothing any more.
 func (t *tracker) onDelivered(ids []string) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noteDelivered(ids...)
+}
+
+// noteDelivered needs mu.
+func (t *tracker) noteDelivered(ids ...string) {
 	t.delivered = append(t.delivered, ids...)
-	t.mu.Unlock()
 	select {
 	case t.wake <- struct{}{}:
 	default:
@@ -125,6 +136,7 @@ func (t *tracker) run(ctx context.Context) {
 		case <-t.wake:
 		case <-tick.C:
 			t.mu.Lock()
+			clear(t.early)
 			for id := range t.events {
 				t.delivered = append(t.delivered, id)
 			}
@@ -155,6 +167,9 @@ func (t *tracker) look(ctx context.Context) {
 		t.mu.Lock()
 		for i, id := range ids {
 			f := t.events[id]
+			if f == nil {
+				t.early[id] = true
+			}
 			if f == nil || !closed[i] {
 				continue
 			}
