@@ -3,4 +3,7 @@
 //
 //	POST /callback/{token} → ingest → kuaidihelp.Parse → route.Match → store.Accept → "success"
 //	                                                                  ↘ deliver.Pool → signed POST → store.Settle
+//
+// A callback that the store does not take in time goes to the spool, and from there through the same Match and Accept later
+// (keep.go, drain.go). With an embedded Redis every callback goes that way, and its file stays until it is delivered (open.go).
 package relay

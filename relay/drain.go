@@ -92,7 +92,7 @@ func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 		d.failed(ctx, files, err)
 		return
 	}
-	k.spool.Hold(files)
+	d.accepted(files)
 	done := make([]*store.Spooled, len(all))
 	for i, t := range all {
 		done[i] = t.file
@@ -111,18 +111,18 @@ func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 		}
 	}
 	k.remove(done)
-	d.ended(len(files))
 }
 
-// ended counts callbacks, and says when the last that waited is accepted.
-func (d *drain) ended(n int) {
+// accepted ends the waiting of files, and says when the last one was accepted.
+func (d *drain) accepted(files []*store.Spooled) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.n += n
+	d.keeper.spool.Hold(files)
+	d.n += len(files)
 	if d.keeper.spool.Stats().Waiting > 0 {
 		return
 	}
-	if d.keeper.open == nil && d.n > 0 {
+	if d.keeper.open == nil {
 		d.keeper.log.Info("spool drained", zap.Int("callbacks", d.n), zap.Duration("took", time.Since(d.began)))
 	}
 	d.began, d.n = time.Time{}, 0
