@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -173,5 +174,98 @@ func TestAPausedEndpointsDeliveriesEndAfterTheRetention(t *testing.T) {
 	until(t, "all are dead letters", func() bool { return len(deadLetters(t, redis, "shop/orders")) == 10 })
 	if d := deadLetters(t, redis, "shop/orders")[0]; d.Reason != "older than the retention of 2s, at an endpoint that is gone" {
 		t.Errorf("reason %q", d.Reason)
+	}
+}
+
+// Two replicas share the rate of an endpoint. What is counted is when requests arrive, so a second in which this machine did not
+// let the test run for a while says nothing, and is left out.
+func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
+	t.Parallel()
+	var arrived seconds
+	shop := newTenant(t, func(http.ResponseWriter, int, received) { arrived.add() })
+	config := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" + one(shop.URL, ", rate: 50")
+	replicas := []*running{start(t, config), start(t, config)}
+	stalls := watchStalls(t)
+	for i := range 400 {
+		replicas[i%2].push("application/json", callback(item(fmt.Sprint("w", i), "signed", "1")))
+	}
+	shop.wait(400)
+	least, most, judged := arrived.windows(stalls)
+	t.Logf("400 at 50 a second took %s; of %d seconds without a stall the one with the fewest had %d, that with the most %d",
+		arrived.span(), judged, least, most)
+	if span := arrived.span(); span < 7500*time.Millisecond {
+		t.Errorf("400 at 50 a second took %s", span)
+	}
+	if judged > 0 && (most > 55 || least < 45) {
+		t.Errorf("%d to %d in a second, want 45 to 55", least, most)
+	}
+}
+
+// seconds counts what arrives in each span of a second.
+type seconds struct {
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (s *seconds) add() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = append(s.at, time.Now())
+}
+
+func (s *seconds) span() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at[len(s.at)-1].Sub(s.at[0])
+}
+
+// windows looks at every second that begins with an arrival, ends before the last one, and has no stall near it.
+func (s *seconds) windows(stalls func() []time.Time) (least, most, judged int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	least = len(s.at)
+	for i, from := range s.at {
+		till := from.Add(time.Second)
+		if till.After(s.at[len(s.at)-1]) {
+			break
+		}
+		if slices.ContainsFunc(stalls(), func(at time.Time) bool { return at.After(from.Add(-200*time.Millisecond)) && at.Before(till.Add(200*time.Millisecond)) }) {
+			continue
+		}
+		n := 0
+		for _, at := range s.at[i:] {
+			if at.Before(till) {
+				n++
+			}
+		}
+		least, most, judged = min(least, n), max(most, n), judged+1
+	}
+	return least, most, judged
+}
+
+// watchStalls notes when this process did not run for a while though it wanted to.
+func watchStalls(t *testing.T) func() []time.Time {
+	var mu sync.Mutex
+	var at []time.Time
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	go func() {
+		for last := time.Now(); ; last = time.Now() {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			if time.Since(last) > 50*time.Millisecond {
+				mu.Lock()
+				at = append(at, time.Now())
+				mu.Unlock()
+			}
+		}
+	}()
+	return func() []time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(at)
 	}
 }

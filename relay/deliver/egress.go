@@ -24,6 +24,8 @@ type Egress struct {
 	Proxy *url.URL
 	// Resolver looks up names, a seam for tests. Default net.DefaultResolver.
 	Resolver *net.Resolver
+	// Dial connects, a seam for tests: it is not guarded. Default a net.Dialer with the guard in it.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // refusedAddress is one that the egress guard does not let through.
@@ -153,6 +155,9 @@ func (e *Endpoint) transport(egress Egress, g *guard) *http.Transport {
 	if egress.Proxy != nil {
 		t.Proxy = http.ProxyURL(egress.Proxy)
 		t.DialContext = (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: g.resolver}).DialContext
+	}
+	if egress.Dial != nil {
+		t.DialContext = egress.Dial
 	}
 	return t
 }
