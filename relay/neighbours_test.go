@@ -229,7 +229,9 @@ func (s *seconds) windows(stalls func() []time.Time) (least, most, judged int) {
 		if till.After(s.at[len(s.at)-1]) {
 			break
 		}
-		if slices.ContainsFunc(stalls(), func(at time.Time) bool { return at.After(from.Add(-200*time.Millisecond)) && at.Before(till.Add(200*time.Millisecond)) }) {
+		if slices.ContainsFunc(stalls(), func(at time.Time) bool {
+			return at.After(from.Add(-200*time.Millisecond)) && at.Before(till.Add(200*time.Millisecond))
+		}) {
 			continue
 		}
 		n := 0

@@ -110,6 +110,22 @@ func (g *guard) dialer(timeout time.Duration) func(ctx context.Context, network,
 	}
 }
 
+// checkLiteral checks a host that is an address: it will be no other when it is dialled.
+func (g *guard) checkLiteral(host string) error {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil //nolint:nilerr // a name: it is known only when it is dialled
+	}
+	refused, ok := errors.AsType[*refusedAddress](g.check(addr))
+	switch {
+	case !ok:
+		return nil
+	case always(addr.Unmap().WithZone("")) != "":
+		return fmt.Errorf("url: a %w is never allowed", refused)
+	}
+	return fmt.Errorf("url: a %w is not allowed: it is in none of egress.allow_cidrs and the endpoint's own", refused)
+}
+
 // checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to the
 // proxy: behind one there may be no DNS for names outside.
 func (g *guard) checkHost(ctx context.Context, host string) error {

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -311,6 +312,24 @@ func TestEveryURLFormOfAForbiddenAddressIsRefused(t *testing.T) {
 	}
 	if got := try(t, poster(t, server.URL, Egress{}, func(e *Endpoint) { e.AllowCIDRs = loopback.AllowCIDRs })); got != "200" {
 		t.Errorf("allowed by the endpoint's own list: %s", got)
+	}
+}
+
+func TestAnEndpointWhoseAddressCanNeverBeDialledIsNotTaken(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"http://10.0.0.7/":              "endpoint t/a: url: a private address 10.0.0.7 is not allowed: it is in none of egress.allow_cidrs and the endpoint's own",
+		"http://169.254.169.254/latest": "endpoint t/a: url: a metadata address 169.254.169.254 is never allowed",
+		"http://[::ffff:127.0.0.1]:80/": "", "https://8.8.8.8/": "", "https://a.name/": "",
+	} {
+		key, err := signature.ParseKey(signature.NewSecret())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(Options{Store: &memory{}, Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}})
+		if got := fmt.Sprint(err); got != want && !(err == nil && want == "") {
+			t.Errorf("%s: %s", target, got)
+		}
 	}
 }
 

@@ -124,6 +124,9 @@ func New(o Options) (*Pool, error) {
 		e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 		e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
 		c, err := newClient(e, o.Egress, o.UserAgent)
+		if err == nil {
+			err = c.guard.checkLiteral(c.url.Hostname())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}

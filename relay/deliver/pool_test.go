@@ -248,7 +248,7 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	for i := range 2000 {
 		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
 	}
-	p, err := New(Options{Store: &memory{}, Endpoints: eps})
+	p, err := New(Options{Store: &memory{}, Egress: loopback, Endpoints: eps})
 	if err != nil {
 		t.Fatal(err)
 	}

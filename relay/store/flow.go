@@ -30,7 +30,7 @@ func (s *Store) flowOf(endpoint string) flow {
 }
 
 // burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
-const burstShare = 20
+const burstShare = 16
 
 // encodeRate writes a rate as lua/lib.lua has it: "<ms between two attempts> <burst ms>".
 func encodeRate(perSecond float64) string {

@@ -50,6 +50,12 @@ var cases = []benchCase{
 	{name: "W7", run: measureIdle},
 	{name: serialLoop, serves: []string{"W8"}, run: measurePostLoop(1)},
 	{name: "W8", run: measureOrder},
+	{name: tenQuiet, serves: []string{tenHang, tenFail, tenReset}, run: measureTen(tenQuiet, "")},
+	{name: tenHang, run: measureTen(tenHang, "hang")},
+	{name: tenFail, run: measureTen(tenFail, "fail")},
+	{name: tenReset, run: measureTen(tenReset, "reset")},
+	{name: manyQuiet, serves: []string{manyHang}, run: measureThousand(manyQuiet, false)},
+	{name: manyHang, run: measureThousand(manyHang, true)},
 }
 
 // wanted says whether a case has to run for those that were asked for; none asks for all.

@@ -16,7 +16,8 @@ import (
 	"kuairelay/relay/signature"
 )
 
-// endpoints is how many the receiver has: /e/0 to /e/9, and /hang/0 to /hang/9, which take a request and never answer.
+// endpoints is how many the receiver has: /e/0 to /e/9, and with the same numbers those that take a request and then do not answer
+// (/hang/), answer 500 (/fail/), or reset the connection (/reset/).
 const endpoints = 10
 
 // receiver is all tenants in one process, as cheap as can be: it reads a delivery, notes it down, and answers 200.
@@ -78,10 +79,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_ = json.NewEncoder(w).Encode(r.arrivals())
 		return
 	}
-	path, hangs := strings.CutPrefix(req.URL.Path, "/hang/")
-	if !hangs {
-		path = strings.TrimPrefix(path, "/e/")
-	}
+	how, path, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	if len(path) != 1 || path[0] < '0' || path[0] > '9' {
 		http.NotFound(w, req)
 		return
@@ -95,11 +93,19 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if _, err := io.ReadFull(req.Body, body); err != nil {
 		return // its sender was killed
 	}
-	if hangs {
+	switch how {
+	case "hang":
 		<-req.Context().Done()
-		return
+	case "fail":
+		w.WriteHeader(http.StatusInternalServerError)
+	case "reset":
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	default:
+		r.take(&r.tallies.Load()[path[0]-'0'], req.Header, body)
 	}
-	r.take(&r.tallies.Load()[path[0]-'0'], req.Header, body)
 }
 
 func (r *receiver) take(t *tally, header http.Header, body []byte) {
