@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"kuairelay/test/report"
 )
 
 // bar is one thing that the relay has to show: the figure aimed at, beside the one measured.
@@ -62,7 +64,7 @@ func (r results) drainBars() []bar {
 	tenth := r.of("W4", func(f figures) float64 { return f.Drain.Tenth })
 	peak := r.of("W4", func(f figures) float64 { return f.Drain.Peak })
 	return []bar{
-		{name: "W4", what: fmt.Sprintf("drain of %s", count(float64(r["W4"][0].Deliveries))), measured: r.rates("W4", figures.rate),
+		{name: "W4", what: fmt.Sprintf("drain of %s", report.Count(float64(r["W4"][0].Deliveries))), measured: r.rates("W4", figures.rate),
 			reference: "post loop " + r.rates(postLoop, figures.rate), value: r.ratio("W4", postLoop, figures.rate), limit: 0.60, show: plain},
 		{name: "W4", what: "the relay's peak memory, by that after a tenth", measured: megabytes(peak), reference: megabytes(tenth),
 			value: peak / tenth, limit: 1.25, most: true, show: plain},
@@ -126,7 +128,7 @@ func (r results) footprintBars() (bars []bar) {
 	if r.has("W6") {
 		most("relay RSS in W6, at the end", r.most(func(f figures) float64 { return f.Routes.RSS }, "W6"), 250e6, megabytes)
 		most("relay RSS in W6, at its peak, with the config being loaded", r.most(rss, "W6"), 250e6, megabytes)
-		most("histograms with an endpoint label in W6", r.most(func(f figures) float64 { return float64(f.Routes.Labels) }, "W6"), 0, count)
+		most("histograms with an endpoint label in W6", r.most(func(f figures) float64 { return float64(f.Routes.Labels) }, "W6"), 0, report.Count)
 	}
 	pending := func(f figures) float64 { return f.Drain.beside(f.Drain.Pending) }
 	if r.has(memory) {

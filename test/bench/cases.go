@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"kuairelay/test/process"
 )
 
 // callers is how many push at once, and how many the post loop has.
@@ -190,7 +192,7 @@ func measureIdle(ctx context.Context, s *session) (f figures, err error) {
 	f.Seconds, f.Commands = time.Since(started).Seconds(), after.commandsSince(before)
 	all, _ := f.calls()
 	f.Idle = idle{Commands: float64(all) / f.Seconds, CPU: (after.process - before.process) / f.Seconds}
-	_, f.RSS, err = memoryOf(st.process.pid())
+	_, f.RSS, err = process.MemoryOf(st.process.PID())
 	return f, err
 }
 

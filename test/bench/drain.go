@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"kuairelay/test/process"
 )
 
 // drain is what a backlog takes, and how it goes away.
@@ -49,7 +51,7 @@ func measureDrain(n int) measurement {
 		if d.Pending, d.Body, err = st.stored(empty); err != nil {
 			return f, err
 		}
-		st.process.terminate()
+		st.process.Terminate()
 		if f, err = s.deliver(ctx, st, n, &d); err != nil {
 			return f, st.blame(err)
 		}
@@ -72,11 +74,11 @@ func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain) (f fi
 		return f, err
 	}
 	profiled := st.profile(ctx, s.Duration)
-	if d.Before, _, err = memoryOf(st.process.pid()); err != nil {
+	if d.Before, _, err = process.MemoryOf(st.process.PID()); err != nil {
 		return f, err
 	}
 	err = s.receiver.wait(ctx, n, d.Events, stall, func(total int) {
-		if now, _, err := memoryOf(st.process.pid()); err == nil && total >= d.Deliveries/10 {
+		if now, _, err := process.MemoryOf(st.process.PID()); err == nil && total >= d.Deliveries/10 {
 			if d.Tenth == 0 {
 				d.Tenth = now
 			}
@@ -104,7 +106,7 @@ func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain) (f fi
 		first, last = min(first, e.First), max(last, e.Last)
 	}
 	f.Seconds = float64(last-first) / 1e9
-	_, f.RSS, err = memoryOf(st.process.pid())
+	_, f.RSS, err = process.MemoryOf(st.process.PID())
 	return f, err
 }
 

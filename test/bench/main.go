@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"kuairelay/test/report"
 )
 
 func main() {
@@ -143,7 +145,7 @@ func newSession(ctx context.Context, o options) (*session, error) {
 }
 
 func (s *session) close() {
-	s.receiver.process.kill()
+	s.receiver.process.Kill()
 	_ = os.RemoveAll(s.scratch)
 }
 
@@ -165,11 +167,11 @@ func (s *session) tenants() int {
 
 // all measures every case that is wanted in every round, and returns the tables.
 func (s *session) all(ctx context.Context, args []string) (string, error) {
-	m, err := thisMachine(ctx, args)
+	m, err := report.ThisMachine(ctx, "go run ./test/bench", args)
 	if err != nil {
 		return "", err
 	}
-	r, started := make(results), time.Now()
+	r := make(results)
 	for round := range s.Rounds {
 		for _, c := range cases {
 			if !c.wanted(s.Only) || (c.once && round > 0) {
@@ -185,5 +187,5 @@ func (s *session) all(ctx context.Context, args []string) (string, error) {
 				round+1, s.Rounds, c.name, f.rate(), time.Since(began).Seconds())
 		}
 	}
-	return report(m, r, time.Since(started)), nil
+	return text(m, r), nil
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"kuairelay/test/process"
 )
 
 // figures are what one measurement gave. Each case fills in what it is about.
@@ -84,7 +86,7 @@ func (s *session) measure(ctx context.Context, st *stand, n int, o loadOptions) 
 	for _, e := range a.Endpoints[:n] {
 		f.Seconds = max(f.Seconds, float64(e.Last-load.First)/1e9)
 	}
-	_, f.RSS, err = memoryOf(st.process.pid())
+	_, f.RSS, err = process.MemoryOf(st.process.PID())
 	return f, err
 }
 

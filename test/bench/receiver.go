@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kuairelay/relay/signature"
+	"kuairelay/test/process"
 )
 
 // endpoints is how many the receiver has: /e/0 to /e/9, and with the same numbers those that take a request and then do not answer
@@ -145,7 +146,7 @@ func (r *receiver) arrivals() arrivals {
 // remote is the receiver as the benchmark sees it.
 type remote struct {
 	url     string
-	process *process
+	process *process.Process
 }
 
 func startReceiver(ctx context.Context) (*remote, error) {

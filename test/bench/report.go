@@ -2,53 +2,18 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
+
+	"kuairelay/test/report"
 )
 
-// machine is where and when the figures were taken.
-type machine struct {
-	command, cpu, goVersion, redis string
-	load                           string // averages over 1, 5 and 15 minutes, before it began
-	cores                          int
-	date                           time.Time
-}
-
-func thisMachine(ctx context.Context, args []string) (machine, error) {
-	m := machine{command: strings.Join(append([]string{"go run ./test/bench"}, args...), " "), cpu: "unknown",
-		goVersion: runtime.Version(), cores: runtime.NumCPU(), date: time.Now()}
-	load, _ := os.ReadFile("/proc/loadavg")
-	m.load = strings.Join(strings.Fields(string(load))[:3], ", ")
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			m.cpu = strings.TrimSpace(value)
-		}
-	}
-	version, err := exec.CommandContext(ctx, "redis-server", "--version").Output()
-	if err != nil {
-		return m, fmt.Errorf("ask redis-server for its version: %w", err)
-	}
-	for field := range strings.FieldsSeq(string(version)) {
-		if v, ok := strings.CutPrefix(field, "v="); ok {
-			m.redis = v
-		}
-	}
-	return m, nil
-}
-
-// report is everything that was measured, as Markdown.
-func report(m machine, r results, took time.Duration) string {
+// text is everything that was measured, as Markdown.
+func text(m report.Machine, r results) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `%s` on %s: %d cores (%s), %s, Redis %s, %s.\nLoad averages before it began: %s.\n\n",
-		m.command, m.date.Format(time.DateOnly), m.cores, m.cpu, m.goVersion, m.redis, took.Round(time.Second), m.load)
+	fmt.Fprintf(&b, "# Benchmarks\n\n%s\n", m)
 	b.WriteString(preface)
 	b.WriteString("## What it must show\n\n" + r.barTable().String())
 	if r.has(always, forwarder1) {
@@ -57,11 +22,11 @@ func report(m machine, r results, took time.Duration) string {
 	}
 	if r.has("W6") {
 		fmt.Fprintf(&b, "\nW6 has %s routes of %s tenants; three of them match each event, and lead to three endpoints.\n",
-			count(r.most(func(f figures) float64 { return float64(f.Routes.Routes) }, "W6")),
-			count(r.most(func(f figures) float64 { return float64(f.Routes.Tenants) }, "W6")))
+			report.Count(r.most(func(f figures) float64 { return float64(f.Routes.Routes) }, "W6")),
+			report.Count(r.most(func(f figures) float64 { return float64(f.Routes.Tenants) }, "W6")))
 	}
 	b.WriteString("\n## Every case\n\n" + r.caseTable().String())
-	if t := r.commandTable(); len(t.rows) > 0 {
+	if t := r.commandTable(); len(t.Rows) > 0 {
 		b.WriteString("\n## Redis commands\n\n" + commandsSay + t.String())
 	}
 	if r.has("W4", memory) {
@@ -88,8 +53,8 @@ const memorySays = "A backlog of waybills with one update each, all pending, and
 
 const sizingSays = "From that, what Redis holds if so many events a second are delivered and kept for `retention`, with bodies of this size and\na waybill's record for `dedupe.window` (72 h) if that is longer. It is on the safe side: real waybills share a record between their updates.\n\n"
 
-func (r results) barTable() *table {
-	t := &table{head: []string{"case", "what", "measured", "reference", "figure", "bar", "met"}}
+func (r results) barTable() *report.Table {
+	t := &report.Table{Head: []string{"case", "what", "measured", "reference", "figure", "bar", "met"}}
 	for _, b := range r.bars() {
 		sign, met := "at least ", "yes"
 		if b.most {
@@ -98,13 +63,13 @@ func (r results) barTable() *table {
 		if !b.met() {
 			met = "**no**"
 		}
-		t.add(b.name, b.what, b.measured, b.reference, b.show(b.value), sign+b.show(b.limit), met)
+		t.Add(b.name, b.what, b.measured, b.reference, b.show(b.value), sign+b.show(b.limit), met)
 	}
 	return t
 }
 
 // caseTable has a row for each case, and leaves empty what a case does not measure.
-func (r results) caseTable() *table {
+func (r results) caseTable() *report.Table {
 	columns := []struct {
 		head string
 		of   func(figures) float64
@@ -120,9 +85,9 @@ func (r results) caseTable() *table {
 		{"answer p50", func(f figures) float64 { return f.Answer.P50 }, millis},
 		{"p99", func(f figures) float64 { return f.Answer.P99 }, millis},
 	}
-	t := &table{head: []string{"case", "deliveries"}}
+	t := &report.Table{Head: []string{"case", "deliveries"}}
 	for _, c := range columns {
-		t.head = append(t.head, c.head)
+		t.Head = append(t.Head, c.head)
 	}
 	for _, c := range cases {
 		if !r.has(c.name) || c.name == "W7" { // which delivers nothing
@@ -136,19 +101,19 @@ func (r results) caseTable() *table {
 			}
 			cells = append(cells, text)
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
 	return t
 }
 
 // commandTable lists what Redis did in W1 and W2, the most often used commands first.
-func (r results) commandTable() *table {
-	t := &table{head: []string{"command"}}
+func (r results) commandTable() *report.Table {
+	t := &report.Table{Head: []string{"command"}}
 	var columns []figures
 	for _, name := range []string{"W1", "W2", "W4"} {
 		if r.has(name) {
 			columns = append(columns, r[name][0])
-			t.head = append(t.head, name+" calls", "µs")
+			t.Head = append(t.Head, name+" calls", "µs")
 		}
 	}
 	if len(columns) == 0 {
@@ -167,7 +132,7 @@ func (r results) commandTable() *table {
 			c := f.Commands[name]
 			cells = append(cells, plain(float64(c.Calls)/float64(f.Events)), plain(float64(c.Micros)/float64(f.Events)))
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
 	total := []string{"all, per event"}
 	each := []string{"all, per delivery"}
@@ -176,13 +141,13 @@ func (r results) commandTable() *table {
 		total = append(total, plain(float64(all)/float64(f.Events)), "scripts: "+plain(float64(scripts)/float64(f.Events)))
 		each = append(each, plain(float64(all)/float64(f.Deliveries)), "scripts: "+plain(float64(scripts)/float64(f.Deliveries)))
 	}
-	t.add(total...)
-	t.add(each...)
+	t.Add(total...)
+	t.Add(each...)
 	return t
 }
 
-func (r results) memoryTable() *table {
-	t := &table{head: []string{"state", "fan-out", "deliveries", "mean body", "beside the body, per delivery", "beside the body's bytes"}}
+func (r results) memoryTable() *report.Table {
+	t := &report.Table{Head: []string{"state", "fan-out", "deliveries", "mean body", "beside the body, per delivery", "beside the body's bytes"}}
 	for _, state := range []string{"pending", "delivered"} {
 		for _, name := range []string{"W4", memory} {
 			d := r[name][0].Drain
@@ -191,14 +156,14 @@ func (r results) memoryTable() *table {
 				s = d.Delivered
 			}
 			raw := (s.Used - d.Body*float64(d.Events)) / float64(d.Deliveries)
-			t.add(state, count(float64(d.Deliveries/d.Events)), count(float64(d.Deliveries)), bytesOf(d.Body), bytesOf(d.beside(s)), bytesOf(raw))
+			t.Add(state, report.Count(float64(d.Deliveries/d.Events)), report.Count(float64(d.Deliveries)), bytesOf(d.Body), bytesOf(d.beside(s)), bytesOf(raw))
 		}
 	}
 	return t
 }
 
-func (r results) sizingTable() *table {
-	t := &table{head: []string{"events", "1 endpoint, 24 h", "48 h", "7 days", "3 endpoints, 24 h", "48 h", "7 days"}}
+func (r results) sizingTable() *report.Table {
+	t := &report.Table{Head: []string{"events", "1 endpoint, 24 h", "48 h", "7 days", "3 endpoints, 24 h", "48 h", "7 days"}}
 	one, ten := r["W4"][0].Drain, r[memory][0].Drain
 	const window = 72 * 3600.0
 	for _, rate := range []float64{1, 10, 50, 100, 200} {
@@ -215,7 +180,7 @@ func (r results) sizingTable() *table {
 				cells = append(cells, plain(rate*(event*retention+record*max(retention, window))/1e9)+" GB")
 			}
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
 	return t
 }

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
+
+	"kuairelay/test/report"
 )
 
 // results are the figures of each case, one of each round.
@@ -62,56 +63,14 @@ func (r results) rates(name string, of func(figures) float64) string {
 	if len(v) < 2 {
 		return perSecond(median(v))
 	}
-	return fmt.Sprintf("%s (%s to %s)", perSecond(median(v)), count(slices.Min(v)), count(slices.Max(v)))
+	return fmt.Sprintf("%s (%s to %s)", perSecond(median(v)), report.Count(slices.Min(v)), report.Count(slices.Max(v)))
 }
 
-// table is one in Markdown, with columns wide enough to be read as text.
-type table struct {
-	head []string
-	rows [][]string
-}
-
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
-
-func (t *table) String() string {
-	width := make([]int, len(t.head))
-	for _, row := range append([][]string{t.head}, t.rows...) {
-		for i, cell := range row {
-			width[i] = max(width[i], len([]rune(cell)))
-		}
-	}
-	var b strings.Builder
-	line := func(row []string) {
-		for i, cell := range row {
-			b.WriteString("| " + cell + strings.Repeat(" ", width[i]-len([]rune(cell))+1))
-		}
-		b.WriteString("|\n")
-	}
-	line(t.head)
-	for i := range t.head {
-		b.WriteString("|" + strings.Repeat("-", width[i]+2))
-	}
-	b.WriteString("|\n")
-	for _, row := range t.rows {
-		line(row)
-	}
-	return b.String()
-}
-
-// count shows a number without decimals, in groups of three digits.
-func count(v float64) string {
-	s := strconv.FormatFloat(v, 'f', 0, 64)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func perSecond(v float64) string { return count(v) + "/s" }
+func perSecond(v float64) string { return report.Count(v) + "/s" }
 func megabytes(v float64) string { return strconv.FormatFloat(v/1e6, 'f', 0, 64) + " MB" }
 func millis(v float64) string    { return strconv.FormatFloat(v*1e3, 'f', 2, 64) + " ms" }
 func micros(v float64) string    { return strconv.FormatFloat(v*1e6, 'f', 1, 64) + " µs" }
 func percent(v float64) string   { return strconv.FormatFloat(v*100, 'f', 2, 64) + " %" }
 func plain(v float64) string     { return strconv.FormatFloat(v, 'f', 2, 64) }
 func cpuTime(v float64) string   { return strconv.FormatFloat(v, 'f', 3, 64) + " s" }
-func bytesOf(v float64) string   { return count(v) + " B" }
+func bytesOf(v float64) string   { return report.Count(v) + " B" }

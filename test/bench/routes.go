@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
+	"kuairelay/test/process"
 )
 
 const (
@@ -49,7 +50,7 @@ func measureRoutes(name string, others bool) measurement {
 		if f.Routes.Match, f.Routes.Routes, err = matchTime(filepath.Join(st.dir, "config.yaml")); err != nil {
 			return f, err
 		}
-		if f.Routes.RSS, _, err = memoryOf(st.process.pid()); err != nil {
+		if f.Routes.RSS, _, err = process.MemoryOf(st.process.PID()); err != nil {
 			return f, err
 		}
 		page, err := get(ctx, st.admin+"/metrics")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"kuairelay/test/process"
 	"kuairelay/test/redisserver"
 )
 
@@ -18,7 +19,7 @@ type stand struct {
 	s       *session
 	name    string
 	push    string // the callback URL
-	process *process
+	process *process.Process
 	redis   *redisserver.Server // nil: the forwarder has none
 	admin   string              // base URL of the relay's private listener
 	dir     string
@@ -53,11 +54,11 @@ func (s *session) newRelay(ctx context.Context, name, fsync, yaml string) (*stan
 
 // launch starts the relay, and returns when it takes callbacks.
 func (st *stand) launch(ctx context.Context, yaml string) error {
-	public, err := freePort(ctx, 22000+os.Getpid()%8000)
+	public, err := process.FreePort(ctx, 22000+os.Getpid()%8000)
 	if err != nil {
 		return err
 	}
-	admin, err := freePort(ctx, public+1)
+	admin, err := process.FreePort(ctx, public+1)
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 	if err := os.WriteFile(config, []byte(head+yaml), 0o600); err != nil {
 		return err
 	}
-	st.process, err = startProcess(ctx, st.log, st.s.binary, "serve", "-c", config, "--grace", "200ms", "--log-level", st.s.LogLevel)
+	st.process, err = process.Start(ctx, st.log, st.s.binary, "serve", "-c", config, "--grace", "200ms", "--log-level", st.s.LogLevel)
 	if err != nil {
 		return err
 	}
@@ -77,8 +78,8 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 			return nil
 		}
 		select {
-		case <-st.process.ended:
-			return st.blame(fmt.Errorf("the relay ended: %w", st.process.err))
+		case <-st.process.Ended():
+			return st.blame(fmt.Errorf("the relay ended: %w", st.process.Wait()))
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -105,7 +106,7 @@ func (st *stand) blame(err error) error {
 // close ends everything and removes what is on disk.
 func (st *stand) close() {
 	if st.process != nil {
-		st.process.kill()
+		st.process.Kill()
 	}
 	if st.redis != nil {
 		st.redis.Kill()
@@ -173,12 +174,12 @@ func (st *stand) read() (reading, error) {
 			return r, err
 		}
 	}
-	r.process, err = cpuOf(st.process.pid())
+	r.process, err = process.CPUOf(st.process.PID())
 	return r, err
 }
 
 func (st *stand) readRedis() (r reading, err error) {
-	if r.redis, err = cpuOf(st.redis.PID()); err != nil {
+	if r.redis, err = process.CPUOf(st.redis.PID()); err != nil {
 		return r, err
 	}
 	r.commands, err = commandsOf(st.redis)
