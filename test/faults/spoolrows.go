@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+var spoolRows = []row{
+	{name: "spool-full", fault: "spool full, and Redis down", does: "`spool.max_bytes: 64KiB` while Redis is down", run: spoolFull},
+	{name: "spool-unwritable", fault: "spool unwritable, and Redis down", does: "the spool's folder is gone, with a file in its place, while Redis is down", run: spoolUnwritable},
+	{name: "spool-kill", fault: "relay killed (-9) while it spools", does: "Redis is down; the relay is killed and started again meanwhile", run: spoolKill},
+	{name: "spool-adopted", fault: "a dead relay's spool", does: "three relays share a spool folder; one spools, dies and stays dead; the two others see its files at the same time", run: spoolAdopted},
+}
+
+// refused waits until callbacks are refused, and says how many were since the phase began.
+func (s *stage) refused() answers {
+	var sum answers
+	s.await("callbacks are refused", func() error {
+		a := s.load.phase()
+		sum.add(a)
+		if sum.Failure < 20 {
+			return fmt.Errorf("%d were", sum.Failure)
+		}
+		return nil
+	})
+	return sum
+}
+
+func spoolFull(s *stage) {
+	redis := s.redis()
+	s.push(s.relay(relayOptions{redis: redis.URL(), maxSpool: "64KiB"}))
+	s.spoolBroken(redis.Kill, func() { s.must(redis.Restart()) })
+}
+
+func spoolUnwritable(s *stage) {
+	redis := s.redis()
+	r := s.relay(relayOptions{redis: redis.URL()})
+	s.push(r)
+	s.more(50)
+	s.spoolBroken(func() {
+		s.must(os.Rename(r.spool, r.spool+".away"))
+		s.must(os.WriteFile(r.spool, nil, 0o600))
+		redis.Kill()
+	}, func() {
+		s.must(os.Remove(r.spool))
+		s.must(os.Rename(r.spool+".away", r.spool))
+		s.must(redis.Restart())
+	})
+}
+
+// spoolBroken is a fault in which neither Redis nor the spool takes anything: failure is then the right answer, and a success that
+// is none shows as a loss.
+func (s *stage) spoolBroken(begin, end func()) {
+	s.more(100)
+	s.load.phase()
+	begin()
+	a := s.refused()
+	s.await("/readyz says that nothing can be accepted", func() error {
+		if _, err := s.relays[0].ready(); err == nil {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	s.figure("%d answered `503 failure`, p99 %s", a.Failure, round(a.quantile(0.99)))
+	end()
+	s.result.during = a
+	s.result.resumed = s.resumes()
+	s.result.drained = s.result.resumed + s.drains()
+	s.bar("deliveries resume", s.result.resumed, 10*time.Second)
+	s.more(50)
+	s.finish(1, s.most())
+}
+
+func spoolKill(s *stage) {
+	redis := s.redis()
+	r := s.relay(relayOptions{redis: redis.URL()})
+	s.push(r)
+	s.more(100)
+	redis.Kill()
+	for range s.kills {
+		s.some()
+		r.kill()
+		r.start()
+	}
+	s.some()
+	s.figure("%v callbacks in the spool at the end", r.metric("kuairelay_spool_files"))
+	s.load.phase()
+	s.must(redis.Restart())
+	s.heal(s.load.phase())
+	s.finish(s.kills, s.most())
+}
+
+func spoolAdopted(s *stage) {
+	redis := s.redis()
+	o := relayOptions{redis: redis.URL(), spool: s.join("spool")}
+	victim := s.relay(o)
+	s.push(victim)
+	s.more(50)
+	redis.Kill()
+	s.more(100)
+	s.load.end()
+	victim.kill()
+	a, b := s.newRelay(o), s.newRelay(o)
+	a.launch()
+	b.launch()
+	a.takesCallbacks()
+	b.takesCallbacks()
+	waiting := a.metric("kuairelay_spool_waiting") + b.metric("kuairelay_spool_waiting")
+	s.push(a, b)
+	s.must(redis.Restart())
+	s.result.resumed = s.resumes()
+	s.result.drained = s.result.resumed + s.drains()
+	adopted := a.metric("kuairelay_spool_callbacks_total", `result="adopted"`) + b.metric("kuairelay_spool_callbacks_total", `result="adopted"`)
+	s.figure("%v callbacks adopted, each once (%v waited before Redis was back)", adopted, waiting)
+	s.more(50)
+	s.finish(1, s.most())
+}
