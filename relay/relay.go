@@ -186,6 +186,9 @@ func (r *Relay) announce() {
 			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and"+
 			" attempts begin anew. One replica only, and slower than with Redis", zap.String("spool", r.o.Config.Spool.Dir))
 	}
+	if r.o.Config.Kuaidihelp.APIKey == "" {
+		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")
+	}
 }
 
 func serve(e *echo.Echo, l net.Listener) error {

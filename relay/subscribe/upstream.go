@@ -125,7 +125,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	changed, bad := p.refused.is(result == "credentials"), 0.0
 	switch {
 	case changed && result == "credentials":
-		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and api_key are right",
+		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and api_key are right (code 1005: until this machine's clock is)",
 			zap.Int("code", e.Code), zap.String("uid", e.UID))
 	case changed:
 		p.o.Logger.Info("kuaidihelp takes the account's credentials again")
