@@ -78,9 +78,9 @@ func TestWhatIsNoAnswerSaysWhetherToAskAgain(t *testing.T) {
 		refused bool
 		says    string
 	}{
-		"HTTP 503":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 503) }, false, "HTTP 503"},
-		"HTTP 404":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 404) }, true, "HTTP 404"},
-		"a redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 307) }, true, "HTTP 307"},
+		"HTTP 503":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusServiceUnavailable) }, false, "HTTP 503"},
+		"HTTP 404":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusNotFound) }, true, "HTTP 404"},
+		"a redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusTemporaryRedirect) }, true, "HTTP 307"},
 		"no envelope":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<html>`) }, false, "without its envelope"},
 		"no code":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"msg":"x"}`) }, false, "without its envelope"},
 		"a broken answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "does not answer"},

@@ -70,7 +70,7 @@ func TestTheProviderPushesWhatWasSubscribedUntilItIsSigned(t *testing.T) {
 		defer mu.Unlock()
 		if first { // is pushed again
 			first = false
-			http.Error(w, "failure", 503)
+			http.Error(w, "failure", http.StatusServiceUnavailable)
 			return
 		}
 		contentType, _, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
