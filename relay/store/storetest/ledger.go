@@ -26,6 +26,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ACatchUpIsStaleWhenANewerEventHasCome":                checkCatchUpStale,
 	"ACatchUpBehindAStuckUpdateKeepsItsReasonAndItsAge":    checkCatchUpWaits,
 	"AnEventFromBeforeTheFirstWishIsCaughtUpWith":          checkCatchUpBefore,
+	"ACatchUpThatIsOpenNeverExpires":                       checkCatchUpStays,
 	"TheLastEventLivesAsLongAsItsEntry":                    checkLastEventLives,
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
@@ -366,21 +367,48 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 }
 
 func checkCatchUpBefore(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
 	for _, c := range []string{"a", "b", "c"} {
 		acceptOne(t, s, update("1", c), nil)
 	}
 	other := update("1", "of another brand")
 	other.CPCode = "sto"
 	acceptOne(t, s, other, nil)
+	clock.forward(20 * 24 * time.Hour)
 	if w := wish(t, s, "t", "1")[0]; w.State != event.Pending || !w.CatchUp {
 		t.Errorf("%+v", w)
 	}
 	if got := catchUp(t, s, "t", "1", "t/a"); got.Queued != 1 {
 		t.Errorf("%+v", got)
 	}
-	if d := takeOne(t, s, "t/a"); d.Event.Status != "c" || d.Reason != event.ReasonCatchUp {
+	if d := takeOne(t, s, "t/a"); d.Event.Status != "c" || d.Reason != event.ReasonCatchUp || s.Now().Sub(d.Since) > time.Minute {
 		t.Errorf("%+v", d)
+	}
+}
+
+func checkCatchUpStays(t *testing.T, b *bench) {
+	const short = 100 * time.Millisecond
+	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second})
+	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
+	live(t, s, "t", "1", "2")
+	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {
+		settle(t, s, d, event.Delivered)
+	}
+	acceptOne(t, s, update("2", "a"), to("t/stuck"))
+	wish(t, s, "u", "1", "2")
+	for _, code := range []string{"1", "2"} {
+		if got := catchUp(t, s, "u", code, "u/"+code); got.Queued != 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+	settle(t, s, takeOne(t, s, "u/2"), event.Delivered)
+	until(t, "the ledger has forgotten both", func() bool { return keys("s") == 0 })
+	if d := takeOne(t, s, "u/1"); d.Damaged != "" || d.Event.Status != "a" {
+		t.Errorf("%+v", d)
+	}
+	if keys("w") != 2 || keys("b") != 2 || keys("e") != 2 {
+		t.Errorf("%d records, %d bodies, %d events of 2 that are open", keys("w"), keys("b"), keys("e"))
 	}
 }
 
