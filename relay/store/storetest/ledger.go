@@ -28,6 +28,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"AnEventFromBeforeTheFirstWishIsCaughtUpWith":          checkCatchUpBefore,
 	"ACatchUpThatIsOpenNeverExpires":                       checkCatchUpStays,
 	"TheLastEventLivesAsLongAsItsEntry":                    checkLastEventLives,
+	"ARenewedEntryKeepsItsLastEvent":                       checkRenewed,
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
@@ -449,6 +450,21 @@ func checkLastEventLives(t *testing.T, b *bench) {
 			return !strings.HasPrefix(rest, "r:") && !strings.HasPrefix(rest, "a:") && !strings.HasPrefix(rest, "g:") && rest != "clock"
 		})
 	})
+}
+
+func checkRenewed(t *testing.T, b *bench) {
+	const ttl = 2 * time.Second
+	s := b.open(t, store.Options{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl})
+	live(t, s, "t", "1")
+	acceptOne(t, s, update("1", "a"), nil)
+	began := time.Now()
+	until(t, "the entry would have expired, had it not been renewed", func() bool {
+		wish(t, s, "t", "1")
+		return time.Since(began) > 2*ttl
+	})
+	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "a" {
+		t.Errorf("%+v %v", last, err)
+	}
 }
 
 func checkSignedExpires(t *testing.T, b *bench) {
