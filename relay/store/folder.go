@@ -31,6 +31,7 @@ func newFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	_ = syncDir(filepath.Dir(dir)) // if dir is new; who may not read its parent has made it before
 	random := make([]byte, 3)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	name := time.Now().UTC().Format("20060102T150405Z-") + hex.EncodeToString(random)
@@ -118,8 +119,13 @@ func (f *folder) sync() error {
 // try writes a file and removes it again.
 func (f *folder) try() error {
 	path := filepath.Join(f.path, ".try")
-	err := writeSynced(path, []byte("kuairelay\n"))
-	return errors.Join(err, os.Remove(path))
+	if err := writeSynced(path, []byte("kuairelay\n")); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody else tries as well
+		return err
+	}
+	return nil
 }
 
 // names lists the callbacks in the folder, in the order in which they were written, and removes what was left half written.

@@ -375,24 +375,36 @@ func (s *Spool) Rewrite(f *Spooled, cb *event.Callback) error {
 // Check returns nil if the spool would take a callback. When nothing was written for a while, or the last time without
 // success, it tries.
 func (s *Spool) Check() error {
+	own, err := s.toTry()
+	if own == nil {
+		return err
+	}
+	err = own.try() // not under mu: every callback asks what it touches
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = err; err == nil {
+		s.written = time.Now()
+	} else if errors.Is(err, fs.ErrNotExist) && s.own == own {
+		s.own = nil
+	}
+	return err
+}
+
+// toTry gives the folder that is to be tried, or what is known.
+func (s *Spool) toTry() (*folder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bytes+spoolBlock > s.o.MaxBytes {
-		return ErrSpoolFull
+		return nil, ErrSpoolFull
 	}
 	if err := s.open(); err != nil {
-		return err
+		return nil, err
 	}
-	if s.err == nil && time.Since(s.written) < spoolRecheck || s.err != nil && time.Since(s.opened) < spoolReopen {
-		return s.err
+	if time.Since(s.opened) < spoolReopen || s.err == nil && time.Since(s.written) < spoolRecheck {
+		return nil, s.err
 	}
 	s.opened = time.Now()
-	if s.err = s.own.try(); s.err == nil {
-		s.written = s.opened
-	} else if errors.Is(s.err, fs.ErrNotExist) {
-		s.own = nil
-	}
-	return s.err
+	return s.own, nil
 }
 
 // Stats says what there is in the spool, as far as it is this process's.
