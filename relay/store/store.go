@@ -216,7 +216,7 @@ func (s *Store) readClock(ctx context.Context, moves int64, step time.Duration) 
 	if err != nil {
 		return time.Time{}, 0, fmt.Errorf("ask redis for the time: %w", err)
 	}
-	return time.UnixMilli(t[0]), t[1], nil
+	return time.UnixMicro(t[0]), t[1], nil
 }
 
 // newCall names one call of a script: unique over replicas and restarts, so that it can be asked again, and used as the
