@@ -52,7 +52,7 @@ type Options struct {
 	History int
 	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.
 	WaitReplicas int
-	// Timeout of one round trip. Default 1 s.
+	// Timeout of one round trip. Default 1 s, 5 s if embedded.
 	Timeout time.Duration
 	// Clock is the local clock, a seam for tests. Default time.Now.
 	Clock func() time.Time
@@ -95,7 +95,12 @@ func New(o Options) (*Store, error) {
 	o.ClaimTTL = cmp.Or(o.ClaimTTL, 30*time.Second)
 	o.UpstreamRate = cmp.Or(o.UpstreamRate, 10)
 	o.History = cmp.Or(o.History, 500)
-	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+		if o.URL == "" { // it cannot be out of reach, only slow
+			o.Timeout = 5 * time.Second
+		}
+	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
