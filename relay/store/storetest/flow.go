@@ -69,7 +69,7 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s, other := b.regulated(t, clock, breaker), b.regulated(t, clock, breaker)
 	gather(t, s, "w", 40)
-	inFlight := take(t, s, "t/a", 2)
+	inFlight := takeFor(t, s, "t/a", 3, time.Hour)
 	if c := fail(t, s, 2); c != nil {
 		t.Fatalf("after two failures: %+v", c)
 	}
@@ -108,6 +108,10 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 	probe := takeOne(t, other, "t/a")
 	if c := settle(t, other, probe, event.Delivered, answers).Breaker; c == nil || c.Open || parkedAs(t, s) != "" {
 		t.Fatalf("it does not close: %+v, %s", c, parkedAs(t, s))
+	}
+	long := func(o *event.Outcome) { o.Attempt.Duration = time.Minute }
+	if c := settle(t, s, inFlight[2], event.Retry, fails, long, dueIn(s, time.Hour)).Breaker; c != nil {
+		t.Errorf("an attempt that began before it closed opened it again: %+v", c)
 	}
 	width := 1
 	for ; width < 8; width *= 2 { // one, two, four: each that is answered makes room for one more
