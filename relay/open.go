@@ -14,6 +14,8 @@ const (
 	// sweepEvery is how often the tracker looks at everything that is open: what became of it without a delivery.
 	sweepEvery = 30 * time.Second
 	sweepMost  = 1000
+	// lookAgain is the pause after the store could not be asked.
+	lookAgain = time.Second
 )
 
 // tracker knows which files of the spool hold events that are still owed to somebody, for an embedded Redis: that forgets
@@ -129,11 +131,13 @@ func (t *tracker) noteDelivered(ids ...string) {
 func (t *tracker) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.wake:
+		case <-again:
 		case <-tick.C:
 			t.mu.Lock()
 			clear(t.early)
@@ -142,12 +146,16 @@ func (t *tracker) run(ctx context.Context) {
 			}
 			t.mu.Unlock()
 		}
-		t.look(ctx)
+		again = nil
+		if !t.look(ctx) {
+			again = time.After(lookAgain)
+		}
 	}
 }
 
-// look removes the files all of whose events owe nothing any more.
-func (t *tracker) look(ctx context.Context) {
+// look removes the files all of whose events owe nothing any more. It returns false if the store could not be asked about some:
+// they are still to be looked at.
+func (t *tracker) look(ctx context.Context) bool {
 	for {
 		t.mu.Lock()
 		n := min(len(t.delivered), sweepMost)
@@ -157,11 +165,14 @@ func (t *tracker) look(ctx context.Context) {
 		}
 		t.mu.Unlock()
 		if n == 0 {
-			return
+			return true
 		}
 		closed, err := t.keeper.store.Closed(ctx, ids)
 		if err != nil {
-			return // the sweep finds them
+			t.mu.Lock()
+			t.delivered = append(t.delivered, ids...)
+			t.mu.Unlock()
+			return false
 		}
 		var done []*store.Spooled
 		t.mu.Lock()
