@@ -10,6 +10,9 @@ import (
 // TypeWaybill is the provider's callback type for waybill updates, the `type` of every Event that carries one item.
 const TypeWaybill = "express_sub_msg"
 
+// TypeTest is the Type of an event that a person sends to try an endpoint. The provider has no such type.
+const TypeTest = "kuairelay.test"
+
 // Event is one waybill update: one item of a callback's data, or a whole callback of another type.
 // It is immutable once it was accepted.
 type Event struct {
@@ -69,6 +72,7 @@ const (
 	ReasonRetry   Reason = "retry"
 	ReasonRedrive Reason = "redrive"
 	ReasonCatchUp Reason = "catch-up"
+	ReasonReplay  Reason = "replay"
 )
 
 // Delivery is one event owed to one endpoint, leased to this process.
@@ -78,7 +82,7 @@ type Delivery struct {
 	// Attempts counts the finished attempts so far.
 	Attempts int
 	Reason   Reason
-	// Since is when its age began: the acceptance of the event, its redrive, or the subscription that it catches up with.
+	// Since is when its age began: the acceptance of the event, its redrive or replay, or the subscription that it catches up with.
 	Since time.Time
 	// Damaged says why the event cannot be sent, if its body was lost in the store.
 	Damaged string

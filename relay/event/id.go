@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -21,6 +22,11 @@ const (
 	// maxPooled is the largest item whose scratch space goes back to the pool, so that a huge one is not paid for ever after.
 	maxPooled = 64 << 10
 )
+
+var idForm = regexp.MustCompile(`^evt_[0-9a-f]{64}(-[1-9][0-9]*)?$`)
+
+// IsID says whether text has the form of an event's id.
+func IsID(text string) bool { return idForm.MatchString(text) }
 
 // ID gives the id of an event: "evt_" and the lower-case hex SHA-256 of the canonical JSON of the array
 //

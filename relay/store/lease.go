@@ -132,7 +132,9 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 }
 
 // reasons by the letter that the scripts keep.
-var reasons = map[string]event.Reason{"n": event.ReasonNew, "r": event.ReasonRetry, "d": event.ReasonRedrive, "c": event.ReasonCatchUp}
+var reasons = map[string]event.Reason{
+	"n": event.ReasonNew, "r": event.ReasonRetry, "d": event.ReasonRedrive, "p": event.ReasonReplay, "c": event.ReasonCatchUp,
+}
 
 // number reads an integer of an answer, which may come as one or as its digits.
 func number(v any) int64 {

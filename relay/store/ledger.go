@@ -230,7 +230,7 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 			return CaughtUp{}, fmt.Errorf("catch up: %w", err)
 		}
 	}
-	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short}
+	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short, s.o.Retention.Milliseconds()}
 	for _, c := range to {
 		args = append(args, c.Endpoint, flag(c.Ordered))
 	}

@@ -46,20 +46,60 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) ([]event.Quar
 	if err != nil {
 		return nil, fmt.Errorf("list quarantine: %w", err)
 	}
+	bodies := make([]*redis.StringCmd, len(ids))
+	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			bodies[i] = p.Get(ctx, s.key("z:"+id))
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
 	var out []event.Quarantined
-	for _, id := range ids {
-		body, err := s.client.Get(ctx, s.key("z:"+id)).Bytes()
-		if errors.Is(err, redis.Nil) {
+	for _, body := range bodies {
+		if body.Err() != nil {
 			continue // it has just expired
 		}
+		q, err := readQuarantined([]byte(body.Val()))
 		if err != nil {
-			return nil, fmt.Errorf("list quarantine: %w", err)
+			return nil, err
 		}
-		var q event.Quarantined
-		if err := json.Unmarshal(body, &q); err != nil {
-			return nil, fmt.Errorf("list quarantine: %w", err)
-		}
-		out = append(out, q)
+		out = append(out, *q)
 	}
 	return out, nil
+}
+
+// OneQuarantined gives what is in quarantine under an id; nil if there is nothing.
+func (s *Store) OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	body, err := s.client.Get(ctx, s.key("z:"+id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look into quarantine: %w", err)
+	}
+	return readQuarantined(body)
+}
+
+// Unquarantine takes something out of quarantine.
+func (s *Store) Unquarantine(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	if _, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, s.key("z:"+id))
+		p.ZRem(ctx, s.key("quarantine"), id)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("take out of quarantine: %w", err)
+	}
+	return nil
+}
+
+func readQuarantined(body []byte) (*event.Quarantined, error) {
+	var q event.Quarantined
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, fmt.Errorf("look into quarantine: %w", err)
+	}
+	return &q, nil
 }

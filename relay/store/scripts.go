@@ -57,6 +57,21 @@ var readyLua string
 //go:embed lua/clock.lua
 var clockLua string
 
+//go:embed lua/events.lua
+var eventsLua string
+
+//go:embed lua/trim.lua
+var trimLua string
+
+//go:embed lua/replay.lua
+var replayLua string
+
+//go:embed lua/dismiss.lua
+var dismissLua string
+
+//go:embed lua/cancel.lua
+var cancelLua string
+
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
 	acceptScript     = script(acceptLua)
@@ -75,6 +90,11 @@ var (
 	importScript     = script(importLua)
 	readyScript      = script(readyLua)
 	clockScript      = script(clockLua)
+	eventsScript     = script(eventsLua)
+	trimScript       = script(trimLua)
+	replayScript     = script(replayLua)
+	dismissScript    = script(dismissLua)
+	cancelScript     = script(cancelLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

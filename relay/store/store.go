@@ -124,11 +124,13 @@ func New(o Options) (*Store, error) {
 // Embedded says whether the store lives in this process's memory.
 func (s *Store) Embedded() bool { return s.memory != nil }
 
-// Run keeps the clock in step with that of Redis, and lets the keys of an embedded one expire. It returns nil when ctx is
-// cancelled.
+// Run keeps the clock in step with that of Redis, trims the list of events, and lets the keys of an embedded Redis expire. It
+// returns nil when ctx is cancelled.
 func (s *Store) Run(ctx context.Context) error {
 	sync := time.NewTicker(10 * time.Second)
 	defer sync.Stop()
+	trim := time.NewTicker(time.Minute)
+	defer trim.Stop()
 	var expire <-chan time.Time
 	if s.memory != nil {
 		tick := time.NewTicker(time.Second)
@@ -144,6 +146,8 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case <-sync.C:
 			_ = s.clock.sync(ctx)
+		case <-trim.C:
+			_ = s.Trim(ctx) // what it leaves it finds the next time
 		case <-expire:
 			// Not miniredis' own ClockTTL: that looks at every key before every command.
 			now := time.Now()

@@ -101,7 +101,21 @@ local function holds(conditions, changed, wished)
     or (changed and wished and conditions >= 8)
 end
 
-local mine = {}
+-- repeated counts how often an event came again: what this call has counted before, when it was asked the first time, is not
+-- counted twice. It is of use to people only, so a full Redis does without.
+local repeats = {}
+local function repeated(id, known)
+  local r = repeats[id]
+  if not r then
+    local n, call, k = string.match(known or '0 0 - 0', '^(%d+) %d+ (%S+) (%d+)$')
+    r = {before = call == me and n - k or tonumber(n), here = 0}
+    repeats[id] = r
+  end
+  r.here = r.here + 1
+  redis.pcall('HSET', P .. 'e:' .. id, 'r', r.before + r.here .. ' ' .. now .. ' ' .. me .. ' ' .. r.here)
+end
+
+local mine, listed = {}, {}
 local function again(v, id, seq)
   mine[id] = true
   local e = P .. 'e:' .. id
@@ -131,7 +145,9 @@ local function accept(v)
     if not mine[id] and rcall('HGET', P .. 'e:' .. id, 'c') == me then return again(v, id, seq) end
     local age = now - seq
     if (v.bare and (age < bare_window or (seq == last and age < window))) or (not v.bare and age < window) then
-      return {0, id, seq, tonumber(rcall('HGET', P .. 'e:' .. id, 't') or seq), 0, 0}
+      local known = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
+      if known[1] then repeated(id, known[2]) end
+      return {0, id, seq, tonumber(known[1] or seq), 0, 0}
     end
     occurrence = n + 1
   end
@@ -151,7 +167,7 @@ local function accept(v)
   local entries, tenants = entries_of(v)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
   local record = {'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence, 'q', seq}
-  local changed = v.status ~= '' and v.status ~= rec[5]
+  local changed, codes = v.status ~= '' and v.status ~= rec[5], {}
   if v.status ~= '' then
     record[#record + 1] = 's:' .. v.brand
     record[#record + 1] = v.status
@@ -161,7 +177,7 @@ local function accept(v)
     local e = eps[ei]
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       answer[5] = answer[5] + 1
-      state[#state + 1] = e.name
+      state[#state + 1], codes[#codes + 1] = e.name, code(e.name)
       local lined = e.ordered and string.sub(v.record, 1, 2) == 'w:'
       if lined and rec[7 + k] and rcall('EXISTS', P .. 'e:' .. rec[7 + k]) == 1 then
         rcall('RPUSH', P .. 'l:' .. e.name .. ' ' .. v.record, id)
@@ -191,6 +207,7 @@ local function accept(v)
     state[#state + 1], state[#state + 2] = 'o', added
     record[#record + 1], record[#record + 2] = 'o', before + added
   end
+  listed[#listed + 1] = id .. ' ' .. table.concat(codes)
   hset(P .. 'e:' .. id, state)
   hset(rk, record)
   for _, entry in ipairs(entries) do note(entry, id, v.status == 'signed') end
@@ -211,6 +228,7 @@ end
 
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
+list(now, listed, retention)
 for i = 1, ne do
   local e = eps[i]
   if e.due then touch(e.name, e.due) end

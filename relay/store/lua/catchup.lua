@@ -2,11 +2,12 @@
 -- after a newer one.
 --
 -- ARGV   now (ms), call id, tenant, entry, id of the event that the caller takes for the last one (empty: none),
+--        retention (ms),
 --        N times: endpoint that it is owed to, ordered (1 or 0)
 -- Returns {1 done, or 0 if another event is the last one by now, deliveries that were queued, of these due at once}
 -- An endpoint that has a delivery of the event already gets no other. Asked again, by whichever call, nothing changes.
-local now, me, tenant, entry, id = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if not (now and me and tenant and entry and id) or #ARGV % 2 ~= 1 then return redis.error_reply('ERR catchup: wrong arguments') end
+local now, me, tenant, entry, id, retention = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+if not (now and me and tenant and entry and id and retention) or #ARGV % 2 ~= 0 then return redis.error_reply('ERR catchup: wrong arguments') end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
@@ -14,14 +15,15 @@ local key, e = P .. 's:' .. entry, P .. 'e:' .. id
 local f = rcall('HMGET', key, '@' .. tenant, 'e')
 if f[1] and (f[2] or '') ~= id then return {0, 0, 0} end
 
-local queued, due = 0, 0
+local queued, due, listed = 0, 0, {}
 local ev = rcall('HMGET', e, 'w', 'q')
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local ep, ordered = ARGV[i], ARGV[i + 1] == '1'
   if f[1] and ev[1] and rcall('HEXISTS', e, ep) == 0 then
     local rk = P .. ev[1]
     local head = rcall('HGET', rk, 'h:' .. ep)
     queued = queued + 1
+    listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
     if ordered and head and rcall('EXISTS', P .. 'e:' .. head) == 1 then
       rcall('HSET', e, ep, pack_state('w', 0, 'c', '', now))
       rcall('RPUSH', P .. 'l:' .. ep .. ' ' .. ev[1], id)
@@ -43,5 +45,6 @@ for i = 6, #ARGV, 2 do
     rcall('PERSIST', rk)
   end
 end
+list(now, listed, retention)
 rcall('ZREM', P .. 'todo', tenant .. ' ' .. entry)
 return {1, queued, due}

@@ -5,12 +5,22 @@
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence, s:<brand> last status,
 --                              h:<endpoint> -> open head, o open deliveries, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
---                              o open deliveries, x dead ones, s entry of the ledger, <endpoint> -> state of that delivery
+--                              o open deliveries, x dead ones, s entry of the ledger, r "<how often> <last time, ms> <call> <how often
+--                              in that call>" it came again,
+--                              <endpoint> -> state of that delivery, @<endpoint> -> its attempts that failed, each
+--                              "<entry in a:<endpoint>> <status> <ms>;"
 --   b:<id>             string  body of an event
 --   q:<endpoint>       zset    ready, retrying and leased deliveries: id by the time when it is due (a lease: when it lapses)
 --   l:<endpoint> <rec> list    ids that wait behind the open head of a record at an endpoint
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
---   a:<endpoint>       stream  the latest attempts
+--   a:<endpoint>       stream  the latest attempts that failed
+--   d:<endpoint>       stream  the latest attempts that delivered
+--   log                zset    chunks of the list of all events, each named by the time when it began (ms)
+--   logt               zset    chunks by the time when they are to be trimmed (ms), see trim.lua
+--   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(); "+" is put
+--                              before one that stands there again, for endpoints that it was owed to later; one that has
+--                              expired is empty
+--   c:<chunk>          string  codes of all endpoints in a chunk that is full
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
@@ -27,16 +37,19 @@
 --                              provider, of an endpoint its next attempt; see place()
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
--- x dead; reason n new, r retry, d redrive, c catch-up; token names the lease that held it last; text is why it is dead, or
--- when it was redriven, or caught up with (ms).
+-- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the lease that
+-- held it last; text is why it is dead, when it was redriven, replayed, or caught up with (ms), or "<when, ms> <status> <ms>" of
+-- what delivered it. Most of what waits is new and untried: its state is s alone.
 local P = KEYS[1]
 local rcall = redis.call
 
 local function pack_state(s, attempts, reason, token, text)
+  if attempts == 0 and reason == 'n' and token == '' and (text or '') == '' then return s end
   return s .. attempts .. ' ' .. reason .. ' ' .. token .. ' ' .. (text or '')
 end
 
 local function parse_state(v)
+  if #v == 1 then return v, 0, 'n', '', '' end
   local s, attempts, reason, token, text = string.match(v, '^(%a)(%d+) (%a) (%S*) (.*)$')
   return s, tonumber(attempts), reason, token, text
 end
@@ -122,9 +135,53 @@ local function retouch(ep, least)
   end
 end
 
--- open_since says when the age of a delivery began: with its event, unless it was redriven, or caught up with, later.
+-- code is what stands for an endpoint in the list of events: two bytes, so that another one may have the same.
+local codes_known = {}
+local function code(ep)
+  if not codes_known[ep] then
+    local h = 0
+    for i = 1, #ep do h = (h * 31 + string.byte(ep, i)) % 65536 end
+    codes_known[ep] = string.char(math.floor(h / 256), h % 256)
+  end
+  return codes_known[ep]
+end
+
+-- roll begins a new chunk of the list of events, and notes what is in the one that is full.
+local function roll(now, chunk, retention)
+  local nxt, seen, all = math.max(now, chunk + 1), {}, {}
+  if chunk > 0 then
+    for _, v in ipairs(rcall('LRANGE', P .. 'v:' .. chunk, 0, -1)) do
+      local from = string.find(v, ' ', 1, true) or #v
+      for i = from + 1, #v, 2 do
+        local c = string.sub(v, i, i + 1)
+        if not seen[c] then seen[c], all[#all + 1] = true, c end
+      end
+    end
+    rcall('SET', P .. 'c:' .. chunk, table.concat(all), 'PX', 2 * retention)
+    rcall('ZADD', P .. 'logt', now + retention, chunk)
+    rcall('PEXPIRE', P .. 'logt', 2 * retention)
+  end
+  rcall('ZADD', P .. 'log', nxt, nxt)
+  rcall('PEXPIRE', P .. 'log', 2 * retention)
+  return nxt
+end
+
+-- list puts events into the list of all. A chunk is full with a thousand, or when it has been open for long.
+local function list(now, entries, retention)
+  if #entries == 0 then return end
+  local chunk = tonumber(rcall('ZREVRANGE', P .. 'log', 0, 0)[1] or 0)
+  if now - chunk > math.min(3600000, retention / 4) then chunk = roll(now, chunk, retention) end
+  for from = 1, #entries, 100 do
+    local to = math.min(from + 99, #entries)
+    local n = rcall('RPUSH', P .. 'v:' .. chunk, unpack(entries, from, to))
+    if n == to - from + 1 then rcall('PEXPIRE', P .. 'v:' .. chunk, 2 * retention) end
+    if n >= 1000 then chunk = roll(now, chunk, retention) end
+  end
+end
+
+-- open_since says when the age of a delivery began: with its event, unless it was redriven, replayed, or caught up with, later.
 local function open_since(reason, text, at)
-  return (reason == 'd' or reason == 'c') and tonumber(text) or tonumber(at)
+  return (reason == 'd' or reason == 'p' or reason == 'c') and tonumber(text) or tonumber(at)
 end
 
 -- place returns when the next in a line may come (ms), a time that has passed if several may at once: after a pause, as many

@@ -25,11 +25,22 @@ end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
+-- remember keeps an attempt in the history of its endpoint: those that delivered apart, so that they do not crowd out the others.
+-- Of those that failed the event keeps when, status and duration for as long as it lives.
 local tried = {}
 local function remember(ep, id, n, o)
-  rcall('XADD', P .. 'a:' .. ep, 'MAXLEN', '~', history, '*',
-    'i', id, 'n', n, 'k', ARGV[o + 3], 's', ARGV[o + 10], 'd', ARGV[o + 11], 'm', ARGV[o + 12])
-  tried[ep] = true
+  local status, took = ARGV[o + 10], ARGV[o + 11]
+  if ARGV[o + 3] == 'd' then
+    tried['d:' .. ep] = true
+    rcall('XADD', P .. 'd:' .. ep, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 's', status, 'd', took)
+    return
+  end
+  tried['a:' .. ep] = true
+  local at = rcall('XADD', P .. 'a:' .. ep, 'MAXLEN', '~', history, '*',
+    'i', id, 'n', n, 'k', ARGV[o + 3], 's', status, 'd', took, 'm', ARGV[o + 12])
+  local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
+  if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
+  rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
 end
 
 -- failures returns the record of an endpoint that has failed of late, nil if it has not.
@@ -188,7 +199,7 @@ local function settle(o)
   if not f[1] then return {0} end
   local s, attempts, why, held, text = parse_state(f[1])
   local mine = held == token
-  if s == 'd' or s == 'x' then
+  if s == 'd' or s == 'x' or s == 'm' then
     if mine and wanted then return repeated(ep, span, f[2], token) end
     if mine then return {1} end
     return {0}
@@ -203,7 +214,7 @@ local function settle(o)
   local breaker
   if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
   if kind == 'd' or kind == 'x' then
-    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or '')
+    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or now .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
     local successor = close(ep, span, rate, id, f, st, kind == 'x', wanted, token)
     return breaker and {1, successor or false, breaker} or {1, successor}
   end
@@ -216,9 +227,9 @@ end
 
 local out = {}
 for i = 1, nv do out[i] = settle(8 + 4 * ne + 13 * (i - 1)) end
+for key in pairs(tried) do rcall('PEXPIRE', P .. key, math.max(retention, dead_retention)) end
 for i = 1, ne do
   local ep = ARGV[8 + 4 * (i - 1)]
-  if tried[ep] then rcall('PEXPIRE', P .. 'a:' .. ep, math.max(retention, dead_retention)) end
   if changed[ep] then
     retouch(ep)
   elseif rcall('EXISTS', P .. 'q:' .. ep) == 0 then

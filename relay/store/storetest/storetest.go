@@ -83,6 +83,13 @@ var checks = map[string]func(*testing.T, *bench){
 	"AnOpenBreakerHoldsUpNobodyElse":                       checkBreakerAndOthers,
 	"ReplicasShareAnEndpointsRate":                         checkRate,
 	"ASuccessorWaitsForItsToken":                           checkRateOfSuccessors,
+	"EventsAreListedByTimeAndByEndpointInPages":            checkEvents,
+	"WhatHasExpiredIsTrimmedFromTheListOfEvents":           checkTrim,
+	"AWaybillShowsItsEventsDeliveriesAndAttempts":          checkLook,
+	"DeadLettersOfAllEndpointsAreListedAndDismissed":       checkLetters,
+	"ADismissedDeadLetterExpires":                          checkDismissedExpires,
+	"HealthShowsDepthParkingAndTheLatestAttempts":          checkHealth,
+	"AReplaySendsAgainAndGoesOnWhereItWas":                 checkReplay,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.

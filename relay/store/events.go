@@ -1,0 +1,272 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+)
+
+const (
+	// maxPage bounds the events that one call of the script loads, and lookMost those that it looks at, about: for so long Redis does
+	// nothing else.
+	maxPage  = 100
+	lookMost = 4000
+	// pageTime is how long a page may look for events that are wanted before it is given as it is.
+	pageTime = 12 * time.Millisecond
+)
+
+// Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An event is
+// in the list for as long as it is in Redis.
+func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
+	var page event.Page
+	if q.Endpoints != nil && len(q.Endpoints) == 0 {
+		page.End = true
+		return page, nil
+	}
+	place, err := s.placeOf(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	q.Most = max(q.Most, 1)
+	for started := time.Now(); ; {
+		want := min(maxPage, q.Most-len(page.Events))
+		if q.Match != nil {
+			want = maxPage
+		}
+		rows, next, over, err := s.eventRows(ctx, q, place, want)
+		if err != nil {
+			return page, fmt.Errorf("list events: %w", err)
+		}
+		for i, e := range rows {
+			page.Looked++
+			if !wanted(q, e.Stored) {
+				continue
+			}
+			e.Next = e.after.String()
+			if page.Events = append(page.Events, e.Stored); len(page.Events) == q.Most && i < len(rows)-1 {
+				// The rest is looked at again with the next page.
+				next, over = e.after, false
+				break
+			}
+		}
+		place = next
+		page.End = over
+		if over && !q.Newer {
+			return page, nil
+		}
+		if over || len(page.Events) >= q.Most || time.Since(started) > pageTime {
+			page.Next = place.String()
+			return page, nil
+		}
+	}
+}
+
+func wanted(q event.Query, e *event.Stored) bool {
+	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
+		(q.Match == nil || q.Match(e))
+}
+
+// place is where in the list of events to look: a chunk, and an index in it. Going to older ones, an index past the end is that
+// of the last, and -1 has the chunk behind it.
+type place struct {
+	chunk int64
+	index int
+}
+
+func (p place) String() string {
+	if p.chunk == 0 {
+		return ""
+	}
+	return strconv.FormatInt(p.chunk, 36) + "." + strconv.Itoa(p.index)
+}
+
+// placeOf is where a query begins. It is the zero place where there is nothing yet.
+func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error) {
+	if q.Cursor != "" {
+		chunk, index, _ := strings.Cut(q.Cursor, ".")
+		if p.chunk, err = strconv.ParseInt(chunk, 36, 64); err == nil {
+			p.index, err = strconv.Atoi(index)
+		}
+		if err != nil || p.chunk < 0 || p.index < -1 {
+			return p, event.ErrCursor
+		}
+		return p, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	// An event is in the last chunk that began before it, or, if replicas' clocks differ by a little, beside that.
+	by := redis.ZRangeArgs{Key: s.key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
+	switch {
+	case !q.Newer && !q.Until.IsZero():
+		by.Start = strconv.FormatInt(q.Until.Add(time.Second).UnixMilli(), 10)
+	case q.Newer && !q.Since.IsZero():
+		by.Start = strconv.FormatInt(q.Since.Add(-time.Second).UnixMilli(), 10)
+	case q.Newer:
+		by.Rev, by.Start, by.Stop = false, "-inf", "+inf"
+	}
+	first, err := s.client.ZRangeArgs(ctx, by).Result()
+	if err == nil && len(first) == 0 && q.Newer { // all there is came later
+		first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
+	}
+	if err != nil {
+		return p, fmt.Errorf("list events: %w", err)
+	}
+	if len(first) > 0 {
+		p.chunk = number(first[0])
+	}
+	if !q.Newer {
+		p.index = 1 << 30
+	}
+	return p, nil
+}
+
+// placed is an event of a page, with the place of what comes after it.
+type placed struct {
+	*event.Stored
+	after place
+}
+
+// eventRows asks for one part of a page.
+func (s *Store) eventRows(ctx context.Context, q event.Query, at place, most int) (rows []placed, next place, over bool, err error) {
+	if at.chunk == 0 {
+		return nil, at, true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	direction, stop := "o", int64(0)
+	if !q.Since.IsZero() {
+		stop = q.Since.Add(-2 * time.Hour).UnixMilli() // no chunk is open for longer than an hour
+	}
+	if q.Newer {
+		direction, stop = "n", int64(1)<<53
+		if !q.Until.IsZero() {
+			stop = q.Until.Add(time.Second).UnixMilli()
+		}
+	}
+	args := []any{direction, at.chunk, at.index, stop, most, lookMost}
+	for _, ep := range q.Endpoints {
+		args = append(args, ep)
+	}
+	answer, err := eventsScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
+	if err != nil {
+		return nil, at, false, err
+	}
+	if len(answer) != 4 {
+		return nil, at, false, errShape
+	}
+	list, _ := answer[3].([]any)
+	for _, v := range list {
+		row, _ := v.([]any)
+		if len(row) != 5 {
+			return nil, at, false, errShape
+		}
+		short, _ := row[0].(string)
+		head, _ := row[2].(string)
+		e, err := readStored(short, fieldsOf(row[1]), head)
+		if err != nil {
+			return nil, at, false, err
+		}
+		rows = append(rows, placed{e, place{number(row[3]), int(number(row[4]))}})
+	}
+	return rows, place{number(answer[0]), int(number(answer[1]))}, number(answer[2]) == 1, nil
+}
+
+// fieldsOf is a hash as a script answers it.
+func fieldsOf(v any) map[string]string {
+	list, _ := v.([]any)
+	out := make(map[string]string, len(list)/2)
+	for i := 0; i+1 < len(list); i += 2 {
+		name, _ := list[i].(string)
+		out[name], _ = list[i+1].(string)
+	}
+	return out
+}
+
+// readStored reads an event from its hash (lua/lib.lua says what is in it) and its body, or the head of it.
+func readStored(short string, fields map[string]string, body string) (*event.Stored, error) {
+	id, err := longID(short)
+	if err != nil {
+		return nil, err
+	}
+	out := &event.Stored{}
+	if e, err := decodeBody(body); err == nil {
+		out.Event = *e
+	} else if code, ok := strings.CutPrefix(fields["w"], "w:"); ok {
+		out.WaybillCode = code // the body is lost
+	}
+	out.ID, out.Sequence, out.AcceptedAt = id, number(fields["q"]), time.UnixMilli(number(fields["t"]))
+	if r := strings.Fields(fields["r"]); len(r) == 4 {
+		out.Repeats, out.LastRepeat = int(number(r[0])), time.UnixMilli(number(r[1]))
+	}
+	for name, state := range fields {
+		if strings.HasPrefix(name, "@") || !strings.Contains(name, "/") {
+			continue
+		}
+		out.Deliveries = append(out.Deliveries, readOwed(name, state, fields["@"+name]))
+	}
+	slices.SortFunc(out.Deliveries, func(a, b event.Owed) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+	return out, nil
+}
+
+// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that failed.
+func readOwed(endpoint, state, failed string) event.Owed {
+	o := event.Owed{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
+	parts := strings.SplitN(state, " ", 4)
+	if len(parts) == 4 {
+		o.Attempts, _ = strconv.Atoi(parts[0][1:])
+		o.Reason = reasons[parts[1]]
+	} else {
+		parts = []string{state, "", "", ""}
+	}
+	for _, t := range strings.Split(failed, ";") {
+		if f := strings.Fields(t); len(f) == 3 {
+			ms, _, _ := strings.Cut(f[0], "-")
+			o.Tries = append(o.Tries, event.Try{At: time.UnixMilli(number(ms)), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond, Text: f[0]})
+		}
+	}
+	switch state[0] {
+	case 'q':
+		if o.Attempts > 0 {
+			o.State = event.StateRetrying
+		}
+	case 'l':
+		o.State = event.StateSending
+	case 'w':
+		o.State = event.StateWaiting
+	case 'd':
+		o.State = event.StateDelivered
+		if f := strings.Fields(parts[3]); len(f) == 3 {
+			o.Tries = append(o.Tries, event.Try{At: time.UnixMilli(number(f[0])), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond})
+		}
+	case 'x':
+		o.State, o.Why = event.StateDead, parts[3]
+	case 'm':
+		o.State, o.Why = event.StateDismissed, parts[3]
+	}
+	return o
+}
+
+// Trim takes what has expired out of the list of events; Run does it every minute.
+func (s *Store) Trim(ctx context.Context) error {
+	const most = 5 // chunks of a thousand
+	for ctx.Err() == nil {
+		if err := s.clock.ensure(ctx); err != nil {
+			return fmt.Errorf("trim the list of events: %w", err)
+		}
+		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.o.Retention.Milliseconds(), most).Int()
+		if err != nil {
+			return fmt.Errorf("trim the list of events: %w", err)
+		}
+		if n < most {
+			return nil
+		}
+	}
+	return nil
+}

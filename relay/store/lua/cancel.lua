@@ -1,0 +1,13 @@
+-- cancel: end a replay. One script, so that it is not cancelled when its last page has just gone.
+--
+-- Keys beside those of lib.lua: see replay.lua
+-- ARGV   now (ms), replay
+-- Returns 1 if it was running, else 0
+local now, replay = tonumber(ARGV[1]), ARGV[2]
+if not (now and replay) then return redis.error_reply('ERR cancel: wrong arguments') end
+rcall('ZREM', P .. 'due', '')
+if rcall('HGET', P .. 'y:' .. replay, 'state') ~= 'running' then return 0 end
+rcall('HSET', P .. 'y:' .. replay, 'state', 'cancelled', 'ended', now)
+rcall('ZREM', P .. 'yopen', replay)
+rcall('DEL', P .. 'yl:' .. replay)
+return 1

@@ -1,0 +1,78 @@
+-- replay: send events again, one page of a replay, and note how far it is. One script, so that a replay whose relay dies goes
+-- on where it was, and sends nothing twice.
+--
+-- Keys beside those of lib.lua: y:<replay> (hash: state, cursor, call, looked, matched, queued, skipped and what it was asked
+-- for), yl:<replay> (string: who works it off)
+-- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was), state after it (running or done), events looked at,
+--        events that matched, deliveries
+--        that a dry run counted, retention (ms),
+--        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0, 1 if it may be new to the endpoint
+-- Returns {1, rows as row() of lib.lua gives them of what is leased to the caller, queued}, or {0} if the replay is the
+--        caller's no more: it was cancelled, or another one works it off
+-- What is open already is skipped. Asked again with the same call id, it gives the same rows.
+local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local looked, matched, counted, retention = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then return redis.error_reply('ERR replay: wrong arguments') end
+-- A write that Redis allows at maxmemory opens the way for those that it would not.
+rcall('ZREM', P .. 'due', '')
+
+local key = P .. 'y:' .. replay
+local f = rcall('HMGET', key, 'state', 'call')
+local repeated = f[2] == me
+if not repeated and (f[1] ~= 'running' or rcall('GET', P .. 'yl:' .. replay) ~= holder) then return {0} end
+
+local rows, queued, skipped, listed = {}, counted, 0, {}
+local function send(id, ep, span, add)
+  local e = P .. 'e:' .. id
+  local v = rcall('HMGET', e, ep, 'w', 'q', 't', 'x')
+  local s, attempts, reason, token, text
+  if v[1] then s, attempts, reason, token, text = parse_state(v[1]) end
+  if repeated then
+    if s == 'l' and token == me then rows[#rows + 1] = row(ep, id, attempts, reason, v[3], v[4], me, text) end
+    return
+  end
+  if not v[2] or not (s == 'd' or s == 'x' or s == 'm' or (add and not s)) then
+    skipped = skipped + 1
+    return
+  end
+  queued = queued + 1
+  if s == 'x' then
+    rcall('HINCRBY', e, 'x', -1)
+    rcall('ZREM', P .. 'x:' .. ep, id)
+  end
+  if not s then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
+  rcall('HINCRBY', e, 'o', 1)
+  rcall('PERSIST', e)
+  rcall('PERSIST', P .. 'b:' .. id)
+  -- The record may have expired since, and with it the sequence.
+  local rk = P .. v[2]
+  local last = math.max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(v[3]))
+  rcall('HSET', rk, 'q', string.format('%.0f', last))
+  rcall('HINCRBY', rk, 'o', 1)
+  rcall('PERSIST', rk)
+  if span > 0 and not control(ep) then
+    touch(ep, now + span)
+    rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me, now + span)
+  else
+    rcall('HSET', e, ep, pack_state('q', 0, 'p', '', now))
+    rcall('ZADD', P .. 'q:' .. ep, now, id)
+    touch(ep, now)
+  end
+end
+
+for i = 11, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1') end
+if not repeated then
+  list(now, listed, retention)
+  rcall('HSET', key, 'state', state, 'call', me)
+  if cursor ~= '' then rcall('HSET', key, 'cursor', cursor) end
+  for name, n in pairs({looked = looked, matched = matched, queued = queued, skipped = skipped}) do
+    if n > 0 then rcall('HINCRBY', key, name, n) end
+  end
+  rcall('PEXPIRE', P .. 'yl:' .. replay, 10000)
+  if state ~= 'running' then
+    rcall('HSET', key, 'ended', now)
+    rcall('ZREM', P .. 'yopen', replay)
+    rcall('DEL', P .. 'yl:' .. replay)
+  end
+end
+return {1, rows, queued}
