@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/config"
+	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
@@ -47,6 +48,7 @@ type Relay struct {
 	proxy         *subscribe.Proxy
 	keeper        *keeper
 	drain         *drain
+	replays       *replayer
 	public, admin *echo.Echo
 }
 
@@ -111,6 +113,10 @@ func New(o Options) (*Relay, error) {
 	r.public, r.admin = newPublic(c, o.Logger, keeper.ready), newAdmin(registry, o.Logger, keeper.ready)
 	receiver.Register(r.public)
 	r.proxy.Register(r.public)
+	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed})
+	api.Use(viewOf(c, table, pool))
+	api.Register(r.public, r.admin)
+	r.replays = &replayer{store: db, pool: pool, table: table, endpoints: api.Endpoints, log: o.Logger}
 	return r, nil
 }
 
@@ -153,6 +159,11 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	for range drainWorkers {
 		running.Go(func() { r.drain.run(parts) })
 	}
+	// Replays end before the pool does: what they lease is not to wait for its lease to lapse.
+	replays, endReplays := context.WithCancel(parts)
+	defer endReplays()
+	var replaying sync.WaitGroup
+	replaying.Go(func() { r.replays.run(replays) })
 	failed := make(chan error, 2)
 	go func() { failed <- serve(r.public, public) }()
 	go func() { failed <- serve(r.admin, admin) }()
@@ -169,6 +180,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		// Somebody was still sending. Nothing of that was answered, so nothing is lost.
 		_ = r.public.Close()
 	}
+	endReplays()
+	replaying.Wait()
 	stop()
 	running.Wait()
 	err = errors.Join(err, r.admin.Close(), r.keeper.close())

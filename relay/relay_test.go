@@ -32,24 +32,30 @@ const (
 
 // running is a relay under test.
 type running struct {
-	t             *testing.T
+	t             testing.TB
 	public, admin string // base URLs
 	stop          context.CancelFunc
 	done          chan error
 	logs          *observer.ObservedLogs
+	relay         *relay.Relay
 }
 
 // start runs a relay with the YAML given, on ports of its own choice, until the test ends.
-func start(t *testing.T, yaml string) *running {
+func start(t testing.TB, yaml string) *running {
 	t.Helper()
 	return startAt(t, time.Now, yaml)
 }
 
 // startAt is start with another local clock.
-func startAt(t *testing.T, clock func() time.Time, yaml string) *running {
+func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	yaml = "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n" + yaml
+	yaml = "server: {listen: '127.0.0.1:0'}\n" + yaml
+	if !strings.Contains(yaml, "admin: {token") {
+		yaml += "\nadmin: {listen: '127.0.0.1:0'}\n"
+	} else {
+		yaml = strings.Replace(yaml, "admin: {", "admin: {listen: '127.0.0.1:0', ", 1)
+	}
 	if !strings.Contains(yaml, "\ncallback:") {
 		yaml += "\ncallback: {tokens: [" + token + "]}\n"
 	}
@@ -74,7 +80,7 @@ func startAt(t *testing.T, clock func() time.Time, yaml string) *running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	run := &running{t: t, stop: cancel, done: make(chan error, 1), logs: logs}
+	run := &running{t: t, stop: cancel, done: make(chan error, 1), logs: logs, relay: r}
 	go func() { run.done <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

@@ -122,7 +122,7 @@ type fault struct {
 	state    string // that /readyz tells of meanwhile, how it begins
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ type Config struct {
 	// Admin is the private listener.
 	Admin struct {
 		Listen string // host:port
+		Token  Secret // the operator's, for the API; empty: that is off
 	}
 	// Redis is the store. Without a URL the relay keeps an embedded one, which lives as long as the process.
 	Redis struct {

@@ -81,7 +81,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want := &Config{Retention: 11 * time.Hour, DeadLetterRetention: 12 * 24 * time.Hour, Delivery: delivery}
 	want.Server.Listen = "0.0.0.0:1"
 	want.Server.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	want.Admin.Listen = "[::1]:2"
+	want.Admin.Listen, want.Admin.Token = "[::1]:2", "operator-token"
 	want.Redis.URL, want.Redis.WaitReplicas = "redis://user:password@h:6379/1", 3
 	want.Spool.Dir, want.Spool.MaxBytes = "/var/spool/kuairelay", 64<<20
 	want.Callback.Tokens = []Secret{"first-token", "token-from-a-file"}
@@ -257,7 +257,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	d := defaults()
 	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
-	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs
+	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs, c.Admin.Token
 	equal(t, "everything but tokens, egress and tenants is the default", c, d)
 }
 

@@ -22,6 +22,7 @@ func schema(l *loading) reader {
 					v.mistake("is server.listen too; the two need an address each")
 				}
 			}}),
+			optional("token", one(&c.Admin.Token, maybe(apiKey))),
 		)),
 		optional("redis", object(
 			optional("url", one(&c.Redis.URL, redisURL)),

@@ -25,7 +25,7 @@ func (b bar) met() bool {
 // bars are those of the cases that were measured.
 func (r results) bars() []bar {
 	return slices.Concat(r.forwarderBars("W1", forwarder1), r.forwarderBars("W2", forwarderX), r.hangBars(), r.drainBars(),
-		r.latencyBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.footprintBars())
+		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.footprintBars())
 }
 
 // forwarderBars are those of W1 and W2.
@@ -83,6 +83,15 @@ func (r results) latencyBars() []bar {
 		most("callback to receiver, p99", 10e-3, func(f figures) float64 { return f.Latency.P99 }),
 		most("the callback's own answer, p99", 6e-3, func(f figures) float64 { return f.Answer.P99 }),
 	}
+}
+
+func (r results) replayBars() []bar {
+	if !r.has(replaying) {
+		return nil
+	}
+	p99, alone := r.of(replaying, func(f figures) float64 { return f.Latency.P99 }), r.of(replaying, func(f figures) float64 { return f.Calm.P99 })
+	return []bar{{name: replaying, what: "p99 of new events during a replay of 100,000, by that before", measured: millis(p99), reference: millis(alone),
+		value: r.of(replaying, func(f figures) float64 { return f.Latency.P99 / f.Calm.P99 }), limit: 1.5, most: true, show: plain}}
 }
 
 func (r results) routeBars() []bar {

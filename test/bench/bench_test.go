@@ -35,7 +35,7 @@ func TestAShortRunLosesNothing(t *testing.T) {
 		t.Skip("redis-server is not installed (Debian: apt-get install redis-server)")
 	}
 	var o options
-	if err := o.parse([]string{"--quick", "--duration", "200ms", "--only", "W1,W8"}); err != nil {
+	if err := o.parse([]string{"--quick", "--duration", "200ms", "--only", "W1,W8,replay"}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := newSession(t.Context(), o)
@@ -47,7 +47,7 @@ func TestAShortRunLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| W1  ", "| W8  ", "| evalsha "} {
+	for _, want := range []string{"| W1  ", "| W8  ", "| replay ", "| evalsha "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}

@@ -33,6 +33,7 @@ const (
 	always     = "W1 always"
 	fewRoutes  = "W6 three routes"
 	memory     = "memory"
+	replaying  = "replay"
 )
 
 // cases are all there are, in the order of a round.
@@ -47,6 +48,7 @@ var cases = []benchCase{
 	{name: "W4", serves: []string{memory}, run: measureDrain(1)},
 	{name: memory, once: true, run: measureDrain(endpoints)},
 	{name: "W5", run: measureLatency},
+	{name: replaying, run: measureReplay},
 	{name: fewRoutes, serves: []string{"W6"}, run: measureRoutes(fewRoutes, false)},
 	{name: "W6", run: measureRoutes("W6", true)},
 	{name: "W7", run: measureIdle},

@@ -19,7 +19,7 @@ type figures struct {
 	CPU, RedisCPU      float64 // seconds, of the relay or the reference, and of its Redis
 	RSS                float64 // bytes, the most it ever was
 	Latency, Answer    quantiles
-	Calm               quantiles // of Latency at a low rate: W2 and W3
+	Calm               quantiles // of Latency at a low rate (W2 and W3), or without a replay
 	Body               float64   // mean bytes of a callback
 	Commands           map[string]command
 

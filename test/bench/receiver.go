@@ -110,6 +110,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *receiver) take(t *tally, header http.Header, body []byte) {
+	if header.Get("Kuairelay-Reason") == "replay" {
+		return // it was counted when it was new
+	}
 	now := time.Now()
 	sent, serial, ok := readStamp(body)
 	if !ok {

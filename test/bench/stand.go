@@ -63,8 +63,8 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 		return err
 	}
 	st.push, st.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token), fmt.Sprintf("http://127.0.0.1:%d", admin)
-	head := fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d'}\nredis: {url: '%s'}\ncallback: {tokens: [%s]}\nspool: {dir: '%s'}\negress: {allow_cidrs: [127.0.0.0/8]}\n",
-		public, admin, st.redis.URL(), token, filepath.Join(st.dir, "spool"))
+	head := fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d', token: %s}\nredis: {url: '%s'}\ncallback: {tokens: [%s]}\nspool: {dir: '%s'}\negress: {allow_cidrs: [127.0.0.0/8]}\n",
+		public, admin, adminToken, st.redis.URL(), token, filepath.Join(st.dir, "spool"))
 	config := filepath.Join(st.dir, "config.yaml")
 	if err := os.WriteFile(config, []byte(head+yaml), 0o600); err != nil {
 		return err

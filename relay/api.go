@@ -1,0 +1,69 @@
+package relay
+
+import (
+	"context"
+	"slices"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/console"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+)
+
+// viewOf is what the console is to know of a config, and of what was built from it.
+func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.View {
+	v := console.View{AdminToken: c.Admin.Token.Reveal(), Test: pool.Test}
+	for _, t := range c.Tenants {
+		tenant := console.Tenant{Name: t.Name, Keys: reveal(t.APIKeys)}
+		for _, e := range t.Endpoints {
+			tenant.Endpoints = append(tenant.Endpoints, console.Endpoint{ID: e.ID, URL: e.URL, Format: e.Format})
+		}
+		v.Tenants = append(v.Tenants, tenant)
+	}
+	v.Explain = func(e *event.Stored) []console.Route {
+		var out []console.Route
+		for _, r := range table.Explain(reread(e)) {
+			out = append(out, console.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
+		}
+		return out
+	}
+	return v
+}
+
+// reread gives an event as it came, with its tracks, which the store does not keep apart.
+func reread(e *event.Stored) *event.Event {
+	out := e.Event
+	if e.Type != event.TypeWaybill {
+		return &out
+	}
+	callback := slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), e.Data, []byte(`]}`))
+	if parsed := kuaidihelp.Parse("", callback, e.ReceivedAt); len(parsed.Events) == 1 {
+		out.Tracks, out.Bare = parsed.Events[0].Tracks, parsed.Events[0].Bare
+	}
+	return &out
+}
+
+// retake has a callback, or an item of one, from quarantine taken in as if it had just come.
+func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken, error) {
+	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: q.Raw}
+	parsed := parse(cb)
+	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
+		// It may be an item.
+		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), q.Raw, []byte(`]}`))}
+		if again := parse(item); len(again.Rejected) == 0 {
+			cb, parsed = item, again
+		}
+	}
+	out := console.Taken{Events: len(parsed.Events)}
+	if len(parsed.Rejected) > 0 {
+		out.Rejected = parsed.Rejected[0].Reason
+	}
+	if len(parsed.Events) == 0 {
+		return out, nil
+	}
+	sum, err := k.keep(ctx, cb, parsed)
+	out.New = sum.New
+	return out, err
+}

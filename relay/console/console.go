@@ -1,0 +1,173 @@
+// Package console is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do, and
+// the few things that a person does about it. One set of handlers serves both: under /v1 a tenant sees its own, as if nothing else
+// existed, and under /admin/v1 the operator sees everything. Every route stands in one table (see routes), from which the
+// OpenAPI document is made too.
+package console
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+)
+
+// Store is what the console needs of the store; package store says what each method does.
+type Store interface {
+	Now() time.Time
+	Events(ctx context.Context, q event.Query) (event.Page, error)
+	Event(ctx context.Context, id string) (*event.Stored, error)
+	Waybill(ctx context.Context, code string) ([]*event.Stored, error)
+	Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error)
+	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.Letter, string, error)
+	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
+	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
+	Park(ctx context.Context, endpoint string) error
+	Resume(ctx context.Context, endpoint string) error
+	NewReplay(ctx context.Context, r event.Replay) (event.Replay, error)
+	Replays(ctx context.Context) ([]event.Replay, error)
+	Replay(ctx context.Context, id string) (*event.Replay, error)
+	CancelReplay(ctx context.Context, id string) (bool, error)
+	Quarantined(ctx context.Context, offset, most int) ([]event.Quarantined, error)
+	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
+	Unquarantine(ctx context.Context, id string) error
+	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
+	Ready(ctx context.Context) error
+}
+
+// View is what the console knows of the config. It is not changed after it was given.
+type View struct {
+	// AdminToken is the operator's; empty: nobody is the operator.
+	AdminToken string
+	Tenants    []Tenant
+	// Explain says of every route what it makes of an event.
+	Explain func(*event.Stored) []Route
+	// Test sends an event to an endpoint at once, and says what came back.
+	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+}
+
+// Tenant is one of the config's.
+type Tenant struct {
+	Name      string
+	Keys      []string
+	Endpoints []Endpoint // in the order of the config
+}
+
+// Endpoint is one of a tenant's.
+type Endpoint struct {
+	ID, URL, Format string
+}
+
+// Options of a Console. A zero field means its default.
+type Options struct {
+	Store   Store
+	Logger  *zap.Logger
+	Version string
+	// Take has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
+	// were new, and why a part of it is still not understood.
+	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
+	// Fed hears of an endpoint that has something due again.
+	Fed func(endpoint string)
+}
+
+// Taken is what came of a callback from quarantine.
+type Taken struct {
+	Events int
+	New    int
+	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
+	Rejected string
+}
+
+// Console is the API. All methods may be called at the same time.
+type Console struct {
+	o       Options
+	began   time.Time
+	current atomic.Pointer[seen]
+	mix     []byte
+}
+
+// New makes a Console. Without Use it knows nobody.
+func New(o Options) *Console {
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.Fed == nil {
+		o.Fed = func(string) {}
+	}
+	c := &Console{o: o, began: time.Now(), mix: make([]byte, 32)}
+	_, _ = rand.Read(c.mix) // never fails (crypto/rand)
+	c.Use(View{})
+	return c
+}
+
+// Use has all calls from now on see another config.
+func (c *Console) Use(v View) {
+	s := &seen{View: v, owners: make(map[[sha256.Size]byte]*Tenant), tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
+	for i := range s.Tenants {
+		t := &s.Tenants[i]
+		s.tenants[t.Name] = t
+		for _, key := range t.Keys {
+			s.owners[c.digest(key)] = t
+		}
+		for j := range t.Endpoints {
+			s.endpoints[t.Endpoints[j].ID] = &t.Endpoints[j]
+			s.names = append(s.names, t.Endpoints[j].ID)
+		}
+	}
+	if v.AdminToken != "" {
+		sum := c.digest(v.AdminToken)
+		s.operator = &sum
+	}
+	slices.Sort(s.names)
+	c.current.Store(s)
+}
+
+// Endpoints lists those of a tenant; none if it is in the config no more.
+func (c *Console) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
+
+// seen is a View, with what is looked up in it.
+type seen struct {
+	View
+	operator  *[sha256.Size]byte
+	owners    map[[sha256.Size]byte]*Tenant
+	tenants   map[string]*Tenant
+	endpoints map[string]*Endpoint
+	names     []string // of all endpoints, sorted
+}
+
+// Register adds the paths for tenants to the public listener's handler, and those for the operator to the private one's.
+func (c *Console) Register(public, admin *echo.Echo) {
+	for _, r := range routes() {
+		if r.tenant {
+			public.Add(r.method, r.tenantPath(), c.asTenant(r.handle))
+		}
+		if r.operator {
+			admin.Add(r.method, r.operatorPath(), c.asOperator(r.handle))
+		}
+	}
+	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, openAPI(c.o.Version)) }
+	public.GET("/v1/openapi.json", document)
+	admin.GET("/v1/openapi.json", document)
+}
+
+// call is one request, of a tenant or of the operator.
+type call struct {
+	echo.Context
+	*Console
+	view   *seen
+	tenant string // empty: the operator
+}
+
+func (c *call) ctx() context.Context { return c.Request().Context() }
+
+// sees says whether the caller may know of an endpoint.
+func (c *call) sees(endpoint string) bool {
+	return c.tenant == "" || strings.HasPrefix(endpoint, c.tenant+"/")
+}

@@ -1,0 +1,205 @@
+package console
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+)
+
+// sample is how many of an endpoint's latest attempts its rates are taken from.
+const sample = 100
+
+var errNoEndpoint = echo.NewHTTPError(http.StatusNotFound, "there is no such endpoint")
+
+// listEndpoints answers a page of endpoints with their health, by name.
+func listEndpoints(c *call) error {
+	r := c.reader()
+	limit, after, f := r.limit(), r.take("cursor"), r.filterOf("tenant", "state")
+	if err := r.end(); err != nil {
+		return err
+	}
+	names := c.view.names
+	if f.Tenant != "" {
+		names = slices.Sorted(slices.Values(c.view.endpointsOf(f.Tenant)))
+	}
+	at, found := slices.BinarySearch(names, after)
+	if found {
+		at++
+	}
+	names = names[at:]
+	out := Endpoints{Endpoints: []EndpointHealth{}}
+	if len(names) > limit {
+		names = names[:limit]
+		out.Next = names[limit-1]
+	}
+	health, err := c.o.Store.Health(c.ctx(), names, sample)
+	if err != nil {
+		return c.failed("look at endpoints", err)
+	}
+	for _, h := range health {
+		if x := c.showEndpoint(h); f.State == "" || x.State == f.State {
+			out.Endpoints = append(out.Endpoints, x)
+		}
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// filterOf reads only some parameters of a filter. State is not one of deliveries here, and so not checked.
+func (r *reader) filterOf(names ...string) filter {
+	f := filter{}
+	for _, name := range names {
+		switch name {
+		case "tenant":
+			f.Tenant = r.take(name)
+		case "endpoint":
+			f.Endpoint = r.take(name)
+		}
+	}
+	if r.err == nil {
+		r.err = f.check(r.c)
+	}
+	if slices.Contains(names, "state") {
+		f.State = r.take("state")
+	}
+	return f
+}
+
+func (c *call) showEndpoint(h event.Health) EndpointHealth {
+	e := c.view.endpoints[h.Endpoint]
+	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil),
+		Open: h.Open, Waiting: h.Waiting, Dead: h.Dead, OldestAt: utc(h.Oldest), Sample: len(h.Latest)}
+	var took []time.Duration
+	good := 0
+	for i, t := range h.Latest {
+		took = append(took, t.Duration)
+		switch {
+		case t.Good():
+			good++
+		case out.LastError == nil:
+			last := showTry(t)
+			out.LastError = &last
+		}
+		if i == 0 {
+			out.LastAt = utc(t.At)
+		}
+	}
+	switch {
+	case out.State != "":
+	case len(took) == 0:
+		out.State = "idle"
+	case !h.Latest[0].Good():
+		out.State = "failing"
+	default:
+		out.State = "ok"
+	}
+	if n := len(took); n > 0 {
+		slices.Sort(took)
+		out.SuccessRate = float64(good) / float64(n)
+		out.P50MS, out.P95MS = took[n/2].Milliseconds(), took[min(n-1, n*95/100)].Milliseconds()
+	}
+	return out
+}
+
+// endpoint is the one that a path names; nil: the caller has none of that name.
+func (c *call) endpoint() *Endpoint {
+	tenant := cmp.Or(c.tenant, c.Param("tenant"))
+	return c.view.endpoints[tenant+"/"+c.Param("endpoint")]
+}
+
+func readEndpoint(c *call) error {
+	e := c.endpoint()
+	if e == nil {
+		return errNoEndpoint
+	}
+	return c.answerEndpoint(e.ID)
+}
+
+func (c *call) answerEndpoint(name string) error {
+	health, err := c.o.Store.Health(c.ctx(), []string{name}, sample)
+	if err != nil {
+		return c.failed("look at an endpoint", err)
+	}
+	return c.JSON(http.StatusOK, c.showEndpoint(health[0]))
+}
+
+// pauseEndpoint stops sending to an endpoint until it is resumed.
+func pauseEndpoint(c *call) error {
+	e := c.endpoint()
+	if e == nil {
+		return errNoEndpoint
+	}
+	if err := c.o.Store.Park(c.ctx(), e.ID); err != nil {
+		return c.failed("pause an endpoint", err)
+	}
+	c.note("paused", e.ID)
+	return c.answerEndpoint(e.ID)
+}
+
+// resumeEndpoint goes on sending to an endpoint, whatever it was parked for.
+func resumeEndpoint(c *call) error {
+	e := c.endpoint()
+	if e == nil {
+		return errNoEndpoint
+	}
+	if err := c.o.Store.Resume(c.ctx(), e.ID); err != nil {
+		return c.failed("resume an endpoint", err)
+	}
+	c.o.Fed(e.ID)
+	c.note("resumed", e.ID)
+	return c.answerEndpoint(e.ID)
+}
+
+// note logs what a person has done.
+func (c *call) note(what, endpoint string, more ...zap.Field) {
+	c.o.Logger.Info("by the API", append([]zap.Field{zap.String("done", what), zap.String("endpoint", endpoint),
+		zap.String("by", cmp.Or(c.tenant, "operator"))}, more...)...)
+}
+
+// TestResult is what came of a test event.
+type TestResult struct {
+	EventID    string `json:"event_id"`
+	Endpoint   string `json:"endpoint"`
+	Delivered  bool   `json:"delivered" doc:"whether the answer was 2xx"`
+	Status     int    `json:"status" doc:"HTTP status; 0: no answer came"`
+	DurationMS int64  `json:"duration_ms"`
+	Error      string `json:"error,omitempty"`
+	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
+}
+
+// testEndpoint sends one signed event of type test at once, and answers what came back. It is not kept, and not tried again.
+func testEndpoint(c *call) error {
+	e := c.endpoint()
+	if e == nil {
+		return errNoEndpoint
+	}
+	if c.view.Test == nil {
+		return errors.New("no way to send a test event")
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	now := c.o.Store.Now()
+	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
+		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
+	a, err := c.view.Test(c.ctx(), e.ID, ev)
+	if err != nil {
+		return errNoEndpoint
+	}
+	c.note("tested", e.ID, zap.Int("status", a.Status))
+	out := TestResult{EventID: ev.ID, Endpoint: e.ID, Status: a.Status, DurationMS: a.Duration.Milliseconds(), Error: a.Err,
+		Delivered: a.Err == "" && a.Status >= 200 && a.Status < 300}
+	if a.Err == "" {
+		out.Answer = strings.ToValidUTF8(string(a.Answer), string(utf8.RuneError))
+	}
+	return c.JSON(http.StatusOK, out)
+}

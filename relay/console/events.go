@@ -1,0 +1,147 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/event"
+)
+
+// maxRoutes is how many routes that do not match are shown of an event.
+const maxRoutes = 50
+
+var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or not any more")
+
+// listEvents answers a page of events, the latest first, or, with newer, going on to newer ones.
+func listEvents(c *call) error {
+	r := c.reader()
+	q := event.Query{Most: r.limit(), Cursor: r.take("cursor"), Newer: r.flag("newer")}
+	f := r.filter()
+	if err := r.end(); err != nil {
+		return err
+	}
+	q.Endpoints, q.Since, q.Until, q.Match = f.endpoints(c), f.Since, f.Until, f.match()
+	page, err := c.o.Store.Events(c.ctx(), q)
+	if err != nil {
+		return c.failed("list events", err)
+	}
+	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
+	for i, e := range page.Events {
+		out.Events[i] = c.showEvent(e)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// readEvent answers one event.
+func readEvent(c *call) error {
+	e, err := c.o.Store.Event(c.ctx(), c.Param("id"))
+	if err != nil {
+		return c.failed("look at an event", err)
+	}
+	if e == nil {
+		return errNoEvent
+	}
+	out := c.showEvent(e)
+	if c.tenant != "" && len(out.Deliveries) == 0 {
+		return errNoEvent
+	}
+	all := []*Event{&out}
+	if err := c.complete([]*event.Stored{e}, all); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// readWaybill answers everything of a waybill.
+func readWaybill(c *call) error {
+	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
+	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode)
+	if err != nil {
+		return c.failed("look at a waybill", err)
+	}
+	var shown []*event.Stored
+	for _, e := range found {
+		if x := c.showEvent(e); c.tenant == "" || len(x.Deliveries) > 0 {
+			shown, out.Events = append(shown, e), append(out.Events, x)
+		}
+	}
+	if len(shown) == 0 {
+		return echo.NewHTTPError(http.StatusNotFound, "no update of this waybill is known, or not any more")
+	}
+	all := make([]*Event, len(out.Events))
+	for i := range out.Events {
+		all[i] = &out.Events[i]
+	}
+	if err := c.complete(shown, all); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.
+func (c *call) complete(stored []*event.Stored, shown []*Event) error {
+	var open []string
+	for i, e := range stored {
+		shown[i].Data = asJSON(e.Data)
+		shown[i].Routes, shown[i].RoutesLeft = c.explain(e)
+		for _, d := range shown[i].Deliveries {
+			if event.State(d.State).Open() {
+				open = append(open, d.Endpoint)
+			}
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	health, err := c.o.Store.Health(c.ctx(), open, 0)
+	if err != nil {
+		return c.failed("look at endpoints", err)
+	}
+	parked := make(map[string]*Parked)
+	for _, h := range health {
+		if h.Parked != "" {
+			parked[h.Endpoint] = &Parked{h.Parked, utc(h.ParkedSince), utc(h.ParkedUntil)}
+		}
+	}
+	for _, e := range shown {
+		for j := range e.Deliveries {
+			if d := &e.Deliveries[j]; event.State(d.State).Open() {
+				d.Parked = parked[d.Endpoint]
+			}
+		}
+	}
+	return nil
+}
+
+// explain says what the routes that the caller may know of make of an event: all that match, and some that do not.
+func (c *call) explain(e *event.Stored) (out []Route, left int) {
+	if c.view.Explain == nil {
+		return nil, 0
+	}
+	unmatched := 0
+	for _, r := range c.view.Explain(e) {
+		if c.tenant != "" && r.Tenant != c.tenant {
+			continue
+		}
+		if !r.Matched {
+			if unmatched++; unmatched > maxRoutes {
+				left++
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	return out, left
+}
+
+// asJSON is data as it came, unless it could not stand in an answer.
+func asJSON(data []byte) json.RawMessage {
+	if len(data) == 0 || !json.Valid(data) || !utf8.Valid(data) {
+		return nil
+	}
+	return bytes.Clone(data)
+}

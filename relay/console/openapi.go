@@ -1,0 +1,158 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// openAPI gives the OpenAPI 3.1 document of the API: made from the table of routes, and from the types that handlers read and
+// answer, so that it cannot say anything else than they do.
+func openAPI(version string) []byte {
+	d := document{schemas: map[string]any{}}
+	paths := map[string]any{}
+	add := func(path, method string, operation map[string]any) {
+		item, _ := paths[path].(map[string]any)
+		if item == nil {
+			item = map[string]any{}
+			paths[path] = item
+		}
+		item[strings.ToLower(method)] = operation
+	}
+	for _, r := range routes() {
+		if r.tenant {
+			add("/v1"+r.path, r.method, d.operation(r, r.path, "tenant"))
+		}
+		if r.operator {
+			path := strings.Replace(r.path, "{endpoint}", "{tenant}/{endpoint}", 1)
+			add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
+		}
+	}
+	add("/v1/openapi.json", http.MethodGet, map[string]any{
+		"summary": "This document", "operationId": "openapi", "security": []any{},
+		"responses": map[string]any{"200": map[string]any{"description": "It", "content": content("application/json", map[string]any{"type": "object"})}},
+	})
+	d.schemas["Problem"] = map[string]any{"type": "object", "description": "RFC 9457",
+		"properties": map[string]any{
+			"type": map[string]any{"type": "string"}, "title": map[string]any{"type": "string"},
+			"status": map[string]any{"type": "integer"}, "detail": map[string]any{"type": "string", "description": "what is wrong"},
+		}, "required": []string{"type", "title", "status"}, "additionalProperties": false}
+	text, err := json.Marshal(map[string]any{
+		"openapi": "3.1.0",
+		"info": map[string]any{"title": "kuairelay", "version": version,
+			"description": "What became of every event, how the endpoints do, and what a person does about it. /v1 is on the public listener and shows a tenant its own; /admin/v1 is on the private one and shows the operator everything. /v1/subscriptions is described in the README."},
+		"paths": paths,
+		"components": map[string]any{"schemas": d.schemas, "securitySchemes": map[string]any{
+			"tenant":   map[string]any{"type": "http", "scheme": "bearer", "description": "one of the tenant's api_keys"},
+			"operator": map[string]any{"type": "http", "scheme": "bearer", "description": "admin.token of the config"},
+		}},
+	})
+	if err != nil {
+		panic(err) // of maps and strings alone
+	}
+	return text
+}
+
+type document struct{ schemas map[string]any }
+
+var inPath = regexp.MustCompile(`\{(\w+)\}`)
+
+func (d *document) operation(r route, path, who string) map[string]any {
+	params := []any{}
+	for _, m := range inPath.FindAllStringSubmatch(path, -1) {
+		params = append(params, map[string]any{"name": m[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
+	}
+	for _, p := range r.params {
+		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.doc, "schema": map[string]any{"type": p.kind}})
+	}
+	problem := func(description string) map[string]any {
+		return map[string]any{"description": description, "content": content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})}
+	}
+	out := map[string]any{
+		"summary":     r.summary,
+		"operationId": who + strings.Join(strings.FieldsFunc(" "+strings.ToLower(r.method)+r.path, func(c rune) bool { return strings.ContainsRune(" /{}-", c) }), "_"),
+		"security":    []any{map[string]any{who: []string{}}},
+		"parameters":  params,
+		"responses": map[string]any{
+			strconv.Itoa(r.status): map[string]any{"description": "Good", "content": content("application/json", d.schema(reflect.TypeOf(r.answer)))},
+			"400":                  problem("The request is wrong; detail names what"),
+			"401":                  problem("No key, or a wrong one"),
+			"404":                  problem("There is no such thing, or it is another tenant's"),
+			"503":                  problem("Redis does not answer, or the operator's API is off"),
+		},
+	}
+	if r.body != nil {
+		out["requestBody"] = map[string]any{"content": content("application/json", d.schema(reflect.TypeOf(r.body)))}
+	}
+	return out
+}
+
+func content(kind string, schema any) map[string]any {
+	return map[string]any{kind: map[string]any{"schema": schema}}
+}
+
+var (
+	timeType = reflect.TypeFor[time.Time]()
+	rawType  = reflect.TypeFor[json.RawMessage]()
+)
+
+// schema gives the JSON Schema of a type; one that has a name stands in components.
+func (d *document) schema(t reflect.Type) any {
+	switch {
+	case t == timeType:
+		return map[string]any{"type": "string", "format": "date-time"}
+	case t == rawType:
+		return map[string]any{}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return d.schema(t.Elem())
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int, reflect.Int64:
+		return map[string]any{"type": "integer"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": d.schema(t.Elem())}
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return map[string]any{"type": "string", "contentEncoding": "base64"}
+		}
+		return map[string]any{"type": "array", "items": d.schema(t.Elem())}
+	case reflect.Struct:
+		name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+		if _, known := d.schemas[name]; !known {
+			d.schemas[name] = nil // it may hold itself
+			d.schemas[name] = d.object(t)
+		}
+		return map[string]any{"$ref": "#/components/schemas/" + name}
+	}
+	panic("no schema for " + t.String())
+}
+
+func (d *document) object(t reflect.Type) any {
+	properties, required := map[string]any{}, []string{}
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous || name == "" {
+			continue
+		}
+		s := d.schema(f.Type)
+		if doc := f.Tag.Get("doc"); doc != "" {
+			m, _ := s.(map[string]any)
+			m["description"] = doc
+		}
+		properties[name] = s
+		if !strings.Contains(options, "omit") {
+			required = append(required, name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+}

@@ -1,0 +1,173 @@
+package console
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+)
+
+// Quarantined is a callback, or an item of one, that was not understood.
+type Quarantined struct {
+	ID         string            `json:"id" doc:"qtn_ and the SHA-256 of what came"`
+	ReceivedAt time.Time         `json:"received_at"`
+	Reason     string            `json:"reason"`
+	Bytes      int               `json:"bytes"`
+	Headers    map[string]string `json:"headers"`
+	Text       string            `json:"text,omitempty" doc:"what came, if it is text; not in lists"`
+	Raw        []byte            `json:"raw,omitempty" doc:"what came, in base64; not in lists"`
+}
+
+// QuarantineList is a page.
+type QuarantineList struct {
+	Quarantined []Quarantined `json:"quarantined"`
+	Next        string        `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+// QuarantineResult is what came of trying again.
+type QuarantineResult struct {
+	Tried    int      `json:"tried" doc:"how many callbacks, or items"`
+	Events   int      `json:"events" doc:"how many events they held"`
+	New      int      `json:"new" doc:"how many of the events are new"`
+	Released int      `json:"released" doc:"how many left quarantine, because all of it was understood"`
+	Failed   []string `json:"failed" doc:"the ids of the others, which stay"`
+	Next     string   `json:"next,omitempty" doc:"with all: there is more, ask again with this cursor"`
+}
+
+var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "there is nothing of that id in quarantine")
+
+func showQuarantined(q event.Quarantined, whole bool) Quarantined {
+	out := Quarantined{ID: q.ID, ReceivedAt: utc(q.ReceivedAt), Reason: q.Reason, Bytes: len(q.Raw), Headers: q.Headers}
+	if out.Headers == nil {
+		out.Headers = map[string]string{}
+	}
+	if whole {
+		out.Raw = q.Raw
+		if utf8.Valid(q.Raw) {
+			out.Text = string(q.Raw)
+		}
+	}
+	return out
+}
+
+func (r *reader) offset() int {
+	return one(r, "cursor", 0, func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return 0, errCursorText
+		}
+		return n, nil
+	})
+}
+
+func listQuarantine(c *call) error {
+	r := c.reader()
+	limit, offset := r.limit(), r.offset()
+	if err := r.end(); err != nil {
+		return err
+	}
+	page, next, err := c.quarantined(offset, limit)
+	if err != nil {
+		return err
+	}
+	out := QuarantineList{Quarantined: []Quarantined{}, Next: next}
+	for _, q := range page {
+		out.Quarantined = append(out.Quarantined, showQuarantined(q, false))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// quarantined reads a page, and the cursor of the next.
+func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, error) {
+	page, err := c.o.Store.Quarantined(c.ctx(), offset, limit+1)
+	if err != nil {
+		return nil, "", c.failed("list quarantine", err)
+	}
+	if len(page) <= limit {
+		return page, "", nil
+	}
+	return page[:limit], strconv.Itoa(offset + limit), nil
+}
+
+func readQuarantined(c *call) error {
+	q, err := c.o.Store.OneQuarantined(c.ctx(), c.Param("id"))
+	if err != nil {
+		return c.failed("look into quarantine", err)
+	}
+	if q == nil {
+		return errNotQuarantined
+	}
+	return c.JSON(http.StatusOK, showQuarantined(*q, true))
+}
+
+type quarantineRequest struct {
+	IDs    []string `json:"ids,omitempty" doc:"these"`
+	All    bool     `json:"all,omitempty" doc:"all"`
+	Cursor string   `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
+}
+
+// replayQuarantine has callbacks taken in as if they had just come, which may be of use after an upgrade. What is understood
+// leaves quarantine.
+func replayQuarantine(c *call) error {
+	var request quarantineRequest
+	if err := c.body(&request); err != nil {
+		return err
+	}
+	if request.All == (len(request.IDs) > 0) {
+		return badf("the body: either ids or all must say which")
+	}
+	if len(request.IDs) > maxLimit {
+		return badf("ids: at most %d at a time", maxLimit)
+	}
+	out := QuarantineResult{Failed: []string{}}
+	var qs []event.Quarantined
+	var next string
+	offset := 0
+	if request.All {
+		var err error
+		if request.Cursor != "" {
+			if offset, err = strconv.Atoi(request.Cursor); err != nil || offset < 0 {
+				return badf("cursor: %v", errCursorText)
+			}
+		}
+		if qs, next, err = c.quarantined(offset, defaultLimit); err != nil {
+			return err
+		}
+	}
+	for _, id := range request.IDs {
+		q, err := c.o.Store.OneQuarantined(c.ctx(), id)
+		if err != nil {
+			return c.failed("look into quarantine", err)
+		}
+		if q == nil {
+			return errNotQuarantined
+		}
+		qs = append(qs, *q)
+	}
+	for _, q := range qs {
+		out.Tried++
+		taken, err := c.o.Take(c.ctx(), q)
+		if err != nil {
+			return c.failed("take in a callback from quarantine", err)
+		}
+		out.Events, out.New = out.Events+taken.Events, out.New+taken.New
+		if taken.Rejected != "" {
+			out.Failed = append(out.Failed, q.ID)
+			continue
+		}
+		if err := c.o.Store.Unquarantine(c.ctx(), q.ID); err != nil {
+			return c.failed("take out of quarantine", err)
+		}
+		out.Released++
+	}
+	if next != "" {
+		out.Next = strconv.Itoa(offset + len(out.Failed)) // the others are not there any more
+	}
+	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
+	return c.JSON(http.StatusOK, out)
+}

@@ -1,0 +1,254 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 500
+)
+
+// filter is what a list, a replay or a redrive is limited to. The zero filter takes everything.
+type filter struct {
+	Tenant      string    `json:"tenant,omitempty" doc:"endpoints of this tenant; for the operator only"`
+	Endpoint    string    `json:"endpoint,omitempty" doc:"this endpoint: tenant/endpoint, or for a tenant its name alone"`
+	Brand       string    `json:"brand,omitempty" doc:"cp_code of the brand, or an alias of it"`
+	Status      string    `json:"status,omitempty" doc:"status of the update"`
+	WaybillCode string    `json:"waybill_code,omitempty" doc:"this waybill"`
+	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (any that is to be made), or unrouted (owed to nobody)"`
+	Since       time.Time `json:"since,omitzero" doc:"accepted at this time or later"`
+	Until       time.Time `json:"until,omitzero" doc:"accepted before this time"`
+}
+
+// The states that a filter knows beside those of deliveries.
+const (
+	stateOpen     = "open"
+	stateUnrouted = "unrouted"
+)
+
+func states() []string {
+	out := []string{stateOpen, stateUnrouted}
+	for _, s := range event.States() {
+		out = append(out, string(s))
+	}
+	return out
+}
+
+// badf is the answer to a request that is wrong.
+func badf(format string, args ...any) error {
+	return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf(format, args...))
+}
+
+// check makes a filter canonical, and finds what is wrong with it.
+func (f *filter) check(c *call) error {
+	if c.tenant != "" {
+		if f.Tenant != "" && f.Tenant != c.tenant {
+			return badf("tenant: a tenant sees its own only")
+		}
+		f.Tenant = c.tenant
+	}
+	if f.Tenant != "" && c.view.tenants[f.Tenant] == nil {
+		return badf("tenant: there is no tenant %q", f.Tenant)
+	}
+	if err := f.checkEndpoint(c); err != nil {
+		return err
+	}
+	if f.Brand != "" {
+		f.Brand = kuaidihelp.Brand(f.Brand)
+	}
+	f.Status = kuaidihelp.Status(f.Status)
+	if f.State != "" && !slices.Contains(states(), f.State) {
+		return badf("state: must be one of %s", strings.Join(states(), ", "))
+	}
+	if f.State == stateUnrouted && f.Tenant+f.Endpoint != "" {
+		return badf("state: what is owed to nobody belongs to no tenant")
+	}
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
+		return badf("since: must be before until")
+	}
+	return nil
+}
+
+// checkEndpoint gives an endpoint its full name. One that is another tenant's is not there.
+func (f *filter) checkEndpoint(c *call) error {
+	if f.Endpoint != "" {
+		if !strings.Contains(f.Endpoint, "/") && f.Tenant != "" {
+			f.Endpoint = f.Tenant + "/" + f.Endpoint
+		}
+		if c.view.endpoints[f.Endpoint] == nil || !c.sees(f.Endpoint) || (f.Tenant != "" && !strings.HasPrefix(f.Endpoint, f.Tenant+"/")) {
+			return badf("endpoint: there is no endpoint %q", f.Endpoint)
+		}
+	}
+	return nil
+}
+
+// endpoints are those that the filter is limited to; nil: all.
+func (f *filter) endpoints(c *call) []string {
+	switch {
+	case f.Endpoint != "":
+		return []string{f.Endpoint}
+	case f.Tenant != "":
+		return c.view.endpointsOf(f.Tenant)
+	}
+	return nil
+}
+
+func (v *seen) endpointsOf(tenant string) []string {
+	out := []string{}
+	if t := v.tenants[tenant]; t != nil {
+		for _, e := range t.Endpoints {
+			out = append(out, e.ID)
+		}
+	}
+	return out
+}
+
+// match says whether an event passes the filter, but for the times and endpoints that the store looks after. Nil: all do.
+func (f *filter) match() func(*event.Stored) bool {
+	if f.Brand+f.Status+f.WaybillCode+f.State == "" {
+		return nil
+	}
+	return func(e *event.Stored) bool {
+		return (f.Brand == "" || e.CPCode == f.Brand) && (f.Status == "" || e.Status == f.Status) &&
+			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) && f.hasState(e)
+	}
+}
+
+func (f *filter) hasState(e *event.Stored) bool {
+	switch f.State {
+	case "":
+		return true
+	case stateUnrouted:
+		return len(e.Deliveries) == 0
+	}
+	return slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool {
+		if (f.Endpoint != "" && o.Endpoint != f.Endpoint) || (f.Tenant != "" && !strings.HasPrefix(o.Endpoint, f.Tenant+"/")) {
+			return false
+		}
+		return string(o.State) == f.State || (f.State == stateOpen && o.State.Open())
+	})
+}
+
+// reader reads the query of a request, and remembers the first thing that is wrong with it.
+type reader struct {
+	c     *call
+	given url.Values
+	err   error
+}
+
+func (c *call) reader() *reader { return &reader{c: c, given: c.QueryParams()} }
+
+func (r *reader) take(name string) string {
+	v := r.given.Get(name)
+	r.given.Del(name)
+	return strings.TrimSpace(v)
+}
+
+// one reads a parameter with a function that says what is wrong with it.
+func one[T any](r *reader, name string, byDefault T, parse func(string) (T, error)) T {
+	text := r.take(name)
+	if text == "" {
+		return byDefault
+	}
+	v, err := parse(text)
+	if err != nil && r.err == nil {
+		r.err = badf("%s: %v", name, err)
+	}
+	return v
+}
+
+func (r *reader) limit() int {
+	return one(r, "limit", defaultLimit, func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxLimit {
+			return 0, fmt.Errorf("must be a whole number from 1 to %d", maxLimit)
+		}
+		return n, nil
+	})
+}
+
+// filter reads the parameters that are those of a filter.
+func (r *reader) filter() filter {
+	f := filter{Tenant: r.take("tenant"), Endpoint: r.take("endpoint"), Status: r.take("status"), State: r.take("state"),
+		WaybillCode: r.take("waybill_code"), Brand: r.take("brand")}
+	if code := r.take("cp_code"); code != "" {
+		f.Brand = code
+	}
+	f.Since = one(r, "since", time.Time{}, r.c.readTime)
+	f.Until = one(r, "until", time.Time{}, r.c.readTime)
+	if r.err == nil {
+		r.err = f.check(r.c)
+	}
+	return f
+}
+
+// readTime reads a time (RFC 3339), or a span before now (90m, 2d).
+func (c *call) readTime(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	days, isDays := strings.CutSuffix(s, "d")
+	if n, err := strconv.Atoi(days); isDays && err == nil && n >= 0 {
+		return c.o.Store.Now().Add(-time.Duration(n) * 24 * time.Hour), nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return c.o.Store.Now().Add(-d), nil
+	}
+	return time.Time{}, errors.New("must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d")
+}
+
+func (r *reader) flag(name string) bool {
+	return one(r, name, false, func(s string) (bool, error) {
+		v, err := strconv.ParseBool(s)
+		if err != nil {
+			return false, errors.New("must be true or false")
+		}
+		return v, nil
+	})
+}
+
+// end gives the first mistake. A parameter that nobody has asked for is one: it would be taken for a filter that holds.
+func (r *reader) end() error {
+	if r.err != nil {
+		return r.err
+	}
+	for name := range r.given {
+		return badf("%s: there is no such parameter here", name)
+	}
+	return nil
+}
+
+// failed answers an error of the store: the caller learns that it was one, the log which.
+func (c *call) failed(doing string, err error) error {
+	if errors.Is(err, event.ErrCursor) {
+		return badf("cursor: must be the next of an earlier page")
+	}
+	c.o.Logger.Error("the store failed", zap.String("doing", doing), zap.Error(err))
+	return echo.NewHTTPError(http.StatusServiceUnavailable, "redis does not answer: "+doing)
+}
+
+// body reads a request's JSON. A key that does not exist is an error.
+func (c *call) body(into any) error {
+	if c.Request().ContentLength == 0 {
+		return nil
+	}
+	d := newDecoder(c.Request().Body)
+	if err := d.Decode(into); err != nil {
+		return badf("the body: %s", describe(err))
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/event"
+)
+
+const (
+	defaultRate = 100
+	maxRate     = 10_000
+)
+
+// ReplayRequest says what is to be sent again. What is still open is left alone.
+type ReplayRequest struct {
+	filter
+	// Reroute sends what is owed to nobody to whom it would be owed by today's routes.
+	Reroute bool `json:"reroute,omitempty" doc:"match events that were owed to nobody anew, by today's routes, instead of sending again what was delivered or given up"`
+	DryRun  bool `json:"dry_run,omitempty" doc:"only count"`
+	Rate    int  `json:"rate,omitempty" doc:"events a second at most; default 100"`
+}
+
+// Replay is a replay with how far it is.
+type Replay struct {
+	ID        string        `json:"id"`
+	Tenant    string        `json:"tenant,omitempty" doc:"who asked for it; none: the operator"`
+	Request   ReplayRequest `json:"request"`
+	State     string        `json:"state" doc:"running, done, or cancelled"`
+	CreatedAt time.Time     `json:"created_at"`
+	EndedAt   time.Time     `json:"ended_at,omitzero"`
+	Looked    int64         `json:"looked" doc:"events that were looked at"`
+	Matched   int64         `json:"matched" doc:"events that the request takes"`
+	Queued    int64         `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`
+	Skipped   int64         `json:"skipped" doc:"deliveries that were open already, or are not there any more"`
+}
+
+// Replays is a list.
+type Replays struct {
+	Replays []Replay `json:"replays" doc:"of the last 30 days, the latest first"`
+}
+
+var errNoReplay = echo.NewHTTPError(http.StatusNotFound, "there is no such replay")
+
+func showReplay(r event.Replay) Replay {
+	out := Replay{ID: r.ID, Tenant: r.Tenant, State: r.State, CreatedAt: utc(r.Created), EndedAt: utc(r.Ended),
+		Looked: r.Looked, Matched: r.Matched, Queued: r.Queued, Skipped: r.Skipped}
+	_ = json.Unmarshal(r.Filter, &out.Request) // it was written here
+	return out
+}
+
+// createReplay begins a replay. Its until is now, if it was left out: what comes later is not replayed.
+func createReplay(c *call) error {
+	var request ReplayRequest
+	if err := c.body(&request); err != nil {
+		return err
+	}
+	if err := request.check(c); err != nil {
+		return err
+	}
+	if request.Rate == 0 {
+		request.Rate = defaultRate
+	}
+	switch {
+	case request.Rate < 1 || request.Rate > maxRate:
+		return badf("rate: must be from 1 to %d", maxRate)
+	case request.State == stateUnrouted && !request.Reroute:
+		return badf("state: what is owed to nobody is sent with reroute")
+	case request.State == stateOpen || event.State(request.State).Open():
+		return badf("state: what is still to be delivered is not sent again")
+	case request.Reroute && request.State != "" && request.State != stateUnrouted:
+		return badf("state: reroute is about what is owed to nobody")
+	case request.Reroute && c.tenant != "":
+		return badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
+	}
+	if request.Until.IsZero() {
+		request.Until = c.o.Store.Now()
+	}
+	request.Since, request.Until = utc(request.Since), utc(request.Until)
+	text, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	r, err := c.o.Store.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
+	if err != nil {
+		return c.failed("begin a replay", err)
+	}
+	c.note("began replay "+r.ID, request.Endpoint)
+	return c.JSON(http.StatusCreated, showReplay(r))
+}
+
+func listReplays(c *call) error {
+	r := c.reader()
+	if err := r.end(); err != nil {
+		return err
+	}
+	all, err := c.o.Store.Replays(c.ctx())
+	if err != nil {
+		return c.failed("list replays", err)
+	}
+	out := Replays{Replays: []Replay{}}
+	for _, r := range all {
+		if c.tenant == "" || r.Tenant == c.tenant {
+			out.Replays = append(out.Replays, showReplay(r))
+		}
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// replay is the one that a path names; nil: the caller has none of that name.
+func (c *call) replay() (*event.Replay, error) {
+	r, err := c.o.Store.Replay(c.ctx(), c.Param("id"))
+	if err != nil {
+		return nil, c.failed("look at a replay", err)
+	}
+	if r == nil || (c.tenant != "" && r.Tenant != c.tenant) {
+		return nil, errNoReplay
+	}
+	return r, nil
+}
+
+func readReplay(c *call) error {
+	r, err := c.replay()
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, showReplay(*r))
+}
+
+// cancelReplay ends a replay. What it has queued is delivered.
+func cancelReplay(c *call) error {
+	r, err := c.replay()
+	if err != nil {
+		return err
+	}
+	if _, err := c.o.Store.CancelReplay(c.ctx(), r.ID); err != nil {
+		return c.failed("cancel a replay", err)
+	}
+	return readReplay(c)
+}
+
+// Plan is a replay as it is worked off: which events it looks at, and what it does with each.
+type Plan struct {
+	Query   event.Query
+	Rate    int
+	DryRun  bool
+	Reroute bool
+	// Wants says whether a delivery of an event that the query takes is sent again.
+	Wants func(event.Owed) bool
+}
+
+// PlanOf reads what a replay was asked for, for who works it off. endpoints lists those of a tenant.
+func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error) {
+	var request ReplayRequest
+	if err := json.Unmarshal(r.Filter, &request); err != nil {
+		return Plan{}, err
+	}
+	f := request.filter
+	p := Plan{Rate: request.Rate, DryRun: request.DryRun, Reroute: request.Reroute,
+		Query: event.Query{Since: f.Since, Until: f.Until, Newer: true, Cursor: r.Cursor}}
+	switch {
+	case request.Reroute:
+		f.State = "" // of the event, not of a delivery
+	case f.Endpoint != "":
+		p.Query.Endpoints = []string{f.Endpoint}
+	case f.Tenant != "":
+		p.Query.Endpoints = endpoints(f.Tenant)
+	}
+	p.Wants = func(o event.Owed) bool {
+		return !o.State.Open() && (f.Endpoint == "" || o.Endpoint == f.Endpoint) &&
+			(f.Tenant == "" || strings.HasPrefix(o.Endpoint, f.Tenant+"/")) && (f.State == "" || string(o.State) == f.State)
+	}
+	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}
+	if request.Reroute {
+		match.State = stateUnrouted
+	}
+	p.Query.Match = match.match()
+	return p, nil
+}

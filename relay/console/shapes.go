@@ -1,0 +1,190 @@
+package console
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// The answers of the API. Times are RFC 3339 in UTC. The doc tags are what the OpenAPI document says of each field.
+
+// Event is an event with what became of it. A tenant sees its own deliveries only.
+type Event struct {
+	ID           string          `json:"id" doc:"evt_ and a SHA-256, which every webhook of it carries as webhook-id"`
+	Type         string          `json:"type" doc:"type of the callback"`
+	WaybillCode  string          `json:"waybill_code,omitempty"`
+	CPCode       string          `json:"cp_code,omitempty" doc:"brand"`
+	Status       string          `json:"status,omitempty"`
+	State        string          `json:"state" doc:"open, delivered, dead (at least one dead letter), or unrouted"`
+	Sequence     int64           `json:"sequence" doc:"rises with every update of the waybill"`
+	ReceivedAt   time.Time       `json:"received_at,omitzero" doc:"when the callback arrived"`
+	AcceptedAt   time.Time       `json:"accepted_at" doc:"when it was durable"`
+	Repeats      int             `json:"repeats" doc:"how often it came again, and was dropped as a duplicate"`
+	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero"`
+	Deliveries   []Delivery      `json:"deliveries"`
+	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; not in lists"`
+	Routes       []Route         `json:"routes,omitempty" doc:"what today's routes make of the event; not in lists"`
+	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
+}
+
+// Delivery is an event owed to an endpoint.
+type Delivery struct {
+	Endpoint string    `json:"endpoint" doc:"tenant/endpoint"`
+	State    string    `json:"state" doc:"queued, sending, retrying, waiting, delivered, dead, or dismissed"`
+	Attempts int       `json:"attempts" doc:"attempts since it was queued, redriven or replayed"`
+	Reason   string    `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
+	DueAt    time.Time `json:"due_at,omitzero" doc:"when it is tried next, or, while it is being sent, by when that must have ended; not in lists"`
+	Behind   string    `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
+	Parked   *Parked   `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
+	Why      string    `json:"why,omitempty" doc:"why it is dead"`
+	Tries    []Attempt `json:"tries" doc:"its attempts as far as they are known, the oldest first"`
+}
+
+// Attempt is one HTTP request to an endpoint.
+type Attempt struct {
+	At         time.Time `json:"at" doc:"when it ended"`
+	Status     int       `json:"status" doc:"HTTP status; 0: no answer came"`
+	DurationMS int64     `json:"duration_ms"`
+	Text       string    `json:"text,omitempty" doc:"the error, or the first KiB of the answer to one that failed, for the latest of an endpoint"`
+}
+
+// Route is what a route makes of an event.
+type Route struct {
+	Tenant    string   `json:"tenant"`
+	At        string   `json:"at" doc:"file and line"`
+	Endpoints []string `json:"endpoints"`
+	Matched   bool     `json:"matched"`
+	Why       string   `json:"why"`
+}
+
+// Parked is why nothing is sent to an endpoint, and since when.
+type Parked struct {
+	State string    `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+}
+
+// Events is a page.
+type Events struct {
+	Events []Event `json:"events"`
+	Next   string  `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. A page may hold fewer events than limit, even none, and still have a next"`
+}
+
+// Waybill is everything that is known of a waybill.
+type Waybill struct {
+	WaybillCode string  `json:"waybill_code"`
+	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200"`
+}
+
+// EndpointHealth is how an endpoint does.
+type EndpointHealth struct {
+	Endpoint    string    `json:"endpoint" doc:"tenant/endpoint"`
+	URL         string    `json:"url" doc:"without its query"`
+	Format      string    `json:"format"`
+	State       string    `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
+	Since       time.Time `json:"since,omitzero" doc:"when it was parked"`
+	Until       time.Time `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+	Open        int64     `json:"open" doc:"deliveries queued, retrying or being sent"`
+	Waiting     int64     `json:"waiting" doc:"deliveries behind an older update of their waybill"`
+	Dead        int64     `json:"dead" doc:"dead letters"`
+	OldestAt    time.Time `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted, about"`
+	Sample      int       `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
+	SuccessRate float64   `json:"success_rate" doc:"from 0 to 1"`
+	P50MS       int64     `json:"p50_ms"`
+	P95MS       int64     `json:"p95_ms"`
+	LastAt      time.Time `json:"last_attempt_at,omitzero"`
+	LastError   *Attempt  `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
+}
+
+// Endpoints is a page.
+type Endpoints struct {
+	Endpoints []EndpointHealth `json:"endpoints"`
+	Next      string           `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+// DeadLetter is a delivery that was given up.
+type DeadLetter struct {
+	EventID     string    `json:"event_id"`
+	Endpoint    string    `json:"endpoint"`
+	DeadAt      time.Time `json:"dead_at"`
+	Attempts    int       `json:"attempts"`
+	Reason      string    `json:"reason"`
+	Type        string    `json:"type"`
+	WaybillCode string    `json:"waybill_code,omitempty"`
+	CPCode      string    `json:"cp_code,omitempty"`
+	Status      string    `json:"status,omitempty"`
+}
+
+// DeadLetters is a page.
+type DeadLetters struct {
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	Next        string       `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+// showEvent gives an event as the caller may see it.
+func (c *call) showEvent(e *event.Stored) Event {
+	out := Event{
+		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Sequence: e.Sequence,
+		ReceivedAt: utc(e.ReceivedAt), AcceptedAt: utc(e.AcceptedAt), Repeats: e.Repeats, LastRepeatAt: utc(e.LastRepeat), Deliveries: []Delivery{},
+	}
+	for _, o := range e.Deliveries {
+		if c.sees(o.Endpoint) {
+			out.Deliveries = append(out.Deliveries, showDelivery(o))
+		}
+	}
+	out.State = stateOf(out.Deliveries)
+	return out
+}
+
+// stateOf sums the states of an event's deliveries up: what is worst comes first.
+func stateOf(ds []Delivery) string {
+	if len(ds) == 0 {
+		return stateUnrouted
+	}
+	has := func(want func(event.State) bool) bool {
+		return slices.ContainsFunc(ds, func(d Delivery) bool { return want(event.State(d.State)) })
+	}
+	switch {
+	case has(func(s event.State) bool { return s == event.StateDead }):
+		return string(event.StateDead)
+	case has(event.State.Open):
+		return stateOpen
+	case has(func(s event.State) bool { return s == event.StateDelivered }):
+		return string(event.StateDelivered)
+	}
+	return string(event.StateDismissed)
+}
+
+func showDelivery(o event.Owed) Delivery {
+	d := Delivery{Endpoint: o.Endpoint, State: string(o.State), Attempts: o.Attempts, Reason: string(o.Reason), DueAt: utc(o.Due),
+		Behind: o.Behind, Why: o.Why, Tries: []Attempt{}}
+	for _, t := range o.Tries {
+		d.Tries = append(d.Tries, showTry(t))
+	}
+	return d
+}
+
+func showTry(t event.Try) Attempt {
+	return Attempt{At: utc(t.At), Status: t.Status, DurationMS: t.Duration.Milliseconds(), Text: t.Text}
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
+
+// withoutQuery is a URL without what may be secret in it.
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return strings.TrimSuffix(u.String(), "?")
+}

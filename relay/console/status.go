@@ -1,0 +1,140 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+var errCursorText = errors.New("must be the next of an earlier page")
+
+// Status is how the whole does, as far as the caller may know.
+type Status struct {
+	Version     string           `json:"version"`
+	Time        time.Time        `json:"time"`
+	UptimeS     int64            `json:"uptime_s" doc:"of the replica that answers"`
+	Ready       bool             `json:"ready" doc:"whether callbacks can be accepted durably"`
+	Endpoints   int              `json:"endpoints"`
+	States      map[string]int   `json:"states" doc:"endpoints by state"`
+	Open        int64            `json:"open"`
+	Waiting     int64            `json:"waiting"`
+	Dead        int64            `json:"dead"`
+	OldestAt    time.Time        `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted, about"`
+	LastEventAt time.Time        `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
+	Replays     int              `json:"replays" doc:"that are running"`
+	Quarantined int              `json:"quarantined" doc:"callbacks that were not understood, counted up to 500; for the operator only"`
+	Attention   []EndpointHealth `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
+}
+
+// readStatus answers how the whole does.
+func readStatus(c *call) error {
+	r := c.reader()
+	if err := r.end(); err != nil {
+		return err
+	}
+	names := c.view.names
+	if c.tenant != "" {
+		names = c.view.endpointsOf(c.tenant)
+	}
+	now := c.o.Store.Now()
+	out := Status{Version: c.o.Version, Time: utc(now), UptimeS: int64(time.Since(c.began).Seconds()), Ready: c.o.Store.Ready(c.ctx()) == nil,
+		Endpoints: len(names), States: map[string]int{}, Attention: []EndpointHealth{}}
+	for part := range slices.Chunk(names, maxLimit) {
+		health, err := c.o.Store.Health(c.ctx(), part, 20)
+		if err != nil {
+			return c.failed("look at endpoints", err)
+		}
+		for _, h := range health {
+			out.add(c.showEndpoint(h))
+		}
+	}
+	latest, err := c.o.Store.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
+	if err != nil {
+		return c.failed("list events", err)
+	}
+	for _, e := range latest.Events {
+		out.LastEventAt = utc(e.AcceptedAt)
+	}
+	replays, err := c.o.Store.Replays(c.ctx())
+	if err != nil {
+		return c.failed("list replays", err)
+	}
+	for _, r := range replays {
+		if r.State == "running" && (c.tenant == "" || r.Tenant == c.tenant) {
+			out.Replays++
+		}
+	}
+	if c.tenant == "" {
+		page, err := c.o.Store.Quarantined(c.ctx(), 0, maxLimit)
+		if err != nil {
+			return c.failed("list quarantine", err)
+		}
+		out.Quarantined = len(page)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// ownEndpoints are those that a tenant's lists are limited to; nil for the operator.
+func (c *call) ownEndpoints() []string {
+	if c.tenant == "" {
+		return nil
+	}
+	return c.view.endpointsOf(c.tenant)
+}
+
+func (s *Status) add(e EndpointHealth) {
+	s.States[e.State]++
+	s.Open, s.Waiting, s.Dead = s.Open+e.Open, s.Waiting+e.Waiting, s.Dead+e.Dead
+	if !e.OldestAt.IsZero() && (s.OldestAt.IsZero() || e.OldestAt.Before(s.OldestAt)) {
+		s.OldestAt = e.OldestAt
+	}
+	if (e.State != "ok" && e.State != "idle" || e.Dead > 0) && len(s.Attention) < 20 {
+		s.Attention = append(s.Attention, e)
+	}
+}
+
+// Subscription is a tenant's wish to hear of a waybill.
+type Subscription struct {
+	Tenant      string    `json:"tenant"`
+	CPCode      string    `json:"cp_code"`
+	WaybillCode string    `json:"waybill_code"`
+	Since       time.Time `json:"since"`
+	Expires     time.Time `json:"expires"`
+	State       string    `json:"state" doc:"pending, live, or failed"`
+	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed"`
+	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed"`
+}
+
+// Subscriptions is a page.
+type Subscriptions struct {
+	Subscriptions []Subscription `json:"subscriptions"`
+	Next          string         `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+// listSubscriptions answers a page of the subscriptions of one tenant.
+func listSubscriptions(c *call) error {
+	r := c.reader()
+	limit, cursor, f := r.limit(), r.take("cursor"), r.filterOf("tenant")
+	if r.err == nil && f.Tenant == "" {
+		r.err = badf("tenant: it must say whose")
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	found, next, err := c.o.Store.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
+	if err != nil {
+		return c.failed("list subscriptions", err)
+	}
+	out := Subscriptions{Subscriptions: []Subscription{}, Next: next}
+	for _, s := range found {
+		x := Subscription{Tenant: f.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: utc(s.Since), Expires: utc(s.Expires), State: string(s.State)}
+		if s.State == event.Failed {
+			x.Code, x.Msg = s.Answer.Code, s.Answer.Msg
+		}
+		out.Subscriptions = append(out.Subscriptions, x)
+	}
+	return c.JSON(http.StatusOK, out)
+}
