@@ -73,8 +73,10 @@ func newRoot() *cobra.Command {
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 	}
-	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
-	root.AddCommand(newServe(), newCheck(), newExplain(), newSchema(), newHealthcheck(), newSubscriptions(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
+	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupAPI, Title: "To ask a running relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
+	root.AddCommand(newServe(), newCheck(), newExplain(), newSchema(), newHealthcheck(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
+	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newDeadLetters(), newReplay(), newPause(), newResume(),
+		newTest(), newQuarantine(), newSubscriptions())
 	root.SetHelpCommand(newHelp())
 	return root
 }
@@ -83,6 +85,7 @@ func newRoot() *cobra.Command {
 const (
 	groupRelay = "relay"
 	groupTools = "tools"
+	groupAPI   = "api"
 )
 
 // newHelp is cobra's own help command, but for a topic that does not exist being an error.

@@ -93,7 +93,7 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", "/nowhere"}, 1, "no such file"},
 		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "400 Bad Request: waybill_codes[0] must be"},
 		{[]string{"subscribe", "zt", "1", "--to", limited.URL, "--key-file", key}, 1, "429 Too Many Requests: too many; try again in 7 s"},
-		{[]string{"subscriptions"}, 2, "export or import"},
+		{[]string{"subscriptions"}, 2, "whose? --tenant TENANT"},
 		{[]string{"subscriptions", "export"}, 2, "-c FILE"},
 		{[]string{"subscriptions", "export", "-c", "../../config.example.yaml"}, 1, "has no redis.url"},
 	} {

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
+	"kuairelay/relay/console"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
@@ -31,19 +34,62 @@ type exported struct {
 
 func newSubscriptions() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "subscriptions COMMAND",
-		Short:   "Carry the ledger of subscriptions over a lost Redis",
-		GroupID: groupRelay,
-		Long: "The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on pushing all the same.\n" +
+		Use:     "subscriptions",
+		Short:   "List a tenant's subscriptions; carry all over a lost Redis",
+		GroupID: groupAPI,
+		Long: "Lists the subscriptions of a tenant, as a running relay has them.\n\n" +
+			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on pushing all the same.\n" +
 			"So export it now and then, and import it into the new Redis: both connect to redis.url of the config.",
-		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("subscriptions needs a command: export or import")
-		},
+		Example: "  kuairelay subscriptions --tenant shop\n  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
+		Args:    takes(0, 0, ""),
 	}
+	listSubscriptions(cmd)
 	cmd.AddCommand(newExport(), newImport())
 	return cmd
+}
+
+// listSubscriptions has the command list those of a tenant through the API.
+func listSubscriptions(cmd *cobra.Command) {
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own")
+	count := cmd.Flags().IntP("number", "n", 50, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := api.client()
+		switch {
+		case err != nil:
+			return err
+		case *count < 1:
+			return usagef("--number must be at least 1")
+		case *tenant == "" && !c.tenant:
+			return usagef("whose? --tenant TENANT")
+		}
+		q, all := url.Values{}, []console.Subscription{}
+		if !c.tenant {
+			q.Set("tenant", *tenant)
+		}
+		for len(all) < *count {
+			q.Set("limit", strconv.Itoa(min(500, *count-len(all))))
+			var page console.Subscriptions
+			if err := c.get(cmd.Context(), "/subscriptions", q, &page); err != nil {
+				return err
+			}
+			all = append(all, page.Subscriptions...)
+			if page.Next == "" {
+				break
+			}
+			q.Set("cursor", page.Next)
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), all, "  ")
+		}
+		var rows [][]cell
+		for _, x := range all {
+			rows = append(rows, []cell{text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
+				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg)})
+		}
+		newScreen(cmd.OutOrStdout()).table("WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", rows)
+		return nil
+	}
 }
 
 func newExport() *cobra.Command {

@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+const (
+	// adminVariable is where config.example.yaml looks for the operator's token, exampleAdmin what it takes otherwise.
+	adminVariable = "KUAIRELAY_ADMIN_TOKEN"
+	exampleAdmin  = "example-admin-token-change-me"
+	// apiKeyVariable may hold the key of a tenant, who then calls instead of the operator.
+	apiKeyVariable = "KUAIRELAY_API_KEY"
+	maxAnswer      = 64 << 20
+)
+
+// client calls the API of a relay, as the operator or as a tenant.
+type client struct {
+	base   string // with the prefix of the API
+	key    string
+	tenant bool
+	http   *http.Client
+}
+
+// apiFlags are the flags of every command that calls a relay.
+type apiFlags struct{ url, token, key string }
+
+func addAPIFlags(cmd *cobra.Command) *apiFlags {
+	f := &apiFlags{}
+	flags := cmd.Flags()
+	flags.StringVar(&f.url, "url", "", "the relay's `URL`; default http://127.0.0.1:8081, for a tenant http://127.0.0.1:8080")
+	flags.StringVar(&f.token, "token", "", "the operator's `TOKEN`; default "+adminVariable+", or that of config.example.yaml")
+	flags.StringVar(&f.key, "key", "", "a tenant's API `KEY`, to see what the tenant sees; default "+apiKeyVariable)
+	return f
+}
+
+func (f *apiFlags) client() (*client, error) {
+	if f.token != "" && f.key != "" {
+		return nil, usagef("--token is the operator's and --key a tenant's: not both")
+	}
+	c := &client{http: &http.Client{Timeout: time.Minute}}
+	c.key = f.key
+	if f.token == "" && f.key == "" {
+		c.key = os.Getenv(apiKeyVariable)
+	}
+	c.tenant = c.key != ""
+	base, prefix := "http://127.0.0.1:8080", "/v1"
+	if !c.tenant {
+		base, prefix = "http://127.0.0.1:8081", "/admin/v1"
+		c.key = cmp.Or(f.token, os.Getenv(adminVariable), exampleAdmin)
+	}
+	u, err := httpURL("--url", cmp.Or(f.url, base))
+	if err != nil {
+		return nil, err
+	}
+	c.base = strings.TrimSuffix(u.String(), "/") + prefix
+	return c, nil
+}
+
+// call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do about it.
+func (c *client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		content = bytes.NewReader(text)
+	}
+	address := c.base + path
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, method, address, content)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.key)
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("no relay answers at %s: %s (is it running? kuairelay serve -c FILE)", request.URL.Host, why(err))
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("the relay at %s: %s", request.URL.Host, why(err))
+	}
+	if response.StatusCode/100 == 2 {
+		if err := json.Unmarshal(text, out); err != nil {
+			return fmt.Errorf("%s does not answer as a relay does", request.URL.Host)
+		}
+		return nil
+	}
+	return c.explain(request.URL.Host, response, text)
+}
+
+// explain turns an answer that is not a good one into an error.
+func (c *client) explain(host string, response *http.Response, text []byte) error {
+	var problem struct{ Detail string }
+	_ = json.Unmarshal(text, &problem) // one without detail is no problem document, or says nothing
+	switch {
+	case response.StatusCode == http.StatusUnauthorized && c.tenant:
+		return fmt.Errorf("the relay does not know this key (--key, or %s in the environment)", apiKeyVariable)
+	case response.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("the relay does not take this token (--token, or %s in the environment)", adminVariable)
+	case problem.Detail != "":
+		return errors.New(problem.Detail)
+	case response.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("%s has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen", host)
+	}
+	return fmt.Errorf("the relay at %s answers %s: %s", host, response.Status, oneLine(text))
+}
+
+func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
+	return c.call(ctx, http.MethodGet, path, query, nil, out)
+}
+
+func (c *client) post(ctx context.Context, path string, body, out any) error {
+	return c.call(ctx, http.MethodPost, path, nil, body, out)
+}
+
+// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone.
+func (c *client) endpointPath(name string) string {
+	if c.tenant {
+		name = name[strings.LastIndex(name, "/")+1:]
+		return "/endpoints/" + url.PathEscape(name)
+	}
+	tenant, name, _ := strings.Cut(name, "/")
+	return "/endpoints/" + url.PathEscape(tenant) + "/" + url.PathEscape(name)
+}
+
+// filterFlags are the flags of the commands that list or choose events.
+type filterFlags struct{ values map[string]*string }
+
+var filterHelp = [][2]string{
+	{"tenant", "of this `TENANT`"}, {"endpoint", "of this endpoint, `TENANT/NAME`"}, {"brand", "of this `BRAND`, or an alias of it"},
+	{"status", "with this `STATUS`"}, {"waybill", "of this waybill `CODE`"}, {"state", "with a delivery in this `STATE`: open, delivered, dead, unrouted, …"},
+	{"since", "at this `TIME` or later: 2026-11-24T08:00:00Z, or a span before now like 90m or 2d"}, {"until", "before this `TIME`"},
+}
+
+func addFilterFlags(cmd *cobra.Command, f *apiFlags) *filterFlags {
+	x := &filterFlags{values: map[string]*string{}}
+	for _, h := range filterHelp {
+		x.values[h[0]] = cmd.Flags().String(h[0], "", h[1])
+	}
+	_ = cmd.RegisterFlagCompletionFunc("endpoint", completeEndpoints(f)) // it fails only if there is no such flag
+	return x
+}
+
+// query is the filter as parameters of a request.
+func (x *filterFlags) query() url.Values {
+	q := url.Values{}
+	for name, v := range x.values {
+		if *v != "" {
+			q.Set(map[bool]string{true: "waybill_code", false: name}[name == "waybill"], *v)
+		}
+	}
+	return q
+}
+
+// body is the filter as JSON. Spans before now become times.
+func (x *filterFlags) body() (map[string]any, error) {
+	out := map[string]any{}
+	for name, values := range x.query() {
+		out[name] = values[0]
+		if name == "since" || name == "until" {
+			t, err := timeOrSpan("--"+name, values[0])
+			if err != nil {
+				return nil, err
+			}
+			out[name] = t.UTC().Format(time.RFC3339Nano)
+		}
+	}
+	return out, nil
+}
+
+func timeOrSpan(flag, s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		s = days + "h"
+		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+			return time.Now().Add(-24 * d), nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return time.Now().Add(-d), nil
+	}
+	return time.Time{}, usagef("%s must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d", flag)
+}
+
+// completeEndpoints lists the names of endpoints for the shell, if a relay answers soon.
+func completeEndpoints(f *apiFlags) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := f.client()
+		if err != nil || (len(args) > 0 && !strings.Contains(cmd.Use, "...")) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		var page console.Endpoints
+		if c.get(ctx, "/endpoints", url.Values{"limit": {"500"}}, &page) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, e := range page.Endpoints {
+			names = append(names, e.Endpoint)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

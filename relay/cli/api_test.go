@@ -1,0 +1,240 @@
+package cli_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// served is a relay with a tenant, to call commands on.
+type served struct {
+	t             *testing.T
+	public, admin string
+	tenant        *command
+}
+
+const (
+	operator = "operator-token"
+	shopKey  = "key-of-shop"
+)
+
+// serveAPI starts a relay with two tenants, of which shop gets everything; more are further keys of its endpoint.
+func serveAPI(t *testing.T, more string, listenFlags ...string) *served {
+	t.Helper()
+	tenant, address := listen(t, append([]string{"--secret", secret}, listenFlags...)...)
+	relay := start(t, "", "serve", "-c", write(t, "config.yaml", fmt.Sprintf(`
+server: {listen: '127.0.0.1:0'}
+admin: {listen: '127.0.0.1:0', token: %s}
+egress: {allow_cidrs: [127.0.0.0/8]}
+callback: {tokens: [callback-token]}
+spool: {dir: '%s'}
+tenants:
+  - name: shop
+    api_keys: [%s]
+    endpoints:
+      - {name: orders, url: 'http://%s/hooks', secrets: [%s]%s}
+    routes: [{to: orders}]
+  - name: other
+    api_keys: [key-of-other]
+    endpoints:
+      - {name: mail, url: 'http://%s/mail', secrets: [%s]}
+    routes: [{to: mail, match: {status: signed}}]
+`, operator, t.TempDir(), shopKey, address, secret, more, address, secret)))
+	return &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`), admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`), tenant: tenant}
+}
+
+// push sends one update.
+func (s *served) push(waybill, status string) {
+	s.t.Helper()
+	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":%q,"data":[{"time":"2026-11-23 09:12:31"}]}]}`, waybill, status)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.public+"/callback/callback-token", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		s.t.Fatal(resp.Status)
+	}
+}
+
+// ask runs a command as the operator.
+func (s *served) ask(args ...string) (code int, stdout, stderr string) {
+	s.t.Helper()
+	return run(s.t, "", append(args, "--url", s.admin, "--token", operator)...)
+}
+
+// says runs a command as the operator, which has to succeed and to print all of the texts.
+func (s *served) says(command string, texts ...string) string {
+	s.t.Helper()
+	code, stdout, stderr := s.ask(strings.Fields(command)...)
+	if code != 0 {
+		s.t.Errorf("%s: exit %d: %s", command, code, stderr)
+	}
+	for _, text := range texts {
+		if !strings.Contains(stdout, text) {
+			s.t.Errorf("%s: no %q in\n%s", command, text, stdout)
+		}
+	}
+	return stdout
+}
+
+func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, ", retry: [1h]", "--status", "503")
+	s.push("1001", "collected")
+	s.push("1001", "collected")
+	s.push("1001", "signed")
+	until(t, "the first update is tried", func() bool {
+		_, out, _ := s.ask("waybill", "1001")
+		return strings.Contains(out, "503 ") && strings.Contains(out, "retrying")
+	})
+	s.says("waybill 1001", "waybill 1001: 2 updates", "again once", "shop/orders  retrying", "due in 1h0", "behind update 1 of this waybill",
+		`status "collected" is not signed`, "matches every event")
+	// A tenant sees its own.
+	code, out, stderr := run(t, "", "waybill", "1001", "--url", s.public, "--key", shopKey)
+	if code != 0 || strings.Contains(out, "other/mail") || !strings.Contains(out, "shop/orders") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	type waybill struct{ Events []struct{ ID string } }
+	w := parse[waybill](t, s.says("waybill 1001 -o json"))
+	s.says("waybill "+w.Events[1].ID, "1 update", "other/mail")
+	s.says("pause shop/orders", "shop/orders", "paused")
+	s.says("waybill 1001", "the endpoint is paused since", "kuairelay resume shop/orders")
+
+	code, _, stderr = s.ask("waybill", "9999")
+	if code != 1 || !strings.Contains(stderr, "no update of this waybill is known") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, ", retry: [1ms]", "--status", "422")
+	for i := range 3 {
+		s.push(fmt.Sprint(2000+i), "collected")
+	}
+	until(t, "there are dead letters", func() bool { _, out, _ := s.ask("dead-letters"); return strings.Count(out, "shop/orders") == 3 })
+	s.says("status", "ready, version", "3 dead letters", "2: ", "shop/orders")
+	s.says("events", "WAYBILL", "2002", "dead")
+	s.says("events --waybill 2001 -n 1", "2001")
+	s.says("endpoints --tenant shop", "shop/orders", "failing", "0%", "422")
+	s.says("dead-letters --endpoint shop/orders", "2000", "422")
+	type letters []struct {
+		EventID string `json:"event_id"`
+	}
+	all := parse[letters](t, s.says("dead-letters -o json"))
+	s.says("dead-letters dismiss "+all[0].EventID+" shop/orders", "dismissed: 1 dead letter")
+	s.says("dead-letters redrive --endpoint shop/orders", "queued again: 2 dead letters")
+	until(t, "they are dead again", func() bool { _, out, _ := s.ask("dead-letters"); return strings.Count(out, "shop/orders") == 2 })
+	if code, out, _ := s.ask("test", "shop/orders"); code != 1 || !strings.Contains(out, "422") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	s.says("replay --endpoint shop/orders --dry-run --state dismissed", "1 deliveries would be queued again")
+	s.says("replay --endpoint shop/orders --state dead --rate 1000", "is done", "2 deliveries queued again")
+	s.says("replay list", "done", "operator")
+	s.says("quarantine", "REASON")
+	s.says("subscriptions --tenant shop", "WAYBILL")
+	s.says("pause shop/orders -o json", `"state": "paused"`)
+	s.says("resume shop/orders", "shop/orders")
+
+	for command, want := range map[string]string{
+		"dead-letters redrive":       "which ones?",
+		"dead-letters redrive evt_1": "needs a TENANT/ENDPOINT",
+		"replay":                     "which events?",
+		"replay --since monday":      "--since must be a time",
+		"events -n 0":                "--number must be at least 1",
+		"subscriptions":              "whose? --tenant",
+		"quarantine replay":          "either IDs or --all",
+		"tail --interval 1ms":        "--interval must be",
+		"status --key x --token y":   "not both",
+		"status --url nonsense":      "--url must be an http or https URL",
+	} {
+		if code, _, stderr := run(t, "", strings.Fields(command)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d: %s", command, code, stderr)
+		}
+	}
+	for command, want := range map[string]string{
+		"pause shop/nope":       "there is no such endpoint",
+		"events --state lost":   "state: must be one of",
+		"events --endpoint a/b": `there is no endpoint "a/b"`,
+		"replay cancel rpl_0":   "there is no such replay",
+		"quarantine show qtn_0": "there is nothing of that id",
+	} {
+		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d: %s", command, code, stderr)
+		}
+	}
+}
+
+func TestTailShowsEventsAsTheyComeAndEachOnce(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, "")
+	for i := range 5 {
+		s.push(fmt.Sprint(3000+i), "collected")
+	}
+	tail := start(t, "", "tail", "-n", "2", "--interval", "10ms", "-o", "json", "--url", s.admin, "--token", operator)
+	until(t, "the latest are shown", func() bool { return strings.Contains(tail.stdout.String(), "3004") })
+	for i := range 20 {
+		s.push(fmt.Sprint(4000+i), "collected")
+	}
+	until(t, "new ones are shown", func() bool { return strings.Contains(tail.stdout.String(), "4019") })
+	tail.interrupt()
+	if code := tail.wait(); code != 0 {
+		t.Errorf("exit %d: %s", code, tail.stderr)
+	}
+	out := tail.stdout.String()
+	if n := strings.Count(out, "\n"); n != 22 {
+		t.Errorf("%d lines, want 22:\n%s", n, out)
+	}
+	for i := range 20 {
+		if strings.Count(out, fmt.Sprintf(`"waybill_code":"%d"`, 4000+i)) != 1 {
+			t.Errorf("%d is not shown once", 4000+i)
+		}
+	}
+}
+
+func TestCommandsSayWhatIsWrongWithTheRelayTheyAsk(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, "")
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"wrong token":   {[]string{"status", "--url", s.admin, "--token", "wrong"}, "does not take this token (--token, or KUAIRELAY_ADMIN_TOKEN"},
+		"wrong key":     {[]string{"status", "--url", s.public, "--key", "wrong"}, "does not know this key"},
+		"public port":   {[]string{"status", "--url", s.public, "--token", operator}, "has no such API: the operator's is on admin.listen"},
+		"nothing there": {[]string{"status", "--url", "http://127.0.0.1:1", "--token", operator}, "no relay answers at 127.0.0.1:1: connection refused"},
+	} {
+		code, _, stderr := run(t, "", c.args...)
+		if code != 1 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d: %s", name, code, stderr)
+		}
+	}
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
+	t.Cleanup(other.Close)
+	if code, _, stderr := run(t, "", "status", "--url", other.URL, "--token", "x"); code != 1 || !strings.Contains(stderr, "does not answer as a relay does") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestTheShellCompletesNamesOfEndpoints(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, "")
+	for _, args := range [][]string{{"pause", ""}, {"events", "--endpoint", ""}} {
+		code, out, stderr := run(t, "", append([]string{"__complete", args[0], "--url", s.admin, "--token", operator}, args[1:]...)...)
+		if code != 0 || !strings.Contains(out, "shop/orders\n") || !strings.Contains(out, "other/mail\n") {
+			t.Errorf("%v: exit %d: %s%s", args, code, out, stderr)
+		}
+	}
+	began := time.Now()
+	if code, out, _ := run(t, "", "__complete", "pause", "--url", "http://127.0.0.1:1", ""); code != 0 || strings.Contains(out, "/") || time.Since(began) > 20*time.Second {
+		t.Errorf("without a relay: exit %d: %s", code, out)
+	}
+}

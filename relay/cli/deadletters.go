@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+func newDeadLetters() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "dead-letters",
+		Short:   "List deliveries that were given up; redrive or dismiss them",
+		GroupID: groupAPI,
+		Long:    "Lists dead letters, the latest first. --since and --until are times at which they were given up.",
+		Example: "  kuairelay dead-letters --endpoint shop/orders\n  kuairelay dead-letters redrive --endpoint shop/orders",
+		Args:    takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	filter := addFilterFlags(cmd, api)
+	count := cmd.Flags().IntP("number", "n", 50, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		if *count < 1 {
+			return usagef("--number must be at least 1")
+		}
+		all, err := deadLetters(cmd, c, filter.query(), *count)
+		if err != nil {
+			return err
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), all, "  ")
+		}
+		var rows [][]cell
+		for _, l := range all {
+			rows = append(rows, []cell{text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode), text("%s", l.CPCode),
+				text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason)})
+		}
+		newScreen(cmd.OutOrStdout()).table("DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", rows)
+		return nil
+	}
+	cmd.AddCommand(
+		newLetters("redrive", "Queue dead letters again", "Queues dead letters again, due at once: all that the flags take, or those of one event. They carry kuairelay-reason: redrive."),
+		newLetters("dismiss", "Be done with dead letters", "Takes dead letters off the list: all that the flags take, or those of one event. Their events expire as delivered ones do."))
+	return cmd
+}
+
+func deadLetters(cmd *cobra.Command, c *client, q url.Values, count int) ([]console.DeadLetter, error) {
+	all := []console.DeadLetter{}
+	for len(all) < count {
+		q.Set("limit", strconv.Itoa(min(500, count-len(all))))
+		var page console.DeadLetters
+		if err := c.get(cmd.Context(), "/dead-letters", q, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.DeadLetters...)
+		if page.Next == "" {
+			break
+		}
+		q.Set("cursor", page.Next)
+	}
+	return all, nil
+}
+
+// newLetters makes redrive and dismiss.
+func newLetters(name, short, long string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     name + " [EVENT_ID TENANT/ENDPOINT]",
+		Short:   short,
+		Long:    long + "\nWithout a flag that says which, --all is needed.",
+		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n  kuairelay dead-letters " + name + " --all",
+		Args:    takes(0, 2, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	filter := addFilterFlags(cmd, api)
+	all := cmd.Flags().Bool("all", false, "all there are")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f, err := filter.body()
+		switch {
+		case err != nil:
+			return err
+		case len(args) == 1:
+			return usagef("an event may have several dead letters: EVENT_ID needs a TENANT/ENDPOINT behind it")
+		case len(args) == 2 && (*all || len(f) > 0):
+			return usagef("EVENT_ID says which: it does not go with flags that do")
+		case len(args) == 0 && len(f) == 0 && !*all:
+			return usagef("which ones? --endpoint and other flags, an EVENT_ID, or --all")
+		}
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		body := map[string]any{"all": true, "filter": f}
+		if len(args) == 2 {
+			body = map[string]any{"dead_letters": []map[string]string{{"event_id": args[0], "endpoint": args[1]}}}
+		}
+		total := 0
+		progress := newProgress(cmd.ErrOrStderr())
+		for {
+			var done console.LettersDone
+			if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
+				progress.end()
+				return err
+			}
+			total += done.Done
+			if done.Next == "" {
+				break
+			}
+			body["cursor"] = done.Next
+			progress.show("%d so far", total)
+		}
+		progress.end()
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), console.LettersDone{Done: total}, "  ")
+		}
+		if len(args) == 2 && total == 0 {
+			return fmt.Errorf("there is no such dead letter")
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", map[string]string{"redrive": "queued again", "dismiss": "dismissed"}[name], plural(total, "dead letter"))
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+func newEvents() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "events",
+		Short:   "List events, the latest first",
+		GroupID: groupAPI,
+		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json",
+		Args:    takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	filter := addFilterFlags(cmd, api)
+	count := cmd.Flags().IntP("number", "n", 50, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		if *count < 1 {
+			return usagef("--number must be at least 1")
+		}
+		q, all := filter.query(), []console.Event{}
+		for len(all) < *count {
+			q.Set("limit", strconv.Itoa(min(500, *count-len(all))))
+			var page console.Events
+			if err := c.get(cmd.Context(), "/events", q, &page); err != nil {
+				return err
+			}
+			all = append(all, page.Events...)
+			if page.Next == "" {
+				break
+			}
+			q.Set("cursor", page.Next)
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), all, "  ")
+		}
+		var rows [][]cell
+		for _, e := range all {
+			rows = append(rows, eventRow(e, time.Now()))
+		}
+		newScreen(cmd.OutOrStdout()).table("ACCEPTED WAYBILL BRAND STATUS STATE AGAIN DELIVERIES", rows)
+		return nil
+	}
+	return cmd
+}
+
+func eventRow(e console.Event, now time.Time) []cell {
+	deliveries := ""
+	for i, d := range e.Deliveries {
+		if i > 0 {
+			deliveries += ", "
+		}
+		deliveries += d.Endpoint + " " + d.State
+		if d.Attempts > 1 {
+			deliveries += " after " + strconv.Itoa(d.Attempts)
+		}
+	}
+	return []cell{text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode), text("%s", e.Status), state(e.State),
+		text("%s", map[bool]string{true: strconv.Itoa(e.Repeats), false: ""}[e.Repeats > 0]), text("%s", deliveries)}
+}
+
+func newTail() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "tail",
+		Short:   "Show events as they are accepted, until Ctrl-C",
+		GroupID: groupAPI,
+		Long:    "Shows the latest events, and then each new one as it is accepted. A state is that of the moment at which an event is first seen.",
+		Example: "  kuairelay tail --endpoint shop/orders\n  kuairelay tail -o json | jq -r .waybill_code",
+		Args:    takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	filter := addFilterFlags(cmd, api)
+	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
+	every := cmd.Flags().Duration("interval", time.Second, "how often to look")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		switch {
+		case *count < 0 || *count > 500:
+			return usagef("--number must be from 0 to 500")
+		case *every < 10*time.Millisecond:
+			return usagef("--interval must be at least 10ms")
+		}
+		out := newScreen(cmd.OutOrStdout())
+		show := func(e console.Event) error {
+			if output.isJSON() {
+				return writeJSON(cmd.OutOrStdout(), e, "")
+			}
+			row := eventRow(e, time.Now())
+			for i, width := range []int{14, 18, 6, 12, 9, 2, 0} {
+				row[i].width = width
+			}
+			out.row(row...)
+			return nil
+		}
+		return follow(cmd, c, filter.query(), *count, *every, show)
+	}
+	return cmd
+}
+
+// follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is where a page
+// that goes on to newer events has ended.
+func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(console.Event) error) error {
+	newer := url.Values{"newer": {"true"}, "limit": {"500"}}
+	for name, v := range q {
+		newer[name] = v
+	}
+	if q.Get("since") == "" {
+		newer.Set("since", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	}
+	latest := time.Now() // of what is shown already, or not wanted
+	if count > 0 {
+		q.Set("limit", strconv.Itoa(count))
+		var page console.Events
+		if err := c.get(cmd.Context(), "/events", q, &page); err != nil {
+			return err
+		}
+		slices.Reverse(page.Events)
+		for i, e := range page.Events {
+			if i == 0 || e.AcceptedAt.After(latest) {
+				latest = e.AcceptedAt
+			}
+			if err := show(e); err != nil {
+				return err
+			}
+		}
+	}
+	first := true
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		var page console.Events
+		err := c.get(cmd.Context(), "/events", newer, &page)
+		if cmd.Context().Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			if first && !e.AcceptedAt.After(latest) {
+				continue
+			}
+			if err := show(e); err != nil {
+				return err
+			}
+		}
+		if page.Next != "" {
+			newer.Set("cursor", page.Next)
+		}
+		if len(page.Events) == 500 {
+			continue
+		}
+		first = false
+		select {
+		case <-cmd.Context().Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package cli_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kuairelay/test/redisserver"
+)
+
+// notRun are the commands of the README that this test cannot run, by how they begin, with the reason.
+var notRun = map[string]string{
+	"./test/run":           "it runs this test",
+	"go test -fuzz":        "it runs for a minute; ./test/run runs the seeds of every fuzz target",
+	"go test -run '^$'":    "micro-benchmarks take minutes",
+	"go run ./test/bench":  "the benchmark takes minutes; test/bench tests itself with --quick",
+	"go test ./test/crash": "it takes three minutes; ./test/run runs it with fewer operations",
+	"go run ./test/faults": "it takes many minutes, and is a check of its own",
+	"docker build .":       "there may be no docker",
+}
+
+// kept are those that go on until they are interrupted, with what they print when they are at work.
+var kept = map[string]string{
+	"go run . listen":                       "Listening on",
+	"go run . serve -c config.example.yaml": "listening",
+	"go run . tail --endpoint shop/orders":  "777005949070187",
+}
+
+// prints is what commands have to print; the others have to succeed.
+var prints = map[string]string{
+	"curl http://127.0.0.1:8080/v1/subscriptions":                 "no kuaidihelp account",
+	"curl http://127.0.0.1:8080/api":                              `"code":`,
+	"go run . waybill 777005949070187":                            "777005949070187: 1 update",
+	"go run . status":                                             "ready, version",
+	"go run . events":                                             "777005949070187",
+	"go run . endpoints":                                          "shop/orders",
+	"go run . test shop/orders":                                   "200",
+	"go run . pause shop/orders":                                  "paused",
+	"go run . replay --endpoint shop/orders --since 2h --dry-run": "1 deliveries would be queued again",
+	"go run . replay --endpoint shop/orders --since 2h --rate":    "1 deliveries queued again",
+	"go run . replay list":                                        "done",
+	"curl -i http://127.0.0.1:8080/callback":                      "success",
+	"curl -s http://127.0.0.1:8080/v1/waybills":                   `"state":"delivered"`,
+	"curl -s http://127.0.0.1:8081/admin":                         `"endpoint":"shop/orders"`,
+	"curl -s http://127.0.0.1:8080/v1/openapi.json":               `"openapi":"3.1.0"`,
+	"kuairelay check":                                             "ok, ",
+	"kuairelay explain":                                           "shop/orders",
+	"kuairelay schema":                                            `"$schema"`,
+	"kuairelay healthcheck":                                       "healthy",
+}
+
+// fail are those that cannot succeed here, with what they have to say: config.example.yaml has no account at kuaidihelp.
+var fail = map[string]string{
+	"kuairelay subscribe": "no kuaidihelp account",
+}
+
+// placeholders of commands that stand in the text, rather than in a block.
+var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json",
+	"kuairelay verify", "kuairelay verify --help", "kuairelay completion", "kuairelay completion bash")
+
+func TestEveryCommandOfTheReadmeWorksAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	term := openTerminal(t)
+	seen := 0
+	for _, command := range readmeCommands(t) {
+		seen++
+		if reason := lookup(notRun, command); reason != "" {
+			t.Logf("not run: %s: %s", strings.SplitN(command, "\n", 2)[0], reason)
+			continue
+		}
+		if ready := lookup(kept, command); ready != "" {
+			term.keep(command, ready)
+			continue
+		}
+		output, code := term.run(command)
+		if want := lookup(fail, command); want != "" {
+			if code != 1 || !strings.Contains(output, want) {
+				t.Errorf("%s\nexits with %d, and prints:\n%s", command, code, output)
+			}
+			continue
+		}
+		if code != 0 {
+			t.Errorf("%s\nexits with %d:\n%s", command, code, output)
+		}
+		if want := lookup(prints, command); !strings.Contains(output, want) {
+			t.Errorf("%s\nprints no %q:\n%s", command, want, output)
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d commands: are those of the README found?", seen)
+	}
+}
+
+// lookup finds what a table says of the longest beginning of a command.
+func lookup(table map[string]string, command string) (found string) {
+	longest := 0
+	for beginning, v := range table {
+		if strings.HasPrefix(command, beginning) && len(beginning) > longest {
+			longest, found = len(beginning), v
+		}
+	}
+	return found
+}
+
+var inText = regexp.MustCompile("`((?:kuairelay|docker|go run) [^`]+)`")
+
+// readmeCommands are the commands of the sh blocks, and then those in the text, in their order.
+func readmeCommands(t *testing.T) []string {
+	t.Helper()
+	f, err := os.Open("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var commands, texts []string
+	kind, open := "", false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "```"):
+			open = !open
+			kind = strings.TrimPrefix(line, "```")
+		case open && kind == "sh" && strings.HasPrefix(line, " "): // it goes on
+			commands[len(commands)-1] += "\n" + line
+		case open && kind == "sh" && strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
+			commands = append(commands, line)
+		case !open:
+			for _, m := range inText.FindAllStringSubmatch(line, -1) {
+				texts = append(texts, placeholders.Replace(m[1]))
+			}
+		}
+	}
+	return append(commands, texts...)
+}
+
+// terminal is a shell at the root of the repository, with a loopback interface of its own where the system allows that: the README's
+// ports are then free, whatever else runs here.
+type terminal struct {
+	t     *testing.T
+	in    io.Writer
+	out   *bufio.Reader
+	dir   string
+	count int
+}
+
+func openTerminal(t *testing.T) *terminal {
+	t.Helper()
+	dir := t.TempDir()
+	shell := []string{"unshare", "-n", "bash"}
+	if os.Geteuid() != 0 {
+		shell = []string{"unshare", "-rn", "bash"}
+	}
+	lonely := append(append([]string{}, shell...), "-c", "ip link set lo up")
+	if exec.Command(lonely[0], lonely[1:]...).Run() != nil {
+		shell = []string{"bash"}
+		for _, port := range []string{"8080", "8081", "9000"} {
+			l, err := net.Listen("tcp", "127.0.0.1:"+port)
+			if err != nil && os.Getenv("CI") != "true" {
+				t.Skipf("there can be no network of its own, and port %s of the README is taken", port)
+			}
+			if err != nil {
+				t.Fatalf("port %s of the README is taken", port)
+			}
+			_ = l.Close()
+		}
+	}
+	cmd := exec.Command(shell[0], shell[1:]...)
+	cmd.Dir = "../.."
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "KUAI") && !strings.HasPrefix(name, "SHOP_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, "GOFLAGS=-mod=readonly", "GOPROXY=off")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	x := &terminal{t: t, in: in, out: bufio.NewReader(out), dir: dir}
+	t.Cleanup(func() {
+		// The shell and all that it keeps are one group of processes.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		_ = cmd.Wait()
+		for deadline := time.Now().Add(20 * time.Second); syscall.Kill(-cmd.Process.Pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Error("what the README starts does not end within 20 s of SIGTERM")
+				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				return
+			}
+		}
+	})
+	// What the README says in placeholders: the key of config.example.yaml's tenant, and a config.yaml with a Redis, which is reached
+	// through a socket because it is outside of this network.
+	socket := filepath.Join(dir, "redis.sock")
+	redisserver.Start(t, "--unixsocket", socket)
+	config := fmt.Sprintf("redis: {url: 'unix://%s'}\ncallback: {tokens: [callback-token]}\n", socket)
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(in, "export SHOP_API_KEY=example-api-key-change-me")
+	fmt.Fprintf(in, "ip link set lo up 2>/dev/null\nmkdir -p %s/bin && go build -o %[1]s/bin/kuairelay . && PATH=%[1]s/bin:$PATH\n", dir)
+	return x
+}
+
+// run runs a command to its end.
+func (x *terminal) run(command string) (output string, code int) {
+	x.t.Helper()
+	x.count++
+	file := filepath.Join(x.dir, fmt.Sprint("out", x.count))
+	if strings.Contains(command, " config.yaml") { // not in the repository
+		command = "(cd " + x.dir + " && " + command + "\n)"
+	}
+	fmt.Fprintf(x.in, "{ %s\n} >%s 2>&1 </dev/null; echo \"ended $?\"\n", command, file)
+	line, err := x.out.ReadString('\n')
+	if err != nil {
+		x.t.Fatalf("%s: the shell ended: %v", command, err)
+	}
+	code, err = strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ended ")))
+	if err != nil {
+		x.t.Fatalf("%s: the shell says %q", command, line)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return string(text), code
+}
+
+// keep runs a command until the end of the test, and waits until it is at work.
+func (x *terminal) keep(command, ready string) {
+	x.t.Helper()
+	x.count++
+	file := filepath.Join(x.dir, fmt.Sprint("out", x.count))
+	fmt.Fprintf(x.in, "{ %s\n} >%s 2>&1 </dev/null &\n", command, file)
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		text, _ := os.ReadFile(file)
+		if strings.Contains(string(text), ready) {
+			return
+		}
+		if time.Now().After(deadline) {
+			x.t.Fatalf("%s\nprints no %q within two minutes:\n%s", command, ready, text)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

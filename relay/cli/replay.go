@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+func newReplay() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "replay",
+		Short:   "Send events again, or count them",
+		GroupID: groupAPI,
+		Long: "Sends events again, with kuairelay-reason: replay: those that the flags take, as far as they were delivered, given up or dismissed.\n" +
+			"What is still open is left alone. A replay is worked off by the relays, --rate events a second; this command shows how far it is,\n" +
+			"and may be interrupted: the replay goes on. --reroute matches events that were owed to nobody anew, by today's routes.",
+		Example: "  kuairelay replay --endpoint shop/orders --since 2h --dry-run\n" +
+			"  kuairelay replay --endpoint shop/orders --since 2h --rate 500\n" +
+			"  kuairelay replay --reroute --since 1d",
+		Args: takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	filter := addFilterFlags(cmd, api)
+	dry := cmd.Flags().Bool("dry-run", false, "only count")
+	reroute := cmd.Flags().Bool("reroute", false, "send what was owed to nobody to whom it is owed by today's routes")
+	rate := cmd.Flags().Int("rate", 100, "events a second at most")
+	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		body, err := filter.body()
+		switch {
+		case err != nil:
+			return err
+		case body["since"] == nil && len(body) == 0:
+			return usagef("which events? --since, --endpoint or other flags must say")
+		}
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		body["rate"] = *rate
+		for name, set := range map[string]bool{"dry_run": *dry, "reroute": *reroute} {
+			if set {
+				body[name] = true
+			}
+		}
+		var r console.Replay
+		if err := c.post(cmd.Context(), "/replays", body, &r); err != nil {
+			return err
+		}
+		if !*detach {
+			r = watchReplay(cmd, c, r)
+		}
+		return printReplay(cmd, output.isJSON(), r)
+	}
+	cmd.AddCommand(newReplayList(), newReplayCancel())
+	return cmd
+}
+
+// watchReplay shows how far a replay is, until it ends or the command is interrupted.
+func watchReplay(cmd *cobra.Command, c *client, r console.Replay) console.Replay {
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for r.State == "running" {
+		p.show("%s: %d events looked at, %s deliveries queued again (Ctrl-C leaves it running)", r.ID, r.Looked, fmt.Sprint(r.Queued))
+		select {
+		case <-cmd.Context().Done():
+			return r
+		case <-tick.C:
+		}
+		now := r
+		if c.get(cmd.Context(), "/replays/"+url.PathEscape(r.ID), nil, &now) == nil {
+			r = now
+		}
+	}
+	return r
+}
+
+func printReplay(cmd *cobra.Command, asJSON bool, r console.Replay) error {
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), r, "  ")
+	}
+	what := "queued again"
+	if r.Request.DryRun {
+		what = "would be queued again"
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s: of %d events %d match; %d deliveries %s, %d skipped\n",
+		r.ID, r.State, r.Looked, r.Matched, r.Queued, what, r.Skipped)
+	if r.State == "running" {
+		fmt.Fprintf(cmd.OutOrStdout(), "It goes on: kuairelay replay list, and kuairelay replay cancel %s\n", r.ID)
+	}
+	return err
+}
+
+func newReplayList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the replays of the last 30 days",
+		Example: "  kuairelay replay list",
+		Args:    takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := replays(cmd.Context(), api)
+		if err != nil {
+			return err
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), all, "  ")
+		}
+		var rows [][]cell
+		for _, r := range all {
+			by := r.Tenant
+			if by == "" {
+				by = "operator"
+			}
+			rows = append(rows, []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", by),
+				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)})
+		}
+		newScreen(cmd.OutOrStdout()).table("REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", rows)
+		return nil
+	}
+	return cmd
+}
+
+func replays(ctx context.Context, api *apiFlags) ([]console.Replay, error) {
+	c, err := api.client()
+	if err != nil {
+		return nil, err
+	}
+	var list console.Replays
+	err = c.get(ctx, "/replays", nil, &list)
+	return list.Replays, err
+}
+
+func newReplayCancel() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "cancel REPLAY",
+		Short:   "End a replay; what it has queued is delivered",
+		Example: "  kuairelay replay cancel rpl_mhq3s8x1abcd",
+		Args:    takes(1, 1, "REPLAY"),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
+		all, _ := replays(cmd.Context(), api)
+		for _, r := range all {
+			if r.State == "running" {
+				ids = append(ids, r.ID)
+			}
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		var r console.Replay
+		if err := c.call(cmd.Context(), http.MethodDelete, "/replays/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
+			return err
+		}
+		return printReplay(cmd, output.isJSON(), r)
+	}
+	return cmd
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show how a running relay does, and what needs attention",
+		GroupID: groupAPI,
+		Long: "Asks a running relay how the whole does, and lists the endpoints that are parked or failing, or have dead letters.\n" +
+			"Exits with 1 if the relay cannot accept callbacks durably.",
+		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
+		Args:    takes(0, 0, ""),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		var s console.Status
+		if err := c.get(cmd.Context(), "/status", nil, &s); err != nil {
+			return err
+		}
+		if output.isJSON() {
+			err = writeJSON(cmd.OutOrStdout(), s, "  ")
+		} else {
+			printStatus(cmd.OutOrStdout(), s)
+		}
+		if err == nil && !s.Ready {
+			err = errSaid
+		}
+		return err
+	}
+	return cmd
+}
+
+func printStatus(w io.Writer, s console.Status) {
+	out := newScreen(w)
+	line := func(name, format string, args ...any) { out.row(cell{name, 10, faint}, text(format, args...)) }
+	ready := "ready"
+	if !s.Ready {
+		ready = "NOT READY: callbacks cannot be accepted durably"
+	}
+	line("relay", "%s, version %s, up for %s", ready, s.Version, span(time.Duration(s.UptimeS)*time.Second))
+	var states []string
+	for _, name := range sortedKeys(s.States) {
+		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
+	}
+	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
+	line("open", "%d deliveries, and %d behind them; the oldest for %s", s.Open, s.Waiting, age(s.OldestAt, s.Time))
+	line("dead", "%s", plural(int(s.Dead), "dead letter"))
+	line("last event", "%s ago", age(s.LastEventAt, s.Time))
+	if s.Quarantined > 0 {
+		line("quarantine", "%d not understood (kuairelay quarantine)", s.Quarantined)
+	}
+	if s.Replays > 0 {
+		line("replays", "%d running (kuairelay replay list)", s.Replays)
+	}
+	if len(s.Attention) > 0 {
+		fmt.Fprintln(w)
+		printEndpoints(w, s.Attention, s.Time)
+	}
+}

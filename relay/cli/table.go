@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// table writes rows with each column as wide as its widest cell, under a head. What does not fit on the screen is cut at its end.
+func (s *screen) table(head string, rows [][]cell) {
+	var top []cell
+	for _, title := range strings.Fields(head) {
+		top = append(top, cell{strings.ReplaceAll(title, "_", " "), 0, faint})
+	}
+	all := append([][]cell{top}, rows...)
+	for i := range top {
+		width := 0
+		for _, row := range all {
+			width = max(width, utf8.RuneCountInString(row[i].text))
+		}
+		for _, row := range all {
+			row[i].width = width
+		}
+	}
+	for _, row := range all {
+		s.row(row...)
+	}
+}
+
+// text is a cell without a mark.
+func text(format string, args ...any) cell {
+	return cell{printable(fmt.Sprintf(format, args...)), 0, plain}
+}
+
+// markOf is how a state is marked.
+func markOf(state string) mark {
+	switch state {
+	case "delivered", "ok", "done", "live":
+		return good
+	case "dead", "failing", "gone", "failed":
+		return bad
+	case "idle", "unrouted", "dismissed", "cancelled":
+		return faint
+	}
+	return plain
+}
+
+func state(s string) cell { return cell{printable(s), 0, markOf(s)} }
+
+// clock shows a time in this machine's zone, with the date if it is not today's.
+func clock(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	t, now = t.Local(), now.Local()
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04:05")
+	}
+	return t.Format("01-02 15:04:05")
+}
+
+// span is a duration for people: its two largest units.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// age is how long ago something was.
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return span(now.Sub(t))
+}

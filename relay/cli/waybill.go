@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kuairelay/relay/console"
+)
+
+func newWaybill() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "waybill CODE",
+		Short:   "Show all that is known of a waybill: received, routed, attempted, and what comes next",
+		GroupID: groupAPI,
+		Long: "Answers where the events of a waybill are: when each was received, and how often again; who it is owed to, and why others are\n" +
+			"not owed it; each attempt; and what comes next. CODE may also be the id of one event, evt_….",
+		Example: "  kuairelay waybill 777005949070187",
+		Args:    takes(1, 1, "CODE"),
+	}
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := api.client()
+		if err != nil {
+			return err
+		}
+		var w console.Waybill
+		if strings.HasPrefix(args[0], "evt_") {
+			w.Events = make([]console.Event, 1)
+			err = c.get(cmd.Context(), "/events/"+url.PathEscape(args[0]), nil, &w.Events[0])
+			w.WaybillCode = w.Events[0].WaybillCode
+		} else {
+			err = c.get(cmd.Context(), "/waybills/"+url.PathEscape(args[0]), nil, &w)
+		}
+		if err != nil {
+			return err
+		}
+		if output.isJSON() {
+			return writeJSON(cmd.OutOrStdout(), w, "  ")
+		}
+		printWaybill(cmd.OutOrStdout(), w, time.Now())
+		return nil
+	}
+	return cmd
+}
+
+func printWaybill(w io.Writer, all console.Waybill, now time.Time) {
+	out := newScreen(w)
+	out.row(text("waybill %s: %s", all.WaybillCode, plural(len(all.Events), "update")))
+	sequences := map[string]int{}
+	for i, e := range all.Events {
+		sequences[e.ID] = i + 1
+	}
+	for i, e := range all.Events {
+		fmt.Fprintln(w)
+		again := ""
+		if e.Repeats > 0 {
+			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates", times(e.Repeats), clock(e.LastRepeatAt, now))
+		}
+		out.row(text("%d. %s", i+1, strings.Trim(e.CPCode+" "+e.Status, " ")), state(e.State))
+		out.row(cell{"   id", 12, faint}, text("%s", e.ID))
+		out.row(cell{"   received", 12, faint}, text("%s%s", clock(e.ReceivedAt, now), again))
+		for _, d := range e.Deliveries {
+			printDelivery(out, d, sequences, now)
+		}
+		printRoutes(out, e)
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// printDelivery shows a delivery with its attempts, and what comes next.
+func printDelivery(out *screen, d console.Delivery, sequences map[string]int, now time.Time) {
+	out.row(cell{"   to", 12, faint}, text("%s", d.Endpoint), state(d.State), text("%s", next(d, sequences, now)))
+	for _, t := range d.Tries {
+		m := bad
+		if t.Status/100 == 2 {
+			m = good
+		}
+		out.row(cell{"", 12, plain}, text("%s", clock(t.At, now)), cell{printable(describeAttempt(t)), 0, m}, text("in %d ms", t.DurationMS))
+	}
+}
+
+// next says what comes next for a delivery, and why it is not there yet.
+func next(d console.Delivery, sequences map[string]int, now time.Time) string {
+	parked := ""
+	if d.Parked != nil {
+		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)", d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
+		if d.Parked.State == "open" {
+			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s", clock(d.Parked.Since, now), clock(d.Parked.Until, now))
+		}
+	}
+	switch d.State {
+	case "dead":
+		return d.Why + " (kuairelay dead-letters redrive)"
+	case "dismissed":
+		return d.Why
+	case "waiting":
+		if n := sequences[d.Behind]; n > 0 {
+			return fmt.Sprintf("behind update %d of this waybill%s", n, parked)
+		}
+		return "behind an older update of this waybill" + parked
+	case "queued", "retrying":
+		if due := d.DueAt.Sub(now); due > 0 {
+			return fmt.Sprintf("due in %s, at %s%s", span(due), clock(d.DueAt, now), parked)
+		}
+		return "due now" + parked
+	case "sending":
+		return "an attempt is under way" + parked
+	}
+	if d.Reason != "new" {
+		return "as " + d.Reason
+	}
+	return ""
+}
+
+// printRoutes shows what the routes make of an event: first those that match.
+func printRoutes(out *screen, e console.Event) {
+	for _, matched := range []bool{true, false} {
+		for _, r := range e.Routes {
+			if r.Matched != matched {
+				continue
+			}
+			m := faint
+			if matched {
+				m = plain
+			}
+			out.row(cell{"   route", 12, faint}, cell{printable(r.At), 0, m}, cell{printable(strings.Join(r.Endpoints, ", ")), 0, m}, cell{printable(r.Why), 0, m})
+		}
+	}
+	if e.RoutesLeft > 0 {
+		out.row(cell{"   route", 12, faint}, text("and %d more do not match", e.RoutesLeft))
+	}
+}
