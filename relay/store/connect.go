@@ -22,7 +22,8 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 	if rawURL == "" {
 		memory := miniredis.NewMiniRedis()
 		return redis.NewClient(tuned(&redis.Options{
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return memory.Dial() },
+			Dialer:      func(context.Context, string, string) (net.Conn, error) { return memory.Dial() },
+			ReadTimeout: -1, WriteTimeout: -1, // it is never out of reach: only the deadlines of the calls count
 		})), memory, nil
 	}
 	u, err := url.Parse(rawURL)

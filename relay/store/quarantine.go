@@ -46,24 +46,27 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) ([]event.Quar
 	if err != nil {
 		return nil, fmt.Errorf("list quarantine: %w", err)
 	}
-	bodies := make([]*redis.StringCmd, len(ids))
-	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, id := range ids {
-			bodies[i] = p.Get(ctx, s.key("z:"+id))
-		}
-	}); err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
-	}
 	var out []event.Quarantined
-	for _, body := range bodies {
-		if body.Err() != nil {
-			continue // it has just expired
+	for part := range slices.Chunk(ids, 200) {
+		keys := make([]string, len(part))
+		for i, id := range part {
+			keys[i] = s.key("z:" + id)
 		}
-		q, err := readQuarantined([]byte(body.Val()))
+		bodies, err := s.client.MGet(ctx, keys...).Result()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("list quarantine: %w", err)
 		}
-		out = append(out, *q)
+		for _, body := range bodies {
+			text, ok := body.(string)
+			if !ok {
+				continue // it has just expired
+			}
+			q, err := readQuarantined([]byte(text))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, *q)
+		}
 	}
 	return out, nil
 }
