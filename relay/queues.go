@@ -18,9 +18,9 @@ const alwaysShown = 200
 
 // queues asks the store for the depth of each endpoint's queue at every scrape.
 type queues struct {
-	store                 *store.Store
-	names                 []string // sorted
-	depth, oldest, parked *prometheus.Desc
+	store                            *store.Store
+	names                            []string // sorted
+	depth, oldest, delivered, parked *prometheus.Desc
 }
 
 func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
@@ -30,6 +30,8 @@ func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
 			"Deliveries of an endpoint: open (queued, retrying or leased), waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
 		oldest: prometheus.NewDesc("kuairelay_queue_oldest_age_seconds",
 			"Age of the oldest open delivery of an endpoint since its acceptance, as far as the ends of its queue show; 0 if none is open.", []string{"endpoint"}, nil),
+		delivered: prometheus.NewDesc("kuairelay_endpoint_last_delivered_timestamp_seconds",
+			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.", []string{"endpoint"}, nil),
 		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.", []string{"endpoint", "state"}, nil),
 	}
 	for _, e := range eps {
@@ -40,7 +42,12 @@ func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
 }
 
 // Describe implements prometheus.Collector.
-func (q *queues) Describe(ch chan<- *prometheus.Desc) { ch <- q.depth; ch <- q.oldest; ch <- q.parked }
+func (q *queues) Describe(ch chan<- *prometheus.Desc) {
+	ch <- q.depth
+	ch <- q.oldest
+	ch <- q.delivered
+	ch <- q.parked
+}
 
 // Collect implements prometheus.Collector.
 func (q *queues) Collect(ch chan<- prometheus.Metric) {
@@ -69,6 +76,7 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 			age = max(0, q.store.Now().Sub(d.Oldest).Seconds())
 		}
 		ch <- prometheus.MustNewConstMetric(q.oldest, prometheus.GaugeValue, age, d.Endpoint)
+		ch <- prometheus.MustNewConstMetric(q.delivered, prometheus.GaugeValue, unixSeconds(d.Delivered), d.Endpoint)
 	}
 	parked, err := q.store.Parked(ctx)
 	if err != nil {

@@ -49,6 +49,7 @@ type Relay struct {
 	keeper        *keeper
 	drain         *drain
 	replays       *replayer
+	silence       *silence
 	public, admin *echo.Echo
 }
 
@@ -104,16 +105,19 @@ func New(o Options) (*Relay, error) {
 	}
 	drain := &drain{keeper: keeper}
 	registry.MustRegister(newTroubleMetrics(keeper, drain))
+	silence := newSilence(db, o.Logger)
+	silence.use(c.Callback.Silence)
+	registry.MustRegister(silence)
 	receiver := ingest.New(ingest.Options{
 		Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody,
-		Keep: keeper.keep, Logger: o.Logger, Registry: registry,
+		Keep: keeper.keep, Heard: silence.heard, Logger: o.Logger, Registry: registry,
 	})
 	keeper.count = receiver.Count
-	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), keeper: keeper, drain: drain}
+	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), keeper: keeper, drain: drain, silence: silence}
 	r.public, r.admin = newPublic(c, o.Logger, keeper.ready), newAdmin(registry, o.Logger, keeper.ready)
 	receiver.Register(r.public)
 	r.proxy.Register(r.public)
-	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed})
+	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state})
 	api.Use(viewOf(c, table, pool))
 	api.Register(r.public, r.admin)
 	r.replays = &replayer{store: db, pool: pool, table: table, endpoints: api.Endpoints, log: o.Logger}
@@ -155,6 +159,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.store.Run(parts) })
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
+	running.Go(func() { r.silence.run(parts) })
 	r.keeper.start(parts, &running)
 	for range drainWorkers {
 		running.Go(func() { r.drain.run(parts) })

@@ -121,7 +121,7 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		s.push(fmt.Sprint(2000+i), "collected")
 	}
 	until(t, "there are dead letters", func() bool { _, out, _ := s.ask("dead-letters"); return strings.Count(out, "shop/orders") == 3 })
-	s.says("status", "ready, version", "3 dead letters", "2: ", "shop/orders")
+	s.says("status", "callbacks   the latest ", "ready, version", "3 dead letters", "2: ", "shop/orders")
 	s.says("events", "WAYBILL", "2002", "dead")
 	s.says("events --waybill 2001 -n 1", "2001")
 	s.says("endpoints --tenant shop", "shop/orders", "failing", "0%", "422")

@@ -60,6 +60,14 @@ func printStatus(w io.Writer, s console.Status) {
 	line("open", "%d deliveries, and %d behind them; the oldest for %s", s.Open, s.Waiting, age(s.OldestAt, s.Time))
 	line("dead", "%s", plural(int(s.Dead), "dead letter"))
 	line("last event", "%s ago", age(s.LastEventAt, s.Time))
+	switch {
+	case s.Silent && s.LastCallAt.IsZero():
+		line("callbacks", "NONE came yet: is the URL for callbacks registered at kuaidihelp, and does it lead here?")
+	case s.Silent:
+		line("callbacks", "NONE for %s, longer than callback.silence: does kuaidihelp still push, and get here?", age(s.LastCallAt, s.Time))
+	case !s.LastCallAt.IsZero():
+		line("callbacks", "the latest %s ago", age(s.LastCallAt, s.Time))
+	}
 	if s.Quarantined > 0 {
 		line("quarantine", "%d not understood (kuairelay quarantine)", s.Quarantined)
 	}

@@ -54,6 +54,7 @@ type Config struct {
 		AllowCIDRs []netip.Prefix // who may call; empty: anyone who knows a token
 		Ack        string         // the body of the answer to an accepted callback
 		MaxBody    int64          // bytes
+		Silence    time.Duration  // without a callback for longer, kuaidihelp is silent; 0: it never is
 	}
 	// Dedupe is for how long an event that was seen before is a duplicate.
 	Dedupe struct {
@@ -240,6 +241,7 @@ func defaults() *Config {
 	c.Spool.MaxBytes = 1 << 30
 	c.Callback.Ack = "success"
 	c.Callback.MaxBody = 4 << 20
+	c.Callback.Silence = 6 * time.Hour
 	c.Dedupe.Window = 72 * time.Hour
 	c.Dedupe.BareWindow = 2 * time.Hour
 	return c

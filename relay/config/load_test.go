@@ -54,6 +54,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, Limits{20, 0}}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
+	want.Callback.Silence = 6 * time.Hour
 	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
 	want.TenantsDir = "tenants.d"
@@ -86,7 +87,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Spool.Dir, want.Spool.MaxBytes = "/var/spool/kuairelay", 64<<20
 	want.Callback.Tokens = []Secret{"first-token", "token-from-a-file"}
 	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
-	want.Callback.Ack, want.Callback.MaxBody = "ok", 5_000_000
+	want.Callback.Ack, want.Callback.MaxBody, want.Callback.Silence = "ok", 5_000_000, 9*time.Hour
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
 	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
@@ -96,21 +97,21 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name: "shop", Limits: Limits{5, 1000},
 			Endpoints: []Endpoint{
 				{
-					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(37),
+					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(38),
 					Secrets:    []SigningSecret{{Secret: goodSecret}, {goodSecret, time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 					Headers:    []Header{{"authorization", "Bearer x"}, {"X-Team", "logistics"}},
 					AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.7/32")},
 					TLS:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "inner.example"},
 				},
-				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(53)},
+				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(54)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(55), 0},
-				{"shop", []string{"shop/b"}, nil, "", at(64), 1},
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(56), 0},
+				{"shop", []string{"shop/b"}, nil, "", at(65), 1},
 			},
-			Pos: at(35),
+			Pos: at(36),
 		},
-		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Pos: at(65)},
+		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Pos: at(66)},
 		{
 			Name: "filed", Limits: Limits{5, 1000},
 			Tests: []Test{

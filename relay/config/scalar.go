@@ -83,6 +83,14 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// durationOrZero is a duration, or 0 for "never".
+var durationOrZero = form[time.Duration]{func(s string) (time.Duration, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	return parseDuration(s)
+}, shape{"anyOf": []any{shape{"const": 0}, duration.shape}}}
+
 var (
 	sizeForm  = regexp.MustCompile(`^([0-9]+) ?(B|KB|MB|GB|KiB|MiB|GiB)$`)
 	sizeUnits = map[string]int64{

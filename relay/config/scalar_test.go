@@ -35,6 +35,10 @@ func TestDurationsNeedAUnit(t *testing.T) {
 		" 1s": 0, "1s ": 0, "1h1d": 0, "1d1d": 0, "1e3s": 0, "1w": 0, "1D": 0, "1ns": 0, "999us": 0, "infd": 0, "nand": 0, "0x1d": 0,
 		"36501d": 0, "36500d1h": 0, "99999999999999999999d": 0, "99999999999999999999h": 0, "9000000h": 0, "1.d": 0, ".5d": 0,
 	})
+	if d, err := durationOrZero.parse("0"); d != 0 || err != nil || durationOrZero.shows(t, "0") != nil {
+		t.Errorf("where 0 means never it is refused: %s, %v", d, err)
+	}
+	accepts(t, "durationOrZero", durationOrZero, map[string]time.Duration{"6h": 6 * time.Hour, "0s": 0, "1": 0, "": 0})
 }
 
 func TestSizesNeedAUnit(t *testing.T) {

@@ -39,6 +39,7 @@ func schema(l *loading) reader {
 			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
 			optional("ack", one(&c.Callback.Ack, text)),
 			optional("max_body", one(&c.Callback.MaxBody, size)),
+			optional("silence", one(&c.Callback.Silence, durationOrZero)),
 		)),
 		optional("dedupe", object(
 			optional("window", one(&c.Dedupe.Window, duration)),

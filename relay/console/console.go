@@ -77,6 +77,8 @@ type Options struct {
 	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
 	// Fed hears of an endpoint that has something due again.
 	Fed func(endpoint string)
+	// Heard says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
+	Heard func() (last time.Time, silent bool)
 }
 
 // Taken is what came of a callback from quarantine.
@@ -100,6 +102,9 @@ func New(o Options) *Console {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Fed == nil {
 		o.Fed = func(string) {}
+	}
+	if o.Heard == nil {
+		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
 	}
 	c := &Console{o: o, began: time.Now(), mix: make([]byte, 32)}
 	_, _ = rand.Read(c.mix) // never fails (crypto/rand)

@@ -97,6 +97,7 @@ type EndpointHealth struct {
 	P50MS       int64     `json:"p50_ms"`
 	P95MS       int64     `json:"p95_ms"`
 	LastAt      time.Time `json:"last_attempt_at,omitzero"`
+	DeliveredAt time.Time `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
 	LastError   *Attempt  `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
 }
 

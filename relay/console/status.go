@@ -24,6 +24,8 @@ type Status struct {
 	Dead        int64            `json:"dead"`
 	OldestAt    time.Time        `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted, about"`
 	LastEventAt time.Time        `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
+	LastCallAt  time.Time        `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
+	Silent      bool             `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
 	Replays     int              `json:"replays" doc:"that are running"`
 	Quarantined int              `json:"quarantined" doc:"callbacks that were not understood, counted up to 500; for the operator only"`
 	Attention   []EndpointHealth `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
@@ -73,6 +75,8 @@ func readStatus(c *call) error {
 			return c.failed("list quarantine", err)
 		}
 		out.Quarantined = len(page)
+		last, silent := c.o.Heard()
+		out.LastCallAt, out.Silent = utc(last), silent
 	}
 	return c.JSON(http.StatusOK, out)
 }

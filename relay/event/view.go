@@ -106,6 +106,8 @@ type Health struct {
 	Open, Waiting, Dead int64
 	// Oldest is when the oldest open delivery was accepted, about; zero if nothing is open.
 	Oldest time.Time
+	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
+	Delivered time.Time
 	// Latest are the latest attempts, the latest first.
 	Latest []Try
 }

@@ -55,7 +55,9 @@ type Options struct {
 	Budget time.Duration
 	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
 	// becomes of them (see Count), then or later.
-	Keep     func(context.Context, *event.Callback, kuaidihelp.Result) (Summary, error)
+	Keep func(context.Context, *event.Callback, kuaidihelp.Result) (Summary, error)
+	// Heard hears of each callback with the right token and address. Default: nobody does.
+	Heard    func()
 	Logger   *zap.Logger
 	Registry prometheus.Registerer
 }
@@ -73,6 +75,9 @@ func New(o Options) *Receiver {
 	o.MaxBody = cmp.Or(o.MaxBody, 4<<20)
 	o.Budget = cmp.Or(o.Budget, 3*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.Heard == nil {
+		o.Heard = func() {}
+	}
 	r := &Receiver{o: o, metrics: newMetrics(o.Registry)}
 	for _, t := range o.Tokens {
 		r.tokens = append(r.tokens, sha256.Sum256([]byte(t)))
@@ -121,6 +126,7 @@ func (r *Receiver) receive(c echo.Context) error {
 		r.o.Logger.Warn("callback", zap.Int("answer", 404), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
 		return echo.ErrNotFound
 	}
+	r.o.Heard()
 	body, err := readBody(c.Request(), r.o.MaxBody)
 	if err != nil {
 		return r.unread(c, err)

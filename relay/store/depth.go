@@ -18,6 +18,8 @@ type Depth struct {
 	// Oldest is when the oldest open delivery was accepted, taken from both ends of the queue: what is due first, and what is
 	// due last (the longest backoff). Zero if nothing is open.
 	Oldest time.Time
+	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
+	Delivered time.Time
 }
 
 // Busy lists the endpoints that may have something open, waiting or dead, sorted by name: all others have nothing.
@@ -58,13 +60,15 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 		open, dead  *redis.IntCmd
 		waiting     *redis.StringCmd
 		first, last *redis.StringSliceCmd
+		good        *redis.XMessageSliceCmd
 		accepted    [2]*redis.StringCmd
 	}
 	rows := make([]row, len(endpoints))
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, ep := range endpoints {
 			rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
-				first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1)}
+				first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
+				good: p.XRevRangeN(ctx, s.key("d:"+ep), "+", "-", 1)}
 		}
 		return nil
 	})
@@ -88,6 +92,9 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 	for i, r := range rows {
 		waiting, _ := r.waiting.Int64() // none waits: the field is not there
 		d := Depth{Endpoint: endpoints[i], Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
+		if good := r.good.Val(); len(good) == 1 {
+			d.Delivered = time.UnixMilli(atOf(good[0]))
+		}
 		for _, accepted := range r.accepted {
 			if accepted == nil {
 				continue

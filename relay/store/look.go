@@ -177,7 +177,7 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 	}
 	out := make([]event.Health, len(endpoints))
 	for i, d := range depths {
-		h := event.Health{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest}
+		h := event.Health{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
 		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib.lua).
 		if f := strings.Fields(parked[i].Val()); len(f) >= 2 && f[0] != "ramp" {
 			h.Parked, h.ParkedSince = f[0], time.UnixMilli(number(f[1]))

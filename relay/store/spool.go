@@ -86,10 +86,11 @@ type SpoolCounts struct {
 // SpoolStats is what there is now.
 type SpoolStats struct {
 	// Files and Bytes are on disk; Waiting of the files have not been accepted, the oldest of which came at Oldest (zero: none).
-	Files   int
-	Bytes   int64
-	Waiting int
-	Oldest  time.Time
+	Files    int
+	Bytes    int64
+	MaxBytes int64 // that Bytes may come to
+	Waiting  int
+	Oldest   time.Time
 	SpoolCounts
 }
 
@@ -411,7 +412,7 @@ func (s *Spool) toTry() (*folder, error) {
 func (s *Spool) Stats() SpoolStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := SpoolStats{Files: s.files, Bytes: s.bytes, Waiting: len(s.waiting) + len(s.taken), SpoolCounts: s.counts}
+	out := SpoolStats{Files: s.files, Bytes: s.bytes, MaxBytes: s.o.MaxBytes, Waiting: len(s.waiting) + len(s.taken), SpoolCounts: s.counts}
 	older := func(f *Spooled) {
 		if out.Oldest.IsZero() || f.ReceivedAt.Before(out.Oldest) {
 			out.Oldest = f.ReceivedAt

@@ -24,6 +24,7 @@
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
+--   heard              zset    "callback" by the time when the latest one came (ms)
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
 --   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live, f failed),

@@ -359,6 +359,9 @@ func checkDepths(t *testing.T, b *bench) {
 	if err := s.Park(t.Context(), "t/e"); err != nil {
 		t.Fatal(err)
 	}
+	if got, err := s.Depths(t.Context(), []string{"t/c", "t/d"}); err != nil || !got[0].Delivered.IsZero() || time.Since(got[1].Delivered).Abs() > time.Minute {
+		t.Errorf("%+v, %v: t/d alone has got anything", got, err)
+	}
 	if busy, err := s.Busy(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
 		t.Errorf("busy: %v, %v; the duplicate for t/b is owed to nobody, and t/d is done", busy, err)
 	}

@@ -281,6 +281,20 @@ func checkHealth(t *testing.T, b *bench) {
 	}
 }
 
+func checkHeard(t *testing.T, b *bench) {
+	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	early := time.UnixMilli(1_700_000_000_123)
+	late := early.Add(time.Minute)
+	for i, c := range []struct {
+		s        *store.Store
+		at, want time.Time
+	}{{s, time.Time{}, time.Time{}}, {s, early, early}, {other, time.Time{}, early}, {other, late, late}, {s, early, late}} {
+		if got, err := c.s.Heard(t.Context(), c.at); err != nil || !got.Equal(c.want) {
+			t.Errorf("%d: %s, %v, want %s", i, got, err, c.want)
+		}
+	}
+}
+
 func checkReplay(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s, other := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})

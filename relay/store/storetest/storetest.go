@@ -90,6 +90,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"ADismissedDeadLetterExpires":                          checkDismissedExpires,
 	"HealthShowsDepthParkingAndTheLatestAttempts":          checkHealth,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                 checkReplay,
+	"ReplicasAgreeOnTheLatestCallback":                     checkHeard,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.

@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/store"
+)
+
+// shareEvery is how often replicas tell each other, by Redis, when kuaidihelp has last called.
+const shareEvery = 10 * time.Second
+
+// silence knows when kuaidihelp has last called any of the replicas, and says so when that is too long ago.
+type silence struct {
+	store  *store.Store
+	log    *zap.Logger
+	began  time.Time    // counts as a call until there is one
+	after  atomic.Int64 // ns without a call; 0: for ever
+	last   atomic.Int64 // unix ms of the latest call that is known; 0: none
+	silent atomic.Bool  // as it was logged
+
+	lastDesc, silentDesc *prometheus.Desc
+}
+
+func newSilence(s *store.Store, log *zap.Logger) *silence {
+	return &silence{store: s, log: log, began: s.Now(),
+		lastDesc: prometheus.NewDesc("kuairelay_last_callback_timestamp_seconds",
+			"Unix time of the latest callback with the right token and address, at any replica; 0 if none is known.", nil, nil),
+		silentDesc: prometheus.NewDesc("kuairelay_provider_silent",
+			"1 if no such callback has come for longer than callback.silence.", nil, nil)}
+}
+
+// use sets the span without a callback after which kuaidihelp is silent; 0: it never is.
+func (s *silence) use(after time.Duration) { s.after.Store(int64(after)) }
+
+// heard takes notice of a callback.
+func (s *silence) heard() { s.raise(s.store.Now()) }
+
+func (s *silence) raise(t time.Time) {
+	for ms := t.UnixMilli(); ; {
+		last := s.last.Load()
+		if last >= ms || s.last.CompareAndSwap(last, ms) {
+			return
+		}
+	}
+}
+
+// state says when the latest callback came (zero: none is known), and whether that is too long ago.
+func (s *silence) state() (last time.Time, silent bool) {
+	since := s.began
+	if ms := s.last.Load(); ms > 0 {
+		last = time.UnixMilli(ms)
+		since = last
+	}
+	after := time.Duration(s.after.Load())
+	return last, after > 0 && s.store.Now().Sub(since) > after
+}
+
+// run shares what this replica knows with the others, so that it outlives the process too, and logs when silence begins and ends.
+func (s *silence) run(ctx context.Context) {
+	tick := time.NewTicker(shareEvery)
+	defer tick.Stop()
+	for {
+		s.share(ctx)
+		s.note()
+		select {
+		case <-ctx.Done():
+			s.share(context.WithoutCancel(ctx))
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// share does nothing if Redis cannot be reached: then each replica knows of its own callbacks alone.
+func (s *silence) share(ctx context.Context) {
+	var mine time.Time
+	if ms := s.last.Load(); ms > 0 {
+		mine = time.UnixMilli(ms)
+	}
+	if last, err := s.store.Heard(ctx, mine); err == nil && !last.IsZero() {
+		s.raise(last)
+	}
+}
+
+func (s *silence) note() {
+	last, silent := s.state()
+	if s.silent.Swap(silent) == silent {
+		return
+	}
+	if silent {
+		s.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last), zap.Duration("silence", time.Duration(s.after.Load())))
+	} else {
+		s.log.Info("callbacks come again")
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (s *silence) Describe(ch chan<- *prometheus.Desc) { ch <- s.lastDesc; ch <- s.silentDesc }
+
+// Collect implements prometheus.Collector.
+func (s *silence) Collect(ch chan<- prometheus.Metric) {
+	last, silent := s.state()
+	v := 0.0
+	if silent {
+		v = 1
+	}
+	ch <- prometheus.MustNewConstMetric(s.lastDesc, prometheus.GaugeValue, unixSeconds(last))
+	ch <- prometheus.MustNewConstMetric(s.silentDesc, prometheus.GaugeValue, v)
+}
+
+// unixSeconds is a time as Prometheus has it; 0 for none.
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
