@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/config"
+	"kuairelay/relay/console"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
@@ -65,6 +66,12 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 		}
 	}
 	return all
+}
+
+// ExplainSeen is Explain for an event that a relay has accepted, as its API shows it with its data.
+func (x *Explainer) ExplainSeen(e console.Event) []Explanation {
+	return x.Explain(reread(&event.Stored{Event: event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data}}))
 }
 
 // FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A

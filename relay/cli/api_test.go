@@ -108,9 +108,31 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 	s.says("pause shop/orders", "shop/orders", "paused")
 	s.says("waybill 1001", "the endpoint is paused since", "kuairelay resume shop/orders")
 
+	// Another config makes something else of the same updates.
+	other := write(t, "other.yaml", "callback: {tokens: [callback-token]}\ntenants:\n  - name: shop\n    endpoints: [{name: orders, url: 'https://shop.example', secrets: ["+
+		secret+"]}]\n    routes: [{to: orders, match: {status: signed}, when: 'len(event.tracks) == 1 && event.data.waybill_code == \"1001\"'}]\n")
+	s.says("explain -c "+other+" --waybill 1001", "  no   shop/orders, is retrying\n", `status "collected" is not signed`, "  yes  shop/orders, is waiting\n", "matches")
+	one := parse[[]explained](t, s.says("explain -o json -c "+other+" --waybill "+w.Events[1].ID))
+	if len(one) != 1 || len(one[0].Endpoints) != 1 || !one[0].Endpoints[0].Owed || one[0].Endpoints[0].State != "waiting" {
+		t.Errorf("%+v", one)
+	}
+
+	if code, _, stderr := s.ask("explain", "-c", other, "--waybill", "9999"); code != 1 || !strings.Contains(stderr, "no update of this waybill is known") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
 	code, _, stderr = s.ask("waybill", "9999")
 	if code != 1 || !strings.Contains(stderr, "no update of this waybill is known") {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// explained is what explain says of an event.
+type explained struct {
+	Waybill   string `json:"waybill_code"`
+	Endpoints []struct {
+		Endpoint, State string
+		Owed            bool
+		Routes          []struct{ At, Why string }
 	}
 }
 

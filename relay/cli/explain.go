@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
-	"kuairelay/relay/event"
 )
 
 // explained is what `explain -o json` prints of one event.
@@ -24,6 +24,7 @@ type explained struct {
 type explainedEndpoint struct {
 	Endpoint string           `json:"endpoint"`
 	Owed     bool             `json:"owed"`
+	State    string           `json:"state,omitempty"` // of the delivery, where a relay has one
 	Routes   []explainedRoute `json:"routes"`
 }
 
@@ -40,16 +41,22 @@ func newExplain() *cobra.Command {
 		GroupID: groupRelay,
 		Long: "Says of every endpoint in a config whether an event would go there, and what each route that leads there makes of it.\n" +
 			"The event is an item of a callback, as JSON, or a whole callback as kuaidihelp sends it; it is read from EVENT.json, or\n" +
-			"from stdin. Nothing is sent, and nothing is connected to: what depends on earlier updates of the waybill is said so.",
+			"from stdin. Nothing is sent, and nothing is connected to: what depends on earlier updates of the waybill is said so.\n" +
+			"With --waybill the events are those of a waybill that a running relay has seen, and what became of each stands beside.",
 		Example: "  kuairelay explain -c config.yaml event.json\n" +
+			"  kuairelay explain -c config.yaml --waybill 777005949070187\n" +
 			"  echo '{\"waybill_code\":\"77\",\"cp_code\":\"sto\",\"status\":\"signed\"}' | kuairelay explain -c config.yaml",
 		Args: takes(0, 1, "EVENT.json"),
 	}
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
-	output := outputFlag(cmd)
+	code := cmd.Flags().String("waybill", "", "a waybill's `CODE`, or the id of one event, evt_…, to be had of a running relay")
+	api, output := addAPIFlags(cmd), outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *file == "" {
+		switch {
+		case *file == "":
 			return usagef("explain needs the config whose routes it explains: -c FILE")
+		case *code != "" && len(args) > 0:
+			return usagef("either --waybill or EVENT.json says which event")
 		}
 		c, err := loadConfig(*file)
 		if err != nil {
@@ -59,17 +66,14 @@ func newExplain() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
-		text, err := readInput(cmd, strings.Join(args, ""))
+		var all []explained
+		if *code != "" {
+			all, err = explainWaybill(cmd.Context(), explainer, api, *code)
+		} else {
+			all, err = explainInput(cmd, explainer, strings.Join(args, ""))
+		}
 		if err != nil {
 			return err
-		}
-		events, err := relay.ReadEvents(text)
-		if err != nil {
-			return err
-		}
-		all := make([]explained, len(events))
-		for i, e := range events {
-			all[i] = explainEvent(explainer, e)
 		}
 		if output.isJSON() {
 			return writeJSON(cmd.OutOrStdout(), all, "  ")
@@ -82,9 +86,44 @@ func newExplain() *cobra.Command {
 	return cmd
 }
 
-func explainEvent(explainer *relay.Explainer, e *event.Event) explained {
-	x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{}}
-	for _, ex := range explainer.Explain(e) {
+// explainInput explains the events of a file, or of stdin.
+func explainInput(cmd *cobra.Command, explainer *relay.Explainer, file string) (all []explained, err error) {
+	text, err := readInput(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	events, err := relay.ReadEvents(text)
+	for _, e := range events {
+		x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status}
+		all = append(all, x.with(explainer.Explain(e)))
+	}
+	return all, err
+}
+
+// explainWaybill explains the events of a waybill that a running relay has seen.
+func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFlags, code string) (all []explained, err error) {
+	c, err := api.client()
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.waybill(ctx, code)
+	for _, e := range w.Events {
+		x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status}.with(explainer.ExplainSeen(e))
+		for _, d := range e.Deliveries {
+			for i := range x.Endpoints {
+				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
+					ep.State = d.State
+				}
+			}
+		}
+		all = append(all, x)
+	}
+	return all, err
+}
+
+func (x explained) with(explanations []relay.Explanation) explained {
+	x.Endpoints = []explainedEndpoint{}
+	for _, ex := range explanations {
 		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
 		for _, r := range ex.Routes {
 			ep.Routes = append(ep.Routes, explainedRoute{At: r.Pos, Matches: r.Matched, Why: r.Why})
@@ -108,7 +147,11 @@ func (x explained) print(w io.Writer) {
 				word = "yes"
 				owed++
 			}
-			fmt.Fprintf(w, "  %s  %s\n", word, ep.Endpoint)
+			line := word + "  " + ep.Endpoint
+			if ep.State != "" {
+				line += ", is " + ep.State
+			}
+			fmt.Fprintf(w, "  %s\n", printable(line))
 			if len(ep.Routes) == 0 {
 				fmt.Fprintln(w, "         no route leads there")
 			}

@@ -15,14 +15,7 @@ func TestExplainSaysWhoGetsAnEventAndWhyNotTheOthers(t *testing.T) {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ = run(t, "", "explain", "-c", example, "-o", "json", write(t, "event.json", event))
-	got := parse[[]struct {
-		Waybill   string `json:"waybill_code"`
-		Endpoints []struct {
-			Endpoint string
-			Owed     bool
-			Routes   []struct{ At, Why string }
-		}
-	}](t, stdout)
+	got := parse[[]explained](t, stdout)
 	if code != 0 || len(got) != 1 || got[0].Waybill != "770" || len(got[0].Endpoints) != 2 || !got[0].Endpoints[0].Owed ||
 		got[0].Endpoints[1].Owed || got[0].Endpoints[1].Routes[0].Why == "" || got[0].Endpoints[1].Routes[0].At == "" {
 		t.Errorf("%d\n%s", code, stdout)
@@ -39,6 +32,7 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 		{"no config", "", "explain needs the config whose routes it explains: -c FILE", nil, 2},
 		{"a config that is not there", "", "no such file", []string{"-c", "none.yaml"}, 1},
 		{"an event that is not there", "", "no such file", []string{"-c", "../../config.example.yaml", "none.json"}, 1},
+		{"two events", "", "either --waybill or EVENT.json", []string{"-c", "../../config.example.yaml", "--waybill", "1", "event.json"}, 2},
 		{"no waybill", `{"a":1}`, "the event cannot be understood: item 0: no waybill code", []string{"-c", "../../config.example.yaml"}, 1},
 		{"no JSON", `{"a":`, "the event cannot be understood", []string{"-c", "../../config.example.yaml"}, 1},
 		{"nothing", ``, "the event cannot be understood: the body is empty", []string{"-c", "../../config.example.yaml"}, 1},

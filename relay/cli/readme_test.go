@@ -55,6 +55,7 @@ var prints = map[string]string{
 	"curl -s http://127.0.0.1:8080/v1/openapi.json":               `"openapi":"3.1.0"`,
 	"kuairelay check":                                             "ok, ",
 	"kuairelay explain":                                           "shop/orders",
+	"kuairelay explain -c config.example.yaml --waybill":          "yes  shop/orders, is delivered",
 	"kuairelay schema":                                            `"$schema"`,
 	"kuairelay healthcheck":                                       "healthy",
 }
@@ -65,7 +66,7 @@ var fail = map[string]string{
 }
 
 // placeholders of commands that stand in the text, rather than in a block.
-var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json",
+var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json", "CODE", "777005949070187",
 	"kuairelay verify", "kuairelay verify --help", "kuairelay completion", "kuairelay completion bash")
 
 func TestEveryCommandOfTheReadmeWorksAsItIsWritten(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/url"
@@ -28,14 +29,7 @@ func newWaybill() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var w console.Waybill
-		if strings.HasPrefix(args[0], "evt_") {
-			w.Events = make([]console.Event, 1)
-			err = c.get(cmd.Context(), "/events/"+url.PathEscape(args[0]), nil, &w.Events[0])
-			w.WaybillCode = w.Events[0].WaybillCode
-		} else {
-			err = c.get(cmd.Context(), "/waybills/"+url.PathEscape(args[0]), nil, &w)
-		}
+		w, err := c.waybill(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -46,6 +40,17 @@ func newWaybill() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// waybill gets all events of a waybill, or one event by its id, with their data.
+func (c *client) waybill(ctx context.Context, code string) (w console.Waybill, err error) {
+	if !strings.HasPrefix(code, "evt_") {
+		return w, c.get(ctx, "/waybills/"+url.PathEscape(code), nil, &w)
+	}
+	w.Events = make([]console.Event, 1)
+	err = c.get(ctx, "/events/"+url.PathEscape(code), nil, &w.Events[0])
+	w.WaybillCode = w.Events[0].WaybillCode
+	return w, err
 }
 
 func printWaybill(w io.Writer, all console.Waybill, now time.Time) {
