@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,6 +70,18 @@ func (f *apiFlags) client() (*client, error) {
 	}
 	c.base = strings.TrimSuffix(u.String(), "/") + prefix
 	return c, nil
+}
+
+// runs has a command hand run a client, and say whether the output is for programs.
+func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *client, args []string, asJSON bool) error) {
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := f.client()
+		if err != nil {
+			return err
+		}
+		return run(cmd, c, args, output.isJSON())
+	}
 }
 
 // call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do about it.
@@ -132,6 +145,31 @@ func (c *client) get(ctx context.Context, path string, query url.Values, out any
 func (c *client) post(ctx context.Context, path string, body, out any) error {
 	return c.call(ctx, http.MethodPost, path, nil, body, out)
 }
+
+// pages gets what a list has, at most so many, page by page; of takes a page apart.
+func pages[P, T any](ctx context.Context, c *client, path string, q url.Values, most int, of func(P) (items []T, next string)) ([]T, error) {
+	if most < 1 {
+		return nil, usagef("--number must be at least 1")
+	}
+	all := []T{}
+	for len(all) < most {
+		q.Set("limit", strconv.Itoa(min(500, most-len(all))))
+		var page P
+		if err := c.get(ctx, path, q, &page); err != nil {
+			return nil, err
+		}
+		items, next := of(page)
+		all = append(all, items...)
+		if next == "" {
+			break
+		}
+		q.Set("cursor", next)
+	}
+	return all, nil
+}
+
+// numberFlag adds -n.
+func numberFlag(cmd *cobra.Command) *int { return cmd.Flags().IntP("number", "n", 50, "how many") }
 
 // endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone.
 func (c *client) endpointPath(name string) string {

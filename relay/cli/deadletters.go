@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,53 +18,23 @@ func newDeadLetters() *cobra.Command {
 		Example: "  kuairelay dead-letters --endpoint shop/orders\n  kuairelay dead-letters redrive --endpoint shop/orders",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	filter := addFilterFlags(cmd, api)
-	count := cmd.Flags().IntP("number", "n", 50, "how many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
+	api := addAPIFlags(cmd)
+	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		all, err := pages(cmd.Context(), c, "/dead-letters", filter.query(), *count,
+			func(p console.DeadLetters) ([]console.DeadLetter, string) { return p.DeadLetters, p.Next })
 		if err != nil {
 			return err
 		}
-		if *count < 1 {
-			return usagef("--number must be at least 1")
-		}
-		all, err := deadLetters(cmd, c, filter.query(), *count)
-		if err != nil {
-			return err
-		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), all, "  ")
-		}
-		var rows [][]cell
-		for _, l := range all {
-			rows = append(rows, []cell{text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode), text("%s", l.CPCode),
-				text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason)})
-		}
-		newScreen(cmd.OutOrStdout()).table("DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", rows)
-		return nil
-	}
+		return writeList(cmd.OutOrStdout(), asJSON, all, "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", func(l console.DeadLetter) []cell {
+			return []cell{text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode), text("%s", l.CPCode),
+				text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason)}
+		})
+	})
 	cmd.AddCommand(
 		newLetters("redrive", "Queue dead letters again", "Queues dead letters again, due at once: all that the flags take, or those of one event. They carry kuairelay-reason: redrive."),
 		newLetters("dismiss", "Be done with dead letters", "Takes dead letters off the list: all that the flags take, or those of one event. Their events expire as delivered ones do."))
 	return cmd
-}
-
-func deadLetters(cmd *cobra.Command, c *client, q url.Values, count int) ([]console.DeadLetter, error) {
-	all := []console.DeadLetter{}
-	for len(all) < count {
-		q.Set("limit", strconv.Itoa(min(500, count-len(all))))
-		var page console.DeadLetters
-		if err := c.get(cmd.Context(), "/dead-letters", q, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page.DeadLetters...)
-		if page.Next == "" {
-			break
-		}
-		q.Set("cursor", page.Next)
-	}
-	return all, nil
 }
 
 // newLetters makes redrive and dismiss.
@@ -78,10 +46,10 @@ func newLetters(name, short, long string) *cobra.Command {
 		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n  kuairelay dead-letters " + name + " --all",
 		Args:    takes(0, 2, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, api)
 	all := cmd.Flags().Bool("all", false, "all there are")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		f, err := filter.body()
 		switch {
 		case err != nil:
@@ -92,10 +60,6 @@ func newLetters(name, short, long string) *cobra.Command {
 			return usagef("EVENT_ID says which: it does not go with flags that do")
 		case len(args) == 0 && len(f) == 0 && !*all:
 			return usagef("which ones? --endpoint and other flags, an EVENT_ID, or --all")
-		}
-		c, err := api.client()
-		if err != nil {
-			return err
 		}
 		body := map[string]any{"all": true, "filter": f}
 		if len(args) == 2 {
@@ -117,7 +81,7 @@ func newLetters(name, short, long string) *cobra.Command {
 			progress.show("%d so far", total)
 		}
 		progress.end()
-		if output.isJSON() {
+		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), console.LettersDone{Done: total}, "  ")
 		}
 		if len(args) == 2 && total == 0 {
@@ -125,6 +89,6 @@ func newLetters(name, short, long string) *cobra.Command {
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", map[string]string{"redrive": "queued again", "dismiss": "dismissed"}[name], plural(total, "dead letter"))
 		return nil
-	}
+	})
 	return cmd
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"time"
 
@@ -19,38 +20,26 @@ func newEndpoints() *cobra.Command {
 		Example: "  kuairelay endpoints\n  kuairelay endpoints --state failing -o json",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
-		if err != nil {
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		q := url.Values{}
+		for name, v := range map[string]string{"tenant": *tenant, "state": *state} {
+			if v != "" {
+				q.Set(name, v)
+			}
+		}
+		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt, func(p console.Endpoints) ([]console.EndpointHealth, string) { return p.Endpoints, p.Next })
+		switch {
+		case err != nil:
 			return err
-		}
-		q, all := url.Values{"limit": {"500"}}, []console.EndpointHealth{}
-		if *tenant != "" {
-			q.Set("tenant", *tenant)
-		}
-		if *state != "" {
-			q.Set("state", *state)
-		}
-		for {
-			var page console.Endpoints
-			if err := c.get(cmd.Context(), "/endpoints", q, &page); err != nil {
-				return err
-			}
-			all = append(all, page.Endpoints...)
-			if page.Next == "" {
-				break
-			}
-			q.Set("cursor", page.Next)
-		}
-		if output.isJSON() {
+		case asJSON:
 			return writeJSON(cmd.OutOrStdout(), all, "  ")
 		}
 		printEndpoints(cmd.OutOrStdout(), all, time.Now())
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -84,8 +73,8 @@ func describeAttempt(a console.Attempt) string {
 	return fmt.Sprintf("%d %s", a.Status, said)
 }
 
-// newPark makes pause, resume and test: each does something with one endpoint.
-func newPark(name, short, long string) *cobra.Command {
+// onEndpoint makes a command that does something with one endpoint, and shows the answer.
+func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T, asJSON bool) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     name + " TENANT/ENDPOINT",
 		Short:   short,
@@ -94,70 +83,53 @@ func newPark(name, short, long string) *cobra.Command {
 		Example: "  kuairelay " + name + " shop/orders",
 		Args:    takes(1, 1, "TENANT/ENDPOINT"),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	cmd.ValidArgsFunction = completeEndpoints(api)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.client()
-		if err != nil {
+	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		var answer T
+		if err := c.post(cmd.Context(), c.endpointPath(args[0])+"/"+name, nil, &answer); err != nil {
 			return err
 		}
-		var e console.EndpointHealth
-		if err := c.post(cmd.Context(), c.endpointPath(args[0])+"/"+name, nil, &e); err != nil {
-			return err
-		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), e, "  ")
-		}
-		printEndpoints(cmd.OutOrStdout(), []console.EndpointHealth{e}, time.Now())
-		return nil
-	}
+		return show(cmd.OutOrStdout(), answer, asJSON)
+	})
 	return cmd
+}
+
+func showEndpoint(w io.Writer, e console.EndpointHealth, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, e, "  ")
+	}
+	printEndpoints(w, []console.EndpointHealth{e}, time.Now())
+	return nil
 }
 
 func newPause() *cobra.Command {
-	return newPark("pause", "Send nothing to an endpoint until it is resumed",
-		"Stops sending to an endpoint, over restarts too. Its deliveries wait, and nothing is lost; what is under way ends.")
+	return onEndpoint("pause", "Send nothing to an endpoint until it is resumed",
+		"Stops sending to an endpoint, over restarts too. Its deliveries wait, and nothing is lost; what is under way ends.", showEndpoint)
 }
 
 func newResume() *cobra.Command {
-	return newPark("resume", "Go on sending to an endpoint",
-		"Goes on sending to an endpoint that was paused, or that answered 410.")
+	return onEndpoint("resume", "Go on sending to an endpoint",
+		"Goes on sending to an endpoint that was paused, or that answered 410.", showEndpoint)
 }
 
 func newTest() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "test TENANT/ENDPOINT",
-		Short:   "Send a signed test event to an endpoint, and show its answer",
-		GroupID: groupAPI,
-		Long:    "Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\nExits with 1 if the answer was not 2xx.",
-		Example: "  kuairelay test shop/orders",
-		Args:    takes(1, 1, "TENANT/ENDPOINT"),
-	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	cmd.ValidArgsFunction = completeEndpoints(api)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.client()
-		if err != nil {
-			return err
-		}
-		var r console.TestResult
-		if err := c.post(cmd.Context(), c.endpointPath(args[0])+"/test", nil, &r); err != nil {
-			return err
-		}
-		if output.isJSON() {
-			err = writeJSON(cmd.OutOrStdout(), r, "  ")
-		} else {
-			came := console.Attempt{Status: r.Status, Text: r.Error + r.Answer}
-			mark := bad
-			if r.Delivered {
-				mark = good
+	return onEndpoint("test", "Send a signed test event to an endpoint, and show its answer",
+		"Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\nExits with 1 if the answer was not 2xx.",
+		func(w io.Writer, r console.TestResult, asJSON bool) (err error) {
+			if asJSON {
+				err = writeJSON(w, r, "  ")
+			} else {
+				came := console.Attempt{Status: r.Status, Text: r.Error + r.Answer}
+				mark := bad
+				if r.Delivered {
+					mark = good
+				}
+				newScreen(w).row(cell{printable(r.Endpoint), 0, plain}, cell{printable(describeAttempt(came)), 0, mark}, text("in %d ms", r.DurationMS))
 			}
-			newScreen(cmd.OutOrStdout()).row(cell{printable(r.Endpoint), 0, plain}, cell{printable(describeAttempt(came)), 0, mark}, text("in %d ms", r.DurationMS))
-		}
-		if err == nil && !r.Delivered {
-			err = errSaid
-		}
-		return err
-	}
-	return cmd
+			if err == nil && !r.Delivered {
+				err = errSaid
+			}
+			return err
+		})
 }

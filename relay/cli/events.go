@@ -19,40 +19,16 @@ func newEvents() *cobra.Command {
 		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	filter := addFilterFlags(cmd, api)
-	count := cmd.Flags().IntP("number", "n", 50, "how many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
+	api := addAPIFlags(cmd)
+	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		all, err := pages(cmd.Context(), c, "/events", filter.query(), *count, func(p console.Events) ([]console.Event, string) { return p.Events, p.Next })
 		if err != nil {
 			return err
 		}
-		if *count < 1 {
-			return usagef("--number must be at least 1")
-		}
-		q, all := filter.query(), []console.Event{}
-		for len(all) < *count {
-			q.Set("limit", strconv.Itoa(min(500, *count-len(all))))
-			var page console.Events
-			if err := c.get(cmd.Context(), "/events", q, &page); err != nil {
-				return err
-			}
-			all = append(all, page.Events...)
-			if page.Next == "" {
-				break
-			}
-			q.Set("cursor", page.Next)
-		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), all, "  ")
-		}
-		var rows [][]cell
-		for _, e := range all {
-			rows = append(rows, eventRow(e, time.Now()))
-		}
-		newScreen(cmd.OutOrStdout()).table("ACCEPTED WAYBILL BRAND STATUS STATE AGAIN DELIVERIES", rows)
-		return nil
-	}
+		return writeList(cmd.OutOrStdout(), asJSON, all, "ACCEPTED WAYBILL BRAND STATUS STATE AGAIN DELIVERIES",
+			func(e console.Event) []cell { return eventRow(e, time.Now()) })
+	})
 	return cmd
 }
 
@@ -80,15 +56,11 @@ func newTail() *cobra.Command {
 		Example: "  kuairelay tail --endpoint shop/orders\n  kuairelay tail -o json | jq -r .waybill_code",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, api)
 	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
 	every := cmd.Flags().Duration("interval", time.Second, "how often to look")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
-		if err != nil {
-			return err
-		}
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		switch {
 		case *count < 0 || *count > 500:
 			return usagef("--number must be from 0 to 500")
@@ -97,7 +69,7 @@ func newTail() *cobra.Command {
 		}
 		out := newScreen(cmd.OutOrStdout())
 		show := func(e console.Event) error {
-			if output.isJSON() {
+			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e, "")
 			}
 			row := eventRow(e, time.Now())
@@ -108,7 +80,7 @@ func newTail() *cobra.Command {
 			return nil
 		}
 		return follow(cmd, c, filter.query(), *count, *every, show)
-	}
+	})
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,50 +19,29 @@ func newQuarantine() *cobra.Command {
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	count := cmd.Flags().IntP("number", "n", 50, "how many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.operator()
+	api, count := addAPIFlags(cmd), numberFlag(cmd)
+	api.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		all, err := pages(cmd.Context(), c, "/quarantine", url.Values{}, *count,
+			func(p console.QuarantineList) ([]console.Quarantined, string) { return p.Quarantined, p.Next })
 		if err != nil {
 			return err
 		}
-		if *count < 1 {
-			return usagef("--number must be at least 1")
-		}
-		q, all := url.Values{}, []console.Quarantined{}
-		for len(all) < *count {
-			q.Set("limit", strconv.Itoa(min(500, *count-len(all))))
-			var page console.QuarantineList
-			if err := c.get(cmd.Context(), "/quarantine", q, &page); err != nil {
-				return err
-			}
-			all = append(all, page.Quarantined...)
-			if page.Next == "" {
-				break
-			}
-			q.Set("cursor", page.Next)
-		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), all, "  ")
-		}
-		var rows [][]cell
-		for _, x := range all {
-			rows = append(rows, []cell{text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason)})
-		}
-		newScreen(cmd.OutOrStdout()).table("RECEIVED ID BYTES REASON", rows)
-		return nil
-	}
+		return writeList(cmd.OutOrStdout(), asJSON, all, "RECEIVED ID BYTES REASON", func(x console.Quarantined) []cell {
+			return []cell{text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason)}
+		})
+	})
 	cmd.AddCommand(newQuarantineShow(), newQuarantineReplay())
 	return cmd
 }
 
-// operator is a client of the operator: a tenant sees nothing of quarantine.
-func (f *apiFlags) operator() (*client, error) {
-	c, err := f.client()
-	if err == nil && c.tenant {
-		return nil, usagef("this is for the operator: leave --key and %s out", apiKeyVariable)
-	}
-	return c, err
+// runsAsOperator is runs for what a tenant sees nothing of.
+func (f *apiFlags) runsAsOperator(cmd *cobra.Command, run func(cmd *cobra.Command, c *client, args []string, asJSON bool) error) {
+	f.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		if c.tenant {
+			return usagef("this is for the operator: leave --key and %s out", apiKeyVariable)
+		}
+		return run(cmd, c, args, asJSON)
+	})
 }
 
 func newQuarantineShow() *cobra.Command {
@@ -73,23 +51,18 @@ func newQuarantineShow() *cobra.Command {
 		Example: "  kuairelay quarantine show qtn_… > callback",
 		Args:    takes(1, 1, "ID"),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.operator()
-		if err != nil {
-			return err
-		}
+	addAPIFlags(cmd).runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		var q console.Quarantined
 		if err := c.get(cmd.Context(), "/quarantine/"+url.PathEscape(args[0]), nil, &q); err != nil {
 			return err
 		}
-		if output.isJSON() {
+		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), q, "  ")
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "received %s, not understood: %s\n", clock(q.ReceivedAt, time.Now()), q.Reason)
-		_, err = cmd.OutOrStdout().Write(q.Raw)
+		_, err := cmd.OutOrStdout().Write(q.Raw)
 		return err
-	}
+	})
 	return cmd
 }
 
@@ -101,15 +74,10 @@ func newQuarantineReplay() *cobra.Command {
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	all := cmd.Flags().Bool("all", false, "all there is")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	api, all := addAPIFlags(cmd), cmd.Flags().Bool("all", false, "all there is")
+	api.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")
-		}
-		c, err := api.operator()
-		if err != nil {
-			return err
 		}
 		body := map[string]any{"ids": args}
 		if *all {
@@ -132,12 +100,12 @@ func newQuarantineReplay() *cobra.Command {
 			p.show("%d tried", total.Tried)
 		}
 		p.end()
-		if output.isJSON() {
+		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), total, "  ")
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d tried: %d understood, with %s, %d of them new; %d stay\n",
 			total.Tried, total.Released, plural(total.Events, "event"), total.New, len(total.Failed))
 		return nil
-	}
+	})
 	return cmd
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,23 +25,19 @@ func newReplay() *cobra.Command {
 			"  kuairelay replay --reroute --since 1d",
 		Args: takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, api)
 	dry := cmd.Flags().Bool("dry-run", false, "only count")
 	reroute := cmd.Flags().Bool("reroute", false, "send what was owed to nobody to whom it is owed by today's routes")
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		body, err := filter.body()
 		switch {
 		case err != nil:
 			return err
 		case body["since"] == nil && len(body) == 0:
 			return usagef("which events? --since, --endpoint or other flags must say")
-		}
-		c, err := api.client()
-		if err != nil {
-			return err
 		}
 		body["rate"] = *rate
 		for name, set := range map[string]bool{"dry_run": *dry, "reroute": *reroute} {
@@ -56,8 +52,8 @@ func newReplay() *cobra.Command {
 		if !*detach {
 			r = watchReplay(cmd, c, r)
 		}
-		return printReplay(cmd, output.isJSON(), r)
-	}
+		return printReplay(cmd, asJSON, r)
+	})
 	cmd.AddCommand(newReplayList(), newReplayCancel())
 	return cmd
 }
@@ -106,38 +102,17 @@ func newReplayList() *cobra.Command {
 		Example: "  kuairelay replay list",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		all, err := replays(cmd.Context(), api)
-		if err != nil {
+	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		var list console.Replays
+		if err := c.get(cmd.Context(), "/replays", nil, &list); err != nil {
 			return err
 		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), all, "  ")
-		}
-		var rows [][]cell
-		for _, r := range all {
-			by := r.Tenant
-			if by == "" {
-				by = "operator"
-			}
-			rows = append(rows, []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", by),
-				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)})
-		}
-		newScreen(cmd.OutOrStdout()).table("REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", rows)
-		return nil
-	}
+		return writeList(cmd.OutOrStdout(), asJSON, list.Replays, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r console.Replay) []cell {
+			return []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", cmp.Or(r.Tenant, "operator")),
+				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)}
+		})
+	})
 	return cmd
-}
-
-func replays(ctx context.Context, api *apiFlags) ([]console.Replay, error) {
-	c, err := api.client()
-	if err != nil {
-		return nil, err
-	}
-	var list console.Replays
-	err = c.get(ctx, "/replays", nil, &list)
-	return list.Replays, err
 }
 
 func newReplayCancel() *cobra.Command {
@@ -147,26 +122,25 @@ func newReplayCancel() *cobra.Command {
 		Example: "  kuairelay replay cancel rpl_mhq3s8x1abcd",
 		Args:    takes(1, 1, "REPLAY"),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	api := addAPIFlags(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
-		all, _ := replays(cmd.Context(), api)
-		for _, r := range all {
+		var list console.Replays
+		if c, err := api.client(); err == nil {
+			_ = c.get(cmd.Context(), "/replays", nil, &list) // without a relay there is nothing to complete
+		}
+		for _, r := range list.Replays {
 			if r.State == "running" {
 				ids = append(ids, r.ID)
 			}
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.client()
-		if err != nil {
-			return err
-		}
+	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		var r console.Replay
 		if err := c.call(cmd.Context(), http.MethodDelete, "/replays/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
 			return err
 		}
-		return printReplay(cmd, output.isJSON(), r)
-	}
+		return printReplay(cmd, asJSON, r)
+	})
 	return cmd
 }

@@ -21,17 +21,13 @@ func newStatus() *cobra.Command {
 		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
 		Args:    takes(0, 0, ""),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
+	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		var s console.Status
+		err := c.get(cmd.Context(), "/status", nil, &s)
 		if err != nil {
 			return err
 		}
-		var s console.Status
-		if err := c.get(cmd.Context(), "/status", nil, &s); err != nil {
-			return err
-		}
-		if output.isJSON() {
+		if asJSON {
 			err = writeJSON(cmd.OutOrStdout(), s, "  ")
 		} else {
 			printStatus(cmd.OutOrStdout(), s)
@@ -40,7 +36,7 @@ func newStatus() *cobra.Command {
 			err = errSaid
 		}
 		return err
-	}
+	})
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,46 +49,26 @@ func newSubscriptions() *cobra.Command {
 
 // listSubscriptions has the command list those of a tenant through the API.
 func listSubscriptions(cmd *cobra.Command) {
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own")
-	count := cmd.Flags().IntP("number", "n", 50, "how many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := api.client()
+	api := addAPIFlags(cmd)
+	tenant, count := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own"), numberFlag(cmd)
+	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		q := url.Values{}
 		switch {
-		case err != nil:
-			return err
-		case *count < 1:
-			return usagef("--number must be at least 1")
 		case *tenant == "" && !c.tenant:
 			return usagef("whose? --tenant TENANT")
-		}
-		q, all := url.Values{}, []console.Subscription{}
-		if !c.tenant {
+		case !c.tenant:
 			q.Set("tenant", *tenant)
 		}
-		for len(all) < *count {
-			q.Set("limit", strconv.Itoa(min(500, *count-len(all))))
-			var page console.Subscriptions
-			if err := c.get(cmd.Context(), "/subscriptions", q, &page); err != nil {
-				return err
-			}
-			all = append(all, page.Subscriptions...)
-			if page.Next == "" {
-				break
-			}
-			q.Set("cursor", page.Next)
+		all, err := pages(cmd.Context(), c, "/subscriptions", q, *count,
+			func(p console.Subscriptions) ([]console.Subscription, string) { return p.Subscriptions, p.Next })
+		if err != nil {
+			return err
 		}
-		if output.isJSON() {
-			return writeJSON(cmd.OutOrStdout(), all, "  ")
-		}
-		var rows [][]cell
-		for _, x := range all {
-			rows = append(rows, []cell{text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
-				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg)})
-		}
-		newScreen(cmd.OutOrStdout()).table("WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", rows)
-		return nil
-	}
+		return writeList(cmd.OutOrStdout(), asJSON, all, "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", func(x console.Subscription) []cell {
+			return []cell{text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
+				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg)}
+		})
+	})
 }
 
 func newExport() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,19 @@ func (s *screen) table(head string, rows [][]cell) {
 	for _, row := range all {
 		s.row(row...)
 	}
+}
+
+// writeList writes a list, for programs or as a table.
+func writeList[T any](w io.Writer, asJSON bool, all []T, head string, row func(T) []cell) error {
+	if asJSON {
+		return writeJSON(w, all, "  ")
+	}
+	var rows [][]cell
+	for _, x := range all {
+		rows = append(rows, row(x))
+	}
+	newScreen(w).table(head, rows)
+	return nil
 }
 
 // text is a cell without a mark.

@@ -23,22 +23,17 @@ func newWaybill() *cobra.Command {
 		Example: "  kuairelay waybill 777005949070187",
 		Args:    takes(1, 1, "CODE"),
 	}
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.client()
-		if err != nil {
-			return err
-		}
+	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		w, err := c.waybill(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		if output.isJSON() {
+		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), w, "  ")
 		}
 		printWaybill(cmd.OutOrStdout(), w, time.Now())
 		return nil
-	}
+	})
 	return cmd
 }
 
