@@ -217,6 +217,9 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		return len(mine.Events) == 1 && mine.Events[0].State == "delivered"
 	})
 	id := mine.Events[0].ID
+	if with := ok[listed](a, shopKey, "GET", "/v1/events?data=true", "").Events[0].Data; !strings.Contains(string(with), `"1001"`) || mine.Events[0].Data != nil {
+		t.Errorf("an event with its data: %s; without: %s", with, mine.Events[0].Data)
+	}
 	replay := ok[struct{ ID string }](a, shopKey, "POST", "/v1/replays", `{"dry_run":true}`)
 
 	// What stands for a parameter: something of shop's.

@@ -23,6 +23,22 @@ type Explanation struct {
 	Routes []route.Report
 }
 
+// If is what has to hold beside for an event to be owed, which only the store can decide: the status changed, the tenant has
+// subscribed the waybill. Empty: nothing.
+func (x Explanation) If() string {
+	var all []string
+	for _, r := range x.Routes {
+		switch {
+		case !r.Matched || slices.Contains(all, r.If):
+		case r.If == "":
+			return ""
+		default:
+			all = append(all, r.If)
+		}
+	}
+	return strings.Join(all, ", or ")
+}
+
 // Explainer answers who is owed an event by the routes of a config, and why, without a relay or a store.
 type Explainer struct {
 	config *config.Config
@@ -68,10 +84,10 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 	return all
 }
 
-// ExplainSeen is Explain for an event that a relay has accepted, as its API shows it with its data.
-func (x *Explainer) ExplainSeen(e console.Event) []Explanation {
-	return x.Explain(reread(&event.Stored{Event: event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
-		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data}}))
+// EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
+func EventOf(e console.Event) *event.Event {
+	return reread(&event.Stored{Event: event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data}})
 }
 
 // FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A

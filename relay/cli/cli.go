@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:          true,
 	}
 	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupAPI, Title: "To ask a running relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
-	root.AddCommand(newServe(), newCheck(), newExplain(), newSchema(), newHealthcheck(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
 	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newDeadLetters(), newReplay(), newPause(), newResume(),
 		newTest(), newQuarantine(), newSubscriptions())
 	root.SetHelpCommand(newHelp())

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strconv"
@@ -21,8 +22,9 @@ func newEvents() *cobra.Command {
 	}
 	api := addAPIFlags(cmd)
 	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
+	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
 	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		all, err := pages(cmd.Context(), c, "/events", filter.query(), *count, func(p console.Events) ([]console.Event, string) { return p.Events, p.Next })
+		all, err := c.events(cmd.Context(), filter.query(), *count, *data)
 		if err != nil {
 			return err
 		}
@@ -30,6 +32,14 @@ func newEvents() *cobra.Command {
 			func(e console.Event) []cell { return eventRow(e, time.Now()) })
 	})
 	return cmd
+}
+
+// events gets the latest events, on request with their data.
+func (c *client) events(ctx context.Context, q url.Values, most int, data bool) ([]console.Event, error) {
+	if data {
+		q.Set("data", "true")
+	}
+	return pages(ctx, c, "/events", q, most, func(p console.Events) ([]console.Event, string) { return p.Events, p.Next })
 }
 
 func eventRow(e console.Event, now time.Time) []cell {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
+	"kuairelay/relay/event"
 )
 
 // explained is what `explain -o json` prints of one event.
@@ -94,8 +95,7 @@ func explainInput(cmd *cobra.Command, explainer *relay.Explainer, file string) (
 	}
 	events, err := relay.ReadEvents(text)
 	for _, e := range events {
-		x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status}
-		all = append(all, x.with(explainer.Explain(e)))
+		all = append(all, explainEvent(explainer, e))
 	}
 	return all, err
 }
@@ -108,7 +108,7 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFla
 	}
 	w, err := c.waybill(ctx, code)
 	for _, e := range w.Events {
-		x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status}.with(explainer.ExplainSeen(e))
+		x := explainEvent(explainer, relay.EventOf(e))
 		for _, d := range e.Deliveries {
 			for i := range x.Endpoints {
 				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
@@ -121,9 +121,9 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFla
 	return all, err
 }
 
-func (x explained) with(explanations []relay.Explanation) explained {
-	x.Endpoints = []explainedEndpoint{}
-	for _, ex := range explanations {
+func explainEvent(explainer *relay.Explainer, e *event.Event) explained {
+	x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{}}
+	for _, ex := range explainer.Explain(e) {
 		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
 		for _, r := range ex.Routes {
 			ep.Routes = append(ep.Routes, explainedRoute{At: r.Pos, Matches: r.Matched, Why: r.Why})

@@ -56,6 +56,8 @@ var prints = map[string]string{
 	"kuairelay check":                                             "ok, ",
 	"kuairelay explain":                                           "shop/orders",
 	"kuairelay explain -c config.example.yaml --waybill":          "yes  shop/orders, is delivered",
+	"kuairelay diff":                                              "events would go elsewhere",
+	"kuairelay events --data":                                     `"context": "正在派件"`,
 	"kuairelay schema":                                            `"$schema"`,
 	"kuairelay healthcheck":                                       "healthy",
 }
@@ -66,7 +68,7 @@ var fail = map[string]string{
 }
 
 // placeholders of commands that stand in the text, rather than in a block.
-var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json", "CODE", "777005949070187",
+var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json", "CODE", "777005949070187", "OLD NEW", "config.example.yaml config.example.yaml",
 	"kuairelay verify", "kuairelay verify --help", "kuairelay completion", "kuairelay completion bash")
 
 func TestEveryCommandOfTheReadmeWorksAsItIsWritten(t *testing.T) {

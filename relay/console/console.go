@@ -25,6 +25,7 @@ import (
 type Store interface {
 	Now() time.Time
 	Events(ctx context.Context, q event.Query) (event.Page, error)
+	FillData(ctx context.Context, events []*event.Stored) error
 	Event(ctx context.Context, id string) (*event.Stored, error)
 	Waybill(ctx context.Context, code string) ([]*event.Stored, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error)

@@ -11,6 +11,9 @@ import (
 	"kuairelay/relay/event"
 )
 
+// maxData is how many events of a page may have their data with them, which may be long.
+const maxData = 100
+
 // maxRoutes is how many routes that do not match are shown of an event.
 const maxRoutes = 50
 
@@ -20,6 +23,10 @@ var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event,
 func listEvents(c *call) error {
 	r := c.reader()
 	q := event.Query{Most: r.limit(), Cursor: r.take("cursor"), Newer: r.flag("newer")}
+	data := r.flag("data")
+	if data {
+		q.Most = min(q.Most, maxData)
+	}
 	f := r.filter()
 	if err := r.end(); err != nil {
 		return err
@@ -29,9 +36,15 @@ func listEvents(c *call) error {
 	if err != nil {
 		return c.failed("list events", err)
 	}
+	if data {
+		if err := c.o.Store.FillData(c.ctx(), page.Events); err != nil {
+			return c.failed("list events", err)
+		}
+	}
 	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
 	for i, e := range page.Events {
 		out.Events[i] = c.showEvent(e)
+		out.Events[i].Data = asJSON(e.Data)
 	}
 	return c.JSON(http.StatusOK, out)
 }

@@ -59,7 +59,7 @@ func routes() []route {
 	return []route{
 		{get, "/status", true, true, "How the whole does", nil, nil, ok, Status{}, readStatus},
 		{get, "/events", true, true, "A page of events by the time of their acceptance, the latest first",
-			paged(append([]param{{"newer", "boolean", "go on to newer events rather than older ones; then there always is a next"}}, filterParams...)...), nil, ok, Events{}, listEvents},
+			paged(append([]param{{"data", "boolean", "with the data of each, at most 100 of them"}, {"newer", "boolean", "go on to newer events rather than older ones; then there always is a next"}}, filterParams...)...), nil, ok, Events{}, listEvents},
 		{get, "/events/{id}", true, true, "One event with its data, deliveries and attempts, and what the routes make of it", nil, nil, ok, Event{}, readEvent},
 		{get, "/waybills/{waybill}", true, true, "All that is known of a waybill", nil, nil, ok, Waybill{}, readWaybill},
 		{get, "/endpoints", true, true, "A page of endpoints with their health, by name",

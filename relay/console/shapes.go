@@ -26,7 +26,7 @@ type Event struct {
 	Repeats      int             `json:"repeats" doc:"how often it came again, and was dropped as a duplicate"`
 	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero"`
 	Deliveries   []Delivery      `json:"deliveries"`
-	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; not in lists"`
+	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
 	Routes       []Route         `json:"routes,omitempty" doc:"what today's routes make of the event; not in lists"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
 }

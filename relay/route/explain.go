@@ -14,6 +14,8 @@ type Report struct {
 	Pos       string   // Rule.Pos
 	Endpoints []string // Rule.To
 	Matched   bool
+	// If is what has to hold beside for a route that matches, which only the store can decide; empty: nothing.
+	If string
 	// Why names what decided, for people: the first key of the match that does not hold and the event's value of it, the
 	// when, or that the store has the last word. It may quote the event.
 	Why string
@@ -29,6 +31,9 @@ func (t *Table) Explain(ev *event.Event) []Report {
 		in := &t.options.Rules[i]
 		reports[i] = Report{Tenant: in.Tenant, Pos: in.Pos, Endpoints: in.To}
 		reports[i].Matched, reports[i].Why = t.rules[i].explain(in, &values, &s)
+		if reports[i].Matched {
+			reports[i].If = t.rules[i].remains()
+		}
 	}
 	return reports
 }
@@ -53,17 +58,26 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 			return false, "when: false"
 		}
 	}
-	switch {
-	case r.changed && r.subscribed:
-		return true, "matches, if the status changed and the tenant has subscribed the waybill"
-	case r.subscribed:
-		return true, "matches, if the tenant has subscribed the waybill"
-	case r.changed:
-		return true, "matches, if the status changed"
+	switch remains := r.remains(); {
+	case remains != "":
+		return true, "matches, if " + remains
 	case r.match == [fields]*patterns{} && r.when == nil:
 		return true, "matches every event"
 	}
 	return true, "matches"
+}
+
+// remains is what only the store can decide.
+func (r *rule) remains() string {
+	switch {
+	case r.changed && r.subscribed:
+		return "the status changed and the tenant has subscribed the waybill"
+	case r.subscribed:
+		return "the tenant has subscribed the waybill"
+	case r.changed:
+		return "the status changed"
+	}
+	return ""
 }
 
 // mismatch says that a value is none of some patterns, of which it names a few.

@@ -32,6 +32,31 @@ func (s *Store) Event(ctx context.Context, id string) (*event.Stored, error) {
 	return found[0], nil
 }
 
+// FillData gives the events of a page their data. One that has expired meanwhile stays without.
+func (s *Store) FillData(ctx context.Context, events []*event.Stored) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	keys := make([]string, len(events))
+	for i, e := range events {
+		short, _ := shortID(e.ID) // it came from the store
+		keys[i] = s.key("b:" + short)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	bodies, err := s.client.MGet(ctx, keys...).Result()
+	if err != nil {
+		return fmt.Errorf("read the data of events: %w", err)
+	}
+	for i, body := range bodies {
+		text, _ := body.(string)
+		if e, err := decodeBody(text); err == nil {
+			events[i].Data = e.Data
+		}
+	}
+	return nil
+}
+
 // Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does.
 func (s *Store) Waybill(ctx context.Context, code string) ([]*event.Stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)

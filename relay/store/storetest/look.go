@@ -252,6 +252,27 @@ func checkDismissedExpires(t *testing.T, b *bench) {
 	until(t, "a dismissed dead letter expires as a delivered event does", func() bool { return len(b.Keys(t, "{"+b.tag+"}:e:")) == 0 })
 }
 
+func checkData(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	one, two := update("1", "one"), update("2", "two")
+	acceptOne(t, s, one, to("t/a"))
+	acceptOne(t, s, two, nil)
+	page, err := s.Events(t.Context(), event.Query{Most: 10})
+	if err != nil || len(page.Events) != 2 || len(page.Events[0].Data) != 0 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	gone := &event.Stored{Event: event.Event{ID: update("3", "gone").ID}}
+	if err := s.FillData(t.Context(), append(page.Events, gone)); err != nil {
+		t.Fatal(err)
+	}
+	if string(page.Events[0].Data) != string(two.Data) || string(page.Events[1].Data) != string(one.Data) || gone.Data != nil {
+		t.Errorf("%s, %s, %s", page.Events[0].Data, page.Events[1].Data, gone.Data)
+	}
+	if err := s.FillData(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func checkHealth(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	for i := range 4 {

@@ -88,6 +88,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"AWaybillShowsItsEventsDeliveriesAndAttempts":          checkLook,
 	"DeadLettersOfAllEndpointsAreListedAndDismissed":       checkLetters,
 	"ADismissedDeadLetterExpires":                          checkDismissedExpires,
+	"EventsOfAPageGetTheirData":                            checkData,
 	"HealthShowsDepthParkingAndTheLatestAttempts":          checkHealth,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                 checkReplay,
 	"ReplicasAgreeOnTheLatestCallback":                     checkHeard,
