@@ -22,7 +22,10 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 	if rawURL == "" {
 		memory := miniredis.NewMiniRedis()
 		return redis.NewClient(tuned(&redis.Options{
-			Dialer:      func(context.Context, string, string) (net.Conn, error) { return memory.Dial() },
+			Dialer: func(context.Context, string, string) (net.Conn, error) {
+				conn, err := memory.Dial()
+				return &pipe{Conn: conn}, err
+			},
 			ReadTimeout: -1, WriteTimeout: -1, // it is never out of reach: only the deadlines of the calls count
 		})), memory, nil
 	}

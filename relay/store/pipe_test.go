@@ -1,0 +1,24 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+
+	"kuairelay/relay/store"
+)
+
+func TestAnEmbeddedRedisTakesPipelinesOfAnyLength(t *testing.T) {
+	t.Parallel()
+	s, err := store.New(store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("tenant/endpoint-%d", i))
+	}
+	if all, err := s.Health(t.Context(), names, 100); err != nil || len(all) != len(names) {
+		t.Errorf("%d, %v", len(all), err)
+	}
+}
