@@ -10,7 +10,16 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
+	"kuairelay/relay/subscribe"
 )
+
+// described are the paths that stand in the OpenAPI document, and are not the console's.
+func described() (out []console.Described) {
+	for _, r := range subscribe.Routes() {
+		out = append(out, console.Described(r))
+	}
+	return out
+}
 
 // viewOf is what the console is to know of a config, and of what was built from it.
 func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.View {

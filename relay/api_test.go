@@ -55,8 +55,9 @@ func startAPI(t *testing.T, yaml string) *api {
 // api calls the API of a relay, and holds each answer to the OpenAPI document.
 type api struct {
 	*running
-	t        *testing.T
+	t        testing.TB
 	once     sync.Once
+	mu       sync.Mutex // of the compiler, and of what it has compiled
 	document map[string]any
 	compiler *jsonschema.Compiler
 }
@@ -130,12 +131,23 @@ func (a *api) check(method, path string, resp *http.Response, text []byte) {
 		a.t.Errorf("%s %s is not in the document", method, path)
 		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	kind := resp.Header.Get("Content-Type")
 	kind, _, _ = strings.Cut(kind, ";")
 	place := fmt.Sprintf("doc.json#/paths/%s/%s/responses/%d/content/%s/schema", escape(name), strings.ToLower(method), resp.StatusCode, escape(kind))
+	if resp.StatusCode == http.StatusNoContent {
+		place = strings.TrimSuffix(place, "/content//schema")
+		if len(text) > 0 {
+			a.t.Errorf("%s %s answers %s with nothing to be said", method, path, text)
+		}
+	}
 	schema, err := a.compiler.Compile(place)
 	if err != nil {
 		a.t.Errorf("%s %s answers %d %s, which is not in the document: %v", method, path, resp.StatusCode, kind, err)
+		return
+	}
+	if resp.StatusCode == http.StatusNoContent {
 		return
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -341,7 +353,7 @@ func TestEveryRouteIsInTheOpenAPIDocumentAndTheOtherWayRound(t *testing.T) {
 	}
 	params := regexp.MustCompile(`:(\w+)`)
 	for _, r := range a.relay.Routes() {
-		if !strings.HasPrefix(r.Path, "/v1/") && !strings.HasPrefix(r.Path, "/admin/") || strings.HasPrefix(r.Path, "/v1/subscriptions") {
+		if !strings.HasPrefix(r.Path, "/v1/") && !strings.HasPrefix(r.Path, "/admin/") {
 			continue
 		}
 		name := r.Method + " " + params.ReplaceAllString(r.Path, "{$1}")

@@ -117,7 +117,7 @@ func New(o Options) (*Relay, error) {
 	r.public, r.admin = newPublic(c, o.Logger, keeper.ready), newAdmin(registry, o.Logger, keeper.ready)
 	receiver.Register(r.public)
 	r.proxy.Register(r.public)
-	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state})
+	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Described: described()})
 	api.Use(viewOf(c, table, pool))
 	api.Register(r.public, r.admin)
 	r.replays = &replayer{store: db, pool: pool, table: table, endpoints: api.Endpoints, log: o.Logger}

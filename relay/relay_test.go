@@ -38,6 +38,8 @@ type running struct {
 	done          chan error
 	logs          *observer.ObservedLogs
 	relay         *relay.Relay
+	held          sync.Once
+	document      *api // which answers of the API are held to
 }
 
 // start runs a relay with the YAML given, on ports of its own choice, until the test ends.

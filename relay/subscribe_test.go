@@ -91,16 +91,15 @@ func (r *running) api(method, path, key, body string) (int, string, http.Header)
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
-	var header http.Header
-	client := &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err == nil {
-			header = resp.Header
-		}
+	var resp *http.Response
+	client := &http.Client{Transport: roundTripper(func(req *http.Request) (_ *http.Response, err error) {
+		resp, err = http.DefaultTransport.RoundTrip(req)
 		return resp, err
 	})}
 	status, text := r.doWith(client, req)
-	return status, text, header
+	r.held.Do(func() { r.document = &api{running: r, t: r.t} })
+	r.document.check(method, req.URL.Path, resp, []byte(text))
+	return status, text, resp.Header
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

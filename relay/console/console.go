@@ -78,6 +78,8 @@ type Options struct {
 	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
 	// Fed hears of an endpoint that has something due again.
 	Fed func(endpoint string)
+	// Described are the paths of other parts that stand in the OpenAPI document too.
+	Described []Described
 	// Heard says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
 	Heard func() (last time.Time, silent bool)
 }
@@ -158,7 +160,7 @@ func (c *Console) Register(public, admin *echo.Echo) {
 			admin.Add(r.method, r.operatorPath(), c.asOperator(r.handle))
 		}
 	}
-	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, openAPI(c.o.Version)) }
+	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, openAPI(c.o.Version, c.o.Described)) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
 }

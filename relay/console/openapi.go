@@ -10,9 +10,21 @@ import (
 	"time"
 )
 
+// Described is a path of the public API that another part serves.
+type Described struct {
+	Method  string
+	Path    string // with parameters in braces
+	Summary string
+	// Query, Body and Answer are zero values of what is read and answered; nil: nothing. Tags named doc describe their fields.
+	Query, Body, Answer any
+	Status              int // of a good answer
+	// Problems are other answers, with what they mean, beside 400, 401, 404 and 503.
+	Problems map[int]string
+}
+
 // openAPI gives the OpenAPI 3.1 document of the API: made from the table of routes, and from the types that handlers read and
 // answer, so that it cannot say anything else than they do.
-func openAPI(version string) []byte {
+func openAPI(version string, others []Described) []byte {
 	d := document{schemas: map[string]any{}}
 	paths := map[string]any{}
 	add := func(path, method string, operation map[string]any) {
@@ -32,6 +44,16 @@ func openAPI(version string) []byte {
 			add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
 		}
 	}
+	for _, o := range others {
+		path := strings.TrimPrefix(o.Path, "/v1")
+		r := route{method: o.Method, path: path, summary: o.Summary, params: paramsOf(o.Query), body: o.Body, status: o.Status, answer: o.Answer}
+		operation := d.operation(r, path, "tenant")
+		responses, _ := operation["responses"].(map[string]any)
+		for status, meaning := range o.Problems {
+			responses[strconv.Itoa(status)] = problemResponse(meaning)
+		}
+		add(o.Path, o.Method, operation)
+	}
 	add("/v1/openapi.json", http.MethodGet, map[string]any{
 		"summary": "This document", "operationId": "openapi", "security": []any{},
 		"responses": map[string]any{"200": map[string]any{"description": "It", "content": content("application/json", map[string]any{"type": "object"})}},
@@ -44,7 +66,7 @@ func openAPI(version string) []byte {
 	text, err := json.Marshal(map[string]any{
 		"openapi": "3.1.0",
 		"info": map[string]any{"title": "kuairelay", "version": version,
-			"description": "What became of every event, how the endpoints do, and what a person does about it. /v1 is on the public listener and shows a tenant its own; /admin/v1 is on the private one and shows the operator everything. /v1/subscriptions is described in the README."},
+			"description": "What became of every event, how the endpoints do, and what a person does about it. /v1 is on the public listener and shows a tenant its own; /admin/v1 is on the private one and shows the operator everything."},
 		"paths": paths,
 		"components": map[string]any{"schemas": d.schemas, "securitySchemes": map[string]any{
 			"tenant":   map[string]any{"type": "http", "scheme": "bearer", "description": "one of the tenant's api_keys"},
@@ -69,8 +91,9 @@ func (d *document) operation(r route, path, who string) map[string]any {
 	for _, p := range r.params {
 		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.doc, "schema": map[string]any{"type": p.kind}})
 	}
-	problem := func(description string) map[string]any {
-		return map[string]any{"description": description, "content": content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})}
+	good := map[string]any{"description": "Good"}
+	if r.answer != nil {
+		good["content"] = content("application/json", d.schema(reflect.TypeOf(r.answer)))
 	}
 	out := map[string]any{
 		"summary":     r.summary,
@@ -78,15 +101,31 @@ func (d *document) operation(r route, path, who string) map[string]any {
 		"security":    []any{map[string]any{who: []string{}}},
 		"parameters":  params,
 		"responses": map[string]any{
-			strconv.Itoa(r.status): map[string]any{"description": "Good", "content": content("application/json", d.schema(reflect.TypeOf(r.answer)))},
-			"400":                  problem("The request is wrong; detail names what"),
-			"401":                  problem("No key, or a wrong one"),
-			"404":                  problem("There is no such thing, or it is another tenant's"),
-			"503":                  problem("Redis does not answer, or the operator's API is off"),
+			strconv.Itoa(r.status): good,
+			"400":                  problemResponse("The request is wrong; detail names what"),
+			"401":                  problemResponse("No key, or a wrong one"),
+			"404":                  problemResponse("There is no such thing, or it is another tenant's"),
+			"503":                  problemResponse("Redis does not answer, or the operator's API is off"),
 		},
 	}
 	if r.body != nil {
 		out["requestBody"] = map[string]any{"content": content("application/json", d.schema(reflect.TypeOf(r.body)))}
+	}
+	return out
+}
+
+func problemResponse(description string) map[string]any {
+	return map[string]any{"description": description, "content": content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})}
+}
+
+// paramsOf are the parameters of a query, which a struct describes; nil: none.
+func paramsOf(query any) (out []param) {
+	if query == nil {
+		return nil
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(query)) {
+		kind := map[reflect.Kind]string{reflect.Int: "integer", reflect.Bool: "boolean", reflect.String: "string"}[f.Type.Kind()]
+		out = append(out, param{f.Tag.Get("json"), kind, f.Tag.Get("doc")})
 	}
 	return out
 }
@@ -102,6 +141,9 @@ var (
 
 // schema gives the JSON Schema of a type; one that has a name stands in components.
 func (d *document) schema(t reflect.Type) any {
+	if own, ok := reflect.Zero(t).Interface().(interface{ JSONSchema() map[string]any }); ok {
+		return own.JSONSchema()
+	}
 	switch {
 	case t == timeType:
 		return map[string]any{"type": "string", "format": "date-time"}

@@ -19,12 +19,19 @@ const (
 
 // wish is the body of a request, and the `data` of kuaidihelp's own.
 type wish struct {
-	CPCode       string `json:"cp_code"`
-	WaybillCodes codes  `json:"waybill_codes"`
+	CPCode       string `json:"cp_code" doc:"brand, by any of its names"`
+	WaybillCodes codes  `json:"waybill_codes" doc:"each of 1 to 64 printable ASCII characters"`
 }
 
 // codes are waybill codes: a JSON list, whose numbers are taken by their digits, or one text that separates them by commas.
 type codes []string
+
+// JSONSchema says what a client may send.
+func (codes) JSONSchema() map[string]any {
+	text := map[string]any{"type": "string"}
+	list := map[string]any{"type": "array", "items": text, "minItems": 1, "maxItems": maxWaybills}
+	return map[string]any{"anyOf": []any{list, map[string]any{"type": "string", "description": "separated by commas"}}}
+}
 
 // UnmarshalJSON takes both forms.
 func (c *codes) UnmarshalJSON(text []byte) error {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -17,6 +18,56 @@ import (
 )
 
 const notConfigured = "this relay has no kuaidihelp account (kuaidihelp.api_key of its config): nothing can be subscribed"
+
+// Route is a path of the API for subscriptions, and what a document of it says.
+type Route struct {
+	Method  string
+	Path    string // with parameters in braces
+	Summary string
+	// Query, Body and Answer are zero values of what is read and answered; nil: nothing. Tags named doc describe their fields.
+	Query, Body, Answer any
+	Status              int // of a good answer
+	// Problems are other answers, with what they mean, beside 400, 401, 404 and 503.
+	Problems map[int]string
+}
+
+type route struct {
+	Route
+	handle func(*Proxy, echo.Context, *Tenant) error
+}
+
+// braces turns {name} into echo's :name.
+var braces = strings.NewReplacer("{", ":", "}", "")
+
+func routes() []route {
+	const all, one = "/v1/subscriptions", "/v1/subscriptions/{cp_code}/{waybill}"
+	limited := map[int]string{http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to come again"}
+	return []route{
+		{Route{http.MethodPost, all, "Subscribe waybills, at most 1000", nil, wish{}, waybillResults{}, http.StatusOK, map[int]string{
+			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
+			http.StatusTooManyRequests:       "Too many requests a second, or more waybills than are left of the day's; Retry-After says when to come again",
+			http.StatusBadGateway:            "kuaidihelp refuses the relay's own account",
+			http.StatusGatewayTimeout:        "kuaidihelp does not answer",
+		}}, (*Proxy).create},
+		{Route{http.MethodGet, all, "A page of the tenant's own subscriptions", listQuery{}, nil, ownSubscriptions{}, http.StatusOK, limited}, (*Proxy).list},
+		{Route{http.MethodGet, one, "One subscription", nil, nil, ownSubscription{}, http.StatusOK, limited}, (*Proxy).read},
+		{Route{http.MethodDelete, one, "End a subscription: kuaidihelp goes on pushing, and the tenant gets nothing of it any more",
+			nil, nil, nil, http.StatusNoContent, limited}, (*Proxy).remove},
+	}
+}
+
+// Routes are the paths of the API for subscriptions.
+func Routes() (out []Route) {
+	for _, r := range routes() {
+		out = append(out, r.Route)
+	}
+	return out
+}
+
+// waybillResults is the answer to a request to subscribe.
+type waybillResults struct {
+	Results []WaybillResult `json:"results" doc:"one for each waybill, in their order"`
+}
 
 // create answers POST /v1/subscriptions: one result per waybill, in the order of the request.
 func (p *Proxy) create(c echo.Context, t *Tenant) error {
@@ -48,11 +99,11 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	if code := common(results); code == codeCredentials || code == codeNoAnswer {
 		return echo.NewHTTPError(code, results[0].Msg)
 	}
-	return c.JSON(http.StatusOK, map[string]any{"results": results})
+	return c.JSON(http.StatusOK, waybillResults{results})
 }
 
 // common is the code of all results, if every one of them failed with it, else 0.
-func common(results []Result) int {
+func common(results []WaybillResult) int {
 	for _, r := range results {
 		if r.Result != Failed || r.Code != results[0].Code {
 			return 0
@@ -91,7 +142,7 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 }
 
 // report writes one line about a request, and counts its results.
-func (p *Proxy) report(t *Tenant, brand string, results []Result, began time.Time) {
+func (p *Proxy) report(t *Tenant, brand string, results []WaybillResult, began time.Time) {
 	count := map[string]int{}
 	for _, r := range results {
 		count[r.Result]++
@@ -104,20 +155,30 @@ func (p *Proxy) report(t *Tenant, brand string, results []Result, began time.Tim
 		zap.Int("failed", count[Failed]), zap.Duration("took", time.Since(began)))
 }
 
-// shown is a subscription as the API shows it.
-type shown struct {
+// ownSubscription is a subscription as its tenant sees it.
+type ownSubscription struct {
 	CPCode      string         `json:"cp_code"`
 	WaybillCode string         `json:"waybill_code"`
 	Since       time.Time      `json:"since"`
 	Expires     time.Time      `json:"expires"`
-	State       event.Upstream `json:"state"`
-	Code        int            `json:"code,omitempty"`
-	Msg         string         `json:"msg,omitempty"`
-	UID         string         `json:"uid,omitempty"`
+	State       event.Upstream `json:"state" doc:"pending, live, or failed"`
+	Code        int            `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	Msg         string         `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	UID         string         `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }
 
-func show(s event.Subscription) shown {
-	out := shown{CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC().Truncate(time.Millisecond), State: s.State, UID: s.Answer.UID}
+type ownSubscriptions struct {
+	Subscriptions []ownSubscription `json:"subscriptions"`
+	Next          string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+type listQuery struct {
+	Limit  int    `json:"limit" doc:"how many at most, 1 to 1000; default 100"`
+	Cursor string `json:"cursor" doc:"the next of an earlier page"`
+}
+
+func show(s event.Subscription) ownSubscription {
+	out := ownSubscription{CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC().Truncate(time.Millisecond), State: s.State, UID: s.Answer.UID}
 	if s.State == event.Failed {
 		out.Code, out.Msg = s.Answer.Code, s.Answer.Msg
 	}
@@ -144,15 +205,11 @@ func (p *Proxy) list(c echo.Context, t *Tenant) error {
 	if err != nil {
 		return p.unavailable(c, t, err)
 	}
-	page := make([]shown, len(found))
+	page := ownSubscriptions{Subscriptions: make([]ownSubscription, len(found)), Next: next}
 	for i, s := range found {
-		page[i] = show(s)
+		page.Subscriptions[i] = show(s)
 	}
-	answer := map[string]any{"subscriptions": page}
-	if next != "" {
-		answer["next"] = next
-	}
-	return c.JSON(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, page)
 }
 
 // named is the waybill that a path names, under any alias of its brand.

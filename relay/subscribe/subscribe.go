@@ -113,10 +113,9 @@ func New(o Options) *Proxy {
 // Register adds the paths.
 func (p *Proxy) Register(e *echo.Echo) {
 	e.POST("/api", p.dropIn)
-	e.POST("/v1/subscriptions", p.authenticated(p.create))
-	e.GET("/v1/subscriptions", p.authenticated(p.list))
-	e.GET("/v1/subscriptions/:cp_code/:waybill", p.authenticated(p.read))
-	e.DELETE("/v1/subscriptions/:cp_code/:waybill", p.authenticated(p.remove))
+	for _, r := range routes() {
+		e.Add(r.Method, braces.Replace(r.Path), p.authenticated(func(c echo.Context, t *Tenant) error { return r.handle(p, c, t) }))
+	}
 }
 
 // Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is
@@ -140,22 +139,22 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return nil
 }
 
-// Result is what became of one waybill of a request.
-type Result struct {
-	CPCode      string `json:"cp_code"`
+// WaybillResult is what became of one waybill of a request.
+type WaybillResult struct {
+	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code"`
-	Result      string `json:"result"`
-	Code        int    `json:"code,omitempty"` // of a failure
-	Msg         string `json:"msg,omitempty"`
-	UID         string `json:"uid,omitempty"` // names the call at the provider
+	Result      string `json:"result" doc:"subscribed, already, pending, or failed"`
+	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's, or 502 or 504 where it refuses the account or does not answer"`
+	Msg         string `json:"msg,omitempty" doc:"of a failure"`
+	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }
 
 // subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending.
-func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]Result, error) {
-	waybills, results := make([]event.Waybill, len(codes)), make([]Result, len(codes))
+func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]WaybillResult, error) {
+	waybills, results := make([]event.Waybill, len(codes)), make([]WaybillResult, len(codes))
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
-		results[i] = Result{CPCode: cpCode, WaybillCode: code, Result: Pending}
+		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending}
 	}
 	// A client that goes away must not cut short what is being written.
 	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
@@ -194,7 +193,7 @@ const waiterPause = 100 * time.Millisecond
 
 // askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the indexes whose
 // calls others are making. When ctx ends, they go on, and nobody waits for them.
-func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []Result) (others []int) {
+func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []WaybillResult) (others []int) {
 	type batch struct {
 		*job
 		indexes []int
