@@ -163,7 +163,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 			pool.Feed("t/other")
 			time.Sleep(outage * batch / time.Duration(events))
 		}
-		dead, err := s.DeadLetters(ctx, "t/down", 0, 1)
+		dead, _, err := s.Letters(ctx, []string{"t/down"}, "", 1)
 		if err != nil || len(dead) > 0 {
 			t.Errorf("dead letters: %v, %v", dead, err)
 		}

@@ -9,19 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/store"
 	"kuairelay/test/redisserver"
 )
 
 // deadLetters reads them from Redis, as an endpoint that is in no config has no metric.
-func deadLetters(t *testing.T, redis, endpoint string) []store.DeadLetter {
+func deadLetters(t *testing.T, redis, endpoint string) []event.Letter {
 	t.Helper()
 	s, err := store.New(store.Options{URL: redis})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	dead, err := s.DeadLetters(t.Context(), endpoint, 0, 100)
+	dead, _, err := s.Letters(t.Context(), []string{endpoint}, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,62 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 )
-
-// DeadLetter is a delivery that was given up.
-type DeadLetter struct {
-	EventID  string
-	Endpoint string
-	DeadAt   time.Time
-	Attempts int
-	Reason   string
-}
-
-// DeadLetters lists those of an endpoint, the latest first, at most most of them from the offset on.
-func (s *Store) DeadLetters(ctx context.Context, endpoint string, offset, most int) ([]DeadLetter, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	zs, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-		Key: s.deadKey(endpoint), ByScore: true, Rev: true, Offset: int64(offset), Count: int64(most),
-		Start: "+inf", Stop: strconv.FormatInt(s.Now().Add(-s.o.DeadLetterRetention).UnixMilli(), 10),
-	}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
-	}
-	states := make([]*redis.StringCmd, len(zs))
-	if _, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, z := range zs {
-			short, _ := z.Member.(string)
-			states[i] = p.HGet(ctx, s.eventKey(short), endpoint)
-		}
-		return nil
-	}); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("list dead letters: %w", err)
-	}
-	var out []DeadLetter
-	for i, z := range zs {
-		short, _ := z.Member.(string)
-		id, err := longID(short)
-		if err != nil {
-			return nil, fmt.Errorf("list dead letters: %w", err)
-		}
-		// The state is "x<attempts> <reason> <token> <text>", see lua/lib.lua.
-		parts := strings.SplitN(states[i].Val(), " ", 4)
-		if len(parts) < 4 || !strings.HasPrefix(parts[0], "x") {
-			continue
-		}
-		attempts, _ := strconv.Atoi(parts[0][1:])
-		out = append(out, DeadLetter{EventID: id, Endpoint: endpoint, DeadAt: time.UnixMilli(int64(z.Score)), Attempts: attempts, Reason: parts[3]})
-	}
-	return out, nil
-}
 
 // Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
 func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (int, error) {

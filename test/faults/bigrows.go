@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -60,9 +63,18 @@ func (s *stage) mix(done func(*mix) bool) {
 	a := s.load.phase()
 	s.heal(answers{})
 	s.result.during = a
-	s.figure("%v", m.counts)
+	s.figure("%s", m.seen())
 	s.figure("memory of a relay %.0f MB at the start, %.0f MB at the end", start/1e6, relays[0].memory()/1e6)
 	s.finish(int(m.troubles.Load()), s.most())
+}
+
+// seen says what happened, and how often: "20 × endpoint hangs, 1 × kill -9 of a relay".
+func (m *mix) seen() string {
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(m.counts)) {
+		all = append(all, fmt.Sprintf("%d × %s", m.counts[what], what))
+	}
+	return strings.Join(all, ", ")
 }
 
 // together runs actors at the same time, each with its own chances. When one fails, the others end after what they are at.
