@@ -163,7 +163,7 @@ func TestWhatAlertsDashboardAndReadmeNameIsExposed(t *testing.T) {
 	for _, v := range d.Templating.List {
 		checkUse(t, v.Name, v.Definition, series)
 	}
-	inReadme := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(read(t, "../README.md"), -1)
+	inReadme := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(read(t, "../README.md")+read(t, "../README.zh-CN.md"), -1)
 	for _, m := range inReadme {
 		all := series[m[1]]
 		if all == nil {
