@@ -26,7 +26,7 @@ func (s *Store) DeadLetters(ctx context.Context, endpoint string, offset, most i
 	defer cancel()
 	zs, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key: s.deadKey(endpoint), ByScore: true, Rev: true, Offset: int64(offset), Count: int64(most),
-		Start: "+inf", Stop: strconv.FormatInt(s.Now().Add(-s.o.DeadLetterRetention).UnixMilli(), 10),
+		Start: "+inf", Stop: strconv.FormatInt(s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10),
 	}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)

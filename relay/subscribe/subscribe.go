@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -47,20 +48,25 @@ type Tenant struct {
 	Limits event.Limits
 }
 
-// Options of a Proxy. A zero field means its default.
-type Options struct {
-	Store Store
+// Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
+type Settings struct {
 	// Upstream is nil if the relay has no account: then nothing can be subscribed.
 	Upstream Upstream
 	Tenants  []Tenant
-	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
-	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
 	// Methods are those that may be called through /api. Default express.sub.msg.
 	Methods []string
-	// Concurrency is how many calls are made at one time. Default 4.
-	Concurrency int
 	// TSWindow is by how much the ts of a call to /api may differ from the time here. Default 10 min.
 	TSWindow time.Duration
+}
+
+// Options of a Proxy. A zero field means its default.
+type Options struct {
+	Settings
+	Store Store
+	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
+	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
+	// Concurrency is how many calls are made at one time. Default 4.
+	Concurrency int
 	// Budget is how long a request may take; what is not known by then is pending. Default 20 s.
 	Budget time.Duration
 	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
@@ -74,10 +80,16 @@ type Options struct {
 // Proxy is the handler of the subscribe paths, and makes the calls to the provider.
 type Proxy struct {
 	o       Options
-	keys    *keys
+	current atomic.Pointer[settings]
 	line    *line
 	metrics *metrics
 	refused trouble // the account's credentials
+}
+
+// settings are Settings with their defaults, and the tenants by their keys.
+type settings struct {
+	Settings
+	keys *keys
 }
 
 // The results of one waybill.
@@ -97,17 +109,24 @@ const (
 // New makes a Proxy; Run makes its calls.
 func New(o Options) *Proxy {
 	o.Concurrency = cmp.Or(o.Concurrency, 4)
-	o.TSWindow = cmp.Or(o.TSWindow, 10*time.Minute)
 	o.Budget = cmp.Or(o.Budget, 20*time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, 5*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	if o.Methods == nil {
-		o.Methods = []string{kuaidihelp.MethodSubscribe}
+	p := &Proxy{o: o, line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p.Use(o.Settings)
+	return p
+}
+
+// Use replaces the settings: requests that come, and calls that are made from now on, keep to the new ones.
+func (p *Proxy) Use(set Settings) {
+	set.TSWindow = cmp.Or(set.TSWindow, 10*time.Minute)
+	if set.Methods == nil {
+		set.Methods = []string{kuaidihelp.MethodSubscribe}
 	}
-	return &Proxy{o: o, keys: newKeys(o.Tenants), line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p.current.Store(&settings{set, newKeys(set.Tenants)})
 }
 
 // Register adds the paths.
@@ -274,7 +293,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		}
 		for _, ws := range brands {
 			for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
-				if p.o.Upstream != nil {
+				if p.current.Load().Upstream != nil {
 					p.line.put(sweeper, newJob(func(running context.Context) { p.ask(running, newToken(), part) }))
 				}
 			}

@@ -105,7 +105,7 @@ func under(condition event.Conditions, endpoints ...string) []store.Candidate {
 }
 
 func checkClaim(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{UpstreamRate: 1e6}), b.open(t, store.Options{UpstreamRate: 1e6})}
+	stores := []*store.Store{b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}})}
 	codes := []string{"1", "2", "3"}
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -203,7 +203,7 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, store.Options{UpstreamRate: 0.05}), b.open(t, store.Options{UpstreamRate: 0.05})
+	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
 	wish(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
@@ -390,7 +390,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")
 	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {
@@ -415,7 +415,7 @@ func checkCatchUpStays(t *testing.T, b *bench) {
 
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second}})
 	live(t, s, "t", "1", "2")
 	for _, code := range []string{"1", "2"} {
 		for _, c := range []string{"a", "b"} {
@@ -454,7 +454,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 
 func checkRenewed(t *testing.T, b *bench) {
 	const ttl = 2 * time.Second
-	s := b.open(t, store.Options{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)
 	began := time.Now()
@@ -468,7 +468,7 @@ func checkRenewed(t *testing.T, b *bench) {
 }
 
 func checkSignedExpires(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour})
+	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), under(event.IfSubscribed, "t/a"))
 	wish(t, s, "u", "1", "2") // the parcel is still signed for
