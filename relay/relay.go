@@ -125,6 +125,8 @@ func newStore(c *config.Config, o store.Options) (*store.Store, error) {
 	o.URL, o.WaitReplicas, o.Window, o.BareWindow = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, c.Dedupe.Window, c.Dedupe.BareWindow
 	o.Retention, o.DeadLetterRetention = c.Retention, c.DeadLetterRetention
 	o.SubscriptionTTL, o.SignedTTL, o.UpstreamRate, o.Brands = c.Subscriptions.TTL, c.Subscriptions.SignedTTL, float64(c.Kuaidihelp.Rate), kuaidihelp.Brands()
+	const writing = 5 * time.Second // what the provider said, while Redis is slow
+	o.ClaimTTL = c.Kuaidihelp.Timeout + writing
 	return store.New(o)
 }
 

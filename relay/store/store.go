@@ -42,7 +42,8 @@ type Options struct {
 	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
 	// signed for, or the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
-	// ClaimTTL is how long one replica may take over a call to the provider before another takes it over. Default 30 s.
+	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it, before another
+	// takes it over. A replica that is killed costs that time, so that it is no longer than it must be. Default 10 s.
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
@@ -92,7 +93,7 @@ func New(o Options) (*Store, error) {
 	o.DeadLetterRetention = cmp.Or(o.DeadLetterRetention, 720*time.Hour)
 	o.SubscriptionTTL = cmp.Or(o.SubscriptionTTL, 60*24*time.Hour)
 	o.SignedTTL = cmp.Or(o.SignedTTL, 7*24*time.Hour)
-	o.ClaimTTL = cmp.Or(o.ClaimTTL, 30*time.Second)
+	o.ClaimTTL = cmp.Or(o.ClaimTTL, 10*time.Second)
 	o.UpstreamRate = cmp.Or(o.UpstreamRate, 10)
 	o.History = cmp.Or(o.History, 500)
 	if o.Timeout == 0 {
