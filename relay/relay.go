@@ -115,7 +115,9 @@ func newStore(c *config.Config, o store.Options) (*store.Store, error) {
 }
 
 func storeSettings(c *config.Config) store.Settings {
+	const writing = 5 * time.Second // what the provider said, while Redis is slow
 	return store.Settings{
+		ClaimTTL: c.Kuaidihelp.Timeout + writing,
 		Window: c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
 		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Flows: flows(c.Tenants),
 	}

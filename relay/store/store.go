@@ -36,8 +36,6 @@ type Options struct {
 	// Tag is the hash tag of all keys: two stores with different tags share nothing. Default "kuairelay".
 	Tag string
 	Settings
-	// ClaimTTL is how long one replica may take over a call to the provider before another takes it over. Default 30 s.
-	ClaimTTL time.Duration
 	// Brands are those that an event may be of that names none.
 	Brands []string
 	// History is how many attempts are kept per endpoint, about. Default 500.
@@ -64,6 +62,9 @@ type Settings struct {
 	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
 	// signed for, or the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
+	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it, before another
+	// takes it over. A replica that is killed costs that time, so that it is no longer than it must be. Default 10 s.
+	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
 	// Flows are those of endpoints, by name. One that is not among them has neither rate nor breaker.
@@ -84,6 +85,7 @@ func (s *Store) Use(set Settings) {
 	set.DeadLetterRetention = cmp.Or(set.DeadLetterRetention, 720*time.Hour)
 	set.SubscriptionTTL = cmp.Or(set.SubscriptionTTL, 60*24*time.Hour)
 	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
+	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
 	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
 	s.set.Store(&settings{set, encodeFlows(set.Flows)})
 }
@@ -113,7 +115,6 @@ type Store struct {
 // it may hold a password.
 func New(o Options) (*Store, error) {
 	o.Tag = cmp.Or(o.Tag, "kuairelay")
-	o.ClaimTTL = cmp.Or(o.ClaimTTL, 30*time.Second)
 	o.History = cmp.Or(o.History, 500)
 	if o.Timeout == 0 {
 		o.Timeout = time.Second

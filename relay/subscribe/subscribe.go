@@ -71,7 +71,7 @@ type Options struct {
 	Budget time.Duration
 	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
 	Pauses []time.Duration
-	// SweepEvery is how often to look for what others left unfinished. Default 5 s.
+	// SweepEvery is how often to look for what others left unfinished. Default 2 s.
 	SweepEvery time.Duration
 	Logger     *zap.Logger
 	Registry   prometheus.Registerer
@@ -110,7 +110,7 @@ const (
 func New(o Options) *Proxy {
 	o.Concurrency = cmp.Or(o.Concurrency, 4)
 	o.Budget = cmp.Or(o.Budget, 20*time.Second)
-	o.SweepEvery = cmp.Or(o.SweepEvery, 5*time.Second)
+	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
@@ -270,7 +270,8 @@ func (p *Proxy) catchUp(ctx context.Context, tenant string, waybills []event.Way
 	running.Wait()
 }
 
-// sweep takes over what was begun and not finished: a replica was killed, or the line was too long.
+// sweep takes over what was begun and not finished: a replica was killed, or the line was too long. It takes no more until it has
+// begun with what it took: the rest is there for other replicas, and if this one is killed, not much has to wait once more.
 func (p *Proxy) sweep(ctx context.Context) {
 	const most = 100
 	tick := time.NewTicker(p.o.SweepEvery)
@@ -291,13 +292,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		for tenant, ws := range behind {
 			p.catchUp(ctx, tenant, ws)
 		}
-		for _, ws := range brands {
-			for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
-				if p.current.Load().Upstream != nil {
-					p.line.put(sweeper, newJob(func(running context.Context) { p.ask(running, newToken(), part) }))
-				}
-			}
-		}
+		p.takeOver(ctx, brands)
 		if len(todo) == most && ctx.Err() == nil {
 			continue
 		}
@@ -306,6 +301,27 @@ func (p *Proxy) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// takeOver has the provider asked for waybills, by brand, and returns when the last of these calls has begun.
+func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill) {
+	if p.current.Load().Upstream == nil {
+		return
+	}
+	begun := make(chan struct{})
+	close(begun)
+	for _, ws := range brands {
+		for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
+			begins := make(chan struct{})
+			if p.line.put(sweeper, newJob(func(running context.Context) { close(begins); p.ask(running, newToken(), part) })) {
+				begun = begins // jobs of one queue begin in their order
+			}
+		}
+	}
+	select {
+	case <-begun:
+	case <-ctx.Done():
 	}
 }
 

@@ -32,6 +32,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
+	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":   checkTakenOver,
 	"LimitsCountOverReplicas":                              checkLimits,
 	"TheLedgerCanBeExportedAndImported":                    checkImport,
 	"ManySubscriptionsAreListedPageByPage":                 checkPages,
@@ -128,7 +129,7 @@ func checkClaim(t *testing.T, b *bench) {
 
 func checkClaimLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
 	wish(t, s, "a", "1")
 	if _, mine := claim(t, s, "first", "1"); mine != 1 {
 		t.Error("the first does not get it")
@@ -540,6 +541,38 @@ func checkTodo(t *testing.T, b *bench) {
 	clock.forward(31 * time.Second)
 	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("after it was done: %v %v", got, err)
+	}
+}
+
+// checkTakenOver kills four replicas one after the other at the worst moments: when the wish is written, when a claim is made, and when
+// what is unfinished has been handed out.
+func checkTakenOver(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	began := s.Now()
+	wish(t, s, "a", "1")
+	for _, dies := range []string{"before it claims", "with a claim", "before it claims", "with a claim"} {
+		for {
+			clock.forward(2 * time.Second) // as often as replicas look
+			got, err := s.Todo(t.Context(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 1 {
+				break
+			}
+			if s.Now().Sub(began) > 5*time.Minute {
+				t.Fatal("nobody takes it over")
+			}
+		}
+		if dies == "with a claim" {
+			if _, mine := claim(t, s, fmt.Sprint("token", s.Now()), "1"); mine != 1 {
+				t.Error("whoever takes it over does not get it")
+			}
+		}
+	}
+	if pending := s.Now().Sub(began); pending > time.Minute {
+		t.Errorf("after four replicas it has been pending for %s", pending)
 	}
 }
 
