@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"sync/atomic"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
@@ -12,9 +13,14 @@ import (
 
 // acceptor takes events from a callback to where they are durable, and on to the pool.
 type acceptor struct {
-	table   *route.Table
 	store   *store.Store
 	pool    *deliver.Pool
+	routing atomic.Pointer[routing]
+}
+
+// routing is what a config makes of an event.
+type routing struct {
+	table   *route.Table
 	ordered map[string]bool // by endpoint
 }
 
@@ -22,14 +28,15 @@ type acceptor struct {
 // events: what the store leases to us is attempted at once, the rest when it is due. before, if there is one, is told what
 // became of them before the first attempt. After an error the answers to a part may be there.
 func (a *acceptor) accept(ctx context.Context, events []*event.Event, before func([]store.Accepted)) ([]store.Accepted, error) {
+	now := a.routing.Load()
 	entries := make([]store.Entry, len(events))
 	reserved := make(map[string]int)
 	var found []route.Candidate
 	for i, e := range events {
-		found = a.table.Match(e, found[:0])
+		found = now.table.Match(e, found[:0])
 		to := make([]store.Candidate, len(found))
 		for j, c := range found {
-			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: a.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
+			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: now.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
 			if to[j].Slot {
 				reserved[c.ID]++
 			}

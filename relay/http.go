@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -67,13 +68,19 @@ func problem(err error, c echo.Context) {
 			detail = text
 		}
 	}
+	_ = writeProblem(c, status, detail, nil) // the client may be gone
+}
+
+// writeProblem writes problem JSON, with more members if there are any.
+func writeProblem(c echo.Context, status int, detail string, more map[string]any) error {
 	body := map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status}
 	if detail != "" {
 		body["detail"] = detail
 	}
+	maps.Copy(body, more)
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	c.Response().WriteHeader(status)
-	_ = c.Echo().JSONSerializer.Serialize(c, body, "") // the client may be gone
+	return c.Echo().JSONSerializer.Serialize(c, body, "")
 }
 
 func prefixNet(p netip.Prefix) *net.IPNet {

@@ -117,14 +117,14 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		flow := event.Flow{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
-		s.Regulate(map[string]event.Flow{"t/down": flow, "t/other": flow})
+		s.Use(store.Settings{Flows: map[string]event.Flow{"t/down": flow, "t/other": flow}})
 		var eps []deliver.Endpoint
 		for name := range receivers {
 			eps = append(eps, deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,
 				Policy: deliver.Policy{MaxAge: 168 * time.Hour, Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute,
 					2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}}})
 		}
-		pool, err := deliver.New(deliver.Options{Store: s, Endpoints: eps, Egress: deliver.Egress{Dial: network.dial}})
+		pool, err := deliver.New(deliver.Options{Store: s, Settings: deliver.Settings{Endpoints: eps, Egress: deliver.Egress{Dial: network.dial}}})
 		if err != nil {
 			t.Fatal(err)
 		}

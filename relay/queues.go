@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,12 +20,12 @@ const alwaysShown = 200
 // queues asks the store for the depth of each endpoint's queue at every scrape.
 type queues struct {
 	store                            *store.Store
-	names                            []string // sorted
+	names                            atomic.Pointer[[]string] // of all endpoints, sorted
 	depth, oldest, delivered, parked *prometheus.Desc
 }
 
-func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
-	q := &queues{
+func newQueues(s *store.Store) *queues {
+	return &queues{
 		store: s,
 		depth: prometheus.NewDesc("kuairelay_queue_depth",
 			"Deliveries of an endpoint: open (queued, retrying or leased), waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
@@ -34,11 +35,16 @@ func newQueues(s *store.Store, eps []deliver.Endpoint) *queues {
 			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.", []string{"endpoint"}, nil),
 		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.", []string{"endpoint", "state"}, nil),
 	}
+}
+
+// use has the endpoints given shown from now on.
+func (q *queues) use(eps []deliver.Endpoint) {
+	var names []string
 	for _, e := range eps {
-		q.names = append(q.names, e.Name)
+		names = append(names, e.Name)
 	}
-	slices.Sort(q.names)
-	return q
+	slices.Sort(names)
+	q.names.Store(&names)
 }
 
 // Describe implements prometheus.Collector.
@@ -53,14 +59,15 @@ func (q *queues) Describe(ch chan<- *prometheus.Desc) {
 func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	names := q.names
+	all := *q.names.Load()
+	names := all
 	if len(names) > alwaysShown {
 		busy, err := q.store.Busy(ctx)
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
 			return
 		}
-		names = slices.DeleteFunc(busy, func(name string) bool { _, known := slices.BinarySearch(q.names, name); return !known })
+		names = slices.DeleteFunc(busy, func(name string) bool { _, known := slices.BinarySearch(all, name); return !known })
 	}
 	depths, err := q.store.Depths(ctx, names)
 	if err != nil {

@@ -21,14 +21,16 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
-	"kuairelay/relay/route"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
 )
 
 // Options of a Relay. A zero field means its default.
 type Options struct {
-	Config  *config.Config
+	Config *config.Config
+	// Load reads the config anew, for Reload, and tells onRead of every file and folder that it depends on, also after an error.
+	// These are watched. Nil: there is no reload.
+	Load    func(onRead func(path string)) (*config.Config, error)
 	Logger  *zap.Logger
 	Version string // default "dev"
 	// Grace is how long a shutdown waits for what is under way. Default 20 s.
@@ -45,11 +47,17 @@ type Relay struct {
 	log           *zap.Logger
 	store         *store.Store
 	pool          *deliver.Pool
+	queues        *queues
+	receiver      *ingest.Receiver
 	proxy         *subscribe.Proxy
+	api           *console.Console
 	keeper        *keeper
 	drain         *drain
 	replays       *replayer
 	silence       *silence
+	upstream      *http.Client // to kuaidihelp
+	whenErrors    *prometheus.CounterVec
+	reload        reload
 	public, admin *echo.Echo
 }
 
@@ -66,37 +74,13 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	whenErrors := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
-		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
-	registry.MustRegister(whenErrors)
-	var complained sync.Map // a route that fails is logged once, and counted each time
-	table, err := newTable(c, func(r *route.Rule, err error) {
-		whenErrors.WithLabelValues(r.Tenant).Inc()
-		if _, known := complained.LoadOrStore(r.Pos, true); !known {
-			o.Logger.Warn("when failed, and is counted from now on", zap.String("route", r.Pos), zap.Error(err))
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	eps, ordered, err := endpoints(c.Tenants)
-	if err != nil {
-		return nil, err
-	}
-	db.Regulate(flows(c.Tenants))
-	out, err := egress(c)
-	if err != nil {
-		return nil, err
-	}
 	pool, err := deliver.New(deliver.Options{
-		Store: db, Endpoints: eps, Egress: out, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version,
-		OrphanGrace: c.Delivery.OrphanGrace, Retention: c.Retention, ShutdownGrace: o.Grace * 3 / 4,
+		Store: db, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version, ShutdownGrace: o.Grace * 3 / 4,
 	})
 	if err != nil {
 		return nil, err
 	}
-	registry.MustRegister(newQueues(db, eps))
-	keeper.acceptor = &acceptor{table: table, store: db, pool: pool, ordered: ordered}
+	keeper.acceptor = &acceptor{store: db, pool: pool}
 	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
 	keeper.spool = store.NewSpool(store.SpoolOptions{Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes,
 		Waybills: func(cb *event.Callback) []string { return waybillsOf(parse(cb).Events) }})
@@ -104,32 +88,41 @@ func New(o Options) (*Relay, error) {
 		keeper.open = newTracker(keeper)
 	}
 	drain := &drain{keeper: keeper}
-	registry.MustRegister(newTroubleMetrics(keeper, drain))
 	silence := newSilence(db, o.Logger)
-	silence.use(c.Callback.Silence)
-	registry.MustRegister(silence)
-	receiver := ingest.New(ingest.Options{
-		Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody,
-		Keep: keeper.keep, Heard: silence.heard, Logger: o.Logger, Registry: registry,
-	})
+	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	keeper.count = receiver.Count
-	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), keeper: keeper, drain: drain, silence: silence}
-	r.public, r.admin = newPublic(c, o.Logger, keeper.ready), newAdmin(registry, o.Logger, keeper.ready)
-	receiver.Register(r.public)
+	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
+		proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
+		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
+			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
+	}
+	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Described: described()})
+	r.replays = &replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, log: o.Logger}
+	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence)
+	if err := r.use(c); err != nil {
+		return nil, err
+	}
+	r.public, r.admin = newPublic(c, o.Logger, r.ready), newAdmin(registry, o.Logger, r.ready)
+	r.admin.POST("/-/reload", r.reloadHTTP)
+	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
-	api := console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Described: described()})
-	api.Use(viewOf(c, table, pool))
-	api.Register(r.public, r.admin)
-	r.replays = &replayer{store: db, pool: pool, table: table, endpoints: api.Endpoints, log: o.Logger}
+	r.api.Register(r.public, r.admin)
 	return r, nil
 }
 
 // newStore makes the store of a config; o has what is not in there. It opens no connection.
 func newStore(c *config.Config, o store.Options) (*store.Store, error) {
-	o.URL, o.WaitReplicas, o.Window, o.BareWindow = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, c.Dedupe.Window, c.Dedupe.BareWindow
-	o.Retention, o.DeadLetterRetention = c.Retention, c.DeadLetterRetention
-	o.SubscriptionTTL, o.SignedTTL, o.UpstreamRate, o.Brands = c.Subscriptions.TTL, c.Subscriptions.SignedTTL, float64(c.Kuaidihelp.Rate), kuaidihelp.Brands()
+	o.URL, o.WaitReplicas, o.Brands, o.Settings = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, kuaidihelp.Brands(), storeSettings(c)
 	return store.New(o)
+}
+
+func storeSettings(c *config.Config) store.Settings {
+	const writing = 5 * time.Second // what the provider said, while Redis is slow
+	return store.Settings{
+		ClaimTTL: c.Kuaidihelp.Timeout + writing,
+		Window:   c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
+		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, UpstreamRate: float64(c.Kuaidihelp.Rate), Flows: flows(c.Tenants),
+	}
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
@@ -160,6 +153,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	running.Go(func() { r.silence.run(parts) })
+	running.Go(func() { r.watch(parts) })
 	r.keeper.start(parts, &running)
 	for range drainWorkers {
 		running.Go(func() { r.drain.run(parts) })
@@ -196,9 +190,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 
 // announce says at start what an operator has to know, but would not see.
 func (r *Relay) announce() {
-	for _, w := range r.o.Config.Warnings {
-		r.log.Warn("config", zap.String("at", w.Pos.String()), zap.String("warning", w.Msg))
-	}
+	r.warn(r.o.Config)
 	if r.store.Embedded() {
 		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a"+
 			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and"+

@@ -40,18 +40,11 @@ type running struct {
 	relay         *relay.Relay
 	held          sync.Once
 	document      *api // which answers of the API are held to
+	file, spool   string
 }
 
-// start runs a relay with the YAML given, on ports of its own choice, until the test ends.
-func start(t testing.TB, yaml string) *running {
-	t.Helper()
-	return startAt(t, time.Now, yaml)
-}
-
-// startAt is start with another local clock.
-func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "config.yaml")
+// whole completes a config with what every test needs.
+func whole(yaml, spool string) string {
 	yaml = "server: {listen: '127.0.0.1:0'}\n" + yaml
 	if !strings.Contains(yaml, "admin: {token") {
 		yaml += "\nadmin: {listen: '127.0.0.1:0'}\n"
@@ -65,24 +58,49 @@ func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 		yaml += "\negress: {allow_cidrs: [127.0.0.0/8, '::1/128']}\n"
 	}
 	if !strings.Contains(yaml, "\nspool:") {
-		yaml += "\nspool: {dir: " + filepath.Join(t.TempDir(), "spool") + "}\n"
+		yaml += "\nspool: {dir: " + spool + "}\n"
 	}
-	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+	return yaml
+}
+
+// write puts another config in place of the one that the relay was started with; the relay has still to read it. It replaces the file, so that nobody
+// reads a half of it.
+func (r *running) write(yaml string) {
+	r.t.Helper()
+	must(r.t, os.WriteFile(r.file+".new", []byte(whole(yaml, r.spool)), 0o600))
+	must(r.t, os.Rename(r.file+".new", r.file))
+}
+
+// start runs a relay with the YAML given, on ports of its own choice, until the test ends.
+func start(t testing.TB, yaml string) *running {
+	t.Helper()
+	return startAt(t, time.Now, yaml)
+}
+
+// startAt is start with another local clock.
+func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	spool := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(file, []byte(whole(yaml, spool)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Load(file, config.Options{CheckWhen: route.CheckWhen})
+	load := func(onRead func(string)) (*config.Config, error) {
+		return config.Load(file, config.Options{CheckWhen: route.CheckWhen, OnRead: onRead})
+	}
+	c, err := load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	ready := make(chan [2]net.Addr, 1)
-	r, err := relay.New(relay.Options{Config: c, Logger: zap.New(core), Grace: 5 * time.Second, Clock: clock,
+	r, err := relay.New(relay.Options{Config: c, Load: load, Logger: zap.New(core), Grace: 5 * time.Second, Clock: clock,
 		OnListen: func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	run := &running{t: t, stop: cancel, done: make(chan error, 1), logs: logs, relay: r}
+	run := &running{t: t, stop: cancel, done: make(chan error, 1), logs: logs, relay: r, file: file, spool: spool}
 	go func() { run.done <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

@@ -10,7 +10,6 @@ import (
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
-	"kuairelay/relay/route"
 	"kuairelay/relay/store"
 )
 
@@ -27,9 +26,9 @@ const (
 // replayer works off replays, one at a time: it hands what is sent again to the pool from memory, in a small share of the slots, so
 // that nothing new waits behind it. Where it is, the store knows.
 type replayer struct {
-	store *store.Store
-	pool  *deliver.Pool
-	table *route.Table
+	store    *store.Store
+	pool     *deliver.Pool
+	acceptor *acceptor // for its routes
 	// endpoints lists those of a tenant.
 	endpoints func(tenant string) []string
 	log       *zap.Logger
@@ -186,7 +185,7 @@ func (r *replayer) wanted(ctx context.Context, plan console.Plan, e *event.Store
 	if err != nil || whole == nil {
 		return nil, err
 	}
-	for _, c := range r.table.Match(reread(whole), nil) {
+	for _, c := range r.acceptor.routing.Load().table.Match(reread(whole), nil) {
 		owed := c.When&(event.Always|event.IfChanged) != 0
 		if !owed {
 			tenant, _, _ := strings.Cut(c.ID, "/")

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -16,22 +17,23 @@ import (
 	"kuairelay/relay/subscribe"
 )
 
-// newProxy makes the subscribe proxy. Without the account's key it has no provider to ask.
+// newProxy makes the subscribe proxy, which knows nobody yet.
 func newProxy(c *config.Config, db *store.Store, in *acceptor, log *zap.Logger, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
-	o := subscribe.Options{
-		Store: db, CatchUp: in.catchUp, Methods: c.Kuaidihelp.Methods, Concurrency: c.Kuaidihelp.Concurrency,
-		TSWindow: c.Subscriptions.TSWindow, Logger: log, Registry: registry,
-	}
+	return subscribe.New(subscribe.Options{Store: db, CatchUp: in.catchUp, Concurrency: c.Kuaidihelp.Concurrency, Logger: log, Registry: registry})
+}
+
+// proxySettings are those of a config. Without the account's key there is no provider to ask.
+func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
+	set := subscribe.Settings{Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
-		o.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout,
-			HTTP: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), Now: db.Now}
+		set.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout, HTTP: client, Now: now}
 	}
 	for _, t := range c.Tenants {
-		o.Tenants = append(o.Tenants, subscribe.Tenant{Name: t.Name, Keys: reveal(t.APIKeys),
+		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name, Keys: reveal(t.APIKeys),
 			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
 	}
-	return subscribe.New(o)
+	return set
 }
 
 // catchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that have not got
@@ -39,6 +41,7 @@ func newProxy(c *config.Config, db *store.Store, in *acceptor, log *zap.Logger, 
 // knows of none before.
 func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) error {
 	const tries = 20 // each time, a newer update has come in between
+	now := a.routing.Load()
 	for range tries {
 		last, err := a.store.Latest(ctx, w)
 		if err != nil {
@@ -46,9 +49,9 @@ func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) 
 		}
 		var to []store.Candidate
 		if last != nil {
-			for _, c := range a.table.Match(withTracks(last), nil) {
+			for _, c := range now.table.Match(withTracks(last), nil) {
 				if owner, _, _ := strings.Cut(c.ID, "/"); owner == tenant {
-					to = append(to, store.Candidate{Endpoint: c.ID, Ordered: a.ordered[c.ID]})
+					to = append(to, store.Candidate{Endpoint: c.ID, Ordered: now.ordered[c.ID]})
 				}
 			}
 		}

@@ -5,18 +5,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// lookEvery is the least time between two looks at the files.
+const lookEvery = time.Second
 
 // watch says when files were changed, and are not being changed any more. It looks, rather than being told: that works for a
 // link that is swapped (as Kubernetes does), for a file that is not there yet, and on every file system.
 type watch struct {
 	// handled is what the files looked like when a change was last reported, and last at the last look.
 	handled, last string
-}
-
-func newWatch(paths []string) *watch {
-	now := look(paths)
-	return &watch{handled: now, last: now}
 }
 
 // changed looks at the files. It reports a change once, at the second look in a row that finds the same: a file that is half

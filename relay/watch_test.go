@@ -43,7 +43,7 @@ func TestAChangeIsReportedOnceAndOnlyWhenItHasSettled(t *testing.T) {
 	link("..1", "..data")
 	link("..data/mounted.yaml", "mounted.yaml")
 	paths := []string{path("config.yaml"), path("tenants.d"), path("mounted.yaml"), path("absent")}
-	w := newWatch(paths)
+	w := watch{handled: look(paths), last: look(paths)}
 	step := func(what string, want bool) {
 		t.Helper()
 		if got := w.changed(paths); got != want {

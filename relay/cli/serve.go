@@ -2,9 +2,13 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +24,9 @@ func newServe() *cobra.Command {
 		Short:   "Run the relay",
 		GroupID: groupRelay,
 		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes or hands back what is under way\n" +
-			"within --grace; a second signal ends it at once. Logs go to stderr.",
+			"within --grace; a second signal ends it at once. Logs go to stderr.\n\n" +
+			"The config is read again when one of its files was changed, on SIGHUP, and on POST /-/reload of the private listener. One\n" +
+			"with mistakes is not taken: they are logged with file and line, and the one from before goes on serving.",
 		Example: "  kuairelay serve -c config.example.yaml",
 		Args:    takes(0, 0, ""),
 	}
@@ -37,6 +43,9 @@ func newServe() *cobra.Command {
 		case *grace < 0:
 			return usagef("--grace must not be negative")
 		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP) // from now on, or one that comes early would end the program
+		defer signal.Stop(hangups)
 		stderr := cmd.ErrOrStderr()
 		if format.value == "" {
 			format.value = "json"
@@ -50,7 +59,9 @@ func newServe() *cobra.Command {
 		}
 		log := newLogger(stderr, format.value, level.value)
 		defer func() { _ = log.Sync() }()
-		options := relay.Options{Config: c, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1)}
+		options := relay.Options{Config: c, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1), Load: func(onRead func(string)) (*config.Config, error) {
+			return config.Load(*file, config.Options{CheckWhen: route.CheckWhen, OnRead: onRead})
+		}}
 		if format.value == "console" {
 			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }
 		}
@@ -58,9 +69,24 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
-		return r.Run(cmd.Context())
+		ctx, cancel := context.WithCancel(cmd.Context())
+		defer cancel()
+		go reloadOn(ctx, hangups, r)
+		return r.Run(ctx)
 	}
 	return cmd
+}
+
+// reloadOn reloads the config at each signal, until ctx is cancelled.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, r *relay.Relay) {
+	for {
+		select {
+		case s := <-signals:
+			_, _ = r.Reload("signal: " + s.String()) // it logs what is wrong
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func loadConfig(file string) (*config.Config, error) {

@@ -123,7 +123,7 @@ func maybe[T any](f form[T]) form[T] {
 	}, anyScalar}
 }
 
-// callTimeout bounds a call so that it ends before another replica would take it over.
+// callTimeout bounds a call, and so how long its waybills wait for another replica if that which makes it is killed.
 var callTimeout = form[time.Duration]{func(s string) (time.Duration, error) {
 	d, err := duration.parse(s)
 	if err == nil && d > 8*time.Second {

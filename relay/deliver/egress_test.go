@@ -326,7 +326,7 @@ func TestAnEndpointWhoseAddressCanNeverBeDialledIsNotTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = New(Options{Store: &memory{}, Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}})
+		_, err = New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}}})
 		if got := fmt.Sprint(err); got != want && !(err == nil && want == "") {
 			t.Errorf("%s: %s", target, got)
 		}

@@ -110,11 +110,11 @@ func (f *feeder) lookForDue(ctx context.Context) {
 		}
 		now := f.pool.o.Store.Now()
 		for _, d := range page {
-			e := f.pool.endpoints[d.Endpoint]
-			if e == nil {
+			e := f.pool.endpoint(d.Endpoint)
+			if e == nil || e.client.Load() == nil {
 				continue // another replica may know it; the janitor looks after those that nobody does
 			}
-			if d.At.After(now) && !e.Rated {
+			if d.At.After(now) && !e.client.Load().rated() {
 				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
 				continue
 			}
@@ -129,20 +129,22 @@ func (f *feeder) lookForDue(ctx context.Context) {
 // fill leases for the free slots of hungry endpoints until they are full, or nothing more is due.
 func (f *feeder) fill(ctx context.Context) {
 	for ctx.Err() == nil {
-		asks := f.asks()
+		free, asks := f.asks()
 		if len(asks) == 0 {
 			return
 		}
 		ds, looked, err := f.pool.o.Store.Lease(ctx, asks)
-		got := make(map[string]int, len(asks))
+		got := make(map[string][]*event.Delivery, len(asks))
 		for _, d := range ds {
-			got[d.Endpoint]++
-			f.pool.start(d)
+			got[d.Endpoint] = append(got[d.Endpoint], d)
 		}
 		failed := f.lease.about("lease deliveries", err)
 		for i, a := range asks {
-			e := f.pool.endpoints[a.Endpoint]
-			if n := a.Most - got[a.Endpoint]; n > 0 {
+			e := free[i]
+			for _, d := range got[a.Endpoint] {
+				f.pool.start(e, d)
+			}
+			if n := a.Most - len(got[a.Endpoint]); n > 0 {
 				e.inFlight.Add(-int64(n))
 			}
 			if failed {
@@ -174,9 +176,8 @@ func (f *feeder) rest(e *endpoint, d time.Duration) {
 
 // asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is fed
 // again when it has one, a resting one when it has rested.
-func (f *feeder) asks() []event.Ask {
+func (f *feeder) asks() (free []*endpoint, asks []event.Ask) {
 	f.mu.Lock()
-	var free []*endpoint // each with one slot taken
 	for e := range f.hungry {
 		if len(free) == leaseMost {
 			break
@@ -188,13 +189,13 @@ func (f *feeder) asks() []event.Ask {
 		}
 	}
 	f.mu.Unlock()
-	asks := make([]event.Ask, len(free))
+	asks = make([]event.Ask, len(free))
 	for i, e := range free {
 		n := 1
 		for n < leaseMost/len(free) && e.reserve() {
 			n++
 		}
-		asks[i] = event.Ask{Endpoint: e.Name, Lease: e.lease(), Most: n}
+		asks[i] = event.Ask{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
 	}
-	return asks
+	return free, asks
 }

@@ -19,21 +19,25 @@ type janitor struct {
 }
 
 func (j *janitor) run(ctx context.Context) {
-	every := min(time.Minute, max(100*time.Millisecond, j.pool.o.OrphanGrace/10))
-	for _, e := range j.pool.endpoints {
-		every = min(every, ageCheck(e.Policy.MaxAge))
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
 	store := complaints{log: j.pool.log}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(j.pause()):
 			store.about("end old deliveries", j.sweep(ctx))
 		}
 	}
+}
+
+// pause is how long it may be to the next sweep.
+func (j *janitor) pause() time.Duration {
+	now := j.pool.current.Load()
+	most := min(time.Minute, max(100*time.Millisecond, now.OrphanGrace/10))
+	for _, e := range now.Settings.Endpoints {
+		most = min(most, ageCheck(e.Policy.MaxAge))
+	}
+	return most
 }
 
 // ageCheck is how often a parked endpoint's deliveries are looked through for the age given: all of them each time, so not too
@@ -46,40 +50,42 @@ func ageCheck(age time.Duration) time.Duration {
 }
 
 func (j *janitor) sweep(ctx context.Context) error {
-	p := j.pool
+	p, now := j.pool, j.pool.current.Load()
 	parked, err := p.o.Store.Parked(ctx)
 	if err != nil {
 		return err
 	}
-	orphans, err := j.orphans(ctx, parked)
+	orphans, err := j.orphans(ctx, parked, now.OrphanGrace)
 	for _, name := range orphans {
-		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", p.o.OrphanGrace)
+		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", now.OrphanGrace)
 		err = errors.Join(err, j.giveUp(ctx, event.Ask{Endpoint: name, Lease: time.Minute, Parked: true}, math.MaxInt, reason))
 	}
 	for name, state := range parked {
-		if e := p.endpoints[name]; e != nil {
-			err = errors.Join(err, j.boundAge(ctx, e, state), j.boundBacklog(ctx, e, state))
+		if c := p.client(name); c != nil {
+			err = errors.Join(err, j.boundAge(ctx, c, state, now.Retention), j.boundBacklog(ctx, c, state))
 		}
 	}
 	return err
 }
 
 // boundAge gives up what is past max_age, and at an endpoint that waits for a person also what is past the retention.
-func (j *janitor) boundAge(ctx context.Context, e *endpoint, state string) error {
+func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.Duration) error {
+	e := &c.endpoint
 	age, reason := e.Policy.MaxAge, e.Policy.expiry()
-	if r := j.pool.o.Retention; state != parkedOpen && r > 0 && (age == 0 || r < age) {
+	if state != parkedOpen && r > 0 && (age == 0 || r < age) {
 		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", brief(r), state)
 	}
 	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
 		return nil
 	}
 	j.aged[e.Name] = time.Now()
-	ask := event.Ask{Endpoint: e.Name, Lease: e.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
+	ask := event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
 	return j.giveUp(ctx, ask, math.MaxInt, reason)
 }
 
 // boundBacklog gives up what is above max_backlog, what has been in line for longest first.
-func (j *janitor) boundBacklog(ctx context.Context, e *endpoint, state string) error {
+func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) error {
+	e := &c.endpoint
 	if e.MaxBacklog == 0 {
 		return nil
 	}
@@ -92,14 +98,14 @@ func (j *janitor) boundBacklog(ctx context.Context, e *endpoint, state string) e
 		what = "keeps failing"
 	}
 	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
-	return j.giveUp(ctx, event.Ask{Endpoint: e.Name, Lease: e.lease(), Parked: true}, n-e.MaxBacklog, reason)
+	return j.giveUp(ctx, event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true}, n-e.MaxBacklog, reason)
 }
 
 // parkedOpen is the state of an endpoint that its breaker holds back.
 const parkedOpen = "open"
 
 // orphans returns the endpoints with open deliveries that nobody has known for the grace.
-func (j *janitor) orphans(ctx context.Context, parked map[string]string) ([]string, error) {
+func (j *janitor) orphans(ctx context.Context, parked map[string]string, grace time.Duration) ([]string, error) {
 	p := j.pool
 	unknown := make(map[string]bool)
 	for name := range parked {
@@ -120,11 +126,11 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]string) ([]stri
 	}
 	var names []string
 	for name := range unknown {
-		if p.endpoints[name] == nil {
+		if p.client(name) == nil {
 			names = append(names, name)
 		}
 	}
-	return p.o.Store.Orphans(ctx, names, p.o.OrphanGrace)
+	return p.o.Store.Orphans(ctx, names, grace)
 }
 
 // giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due meanwhile,

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,31 +16,74 @@ type metrics struct {
 	attempts   *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
 	breakers   *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	latency    *prometheus.HistogramVec
-	labelled   bool
+	times      atomic.Pointer[histograms]
 }
 
-func newMetrics(r prometheus.Registerer, endpoints int) *metrics {
-	m := &metrics{labelled: endpoints <= manyEndpoints}
+// histograms name endpoints as long as there are not too many.
+type histograms struct {
+	duration, latency *prometheus.HistogramVec
+	labelled          bool
+}
+
+func newHistograms(labelled bool) *histograms {
 	var labels []string
-	if m.labelled {
+	if labelled {
 		labels = []string{"endpoint"}
 	}
+	return &histograms{
+		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
+			Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels),
+		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
+			Help: "From the acceptance of an event to its delivery.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels),
+		labelled,
+	}
+}
+
+// of are the labels of an endpoint's series.
+func (h *histograms) of(endpoint string) []string {
+	if h.labelled {
+		return []string{endpoint}
+	}
+	return nil
+}
+
+// Describe implements prometheus.Collector: it describes nothing, so that the labels may change.
+func (m *metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	h := m.times.Load()
+	h.duration.Collect(ch)
+	h.latency.Collect(ch)
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{}
+	m.times.Store(newHistograms(true))
 	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_attempts_total",
 		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."}, []string{"endpoint", "outcome"})
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
 		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
 	m.breakers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_breaker_changes_total",
 		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."}, []string{"endpoint", "state"})
-	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
-		Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels)
-	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
-		Help: "From the acceptance of an event to its delivery.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels)
 	if r != nil {
-		r.MustRegister(m.attempts, m.deliveries, m.breakers, m.duration, m.latency)
+		r.MustRegister(m.attempts, m.deliveries, m.breakers, m)
 	}
 	return m
+}
+
+// use fits the series to the number of endpoints, and drops those of endpoints that are gone.
+func (m *metrics) use(endpoints int, gone []*endpoint) {
+	if labelled := endpoints <= manyEndpoints; m.times.Load().labelled != labelled {
+		m.times.Store(newHistograms(labelled))
+	}
+	h := m.times.Load()
+	for _, e := range gone {
+		of := prometheus.Labels{"endpoint": e.name}
+		for _, v := range []*prometheus.MetricVec{m.attempts.MetricVec, m.deliveries.MetricVec, m.breakers.MetricVec, h.duration.MetricVec, h.latency.MetricVec} {
+			v.DeletePartialMatch(of)
+		}
+	}
 }
 
 // breaker counts a change of an endpoint's breaker.
@@ -54,19 +98,16 @@ func (m *metrics) breaker(endpoint string, open bool) {
 // observe counts an outcome. One that came late ends nothing.
 func (m *metrics) observe(o event.Outcome, late bool, now time.Time) {
 	endpoint, outcome := o.Delivery.Endpoint, outcomes[o.Kind]
-	var labels []string
-	if m.labelled {
-		labels = []string{endpoint}
-	}
+	h := m.times.Load()
 	if o.Attempt != nil {
 		m.attempts.WithLabelValues(endpoint, outcome).Inc()
-		m.duration.WithLabelValues(labels...).Observe(o.Attempt.Duration.Seconds())
+		h.duration.WithLabelValues(h.of(endpoint)...).Observe(o.Attempt.Duration.Seconds())
 	}
 	if late || (o.Kind != event.Delivered && o.Kind != event.Dead) {
 		return
 	}
 	m.deliveries.WithLabelValues(endpoint, outcome).Inc()
 	if o.Kind == event.Delivered {
-		m.latency.WithLabelValues(labels...).Observe(now.Sub(o.Delivery.Event.AcceptedAt).Seconds())
+		h.latency.WithLabelValues(h.of(endpoint)...).Observe(now.Sub(o.Delivery.Event.AcceptedAt).Seconds())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,27 +65,32 @@ type Endpoint struct {
 
 // Options of a Pool. A zero field means its default.
 type Options struct {
+	Settings
 	Store     Store
-	Endpoints []Endpoint
 	Logger    *zap.Logger
 	Registry  prometheus.Registerer
 	UserAgent string // default "kuairelay"
+	// ShutdownGrace is how long attempts that are under way may go on after Run's context ends. Default 20 s.
+	ShutdownGrace time.Duration
+}
+
+// Settings of a Pool are what may change while it runs (see Use). A zero field means its default.
+type Settings struct {
+	Endpoints []Endpoint
 	Egress    Egress
 	// OrphanGrace is how long a delivery waits for a replica that knows its endpoint. Default 24 h.
 	OrphanGrace time.Duration
 	// Retention is how long deliveries wait for a person to resume their endpoint. Zero: until MaxAge.
 	Retention time.Duration
-	// ShutdownGrace is how long attempts that are under way may go on after Run's context ends. Default 20 s.
-	ShutdownGrace time.Duration
 }
 
 // Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by that,
 // whatever the backlog in the store.
 type Pool struct {
-	o         Options
-	endpoints map[string]*endpoint
-	metrics   *metrics
-	log       *zap.Logger
+	o       Options
+	current atomic.Pointer[served]
+	metrics *metrics
+	log     *zap.Logger
 
 	// attempts is cancelled when what is under way has to be cut short; stopping is closed when nothing new may begin.
 	attempts context.Context
@@ -98,10 +104,18 @@ type Pool struct {
 	feeder feeder
 }
 
-// endpoint is the running state of one Endpoint.
+// served are the settings in use. It is not changed; that of its endpoints is.
+type served struct {
+	Settings
+	// endpoints also holds those that are in the config no more, while something of theirs is under way.
+	endpoints map[string]*endpoint
+}
+
+// endpoint is the running state of one Endpoint, whatever its settings are at the time.
 type endpoint struct {
-	Endpoint
-	client   *client
+	name string
+	// client is nil if the endpoint is in the config no more.
+	client   atomic.Pointer[client]
 	inFlight atomic.Int64
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
@@ -112,102 +126,172 @@ type endpoint struct {
 // New makes a Pool. It starts nothing; an endpoint that cannot work is an error.
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
-	o.OrphanGrace = cmp.Or(o.OrphanGrace, 24*time.Hour)
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, endpoints: make(map[string]*endpoint, len(o.Endpoints)), log: o.Logger, stopping: make(chan struct{})}
+	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), metrics: newMetrics(o.Registry)}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
 	p.attempts, p.abort = context.WithCancel(context.Background())
 	p.feeder = newFeeder(p)
-	for _, e := range o.Endpoints {
+	p.current.Store(&served{})
+	return p, p.Use(o.Settings)
+}
+
+// Use replaces the settings, also while the pool runs. Attempts that begin from now on keep to the new ones, those of pending
+// retries too; those under way end as they began. An endpoint that cannot work is an error, and changes nothing. Calls must not
+// overlap.
+func (p *Pool) Use(set Settings) error {
+	set.OrphanGrace = cmp.Or(set.OrphanGrace, 24*time.Hour)
+	was := p.current.Load()
+	sameEgress := reflect.DeepEqual(was.Egress, set.Egress)
+	clients := make(map[string]*client, len(set.Endpoints)) // only those that change
+	now := &served{set, make(map[string]*endpoint, len(set.Endpoints))}
+	for i := range set.Endpoints {
+		e := &set.Endpoints[i]
 		e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 		e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
-		c, err := newClient(e, o.Egress, o.UserAgent)
+		if e.Headers == nil {
+			e.Headers = make(http.Header)
+		}
+		running := was.endpoints[e.Name]
+		if running == nil {
+			running = &endpoint{name: e.Name}
+		}
+		now.endpoints[e.Name] = running
+		if c := running.client.Load(); c != nil && sameEgress && reflect.DeepEqual(c.endpoint, *e) {
+			continue // with its connections
+		}
+		c, err := newClient(*e, set.Egress, p.o.UserAgent)
 		if err == nil {
 			err = c.guard.checkLiteral(c.url.Hostname())
 		}
 		if err != nil {
-			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+			return fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
-		p.endpoints[e.Name] = &endpoint{Endpoint: e, client: c}
+		clients[e.Name] = c
 	}
-	p.metrics = newMetrics(o.Registry, len(p.endpoints))
-	return p, nil
+	// Nothing fails from here on.
+	var gone []*endpoint
+	for name, e := range was.endpoints {
+		if now.endpoints[name] != nil {
+			continue
+		}
+		gone = append(gone, e)
+		e.swap(nil)
+		if e.inFlight.Load() > 0 {
+			now.endpoints[name] = e
+		}
+	}
+	p.metrics.use(len(set.Endpoints), gone)
+	p.current.Store(now)
+	for name, c := range clients {
+		e := now.endpoints[name]
+		e.swap(c)
+		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
+	}
+	return nil
+}
+
+// swap has attempts that begin from now on made by another client, or by none.
+func (e *endpoint) swap(c *client) {
+	if was := e.client.Swap(c); was != nil {
+		was.close()
+	}
+}
+
+// endpoint is nil if the pool has nothing to do with it.
+func (p *Pool) endpoint(name string) *endpoint { return p.current.Load().endpoints[name] }
+
+// client of an endpoint; nil if there is none of that name in the config.
+func (p *Pool) client(name string) *client {
+	if e := p.endpoint(name); e != nil {
+		return e.client.Load()
+	}
+	return nil
 }
 
 // Lease is how long deliveries of an endpoint are leased: enough for an attempt that begins late, and for its outcome to be
 // settled after some seconds without Redis. Zero if the pool does not know the endpoint.
-func (p *Pool) Lease(name string) time.Duration {
-	if e := p.endpoints[name]; e != nil {
-		return e.lease()
-	}
-	return 0
-}
+func (p *Pool) Lease(name string) time.Duration { return p.client(name).lease() }
 
-func (e *endpoint) lease() time.Duration { return 2*e.Timeout + 5*time.Second }
+func (c *client) lease() time.Duration {
+	if c == nil {
+		return 0
+	}
+	return 2*c.endpoint.Timeout + 5*time.Second
+}
 
 // Reserve takes a slot of the endpoint, if one is free. Every slot taken has to be given back by Start.
 func (p *Pool) Reserve(name string) bool {
-	e := p.endpoints[name]
+	e := p.endpoint(name)
 	return e != nil && e.reserve()
 }
 
 func (e *endpoint) reserve() bool {
+	c := e.client.Load()
 	for {
 		n := e.inFlight.Load()
-		if n >= int64(e.MaxInFlight) {
+		if c == nil || n >= int64(c.endpoint.MaxInFlight) {
 			return false
 		}
 		if e.inFlight.CompareAndSwap(n, n+1) {
-			return true
+			break
 		}
 	}
+	if e.client.Load() == nil { // Use may not have seen that a slot is taken, and may forget the endpoint
+		e.inFlight.Add(-1)
+		return false
+	}
+	return true
 }
 
 // Start attempts deliveries that were leased for slots reserved before, and gives the other slots back. Calls that share one
 // round trip to the store may get each other's leases, so only the sums over all calls agree.
 func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	for _, d := range leased {
+		e := p.endpoint(d.Endpoint)
+		if e == nil { // it was taken out of the config just now: the lease lapses
+			continue
+		}
 		if reserved[d.Endpoint] > 0 {
 			reserved[d.Endpoint]--
-		} else if e := p.endpoints[d.Endpoint]; e != nil {
+		} else {
 			e.inFlight.Add(1)
 		}
-		p.start(d)
+		p.start(e, d)
 	}
 	for name, n := range reserved {
-		if n > 0 {
-			p.endpoints[name].release(p, int64(n))
+		if e := p.endpoint(name); e != nil && n > 0 {
+			e.release(p, int64(n))
 		}
 	}
 }
 
 // Feed says that the store has something due for the endpoint that was not handed over: it is leased as soon as there is room.
 func (p *Pool) Feed(name string) {
-	if e := p.endpoints[name]; e != nil {
+	if e := p.endpoint(name); e != nil {
 		p.feeder.feed(e)
 	}
 }
 
 // start attempts a delivery in a slot that is taken. After the end of Run it does nothing: the lease lapses.
-func (p *Pool) start(d *event.Delivery) {
+func (p *Pool) start(e *endpoint, d *event.Delivery) {
 	p.mu.Lock()
 	if p.stopped {
 		p.mu.Unlock()
-		p.endpoints[d.Endpoint].inFlight.Add(-1)
+		e.inFlight.Add(-1)
 		return
 	}
 	p.working.Add(1)
 	p.mu.Unlock()
-	go p.work(p.endpoints[d.Endpoint], d)
+	go p.work(e, d)
 }
 
 // work attempts a delivery, and then its successors in the same slot.
 func (p *Pool) work(e *endpoint, d *event.Delivery) {
 	defer p.working.Done()
 	for d != nil {
-		d = p.settle(e, p.attempt(e, d))
+		d = p.settle(e, p.attempt(e.client.Load(), d))
 	}
 	e.release(p, 1)
 }
@@ -220,9 +304,13 @@ func (e *endpoint) release(p *Pool, n int64) {
 	}
 }
 
-// attempt tries a delivery once, unless it is too late for that, and says what is to become of it.
-func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
-	now := p.o.Store.Now()
+// attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint is in the
+// config no more (c is nil) is handed back.
+func (p *Pool) attempt(c *client, d *event.Delivery) event.Outcome {
+	if c == nil {
+		return event.Outcome{Delivery: d, Kind: event.Released}
+	}
+	e, now := &c.endpoint, p.o.Store.Now()
 	if d.Damaged != "" {
 		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: d.Damaged}
 	}
@@ -233,7 +321,7 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	if p.isStopping() || time.Until(d.LeaseEnds) <= e.Timeout {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	a := e.client.post(p.attempts, d, now)
+	a := c.post(p.attempts, d, now)
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
@@ -244,15 +332,16 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 // settle writes an outcome down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
 // It returns the successor, to be attempted in the same slot.
 func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
+	c := e.client.Load()
 	if !p.isStopping() {
-		o.Next = e.lease()
+		o.Next = c.lease()
 	}
 	settled, err := p.write(o)
 	p.report(o, settled, err)
 	if b := settled.Breaker; b != nil {
 		p.reportBreaker(e, o, *b)
 	}
-	if closed := settled.Breaker != nil && !settled.Breaker.Open; closed || e.Rated && settled.Next == nil {
+	if closed := settled.Breaker != nil && !settled.Breaker.Open; closed || c.rated() && settled.Next == nil {
 		p.feeder.feed(e)
 	}
 	if o.Kind == event.Retry {
@@ -335,8 +424,8 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 
 // reportBreaker says what an outcome made of its endpoint's breaker.
 func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange) {
-	p.metrics.breaker(e.Name, b.Open)
-	fields := []zap.Field{zap.String("endpoint", e.Name)}
+	p.metrics.breaker(e.name, b.Open)
+	fields := []zap.Field{zap.String("endpoint", e.name)}
 	if !b.Open {
 		p.log.Info("breaker closed: the endpoint answers, and gets what has gathered at a growing pace", fields...)
 		return
@@ -383,8 +472,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.working.Wait()
 	cut.Stop()
 	p.abort()
-	for _, e := range p.endpoints {
-		e.client.close()
+	for _, e := range p.current.Load().endpoints {
+		e.swap(nil)
 	}
 	return nil
 }

@@ -72,8 +72,8 @@ func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = New(Options{Store: m, Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}})
+	p, err = New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	if o := m.outcomes()[0]; o.Kind != event.Delivered || requests.Load() != 1 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
 	}
-	wait(t, "all slots are free", func() bool { return p.endpoints["t/a"].inFlight.Load() == 0 })
+	wait(t, "all slots are free", func() bool { return p.endpoint("t/a").inFlight.Load() == 0 })
 }
 
 func TestLeasesOfAnotherCallersSlotsKeepTheSum(t *testing.T) {
@@ -156,7 +156,7 @@ func TestLeasesOfAnotherCallersSlotsKeepTheSum(t *testing.T) {
 	}
 	p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)}) // got the lease, had no slot
 	p.Start(map[string]int{"t/a": 1}, nil)                                 // had the slot, got no lease
-	wait(t, "all slots are free", func() bool { return len(m.outcomes()) == 1 && p.endpoints["t/a"].inFlight.Load() == 0 })
+	wait(t, "all slots are free", func() bool { return len(m.outcomes()) == 1 && p.endpoint("t/a").inFlight.Load() == 0 })
 }
 
 func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
@@ -248,7 +248,7 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	for i := range 2000 {
 		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
 	}
-	p, err := New(Options{Store: &memory{}, Egress: loopback, Endpoints: eps})
+	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: eps}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,9 +256,9 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 		if i != 1234 && !p.Reserve(e.Name) {
 			t.Fatal("no slot")
 		}
-		p.feeder.hungry[p.endpoints[e.Name]] = struct{}{}
+		p.feeder.hungry[p.endpoint(e.Name)] = struct{}{}
 	}
-	if asks := p.feeder.asks(); len(asks) != 1 || asks[0].Endpoint != "t/1234" {
+	if _, asks := p.feeder.asks(); len(asks) != 1 || asks[0].Endpoint != "t/1234" {
 		t.Errorf("asks: %+v", asks)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -41,8 +42,8 @@ func (s *Summary) Add(x Summary) {
 	s.Unrouted += x.Unrouted
 }
 
-// Options of a Receiver. A zero field means its default.
-type Options struct {
+// Settings of a Receiver are what may change while it runs (see Use). A zero field means its default.
+type Settings struct {
 	// Tokens are the last segments of the callback paths that are taken; the first one in use, the others for rotation.
 	Tokens []string
 	// AllowCIDRs are the addresses that may push; empty: all.
@@ -51,6 +52,11 @@ type Options struct {
 	Ack string
 	// MaxBody of a callback in bytes. Default 4 MiB.
 	MaxBody int64
+}
+
+// Options of a Receiver. A zero field means its default.
+type Options struct {
+	Settings
 	// Budget is how long a callback may take to become durable. Default 3 s.
 	Budget time.Duration
 	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
@@ -65,52 +71,66 @@ type Options struct {
 // Receiver is the handler of the callback paths.
 type Receiver struct {
 	o       Options
-	tokens  [][sha256.Size]byte
+	current atomic.Pointer[settings]
 	metrics *metrics
+}
+
+// settings are Settings with their defaults, and the digests of the tokens.
+type settings struct {
+	Settings
+	tokens [][sha256.Size]byte
 }
 
 // New makes a Receiver.
 func New(o Options) *Receiver {
-	o.Ack = cmp.Or(o.Ack, "success")
-	o.MaxBody = cmp.Or(o.MaxBody, 4<<20)
 	o.Budget = cmp.Or(o.Budget, 3*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Heard == nil {
 		o.Heard = func() {}
 	}
 	r := &Receiver{o: o, metrics: newMetrics(o.Registry)}
-	for _, t := range o.Tokens {
-		r.tokens = append(r.tokens, sha256.Sum256([]byte(t)))
-	}
+	r.Use(o.Settings)
 	return r
+}
+
+// Use replaces the settings: callbacks that come from now on are taken by the new ones.
+func (r *Receiver) Use(set Settings) {
+	set.Ack = cmp.Or(set.Ack, "success")
+	set.MaxBody = cmp.Or(set.MaxBody, 4<<20)
+	now := &settings{Settings: set}
+	for _, t := range set.Tokens {
+		now.tokens = append(now.tokens, sha256.Sum256([]byte(t)))
+	}
+	r.current.Store(now)
 }
 
 // Register adds the paths: POST /callback/{token}, and GET for the provider's check of the URL.
 func (r *Receiver) Register(e *echo.Echo) {
 	e.POST("/callback/:token", r.receive)
 	e.GET("/callback/:token", func(c echo.Context) error {
-		if !r.known(c) {
+		now := r.current.Load()
+		if !now.know(c) {
 			return echo.ErrNotFound
 		}
-		return c.String(http.StatusOK, r.o.Ack)
+		return c.String(http.StatusOK, now.Ack)
 	})
 }
 
-// known says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
-func (r *Receiver) known(c echo.Context) bool {
+// know says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
+func (s *settings) know(c echo.Context) bool {
 	sum := sha256.Sum256([]byte(c.Param("token")))
 	ok := 0
-	for i := range r.tokens {
-		ok |= subtle.ConstantTimeCompare(sum[:], r.tokens[i][:])
+	for i := range s.tokens {
+		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
 	}
-	if ok == 0 || len(r.o.AllowCIDRs) == 0 {
+	if ok == 0 || len(s.AllowCIDRs) == 0 {
 		return ok == 1
 	}
 	ip, err := netip.ParseAddr(c.RealIP())
 	if err != nil {
 		return false
 	}
-	for _, p := range r.o.AllowCIDRs {
+	for _, p := range s.AllowCIDRs {
 		if p.Contains(ip.Unmap()) {
 			return true
 		}
@@ -120,14 +140,14 @@ func (r *Receiver) known(c echo.Context) bool {
 
 // receive answers a callback, and writes one line about it.
 func (r *Receiver) receive(c echo.Context) error {
-	started := time.Now()
-	if !r.known(c) {
+	started, now := time.Now(), r.current.Load()
+	if !now.know(c) {
 		r.metrics.callbacks.WithLabelValues("refused").Inc()
 		r.o.Logger.Warn("callback", zap.Int("answer", 404), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
 		return echo.ErrNotFound
 	}
 	r.o.Heard()
-	body, err := readBody(c.Request(), r.o.MaxBody)
+	body, err := readBody(c.Request(), now.MaxBody)
 	if err != nil {
 		return r.unread(c, err)
 	}
@@ -173,7 +193,7 @@ func (r *Receiver) receive(c echo.Context) error {
 		level = zap.WarnLevel
 	}
 	r.o.Logger.Log(level, "callback", append(fields, zap.Int("answer", 200))...)
-	return c.String(http.StatusOK, r.o.Ack)
+	return c.String(http.StatusOK, now.Ack)
 }
 
 var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)

@@ -201,8 +201,8 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 		}
 	}
 	args := make([]any, 0, 9+5*len(endpoints)+7*rows+2*total)
-	args = append(args, now.UnixMilli(), token, s.o.Window.Milliseconds(), s.o.BareWindow.Milliseconds(),
-		s.o.Retention.Milliseconds(), s.o.SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
+	args = append(args, now.UnixMilli(), token, s.settings().Window.Milliseconds(), s.settings().BareWindow.Milliseconds(),
+		s.settings().Retention.Milliseconds(), s.settings().SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
 	for i, e := range endpoints {
 		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.flowOf(e.Endpoint).rate)
 	}

@@ -260,7 +260,7 @@ func (s *Store) Trim(ctx context.Context) error {
 		if err := s.clock.ensure(ctx); err != nil {
 			return fmt.Errorf("trim the list of events: %w", err)
 		}
-		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.o.Retention.Milliseconds(), most).Int()
+		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.settings().Retention.Milliseconds(), most).Int()
 		if err != nil {
 			return fmt.Errorf("trim the list of events: %w", err)
 		}

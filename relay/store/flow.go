@@ -12,22 +12,15 @@ import (
 // flow is that of an endpoint as the scripts read it.
 type flow struct{ rate, breaker string }
 
-// Regulate sets the flows of endpoints, by name, in place of those set before. One that is not among them has neither rate nor
-// breaker. All replicas should have the same.
-func (s *Store) Regulate(flows map[string]event.Flow) {
+func encodeFlows(flows map[string]event.Flow) map[string]flow {
 	m := make(map[string]flow, len(flows))
 	for name, f := range flows {
 		m[name] = flow{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
 	}
-	s.flows.Store(&m)
+	return m
 }
 
-func (s *Store) flowOf(endpoint string) flow {
-	if m := s.flows.Load(); m != nil {
-		return (*m)[endpoint]
-	}
-	return flow{}
-}
+func (s *Store) flowOf(endpoint string) flow { return s.settings().flows[endpoint] }
 
 // burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
 const burstShare = 16

@@ -33,7 +33,7 @@ func readEntry(entry string) event.Waybill {
 // After an error a part may have been written; wishing again does no harm.
 func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error) {
 	out := make([]event.Wished, 0, len(waybills))
-	head := []any{s.o.ClaimTTL.Milliseconds(), s.o.SubscriptionTTL.Milliseconds(), s.o.SignedTTL.Milliseconds(), tenant}
+	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant}
 	err := s.inParts(ctx, wishScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
 			return errShape
@@ -50,10 +50,10 @@ func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybil
 }
 
 // Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
-// names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Options.ClaimTTL for it.
+// names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Settings.ClaimTTL for it.
 // It takes at most 100 waybills.
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
-	head := []any{token, s.o.ClaimTTL.Milliseconds(), 1000 / s.o.UpstreamRate}
+	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
 		if len(row) == 1 {
 			wait = max(wait, time.Duration(number(row[0]))*time.Millisecond)
@@ -84,7 +84,7 @@ func (s *Store) Turn(ctx context.Context) (time.Duration, error) {
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
-	args := []any{s.Now().UnixMilli(), token, s.o.SignedTTL.Milliseconds()}
+	args := []any{s.Now().UnixMilli(), token, s.settings().SignedTTL.Milliseconds()}
 	for _, w := range waybills {
 		args = append(args, entry(w), letters[state], a.Code, a.Msg, a.UID)
 	}
@@ -150,7 +150,7 @@ func (s *Store) Todo(ctx context.Context, most int) ([]event.Todo, error) {
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
 	}
-	answer, err := s.runBounded(ctx, todoScript, []any{s.Now().UnixMilli(), s.o.ClaimTTL.Milliseconds(), most})
+	answer, err := s.runBounded(ctx, todoScript, []any{s.Now().UnixMilli(), s.settings().ClaimTTL.Milliseconds(), most})
 	if err != nil {
 		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
 	}
@@ -230,7 +230,7 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 			return CaughtUp{}, fmt.Errorf("catch up: %w", err)
 		}
 	}
-	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short, s.o.Retention.Milliseconds()}
+	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
 	for _, c := range to {
 		args = append(args, c.Endpoint, flag(c.Ordered))
 	}

@@ -26,7 +26,7 @@ func (s *Store) Letters(ctx context.Context, endpoints []string, cursor string, 
 	if err != nil {
 		return nil, "", err
 	}
-	oldest := strconv.FormatInt(s.Now().Add(-s.o.DeadLetterRetention).UnixMilli(), 10)
+	oldest := strconv.FormatInt(s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10)
 	latest, err := s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"), &redis.ZRangeBy{Min: oldest, Max: "+inf"}).Result()
 	if err != nil {
 		return nil, "", fmt.Errorf("list dead letters: %w", err)
@@ -144,7 +144,7 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, 
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
-	args := []any{s.o.Retention.Milliseconds(), endpoint}
+	args := []any{s.settings().Retention.Milliseconds(), endpoint}
 	for _, id := range ids {
 		short, err := shortID(id)
 		if err != nil {

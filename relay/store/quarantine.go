@@ -19,7 +19,7 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined) error {
 	if err := s.clock.ensure(ctx); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	head := []any{s.Now().UnixMilli(), s.o.DeadLetterRetention.Milliseconds()}
+	head := []any{s.Now().UnixMilli(), s.settings().DeadLetterRetention.Milliseconds()}
 	args, bytes := slices.Clone(head), 0
 	for i, q := range qs {
 		body, err := json.Marshal(q)

@@ -137,7 +137,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 		state = "done"
 	}
 	local, spans := time.Now(), make(map[string]time.Duration)
-	args := []any{s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, state, page.Looked, page.Matched, page.Counted, s.o.Retention.Milliseconds()}
+	args := []any{s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, state, page.Looked, page.Matched, page.Counted, s.settings().Retention.Milliseconds()}
 	for _, r := range page.Resends {
 		short, err := shortID(r.EventID)
 		if err != nil {

@@ -84,8 +84,8 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		spans[i] = max(spans[i], c.Next)
 	}
 	args := make([]any, 0, 7+4*len(names)+13*len(calls))
-	args = append(args, now.UnixMilli(), s.o.Retention.Milliseconds(), s.o.DeadLetterRetention.Milliseconds(),
-		s.o.Window.Milliseconds(), s.o.History, len(names), len(calls))
+	args = append(args, now.UnixMilli(), s.settings().Retention.Milliseconds(), s.settings().DeadLetterRetention.Milliseconds(),
+		s.settings().Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
 		f := s.flowOf(name)
 		args = append(args, name, spans[i].Milliseconds(), f.rate, f.breaker)

@@ -35,17 +35,7 @@ type Options struct {
 	URL string
 	// Tag is the hash tag of all keys: two stores with different tags share nothing. Default "kuairelay".
 	Tag string
-	// Window and BareWindow are dedupe.window and dedupe.bare_window. Defaults 72 h and 2 h.
-	Window, BareWindow time.Duration
-	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
-	Retention, DeadLetterRetention time.Duration
-	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
-	// signed for, or the provider refused it. Defaults 60 and 7 days.
-	SubscriptionTTL, SignedTTL time.Duration
-	// ClaimTTL is how long one replica may take over a call to the provider before another takes it over. Default 30 s.
-	ClaimTTL time.Duration
-	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
-	UpstreamRate float64
+	Settings
 	// Brands are those that an event may be of that names none.
 	Brands []string
 	// History is how many attempts are kept per endpoint, about. Default 500.
@@ -63,6 +53,45 @@ type Options struct {
 	OnDelivered func(ids []string)
 }
 
+// Settings of a Store are what may change while it runs (see Use). A zero field means its default. All replicas should have the same.
+type Settings struct {
+	// Window and BareWindow are dedupe.window and dedupe.bare_window. Defaults 72 h and 2 h.
+	Window, BareWindow time.Duration
+	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
+	Retention, DeadLetterRetention time.Duration
+	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
+	// signed for, or the provider refused it. Defaults 60 and 7 days.
+	SubscriptionTTL, SignedTTL time.Duration
+	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it, before another
+	// takes it over. A replica that is killed costs that time, so that it is no longer than it must be. Default 10 s.
+	ClaimTTL time.Duration
+	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
+	UpstreamRate float64
+	// Flows are those of endpoints, by name. One that is not among them has neither rate nor breaker.
+	Flows map[string]event.Flow
+}
+
+// settings are Settings with their defaults, and the flows as the scripts read them.
+type settings struct {
+	Settings
+	flows map[string]flow
+}
+
+// Use replaces the settings: what begins from now on keeps to the new ones.
+func (s *Store) Use(set Settings) {
+	set.Window = cmp.Or(set.Window, 72*time.Hour)
+	set.BareWindow = cmp.Or(set.BareWindow, 2*time.Hour)
+	set.Retention = cmp.Or(set.Retention, 48*time.Hour)
+	set.DeadLetterRetention = cmp.Or(set.DeadLetterRetention, 720*time.Hour)
+	set.SubscriptionTTL = cmp.Or(set.SubscriptionTTL, 60*24*time.Hour)
+	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
+	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
+	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
+	s.set.Store(&settings{set, encodeFlows(set.Flows)})
+}
+
+func (s *Store) settings() *settings { return s.set.Load() }
+
 // Store is one replica's access to the shared state. All methods may be called at the same time.
 type Store struct {
 	o      Options
@@ -76,7 +105,7 @@ type Store struct {
 
 	replica string
 	calls   atomic.Uint64
-	flows   atomic.Pointer[map[string]flow]
+	set     atomic.Pointer[settings]
 
 	accepts batcher[acceptCall, acceptAnswer]
 	settles batcher[settleCall, event.Settled]
@@ -86,14 +115,6 @@ type Store struct {
 // it may hold a password.
 func New(o Options) (*Store, error) {
 	o.Tag = cmp.Or(o.Tag, "kuairelay")
-	o.Window = cmp.Or(o.Window, 72*time.Hour)
-	o.BareWindow = cmp.Or(o.BareWindow, 2*time.Hour)
-	o.Retention = cmp.Or(o.Retention, 48*time.Hour)
-	o.DeadLetterRetention = cmp.Or(o.DeadLetterRetention, 720*time.Hour)
-	o.SubscriptionTTL = cmp.Or(o.SubscriptionTTL, 60*24*time.Hour)
-	o.SignedTTL = cmp.Or(o.SignedTTL, 7*24*time.Hour)
-	o.ClaimTTL = cmp.Or(o.ClaimTTL, 30*time.Second)
-	o.UpstreamRate = cmp.Or(o.UpstreamRate, 10)
 	o.History = cmp.Or(o.History, 500)
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
@@ -107,6 +128,7 @@ func New(o Options) (*Store, error) {
 	id := make([]byte, 6)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
 	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id)}
+	s.Use(o.Settings)
 	s.clock.local = o.Clock
 	s.clock.read = s.readClock
 	var err error

@@ -67,7 +67,7 @@ func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.Han
 		scheme, key, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
 		var t *Tenant
 		if strings.EqualFold(scheme, "bearer") {
-			t = p.keys.owner(strings.TrimSpace(key))
+			t = p.current.Load().keys.owner(strings.TrimSpace(key))
 		}
 		if t == nil {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")

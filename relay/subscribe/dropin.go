@@ -77,17 +77,18 @@ func (p *Proxy) answer(c echo.Context) envelope {
 			return refuse(kuaidihelp.CodeBadAuth, "the form has no %s", name)
 		}
 	}
-	t := p.keys.signer(field("app_id"), field("method"), field("ts"), field("sign"))
+	now := p.current.Load()
+	t := now.keys.signer(field("app_id"), field("method"), field("ts"), field("sign"))
 	if t == nil {
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
-	if !tsForm.MatchString(field("ts")) || !p.inWindow(field("ts")) {
+	if !tsForm.MatchString(field("ts")) || p.age(field("ts")) > now.TSWindow {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired, "ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
 	}
-	if !slices.Contains(p.o.Methods, field("method")) {
-		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod, "the relay passes only %s", strings.Join(p.o.Methods, ", ")))
+	if !slices.Contains(now.Methods, field("method")) {
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod, "the relay passes only %s", strings.Join(now.Methods, ", ")))
 	}
-	if p.o.Upstream == nil {
+	if now.Upstream == nil {
 		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, notConfigured))
 	}
 	if field("method") != kuaidihelp.MethodSubscribe {
@@ -102,14 +103,14 @@ func (p *Proxy) counted(t *Tenant, result string, e envelope) envelope {
 	return e
 }
 
-// inWindow says whether a ts is near enough to now.
-func (p *Proxy) inWindow(ts string) bool {
+// age is how far a ts is from now.
+func (p *Proxy) age(ts string) time.Duration {
 	n, _ := strconv.ParseInt(ts, 10, 64) // its form was checked
 	at := time.Unix(n, 0)
 	if len(ts) == 13 {
 		at = time.UnixMilli(n)
 	}
-	return p.o.Store.Now().Sub(at).Abs() <= p.o.TSWindow
+	return p.o.Store.Now().Sub(at).Abs()
 }
 
 // admitted is admit for an envelope: nil if the request may go on.

@@ -83,7 +83,7 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	if err != nil {
 		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
 	}
-	if p.o.Upstream == nil {
+	if p.current.Load().Upstream == nil {
 		return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, notConfigured))
 	}
 	if err := p.admit(c, t, len(codes)); err != nil {

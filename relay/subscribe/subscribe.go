@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -47,25 +48,30 @@ type Tenant struct {
 	Limits event.Limits
 }
 
-// Options of a Proxy. A zero field means its default.
-type Options struct {
-	Store Store
+// Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
+type Settings struct {
 	// Upstream is nil if the relay has no account: then nothing can be subscribed.
 	Upstream Upstream
 	Tenants  []Tenant
-	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
-	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
 	// Methods are those that may be called through /api. Default express.sub.msg.
 	Methods []string
-	// Concurrency is how many calls are made at one time. Default 4.
-	Concurrency int
 	// TSWindow is by how much the ts of a call to /api may differ from the time here. Default 10 min.
 	TSWindow time.Duration
+}
+
+// Options of a Proxy. A zero field means its default.
+type Options struct {
+	Settings
+	Store Store
+	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
+	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
+	// Concurrency is how many calls are made at one time. Default 4.
+	Concurrency int
 	// Budget is how long a request may take; what is not known by then is pending. Default 20 s.
 	Budget time.Duration
 	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
 	Pauses []time.Duration
-	// SweepEvery is how often to look for what others left unfinished. Default 5 s.
+	// SweepEvery is how often to look for what others left unfinished. Default 2 s.
 	SweepEvery time.Duration
 	Logger     *zap.Logger
 	Registry   prometheus.Registerer
@@ -74,10 +80,16 @@ type Options struct {
 // Proxy is the handler of the subscribe paths, and makes the calls to the provider.
 type Proxy struct {
 	o       Options
-	keys    *keys
+	current atomic.Pointer[settings]
 	line    *line
 	metrics *metrics
 	refused trouble // the account's credentials
+}
+
+// settings are Settings with their defaults, and the tenants by their keys.
+type settings struct {
+	Settings
+	keys *keys
 }
 
 // The results of one waybill.
@@ -97,17 +109,24 @@ const (
 // New makes a Proxy; Run makes its calls.
 func New(o Options) *Proxy {
 	o.Concurrency = cmp.Or(o.Concurrency, 4)
-	o.TSWindow = cmp.Or(o.TSWindow, 10*time.Minute)
 	o.Budget = cmp.Or(o.Budget, 20*time.Second)
-	o.SweepEvery = cmp.Or(o.SweepEvery, 5*time.Second)
+	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	if o.Methods == nil {
-		o.Methods = []string{kuaidihelp.MethodSubscribe}
+	p := &Proxy{o: o, line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p.Use(o.Settings)
+	return p
+}
+
+// Use replaces the settings: requests that come, and calls that are made from now on, keep to the new ones.
+func (p *Proxy) Use(set Settings) {
+	set.TSWindow = cmp.Or(set.TSWindow, 10*time.Minute)
+	if set.Methods == nil {
+		set.Methods = []string{kuaidihelp.MethodSubscribe}
 	}
-	return &Proxy{o: o, keys: newKeys(o.Tenants), line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p.current.Store(&settings{set, newKeys(set.Tenants)})
 }
 
 // Register adds the paths.
@@ -250,7 +269,8 @@ func (p *Proxy) catchUp(ctx context.Context, tenant string, waybills []event.Way
 	running.Wait()
 }
 
-// sweep takes over what was begun and not finished: a replica was killed, or the line was too long.
+// sweep takes over what was begun and not finished: a replica was killed, or the line was too long. It takes no more until it has
+// begun with what it took: the rest is there for other replicas, and if this one is killed, not much has to wait once more.
 func (p *Proxy) sweep(ctx context.Context) {
 	const most = 100
 	tick := time.NewTicker(p.o.SweepEvery)
@@ -271,13 +291,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		for tenant, ws := range behind {
 			p.catchUp(ctx, tenant, ws)
 		}
-		for _, ws := range brands {
-			for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
-				if p.o.Upstream != nil {
-					p.line.put(sweeper, newJob(func(running context.Context) { p.ask(running, newToken(), part) }))
-				}
-			}
-		}
+		p.takeOver(ctx, brands)
 		if len(todo) == most && ctx.Err() == nil {
 			continue
 		}
@@ -286,6 +300,27 @@ func (p *Proxy) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// takeOver has the provider asked for waybills, by brand, and returns when the last of these calls has begun.
+func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill) {
+	if p.current.Load().Upstream == nil {
+		return
+	}
+	begun := make(chan struct{})
+	close(begun)
+	for _, ws := range brands {
+		for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
+			begins := make(chan struct{})
+			if p.line.put(sweeper, newJob(func(running context.Context) { close(begins); p.ask(running, newToken(), part) })) {
+				begun = begins // jobs of one queue begin in their order
+			}
+		}
+	}
+	select {
+	case <-begun:
+	case <-ctx.Done():
 	}
 }
 

@@ -105,8 +105,12 @@ func refused(err error) bool {
 
 // call asks the provider once, counts it, and raises an alarm where it refuses the account.
 func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
+	upstream := p.current.Load().Upstream
+	if upstream == nil { // since the call was asked for
+		return kuaidihelp.Envelope{}, errors.New(notConfigured)
+	}
 	began := time.Now()
-	e, err := p.o.Upstream.Call(ctx, method, data)
+	e, err := upstream.Call(ctx, method, data)
 	p.metrics.callTime.Observe(time.Since(began).Seconds())
 	result := "success"
 	switch {

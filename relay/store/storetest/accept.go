@@ -99,7 +99,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 
 func checkPrune(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Retention: 100 * time.Millisecond, Window: time.Hour})
+	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
 	}

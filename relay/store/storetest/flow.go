@@ -29,9 +29,7 @@ func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Ti
 
 func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Flow) *store.Store {
 	t.Helper()
-	s := b.open(t, store.Options{Clock: clock.now})
-	s.Regulate(flows)
-	return s
+	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Flows: flows}})
 }
 
 func fails(o *event.Outcome)   { o.Sign, o.Attempt.Status = event.Fails, 500 }

@@ -32,6 +32,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
+	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":   checkTakenOver,
 	"LimitsCountOverReplicas":                              checkLimits,
 	"TheLedgerCanBeExportedAndImported":                    checkImport,
 	"ManySubscriptionsAreListedPageByPage":                 checkPages,
@@ -105,7 +106,7 @@ func under(condition event.Conditions, endpoints ...string) []store.Candidate {
 }
 
 func checkClaim(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{UpstreamRate: 1e6}), b.open(t, store.Options{UpstreamRate: 1e6})}
+	stores := []*store.Store{b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}})}
 	codes := []string{"1", "2", "3"}
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -128,7 +129,7 @@ func checkClaim(t *testing.T, b *bench) {
 
 func checkClaimLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
 	wish(t, s, "a", "1")
 	if _, mine := claim(t, s, "first", "1"); mine != 1 {
 		t.Error("the first does not get it")
@@ -203,7 +204,7 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, store.Options{UpstreamRate: 0.05}), b.open(t, store.Options{UpstreamRate: 0.05})
+	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
 	wish(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
@@ -390,7 +391,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")
 	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {
@@ -415,7 +416,7 @@ func checkCatchUpStays(t *testing.T, b *bench) {
 
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second}})
 	live(t, s, "t", "1", "2")
 	for _, code := range []string{"1", "2"} {
 		for _, c := range []string{"a", "b"} {
@@ -454,7 +455,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 
 func checkRenewed(t *testing.T, b *bench) {
 	const ttl = 2 * time.Second
-	s := b.open(t, store.Options{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)
 	began := time.Now()
@@ -468,7 +469,7 @@ func checkRenewed(t *testing.T, b *bench) {
 }
 
 func checkSignedExpires(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour})
+	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), under(event.IfSubscribed, "t/a"))
 	wish(t, s, "u", "1", "2") // the parcel is still signed for
@@ -540,6 +541,38 @@ func checkTodo(t *testing.T, b *bench) {
 	clock.forward(31 * time.Second)
 	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("after it was done: %v %v", got, err)
+	}
+}
+
+// checkTakenOver kills four replicas one after the other at the worst moments: when the wish is written, when a claim is made, and when
+// what is unfinished has been handed out.
+func checkTakenOver(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	began := s.Now()
+	wish(t, s, "a", "1")
+	for _, dies := range []string{"before it claims", "with a claim", "before it claims", "with a claim"} {
+		for {
+			clock.forward(2 * time.Second) // as often as replicas look
+			got, err := s.Todo(t.Context(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 1 {
+				break
+			}
+			if s.Now().Sub(began) > 5*time.Minute {
+				t.Fatal("nobody takes it over")
+			}
+		}
+		if dies == "with a claim" {
+			if _, mine := claim(t, s, fmt.Sprint("token", s.Now()), "1"); mine != 1 {
+				t.Error("whoever takes it over does not get it")
+			}
+		}
+	}
+	if pending := s.Now().Sub(began); pending > time.Minute {
+		t.Errorf("after four replicas it has been pending for %s", pending)
 	}
 }
 

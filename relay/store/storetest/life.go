@@ -14,7 +14,7 @@ import (
 
 func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Window: short, Retention: short, DeadLetterRetention: 2 * short})
+	s := b.open(t, store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
 	var entries []store.Entry
 	for i := range 50 {
 		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -62,7 +62,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 func checkNothingOpenExpires(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Window: short, Retention: short, DeadLetterRetention: short})
+	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
 	var entries []store.Entry
 	for i := range 40 {
 		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -145,7 +145,7 @@ func checkRedrive(t *testing.T, b *bench) {
 
 func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
-	s := b.open(t, store.Options{Window: short, Retention: short, DeadLetterRetention: time.Hour})
+	s := b.open(t, store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], event.Delivered)
 	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], event.Delivered)

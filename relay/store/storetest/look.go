@@ -103,7 +103,7 @@ func checkEvents(t *testing.T, b *bench) {
 
 func checkTrim(t *testing.T, b *bench) {
 	const short = time.Second
-	s := b.open(t, store.Options{Retention: short, Window: short, DeadLetterRetention: short})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
 		var entries []store.Entry
 		for j := range 110 {
@@ -243,7 +243,7 @@ func checkLetters(t *testing.T, b *bench) {
 }
 
 func checkDismissedExpires(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Dead, because("no"))
 	if n, err := s.Dismiss(t.Context(), "t/a", d.Event.ID); n != 1 || err != nil {

@@ -1,0 +1,263 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/route"
+)
+
+// use makes a config the one that is served by, at the start and at each reload. It builds everything first: after an error
+// nothing has changed. Calls must not overlap.
+func (r *Relay) use(c *config.Config) error {
+	var complained sync.Map // a route that fails is logged once, and counted each time
+	table, err := newTable(c, func(rule *route.Rule, err error) {
+		r.whenErrors.WithLabelValues(rule.Tenant).Inc()
+		if _, known := complained.LoadOrStore(rule.Pos, true); !known {
+			r.log.Warn("when failed, and is counted from now on", zap.String("route", rule.Pos), zap.Error(err))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	eps, made, err := endpoints(c.Tenants, r.reload.made)
+	if err != nil {
+		return err
+	}
+	out, err := egress(c)
+	if err != nil {
+		return err
+	}
+	// The pool is the last that can refuse. It knows a new endpoint before an event is owed to it.
+	if err := r.pool.Use(deliver.Settings{Endpoints: eps, Egress: out, OrphanGrace: c.Delivery.OrphanGrace, Retention: c.Retention}); err != nil {
+		return err
+	}
+	r.store.Use(storeSettings(c))
+	r.keeper.acceptor.routing.Store(&routing{table, ordered(c.Tenants)})
+	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
+	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
+	r.api.Use(viewOf(c, table, r.pool))
+	r.queues.use(eps)
+	r.silence.use(c.Callback.Silence)
+	r.reload.done(c, made)
+	return nil
+}
+
+// Reloaded is what came of a reload.
+type Reloaded struct {
+	// Fingerprint is that of the config that is served by now.
+	Fingerprint string `json:"fingerprint"`
+	// Changed is false if the files have the same in them as before.
+	Changed bool `json:"changed"`
+	// Restart are the keys that have changed since the start, and keep their values until the next one.
+	Restart  []string `json:"restart,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // "file:line: what is surely not meant"
+}
+
+// Reload reads the config anew and serves by it, or returns what is wrong with it, and goes on as before. Nothing that is under
+// way is cut short; what begins afterwards, a retry of a pending delivery as well, is done by the new config. why is for the log.
+func (r *Relay) Reload(why string) (Reloaded, error) {
+	r.reload.one.Lock()
+	defer r.reload.one.Unlock()
+	if r.o.Load == nil {
+		return Reloaded{}, errors.New("this relay was not started with a config file")
+	}
+	began := time.Now()
+	before, paths := r.reload.current(), []string(nil)
+	c, err := r.o.Load(func(path string) { paths = append(paths, path) })
+	r.reload.watch(paths)
+	changed := err == nil && c.Fingerprint != before.fingerprint
+	if changed {
+		err = r.use(c)
+	}
+	if err != nil {
+		r.reload.failed()
+		lines := strings.Split(err.Error(), "\n")
+		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why), zap.Int("mistakes", len(lines)))
+		for _, line := range lines {
+			r.log.Error("config", zap.String("mistake", line))
+		}
+		return Reloaded{Fingerprint: before.fingerprint}, err
+	}
+	out := Reloaded{Fingerprint: c.Fingerprint, Changed: changed, Restart: r.reload.fixed.changed(c)}
+	for _, w := range c.Warnings {
+		out.Warnings = append(out.Warnings, w.String())
+	}
+	if !changed {
+		r.reload.done(nil, nil)
+		if why != onChange || !before.ok {
+			r.log.Info("config unchanged", zap.String("why", why), zap.String("fingerprint", c.Fingerprint))
+		}
+		return out, nil
+	}
+	r.log.Info("config reloaded", zap.String("why", why), zap.String("fingerprint", c.Fingerprint), zap.Duration("took", time.Since(began)))
+	r.warn(c)
+	if len(out.Restart) > 0 {
+		r.log.Warn("config: a restart is needed for these keys, until then they keep their values", zap.Strings("keys", out.Restart))
+	}
+	return out, nil
+}
+
+// warn logs what in a config is surely not meant.
+func (r *Relay) warn(c *config.Config) {
+	for _, w := range c.Warnings {
+		r.log.Warn("config", zap.String("at", w.Pos.String()), zap.String("warning", w.Msg))
+	}
+}
+
+// reloadHTTP answers POST /-/reload: what came of it, or all that is wrong, as problem JSON with errors.
+func (r *Relay) reloadHTTP(c echo.Context) error {
+	out, err := r.Reload("POST /-/reload")
+	if err != nil {
+		lines := strings.Split(err.Error(), "\n")
+		return writeProblem(c, http.StatusUnprocessableEntity, "the config was not reloaded: the one from before goes on serving", map[string]any{"errors": lines})
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// onChange is why a watch reloads.
+const onChange = "a file changed"
+
+// watch reloads the config whenever one of its files was changed, until ctx is cancelled.
+func (r *Relay) watch(ctx context.Context) {
+	if r.o.Load == nil {
+		return
+	}
+	_, _ = r.Reload(onChange) // names the files; and they may have been changed since they were read for the start
+	w := watch{}
+	for {
+		began := time.Now()
+		if w.changed(r.reload.current().paths) {
+			_, _ = r.Reload(onChange)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(lookEvery, 200*time.Since(began))): // ten thousand files are not to keep the machine busy
+		}
+	}
+}
+
+// reload knows what was loaded, and when.
+type reload struct {
+	one   sync.Mutex // held while the config is read, and swapped
+	made  map[string]made
+	fixed fixed
+
+	mu  sync.Mutex
+	now loaded
+}
+
+type loaded struct {
+	fingerprint string
+	at          time.Time // of the last success
+	ok          bool      // the last reload
+	paths       []string  // of the last reload
+}
+
+func (l *reload) current() loaded {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
+// done notes a success. Without a config, the one in use was found right again.
+func (l *reload) done(c *config.Config, made map[string]made) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.ok, l.now.at = true, time.Now()
+	if c == nil {
+		return
+	}
+	l.now.fingerprint, l.made = c.Fingerprint, made
+	if l.fixed == nil {
+		l.fixed = fixedKeys(c)
+	}
+}
+
+func (l *reload) failed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.ok = false
+}
+
+func (l *reload) watch(paths []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.paths = paths
+}
+
+func (l *reload) readyFor() readyFor {
+	now := l.current()
+	out := readyFor{Fingerprint: now.fingerprint, LoadedAt: now.at.UTC().Truncate(time.Millisecond), Reload: "ok"}
+	if !now.ok {
+		out.Reload = "failed"
+	}
+	return out
+}
+
+var (
+	configInfo = prometheus.NewDesc("kuairelay_config_info", "Always 1; the label is the fingerprint of the config that is served by.", []string{"fingerprint"}, nil)
+	configOK   = prometheus.NewDesc("kuairelay_config_last_reload_successful", "1 if the config was right when it was last read; 0: the one from before goes on serving.", nil, nil)
+	configAt   = prometheus.NewDesc("kuairelay_config_last_reload_success_timestamp_seconds", "When the config was last read, and was right.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (l *reload) Describe(ch chan<- *prometheus.Desc) {
+	ch <- configInfo
+	ch <- configOK
+	ch <- configAt
+}
+
+// Collect implements prometheus.Collector.
+func (l *reload) Collect(ch chan<- prometheus.Metric) {
+	now, ok := l.current(), 0.0
+	if now.ok {
+		ok = 1
+	}
+	ch <- prometheus.MustNewConstMetric(configInfo, prometheus.GaugeValue, 1, now.fingerprint)
+	ch <- prometheus.MustNewConstMetric(configOK, prometheus.GaugeValue, ok)
+	ch <- prometheus.MustNewConstMetric(configAt, prometheus.GaugeValue, float64(now.at.UnixMilli())/1000)
+}
+
+// fixed are the values of the keys that only a restart changes.
+type fixed []struct {
+	key   string
+	value any
+}
+
+func fixedKeys(c *config.Config) fixed {
+	return fixed{
+		{"server.listen", c.Server.Listen},
+		{"server.trusted_proxies", c.Server.TrustedProxies},
+		{"admin.listen", c.Admin.Listen},
+		{"redis.url", c.Redis.URL},
+		{"redis.wait_replicas", c.Redis.WaitReplicas},
+		{"spool.dir", c.Spool.Dir},
+		{"spool.max_bytes", c.Spool.MaxBytes},
+		{"kuaidihelp.concurrency", c.Kuaidihelp.Concurrency},
+	}
+}
+
+// changed names the keys that have other values in a config.
+func (f fixed) changed(c *config.Config) []string {
+	var keys []string
+	for i, k := range fixedKeys(c) {
+		if !reflect.DeepEqual(k.value, f[i].value) {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
