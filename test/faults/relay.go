@@ -178,6 +178,9 @@ type state struct {
 	Redis   string `json:"redis"`
 	Spool   string `json:"spool"`
 	Spooled int    `json:"spooled"`
+	Config  struct {
+		Reload string `json:"reload"` // ok or failed
+	} `json:"config"`
 }
 
 // ready asks /readyz. An answer other than 200 is an error.

@@ -19,6 +19,7 @@ var relayRows = []row{
 	{name: "relay-hung", fault: "relay held still past its leases", does: "one of two relays is stopped (SIGSTOP) for longer than its leases last, and goes on", run: relayHung},
 	{name: "embedded-kill", fault: "embedded mode, kill -9", does: "a relay without Redis, killed and started again under load", run: embeddedKill},
 	{name: "quarantine", fault: "callback not understood", does: "callbacks that nobody understands, among others, before and after a kill -9", run: quarantine},
+	{name: "config-broken", fault: "config broken on reload", does: "a relay's config is broken in five ways and mended again under load; it is read on SIGHUP, POST /-/reload, or by itself", run: brokenConfig},
 }
 
 func relayKill(s *stage) {

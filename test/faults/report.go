@@ -47,7 +47,6 @@ const healSays = "Answers are those that callbacks got while the fault lasted. *
 const missing = `
 ## Not measured here
 
-- A broken config on reload: there is no reload yet.
 - Clocks of replicas: a relay takes the time from Redis and its own monotonic clock, so that setting its wall clock changes nothing;
   the tests of ` + "`relay/store`" + ` and ` + "`relay`" + ` do that, with replicas a minute apart. The row ` + "`clock-step`" + ` sets the clock of Redis.
 - A name whose addresses change between check and dial: the tests of ` + "`relay/deliver`" + ` have a resolver that does that.
