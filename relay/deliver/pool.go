@@ -54,7 +54,8 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it connections and memory.
+	// MaxInFlight bounds attempts at the same time, and with it connections and memory. As long as the endpoint has not answered, or if
+	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -103,6 +104,8 @@ type endpoint struct {
 	Endpoint
 	client   *client
 	inFlight atomic.Int64
+	// answers says that the last attempt that ended got an answer, whatever it was.
+	answers atomic.Bool
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
@@ -153,10 +156,21 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
+// silentSlots is how many attempts an endpoint gets at the same time that does not answer.
+const silentSlots = 4
+
+// slots is how many attempts the endpoint may have at the same time.
+func (e *endpoint) slots() int {
+	if e.answers.Load() {
+		return e.MaxInFlight
+	}
+	return min(e.MaxInFlight, silentSlots)
+}
+
 func (e *endpoint) reserve() bool {
 	for {
 		n := e.inFlight.Load()
-		if n >= int64(e.MaxInFlight) {
+		if n >= int64(e.slots()) {
 			return false
 		}
 		if e.inFlight.CompareAndSwap(n, n+1) {
@@ -236,6 +250,9 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	a := e.client.post(p.attempts, d, now)
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
+	}
+	if answers := a.Err == ""; e.answers.Swap(answers) != answers && answers && e.hungry.Load() {
+		p.feeder.feed(e) // there are more slots
 	}
 	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
