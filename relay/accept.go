@@ -48,12 +48,10 @@ func (a *acceptor) accept(ctx context.Context, events []*event.Event, before fun
 		before(accepted)
 	}
 	var leased []*event.Delivery
-	for i, x := range accepted {
+	for _, x := range accepted {
 		leased = append(leased, x.Leased...)
-		if x.Queued > 0 {
-			for _, c := range entries[i].To {
-				a.pool.Feed(c.Endpoint)
-			}
+		for _, name := range x.Queued {
+			a.pool.Feed(name)
 		}
 	}
 	a.pool.Start(reserved, leased)

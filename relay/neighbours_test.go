@@ -88,6 +88,59 @@ tenants:
 	}
 }
 
+// Each update is one script to accept it, and one to settle its delivery to the good endpoint: nobody asks for what is owed to those
+// that hang, have no slot left, or are paused.
+func TestABadEndpointCostsItsNeighboursNoRoundTrip(t *testing.T) {
+	t.Parallel()
+	const events = 200
+	release := make(chan struct{})
+	defer close(release)
+	good, stuck := newTenant(t, nil), newTenant(t, func(http.ResponseWriter, int, received) { <-release })
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}\n"+fmt.Sprintf(`
+tenants:
+  - name: t
+    api_keys: [%[4]s]
+    endpoints:
+      - {name: good, url: '%[1]s', secrets: [%[3]s]}
+      - {name: hangs, url: '%[2]s', secrets: [%[3]s], max_in_flight: 2, timeout: 60s}
+      - {name: paused, url: '%[2]s', secrets: [%[3]s]}
+    routes: [{to: [good, hangs, paused]}]
+`, good.URL, stuck.URL, secret, shopKey))
+	if status, text, _ := r.api("POST", "/v1/endpoints/paused/pause", shopKey, ""); status != 200 {
+		t.Fatalf("answer %d %s", status, text)
+	}
+	push := func(from, to int) {
+		for i := from; i < to; i++ {
+			r.push("application/json", callback(item(fmt.Sprint("w", i), "signed", "1")))
+			until(t, "the good endpoint has it", func() bool { return r.delivered("t/good") == i+1 })
+		}
+	}
+	push(0, 5)
+	until(t, "the slots are taken", func() bool { return len(stuck.all()) == 2 })
+	before := scripts(t, redis)
+	push(5, 5+events)
+	if n := scripts(t, redis) - before; n > events*5/2 {
+		t.Errorf("%d scripts for %d updates", n, events)
+	}
+}
+
+// scripts is how many Redis has run.
+func scripts(t *testing.T, s *redisserver.Server) int {
+	t.Helper()
+	info, err := s.Do("INFO", "commandstats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, calls, _ := strings.Cut(info, "cmdstat_evalsha:calls=")
+	calls, _, _ = strings.Cut(calls, ",")
+	n, err := strconv.Atoi(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestAnEndpointThatFailsIsLeftAloneUntilAProbeIsAnswered(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool

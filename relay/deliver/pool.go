@@ -55,7 +55,8 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it connections and memory.
+	// MaxInFlight bounds attempts at the same time, and with it connections and memory. As long as the endpoint has not answered, or if
+	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -117,6 +118,8 @@ type endpoint struct {
 	// client is nil if the endpoint is in the config no more.
 	client   atomic.Pointer[client]
 	inFlight atomic.Int64
+	// answers says that the last attempt that ended got an answer, whatever it was.
+	answers atomic.Bool
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
@@ -187,6 +190,7 @@ func (p *Pool) Use(set Settings) error {
 	for name, c := range clients {
 		e := now.endpoints[name]
 		e.swap(c)
+		e.answers.Store(false)
 		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
 	}
 	return nil
@@ -227,11 +231,22 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
+// silentSlots is how many attempts an endpoint gets at the same time that does not answer.
+const silentSlots = 4
+
+// slots is how many attempts the endpoint may have at the same time.
+func (e *endpoint) slots(c *client) int {
+	if e.answers.Load() {
+		return c.endpoint.MaxInFlight
+	}
+	return min(c.endpoint.MaxInFlight, silentSlots)
+}
+
 func (e *endpoint) reserve() bool {
 	c := e.client.Load()
 	for {
 		n := e.inFlight.Load()
-		if c == nil || n >= int64(c.endpoint.MaxInFlight) {
+		if c == nil || n >= int64(e.slots(c)) {
 			return false
 		}
 		if e.inFlight.CompareAndSwap(n, n+1) {
@@ -291,7 +306,7 @@ func (p *Pool) start(e *endpoint, d *event.Delivery) {
 func (p *Pool) work(e *endpoint, d *event.Delivery) {
 	defer p.working.Done()
 	for d != nil {
-		d = p.settle(e, p.attempt(e.client.Load(), d))
+		d = p.settle(e, p.attempt(e, d))
 	}
 	e.release(p, 1)
 }
@@ -305,27 +320,31 @@ func (e *endpoint) release(p *Pool, n int64) {
 }
 
 // attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint is in the
-// config no more (c is nil) is handed back.
-func (p *Pool) attempt(c *client, d *event.Delivery) event.Outcome {
+// config no more is handed back.
+func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
+	c := e.client.Load()
 	if c == nil {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	e, now := &c.endpoint, p.o.Store.Now()
+	set, now := &c.endpoint, p.o.Store.Now()
 	if d.Damaged != "" {
 		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: d.Damaged}
 	}
-	if e.Policy.expired(now, d.Since) {
-		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: e.Policy.expiry()}
+	if set.Policy.expired(now, d.Since) {
+		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: set.Policy.expiry()}
 	}
 	// A lease that could lapse during the attempt would let another replica make it at the same time.
-	if p.isStopping() || time.Until(d.LeaseEnds) <= e.Timeout {
+	if p.isStopping() || time.Until(d.LeaseEnds) <= set.Timeout {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
 	a := c.post(p.attempts, d, now)
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Since, rand.Float64())
+	if answers := a.Err == ""; e.answers.Swap(answers) != answers && answers && e.hungry.Load() {
+		p.feeder.feed(e) // there are more slots
+	}
+	v := Decide(a, d.Attempts+1, set.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
 }
 

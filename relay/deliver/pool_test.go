@@ -238,6 +238,41 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 	}
 }
 
+func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
+	t.Parallel()
+	answers := make(chan bool, 1) // whether the next request is answered, or cut off
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !<-answers {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(server.Close)
+	key, err := signature.ParseKey(signature.NewSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+		Timeout: time.Minute, MaxInFlight: 32, Policy: Policy{MaxAge: time.Hour}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := p.endpoint("t/a")
+	for i, want := range []int{4, 32, 4, 32} {
+		n := 0
+		for e.reserve() {
+			n++
+		}
+		if n != want {
+			t.Errorf("%d slots, want %d, after %d attempts", n, want, i)
+		}
+		answers <- i%2 == 0
+		e.inFlight.Store(0)
+		p.Start(map[string]int{}, []*event.Delivery{newDelivery(10 * time.Minute)})
+		p.working.Wait()
+	}
+}
+
 func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	t.Parallel()
 	key, err := signature.ParseKey(signature.NewSecret())

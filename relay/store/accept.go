@@ -42,8 +42,11 @@ type Candidate struct {
 type Accepted struct {
 	// Duplicate: the event was accepted before; nothing was changed.
 	Duplicate bool
-	// Deliveries is how many endpoints the event is owed to; Queued is how many of them are due now, for any replica to lease.
-	Deliveries, Queued int
+	// Deliveries is how many endpoints the event is owed to.
+	Deliveries int
+	// Queued names those of them where it is due now, for any replica to lease: neither leased to the caller, nor waiting, nor held
+	// back by a breaker or a person.
+	Queued []string
 	// Leased are those that are the caller's to attempt, in a slot that it had reserved.
 	Leased []*event.Delivery
 }
@@ -261,7 +264,7 @@ var errShape = errors.New("redis answered in a shape that is not the script's")
 
 func readAccepted(row acceptRow, answer any, endpoints []Candidate, token string, local time.Time) (Accepted, error) {
 	a, ok := answer.([]any)
-	if !ok || len(a) < 6 {
+	if !ok || len(a) < 5 {
 		return Accepted{}, errShape
 	}
 	short, _ := a[1].(string)
@@ -271,9 +274,14 @@ func readAccepted(row acceptRow, answer any, endpoints []Candidate, token string
 	}
 	e := row.Event
 	e.ID, e.Sequence, e.AcceptedAt = id, number(a[2]), time.UnixMilli(number(a[3]))
-	out := Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4])), Queued: int(number(a[5]))}
-	for _, v := range a[6:] {
-		c := endpoints[number(v)-1]
+	out := Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
+	for _, v := range a[5:] {
+		i := number(v)
+		if i < 0 {
+			out.Queued = append(out.Queued, endpoints[-i-1].Endpoint)
+			continue
+		}
+		c := endpoints[i-1]
 		out.Leased = append(out.Leased, &event.Delivery{
 			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Since: e.AcceptedAt, Token: token, LeaseEnds: local.Add(c.Lease),
 		})

@@ -7,8 +7,8 @@
 --        N times: id, record, brand, status, bare (1 or 0), body, number of candidates C,
 --                 C times: index of the endpoint (from 1), conditions, of which any suffices (the sum of: 1 always, 2 if the
 --                          status changed, 4 if the tenant has subscribed the waybill, 8 if both)
--- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, of these due at once,
---        indexes of the endpoints whose delivery is leased to the caller…}
+-- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, then indexes of endpoints: as it is where the
+--        delivery is leased to the caller, negative where it is due at once and not held back…}
 -- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
 local now, me = tonumber(ARGV[1]), ARGV[2]
 local window, bare_window, retention = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -44,6 +44,13 @@ local function may_lease(e)
   if not e.open or e.slots == 0 then return false end
   e.slots, e.spent = e.slots - 1, e.spent + 1
   return true
+end
+
+-- free says whether a delivery that is due may be leased now, or as soon as another attempt has ended. Where the endpoint is held
+-- back, nobody need ask.
+local function free(e)
+  local c = control(e.name)
+  return not c or c.state == 'ramp' or gate(e.name, now) == now
 end
 
 local function enqueue(e, id, due)
@@ -119,13 +126,13 @@ local mine, listed = {}, {}
 local function again(v, id, seq)
   mine[id] = true
   local e = P .. 'e:' .. id
-  local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0, 0}
+  local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0}
   for j = v.from, v.from + 2 * v.n - 1, 2 do
     local st = rcall('HGET', e, eps[tonumber(ARGV[j])].name)
     if st then
       answer[5] = answer[5] + 1
       local s, _, _, token = parse_state(st)
-      if s == 'q' then answer[6] = answer[6] + 1 end
+      if s == 'q' and free(eps[tonumber(ARGV[j])]) then answer[#answer + 1] = -tonumber(ARGV[j]) end
       if s == 'l' and token == me then answer[#answer + 1] = tonumber(ARGV[j]) end
     end
   end
@@ -147,7 +154,7 @@ local function accept(v)
     if (v.bare and (age < bare_window or (seq == last and age < window))) or (not v.bare and age < window) then
       local known = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
       if known[1] then repeated(id, known[2]) end
-      return {0, id, seq, tonumber(known[1] or seq), 0, 0}
+      return {0, id, seq, tonumber(known[1] or seq), 0}
     end
     occurrence = n + 1
   end
@@ -162,7 +169,7 @@ local function accept(v)
   mine[id] = true
   local seq = math.max(last + 1, now)
 
-  local answer = {1, id, seq, now, 0, 0}
+  local answer = {1, id, seq, now, 0}
   local state = {'w', v.record, 'q', seq, 't', now, 'c', me}
   local entries, tenants = entries_of(v)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
@@ -195,7 +202,7 @@ local function accept(v)
         else
           enqueue(e, id, now)
           e.open = false
-          answer[6] = answer[6] + 1
+          if free(e) then answer[#answer + 1] = -ei end
           state[#state + 1] = pack_state('q', 0, 'n', '')
         end
       end
