@@ -3,6 +3,7 @@ package subscribe
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +15,15 @@ import (
 // leftovers is a ledger with waybills that a replica which was killed has left: each is handed out once.
 type leftovers struct {
 	Store
-	left, handed, asked int
+	left          int
+	handed, asked atomic.Int64
 }
 
 func (l *leftovers) Todo(_ context.Context, most int) (todo []event.Todo, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
 		todo = append(todo, event.Todo{Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
 	}
-	l.handed += len(todo)
+	l.handed.Add(int64(len(todo)))
 	return todo, nil
 }
 
@@ -34,7 +36,7 @@ func (l *leftovers) Claim(_ context.Context, _ string, waybills []event.Waybill)
 }
 
 func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ event.Upstream, _ event.Answer) error {
-	l.asked += len(waybills)
+	l.asked.Add(int64(len(waybills)))
 	return nil
 }
 
@@ -55,16 +57,16 @@ func TestTheSweeperTakesNoMoreThanItCanBeginWith(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { _ = p.Run(ctx); close(ended) }()
-		most := 0
+		most := int64(0)
 		for range all/kuaidihelp.MaxPerCall + 30 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			most = max(most, l.handed-l.asked)
+			most = max(most, l.handed.Load()-l.asked.Load())
 		}
 		cancel()
 		<-ended
-		if l.asked != all || most > 200 {
-			t.Errorf("%d of %d waybills were asked for; of what it had taken, %d waited", l.asked, all, most)
+		if asked := l.asked.Load(); asked != all || most > 200 {
+			t.Errorf("%d of %d waybills were asked for; of what it had taken, %d waited", asked, all, most)
 		}
 	})
 }
