@@ -188,6 +188,11 @@ func TestAFileThatChangesIsRead(t *testing.T) {
 	if n := r.logs.FilterMessageSnippet("config not reloaded").Len(); n != 1 {
 		t.Errorf("the mistake is logged %d times", n)
 	}
+	// So is a file that goes away for a while.
+	must(t, os.Rename(r.file, r.file+".away"))
+	until(t, "it is missed", func() bool { return r.logs.FilterMessageSnippet("config not reloaded").Len() == 2 })
+	must(t, os.Rename(r.file+".away", r.file))
+	until(t, "it is there again", func() bool { _, ready := r.readyz(); return ready["status"] == "ready" })
 }
 
 func TestKeysThatNeedARestartAreNamedAndTheRestIsTaken(t *testing.T) {

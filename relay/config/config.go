@@ -190,6 +190,9 @@ func Load(path string, o Options) (*Config, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
+		if o.OnRead != nil {
+			o.OnRead(path)
+		}
 		return nil, fmt.Errorf("read config: %w", err)
 	}
 	return load(path, text, o)

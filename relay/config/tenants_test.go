@@ -229,6 +229,10 @@ func TestWhatAConfigDependsOnIsNotedAndHasAFingerprint(t *testing.T) {
 			t.Errorf("after a change of %s: fingerprint %q, %v", change, changed, err)
 		}
 	}
+	var missing []string
+	if _, err := Load("nowhere.yaml", Options{OnRead: func(path string) { missing = append(missing, path) }}); err == nil || !slices.Equal(missing, []string{"nowhere.yaml"}) {
+		t.Errorf("of a config that is not there, %v was read, %v", missing, err)
+	}
 	_, read, err = load("tenants.d/secret", "whsec_wrong")
 	if err == nil || !slices.Contains(read, "tenants.d/secret") {
 		t.Errorf("of a config that is wrong, %v was read, %v", read, err)
