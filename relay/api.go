@@ -2,13 +2,11 @@ package relay
 
 import (
 	"context"
-	"slices"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
-	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/subscribe"
 )
@@ -33,25 +31,12 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 	}
 	v.Explain = func(e *event.Stored) []console.Route {
 		var out []console.Route
-		for _, r := range table.Explain(reread(e)) {
+		for _, r := range table.Explain(reread(e.Event)) {
 			out = append(out, console.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
 		}
 		return out
 	}
 	return v
-}
-
-// reread gives an event as it came, with its tracks, which the store does not keep apart.
-func reread(e *event.Stored) *event.Event {
-	out := e.Event
-	if e.Type != event.TypeWaybill {
-		return &out
-	}
-	callback := slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), e.Data, []byte(`]}`))
-	if parsed := kuaidihelp.Parse("", callback, e.ReceivedAt); len(parsed.Events) == 1 {
-		out.Tracks, out.Bare = parsed.Events[0].Tracks, parsed.Events[0].Bare
-	}
-	return &out
 }
 
 // retake has a callback, or an item of one, from quarantine taken in as if it had just come.
@@ -60,7 +45,7 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken
 	parsed := parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
 		// It may be an item.
-		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), q.Raw, []byte(`]}`))}
+		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: withItem(q.Raw)}
 		if again := parse(item); len(again.Rejected) == 0 {
 			cb, parsed = item, again
 		}

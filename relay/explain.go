@@ -86,8 +86,8 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 
 // EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
 func EventOf(e console.Event) *event.Event {
-	return reread(&event.Stored{Event: event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
-		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data}})
+	return reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data})
 }
 
 // FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A
@@ -158,7 +158,7 @@ func (x Explanation) reasons(matched bool) string {
 func ReadEvents(sample []byte) ([]*event.Event, error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
-		sample = slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), sample, []byte(`]}`))
+		sample = withItem(sample)
 	}
 	result := kuaidihelp.Parse("", sample, time.Now())
 	for _, r := range result.Rejected {

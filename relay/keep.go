@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -236,6 +237,21 @@ func parse(cb *event.Callback) kuaidihelp.Result {
 		}
 	}
 	return parsed
+}
+
+// reread gives an event as it came, with its tracks, which the store does not keep apart from its data.
+func reread(e event.Event) *event.Event {
+	if e.Type == event.TypeWaybill {
+		if parsed := kuaidihelp.Parse("", withItem(e.Data), e.ReceivedAt); len(parsed.Events) == 1 {
+			e.Tracks, e.Bare = parsed.Events[0].Tracks, parsed.Events[0].Bare
+		}
+	}
+	return &e
+}
+
+// withItem is a callback with one item, which is JSON.
+func withItem(item []byte) []byte {
+	return slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), item, []byte(`]}`))
 }
 
 // waybillsOf names those that events touch.

@@ -185,7 +185,7 @@ func (r *replayer) wanted(ctx context.Context, plan console.Plan, e *event.Store
 	if err != nil || whole == nil {
 		return nil, err
 	}
-	for _, c := range r.acceptor.routing.Load().table.Match(reread(whole), nil) {
+	for _, c := range r.acceptor.routing.Load().table.Match(reread(whole.Event), nil) {
 		owed := c.When&(event.Always|event.IfChanged) != 0
 		if !owed {
 			tenant, _, _ := strings.Cut(c.ID, "/")

@@ -49,7 +49,7 @@ func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) 
 		}
 		var to []store.Candidate
 		if last != nil {
-			for _, c := range now.table.Match(withTracks(last), nil) {
+			for _, c := range now.table.Match(reread(*last), nil) {
 				if owner, _, _ := strings.Cut(c.ID, "/"); owner == tenant {
 					to = append(to, store.Candidate{Endpoint: c.ID, Ordered: now.ordered[c.ID]})
 				}
@@ -70,16 +70,6 @@ func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) 
 		return nil
 	}
 	return fmt.Errorf("catch up: updates of the waybill come too fast")
-}
-
-// withTracks gives an event that was read from the store what routes see of it beside: its tracks, which are in its data.
-func withTracks(e *event.Event) *event.Event {
-	body := make([]byte, 0, len(e.Data)+64)
-	body = append(append(append(body, `{"type":"`+event.TypeWaybill+`","data":[`...), e.Data...), "]}"...)
-	if parsed := kuaidihelp.Parse("application/json", body, e.ReceivedAt).Events; len(parsed) == 1 {
-		e.Tracks, e.Bare = parsed[0].Tracks, parsed[0].Bare
-	}
-	return e
 }
 
 // unfinished asks the store at every scrape for what is still to be done for subscriptions.
