@@ -18,13 +18,13 @@ import (
 // made is an endpoint of the config, and of the pool.
 type made struct {
 	of config.Endpoint
-	is deliver.Endpoint
+	is *deliver.Endpoint
 }
 
 // endpoints turns those of the config into those of the pool. One that is as it was before stays the very same, so that the pool
 // can tell.
-func endpoints(tenants []config.Tenant, before map[string]made) ([]deliver.Endpoint, map[string]made, error) {
-	var all []deliver.Endpoint
+func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endpoint, map[string]made, error) {
+	var all []*deliver.Endpoint
 	now := make(map[string]made)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
@@ -43,9 +43,9 @@ func endpoints(tenants []config.Tenant, before map[string]made) ([]deliver.Endpo
 	return all, now, nil
 }
 
-func endpoint(e config.Endpoint) (deliver.Endpoint, error) {
+func endpoint(e config.Endpoint) (*deliver.Endpoint, error) {
 	d := e.Delivery
-	ep := deliver.Endpoint{
+	ep := &deliver.Endpoint{
 		Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight, Rated: d.Rate > 0, MaxBacklog: d.MaxBacklog,
 		Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge}, AllowCIDRs: e.AllowCIDRs, TLS: e.TLS, Headers: make(http.Header),
 	}
@@ -55,7 +55,7 @@ func endpoint(e config.Endpoint) (deliver.Endpoint, error) {
 	for _, s := range e.Secrets {
 		k, err := signature.ParseKey(s.Secret.Reveal())
 		if err != nil {
-			return ep, fmt.Errorf("endpoint %s: %w", e.ID, err)
+			return nil, fmt.Errorf("endpoint %s: %w", e.ID, err)
 		}
 		ep.Keys = append(ep.Keys, deliver.Key{Key: k, Until: s.Until})
 	}

@@ -118,9 +118,9 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		}
 		flow := event.Flow{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
 		s.Use(store.Settings{Flows: map[string]event.Flow{"t/down": flow, "t/other": flow}})
-		var eps []deliver.Endpoint
+		var eps []*deliver.Endpoint
 		for name := range receivers {
-			eps = append(eps, deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,
+			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,
 				Policy: deliver.Policy{MaxAge: 168 * time.Hour, Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute,
 					2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}}})
 		}

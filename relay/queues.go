@@ -38,7 +38,7 @@ func newQueues(s *store.Store) *queues {
 }
 
 // use has the endpoints given shown from now on.
-func (q *queues) use(eps []deliver.Endpoint) {
+func (q *queues) use(eps []*deliver.Endpoint) {
 	var names []string
 	for _, e := range eps {
 		names = append(names, e.Name)

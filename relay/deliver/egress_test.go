@@ -230,7 +230,7 @@ func poster(t *testing.T, target string, egress Egress, change ...func(*Endpoint
 	for _, f := range change {
 		f(&e)
 	}
-	c, err := newClient(e, egress, "test")
+	c, err := newClient(&e, egress, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestAnEndpointWhoseAddressCanNeverBeDialledIsNotTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}}})
+		_, err = New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}}})
 		if got := fmt.Sprint(err); got != want && !(err == nil && want == "") {
 			t.Errorf("%s: %s", target, got)
 		}

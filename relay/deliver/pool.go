@@ -77,7 +77,8 @@ type Options struct {
 
 // Settings of a Pool are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
-	Endpoints []Endpoint
+	// Endpoints are not changed after they were given. One that is the very same as before keeps its connections.
+	Endpoints []*Endpoint
 	Egress    Egress
 	// OrphanGrace is how long a delivery waits for a replica that knows its endpoint. Default 24 h.
 	OrphanGrace time.Duration
@@ -149,22 +150,16 @@ func (p *Pool) Use(set Settings) error {
 	sameEgress := reflect.DeepEqual(was.Egress, set.Egress)
 	clients := make(map[string]*client, len(set.Endpoints)) // only those that change
 	now := &served{set, make(map[string]*endpoint, len(set.Endpoints))}
-	for i := range set.Endpoints {
-		e := &set.Endpoints[i]
-		e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
-		e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
-		if e.Headers == nil {
-			e.Headers = make(http.Header)
-		}
+	for _, e := range set.Endpoints {
 		running := was.endpoints[e.Name]
 		if running == nil {
 			running = &endpoint{name: e.Name}
 		}
 		now.endpoints[e.Name] = running
-		if c := running.client.Load(); c != nil && sameEgress && reflect.DeepEqual(c.endpoint, *e) {
-			continue // with its connections
+		if c := running.client.Load(); c != nil && c.given == e && sameEgress {
+			continue
 		}
-		c, err := newClient(*e, set.Egress, p.o.UserAgent)
+		c, err := newClient(e, set.Egress, p.o.UserAgent)
 		if err == nil {
 			err = c.guard.checkLiteral(c.url.Hostname())
 		}

@@ -72,7 +72,7 @@ func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+	p, err = New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
 		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 		if url == silent.URL {
 			timeout = 100 * time.Millisecond
 		}
-		c, err := newClient(Endpoint{URL: url, Keys: []Key{{Key: key}}, Timeout: timeout, MaxInFlight: 1}, loopback, "test")
+		c, err := newClient(&Endpoint{URL: url, Keys: []Key{{Key: key}}, Timeout: timeout, MaxInFlight: 1}, loopback, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +252,7 @@ func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
 		Timeout: time.Minute, MaxInFlight: 32, Policy: Policy{MaxAge: time.Hour}}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -279,9 +279,9 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var eps []Endpoint
+	var eps []*Endpoint
 	for i := range 2000 {
-		eps = append(eps, Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
+		eps = append(eps, &Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
 	}
 	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: eps}})
 	if err != nil {

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,14 +31,21 @@ const (
 
 // client posts to one endpoint.
 type client struct {
-	endpoint  Endpoint
+	given     *Endpoint
+	endpoint  Endpoint // with its defaults
 	url       *url.URL
 	userAgent string
 	guard     *guard
 	transport *http.Transport
 }
 
-func newClient(e Endpoint, egress Egress, userAgent string) (*client, error) {
+func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
+	e := *given
+	e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
+	e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
+	if e.Headers == nil {
+		e.Headers = make(http.Header)
+	}
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("url: it is not an absolute URL")
@@ -46,10 +54,7 @@ func newClient(e Endpoint, egress Egress, userAgent string) (*client, error) {
 		return nil, errors.New("it has no secret to sign with")
 	}
 	g := newGuard(egress, e.AllowCIDRs)
-	if e.Headers == nil {
-		e.Headers = make(http.Header)
-	}
-	return &client{endpoint: e, url: u, userAgent: userAgent, guard: g, transport: e.transport(egress, g)}, nil
+	return &client{given: given, endpoint: e, url: u, userAgent: userAgent, guard: g, transport: e.transport(egress, g)}, nil
 }
 
 func (c *client) close() { c.transport.CloseIdleConnections() }
