@@ -67,7 +67,7 @@ func (r *replayer) workOff(ctx context.Context) error {
 		return err
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
-	plan.Query.Most = min(replayEvents, max(1, plan.Rate/10))
+	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100)) // often a few, rather than many that what is new waits behind
 	for began := time.Now(); ctx.Err() == nil; {
 		page, err := r.store.Events(ctx, plan.Query)
 		if err != nil {
