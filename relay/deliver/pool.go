@@ -56,7 +56,8 @@ type Endpoint struct {
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
 	// MaxInFlight bounds attempts at the same time, and with it connections and memory. As long as the endpoint has not answered, or if
-	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room.
+	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room. One that answers at once
+	// has up to four times as many deliveries in memory, leased ahead, which wait for an attempt to end.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -86,8 +87,8 @@ type Settings struct {
 	Retention time.Duration
 }
 
-// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by that,
-// whatever the backlog in the store.
+// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by a small
+// multiple of that, whatever the backlog in the store.
 type Pool struct {
 	o       Options
 	current atomic.Pointer[served]
@@ -117,15 +118,27 @@ type served struct {
 type endpoint struct {
 	name string
 	// client is nil if the endpoint is in the config no more.
-	client   atomic.Pointer[client]
+	client atomic.Pointer[client]
+	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any moment.
 	inFlight atomic.Int64
-	// answers says that the last attempt that ended got an answer, whatever it was.
-	answers atomic.Bool
+	pace     atomic.Int32 // of the last attempt that ended
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
 	resting atomic.Bool
+
+	mu      sync.Mutex
+	waiting []*event.Delivery // leased ahead, the oldest first
+	running int               // workers: attempts, and outcomes being settled
+	shed    int               // how many of waiting are to be handed back
 }
+
+// The paces of an endpoint.
+const (
+	silent  = iota // it does not answer, or has not been asked
+	answers        // whatever it was
+	quick          // within a tenth of the time-out: what is leased ahead is attempted long before its lease gets too short
+)
 
 // New makes a Pool. It starts nothing; an endpoint that cannot work is an error.
 func New(o Options) (*Pool, error) {
@@ -185,7 +198,7 @@ func (p *Pool) Use(set Settings) error {
 	for name, c := range clients {
 		e := now.endpoints[name]
 		e.swap(c)
-		e.answers.Store(false)
+		e.pace.Store(silent)
 		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
 	}
 	return nil
@@ -229,9 +242,16 @@ func (p *Pool) Reserve(name string) bool {
 // silentSlots is how many attempts an endpoint gets at the same time that does not answer.
 const silentSlots = 4
 
-// slots is how many attempts the endpoint may have at the same time.
+// ahead is how many deliveries are held of an endpoint that is quick, for each attempt that it may have at the same time. They keep
+// its connections busy, and let events be handed over that come while they are. No other replica can take them, so they are few.
+const ahead = 4
+
+// slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
 func (e *endpoint) slots(c *client) int {
-	if e.answers.Load() {
+	switch pace := e.pace.Load(); {
+	case pace == quick && !c.endpoint.Rated:
+		return ahead * c.endpoint.MaxInFlight
+	case pace != silent:
 		return c.endpoint.MaxInFlight
 	}
 	return min(c.endpoint.MaxInFlight, silentSlots)
@@ -294,22 +314,84 @@ func (p *Pool) start(e *endpoint, d *event.Delivery) {
 	}
 	p.working.Add(1)
 	p.mu.Unlock()
+	if !e.begin(d) {
+		p.working.Done()
+		return
+	}
 	go p.work(e, d)
 }
 
-// work attempts a delivery, and then its successors in the same slot.
-func (p *Pool) work(e *endpoint, d *event.Delivery) {
-	defer p.working.Done()
-	for d != nil {
-		d = p.settle(e, p.attempt(e, d))
+// begin says whether a worker is to attempt the delivery; otherwise it waits for one of those that there are.
+func (e *endpoint) begin(d *event.Delivery) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running > 0 && e.running >= e.workers() {
+		e.waiting = append(e.waiting, d)
+		return false
 	}
-	e.release(p, 1)
+	e.running++
+	return true
 }
 
-// release gives slots back, and has them filled again if the store may have more.
+// workers is how many attempts there may be at the same time.
+func (e *endpoint) workers() int {
+	if c := e.client.Load(); c != nil {
+		return c.endpoint.MaxInFlight
+	}
+	return 1
+}
+
+// work attempts a delivery, and then what waits: its successor last. What is not attempted any more is handed back.
+func (p *Pool) work(e *endpoint, d *event.Delivery) {
+	defer p.working.Done()
+	for back := false; d != nil; {
+		o := event.Outcome{Delivery: d, Kind: event.Released}
+		if !back {
+			o = p.attempt(e, d)
+		}
+		next := p.settle(e, o)
+		if next == nil {
+			e.release(p, 1)
+		}
+		d, back = e.turn(next)
+	}
+}
+
+// turn gives a worker what it does next, if there is anything, and whether it is to be handed back: because of shed, or because
+// the endpoint fell silent, and has as many attempts as such a one gets.
+func (e *endpoint) turn(successor *event.Delivery) (d *event.Delivery, back bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if successor != nil {
+		e.waiting = append(e.waiting, successor)
+	}
+	if len(e.waiting) == 0 || e.running > e.workers() {
+		e.running--
+		return nil, false
+	}
+	d, e.waiting[0] = e.waiting[0], nil
+	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
+		e.waiting = nil
+	}
+	if e.shed > 0 {
+		e.shed--
+		return d, true
+	}
+	return d, e.pace.Load() == silent && e.running > silentSlots
+}
+
+// handBack has the deliveries that wait handed back.
+func (e *endpoint) handBack() {
+	e.mu.Lock()
+	e.shed = len(e.waiting)
+	e.mu.Unlock()
+}
+
+// release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many are held,
+// because every round trip to the store costs the same.
 func (e *endpoint) release(p *Pool, n int64) {
-	e.inFlight.Add(-n)
-	if e.hungry.Load() {
+	left := e.inFlight.Add(-n)
+	if e.hungry.Load() && left <= int64(ahead/2*e.workers()) {
 		p.feeder.feed(e)
 	}
 }
@@ -336,15 +418,25 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	if answers := a.Err == ""; e.answers.Swap(answers) != answers && answers && e.hungry.Load() {
+	if pace := paceOf(a, set.Timeout); e.pace.Swap(pace) < pace && e.hungry.Load() {
 		p.feeder.feed(e) // there are more slots
 	}
 	v := Decide(a, d.Attempts+1, set.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
 }
 
+func paceOf(a event.Attempt, timeout time.Duration) int32 {
+	switch {
+	case a.Err != "":
+		return silent
+	case a.Duration > timeout/10:
+		return answers
+	}
+	return quick
+}
+
 // settle writes an outcome down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
-// It returns the successor, to be attempted in the same slot.
+// It returns the successor, which takes over the slot.
 func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
 	c := e.client.Load()
 	if !p.isStopping() {
@@ -354,6 +446,9 @@ func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
 	p.report(o, settled, err)
 	if b := settled.Breaker; b != nil {
 		p.reportBreaker(e, o, *b)
+	}
+	if o.Kind == event.Gone || settled.Breaker != nil && settled.Breaker.Open {
+		e.handBack()
 	}
 	if closed := settled.Breaker != nil && !settled.Breaker.Open; closed || c.rated() && settled.Next == nil {
 		p.feeder.feed(e)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -134,12 +135,13 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	}
 	p.Start(map[string]int{"t/a": 2}, []*event.Delivery{newDelivery(time.Minute)})
 	wait(t, "the attempt is made", func() bool { return requests.Load() == 1 })
-	for i, want := range []bool{true, false} {
-		if got := p.Reserve("t/a"); got != want {
-			t.Errorf("slot %d: %t, and one of the two is held by the unsettled outcome", i+1, got)
+	wait(t, "the slot without a delivery is free", func() bool { return p.endpoint("t/a").inFlight.Load() == 1 })
+	for i := range 8 {
+		if got := p.Reserve("t/a"); got != (i < 7) {
+			t.Errorf("slot %d: %t, and one of eight is held by the unsettled outcome", i+1, got)
 		}
 	}
-	p.Start(map[string]int{"t/a": 1}, nil)
+	p.Start(map[string]int{"t/a": 7}, nil)
 	wait(t, "it is settled", func() bool { return len(m.outcomes()) == 1 })
 	if o := m.outcomes()[0]; o.Kind != event.Delivered || requests.Load() != 1 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
@@ -258,7 +260,7 @@ func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := p.endpoint("t/a")
-	for i, want := range []int{4, 32, 4, 32} {
+	for i, want := range []int{4, 4 * 32, 4, 4 * 32} {
 		n := 0
 		for e.reserve() {
 			n++
@@ -270,6 +272,56 @@ func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
 		e.inFlight.Store(0)
 		p.Start(map[string]int{}, []*event.Delivery{newDelivery(10 * time.Minute)})
 		p.working.Wait()
+	}
+}
+
+func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
+	t.Parallel()
+	const workers, all = 8, 40
+	key, err := signature.ParseKey(signature.NewSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for status, want := range map[int]map[event.Kind]int{
+		http.StatusOK:   {event.Delivered: all},
+		0:               {event.Retry: workers, event.Released: all - workers}, // cut off
+		http.StatusGone: {event.Gone: workers, event.Released: all - workers},
+	} {
+		var now, most atomic.Int64
+		proceed := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			defer now.Add(-1)
+			if n := now.Add(1); n > workers {
+				most.Store(n)
+			}
+			<-proceed
+			if status == 0 {
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(status)
+		}))
+		m := &memory{}
+		p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+			Timeout: time.Minute, MaxInFlight: workers, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := p.endpoint("t/a")
+		e.inFlight.Store(all)
+		for range all {
+			p.start(e, newDelivery(10*time.Minute))
+		}
+		wait(t, "as many attempts as there may be", func() bool { return now.Load() == workers })
+		close(proceed)
+		p.working.Wait()
+		got := make(map[event.Kind]int)
+		for _, o := range m.outcomes() {
+			got[o.Kind]++
+		}
+		if !maps.Equal(got, want) || most.Load() > 0 || e.inFlight.Load() != 0 {
+			t.Errorf("answer %d: %v, want %v; %d slots taken, %d attempts at the same time", status, got, want, e.inFlight.Load(), most.Load())
+		}
+		server.Close()
 	}
 }
 

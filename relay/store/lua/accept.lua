@@ -19,7 +19,7 @@ if not (now and window and bare_window and retention and signed_ttl and ne and n
 local eps, events, at = {}, {}, 10
 for i = 1, ne do
   local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
-    rate = ARGV[at + 4], spent = 0}
+    rate = ARGV[at + 4], spent = 0, queued = {}}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
   eps[i], at = e, at + 5
 end
@@ -54,7 +54,7 @@ local function free(e)
 end
 
 local function enqueue(e, id, due)
-  rcall('ZADD', P .. 'q:' .. e.name, due, id)
+  e.queued[#e.queued + 1], e.queued[#e.queued + 2] = due, id
   e.due = math.min(e.due or due, due)
 end
 
@@ -222,7 +222,7 @@ local function accept(v)
     local span = outlive(entries[1], id, retention)
     rcall('PEXPIRE', P .. 'e:' .. id, span)
     rcall('PEXPIRE', P .. 'b:' .. id, span)
-    keep(rk, now, before, rec[6], math.max(window, retention))
+    if before <= 0 then rcall('PEXPIRE', rk, kept(now, rec[6], math.max(window, retention))) end
   elseif before == 0 and last > 0 then
     rcall('PERSIST', rk)
   end
@@ -238,6 +238,7 @@ for i = 1, nv do out[i] = accept(events[i]) end
 list(now, listed, retention)
 for i = 1, ne do
   local e = eps[i]
+  many('ZADD', P .. 'q:' .. e.name, e.queued)
   if e.due then touch(e.name, e.due) end
   if e.spent > 0 and e.rate ~= '' then spend(e.name, e.rate, now, e.spent) end
 end

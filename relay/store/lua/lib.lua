@@ -55,7 +55,7 @@ local function parse_state(v)
   return s, tonumber(attempts), reason, token, text
 end
 
--- hmget and hset take any number of fields, in calls of at most 100 arguments.
+-- hmget, hset, and many for other commands, take any number of arguments, in calls of at most 100.
 local function hmget(key, fields)
   if #fields <= 100 then return rcall('HMGET', key, unpack(fields)) end
   local out = {}
@@ -66,11 +66,13 @@ local function hmget(key, fields)
   return out
 end
 
-local function hset(key, pairs_)
-  for from = 1, #pairs_, 100 do
-    rcall('HSET', key, unpack(pairs_, from, math.min(from + 99, #pairs_)))
+local function many(command, key, args)
+  for from = 1, #args, 100 do
+    rcall(command, key, unpack(args, from, math.min(from + 99, #args)))
   end
 end
+
+local function hset(key, pairs_) many('HSET', key, pairs_) end
 
 -- control returns what holds an endpoint back, nil if nothing does. In ctl it is the state, since when (ms), and more:
 --   paused, gone                     a person resumes it
@@ -226,10 +228,10 @@ local function lease(ep, id, st, seq, at, token, till)
   return row(ep, id, attempts, reason, seq, at, token, text)
 end
 
--- keep lets a record live on after its last open delivery was settled, as long as its events do, and as long as it has
--- to know duplicates. open is the number of open deliveries of the record, till its field k.
-local function keep(rk, now, open, till, span)
-  if open <= 0 then rcall('PEXPIRE', rk, math.max(span, (tonumber(till) or 0) - now)) end
+-- kept is for how long a record lives on after its last open delivery was settled: as long as its events do, and as long as it
+-- has to know duplicates, which is span. till is its field k.
+local function kept(now, till, span)
+  return math.max(span, (tonumber(till) or 0) - now)
 end
 
 -- last lets a key live at least for so long from now.

@@ -123,41 +123,118 @@ local function may_lease(ep, span, rate)
   return true
 end
 
+-- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
+-- want asks for a field of a hash, fetch reads what is wanted, have gives its value (false: there is none), and put changes it
+-- (false: it goes). save writes that, for how long (span) a hash lives on, and what enters and leaves the endpoints' queues.
+local hashes, keys, wanting = {}, {}, {}
+local function want(key, field)
+  local h = hashes[key]
+  if not h then
+    h = {has = {}, put = {}, want = {}}
+    hashes[key], keys[#keys + 1] = h, key
+  end
+  if h.has[field] ~= nil then return end
+  if not h.want[1] then wanting[#wanting + 1] = key end
+  h.has[field], h.want[#h.want + 1] = false, field
+end
+
+local function fetch()
+  for _, key in ipairs(wanting) do
+    local h = hashes[key]
+    local v = hmget(key, h.want)
+    for i, field in ipairs(h.want) do h.has[field] = v[i] end
+    h.want = {}
+  end
+  wanting = {}
+end
+
+local function have(key, field) return hashes[key].has[field] end
+
+local function put(key, field, value)
+  local h = hashes[key]
+  h.has[field], h.put[field] = value, true
+end
+
+local queues = {}
+local function queue(ep)
+  if not queues[ep] then queues[ep] = {add = {}, drop = {}} end
+  return queues[ep]
+end
+
+local function enqueue(ep, id, due)
+  local q = queue(ep)
+  q.add[#q.add + 1], q.add[#q.add + 2] = due, id
+  q.due = math.min(q.due or due, due)
+end
+
+local function save()
+  for _, key in ipairs(keys) do
+    local h, set, del = hashes[key], {}, {}
+    for field in pairs(h.put) do
+      local v = h.has[field]
+      if v then set[#set + 1], set[#set + 2] = field, v else del[#del + 1] = field end
+    end
+    hset(key, set)
+    many('HDEL', key, del)
+    if h.span then rcall('PEXPIRE', key, h.span) end
+  end
+  for ep, q in pairs(queues) do
+    many('ZADD', P .. 'q:' .. ep, q.add)
+    many('ZREM', P .. 'q:' .. ep, q.drop)
+  end
+end
+
 -- advance gives the place at the head of the line to the next in it. It returns the row of the successor, if the caller gets it.
+local lined
 local function advance(ep, span, rate, record, wanted, token)
   local rk = P .. record
-  local nxt, f
+  if not lined then -- which endpoints have lines at all
+    lined = {}
+    for i = 1, ne do lined[i] = ARGV[8 + 4 * (i - 1)] end
+    local n = hmget(P .. 'wait', lined)
+    for i = 1, ne do lined[lined[i]] = n[i] end
+  end
+  local nxt, e, f
   repeat -- an event that Redis has evicted is passed over
-    nxt = rcall('LPOP', P .. 'l:' .. ep .. ' ' .. record)
+    nxt = lined[ep] and rcall('LPOP', P .. 'l:' .. ep .. ' ' .. record)
     if not nxt then
-      rcall('HDEL', rk, 'h:' .. ep)
+      put(rk, 'h:' .. ep, false)
       return nil
     end
-    if rcall('HINCRBY', P .. 'wait', ep, -1) <= 0 then rcall('HDEL', P .. 'wait', ep) end
-    f = rcall('HMGET', P .. 'e:' .. nxt, ep, 'q', 't')
-  until f[1]
-  rcall('HSET', rk, 'h:' .. ep, nxt)
+    if rcall('HINCRBY', P .. 'wait', ep, -1) <= 0 then
+      rcall('HDEL', P .. 'wait', ep)
+      lined[ep] = false
+    end
+    e = P .. 'e:' .. nxt
+    for _, field in ipairs({ep, 'q', 't'}) do want(e, field) end
+    fetch()
+    f = have(e, ep)
+  until f
+  put(rk, 'h:' .. ep, nxt)
+  local _, attempts, why, _, text = parse_state(f)
   if wanted and may_lease(ep, span, rate) then
-    touch(ep, now + span)
-    return lease(ep, nxt, f[1], f[2], f[3], token, now + span)
+    put(e, ep, pack_state('l', attempts, why, token, text))
+    enqueue(ep, nxt, now + span)
+    return row(ep, nxt, attempts, why, have(e, 'q'), have(e, 't'), token, text)
   end
-  local _, _, why, _, text = parse_state(f[1])
-  rcall('HSET', P .. 'e:' .. nxt, ep, pack_state('q', 0, why, '', text))
-  rcall('ZADD', P .. 'q:' .. ep, now, nxt)
-  touch(ep, now)
+  put(e, ep, pack_state('q', 0, why, '', text))
+  enqueue(ep, nxt, now)
   return nil
 end
 
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
-local function close(ep, span, rate, id, f, st, dead, wanted, token)
-  local e, record = P .. 'e:' .. id, f[2]
-  local rk, open, deads = P .. record, tonumber(f[3] or 1) - 1, tonumber(f[4] or 0)
-  rcall('ZREM', P .. 'q:' .. ep, id)
-  rcall('HSET', e, ep, st, 'o', open)
+local function close(ep, span, rate, id, st, dead, wanted, token)
+  local e = P .. 'e:' .. id
+  local record = have(e, 'w')
+  local rk, open, deads = P .. record, tonumber(have(e, 'o') or 1) - 1, tonumber(have(e, 'x') or 0)
+  local q = queue(ep)
+  q.drop[#q.drop + 1] = id
+  put(e, ep, st)
+  put(e, 'o', open)
   if dead then
     deads = deads + 1
-    rcall('HSET', e, 'x', deads)
-    rcall('HSET', rk, 'k', now + dead_retention)
+    put(e, 'x', deads)
+    put(rk, 'k', now + dead_retention)
     rcall('ZREMRANGEBYSCORE', P .. 'x:' .. ep, '-inf', now - dead_retention)
     rcall('ZADD', P .. 'x:' .. ep, now, id)
     rcall('PEXPIRE', P .. 'x:' .. ep, dead_retention)
@@ -166,28 +243,29 @@ local function close(ep, span, rate, id, f, st, dead, wanted, token)
     rcall('PEXPIRE', P .. 'dead', dead_retention)
   end
   if open <= 0 then
-    local span_ = outlive(f[5], id, deads > 0 and dead_retention or retention)
-    rcall('PEXPIRE', e, span_)
+    local span_ = outlive(have(e, 's'), id, deads > 0 and dead_retention or retention)
+    hashes[e].span = span_
     rcall('PEXPIRE', P .. 'b:' .. id, span_)
   end
-  local rec = rcall('HMGET', rk, 'h:' .. ep, 'o', 'k')
-  local left = (tonumber(rec[2]) or 1) - 1
-  rcall('HSET', rk, 'o', left)
-  keep(rk, now, left, rec[3], math.max(window, retention))
-  if rec[1] == id then return advance(ep, span, rate, record, wanted, token) end
+  local left = (tonumber(have(rk, 'o')) or 1) - 1
+  put(rk, 'o', left > 0 and left)
+  hashes[rk].span = left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention))
+  if have(rk, 'h:' .. ep) == id then return advance(ep, span, rate, record, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
 local function repeated(ep, span, record, token)
-  local head = record and rcall('HGET', P .. record, 'h:' .. ep)
+  local head = record and have(P .. record, 'h:' .. ep)
   if not head then return {1} end
-  local f = rcall('HMGET', P .. 'e:' .. head, ep, 'q', 't')
-  if not f[1] then return {1} end
-  local s, attempts, reason, held, text = parse_state(f[1])
+  local e = P .. 'e:' .. head
+  for _, field in ipairs({ep, 'q', 't'}) do want(e, field) end
+  fetch()
+  if not have(e, ep) then return {1} end
+  local s, attempts, reason, held, text = parse_state(have(e, ep))
   if s ~= 'l' or held ~= token then return {1} end
-  rcall('ZADD', P .. 'q:' .. ep, now + span, head)
-  return {1, row(ep, head, attempts, reason, f[2], f[3], held, text)}
+  enqueue(ep, head, now + span)
+  return {1, row(ep, head, attempts, reason, have(e, 'q'), have(e, 't'), held, text)}
 end
 
 local function settle(o)
@@ -195,12 +273,12 @@ local function settle(o)
   local due, reason, wanted, sign = tonumber(ARGV[o + 4]), ARGV[o + 5], ARGV[o + 6] == '1', tonumber(ARGV[o + 7])
   local at = 8 + 4 * (ei - 1)
   local ep, span, rate = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
-  local f = rcall('HMGET', P .. 'e:' .. id, ep, 'w', 'o', 'x', 's')
-  if not f[1] then return {0} end
-  local s, attempts, why, held, text = parse_state(f[1])
+  local e = P .. 'e:' .. id
+  if not have(e, ep) then return {0} end
+  local s, attempts, why, held, text = parse_state(have(e, ep))
   local mine = held == token
   if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted then return repeated(ep, span, f[2], token) end
+    if mine and wanted then return repeated(ep, span, have(e, 'w'), token) end
     if mine then return {1} end
     return {0}
   end
@@ -215,23 +293,38 @@ local function settle(o)
   if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
   if kind == 'd' or kind == 'x' then
     local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or now .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
-    local successor = close(ep, span, rate, id, f, st, kind == 'x', wanted, token)
+    local successor = close(ep, span, rate, id, st, kind == 'x', wanted, token)
     return breaker and {1, successor or false, breaker} or {1, successor}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
-  rcall('HSET', P .. 'e:' .. id, ep, pack_state('q', attempts, why, token, text))
-  rcall('ZADD', P .. 'q:' .. ep, due, id)
-  touch(ep, due)
+  put(e, ep, pack_state('q', attempts, why, token, text))
+  enqueue(ep, id, due)
   return breaker and {1, false, breaker} or {1}
 end
 
+local first = 8 + 4 * ne
+for o = first, #ARGV, 13 do
+  local e = P .. 'e:' .. ARGV[o]
+  for _, field in ipairs({ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)], 'w', 'o', 'x', 's'}) do want(e, field) end
+end
+fetch()
+for o = first, #ARGV, 13 do
+  local record = have(P .. 'e:' .. ARGV[o], 'w')
+  if record then
+    for _, field in ipairs({'h:' .. ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)], 'o', 'k'}) do want(P .. record, field) end
+  end
+end
+fetch()
 local out = {}
-for i = 1, nv do out[i] = settle(8 + 4 * ne + 13 * (i - 1)) end
+for i = 1, nv do out[i] = settle(first + 13 * (i - 1)) end
+save()
 for key in pairs(tried) do rcall('PEXPIRE', P .. key, math.max(retention, dead_retention)) end
 for i = 1, ne do
   local ep = ARGV[8 + 4 * (i - 1)]
   if changed[ep] then
     retouch(ep)
+  elseif queues[ep] and queues[ep].due then
+    touch(ep, queues[ep].due)
   elseif rcall('EXISTS', P .. 'q:' .. ep) == 0 then
     rcall('ZREM', P .. 'due', ep)
   end
