@@ -301,7 +301,7 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		m := &memory{}
-		p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+		p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
 			Timeout: time.Minute, MaxInFlight: workers, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
 		if err != nil {
 			t.Fatal(err)
