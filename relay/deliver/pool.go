@@ -54,8 +54,8 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it connections and memory. As long as the endpoint has not answered, or if
-	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room.
+	// MaxInFlight bounds attempts at the same time, and with it connections and memory. While the endpoint does not answer there are no
+	// more than 2.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -104,8 +104,9 @@ type endpoint struct {
 	Endpoint
 	client   *client
 	inFlight atomic.Int64
-	// answers says that the last attempt that ended got an answer, whatever it was.
-	answers atomic.Bool
+	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt that
+	// began later has got none.
+	answered atomic.Int64
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
@@ -156,15 +157,28 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
-// silentSlots is how many attempts an endpoint gets at the same time that does not answer.
-const silentSlots = 4
+// silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
+const silentSlots = 2
 
 // slots is how many attempts the endpoint may have at the same time.
 func (e *endpoint) slots() int {
-	if e.answers.Load() {
+	if e.answered.Load() != 0 {
 		return e.MaxInFlight
 	}
 	return min(e.MaxInFlight, silentSlots)
+}
+
+// heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
+// keeps them, for others are answered meanwhile.
+func (e *endpoint) heard(a event.Attempt) (more bool) {
+	now := time.Now()
+	if a.Err == "" {
+		return e.answered.Swap(now.UnixNano()) == 0
+	}
+	if last := e.answered.Load(); last < now.Add(-a.Duration).UnixNano() {
+		e.answered.CompareAndSwap(last, 0)
+	}
+	return false
 }
 
 func (e *endpoint) reserve() bool {
@@ -251,8 +265,8 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	if answers := a.Err == ""; e.answers.Swap(answers) != answers && answers && e.hungry.Load() {
-		p.feeder.feed(e) // there are more slots
+	if e.heard(a) && e.hungry.Load() {
+		p.feeder.feed(e)
 	}
 	v := Decide(a, d.Attempts+1, e.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kuairelay/relay/event"
@@ -238,39 +239,36 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 	}
 }
 
-func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
+func TestAnEndpointHasAllItsSlotsOnlyWhileItAnswers(t *testing.T) {
 	t.Parallel()
-	answers := make(chan bool, 1) // whether the next request is answered, or cut off
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if !<-answers {
-			panic(http.ErrAbortHandler)
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{Endpoint: Endpoint{MaxInFlight: 32}}
+		refuses, hangs := event.Attempt{Status: 500, Duration: time.Second}, event.Attempt{Err: "timeout", Duration: 10 * time.Second}
+		for _, step := range []struct {
+			ended event.Attempt
+			after time.Duration // since the one before ended
+			slots int
+			more  bool
+		}{
+			{hangs, 10 * time.Second, 2, false},
+			{refuses, time.Second, 32, true},
+			{refuses, time.Second, 32, false},
+			{hangs, 9 * time.Second, 32, false}, // another was answered meanwhile
+			{hangs, 2 * time.Second, 2, false},
+			{hangs, time.Second, 2, false},
+			{refuses, time.Second, 32, true},
+		} {
+			time.Sleep(step.after)
+			more, slots := e.heard(step.ended), 0
+			for e.reserve() {
+				slots++
+			}
+			e.inFlight.Store(0)
+			if slots != step.slots || more != step.more {
+				t.Errorf("%d slots, more %v, want %+v", slots, more, step)
+			}
 		}
-		w.WriteHeader(http.StatusInternalServerError)
-	}))
-	t.Cleanup(server.Close)
-	key, err := signature.ParseKey(signature.NewSecret())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := New(Options{Store: &memory{}, Egress: loopback, Endpoints: []Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-		Timeout: time.Minute, MaxInFlight: 32, Policy: Policy{MaxAge: time.Hour}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := p.endpoints["t/a"]
-	for i, want := range []int{4, 32, 4, 32} {
-		n := 0
-		for e.reserve() {
-			n++
-		}
-		if n != want {
-			t.Errorf("%d slots, want %d, after %d attempts", n, want, i)
-		}
-		answers <- i%2 == 0
-		e.inFlight.Store(0)
-		p.Start(map[string]int{}, []*event.Delivery{newDelivery(10 * time.Minute)})
-		p.working.Wait()
-	}
+	})
 }
 
 func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
