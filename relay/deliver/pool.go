@@ -55,9 +55,9 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it connections and memory. As long as the endpoint has not answered, or if
-	// the last attempt that ended got no answer, it is no more than 4: an endpoint that hangs needs no room. One that answers at once
-	// has up to four times as many deliveries in memory, leased ahead, which wait for an attempt to end.
+	// MaxInFlight bounds attempts at the same time, and with it connections and memory. While the endpoint does not answer there are no
+	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, which wait for an attempt
+	// to end.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -121,7 +121,12 @@ type endpoint struct {
 	client atomic.Pointer[client]
 	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any moment.
 	inFlight atomic.Int64
-	pace     atomic.Int32 // of the last attempt that ended
+	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt that
+	// began later has got none.
+	answered atomic.Int64
+	// quick says that the attempt that ended last was answered within a tenth of the time-out: what is leased ahead is attempted long
+	// before its lease gets too short.
+	quick atomic.Bool
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
@@ -132,13 +137,6 @@ type endpoint struct {
 	running int               // workers: attempts, and outcomes being settled
 	shed    int               // how many of waiting are to be handed back
 }
-
-// The paces of an endpoint.
-const (
-	silent  = iota // it does not answer, or has not been asked
-	answers        // whatever it was
-	quick          // within a tenth of the time-out: what is leased ahead is attempted long before its lease gets too short
-)
 
 // New makes a Pool. It starts nothing; an endpoint that cannot work is an error.
 func New(o Options) (*Pool, error) {
@@ -198,7 +196,7 @@ func (p *Pool) Use(set Settings) error {
 	for name, c := range clients {
 		e := now.endpoints[name]
 		e.swap(c)
-		e.pace.Store(silent)
+		e.answered.Store(0)
 		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
 	}
 	return nil
@@ -239,8 +237,8 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
-// silentSlots is how many attempts an endpoint gets at the same time that does not answer.
-const silentSlots = 4
+// silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
+const silentSlots = 2
 
 // ahead is how many deliveries are held of an endpoint that is quick, for each attempt that it may have at the same time. They keep
 // its connections busy, and let events be handed over that come while they are. No other replica can take them, so they are few.
@@ -248,13 +246,27 @@ const ahead = 4
 
 // slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
 func (e *endpoint) slots(c *client) int {
-	switch pace := e.pace.Load(); {
-	case pace == quick && !c.endpoint.Rated:
+	switch {
+	case e.answered.Load() == 0:
+		return min(c.endpoint.MaxInFlight, silentSlots)
+	case e.quick.Load() && !c.endpoint.Rated:
 		return ahead * c.endpoint.MaxInFlight
-	case pace != silent:
-		return c.endpoint.MaxInFlight
 	}
-	return min(c.endpoint.MaxInFlight, silentSlots)
+	return c.endpoint.MaxInFlight
+}
+
+// heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
+// keeps them, for others are answered meanwhile.
+func (e *endpoint) heard(a event.Attempt, timeout time.Duration) (more bool) {
+	now, quick := time.Now(), a.Err == "" && a.Duration <= timeout/10
+	quicker := !e.quick.Swap(quick) && quick
+	if a.Err == "" {
+		return e.answered.Swap(now.UnixNano()) == 0 || quicker
+	}
+	if last := e.answered.Load(); last < now.Add(-a.Duration).UnixNano() {
+		e.answered.CompareAndSwap(last, 0)
+	}
+	return false
 }
 
 func (e *endpoint) reserve() bool {
@@ -377,7 +389,7 @@ func (e *endpoint) turn(successor *event.Delivery) (d *event.Delivery, back bool
 		e.shed--
 		return d, true
 	}
-	return d, e.pace.Load() == silent && e.running > silentSlots
+	return d, e.answered.Load() == 0 && e.running > silentSlots
 }
 
 // handBack has the deliveries that wait handed back.
@@ -418,21 +430,11 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	if p.attempts.Err() != nil && a.Err != "" {
 		return event.Outcome{Delivery: d, Kind: event.Released}
 	}
-	if pace := paceOf(a, set.Timeout); e.pace.Swap(pace) < pace && e.hungry.Load() {
-		p.feeder.feed(e) // there are more slots
+	if e.heard(a, set.Timeout) && e.hungry.Load() {
+		p.feeder.feed(e)
 	}
 	v := Decide(a, d.Attempts+1, set.Policy, p.o.Store.Now(), d.Since, rand.Float64())
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
-}
-
-func paceOf(a event.Attempt, timeout time.Duration) int32 {
-	switch {
-	case a.Err != "":
-		return silent
-	case a.Duration > timeout/10:
-		return answers
-	}
-	return quick
 }
 
 // settle writes an outcome down, however long that takes: the slot stays taken, so that what is held in memory is bounded.

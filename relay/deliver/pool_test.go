@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kuairelay/relay/event"
@@ -126,7 +127,7 @@ func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
 func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	t.Parallel()
 	m := &memory{}
-	m.failures.Store(3)
+	m.failures.Store(1_000_000)
 	p, requests := newPool(t, m)
 	for i, want := range []bool{true, true, false} {
 		if got := p.Reserve("t/a"); got != want {
@@ -135,12 +136,16 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	}
 	p.Start(map[string]int{"t/a": 2}, []*event.Delivery{newDelivery(time.Minute)})
 	wait(t, "the attempt is made", func() bool { return requests.Load() == 1 })
-	wait(t, "the slot without a delivery is free", func() bool { return p.endpoint("t/a").inFlight.Load() == 1 })
+	wait(t, "the slot without a delivery is free, and the endpoint known to be quick", func() bool {
+		e := p.endpoint("t/a")
+		return e.inFlight.Load() == 1 && e.quick.Load()
+	})
 	for i := range 8 {
 		if got := p.Reserve("t/a"); got != (i < 7) {
 			t.Errorf("slot %d: %t, and one of eight is held by the unsettled outcome", i+1, got)
 		}
 	}
+	m.failures.Store(0)
 	p.Start(map[string]int{"t/a": 7}, nil)
 	wait(t, "it is settled", func() bool { return len(m.outcomes()) == 1 })
 	if o := m.outcomes()[0]; o.Kind != event.Delivered || requests.Load() != 1 {
@@ -240,39 +245,42 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 	}
 }
 
-func TestAnEndpointHasAllItsSlotsOnlyAsLongAsItAnswers(t *testing.T) {
+func TestAnEndpointHasAllItsSlotsOnlyWhileItAnswers(t *testing.T) {
 	t.Parallel()
-	answers := make(chan bool, 1) // whether the next request is answered, or cut off
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if !<-answers {
-			panic(http.ErrAbortHandler)
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 5 * time.Second
+		e := &endpoint{}
+		e.client.Store(&client{endpoint: Endpoint{MaxInFlight: 32}})
+		quick := event.Attempt{Status: 200, Duration: timeout / 10}
+		refuses, hangs := event.Attempt{Status: 500, Duration: time.Second}, event.Attempt{Err: "timeout", Duration: 10 * time.Second}
+		for _, step := range []struct {
+			ended event.Attempt
+			after time.Duration // since the one before ended
+			slots int
+			more  bool
+		}{
+			{hangs, 10 * time.Second, 2, false},
+			{refuses, time.Second, 32, true},
+			{refuses, time.Second, 32, false},
+			{hangs, 9 * time.Second, 32, false}, // another was answered meanwhile
+			{hangs, 2 * time.Second, 2, false},
+			{hangs, time.Second, 2, false},
+			{refuses, time.Second, 32, true},
+			{quick, time.Second, ahead * 32, true},
+			{quick, time.Second, ahead * 32, false},
+			{hangs, time.Second, 32, false},
+		} {
+			time.Sleep(step.after)
+			more, slots := e.heard(step.ended, timeout), 0
+			for e.reserve() {
+				slots++
+			}
+			e.inFlight.Store(0)
+			if slots != step.slots || more != step.more {
+				t.Errorf("%d slots, more %v, want %+v", slots, more, step)
+			}
 		}
-		w.WriteHeader(http.StatusInternalServerError)
-	}))
-	t.Cleanup(server.Close)
-	key, err := signature.ParseKey(signature.NewSecret())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-		Timeout: time.Minute, MaxInFlight: 32, Policy: Policy{MaxAge: time.Hour}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := p.endpoint("t/a")
-	for i, want := range []int{4, 4 * 32, 4, 4 * 32} {
-		n := 0
-		for e.reserve() {
-			n++
-		}
-		if n != want {
-			t.Errorf("%d slots, want %d, after %d attempts", n, want, i)
-		}
-		answers <- i%2 == 0
-		e.inFlight.Store(0)
-		p.Start(map[string]int{}, []*event.Delivery{newDelivery(10 * time.Minute)})
-		p.working.Wait()
-	}
+	})
 }
 
 func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
