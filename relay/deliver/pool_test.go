@@ -136,10 +136,7 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	}
 	p.Start(map[string]int{"t/a": 2}, []*event.Delivery{newDelivery(time.Minute)})
 	wait(t, "the attempt is made", func() bool { return requests.Load() == 1 })
-	wait(t, "the slot without a delivery is free, and the endpoint known to be quick", func() bool {
-		e := p.endpoint("t/a")
-		return e.inFlight.Load() == 1 && e.quick.Load()
-	})
+	wait(t, "the outcome is held", func() bool { return p.Held() == 1 })
 	for i := range 8 {
 		if got := p.Reserve("t/a"); got != (i < 7) {
 			t.Errorf("slot %d: %t, and one of eight is held by the unsettled outcome", i+1, got)

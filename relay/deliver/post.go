@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,8 +36,11 @@ type client struct {
 	endpoint  Endpoint // with its defaults
 	url       *url.URL
 	userAgent string
+	egress    Egress
 	guard     *guard
-	transport *http.Transport
+
+	mu        sync.Mutex
+	transport *http.Transport // nil until the first attempt: of a great many endpoints, most may never have one
 }
 
 func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
@@ -54,10 +58,25 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 		return nil, errors.New("it has no secret to sign with")
 	}
 	g := newGuard(egress, e.AllowCIDRs)
-	return &client{given: given, endpoint: e, url: u, userAgent: userAgent, guard: g, transport: e.transport(egress, g)}, nil
+	return &client{given: given, endpoint: e, url: u, userAgent: userAgent, egress: egress, guard: g}, nil
 }
 
-func (c *client) close() { c.transport.CloseIdleConnections() }
+func (c *client) connections() *http.Transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport == nil {
+		c.transport = c.endpoint.transport(c.egress, c.guard)
+	}
+	return c.transport
+}
+
+func (c *client) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+}
 
 // post makes one attempt. Redirects are not followed: the transport knows none.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
@@ -82,12 +101,12 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 }
 
 func (c *client) send(ctx context.Context, r *http.Request) (*http.Response, error) {
-	if c.transport.Proxy != nil {
+	if c.egress.Proxy != nil {
 		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
 			return nil, err
 		}
 	}
-	return c.transport.RoundTrip(r)
+	return c.connections().RoundTrip(r)
 }
 
 // request signs exactly the bytes that it sends. Of the callback that brought the event it has no header.
