@@ -30,7 +30,9 @@ type Options struct {
 	Config *config.Config
 	// Load reads the config anew, for Reload, and tells onRead of every file and folder that it depends on, also after an error.
 	// These are watched. Nil: there is no reload.
-	Load    func(onRead func(path string)) (*config.Config, error)
+	Load func(onRead func(path string)) (*config.Config, error)
+	// Read is what Config was read from, as Load tells it. Nil: the config is read once more when the relay runs.
+	Read    []string
 	Logger  *zap.Logger
 	Version string // default "dev"
 	// Grace is how long a shutdown waits for what is under way. Default 20 s.
@@ -107,6 +109,9 @@ func New(o Options) (*Relay, error) {
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	r.api.Register(r.public, r.admin)
+	small := *c
+	small.Tenants = nil // they are the most of a large config, and are built into the parts by now
+	r.o.Config = &small
 	return r, nil
 }
 
@@ -191,6 +196,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 // announce says at start what an operator has to know, but would not see.
 func (r *Relay) announce() {
 	r.warn(r.o.Config)
+	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
 		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a"+
 			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and"+

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,12 @@ type Reloaded struct {
 func (r *Relay) Reload(why string) (Reloaded, error) {
 	r.reload.one.Lock()
 	defer r.reload.one.Unlock()
+	out, err := r.read(why)
+	debug.FreeOSMemory() // reading a large config takes several times what is kept of it
+	return out, err
+}
+
+func (r *Relay) read(why string) (Reloaded, error) {
 	if r.o.Load == nil {
 		return Reloaded{}, errors.New("this relay was not started with a config file")
 	}
@@ -135,8 +142,12 @@ func (r *Relay) watch(ctx context.Context) {
 	if r.o.Load == nil {
 		return
 	}
-	_, _ = r.Reload(onChange) // names the files; and they may have been changed since they were read for the start
-	w := watch{}
+	r.reload.watch(r.o.Read)
+	w := watch{handled: look(r.o.Read)}
+	if !config.Same(r.o.Read, r.reload.current().fingerprint) {
+		_, _ = r.Reload(onChange) // they were changed since they were read for the start, or are not known
+	}
+	debug.FreeOSMemory()
 	for {
 		began := time.Now()
 		if w.changed(r.reload.current().paths) {

@@ -14,7 +14,6 @@ package config
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"os"
@@ -209,7 +208,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	if len(mistakes) > 0 {
 		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
-	c.Fingerprint = hex.EncodeToString(l.sum.Sum(nil)[:8])
+	c.Fingerprint = fingerprint(l.sum)
 	c.Warnings = inOrderOf(files, warnings(c))
 	return c, nil
 }

@@ -199,6 +199,31 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
 	})
 }
 
+func TestAConfigIsTheSameUntilSomethingThatItWasReadFromChanges(t *testing.T) {
+	t.Parallel()
+	for change, same := range map[string]bool{
+		"": true, "tenants.d/notes.txt": true, "config.yaml": false, "tenants.d/a.yaml": false, "tenants.d/secret": false, "tenants.d/b.yaml": false,
+	} {
+		dir := write(t, map[string]string{"config.yaml": head, "tenants.d/a.yaml": tenantFile("a"), "tenants.d/secret": goodSecret})
+		var read []string
+		c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env(), OnRead: func(path string) { read = append(read, path) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change != "" {
+			if err := os.WriteFile(filepath.Join(dir, change), []byte("#"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := Same(read, c.Fingerprint); got != same {
+			t.Errorf("after a change of %q: the same is %t", change, got)
+		}
+		if Same(nil, c.Fingerprint) || Same(read[1:], c.Fingerprint) {
+			t.Error("it is the same without a part of it")
+		}
+	}
+}
+
 func TestWhatAConfigDependsOnIsNotedAndHasAFingerprint(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"config.yaml": head, "tenants.d/a.yaml": tenantFile("a"), "tenants.d/secret": goodSecret}

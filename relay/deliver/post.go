@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,8 +34,11 @@ type client struct {
 	endpoint  Endpoint
 	url       *url.URL
 	userAgent string
+	egress    Egress
 	guard     *guard
-	transport *http.Transport
+
+	mu        sync.Mutex
+	transport *http.Transport // nil until the first attempt: of a great many endpoints, most may never have one
 }
 
 func newClient(e Endpoint, egress Egress, userAgent string) (*client, error) {
@@ -49,10 +53,25 @@ func newClient(e Endpoint, egress Egress, userAgent string) (*client, error) {
 	if e.Headers == nil {
 		e.Headers = make(http.Header)
 	}
-	return &client{endpoint: e, url: u, userAgent: userAgent, guard: g, transport: e.transport(egress, g)}, nil
+	return &client{endpoint: e, url: u, userAgent: userAgent, egress: egress, guard: g}, nil
 }
 
-func (c *client) close() { c.transport.CloseIdleConnections() }
+func (c *client) connections() *http.Transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport == nil {
+		c.transport = c.endpoint.transport(c.egress, c.guard)
+	}
+	return c.transport
+}
+
+func (c *client) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+}
 
 // post makes one attempt. Redirects are not followed: the transport knows none.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
@@ -77,12 +96,12 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 }
 
 func (c *client) send(ctx context.Context, r *http.Request) (*http.Response, error) {
-	if c.transport.Proxy != nil {
+	if c.egress.Proxy != nil {
 		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
 			return nil, err
 		}
 	}
-	return c.transport.RoundTrip(r)
+	return c.connections().RoundTrip(r)
 }
 
 // request signs exactly the bytes that it sends. Of the callback that brought the event it has no header.
