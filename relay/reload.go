@@ -147,7 +147,6 @@ func (r *Relay) watch(ctx context.Context) {
 	if !config.Same(r.o.Read, r.reload.current().fingerprint) {
 		_, _ = r.Reload(onChange) // they were changed since they were read for the start, or are not known
 	}
-	debug.FreeOSMemory()
 	for {
 		began := time.Now()
 		if w.changed(r.reload.current().paths) {
