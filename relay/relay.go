@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -135,6 +136,7 @@ func storeSettings(c *config.Config) store.Settings {
 func (r *Relay) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.store.Close()) }()
 	c := r.o.Config
+	debug.FreeOSMemory() // as after a reload; later it would be in the way of callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("server.listen: %w", err)

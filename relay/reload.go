@@ -147,16 +147,19 @@ func (r *Relay) watch(ctx context.Context) {
 	if !config.Same(r.o.Read, r.reload.current().fingerprint) {
 		_, _ = r.Reload(onChange) // they were changed since they were read for the start, or are not known
 	}
-	debug.FreeOSMemory()
 	for {
 		began := time.Now()
-		if w.changed(r.reload.current().paths) {
+		changed, pause := w.changed(r.reload.current().paths), lookEvery
+		if took := time.Since(began); took > lookEvery/200 { // ten thousand files are not to keep the machine busy
+			pause = min(200*took, 10*lookEvery)
+		}
+		if changed {
 			_, _ = r.Reload(onChange)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(lookEvery, 200*time.Since(began))): // ten thousand files are not to keep the machine busy
+		case <-time.After(pause):
 		}
 	}
 }
