@@ -99,10 +99,13 @@ func TestAHangingEndpointHoldsNoMoreThanItsSlots(t *testing.T) {
 		}
 		r.push("application/json", callback(items...))
 	}
-	shop.wait(4)
+	shop.wait(2)
 	until(t, "the backlog is in Redis", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "2000" })
 	if n := runtime.NumGoroutine() - goroutines; n > 500 {
 		t.Errorf("2,000 deliveries took %d goroutines", n)
+	}
+	if n := most.Load(); n != 2 {
+		t.Errorf("%d at the same time while none is answered, want 2", n)
 	}
 	close(release)
 	shop.wait(2000)

@@ -124,8 +124,8 @@ type endpoint struct {
 	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt that
 	// began later has got none.
 	answered atomic.Int64
-	// quick says that the attempt that ended last was answered within a tenth of the time-out: what is leased ahead is attempted long
-	// before its lease gets too short.
+	// quick says that the attempt that ended last was delivered, within a tenth of the time-out: what is leased ahead is attempted
+	// long before its lease gets too short.
 	quick atomic.Bool
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
@@ -256,12 +256,15 @@ func (e *endpoint) slots(c *client) int {
 }
 
 // heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
-// keeps them, for others are answered meanwhile.
+// keeps them, for others are answered meanwhile. What was leased ahead of one that is quick no more is handed back.
 func (e *endpoint) heard(a event.Attempt, timeout time.Duration) (more bool) {
-	now, quick := time.Now(), a.Err == "" && a.Duration <= timeout/10
-	quicker := !e.quick.Swap(quick) && quick
+	now, quick := time.Now(), a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
+	was := e.quick.Swap(quick)
+	if was && !quick {
+		e.handBack()
+	}
 	if a.Err == "" {
-		return e.answered.Swap(now.UnixNano()) == 0 || quicker
+		return e.answered.Swap(now.UnixNano()) == 0 || quick && !was
 	}
 	if last := e.answered.Load(); last < now.Add(-a.Duration).UnixNano() {
 		e.answered.CompareAndSwap(last, 0)
