@@ -9,6 +9,7 @@ import (
 var endpointRows = []row{
 	{name: "endpoint-refuses", fault: "endpoint refuses", does: "one of three endpoints refuses connections", run: func(s *stage) {
 		e := s.endpoints[0]
+		s.result.repeated = inFlight // what it had taken when it was cut off, and not answered yet
 		s.sick(e.close, func() { s.must(e.open(s.ctx)) })
 	}},
 	{name: "endpoint-errs", fault: "endpoint errs", does: "one of three endpoints answers 500", run: func(s *stage) {
