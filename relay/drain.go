@@ -17,7 +17,7 @@ import (
 const (
 	// drainMost and drainBytes bound what is taken from the spool for one round trip to Redis.
 	drainMost  = 64
-	drainBytes = 4 << 20
+	drainBytes = 1 << 20
 	// drainWorkers is how many of those are under way at once.
 	drainWorkers = 4
 	// heldWait is how long outcomes that were held back while Redis was away go before the spool.

@@ -142,7 +142,7 @@ func (f *feeder) fill(ctx context.Context) {
 		for i, a := range asks {
 			e := free[i]
 			for _, d := range got[a.Endpoint] {
-				f.pool.start(e, d)
+				f.pool.start(e, line{d})
 			}
 			if n := a.Most - len(got[a.Endpoint]); n > 0 {
 				e.inFlight.Add(-int64(n))

@@ -145,10 +145,11 @@ func (j *janitor) giveUp(ctx context.Context, ask event.Ask, most int, reason st
 		for _, d := range ds {
 			o := event.Outcome{Delivery: d, Kind: event.Dead, Reason: reason}
 			settled, err := j.pool.o.Store.Settle(ctx, o)
-			j.pool.report(o, settled, err)
 			if err != nil {
+				j.pool.report(o, event.Settled{}, err)
 				return err
 			}
+			j.pool.report(o, settled[0], nil)
 		}
 		if looked[0].N < ask.Most && len(ds) == 0 {
 			return nil

@@ -28,7 +28,7 @@ type Store interface {
 	Now() time.Time
 	Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error)
 	Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error)
-	Settle(ctx context.Context, o event.Outcome) (event.Settled, error)
+	Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error)
 	Parked(ctx context.Context) (map[string]string, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
@@ -133,10 +133,13 @@ type endpoint struct {
 	resting atomic.Bool
 
 	mu      sync.Mutex
-	waiting []*event.Delivery // leased ahead, the oldest first
-	running int               // workers: attempts, and outcomes being settled
-	shed    int               // how many of waiting are to be handed back
+	waiting []line // leased ahead, the oldest first
+	running int    // workers: attempts, and outcomes being settled
+	shed    int    // how many of waiting are to be handed back
 }
+
+// line is a delivery that is leased, and what waits behind it that is read already, in their order. It takes one slot.
+type line []*event.Delivery
 
 // New makes a Pool. It starts nothing; an endpoint that cannot work is an error.
 func New(o Options) (*Pool, error) {
@@ -303,7 +306,7 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 		} else {
 			e.inFlight.Add(1)
 		}
-		p.start(e, d)
+		p.start(e, line{d})
 	}
 	for name, n := range reserved {
 		if e := p.endpoint(name); e != nil && n > 0 {
@@ -319,8 +322,8 @@ func (p *Pool) Feed(name string) {
 	}
 }
 
-// start attempts a delivery in a slot that is taken. After the end of Run it does nothing: the lease lapses.
-func (p *Pool) start(e *endpoint, d *event.Delivery) {
+// start attempts a line in a slot that is taken. After the end of Run it does nothing: the lease lapses.
+func (p *Pool) start(e *endpoint, l line) {
 	p.mu.Lock()
 	if p.stopped {
 		p.mu.Unlock()
@@ -329,19 +332,19 @@ func (p *Pool) start(e *endpoint, d *event.Delivery) {
 	}
 	p.working.Add(1)
 	p.mu.Unlock()
-	if !e.begin(d) {
+	if !e.begin(l) {
 		p.working.Done()
 		return
 	}
-	go p.work(e, d)
+	go p.work(e, l)
 }
 
-// begin says whether a worker is to attempt the delivery; otherwise it waits for one of those that there are.
-func (e *endpoint) begin(d *event.Delivery) bool {
+// begin says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
+func (e *endpoint) begin(l line) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running > 0 && e.running >= e.workers() {
-		e.waiting = append(e.waiting, d)
+		e.waiting = append(e.waiting, l)
 		return false
 	}
 	e.running++
@@ -356,43 +359,75 @@ func (e *endpoint) workers() int {
 	return 1
 }
 
-// work attempts a delivery, and then what waits: its successor last. What is not attempted any more is handed back.
-func (p *Pool) work(e *endpoint, d *event.Delivery) {
+// work attempts a line, and then what waits: the rest of that line last. What is not attempted any more is handed back.
+func (p *Pool) work(e *endpoint, l line) {
 	defer p.working.Done()
-	for back := false; d != nil; {
-		o := event.Outcome{Delivery: d, Kind: event.Released}
+	for back := false; l != nil; {
+		outcomes := []event.Outcome{{Delivery: l[0], Kind: event.Released}}
 		if !back {
-			o = p.attempt(e, d)
+			outcomes = p.run(e, l)
 		}
-		next := p.settle(e, o)
-		if next == nil {
+		rest := p.settle(e, outcomes)
+		if rest == nil {
 			e.release(p, 1)
 		}
-		d, back = e.turn(next)
+		l, back = e.turn(rest)
 	}
+}
+
+const (
+	// runFor is how long the deliveries of one line are attempted before they are settled. If the relay dies, the endpoint gets those
+	// again, so it is short.
+	runFor = 20 * time.Millisecond
+	// runMost is how many that are at most.
+	runMost = 32
+)
+
+// run attempts the deliveries of a line one after the other, as long as each is delivered, and that does not take long. The last outcome
+// asks for as many more as can be attempted in that time, if nothing else waits for the worker.
+func (p *Pool) run(e *endpoint, l line) []event.Outcome {
+	outcomes := make([]event.Outcome, 0, len(l))
+	for began := time.Now(); len(outcomes) < len(l); {
+		o := p.attempt(e, l[len(outcomes)])
+		outcomes = append(outcomes, o)
+		if o.Kind != event.Delivered || time.Since(began) > runFor {
+			break
+		}
+	}
+	if last := &outcomes[len(outcomes)-1]; last.Kind == event.Delivered && e.quick.Load() && e.idle() {
+		last.Behind = max(0, min(runMost, int(runFor/max(last.Attempt.Duration, 1)))-1)
+	}
+	return outcomes
+}
+
+// idle says that there are fewer lines than attempts at the same time.
+func (e *endpoint) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.waiting) == 0
 }
 
 // turn gives a worker what it does next, if there is anything, and whether it is to be handed back: because of shed, or because
 // the endpoint fell silent, and has as many attempts as such a one gets.
-func (e *endpoint) turn(successor *event.Delivery) (d *event.Delivery, back bool) {
+func (e *endpoint) turn(rest line) (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if successor != nil {
-		e.waiting = append(e.waiting, successor)
+	if rest != nil {
+		e.waiting = append(e.waiting, rest)
 	}
 	if len(e.waiting) == 0 || e.running > e.workers() {
 		e.running--
 		return nil, false
 	}
-	d, e.waiting[0] = e.waiting[0], nil
+	l, e.waiting[0] = e.waiting[0], nil
 	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
 		e.waiting = nil
 	}
 	if e.shed > 0 {
 		e.shed--
-		return d, true
+		return l, true
 	}
-	return d, e.answered.Load() == 0 && e.running > silentSlots
+	return l, e.answered.Load() == 0 && e.running > silentSlots
 }
 
 // handBack has the deliveries that wait handed back.
@@ -440,37 +475,51 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
 }
 
-// settle writes an outcome down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
-// It returns the successor, which takes over the slot.
-func (p *Pool) settle(e *endpoint, o event.Outcome) *event.Delivery {
+// settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
+// It returns what comes next in the line, which takes over the slot.
+func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) (rest line) {
 	c := e.client.Load()
+	last := &outcomes[len(outcomes)-1]
 	if !p.isStopping() {
-		o.Next = c.lease()
+		last.Next = c.lease()
 	}
-	settled, err := p.write(o)
-	p.report(o, settled, err)
-	if b := settled.Breaker; b != nil {
-		p.reportBreaker(e, o, *b)
+	settled, err := p.write(outcomes)
+	for i, o := range outcomes {
+		p.report(o, settled[i], err)
+		b := settled[i].Breaker
+		if b != nil {
+			p.reportBreaker(e, o, *b)
+		}
+		if o.Kind == event.Gone || b != nil && b.Open {
+			e.handBack()
+		}
+		if b != nil && !b.Open {
+			p.feeder.feed(e)
+		}
 	}
-	if o.Kind == event.Gone || settled.Breaker != nil && settled.Breaker.Open {
-		e.handBack()
+	if end := settled[len(settled)-1]; end.Next != nil {
+		rest = append(line{end.Next}, end.Behind...)
 	}
-	if closed := settled.Breaker != nil && !settled.Breaker.Open; closed || c.rated() && settled.Next == nil {
+	if c.rated() && rest == nil {
 		p.feeder.feed(e)
 	}
-	if o.Kind == event.Retry {
-		p.feeder.lookBy(time.Now().Add(o.Due.Sub(p.o.Store.Now()) + time.Millisecond))
+	if last.Kind == event.Retry {
+		p.feeder.lookBy(time.Now().Add(last.Due.Sub(p.o.Store.Now()) + time.Millisecond))
 	}
-	return settled.Next
+	return rest
 }
 
-// write settles an outcome, and again after an error, until the pool is stopped for good or the outcome is worth nothing any
-// more: once the lease has lapsed, only a delivered one is.
-func (p *Pool) write(o event.Outcome) (event.Settled, error) {
+// write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth nothing any
+// more: once the lease has lapsed, only a delivered one is. There is an answer for each, though it says nothing after an error.
+func (p *Pool) write(outcomes []event.Outcome) ([]event.Settled, error) {
 	first := true
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		settled, err := p.o.Store.Settle(context.WithoutCancel(p.attempts), o)
-		if err == nil || (o.Kind != event.Delivered && time.Now().After(o.Delivery.LeaseEnds)) {
+		settled, err := p.o.Store.Settle(context.WithoutCancel(p.attempts), outcomes...)
+		if err == nil {
+			return settled, nil
+		}
+		settled = make([]event.Settled, len(outcomes))
+		if o := outcomes[0]; o.Kind != event.Delivered && time.Now().After(o.Delivery.LeaseEnds) {
 			return settled, err
 		}
 		if first {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,8 @@ type memory struct {
 
 	mu      sync.Mutex
 	settled []event.Outcome
+	calls   []int // how many outcomes each Settle had
+	line    line  // of one waybill, the head first; empty if there is none
 }
 
 func (m *memory) Now() time.Time { return time.Now() }
@@ -43,14 +47,24 @@ func (m *memory) Backlog(context.Context, string) (int, error)      { return 0, 
 func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
 	return nil, nil
 }
-func (m *memory) Settle(_ context.Context, o event.Outcome) (event.Settled, error) {
+func (m *memory) Settle(_ context.Context, line ...event.Outcome) ([]event.Settled, error) {
 	if m.failures.Add(-1) >= 0 {
-		return event.Settled{}, errors.New("no redis")
+		return nil, errors.New("no redis")
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.settled = append(m.settled, o)
-	return event.Settled{}, nil
+	m.settled, m.calls = append(m.settled, line...), append(m.calls, len(line))
+	answers := make([]event.Settled, len(line))
+	for i, o := range line {
+		if len(m.line) == 0 || m.line[0] != o.Delivery || o.Kind != event.Delivered {
+			continue
+		}
+		m.line = m.line[1:]
+		if n := min(1+o.Behind, len(m.line)); o.Next > 0 && n > 0 {
+			answers[i].Next, answers[i].Behind = m.line[0], m.line[1:n]
+		}
+	}
+	return answers, nil
 }
 
 func (m *memory) outcomes() []event.Outcome {
@@ -121,6 +135,63 @@ func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
 	wait(t, "it is given up", func() bool { return len(m.outcomes()) == 1 })
 	if o := m.outcomes()[0]; o.Kind != event.Dead || !strings.Contains(o.Reason, "max_age") || requests.Load() != 0 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
+	}
+}
+
+func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
+	t.Parallel()
+	const failing = 50
+	for _, c := range []struct {
+		name  string
+		takes time.Duration // each answer
+		calls func(calls []int) bool
+	}{
+		{"quick", 0, func(calls []int) bool { return len(calls) < failing/2 && slices.Max(calls) <= runMost }},
+		{"slow", runFor + time.Millisecond, func(calls []int) bool { return slices.Max(calls) == 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var got []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				time.Sleep(c.takes)
+				if got = append(got, r.Header.Get("Kuairelay-Sequence")); len(got) > failing {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}))
+			t.Cleanup(server.Close)
+			key, err := signature.ParseKey(signature.NewSecret())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &memory{}
+			for i := range 2 * failing {
+				d := newDelivery(time.Hour)
+				d.Event.Sequence = int64(i)
+				m.line = append(m.line, d)
+			}
+			p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+				Timeout: time.Minute, MaxInFlight: 4, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Start(map[string]int{}, []*event.Delivery{m.line[0]})
+			p.working.Wait()
+			for i, sequence := range got {
+				if sequence != strconv.Itoa(i) {
+					t.Fatalf("attempt %d is of update %s", i, sequence)
+				}
+			}
+			os := m.outcomes()
+			if len(got) != failing+1 || len(os) != failing+1 || os[failing].Kind != event.Retry {
+				t.Errorf("%d attempts, %d outcomes, the last is %c", len(got), len(os), os[len(os)-1].Kind)
+			}
+			if !c.calls(m.calls) {
+				t.Errorf("they were settled in calls of %v", m.calls)
+			}
+		})
 	}
 }
 
@@ -314,7 +385,7 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 		e := p.endpoint("t/a")
 		e.inFlight.Store(all)
 		for range all {
-			p.start(e, newDelivery(10*time.Minute))
+			p.start(e, line{newDelivery(10 * time.Minute)})
 		}
 		wait(t, "as many attempts as there may be", func() bool { return now.Load() == workers })
 		close(proceed)

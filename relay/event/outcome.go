@@ -28,6 +28,8 @@ type Outcome struct {
 	Sign     Sign      // what the attempt says of the endpoint
 	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room for it.
 	Next time.Duration
+	// Behind asks for so many of those that wait behind the successor as well.
+	Behind int
 }
 
 // Ask is a wish to lease deliveries of one endpoint that are due.
@@ -70,6 +72,9 @@ type Settled struct {
 	Late bool
 	// Next is the successor of the same waybill and endpoint, leased to the caller, if it asked for it and there is one.
 	Next *Delivery
+	// Behind is what waits behind it, if the caller asked for that: for the holder of the lease to attempt, each after the one before
+	// was delivered, and to settle in one call with it in that order.
+	Behind []*Delivery
 	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
 	Breaker *BreakerChange
 }

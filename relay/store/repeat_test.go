@@ -195,11 +195,11 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	}
 	d := first[0].Leased[0]
 	got, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200}, Next: time.Minute})
-	if err != nil || got.Next == nil {
+	if err != nil || got[0].Next == nil {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
-	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got.Next, Kind: event.Dead, Reason: "no", Attempt: &event.Attempt{Status: 422}})
-	if err != nil || got.Late {
+	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got[0].Next, Kind: event.Dead, Reason: "no", Attempt: &event.Attempt{Status: 422}})
+	if err != nil || got[0].Late {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
 	if n, err := s.Redrive(t.Context(), "t/a", "evt_"+hexOf("1", "b")); err != nil || n != 1 {
@@ -331,7 +331,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 		t.Fatalf("%+v, %v", ds, err)
 	}
 	got, err := s.Settle(t.Context(), event.Outcome{Delivery: ds[0], Kind: event.Dead, Reason: ds[0].Damaged, Next: time.Minute})
-	if err != nil || got.Next == nil || got.Next.Event.ID != b.Event.ID || got.Next.Damaged != "" {
+	if err != nil || got[0].Next == nil || got[0].Next.Event.ID != b.Event.ID || got[0].Next.Damaged != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// A head that Redis has lost altogether does not hold up what is accepted later.

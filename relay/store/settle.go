@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"kuairelay/relay/event"
@@ -13,21 +14,38 @@ type settleCall struct {
 	short string
 }
 
-// Settle writes down what came of a delivery; see lua/settle.lua. Outcomes that are settled at the same time share one round
-// trip. After an error the outcome may have been written; settling it again does no harm.
-func (s *Store) Settle(ctx context.Context, o event.Outcome) (event.Settled, error) {
-	short, err := shortID(o.Delivery.Event.ID)
-	if err != nil {
-		return event.Settled{}, fmt.Errorf("settle delivery: %w", err)
+// Settle writes down what came of a delivery, or of several of one line in their order; see lua/settle.lua. At most maxOutcomes. Calls
+// at the same time share one round trip. After an error the outcomes may have been written; settling them again does no harm.
+func (s *Store) Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error) {
+	calls := make([]settleCall, len(line))
+	for i, o := range line {
+		short, err := shortID(o.Delivery.Event.ID)
+		if err != nil {
+			return nil, fmt.Errorf("settle delivery: %w", err)
+		}
+		calls[i] = settleCall{o, short}
 	}
-	settled, err := s.settles.ask(ctx, settleCall{o, short})
+	settled, err := s.settles.ask(ctx, calls)
 	if err != nil {
-		return event.Settled{}, fmt.Errorf("settle delivery: %w", err)
+		return nil, fmt.Errorf("settle delivery: %w", err)
 	}
 	return settled, nil
 }
 
-func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
+// settleAll makes one script call of many Settles.
+func (s *Store) settleAll(lines [][]settleCall) ([][]event.Settled, error) {
+	settled, err := s.settleCalls(slices.Concat(lines...))
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]event.Settled, len(lines))
+	for i, line := range lines {
+		out[i], settled = settled[:len(line)], settled[len(line):]
+	}
+	return out, nil
+}
+
+func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
@@ -53,11 +71,16 @@ func (s *Store) settleAll(calls []settleCall) ([]event.Settled, error) {
 			delivered = append(delivered, c.Delivery.Event.ID)
 		}
 		if len(row) > 1 && row[1] != nil {
-			d, err := readDelivery(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
-			if err != nil {
-				return nil, err
+			rows, _ := row[1].([]any)
+			line := make([]*event.Delivery, len(rows))
+			for j, r := range rows {
+				if line[j], err = readDelivery(r, local, map[string]time.Duration{c.Delivery.Endpoint: c.Next}); err != nil {
+					return nil, err
+				}
 			}
-			out[i].Next = d
+			if len(line) > 0 {
+				out[i].Next, out[i].Behind = line[0], line[1:]
+			}
 		}
 		if len(row) > 2 {
 			out[i].Breaker = readBreaker(row[2])
@@ -91,7 +114,10 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		args = append(args, name, spans[i].Milliseconds(), f.rate, f.breaker)
 	}
 	for _, c := range calls {
-		due := now
+		due, wanted := now, 0
+		if c.Next > 0 {
+			wanted = 1 + c.Behind
+		}
 		if c.Kind == event.Retry {
 			due = c.Due
 		}
@@ -101,7 +127,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 			text = attempt.Text()
 		}
 		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
-			flag(c.Next > 0), sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
+			wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
 			attempt.Duration.Milliseconds(), text)
 	}
 	return args

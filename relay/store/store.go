@@ -108,7 +108,7 @@ type Store struct {
 	set     atomic.Pointer[settings]
 
 	accepts batcher[acceptCall, acceptAnswer]
-	settles batcher[settleCall, event.Settled]
+	settles batcher[[]settleCall, []event.Settled]
 }
 
 // New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it, because
@@ -139,7 +139,7 @@ func New(o Options) (*Store, error) {
 	s.health = newHealth(o.Timeout, s.probe, o.OnState)
 	s.client.AddHook(gate{s.health})
 	s.accepts = batcher[acceptCall, acceptAnswer]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 2}
-	s.settles = batcher[settleCall, event.Settled]{do: s.settleAll, weight: func(settleCall) int { return 1 }, limit: maxOutcomes, most: 2}
+	s.settles = batcher[[]settleCall, []event.Settled]{do: s.settleAll, weight: func(line []settleCall) int { return len(line) }, limit: maxOutcomes, most: 2}
 	return s, nil
 }
 

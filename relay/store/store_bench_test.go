@@ -50,7 +50,7 @@ func BenchmarkSettle(b *testing.B) {
 		atOnceDo(b, atOnce, b.N, func(ctx context.Context, i int) error {
 			settled, err := s.Settle(ctx, event.Outcome{Delivery: leased[i], Kind: event.Delivered, Next: time.Minute,
 				Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}})
-			if err == nil && settled.Late {
+			if err == nil && settled[0].Late {
 				err = fmt.Errorf("delivery %d is settled as late", i)
 			}
 			return err
@@ -58,17 +58,50 @@ func BenchmarkSettle(b *testing.B) {
 	})
 }
 
+// BenchmarkSettleLine settles updates of one waybill, 16 in a call, which answers with the next 16; the figures are for one update.
+func BenchmarkSettleLine(b *testing.B) {
+	const run = 16
+	s := benchStore(b)
+	entries := benchEntries(b.N+run, 1)
+	for i, e := range entries {
+		e.Event.WaybillCode, e.To[0].Slot = entries[0].Event.WaybillCode, i == 0
+	}
+	var line []*event.Delivery
+	for at := 0; at < len(entries); at += 64 {
+		accepted, err := s.Accept(b.Context(), entries[at:min(at+64, len(entries))])
+		if err != nil {
+			b.Fatal(err)
+		}
+		if at == 0 {
+			line = accepted[0].Leased
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += len(line) {
+		outcomes := make([]event.Outcome, len(line))
+		for i, d := range line {
+			outcomes[i] = event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
+		}
+		last := &outcomes[len(line)-1]
+		last.Next, last.Behind = time.Minute, run-1
+		settled, err := s.Settle(b.Context(), outcomes...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		end := settled[len(line)-1]
+		if line = append([]*event.Delivery{end.Next}, end.Behind...); end.Next == nil {
+			break
+		}
+	}
+}
+
 // benchmarkShapes runs a benchmark for one and for ten endpoints, with 1 and 32 questions at once, each on an empty Redis.
 func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut, atOnce int)) {
 	for _, fanOut := range []int{1, 10} {
 		for _, atOnce := range []int{1, 32} {
 			b.Run(fmt.Sprintf("endpoints=%d/at-once=%d", fanOut, atOnce), func(b *testing.B) {
-				redis := redisserver.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
-				s, err := store.New(store.Options{URL: redis.URL(), Timeout: 30 * time.Second})
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer func() { _ = s.Close() }()
+				s := benchStore(b)
 				if _, err := s.Accept(b.Context(), benchEntries(1, fanOut)); err != nil { // Redis learns the script
 					b.Fatal(err)
 				}
@@ -76,6 +109,18 @@ func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut
 			})
 		}
 	}
+}
+
+// benchStore is a store on an empty Redis of its own.
+func benchStore(b *testing.B) *store.Store {
+	b.Helper()
+	redis := redisserver.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
+	s, err := store.New(store.Options{URL: redis.URL(), Timeout: 30 * time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // atOnceDo times n calls of do, so many of them at a time.

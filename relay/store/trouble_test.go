@@ -97,7 +97,7 @@ func TestAReplyThatIsLostIsAskedForAgain(t *testing.T) {
 		}
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])
 		settled, err := s.Settle(t.Context(), event.Outcome{Delivery: got[0].Leased[0], Kind: event.Released})
-		if err != nil || settled.Late {
+		if err != nil || settled[0].Late {
 			t.Fatalf("settle: %+v, %v", settled, err)
 		}
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])

@@ -214,9 +214,9 @@ local function spend(ep, rate, now, n)
 end
 
 -- row is a leased delivery as lease.lua and settle.lua answer it: {endpoint, id, attempts, reason, sequence, accepted at,
--- open since, token, body}. The body is empty if Redis has lost it.
-local function row(ep, id, attempts, reason, seq, at, token, text)
-  return {ep, id, attempts, reason, seq, at, open_since(reason, text, at), token, rcall('GET', P .. 'b:' .. id) or ''}
+-- open since, token, body}. The body is empty if Redis has lost it; it is read, unless it is given.
+local function row(ep, id, attempts, reason, seq, at, token, text, body)
+  return {ep, id, attempts, reason, seq, at, open_since(reason, text, at), token, body or rcall('GET', P .. 'b:' .. id) or ''}
 end
 
 -- lease hands the delivery to the caller until the time given, and returns its row.

@@ -5,12 +5,14 @@
 --        number of endpoints E, number of outcomes N,
 --        E times: name, lease (ms) of a successor, rate,
 --                 breaker "<failures> <ratio> <window ms> <cool-off ms> <longest cool-off ms>", empty for none,
---        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, successor wanted (1 or 0),
---                 sign of the endpoint (0 no attempt was made, 1 none, 2 it answers, 3 it fails), Retry-After (ms),
---                 number of the attempt, status, duration (ms), text
+--        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, how many of its line are wanted,
+--                 of the successor, which is leased, and what waits behind it (0: none), sign of the endpoint (0 no attempt was
+--                 made, 1 none, 2 it answers, 3 it fails), Retry-After (ms), number of the attempt, status, duration (ms), text
 --        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
--- Returns N times {what became of it, successor's row as row() of lib.lua gives it, or nothing, what became of the breaker, if
---        that changed: "open <till> <probes failed>" or "closed"}: 1 settled, 0 too late
+-- Returns N times {what became of it: 1 settled, 0 too late, if the caller has leased the successor the rows of the line as row() of
+--        lib.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
+-- The holder of a head has its line: what waits behind may be attempted, each after the one before was delivered, and is settled in
+-- that order in the same call as the head, under its token.
 -- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 local now, retention, dead_retention, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -184,38 +186,84 @@ local function save()
   end
 end
 
--- advance gives the place at the head of the line to the next in it. It returns the row of the successor, if the caller gets it.
+-- ahead returns a line of which at least the first n that wait are read, if there are so many: ids, and how many of them were taken.
+local lines, left = {}, {}
+local function ahead(ep, record, n)
+  local key = P .. 'l:' .. ep .. ' ' .. record
+  local l = lines[key]
+  if not l then
+    l = {ids = {}, at = 0}
+    lines[key] = l
+  end
+  if l.at + n > #l.ids and not l.whole then
+    local from = #l.ids
+    for _, id in ipairs(rcall('LRANGE', key, from, l.at + n - 1)) do l.ids[#l.ids + 1] = id end
+    l.whole = #l.ids < l.at + n
+  end
+  return l
+end
+
+-- rows_of returns the rows of the head of a line and of what waits behind it, at most most of them, and no more than a small part of
+-- what an answer may hold.
+local function rows_of(ep, record, head, most, token)
+  local l = most > 1 and ahead(ep, record, most - 1)
+  local ids, bodies, rows, bytes = {}, {}, {}, 0
+  for i = 1, most do
+    local id = i == 1 and head or l.ids[l.at + i - 1]
+    if not id then break end
+    ids[i], bodies[i] = id, P .. 'b:' .. id
+    for _, field in ipairs({ep, 'q', 't'}) do want(P .. 'e:' .. id, field) end
+  end
+  fetch()
+  bodies = rcall('MGET', unpack(bodies))
+  for i, id in ipairs(ids) do
+    local e = P .. 'e:' .. id
+    local s, attempts, why, _, text = parse_state(have(e, ep) or '-')
+    if bytes > 65536 or (id ~= head and s ~= 'w') then break end
+    rows[i], bytes = row(ep, id, attempts, why, have(e, 'q'), have(e, 't'), token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
+  end
+  return rows
+end
+
+-- advance gives the place at the head of the line to the next in it: one that was attempted already is leased, its outcome follows in
+-- this call. It returns the rows that the caller wants of the line, if it gets that.
 local lined
+local coming, outcomes, passed = {}, {}, {}
 local function advance(ep, span, rate, record, wanted, token)
   local rk = P .. record
   if not lined then -- which endpoints have lines at all
     lined = {}
     for i = 1, ne do lined[i] = ARGV[8 + 4 * (i - 1)] end
     local n = hmget(P .. 'wait', lined)
-    for i = 1, ne do lined[lined[i]] = n[i] end
+    for i = 1, ne do lined[lined[i]] = tonumber(n[i]) or 0 end
   end
-  local nxt, e, f
-  repeat -- an event that Redis has evicted is passed over
-    nxt = lined[ep] and rcall('LPOP', P .. 'l:' .. ep .. ' ' .. record)
+  local nxt, e, s, attempts, why, _, text
+  repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
+    local l = lined[ep] > 0 and ahead(ep, record, outcomes[ep .. ' ' .. record])
+    nxt = l and l.ids[l.at + 1]
     if not nxt then
       put(rk, 'h:' .. ep, false)
       return nil
     end
-    if rcall('HINCRBY', P .. 'wait', ep, -1) <= 0 then
-      rcall('HDEL', P .. 'wait', ep)
-      lined[ep] = false
-    end
+    l.at, lined[ep], left[ep] = l.at + 1, lined[ep] - 1, true
     e = P .. 'e:' .. nxt
-    for _, field in ipairs({ep, 'q', 't'}) do want(e, field) end
+    local known = coming[nxt .. ' ' .. ep]
+    for _, field in ipairs(known and {ep} or {ep, 'q', 't'}) do want(e, field) end
     fetch()
-    f = have(e, ep)
-  until f
+    s, attempts, why, _, text = parse_state(have(e, ep) or '-')
+  until s == 'w'
   put(rk, 'h:' .. ep, nxt)
-  local _, attempts, why, _, text = parse_state(f)
-  if wanted and may_lease(ep, span, rate) then
+  if coming[nxt .. ' ' .. ep] then
+    may_lease(ep, span, rate) -- it counts
+    put(e, ep, pack_state('l', attempts, why, token, text))
+    passed[#passed + 1] = {ep = ep, id = nxt, till = now + span}
+    return nil
+  end
+  if wanted > 0 and may_lease(ep, span, rate) then
     put(e, ep, pack_state('l', attempts, why, token, text))
     enqueue(ep, nxt, now + span)
-    return row(ep, nxt, attempts, why, have(e, 'q'), have(e, 't'), token, text)
+    if rate ~= '' or control(ep) then wanted = 1 end
+    return rows_of(ep, record, nxt, wanted, token)
   end
   put(e, ep, pack_state('q', 0, why, '', text))
   enqueue(ep, nxt, now)
@@ -259,26 +307,26 @@ local function repeated(ep, span, record, token)
   local head = record and have(P .. record, 'h:' .. ep)
   if not head then return {1} end
   local e = P .. 'e:' .. head
-  for _, field in ipairs({ep, 'q', 't'}) do want(e, field) end
+  want(e, ep)
   fetch()
   if not have(e, ep) then return {1} end
-  local s, attempts, reason, held, text = parse_state(have(e, ep))
-  if s ~= 'l' or held ~= token then return {1} end
+  local s, _, _, holder = parse_state(have(e, ep))
+  if s ~= 'l' or holder ~= token then return {1} end
   enqueue(ep, head, now + span)
-  return {1, row(ep, head, attempts, reason, have(e, 'q'), have(e, 't'), held, text)}
+  return {1, rows_of(ep, record, head, 1, token)}
 end
 
 local function settle(o)
   local id, ei, token, kind = ARGV[o], tonumber(ARGV[o + 1]), ARGV[o + 2], ARGV[o + 3]
-  local due, reason, wanted, sign = tonumber(ARGV[o + 4]), ARGV[o + 5], ARGV[o + 6] == '1', tonumber(ARGV[o + 7])
+  local due, reason, wanted, sign = tonumber(ARGV[o + 4]), ARGV[o + 5], tonumber(ARGV[o + 6]), tonumber(ARGV[o + 7])
   local at = 8 + 4 * (ei - 1)
   local ep, span, rate = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
   local e = P .. 'e:' .. id
   if not have(e, ep) then return {0} end
-  local s, attempts, why, held, text = parse_state(have(e, ep))
-  local mine = held == token
+  local s, attempts, why, holder, text = parse_state(have(e, ep))
+  local mine = holder == token
   if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted then return repeated(ep, span, have(e, 'w'), token) end
+    if mine and wanted > 0 then return repeated(ep, span, have(e, 'w'), token) end
     if mine then return {1} end
     return {0}
   end
@@ -293,8 +341,8 @@ local function settle(o)
   if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
   if kind == 'd' or kind == 'x' then
     local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or now .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
-    local successor = close(ep, span, rate, id, st, kind == 'x', wanted, token)
-    return breaker and {1, successor or false, breaker} or {1, successor}
+    local line = close(ep, span, rate, id, st, kind == 'x', wanted, token)
+    return breaker and {1, line or false, breaker} or {1, line}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
   put(e, ep, pack_state('q', attempts, why, token, text))
@@ -304,19 +352,25 @@ end
 
 local first = 8 + 4 * ne
 for o = first, #ARGV, 13 do
-  local e = P .. 'e:' .. ARGV[o]
-  for _, field in ipairs({ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)], 'w', 'o', 'x', 's'}) do want(e, field) end
+  local e, ep = P .. 'e:' .. ARGV[o], ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
+  for _, field in ipairs({ep, 'w', 'o', 'x', 's'}) do want(e, field) end
+  coming[ARGV[o] .. ' ' .. ep] = true
 end
 fetch()
 for o = first, #ARGV, 13 do
   local record = have(P .. 'e:' .. ARGV[o], 'w')
   if record then
-    for _, field in ipairs({'h:' .. ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)], 'o', 'k'}) do want(P .. record, field) end
+    local ep = ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
+    for _, field in ipairs({'h:' .. ep, 'o', 'k'}) do want(P .. record, field) end
+    outcomes[ep .. ' ' .. record] = (outcomes[ep .. ' ' .. record] or 0) + 1
   end
 end
 fetch()
 local out = {}
 for i = 1, nv do out[i] = settle(first + 13 * (i - 1)) end
+for _, d in ipairs(passed) do -- the outcome that was to follow was another holder's
+  if string.sub(have(P .. 'e:' .. d.id, d.ep), 1, 1) == 'l' then enqueue(d.ep, d.id, d.till) end
+end
 save()
 for key in pairs(tried) do rcall('PEXPIRE', P .. key, math.max(retention, dead_retention)) end
 for i = 1, ne do
@@ -335,6 +389,12 @@ for i = 1, ne do
   elseif counted[ep] then
     rcall('HDEL', P .. 'fail', ep)
   end
+end
+for key, l in pairs(lines) do
+  if l.at > 0 then rcall('LTRIM', key, l.at, -1) end
+end
+for ep in pairs(left) do
+  if lined[ep] > 0 then rcall('HSET', P .. 'wait', ep, lined[ep]) else rcall('HDEL', P .. 'wait', ep) end
 end
 flush()
 return out

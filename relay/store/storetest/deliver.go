@@ -121,6 +121,98 @@ func checkUnordered(t *testing.T, b *bench) {
 	}
 }
 
+// acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
+func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
+	t.Helper()
+	var entries []store.Entry
+	for _, status := range statuses {
+		entries = append(entries, store.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
+	}
+	got := accept(t, s, entries...)
+	if len(got[0].Leased) != 1 {
+		t.Fatalf("the first of a line is not leased: %+v", got[0])
+	}
+	return got[0].Leased[0]
+}
+
+func checkRun(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
+	if got[0].Next == nil || got[0].Next.Event.Status != "b" || !slices.Equal(contents(got[0].Behind), []string{"1:c", "1:d", "1:e", "1:f"}) {
+		t.Fatalf("after the first comes %+v", got[0])
+	}
+	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
+		t.Fatalf("%v can be leased beside the head", contents(ds))
+	}
+	line := append([]*event.Delivery{got[0].Next}, got[0].Behind[:2]...)
+	for range 2 { // the second time because the answer was lost
+		got = settleLine(t, s, event.Delivered, line...)
+		if last := got[2]; last.Late || last.Next == nil || last.Next.Event.Status != "e" || got[0].Next != nil || got[1].Next != nil {
+			t.Fatalf("after a run comes %+v", got)
+		}
+	}
+	if d, err := s.Depths(t.Context(), []string{"t/a"}); err != nil || d[0].Open != 1 || d[0].Waiting != 1 {
+		t.Errorf("%+v, %v, want 1 open, and 1 that waits", d, err)
+	}
+	if n := settle(t, s, got[2].Next, event.Delivered, next).Next; n == nil || n.Event.Status != "f" {
+		t.Errorf("then comes %+v", n)
+	}
+}
+
+func checkRunEnds(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	for _, kind := range []event.Kind{event.Retry, event.Dead, event.Released} {
+		waybill, endpoint := string(rune(kind)), "t/"+string(rune(kind))
+		first := settleLine(t, s, event.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
+		got := settleLine(t, s, kind, first.Next, first.Behind[0])[1]
+		ds := take(t, s, endpoint, 10)
+		switch {
+		case kind == event.Dead && (got.Next == nil || got.Next.Event.Status != "d"):
+			t.Errorf("behind a dead letter comes %+v", got)
+		case kind != event.Dead && got.Next != nil:
+			t.Errorf("%c: %v overtook its predecessor", kind, got.Next.Event.Status)
+		case kind == event.Released && !slices.Equal(contents(ds), []string{waybill + ":c"}), kind != event.Released && len(ds) != 0:
+			t.Errorf("%c: due is %v", kind, contents(ds))
+		}
+	}
+}
+
+func checkRunWithoutLease(t *testing.T, b *bench) {
+	clock := &shifted{}
+	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
+	first := settleLine(t, slow, event.Delivered, acceptLine(t, slow, "1", "t/a", "abcd"))[0]
+	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
+		t.Fatal("a lease that holds was taken")
+	}
+	clock.forward(2 * lease)
+	taken := takeOne(t, quick, "t/a")
+	// The one that is slow delivered the next two, and its outcome of the first of them is lost.
+	if got := settle(t, slow, first.Behind[0], event.Delivered, next); got.Late || got.Next != nil {
+		t.Errorf("what was delivered is settled as %+v", got)
+	}
+	if got := settle(t, quick, taken, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "d" {
+		t.Errorf("then comes %+v", got)
+	}
+}
+
+func checkTwoHolders(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	first := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcd"))[0]
+	clock.forward(2 * lease)
+	again := takeOne(t, s, "t/a")
+	// Whoever has the lease settles first, and leaves the line; what the other one says of the next is too late.
+	got, err := s.Settle(t.Context(), event.Outcome{Delivery: again, Kind: event.Delivered},
+		event.Outcome{Delivery: first.Next, Kind: event.Delivered}, event.Outcome{Delivery: first.Behind[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
+	if err != nil || got[0].Late || !got[1].Late || !got[2].Late {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	clock.forward(2 * lease)
+	if ds := take(t, s, "t/a", 10); !slices.Equal(contents(ds), []string{"1:c"}) {
+		t.Errorf("due is %v", contents(ds))
+	}
+}
+
 func checkDeadMovesOn(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
