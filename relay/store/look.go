@@ -139,9 +139,18 @@ func (s *Store) look(ctx context.Context, shorts []string) ([]*event.Stored, err
 func (s *Store) detail(ctx context.Context, p redis.Pipeliner, short, record string, o *event.Owed) (fill []func()) {
 	switch {
 	case o.State == event.StateWaiting:
-		head := p.HGet(ctx, s.prefix+record, "h:"+o.Endpoint)
+		heads := p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
 		fill = append(fill, func() {
-			if id, err := longID(head.Val()); err == nil {
+			v := heads.Val()
+			if len(v) != 2 || v[0] == nil {
+				return
+			}
+			if v[0] == "" {
+				v[0] = v[1]
+			}
+			head, _ := v[0].(string)
+			head, _, _ = strings.Cut(head, " ")
+			if id, err := longID(head); err == nil {
 				o.Behind = id
 			}
 		})

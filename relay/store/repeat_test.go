@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -366,5 +367,48 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 		if more := looked[0].N == 10; more != (want == 3) {
 			t.Errorf("looked at %d, after %d", looked[0].N, len(ds))
 		}
+	}
+}
+
+func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redisserver.Start(t).URL())
+	got, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a", "t/b", "t/c"), newEntry("1", "b", "t/a", "t/b", "t/c")})
+	if err != nil || len(got[0].Leased) != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	heads := func() map[string]string {
+		all, err := s.client.HGetAll(t.Context(), s.prefix+"w:1").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.DeleteFunc(all, func(field, _ string) bool { return field != "h" && !strings.HasPrefix(field, "h:") })
+		return all
+	}
+	a, _ := shortID(got[0].Leased[0].Event.ID)
+	if want := map[string]string{"h": a + " 3", "h:t/a": "", "h:t/b": "", "h:t/c": ""}; !maps.Equal(heads(), want) {
+		t.Errorf("at first: %v", heads())
+	}
+	deliver := func(d *event.Delivery) *event.Delivery {
+		settled, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered, Next: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return settled[0].Next
+	}
+	second := deliver(got[0].Leased[0])
+	b, _ := shortID(second.Event.ID)
+	if want := map[string]string{"h": a + " 2", "h:t/a": b, "h:t/b": "", "h:t/c": ""}; !maps.Equal(heads(), want) {
+		t.Errorf("when one is ahead: %v", heads())
+	}
+	deliver(deliver(got[0].Leased[1]))
+	last := deliver(got[0].Leased[2])
+	if want := map[string]string{"h": b + " 1", "h:t/a": b, "h:t/c": ""}; !maps.Equal(heads(), want) {
+		t.Errorf("when one is done: %v", heads())
+	}
+	deliver(second)
+	deliver(last)
+	if len(heads()) > 0 {
+		t.Errorf("at last: %v", heads())
 	}
 }

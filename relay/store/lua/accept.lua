@@ -58,6 +58,24 @@ local function enqueue(e, id, due)
   e.due = math.min(e.due or due, due)
 end
 
+-- lines and heads: what is lined up in this call, by list, and how many by endpoint; and which heads are known to be there, or not.
+local lines, lined, heads = {}, {}, {}
+local function line_up(ep, record, id)
+  local key = P .. 'l:' .. ep .. ' ' .. record
+  local l = lines[key]
+  if not l then
+    l = {}
+    lines[key] = l
+  end
+  l[#l + 1] = id
+  lined[ep] = (lined[ep] or 0) + 1
+end
+
+local function open_head(id)
+  if heads[id] == nil then heads[id] = rcall('EXISTS', P .. 'e:' .. id) == 1 end
+  return heads[id]
+end
+
 -- prune forgets the ids of a record that are past the window. It runs each time the record has doubled, so that it costs
 -- nothing per event.
 local function prune(rk, size)
@@ -139,22 +157,21 @@ local function again(v, id, seq)
   return answer
 end
 
+-- grown are records with new events: how many, and what they had before, open deliveries and last sequence.
+local grown = {}
 local function accept(v)
   local rk = P .. v.record
-  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand, 'k'}
-  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
-  local rec = hmget(rk, fields)
-  local last, occurrence = tonumber(rec[2] or 0), 1
-  if rec[1] then
-    local seq, n = string.match(rec[1], '^(%d+) ?(%d*)$')
+  local known, last, occurrence = have(rk, 'i:' .. v.id), tonumber(have(rk, 'q') or 0), 1
+  if known then
+    local seq, n = string.match(known, '^(%d+) ?(%d*)$')
     seq, n = tonumber(seq), tonumber(n) or 1
     local id = n == 1 and v.id or v.id .. '-' .. n
     if not mine[id] and rcall('HGET', P .. 'e:' .. id, 'c') == me then return again(v, id, seq) end
     local age = now - seq
     if (v.bare and (age < bare_window or (seq == last and age < window))) or (not v.bare and age < window) then
-      local known = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
-      if known[1] then repeated(id, known[2]) end
-      return {0, id, seq, tonumber(known[1] or seq), 0}
+      local e = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
+      if e[1] then repeated(id, e[2]) end
+      return {0, id, seq, tonumber(e[1] or seq), 0}
     end
     occurrence = n + 1
   end
@@ -168,32 +185,32 @@ local function accept(v)
   end
   mine[id] = true
   local seq = math.max(last + 1, now)
+  local g = grown[rk] or {n = 0, open = tonumber(have(rk, 'o') or 0), last = last}
+  grown[rk], g.n = g, g.n + 1
 
   local answer = {1, id, seq, now, 0}
   local state = {'w', v.record, 'q', seq, 't', now, 'c', me}
   local entries, tenants = entries_of(v)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
-  local record = {'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence, 'q', seq}
-  local changed, codes = v.status ~= '' and v.status ~= rec[5], {}
-  if v.status ~= '' then
-    record[#record + 1] = 's:' .. v.brand
-    record[#record + 1] = v.status
-  end
+  put(rk, 'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence)
+  put(rk, 'q', seq)
+  local changed, codes = v.status ~= '' and v.status ~= have(rk, 's:' .. v.brand), {}
+  if v.status ~= '' then put(rk, 's:' .. v.brand, v.status) end
   for k = 0, v.n - 1 do
     local ei, cond = tonumber(ARGV[v.from + 2 * k]), tonumber(ARGV[v.from + 2 * k + 1])
     local e = eps[ei]
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       answer[5] = answer[5] + 1
       state[#state + 1], codes[#codes + 1] = e.name, code(e.name)
-      local lined = e.ordered and string.sub(v.record, 1, 2) == 'w:'
-      if lined and rec[7 + k] and rcall('EXISTS', P .. 'e:' .. rec[7 + k]) == 1 then
-        rcall('RPUSH', P .. 'l:' .. e.name .. ' ' .. v.record, id)
-        rcall('HINCRBY', P .. 'wait', e.name, 1)
+      local ordered = e.ordered and string.sub(v.record, 1, 2) == 'w:'
+      local head = ordered and head_of(rk, e.name)
+      if head and open_head(head) then
+        line_up(e.name, v.record, id)
         state[#state + 1] = pack_state('w', 0, 'n', '')
       else
-        if lined then
-          record[#record + 1] = 'h:' .. e.name
-          record[#record + 1] = id
+        if ordered then
+          set_head(rk, e.name, id)
+          heads[id] = true
         end
         if may_lease(e) then
           enqueue(e, id, now + e.lease)
@@ -209,32 +226,44 @@ local function accept(v)
     end
   end
 
-  local before, added = tonumber(rec[3] or 0), answer[5]
+  local added = answer[5]
   if added > 0 then
     state[#state + 1], state[#state + 2] = 'o', added
-    record[#record + 1], record[#record + 2] = 'o', before + added
+    put(rk, 'o', tonumber(have(rk, 'o') or 0) + added)
   end
   listed[#listed + 1] = id .. ' ' .. table.concat(codes)
   hset(P .. 'e:' .. id, state)
-  hset(rk, record)
   for _, entry in ipairs(entries) do note(entry, id, v.status == 'signed') end
   if added == 0 then
     local span = outlive(entries[1], id, retention)
     rcall('PEXPIRE', P .. 'e:' .. id, span)
     rcall('PEXPIRE', P .. 'b:' .. id, span)
-    if before <= 0 then rcall('PEXPIRE', rk, kept(now, rec[6], math.max(window, retention))) end
-  elseif before == 0 and last > 0 then
-    rcall('PERSIST', rk)
-  end
-  if last > 0 then
-    local size = rcall('HLEN', rk)
-    if size >= tonumber(rec[4] or 32) then prune(rk, size) end
   end
   return answer
 end
 
+for _, v in ipairs(events) do
+  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand, 'k', 'h'}
+  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
+  want(P .. v.record, fields)
+end
+fetch()
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
+for rk, g in pairs(grown) do
+  if tonumber(have(rk, 'o') or 0) <= 0 then
+    expire(rk, kept(now, have(rk, 'k'), math.max(window, retention)))
+  elseif g.open == 0 and g.last > 0 then
+    rcall('PERSIST', rk)
+  end
+end
+save()
+for rk, g in pairs(grown) do
+  local size = (g.last > 0 or g.n > 1) and rcall('HLEN', rk) or 0
+  if size >= tonumber(have(rk, 'p') or 32) then prune(rk, size) end
+end
+for key, ids in pairs(lines) do many('RPUSH', key, ids) end
+for ep, n in pairs(lined) do rcall('HINCRBY', P .. 'wait', ep, n) end
 list(now, listed, retention)
 for i = 1, ne do
   local e = eps[i]

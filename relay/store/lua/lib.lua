@@ -3,7 +3,7 @@
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence, s:<brand> last status,
---                              h:<endpoint> -> open head, o open deliveries, p size at which to prune, k keep until (ms)
+--                              h:<endpoint> -> open head, empty if it is the one that many have, h -> "<that> <how many>", o open deliveries, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
 --                              o open deliveries, x dead ones, s entry of the ledger, r "<how often> <last time, ms> <call> <how often
 --                              in that call>" it came again,
@@ -74,6 +74,65 @@ end
 
 local function hset(key, pairs_) many('HSET', key, pairs_) end
 
+-- What the parts of one call have in common is read once and written once: most of what a command costs is that it is called.
+-- want asks for fields of a hash, fetch reads what is wanted, have gives a value (false: there is none), put changes it (false: it
+-- goes), and expire says for how long (ms) the hash lives on (false: it does not expire now). save writes all that.
+local hashes, keys, wanting = {}, {}, {}
+local function want(key, fields)
+  local h = hashes[key]
+  if not h then
+    h = {has = {}, want = fields}
+    hashes[key], keys[#keys + 1], wanting[#wanting + 1] = h, key, key
+    return
+  end
+  if not h.want then h.want, wanting[#wanting + 1] = {}, key end
+  if not h.asked then
+    h.asked = {}
+    for _, field in ipairs(h.want) do h.asked[field] = true end
+  end
+  for _, field in ipairs(fields) do
+    if h.has[field] == nil and not h.asked[field] then h.want[#h.want + 1], h.asked[field] = field, true end
+  end
+end
+
+local function fetch()
+  for _, key in ipairs(wanting) do
+    local h = hashes[key]
+    if h.want[1] then
+      local v = hmget(key, h.want)
+      for i, field in ipairs(h.want) do h.has[field] = v[i] end
+    end
+    h.want = nil
+  end
+  wanting = {}
+end
+
+local function have(key, field) return hashes[key].has[field] end
+
+local function put(key, field, value)
+  local h = hashes[key]
+  if not h.put then h.put = {} end
+  h.has[field], h.put[field] = value, true
+end
+
+local function expire(key, span) hashes[key].span = span end
+
+local function save()
+  for _, key in ipairs(keys) do
+    local h = hashes[key]
+    if h.put then
+      local set, del = {}, {}
+      for field in pairs(h.put) do
+        local v = h.has[field]
+        if v then set[#set + 1], set[#set + 2] = field, v else del[#del + 1] = field end
+      end
+      hset(key, set)
+      many('HDEL', key, del)
+    end
+    if h.span then rcall('PEXPIRE', key, h.span) end
+  end
+end
+
 -- control returns what holds an endpoint back, nil if nothing does. In ctl it is the state, since when (ms), and more:
 --   paused, gone                     a person resumes it
 --   open <till> <step> <token>       the breaker: nothing is leased before till (ms), and then one delivery as a probe, under
@@ -119,6 +178,23 @@ local function gate(ep, due)
   if not c then return due end
   if c.state == 'open' or (c.state == 'ramp' and c.out >= c.width) then return math.max(due, c.till) end
   return c.state == 'ramp' and due or nil
+end
+
+-- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. Where an event goes to many
+-- endpoints, its id is in the record once. What is needed of the record are its fields h and h:<endpoint>.
+local function head_of(rk, ep)
+  local head = have(rk, 'h:' .. ep)
+  return head == '' and string.match(have(rk, 'h'), '^%S+') or head
+end
+
+local function set_head(rk, ep, id)
+  local common, n = string.match(have(rk, 'h') or '', '^(%S+) (%d+)$')
+  n = tonumber(n) or 0
+  if have(rk, 'h:' .. ep) == '' then n = n - 1 end
+  local shared = id and (n == 0 or common == id)
+  if shared then common, n = id, n + 1 end
+  put(rk, 'h:' .. ep, shared and '' or id)
+  put(rk, 'h', n > 0 and common .. ' ' .. n)
 end
 
 -- touch makes sure that the endpoint is looked at by the time given, or as soon as it may be.

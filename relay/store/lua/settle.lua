@@ -125,38 +125,7 @@ local function may_lease(ep, span, rate)
   return true
 end
 
--- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
--- want asks for a field of a hash, fetch reads what is wanted, have gives its value (false: there is none), and put changes it
--- (false: it goes). save writes that, for how long (span) a hash lives on, and what enters and leaves the endpoints' queues.
-local hashes, keys, wanting = {}, {}, {}
-local function want(key, field)
-  local h = hashes[key]
-  if not h then
-    h = {has = {}, put = {}, want = {}}
-    hashes[key], keys[#keys + 1] = h, key
-  end
-  if h.has[field] ~= nil then return end
-  if not h.want[1] then wanting[#wanting + 1] = key end
-  h.has[field], h.want[#h.want + 1] = false, field
-end
-
-local function fetch()
-  for _, key in ipairs(wanting) do
-    local h = hashes[key]
-    local v = hmget(key, h.want)
-    for i, field in ipairs(h.want) do h.has[field] = v[i] end
-    h.want = {}
-  end
-  wanting = {}
-end
-
-local function have(key, field) return hashes[key].has[field] end
-
-local function put(key, field, value)
-  local h = hashes[key]
-  h.has[field], h.put[field] = value, true
-end
-
+-- What enters and leaves the endpoints' queues is written at the end.
 local queues = {}
 local function queue(ep)
   if not queues[ep] then queues[ep] = {add = {}, drop = {}} end
@@ -167,23 +136,6 @@ local function enqueue(ep, id, due)
   local q = queue(ep)
   q.add[#q.add + 1], q.add[#q.add + 2] = due, id
   q.due = math.min(q.due or due, due)
-end
-
-local function save()
-  for _, key in ipairs(keys) do
-    local h, set, del = hashes[key], {}, {}
-    for field in pairs(h.put) do
-      local v = h.has[field]
-      if v then set[#set + 1], set[#set + 2] = field, v else del[#del + 1] = field end
-    end
-    hset(key, set)
-    many('HDEL', key, del)
-    if h.span then rcall('PEXPIRE', key, h.span) end
-  end
-  for ep, q in pairs(queues) do
-    many('ZADD', P .. 'q:' .. ep, q.add)
-    many('ZREM', P .. 'q:' .. ep, q.drop)
-  end
 end
 
 -- ahead returns a line of which at least the first n that wait are read, if there are so many: ids, and how many of them were taken.
@@ -212,7 +164,7 @@ local function rows_of(ep, record, head, most, token)
     local id = i == 1 and head or l.ids[l.at + i - 1]
     if not id then break end
     ids[i], bodies[i] = id, P .. 'b:' .. id
-    for _, field in ipairs({ep, 'q', 't'}) do want(P .. 'e:' .. id, field) end
+    want(P .. 'e:' .. id, {ep, 'q', 't'})
   end
   fetch()
   bodies = rcall('MGET', unpack(bodies))
@@ -242,17 +194,17 @@ local function advance(ep, span, rate, record, wanted, token)
     local l = lined[ep] > 0 and ahead(ep, record, outcomes[ep .. ' ' .. record])
     nxt = l and l.ids[l.at + 1]
     if not nxt then
-      put(rk, 'h:' .. ep, false)
+      set_head(rk, ep, false)
       return nil
     end
     l.at, lined[ep], left[ep] = l.at + 1, lined[ep] - 1, true
     e = P .. 'e:' .. nxt
     local known = coming[nxt .. ' ' .. ep]
-    for _, field in ipairs(known and {ep} or {ep, 'q', 't'}) do want(e, field) end
+    want(e, known and {ep} or {ep, 'q', 't'})
     fetch()
     s, attempts, why, _, text = parse_state(have(e, ep) or '-')
   until s == 'w'
-  put(rk, 'h:' .. ep, nxt)
+  set_head(rk, ep, nxt)
   if coming[nxt .. ' ' .. ep] then
     may_lease(ep, span, rate) -- it counts
     put(e, ep, pack_state('l', attempts, why, token, text))
@@ -292,22 +244,22 @@ local function close(ep, span, rate, id, st, dead, wanted, token)
   end
   if open <= 0 then
     local span_ = outlive(have(e, 's'), id, deads > 0 and dead_retention or retention)
-    hashes[e].span = span_
+    expire(e, span_)
     rcall('PEXPIRE', P .. 'b:' .. id, span_)
   end
   local left = (tonumber(have(rk, 'o')) or 1) - 1
   put(rk, 'o', left > 0 and left)
-  hashes[rk].span = left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention))
-  if have(rk, 'h:' .. ep) == id then return advance(ep, span, rate, record, wanted, token) end
+  expire(rk, left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention)))
+  if head_of(rk, ep) == id then return advance(ep, span, rate, record, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
 local function repeated(ep, span, record, token)
-  local head = record and have(P .. record, 'h:' .. ep)
+  local head = record and head_of(P .. record, ep)
   if not head then return {1} end
   local e = P .. 'e:' .. head
-  want(e, ep)
+  want(e, {ep})
   fetch()
   if not have(e, ep) then return {1} end
   local s, _, _, holder = parse_state(have(e, ep))
@@ -353,7 +305,7 @@ end
 local first = 8 + 4 * ne
 for o = first, #ARGV, 13 do
   local e, ep = P .. 'e:' .. ARGV[o], ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-  for _, field in ipairs({ep, 'w', 'o', 'x', 's'}) do want(e, field) end
+  want(e, {ep, 'w', 'o', 'x', 's'})
   coming[ARGV[o] .. ' ' .. ep] = true
 end
 fetch()
@@ -361,7 +313,7 @@ for o = first, #ARGV, 13 do
   local record = have(P .. 'e:' .. ARGV[o], 'w')
   if record then
     local ep = ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-    for _, field in ipairs({'h:' .. ep, 'o', 'k'}) do want(P .. record, field) end
+    want(P .. record, {'h:' .. ep, 'h', 'o', 'k'})
     outcomes[ep .. ' ' .. record] = (outcomes[ep .. ' ' .. record] or 0) + 1
   end
 end
@@ -372,6 +324,10 @@ for _, d in ipairs(passed) do -- the outcome that was to follow was another hold
   if string.sub(have(P .. 'e:' .. d.id, d.ep), 1, 1) == 'l' then enqueue(d.ep, d.id, d.till) end
 end
 save()
+for ep, q in pairs(queues) do
+  many('ZADD', P .. 'q:' .. ep, q.add)
+  many('ZREM', P .. 'q:' .. ep, q.drop)
+end
 for key in pairs(tried) do rcall('PEXPIRE', P .. key, math.max(retention, dead_retention)) end
 for i = 1, ne do
   local ep = ARGV[8 + 4 * (i - 1)]

@@ -121,6 +121,45 @@ func checkUnordered(t *testing.T, b *bench) {
 	}
 }
 
+func checkLines(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	endpoints := []string{"t/a", "t/b", "t/c"}
+	heads, had := map[string]*event.Delivery{}, map[string]string{}
+	push := func(status string) {
+		for _, d := range acceptOne(t, s, update("1", status), slot(to(endpoints...))).Leased {
+			if heads[d.Endpoint] != nil {
+				t.Fatalf("%s: %s is leased while %s is open", d.Endpoint, status, heads[d.Endpoint].Event.Status)
+			}
+			heads[d.Endpoint] = d
+		}
+	}
+	deliver := func(endpoint string) {
+		had[endpoint] += heads[endpoint].Event.Status
+		heads[endpoint] = settle(t, s, heads[endpoint], event.Delivered, next).Next
+	}
+	// One endpoint is ahead of the others, runs empty, and gets a head of its own; then another one.
+	push("a")
+	push("b")
+	deliver("t/a")
+	deliver("t/a")
+	push("c")
+	deliver("t/b")
+	deliver("t/a")
+	push("d")
+	push("e")
+	for _, endpoint := range endpoints {
+		for heads[endpoint] != nil {
+			deliver(endpoint)
+		}
+		if had[endpoint] != "abcde" {
+			t.Errorf("%s had %s", endpoint, had[endpoint])
+		}
+	}
+	if push("f"); heads["t/a"] == nil || heads["t/b"] == nil || heads["t/c"] == nil {
+		t.Errorf("after all is delivered: %v", heads)
+	}
+}
+
 // acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
 func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
 	t.Helper()

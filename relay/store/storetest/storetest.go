@@ -39,6 +39,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"NewEventIsLeasedToTheCallerOnlyInAReservedSlot":        checkSlots,
 	"WhatIsOverdueGoesBeforeANewDelivery":                   checkOverdueFirst,
 	"UpdatesOfAWaybillWaitForTheirPredecessor":              checkOrder,
+	"EachEndpointHasALineOfItsOwn":                          checkLines,
 	"ARetryingHeadHoldsBackOnlyItsOwnWaybillAndEndpoint":    checkRetryHolds,
 	"AnEndpointWithoutOrderGetsUpdatesAtOnce":               checkUnordered,
 	"TheLineMovesOnAfterADeadLetter":                        checkDeadMovesOn,

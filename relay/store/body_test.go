@@ -1,0 +1,27 @@
+package store
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+func TestABodyIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	for _, e := range []event.Event{
+		{Type: event.TypeWaybill, WaybillCode: "77", CPCode: "zt", Status: "signed", Data: []byte("{\n}")},
+		{Type: event.TypeWaybill, WaybillCode: "\"\\\n\x00已签收\u2028", Status: "<&>", Data: []byte("x")},
+		{Data: []byte{}},
+	} {
+		e.ReceivedAt = time.UnixMilli(1_700_000_000_123)
+		got, err := decodeBody(string(encodeBody(&e)))
+		if err != nil || !reflect.DeepEqual(*got, e) {
+			t.Errorf("%+v, %v, want %+v", got, err, e)
+		}
+	}
+	if got, err := decodeBody(string(encodeBody(&event.Event{Status: "a\xffb"}))); err != nil || got.Status != "a\ufffdb" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
