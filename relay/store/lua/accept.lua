@@ -54,7 +54,7 @@ local function free(e)
 end
 
 local function enqueue(e, id, due)
-  e.queued[#e.queued + 1], e.queued[#e.queued + 2] = due, id
+  e.queued[#e.queued + 1], e.queued[#e.queued + 2] = int(due), id
   e.due = math.min(e.due or due, due)
 end
 
@@ -157,11 +157,32 @@ local function again(v, id, seq)
   return answer
 end
 
--- grown are records with new events: how many, and what they had before, open deliveries and last sequence.
-local grown = {}
-local function accept(v)
+-- record_of returns the record of an event, with what the event needs of it: ids and statuses as they are by now, heads as set_head of
+-- lib.lua has them, and set, which is written at the end, once for all events of the call.
+local records = {}
+local function record_of(v)
   local rk = P .. v.record
-  local known, last, occurrence = have(rk, 'i:' .. v.id), tonumber(have(rk, 'q') or 0), 1
+  local fields = {'i:' .. v.id, 's:' .. v.brand, 'q', 'o', 'p', 'k', 'h'}
+  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
+  local was, r = hmget(rk, fields), records[rk]
+  if not r then
+    local last, open = tonumber(was[3] or 0), tonumber(was[4] or 0)
+    r = {last = last, open = open, prune = tonumber(was[5] or 32), keep = was[6], heads = {h = was[7]}, ids = {}, statuses = {},
+      set = {}, new = 0, last_before = last, open_before = open}
+    records[rk] = r
+  end
+  if r.ids[v.id] == nil then r.ids[v.id] = was[1] end
+  if r.statuses[v.brand] == nil then r.statuses[v.brand] = was[2] end
+  for k = 0, v.n - 1 do
+    local name = eps[tonumber(ARGV[v.from + 2 * k])].name
+    if r.heads[name] == nil then r.heads[name] = was[8 + k] end
+  end
+  return r
+end
+
+local function accept(v)
+  local r = record_of(v)
+  local known, last, set, occurrence = r.ids[v.id], r.last, r.set, 1
   if known then
     local seq, n = string.match(known, '^(%d+) ?(%d*)$')
     seq, n = tonumber(seq), tonumber(n) or 1
@@ -185,17 +206,15 @@ local function accept(v)
   end
   mine[id] = true
   local seq = math.max(last + 1, now)
-  local g = grown[rk] or {n = 0, open = tonumber(have(rk, 'o') or 0), last = last}
-  grown[rk], g.n = g, g.n + 1
 
   local answer = {1, id, seq, now, 0}
-  local state = {'w', v.record, 'q', seq, 't', now, 'c', me}
+  local state = {'w', v.record, 'q', int(seq), 't', ARGV[1], 'c', me}
   local entries, tenants = entries_of(v)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
-  put(rk, 'i:' .. v.id, occurrence == 1 and seq or seq .. ' ' .. occurrence)
-  put(rk, 'q', seq)
-  local changed, codes = v.status ~= '' and v.status ~= have(rk, 's:' .. v.brand), {}
-  if v.status ~= '' then put(rk, 's:' .. v.brand, v.status) end
+  r.last, r.new, r.ids[v.id] = seq, r.new + 1, occurrence == 1 and int(seq) or int(seq) .. ' ' .. occurrence
+  set[#set + 1], set[#set + 2] = 'i:' .. v.id, r.ids[v.id]
+  local changed, codes = v.status ~= '' and v.status ~= r.statuses[v.brand], {}
+  if changed then r.statuses[v.brand], set[#set + 1], set[#set + 2] = v.status, 's:' .. v.brand, v.status end
   for k = 0, v.n - 1 do
     local ei, cond = tonumber(ARGV[v.from + 2 * k]), tonumber(ARGV[v.from + 2 * k + 1])
     local e = eps[ei]
@@ -203,13 +222,14 @@ local function accept(v)
       answer[5] = answer[5] + 1
       state[#state + 1], codes[#codes + 1] = e.name, code(e.name)
       local ordered = e.ordered and string.sub(v.record, 1, 2) == 'w:'
-      local head = ordered and head_of(rk, e.name)
+      local head = ordered and head_of(r.heads, e.name)
       if head and open_head(head) then
         line_up(e.name, v.record, id)
         state[#state + 1] = pack_state('w', 0, 'n', '')
       else
         if ordered then
-          set_head(rk, e.name, id)
+          set_head(r.heads, e.name, id, v.n > 1)
+          set[#set + 1], set[#set + 2] = 'h:' .. e.name, r.heads[e.name]
           heads[id] = true
         end
         if may_lease(e) then
@@ -228,39 +248,37 @@ local function accept(v)
 
   local added = answer[5]
   if added > 0 then
-    state[#state + 1], state[#state + 2] = 'o', added
-    put(rk, 'o', tonumber(have(rk, 'o') or 0) + added)
+    state[#state + 1], state[#state + 2] = 'o', int(added)
+    r.open = r.open + added
   end
   listed[#listed + 1] = id .. ' ' .. table.concat(codes)
   hset(P .. 'e:' .. id, state)
   for _, entry in ipairs(entries) do note(entry, id, v.status == 'signed') end
   if added == 0 then
     local span = outlive(entries[1], id, retention)
-    rcall('PEXPIRE', P .. 'e:' .. id, span)
-    rcall('PEXPIRE', P .. 'b:' .. id, span)
+    rcall('PEXPIRE', P .. 'e:' .. id, int(span))
+    rcall('PEXPIRE', P .. 'b:' .. id, int(span))
   end
   return answer
 end
 
-for _, v in ipairs(events) do
-  local fields = {'i:' .. v.id, 'q', 'o', 'p', 's:' .. v.brand, 'k', 'h'}
-  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
-  want(P .. v.record, fields)
-end
-fetch()
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
-for rk, g in pairs(grown) do
-  if tonumber(have(rk, 'o') or 0) <= 0 then
-    expire(rk, kept(now, have(rk, 'k'), math.max(window, retention)))
-  elseif g.open == 0 and g.last > 0 then
-    rcall('PERSIST', rk)
+for rk, r in pairs(records) do
+  local set = r.set
+  if r.new > 0 then
+    set[#set + 1], set[#set + 2] = 'q', int(r.last)
+    if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) end
+    if r.heads.h then set[#set + 1], set[#set + 2] = 'h', r.heads.h end
+    hset(rk, set)
+    if r.open <= 0 then
+      rcall('PEXPIRE', rk, int(kept(now, r.keep, math.max(window, retention))))
+    elseif r.open_before == 0 and r.last_before > 0 then
+      rcall('PERSIST', rk)
+    end
+    local size = (r.last_before > 0 or r.new > 1) and rcall('HLEN', rk) or 0
+    if size >= r.prune then prune(rk, size) end
   end
-end
-save()
-for rk, g in pairs(grown) do
-  local size = (g.last > 0 or g.n > 1) and rcall('HLEN', rk) or 0
-  if size >= tonumber(have(rk, 'p') or 32) then prune(rk, size) end
 end
 for key, ids in pairs(lines) do many('RPUSH', key, ids) end
 for ep, n in pairs(lined) do rcall('HINCRBY', P .. 'wait', ep, n) end

@@ -21,9 +21,9 @@ for i = 7, #ARGV, 2 do
   local ep, ordered = ARGV[i], ARGV[i + 1] == '1'
   if f[1] and ev[1] and rcall('HEXISTS', e, ep) == 0 then
     local rk = P .. ev[1]
-    want(rk, {'h:' .. ep, 'h'})
-    fetch()
-    local head = head_of(rk, ep)
+    local was = rcall('HMGET', rk, 'h', 'h:' .. ep)
+    local heads = {h = was[1], [ep] = was[2]}
+    local head = head_of(heads, ep)
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
     if ordered and head and rcall('EXISTS', P .. 'e:' .. head) == 1 then
@@ -31,7 +31,11 @@ for i = 7, #ARGV, 2 do
       rcall('RPUSH', P .. 'l:' .. ep .. ' ' .. ev[1], id)
       rcall('HINCRBY', P .. 'wait', ep, 1)
     else
-      if ordered then set_head(rk, ep, id) end
+      if ordered then
+        set_head(heads, ep, id)
+        rcall('HSET', rk, 'h:' .. ep, heads[ep])
+        if heads.h then rcall('HSET', rk, 'h', heads.h) elseif was[1] then rcall('HDEL', rk, 'h') end
+      end
       rcall('HSET', e, ep, pack_state('q', 0, 'c', '', now))
       rcall('ZADD', P .. 'q:' .. ep, now, id)
       touch(ep, now)
@@ -47,7 +51,6 @@ for i = 7, #ARGV, 2 do
     rcall('PERSIST', rk)
   end
 end
-save()
 list(now, listed, retention)
 rcall('ZREM', P .. 'todo', tenant .. ' ' .. entry)
 return {1, queued, due}

@@ -44,6 +44,17 @@
 local P = KEYS[1]
 local rcall = redis.call
 
+-- int writes a whole number as a command takes it: Redis would write each anew as a fraction of 17 digits, and most come many times.
+local ints = {}
+local function int(n)
+  local s = ints[n]
+  if not s then
+    s = string.format('%.0f', n)
+    ints[n] = s
+  end
+  return s
+end
+
 local function pack_state(s, attempts, reason, token, text)
   if attempts == 0 and reason == 'n' and token == '' and (text or '') == '' then return s end
   return s .. attempts .. ' ' .. reason .. ' ' .. token .. ' ' .. (text or '')
@@ -73,65 +84,6 @@ local function many(command, key, args)
 end
 
 local function hset(key, pairs_) many('HSET', key, pairs_) end
-
--- What the parts of one call have in common is read once and written once: most of what a command costs is that it is called.
--- want asks for fields of a hash, fetch reads what is wanted, have gives a value (false: there is none), put changes it (false: it
--- goes), and expire says for how long (ms) the hash lives on (false: it does not expire now). save writes all that.
-local hashes, keys, wanting = {}, {}, {}
-local function want(key, fields)
-  local h = hashes[key]
-  if not h then
-    h = {has = {}, want = fields}
-    hashes[key], keys[#keys + 1], wanting[#wanting + 1] = h, key, key
-    return
-  end
-  if not h.want then h.want, wanting[#wanting + 1] = {}, key end
-  if not h.asked then
-    h.asked = {}
-    for _, field in ipairs(h.want) do h.asked[field] = true end
-  end
-  for _, field in ipairs(fields) do
-    if h.has[field] == nil and not h.asked[field] then h.want[#h.want + 1], h.asked[field] = field, true end
-  end
-end
-
-local function fetch()
-  for _, key in ipairs(wanting) do
-    local h = hashes[key]
-    if h.want[1] then
-      local v = hmget(key, h.want)
-      for i, field in ipairs(h.want) do h.has[field] = v[i] end
-    end
-    h.want = nil
-  end
-  wanting = {}
-end
-
-local function have(key, field) return hashes[key].has[field] end
-
-local function put(key, field, value)
-  local h = hashes[key]
-  if not h.put then h.put = {} end
-  h.has[field], h.put[field] = value, true
-end
-
-local function expire(key, span) hashes[key].span = span end
-
-local function save()
-  for _, key in ipairs(keys) do
-    local h = hashes[key]
-    if h.put then
-      local set, del = {}, {}
-      for field in pairs(h.put) do
-        local v = h.has[field]
-        if v then set[#set + 1], set[#set + 2] = field, v else del[#del + 1] = field end
-      end
-      hset(key, set)
-      many('HDEL', key, del)
-    end
-    if h.span then rcall('PEXPIRE', key, h.span) end
-  end
-end
 
 -- control returns what holds an endpoint back, nil if nothing does. In ctl it is the state, since when (ms), and more:
 --   paused, gone                     a person resumes it
@@ -180,27 +132,31 @@ local function gate(ep, due)
   return c.state == 'ramp' and due or nil
 end
 
--- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. Where an event goes to many
--- endpoints, its id is in the record once. What is needed of the record are its fields h and h:<endpoint>.
-local function head_of(rk, ep)
-  local head = have(rk, 'h:' .. ep)
-  return head == '' and string.match(have(rk, 'h'), '^%S+') or head
+-- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. If the event goes to many (wide)
+-- endpoints, its id is in the record once. heads has the record's fields: h, and h:<endpoint> under the endpoint's name.
+local function head_of(heads, ep)
+  local head = heads[ep]
+  return head == '' and string.match(heads.h, '^%S+') or head
 end
 
-local function set_head(rk, ep, id)
-  local common, n = string.match(have(rk, 'h') or '', '^(%S+) (%d+)$')
+local function set_head(heads, ep, id, wide)
+  if not (wide or heads.h) then
+    heads[ep] = id
+    return
+  end
+  local common, n = string.match(heads.h or '', '^(%S+) (%d+)$')
   n = tonumber(n) or 0
-  if have(rk, 'h:' .. ep) == '' then n = n - 1 end
-  local shared = id and (n == 0 or common == id)
+  if heads[ep] == '' then n = n - 1 end
+  local shared = id and ((wide and n == 0) or common == id)
   if shared then common, n = id, n + 1 end
-  put(rk, 'h:' .. ep, shared and '' or id)
-  put(rk, 'h', n > 0 and common .. ' ' .. n)
+  heads[ep] = shared and '' or id
+  heads.h = n > 0 and common .. ' ' .. int(n)
 end
 
 -- touch makes sure that the endpoint is looked at by the time given, or as soon as it may be.
 local function touch(ep, at)
   at = gate(ep, at)
-  if at then rcall('ZADD', P .. 'due', 'LT', at, ep) end
+  if at then rcall('ZADD', P .. 'due', 'LT', int(at), ep) end
 end
 
 -- retouch sets the endpoint's entry in due to what its queue says, but not before least.
@@ -208,7 +164,7 @@ local function retouch(ep, least)
   local first = rcall('ZRANGE', P .. 'q:' .. ep, 0, 0, 'WITHSCORES')
   local at = first[1] and gate(ep, math.max(tonumber(first[2]), least or 0))
   if at then
-    rcall('ZADD', P .. 'due', at, ep)
+    rcall('ZADD', P .. 'due', int(at), ep)
   else
     rcall('ZREM', P .. 'due', ep)
   end
@@ -300,7 +256,7 @@ local function lease(ep, id, st, seq, at, token, till)
   local s, attempts, reason, held, text = parse_state(st)
   if s == 'l' and held ~= token and reason == 'n' then reason = 'r' end
   rcall('HSET', P .. 'e:' .. id, ep, pack_state('l', attempts, reason, token, text))
-  rcall('ZADD', P .. 'q:' .. ep, till, id)
+  rcall('ZADD', P .. 'q:' .. ep, int(till), id)
   return row(ep, id, attempts, reason, seq, at, token, text)
 end
 

@@ -34,7 +34,7 @@ local function remember(ep, id, n, o)
   local status, took = ARGV[o + 10], ARGV[o + 11]
   if ARGV[o + 3] == 'd' then
     tried['d:' .. ep] = true
-    rcall('XADD', P .. 'd:' .. ep, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 's', status, 'd', took)
+    rcall('XADD', P .. 'd:' .. ep, 'MAXLEN', '~', history, '*', 'i', id, 'n', int(n), 's', status, 'd', took)
     return
   end
   tried['a:' .. ep] = true
@@ -125,6 +125,75 @@ local function may_lease(ep, span, rate)
   return true
 end
 
+-- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
+-- want asks for fields of a hash, fetch reads what is wanted, have gives a value (false: there is none), put changes it (false: it
+-- goes), and expire says for how long (ms) the hash lives on (false: it does not expire now). save writes all that. A table that
+-- grows costs more than the rest of this: room has those of the fields that have a fixed name, each false.
+local hashes, keys, wanting = {}, {}, {}
+local function want(key, fields, room)
+  local h = hashes[key]
+  if not h then
+    h = {has = room or {}, want = fields, put = false, span = false}
+    hashes[key], keys[#keys + 1], wanting[#wanting + 1] = h, key, key
+    return
+  end
+  if not h.want then h.want, wanting[#wanting + 1] = {}, key end
+  if not h.asked then
+    h.asked = {}
+    for _, field in ipairs(h.want) do h.asked[field] = true end
+  end
+  for _, field in ipairs(fields) do
+    if h.has[field] == nil and not h.asked[field] then h.want[#h.want + 1], h.asked[field] = field, true end
+  end
+end
+
+local function fetch()
+  for _, key in ipairs(wanting) do
+    local h = hashes[key]
+    if h.want[1] then
+      local v = hmget(key, h.want)
+      for i, field in ipairs(h.want) do h.has[field] = v[i] end
+    end
+    h.want = nil
+  end
+  wanting = {}
+end
+
+local function have(key, field) return hashes[key].has[field] end
+
+local function put(key, field, value)
+  local h = hashes[key]
+  if not h.put then h.put = {q = false, o = false, h = false, k = false, x = false} end
+  h.has[field], h.put[field] = value, true
+end
+
+local function expire(key, span) hashes[key].span = span end
+
+local function save()
+  for _, key in ipairs(keys) do
+    local h = hashes[key]
+    if h.put then
+      local set, del = {}, {}
+      for field, changed in pairs(h.put) do
+        local v = changed and h.has[field]
+        if v then set[#set + 1], set[#set + 2] = field, v elseif changed then del[#del + 1] = field end
+      end
+      hset(key, set)
+      many('HDEL', key, del)
+    end
+    if h.span then rcall('PEXPIRE', key, int(h.span)) end
+  end
+end
+
+-- heads_of gives head_of and set_head what they need of a record, and move_head does what set_head does.
+local function heads_of(rk, ep) return {h = have(rk, 'h'), [ep] = have(rk, 'h:' .. ep)} end
+local function move_head(rk, ep, id)
+  local heads = heads_of(rk, ep)
+  set_head(heads, ep, id)
+  put(rk, 'h:' .. ep, heads[ep])
+  if have(rk, 'h') then put(rk, 'h', heads.h) end
+end
+
 -- What enters and leaves the endpoints' queues is written at the end.
 local queues = {}
 local function queue(ep)
@@ -134,7 +203,7 @@ end
 
 local function enqueue(ep, id, due)
   local q = queue(ep)
-  q.add[#q.add + 1], q.add[#q.add + 2] = due, id
+  q.add[#q.add + 1], q.add[#q.add + 2] = int(due), id
   q.due = math.min(q.due or due, due)
 end
 
@@ -194,7 +263,7 @@ local function advance(ep, span, rate, record, wanted, token)
     local l = lined[ep] > 0 and ahead(ep, record, outcomes[ep .. ' ' .. record])
     nxt = l and l.ids[l.at + 1]
     if not nxt then
-      set_head(rk, ep, false)
+      move_head(rk, ep, false)
       return nil
     end
     l.at, lined[ep], left[ep] = l.at + 1, lined[ep] - 1, true
@@ -204,7 +273,7 @@ local function advance(ep, span, rate, record, wanted, token)
     fetch()
     s, attempts, why, _, text = parse_state(have(e, ep) or '-')
   until s == 'w'
-  set_head(rk, ep, nxt)
+  move_head(rk, ep, nxt)
   if coming[nxt .. ' ' .. ep] then
     may_lease(ep, span, rate) -- it counts
     put(e, ep, pack_state('l', attempts, why, token, text))
@@ -230,7 +299,7 @@ local function close(ep, span, rate, id, st, dead, wanted, token)
   local q = queue(ep)
   q.drop[#q.drop + 1] = id
   put(e, ep, st)
-  put(e, 'o', open)
+  put(e, 'o', int(open))
   if dead then
     deads = deads + 1
     put(e, 'x', deads)
@@ -245,18 +314,18 @@ local function close(ep, span, rate, id, st, dead, wanted, token)
   if open <= 0 then
     local span_ = outlive(have(e, 's'), id, deads > 0 and dead_retention or retention)
     expire(e, span_)
-    rcall('PEXPIRE', P .. 'b:' .. id, span_)
+    rcall('PEXPIRE', P .. 'b:' .. id, int(span_))
   end
   local left = (tonumber(have(rk, 'o')) or 1) - 1
-  put(rk, 'o', left > 0 and left)
+  put(rk, 'o', left > 0 and int(left))
   expire(rk, left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention)))
-  if head_of(rk, ep) == id then return advance(ep, span, rate, record, wanted, token) end
+  if head_of(heads_of(rk, ep), ep) == id then return advance(ep, span, rate, record, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
 local function repeated(ep, span, record, token)
-  local head = record and head_of(P .. record, ep)
+  local head = record and head_of(heads_of(P .. record, ep), ep)
   if not head then return {1} end
   local e = P .. 'e:' .. head
   want(e, {ep})
@@ -292,7 +361,7 @@ local function settle(o)
   local breaker
   if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
   if kind == 'd' or kind == 'x' then
-    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or now .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
+    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
     local line = close(ep, span, rate, id, st, kind == 'x', wanted, token)
     return breaker and {1, line or false, breaker} or {1, line}
   end
@@ -305,7 +374,7 @@ end
 local first = 8 + 4 * ne
 for o = first, #ARGV, 13 do
   local e, ep = P .. 'e:' .. ARGV[o], ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-  want(e, {ep, 'w', 'o', 'x', 's'})
+  want(e, {ep, 'w', 'o', 'x', 's'}, {w = false, o = false, x = false, s = false})
   coming[ARGV[o] .. ' ' .. ep] = true
 end
 fetch()
@@ -313,7 +382,7 @@ for o = first, #ARGV, 13 do
   local record = have(P .. 'e:' .. ARGV[o], 'w')
   if record then
     local ep = ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-    want(P .. record, {'h:' .. ep, 'h', 'o', 'k'})
+    want(P .. record, {'h:' .. ep, 'h', 'o', 'k'}, {h = false, o = false, k = false})
     outcomes[ep .. ' ' .. record] = (outcomes[ep .. ' ' .. record] or 0) + 1
   end
 end
