@@ -25,11 +25,11 @@ for i = 1, ne do
 end
 for i = 1, nv do
   local v = {id = ARGV[at], record = ARGV[at + 1], brand = ARGV[at + 2], status = ARGV[at + 3], bare = ARGV[at + 4] == '1',
-    body = ARGV[at + 5], n = tonumber(ARGV[at + 6]), from = at + 7}
+    body = ARGV[at + 5], n = num(ARGV[at + 6]), from = at + 7}
   if not v.n then return redis.error_reply('ERR accept: bad event ' .. i) end
   at = at + 7 + 2 * v.n
   for j = v.from, at - 1, 2 do
-    if not (eps[tonumber(ARGV[j])] and tonumber(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
+    if not (eps[num(ARGV[j])] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
   end
   events[i] = v
 end
@@ -146,36 +146,48 @@ local function again(v, id, seq)
   local e = P .. 'e:' .. id
   local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0}
   for j = v.from, v.from + 2 * v.n - 1, 2 do
-    local st = rcall('HGET', e, eps[tonumber(ARGV[j])].name)
+    local st = rcall('HGET', e, eps[num(ARGV[j])].name)
     if st then
       answer[5] = answer[5] + 1
       local s, _, _, token = parse_state(st)
-      if s == 'q' and free(eps[tonumber(ARGV[j])]) then answer[#answer + 1] = -tonumber(ARGV[j]) end
+      if s == 'q' and free(eps[num(ARGV[j])]) then answer[#answer + 1] = -tonumber(ARGV[j]) end
       if s == 'l' and token == me then answer[#answer + 1] = tonumber(ARGV[j]) end
     end
   end
   return answer
 end
 
--- record_of returns the record of an event, with what the event needs of it: ids and statuses as they are by now, heads as set_head of
--- lib.lua has them, and set, which is written at the end, once for all events of the call.
+-- record_of returns the record of an event, of which it reads what the event needs and is not known: ids, statuses and heads as they are
+-- by now, the latter as set_head of lib.lua has them, and set, which is written at the end, once for all events of the call.
 local records = {}
 local function record_of(v)
   local rk = P .. v.record
-  local fields = {'i:' .. v.id, 's:' .. v.brand, 'q', 'o', 'p', 'k', 'h'}
-  for j = v.from, v.from + 2 * v.n - 1, 2 do fields[#fields + 1] = 'h:' .. eps[tonumber(ARGV[j])].name end
-  local was, r = hmget(rk, fields), records[rk]
+  local r, fields, into, as, n = records[rk], {}, {}, {}, 0
   if not r then
-    local last, open = tonumber(was[3] or 0), tonumber(was[4] or 0)
-    r = {last = last, open = open, prune = tonumber(was[5] or 32), keep = was[6], heads = {h = was[7]}, ids = {}, statuses = {},
-      set = {}, new = 0, last_before = last, open_before = open}
+    r = {ids = {}, statuses = {}, heads = {}, set = {}, new = 0}
     records[rk] = r
+    fields, into, as, n = {'q', 'o', 'p', 'k', 'h'}, {r, r, r, r, r.heads}, {'last', 'open', 'prune', 'keep', 'h'}, 5
   end
-  if r.ids[v.id] == nil then r.ids[v.id] = was[1] end
-  if r.statuses[v.brand] == nil then r.statuses[v.brand] = was[2] end
-  for k = 0, v.n - 1 do
-    local name = eps[tonumber(ARGV[v.from + 2 * k])].name
-    if r.heads[name] == nil then r.heads[name] = was[8 + k] end
+  if r.ids[v.id] == nil then
+    n = n + 1
+    fields[n], into[n], as[n] = 'i:' .. v.id, r.ids, v.id
+  end
+  if r.statuses[v.brand] == nil then
+    n = n + 1
+    fields[n], into[n], as[n] = 's:' .. v.brand, r.statuses, v.brand
+  end
+  for j = v.from, v.from + 2 * v.n - 1, 2 do
+    local name = eps[num(ARGV[j])].name
+    if r.heads[name] == nil then
+      n = n + 1
+      fields[n], into[n], as[n] = 'h:' .. name, r.heads, name
+    end
+  end
+  local values = n > 0 and hmget(rk, fields)
+  for i = 1, n do into[i][as[i]] = values[i] end
+  if not r.last_before then
+    r.last, r.open, r.prune = tonumber(r.last or 0), tonumber(r.open or 0), tonumber(r.prune or 32)
+    r.last_before, r.open_before = r.last, r.open
   end
   return r
 end
@@ -216,7 +228,7 @@ local function accept(v)
   local changed, codes = v.status ~= '' and v.status ~= r.statuses[v.brand], {}
   if changed then r.statuses[v.brand], set[#set + 1], set[#set + 2] = v.status, 's:' .. v.brand, v.status end
   for k = 0, v.n - 1 do
-    local ei, cond = tonumber(ARGV[v.from + 2 * k]), tonumber(ARGV[v.from + 2 * k + 1])
+    local ei, cond = num(ARGV[v.from + 2 * k]), num(ARGV[v.from + 2 * k + 1])
     local e = eps[ei]
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       answer[5] = answer[5] + 1

@@ -55,6 +55,17 @@ local function int(n)
   return s
 end
 
+-- num is tonumber for what stands in the arguments many times.
+local nums = {}
+local function num(s)
+  local n = nums[s]
+  if n == nil then
+    n = tonumber(s) or false
+    nums[s] = n
+  end
+  return n
+end
+
 local function pack_state(s, attempts, reason, token, text)
   if attempts == 0 and reason == 'n' and token == '' and (text or '') == '' then return s end
   return s .. attempts .. ' ' .. reason .. ' ' .. token .. ' ' .. (text or '')

@@ -20,8 +20,10 @@ local history, ne, nv = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + 13 * nv then
   return redis.error_reply('ERR settle: wrong arguments')
 end
+local first, names = 8 + 4 * ne, {}
+for i = 1, ne do names[tostring(i)] = ARGV[8 + 4 * (i - 1)] end
 for i = 1, nv do
-  if not ARGV[7 + 4 * tonumber(ARGV[7 + 4 * ne + 13 * (i - 1) + 2])] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. i) end
+  if not names[ARGV[first + 13 * (i - 1) + 1]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. i) end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -71,13 +73,15 @@ local function open(ep, b, since, step, hint)
   return string.format('open %.0f %d', now + cool, step)
 end
 
--- judge has the breaker of an endpoint learn from a settled lease: what it says of the endpoint, if that fails, the span in
--- which it does not want to be asked (ms), and when the attempt began. It returns what became of the breaker, if that changed.
-local function judge(ep, breaker, token, sign, hint, began)
+-- judge has the breaker of an endpoint learn from a settled lease, whose outcome begins at o. It returns what became of the breaker, if
+-- that changed.
+local function judge(ep, breaker, token, sign, o)
   local c = control(ep)
+  local began = c and now - tonumber(ARGV[o + 11])
   if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it says nothing of the time after
   if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
   if not c and (sign < 2 or breaker == '' or (sign == 2 and not failures(ep))) then return nil end
+  local hint = tonumber(ARGV[o + 8])
   local need, ratio, window, cool, most = string.match(breaker, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
   local b = need and {cool = tonumber(cool), most = tonumber(most)}
   if not b then return set_control(ep, nil) end -- it was turned off
@@ -140,19 +144,21 @@ local function want(key, fields, room)
   if not h.want then h.want, wanting[#wanting + 1] = {}, key end
   if not h.asked then
     h.asked = {}
-    for _, field in ipairs(h.want) do h.asked[field] = true end
+    for i = 1, #h.want do h.asked[h.want[i]] = true end
   end
-  for _, field in ipairs(fields) do
+  for i = 1, #fields do
+    local field = fields[i]
     if h.has[field] == nil and not h.asked[field] then h.want[#h.want + 1], h.asked[field] = field, true end
   end
 end
 
 local function fetch()
-  for _, key in ipairs(wanting) do
-    local h = hashes[key]
-    if h.want[1] then
-      local v = hmget(key, h.want)
-      for i, field in ipairs(h.want) do h.has[field] = v[i] end
+  for i = 1, #wanting do
+    local h = hashes[wanting[i]]
+    local fields, has = h.want, h.has
+    if fields[1] then
+      local v = hmget(wanting[i], fields)
+      for j = 1, #fields do has[fields[j]] = v[j] end
     end
     h.want = nil
   end
@@ -173,25 +179,20 @@ local function save()
   for _, key in ipairs(keys) do
     local h = hashes[key]
     if h.put then
-      local set, del = {}, {}
+      local set, del, n = {}, {}, 0
       for field, changed in pairs(h.put) do
         local v = changed and h.has[field]
-        if v then set[#set + 1], set[#set + 2] = field, v elseif changed then del[#del + 1] = field end
+        if v then
+          set[n + 1], set[n + 2], n = field, v, n + 2
+        elseif changed then
+          del[#del + 1] = field
+        end
       end
       hset(key, set)
       many('HDEL', key, del)
     end
     if h.span then rcall('PEXPIRE', key, int(h.span)) end
   end
-end
-
--- heads_of gives head_of and set_head what they need of a record, and move_head does what set_head does.
-local function heads_of(rk, ep) return {h = have(rk, 'h'), [ep] = have(rk, 'h:' .. ep)} end
-local function move_head(rk, ep, id)
-  local heads = heads_of(rk, ep)
-  set_head(heads, ep, id)
-  put(rk, 'h:' .. ep, heads[ep])
-  if have(rk, 'h') then put(rk, 'h', heads.h) end
 end
 
 -- What enters and leaves the endpoints' queues is written at the end.
@@ -207,30 +208,42 @@ local function enqueue(ep, id, due)
   q.due = math.min(q.due or due, due)
 end
 
--- ahead returns a line of which at least the first n that wait are read, if there are so many: ids, and how many of them were taken.
+-- Of a line this call knows its open head, ids of those that wait, as far as they were read, how many of these were taken (at), and how
+-- many outcomes there are of it (n).
 local lines, left = {}, {}
-local function ahead(ep, record, n)
-  local key = P .. 'l:' .. ep .. ' ' .. record
-  local l = lines[key]
+local function heads_of(rk, ep) return {h = have(rk, 'h'), [ep] = have(rk, 'h:' .. ep)} end
+local function line_of(ep, record)
+  local name = ep .. ' ' .. record
+  local l = lines[name]
   if not l then
-    l = {ids = {}, at = 0}
-    lines[key] = l
-  end
-  if l.at + n > #l.ids and not l.whole then
-    local from = #l.ids
-    for _, id in ipairs(rcall('LRANGE', key, from, l.at + n - 1)) do l.ids[#l.ids + 1] = id end
-    l.whole = #l.ids < l.at + n
+    l = {ep = ep, rk = P .. record, key = P .. 'l:' .. name, at = 0, n = 0, ids = false, head = nil}
+    lines[name] = l
   end
   return l
 end
 
+local function head(l)
+  if l.head == nil then l.head = head_of(heads_of(l.rk, l.ep), l.ep) end
+  return l.head
+end
+
+-- ahead has the first n that wait in a line read, if there are so many.
+local function ahead(l, n)
+  l.ids = l.ids or {}
+  local from = #l.ids
+  if l.at + n <= from or l.whole then return end
+  local more = rcall('LRANGE', l.key, from, l.at + n - 1)
+  for i = 1, #more do l.ids[from + i] = more[i] end
+  l.whole = #l.ids < l.at + n
+end
+
 -- rows_of returns the rows of the head of a line and of what waits behind it, at most most of them, and no more than a small part of
 -- what an answer may hold.
-local function rows_of(ep, record, head, most, token)
-  local l = most > 1 and ahead(ep, record, most - 1)
-  local ids, bodies, rows, bytes = {}, {}, {}, 0
+local function rows_of(l, most, token)
+  if most > 1 then ahead(l, most - 1) end
+  local ep, ids, bodies, rows, bytes = l.ep, {}, {}, {}, 0
   for i = 1, most do
-    local id = i == 1 and head or l.ids[l.at + i - 1]
+    local id = i == 1 and l.head or l.ids[l.at + i - 1]
     if not id then break end
     ids[i], bodies[i] = id, P .. 'b:' .. id
     want(P .. 'e:' .. id, {ep, 'q', 't'})
@@ -240,7 +253,7 @@ local function rows_of(ep, record, head, most, token)
   for i, id in ipairs(ids) do
     local e = P .. 'e:' .. id
     local s, attempts, why, _, text = parse_state(have(e, ep) or '-')
-    if bytes > 65536 or (id ~= head and s ~= 'w') then break end
+    if bytes > 65536 or (i > 1 and s ~= 'w') then break end
     rows[i], bytes = row(ep, id, attempts, why, have(e, 'q'), have(e, 't'), token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
   end
   return rows
@@ -249,42 +262,40 @@ end
 -- advance gives the place at the head of the line to the next in it: one that was attempted already is leased, its outcome follows in
 -- this call. It returns the rows that the caller wants of the line, if it gets that.
 local lined
-local coming, outcomes, passed = {}, {}, {}
-local function advance(ep, span, rate, record, wanted, token)
-  local rk = P .. record
+local coming, passed = {}, {}
+local function advance(l, span, rate, wanted, token)
   if not lined then -- which endpoints have lines at all
     lined = {}
     for i = 1, ne do lined[i] = ARGV[8 + 4 * (i - 1)] end
     local n = hmget(P .. 'wait', lined)
     for i = 1, ne do lined[lined[i]] = tonumber(n[i]) or 0 end
   end
-  local nxt, e, s, attempts, why, _, text
+  local ep = l.ep
+  local nxt, e, s, attempts, why, _, text, attempted
   repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
-    local l = lined[ep] > 0 and ahead(ep, record, outcomes[ep .. ' ' .. record])
-    nxt = l and l.ids[l.at + 1]
-    if not nxt then
-      move_head(rk, ep, false)
-      return nil
-    end
+    if lined[ep] > 0 then ahead(l, l.n) end
+    nxt = lined[ep] > 0 and l.ids[l.at + 1]
+    l.head, l.moved = nxt, true
+    if not nxt then return nil end
     l.at, lined[ep], left[ep] = l.at + 1, lined[ep] - 1, true
-    e = P .. 'e:' .. nxt
-    local known = coming[nxt .. ' ' .. ep]
-    want(e, known and {ep} or {ep, 'q', 't'})
-    fetch()
+    e, attempted = P .. 'e:' .. nxt, coming[nxt .. ' ' .. ep]
+    if not attempted then
+      want(e, {ep, 'q', 't'})
+      fetch()
+    end
     s, attempts, why, _, text = parse_state(have(e, ep) or '-')
   until s == 'w'
-  move_head(rk, ep, nxt)
-  if coming[nxt .. ' ' .. ep] then
+  if attempted then
     may_lease(ep, span, rate) -- it counts
     put(e, ep, pack_state('l', attempts, why, token, text))
-    passed[#passed + 1] = {ep = ep, id = nxt, till = now + span}
+    passed[#passed + 1] = {e = e, ep = ep, id = nxt, till = now + span}
     return nil
   end
   if wanted > 0 and may_lease(ep, span, rate) then
     put(e, ep, pack_state('l', attempts, why, token, text))
     enqueue(ep, nxt, now + span)
     if rate ~= '' or control(ep) then wanted = 1 end
-    return rows_of(ep, record, nxt, wanted, token)
+    return rows_of(l, wanted, token)
   end
   put(e, ep, pack_state('q', 0, why, '', text))
   enqueue(ep, nxt, now)
@@ -292,8 +303,7 @@ local function advance(ep, span, rate, record, wanted, token)
 end
 
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
-local function close(ep, span, rate, id, st, dead, wanted, token)
-  local e = P .. 'e:' .. id
+local function close(ep, span, rate, id, e, st, dead, wanted, token)
   local record = have(e, 'w')
   local rk, open, deads = P .. record, tonumber(have(e, 'o') or 1) - 1, tonumber(have(e, 'x') or 0)
   local q = queue(ep)
@@ -319,29 +329,30 @@ local function close(ep, span, rate, id, st, dead, wanted, token)
   local left = (tonumber(have(rk, 'o')) or 1) - 1
   put(rk, 'o', left > 0 and int(left))
   expire(rk, left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention)))
-  if head_of(heads_of(rk, ep), ep) == id then return advance(ep, span, rate, record, wanted, token) end
+  local l = line_of(ep, record)
+  if head(l) == id then return advance(l, span, rate, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
 local function repeated(ep, span, record, token)
-  local head = record and head_of(heads_of(P .. record, ep), ep)
-  if not head then return {1} end
-  local e = P .. 'e:' .. head
+  local l = record and line_of(ep, record)
+  if not (l and head(l)) then return {1} end
+  local e = P .. 'e:' .. l.head
   want(e, {ep})
   fetch()
   if not have(e, ep) then return {1} end
   local s, _, _, holder = parse_state(have(e, ep))
   if s ~= 'l' or holder ~= token then return {1} end
-  enqueue(ep, head, now + span)
-  return {1, rows_of(ep, record, head, 1, token)}
+  enqueue(ep, l.head, now + span)
+  return {1, rows_of(l, 1, token)}
 end
 
 local function settle(o)
-  local id, ei, token, kind = ARGV[o], tonumber(ARGV[o + 1]), ARGV[o + 2], ARGV[o + 3]
-  local due, reason, wanted, sign = tonumber(ARGV[o + 4]), ARGV[o + 5], tonumber(ARGV[o + 6]), tonumber(ARGV[o + 7])
-  local at = 8 + 4 * (ei - 1)
-  local ep, span, rate = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local id, token, kind, reason = ARGV[o], ARGV[o + 2], ARGV[o + 3], ARGV[o + 5]
+  local wanted, sign = num(ARGV[o + 6]), num(ARGV[o + 7])
+  local at = 8 + 4 * (num(ARGV[o + 1]) - 1)
+  local ep, span, rate = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2]
   local e = P .. 'e:' .. id
   if not have(e, ep) then return {0} end
   local s, attempts, why, holder, text = parse_state(have(e, ep))
@@ -355,42 +366,49 @@ local function settle(o)
     return {mine and 1 or 0}
   end
   if sign > 0 then
-    attempts = math.max(attempts, tonumber(ARGV[o + 9]))
+    attempts = math.max(attempts, num(ARGV[o + 9]))
     remember(ep, id, attempts, o)
   end
   local breaker
-  if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, tonumber(ARGV[o + 8]), now - tonumber(ARGV[o + 11])) end
+  if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, o) end
   if kind == 'd' or kind == 'x' then
     local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
-    local line = close(ep, span, rate, id, st, kind == 'x', wanted, token)
+    local line = close(ep, span, rate, id, e, st, kind == 'x', wanted, token)
     return breaker and {1, line or false, breaker} or {1, line}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
   put(e, ep, pack_state('q', attempts, why, token, text))
-  enqueue(ep, id, due)
+  enqueue(ep, id, tonumber(ARGV[o + 4]))
   return breaker and {1, false, breaker} or {1}
 end
 
-local first = 8 + 4 * ne
 for o = first, #ARGV, 13 do
-  local e, ep = P .. 'e:' .. ARGV[o], ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-  want(e, {ep, 'w', 'o', 'x', 's'}, {w = false, o = false, x = false, s = false})
+  local ep = names[ARGV[o + 1]]
+  want(P .. 'e:' .. ARGV[o], {ep, 'w', 'o', 'x', 's'}, {w = false, o = false, x = false, s = false})
   coming[ARGV[o] .. ' ' .. ep] = true
 end
 fetch()
 for o = first, #ARGV, 13 do
   local record = have(P .. 'e:' .. ARGV[o], 'w')
   if record then
-    local ep = ARGV[8 + 4 * (tonumber(ARGV[o + 1]) - 1)]
-    want(P .. record, {'h:' .. ep, 'h', 'o', 'k'}, {h = false, o = false, k = false})
-    outcomes[ep .. ' ' .. record] = (outcomes[ep .. ' ' .. record] or 0) + 1
+    local l = line_of(names[ARGV[o + 1]], record)
+    if l.n == 0 then want(l.rk, {'h:' .. l.ep, 'h', 'o', 'k'}, {h = false, o = false, k = false}) end
+    l.n = l.n + 1
   end
 end
 fetch()
 local out = {}
 for i = 1, nv do out[i] = settle(first + 13 * (i - 1)) end
 for _, d in ipairs(passed) do -- the outcome that was to follow was another holder's
-  if string.sub(have(P .. 'e:' .. d.id, d.ep), 1, 1) == 'l' then enqueue(d.ep, d.id, d.till) end
+  if string.sub(have(d.e, d.ep), 1, 1) == 'l' then enqueue(d.ep, d.id, d.till) end
+end
+for _, l in pairs(lines) do
+  if l.moved then
+    local heads = heads_of(l.rk, l.ep)
+    set_head(heads, l.ep, l.head)
+    put(l.rk, 'h:' .. l.ep, heads[l.ep])
+    if have(l.rk, 'h') then put(l.rk, 'h', heads.h) end
+  end
 end
 save()
 for ep, q in pairs(queues) do
@@ -415,8 +433,8 @@ for i = 1, ne do
     rcall('HDEL', P .. 'fail', ep)
   end
 end
-for key, l in pairs(lines) do
-  if l.at > 0 then rcall('LTRIM', key, l.at, -1) end
+for _, l in pairs(lines) do
+  if l.at > 0 then rcall('LTRIM', l.key, l.at, -1) end
 end
 for ep in pairs(left) do
   if lined[ep] > 0 then rcall('HSET', P .. 'wait', ep, lined[ep]) else rcall('HDEL', P .. 'wait', ep) end
