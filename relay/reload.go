@@ -84,7 +84,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	began := time.Now()
 	before, paths := r.reload.current(), []string(nil)
 	c, err := r.o.Load(func(path string) { paths = append(paths, path) })
-	r.reload.watch(paths)
+	r.reload.consists(paths)
 	changed := err == nil && c.Fingerprint != before.fingerprint
 	if changed {
 		err = r.use(c)
@@ -103,7 +103,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		out.Warnings = append(out.Warnings, w.String())
 	}
 	if !changed {
-		r.reload.done(nil, nil)
+		r.reload.unchanged()
 		if why != onChange || !before.ok {
 			r.log.Info("config unchanged", zap.String("why", why), zap.String("fingerprint", c.Fingerprint))
 		}
@@ -142,7 +142,7 @@ func (r *Relay) watch(ctx context.Context) {
 	if r.o.Load == nil {
 		return
 	}
-	r.reload.watch(r.o.Read)
+	r.reload.consists(r.o.Read)
 	w := watch{handled: look(r.o.Read)}
 	if !config.Same(r.o.Read, r.reload.current().fingerprint) {
 		_, _ = r.Reload(onChange) // they were changed since they were read for the start, or are not known
@@ -187,14 +187,18 @@ func (l *reload) current() loaded {
 	return l.now
 }
 
-// done notes a success. Without a config, the one in use was found right again.
-func (l *reload) done(c *config.Config, made map[string]made) {
+// unchanged notes that the config in use was found right again.
+func (l *reload) unchanged() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.ok, l.now.at = true, time.Now()
-	if c == nil {
-		return
-	}
+}
+
+// done notes a config that is served by from now on.
+func (l *reload) done(c *config.Config, made map[string]made) {
+	l.unchanged()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.now.fingerprint, l.made = c.Fingerprint, made
 	if l.fixed == nil {
 		l.fixed = fixedKeys(c)
@@ -207,7 +211,8 @@ func (l *reload) failed() {
 	l.now.ok = false
 }
 
-func (l *reload) watch(paths []string) {
+// consists notes of which files a config was read.
+func (l *reload) consists(paths []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.paths = paths

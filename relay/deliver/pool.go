@@ -490,10 +490,10 @@ func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) (rest line) {
 		if b != nil {
 			p.reportBreaker(e, o, *b)
 		}
-		if o.Kind == event.Gone || b != nil && b.Open {
+		switch {
+		case o.Kind == event.Gone, b != nil && b.Open:
 			e.handBack()
-		}
-		if b != nil && !b.Open {
+		case b != nil:
 			p.feeder.feed(e)
 		}
 	}
