@@ -45,12 +45,13 @@ local P = KEYS[1]
 local rcall = redis.call
 
 -- int writes a whole number as a command takes it: Redis would write each anew as a fraction of 17 digits, and most come many times.
+-- The embedded Redis' Lua would make an array as long as a positive index.
 local ints = {}
 local function int(n)
-  local s = ints[n]
+  local s = ints[-n]
   if not s then
     s = string.format('%.0f', n)
-    ints[n] = s
+    ints[-n] = s
   end
   return s
 end

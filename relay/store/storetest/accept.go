@@ -182,14 +182,18 @@ func checkBig(t *testing.T, b *bench) {
 		if rounds > 3000 {
 			t.Fatalf("%d of 3000 were leased", seen)
 		}
+		var delivered []event.Outcome
 		for _, d := range take(t, s, "t/a", 100) {
 			w := d.Event.WaybillCode
 			if got, err := strconv.Atoi(d.Event.Status); err != nil || got%7 != int(w[0]-'0') || got/7 != due[w] {
 				t.Fatalf("waybill %s: got update %s, want the one in place %d", w, d.Event.Status, due[w])
 			}
 			due[w]++
-			settle(t, s, d, event.Delivered)
 			seen++
+			delivered = append(delivered, event.Outcome{Delivery: d, Kind: event.Delivered})
+		}
+		if _, err := s.Settle(t.Context(), delivered...); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
