@@ -196,10 +196,9 @@ func (l *reload) unchanged() {
 
 // done notes a config that is served by from now on.
 func (l *reload) done(c *config.Config, made map[string]made) {
-	l.unchanged()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now.fingerprint, l.made = c.Fingerprint, made
+	l.now.ok, l.now.at, l.now.fingerprint, l.made = true, time.Now(), c.Fingerprint, made
 	if l.fixed == nil {
 		l.fixed = fixedKeys(c)
 	}

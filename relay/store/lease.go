@@ -71,13 +71,8 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 			Next:    event.Cursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))},
 			Limited: again != 0, Again: time.Duration(max(again, 0)) * time.Millisecond})
 	}
-	rows, _ := answer[1].([]any)
-	for _, row := range rows {
-		d, err := readDelivery(row, local, spans)
-		if err != nil {
-			return nil, nil, fmt.Errorf("lease deliveries: %w", err)
-		}
-		ds = append(ds, d)
+	if ds, err = readDeliveries(answer[1], local, spans); err != nil {
+		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
 	return ds, looked, nil
 }
@@ -99,6 +94,19 @@ func millis(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// readDeliveries reads rows, each as readDelivery does.
+func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) ([]*event.Delivery, error) {
+	rs, _ := rows.([]any)
+	ds := make([]*event.Delivery, len(rs))
+	for i, r := range rs {
+		var err error
+		if ds[i], err = readDelivery(r, local, spans); err != nil {
+			return nil, err
+		}
+	}
+	return ds, nil
 }
 
 // readDelivery reads a row as row() of lua/lib.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, open since,

@@ -156,14 +156,9 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 	if len(answer) != 3 {
 		return nil, false, fmt.Errorf("replay events: %w", errShape)
 	}
-	rows, _ := answer[1].([]any)
-	var out []*event.Delivery
-	for _, row := range rows {
-		d, err := readDelivery(row, local, spans)
-		if err != nil {
-			return nil, false, fmt.Errorf("replay events: %w", err)
-		}
-		out = append(out, d)
+	out, err := readDeliveries(answer[1], local, spans)
+	if err != nil {
+		return nil, false, fmt.Errorf("replay events: %w", err)
 	}
 	return out, true, nil
 }

@@ -71,12 +71,9 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 			delivered = append(delivered, c.Delivery.Event.ID)
 		}
 		if len(row) > 1 && row[1] != nil {
-			rows, _ := row[1].([]any)
-			line := make([]*event.Delivery, len(rows))
-			for j, r := range rows {
-				if line[j], err = readDelivery(r, local, map[string]time.Duration{c.Delivery.Endpoint: c.Next}); err != nil {
-					return nil, err
-				}
+			line, err := readDeliveries(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
+			if err != nil {
+				return nil, err
 			}
 			if len(line) > 0 {
 				out[i].Next, out[i].Behind = line[0], line[1:]

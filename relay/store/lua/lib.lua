@@ -3,7 +3,8 @@
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence, s:<brand> last status,
---                              h:<endpoint> -> open head, empty if it is the one that many have, h -> "<that> <how many>", o open deliveries, p size at which to prune, k keep until (ms)
+--                              h:<endpoint> -> open head, empty if it is the one that many have, h -> "<that> <how many>",
+--                              o open deliveries, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
 --                              o open deliveries, x dead ones, s entry of the ledger, r "<how often> <last time, ms> <call> <how often
 --                              in that call>" it came again,
@@ -144,8 +145,8 @@ local function gate(ep, due)
   return c.state == 'ramp' and due or nil
 end
 
--- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. If the event goes to many (wide)
--- endpoints, its id is in the record once. heads has the record's fields: h, and h:<endpoint> under the endpoint's name.
+-- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. If the event goes to
+-- many endpoints (wide), its id is in the record once. heads has the record's fields: h, and h:<endpoint> under the endpoint's name.
 local function head_of(heads, ep)
   local head = heads[ep]
   return head == '' and string.match(heads.h, '^%S+') or head

@@ -169,7 +169,7 @@ local function have(key, field) return hashes[key].has[field] end
 
 local function put(key, field, value)
   local h = hashes[key]
-  if not h.put then h.put = {q = false, o = false, h = false, k = false, x = false} end
+  if not h.put then h.put = {o = false, h = false, k = false, x = false} end
   h.has[field], h.put[field] = value, true
 end
 
@@ -216,7 +216,7 @@ local function line_of(ep, record)
   local name = ep .. ' ' .. record
   local l = lines[name]
   if not l then
-    l = {ep = ep, rk = P .. record, key = P .. 'l:' .. name, at = 0, n = 0, ids = false, head = nil}
+    l = {ep = ep, rk = P .. record, key = P .. 'l:' .. name, at = 0, n = 0, ids = false}
     lines[name] = l
   end
   return l
@@ -339,7 +339,7 @@ local function repeated(ep, span, record, token)
   local l = record and line_of(ep, record)
   if not (l and head(l)) then return {1} end
   local e = P .. 'e:' .. l.head
-  want(e, {ep})
+  want(e, {ep, 'q', 't'})
   fetch()
   if not have(e, ep) then return {1} end
   local s, _, _, holder = parse_state(have(e, ep))
