@@ -18,20 +18,20 @@ if not (now and window and bare_window and retention and signed_ttl and ne and n
 
 local eps, events, at = {}, {}, 10
 for i = 1, ne do
-  local e = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
-    rate = ARGV[at + 4], spent = 0, queued = {}}
+  local name = ARGV[at]
+  local e = {name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
+    rate = ARGV[at + 4], head = 'h:' .. name, code = code(name), spent = 0, queued = {}}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
   eps[i], at = e, at + 5
 end
-for i = 1, nv do
-  local v = {id = ARGV[at], record = ARGV[at + 1], brand = ARGV[at + 2], status = ARGV[at + 3], bare = ARGV[at + 4] == '1',
-    body = ARGV[at + 5], n = num(ARGV[at + 6]), from = at + 7}
-  if not v.n then return redis.error_reply('ERR accept: bad event ' .. i) end
-  at = at + 7 + 2 * v.n
-  for j = v.from, at - 1, 2 do
+for i = 1, nv do -- an event is known by where its arguments begin
+  local n = num(ARGV[at + 6])
+  if not n then return redis.error_reply('ERR accept: bad event ' .. i) end
+  events[i] = at
+  for j = at + 7, at + 5 + 2 * n, 2 do
     if not (eps[num(ARGV[j])] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
   end
-  events[i] = v
+  at = at + 7 + 2 * n
 end
 if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of arguments') end
 
@@ -92,16 +92,16 @@ end
 -- entries_of lists the entries of the ledger that an event belongs to, and the tenants in them. It asks nothing where there is
 -- no ledger. An event that names no brand may be of any.
 local ledger = rcall('EXISTS', P .. 'ledger') == 1
-local function entries_of(v)
+local function entries_of(record, brand)
   local entries, tenants = {}, {}
-  local waybill = ledger and string.match(v.record, '^w:(.*)$')
+  local waybill = ledger and string.match(record, '^w:(.*)$')
   if not waybill then return entries, tenants end
-  local function look(brand)
-    local fields = rcall('HKEYS', P .. 's:' .. brand .. ' ' .. waybill)
-    if #fields > 0 then entries[#entries + 1] = brand .. ' ' .. waybill end
+  local function look(of)
+    local fields = rcall('HKEYS', P .. 's:' .. of .. ' ' .. waybill)
+    if #fields > 0 then entries[#entries + 1] = of .. ' ' .. waybill end
     for _, field in ipairs(fields) do tenants[field] = true end
   end
-  if v.brand ~= '' then look(v.brand) else string.gsub(brands, '%S+', look) end
+  if brand ~= '' then look(brand) else string.gsub(brands, '%S+', look) end
   return entries, tenants
 end
 
@@ -141,11 +141,11 @@ local function repeated(id, known)
 end
 
 local mine, listed = {}, {}
-local function again(v, id, seq)
+local function again(o, id, seq)
   mine[id] = true
   local e = P .. 'e:' .. id
   local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0}
-  for j = v.from, v.from + 2 * v.n - 1, 2 do
+  for j = o + 7, o + 5 + 2 * num(ARGV[o + 6]), 2 do
     local st = rcall('HGET', e, eps[num(ARGV[j])].name)
     if st then
       answer[5] = answer[5] + 1
@@ -157,115 +157,118 @@ local function again(v, id, seq)
   return answer
 end
 
--- record_of returns the record of an event, of which it reads what the event needs and is not known: ids, statuses and heads as they are
--- by now, the latter as set_head of lib.lua has them, and set, which is written at the end, once for all events of the call.
+-- record_of returns the record of an event, of which it has those fields read that the event needs and that are not known. They are as
+-- they are by now (has); set is what is to be written, at the end, once for all events of the call.
 local records = {}
-local function record_of(v)
-  local rk = P .. v.record
-  local r, fields, into, as, n = records[rk], {}, {}, {}, 0
+local function record_of(o)
+  local key, id, status, n = P .. ARGV[o + 1], 'i:' .. ARGV[o], 's:' .. ARGV[o + 2], num(ARGV[o + 6])
+  local r, fields = records[key], nil
   if not r then
-    r = {ids = {}, statuses = {}, heads = {}, set = {}, new = 0}
-    records[rk] = r
-    fields, into, as, n = {'q', 'o', 'p', 'k', 'h'}, {r, r, r, r, r.heads}, {'last', 'open', 'prune', 'keep', 'h'}, 5
-  end
-  if r.ids[v.id] == nil then
-    n = n + 1
-    fields[n], into[n], as[n] = 'i:' .. v.id, r.ids, v.id
-  end
-  if r.statuses[v.brand] == nil then
-    n = n + 1
-    fields[n], into[n], as[n] = 's:' .. v.brand, r.statuses, v.brand
-  end
-  for j = v.from, v.from + 2 * v.n - 1, 2 do
-    local name = eps[num(ARGV[j])].name
-    if r.heads[name] == nil then
-      n = n + 1
-      fields[n], into[n], as[n] = 'h:' .. name, r.heads, name
+    r, fields = {key = key, has = {}, set = {}, new = 0}, {'q', 'o', 'p', 'k', 'h', id, status}
+    for j = o + 7, o + 5 + 2 * n, 2 do fields[#fields + 1] = eps[num(ARGV[j])].head end
+    records[key] = r
+  else
+    fields = {r.has[id] == nil and id or nil}
+    if r.has[status] == nil then fields[#fields + 1] = status end
+    for j = o + 7, o + 5 + 2 * n, 2 do
+      local head = eps[num(ARGV[j])].head
+      if r.has[head] == nil then fields[#fields + 1] = head end
     end
+    if not fields[1] then return r end
   end
-  local values = n > 0 and hmget(rk, fields)
-  for i = 1, n do into[i][as[i]] = values[i] end
-  if not r.last_before then
-    r.last, r.open, r.prune = tonumber(r.last or 0), tonumber(r.open or 0), tonumber(r.prune or 32)
+  local has, values = r.has, hmget(key, fields)
+  for i = 1, #fields do has[fields[i]] = values[i] end
+  if not r.last then
+    r.last, r.open, r.prune, r.keep = tonumber(has.q or 0), tonumber(has.o or 0), tonumber(has.p or 32), has.k
     r.last_before, r.open_before = r.last, r.open
   end
   return r
 end
 
-local function accept(v)
-  local r = record_of(v)
-  local known, last, set, occurrence = r.ids[v.id], r.last, r.set, 1
+local function put(r, field, value)
+  local set = r.set
+  r.has[field], set[#set + 1], set[#set + 2] = value, field, value
+end
+
+local leased, waiting, queued = pack_state('l', 0, 'n', me), pack_state('w', 0, 'n', ''), pack_state('q', 0, 'n', '')
+local function accept(o)
+  local given, record, brand, status, bare, n = ARGV[o], ARGV[o + 1], ARGV[o + 2], ARGV[o + 3], ARGV[o + 4] == '1', num(ARGV[o + 6])
+  local r = record_of(o)
+  local has, last, occurrence = r.has, r.last, 1
+  local known = has['i:' .. given]
   if known then
-    local seq, n = string.match(known, '^(%d+) ?(%d*)$')
-    seq, n = tonumber(seq), tonumber(n) or 1
-    local id = n == 1 and v.id or v.id .. '-' .. n
-    if not mine[id] and rcall('HGET', P .. 'e:' .. id, 'c') == me then return again(v, id, seq) end
+    local seq, times = string.match(known, '^(%d+) ?(%d*)$')
+    seq, times = tonumber(seq), tonumber(times) or 1
+    local id = times == 1 and given or given .. '-' .. times
+    if not mine[id] and rcall('HGET', P .. 'e:' .. id, 'c') == me then return again(o, id, seq) end
     local age = now - seq
-    if (v.bare and (age < bare_window or (seq == last and age < window))) or (not v.bare and age < window) then
+    if (bare and (age < bare_window or (seq == last and age < window))) or (not bare and age < window) then
       local e = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
       if e[1] then repeated(id, e[2]) end
       return {0, id, seq, tonumber(e[1] or seq), 0}
     end
-    occurrence = n + 1
+    occurrence = times + 1
   end
 
   -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part. An event that
   -- the record has forgotten may still be there: then this is its next occurrence.
-  local id = occurrence == 1 and v.id or v.id .. '-' .. occurrence
-  while not rcall('SET', P .. 'b:' .. id, v.body, 'NX') do
+  local id = occurrence == 1 and given or given .. '-' .. occurrence
+  while not rcall('SET', P .. 'b:' .. id, ARGV[o + 5], 'NX') do
     occurrence = occurrence + 1
-    id = v.id .. '-' .. occurrence
+    id = given .. '-' .. occurrence
   end
   mine[id] = true
   local seq = math.max(last + 1, now)
+  local sequence = int(seq)
 
   local answer = {1, id, seq, now, 0}
-  local state = {'w', v.record, 'q', int(seq), 't', ARGV[1], 'c', me}
-  local entries, tenants = entries_of(v)
+  local state = {'w', record, 'q', sequence, 't', ARGV[1], 'c', me}
+  local entries, tenants = entries_of(record, brand)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
-  r.last, r.new, r.ids[v.id] = seq, r.new + 1, occurrence == 1 and int(seq) or int(seq) .. ' ' .. occurrence
-  set[#set + 1], set[#set + 2] = 'i:' .. v.id, r.ids[v.id]
-  local changed, codes = v.status ~= '' and v.status ~= r.statuses[v.brand], {}
-  if changed then r.statuses[v.brand], set[#set + 1], set[#set + 2] = v.status, 's:' .. v.brand, v.status end
-  for k = 0, v.n - 1 do
-    local ei, cond = num(ARGV[v.from + 2 * k]), num(ARGV[v.from + 2 * k + 1])
+  r.last, r.new = seq, r.new + 1
+  put(r, 'i:' .. given, occurrence == 1 and sequence or sequence .. ' ' .. occurrence)
+  local changed, codes, added = status ~= '' and status ~= has['s:' .. brand], '', 0
+  if changed then put(r, 's:' .. brand, status) end
+  for j = o + 7, o + 5 + 2 * n, 2 do
+    local ei, cond = num(ARGV[j]), num(ARGV[j + 1])
     local e = eps[ei]
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
-      answer[5] = answer[5] + 1
-      state[#state + 1], codes[#codes + 1] = e.name, code(e.name)
-      local ordered = e.ordered and string.sub(v.record, 1, 2) == 'w:'
-      local head = ordered and head_of(r.heads, e.name)
+      added = added + 1
+      codes = codes .. e.code
+      local ordered = e.ordered and string.sub(record, 1, 2) == 'w:'
+      local head, st = ordered and head_of(has, e.head), nil
       if head and open_head(head) then
-        line_up(e.name, v.record, id)
-        state[#state + 1] = pack_state('w', 0, 'n', '')
+        line_up(e.name, record, id)
+        st = waiting
       else
         if ordered then
-          set_head(r.heads, e.name, id, v.n > 1)
-          set[#set + 1], set[#set + 2] = 'h:' .. e.name, r.heads[e.name]
+          set_head(has, e.head, id, n > 1)
+          put(r, e.head, has[e.head])
           heads[id] = true
         end
         if may_lease(e) then
           enqueue(e, id, now + e.lease)
           answer[#answer + 1] = ei
-          state[#state + 1] = pack_state('l', 0, 'n', me)
+          st = leased
         else
           enqueue(e, id, now)
           e.open = false
           if free(e) then answer[#answer + 1] = -ei end
-          state[#state + 1] = pack_state('q', 0, 'n', '')
+          st = queued
         end
       end
+      state[#state + 1], state[#state + 2] = e.name, st
     end
   end
 
-  local added = answer[5]
+  answer[5] = added
   if added > 0 then
     state[#state + 1], state[#state + 2] = 'o', int(added)
     r.open = r.open + added
   end
-  listed[#listed + 1] = id .. ' ' .. table.concat(codes)
+  listed[#listed + 1] = id .. ' ' .. codes
   hset(P .. 'e:' .. id, state)
-  for _, entry in ipairs(entries) do note(entry, id, v.status == 'signed') end
+  for _, entry in ipairs(entries) do note(entry, id, status == 'signed') end
   if added == 0 then
     local span = outlive(entries[1], id, retention)
     rcall('PEXPIRE', P .. 'e:' .. id, int(span))
@@ -276,20 +279,20 @@ end
 
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
-for rk, r in pairs(records) do
+for key, r in pairs(records) do
   local set = r.set
   if r.new > 0 then
     set[#set + 1], set[#set + 2] = 'q', int(r.last)
     if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) end
-    if r.heads.h then set[#set + 1], set[#set + 2] = 'h', r.heads.h end
-    hset(rk, set)
+    if r.has.h then set[#set + 1], set[#set + 2] = 'h', r.has.h end
+    hset(key, set)
     if r.open <= 0 then
-      rcall('PEXPIRE', rk, int(kept(now, r.keep, math.max(window, retention))))
+      rcall('PEXPIRE', key, int(kept(now, r.keep, math.max(window, retention))))
     elseif r.open_before == 0 and r.last_before > 0 then
-      rcall('PERSIST', rk)
+      rcall('PERSIST', key)
     end
-    local size = (r.last_before > 0 or r.new > 1) and rcall('HLEN', rk) or 0
-    if size >= r.prune then prune(rk, size) end
+    local size = (r.last_before > 0 or r.new > 1) and rcall('HLEN', key) or 0
+    if size >= r.prune then prune(key, size) end
   end
 end
 for key, ids in pairs(lines) do many('RPUSH', key, ids) end

@@ -21,9 +21,10 @@ for i = 7, #ARGV, 2 do
   local ep, ordered = ARGV[i], ARGV[i + 1] == '1'
   if f[1] and ev[1] and rcall('HEXISTS', e, ep) == 0 then
     local rk = P .. ev[1]
-    local was = rcall('HMGET', rk, 'h', 'h:' .. ep)
-    local heads = {h = was[1], [ep] = was[2]}
-    local head = head_of(heads, ep)
+    local field = 'h:' .. ep
+    local was = rcall('HMGET', rk, 'h', field)
+    local heads = {h = was[1], [field] = was[2]}
+    local head = head_of(heads, field)
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
     if ordered and head and rcall('EXISTS', P .. 'e:' .. head) == 1 then
@@ -32,8 +33,8 @@ for i = 7, #ARGV, 2 do
       rcall('HINCRBY', P .. 'wait', ep, 1)
     else
       if ordered then
-        set_head(heads, ep, id)
-        rcall('HSET', rk, 'h:' .. ep, heads[ep])
+        set_head(heads, field, id)
+        rcall('HSET', rk, field, heads[field])
         if heads.h then rcall('HSET', rk, 'h', heads.h) elseif was[1] then rcall('HDEL', rk, 'h') end
       end
       rcall('HSET', e, ep, pack_state('q', 0, 'c', '', now))

@@ -66,7 +66,8 @@ local function leased(ep, span, n, rate)
   if rate ~= '' then spend(ep, rate, now, n) end
 end
 
-local bytes = 0
+-- page is how many deliveries are read at a time.
+local page, bytes = 32, 0
 local function take(ep, span, most, force, before, from, skip, rate)
   if bytes >= most_bytes then return most, from, skip, 0 end
   local again, had = 0, #rows
@@ -74,28 +75,40 @@ local function take(ep, span, most, force, before, from, skip, rate)
     most, again = room(ep, most, rate)
     if most == 0 then return 0, from, skip, again end
   end
-  local ids = rcall('ZRANGEBYSCORE', P .. 'q:' .. ep, from > 0 and from or '-inf', now, 'WITHSCORES', 'LIMIT', skip, most)
+  local queue, till = P .. 'q:' .. ep, int(now + span)
+  local ids = rcall('ZRANGEBYSCORE', queue, from > 0 and from or '-inf', now, 'WITHSCORES', 'LIMIT', skip, most)
   local due, left, looked = from, skip, #ids / 2
-  for i = 1, #ids, 2 do
-    local id = ids[i]
-    if tonumber(ids[i + 1]) ~= due then due, left = tonumber(ids[i + 1]), 0 end
-    local f = rcall('HMGET', P .. 'e:' .. id, ep, 'q', 't')
-    local since = 0
-    if f[1] and before > 0 then
-      local _, _, reason, _, text = parse_state(f[1])
-      since = open_since(reason, text, f[3])
+  local add, drop = {}, {}
+  for at = 1, #ids, 2 * page do
+    local events, bodies = {}, {}
+    for i = at, math.min(at + 2 * page, #ids) - 1, 2 do
+      events[#events + 1] = rcall('HMGET', P .. 'e:' .. ids[i], ep, 'q', 't')
+      bodies[#bodies + 1] = P .. 'b:' .. ids[i]
     end
-    if not f[1] then
-      rcall('ZREM', P .. 'q:' .. ep, id)
-    elseif since <= before then
-      local r = lease(ep, id, f[1], f[2], f[3], me, now + span)
-      rows[#rows + 1], names[#names + 1], names[#names + 2] = r, ep, id
-      bytes = bytes + #r[#r]
-      if bytes >= most_bytes then looked = most break end
-    else
-      left = left + 1
+    bodies = rcall('MGET', unpack(bodies))
+    for i = 1, #events do
+      local f, id, score = events[i], ids[at + 2 * i - 2], ids[at + 2 * i - 1]
+      if tonumber(score) ~= due then due, left = tonumber(score), 0 end
+      local since = 0
+      if f[1] and before > 0 then
+        local _, _, reason, _, text = parse_state(f[1])
+        since = open_since(reason, text, f[3])
+      end
+      if not f[1] then
+        drop[#drop + 1] = id
+      elseif since <= before then
+        rows[#rows + 1] = lease(ep, id, f[1], f[2], f[3], me, bodies[i] or '')
+        names[#names + 1], names[#names + 2], add[#add + 1], add[#add + 2] = ep, id, till, id
+        bytes = bytes + #(bodies[i] or '')
+        if bytes >= most_bytes then looked = most break end
+      else
+        left = left + 1
+      end
     end
+    if bytes >= most_bytes then break end
   end
+  many('ZADD', queue, add)
+  many('ZREM', queue, drop)
   if not force and #rows > had then leased(ep, span, #rows - had, rate) end
   if looked < most then again = 0 end
   return looked, due, left, again

@@ -91,6 +91,10 @@ local function hmget(key, fields)
 end
 
 local function many(command, key, args)
+  if #args <= 100 then
+    if #args > 0 then rcall(command, key, unpack(args)) end
+    return
+  end
   for from = 1, #args, 100 do
     rcall(command, key, unpack(args, from, math.min(from + 99, #args)))
   end
@@ -145,24 +149,24 @@ local function gate(ep, due)
   return c.state == 'ramp' and due or nil
 end
 
--- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it. If the event goes to
--- many endpoints (wide), its id is in the record once. heads has the record's fields: h, and h:<endpoint> under the endpoint's name.
-local function head_of(heads, ep)
-  local head = heads[ep]
+-- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it; field is h:<endpoint>. If the
+-- event goes to many endpoints (wide), its id is in the record once. heads has the record's fields h, and h:<endpoint>, as they are.
+local function head_of(heads, field)
+  local head = heads[field]
   return head == '' and string.match(heads.h, '^%S+') or head
 end
 
-local function set_head(heads, ep, id, wide)
+local function set_head(heads, field, id, wide)
   if not (wide or heads.h) then
-    heads[ep] = id
+    heads[field] = id
     return
   end
   local common, n = string.match(heads.h or '', '^(%S+) (%d+)$')
   n = tonumber(n) or 0
-  if heads[ep] == '' then n = n - 1 end
+  if heads[field] == '' then n = n - 1 end
   local shared = id and ((wide and n == 0) or common == id)
   if shared then common, n = id, n + 1 end
-  heads[ep] = shared and '' or id
+  heads[field] = shared and '' or id
   heads.h = n > 0 and common .. ' ' .. int(n)
 end
 
@@ -264,13 +268,13 @@ local function row(ep, id, attempts, reason, seq, at, token, text, body)
   return {ep, id, attempts, reason, seq, at, open_since(reason, text, at), token, body or rcall('GET', P .. 'b:' .. id) or ''}
 end
 
--- lease hands the delivery to the caller until the time given, and returns its row.
-local function lease(ep, id, st, seq, at, token, till)
+-- lease hands the delivery to the holder of the token, and returns its row. It is due again, in its endpoint's queue, when the lease
+-- lapses: that is the caller's to write.
+local function lease(ep, id, st, seq, at, token, body)
   local s, attempts, reason, held, text = parse_state(st)
   if s == 'l' and held ~= token and reason == 'n' then reason = 'r' end
   rcall('HSET', P .. 'e:' .. id, ep, pack_state('l', attempts, reason, token, text))
-  rcall('ZADD', P .. 'q:' .. ep, int(till), id)
-  return row(ep, id, attempts, reason, seq, at, token, text)
+  return row(ep, id, attempts, reason, seq, at, token, text, body)
 end
 
 -- kept is for how long a record lives on after its last open delivery was settled: as long as its events do, and as long as it

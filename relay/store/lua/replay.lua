@@ -52,7 +52,8 @@ local function send(id, ep, span, add)
   rcall('PERSIST', rk)
   if span > 0 and not control(ep) then
     touch(ep, now + span)
-    rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me, now + span)
+    rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me)
+    rcall('ZADD', P .. 'q:' .. ep, now + span, id)
   else
     rcall('HSET', e, ep, pack_state('q', 0, 'p', '', now))
     rcall('ZADD', P .. 'q:' .. ep, now, id)

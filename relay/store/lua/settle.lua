@@ -20,10 +20,17 @@ local history, ne, nv = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + 13 * nv then
   return redis.error_reply('ERR settle: wrong arguments')
 end
-local first, names = 8 + 4 * ne, {}
-for i = 1, ne do names[tostring(i)] = ARGV[8 + 4 * (i - 1)] end
-for i = 1, nv do
-  if not names[ARGV[first + 13 * (i - 1) + 1]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. i) end
+
+-- An endpoint of this call: its arguments, what enters its queue (add, the earliest of it due) and leaves it (drop), and how many
+-- wait in its lines (lined, once that was asked, and moved if it has changed since).
+local eps, first = {}, 8 + 4 * ne
+for i = 1, ne do
+  local at = 4 + 4 * i
+  eps[i] = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), rate = ARGV[at + 2], breaker = ARGV[at + 3], head = 'h:' .. ARGV[at],
+    queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}}
+end
+for o = first, #ARGV, 13 do
+  if not eps[num(ARGV[o + 1])] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / 13 + 1) end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -32,35 +39,37 @@ rcall('ZREM', P .. 'due', '')
 -- remember keeps an attempt in the history of its endpoint: those that delivered apart, so that they do not crowd out the others.
 -- Of those that failed the event keeps when, status and duration for as long as it lives.
 local tried = {}
-local function remember(ep, id, n, o)
-  local status, took = ARGV[o + 10], ARGV[o + 11]
-  if ARGV[o + 3] == 'd' then
-    tried['d:' .. ep] = true
-    rcall('XADD', P .. 'd:' .. ep, 'MAXLEN', '~', history, '*', 'i', id, 'n', int(n), 's', status, 'd', took)
+local function remember(e, id, n, o)
+  local ep, kind, status, took = e.name, ARGV[o + 3], ARGV[o + 10], ARGV[o + 11]
+  local stream = kind == 'd' and 'delivered' or 'failed'
+  if not e[stream] then
+    e[stream] = P .. (kind == 'd' and 'd:' or 'a:') .. ep
+    tried[#tried + 1] = e[stream]
+  end
+  if kind == 'd' then
+    rcall('XADD', e.delivered, 'MAXLEN', '~', history, '*', 'i', id, 'n', int(n), 's', status, 'd', took)
     return
   end
-  tried['a:' .. ep] = true
-  local at = rcall('XADD', P .. 'a:' .. ep, 'MAXLEN', '~', history, '*',
-    'i', id, 'n', n, 'k', ARGV[o + 3], 's', status, 'd', took, 'm', ARGV[o + 12])
+  local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + 12])
   local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
   if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
   rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
 end
 
 -- failures returns the record of an endpoint that has failed of late, nil if it has not.
-local records, fail_any, counted = {}, nil, {}
+local failing, fail_any, counted = {}, nil, {}
 local function failures(ep)
   if fail_any == nil then fail_any = rcall('EXISTS', P .. 'fail') == 1 end
-  if records[ep] == nil then
+  if failing[ep] == nil then
     local v = fail_any and rcall('HGET', P .. 'fail', ep)
     local row, since, tries, bad = string.match(v or '', '^(%d+) (%d+) (%d+) (%d+)$')
-    records[ep] = row and {row = tonumber(row), since = tonumber(since), tries = tonumber(tries), bad = tonumber(bad)} or false
+    failing[ep] = row and {row = tonumber(row), since = tonumber(since), tries = tonumber(tries), bad = tonumber(bad)} or false
   end
-  return records[ep] or nil
+  return failing[ep] or nil
 end
 
 local function set_failures(ep, r)
-  records[ep], counted[ep] = r or false, true
+  failing[ep], counted[ep] = r or false, true
 end
 
 -- A ramp of this width is as good as none. The clocks of replicas differ by less than skew (ms).
@@ -75,14 +84,15 @@ end
 
 -- judge has the breaker of an endpoint learn from a settled lease, whose outcome begins at o. It returns what became of the breaker, if
 -- that changed.
-local function judge(ep, breaker, token, sign, o)
+local function judge(e, token, sign, o)
+  local ep = e.name
   local c = control(ep)
+  if not c and (sign < 2 or e.breaker == '' or (sign == 2 and not failures(ep))) then return nil end
   local began = c and now - tonumber(ARGV[o + 11])
   if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it says nothing of the time after
   if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
-  if not c and (sign < 2 or breaker == '' or (sign == 2 and not failures(ep))) then return nil end
   local hint = tonumber(ARGV[o + 8])
-  local need, ratio, window, cool, most = string.match(breaker, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local need, ratio, window, cool, most = string.match(e.breaker, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
   local b = need and {cool = tonumber(cool), most = tonumber(most)}
   if not b then return set_control(ep, nil) end -- it was turned off
 
@@ -115,205 +125,198 @@ local function judge(ep, breaker, token, sign, o)
 end
 
 -- may_lease says whether the caller may have a successor of the endpoint at once, and notes that it has.
-local function may_lease(ep, span, rate)
-  local c = control(ep)
+local function may_lease(e)
+  local c = control(e.name)
   if c and (c.state ~= 'ramp' or c.out >= c.width) then return false end
-  if rate ~= '' then
-    if allowance(ep, rate, now) == 0 then return false end
-    spend(ep, rate, now, 1)
+  if e.rate ~= '' then
+    if allowance(e.name, e.rate, now) == 0 then return false end
+    spend(e.name, e.rate, now, 1)
   end
   if c then
-    c.out, c.till = c.out + 1, now + span
-    set_control(ep, c)
+    c.out, c.till = c.out + 1, now + e.lease
+    set_control(e.name, c)
   end
   return true
 end
 
+local function enqueue(e, id, due)
+  local add = e.add
+  add[#add + 1], add[#add + 2] = int(due), id
+  e.due = math.min(e.due or due, due)
+end
+
 -- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
--- want asks for fields of a hash, fetch reads what is wanted, have gives a value (false: there is none), put changes it (false: it
--- goes), and expire says for how long (ms) the hash lives on (false: it does not expire now). save writes all that. A table that
--- grows costs more than the rest of this: room has those of the fields that have a fixed name, each false.
-local hashes, keys, wanting = {}, {}, {}
-local function want(key, fields, room)
-  local h = hashes[key]
-  if not h then
-    h = {has = room or {}, want = fields, put = false, span = false}
-    hashes[key], keys[#keys + 1], wanting[#wanting + 1] = h, key, key
-    return
+-- Of an event, the call knows the states by endpoint (states; false: it is not owed to that), and of one with outcomes here the fields
+-- w, o, x, s, and the endpoints that these are of (its array). set has what is to be written, span for how long it lives on then.
+local events, every = {}, {}
+local function event(id)
+  local v = events[id]
+  if not v then
+    v = {key = P .. 'e:' .. id, states = {}, set = {}}
+    events[id], every[#every + 1] = v, v
   end
-  if not h.want then h.want, wanting[#wanting + 1] = {}, key end
-  if not h.asked then
-    h.asked = {}
-    for i = 1, #h.want do h.asked[h.want[i]] = true end
-  end
-  for i = 1, #fields do
-    local field = fields[i]
-    if h.has[field] == nil and not h.asked[field] then h.want[#h.want + 1], h.asked[field] = field, true end
-  end
+  return v
 end
 
-local function fetch()
-  for i = 1, #wanting do
-    local h = hashes[wanting[i]]
-    local fields, has = h.want, h.has
-    if fields[1] then
-      local v = hmget(wanting[i], fields)
-      for j = 1, #fields do has[fields[j]] = v[j] end
+local function set_state(v, ep, st)
+  v.states[ep], v.set[#v.set + 1], v.set[#v.set + 2] = st, ep, st
+end
+
+-- A record has the fields o and k, its heads as set_head of lib.lua has them, the endpoints that have outcomes here (its array), and how
+-- many of one (n), if they are several; moved says which heads have changed, and lines what is known of those with a line.
+local records, all_records = {}, {}
+local function record(name)
+  local r = records[name]
+  if not r then
+    r = {name = name, key = P .. name, heads = {}, moved = {}}
+    records[name], all_records[#all_records + 1] = r, r
+  end
+  return r
+end
+
+for o = first, #ARGV, 13 do
+  local v = event(ARGV[o])
+  v[#v + 1] = eps[num(ARGV[o + 1])].name
+end
+for i = 1, #every do
+  local v = every[i]
+  local f = rcall('HMGET', v.key, 'w', 'o', 'x', 's', unpack(v))
+  v.w, v.open, v.dead, v.entry = f[1], tonumber(f[2] or 1), tonumber(f[3] or 0), f[4]
+  for j = 1, #v do v.states[v[j]] = f[j + 4] end
+end
+for o = first, #ARGV, 13 do
+  local v, e = events[ARGV[o]], eps[num(ARGV[o + 1])]
+  if v.w then
+    local r = record(v.w)
+    if r.heads[e.head] == nil then
+      r.heads[e.head], r[#r + 1] = false, e
+    else
+      r.n = r.n or {}
+      r.n[e] = (r.n[e] or 1) + 1
     end
-    h.want = nil
-  end
-  wanting = {}
-end
-
-local function have(key, field) return hashes[key].has[field] end
-
-local function put(key, field, value)
-  local h = hashes[key]
-  if not h.put then h.put = {o = false, h = false, k = false, x = false} end
-  h.has[field], h.put[field] = value, true
-end
-
-local function expire(key, span) hashes[key].span = span end
-
-local function save()
-  for _, key in ipairs(keys) do
-    local h = hashes[key]
-    if h.put then
-      local set, del, n = {}, {}, 0
-      for field, changed in pairs(h.put) do
-        local v = changed and h.has[field]
-        if v then
-          set[n + 1], set[n + 2], n = field, v, n + 2
-        elseif changed then
-          del[#del + 1] = field
-        end
-      end
-      hset(key, set)
-      many('HDEL', key, del)
-    end
-    if h.span then rcall('PEXPIRE', key, int(h.span)) end
   end
 end
-
--- What enters and leaves the endpoints' queues is written at the end.
-local queues = {}
-local function queue(ep)
-  if not queues[ep] then queues[ep] = {add = {}, drop = {}} end
-  return queues[ep]
+for i = 1, #all_records do
+  local r, fields = all_records[i], {'o', 'k', 'h'}
+  for j = 1, #r do fields[j + 3] = r[j].head end
+  local f = rcall('HMGET', r.key, unpack(fields))
+  r.open, r.keep, r.heads.h, r.shared = tonumber(f[1] or 1), f[2], f[3], f[3]
+  for j = 1, #r do r.heads[r[j].head] = f[j + 3] end
 end
 
-local function enqueue(ep, id, due)
-  local q = queue(ep)
-  q.add[#q.add + 1], q.add[#q.add + 2] = int(due), id
-  q.due = math.min(q.due or due, due)
-end
-
--- Of a line this call knows its open head, ids of those that wait, as far as they were read, how many of these were taken (at), and how
--- many outcomes there are of it (n).
-local lines, left = {}, {}
-local function heads_of(rk, ep) return {h = have(rk, 'h'), [ep] = have(rk, 'h:' .. ep)} end
-local function line_of(ep, record)
-  local name = ep .. ' ' .. record
-  local l = lines[name]
+-- Of a line the call knows ids of those that wait (its array), as far as they were read, and how many of these were taken (at).
+local lines = {}
+local function line_of(r, e)
+  r.lines = r.lines or {}
+  local l = r.lines[e]
   if not l then
-    l = {ep = ep, rk = P .. record, key = P .. 'l:' .. name, at = 0, n = 0, ids = false}
-    lines[name] = l
+    l = {key = P .. 'l:' .. e.name .. ' ' .. r.name, at = 0}
+    r.lines[e], lines[#lines + 1] = l, l
   end
   return l
 end
 
-local function head(l)
-  if l.head == nil then l.head = head_of(heads_of(l.rk, l.ep), l.ep) end
-  return l.head
-end
-
--- ahead has the first n that wait in a line read, if there are so many.
+-- ahead has the next n of a line read, if there are so many.
 local function ahead(l, n)
-  l.ids = l.ids or {}
-  local from = #l.ids
+  local from = #l
   if l.at + n <= from or l.whole then return end
   local more = rcall('LRANGE', l.key, from, l.at + n - 1)
-  for i = 1, #more do l.ids[from + i] = more[i] end
-  l.whole = #l.ids < l.at + n
+  for i = 1, #more do l[from + i] = more[i] end
+  l.whole = #l < l.at + n
+end
+
+-- due_of reads what is needed to lease a delivery.
+local function due_of(id, ep)
+  local v = event(id)
+  if v.states[ep] == nil or not v.sequence then
+    local f = rcall('HMGET', v.key, 'q', 't', ep)
+    v.sequence, v.at = f[1], f[2]
+    if v.states[ep] == nil then v.states[ep] = f[3] end
+  end
+  return v, parse_state(v.states[ep] or '-')
 end
 
 -- rows_of returns the rows of the head of a line and of what waits behind it, at most most of them, and no more than a small part of
 -- what an answer may hold.
-local function rows_of(l, most, token)
+local function rows_of(r, e, most, token)
+  local l, ep = line_of(r, e), e.name
   if most > 1 then ahead(l, most - 1) end
-  local ep, ids, bodies, rows, bytes = l.ep, {}, {}, {}, 0
-  for i = 1, most do
-    local id = i == 1 and l.head or l.ids[l.at + i - 1]
-    if not id then break end
-    ids[i], bodies[i] = id, P .. 'b:' .. id
-    want(P .. 'e:' .. id, {ep, 'q', 't'})
-  end
-  fetch()
+  local ids, bodies, rows, bytes = {head_of(r.heads, e.head)}, {}, {}, 0
+  for i = 2, most do ids[i] = l[l.at + i - 1] end
+  for i = 1, #ids do bodies[i] = P .. 'b:' .. ids[i] end
   bodies = rcall('MGET', unpack(bodies))
-  for i, id in ipairs(ids) do
-    local e = P .. 'e:' .. id
-    local s, attempts, why, _, text = parse_state(have(e, ep) or '-')
+  for i = 1, #ids do
+    local v, s, attempts, why, _, text = due_of(ids[i], ep)
     if bytes > 65536 or (i > 1 and s ~= 'w') then break end
-    rows[i], bytes = row(ep, id, attempts, why, have(e, 'q'), have(e, 't'), token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
+    rows[i], bytes = row(ep, ids[i], attempts, why, v.sequence, v.at, token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
   end
   return rows
 end
 
+-- attempted says whether an outcome of the delivery is in this call.
+local function attempted(id, ep)
+  local v = events[id]
+  for i = 1, v and #v or 0 do
+    if v[i] == ep then return true end
+  end
+  return false
+end
+
 -- advance gives the place at the head of the line to the next in it: one that was attempted already is leased, its outcome follows in
 -- this call. It returns the rows that the caller wants of the line, if it gets that.
-local lined
-local coming, passed = {}, {}
-local function advance(l, span, rate, wanted, token)
-  if not lined then -- which endpoints have lines at all
-    lined = {}
-    for i = 1, ne do lined[i] = ARGV[8 + 4 * (i - 1)] end
-    local n = hmget(P .. 'wait', lined)
-    for i = 1, ne do lined[lined[i]] = tonumber(n[i]) or 0 end
+local passed = {}
+local function advance(r, e, wanted, token)
+  if not eps[1].lined then -- which endpoints have lines at all
+    local names = {}
+    for i = 1, ne do names[i] = eps[i].name end
+    local n = hmget(P .. 'wait', names)
+    for i = 1, ne do eps[i].lined = tonumber(n[i] or 0) end
   end
-  local ep = l.ep
-  local nxt, e, s, attempts, why, _, text, attempted
+  local ep = e.name
+  r.moved[e] = true
+  local l, nxt = e.lined > 0 and line_of(r, e), nil
+  local v, s, attempts, why, _, text
   repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
-    if lined[ep] > 0 then ahead(l, l.n) end
-    nxt = lined[ep] > 0 and l.ids[l.at + 1]
-    l.head, l.moved = nxt, true
-    if not nxt then return nil end
-    l.at, lined[ep], left[ep] = l.at + 1, lined[ep] - 1, true
-    e, attempted = P .. 'e:' .. nxt, coming[nxt .. ' ' .. ep]
-    if not attempted then
-      want(e, {ep, 'q', 't'})
-      fetch()
+    if e.lined > 0 then
+      ahead(l, r.n and r.n[e] or 1)
+      nxt = l[l.at + 1]
+    else
+      nxt = nil
     end
-    s, attempts, why, _, text = parse_state(have(e, ep) or '-')
+    if not nxt then
+      set_head(r.heads, e.head, nil)
+      return nil
+    end
+    l.at, e.lined, e.moved = l.at + 1, e.lined - 1, true
+    v, s, attempts, why, _, text = due_of(nxt, ep)
   until s == 'w'
-  if attempted then
-    may_lease(ep, span, rate) -- it counts
-    put(e, ep, pack_state('l', attempts, why, token, text))
-    passed[#passed + 1] = {e = e, ep = ep, id = nxt, till = now + span}
+  set_head(r.heads, e.head, nxt)
+  if attempted(nxt, ep) then
+    may_lease(e) -- it counts
+    set_state(v, ep, pack_state('l', attempts, why, token, text))
+    passed[#passed + 1] = {v = v, e = e, id = nxt}
     return nil
   end
-  if wanted > 0 and may_lease(ep, span, rate) then
-    put(e, ep, pack_state('l', attempts, why, token, text))
-    enqueue(ep, nxt, now + span)
-    if rate ~= '' or control(ep) then wanted = 1 end
-    return rows_of(l, wanted, token)
+  if wanted > 0 and may_lease(e) then
+    local rows = rows_of(r, e, (e.rate ~= '' or control(ep)) and 1 or wanted, token)
+    set_state(v, ep, pack_state('l', attempts, why, token, text))
+    enqueue(e, nxt, now + e.lease)
+    return rows
   end
-  put(e, ep, pack_state('q', 0, why, '', text))
-  enqueue(ep, nxt, now)
+  set_state(v, ep, pack_state('q', 0, why, '', text))
+  enqueue(e, nxt, now)
   return nil
 end
 
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
-local function close(ep, span, rate, id, e, st, dead, wanted, token)
-  local record = have(e, 'w')
-  local rk, open, deads = P .. record, tonumber(have(e, 'o') or 1) - 1, tonumber(have(e, 'x') or 0)
-  local q = queue(ep)
-  q.drop[#q.drop + 1] = id
-  put(e, ep, st)
-  put(e, 'o', int(open))
+local function close(e, v, id, st, dead, wanted, token)
+  local ep, r = e.name, records[v.w]
+  e.drop[#e.drop + 1] = id
+  set_state(v, ep, st)
+  v.open, v.closed = v.open - 1, true
   if dead then
-    deads = deads + 1
-    put(e, 'x', deads)
-    put(rk, 'k', now + dead_retention)
+    v.dead, v.died = v.dead + 1, true
+    r.keep, r.kept = now + dead_retention, true
     rcall('ZREMRANGEBYSCORE', P .. 'x:' .. ep, '-inf', now - dead_retention)
     rcall('ZADD', P .. 'x:' .. ep, now, id)
     rcall('PEXPIRE', P .. 'x:' .. ep, dead_retention)
@@ -321,123 +324,113 @@ local function close(ep, span, rate, id, e, st, dead, wanted, token)
     rcall('ZREMRANGEBYSCORE', P .. 'dead', '-inf', now - dead_retention)
     rcall('PEXPIRE', P .. 'dead', dead_retention)
   end
-  if open <= 0 then
-    local span_ = outlive(have(e, 's'), id, deads > 0 and dead_retention or retention)
-    expire(e, span_)
-    rcall('PEXPIRE', P .. 'b:' .. id, int(span_))
+  if v.open <= 0 then
+    v.span = int(outlive(v.entry, id, v.dead > 0 and dead_retention or retention))
+    rcall('PEXPIRE', P .. 'b:' .. id, v.span)
   end
-  local left = (tonumber(have(rk, 'o')) or 1) - 1
-  put(rk, 'o', left > 0 and int(left))
-  expire(rk, left <= 0 and kept(now, have(rk, 'k'), math.max(window, retention)))
-  local l = line_of(ep, record)
-  if head(l) == id then return advance(l, span, rate, wanted, token) end
+  r.open, r.closed = r.open - 1, true
+  if head_of(r.heads, e.head) == id then return advance(r, e, wanted, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
-local function repeated(ep, span, record, token)
-  local l = record and line_of(ep, record)
-  if not (l and head(l)) then return {1} end
-  local e = P .. 'e:' .. l.head
-  want(e, {ep, 'q', 't'})
-  fetch()
-  if not have(e, ep) then return {1} end
-  local s, _, _, holder = parse_state(have(e, ep))
+local function repeated(e, r, token)
+  local head = head_of(r.heads, e.head)
+  if not head then return {1} end
+  local _, s, _, _, holder = due_of(head, e.name)
   if s ~= 'l' or holder ~= token then return {1} end
-  enqueue(ep, l.head, now + span)
-  return {1, rows_of(l, 1, token)}
+  enqueue(e, head, now + e.lease)
+  return {1, rows_of(r, e, 1, token)}
 end
 
 local function settle(o)
-  local id, token, kind, reason = ARGV[o], ARGV[o + 2], ARGV[o + 3], ARGV[o + 5]
+  local id, e, token, kind = ARGV[o], eps[num(ARGV[o + 1])], ARGV[o + 2], ARGV[o + 3]
   local wanted, sign = num(ARGV[o + 6]), num(ARGV[o + 7])
-  local at = 8 + 4 * (num(ARGV[o + 1]) - 1)
-  local ep, span, rate = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2]
-  local e = P .. 'e:' .. id
-  if not have(e, ep) then return {0} end
-  local s, attempts, why, holder, text = parse_state(have(e, ep))
+  local v, ep = events[id], e.name
+  local state = v.states[ep]
+  if not state then return {0} end
+  local s, attempts, why, holder, text = parse_state(state)
   local mine = holder == token
   if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted > 0 then return repeated(ep, span, have(e, 'w'), token) end
-    if mine then return {1} end
-    return {0}
-  end
-  if kind ~= 'd' and not (mine and s == 'l') then
+    if mine and wanted > 0 then return repeated(e, records[v.w], token) end
     return {mine and 1 or 0}
   end
+  if kind ~= 'd' and not (mine and s == 'l') then return {mine and 1 or 0} end
   if sign > 0 then
     attempts = math.max(attempts, num(ARGV[o + 9]))
-    remember(ep, id, attempts, o)
+    remember(e, id, attempts, o)
   end
   local breaker
-  if kind ~= 'g' then breaker = judge(ep, ARGV[at + 3], token, sign, o) end
+  if kind ~= 'g' then breaker = judge(e, token, sign, o) end
   if kind == 'd' or kind == 'x' then
-    local st = pack_state(kind, attempts, why, token, kind == 'x' and reason or ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11])
-    local line = close(ep, span, rate, id, e, st, kind == 'x', wanted, token)
-    return breaker and {1, line or false, breaker} or {1, line}
+    local what = kind == 'x' and ARGV[o + 5] or ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11]
+    local rows = close(e, v, id, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, token)
+    return breaker and {1, rows or false, breaker} or {1, rows}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
-  put(e, ep, pack_state('q', attempts, why, token, text))
-  enqueue(ep, id, tonumber(ARGV[o + 4]))
+  set_state(v, ep, pack_state('q', attempts, why, token, text))
+  enqueue(e, id, tonumber(ARGV[o + 4]))
   return breaker and {1, false, breaker} or {1}
 end
 
-for o = first, #ARGV, 13 do
-  local ep = names[ARGV[o + 1]]
-  want(P .. 'e:' .. ARGV[o], {ep, 'w', 'o', 'x', 's'}, {w = false, o = false, x = false, s = false})
-  coming[ARGV[o] .. ' ' .. ep] = true
-end
-fetch()
-for o = first, #ARGV, 13 do
-  local record = have(P .. 'e:' .. ARGV[o], 'w')
-  if record then
-    local l = line_of(names[ARGV[o + 1]], record)
-    if l.n == 0 then want(l.rk, {'h:' .. l.ep, 'h', 'o', 'k'}, {h = false, o = false, k = false}) end
-    l.n = l.n + 1
-  end
-end
-fetch()
 local out = {}
-for i = 1, nv do out[i] = settle(first + 13 * (i - 1)) end
+for o = first, #ARGV, 13 do out[#out + 1] = settle(o) end
 for _, d in ipairs(passed) do -- the outcome that was to follow was another holder's
-  if string.sub(have(d.e, d.ep), 1, 1) == 'l' then enqueue(d.ep, d.id, d.till) end
+  if string.sub(d.v.states[d.e.name], 1, 1) == 'l' then enqueue(d.e, d.id, now + d.e.lease) end
 end
-for _, l in pairs(lines) do
-  if l.moved then
-    local heads = heads_of(l.rk, l.ep)
-    set_head(heads, l.ep, l.head)
-    put(l.rk, 'h:' .. l.ep, heads[l.ep])
-    if have(l.rk, 'h') then put(l.rk, 'h', heads.h) end
+
+for i = 1, #every do
+  local v = every[i]
+  local set = v.set
+  if v.closed then set[#set + 1], set[#set + 2] = 'o', int(v.open) end
+  if v.died then set[#set + 1], set[#set + 2] = 'x', v.dead end
+  hset(v.key, set)
+  if v.span then rcall('PEXPIRE', v.key, v.span) end
+end
+for i = 1, #all_records do
+  local r = all_records[i]
+  if r.closed then
+    local set, del, common = {}, {}, r.heads.h
+    for e in pairs(r.moved) do
+      local head = r.heads[e.head]
+      if head then set[#set + 1], set[#set + 2] = e.head, head else del[#del + 1] = e.head end
+    end
+    if common ~= r.shared then
+      if common then set[#set + 1], set[#set + 2] = 'h', common else del[#del + 1] = 'h' end
+    end
+    if r.kept then set[#set + 1], set[#set + 2] = 'k', r.keep end
+    if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) else del[#del + 1] = 'o' end
+    hset(r.key, set)
+    many('HDEL', r.key, del)
+    if r.open <= 0 then rcall('PEXPIRE', r.key, int(kept(now, r.keep, math.max(window, retention)))) end
   end
 end
-save()
-for ep, q in pairs(queues) do
-  many('ZADD', P .. 'q:' .. ep, q.add)
-  many('ZREM', P .. 'q:' .. ep, q.drop)
-end
-for key in pairs(tried) do rcall('PEXPIRE', P .. key, math.max(retention, dead_retention)) end
+for i = 1, #tried do rcall('PEXPIRE', tried[i], math.max(retention, dead_retention)) end
 for i = 1, ne do
-  local ep = ARGV[8 + 4 * (i - 1)]
+  local e = eps[i]
+  local ep = e.name
+  many('ZADD', e.queue, e.add)
+  many('ZREM', e.queue, e.drop)
   if changed[ep] then
     retouch(ep)
-  elseif queues[ep] and queues[ep].due then
-    touch(ep, queues[ep].due)
-  elseif rcall('EXISTS', P .. 'q:' .. ep) == 0 then
+  elseif e.due then
+    touch(ep, e.due)
+  elseif rcall('EXISTS', e.queue) == 0 then
     rcall('ZREM', P .. 'due', ep)
   end
-  local r = records[ep]
+  local r = failing[ep]
   if counted[ep] and r then
     rcall('HSET', P .. 'fail', ep, r.row .. ' ' .. r.since .. ' ' .. r.tries .. ' ' .. r.bad)
     rcall('PEXPIRE', P .. 'fail', math.max(retention, dead_retention))
   elseif counted[ep] then
     rcall('HDEL', P .. 'fail', ep)
   end
+  if e.moved then
+    if e.lined > 0 then rcall('HSET', P .. 'wait', ep, e.lined) else rcall('HDEL', P .. 'wait', ep) end
+  end
 end
-for _, l in pairs(lines) do
-  if l.at > 0 then rcall('LTRIM', l.key, l.at, -1) end
-end
-for ep in pairs(left) do
-  if lined[ep] > 0 then rcall('HSET', P .. 'wait', ep, lined[ep]) else rcall('HDEL', P .. 'wait', ep) end
+for i = 1, #lines do
+  if lines[i].at > 0 then rcall('LTRIM', lines[i].key, lines[i].at, -1) end
 end
 flush()
 return out
