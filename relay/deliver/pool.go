@@ -56,8 +56,8 @@ type Endpoint struct {
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
 	// MaxInFlight bounds attempts at the same time, and with it connections and memory. While the endpoint does not answer there are no
-	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, which wait for an attempt
-	// to end.
+	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, or as many as it takes in
+	// a second, if that is more, up to 1,024; they wait for an attempt to end.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -132,10 +132,16 @@ type endpoint struct {
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
 	resting atomic.Bool
 
+	// pace is how many attempts ended in the last aheadFor that was looked at.
+	pace atomic.Int64
+
 	mu      sync.Mutex
-	waiting []line // leased ahead, the oldest first
-	running int    // workers: attempts, and outcomes being settled
-	shed    int    // how many of waiting are to be handed back
+	waiting []line    // leased ahead, the oldest first
+	running int       // workers: attempts, and outcomes that they wait for to be settled
+	aside   int       // outcomes being settled that no worker waits for
+	shed    int       // how many of waiting are to be handed back
+	since   time.Time // when what pace will be next began, and
+	ended   int       // how many attempts have ended since
 }
 
 // line is a delivery that is leased, and what waits behind it that is read already, in their order. It takes one slot.
@@ -243,9 +249,14 @@ func (p *Pool) Reserve(name string) bool {
 // silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
 const silentSlots = 2
 
-// ahead is how many deliveries are held of an endpoint that is quick, for each attempt that it may have at the same time. They keep
-// its connections busy, and let events be handed over that come while they are. No other replica can take them, so they are few.
-const ahead = 4
+// Deliveries are held ahead of an endpoint that is quick: they keep its connections busy, and an event that comes while they are is handed
+// over in memory, which is half of what it costs to queue and lease it. No other replica can take them, so they are few: ahead for each
+// attempt that the endpoint may have at the same time, or as many as it takes in aheadFor, up to aheadMost.
+const (
+	ahead     = 4
+	aheadFor  = time.Second
+	aheadMost = 1024
+)
 
 // slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
 func (e *endpoint) slots(c *client) int {
@@ -253,15 +264,27 @@ func (e *endpoint) slots(c *client) int {
 	case e.answered.Load() == 0:
 		return min(c.endpoint.MaxInFlight, silentSlots)
 	case e.quick.Load() && !c.endpoint.Rated:
-		return ahead * c.endpoint.MaxInFlight
+		return max(ahead*c.endpoint.MaxInFlight, min(int(e.pace.Load()), aheadMost))
 	}
 	return c.endpoint.MaxInFlight
+}
+
+// count has pace learn from an attempt that ended now.
+func (e *endpoint) count(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended++
+	if span := now.Sub(e.since); span >= aheadFor {
+		e.pace.Store(int64(float64(e.ended) * float64(aheadFor) / float64(span)))
+		e.since, e.ended = now, 0
+	}
 }
 
 // heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
 // keeps them, for others are answered meanwhile. What was leased ahead of one that is quick no more is handed back.
 func (e *endpoint) heard(a event.Attempt, timeout time.Duration) (more bool) {
 	now, quick := time.Now(), a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
+	e.count(now)
 	was := e.quick.Swap(quick)
 	if was && !quick {
 		e.handBack()
@@ -359,7 +382,9 @@ func (e *endpoint) workers() int {
 	return 1
 }
 
-// work attempts a line, and then what waits: the rest of that line last. What is not attempted any more is handed back.
+// work attempts a line, and then what waits: the rest of that line last. What is not attempted any more is handed back. After a delivery
+// the worker does not wait if others do: it is settled aside. If the relay dies, what is being settled comes again: so that is as many as
+// there may be attempts at most.
 func (p *Pool) work(e *endpoint, l line) {
 	defer p.working.Done()
 	for back := false; l != nil; {
@@ -367,12 +392,39 @@ func (p *Pool) work(e *endpoint, l line) {
 		if !back {
 			outcomes = p.run(e, l)
 		}
-		rest := p.settle(e, outcomes)
-		if rest == nil {
-			e.release(p, 1)
+		if outcomes[len(outcomes)-1].Kind == event.Delivered {
+			if l, back = e.turnAside(); l != nil {
+				p.working.Add(1)
+				go p.finish(e, outcomes)
+				continue
+			}
 		}
-		l, back = e.turn(rest)
+		l, back = e.turn(p.end(e, outcomes))
 	}
+}
+
+// asideMost is enough to keep the store busy, however many attempts there are.
+const asideMost = 64
+
+// finish settles outcomes aside, and has what comes next in their line attempted.
+func (p *Pool) finish(e *endpoint, outcomes []event.Outcome) {
+	rest := p.end(e, outcomes)
+	e.mu.Lock()
+	e.aside--
+	e.mu.Unlock()
+	if rest != nil && e.begin(rest) {
+		p.work(e, rest)
+		return
+	}
+	p.working.Done()
+}
+
+// end settles the outcomes of a line, and gives its slot back, unless something comes next in it.
+func (p *Pool) end(e *endpoint, outcomes []event.Outcome) (rest line) {
+	if rest = p.settle(e, outcomes); rest == nil {
+		e.release(p, 1)
+	}
+	return rest
 }
 
 const (
@@ -415,8 +467,28 @@ func (e *endpoint) turn(rest line) (l line, back bool) {
 	if rest != nil {
 		e.waiting = append(e.waiting, rest)
 	}
-	if len(e.waiting) == 0 || e.running > e.workers() {
+	if l, back = e.next(); l == nil {
 		e.running--
+	}
+	return l, back
+}
+
+// turnAside is turn before the worker's outcomes are settled; nil if it has to wait for that.
+func (e *endpoint) turnAside() (l line, back bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.aside >= min(e.workers(), asideMost) {
+		return nil, false
+	}
+	if l, back = e.next(); l != nil {
+		e.aside++
+	}
+	return l, back
+}
+
+// next takes the first line that waits, if a worker may go on. e.mu is held.
+func (e *endpoint) next() (l line, back bool) {
+	if len(e.waiting) == 0 || e.running > e.workers() {
 		return nil, false
 	}
 	l, e.waiting[0] = e.waiting[0], nil
@@ -441,7 +513,7 @@ func (e *endpoint) handBack() {
 // because every round trip to the store costs the same.
 func (e *endpoint) release(p *Pool, n int64) {
 	left := e.inFlight.Add(-n)
-	if e.hungry.Load() && left <= int64(ahead/2*e.workers()) {
+	if c := e.client.Load(); e.hungry.Load() && (c == nil || left <= int64(max(e.slots(c)/2, c.endpoint.MaxInFlight))) {
 		p.feeder.feed(e)
 	}
 }

@@ -351,6 +351,57 @@ func TestAnEndpointHasAllItsSlotsOnlyWhileItAnswers(t *testing.T) {
 	})
 }
 
+func TestWhatIsHeldAheadGrowsWithWhatTheEndpointTakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{}
+		c := &client{endpoint: Endpoint{MaxInFlight: 32}}
+		for _, step := range []struct {
+			attempts int
+			in       time.Duration
+			slots    int
+		}{
+			{100, 2 * time.Second, ahead * 32},
+			{1200, 2 * time.Second, 600},
+			{10_000, 2 * time.Second, aheadMost},
+			{2, 20 * time.Second, ahead * 32},
+		} {
+			for range step.attempts {
+				time.Sleep(step.in / time.Duration(step.attempts))
+				e.heard(event.Attempt{Status: 200, Duration: time.Millisecond}, time.Second)
+			}
+			if got := e.slots(c); got != step.slots {
+				t.Errorf("%d slots after %+v", got, step)
+			}
+		}
+	})
+}
+
+func TestAWorkerDoesNotWaitForTheStoreWhileOthersWaitForIt(t *testing.T) {
+	t.Parallel()
+	const all = 10
+	m := &memory{}
+	m.failures.Store(1 << 40)
+	p, requests := newPool(t, m) // with two workers
+	var ds []*event.Delivery
+	for range all {
+		ds = append(ds, newDelivery(time.Hour))
+	}
+	p.Start(map[string]int{}, ds)
+	wait(t, "both workers wait, after as many outcomes were put aside", func() bool { return p.Held() == 4 })
+	if n := requests.Load(); n != 4 {
+		t.Errorf("%d attempts while nothing can be settled", n)
+	}
+	m.failures.Store(0)
+	wait(t, "all are settled", func() bool { return len(m.outcomes()) == all })
+	for _, o := range m.outcomes() {
+		if o.Kind != event.Delivered {
+			t.Errorf("%+v", o)
+		}
+	}
+	wait(t, "the slots are free", func() bool { return p.endpoint("t/a").inFlight.Load() == 0 })
+}
+
 func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 	t.Parallel()
 	const workers, all = 8, 40
