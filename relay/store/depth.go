@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -60,7 +61,7 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 		open, dead  *redis.IntCmd
 		waiting     *redis.StringCmd
 		first, last *redis.StringSliceCmd
-		good        *redis.XMessageSliceCmd
+		good        *redis.StringCmd
 		accepted    [2]*redis.StringCmd
 	}
 	rows := make([]row, len(endpoints))
@@ -68,7 +69,7 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 		for i, ep := range endpoints {
 			rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
 				first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
-				good: p.XRevRangeN(ctx, s.key("d:"+ep), "+", "-", 1)}
+				good: p.LIndex(ctx, s.key("d:"+ep), 0)}
 		}
 		return nil
 	})
@@ -92,8 +93,8 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 	for i, r := range rows {
 		waiting, _ := r.waiting.Int64() // none waits: the field is not there
 		d := Depth{Endpoint: endpoints[i], Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
-		if good := r.good.Val(); len(good) == 1 {
-			d.Delivered = time.UnixMilli(atOf(good[0]))
+		if ms, _, found := strings.Cut(r.good.Val(), " "); found {
+			d.Delivered = time.UnixMilli(number(ms))
 		}
 		for _, accepted := range r.accepted {
 			if accepted == nil {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -28,28 +27,24 @@ type Tried struct {
 func (s *Store) History(ctx context.Context, endpoint string, most int) ([]Tried, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	var failed, good *redis.XMessageSliceCmd
+	var failed *redis.XMessageSliceCmd
+	var good *redis.StringSliceCmd
 	err := s.pipelined(ctx, func(p redis.Pipeliner) {
-		failed = p.XRevRangeN(ctx, s.key("a:"+endpoint), "+", "-", int64(most))
-		good = p.XRevRangeN(ctx, s.key("d:"+endpoint), "+", "-", int64(most))
+		failed, good = s.latest(ctx, p, endpoint, most)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list attempts: %w", err)
 	}
-	entries := latestFirst(good.Val(), failed.Val(), most)
-	out := make([]Tried, len(entries))
-	for i, e := range entries {
-		field := func(name string) string { v, _ := e.Values[name].(string); return v }
-		id, err := longID(field("i"))
-		if err != nil {
-			return nil, fmt.Errorf("list attempts: %w", err)
-		}
-		out[i] = Tried{Try: tryOf(e), EventID: id, N: int(number(field("n"))), Kind: byte(event.Delivered)}
-		if k := field("k"); k != "" {
-			out[i].Kind = k[0]
-		}
+	tries, err := latestFirst(failed.Val(), good.Val(), most)
+	if err != nil {
+		return nil, fmt.Errorf("list attempts: %w", err)
 	}
-	return out, nil
+	return tries, nil
+}
+
+// latest asks for the latest attempts of an endpoint, for latestFirst.
+func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, most int) (failed *redis.XMessageSliceCmd, good *redis.StringSliceCmd) {
+	return p.XRevRangeN(ctx, s.key("a:"+endpoint), "+", "-", int64(most)), p.LRange(ctx, s.key("d:"+endpoint), 0, int64(most)-1)
 }
 
 // Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
@@ -78,22 +73,37 @@ func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
 	return closed, nil
 }
 
-// latestFirst merges two lists of entries of streams, the latest first; of two in the same millisecond, that of a goes first.
-func latestFirst(a, b []redis.XMessage, most int) []redis.XMessage {
-	all := slices.Concat(a, b)
-	slices.SortStableFunc(all, func(x, y redis.XMessage) int { return cmp.Compare(atOf(y), atOf(x)) })
-	return all[:min(most, len(all))]
-}
-
-// atOf is the time of an entry of a stream, in ms.
-func atOf(e redis.XMessage) int64 {
-	ms, _, _ := strings.Cut(e.ID, "-")
-	return number(ms)
-}
-
-// tryOf reads an attempt of an endpoint's history.
-func tryOf(e redis.XMessage) event.Try {
-	field := func(name string) string { v, _ := e.Values[name].(string); return v }
-	return event.Try{At: time.UnixMilli(atOf(e)), Status: int(number(field("s"))), Text: field("m"),
-		Duration: time.Duration(number(field("d"))) * time.Millisecond}
+// latestFirst merges the attempts that failed and those that delivered, as lua/lib.lua has them (a:, d:), the latest first; of two in the
+// same millisecond, one that delivered.
+func latestFirst(failed []redis.XMessage, good []string, most int) ([]Tried, error) {
+	all := make([]Tried, 0, len(failed)+len(good))
+	for _, entry := range good {
+		t := Tried{Kind: byte(event.Delivered)}
+		f := strings.Fields(entry)
+		if len(f) != 5 {
+			return nil, fmt.Errorf("attempt %q: not five fields", entry)
+		}
+		t.At, t.Status, t.Duration, t.N = time.UnixMilli(number(f[0])), int(number(f[1])), time.Duration(number(f[2]))*time.Millisecond, int(number(f[3]))
+		t.EventID = f[4]
+		all = append(all, t)
+	}
+	for _, entry := range failed {
+		field := func(name string) string { v, _ := entry.Values[name].(string); return v }
+		ms, _, _ := strings.Cut(entry.ID, "-")
+		t := Tried{EventID: field("i"), N: int(number(field("n")))}
+		t.At, t.Status, t.Text, t.Duration = time.UnixMilli(number(ms)), int(number(field("s"))), field("m"), time.Duration(number(field("d")))*time.Millisecond
+		if k := field("k"); k != "" {
+			t.Kind = k[0]
+		}
+		all = append(all, t)
+	}
+	slices.SortStableFunc(all, func(x, y Tried) int { return y.At.Compare(x.At) })
+	all = all[:min(most, len(all))]
+	for i := range all {
+		var err error
+		if all[i].EventID, err = longID(all[i].EventID); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }

@@ -198,12 +198,11 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
-	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints))
+	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.StringSliceCmd, len(endpoints))
 	err = s.pipelined(ctx, func(p redis.Pipeliner) {
 		for i, ep := range endpoints {
 			parked[i] = p.HGet(ctx, s.key("ctl"), ep)
-			failed[i] = p.XRevRangeN(ctx, s.key("a:"+ep), "+", "-", int64(latest))
-			good[i] = p.XRevRangeN(ctx, s.key("d:"+ep), "+", "-", int64(latest))
+			failed[i], good[i] = s.latest(ctx, p, ep, latest)
 		}
 	})
 	if err != nil {
@@ -219,8 +218,12 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 				h.ParkedUntil = time.UnixMilli(number(f[2]))
 			}
 		}
-		for _, t := range latestFirst(good[i].Val(), failed[i].Val(), latest) {
-			h.Latest = append(h.Latest, tryOf(t))
+		tries, err := latestFirst(failed[i].Val(), good[i].Val(), latest)
+		if err != nil {
+			return nil, fmt.Errorf("look at the health of endpoints: %w", err)
+		}
+		for _, t := range tries {
+			h.Latest = append(h.Latest, t.Try)
 		}
 		out[i] = h
 	}

@@ -16,20 +16,20 @@ local signed_ttl, brands = tonumber(ARGV[6]), ARGV[7]
 local ne, nv = tonumber(ARGV[8]), tonumber(ARGV[9])
 if not (now and window and bare_window and retention and signed_ttl and ne and nv) then return redis.error_reply('ERR accept: bad header') end
 
-local eps, events, at = {}, {}, 10
+local eps, by, events, at = {}, {}, {}, 10
 for i = 1, ne do
   local name = ARGV[at]
-  local e = {name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
+  local e = {index = i, name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
     rate = ARGV[at + 4], head = 'h:' .. name, code = code(name), spent = 0, queued = {}}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
-  eps[i], at = e, at + 5
+  eps[i], by[int(i)], at = e, e, at + 5
 end
 for i = 1, nv do -- an event is known by where its arguments begin
   local n = num(ARGV[at + 6])
   if not n then return redis.error_reply('ERR accept: bad event ' .. i) end
   events[i] = at
   for j = at + 7, at + 5 + 2 * n, 2 do
-    if not (eps[num(ARGV[j])] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
+    if not (by[ARGV[j]] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
   end
   at = at + 7 + 2 * n
 end
@@ -39,7 +39,7 @@ if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of ar
 local function may_lease(e)
   if e.open == nil then
     e.open = e.slots > 0 and not control(e.name) and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
-    if e.open and e.rate ~= '' then e.slots = math.min(e.slots, (allowance(e.name, e.rate, now))) end
+    if e.open and e.rate ~= '' then e.slots = min(e.slots, (allowance(e.name, e.rate, now))) end
   end
   if not e.open or e.slots == 0 then return false end
   e.slots, e.spent = e.slots - 1, e.spent + 1
@@ -55,7 +55,7 @@ end
 
 local function enqueue(e, id, due)
   e.queued[#e.queued + 1], e.queued[#e.queued + 2] = int(due), id
-  e.due = math.min(e.due or due, due)
+  e.due = min(e.due or due, due)
 end
 
 -- lines and heads: what is lined up in this call, by list, and how many by endpoint; and which heads are known to be there, or not.
@@ -86,7 +86,7 @@ local function prune(rk, size)
     end
   end
   for _, field in ipairs(gone) do rcall('HDEL', rk, field) end
-  rcall('HSET', rk, 'p', math.max(32, 2 * (size - #gone)))
+  rcall('HSET', rk, 'p', max(32, 2 * (size - #gone)))
 end
 
 -- entries_of lists the entries of the ledger that an event belongs to, and the tenants in them. It asks nothing where there is
@@ -146,43 +146,42 @@ local function again(o, id, seq)
   local e = P .. 'e:' .. id
   local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0}
   for j = o + 7, o + 5 + 2 * num(ARGV[o + 6]), 2 do
-    local st = rcall('HGET', e, eps[num(ARGV[j])].name)
+    local st = rcall('HGET', e, by[ARGV[j]].name)
     if st then
       answer[5] = answer[5] + 1
       local s, _, _, token = parse_state(st)
-      if s == 'q' and free(eps[num(ARGV[j])]) then answer[#answer + 1] = -tonumber(ARGV[j]) end
+      if s == 'q' and free(by[ARGV[j]]) then answer[#answer + 1] = -tonumber(ARGV[j]) end
       if s == 'l' and token == me then answer[#answer + 1] = tonumber(ARGV[j]) end
     end
   end
   return answer
 end
 
--- record_of returns the record of an event, of which it has those fields read that the event needs and that are not known. They are as
--- they are by now (has); set is what is to be written, at the end, once for all events of the call.
+-- The record of each event has those fields read that its events need (has), which are as they are by now. set is what is to be written,
+-- at the end, once for all events of the call.
 local records = {}
-local function record_of(o)
-  local key, id, status, n = P .. ARGV[o + 1], 'i:' .. ARGV[o], 's:' .. ARGV[o + 2], num(ARGV[o + 6])
-  local r, fields = records[key], nil
+local function want(r, field)
+  if r.has[field] == nil then r.has[field], r.fields[#r.fields + 1] = false, field end
+end
+for i = 1, nv do
+  local o = events[i]
+  local key, n = P .. ARGV[o + 1], num(ARGV[o + 6])
+  local r = records[key]
   if not r then
-    r, fields = {key = key, has = {}, set = {}, new = 0}, {'q', 'o', 'p', 'k', 'h', id, status}
-    for j = o + 7, o + 5 + 2 * n, 2 do fields[#fields + 1] = eps[num(ARGV[j])].head end
+    r = {has = {}, set = {}, new = 0, fields = {'q', 'o', 'p', 'k', 'h'}}
     records[key] = r
-  else
-    fields = {r.has[id] == nil and id or nil}
-    if r.has[status] == nil then fields[#fields + 1] = status end
-    for j = o + 7, o + 5 + 2 * n, 2 do
-      local head = eps[num(ARGV[j])].head
-      if r.has[head] == nil then fields[#fields + 1] = head end
-    end
-    if not fields[1] then return r end
   end
-  local has, values = r.has, hmget(key, fields)
+  want(r, 'i:' .. ARGV[o])
+  want(r, 's:' .. ARGV[o + 2])
+  for j = o + 7, o + 5 + 2 * n, 2 do want(r, by[ARGV[j]].head) end
+end
+for key, r in pairs(records) do
+  local has, fields = r.has, r.fields
+  local values = hmget(key, fields)
   for i = 1, #fields do has[fields[i]] = values[i] end
-  if not r.last then
-    r.last, r.open, r.prune, r.keep = tonumber(has.q or 0), tonumber(has.o or 0), tonumber(has.p or 32), has.k
-    r.last_before, r.open_before = r.last, r.open
-  end
-  return r
+  read_heads(has, has.h)
+  r.last, r.open, r.prune, r.keep = tonumber(has.q or 0), tonumber(has.o or 0), tonumber(has.p or 32), has.k
+  r.last_before, r.open_before = r.last, r.open
 end
 
 local function put(r, field, value)
@@ -193,7 +192,7 @@ end
 local leased, waiting, queued = pack_state('l', 0, 'n', me), pack_state('w', 0, 'n', ''), pack_state('q', 0, 'n', '')
 local function accept(o)
   local given, record, brand, status, bare, n = ARGV[o], ARGV[o + 1], ARGV[o + 2], ARGV[o + 3], ARGV[o + 4] == '1', num(ARGV[o + 6])
-  local r = record_of(o)
+  local r = records[P .. record]
   local has, last, occurrence = r.has, r.last, 1
   local known = has['i:' .. given]
   if known then
@@ -218,7 +217,7 @@ local function accept(o)
     id = given .. '-' .. occurrence
   end
   mine[id] = true
-  local seq = math.max(last + 1, now)
+  local seq = max(last + 1, now)
   local sequence = int(seq)
 
   local answer = {1, id, seq, now, 0}
@@ -230,8 +229,7 @@ local function accept(o)
   local changed, codes, added = status ~= '' and status ~= has['s:' .. brand], '', 0
   if changed then put(r, 's:' .. brand, status) end
   for j = o + 7, o + 5 + 2 * n, 2 do
-    local ei, cond = num(ARGV[j]), num(ARGV[j + 1])
-    local e = eps[ei]
+    local e, cond = by[ARGV[j]], num(ARGV[j + 1])
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       added = added + 1
       codes = codes .. e.code
@@ -248,12 +246,12 @@ local function accept(o)
         end
         if may_lease(e) then
           enqueue(e, id, now + e.lease)
-          answer[#answer + 1] = ei
+          answer[#answer + 1] = e.index
           st = leased
         else
           enqueue(e, id, now)
           e.open = false
-          if free(e) then answer[#answer + 1] = -ei end
+          if free(e) then answer[#answer + 1] = -e.index end
           st = queued
         end
       end
@@ -284,10 +282,11 @@ for key, r in pairs(records) do
   if r.new > 0 then
     set[#set + 1], set[#set + 2] = 'q', int(r.last)
     if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) end
-    if r.has.h then set[#set + 1], set[#set + 2] = 'h', r.has.h end
+    local common = shared_head(r.has)
+    if common then set[#set + 1], set[#set + 2] = 'h', common end
     hset(key, set)
     if r.open <= 0 then
-      rcall('PEXPIRE', key, int(kept(now, r.keep, math.max(window, retention))))
+      rcall('PEXPIRE', key, int(kept(now, r.keep, max(window, retention))))
     elseif r.open_before == 0 and r.last_before > 0 then
       rcall('PERSIST', key)
     end

@@ -23,7 +23,8 @@ for i = 7, #ARGV, 2 do
     local rk = P .. ev[1]
     local field = 'h:' .. ep
     local was = rcall('HMGET', rk, 'h', field)
-    local heads = {h = was[1], [field] = was[2]}
+    local heads = {[field] = was[2]}
+    read_heads(heads, was[1])
     local head = head_of(heads, field)
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
@@ -35,7 +36,8 @@ for i = 7, #ARGV, 2 do
       if ordered then
         set_head(heads, field, id)
         rcall('HSET', rk, field, heads[field])
-        if heads.h then rcall('HSET', rk, 'h', heads.h) elseif was[1] then rcall('HDEL', rk, 'h') end
+        local common = shared_head(heads)
+        if common then rcall('HSET', rk, 'h', common) elseif was[1] then rcall('HDEL', rk, 'h') end
       end
       rcall('HSET', e, ep, pack_state('q', 0, 'c', '', now))
       rcall('ZADD', P .. 'q:' .. ep, now, id)
@@ -46,7 +48,7 @@ for i = 7, #ARGV, 2 do
     rcall('PERSIST', e)
     rcall('PERSIST', P .. 'b:' .. id)
     -- The record may have expired since, and with it the sequence.
-    local seq = math.max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(ev[2]))
+    local seq = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(ev[2]))
     rcall('HSET', rk, 'q', string.format('%.0f', seq))
     rcall('HINCRBY', rk, 'o', 1)
     rcall('PERSIST', rk)

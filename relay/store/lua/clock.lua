@@ -19,7 +19,7 @@ if step ~= 0 and known == moves then
 elseif now + offset < last - 2000 then -- set back while nobody was looking
   offset, moves = last - math.floor(now), moves + 1
 elseif offset ~= 0 and last > 0 then
-  local slew = math.min(math.abs(offset), math.floor(math.max(0, now + offset - last) / 20))
+  local slew = min(math.abs(offset), math.floor(max(0, now + offset - last) / 20))
   offset = offset > 0 and offset - slew or offset + slew
 end
 rcall('HSET', P .. 'clock', 'offset', offset, 'moves', moves, 'last', math.floor(now + offset))

@@ -46,7 +46,7 @@ while chunk do
   local all = {}
   if not full or any(full, 1) then all = rcall('LRANGE', P .. 'v:' .. chunk, 0, -1) end
   budget = budget - 20 - #all
-  if older then at = math.min(at, #all - 1) end
+  if older then at = min(at, #all - 1) end
   while at >= 0 and at < #all and #rows < most and budget > 0 do
     local text = all[at + 1]
     local space = string.find(text, ' ', 1, true)

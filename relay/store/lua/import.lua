@@ -15,6 +15,6 @@ for i = 2, #ARGV, 8 do
     if state == 'p' then rcall('ZADD', P .. 'todo', now, ' ' .. entry) else rcall('ZREM', P .. 'todo', ' ' .. entry) end
   end
   new = new + rcall('HSETNX', key, '@' .. ARGV[i + 1], ARGV[i + 2])
-  retain(entry, now, math.max(rcall('PTTL', key), tonumber(ARGV[i + 3])))
+  retain(entry, now, max(rcall('PTTL', key), tonumber(ARGV[i + 3])))
 end
 return {new}

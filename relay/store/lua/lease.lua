@@ -41,9 +41,9 @@ local function room(ep, most, rate)
   if c and c.state == 'ramp' and now - c.since >= ramp_ms then set_control(ep, nil) c = nil end
   if c and c.state == 'ramp' then
     if now >= c.till then c.out = 0 end
-    if c.width - c.out < most then most, again = math.max(c.width - c.out, 0), -1 end
+    if c.width - c.out < most then most, again = max(c.width - c.out, 0), -1 end
   elseif c and c.state == 'open' and now >= c.till then
-    most = math.min(most, 1)
+    most = min(most, 1)
   elseif c then
     return 0, 0
   end
@@ -81,7 +81,7 @@ local function take(ep, span, most, force, before, from, skip, rate)
   local add, drop = {}, {}
   for at = 1, #ids, 2 * page do
     local events, bodies = {}, {}
-    for i = at, math.min(at + 2 * page, #ids) - 1, 2 do
+    for i = at, min(at + 2 * page, #ids) - 1, 2 do
       events[#events + 1] = rcall('HMGET', P .. 'e:' .. ids[i], ep, 'q', 't')
       bodies[#bodies + 1] = P .. 'b:' .. ids[i]
     end
@@ -120,12 +120,12 @@ for i = 1, ne do
   local looked, due, left, again = take(ep, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1',
     tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7])
   for _, v in ipairs({looked, due, left, again}) do counts[#counts + 1] = v end
-  retouch(ep, now + math.max(again, 0))
+  retouch(ep, now + max(again, 0))
 end
 flush()
 if #names > 0 then
   for _, list in ipairs({counts, names}) do
-    for from = 1, #list, 100 do rcall('RPUSH', P .. 'r:' .. me, unpack(list, from, math.min(from + 99, #list))) end
+    for from = 1, #list, 100 do rcall('RPUSH', P .. 'r:' .. me, unpack(list, from, min(from + 99, #list))) end
   end
   rcall('PEXPIRE', P .. 'r:' .. me, 60000)
 end

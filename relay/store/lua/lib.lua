@@ -15,7 +15,7 @@
 --   l:<endpoint> <rec> list    ids that wait behind the open head of a record at an endpoint
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
 --   a:<endpoint>       stream  the latest attempts that failed
---   d:<endpoint>       stream  the latest attempts that delivered
+--   d:<endpoint>       list    the latest attempts that delivered, the latest first: "<when, ms> <status> <ms> <attempt> <id>"
 --   log                zset    chunks of the list of all events, each named by the time when it began (ms)
 --   logt               zset    chunks by the time when they are to be trimmed (ms), see trim.lua
 --   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(); "+" is put
@@ -43,7 +43,7 @@
 -- held it last; text is why it is dead, when it was redriven, replayed, or caught up with (ms), or "<when, ms> <status> <ms>" of
 -- what delivered it. Most of what waits is new and untried: its state is s alone.
 local P = KEYS[1]
-local rcall = redis.call
+local rcall, max, min = redis.call, math.max, math.min
 
 -- int writes a whole number as a command takes it: Redis would write each anew as a fraction of 17 digits, and most come many times.
 -- The embedded Redis' Lua would make an array as long as a positive index.
@@ -84,8 +84,8 @@ local function hmget(key, fields)
   if #fields <= 100 then return rcall('HMGET', key, unpack(fields)) end
   local out = {}
   for from = 1, #fields, 100 do
-    local part = rcall('HMGET', key, unpack(fields, from, math.min(from + 99, #fields)))
-    for i = 1, math.min(100, #fields - from + 1) do out[from + i - 1] = part[i] end
+    local part = rcall('HMGET', key, unpack(fields, from, min(from + 99, #fields)))
+    for i = 1, min(100, #fields - from + 1) do out[from + i - 1] = part[i] end
   end
   return out
 end
@@ -96,7 +96,7 @@ local function many(command, key, args)
     return
   end
   for from = 1, #args, 100 do
-    rcall(command, key, unpack(args, from, math.min(from + 99, #args)))
+    rcall(command, key, unpack(args, from, min(from + 99, #args)))
   end
 end
 
@@ -145,29 +145,33 @@ end
 local function gate(ep, due)
   local c = control(ep)
   if not c then return due end
-  if c.state == 'open' or (c.state == 'ramp' and c.out >= c.width) then return math.max(due, c.till) end
+  if c.state == 'open' or (c.state == 'ramp' and c.out >= c.width) then return max(due, c.till) end
   return c.state == 'ramp' and due or nil
 end
 
 -- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it; field is h:<endpoint>. If the
--- event goes to many endpoints (wide), its id is in the record once. heads has the record's fields h, and h:<endpoint>, as they are.
+-- event goes to many endpoints (wide), its id is in the record once. heads has the record's fields h:<endpoint> as they are, and that
+-- id with how many have it, which read_heads takes from the field h, and shared_head gives back (false: none has).
+local function read_heads(heads, h)
+  heads.n = 0
+  if h then
+    local id, n = string.match(h, '^(%S+) (%d+)$')
+    heads.id, heads.n = id, tonumber(n)
+  end
+end
+
+local function shared_head(heads) return heads.n > 0 and heads.id .. ' ' .. int(heads.n) end
+
 local function head_of(heads, field)
   local head = heads[field]
-  return head == '' and string.match(heads.h, '^%S+') or head
+  return head == '' and heads.id or head
 end
 
 local function set_head(heads, field, id, wide)
-  if not (wide or heads.h) then
-    heads[field] = id
-    return
-  end
-  local common, n = string.match(heads.h or '', '^(%S+) (%d+)$')
-  n = tonumber(n) or 0
-  if heads[field] == '' then n = n - 1 end
-  local shared = id and ((wide and n == 0) or common == id)
-  if shared then common, n = id, n + 1 end
+  if heads[field] == '' then heads.n = heads.n - 1 end
+  local shared = id and ((wide and heads.n == 0) or (heads.n > 0 and heads.id == id))
+  if shared then heads.id, heads.n = id, heads.n + 1 end
   heads[field] = shared and '' or id
-  heads.h = n > 0 and common .. ' ' .. int(n)
 end
 
 -- touch makes sure that the endpoint is looked at by the time given, or as soon as it may be.
@@ -179,7 +183,7 @@ end
 -- retouch sets the endpoint's entry in due to what its queue says, but not before least.
 local function retouch(ep, least)
   local first = rcall('ZRANGE', P .. 'q:' .. ep, 0, 0, 'WITHSCORES')
-  local at = first[1] and gate(ep, math.max(tonumber(first[2]), least or 0))
+  local at = first[1] and gate(ep, max(tonumber(first[2]), least or 0))
   if at then
     rcall('ZADD', P .. 'due', int(at), ep)
   else
@@ -200,7 +204,7 @@ end
 
 -- roll begins a new chunk of the list of events, and notes what is in the one that is full.
 local function roll(now, chunk, retention)
-  local nxt, seen, all = math.max(now, chunk + 1), {}, {}
+  local nxt, seen, all = max(now, chunk + 1), {}, {}
   if chunk > 0 then
     for _, v in ipairs(rcall('LRANGE', P .. 'v:' .. chunk, 0, -1)) do
       local from = string.find(v, ' ', 1, true) or #v
@@ -222,9 +226,9 @@ end
 local function list(now, entries, retention)
   if #entries == 0 then return end
   local chunk = tonumber(rcall('ZREVRANGE', P .. 'log', 0, 0)[1] or 0)
-  if now - chunk > math.min(3600000, retention / 4) then chunk = roll(now, chunk, retention) end
+  if now - chunk > min(3600000, retention / 4) then chunk = roll(now, chunk, retention) end
   for from = 1, #entries, 100 do
-    local to = math.min(from + 99, #entries)
+    local to = min(from + 99, #entries)
     local n = rcall('RPUSH', P .. 'v:' .. chunk, unpack(entries, from, to))
     if n == to - from + 1 then rcall('PEXPIRE', P .. 'v:' .. chunk, 2 * retention) end
     if n >= 1000 then chunk = roll(now, chunk, retention) end
@@ -239,12 +243,12 @@ end
 -- place returns when the next in a line may come (ms), a time that has passed if several may at once: after a pause, as many
 -- as burst (ms) has room for. book notes that the one after them may come then.
 local function place(name, now, burst)
-  return math.max(tonumber(rcall('GET', P .. 'g:' .. name)) or 0, now - burst)
+  return max(tonumber(rcall('GET', P .. 'g:' .. name)) or 0, now - burst)
 end
 
 local function book(name, now, at)
   -- %.3f: as a string, a large number would lose its last digits
-  rcall('SET', P .. 'g:' .. name, string.format('%.3f', at), 'PX', math.max(1000, math.ceil(at - now)))
+  rcall('SET', P .. 'g:' .. name, string.format('%.3f', at), 'PX', max(1000, math.ceil(at - now)))
 end
 
 -- A rate is "<ms between two attempts> <burst ms>", empty for none. allowance returns how many attempts may begin now, and in how
@@ -253,8 +257,8 @@ local function allowance(ep, rate, now)
   local interval, burst = string.match(rate, '^(%S+) (%S+)$')
   interval = tonumber(interval)
   local at = place(ep, now, tonumber(burst))
-  local n = math.max(0, math.floor((now - at) / interval + 1e-6) + 1)
-  return n, math.max(1, math.ceil(at + n * interval - now))
+  local n = max(0, math.floor((now - at) / interval + 1e-6) + 1)
+  return n, max(1, math.ceil(at + n * interval - now))
 end
 
 local function spend(ep, rate, now, n)
@@ -280,7 +284,7 @@ end
 -- kept is for how long a record lives on after its last open delivery was settled: as long as its events do, and as long as it
 -- has to know duplicates, which is span. till is its field k.
 local function kept(now, till, span)
-  return math.max(span, (tonumber(till) or 0) - now)
+  return max(span, (tonumber(till) or 0) - now)
 end
 
 -- last lets a key live at least for so long from now.
@@ -312,14 +316,14 @@ end
 -- outlive is how long an event lives that is closed: as long as the entry of the ledger whose last event it is, or the span given.
 local function outlive(entry, id, span)
   if not entry or rcall('HGET', P .. 's:' .. entry, 'e') ~= id then return span end
-  return math.max(span, rcall('PTTL', P .. 's:' .. entry))
+  return max(span, rcall('PTTL', P .. 's:' .. entry))
 end
 
 -- reserve gives a place in a line that moves on once per interval (ms, may be a fraction): the time to wait for it (ms), or, where
 -- that would be longer than most, the same and false.
 local function reserve(name, now, interval, burst, most)
   local at = place(name, now, burst)
-  local wait = math.max(0, math.ceil(at - now))
+  local wait = max(0, math.ceil(at - now))
   if wait > most then return wait, false end
   book(name, now, at + interval)
   return wait, true

@@ -46,7 +46,7 @@ local function send(id, ep, span, add)
   rcall('PERSIST', P .. 'b:' .. id)
   -- The record may have expired since, and with it the sequence.
   local rk = P .. v[2]
-  local last = math.max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(v[3]))
+  local last = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(v[3]))
   rcall('HSET', rk, 'q', string.format('%.0f', last))
   rcall('HINCRBY', rk, 'o', 1)
   rcall('PERSIST', rk)

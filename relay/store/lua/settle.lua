@@ -21,16 +21,17 @@ if not (now and retention and dead_retention and window and ne and nv) or #ARGV 
   return redis.error_reply('ERR settle: wrong arguments')
 end
 
--- An endpoint of this call: its arguments, what enters its queue (add, the earliest of it due) and leaves it (drop), and how many
--- wait in its lines (lined, once that was asked, and moved if it has changed since).
-local eps, first = {}, 8 + 4 * ne
+-- An endpoint of this call: its arguments, what enters its queue (add, the earliest of it due) and leaves it (drop), attempts that
+-- delivered, and how many wait in its lines (lined, once that was asked, and moved if it has changed since).
+local eps, by, first = {}, {}, 8 + 4 * ne
 for i = 1, ne do
   local at = 4 + 4 * i
   eps[i] = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), rate = ARGV[at + 2], breaker = ARGV[at + 3], head = 'h:' .. ARGV[at],
-    queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}}
+    queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}, delivered = {}}
+  by[int(i)] = eps[i]
 end
 for o = first, #ARGV, 13 do
-  if not eps[num(ARGV[o + 1])] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / 13 + 1) end
+  if not by[ARGV[o + 1]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / 13 + 1) end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -38,18 +39,13 @@ rcall('ZREM', P .. 'due', '')
 
 -- remember keeps an attempt in the history of its endpoint: those that delivered apart, so that they do not crowd out the others.
 -- Of those that failed the event keeps when, status and duration for as long as it lives.
-local tried = {}
-local function remember(e, id, n, o)
-  local ep, kind, status, took = e.name, ARGV[o + 3], ARGV[o + 10], ARGV[o + 11]
-  local stream = kind == 'd' and 'delivered' or 'failed'
-  if not e[stream] then
-    e[stream] = P .. (kind == 'd' and 'd:' or 'a:') .. ep
-    tried[#tried + 1] = e[stream]
-  end
+local function remember(e, id, n, o, kind, what)
   if kind == 'd' then
-    rcall('XADD', e.delivered, 'MAXLEN', '~', history, '*', 'i', id, 'n', int(n), 's', status, 'd', took)
+    e.delivered[#e.delivered + 1] = what .. ' ' .. int(n) .. ' ' .. id
     return
   end
+  local ep, status, took = e.name, ARGV[o + 10], ARGV[o + 11]
+  e.failed = P .. 'a:' .. ep
   local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + 12])
   local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
   if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
@@ -76,7 +72,7 @@ end
 local full_width, skew = 128, 1000
 
 local function open(ep, b, since, step, hint)
-  local cool = math.max(math.min(b.cool * 2 ^ step, b.most), math.min(hint, b.most))
+  local cool = max(min(b.cool * 2 ^ step, b.most), min(hint, b.most))
   set_control(ep, {state = 'open', since = since, till = now + cool, step = step, token = '-'})
   set_failures(ep, nil)
   return string.format('open %.0f %d', now + cool, step)
@@ -87,7 +83,7 @@ end
 local function judge(e, token, sign, o)
   local ep = e.name
   local c = control(ep)
-  if not c and (sign < 2 or e.breaker == '' or (sign == 2 and not failures(ep))) then return nil end
+  if not c and (sign < '2' or e.breaker == '' or (sign == '2' and not failures(ep))) then return nil end
   local began = c and now - tonumber(ARGV[o + 11])
   if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it says nothing of the time after
   if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
@@ -97,16 +93,16 @@ local function judge(e, token, sign, o)
   if not b then return set_control(ep, nil) end -- it was turned off
 
   if c and c.state == 'open' then
-    if sign == 3 then return open(ep, b, c.since, c.step + 1, hint) end
-    if sign == 2 then
+    if sign == '3' then return open(ep, b, c.since, c.step + 1, hint) end
+    if sign == '2' then
       set_control(ep, {state = 'ramp', since = now, till = now, step = c.step, width = 1, out = 0})
       return 'closed'
     end
     return set_control(ep, {state = 'open', since = c.since, till = now, step = c.step, token = '-'})
   elseif c then
-    c.out = math.max(c.out - 1, 0)
-    if sign == 2 then c.width = c.width + 1 end
-    if sign == 3 then c.width = math.floor(c.width / 2) end
+    c.out = max(c.out - 1, 0)
+    if sign == '2' then c.width = c.width + 1 end
+    if sign == '3' then c.width = math.floor(c.width / 2) end
     if c.width == 0 then return open(ep, b, now, c.step + 1, hint) end
     return set_control(ep, c.width < full_width and c or nil)
   end
@@ -115,13 +111,13 @@ local function judge(e, token, sign, o)
   local over = now - r.since > tonumber(window)
   if over then r.since, r.tries, r.bad = now, 0, 0 end
   r.tries = r.tries + 1
-  if sign == 2 then
+  if sign == '2' then
     r.row = 0
     return set_failures(ep, not over and r or nil)
   end
   r.row, r.bad = r.row + 1, r.bad + 1
   set_failures(ep, r)
-  if math.max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0) >= tonumber(need) then return open(ep, b, now, 0, hint) end
+  if max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0) >= tonumber(need) then return open(ep, b, now, 0, hint) end
 end
 
 -- may_lease says whether the caller may have a successor of the endpoint at once, and notes that it has.
@@ -142,7 +138,7 @@ end
 local function enqueue(e, id, due)
   local add = e.add
   add[#add + 1], add[#add + 2] = int(due), id
-  e.due = math.min(e.due or due, due)
+  e.due = min(e.due or due, due)
 end
 
 -- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
@@ -176,7 +172,7 @@ end
 
 for o = first, #ARGV, 13 do
   local v = event(ARGV[o])
-  v[#v + 1] = eps[num(ARGV[o + 1])].name
+  v[#v + 1] = by[ARGV[o + 1]].name
 end
 for i = 1, #every do
   local v = every[i]
@@ -185,7 +181,7 @@ for i = 1, #every do
   for j = 1, #v do v.states[v[j]] = f[j + 4] end
 end
 for o = first, #ARGV, 13 do
-  local v, e = events[ARGV[o]], eps[num(ARGV[o + 1])]
+  local v, e = events[ARGV[o]], by[ARGV[o + 1]]
   if v.w then
     local r = record(v.w)
     if r.heads[e.head] == nil then
@@ -200,7 +196,8 @@ for i = 1, #all_records do
   local r, fields = all_records[i], {'o', 'k', 'h'}
   for j = 1, #r do fields[j + 3] = r[j].head end
   local f = rcall('HMGET', r.key, unpack(fields))
-  r.open, r.keep, r.heads.h, r.shared = tonumber(f[1] or 1), f[2], f[3], f[3]
+  r.open, r.keep, r.shared = tonumber(f[1] or 1), f[2], f[3]
+  read_heads(r.heads, f[3])
   for j = 1, #r do r.heads[r[j].head] = f[j + 3] end
 end
 
@@ -216,13 +213,14 @@ local function line_of(r, e)
   return l
 end
 
--- ahead has the next n of a line read, if there are so many.
-local function ahead(l, n)
+-- ahead has the next n of a line read, if there are so many; if it has to read, then at least so many more.
+local function ahead(l, n, more)
   local from = #l
   if l.at + n <= from or l.whole then return end
-  local more = rcall('LRANGE', l.key, from, l.at + n - 1)
-  for i = 1, #more do l[from + i] = more[i] end
-  l.whole = #l < l.at + n
+  local to = max(l.at + n, from + more)
+  local ids = rcall('LRANGE', l.key, from, to - 1)
+  for i = 1, #ids do l[from + i] = ids[i] end
+  l.whole = #l < to
 end
 
 -- due_of reads what is needed to lease a delivery.
@@ -240,7 +238,7 @@ end
 -- what an answer may hold.
 local function rows_of(r, e, most, token)
   local l, ep = line_of(r, e), e.name
-  if most > 1 then ahead(l, most - 1) end
+  if most > 1 then ahead(l, most - 1, 1) end
   local ids, bodies, rows, bytes = {head_of(r.heads, e.head)}, {}, {}, 0
   for i = 2, most do ids[i] = l[l.at + i - 1] end
   for i = 1, #ids do bodies[i] = P .. 'b:' .. ids[i] end
@@ -275,10 +273,10 @@ local function advance(r, e, wanted, token)
   local ep = e.name
   r.moved[e] = true
   local l, nxt = e.lined > 0 and line_of(r, e), nil
-  local v, s, attempts, why, _, text
+  local v, s, attempts, why, _, text, here
   repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
     if e.lined > 0 then
-      ahead(l, r.n and r.n[e] or 1)
+      ahead(l, 1, r.n and r.n[e] or 1)
       nxt = l[l.at + 1]
     else
       nxt = nil
@@ -287,11 +285,16 @@ local function advance(r, e, wanted, token)
       set_head(r.heads, e.head, nil)
       return nil
     end
-    l.at, e.lined, e.moved = l.at + 1, e.lined - 1, true
-    v, s, attempts, why, _, text = due_of(nxt, ep)
+    l.at, e.lined, e.moved, here = l.at + 1, e.lined - 1, true, attempted(nxt, ep)
+    if here then
+      v = events[nxt]
+      s, attempts, why, _, text = parse_state(v.states[ep] or '-')
+    else
+      v, s, attempts, why, _, text = due_of(nxt, ep)
+    end
   until s == 'w'
   set_head(r.heads, e.head, nxt)
-  if attempted(nxt, ep) then
+  if here then
     may_lease(e) -- it counts
     set_state(v, ep, pack_state('l', attempts, why, token, text))
     passed[#passed + 1] = {v = v, e = e, id = nxt}
@@ -344,9 +347,8 @@ local function repeated(e, r, token)
 end
 
 local function settle(o)
-  local id, e, token, kind = ARGV[o], eps[num(ARGV[o + 1])], ARGV[o + 2], ARGV[o + 3]
-  local wanted, sign = num(ARGV[o + 6]), num(ARGV[o + 7])
-  local v, ep = events[id], e.name
+  local id, e, token, kind, sign = ARGV[o], by[ARGV[o + 1]], ARGV[o + 2], ARGV[o + 3], ARGV[o + 7]
+  local v, ep, wanted = events[id], e.name, num(ARGV[o + 6])
   local state = v.states[ep]
   if not state then return {0} end
   local s, attempts, why, holder, text = parse_state(state)
@@ -356,14 +358,14 @@ local function settle(o)
     return {mine and 1 or 0}
   end
   if kind ~= 'd' and not (mine and s == 'l') then return {mine and 1 or 0} end
-  if sign > 0 then
-    attempts = math.max(attempts, num(ARGV[o + 9]))
-    remember(e, id, attempts, o)
+  local what = kind == 'd' and ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11] or ARGV[o + 5]
+  if sign ~= '0' then
+    attempts = max(attempts, num(ARGV[o + 9]))
+    remember(e, id, attempts, o, kind, what)
   end
   local breaker
   if kind ~= 'g' then breaker = judge(e, token, sign, o) end
   if kind == 'd' or kind == 'x' then
-    local what = kind == 'x' and ARGV[o + 5] or ARGV[1] .. ' ' .. ARGV[o + 10] .. ' ' .. ARGV[o + 11]
     local rows = close(e, v, id, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, token)
     return breaker and {1, rows or false, breaker} or {1, rows}
   end
@@ -390,7 +392,7 @@ end
 for i = 1, #all_records do
   local r = all_records[i]
   if r.closed then
-    local set, del, common = {}, {}, r.heads.h
+    local set, del, common = {}, {}, shared_head(r.heads)
     for e in pairs(r.moved) do
       local head = r.heads[e.head]
       if head then set[#set + 1], set[#set + 2] = e.head, head else del[#del + 1] = e.head end
@@ -402,15 +404,21 @@ for i = 1, #all_records do
     if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) else del[#del + 1] = 'o' end
     hset(r.key, set)
     many('HDEL', r.key, del)
-    if r.open <= 0 then rcall('PEXPIRE', r.key, int(kept(now, r.keep, math.max(window, retention)))) end
+    if r.open <= 0 then rcall('PEXPIRE', r.key, int(kept(now, r.keep, max(window, retention)))) end
   end
 end
-for i = 1, #tried do rcall('PEXPIRE', tried[i], math.max(retention, dead_retention)) end
 for i = 1, ne do
   local e = eps[i]
   local ep = e.name
   many('ZADD', e.queue, e.add)
   many('ZREM', e.queue, e.drop)
+  if e.failed then rcall('PEXPIRE', e.failed, max(retention, dead_retention)) end
+  if e.delivered[1] then
+    local key = P .. 'd:' .. ep
+    many('LPUSH', key, e.delivered)
+    rcall('LTRIM', key, 0, history - 1)
+    rcall('PEXPIRE', key, max(retention, dead_retention))
+  end
   if changed[ep] then
     retouch(ep)
   elseif e.due then
@@ -421,7 +429,7 @@ for i = 1, ne do
   local r = failing[ep]
   if counted[ep] and r then
     rcall('HSET', P .. 'fail', ep, r.row .. ' ' .. r.since .. ' ' .. r.tries .. ' ' .. r.bad)
-    rcall('PEXPIRE', P .. 'fail', math.max(retention, dead_retention))
+    rcall('PEXPIRE', P .. 'fail', max(retention, dead_retention))
   elseif counted[ep] then
     rcall('HDEL', P .. 'fail', ep)
   end

@@ -26,7 +26,7 @@ for _, chunk in ipairs(chunks) do
   else
     if gone > 0 then -- those that are left keep their places: a cursor may point at one
       rcall('DEL', key)
-      for from = 1, #all, 100 do rcall('RPUSH', key, unpack(all, from, math.min(from + 99, #all))) end
+      for from = 1, #all, 100 do rcall('RPUSH', key, unpack(all, from, min(from + 99, #all))) end
     end
     rcall('PEXPIRE', key, 2 * retention)
     rcall('PEXPIRE', P .. 'c:' .. chunk, 2 * retention)
