@@ -16,7 +16,7 @@ const (
 	// heldWait is how long the outcomes that were held back while the store was away go before new leases.
 	heldWait = 2 * time.Second
 	// leaseMost is how many deliveries are leased in one round trip.
-	leaseMost = 256
+	leaseMost = 64
 )
 
 // feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
