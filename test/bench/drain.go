@@ -22,10 +22,15 @@ type stored struct {
 	Used    float64 // used_memory, less what it was before, and less the buffers of clients and append-only file
 	Bodies  float64 // of it MEMORY USAGE of the bodies, keys included
 	Records float64 // and of the waybills' records, which live for dedupe.window
+	Events  int     // bodies there are
 }
 
 // beside is what a delivery takes beside the bodies.
 func (d drain) beside(s stored) float64 { return (s.Used - s.Bodies) / float64(d.Deliveries) }
+
+// fillers is how many push a backlog at once: with more, callbacks of 50 events would wait for longer than the relay lets them wait for
+// Redis, and go to its spool.
+const fillers = 4
 
 // measureDrain is W4, and with ten endpoints the other half of the memory figures. A relay whose endpoints hang, and that makes
 // one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one, with healthy endpoints, delivers.
@@ -41,15 +46,18 @@ func measureDrain(n int) measurement {
 			return f, err
 		}
 		d := drain{Events: s.backlog() / n, Deliveries: s.backlog()}
-		p, err := s.load(ctx, st, loadOptions{Callers: callers, Events: d.Events, Items: 50})
+		p, err := s.load(ctx, st, loadOptions{Callers: fillers, Events: d.Events, Items: 50})
 		if err == nil && p.Events != d.Events {
 			err = fmt.Errorf("%d events pushed instead of %d", p.Events, d.Events)
 		}
 		if err != nil {
 			return f, st.blame(err)
 		}
-		if d.Pending, d.Body, err = st.stored(empty); err != nil {
-			return f, err
+		if d.Pending, d.Body, err = st.stored(empty); err == nil && d.Pending.Events != d.Events {
+			err = fmt.Errorf("the backlog in Redis has %d events instead of %d: the rest is in the spool", d.Pending.Events, d.Events)
+		}
+		if err != nil {
+			return f, st.blame(err)
 		}
 		st.process.Terminate()
 		if f, err = s.deliver(ctx, st, n, &d); err != nil {
@@ -120,5 +128,5 @@ func (st *stand) stored(empty float64) (out stored, body float64, err error) {
 	if err != nil {
 		return out, 0, err
 	}
-	return stored{Used: used - empty, Bodies: kinds["b"].Bytes, Records: kinds["w"].Bytes}, kinds["b"].Length / max(kinds["b"].Keys, 1), nil
+	return stored{Used: used - empty, Bodies: kinds["b"].Bytes, Records: kinds["w"].Bytes, Events: int(kinds["b"].Keys)}, kinds["b"].Length / max(kinds["b"].Keys, 1), nil
 }
