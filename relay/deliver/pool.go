@@ -421,33 +421,64 @@ func (p *Pool) finish(e *endpoint, outcomes []event.Outcome) {
 
 // end settles the outcomes of a line, and gives its slot back, unless something comes next in it.
 func (p *Pool) end(e *endpoint, outcomes []event.Outcome) (rest line) {
-	if rest = p.settle(e, outcomes); rest == nil {
-		e.release(p, 1)
+	if end := p.settle(e, outcomes); end.Next != nil {
+		return append(line{end.Next}, end.Behind...)
 	}
-	return rest
+	e.release(p, 1)
+	if e.client.Load().rated() {
+		p.feeder.feed(e)
+	}
+	return nil
 }
 
 const (
 	// runFor is how long the deliveries of one line are attempted before they are settled. If the relay dies, the endpoint gets those
-	// again, so it is short.
-	runFor = 20 * time.Millisecond
+	// again, and the ones that are attempted meanwhile, so it is short.
+	runFor = 10 * time.Millisecond
 	// runMost is how many that are at most.
 	runMost = 32
 )
 
-// run attempts the deliveries of a line one after the other, as long as each is delivered, and that does not take long. The last outcome
-// asks for as many more as can be attempted in that time, if nothing else waits for the worker.
+// run attempts the deliveries of a line one after the other, as long as each is delivered. While some are settled, the next are
+// attempted: so two parts of the line are in hand, if there is so much of it and nothing else waits for the worker. It returns the
+// outcomes that are still to be settled.
 func (p *Pool) run(e *endpoint, l line) []event.Outcome {
-	outcomes := make([]event.Outcome, 0, len(l))
-	for began := time.Now(); len(outcomes) < len(l); {
+	for settling := (chan event.Settled)(nil); ; {
+		outcomes := p.part(e, l)
+		l = l[len(outcomes):]
+		leased := true
+		if settling != nil {
+			end := <-settling
+			leased, l = end.Leased, append(l, end.Behind...)
+		}
+		last := &outcomes[len(outcomes)-1]
+		if last.Kind != event.Delivered || !leased || !e.quick.Load() || !e.idle() {
+			return outcomes
+		}
+		most := max(1, min(runMost, int(runFor/max(last.Attempt.Duration, 1))))
+		if len(l) == 0 {
+			last.Behind = 2*most - 1
+			return outcomes
+		}
+		last.Had, last.Behind = len(l), max(0, 2*most-len(l))
+		settling = make(chan event.Settled, 1)
+		p.working.Add(1)
+		go func() {
+			defer p.working.Done()
+			settling <- p.settle(e, outcomes)
+		}()
+	}
+}
+
+// part attempts a line as long as each is delivered, and that does not take long.
+func (p *Pool) part(e *endpoint, l line) []event.Outcome {
+	outcomes := make([]event.Outcome, 0, min(len(l), runMost))
+	for began := time.Now(); len(outcomes) < min(len(l), runMost); {
 		o := p.attempt(e, l[len(outcomes)])
 		outcomes = append(outcomes, o)
 		if o.Kind != event.Delivered || time.Since(began) > runFor {
 			break
 		}
-	}
-	if last := &outcomes[len(outcomes)-1]; last.Kind == event.Delivered && e.quick.Load() && e.idle() {
-		last.Behind = max(0, min(runMost, int(runFor/max(last.Attempt.Duration, 1)))-1)
 	}
 	return outcomes
 }
@@ -548,12 +579,11 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 }
 
 // settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in memory is bounded.
-// It returns what comes next in the line, which takes over the slot.
-func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) (rest line) {
-	c := e.client.Load()
+// It returns what became of the last, and with it what comes next in the line.
+func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
 	last := &outcomes[len(outcomes)-1]
 	if !p.isStopping() {
-		last.Next = c.lease()
+		last.Next = e.client.Load().lease()
 	}
 	settled, err := p.write(outcomes)
 	for i, o := range outcomes {
@@ -569,16 +599,10 @@ func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) (rest line) {
 			p.feeder.feed(e)
 		}
 	}
-	if end := settled[len(settled)-1]; end.Next != nil {
-		rest = append(line{end.Next}, end.Behind...)
-	}
-	if c.rated() && rest == nil {
-		p.feeder.feed(e)
-	}
 	if last.Kind == event.Retry {
 		p.feeder.lookBy(time.Now().Add(last.Due.Sub(p.o.Store.Now()) + time.Millisecond))
 	}
-	return rest
+	return settled[len(settled)-1]
 }
 
 // write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth nothing any

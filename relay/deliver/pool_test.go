@@ -31,8 +31,9 @@ type memory struct {
 
 	mu      sync.Mutex
 	settled []event.Outcome
-	calls   []int // how many outcomes each Settle had
-	line    line  // of one waybill, the head first; empty if there is none
+	calls   []int                      // how many outcomes each Settle had
+	line    line                       // of one waybill, the head first; empty if there is none
+	waits   func(line []event.Outcome) // if it is there, what a Settle waits for
 }
 
 func (m *memory) Now() time.Time { return time.Now() }
@@ -53,6 +54,9 @@ func (m *memory) Settle(_ context.Context, line ...event.Outcome) ([]event.Settl
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.waits != nil {
+		m.waits(line)
+	}
 	m.settled, m.calls = append(m.settled, line...), append(m.calls, len(line))
 	answers := make([]event.Settled, len(line))
 	for i, o := range line {
@@ -60,8 +64,12 @@ func (m *memory) Settle(_ context.Context, line ...event.Outcome) ([]event.Settl
 			continue
 		}
 		m.line = m.line[1:]
-		if n := min(1+o.Behind, len(m.line)); o.Next > 0 && n > 0 {
-			answers[i].Next, answers[i].Behind = m.line[0], m.line[1:n]
+		if o.Next == 0 || len(m.line) == 0 {
+			continue
+		}
+		answers[i].Leased, answers[i].Behind = true, m.line[o.Had:min(max(1, o.Had)+o.Behind, len(m.line))]
+		if o.Had == 0 {
+			answers[i].Next, answers[i].Behind = m.line[0], answers[i].Behind[1:]
 		}
 	}
 	return answers, nil
@@ -193,6 +201,32 @@ func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
+	t.Parallel()
+	const all = 200
+	m := &memory{}
+	for range all {
+		m.line = append(m.line, newDelivery(time.Hour))
+	}
+	p, requests := newPool(t, m)
+	aside := 0
+	m.waits = func(line []event.Outcome) {
+		if line[len(line)-1].Had > 0 {
+			aside++
+			wait(t, "an attempt beyond what is being settled", func() bool { return int(requests.Load()) > len(m.settled)+len(line) })
+		}
+	}
+	p.Start(map[string]int{}, []*event.Delivery{m.line[0]})
+	wait(t, "all are settled", func() bool { return len(m.outcomes()) == all })
+	if n := requests.Load(); n != all {
+		t.Errorf("%d attempts of %d", n, all)
+	}
+	if m.mu.Lock(); aside == 0 {
+		t.Error("none was settled while the next were attempted")
+	}
+	m.mu.Unlock()
 }
 
 func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {

@@ -30,6 +30,9 @@ type Outcome struct {
 	Next time.Duration
 	// Behind asks for so many of those that wait behind the successor as well.
 	Behind int
+	// Had is how many of the line, from the successor on, the caller has from an answer before: they are not answered again, and Behind
+	// counts from there.
+	Had int
 }
 
 // Ask is a wish to lease deliveries of one endpoint that are due.
@@ -70,10 +73,12 @@ type Due struct {
 type Settled struct {
 	// Late: another holder has the delivery, or has closed it; the outcome changed nothing.
 	Late bool
-	// Next is the successor of the same waybill and endpoint, leased to the caller, if it asked for it and there is one.
+	// Leased: the caller has the successor of the same waybill and endpoint, which it asked for.
+	Leased bool
+	// Next is that successor, unless the caller had it before.
 	Next *Delivery
-	// Behind is what waits behind it, if the caller asked for that: for the holder of the lease to attempt, each after the one before
-	// was delivered, and to settle in one call with it in that order.
+	// Behind is what waits behind it and what the caller had, if the caller asked for that: for the holder of the lease to attempt, each
+	// after the one before was delivered, and to settle in that order.
 	Behind []*Delivery
 	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
 	Breaker *BreakerChange

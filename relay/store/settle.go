@@ -75,7 +75,8 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 			if err != nil {
 				return nil, err
 			}
-			if len(line) > 0 {
+			out[i].Leased, out[i].Behind = true, line
+			if c.Had == 0 && len(line) > 0 {
 				out[i].Next, out[i].Behind = line[0], line[1:]
 			}
 		}
@@ -103,7 +104,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		}
 		spans[i] = max(spans[i], c.Next)
 	}
-	args := make([]any, 0, 7+4*len(names)+13*len(calls))
+	args := make([]any, 0, 7+4*len(names)+14*len(calls))
 	args = append(args, now.UnixMilli(), s.settings().Retention.Milliseconds(), s.settings().DeadLetterRetention.Milliseconds(),
 		s.settings().Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
@@ -113,7 +114,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 	for _, c := range calls {
 		due, wanted := now, 0
 		if c.Next > 0 {
-			wanted = 1 + c.Behind
+			wanted = max(1, c.Had) + c.Behind
 		}
 		if c.Kind == event.Retry {
 			due = c.Due
@@ -125,7 +126,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		}
 		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
 			wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
-			attempt.Duration.Milliseconds(), text)
+			attempt.Duration.Milliseconds(), text, c.Had)
 	}
 	return args
 }

@@ -5,9 +5,10 @@
 --        number of endpoints E, number of outcomes N,
 --        E times: name, lease (ms) of a successor, rate,
 --                 breaker "<failures> <ratio> <window ms> <cool-off ms> <longest cool-off ms>", empty for none,
---        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, how many of its line are wanted,
---                 of the successor, which is leased, and what waits behind it (0: none), sign of the endpoint (0 no attempt was
---                 made, 1 none, 2 it answers, 3 it fails), Retry-After (ms), number of the attempt, status, duration (ms), text
+--        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, how much of its line is wanted:
+--                 how many from the successor on, which is leased (0: not even that), sign of the endpoint (0 no attempt was
+--                 made, 1 none, 2 it answers, 3 it fails), Retry-After (ms), number of the attempt, status, duration (ms), text,
+--                 how many of what is wanted of the line the caller has, and does not need again
 --        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
 -- Returns N times {what became of it: 1 settled, 0 too late, if the caller has leased the successor the rows of the line as row() of
 --        lib.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
@@ -17,7 +18,7 @@
 -- is leased under that token too.
 local now, retention, dead_retention, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local history, ne, nv = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + 13 * nv then
+if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + 14 * nv then
   return redis.error_reply('ERR settle: wrong arguments')
 end
 
@@ -30,8 +31,8 @@ for i = 1, ne do
     queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}, delivered = {}}
   by[int(i)] = eps[i]
 end
-for o = first, #ARGV, 13 do
-  if not by[ARGV[o + 1]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / 13 + 1) end
+for o = first, #ARGV, 14 do
+  if not by[ARGV[o + 1]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / 14 + 1) end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -170,7 +171,7 @@ local function record(name)
   return r
 end
 
-for o = first, #ARGV, 13 do
+for o = first, #ARGV, 14 do
   local v = event(ARGV[o])
   v[#v + 1] = by[ARGV[o + 1]].name
 end
@@ -180,7 +181,7 @@ for i = 1, #every do
   v.w, v.open, v.dead, v.entry = f[1], tonumber(f[2] or 1), tonumber(f[3] or 0), f[4]
   for j = 1, #v do v.states[v[j]] = f[j + 4] end
 end
-for o = first, #ARGV, 13 do
+for o = first, #ARGV, 14 do
   local v, e = events[ARGV[o]], by[ARGV[o + 1]]
   if v.w then
     local r = record(v.w)
@@ -234,18 +235,22 @@ local function due_of(id, ep)
   return v, parse_state(v.states[ep] or '-')
 end
 
--- rows_of returns the rows of the head of a line and of what waits behind it, at most most of them, and no more than a small part of
--- what an answer may hold.
-local function rows_of(r, e, most, token)
+-- rows_of returns the rows of a line, of which the head is the first: from that after had on to the most-th, and no more than a small
+-- part of what an answer may hold.
+local function rows_of(r, e, had, most, token)
   local l, ep = line_of(r, e), e.name
   if most > 1 then ahead(l, most - 1, 1) end
-  local ids, bodies, rows, bytes = {head_of(r.heads, e.head)}, {}, {}, 0
-  for i = 2, most do ids[i] = l[l.at + i - 1] end
-  for i = 1, #ids do bodies[i] = P .. 'b:' .. ids[i] end
+  local ids, bodies, rows, bytes = {}, {}, {}, 0
+  for i = had + 1, most do
+    local id = i == 1 and head_of(r.heads, e.head) or l[l.at + i - 1]
+    if not id then break end
+    ids[#ids + 1], bodies[#bodies + 1] = id, P .. 'b:' .. id
+  end
+  if not ids[1] then return rows end
   bodies = rcall('MGET', unpack(bodies))
   for i = 1, #ids do
     local v, s, attempts, why, _, text = due_of(ids[i], ep)
-    if bytes > 65536 or (i > 1 and s ~= 'w') then break end
+    if bytes > 65536 or (had + i > 1 and s ~= 'w') then break end
     rows[i], bytes = row(ep, ids[i], attempts, why, v.sequence, v.at, token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
   end
   return rows
@@ -263,7 +268,7 @@ end
 -- advance gives the place at the head of the line to the next in it: one that was attempted already is leased, its outcome follows in
 -- this call. It returns the rows that the caller wants of the line, if it gets that.
 local passed = {}
-local function advance(r, e, wanted, token)
+local function advance(r, e, wanted, had, token)
   if not eps[1].lined then -- which endpoints have lines at all
     local names = {}
     for i = 1, ne do names[i] = eps[i].name end
@@ -301,7 +306,7 @@ local function advance(r, e, wanted, token)
     return nil
   end
   if wanted > 0 and may_lease(e) then
-    local rows = rows_of(r, e, (e.rate ~= '' or control(ep)) and 1 or wanted, token)
+    local rows = rows_of(r, e, had, (e.rate ~= '' or control(ep)) and 1 or wanted, token)
     set_state(v, ep, pack_state('l', attempts, why, token, text))
     enqueue(e, nxt, now + e.lease)
     return rows
@@ -312,7 +317,7 @@ local function advance(r, e, wanted, token)
 end
 
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
-local function close(e, v, id, st, dead, wanted, token)
+local function close(e, v, id, st, dead, wanted, had, token)
   local ep, r = e.name, records[v.w]
   e.drop[#e.drop + 1] = id
   set_state(v, ep, st)
@@ -332,29 +337,29 @@ local function close(e, v, id, st, dead, wanted, token)
     rcall('PEXPIRE', P .. 'b:' .. id, v.span)
   end
   r.open, r.closed = r.open - 1, true
-  if head_of(r.heads, e.head) == id then return advance(r, e, wanted, token) end
+  if head_of(r.heads, e.head) == id then return advance(r, e, wanted, had, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
-local function repeated(e, r, token)
+local function repeated(e, r, had, token)
   local head = head_of(r.heads, e.head)
   if not head then return {1} end
   local _, s, _, _, holder = due_of(head, e.name)
   if s ~= 'l' or holder ~= token then return {1} end
   enqueue(e, head, now + e.lease)
-  return {1, rows_of(r, e, 1, token)}
+  return {1, rows_of(r, e, had, 1, token)}
 end
 
 local function settle(o)
   local id, e, token, kind, sign = ARGV[o], by[ARGV[o + 1]], ARGV[o + 2], ARGV[o + 3], ARGV[o + 7]
-  local v, ep, wanted = events[id], e.name, num(ARGV[o + 6])
+  local v, ep, wanted, had = events[id], e.name, num(ARGV[o + 6]), num(ARGV[o + 13])
   local state = v.states[ep]
   if not state then return {0} end
   local s, attempts, why, holder, text = parse_state(state)
   local mine = holder == token
   if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted > 0 then return repeated(e, records[v.w], token) end
+    if mine and wanted > 0 then return repeated(e, records[v.w], had, token) end
     return {mine and 1 or 0}
   end
   if kind ~= 'd' and not (mine and s == 'l') then return {mine and 1 or 0} end
@@ -366,7 +371,7 @@ local function settle(o)
   local breaker
   if kind ~= 'g' then breaker = judge(e, token, sign, o) end
   if kind == 'd' or kind == 'x' then
-    local rows = close(e, v, id, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, token)
+    local rows = close(e, v, id, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, had, token)
     return breaker and {1, rows or false, breaker} or {1, rows}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
@@ -376,7 +381,7 @@ local function settle(o)
 end
 
 local out = {}
-for o = first, #ARGV, 13 do out[#out + 1] = settle(o) end
+for o = first, #ARGV, 14 do out[#out + 1] = settle(o) end
 for _, d in ipairs(passed) do -- the outcome that was to follow was another holder's
   if string.sub(d.v.states[d.e.name], 1, 1) == 'l' then enqueue(d.e, d.id, now + d.e.lease) end
 end

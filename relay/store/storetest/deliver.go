@@ -198,6 +198,45 @@ func checkRun(t *testing.T, b *bench) {
 	}
 }
 
+func checkRunHad(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	ask := func(had, behind int, ds ...*event.Delivery) event.Settled {
+		t.Helper()
+		var outcomes []event.Outcome
+		for _, d := range ds {
+			outcomes = append(outcomes, event.Outcome{Delivery: d, Kind: event.Delivered})
+		}
+		last := &outcomes[len(ds)-1]
+		last.Next, last.Had, last.Behind = lease, had, behind
+		got, err := s.Settle(t.Context(), outcomes...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[len(ds)-1]
+	}
+	first := ask(0, 2, acceptLine(t, s, "1", "t/a", "abcdef"))
+	if !first.Leased || first.Next == nil || !slices.Equal(contents(first.Behind), []string{"1:c", "1:d"}) {
+		t.Fatalf("after the first comes %+v", first)
+	}
+	c, d := first.Behind[0], first.Behind[1]
+	second := ask(2, 1, first.Next)
+	if !second.Leased || second.Next != nil || !slices.Equal(contents(second.Behind), []string{"1:e"}) {
+		t.Fatalf("behind c and d comes %+v", second)
+	}
+	if again := ask(2, 1, first.Next); !again.Leased || again.Next != nil || len(again.Behind) != 0 {
+		t.Errorf("asked again: %+v", again)
+	}
+	if third := ask(1, 5, c, d); !third.Leased || !slices.Equal(contents(third.Behind), []string{"1:f"}) {
+		t.Errorf("behind e comes %+v", third)
+	}
+	if err := s.Park(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if fourth := ask(1, 5, second.Behind[0]); fourth.Late || fourth.Leased || len(fourth.Behind) != 0 {
+		t.Errorf("at an endpoint that is parked: %+v", fourth)
+	}
+}
+
 func checkRunEnds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	for _, kind := range []event.Kind{event.Retry, event.Dead, event.Released} {

@@ -44,6 +44,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"AnEndpointWithoutOrderGetsUpdatesAtOnce":               checkUnordered,
 	"TheLineMovesOnAfterADeadLetter":                        checkDeadMovesOn,
 	"TheHolderOfAHeadMayDeliverWhatWaitsBehindIt":           checkRun,
+	"ALineGoesOnBehindWhatItsHolderHas":                     checkRunHad,
 	"ARunEndsWithTheOutcomeThatIsNotDelivered":              checkRunEnds,
 	"WhatARunDeliveredWithoutItsLeaseIsNotSentAgain":        checkRunWithoutLease,
 	"AnotherHoldersOutcomeInTheSameCallLeavesNothingBehind": checkTwoHolders,
