@@ -30,6 +30,7 @@ const (
 	serialLoop = "serial post loop"
 	forwarder1 = "forwarder 1 → 1"
 	forwarderX = "forwarder 1 → 10"
+	durable    = "durable forwarder"
 	always     = "W1 always"
 	fewRoutes  = "W6 three routes"
 	memory     = "memory"
@@ -40,6 +41,7 @@ const (
 var cases = []benchCase{
 	{name: postLoop, serves: []string{"W1", "W2", "W4"}, run: measurePostLoop(callers)},
 	{name: forwarder1, serves: []string{"W1"}, run: measureForwarder(1)},
+	{name: durable, serves: []string{"W1"}, run: measureDurable},
 	{name: "W1", serves: []string{"W6"}, run: measureOneToOne("W1", "everysec")},
 	{name: always, serves: []string{"W1"}, run: measureOneToOne(always, "always")},
 	{name: forwarderX, serves: []string{"W2"}, run: measureForwarder(endpoints)},

@@ -19,7 +19,7 @@ import (
 	"kuairelay/relay/signature"
 )
 
-// The two references do no more than the physics ask. What the relay does beyond them is what it costs.
+// These two references do no more than the physics ask. What the relay does beyond them is what it costs.
 
 // postOptions say what a post loop posts.
 type postOptions struct {

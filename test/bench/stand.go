@@ -14,7 +14,7 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// stand is what callbacks are pushed to: a relay with its Redis, or the forwarder.
+// stand is what callbacks are pushed to: a relay or the durable forwarder with its Redis, or the forwarder.
 type stand struct {
 	s       *session
 	name    string
@@ -34,6 +34,19 @@ func (s *session) newForwarder(ctx context.Context, n int) (*stand, error) {
 
 // newRelay starts a Redis with an append-only file, and a relay with this config (all but listeners, Redis and token).
 func (s *session) newRelay(ctx context.Context, name, fsync, yaml string) (*stand, error) {
+	st, err := s.newStand(name, fsync)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.launch(ctx, yaml); err != nil {
+		st.close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// newStand starts a Redis with an append-only file, and makes room for what is to use it.
+func (s *session) newStand(name, fsync string) (*stand, error) {
 	dir, err := os.MkdirTemp(s.scratch, "stand")
 	if err != nil {
 		return nil, err
@@ -43,9 +56,6 @@ func (s *session) newRelay(ctx context.Context, name, fsync, yaml string) (*stan
 		return nil, err
 	}
 	if st.redis, err = redisserver.New(dir, "--appendonly", "yes", "--appendfsync", fsync); err != nil {
-		return nil, err
-	}
-	if err := st.launch(ctx, yaml); err != nil {
 		st.close()
 		return nil, err
 	}
