@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -130,13 +131,17 @@ func advice(s *stage) {
 }
 
 // sentinel waits for one replica at each accept, so that a promotion loses nothing: until the old master is back, as a replica,
-// callbacks go to the spool.
+// callbacks go to the spool. One endpoint errs until then, so that something is left to be delivered.
 func sentinel(s *stage) {
 	servers, err := redisserver.NewSentinel(s.folder("sentinel"), "--appendonly", "yes", "--appendfsync", "always")
 	s.must(err)
 	s.cleanup(servers.Kill)
 	s.push(s.relay(relayOptions{redis: servers.URL(), replicas: 1}))
 	s.more(100)
+	s.endpoints[0].behave(func(w http.ResponseWriter, _ *http.Request, _ update, _ func() int) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	s.more(10)
 	s.load.phase()
 	killed := time.Now()
 	servers.Master.Kill()
@@ -148,6 +153,7 @@ func sentinel(s *stage) {
 		return err
 	})
 	s.figure("promoted after %s", round(time.Since(killed)))
+	s.endpoints[0].behave(nil)
 	s.figure("deliveries go on %s after that", round(s.resumes()))
 	s.must(servers.Master.Restart())
 	s.await("the old master is a replica, and in step", func() error {
