@@ -15,8 +15,10 @@ const (
 	duePage = 1000
 	// heldWait is how long the outcomes that were held back while the store was away go before new leases.
 	heldWait = 2 * time.Second
-	// leaseMost is how many deliveries are leased in one round trip.
-	leaseMost = 64
+	// leaseMost is how many deliveries are leased in one round trip, and leaseEach how many of one endpoint. While Redis leases them, it
+	// settles none: with more of one endpoint, its workers would stand still.
+	leaseMost = 256
+	leaseEach = 64
 )
 
 // feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
@@ -192,7 +194,7 @@ func (f *feeder) asks() (free []*endpoint, asks []event.Ask) {
 	asks = make([]event.Ask, len(free))
 	for i, e := range free {
 		n := 1
-		for n < leaseMost/len(free) && e.reserve() {
+		for n < min(leaseEach, leaseMost/len(free)) && e.reserve() {
 			n++
 		}
 		asks[i] = event.Ask{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
