@@ -57,7 +57,7 @@ type Endpoint struct {
 	Timeout time.Duration
 	// MaxInFlight bounds attempts at the same time, and with it connections and memory. While the endpoint does not answer there are no
 	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, or as many as it takes in
-	// a second, if that is more, up to 1,024; they wait for an attempt to end.
+	// a second, if that is more, up to 512; they wait for an attempt to end.
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -255,7 +255,7 @@ const silentSlots = 2
 const (
 	ahead     = 4
 	aheadFor  = time.Second
-	aheadMost = 1024
+	aheadMost = 512
 )
 
 // slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.

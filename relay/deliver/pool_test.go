@@ -396,7 +396,7 @@ func TestWhatIsHeldAheadGrowsWithWhatTheEndpointTakes(t *testing.T) {
 			slots    int
 		}{
 			{100, 2 * time.Second, ahead * 32},
-			{1200, 2 * time.Second, 600},
+			{800, 2 * time.Second, 400},
 			{10_000, 2 * time.Second, aheadMost},
 			{2, 20 * time.Second, ahead * 32},
 		} {
