@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -51,7 +50,7 @@ return 1`
 type relayed struct {
 	id      string
 	body    []byte
-	durable chan bool // whether it is new
+	durable chan struct{} // closed when it is
 }
 
 // gather waits for one, and takes what else there is, up to most.
@@ -101,7 +100,8 @@ func runDurable(ctx context.Context, text []byte, out io.Writer) error {
 				fresh, err := accept.Run(ctx, server, prefix, args...).Int64Slice()
 				fail(err)
 				for i, r := range batch {
-					if r.durable <- true; i < len(fresh) && fresh[i] == 1 {
+					close(r.durable)
+					if i < len(fresh) && fresh[i] == 1 {
 						posts <- r
 					}
 				}
@@ -120,25 +120,19 @@ func runDurable(ctx context.Context, text []byte, out io.Writer) error {
 	for range forwarderWorkers {
 		go func() {
 			for r := range posts {
-				now := time.Now()
-				fail(post(ctx, client, o.URL, r.body, http.Header{
-					"Content-Type":      {"application/json"},
-					"Webhook-Id":        {r.id},
-					"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
-					"Webhook-Signature": {signature.Sign(keys, r.id, now, r.body)},
-				}))
+				fail(post(ctx, client, o.URL, r.body, signed(keys, r.id, time.Now(), r.body)))
 				done <- r
 			}
 		}()
 	}
 	e := echo.New()
 	e.POST("/callback/:token", func(c echo.Context) error {
-		body := make([]byte, c.Request().ContentLength)
-		if _, err := io.ReadFull(c.Request().Body, body); err != nil {
+		body, err := bodyOf(c)
+		if err != nil {
 			return err
 		}
 		sum := sha256.Sum256(body)
-		r := &relayed{id: "evt_" + hex.EncodeToString(sum[:]), body: body, durable: make(chan bool, 1)}
+		r := &relayed{id: "evt_" + hex.EncodeToString(sum[:]), body: body, durable: make(chan struct{})}
 		came <- r
 		<-r.durable
 		return c.String(http.StatusOK, "success")

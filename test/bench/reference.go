@@ -63,12 +63,7 @@ func runPostLoop(ctx context.Context, text []byte, out io.Writer) error {
 				now := time.Now()
 				body = made.appendTo(body[:0], now.UnixNano(), serial, 1)
 				id := fmt.Sprintf("evt_%016x%048x", serial+1, 0)
-				errs[w] = post(ctx, client, o.URL, body, http.Header{
-					"Content-Type":      {"application/json"},
-					"Webhook-Id":        {id},
-					"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
-					"Webhook-Signature": {signature.Sign(keys, id, now, body)},
-				})
+				errs[w] = post(ctx, client, o.URL, body, signed(keys, id, now, body))
 			}
 		})
 	}
@@ -77,6 +72,23 @@ func runPostLoop(ctx context.Context, text []byte, out io.Writer) error {
 		return err
 	}
 	return json.NewEncoder(out).Encode(posted{Posts: int(next.Load()), Seconds: time.Since(started).Seconds(), CPU: cpuOfSelf() - cpu})
+}
+
+// signed is the header of a delivery, as a relay signs it.
+func signed(keys []signature.Key, id string, now time.Time, body []byte) http.Header {
+	return http.Header{
+		"Content-Type":      {"application/json"},
+		"Webhook-Id":        {id},
+		"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
+		"Webhook-Signature": {signature.Sign(keys, id, now, body)},
+	}
+}
+
+// bodyOf reads a callback as it came.
+func bodyOf(c echo.Context) ([]byte, error) {
+	body := make([]byte, c.Request().ContentLength)
+	_, err := io.ReadFull(c.Request().Body, body)
+	return body, err
 }
 
 func post(ctx context.Context, client *http.Client, url string, body []byte, header http.Header) error {
@@ -136,8 +148,8 @@ func runForwarder(ctx context.Context, text []byte, out io.Writer) error {
 	}
 	e := echo.New()
 	e.POST("/callback/:token", func(c echo.Context) error {
-		body := make([]byte, c.Request().ContentLength)
-		if _, err := io.ReadFull(c.Request().Body, body); err != nil {
+		body, err := bodyOf(c)
+		if err != nil {
 			return err
 		}
 		for _, url := range o.URLs {
