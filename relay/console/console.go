@@ -53,7 +53,7 @@ type View struct {
 	// Explain says of every route what it makes of an event.
 	Explain func(*event.Stored) []Route
 	// Test sends an event to an endpoint at once, and says what came back.
-	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+	Test func(endpoint string, e *event.Event) (event.Attempt, error)
 }
 
 // Tenant is one of the config's.

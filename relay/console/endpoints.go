@@ -191,7 +191,7 @@ func testEndpoint(c *call) error {
 	now := c.o.Store.Now()
 	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
 		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
-	a, err := c.view.Test(c.ctx(), e.ID, ev)
+	a, err := c.view.Test(e.ID, ev)
 	if err != nil {
 		return errNoEndpoint
 	}

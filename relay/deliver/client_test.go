@@ -103,7 +103,7 @@ func TestASecretSignsUntilItsTime(t *testing.T) {
 	}
 	c := poster(t, "https://shop.example/", Egress{}, func(e *Endpoint) { e.Keys = keys })
 	for at, want := range map[time.Time]int{now: 2, now.Add(time.Minute): 1, now.Add(-time.Second): 3, now.Add(-time.Hour): 4} {
-		r := c.request(t.Context(), newDelivery(time.Minute), at)
+		r := c.message(newDelivery(time.Minute), at).request(t.Context())
 		if n := len(strings.Fields(r.Header.Get("Webhook-Signature"))); n != want {
 			t.Errorf("%s: %d signatures, want %d", at.Sub(now), n, want)
 		}

@@ -84,7 +84,7 @@ func (g *guard) allows(addr netip.Addr) bool {
 
 // dialer returns a DialContext that checks each address at the moment when it is dialled: what a name resolved to before
 // does not matter. Of a name with several addresses the forbidden ones are passed over.
-func (g *guard) dialer(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (g *guard) dialer(timeout time.Duration) dialContext {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var refused atomic.Pointer[refusedAddress]
 		var allowed atomic.Bool
@@ -148,32 +148,42 @@ func (g *guard) checkHost(ctx context.Context, host string) error {
 	return nil
 }
 
-// transport of an endpoint: its connections are its own, kept alive, and never more than MaxInFlight. HTTP/2 is used where
-// the receiver offers it.
-func (e *Endpoint) transport(egress Egress, g *guard) *http.Transport {
-	tlsConfig := e.TLS.Clone()
-	if tlsConfig == nil {
-		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+// dialer of an endpoint is guarded, unless there is a proxy: that is the operator's.
+func (e *Endpoint) dialer(egress Egress, g *guard) dialContext {
+	switch {
+	case egress.Dial != nil:
+		return egress.Dial
+	case egress.Proxy != nil:
+		return (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: g.resolver}).DialContext
 	}
+	return g.dialer(e.Timeout)
+}
+
+// tls is how a connection to the endpoint is made secure.
+func (e *Endpoint) tls() *tls.Config {
+	if e.TLS == nil {
+		return &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return e.TLS.Clone()
+}
+
+// transport of an endpoint that http1 is not for: one behind a proxy, or that offers HTTP/2. Its connections are its own, kept
+// alive, and never more than MaxInFlight.
+func (e *Endpoint) transport(egress Egress, dial dialContext) *http.Transport {
 	t := &http.Transport{
-		DialContext:         g.dialer(e.Timeout),
-		TLSClientConfig:     tlsConfig,
-		ForceAttemptHTTP2:   true,
-		DisableCompression:  true,
-		MaxConnsPerHost:     e.MaxInFlight,
-		MaxIdleConnsPerHost: e.MaxInFlight,
-		IdleConnTimeout:     90 * time.Second,
-		// What a receiver says is not to fill the memory, or the log.
-		MaxResponseHeaderBytes: 64 << 10,
+		DialContext:            dial,
+		TLSClientConfig:        e.tls(),
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxConnsPerHost:        e.MaxInFlight,
+		MaxIdleConnsPerHost:    e.MaxInFlight,
+		IdleConnTimeout:        idleMost,
+		MaxResponseHeaderBytes: headMost,
 		// A connection that has died silently is not to cost every stream on it a time-out.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: e.Timeout, PingTimeout: e.Timeout},
 	}
 	if egress.Proxy != nil {
 		t.Proxy = http.ProxyURL(egress.Proxy)
-		t.DialContext = (&net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: g.resolver}).DialContext
-	}
-	if egress.Dial != nil {
-		t.DialContext = egress.Dial
 	}
 	return t
 }

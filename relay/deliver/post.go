@@ -9,13 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-	"sync"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
@@ -32,24 +36,22 @@ const (
 
 // client posts to one endpoint.
 type client struct {
-	given     *Endpoint
-	endpoint  Endpoint // with its defaults
-	url       *url.URL
-	userAgent string
-	egress    Egress
-	guard     *guard
+	given    *Endpoint
+	endpoint Endpoint // with its defaults
+	url      *url.URL
+	header   http.Header // that is the same in every request
+	head     []byte      // the same, as it is written
+	egress   Egress
+	guard    *guard
 
-	mu        sync.Mutex
-	transport *http.Transport // nil until the first attempt: of a great many endpoints, most may never have one
+	http1 *http1
+	other atomic.Pointer[http.Transport] // in the place of http1 once it is made
 }
 
 func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
 	e := *given
 	e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 	e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
-	if e.Headers == nil {
-		e.Headers = make(http.Header)
-	}
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("url: it is not an absolute URL")
@@ -58,76 +60,142 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 		return nil, errors.New("it has no secret to sign with")
 	}
 	g := newGuard(egress, e.AllowCIDRs)
-	return &client{given: given, endpoint: e, url: u, userAgent: userAgent, egress: egress, guard: g}, nil
-}
-
-func (c *client) connections() *http.Transport {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.transport == nil {
-		c.transport = c.endpoint.transport(c.egress, c.guard)
+	c := &client{given: given, endpoint: e, url: u, egress: egress, guard: g, header: make(http.Header)}
+	maps.Copy(c.header, e.Headers)
+	c.header.Set("Content-Type", "application/json")
+	c.header.Set("User-Agent", userAgent)
+	for _, name := range ownHeader {
+		c.header.Del(name)
 	}
-	return c.transport
+	c.head = append(c.head, "POST "+u.RequestURI()+" HTTP/1.1\r\nHost: "+u.Host+"\r\n"...)
+	for _, name := range slices.Sorted(maps.Keys(c.header)) {
+		for _, value := range c.header[name] {
+			c.head = appendField(c.head, name, value)
+		}
+	}
+	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls}
+	return c, nil
 }
 
 func (c *client) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.transport != nil {
-		c.transport.CloseIdleConnections()
+	c.http1.closeIdle()
+	if t := c.other.Load(); t != nil {
+		t.CloseIdleConnections()
 	}
 }
 
-// post makes one attempt. Redirects are not followed: the transport knows none.
+// post makes one attempt. The context, the same at every call, ends it and the connections. Redirects are not followed.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
-	var a event.Attempt
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
-	defer cancel()
-	resp, err := c.send(ctx, c.request(ctx, d, now))
-	if err == nil {
-		a.Answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost))
-		// Of a longer answer no more is read, and the connection is given up with it.
-		_ = resp.Body.Close()
-	}
-	a.Duration = time.Since(started)
+	r, err := c.send(ctx, c.message(d, now))
+	a := event.Attempt{Duration: time.Since(started)}
 	if err != nil {
 		a.Err = describeError(err)
 		return a
 	}
-	a.Status = resp.StatusCode
-	a.RetryAfter = ParseRetryAfter(resp.Header.Get("Retry-After"), now)
+	a.Status, a.Answer = r.status, r.answer
+	a.RetryAfter = ParseRetryAfter(r.retryAfter, now)
 	return a
 }
 
-func (c *client) send(ctx context.Context, r *http.Request) (*http.Response, error) {
-	if c.egress.Proxy != nil {
-		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
-			return nil, err
+// send takes the way to the receiver that its URL, its answers and the config ask for.
+func (c *client) send(ctx context.Context, m *message) (reply, error) {
+	direct := c.egress.Proxy == nil && !strings.ContainsFunc(c.url.Host, func(r rune) bool { return r > unicode.MaxASCII })
+	if direct && c.other.Load() == nil {
+		r, err := c.http1.post(ctx, c.endpoint.Timeout, m)
+		if !errors.Is(err, errHTTP2) {
+			return r, err
 		}
 	}
-	return c.connections().RoundTrip(r)
+	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
+	defer cancel()
+	if c.egress.Proxy != nil {
+		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
+			return reply{}, err
+		}
+	}
+	if c.other.Load() == nil {
+		c.other.CompareAndSwap(nil, c.endpoint.transport(c.egress, c.http1.dial))
+	}
+	resp, err := c.other.Load().RoundTrip(m.request(ctx))
+	if err != nil {
+		return reply{}, err
+	}
+	r, _, err := readReply(resp)
+	// Of a longer answer no more is read, and the connection is given up with it.
+	_ = resp.Body.Close()
+	return r, err
 }
 
-// request signs exactly the bytes that it sends. Of the callback that brought the event it has no header.
-func (c *client) request(ctx context.Context, d *event.Delivery, now time.Time) *http.Request {
+// message is what is sent to a receiver. Of the callback that brought the event it has no header.
+type message struct {
+	client *client
+	own    [len(ownHeader)]string
+	body   []byte
+}
+
+// ownHeader names what a message has of its own.
+var ownHeader = [...]string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Kuairelay-Sequence", "Kuairelay-Reason"}
+
+// message signs exactly the bytes that are sent.
+func (c *client) message(d *event.Delivery, now time.Time) *message {
 	body := Body(c.endpoint.Format, d.Event)
-	header := c.endpoint.Headers.Clone()
-	header["Content-Type"] = []string{"application/json"}
-	header["User-Agent"] = []string{c.userAgent}
-	header["Webhook-Id"] = []string{d.Event.ID}
-	header["Webhook-Timestamp"] = []string{strconv.FormatInt(now.Unix(), 10)}
-	header["Webhook-Signature"] = []string{signature.Sign(c.keys(now), d.Event.ID, now, body)}
-	header["Kuairelay-Sequence"] = []string{strconv.FormatInt(d.Event.Sequence, 10)}
-	header["Kuairelay-Reason"] = []string{string(d.Reason)}
+	return &message{client: c, body: body, own: [...]string{
+		d.Event.ID, strconv.FormatInt(now.Unix(), 10), signature.Sign(c.keys(now), d.Event.ID, now, body),
+		strconv.FormatInt(d.Event.Sequence, 10), string(d.Reason),
+	}}
+}
+
+// request is the message as net/http takes it.
+func (m *message) request(ctx context.Context) *http.Request {
+	c, header := m.client, m.client.header.Clone()
+	for i, value := range m.own {
+		header[ownHeader[i]] = []string{value}
+	}
 	r := &http.Request{
 		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        header,
-		ContentLength: int64(len(body)),
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		ContentLength: int64(len(m.body)),
+		Body:          io.NopCloser(bytes.NewReader(m.body)),
+		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.body)), nil },
 	}
 	return r.WithContext(ctx)
+}
+
+// appendTo writes the message as HTTP/1.1 to the end of a buffer.
+func (m *message) appendTo(b []byte) []byte {
+	b = append(b, m.client.head...)
+	for i, value := range m.own {
+		b = appendField(b, ownHeader[i], value)
+	}
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(m.body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, m.body...)
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// reply is what matters of an answer.
+type reply struct {
+	status     int
+	retryAfter string
+	answer     []byte // its beginning
+}
+
+// readReply reads no more of an answer than is kept of it, and says whether that was the whole.
+func readReply(resp *http.Response) (r reply, whole bool, err error) {
+	r = reply{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
+	if resp.ContentLength == 0 {
+		return r, true, nil
+	}
+	r.answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost+1))
+	whole = len(r.answer) <= answerMost
+	r.answer = r.answer[:min(len(r.answer), answerMost)]
+	return r, whole, err
 }
 
 // keys are those that still sign.

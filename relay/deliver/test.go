@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"context"
 	"fmt"
 
 	"kuairelay/relay/event"
@@ -9,12 +8,12 @@ import (
 
 // Test sends an event to an endpoint at once, signed and guarded as any other, and says what came back. Nothing is written down,
 // and the endpoint's slots, rate and state are not looked at: a person wants to know what it does.
-func (p *Pool) Test(ctx context.Context, name string, e *event.Event) (event.Attempt, error) {
+func (p *Pool) Test(name string, e *event.Event) (event.Attempt, error) {
 	c := p.client(name)
 	if c == nil {
 		return event.Attempt{}, fmt.Errorf("there is no endpoint %s", name)
 	}
-	return c.post(ctx, &event.Delivery{Event: e, Endpoint: name, Reason: event.ReasonNew}, p.o.Store.Now()), nil
+	return c.post(p.attempts, &event.Delivery{Event: e, Endpoint: name, Reason: event.ReasonNew}, p.o.Store.Now()), nil
 }
 
 // Rated says whether the store keeps an endpoint to a rate.
