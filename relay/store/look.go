@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,14 +143,10 @@ func (s *Store) detail(ctx context.Context, p redis.Pipeliner, short, record str
 		heads := p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
 		fill = append(fill, func() {
 			v := heads.Val()
-			if len(v) != 2 || v[0] == nil {
+			if len(v) != 2 {
 				return
 			}
-			if v[0] == "" {
-				v[0] = v[1]
-			}
-			head, _ := v[0].(string)
-			head, _, _ = strings.Cut(head, " ")
+			head, _ := cmp.Or(v[0], v[1]).(string)
 			if id, err := longID(head); err == nil {
 				o.Behind = id
 			}

@@ -58,8 +58,8 @@ local function enqueue(e, id, due)
   e.due = min(e.due or due, due)
 end
 
--- lines and heads: what is lined up in this call, by list, and how many by endpoint; and which heads are known to be there, or not.
-local lines, lined, heads = {}, {}, {}
+-- What is lined up in this call, by list, and how many by endpoint.
+local lines, lined = {}, {}
 local function line_up(ep, record, id)
   local key = P .. 'l:' .. ep .. ' ' .. record
   local l = lines[key]
@@ -71,9 +71,16 @@ local function line_up(ep, record, id)
   lined[ep] = (lined[ep] or 0) + 1
 end
 
-local function open_head(id)
-  if heads[id] == nil then heads[id] = rcall('EXISTS', P .. 'e:' .. id) == 1 end
-  return heads[id]
+-- opens knows of an event at which endpoints it is open in order, and whether it is open at all (any).
+local opens = {}
+local function open_at(id, ep)
+  local at = opens[id]
+  if not at then
+    at = {}
+    opens[id] = at
+  end
+  if at[ep] == nil then at[ep] = in_order(rcall('HGET', P .. 'e:' .. id, ep)) end
+  return at[ep]
 end
 
 -- prune forgets the ids of a record that are past the window. It runs each time the record has doubled, so that it costs
@@ -168,20 +175,32 @@ for i = 1, nv do
   local key, n = P .. ARGV[o + 1], num(ARGV[o + 6])
   local r = records[key]
   if not r then
-    r = {has = {}, set = {}, new = 0, fields = {'q', 'o', 'p', 'k', 'h'}}
+    r = {has = {}, set = {}, new = 0, fields = {'q', 'o', 'p', 'k', 'h'}, at = {'o'}, moved = {},
+      ordered = string.sub(ARGV[o + 1], 1, 2) == 'w:'}
     records[key] = r
   end
   want(r, 'i:' .. ARGV[o])
   want(r, 's:' .. ARGV[o + 2])
-  for j = o + 7, o + 5 + 2 * n, 2 do want(r, by[ARGV[j]].head) end
+  for j = o + 7, r.ordered and o + 5 + 2 * n or 0, 2 do
+    local e = by[ARGV[j]]
+    if e.ordered and r.has[e.head] == nil then
+      want(r, e.head)
+      r.at[#r.at + 1] = e.name
+    end
+  end
 end
 for key, r in pairs(records) do
   local has, fields = r.has, r.fields
   local values = hmget(key, fields)
   for i = 1, #fields do has[fields[i]] = values[i] end
-  read_heads(has, has.h)
+  if has.h then
+    local states = hmget(P .. 'e:' .. has.h, r.at)
+    local at = {any = tonumber(states[1] or 0) > 0}
+    for i = 2, #r.at do at[r.at[i]] = in_order(states[i]) end
+    opens[has.h] = at
+  end
   r.last, r.open, r.prune, r.keep = tonumber(has.q or 0), tonumber(has.o or 0), tonumber(has.p or 32), has.k
-  r.last_before, r.open_before = r.last, r.open
+  r.last_before, r.open_before, r.h_before = r.last, r.open, has.h
 end
 
 local function put(r, field, value)
@@ -227,23 +246,21 @@ local function accept(o)
   r.last, r.new = seq, r.new + 1
   put(r, 'i:' .. given, occurrence == 1 and sequence or sequence .. ' ' .. occurrence)
   local changed, codes, added = status ~= '' and status ~= has['s:' .. brand], '', 0
+  local open, first = {}, {}
   if changed then put(r, 's:' .. brand, status) end
   for j = o + 7, o + 5 + 2 * n, 2 do
     local e, cond = by[ARGV[j]], num(ARGV[j + 1])
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       added = added + 1
       codes = codes .. e.code
-      local ordered = e.ordered and string.sub(record, 1, 2) == 'w:'
-      local head, st = ordered and head_of(has, e.head), nil
-      if head and open_head(head) then
+      local ordered = r.ordered and e.ordered
+      local head, st = ordered and (has[e.head] or has.h), nil
+      open[e.name] = true
+      if head and open_at(head, e.name) then
         line_up(e.name, record, id)
         st = waiting
       else
-        if ordered then
-          set_head(has, e.head, id, n > 1)
-          put(r, e.head, has[e.head])
-          heads[id] = true
-        end
+        if ordered then first[#first + 1] = e end
         if may_lease(e) then
           enqueue(e, id, now + e.lease)
           answer[#answer + 1] = e.index
@@ -262,7 +279,14 @@ local function accept(o)
   answer[5] = added
   if added > 0 then
     state[#state + 1], state[#state + 2] = 'o', int(added)
-    r.open = r.open + added
+    r.open, open.any, opens[id] = r.open + 1, true, open
+  end
+  -- It is the head at all endpoints where it is the first, by one field, if nobody needs that any more.
+  local one = not (has.h and opens[has.h].any)
+  if one and first[1] then has.h = id end
+  for i = 1, #first do
+    local field = first[i].head
+    if not one or has[field] then has[field], r.moved[field] = not one and id, true end
   end
   listed[#listed + 1] = id .. ' ' .. codes
   hset(P .. 'e:' .. id, state)
@@ -282,9 +306,14 @@ for key, r in pairs(records) do
   if r.new > 0 then
     set[#set + 1], set[#set + 2] = 'q', int(r.last)
     if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) end
-    local common = shared_head(r.has)
-    if common then set[#set + 1], set[#set + 2] = 'h', common end
+    local del = {}
+    r.moved.h = r.has.h ~= r.h_before
+    for field, moved in pairs(r.moved) do
+      local head = r.has[field]
+      if moved and head then set[#set + 1], set[#set + 2] = field, head elseif moved then del[#del + 1] = field end
+    end
     hset(key, set)
+    many('HDEL', key, del)
     if r.open <= 0 then
       rcall('PEXPIRE', key, int(kept(now, r.keep, max(window, retention))))
     elseif r.open_before == 0 and r.last_before > 0 then

@@ -22,35 +22,28 @@ for i = 7, #ARGV, 2 do
   if f[1] and ev[1] and rcall('HEXISTS', e, ep) == 0 then
     local rk = P .. ev[1]
     local field = 'h:' .. ep
-    local was = rcall('HMGET', rk, 'h', field)
-    local heads = {[field] = was[2]}
-    read_heads(heads, was[1])
-    local head = head_of(heads, field)
+    local heads = rcall('HMGET', rk, field, 'h')
+    local head = heads[1] or heads[2]
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
-    if ordered and head and rcall('EXISTS', P .. 'e:' .. head) == 1 then
+    if ordered and head and in_order(rcall('HGET', P .. 'e:' .. head, ep)) then
       rcall('HSET', e, ep, pack_state('w', 0, 'c', '', now))
       rcall('RPUSH', P .. 'l:' .. ep .. ' ' .. ev[1], id)
       rcall('HINCRBY', P .. 'wait', ep, 1)
     else
-      if ordered then
-        set_head(heads, field, id)
-        rcall('HSET', rk, field, heads[field])
-        local common = shared_head(heads)
-        if common then rcall('HSET', rk, 'h', common) elseif was[1] then rcall('HDEL', rk, 'h') end
-      end
+      if ordered then rcall('HSET', rk, field, id) end
       rcall('HSET', e, ep, pack_state('q', 0, 'c', '', now))
       rcall('ZADD', P .. 'q:' .. ep, now, id)
       touch(ep, now)
       due = due + 1
     end
-    rcall('HINCRBY', e, 'o', 1)
+    local open = rcall('HINCRBY', e, 'o', 1)
     rcall('PERSIST', e)
     rcall('PERSIST', P .. 'b:' .. id)
     -- The record may have expired since, and with it the sequence.
     local seq = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(ev[2]))
     rcall('HSET', rk, 'q', string.format('%.0f', seq))
-    rcall('HINCRBY', rk, 'o', 1)
+    if open == 1 then rcall('HINCRBY', rk, 'o', 1) end
     rcall('PERSIST', rk)
   end
 end

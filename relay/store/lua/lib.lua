@@ -3,8 +3,8 @@
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence, s:<brand> last status,
---                              h:<endpoint> -> open head, empty if it is the one that many have, h -> "<that> <how many>",
---                              o open deliveries, p size at which to prune, k keep until (ms)
+--                              h, h:<endpoint> the head, see in_order(),
+--                              o open events, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
 --                              o open deliveries, x dead ones, s entry of the ledger, r "<how often> <last time, ms> <call> <how often
 --                              in that call>" it came again,
@@ -149,29 +149,12 @@ local function gate(ep, due)
   return c.state == 'ramp' and due or nil
 end
 
--- head_of returns the open head of a record at an endpoint, false if there is none, and set_head changes it; field is h:<endpoint>. If the
--- event goes to many endpoints (wide), its id is in the record once. heads has the record's fields h:<endpoint> as they are, and that
--- id with how many have it, which read_heads takes from the field h, and shared_head gives back (false: none has).
-local function read_heads(heads, h)
-  heads.n = 0
-  if h then
-    local id, n = string.match(h, '^(%S+) (%d+)$')
-    heads.id, heads.n = id, tonumber(n)
-  end
-end
-
-local function shared_head(heads) return heads.n > 0 and heads.id .. ' ' .. int(heads.n) end
-
-local function head_of(heads, field)
-  local head = heads[field]
-  return head == '' and heads.id or head
-end
-
-local function set_head(heads, field, id, wide)
-  if heads[field] == '' then heads.n = heads.n - 1 end
-  local shared = id and ((wide and heads.n == 0) or (heads.n > 0 and heads.id == id))
-  if shared then heads.id, heads.n = id, heads.n + 1 end
-  heads[field] = shared and '' or id
+-- The head of a record at an endpoint is the one open delivery that others wait for: that of the event in the record's field
+-- h:<endpoint>, or without it in h, as long as in_order says so of its state. So one field does for all endpoints of an event, and
+-- nobody has to clear it when the deliveries are closed one by one.
+local function in_order(st)
+  local s, _, reason = parse_state(st or '-')
+  return (s == 'q' or s == 'l' or s == 'w') and reason ~= 'd' and reason ~= 'p'
 end
 
 -- touch makes sure that the endpoint is looked at by the time given, or as soon as it may be.

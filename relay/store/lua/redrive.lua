@@ -18,10 +18,10 @@ for i = 4, #ARGV do
   if s == 'x' then
     -- Its age begins anew: one that was given up for it would be given up at once.
     rcall('HSET', e, ep, pack_state('q', 0, 'd', me, now), 'x', tonumber(f[3] or 1) - 1)
-    rcall('HINCRBY', e, 'o', 1)
+    local open = rcall('HINCRBY', e, 'o', 1)
     rcall('PERSIST', e)
     rcall('PERSIST', P .. 'b:' .. id)
-    rcall('HINCRBY', P .. f[2], 'o', 1)
+    if open == 1 then rcall('HINCRBY', P .. f[2], 'o', 1) end
     rcall('PERSIST', P .. f[2])
     rcall('ZREM', P .. 'x:' .. ep, id)
     rcall('ZADD', P .. 'q:' .. ep, now, id)

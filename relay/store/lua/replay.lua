@@ -41,14 +41,14 @@ local function send(id, ep, span, add)
     rcall('ZREM', P .. 'x:' .. ep, id)
   end
   if not s then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
-  rcall('HINCRBY', e, 'o', 1)
+  local open = rcall('HINCRBY', e, 'o', 1)
   rcall('PERSIST', e)
   rcall('PERSIST', P .. 'b:' .. id)
   -- The record may have expired since, and with it the sequence.
   local rk = P .. v[2]
   local last = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(v[3]))
   rcall('HSET', rk, 'q', string.format('%.0f', last))
-  rcall('HINCRBY', rk, 'o', 1)
+  if open == 1 then rcall('HINCRBY', rk, 'o', 1) end
   rcall('PERSIST', rk)
   if span > 0 and not control(ep) then
     touch(ep, now + span)

@@ -159,18 +159,41 @@ local function set_state(v, ep, st)
   v.states[ep], v.set[#v.set + 1], v.set[#v.set + 2] = st, ep, st
 end
 
--- A record has the fields o and k, its heads as set_head of lib.lua has them, the endpoints that have outcomes here (its array), and how
--- many of one (n), if they are several; moved says which heads have changed, and lines what is known of those with a line.
+-- A record has how many of its events were closed here (closed), and at which endpoints (heads that are not needed any more: done), and
+-- the endpoints with a line that have outcomes here (its array), with how many of each (n). What it is in Redis is read once that is needed: o, k, h, and heads, of which moved says which have changed.
 local records, all_records = {}, {}
 local function record(name)
   local r = records[name]
   if not r then
-    r = {name = name, key = P .. name, heads = {}, moved = {}}
+    r = {name = name, key = P .. name, closed = 0, done = {'o', 'h'}, n = {}, moved = {}}
     records[name], all_records[#all_records + 1] = r, r
   end
   return r
 end
 
+local function read(r)
+  if r.heads then return end
+  local fields = {'o', 'k', 'h'}
+  for i = 1, #r do fields[i + 3] = r[i].head end
+  local f = rcall('HMGET', r.key, unpack(fields))
+  r.open, r.keep, r.h, r.heads = tonumber(f[1] or 1), f[2], f[3], {}
+  for i = 1, #r do r.heads[r[i]] = f[i + 3] end
+end
+
+local function head_of(r, e)
+  read(r)
+  if r.heads[e] == nil then r.heads[e] = rcall('HGET', r.key, e.head) end
+  return r.heads[e] or r.h
+end
+
+local function set_head(r, e, id)
+  if r.heads[e] or id then r.heads[e], r.moved[e] = id, true end
+end
+
+local names = {}
+for i = 1, ne do names[i] = eps[i].name end
+local waiting = hmget(P .. 'wait', names)
+for i = 1, ne do eps[i].lined = tonumber(waiting[i] or 0) end
 for o = first, #ARGV, 14 do
   local v = event(ARGV[o])
   v[#v + 1] = by[ARGV[o + 1]].name
@@ -183,23 +206,11 @@ for i = 1, #every do
 end
 for o = first, #ARGV, 14 do
   local v, e = events[ARGV[o]], by[ARGV[o + 1]]
-  if v.w then
-    local r = record(v.w)
-    if r.heads[e.head] == nil then
-      r.heads[e.head], r[#r + 1] = false, e
-    else
-      r.n = r.n or {}
-      r.n[e] = (r.n[e] or 1) + 1
-    end
+  local r = v.w and record(v.w)
+  if r and e.lined > 0 then
+    if not r.n[e] then r[#r + 1] = e end
+    r.n[e] = (r.n[e] or 0) + 1
   end
-end
-for i = 1, #all_records do
-  local r, fields = all_records[i], {'o', 'k', 'h'}
-  for j = 1, #r do fields[j + 3] = r[j].head end
-  local f = rcall('HMGET', r.key, unpack(fields))
-  r.open, r.keep, r.shared = tonumber(f[1] or 1), f[2], f[3]
-  read_heads(r.heads, f[3])
-  for j = 1, #r do r.heads[r[j].head] = f[j + 3] end
 end
 
 -- Of a line the call knows ids of those that wait (its array), as far as they were read, and how many of these were taken (at).
@@ -242,7 +253,7 @@ local function rows_of(r, e, had, most, token)
   if most > 1 then ahead(l, most - 1, 1) end
   local ids, bodies, rows, bytes = {}, {}, {}, 0
   for i = had + 1, most do
-    local id = i == 1 and head_of(r.heads, e.head) or l[l.at + i - 1]
+    local id = i == 1 and head_of(r, e) or l[l.at + i - 1]
     if not id then break end
     ids[#ids + 1], bodies[#bodies + 1] = id, P .. 'b:' .. id
   end
@@ -269,25 +280,17 @@ end
 -- this call. It returns the rows that the caller wants of the line, if it gets that.
 local passed = {}
 local function advance(r, e, wanted, had, token)
-  if not eps[1].lined then -- which endpoints have lines at all
-    local names = {}
-    for i = 1, ne do names[i] = eps[i].name end
-    local n = hmget(P .. 'wait', names)
-    for i = 1, ne do eps[i].lined = tonumber(n[i] or 0) end
-  end
-  local ep = e.name
-  r.moved[e] = true
-  local l, nxt = e.lined > 0 and line_of(r, e), nil
+  local ep, l, nxt = e.name, line_of(r, e), nil
   local v, s, attempts, why, _, text, here
   repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
     if e.lined > 0 then
-      ahead(l, 1, r.n and r.n[e] or 1)
+      ahead(l, 1, r.n[e] or 1)
       nxt = l[l.at + 1]
     else
       nxt = nil
     end
     if not nxt then
-      set_head(r.heads, e.head, nil)
+      set_head(r, e, false)
       return nil
     end
     l.at, e.lined, e.moved, here = l.at + 1, e.lined - 1, true, attempted(nxt, ep)
@@ -298,7 +301,7 @@ local function advance(r, e, wanted, had, token)
       v, s, attempts, why, _, text = due_of(nxt, ep)
     end
   until s == 'w'
-  set_head(r.heads, e.head, nxt)
+  set_head(r, e, nxt)
   if here then
     may_lease(e) -- it counts
     set_state(v, ep, pack_state('l', attempts, why, token, text))
@@ -319,12 +322,12 @@ end
 -- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
 local function close(e, v, id, st, dead, wanted, had, token)
   local ep, r = e.name, records[v.w]
-  e.drop[#e.drop + 1] = id
+  e.drop[#e.drop + 1], r.done[#r.done + 1] = id, e.head
   set_state(v, ep, st)
   v.open, v.closed = v.open - 1, true
   if dead then
     v.dead, v.died = v.dead + 1, true
-    r.keep, r.kept = now + dead_retention, true
+    r.kept = now + dead_retention
     rcall('ZREMRANGEBYSCORE', P .. 'x:' .. ep, '-inf', now - dead_retention)
     rcall('ZADD', P .. 'x:' .. ep, now, id)
     rcall('PEXPIRE', P .. 'x:' .. ep, dead_retention)
@@ -335,15 +338,15 @@ local function close(e, v, id, st, dead, wanted, had, token)
   if v.open <= 0 then
     v.span = int(outlive(v.entry, id, v.dead > 0 and dead_retention or retention))
     rcall('PEXPIRE', P .. 'b:' .. id, v.span)
+    r.closed = r.closed + 1
   end
-  r.open, r.closed = r.open - 1, true
-  if head_of(r.heads, e.head) == id then return advance(r, e, wanted, had, token) end
+  if e.lined > 0 and head_of(r, e) == id then return advance(r, e, wanted, had, token) end
 end
 
 -- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
 -- new lease.
 local function repeated(e, r, had, token)
-  local head = head_of(r.heads, e.head)
+  local head = head_of(r, e)
   if not head then return {1} end
   local _, s, _, _, holder = due_of(head, e.name)
   if s ~= 'l' or holder ~= token then return {1} end
@@ -396,21 +399,23 @@ for i = 1, #every do
 end
 for i = 1, #all_records do
   local r = all_records[i]
-  if r.closed then
-    local set, del, common = {}, {}, shared_head(r.heads)
-    for e in pairs(r.moved) do
-      local head = r.heads[e.head]
-      if head then set[#set + 1], set[#set + 2] = e.head, head else del[#del + 1] = e.head end
-    end
-    if common ~= r.shared then
-      if common then set[#set + 1], set[#set + 2] = 'h', common else del[#del + 1] = 'h' end
-    end
-    if r.kept then set[#set + 1], set[#set + 2] = 'k', r.keep end
-    if r.open > 0 then set[#set + 1], set[#set + 2] = 'o', int(r.open) else del[#del + 1] = 'o' end
-    hset(r.key, set)
-    many('HDEL', r.key, del)
-    if r.open <= 0 then rcall('PEXPIRE', r.key, int(kept(now, r.keep, max(window, retention)))) end
+  local set, del = {}, {}
+  for e in pairs(r.moved) do
+    if r.heads[e] then set[#set + 1], set[#set + 2] = e.head, r.heads[e] else del[#del + 1] = e.head end
   end
+  if r.kept then set[#set + 1], set[#set + 2] = 'k', r.kept end
+  if r.closed > 0 then
+    read(r)
+    local left = r.open - r.closed
+    if left > 0 then
+      set[#set + 1], set[#set + 2] = 'o', int(left)
+    else
+      del = r.done
+      rcall('PEXPIRE', r.key, int(kept(now, r.kept or r.keep, max(window, retention))))
+    end
+  end
+  hset(r.key, set)
+  many('HDEL', r.key, del)
 end
 for i = 1, ne do
   local e = eps[i]

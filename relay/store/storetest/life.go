@@ -184,6 +184,23 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	if n := settle(t, s, bb, event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("successor of b: %+v", n)
 	}
+	// Nor does anything wait for one, though it was the head, and its event is open elsewhere.
+	head := acceptOne(t, s, update("2", "a"), slot(to("t/b", "t/c")))
+	settle(t, s, head.Leased[0], event.Dead, next)
+	if _, err := s.Redrive(t.Context(), "t/b", head.Leased[0].Event.ID); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, s, takeOne(t, s, "t/b"), event.Retry, dueIn(s, time.Hour))
+	got = accept(t, s, store.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))}, store.Entry{Event: update("2", "c"), To: to("t/b")})
+	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+		t.Errorf("successor at t/b: %+v", n)
+	}
+	if n := settle(t, s, head.Leased[1], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+		t.Errorf("successor at t/c: %+v", n)
+	}
 }
 
 // checkRandom plays random operations on two replicas against what must hold: every delivery is closed exactly once, the first
