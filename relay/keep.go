@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
@@ -30,6 +31,7 @@ type keeper struct {
 	open     *tracker // nil with a real Redis
 	advice   *adviser
 	count    func(ingest.Summary)
+	crew     *crew.Crew
 	log      *zap.Logger
 }
 
@@ -165,10 +167,10 @@ type outcome struct {
 // closes the channel.
 func (k *keeper) begin(ctx context.Context, all []taken) <-chan outcome {
 	done := make(chan outcome, 1)
-	go func() {
+	k.crew.Go(func() {
 		defer close(done)
 		done <- k.take(ctx, all)
-	}()
+	})
 	return done
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
+	"kuairelay/relay/crew"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
@@ -72,7 +73,7 @@ func New(o Options) (*Relay, error) {
 	c, registry := o.Config, prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 
-	keeper := &keeper{log: o.Logger}
+	keeper := &keeper{log: o.Logger, crew: crew.New()}
 	db, err := newStore(c, store.Options{Clock: o.Clock, OnState: keeper.onState, OnDelivered: keeper.onDelivered})
 	if err != nil {
 		return nil, err

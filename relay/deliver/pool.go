@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
 )
@@ -105,6 +106,7 @@ type Pool struct {
 	held     atomic.Int64 // outcomes that the store did not take at once
 
 	feeder feeder
+	crew   *crew.Crew
 }
 
 // served are the settings in use. It is not changed; that of its endpoints is.
@@ -151,7 +153,7 @@ type line []*event.Delivery
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), metrics: newMetrics(o.Registry)}
+	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), metrics: newMetrics(o.Registry), crew: crew.New()}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
@@ -359,7 +361,7 @@ func (p *Pool) start(e *endpoint, l line) {
 		p.working.Done()
 		return
 	}
-	go p.work(e, l)
+	p.crew.Go(func() { p.work(e, l) })
 }
 
 // begin says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
@@ -395,7 +397,7 @@ func (p *Pool) work(e *endpoint, l line) {
 		if outcomes[len(outcomes)-1].Kind == event.Delivered {
 			if l, back = e.turnAside(); l != nil {
 				p.working.Add(1)
-				go p.finish(e, outcomes)
+				p.crew.Go(func() { p.finish(e, outcomes) })
 				continue
 			}
 		}
@@ -463,10 +465,10 @@ func (p *Pool) run(e *endpoint, l line) []event.Outcome {
 		last.Had, last.Behind = len(l), max(0, 2*most-len(l))
 		settling = make(chan event.Settled, 1)
 		p.working.Add(1)
-		go func() {
+		p.crew.Go(func() {
 			defer p.working.Done()
 			settling <- p.settle(e, outcomes)
-		}()
+		})
 	}
 }
 
