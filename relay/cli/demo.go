@@ -47,6 +47,7 @@ func newDemo() *cobra.Command {
 		d := newDemoRun(newScreen(cmd.OutOrStdout()), demoWait)
 		if level.value != "" {
 			d.log = newLogger(cmd.ErrOrStderr(), "console", level.value)
+			defer func() { _ = d.log.Sync() }()
 		}
 		d.stay = !*once && d.out.terminal
 		return d.run(cmd.Context())

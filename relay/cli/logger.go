@@ -18,7 +18,8 @@ func logLevelFlag(cmd *cobra.Command, byDefault, usage string) *enum {
 	return e
 }
 
-// newLogger writes each line at once: a log that is still in a buffer when the process is killed would be of no use.
+// newLogger writes warnings and errors before it returns, and other lines as soon as it can: a log that is still in a buffer when the
+// process is killed would be of no use. At the end its Sync is to be called.
 func newLogger(w io.Writer, format, level string) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -32,5 +33,11 @@ func newLogger(w io.Writer, format, level string) *zap.Logger {
 			c.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
 	}
-	return zap.New(zapcore.NewCore(encoder(c), zapcore.Lock(zapcore.AddSync(w)), logLevels[level]))
+	out := &lines{out: w}
+	return zap.New(zapcore.NewCore(encoder(c), out, logLevels[level]), zap.Hooks(func(e zapcore.Entry) error {
+		if e.Level < zapcore.WarnLevel {
+			return nil
+		}
+		return out.Sync()
+	}))
 }
