@@ -82,7 +82,7 @@ func newServe() *cobra.Command {
 }
 
 // pace sets how far the heap grows between two garbage collections, if GOGC does not. A heap is small and short-lived, and may
-// triple, which saves CPU time; with a great many routes most of it is the routes, which are there all the time.
+// grow fourfold, which saves CPU time; with a great many routes most of it is the routes, which are there all the time.
 func pace(c *config.Config) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -90,7 +90,7 @@ func pace(c *config.Config) {
 	if _, _, routes := sizeOf(c); routes > 10_000 {
 		debug.SetGCPercent(50)
 	} else {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(300)
 	}
 }
 
