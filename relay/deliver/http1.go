@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -87,6 +88,8 @@ func (h *http1) post(ctx context.Context, timeout time.Duration, m *message) (re
 func (c *connection) exchange(b *buffers) (r reply, usable bool, err error) {
 	c.left = headMost + answerMost
 	_, unsent := c.Write(b.request)
+	// While others have their turn the answer may come: then the first attempt to read it is the last.
+	runtime.Gosched()
 	// A receiver may answer, and end the connection, before it has read everything.
 	for range interimMost + 1 {
 		resp, err := http.ReadResponse(b.answer, nil) //nolint:bodyclose // that would read all of it
