@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	idleMost    = 90 * time.Second       // that a connection waits for its next request
-	idleTrusted = 100 * time.Millisecond // that it is taken to be alive without a look
-	headMost    = 64 << 10               // bytes of an answer's header: what a receiver says is not to fill the memory, or the log
-	interimMost = 5                      // answers before the answer: 100 Continue, 103 Early Hints, …
+	idleMost    = 90 * time.Second // that a connection waits for its next request
+	idleTrusted = time.Millisecond // that it is taken to be alive without a look
+	headMost    = 64 << 10         // bytes of an answer's header: what a receiver says is not to fill the memory, or the log
+	interimMost = 5                // answers before the answer: 100 Continue, 103 Early Hints, …
 )
 
 // errHTTP2 is the error of a receiver that chose HTTP/2. Nothing has been sent to it.
