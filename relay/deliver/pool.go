@@ -134,7 +134,7 @@ type endpoint struct {
 	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
 	resting atomic.Bool
 
-	// pace is how many attempts ended in the last aheadFor that was looked at.
+	// pace is how many attempts end in aheadFor, as it was when they were counted last.
 	pace atomic.Int64
 
 	mu      sync.Mutex
@@ -258,6 +258,7 @@ const (
 	ahead     = 4
 	aheadFor  = time.Second
 	aheadMost = 512
+	paceFor   = 100 * time.Millisecond // for which attempts are counted: what an endpoint takes is to be known before a queue has formed
 )
 
 // slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
@@ -276,7 +277,7 @@ func (e *endpoint) count(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ended++
-	if span := now.Sub(e.since); span >= aheadFor {
+	if span := now.Sub(e.since); span >= paceFor {
 		e.pace.Store(int64(float64(e.ended) * float64(aheadFor) / float64(span)))
 		e.since, e.ended = now, 0
 	}
