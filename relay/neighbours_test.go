@@ -235,14 +235,15 @@ func TestAPausedEndpointsDeliveriesEndAfterTheRetention(t *testing.T) {
 }
 
 // Two replicas share the rate of an endpoint. What is counted is when requests arrive, so a second in which this machine did not
-// let the test run for a while says nothing, and is left out.
+// let the test, or its Redis, run for a while says nothing, and is left out.
 func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
 	t.Parallel()
 	var arrived seconds
 	shop := newTenant(t, func(http.ResponseWriter, int, received) { arrived.add() })
-	config := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" + one(shop.URL, ", rate: 50")
+	redis := redisserver.Start(t)
+	config := "redis: {url: '" + redis.URL() + "'}\n" + one(shop.URL, ", rate: 50")
 	replicas := []*running{start(t, config), start(t, config)}
-	stalls := watchStalls(t)
+	stalls := watchStalls(t, redis)
 	for i := range 400 {
 		replicas[i%2].push("application/json", callback(item(fmt.Sprint("w", i), "signed", "1")))
 	}
@@ -302,8 +303,8 @@ func (s *seconds) windows(stalls func() []time.Time) (least, most, judged int) {
 	return least, most, judged
 }
 
-// watchStalls notes when this process did not run for a while though it wanted to.
-func watchStalls(t *testing.T) func() []time.Time {
+// watchStalls notes when this process did not run for a while though it wanted to, or Redis did not answer it.
+func watchStalls(t *testing.T, redis *redisserver.Server) func() []time.Time {
 	var mu sync.Mutex
 	var at []time.Time
 	stop := make(chan struct{})
@@ -314,6 +315,9 @@ func watchStalls(t *testing.T) func() []time.Time {
 			case <-stop:
 				return
 			case <-time.After(5 * time.Millisecond):
+			}
+			if _, err := redis.Do("PING"); err != nil {
+				return // the test is over
 			}
 			if time.Since(last) > 50*time.Millisecond {
 				mu.Lock()
