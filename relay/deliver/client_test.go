@@ -49,6 +49,25 @@ func TestHTTP2IsUsedWhereTheReceiverOffersItAndItsAuthorityIsChecked(t *testing.
 	}
 }
 
+func TestFindingOutThatAReceiverSpeaksHTTP2TakesNoMoreTimeThanAnAttemptHas(t *testing.T) {
+	t.Parallel()
+	slow := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { //nolint:gosec // the test server's
+		time.Sleep(300 * time.Millisecond)
+		return nil, nil //nolint:nilnil // as it is
+	}}
+	server, _ := secure(t, func(s *httptest.Server) { s.TLS = slow })
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c := poster(t, server.URL, loopback, func(e *Endpoint) {
+		e.TLS, e.Timeout = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, 500*time.Millisecond
+	})
+	for _, want := range []string{"timeout: no whole answer in time", "200"} { // two handshakes, then one
+		if answer := try(t, c); answer != want {
+			t.Errorf("%s, want %s", answer, want)
+		}
+	}
+}
+
 func TestAReceiverMayAskForACertificate(t *testing.T) {
 	t.Parallel()
 	server, got := secure(t, func(s *httptest.Server) { s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} })

@@ -60,10 +60,10 @@ const requestKept = 64 << 10
 
 var spare = sync.Pool{New: func() any { return &buffers{answer: bufio.NewReader(nil)} }}
 
-// post sends a request and reads its answer, both within the timeout. The context, which has to be the same at every call, ends
+// post sends a request and reads its answer, both by the deadline. The context, which has to be the same at every call, ends
 // all connections with it. The error is errHTTP2 if the receiver does not want HTTP/1.1.
-func (h *http1) post(ctx context.Context, timeout time.Duration, m *message) (reply, error) {
-	c, err := h.connect(ctx, time.Now().Add(timeout))
+func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply, error) {
+	c, err := h.connect(ctx, deadline)
 	if err != nil {
 		return reply{}, err
 	}

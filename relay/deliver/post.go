@@ -44,8 +44,9 @@ type client struct {
 	egress   Egress
 	guard    *guard
 
-	http1 *http1
-	other atomic.Pointer[http.Transport] // in the place of http1 once it is made
+	direct bool // http1 can speak to it, as far as is known
+	http1  *http1
+	other  atomic.Pointer[http.Transport] // in the place of http1 once it is made
 }
 
 func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
@@ -73,6 +74,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 			c.head = appendField(c.head, name, value)
 		}
 	}
+	c.direct = egress.Proxy == nil && !strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII })
 	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls}
 	return c, nil
 }
@@ -100,14 +102,14 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 
 // send takes the way to the receiver that its URL, its answers and the config ask for.
 func (c *client) send(ctx context.Context, m *message) (reply, error) {
-	direct := c.egress.Proxy == nil && !strings.ContainsFunc(c.url.Host, func(r rune) bool { return r > unicode.MaxASCII })
-	if direct && c.other.Load() == nil {
-		r, err := c.http1.post(ctx, c.endpoint.Timeout, m)
+	deadline := time.Now().Add(c.endpoint.Timeout)
+	if c.direct && c.other.Load() == nil {
+		r, err := c.http1.post(ctx, deadline, m)
 		if !errors.Is(err, errHTTP2) {
 			return r, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.endpoint.Timeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	if c.egress.Proxy != nil {
 		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {

@@ -160,7 +160,8 @@ local function set_state(v, ep, st)
 end
 
 -- A record has how many of its events were closed here (closed), and at which endpoints (heads that are not needed any more: done), and
--- the endpoints with a line that have outcomes here (its array), with how many of each (n). What it is in Redis is read once that is needed: o, k, h, and heads, of which moved says which have changed.
+-- the endpoints with a line that have outcomes here (its array), with how many of each (n). What it is in Redis is read once that
+-- is needed: o, k, h, and heads, of which moved says which have changed.
 local records, all_records = {}, {}
 local function record(name)
   local r = records[name]
