@@ -225,14 +225,15 @@ func (w *world) parcel(code string) *parcel {
 	return w.parcels[code]
 }
 
-// push pushes a waybill's next update to some replica until it is acknowledged.
+// push pushes a waybill's next update to some replica until it is acknowledged. A call of a replica that ends with the test may ask for
+// one when there is none left to take it.
 func (w *world) push(code string) {
 	p := w.parcel(code)
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
 	n := p.begun.Add(1)
 	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":"%s","cp_code":"zt","status":"sending","n":%d,"data":[{"time":"%d"}]}]}`, code, n, n)
-	for {
+	for w.t.Context().Err() == nil {
 		r := w.replicas[rand.IntN(2)]
 		if status, answer, err := post(r.url+"/callback/"+token, body); err == nil && status == 200 && answer == "success" {
 			p.acked.Store(n)
