@@ -64,11 +64,11 @@ func (s *session) newStand(name, fsync string) (*stand, error) {
 
 // launch starts the relay, and returns when it takes callbacks.
 func (st *stand) launch(ctx context.Context, yaml string) error {
-	public, err := process.FreePort(ctx, 22000+os.Getpid()%8000)
+	public, err := process.FreePort(ctx)
 	if err != nil {
 		return err
 	}
-	admin, err := process.FreePort(ctx, public+1)
+	admin, err := process.FreePort(ctx)
 	if err != nil {
 		return err
 	}

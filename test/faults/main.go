@@ -24,7 +24,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -142,9 +141,6 @@ func (o options) size() size {
 type session struct {
 	seed            uint64
 	scratch, binary string
-
-	mu       sync.Mutex
-	nextPort int
 }
 
 // newSession builds the relay, unless there is one.
@@ -153,7 +149,7 @@ func newSession(ctx context.Context, seed uint64, binary string) (*session, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &session{seed: seed, scratch: dir, binary: filepath.Join(dir, "kuairelay"), nextPort: 22000 + os.Getpid()%7000}
+	s := &session{seed: seed, scratch: dir, binary: filepath.Join(dir, "kuairelay")}
 	if binary != "" {
 		s.binary = binary
 		return s, nil
@@ -169,10 +165,7 @@ func (s *session) close() { _ = os.RemoveAll(s.scratch) }
 
 // port finds one that no other row gets.
 func (s *stage) port() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	port, err := process.FreePort(s.ctx, s.nextPort)
+	port, err := process.FreePort(s.ctx)
 	s.must(err)
-	s.nextPort = port + 1
 	return port
 }

@@ -1,4 +1,4 @@
-// Package process runs programs for the benchmark and the faults program: each is ended by its id, and by the kernel when the
+// Package process runs programs for the benchmark, the faults program and the crash tests: each is ended by its id, and by the kernel when the
 // program that started it ends, however that happened.
 package process
 
@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -130,13 +132,24 @@ func MemoryOf(pid int) (now, peak float64, err error) {
 	return now, peak, nil
 }
 
-// FreePort finds a port on which nothing listens, this one or above, but below those that the system gives to outgoing connections.
-func FreePort(ctx context.Context, from int) (int, error) {
-	for port := from; port < 32000; port++ {
+// given are the ports that FreePort has handed out to this program.
+var given sync.Map
+
+// FreePort finds a port of the loopback address on which nothing listens, between 22000 and 31999, which is below those that
+// systems give to outgoing connections. No two calls of one program get the same.
+func FreePort(ctx context.Context) (int, error) {
+	for range 1000 {
+		port := 22000 + rand.IntN(10000)
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err == nil {
-			return port, l.Close()
+		if err != nil {
+			continue
+		}
+		if err = l.Close(); err != nil {
+			return 0, fmt.Errorf("find a free port: %w", err)
+		}
+		if _, had := given.LoadOrStore(port, true); !had {
+			return port, nil
 		}
 	}
-	return 0, errors.New("find a free port below 32000: all taken")
+	return 0, errors.New("find a free port from 22000 to 31999: all taken")
 }
