@@ -391,7 +391,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 2 * time.Second}})
+	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 5 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")
 	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {
@@ -454,7 +454,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 }
 
 func checkRenewed(t *testing.T, b *bench) {
-	const ttl = 2 * time.Second
+	const ttl = 4 * time.Second
 	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)

@@ -81,10 +81,16 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	// A waybill that was done with gets two more updates.
 	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
 	accept(t, s, store.Entry{Event: update("back", "b"), To: to("t/c")}, store.Entry{Event: update("back", "c"), To: to("t/c")})
-	dead := take(t, s, "t/a", 1)[0]
-	settle(t, s, dead, event.Dead, because("no"))
-	if n, err := s.Redrive(t.Context(), "t/a", dead.Event.ID); err != nil || n != 1 {
-		t.Fatalf("redriven %d, %v", n, err)
+	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
+	left := len(entries)
+	for redriven := 0; redriven == 0; {
+		dead := take(t, s, "t/a", 1)[0]
+		settle(t, s, dead, event.Dead, because("no"))
+		var err error
+		if redriven, err = s.Redrive(t.Context(), "t/a", dead.Event.ID); err != nil {
+			t.Fatal(err)
+		}
+		left -= 1 - redriven
 	}
 	probe := update("probe", "a")
 	acceptOne(t, s, probe, nil)
@@ -100,8 +106,8 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 			settle(t, s, d, event.Delivered)
 		}
 	}
-	if len(seen) != 40 {
-		t.Errorf("%d of 40 open deliveries are left", len(seen))
+	if len(seen) != left {
+		t.Errorf("%d of %d open deliveries are left", len(seen), left)
 	}
 	if n := settle(t, s, takeOne(t, s, "t/c"), event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("the waybill that came back: %+v", n)
