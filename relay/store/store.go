@@ -138,7 +138,9 @@ func New(o Options) (*Store, error) {
 	s.sentinel = strings.Contains(o.URL, "master_name=")
 	s.health = newHealth(o.Timeout, s.probe, o.OnState)
 	s.client.AddHook(gate{s.health})
-	s.accepts = batcher[acceptCall, acceptAnswer]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 2}
+	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
+	// its slot for longer, and then new deliveries are queued, which costs more than the call.
+	s.accepts = batcher[acceptCall, acceptAnswer]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 1}
 	s.settles = batcher[[]settleCall, []event.Settled]{do: s.settleAll, weight: func(line []settleCall) int { return len(line) }, limit: maxOutcomes, most: 2}
 	return s, nil
 }
