@@ -31,6 +31,8 @@ const (
 	forwarder1 = "forwarder 1 → 1"
 	forwarderX = "forwarder 1 → 10"
 	durable    = "durable forwarder"
+	bare       = "bare relay"
+	bareDrain  = "bare drain"
 	always     = "W1 always"
 	fewRoutes  = "W6 three routes"
 	memory     = "memory"
@@ -41,14 +43,16 @@ const (
 var cases = []benchCase{
 	{name: postLoop, serves: []string{"W1", "W2", "W4"}, run: measurePostLoop(callers)},
 	{name: forwarder1, serves: []string{"W1"}, run: measureForwarder(1)},
-	{name: durable, serves: []string{"W1"}, run: measureDurable},
+	{name: durable, serves: []string{"W1"}, run: measureBare(durable, true)},
+	{name: bare, serves: []string{"W1"}, run: measureBare(bare, false)},
 	{name: "W1", serves: []string{"W6"}, run: measureOneToOne("W1", "everysec")},
 	{name: always, serves: []string{"W1"}, run: measureOneToOne(always, "always")},
 	{name: forwarderX, serves: []string{"W2"}, run: measureForwarder(endpoints)},
 	{name: "W2", serves: []string{"W3"}, run: measureOneToTen("W2", 0)},
 	{name: "W3", run: measureOneToTen("W3", 1)},
-	{name: "W4", serves: []string{memory}, run: measureDrain(1)},
-	{name: memory, once: true, run: measureDrain(endpoints)},
+	{name: bareDrain, serves: []string{"W4"}, run: measureDrain(1, (*stand).launchBare)},
+	{name: "W4", serves: []string{memory}, run: measureDrain(1, launchOn(1))},
+	{name: memory, once: true, run: measureDrain(endpoints, launchOn(endpoints))},
 	{name: "W5", run: measureLatency},
 	{name: replaying, run: measureReplay},
 	{name: fewRoutes, serves: []string{"W6"}, run: measureRoutes(fewRoutes, false)},

@@ -32,9 +32,14 @@ func (d drain) beside(s stored) float64 { return (s.Used - s.Bodies) / float64(d
 // Redis, and go to its spool.
 const fillers = 4
 
+// launchOn starts a relay with n healthy endpoints on a stand's Redis.
+func launchOn(n int) func(*stand, context.Context) error {
+	return func(st *stand, ctx context.Context) error { return st.launch(ctx, oneTenant(st.s.answering(n))) }
+}
+
 // measureDrain is W4, and with ten endpoints the other half of the memory figures. A relay whose endpoints hang, and that makes
-// one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one, with healthy endpoints, delivers.
-func measureDrain(n int) measurement {
+// one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one, which launch starts, delivers.
+func measureDrain(n int, launch func(*stand, context.Context) error) measurement {
 	return func(ctx context.Context, s *session) (f figures, err error) {
 		st, err := s.newRelay(ctx, fmt.Sprintf("W4 1 to %d", n), "everysec", oneTenant(s.hanging(n, 10*time.Minute, 1)))
 		if err != nil {
@@ -60,7 +65,7 @@ func measureDrain(n int) measurement {
 			return f, st.blame(err)
 		}
 		st.process.Terminate()
-		if f, err = s.deliver(ctx, st, n, &d); err != nil {
+		if f, err = s.deliver(ctx, st, n, &d, launch); err != nil {
 			return f, st.blame(err)
 		}
 		d.Delivered, _, err = st.stored(empty)
@@ -69,8 +74,8 @@ func measureDrain(n int) measurement {
 	}
 }
 
-// deliver starts a relay that finds the backlog in its Redis, and waits until it is gone.
-func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain) (f figures, err error) {
+// deliver starts what finds the backlog in its Redis, and waits until it is gone.
+func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain, launch func(*stand, context.Context) error) (f figures, err error) {
 	if err := s.receiver.reset(ctx); err != nil {
 		return f, err
 	}
@@ -78,7 +83,7 @@ func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain) (f fi
 	if err != nil {
 		return f, err
 	}
-	if err := st.launch(ctx, oneTenant(s.answering(n))); err != nil {
+	if err := launch(st, ctx); err != nil {
 		return f, err
 	}
 	profiled := st.profile(ctx, s.Duration)

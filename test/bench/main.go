@@ -40,7 +40,7 @@ func main() {
 
 // parts are what runs as processes of their own. Each takes its options as JSON, and prints its URL or its result.
 var parts = map[string]func(ctx context.Context, options []byte, out io.Writer) error{
-	"receiver": runReceiver, "load": runLoad, "forwarder": runForwarder, "durable": runDurable, "postloop": runPostLoop,
+	"receiver": runReceiver, "load": runLoad, "forwarder": runForwarder, "bare": runBare, "postloop": runPostLoop,
 }
 
 // run is the whole program: the benchmark, or one of its parts.

@@ -20,10 +20,17 @@ func text(m report.Machine, r results) string {
 		fmt.Fprintf(&b, "\nW1 with `appendfsync always`, which loses nothing when the host dies: %s, %s of the forwarder, p50 of the callback's answer %s.\n",
 			r.rates(always, figures.rate), plain(r.ratio(always, forwarder1, figures.rate)), millis(r.of(always, func(f figures) float64 { return f.Answer.P50 })))
 	}
-	if r.has(durable, forwarder1) {
-		fmt.Fprintf(&b, "\nThe durable forwarder comes to %s of the forwarder's throughput, at %s times its CPU; W1 has %s of the durable forwarder's, at %s times.\n",
-			plain(r.ratio(durable, forwarder1, figures.rate)), plain(r.ratio(durable, forwarder1, figures.cpu)),
-			plain(r.ratio("W1", durable, figures.rate)), plain(r.ratio("W1", durable, figures.cpu)))
+	if r.has(bare, forwarder1) {
+		b.WriteByte('\n')
+		for _, name := range []string{durable, bare} {
+			fmt.Fprintf(&b, "The %s comes to %s of the forwarder's throughput, at %s times its CPU; W1 has %s of that, at %s times.\n", name,
+				plain(r.ratio(name, forwarder1, figures.rate)), plain(r.ratio(name, forwarder1, figures.cpu)),
+				plain(r.ratio("W1", name, figures.rate)), plain(r.ratio("W1", name, figures.cpu)))
+		}
+	}
+	if r.has(bareDrain, postLoop) {
+		fmt.Fprintf(&b, "\nThe bare relay drains at %s of the post loop's throughput; W4 has %s of that, at %s times its CPU.\n",
+			plain(r.ratio(bareDrain, postLoop, figures.rate)), plain(r.ratio("W4", bareDrain, figures.rate)), plain(r.ratio("W4", bareDrain, figures.cpu)))
 	}
 	if r.has("W6") {
 		fmt.Fprintf(&b, "\nW6 has %s routes of %s tenants; three of them match each event, and lead to three endpoints.\n",
@@ -49,8 +56,11 @@ fails; one signature in 64 is verified.
 
 - **post loop**: a bare net/http client posts signed bodies to the receiver, 32 at once (serial: one at a time).
 - **forwarder**: an echo handler posts each callback as it came, unsigned, with the same client, 32 at once, from memory.
-- **durable forwarder**: a forwarder that signs, answers when Redis has the body, drops duplicates of the whole body, and tells Redis what
-  was delivered: what no relay that keeps its promises can do without. It reads nothing of the callback, and keeps no order.
+- **durable forwarder**: a forwarder with the relay's client, which signs, answers when Redis has the body, knows a duplicate by its bytes,
+  and tells Redis what was delivered. It does not read the callback. No relay that keeps its promises is faster.
+- **bare relay**: the relay without its logic. It has the relay's parser and client, and keeps in Redis what the relay keeps of such events, by
+  the same commands on the same keys, in one script for many; but it decides nothing: no routes, order, leases, retries, log, or metrics.
+  No relay that keeps its state like this is faster. **bare drain** is that on W4's backlog.
 
 `
 

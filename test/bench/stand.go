@@ -14,7 +14,7 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// stand is what callbacks are pushed to: a relay or the durable forwarder with its Redis, or the forwarder.
+// stand is what callbacks are pushed to: a relay, or the bare one, with its Redis, or the forwarder.
 type stand struct {
 	s       *session
 	name    string
