@@ -271,7 +271,7 @@ func (st *stand) launchPart(ctx context.Context, least bool) error {
 	if err != nil {
 		return fmt.Errorf("bare relay: %w", err)
 	}
-	st.process, st.push = p, url+"/callback/"+token
+	st.process, st.push, st.admin = p, url+"/callback/"+token, ""
 	return nil
 }
 
