@@ -242,5 +242,5 @@ func describeError(err error) string {
 		}
 		class = "network"
 	}
-	return fmt.Sprintf("%s: %.200s", class, err)
+	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(err.Error(), class+": "))
 }
