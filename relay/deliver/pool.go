@@ -650,10 +650,10 @@ func (p *Pool) AwaitHeld(ctx context.Context, most time.Duration) {
 
 func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	d := o.Delivery
-	fields := []zap.Field{
+	fields := append(make([]zap.Field, 0, 11), // all there may be
 		zap.String("endpoint", d.Endpoint), zap.String("event", d.Event.ID), zap.String("waybill", d.Event.WaybillCode),
 		zap.String("reason", string(d.Reason)), zap.String("outcome", outcomes[o.Kind]),
-	}
+	)
 	if a := o.Attempt; a != nil {
 		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration))
 		if a.Err != "" {
