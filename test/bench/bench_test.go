@@ -35,7 +35,7 @@ func TestAShortRunLosesNothing(t *testing.T) {
 		t.Skip("redis-server is not installed (Debian: apt-get install redis-server)")
 	}
 	var o options
-	if err := o.parse([]string{"--quick", "--duration", "200ms", "--only", "W1,W8,replay"}); err != nil {
+	if err := o.parse([]string{"--quick", "--duration", "200ms", "--only", "W1,bare drain,W8,replay"}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := newSession(t.Context(), o)
