@@ -29,7 +29,7 @@ import (
 // writes no log and no metrics. So no relay that keeps its state like this is faster.
 //
 // The durable forwarder is the same with the least that is durable: it does not parse, Redis has a body and that it is to be delivered,
-// and a duplicate is known by its bytes. So no relay that keeps its promises is faster, however it keeps its state.
+// and a duplicate is known by its bytes. So no relay with these libraries is faster, however it keeps its state.
 
 // bareOptions say where the bare relay posts to, where its Redis is, and whether it is only the durable forwarder.
 type bareOptions struct {

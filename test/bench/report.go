@@ -57,7 +57,7 @@ fails; one signature in 64 is verified.
 - **post loop**: a bare net/http client posts signed bodies to the receiver, 32 at once (serial: one at a time).
 - **forwarder**: an echo handler posts each callback as it came, unsigned, with the same client, 32 at once, from memory.
 - **durable forwarder**: a forwarder with the relay's client, which signs, answers when Redis has the body, knows a duplicate by its bytes,
-  and tells Redis what was delivered. It does not read the callback. No relay that keeps its promises is faster.
+  and tells Redis what was delivered. It does not read the callback. No relay with these libraries is faster, however it keeps its state.
 - **bare relay**: the relay without its logic. It has the relay's parser and client, and keeps in Redis what the relay keeps of such events, by
   the same commands on the same keys, in one script for many; but it decides nothing: no routes, order, leases, retries, log, or metrics.
   No relay that keeps its state like this is faster. **bare drain** is that on W4's backlog.
