@@ -263,16 +263,16 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	return serve(ctx, e, out)
 }
 
-// launchBare starts a bare relay on the stand's Redis, which posts everything to the first endpoint.
-func (st *stand) launchBare(ctx context.Context) error { return st.launchPart(ctx, false) }
-
-func (st *stand) launchPart(ctx context.Context, least bool) error {
-	p, url, err := startServer(ctx, "bare", bareOptions{URL: st.s.urls(1)[0], Redis: st.redis.URL(), Least: least})
-	if err != nil {
-		return fmt.Errorf("bare relay: %w", err)
+// launchBare starts a bare relay, or a durable forwarder, on a stand's Redis, which posts everything to the first endpoint.
+func launchBare(least bool) func(*stand, context.Context) error {
+	return func(st *stand, ctx context.Context) error {
+		p, url, err := startServer(ctx, "bare", bareOptions{URL: st.s.urls(1)[0], Redis: st.redis.URL(), Least: least})
+		if err != nil {
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+		st.process, st.push, st.admin = p, url+"/callback/"+token, ""
+		return nil
 	}
-	st.process, st.push, st.admin = p, url+"/callback/"+token, ""
-	return nil
 }
 
 // measureBare pushes callbacks to the bare relay, or to the durable forwarder.
@@ -283,7 +283,7 @@ func measureBare(name string, least bool) measurement {
 			return figures{}, err
 		}
 		defer st.close()
-		if err := st.launchPart(ctx, least); err != nil {
+		if err := launchBare(least)(st, ctx); err != nil {
 			return figures{}, err
 		}
 		return s.flood(ctx, st, 1)

@@ -50,7 +50,7 @@ var cases = []benchCase{
 	{name: forwarderX, serves: []string{"W2"}, run: measureForwarder(endpoints)},
 	{name: "W2", serves: []string{"W3"}, run: measureOneToTen("W2", 0)},
 	{name: "W3", run: measureOneToTen("W3", 1)},
-	{name: bareDrain, serves: []string{"W4"}, run: measureDrain(1, (*stand).launchBare)},
+	{name: bareDrain, serves: []string{"W4"}, run: measureDrain(1, launchBare(false))},
 	{name: "W4", serves: []string{memory}, run: measureDrain(1, launchOn(1))},
 	{name: memory, once: true, run: measureDrain(endpoints, launchOn(endpoints))},
 	{name: "W5", run: measureLatency},

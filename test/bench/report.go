@@ -20,7 +20,7 @@ func text(m report.Machine, r results) string {
 		fmt.Fprintf(&b, "\nW1 with `appendfsync always`, which loses nothing when the host dies: %s, %s of the forwarder, p50 of the callback's answer %s.\n",
 			r.rates(always, figures.rate), plain(r.ratio(always, forwarder1, figures.rate)), millis(r.of(always, func(f figures) float64 { return f.Answer.P50 })))
 	}
-	if r.has(bare, forwarder1) {
+	if r.has(durable, bare, forwarder1, "W1") {
 		b.WriteByte('\n')
 		for _, name := range []string{durable, bare} {
 			fmt.Fprintf(&b, "The %s comes to %s of the forwarder's throughput, at %s times its CPU; W1 has %s of that, at %s times.\n", name,
@@ -28,7 +28,7 @@ func text(m report.Machine, r results) string {
 				plain(r.ratio("W1", name, figures.rate)), plain(r.ratio("W1", name, figures.cpu)))
 		}
 	}
-	if r.has(bareDrain, postLoop) {
+	if r.has(bareDrain, postLoop, "W4") {
 		fmt.Fprintf(&b, "\nThe bare relay drains at %s of the post loop's throughput; W4 has %s of that, at %s times its CPU.\n",
 			plain(r.ratio(bareDrain, postLoop, figures.rate)), plain(r.ratio("W4", bareDrain, figures.rate)), plain(r.ratio("W4", bareDrain, figures.cpu)))
 	}

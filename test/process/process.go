@@ -1,5 +1,5 @@
-// Package process runs programs for the benchmark, the faults program and the crash tests: each is ended by its id, and by the kernel when the
-// program that started it ends, however that happened.
+// Package process runs programs for the benchmark and the faults program: each is ended by its id, and by the kernel when the
+// program that started it ends, however that happened. It finds ports for them, and for the crash tests.
 package process
 
 import (
