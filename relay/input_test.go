@@ -202,6 +202,18 @@ func TestShutdownDoesNotWaitForAnUploadThatHangs(t *testing.T) {
 	r.done <- nil
 }
 
+func TestShutdownLeavesInTheSpoolWhatRedisDoesNotTake(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one("http://127.0.0.1:1", ""))
+	ask(t, redis, "SET", "{kuairelay}:w:poisoned", "no hash")
+	r.mustPush(callback(item("poisoned", "signed", "1")))
+	r.end()
+	if n := len(spooled(t, r.spool)); n != 1 {
+		t.Errorf("%d files are left", n)
+	}
+}
+
 func TestShutdownFinishesWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	under, release := make(chan struct{}), make(chan struct{})

@@ -195,11 +195,11 @@ func (s *Spool) Touches(waybills []string) bool {
 }
 
 // Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits until
-// there is one. None of them touches a waybill that is in a file which was taken before, or is passed over here: so several
-// callers can take at once, and the order of a waybill is kept. They wait on, as far as Touches is concerned, until they are
-// given to Hold or to Return.
+// there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file which was
+// taken before, or is passed over here: so several callers can take at once, and the order of a waybill is kept. They wait on,
+// as far as Touches is concerned, until they are given to Hold or to Return.
 func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, error) {
-	for {
+	for ctx.Err() == nil {
 		s.mu.Lock()
 		files, changed := s.take(most, bytes), s.changed
 		s.mu.Unlock()
@@ -209,9 +209,9 @@ func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, er
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
+	return nil, ctx.Err()
 }
 
 // lookThrough is how many files that have to wait for others are passed over in search of those that need not.

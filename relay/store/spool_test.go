@@ -362,6 +362,9 @@ func TestFilesThatShareAWaybillAreTakenOneAfterTheOther(t *testing.T) {
 	}
 	s.Hold(second)
 	s.Return(first, true)
+	if files, err := s.Next(ctx, 10, 1<<30); err == nil {
+		t.Errorf("taken, though the time is over: %q", names(files))
+	}
 	if got := names(next(t, s, 10)); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("one that is to be taken alone: %q", got)
 	}
