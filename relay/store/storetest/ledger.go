@@ -582,7 +582,7 @@ func checkLimits(t *testing.T, b *bench) {
 	in := 0
 	for i := range 30 {
 		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", event.Limits{Rate: 2}, 1)
-		if err != nil || quota || wait > 500*time.Millisecond {
+		if err != nil || quota || wait > 5*time.Second { // half a second, and what the replicas' clocks may differ; but not more at each refusal
 			t.Fatalf("%s %v %v", wait, quota, err)
 		}
 		if wait == 0 {
