@@ -37,7 +37,7 @@ type Options struct {
 	Read    []string
 	Logger  *zap.Logger
 	Version string // default "dev"
-	// Grace is how long a shutdown waits for what is under way. Default 20 s.
+	// Grace is how long a shutdown takes at most, for what is under way. Default 20 s.
 	Grace time.Duration
 	// Clock is the local clock, a seam for tests. Default time.Now.
 	Clock func() time.Time
@@ -135,7 +135,8 @@ func storeSettings(c *config.Config) store.Settings {
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
 // the deliveries under way, close the spool and the store.
 func (r *Relay) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, r.store.Close()) }()
+	closeStore := sync.OnceValue(r.store.Close)
+	defer func() { err = errors.Join(err, closeStore()) }()
 	c := r.o.Config
 	debug.FreeOSMemory() // as after a reload; later it would be in the way of callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
@@ -169,8 +170,11 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	// Replays end before the pool does: what they lease is not to wait for its lease to lapse.
 	replays, endReplays := context.WithCancel(parts)
 	defer endReplays()
-	var replaying sync.WaitGroup
-	replaying.Go(func() { r.replays.run(replays) })
+	replayed := make(chan struct{})
+	running.Go(func() {
+		defer close(replayed)
+		r.replays.run(replays)
+	})
 	failed := make(chan error, 2)
 	go func() { failed <- serve(r.public, public) }()
 	go func() { failed <- serve(r.admin, admin) }()
@@ -180,15 +184,21 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case err = <-failed:
 	}
 	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
-	// Callbacks have a quarter of the grace, attempts the rest.
-	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace/4)
+	// Callbacks and replays have an eighth of the grace, attempts three quarters, and what Redis has yet to be told the rest. Then
+	// nobody waits for Redis any more: it may be down.
+	last := time.AfterFunc(r.o.Grace, func() { _ = closeStore() })
+	defer last.Stop()
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace/8)
 	defer done()
+	endReplays()
 	if r.public.Shutdown(grace) != nil {
 		// Somebody was still sending. Nothing of that was answered, so nothing is lost.
 		_ = r.public.Close()
 	}
-	endReplays()
-	replaying.Wait()
+	select {
+	case <-replayed:
+	case <-grace.Done():
+	}
 	stop()
 	running.Wait()
 	err = errors.Join(err, r.admin.Close(), r.keeper.close())

@@ -71,6 +71,9 @@ func (r *running) write(yaml string) {
 	must(r.t, os.Rename(r.file+".new", r.file))
 }
 
+// grace is what the relays of the tests have to end.
+const grace = 5 * time.Second
+
 // start runs a relay with the YAML given, on ports of its own choice, until the test ends.
 func start(t testing.TB, yaml string) *running {
 	t.Helper()
@@ -94,7 +97,7 @@ func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	ready := make(chan [2]net.Addr, 1)
-	r, err := relay.New(relay.Options{Config: c, Load: load, Logger: zap.New(core), Grace: 5 * time.Second, Clock: clock,
+	r, err := relay.New(relay.Options{Config: c, Load: load, Logger: zap.New(core), Grace: grace, Clock: clock,
 		OnListen: func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
 	if err != nil {
 		t.Fatal(err)

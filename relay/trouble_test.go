@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kuairelay/test/redisserver"
 )
@@ -342,6 +343,55 @@ func TestOutcomesThatRedisMissedAreNotForgotten(t *testing.T) {
 	})
 	if n := len(shop.all()); n != 2 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+func TestShutdownDoesNotWaitForARedisThatStaysAway(t *testing.T) {
+	t.Parallel()
+	for _, f := range []struct {
+		name string
+		away func(*redisserver.Server)
+	}{
+		{"killed", (*redisserver.Server).Kill},
+		{"hung", (*redisserver.Server).Suspend},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			const before, more = 200, 40
+			under, release := make(chan struct{}, more), make(chan struct{})
+			shop := newTenant(t, func(_ http.ResponseWriter, n int, _ received) {
+				if n > before {
+					under <- struct{}{}
+					<-release
+				}
+			})
+			redis := redisserver.Start(t)
+			r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ", max_in_flight: 1"))
+			push := func(name string, n int) {
+				var items []string
+				for i := range n {
+					items = append(items, item(fmt.Sprint(name, i), "sending", "1"))
+				}
+				r.mustPush(callback(items...))
+			}
+			push("before", before) // the endpoint is known to be quick, and gets deliveries ahead
+			until(t, "they are delivered", func() bool {
+				return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == fmt.Sprint(before)
+			})
+			push("more", more)
+			<-under
+			f.away(redis)
+			push("new", 1)
+			close(release)
+			began := time.Now()
+			r.end()
+			if took := time.Since(began); took > 3*grace { // it is a busy machine
+				t.Errorf("it took %s, and the grace is %s", took, grace)
+			}
+			if n := len(spooled(t, r.spool)); n != 1 {
+				t.Errorf("%d files are left", n)
+			}
+		})
 	}
 }
 

@@ -32,7 +32,7 @@ func newServe() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
-	grace := cmd.Flags().Duration("grace", 20*time.Second, "how long a shutdown waits for what is under way")
+	grace := cmd.Flags().Duration("grace", 20*time.Second, "how long a shutdown takes at most")
 	level := logLevelFlag(cmd, "info", "log this and what is worse")
 	format := &enum{words: []string{"console", "json"}}
 	cmd.Flags().Var(format, "log-format", "default: console if stderr is a terminal, otherwise json")

@@ -725,9 +725,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	loops.Go(func() { (&janitor{pool: p, aged: make(map[string]time.Time)}).run(ctx) })
 	<-ctx.Done()
 	close(p.stopping)
+	cut := time.AfterFunc(p.o.ShutdownGrace, p.abort)
 	loops.Wait()
 
-	cut := time.AfterFunc(p.o.ShutdownGrace, p.abort)
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()

@@ -181,6 +181,11 @@ func (h *health) wait(ctx context.Context, events bool) error {
 			open = h.up
 		}
 		h.mu.Unlock()
+		select {
+		case <-h.closed:
+			return redis.ErrClosed
+		default:
+		}
 		if t.state == Up || t.state != Down && !events {
 			return nil
 		}
