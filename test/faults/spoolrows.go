@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -11,6 +12,7 @@ var spoolRows = []row{
 	{name: "spool-full", fault: "spool full, and Redis down", does: "`spool.max_bytes: 64KiB` while Redis is down", run: spoolFull},
 	{name: "spool-unwritable", fault: "spool unwritable, and Redis down", does: "the spool's folder is gone, with a file in its place, while Redis is down", run: spoolUnwritable},
 	{name: "spool-kill", fault: "relay killed (-9) while it spools", does: "Redis is down; the relay is killed and started again meanwhile", run: spoolKill},
+	{name: "spool-sigterm", fault: "SIGTERM with callbacks in the spool", does: "the relay is stopped in good order and started again, in turn while Redis is down and while the spool drains to a slow Redis", run: spoolSigterm},
 	{name: "spool-adopted", fault: "a dead relay's spool", does: "three relays share a spool folder; one spools, dies and stays dead; the two others see its files at the same time", run: spoolAdopted},
 }
 
@@ -90,6 +92,54 @@ func spoolKill(s *stage) {
 	s.must(redis.Restart())
 	s.heal(s.load.phase())
 	s.finish(s.kills, s.most())
+}
+
+func spoolSigterm(s *stage) {
+	redis := s.redis()
+	p := s.proxy(redis.Addr)
+	r := s.relay(relayOptions{redis: p.url()})
+	s.push(r)
+	var longest time.Duration
+	left := 0
+	times := max(2, s.kills/2)
+	for i := range times {
+		s.more(50)
+		redis.Kill()
+		s.more(50)
+		draining := i%2 == 1
+		if draining {
+			p.delay.Store(int64(100 * time.Millisecond)) // each round trip of the drain takes that
+			s.must(redis.Restart())
+			s.await("the spool drains", func() error {
+				state, err := r.ready()
+				if err == nil && state.Redis != "up" {
+					err = fmt.Errorf("redis is %s", state.Redis)
+				}
+				return err
+			})
+		}
+		took, err := r.terminate()
+		if err != nil {
+			s.failf("after SIGTERM: %w", err)
+		}
+		longest = max(longest, took)
+		files, err := filepath.Glob(filepath.Join(r.spool, "*", "*.callback"))
+		s.must(err)
+		if draining {
+			left += len(files)
+		} else {
+			s.must(redis.Restart())
+		}
+		p.delay.Store(0)
+		r.start()
+		s.drains()
+	}
+	if left == 0 {
+		s.failf("each time the spool had drained before the relay ended: the row shows nothing")
+	}
+	s.figure("exit 0 each time, after at most %s; %d callbacks were still in the spool when a relay that drained it had ended", round(longest), left)
+	s.bar("the end after SIGTERM", longest, 9*time.Second) // the grace is 8
+	s.finish(times, s.most())
 }
 
 func spoolAdopted(s *stage) {
