@@ -71,6 +71,10 @@ type Config struct {
 		AllowCIDRs []netip.Prefix // networks that endpoints may be in though they are not public
 		Proxy      Secret         // http://, https:// or socks5://, which may hold a password; empty: none
 	}
+	// Limits are the bounds of what costs others something. Allowance is already worked into that of the tenants.
+	Limits struct {
+		Allowance // the default of every tenant
+	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
 	TenantsDir string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
@@ -121,6 +125,7 @@ type Tenant struct {
 	Name      string
 	APIKeys   []Secret // each of which is the tenant's; none: it cannot call the API
 	Limits    Limits   // the defaults, overridden by the tenant's own keys
+	Allowance Allowance
 	Endpoints []Endpoint
 	Routes    []Route
 	Tests     []Test
@@ -235,6 +240,7 @@ func defaults() *Config {
 			Order:       "waybill",
 		},
 	}
+	c.Limits.Allowance = Allowance{Reads: 20, Tests: 2, Replays: 2}
 	c.TenantsDir = defaultTenantsDir
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"

@@ -57,6 +57,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Callback.Silence = 6 * time.Hour
 	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
+	want.Limits.Allowance = Allowance{20, 2, 2}
 	want.TenantsDir = "tenants.d"
 	got := mustLoad(t, head)
 	got.Fingerprint = ""
@@ -92,9 +93,10 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
 	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
 	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, Limits{5, 1000}}
+	want.Limits.Allowance = Allowance{40, 3, 4}
 	want.Tenants = []Tenant{
 		{
-			Name: "shop", Limits: Limits{5, 1000},
+			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},
 			Endpoints: []Endpoint{
 				{
 					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(38),
@@ -111,9 +113,9 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			},
 			Pos: at(36),
 		},
-		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Pos: at(66)},
+		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4}, Pos: at(66)},
 		{
-			Name: "filed", Limits: Limits{5, 1000},
+			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{60, 5, 6},
 			Tests: []Test{
 				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, in(3)},
 				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, in(6)},

@@ -55,6 +55,7 @@ func schema(l *loading) reader {
 			optional("allow_cidrs", list(&c.Egress.AllowCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
 		)),
+		optional("limits", object(allowance(&c.Limits.Allowance)...)),
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)
@@ -85,12 +86,13 @@ func deliveryKeys(d *Delivery) []field {
 
 // tenant reads an item of tenants, or a whole file of tenants_dir.
 func (l *loading) tenant(v value, t *Tenant) reader {
-	*t = Tenant{Pos: v.position(), Limits: l.config.Subscriptions.Limits}
+	*t = Tenant{Pos: v.position(), Limits: l.config.Subscriptions.Limits, Allowance: l.config.Limits.Allowance}
 	endpointNames := map[string]Position{}
 	return object(
 		required("name", name(&t.Name, l.names)),
 		optional("api_keys", keysOf(&t.APIKeys, l.apiKeys)),
 		optional("subscriptions", object(limits(&t.Limits)...)),
+		optional("limits", object(allowance(&t.Allowance)...)),
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
 			*e = Endpoint{Format: "standard", Delivery: l.config.Delivery, Pos: v.position()}
 			return endpoint(t, e, endpointNames)
