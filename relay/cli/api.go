@@ -171,14 +171,17 @@ func pages[P, T any](ctx context.Context, c *client, path string, q url.Values, 
 // numberFlag adds -n.
 func numberFlag(cmd *cobra.Command) *int { return cmd.Flags().IntP("number", "n", 50, "how many") }
 
-// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone.
-func (c *client) endpointPath(name string) string {
-	if c.tenant {
-		name = name[strings.LastIndex(name, "/")+1:]
-		return "/endpoints/" + url.PathEscape(name)
+// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone. Whether the tenant is the one
+// whose key it is, the relay knows.
+func (c *client) endpointPath(full string) (string, error) {
+	tenant, name, named := strings.Cut(full, "/")
+	switch {
+	case c.tenant:
+		return "/endpoints/" + url.PathEscape(full), nil
+	case !named || tenant == "" || name == "":
+		return "", usagef("%q does not say whose: TENANT/ENDPOINT, as in shop/orders", full)
 	}
-	tenant, name, _ := strings.Cut(name, "/")
-	return "/endpoints/" + url.PathEscape(tenant) + "/" + url.PathEscape(name)
+	return "/endpoints/" + url.PathEscape(tenant) + "/" + url.PathEscape(name), nil
 }
 
 // filterFlags are the flags of the commands that list or choose events.

@@ -177,13 +177,14 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		"tail --interval 1ms":        "--interval must be",
 		"status --key x --token y":   "not both",
 		"status --url nonsense":      "--url must be an http or https URL",
+		"pause orders":               `"orders" does not say whose: TENANT/ENDPOINT`,
 	} {
 		if code, _, stderr := run(t, "", strings.Fields(command)...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d: %s", command, code, stderr)
 		}
 	}
 	for command, want := range map[string]string{
-		"pause shop/nope":       "there is no such endpoint",
+		"pause shop/nope":       `there is no endpoint "shop/nope"`,
 		"events --state lost":   "state: must be one of",
 		"events --endpoint a/b": `there is no endpoint "a/b"`,
 		"replay cancel rpl_0":   "there is no such replay",
@@ -191,6 +192,43 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 	} {
 		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d: %s", command, code, stderr)
+		}
+	}
+}
+
+func TestATenantsCommandsDoNothingForTheNameOfAnothersEndpoint(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, "")
+	s.push("5001", "collected")
+	as := func(key, command string) (int, string) {
+		code, out, stderr := run(t, "", append(strings.Fields(command), "--url", s.public, "--key", key)...)
+		return code, out + stderr
+	}
+
+	// Each would have found the key's own endpoint of the same short name.
+	for _, command := range []string{
+		"pause other/orders", "resume other/orders", "test other/orders", "pause other/mail", "pause nobody/orders",
+		"events --endpoint other/orders", "dead-letters --endpoint other/mail", "replay --dry-run --endpoint other/orders",
+		"dead-letters redrive --endpoint other/orders", "dead-letters dismiss evt_" + strings.Repeat("0", 64) + " other/orders",
+	} {
+		if code, out := as(shopKey, command); code != 1 || !strings.Contains(out, "is not yours") {
+			t.Errorf("%s: exit %d: %s", command, code, out)
+		}
+	}
+	if code, out := as(shopKey, "subscriptions --tenant other"); code != 2 || !strings.Contains(out, "--tenant is the operator's") {
+		t.Errorf("subscriptions of another tenant: exit %d: %s", code, out)
+	}
+	if out := s.says("endpoints"); strings.Contains(out, "paused") {
+		t.Errorf("something was paused:\n%s", out)
+	}
+
+	// Its own it may name in full, or not.
+	for _, name := range []string{"shop/orders", "orders"} {
+		if code, out := as(shopKey, "pause "+name); code != 0 || !strings.Contains(out, "shop/orders  paused") {
+			t.Errorf("pause %s: exit %d: %s", name, code, out)
+		}
+		if code, out := as(shopKey, "resume "+name); code != 0 || strings.Contains(out, "paused") {
+			t.Errorf("resume %s: exit %d: %s", name, code, out)
 		}
 	}
 }

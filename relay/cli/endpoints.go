@@ -86,8 +86,12 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 	api := addAPIFlags(cmd)
 	cmd.ValidArgsFunction = completeEndpoints(api)
 	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		path, err := c.endpointPath(args[0])
+		if err != nil {
+			return err
+		}
 		var answer T
-		if err := c.post(cmd.Context(), c.endpointPath(args[0])+"/"+name, nil, &answer); err != nil {
+		if err := c.post(cmd.Context(), path+"/"+name, nil, &answer); err != nil {
 			return err
 		}
 		return show(cmd.OutOrStdout(), answer, asJSON)

@@ -56,6 +56,8 @@ func listSubscriptions(cmd *cobra.Command) {
 		switch {
 		case *tenant == "" && !c.tenant:
 			return usagef("whose? --tenant TENANT")
+		case *tenant != "" && c.tenant:
+			return usagef("--tenant is the operator's: with a tenant's key (--key, or %s) its own are listed", apiKeyVariable)
 		case !c.tenant:
 			q.Set("tenant", *tenant)
 		}

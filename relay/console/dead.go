@@ -131,7 +131,10 @@ func (c *call) withLetters(done string, do func(endpoint string, ids []string) (
 		if !strings.Contains(l.Endpoint, "/") {
 			l.Endpoint = c.tenant + "/" + l.Endpoint
 		}
-		if c.sees(l.Endpoint) && event.IsID(l.EventID) { // any other is not there
+		if !c.sees(l.Endpoint) {
+			return badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", l.Endpoint)
+		}
+		if event.IsID(l.EventID) { // what is none names no dead letter
 			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
 		}
 	}

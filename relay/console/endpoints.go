@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +21,6 @@ import (
 
 // sample is how many of an endpoint's latest attempts its rates are taken from.
 const sample = 100
-
-var errNoEndpoint = echo.NewHTTPError(http.StatusNotFound, "there is no such endpoint")
 
 // listEndpoints answers a page of endpoints with their health, by name.
 func listEndpoints(c *call) error {
@@ -111,16 +111,42 @@ func (c *call) showEndpoint(h event.Health) EndpointHealth {
 	return out
 }
 
-// endpoint is the one that a path names; nil: the caller has none of that name.
-func (c *call) endpoint() *Endpoint {
-	tenant := cmp.Or(c.tenant, c.Param("tenant"))
-	return c.view.endpoints[tenant+"/"+c.Param("endpoint")]
+// endpoint is the one that a path names. A tenant may put its own name before that of the endpoint, with the slash escaped.
+func (c *call) endpoint() (*Endpoint, error) {
+	name := c.Param("endpoint")
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	if c.tenant == "" {
+		name = c.Param("tenant") + "/" + name
+	}
+	full, err := c.fullName(name, c.tenant)
+	if err != nil {
+		return nil, echo.NewHTTPError(http.StatusNotFound, err.Error())
+	}
+	return c.view.endpoints[full], nil
+}
+
+// fullName is tenant/name of the endpoint that a caller means who may leave out the tenant, if it is clear which. It is an error
+// if there is none. What begins with another tenant's name is not the caller's, whether it is there or not.
+func (c *call) fullName(name, tenant string) (string, error) {
+	full := name
+	if !strings.Contains(name, "/") && tenant != "" {
+		full = tenant + "/" + name
+	}
+	switch {
+	case !c.sees(full):
+		return "", fmt.Errorf("%s is not yours: a tenant's key is for its own endpoints", full)
+	case c.view.endpoints[full] == nil || (tenant != "" && !strings.HasPrefix(full, tenant+"/")):
+		return "", fmt.Errorf("there is no endpoint %q", name)
+	}
+	return full, nil
 }
 
 func readEndpoint(c *call) error {
-	e := c.endpoint()
-	if e == nil {
-		return errNoEndpoint
+	e, err := c.endpoint()
+	if err != nil {
+		return err
 	}
 	return c.answerEndpoint(e.ID)
 }
@@ -135,9 +161,9 @@ func (c *call) answerEndpoint(name string) error {
 
 // pauseEndpoint stops sending to an endpoint until it is resumed.
 func pauseEndpoint(c *call) error {
-	e := c.endpoint()
-	if e == nil {
-		return errNoEndpoint
+	e, err := c.endpoint()
+	if err != nil {
+		return err
 	}
 	if err := c.o.Store.Park(c.ctx(), e.ID); err != nil {
 		return c.failed("pause an endpoint", err)
@@ -148,9 +174,9 @@ func pauseEndpoint(c *call) error {
 
 // resumeEndpoint goes on sending to an endpoint, whatever it was parked for.
 func resumeEndpoint(c *call) error {
-	e := c.endpoint()
-	if e == nil {
-		return errNoEndpoint
+	e, err := c.endpoint()
+	if err != nil {
+		return err
 	}
 	if err := c.o.Store.Resume(c.ctx(), e.ID); err != nil {
 		return c.failed("resume an endpoint", err)
@@ -179,9 +205,9 @@ type TestResult struct {
 
 // testEndpoint sends one signed event of type test at once, and answers what came back. It is not kept, and not tried again.
 func testEndpoint(c *call) error {
-	e := c.endpoint()
-	if e == nil {
-		return errNoEndpoint
+	e, err := c.endpoint()
+	if err != nil {
+		return err
 	}
 	if c.view.Test == nil {
 		return errors.New("no way to send a test event")
@@ -193,7 +219,7 @@ func testEndpoint(c *call) error {
 		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
 	a, err := c.view.Test(e.ID, ev)
 	if err != nil {
-		return errNoEndpoint
+		return echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
 	}
 	c.note("tested", e.ID, zap.Int("status", a.Status))
 	out := TestResult{EventID: ev.ID, Endpoint: e.ID, Status: a.Status, DurationMS: a.Duration.Milliseconds(), Error: a.Err,

@@ -83,16 +83,16 @@ func (f *filter) check(c *call) error {
 	return nil
 }
 
-// checkEndpoint gives an endpoint its full name. One that is another tenant's is not there.
+// checkEndpoint gives an endpoint its full name.
 func (f *filter) checkEndpoint(c *call) error {
-	if f.Endpoint != "" {
-		if !strings.Contains(f.Endpoint, "/") && f.Tenant != "" {
-			f.Endpoint = f.Tenant + "/" + f.Endpoint
-		}
-		if c.view.endpoints[f.Endpoint] == nil || !c.sees(f.Endpoint) || (f.Tenant != "" && !strings.HasPrefix(f.Endpoint, f.Tenant+"/")) {
-			return badf("endpoint: there is no endpoint %q", f.Endpoint)
-		}
+	if f.Endpoint == "" {
+		return nil
 	}
+	full, err := c.fullName(f.Endpoint, f.Tenant)
+	if err != nil {
+		return badf("endpoint: %v", err)
+	}
+	f.Endpoint = full
 	return nil
 }
 

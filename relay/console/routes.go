@@ -8,7 +8,8 @@ import (
 // route is one path of the API: what it does, and what the OpenAPI document says of it.
 type route struct {
 	method string
-	// path below /v1 and /admin/v1, with parameters in braces. {endpoint} is a name for a tenant, and tenant/name for the operator.
+	// path below /v1 and /admin/v1, with parameters in braces. {endpoint} is a name for a tenant (which may put its own name and an
+	// escaped slash before it), and tenant/name for the operator.
 	path string
 	// tenant and operator say who has it.
 	tenant, operator bool
