@@ -114,7 +114,7 @@ func (p *parser) formEnvelope(form []field) error {
 		return err
 	}
 	if string(name) != event.TypeWaybill {
-		return p.otherType(string(name), root.appendObject(nil))
+		return p.to.other(string(name), root.appendObject(nil))
 	}
 	switch {
 	case data == nil:
@@ -127,7 +127,7 @@ func (p *parser) formEnvelope(form []field) error {
 		list = []*branch{data}
 	}
 	for n, item := range list {
-		p.item(n, item.appendJSON(nil))
+		p.to.item(n, item.appendJSON(nil))
 	}
 	return nil
 }

@@ -53,21 +53,25 @@ type Rejected struct {
 // An event's Data may share memory with the body, so nobody may write to the body afterwards. Parse takes time in
 // proportion to the body, whatever is in it.
 func Parse(contentType string, body []byte, receivedAt time.Time) Result {
-	p := parser{body: body, receivedAt: receivedAt}
-	if err := p.callback(contentType); err != nil {
-		return Result{Rejected: []Rejected{{Raw: body, Reason: err.Error()}}}
-	}
-	if p.unlisted > 0 {
-		p.reject(body, fmt.Sprintf("%d more items like these", p.unlisted))
-	}
-	return p.result
+	r := partReader{body: body, receivedAt: receivedAt}
+	r.read(contentType)
+	return r.part
 }
 
+// parser takes a callback apart.
 type parser struct {
-	body       []byte
-	receivedAt time.Time
-	result     Result
-	unlisted   int // items beyond maxRejected
+	body []byte
+	to   taker
+	// array is `data`, if it is an array.
+	array []byte
+}
+
+// taker gets what a callback is made of.
+type taker interface {
+	// item gets the n-th item.
+	item(n int, raw []byte)
+	// other gets the type of a callback that has no items, and the callback as JSON.
+	other(typ string, callback []byte) error
 }
 
 // callback returns an error if the callback as a whole is not understood.
@@ -125,7 +129,7 @@ func (p *parser) jsonEnvelope(text []byte) error {
 		return err
 	}
 	if string(name) != event.TypeWaybill {
-		return p.otherType(string(name), text)
+		return p.to.other(string(name), text)
 	}
 	return p.items(data)
 }
@@ -147,18 +151,6 @@ func isCode(text []byte) bool {
 	return len(text) <= maxCode && utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
 }
 
-// otherType makes one event of a whole callback.
-func (p *parser) otherType(typ string, callback []byte) error {
-	id, err := event.ID(typ, "", "", callback)
-	if err != nil {
-		return err
-	}
-	p.result.Events = append(p.result.Events, &event.Event{
-		ID: id, Type: typ, Bare: true, Data: callback, ReceivedAt: p.receivedAt,
-	})
-	return nil
-}
-
 // items takes apart the JSON of `data`.
 func (p *parser) items(data []byte) error {
 	for range maxUnwraps {
@@ -173,12 +165,13 @@ func (p *parser) items(data []byte) error {
 	}
 	switch kind := kindOf(data); kind {
 	case object:
-		p.item(0, data)
+		p.to.item(0, data)
 		return nil
 	case array:
+		p.array = data
 		n := 0
 		complete := elements(data, func(raw []byte) {
-			p.item(n, raw)
+			p.to.item(n, raw)
 			n++
 		})
 		if !complete {
@@ -190,30 +183,4 @@ func (p *parser) items(data []byte) error {
 	default:
 		return fmt.Errorf("data is %s, not an array or an object", kind)
 	}
-}
-
-// item turns the n-th item into an event or a rejection.
-func (p *parser) item(n int, raw []byte) {
-	e, err := newEvent(raw)
-	switch {
-	case err == nil:
-		e.Data, e.ReceivedAt = p.own(raw), p.receivedAt
-		p.result.Events = append(p.result.Events, e)
-	case len(p.result.Rejected) < maxRejected:
-		p.reject(p.own(raw), fmt.Sprintf("item %d: %v", n, err))
-	default:
-		p.unlisted++
-	}
-}
-
-// own copies an item that is a small part of its callback: else one event kept would keep the whole body in memory.
-func (p *parser) own(raw []byte) []byte {
-	if len(raw) < len(p.body)/2 {
-		return bytes.Clone(raw)
-	}
-	return raw
-}
-
-func (p *parser) reject(raw []byte, reason string) {
-	p.result.Rejected = append(p.result.Rejected, Rejected{Raw: raw, Reason: reason})
 }
