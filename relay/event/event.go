@@ -30,6 +30,9 @@ type Event struct {
 	Tracks []Track
 	// Bare says that no track has a time, so that equal content may be a new update (README, "Guarantees").
 	Bare bool
+	// TrackedAt is when the newest track was; zero if none has a time that can be read. An update whose newest track is older than
+	// that of another one is late: it does not become what is last known of its waybill.
+	TrackedAt time.Time
 	// Data is the item as JSON: the very bytes that came, or, where the callback was a form with brackets,
 	// an object of strings. It is what the tenant receives as `data`.
 	Data []byte

@@ -17,7 +17,7 @@ type fields struct {
 	tracks  []byte
 }
 
-// newEvent makes the event of one item, but for Data and ReceivedAt.
+// newEvent makes the event of one item, but for Data, ReceivedAt and TrackedAt.
 func newEvent(raw []byte) (*event.Event, error) {
 	if kindOf(raw) != object {
 		return nil, errors.New("not an object")

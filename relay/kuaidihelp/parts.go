@@ -108,7 +108,9 @@ func (r *partReader) item(n int, raw []byte) {
 	e, err := newEvent(raw)
 	switch {
 	case err == nil:
-		e.Data, e.ReceivedAt = r.own(raw), r.receivedAt
+		e.Data = r.own(raw)
+		e.ReceivedAt = r.receivedAt
+		e.TrackedAt = newestTrack(e.Tracks, r.receivedAt)
 		r.part.Events = append(r.part.Events, e)
 	case r.rejected < maxRejected:
 		r.rejected++

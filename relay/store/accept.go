@@ -132,6 +132,17 @@ func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error)
 	return out, err
 }
 
+// tracked is how lua/accept.lua is told of an event's tracks: "" if none has a time, or when the newest was (ms), 0 if that is unknown.
+func tracked(e *event.Event) any {
+	switch {
+	case e.Bare:
+		return ""
+	case e.TrackedAt.IsZero():
+		return 0
+	}
+	return max(0, e.TrackedAt.UnixMilli())
+}
+
 func newAcceptRow(e Entry) (acceptRow, error) {
 	short, err := shortID(e.Event.ID)
 	if err != nil {
@@ -204,16 +215,16 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 			}
 		}
 	}
-	args := make([]any, 0, 9+5*len(endpoints)+7*rows+2*total)
+	args := make([]any, 0, 10+5*len(endpoints)+7*rows+2*total)
 	args = append(args, now.UnixMilli(), token, s.settings().Window.Milliseconds(), s.settings().BareWindow.Milliseconds(),
-		s.settings().Retention.Milliseconds(), s.settings().SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
+		s.settings().Retention.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
 	for i, e := range endpoints {
 		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.flowOf(e.Endpoint).rate)
 	}
 	for _, c := range calls {
 		for _, row := range c.rows {
 			e := row.Event
-			args = append(args, row.short, row.record, e.CPCode, e.Status, flag(e.Bare), row.body, len(row.To))
+			args = append(args, row.short, row.record, e.CPCode, e.Status, tracked(e), row.body, len(row.To))
 			for _, to := range row.To {
 				args = append(args, index[to.Endpoint]+1, int(to.When))
 			}

@@ -155,9 +155,9 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		args   []any
 	}{
 		"accept without a header":  {acceptScript, []any{1}},
-		"accept with too few":      {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1}},
-		"accept with a bad index":  {acceptScript, []any{1, "c", 1, 1, 1, 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
-		"accept with too many":     {acceptScript, []any{1, "c", 1, 1, 1, 0, 0, "more"}},
+		"accept with too few":      {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1}},
+		"accept with a bad index":  {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
+		"accept with too many":     {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 0, "more"}},
 		"lease with too few":       {leaseScript, []any{1, "c", 1, 1, "t/a"}},
 		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
 		"redrive without endpoint": {redriveScript, []any{1}},

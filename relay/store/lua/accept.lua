@@ -1,10 +1,11 @@
 -- accept: drop duplicates, keep new events, queue or line up each delivery that they owe. One script, because an event must
 -- never be remembered as seen while it is not queued.
 --
--- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), life of a ledger's entry after the parcel was
---        signed for (ms), brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
+-- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), life of a ledger's entry (ms), the same after the
+--        parcel was signed for (ms), brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
 --        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0), rate,
---        N times: id, record, brand, status, bare (1 or 0), body, number of candidates C,
+--        N times: id, record, brand, status, when its newest track was (ms, 0 if that is unknown, empty if it is bare), body,
+--                 number of candidates C,
 --                 C times: index of the endpoint (from 1), conditions, of which any suffices (the sum of: 1 always, 2 if the
 --                          status changed, 4 if the tenant has subscribed the waybill, 8 if both)
 -- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, then indexes of endpoints: as it is where the
@@ -12,11 +13,11 @@
 -- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
 local now, me = tonumber(ARGV[1]), ARGV[2]
 local window, bare_window, retention = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local signed_ttl, brands = tonumber(ARGV[6]), ARGV[7]
-local ne, nv = tonumber(ARGV[8]), tonumber(ARGV[9])
-if not (now and window and bare_window and retention and signed_ttl and ne and nv) then return redis.error_reply('ERR accept: bad header') end
+local ttl, signed_ttl, brands = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local ne, nv = tonumber(ARGV[9]), tonumber(ARGV[10])
+if not (now and window and bare_window and retention and ttl and signed_ttl and ne and nv) then return redis.error_reply('ERR accept: bad header') end
 
-local eps, by, events, at = {}, {}, {}, 10
+local eps, by, events, at = {}, {}, {}, 11
 for i = 1, ne do
   local name = ARGV[at]
   local e = {index = i, name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
@@ -112,15 +113,35 @@ local function entries_of(record, brand)
   return entries, tenants
 end
 
--- note tells an entry of its new last event; the one before lives on as any other.
-local function note(entry, id, signed)
+-- note tells an entry of an update. One that is not late becomes its last event; the one before lives on as any other.
+--
+-- The parcel moves again after it was signed for, or the provider pushes what it had refused to: such an entry is live, for as long
+-- as one that has just been subscribed.
+local function note(entry, id, signed, tracked, late)
   local key = P .. 's:' .. entry
-  local before = rcall('HGET', key, 'e')
-  rcall('HSET', key, 'e', id)
-  if signed then
-    rcall('HSET', key, 'z', 1)
-    retain(entry, now, signed_ttl)
+  local f = rcall('HMGET', key, 'e', 'n', 'u', 'z')
+  local before, newest, revived = f[1], tonumber(f[2]), false
+  if f[3] == 'f' and not signed then
+    rcall('HSET', key, 'u', 'l')
+    rcall('HDEL', key, 'c', 'm', 'i')
+    revived = true
   end
+
+  late = late or (newest and tracked > 0 and tracked < newest)
+  if not late then
+    rcall('HSET', key, 'e', id)
+    if tracked > 0 then rcall('HSET', key, 'n', int(tracked)) end
+    if signed then
+      rcall('HSET', key, 'z', 1)
+      retain(entry, now, signed_ttl)
+    elseif f[4] then
+      rcall('HDEL', key, 'z')
+      revived = true
+    end
+  end
+  if revived then retain(entry, now, max(ttl, rcall('PTTL', key))) end
+  if late then return end
+
   if before and rcall('PTTL', P .. 'e:' .. before) > retention and not rcall('HGET', P .. 'e:' .. before, 'x') then
     rcall('PEXPIRE', P .. 'e:' .. before, retention)
     rcall('PEXPIRE', P .. 'b:' .. before, retention)
@@ -181,6 +202,7 @@ for i = 1, nv do
   end
   want(r, 'i:' .. ARGV[o])
   want(r, 's:' .. ARGV[o + 2])
+  want(r, 'n:' .. ARGV[o + 2])
   for j = o + 7, r.ordered and o + 5 + 2 * n or 0, 2 do
     local e = by[ARGV[j]]
     if e.ordered and r.has[e.head] == nil then
@@ -210,7 +232,8 @@ end
 
 local leased, waiting, queued = pack_state('l', 0, 'n', me), pack_state('w', 0, 'n', ''), pack_state('q', 0, 'n', '')
 local function accept(o)
-  local given, record, brand, status, bare, n = ARGV[o], ARGV[o + 1], ARGV[o + 2], ARGV[o + 3], ARGV[o + 4] == '1', num(ARGV[o + 6])
+  local given, record, brand, status, n = ARGV[o], ARGV[o + 1], ARGV[o + 2], ARGV[o + 3], num(ARGV[o + 6])
+  local bare, tracked = ARGV[o + 4] == '', tonumber(ARGV[o + 4]) or 0
   local r = records[P .. record]
   local has, last, occurrence = r.has, r.last, 1
   local known = has['i:' .. given]
@@ -245,7 +268,14 @@ local function accept(o)
   if entries[1] then state[#state + 1], state[#state + 2] = 's', entries[1] end
   r.last, r.new = seq, r.new + 1
   put(r, 'i:' .. given, occurrence == 1 and sequence or sequence .. ' ' .. occurrence)
-  local changed, codes, added = status ~= '' and status ~= has['s:' .. brand], '', 0
+
+  -- What is last known follows the tracks, not the order of arrival: a late update changes nothing of it.
+  local newest = tonumber(string.match(has['n:' .. brand] or '0', '^%d+'))
+  local late = tracked > 0 and tracked < newest
+  if not late and max(tracked, newest) > 0 then
+    put(r, 'n:' .. brand, int(max(tracked, newest)) .. ' ' .. sequence)
+  end
+  local changed, codes, added = not late and status ~= '' and status ~= has['s:' .. brand], '', 0
   local open, first = {}, {}
   if changed then put(r, 's:' .. brand, status) end
   for j = o + 7, o + 5 + 2 * n, 2 do
@@ -290,7 +320,7 @@ local function accept(o)
   end
   listed[#listed + 1] = id .. ' ' .. codes
   hset(P .. 'e:' .. id, state)
-  for _, entry in ipairs(entries) do note(entry, id, status == 'signed') end
+  for _, entry in ipairs(entries) do note(entry, id, status == 'signed', tracked, late) end
   if added == 0 then
     local span = outlive(entries[1], id, retention)
     rcall('PEXPIRE', P .. 'e:' .. id, int(span))

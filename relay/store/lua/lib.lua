@@ -2,7 +2,9 @@
 --
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
---                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence, s:<brand> last status,
+--                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence,
+--                              s:<brand> last status, n:<brand> "<when the newest track was (ms)> <sequence>" of the update that is
+--                              last known, if any had such a time,
 --                              h, h:<endpoint> the head, see in_order(),
 --                              o open events, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
@@ -30,7 +32,8 @@
 --   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live, f failed),
 --                              c code, m text and i uid of the provider's answer, t token of the claim, x when it lapses (ms),
---                              e last event of the waybill, z 1 if it was signed for, @<tenant> -> since (ms)
+--                              e last event of the waybill, n when its newest track was (ms), if that is known,
+--                              z 1 if it was signed for, @<tenant> -> since (ms)
 --   t:<tenant>         zset    entries that a tenant has subscribed, by the time when they expire
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
 --   todo               zset    what is to be taken over by then (ms): " <entry>" is to be subscribed upstream, "<tenant> <entry>"

@@ -8,24 +8,32 @@
 local now, claim, ttl, signed_ttl, tenant = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 if not (now and claim and ttl and signed_ttl and tenant) then return redis.error_reply('ERR wish: wrong arguments') end
 
--- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it.
+-- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it. It returns its id,
+-- whether the parcel was signed for, and when its newest track was (ms), if that is known.
 local function latest(entry)
   local brand, waybill = string.match(entry, '^(%S+) (.+)$')
-  local all, seen = rcall('HGETALL', P .. 'w:' .. (waybill or '')), {}
+  local all, seen, newest = rcall('HGETALL', P .. 'w:' .. (waybill or '')), {}, {at = 0}
   for i = 1, #all, 2 do
     local id = string.match(all[i], '^i:(.+)$')
-    if id then
+    if all[i] == 'n:' or all[i] == 'n:' .. brand then
+      local at, seq = string.match(all[i + 1], '^(%d+) (%d+)$')
+      at, seq = tonumber(at), tonumber(seq)
+      if at > newest.at or (at == newest.at and seq > newest.seq) then newest = {at = at, seq = seq} end
+    elseif id then
       local seq, n = string.match(all[i + 1], '^(%d+) ?(%d*)$')
       seen[#seen + 1] = {seq = tonumber(seq), id = n ~= '' and id .. '-' .. n or id}
     end
   end
-  table.sort(seen, function(a, b) return a.seq > b.seq end)
+  table.sort(seen, function(a, b)
+    if (a.seq == newest.seq) ~= (b.seq == newest.seq) then return a.seq == newest.seq end
+    return a.seq > b.seq
+  end)
   for _, v in ipairs(seen) do
     -- the header of the body, as encodeBody writes it, says the brand
     local head = string.match(rcall('GETRANGE', P .. 'b:' .. v.id, 0, 4095), '^[^\n]+')
     local ok, known = pcall(cjson.decode, head or '')
     if ok and (known.cp_code == nil or known.cp_code == brand) and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
-      return v.id, known.status == 'signed'
+      return v.id, known.status == 'signed', v.seq == newest.seq and newest.at or nil
     end
   end
 end
@@ -36,10 +44,11 @@ for i = 6, #ARGV do
   local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i')
   local state, since, event, signed = f[1], f[2], f[3], f[4]
   if not state then
-    local id, arrived = latest(entry)
+    local id, arrived, tracked = latest(entry)
     if id then
       event = id
       rcall('HSET', key, 'e', id)
+      if tracked then rcall('HSET', key, 'n', int(tracked)) end
       rcall('HSET', P .. 'e:' .. id, 's', entry)
       if arrived then
         signed = 1

@@ -30,6 +30,11 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"TheLastEventLivesAsLongAsItsEntry":                    checkLastEventLives,
 	"ARenewedEntryKeepsItsLastEvent":                       checkRenewed,
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
+	"AParcelThatMovesAfterItWasSignedForIsLiveAgain":       checkMovesAgain,
+	"ARefusedWaybillThatIsPushedAllTheSameIsLive":          checkRefusedIsPushed,
+	"ALateUpdateIsNotTheLastOne":                           checkLateUpdate,
+	"ALateUpdateFromBeforeTheFirstWishIsNotTheLastOne":     checkLateBefore,
+	"ALateUpdateIsNoChangeOfTheStatus":                     checkLateStatus,
 	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
 	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":   checkTakenOver,
@@ -488,6 +493,158 @@ func checkSignedExpires(t *testing.T, b *bench) {
 	page, _, err := s.Subscriptions(t.Context(), "t", "", 10)
 	if err != nil || len(page) != 3 || page[0].Code != "2" {
 		t.Errorf("%+v %v", page, err)
+	}
+}
+
+// at is an update whose newest track was in an hour of a day; 0: its time cannot be read.
+func at(hour int, waybill, content, status string) *event.Event {
+	e := update(waybill, content)
+	e.Status = status
+	if hour > 0 {
+		e.TrackedAt = time.Date(2026, 11, 23, hour, 0, 0, 0, time.UTC)
+	}
+	return e
+}
+
+// lifeOf is for how long a tenant's subscription lives on.
+func lifeOf(t *testing.T, s *store.Store, tenant, code string) time.Duration {
+	t.Helper()
+	got, ok, err := s.Subscription(t.Context(), tenant, zt(code)[0])
+	if err != nil || !ok {
+		t.Fatalf("%v %v", ok, err)
+	}
+	return got.Expires.Sub(s.Now()).Round(time.Hour)
+}
+
+func checkMovesAgain(t *testing.T, b *bench) {
+	const full, signed = 60 * time.Hour, 7 * time.Hour
+	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: signed}})
+	subscribed := under(event.IfSubscribed, "t/a")
+	for code, steps := range map[string][]struct {
+		event *event.Event
+		life  time.Duration
+	}{
+		"times": {
+			{at(9, "times", "1", "signed"), signed},
+			{at(10, "times", "2", "sending"), full},
+			{at(9, "times", "3", "signed"), full}, // late: the parcel has moved since
+			{at(12, "times", "4", "signed"), signed},
+			{at(11, "times", "5", "sending"), signed}, // late: it has arrived since
+			{at(13, "times", "6", ""), full},
+		},
+		"none": {
+			{at(0, "none", "1", "signed"), signed},
+			{at(0, "none", "2", "sending"), full},
+		},
+	} {
+		live(t, s, "t", code)
+		for i, step := range steps {
+			if n := acceptOne(t, s, step.event, subscribed).Deliveries; n != 1 {
+				t.Errorf("%s, update %d is owed to %d endpoints", code, i+1, n)
+			}
+			if got := lifeOf(t, s, "t", code); got != step.life {
+				t.Errorf("%s, after update %d the subscription lives for %s, want %s", code, i+1, got, step.life)
+			}
+			wish(t, s, "t", code) // renewed, it lives as long
+			if got := lifeOf(t, s, "t", code); got != step.life {
+				t.Errorf("%s, renewed after update %d it lives for %s, want %s", code, i+1, got, step.life)
+			}
+		}
+	}
+	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 2 || page[1].Expires.Sub(s.Now()) < full-time.Minute {
+		t.Errorf("%+v %v", page, err)
+	}
+}
+
+func checkRefusedIsPushed(t *testing.T, b *bench) {
+	const full, short = 60 * time.Hour, 7 * time.Hour
+	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: short}})
+	for _, code := range []string{"moves", "arrives"} {
+		wish(t, s, "t", code)
+		claim(t, s, "x", code)
+		answered(t, s, "x", event.Failed, event.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
+	}
+	acceptOne(t, s, at(9, "moves", "1", "sending"), nil)
+	if got := state(t, s, "t", "moves"); got != event.Live || lifeOf(t, s, "t", "moves") != full {
+		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "moves"))
+	}
+	if w := wish(t, s, "u", "moves")[0]; w.State != event.Live || !w.CatchUp {
+		t.Errorf("another wish: %+v", w)
+	}
+	acceptOne(t, s, at(9, "arrives", "1", "signed"), nil)
+	if got := state(t, s, "t", "arrives"); got != event.Failed || lifeOf(t, s, "t", "arrives") != short {
+		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "arrives"))
+	}
+}
+
+func checkLateUpdate(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
+	newest := func() *event.Event { return at(10, "1", "b", "signed") }
+	live(t, s, "t", "1")
+	acceptOne(t, s, newest(), nil)
+	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
+	if !acceptOne(t, s, newest(), nil).Duplicate {
+		t.Error("the newest one is none that came before")
+	}
+	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+		t.Errorf("%+v %v", last, err)
+	}
+	// The ledger knows it for longer than the record of the waybill lives.
+	until(t, "the record expires", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
+	acceptOne(t, s, at(8, "1", "c", "collected"), nil)
+	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+		t.Errorf("%+v %v", last, err)
+	}
+	acceptOne(t, s, at(0, "1", "d", "sending"), nil)
+	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "sending" {
+		t.Errorf("one without a time that can be read: %+v %v", last, err)
+	}
+	acceptOne(t, s, at(9, "1", "e", "question"), nil)
+	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "sending" {
+		t.Errorf("after that: %+v %v", last, err)
+	}
+}
+
+func checkLateBefore(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	acceptOne(t, s, at(10, "1", "b", "signed"), nil)
+	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
+	wish(t, s, "t", "1")
+	for range 2 {
+		if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+			t.Errorf("%+v %v", last, err)
+		}
+		acceptOne(t, s, at(8, "1", "c", "collected"), nil)
+	}
+	// An update that does not name its brand counts for all.
+	none := at(11, "2", "b", "signed")
+	none.CPCode = ""
+	acceptOne(t, s, at(10, "2", "a", "sending"), nil)
+	acceptOne(t, s, none, nil)
+	acceptOne(t, s, at(10, "2", "c", "sending"), nil)
+	wish(t, s, "t", "2")
+	if last, err := s.Latest(t.Context(), zt("2")[0]); err != nil || last == nil || last.Status != "signed" {
+		t.Errorf("%+v %v", last, err)
+	}
+}
+
+func checkLateStatus(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	for i, step := range []struct {
+		event *event.Event
+		want  int
+	}{
+		{at(10, "1", "1", "delivering"), 1},
+		{at(9, "1", "2", "sending"), 0},     // late
+		{at(11, "1", "3", "delivering"), 0}, // the same as the last one known
+		{at(11, "1", "4", "signed"), 1},     // as new as that
+		{at(0, "1", "5", "sending"), 1},     // nobody can say that it is late
+		{at(10, "1", "6", "delivering"), 0}, // late
+		{at(12, "1", "7", "delivering"), 1},
+	} {
+		if got := acceptOne(t, s, step.event, under(event.IfChanged, "t/a")).Deliveries; got != step.want {
+			t.Errorf("update %d is owed to %d endpoints, want %d", i+1, got, step.want)
+		}
 	}
 }
 
