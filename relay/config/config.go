@@ -69,7 +69,9 @@ type Config struct {
 	// Egress is where deliveries may go.
 	Egress struct {
 		AllowCIDRs []netip.Prefix // networks that endpoints may be in though they are not public
-		Proxy      Secret         // http://, https:// or socks5://, which may hold a password; empty: none
+		// TenantCIDRs are the networks that a file of TenantsDir may allow its own endpoints.
+		TenantCIDRs []netip.Prefix
+		Proxy       Secret // http://, https:// or socks5://, which may hold a password; empty: none
 	}
 	// Limits are the bounds of what costs others something. Allowance is already worked into that of the tenants.
 	Limits struct {
@@ -77,6 +79,10 @@ type Config struct {
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
 	TenantsDir string
+	// TenantsEnv are variables that the files of TenantsDir may use, beside those that begin with their tenant's name.
+	TenantsEnv []string
+	// TenantsFiles are files and folders that they may read, beside what is below TenantsDir; relative to the config file.
+	TenantsFiles []string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
 	Tenants []Tenant
 	// Fingerprint is of all that was read, in hex: equal for equal names and contents of files, on any machine.
@@ -205,19 +211,20 @@ func Load(path string, o Options) (*Config, error) {
 func load(path string, text []byte, o Options) (*Config, error) {
 	c := defaults()
 	l := &loading{config: c, options: o, names: map[string]Position{}, apiKeys: map[Secret]Position{}, sum: sha256.New()}
-	l.file(path, text, schema(l))
+	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	var files []string
-	var mistakes []found
+	var mistakes, noted []found
 	for _, src := range l.sources {
 		files = append(files, src.path)
 		mistakes = append(mistakes, src.mistakes...)
+		noted = append(noted, src.warnings...)
 	}
 	if len(mistakes) > 0 {
 		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
 	c.Fingerprint = fingerprint(l.sum)
-	c.Warnings = inOrderOf(files, warnings(c))
+	c.Warnings = inOrderOf(files, append(noted, warnings(c)...))
 	return c, nil
 }
 

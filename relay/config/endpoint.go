@@ -176,7 +176,7 @@ func file(out *string) reader {
 		if !ok || path == "" {
 			return
 		}
-		content, err := v.src.readFile(path)
+		content, err := v.readFile(path)
 		if err == nil && content == "" {
 			err = errors.New("the file is empty")
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,33 +16,56 @@ const maxFile = 1 << 20
 // resolve turns a scalar as written into its text: the content of PATH without its last newline if it is file:PATH, and
 // otherwise itself with its variables expanded. What came from the environment or a file is never looked at again: it
 // can hold "file:" or "${" and means just that. The second result says what is wrong, without any expanded text.
-func (s *source) resolve(written string) (string, []string) {
-	path, isFile := strings.CutPrefix(written, "file:")
-	path, problems := expand(path, s.options.LookupEnv)
+func (v value) resolve() (string, []string) {
+	var refused []string
+	path, isFile := strings.CutPrefix(v.node.Value, "file:")
+	path, problems := expand(path, func(name string) (string, bool) {
+		if problem := v.mayUse(name); problem != "" {
+			refused = append(refused, problem)
+			return "", true
+		}
+		return v.src.options.LookupEnv(name)
+	})
+	problems = append(refused, problems...)
 	if !isFile || len(problems) > 0 {
 		return path, problems
 	}
-	content, err := s.readFile(path)
+	content, err := v.readFile(path)
 	if err != nil {
-		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(written), err)}
+		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(v.node.Value), err)}
 	}
 	content = strings.TrimSuffix(content, "\n")
 	return strings.TrimSuffix(content, "\r"), nil
 }
 
+// mayUse notes that the value refers to a variable, and says why it must not; empty: it may.
+func (v value) mayUse(variable string) string {
+	if v.src.powers != nil {
+		return v.src.powers.refuse(variable, v)
+	}
+	if v.src.variables == nil {
+		v.src.variables = map[string]bool{}
+	}
+	v.src.variables[variable] = true
+	return ""
+}
+
 // readFile reads a small file; its path is relative to the config file, and is not in the error: it may be an expanded one.
-func (s *source) readFile(path string) (string, error) {
+func (v value) readFile(path string) (content string, err error) {
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(s.dir, path)
+		path = filepath.Join(v.src.dir, path)
 	}
-	content, err := readSmall(path)
-	if s.read != nil {
-		s.read(path, content)
+	resolved := path
+	if v.src.powers != nil {
+		resolved, err = v.src.powers.open(path, v)
 	}
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pathErr.Err
+	if err == nil {
+		content, err = readSmall(resolved)
 	}
-	return content, err
+	if v.src.read != nil {
+		v.src.read(path, content)
+	}
+	return content, reason(err)
 }
 
 func readSmall(path string) (string, error) {

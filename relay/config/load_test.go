@@ -99,23 +99,23 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},
 			Endpoints: []Endpoint{
 				{
-					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(38),
+					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(39),
 					Secrets:    []SigningSecret{{Secret: goodSecret}, {goodSecret, time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 					Headers:    []Header{{"authorization", "Bearer x"}, {"X-Team", "logistics"}},
 					AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.7/32")},
 					TLS:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "inner.example"},
 				},
-				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(54)},
+				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(55)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(56), 0},
-				{"shop", []string{"shop/b"}, nil, "", at(65), 1},
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(57), 0},
+				{"shop", []string{"shop/b"}, nil, "", at(66), 1},
 			},
-			Pos: at(36),
+			Pos: at(37),
 		},
-		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4}, Pos: at(66)},
+		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4}, Pos: at(67)},
 		{
-			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{60, 5, 6},
+			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
 			Tests: []Test{
 				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, in(3)},
 				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, in(6)},
@@ -123,7 +123,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Pos: in(1),
 		},
 	}
-	want.TenantsDir = "full.d"
+	want.TenantsDir, want.TenantsEnv, want.TenantsFiles = "full.d", []string{"SHARED_TOKEN", "_x9"}, []string{"/run/secrets", "shared.pem"}
+	want.Egress.TenantCIDRs = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
 	got.Warnings, got.Fingerprint = nil, "" // they have tests of their own
 	equal(t, "config", got, want)
 }

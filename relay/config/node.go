@@ -13,7 +13,11 @@ type source struct {
 	path     string // as given to Load; it stands in every Position
 	dir      string // what a file:PATH is relative to
 	options  Options
+	powers   *powers // nil: the operator's, which are all
 	mistakes []found
+	warnings []found
+	// variables are those that it refers to.
+	variables map[string]bool
 	// read notes what the config depends on; nil: nobody asks.
 	read func(path, content string)
 }
@@ -153,7 +157,7 @@ func (v value) text() (string, bool) {
 		v.mistake("must be a single value, not %s", v.kind())
 		return "", false
 	}
-	s, problems := v.src.resolve(v.node.Value)
+	s, problems := v.resolve()
 	for _, p := range problems {
 		v.mistake("%s", p)
 	}
@@ -213,6 +217,10 @@ func (v value) entries(known []field) (map[string]value, bool) {
 			continue
 		}
 		lines[name] = key.node.Line
+		if name == "<<" {
+			key.mistake("YAML merges (<<) are not accepted; write the keys out")
+			continue
+		}
 		if !slices.ContainsFunc(known, func(f field) bool { return f.name == name }) {
 			key.mistake("unknown key %s%s", quote(name), suggestKey(name, known))
 			continue
@@ -295,5 +303,10 @@ func (v value) mistake(format string, args ...any) {
 	if v.path != "" {
 		msg = v.path + ": " + msg
 	}
-	v.src.mistakes = append(v.src.mistakes, found{Mistake{v.position(), msg}, v.at.Column})
+	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
+}
+
+// expanded says whether the value may be another than the text that is written.
+func (v value) expanded() bool {
+	return strings.Contains(v.node.Value, "${") || strings.HasPrefix(v.node.Value, "file:")
 }

@@ -217,3 +217,13 @@ func parseSigningSecret(s string) (Secret, error) {
 	}
 	return Secret(s), nil
 }
+
+// variableName is the name of a variable of the environment.
+var variableName = form[string]{func(s string) (string, error) {
+	if !wholeName.MatchString(s) {
+		return "", errors.New("must be the name of a variable: letters, digits and _")
+	}
+	return s, nil
+}, pattern(wholeName.String())}
+
+var wholeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
@@ -53,6 +55,7 @@ func schema(l *loading) reader {
 		)...)),
 		optional("egress", object(
 			optional("allow_cidrs", list(&c.Egress.AllowCIDRs, network)),
+			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
 		)),
 		optional("limits", object(allowance(&c.Limits.Allowance)...)),
@@ -60,6 +63,8 @@ func schema(l *loading) reader {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)
 		}}),
+		optional("tenants_env", list(&c.TenantsEnv, variableName)),
+		optional("tenants_files", list(&c.TenantsFiles, text)),
 		optional("tenants", each(&c.Tenants, l.tenant)),
 	)
 }
@@ -89,13 +94,17 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 	*t = Tenant{Pos: v.position(), Limits: l.config.Subscriptions.Limits, Allowance: l.config.Limits.Allowance}
 	endpointNames := map[string]Position{}
 	return object(
-		required("name", name(&t.Name, l.names)),
+		required("name", then(name(&t.Name, l.names), func() {
+			if v.src.powers != nil {
+				v.src.powers.tenant = t.Name
+			}
+		})),
 		optional("api_keys", keysOf(&t.APIKeys, l.apiKeys)),
-		optional("subscriptions", object(limits(&t.Limits)...)),
-		optional("limits", object(allowance(&t.Allowance)...)),
+		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
+		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
 			*e = Endpoint{Format: "standard", Delivery: l.config.Delivery, Pos: v.position()}
-			return endpoint(t, e, endpointNames)
+			return l.endpoint(t, e, endpointNames)
 		})),
 		optional("routes", each(&t.Routes, func(v value, r *Route) reader {
 			*r = Route{Tenant: t.Name, Pos: v.position(), Index: len(t.Routes)}
@@ -116,17 +125,17 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 	)
 }
 
-func endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
+func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
 	keys := []field{
 		required("name", then(name(&e.Name, names), func() { e.ID = t.Name + "/" + e.Name })),
 		required("url", one(&e.URL, endpointURL)),
 		required("secrets", signingSecrets(&e.Secrets)),
 		optional("format", one(&e.Format, oneOf("standard", "kuaidihelp"))),
-		optional("headers", headers(&e.Headers)),
-		optional("allow_cidrs", list(&e.AllowCIDRs, network)),
+		optional("headers", headersOfTenant(&e.Headers)),
+		optional("allow_cidrs", ownNetworks(&e.AllowCIDRs)),
 		optional("tls", tlsConfig(&e.TLS)),
 	}
-	return object(append(keys, deliveryKeys(&e.Delivery)...)...)
+	return object(append(keys, l.endpointDelivery(&e.Delivery)...)...)
 }
 
 func match(out **Match) reader {
@@ -151,9 +160,14 @@ func match(out **Match) reader {
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 
 // name reads the name of a tenant or an endpoint, which must not be among those in use already. An invalid name is kept
-// too, so that what refers to it is not called a mistake as well.
+// too, so that what refers to it is not called a mistake as well. A name stands in the log, in metrics and on pages, and says what
+// a tenant's file may use: it is never an expanded value.
 func name(out *string, used map[string]Position) reader {
 	return reader{shape: anyScalar, read: func(v value) {
+		if v.node.Kind == yaml.ScalarNode && v.expanded() {
+			v.mistake("a name must be written out, without ${…} and file:, for it is shown in logs and metrics")
+			return
+		}
 		s, ok := v.text()
 		if !ok {
 			return

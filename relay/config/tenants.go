@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,8 +76,8 @@ func isTenant(name string) bool {
 }
 
 // file reads one file by a schema, and notes its mistakes in a source of its own.
-func (l *loading) file(path string, text []byte, schema reader) {
-	src := &source{path: path, dir: filepath.Dir(path), options: l.options, read: l.read}
+func (l *loading) file(path string, text []byte, p *powers, schema reader) {
+	src := &source{path: path, dir: filepath.Dir(path), options: l.options, powers: p, read: l.read}
 	l.sources = append(l.sources, src)
 	l.read(path, string(text))
 	if root := src.parse(text); root != nil {
@@ -105,13 +106,19 @@ func (l *loading) readTenantsDir(beside string) {
 	case err != nil:
 		main.note(1, fmt.Sprintf("cannot read the folder %s beside this file: %v", defaultTenantsDir, reason(err)))
 	}
+	grants := l.newGrants(dir, beside)
 	for _, entry := range entries {
 		name := entry.Name()
+		path := filepath.Join(dir, name)
 		if !isTenant(name) {
+			l.skipped(path, entry)
 			continue
 		}
-		path := filepath.Join(dir, name)
-		text, err := readSmall(path)
+		resolved, _, err := grants.locate(path)
+		var text string
+		if err == nil {
+			text, err = readSmall(resolved)
+		}
 		if err != nil {
 			l.read(path, "")
 			src := &source{path: path}
@@ -120,9 +127,37 @@ func (l *loading) readTenantsDir(beside string) {
 			continue
 		}
 		var t Tenant
-		l.file(path, []byte(text), reader{read: func(v value) { l.tenant(v, &t).read(v) }})
+		l.file(path, []byte(text), &powers{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
 		c.Tenants = append(c.Tenants, t)
 	}
+	l.checkOwners()
+}
+
+// skipped warns of what in the folder of tenants looks like a tenant's file, and is not read. Names that begin with .. are those of
+// Kubernetes.
+func (l *loading) skipped(path string, entry fs.DirEntry) {
+	name := entry.Name()
+	src := &source{path: path}
+	switch ext := strings.ToLower(filepath.Ext(name)); {
+	case strings.HasPrefix(name, ".."):
+		return
+	case entry.IsDir():
+		inside, _ := os.ReadDir(path)
+		if slices.ContainsFunc(inside, func(e fs.DirEntry) bool { return isTenant(e.Name()) }) {
+			src.caution("the folder holds .yaml files, which are not read: tenants' files stand in tenants_dir itself")
+		}
+	case ext != ".yaml" && ext != ".yml":
+		return
+	case strings.HasPrefix(name, "."):
+		src.caution("the file is not read: its name begins with a dot")
+	default:
+		src.caution("the file is not read: the name of a tenant's file ends in .yaml or .yml")
+	}
+	l.sources = append(l.sources, src)
+}
+
+func (s *source) caution(msg string) {
+	s.warnings = append(s.warnings, found{Mistake: Mistake{Pos: Position{File: s.path, Line: 1}, Msg: msg}})
 }
 
 // reason is an I/O error without the path, which is expanded text.
