@@ -21,6 +21,8 @@ const (
 	maxDepth = 64
 	// maxPooled is the largest item whose scratch space goes back to the pool, so that a huge one is not paid for ever after.
 	maxPooled = 64 << 10
+	// maxMembers is how many members the objects may have that are open at once in an item: each takes some hundred bytes here.
+	maxMembers = 5000
 )
 
 var idForm = regexp.MustCompile(`^evt_[0-9a-f]{64}(-[1-9][0-9]*)?$`)
@@ -50,13 +52,13 @@ func IsID(text string) bool { return idForm.MatchString(text) }
 //
 // That is json.dumps(v, sort_keys=True, separators=(",", ":"), ensure_ascii=False) of Python, but for numbers that
 // Python would write anew. Spellings with several readings have no id: ID fails for invalid JSON, an object with a key twice (also
-// if only after decoding escapes), invalid UTF-8, a surrogate escape without its other half, and more than 64 levels of
-// nesting. Such an error names positions and keys, and nothing else of the item.
+// if only after decoding escapes), invalid UTF-8, a surrogate escape without its other half, more than 64 levels of
+// nesting, and objects of more than 5,000 members. Such an error names positions and keys, and nothing else of the item.
 func ID(typ, cpCode, waybill string, item []byte) (string, error) {
 	c := canonicals.Get().(*canonical)
 	defer c.release(len(item))
 
-	c.out = append(c.out[:0], '[')
+	c.out = append(slices.Grow(c.out[:0], len(item)+len(typ)+len(cpCode)+len(waybill)+len(`["","",""]`)), '[')
 	for _, s := range [...]string{typ, cpCode, waybill} {
 		if !utf8.ValidString(s) {
 			return "", errNotUTF8
@@ -74,6 +76,15 @@ func ID(typ, cpCode, waybill string, item []byte) (string, error) {
 	copy(id[:], idPrefix)
 	hex.Encode(id[len(idPrefix):], sum[:])
 	return string(id[:]), nil
+}
+
+// Check says why an item has no ID; nil if it has one.
+func Check(item []byte) error {
+	c := canonicals.Get().(*canonical)
+	defer c.release(len(item))
+
+	c.out = slices.Grow(c.out[:0], len(item))
+	return c.append(item)
 }
 
 // canonicals holds scratch space only; nothing in it outlives a call of ID.
@@ -139,7 +150,7 @@ func (c *canonical) value() error {
 			c.out = append(c.out, raw...) // a string without escapes is canonical
 			return nil
 		}
-		if c.text, err = jsontext.AppendUnquote(c.text[:0], raw); err != nil {
+		if c.text, err = jsontext.AppendUnquote(slices.Grow(c.text[:0], len(raw)), raw); err != nil {
 			return err
 		}
 		c.out = appendQuoted(c.out, c.text)
@@ -165,6 +176,9 @@ func (c *canonical) object() error {
 		raw, err := c.dec.ReadValue()
 		if err != nil {
 			return err
+		}
+		if len(c.members) == maxMembers {
+			return errTooMany
 		}
 		m := member{keyFrom: len(c.keys), from: len(c.out)}
 		if c.keys, err = jsontext.AppendUnquote(c.keys, raw); err != nil {
@@ -216,6 +230,7 @@ func (c *canonical) end(delimiter byte) error {
 
 var (
 	errTooDeep = fmt.Errorf("more than %d levels of nesting", maxDepth)
+	errTooMany = fmt.Errorf("more than %d members", maxMembers)
 	errNotUTF8 = errors.New("invalid UTF-8")
 )
 
@@ -223,7 +238,7 @@ var (
 func (c *canonical) explain(err error, item []byte) error {
 	var syntax *jsontext.SyntacticError
 	switch {
-	case errors.Is(err, errTooDeep):
+	case errors.Is(err, errTooDeep), errors.Is(err, errTooMany):
 		return err
 	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
 		return fmt.Errorf("duplicate key %.100q", syntax.JSONPointer.LastToken())

@@ -3,6 +3,8 @@ package kuaidihelp
 import (
 	"bytes"
 	"errors"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strconv"
 )
@@ -11,201 +13,305 @@ import (
 // such an item is rejected, with all that came, and it keeps the recursion below shallow.
 const maxBrackets = 66
 
-// maxBranches bounds the memory of a tree: two bytes can make a branch. The fields of a real callback of 4 MiB make half as many.
-const maxBranches = 500_000
+// maxNodes bounds the tree of a form of so many bytes, so that it takes at most six times the form's memory: three bytes can
+// make a node. A field of a real callback has about forty bytes and makes one or two.
+func maxNodes(size int) int { return 1000 + size/9 }
 
-// tree is what the brackets of a form describe, as PHP reads them.
+// tree is what the brackets of a form describe, as PHP reads them. The memory for it is taken once, before it is filled.
 type tree struct {
-	root branch
-	size int
+	text  []byte // the names and values, decoded
+	nodes []node // the root first
+	table []int32
+	seed  maphash.Seed
+	twice int32 // a node of the root whose name was there already, 0 if there is none
 }
 
-// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key.
-func (t *tree) add(f field) error {
-	path, err := splitName(f.name)
+// node is a value, or a container, which has children. A key that came twice is in it twice, so that the JSON made of it
+// shows it, and event.ID can refuse it.
+type node struct {
+	key    span  // empty for a pair of brackets without a key, which has a number
+	value  span  // of a value
+	number int32 // the key as a number, -1 if it is none
+	// The nodes around it, by their indices; 0 for none. The children are in the order they came.
+	parent, first, last, next int32
+	free                      int32 // the number that an empty pair of brackets takes
+}
+
+// span is a part of a tree's text.
+type span struct{ from, to uint32 }
+
+const root = 0
+
+// newTree takes the memory for at most so many nodes, and so much text.
+func newTree(nodes, text int) *tree {
+	return &tree{
+		text:  make([]byte, 0, text),
+		nodes: make([]node, 1, nodes+1),
+		table: make([]int32, 1<<bits.Len(uint(nodes+nodes/4))),
+		seed:  maphash.MakeSeed(),
+	}
+}
+
+// hold appends a part of a field to the text of the tree, decoded.
+func (t *tree) hold(part []byte, escaped bool) span {
+	from := len(t.text)
+	if escaped {
+		t.text = appendDecoded(t.text, part)
+	} else {
+		t.text = append(t.text, part...)
+	}
+	return span{from: uint32(from), to: uint32(len(t.text))}
+}
+
+func (t *tree) at(s span) []byte { return t.text[s.from:s.to] }
+
+var (
+	errTooManyFields = errors.New("more fields and brackets than a callback can have")
+	errUnpaired      = errors.New("brackets that do not pair up")
+)
+
+// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. A name
+// whose brackets do not pair up is a name without brackets, but in data, where something of an item would be lost silently.
+func (t *tree) add(name, value span) error {
+	text := t.at(name)
+	base := bytes.IndexByte(text, '[')
+	if base <= 0 {
+		return t.addValue(root, name, value)
+	}
+	if !paired(text[base:]) {
+		if string(text[:base]) == "data" {
+			return errUnpaired
+		}
+		return t.addValue(root, name, value)
+	}
+
+	// Every key but the last one names a container.
+	parent := int32(root)
+	key, rest := span{from: name.from, to: name.from + uint32(base)}, span{from: name.from + uint32(base) + 1, to: name.to}
+	for depth := 1; ; depth++ {
+		container, err := t.container(parent, key)
+		if err != nil {
+			return err
+		}
+		parent = container
+		end := bytes.IndexByte(t.at(rest), ']')
+		if end < 0 || depth == maxBrackets { // beyond maxBrackets everything is one key
+			return t.addValue(parent, rest, value)
+		}
+		key = span{from: rest.from, to: rest.from + uint32(end)}
+		if key.to+1 == rest.to {
+			return t.addValue(parent, key, value)
+		}
+		rest.from = key.to + 2
+	}
+}
+
+// paired says whether text is [a][b]…, as far as brackets are read.
+func paired(text []byte) bool {
+	for range maxBrackets - 1 {
+		end := bytes.IndexByte(text, ']')
+		if end < 0 || text[0] != '[' {
+			return false
+		}
+		text = text[end+1:]
+		if len(text) == 0 {
+			return true
+		}
+	}
+	return text[0] == '['
+}
+
+// addValue adds a value to a container.
+func (t *tree) addValue(parent int32, key, value span) error {
+	n, err := t.addNode(parent, key)
 	if err != nil {
 		return err
 	}
-	b := &t.root
-	for _, key := range path[:len(path)-1] {
-		child := b.find(key)
-		if child == nil {
-			child = b.addContainer(key)
-			t.size++
-		}
-		b = child
-	}
-	b.append(path[len(path)-1], &branch{value: f.value})
-	if t.size++; t.size > maxBranches {
-		return errors.New("more fields and brackets than a callback can have")
+	t.nodes[n].value = value
+	if parent == root {
+		t.enter(n)
 	}
 	return nil
 }
 
-// branch is a node of the tree: a value, or a container, which has children by key. A key that came twice is in it
-// twice, so that the JSON made of it shows it, and event.ID can refuse it.
-type branch struct {
-	key        string
-	value      []byte
-	children   []*branch          // in the order they came; never empty in a container
-	containers map[string]*branch // the children that are containers, once there are many children
-	next       int                // the key that an empty pair of brackets takes
-}
-
-// splitName splits a[b][c] into a, b, c. A name whose brackets do not pair up is a name without brackets, but in data,
-// where something of an item would be lost silently.
-func splitName(name []byte) ([]string, error) {
-	base, rest, bracketed := bytes.Cut(name, []byte{'['})
-	if !bracketed || len(base) == 0 {
-		return []string{string(name)}, nil
-	}
-	path := []string{string(base)}
-	for len(path) < maxBrackets {
-		key, after, ok := bytes.Cut(rest, []byte{']'})
-		if !ok || len(after) > 0 && after[0] != '[' {
-			if string(base) == "data" {
-				return nil, errors.New("brackets that do not pair up")
-			}
-			return []string{string(name)}, nil
-		}
-		path = append(path, string(key))
-		if len(after) == 0 {
-			return path, nil
-		}
-		rest = after[1:]
-	}
-	return append(path, string(rest)), nil
-}
-
-// find gives the container of that key, nil if there is none.
-func (b *branch) find(key string) *branch {
-	if b.containers != nil {
-		return b.containers[key]
-	}
-	for _, child := range b.children {
-		if child.key == key && child.children != nil {
-			return child
+// container gives the container of that key, a new one if there is none.
+func (t *tree) container(parent int32, key span) (int32, error) {
+	if key.from < key.to {
+		if n := t.find(parent, t.at(key)); n > 0 && t.nodes[n].first > 0 {
+			return n, nil
 		}
 	}
-	return nil
+	n, err := t.addNode(parent, key)
+	if err != nil {
+		return 0, err
+	}
+	t.enter(n)
+	return n, nil
 }
 
-// addContainer adds a container, which the caller then fills.
-func (b *branch) addContainer(key string) *branch {
-	child := new(branch)
-	b.append(key, child)
-	const many = 8
+// addNode adds a node without children or value.
+func (t *tree) addNode(parent int32, key span) (int32, error) {
+	if len(t.nodes) == cap(t.nodes) {
+		return 0, errTooManyFields
+	}
+	p := &t.nodes[parent]
+	number, isNumber := index(t.at(key))
 	switch {
-	case b.containers != nil:
-		b.containers[child.key] = child
-	case len(b.children) > many:
-		b.containers = map[string]*branch{child.key: child}
-		for _, known := range b.children {
-			if known.children != nil {
-				b.containers[known.key] = known
-			}
-		}
+	case key.from == key.to:
+		number = p.free
+	case !isNumber:
+		number = -1
 	}
-	return child
+	p.free = max(p.free, number+1)
+
+	n := int32(len(t.nodes))
+	t.nodes = append(t.nodes, node{key: key, number: number, parent: parent})
+	if p.first == 0 {
+		p.first = n
+	} else {
+		t.nodes[p.last].next = n
+	}
+	p.last = n
+	return n, nil
 }
 
-func (b *branch) append(key string, child *branch) {
-	n, isIndex := index(key)
-	if key == "" {
-		n, isIndex, key = b.next, true, strconv.Itoa(b.next)
+// enter makes a node known to find: all containers, and all children of the root, are in the table. A name that the root has
+// twice is remembered.
+func (t *tree) enter(n int32) {
+	x := &t.nodes[n]
+	slot := t.slot(x.parent, x.number, t.at(x.key))
+	if t.table[slot] == 0 {
+		t.table[slot] = n
+	} else if x.parent == root {
+		t.twice = n
 	}
-	if isIndex {
-		b.next = max(b.next, n+1)
-	}
-	child.key = key
-	b.children = append(b.children, child)
 }
 
-// get gives the first child of that key, nil if there is none.
-func (b *branch) get(key string) *branch {
-	for _, child := range b.children {
-		if child.key == key {
-			return child
-		}
+// find gives the node of that key which is in the table, 0 if there is none.
+func (t *tree) find(parent int32, key []byte) int32 {
+	number, ok := index(key)
+	if !ok {
+		number = -1
 	}
-	return nil
+	return t.table[t.slot(parent, number, key)]
 }
 
-// duplicate gives a key that came twice.
-func (b *branch) duplicate() (string, bool) {
-	seen := make(map[string]bool)
-	for _, child := range b.children {
-		if seen[child.key] {
-			return child.key, true
-		}
-		seen[child.key] = true
+// slot gives the place in the table where a node is, or would be. There always is a free one.
+func (t *tree) slot(parent, number int32, key []byte) int {
+	id := struct {
+		parent, number int32
+		text           uint64
+	}{parent: parent, number: number}
+	if number < 0 {
+		id.text = maphash.Bytes(t.seed, key)
 	}
-	return "", false
+	mask := len(t.table) - 1
+	for i := int(maphash.Comparable(t.seed, id)) & mask; ; i = (i + 1) & mask {
+		n := t.table[i]
+		if n == 0 {
+			return i
+		}
+		x := &t.nodes[n]
+		if x.parent == parent && x.number == number && (number >= 0 || bytes.Equal(t.at(x.key), key)) {
+			return i
+		}
+	}
 }
+
+// keyOf gives the key of a node as text.
+func (t *tree) keyOf(n int32) []byte {
+	x := &t.nodes[n]
+	if x.key.from == x.key.to {
+		return strconv.AppendInt(nil, int64(x.number), 10)
+	}
+	return t.at(x.key)
+}
+
+// isValue says whether a node has no children.
+func (t *tree) isValue(n int32) bool { return t.nodes[n].first == 0 }
+
+// valueOf gives the text of a value.
+func (t *tree) valueOf(n int32) []byte { return t.at(t.nodes[n].value) }
 
 // index reads a key of an array: decimal digits as a number is written.
-func index(key string) (int, bool) {
+func index(key []byte) (int32, bool) {
 	if len(key) == 0 || len(key) > 9 || key[0] == '0' && len(key) > 1 {
 		return 0, false
 	}
-	for _, c := range []byte(key) {
+	var n int32
+	for _, c := range key {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
+		n = 10*n + int32(c-'0')
 	}
-	n, err := strconv.Atoi(key)
-	return n, err == nil
+	return n, true
 }
 
-// list gives the children in the order of their numbers, if all their keys are numbers. Gaps are allowed.
-func (b *branch) list() ([]*branch, bool) {
-	for _, child := range b.children {
-		if _, ok := index(child.key); !ok {
+// list gives the children of a container in the order of their numbers, if all their keys are numbers. Gaps are allowed.
+func (t *tree) list(container int32) ([]int32, bool) {
+	count := 0
+	for n := t.nodes[container].first; n > 0; n = t.nodes[n].next {
+		if t.nodes[n].number < 0 {
 			return nil, false
 		}
+		count++
 	}
-	byNumber := func(a, b *branch) int {
-		i, _ := index(a.key)
-		j, _ := index(b.key)
-		return i - j
+	list := make([]int32, 0, count)
+	for n := t.nodes[container].first; n > 0; n = t.nodes[n].next {
+		list = append(list, n)
 	}
-	if slices.IsSortedFunc(b.children, byNumber) {
-		return b.children, true
-	}
-	sorted := slices.Clone(b.children)
-	slices.SortStableFunc(sorted, byNumber)
-	return sorted, true
+	slices.SortStableFunc(list, func(a, b int32) int { return int(t.nodes[a].number - t.nodes[b].number) })
+	return list, true
 }
 
-// appendJSON writes a value as a string, children with the keys 0 to n-1 as an array, and others as an object.
-func (b *branch) appendJSON(dst []byte) []byte {
-	if b.children == nil {
-		return appendString(dst, b.value)
+// json gives a node as JSON: a value as a string, children with the keys 0 to n-1 as an array, and others as an object.
+func (t *tree) json(n int32) []byte { return t.appendJSON(make([]byte, 0, t.size(n)), n) }
+
+// size gives a bound for the length of a node's JSON.
+func (t *tree) size(n int32) int {
+	if t.isValue(n) {
+		return stringSize(t.valueOf(n))
 	}
-	list, ok := b.list()
+	total := len("{}")
+	for child := t.nodes[n].first; child > 0; child = t.nodes[child].next {
+		key := len(`"999999999"`)
+		if text := t.at(t.nodes[child].key); len(text) > 0 {
+			key = stringSize(text)
+		}
+		total += key + len(":") + t.size(child) + len(",")
+	}
+	return total
+}
+
+func (t *tree) appendJSON(dst []byte, n int32) []byte {
+	if t.isValue(n) {
+		return appendString(dst, t.valueOf(n))
+	}
+	list, ok := t.list(n)
 	for i, child := range list {
-		ok = ok && child.key == strconv.Itoa(i)
+		ok = ok && t.nodes[child].number == int32(i)
 	}
 	if !ok {
-		return b.appendObject(dst)
+		return t.appendObject(dst, n)
 	}
 	dst = append(dst, '[')
 	for _, child := range list {
-		dst = append(child.appendJSON(dst), ',')
+		dst = append(t.appendJSON(dst, child), ',')
 	}
 	return closeWith(dst, ']')
 }
 
-func (b *branch) appendObject(dst []byte) []byte {
+func (t *tree) appendObject(dst []byte, n int32) []byte {
 	dst = append(dst, '{')
-	for _, child := range b.children {
-		dst = append(appendString(dst, []byte(child.key)), ':')
-		dst = append(child.appendJSON(dst), ',')
+	for child := t.nodes[n].first; child > 0; child = t.nodes[child].next {
+		dst = append(appendString(dst, t.keyOf(child)), ':')
+		dst = append(t.appendJSON(dst, child), ',')
 	}
 	return closeWith(dst, '}')
 }
 
-// closeWith puts the bracket in the place of the last comma; there always is one, as a branch has children or a value.
+// closeWith puts the bracket in the place of the last comma; there always is one, as a container has children.
 func closeWith(dst []byte, bracket byte) []byte {
 	dst[len(dst)-1] = bracket
 	return dst
@@ -226,4 +332,18 @@ func appendString(dst, text []byte) []byte {
 		}
 	}
 	return append(dst, '"')
+}
+
+// stringSize gives the length of what appendString writes.
+func stringSize(text []byte) int {
+	size := len(text) + 2
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			size++
+		case c < ' ':
+			size += 5
+		}
+	}
+	return size
 }

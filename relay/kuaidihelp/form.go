@@ -5,72 +5,93 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
+	"math"
 
 	"kuairelay/relay/event"
 )
 
-// field is one field of a form, decoded, in the order it came.
-type field struct{ name, value []byte }
-
-// readForm reads multipart if the body has a boundary, and a urlencoded form otherwise.
-func readForm(contentType string, body []byte) ([]field, error) {
+// readForm makes the tree of a form: multipart if the body has a boundary, urlencoded otherwise. It reads the body twice:
+// first to know how much memory the tree needs, and whether it may.
+func readForm(contentType string, body []byte) (*tree, error) {
+	if len(body) > math.MaxInt32 {
+		return nil, errors.New("a form of more than 2 GiB")
+	}
+	read := readURLEncoded
 	if boundary := boundaryOf(contentType, body); boundary != "" {
-		return readMultipart(boundary, body)
+		read = func(body []byte, yield func(field) error) error { return readMultipart(boundary, body, yield) }
 	}
-	return readURLEncoded(body), nil
+	nodes := 0
+	err := read(body, func(f field) error {
+		nodes += 1 + min(brackets(f.name), maxBrackets)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	t := newTree(min(nodes, maxNodes(len(body))), len(body))
+	n := 0
+	err = read(body, func(f field) error {
+		if err := t.add(t.hold(f.name, f.escaped), t.hold(f.value, f.escaped)); err != nil {
+			return fmt.Errorf("field %d: %w", n, err)
+		}
+		n++
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if controls(t.text) > 1000+len(body)/8 {
+		return nil, errors.New("more control characters than text can have")
+	}
+	return t, nil
 }
 
-// boundaryOf gives the boundary that the Content-Type names and the body has, or else the one that the body begins with.
-func boundaryOf(contentType string, body []byte) string {
-	_, params, _ := mime.ParseMediaType(contentType) // an error leaves no params
-	if b := params["boundary"]; b != "" && bytes.Contains(body, []byte("--"+b)) {
-		return b
+// controls counts the control characters, each of which takes six bytes in JSON.
+func controls(text []byte) int {
+	n := 0
+	for _, c := range text {
+		if c < ' ' {
+			n++
+		}
 	}
-	line, _, _ := bytes.Cut(body, []byte{'\n'})
-	first, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r"), []byte("--"))
-	if !ok {
-		return ""
-	}
-	return string(first)
+	return n
 }
 
-func readMultipart(boundary string, body []byte) ([]field, error) {
-	var fields []field
-	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
-		part, err := r.NextPart()
-		if errors.Is(err, io.EOF) {
-			return fields, nil
+// field is one field of a form, as it came. It is a part of the body.
+type field struct {
+	name, value []byte
+	escaped     bool // as a urlencoded form has it
+}
+
+// brackets counts what may be opening brackets of a name.
+func brackets(name []byte) int {
+	n := 0
+	for i, c := range name {
+		if c == '[' || c == '%' && bytes.HasPrefix(name[i+1:], []byte("5")) {
+			n++
 		}
-		if err != nil {
-			return nil, fmt.Errorf("the multipart body is broken at part %d", len(fields))
-		}
-		value, err := io.ReadAll(part)
-		if err != nil {
-			return nil, fmt.Errorf("the multipart body is broken in part %d", len(fields))
-		}
-		fields = append(fields, field{name: []byte(part.FormName()), value: value})
 	}
+	return n
 }
 
 // readURLEncoded follows the WHATWG URL Standard §5.1: pairs are split at & and =, + is a space, and a % without two hex
-// digits is itself, so that nothing can fail.
-func readURLEncoded(body []byte) []field {
-	var fields []field
+// digits is itself, so that nothing can fail but yield.
+func readURLEncoded(body []byte, yield func(field) error) error {
 	for pair := range bytes.SplitSeq(body, []byte{'&'}) {
 		if len(pair) == 0 {
 			continue
 		}
 		name, value, _ := bytes.Cut(pair, []byte{'='})
-		fields = append(fields, field{name: percentDecode(name), value: percentDecode(value)})
+		if err := yield(field{name: name, value: value, escaped: true}); err != nil {
+			return err
+		}
 	}
-	return fields
+	return nil
 }
 
-func percentDecode(s []byte) []byte {
-	decoded := make([]byte, 0, len(s))
+// appendDecoded appends what a part of a urlencoded form means. It is never longer than that part.
+func appendDecoded(dst, s []byte) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch c {
@@ -85,49 +106,41 @@ func percentDecode(s []byte) []byte {
 				}
 			}
 		}
-		decoded = append(decoded, c)
+		dst = append(dst, c)
 	}
-	return decoded
+	return dst
 }
 
 // formEnvelope is for a form what jsonEnvelope is for a JSON body.
-func (p *parser) formEnvelope(form []field) error {
-	var t tree
-	for i, f := range form {
-		if err := t.add(f); err != nil {
-			return fmt.Errorf("field %d: %w", i, err)
-		}
+func formEnvelope(t *tree) (callback, error) {
+	if t.twice > 0 {
+		return callback{}, fmt.Errorf("duplicate key %.100q in the callback", t.keyOf(t.twice))
 	}
-	root := &t.root
-	if name, ok := root.duplicate(); ok {
-		return fmt.Errorf("duplicate key %.100q in the callback", name)
-	}
-	typ, data := root.get("type"), root.get("data")
+	typ, data := t.find(root, []byte("type")), t.find(root, []byte("data"))
 	switch {
-	case typ == nil:
-		return errors.New("the body is neither JSON nor a form with a type")
-	case typ.children != nil:
-		return errors.New("type is not a string")
+	case typ == 0:
+		return callback{}, errors.New("the body is neither JSON nor a form with a type")
+	case !t.isValue(typ):
+		return callback{}, errors.New("type is not a string")
 	}
-	name := bytes.TrimSpace(typ.value)
+	name := bytes.TrimSpace(t.valueOf(typ))
 	if err := checkType(name); err != nil {
-		return err
+		return callback{}, err
 	}
 	if string(name) != event.TypeWaybill {
-		return p.to.other(string(name), root.appendObject(nil))
+		whole := t.appendObject(make([]byte, 0, t.size(root)), root)
+		return callback{typ: string(name), json: whole}, nil
 	}
+
 	switch {
-	case data == nil:
-		return errors.New("the callback has no data")
-	case data.children == nil:
-		return p.items(trim(data.value))
+	case data == 0:
+		return callback{}, errors.New("the callback has no data")
+	case t.isValue(data):
+		return itemsOf(trim(t.valueOf(data)))
 	}
-	list, ok := data.list()
+	list, ok := t.list(data)
 	if !ok {
-		list = []*branch{data}
+		list = []int32{data}
 	}
-	for n, item := range list {
-		p.to.item(n, item.appendJSON(nil))
-	}
-	return nil
+	return callback{items: formItems{tree: t, nodes: list}}, nil
 }

@@ -3,6 +3,7 @@ package kuaidihelp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 
 	"kuairelay/relay/event"
@@ -17,22 +18,33 @@ type fields struct {
 	tracks  []byte
 }
 
+var (
+	errNotObject = errors.New("not an object")
+	errNoWaybill = errors.New("no waybill code")
+	errNotDigits = errors.New("the waybill code is a number, but not of digits alone")
+	errNoCode    = fmt.Errorf("the waybill code is longer than %d bytes, or has control characters", maxCode)
+)
+
 // newEvent makes the event of one item, but for Data, ReceivedAt and TrackedAt.
 func newEvent(raw []byte) (*event.Event, error) {
 	if kindOf(raw) != object {
-		return nil, errors.New("not an object")
+		return nil, errNotObject
 	}
 	var f fields
 	members(raw, f.set) // if raw is broken, event.ID says so below
 
+	// Where both are wrong, the JSON is to blame.
 	waybill, codeErr := waybillCode(f.waybill)
+	if codeErr != nil {
+		if err := event.Check(raw); err != nil {
+			return nil, err
+		}
+		return nil, codeErr
+	}
 	cpCode := Brand(brandCode(f.brand))
 	id, err := event.ID(event.TypeWaybill, cpCode, waybill, raw)
 	if err != nil {
 		return nil, err
-	}
-	if codeErr != nil {
-		return nil, codeErr
 	}
 	e := &event.Event{
 		ID:          id,
@@ -79,7 +91,7 @@ func waybillCode(aliases [3][]byte) (string, error) {
 		switch kindOf(raw) {
 		case number:
 			if bytes.ContainsAny(raw, "-+.eE") {
-				return "", errors.New("the waybill code is a number, but not of digits alone")
+				return "", errNotDigits
 			}
 		case str:
 			code, _ = unquote(raw)
@@ -91,11 +103,11 @@ func waybillCode(aliases [3][]byte) (string, error) {
 			continue
 		}
 		if !isCode(code) {
-			return "", errors.New("the waybill code is longer than 64 bytes, or has control characters")
+			return "", errNoCode
 		}
 		return string(code), nil
 	}
-	return "", errors.New("no waybill code")
+	return "", errNoWaybill
 }
 
 // brandCode gives the first brand that is not blank, empty if there is none.
@@ -108,36 +120,70 @@ func brandCode(aliases [3][]byte) string {
 	return ""
 }
 
-// readTracks reads an item's `data`: an array of objects, or a JSON string that holds one. Anything else is no track
-// list: tracks are the provider's courtesy, and an event is an event without them.
+// maxTracks bounds how many tracks of an item are read; a real parcel has less than a hundred.
+const maxTracks = 1000
+
+// readTracks reads the first tracks of an item's `data`: an array of objects, an object of such whose keys are numbers (a PHP
+// list with gaps), or a JSON string that holds one of these. Anything else is no track list: tracks are the provider's
+// courtesy, and an event is an event without them.
 func readTracks(raw []byte) []event.Track {
 	if text, ok := unquote(raw); ok {
 		raw = trim(text)
 	}
-	if kindOf(raw) != array {
+	var list items
+	switch kindOf(raw) {
+	case array:
+		list = arrayItems(raw)
+	case object:
+		numbers, ok := numbered(raw)
+		if !ok {
+			return nil
+		}
+		list = numbers
+	default:
 		return nil
 	}
-	tracks := make([]event.Track, 0, min(bytes.Count(raw, []byte{'{'}), 32))
-	good := true
-	complete := elements(raw, func(element []byte) {
-		var t event.Track
-		good = members(element, func(key, value []byte) {
-			name, _ := unquote(key)
-			switch string(name) {
-			case "time":
-				t.Time = readText(value)
-			case "context":
-				t.Context = readText(value)
-			case "status":
-				t.Status = readText(value)
-			}
-		}) && good
+
+	// Braces are counted faster than elements, and are as many in a real list.
+	n := bytes.Count(raw, []byte{'{'})
+	if n > 32 {
+		n = min(count(list), maxTracks)
+	}
+	tracks := make([]event.Track, 0, n)
+	for pos := list.first(); pos != none; {
+		element, next, ok := list.item(pos)
+		if !ok || kindOf(element) != object {
+			return nil
+		}
+		pos = next
+		if len(tracks) == maxTracks {
+			continue // to see whether the list is complete
+		}
+		t, ok := readTrack(element)
+		if !ok {
+			return nil
+		}
 		tracks = append(tracks, t)
-	})
-	if !good || !complete || len(tracks) == 0 {
+	}
+	if len(tracks) == 0 {
 		return nil
 	}
 	return tracks
+}
+
+func readTrack(raw []byte) (t event.Track, ok bool) {
+	ok = members(raw, func(key, value []byte) {
+		name, _ := unquote(key)
+		switch string(name) {
+		case "time":
+			t.Time = readText(value)
+		case "context":
+			t.Context = readText(value)
+		case "status":
+			t.Status = readText(value)
+		}
+	})
+	return t, ok
 }
 
 // readText gives the text of a string, or the digits of a number (a time may be one); "" for anything else.

@@ -19,6 +19,8 @@ const (
 	maxCode = 64
 	// maxRejected bounds how many items of one callback are rejected one by one: four bytes can make an item.
 	maxRejected = 10_000
+	// maxKeys bounds the members of a callback's outermost object. Real ones have two.
+	maxKeys = 1000
 	// maxUnwraps is how many JSON strings may be wrapped around `data`, one inside the other.
 	maxUnwraps = 3
 )
@@ -42,8 +44,8 @@ type Rejected struct {
 }
 
 // Parse reads one callback of the provider: a JSON body, a form with `type` and `data`, a form with PHP brackets, or
-// multipart with the same fields; `data` is an array, one object, or a JSON string that holds either (none of this is
-// documented). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
+// multipart with the same fields; `data` is an array, one object, an object whose keys are numbers (a PHP list with
+// gaps), or a JSON string that holds one of these (none of this is documented). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
 //
 // Every item becomes one event or one rejection: a bad item costs its siblings nothing. A callback of another type than
 // express_sub_msg is one event without a waybill, whose Data is the whole callback (a form: as an object of strings).
@@ -51,55 +53,52 @@ type Rejected struct {
 // rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` that holds no items.
 //
 // An event's Data may share memory with the body, so nobody may write to the body afterwards. Parse takes time in
-// proportion to the body, whatever is in it.
+// proportion to the body, whatever is in it; the events of a body full of tiny items take up to forty times its memory, but
+// Parts gives them out little by little.
 func Parse(contentType string, body []byte, receivedAt time.Time) Result {
 	r := partReader{body: body, receivedAt: receivedAt}
 	r.read(contentType)
 	return r.part
 }
 
-// parser takes a callback apart.
-type parser struct {
-	body []byte
-	to   taker
-	// array is `data`, if it is an array.
-	array []byte
+// callback is what a body was found to hold: items, or a callback of another type.
+type callback struct {
+	items items // nil for another type
+	typ   string
+	json  []byte // of another type: the whole callback
 }
 
-// taker gets what a callback is made of.
-type taker interface {
-	// item gets the n-th item.
-	item(n int, raw []byte)
-	// other gets the type of a callback that has no items, and the callback as JSON.
-	other(typ string, callback []byte) error
-}
-
-// callback returns an error if the callback as a whole is not understood.
-func (p *parser) callback(contentType string) error {
-	text := trim(bytes.TrimPrefix(trim(p.body), []byte("\uFEFF")))
+// open finds out what a body holds, in memory of at most eight times the body. It returns an error if the callback as a whole
+// is not understood.
+func open(contentType string, body []byte) (callback, error) {
+	text := trim(bytes.TrimPrefix(trim(body), []byte("\uFEFF")))
 	switch kindOf(text) {
 	case nothing:
-		return errors.New("the body is empty")
+		return callback{}, errors.New("the body is empty")
 	case object:
-		return p.jsonEnvelope(text)
+		return jsonEnvelope(text)
 	case array:
-		return errors.New("the body is a JSON array, not an object with type and data")
+		return callback{}, errors.New("the body is a JSON array, not an object with type and data")
 	}
-	fields, err := readForm(contentType, text)
+	form, err := readForm(contentType, text)
 	if err != nil {
-		return err
+		return callback{}, err
 	}
-	return p.formEnvelope(fields)
+	return formEnvelope(form)
 }
 
-func (p *parser) jsonEnvelope(text []byte) error {
+func jsonEnvelope(text []byte) (callback, error) {
 	var typ, data []byte
 	var bad error
 	seen := make(map[string]bool)
 	complete := members(text, func(key, value []byte) {
+		if bad != nil {
+			return
+		}
 		name, ok := unquote(key)
 		switch {
-		case bad != nil:
+		case len(seen) == maxKeys:
+			bad = fmt.Errorf("the callback has more than %d keys", maxKeys)
 		case !ok || !utf8.Valid(name):
 			bad = errors.New("a key of the callback is not a JSON string")
 		case seen[string(name)]:
@@ -113,25 +112,25 @@ func (p *parser) jsonEnvelope(text []byte) error {
 	})
 	switch {
 	case bad != nil:
-		return bad
+		return callback{}, bad
 	case !complete:
-		return errors.New("the body is not complete JSON")
+		return callback{}, errors.New("the body is not complete JSON")
 	case kindOf(typ) == nothing:
-		return errNoType
+		return callback{}, errNoType
 	case kindOf(typ) != str:
-		return fmt.Errorf("type is %s, not a string", kindOf(typ))
+		return callback{}, fmt.Errorf("type is %s, not a string", kindOf(typ))
 	}
 	name, ok := unquote(typ)
 	if !ok {
-		return errors.New("type is not a valid JSON string")
+		return callback{}, errors.New("type is not a valid JSON string")
 	}
 	if err := checkType(name); err != nil {
-		return err
+		return callback{}, err
 	}
 	if string(name) != event.TypeWaybill {
-		return p.to.other(string(name), text)
+		return callback{typ: string(name), json: text}, nil
 	}
-	return p.items(data)
+	return itemsOf(data)
 }
 
 var errNoType = errors.New("the callback has no type")
@@ -151,36 +150,30 @@ func isCode(text []byte) bool {
 	return len(text) <= maxCode && utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
 }
 
-// items takes apart the JSON of `data`.
-func (p *parser) items(data []byte) error {
+// itemsOf finds the items in the JSON of `data`.
+func itemsOf(data []byte) (callback, error) {
 	for range maxUnwraps {
 		if kindOf(data) != str {
 			break
 		}
 		text, ok := unquote(data)
 		if !ok {
-			return errors.New("data is not a valid JSON string")
+			return callback{}, errors.New("data is not a valid JSON string")
 		}
 		data = trim(text)
 	}
+
 	switch kind := kindOf(data); kind {
 	case object:
-		p.to.item(0, data)
-		return nil
-	case array:
-		p.array = data
-		n := 0
-		complete := elements(data, func(raw []byte) {
-			p.to.item(n, raw)
-			n++
-		})
-		if !complete {
-			return errors.New("data is not a complete JSON array")
+		if list, ok := numbered(data); ok {
+			return callback{items: list}, nil
 		}
-		return nil
+		return callback{items: oneItem(data)}, nil
+	case array:
+		return callback{items: arrayItems(data)}, nil
 	case nothing:
-		return errors.New("the callback has no data")
+		return callback{}, errors.New("the callback has no data")
 	default:
-		return fmt.Errorf("data is %s, not an array or an object", kind)
+		return callback{}, fmt.Errorf("data is %s, not an array or an object", kind)
 	}
 }

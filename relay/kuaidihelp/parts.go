@@ -2,6 +2,7 @@ package kuaidihelp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -13,7 +14,8 @@ import (
 type Limit struct {
 	// Items of one part.
 	Items int
-	// Bytes that the items of one part come to. A larger item is a part of its own.
+	// Bytes that the items of one part come to, an item of tiny tracks as much as these take. A larger item is a part of its
+	// own.
 	Bytes int
 }
 
@@ -46,24 +48,22 @@ func First(contentType string, body []byte, receivedAt time.Time, limit Limit) (
 // Waybills names the waybills that the items of a callback are about, in their order and as often as they come. It is much
 // cheaper than Parse, and names those of items that Parse would reject for another reason, too.
 func Waybills(contentType string, body []byte) []string {
-	var r codeReader
-	p := parser{body: body, to: &r}
-	_ = p.callback(contentType) // a callback that is not understood touches no waybill
-	return r.codes
-}
-
-// codeReader takes no more than the waybill codes of items.
-type codeReader struct{ codes []string }
-
-func (r *codeReader) item(_ int, raw []byte) {
-	var f fields
-	members(raw, f.set)
-	if code, err := waybillCode(f.waybill); err == nil {
-		r.codes = append(r.codes, code)
+	c, err := open(contentType, body)
+	if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
+		return nil // a callback that is not understood touches no waybill
 	}
+	var codes []string
+	for pos := c.items.first(); pos != none; {
+		raw, next, _ := c.items.item(pos)
+		pos = next
+		var f fields
+		members(raw, f.set)
+		if code, err := waybillCode(f.waybill); err == nil {
+			codes = append(codes, code)
+		}
+	}
+	return codes
 }
-
-func (r *codeReader) other(string, []byte) error { return nil }
 
 // partReader makes events of items, and yields them part by part; the last one stays in part.
 type partReader struct {
@@ -71,21 +71,23 @@ type partReader struct {
 	receivedAt time.Time
 	limit      Limit
 	yield      func(Result) bool // nil without a limit
-	parser     parser
 
-	part     Result
-	items    int  // in part
-	bytes    int  // in part
-	rejected int  // so far
-	unlisted int  // items beyond maxRejected
-	yielded  bool // a part
-	stopped  bool // nothing more is wanted
+	items   items
+	pos     int // of the next item
+	part    Result
+	count   int // of the items in part
+	bytes   int // that they come to
+	yielded bool
+	stopped bool // nothing more is wanted
+
+	// Items that were rejected one by one so far, and about how much memory they took; and those beyond.
+	rejected, rejectedSize, unlisted int
 }
 
 // read reads the whole callback.
 func (r *partReader) read(contentType string) {
-	r.parser = parser{body: r.body, to: r}
-	if err := r.parser.callback(contentType); err != nil {
+	err := r.readAll(contentType)
+	if err != nil {
 		// Nothing was yielded yet: see flush.
 		r.part, r.stopped, r.unlisted = Result{}, false, 0
 		r.reject(r.body, err.Error())
@@ -95,29 +97,80 @@ func (r *partReader) read(contentType string) {
 	}
 }
 
-// item turns the n-th item into an event or a rejection.
-func (r *partReader) item(n int, raw []byte) {
-	if r.items > 0 && (r.limit.Items > 0 && r.items >= r.limit.Items || r.limit.Bytes > 0 && r.bytes+len(raw) > r.limit.Bytes) {
-		r.flush()
+// readAll returns an error if the callback as a whole is not understood.
+func (r *partReader) readAll(contentType string) error {
+	c, err := open(contentType, r.body)
+	if err != nil {
+		return err
 	}
-	if r.stopped {
+	if c.items == nil {
+		return r.other(c.typ, c.json)
+	}
+	r.items = c.items
+	r.pos = r.items.first()
+	for n := 0; r.pos != none; n++ {
+		raw, next, ok := r.items.item(r.pos)
+		if !ok {
+			return errCutOff
+		}
+		if err := r.item(n, raw); err != nil {
+			return err
+		}
+		if r.stopped {
+			return nil
+		}
+		r.pos = next
+	}
+	return nil
+}
+
+var errCutOff = errors.New("data is not a complete JSON array")
+
+// item turns the n-th item into an event or a rejection.
+func (r *partReader) item(n int, raw []byte) error {
+	e, err := newEvent(raw)
+	size := len(raw)
+	if err == nil {
+		const trackSize = 48
+		size = max(size, trackSize*len(e.Tracks))
+	}
+	if r.full(size) {
+		if err := r.flush(); err != nil || r.stopped {
+			return err
+		}
+	}
+
+	r.count++
+	r.bytes += size
+	if err != nil {
+		r.rejectItem(n, raw, err)
+		return nil
+	}
+	e.Data = r.own(raw)
+	e.ReceivedAt = r.receivedAt
+	e.TrackedAt = newestTrack(e.Tracks, r.receivedAt)
+	r.part.Events = append(r.part.Events, e)
+	return nil
+}
+
+// full says whether the part has no room for one more item of that size.
+func (r *partReader) full(size int) bool {
+	if r.count == 0 {
+		return false
+	}
+	return r.limit.Items > 0 && r.count >= r.limit.Items || r.limit.Bytes > 0 && r.bytes+size > r.limit.Bytes
+}
+
+// rejectItem rejects one item, unless that were too many.
+func (r *partReader) rejectItem(n int, raw []byte, err error) {
+	if r.rejected == maxRejected || r.rejectedSize > 16<<10+4*len(r.body) {
+		r.unlisted++
 		return
 	}
-	r.items++
-	r.bytes += len(raw)
-	e, err := newEvent(raw)
-	switch {
-	case err == nil:
-		e.Data = r.own(raw)
-		e.ReceivedAt = r.receivedAt
-		e.TrackedAt = newestTrack(e.Tracks, r.receivedAt)
-		r.part.Events = append(r.part.Events, e)
-	case r.rejected < maxRejected:
-		r.rejected++
-		r.reject(r.own(raw), fmt.Sprintf("item %d: %v", n, err))
-	default:
-		r.unlisted++
-	}
+	const rejectionSize = 192 // about, beside its bytes
+	r.rejected++
+	r.rejectedSize += rejectionSize + len(raw)
+	r.reject(r.own(raw), fmt.Sprintf("item %d: %v", n, err))
 }
 
 // other makes one event of a whole callback.
@@ -133,15 +186,14 @@ func (r *partReader) other(typ string, callback []byte) error {
 }
 
 // flush yields a part. An array that is cut off is no callback, so its end is looked for before its first part is yielded.
-func (r *partReader) flush() {
-	if !r.yielded && r.parser.array != nil && !elements(r.parser.array, func([]byte) {}) {
-		r.stopped = true
+func (r *partReader) flush() error {
+	if !r.yielded && !complete(r.items, r.pos) {
+		return errCutOff
 	}
-	if !r.stopped {
-		r.yielded = true
-		r.stopped = !r.yield(r.part)
-	}
-	r.part, r.items, r.bytes = Result{}, 0, 0
+	r.yielded = true
+	r.stopped = !r.yield(r.part)
+	r.part, r.count, r.bytes = Result{}, 0, 0
+	return nil
 }
 
 // own copies an item that is a small part of its callback: else one event kept would keep the whole body in memory.

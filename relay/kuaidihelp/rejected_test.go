@@ -256,7 +256,7 @@ func TestHostileBodiesTakeLinearTime(t *testing.T) {
 
 func TestAFormCannotMakeAnEndlessTree(t *testing.T) {
 	t.Parallel()
-	body := "type=express_sub_msg" + strings.Repeat("&data"+strings.Repeat("[]", 60)+"=1", maxBranches/50)
+	body := "type=express_sub_msg" + strings.Repeat("&data"+strings.Repeat("[]", 60)+"=1", 10_000)
 	got := Parse("", []byte(body), at)
 	if len(got.Events) != 0 || len(got.Rejected) != 1 || !strings.Contains(got.Rejected[0].Reason, "more fields and brackets") {
 		t.Errorf("%d events, %d rejected", len(got.Events), len(got.Rejected))
@@ -265,7 +265,8 @@ func TestAFormCannotMakeAnEndlessTree(t *testing.T) {
 
 func TestRejectionsBeyondTheLimitAreOneThatHoldsEverything(t *testing.T) {
 	t.Parallel()
-	body := `{"type":"express_sub_msg","data":[` + strings.Repeat("1,", maxRejected+4) + `{"no":"last"}]}`
+	const bad = `{"waybill_code":"","x":"` + "1234567890123456789012345678901234567890" + `"},`
+	body := `{"type":"express_sub_msg","data":[` + strings.Repeat(bad, maxRejected+4) + `{"no":"last"}]}`
 	got := Parse("", []byte(body), at)
 	if len(got.Events) != 1 || len(got.Rejected) != maxRejected+1 {
 		t.Fatalf("%d events, %d rejected", len(got.Events), len(got.Rejected))

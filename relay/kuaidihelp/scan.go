@@ -77,29 +77,6 @@ func members(raw []byte, yield func(key, value []byte)) bool {
 	}
 }
 
-// elements yields the elements of the array that raw is, as they came; an element may be empty, as in [1,,2].
-// It says whether raw was an array from its first byte to its last.
-func elements(raw []byte, yield func(value []byte)) bool {
-	if kindOf(raw) != array {
-		return false
-	}
-	i := skipSpace(raw, 1)
-	if i < len(raw) && raw[i] == ']' {
-		return i == len(raw)-1
-	}
-	for {
-		end := valueEnd(raw, i)
-		if end == len(raw) || raw[end] == '}' {
-			return false
-		}
-		yield(trim(raw[i:end]))
-		if raw[end] == ']' {
-			return end == len(raw)-1
-		}
-		i = end + 1
-	}
-}
-
 // valueEnd gives the index of the comma or closing bracket that ends the value at b[i:], len(b) if there is none.
 func valueEnd(b []byte, i int) int {
 	depth := 0

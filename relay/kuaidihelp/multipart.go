@@ -1,0 +1,179 @@
+package kuaidihelp
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+)
+
+// maxBoundary bounds a boundary that is guessed from the body. RFC 2046 §5.1.1 allows 70 characters.
+const maxBoundary = 200
+
+// boundaryOf gives the boundary that the Content-Type names and the body has, or else the one that the body begins with.
+func boundaryOf(contentType string, body []byte) string {
+	_, params, _ := mime.ParseMediaType(contentType) // an error leaves no params
+	if b := params["boundary"]; b != "" && bytes.Contains(body, []byte("--"+b)) {
+		return b
+	}
+	line, _, _ := bytes.Cut(body, []byte{'\n'})
+	first, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r"), []byte("--"))
+	if !ok || len(first) > maxBoundary {
+		return ""
+	}
+	return string(first)
+}
+
+// readMultipart reads the fields of a multipart form (RFC 7578). It takes no memory for a part: mime/multipart takes a
+// thousand bytes for one that may have ten.
+func readMultipart(boundary string, body []byte, yield func(field) error) error {
+	m := multipartReader{delimiter: []byte("--" + boundary)}
+	_, rest, last, ok := m.next(body)
+	for n := 0; ; n++ {
+		if !ok {
+			return fmt.Errorf("the multipart body is broken at part %d", n)
+		}
+		if last {
+			return nil
+		}
+		var part []byte
+		part, rest, last, ok = m.next(rest)
+		if !ok {
+			return fmt.Errorf("the multipart body is broken in part %d", n)
+		}
+		f, ok := m.field(part)
+		if !ok {
+			return fmt.Errorf("the multipart body is broken in part %d", n)
+		}
+		if err := yield(f); err != nil {
+			return err
+		}
+	}
+}
+
+type multipartReader struct {
+	delimiter []byte
+	decoder   *bufio.Reader // of parts in quoted-printable, nil before the first one
+}
+
+// next cuts text at the next line that is a delimiter. The line break before that line belongs to it.
+func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool) {
+	for from := 0; ; {
+		i := bytes.Index(text[from:], m.delimiter)
+		if i < 0 {
+			return nil, nil, false, false
+		}
+		begin := from + i
+		from = begin + len(m.delimiter)
+		if begin > 0 && text[begin-1] != '\n' {
+			continue
+		}
+		line, after, _ := bytes.Cut(text[from:], []byte{'\n'})
+		line, last = bytes.CutPrefix(line, []byte("--"))
+		if len(bytes.Trim(line, " \t\r")) > 0 {
+			continue
+		}
+		before := bytes.TrimSuffix(text[:begin], []byte{'\n'})
+		return bytes.TrimSuffix(before, []byte{'\r'}), after, last, true
+	}
+}
+
+// field takes a part apart. A part that is no field has no name.
+func (m *multipartReader) field(part []byte) (f field, ok bool) {
+	var disposition, encoding []byte
+	for {
+		var line []byte
+		line, part = headerLine(part)
+		if len(line) == 0 {
+			break
+		}
+		key, value, ok := bytes.Cut(line, []byte{':'})
+		if !ok {
+			return field{}, false
+		}
+		switch key = bytes.TrimSpace(key); {
+		case bytes.EqualFold(key, []byte("Content-Disposition")):
+			disposition = value
+		case bytes.EqualFold(key, []byte("Content-Transfer-Encoding")):
+			encoding = bytes.TrimSpace(value)
+		}
+	}
+	f = field{name: formName(disposition), value: part}
+	if bytes.EqualFold(encoding, []byte("quoted-printable")) {
+		f.value, ok = m.quotedPrintable(part)
+		return f, ok
+	}
+	return f, true
+}
+
+// headerLine cuts the first line off the headers of a part; lines that begin with a space belong to the one before.
+func headerLine(text []byte) (line, rest []byte) {
+	end := 0
+	for {
+		i := bytes.IndexByte(text[end:], '\n')
+		if i < 0 {
+			return bytes.TrimRight(text, "\r"), nil
+		}
+		end += i + 1
+		line = bytes.TrimRight(text[:end], "\r\n")
+		if len(line) == 0 || end == len(text) || text[end] != ' ' && text[end] != '\t' {
+			return line, text[end:]
+		}
+	}
+}
+
+// formName gives the name of a field from its Content-Disposition (RFC 7578 §4.2).
+func formName(disposition []byte) []byte {
+	kind, params, _ := bytes.Cut(disposition, []byte{';'})
+	if !bytes.EqualFold(bytes.TrimSpace(kind), []byte("form-data")) {
+		return nil
+	}
+	for len(params) > 0 {
+		key, rest, _ := bytes.Cut(params, []byte{'='})
+		var value []byte
+		value, params = paramValue(rest)
+		if bytes.EqualFold(bytes.TrimSpace(key), []byte("name")) {
+			return value
+		}
+	}
+	return nil
+}
+
+// paramValue cuts the value of a parameter off, a token or a quoted string, up to the next semicolon.
+func paramValue(text []byte) (value, rest []byte) {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if len(text) == 0 || text[0] != '"' {
+		value, rest, _ = bytes.Cut(text, []byte{';'})
+		return bytes.TrimSpace(value), rest
+	}
+	end, _ := stringEnd(text, 0)
+	value = text[1:max(1, end-1)]
+	_, rest, _ = bytes.Cut(text[end:], []byte{';'})
+	if bytes.IndexByte(value, '\\') < 0 {
+		return value, rest
+	}
+	unescaped := make([]byte, 0, len(value))
+	for i := 0; i < len(value); i++ {
+		if value[i] == '\\' && i+1 < len(value) && (value[i+1] == '"' || value[i+1] == '\\') {
+			i++
+		}
+		unescaped = append(unescaped, value[i])
+	}
+	return unescaped, rest
+}
+
+// quotedPrintable decodes a value. Forms are not meant to have such (RFC 7578 §4.7), but mail libraries write them.
+func (m *multipartReader) quotedPrintable(value []byte) ([]byte, bool) {
+	if m.decoder == nil {
+		m.decoder = bufio.NewReader(nil)
+	}
+	m.decoder.Reset(bytes.NewReader(value))
+	text := make([]byte, len(value))
+	n, err := io.ReadFull(quotedprintable.NewReader(m.decoder), text)
+	if err == io.EOF || err == io.ErrUnexpectedEOF || err == nil {
+		return text[:n], true
+	}
+	return nil, false
+}
