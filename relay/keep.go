@@ -63,7 +63,7 @@ func (k *keeper) onState(s store.State, why string, after time.Duration) {
 		k.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", k.spool.Stats().Waiting))
 		return
 	}
-	k.log.Warn("redis cannot take events: callbacks go to the spool", zap.Stringer("state", s), zap.String("why", why))
+	k.log.Warn("redis cannot take events: callbacks go to the spool", zap.String("redis", k.store.Address()), zap.Stringer("state", s), zap.String("why", why))
 }
 
 func (k *keeper) onDelivered(ids []string) {

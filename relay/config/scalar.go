@@ -144,23 +144,40 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// redisURL checks only the scheme, the rest is go-redis's own affair. The empty text is the embedded store.
+// redisURL checks the scheme and that there is one host, the rest is go-redis's own affair. The empty text is the embedded store.
 var redisURL = form[Secret]{parseRedisURL, pattern(`^$|^(redis|rediss|unix)://`)}
 
 func parseRedisURL(s string) (Secret, error) {
 	if s == "" {
 		return "", nil
 	}
-	u, err := url.Parse(s)
-	if err != nil {
+	scheme, rest, _ := strings.Cut(s, "://")
+	switch scheme = strings.ToLower(scheme); {
+	case strings.Contains(scheme, "sentinel"):
+		return "", errors.New("must begin with redis:// or rediss:// for Sentinels too: write " + sentinelForm)
+	case strings.Contains(scheme, "cluster"):
+		return "", errors.New("must begin with redis:// or rediss:// for a Cluster too: write " + clusterForm)
+	case scheme == "redis", scheme == "rediss":
+		authority, _, _ := strings.Cut(rest, "/")
+		authority, _, _ = strings.Cut(authority, "?")
+		if hosts := authority[strings.LastIndex(authority, "@")+1:]; strings.Contains(hosts, ",") {
+			return "", errors.New("must have one host before its path: write Sentinels as " + sentinelForm + ", a Cluster as " + clusterForm)
+		}
+	case scheme == "unix":
+	default:
+		return "", errors.New("must begin with redis://, rediss:// or unix://")
+	}
+	if _, err := url.Parse(s); err != nil {
 		return "", errors.New("is not a URL; special characters in its password must be percent-encoded")
 	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-		return Secret(s), nil
-	}
-	return "", errors.New("must begin with redis://, rediss:// or unix://")
+	return Secret(s), nil
 }
+
+// How several servers are written, for people who write it otherwise.
+const (
+	sentinelForm = "redis://HOST1:26379?master_name=NAME&addr=HOST2:26379&addr=HOST3:26379"
+	clusterForm  = "redis://HOST1:6379?addr=HOST2:6379&addr=HOST3:6379"
+)
 
 var segment = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*+,;=:@-]+$`)
 

@@ -104,6 +104,21 @@ func TestRedisURLsHaveAKnownScheme(t *testing.T) {
 		"redis://h?addr=h2:6379&master_name=m": "redis://h?addr=h2:6379&master_name=m",
 		"h:6379":                               "", "http://h": "", "redis://:p%@h": "", "redis//h": "",
 	})
+	// Other tools write several servers otherwise: who does is told how it is written here.
+	for in, want := range map[string]string{
+		"redis://h1:1,h2:2":                   "?master_name=NAME&addr=",
+		"rediss://u:p,w@h1,h2:2/0":            "redis://HOST1:6379?addr=HOST2:6379",
+		"redis+sentinel://h1:26379/name":      "write redis://HOST1:26379?master_name=NAME",
+		"redis-sentinel://h1:26379/name":      "write redis://HOST1:26379?master_name=NAME",
+		"redis-cluster://h1:6379,h2:6379":     "write redis://HOST1:6379?addr=",
+		"valkey://h1:6379":                    "must begin with redis://",
+		"redis://u:p,w@h1:26379?addr=h2:2379": "",
+	} {
+		_, err := redisURL.parse(in)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("redisURL(%q): %v; want %q", in, err, want)
+		}
+	}
 	if got, err := redisURL.parse(""); got != "" || err != nil {
 		t.Errorf("the empty URL is the embedded store: got %q, %v", got.Reveal(), err)
 	}

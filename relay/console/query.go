@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -232,13 +233,31 @@ func (r *reader) end() error {
 	return nil
 }
 
-// failed answers an error of the store: the caller learns that it was one, the log which.
+// failed answers an error of the store: the operator learns which, a tenant that it was one.
 func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
 	}
 	c.o.Logger.Error("the store failed", zap.String("doing", doing), zap.Error(err))
-	return echo.NewHTTPError(http.StatusServiceUnavailable, "redis does not answer: "+doing)
+	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))
+}
+
+// cause is what an error of the store comes to, for the caller. Where Redis is, and what it says, is no tenant's business.
+func (c *call) cause(err error) string {
+	var trouble interface {
+		error
+		Trouble() bool
+	}
+	known := errors.As(err, &trouble)
+	switch {
+	case known && c.tenant == "":
+		return trouble.Error()
+	case known, errors.Is(err, context.DeadlineExceeded):
+		return "the relay's redis does not answer, or does not take it; try again"
+	case c.tenant == "":
+		return err.Error()
+	}
+	return "the relay's redis refuses it; its operator's log says why"
 }
 
 // body reads a request's JSON. A key that does not exist is an error.

@@ -85,8 +85,7 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 
 // watched says whether Redis is one that promises to survive the loss of a node.
 func (s *Store) watched() bool {
-	_, cluster := s.client.(*redis.ClusterClient)
-	return cluster || s.sentinel
+	return s.health.server.cluster || s.health.server.sentinel
 }
 
 // readInfo reads the answer of INFO.

@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,95 +29,6 @@ const (
 // String gives the state's word in metrics and logs.
 func (s State) String() string { return [...]string{"up", "full", "short", "down"}[s] }
 
-// trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked again.
-type trouble struct {
-	state State
-	why   string // for people, without addresses
-	cause error  // if it came from a call
-}
-
-// Trouble says that this is known, and told, elsewhere: who meets it need not complain.
-func (t *trouble) Trouble() bool { return true }
-
-func (t *trouble) Unwrap() error { return t.cause }
-
-func (t *trouble) Error() string {
-	if t.state == Down {
-		return "redis is down: " + t.why
-	}
-	return "redis takes no events: " + t.why
-}
-
-// troubles by the code that begins an error of Redis.
-var troubles = map[string]trouble{
-	"OOM":         {state: Full, why: "it is full (maxmemory)"},
-	"LOADING":     {state: Down, why: "it is loading its data"},
-	"READONLY":    {state: Down, why: "it is a read-only replica"},
-	"MASTERDOWN":  {state: Down, why: "it is a replica without its master"},
-	"NOREPLICAS":  {state: Down, why: "it has not enough replicas to write (min-replicas-to-write)"},
-	"MISCONF":     {state: Down, why: "it cannot write its snapshot, and so takes no writes (MISCONF)"},
-	"CLUSTERDOWN": {state: Down, why: "a part of the cluster is down"},
-	"TRYAGAIN":    {state: Down, why: "a slot is being moved to another node"},
-	"ASK":         {state: Down, why: "a slot is being moved to another node"},
-	"MOVED":       {state: Down, why: "a slot has moved to another node"},
-	"BUSY":        {state: Down, why: "it is busy with somebody's script"},
-	"NOAUTH":      {state: Down, why: "it wants a password"},
-	"WRONGPASS":   {state: Down, why: "it refuses the password"},
-	"NOPERM":      {state: Down, why: "it refuses a command to this user (ACL)"},
-}
-
-// troubleOf tells what an error says of Redis; nil if it says nothing, because Redis has answered.
-func troubleOf(err error) *trouble {
-	var answer redis.Error
-	var timeout net.Error
-	var number syscall.Errno
-	why := "no connection to it"
-	switch t, ok := errors.AsType[*trouble](err); {
-	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled):
-		return nil
-	case ok:
-		return t
-	case errors.As(err, &answer):
-		code, _, _ := strings.Cut(answer.Error(), " ")
-		if t, known := troubles[code]; known {
-			t.cause = err
-			return &t
-		}
-		if strings.HasPrefix(answer.Error(), "ERR max number of clients") {
-			return &trouble{Down, "it has too many clients", err}
-		}
-		return nil
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		why = "no answer in time"
-	case errors.As(err, &number):
-		why = number.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		why = "the connection was closed"
-	case errors.Is(err, redis.ErrClosed):
-		why = "the client is closed"
-	}
-	return &trouble{Down, why, err}
-}
-
-// Trouble tells of an error of a Store which state of Redis it speaks of, and why it is in it, without addresses.
-func Trouble(err error) (s State, why string) {
-	if t := troubleOf(err); t != nil {
-		return t.state, t.why
-	}
-	return Down, "it refuses what it is asked"
-}
-
-// Permanent says that Redis has refused what was asked because of what it holds or of what was asked, so that asking again
-// is of no use.
-func Permanent(err error) bool {
-	var answer redis.Error
-	if errors.Is(err, errShape) {
-		return true
-	}
-	return errors.As(err, &answer) && slices.ContainsFunc([]string{"WRONGTYPE", "ERR accept: ", "attempt to "},
-		func(s string) bool { return strings.Contains(answer.Error(), s) })
-}
-
 const (
 	probeMost  = time.Second            // the longest pause between two probes
 	probeFirst = 50 * time.Millisecond  // the shortest
@@ -133,6 +39,8 @@ const (
 // health knows whether Redis can be used. As soon as a call meets trouble, one prober asks Redis until it takes a write again,
 // and everybody else waits for that, or is told at once.
 type health struct {
+	// server is the Redis that it is about.
+	server server
 	// probe writes something; after says that probes are at an end, and how they ended.
 	probe   func(context.Context) error
 	timeout time.Duration
@@ -201,9 +109,15 @@ func (h *health) wait(ctx context.Context, events bool) error {
 
 // saw takes notice of what a call came to.
 func (h *health) saw(err error) {
-	if t := troubleOf(err); t != nil {
+	if t := h.troubleOf(err); t != nil {
 		h.set(t)
 	}
+}
+
+// troubleOf is what an error says of this Redis; nil: nothing. What may be wrong with the URL is added as long as Redis has never
+// done anything.
+func (h *health) troubleOf(err error) *trouble {
+	return h.server.trouble(err, h.answered.Load() == 0)
 }
 
 // set notes a trouble, and has it probed until it is over.
@@ -259,7 +173,7 @@ func (h *health) prober() {
 			}
 		}
 		ctx, cancel := context.WithTimeout(withoutGate(context.Background()), h.timeout)
-		t := troubleOf(h.probe(ctx))
+		t := h.troubleOf(h.probe(ctx))
 		cancel()
 		if h.probed(t) {
 			return
@@ -350,7 +264,7 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 	if errors.Is(err, context.DeadlineExceeded) && time.Since(began) < noticed {
 		return err
 	}
-	if t := troubleOf(err); t != nil {
+	if t := g.troubleOf(err); t != nil {
 		g.set(t)
 		return t
 	}
@@ -362,7 +276,7 @@ func (s *Store) State() (State, error) { return s.health.state() }
 
 // Doubt says that Redis has not answered for too long: it is down, until it takes a write.
 func (s *Store) Doubt(span time.Duration) {
-	s.health.set(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
+	s.health.saw(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
 }
 
 // WaitUp returns when Redis takes events, or with an error when ctx ends before.

@@ -19,7 +19,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -98,10 +97,8 @@ type Store struct {
 	prefix string
 	client redis.UniversalClient
 	memory *embedded // nil with a real Redis
-	// sentinel says that Sentinels watch Redis.
-	sentinel bool
-	clock    clock
-	health   *health
+	clock  clock
+	health *health
 
 	replica string
 	calls   atomic.Uint64
@@ -135,8 +132,8 @@ func New(o Options) (*Store, error) {
 	if s.client, s.memory, err = connect(o.URL); err != nil {
 		return nil, err
 	}
-	s.sentinel = strings.Contains(o.URL, "master_name=")
 	s.health = newHealth(o.Timeout, s.probe, o.OnState)
+	s.health.server = serverOf(o.URL)
 	s.client.AddHook(gate{s.health})
 	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
 	// its slot for longer, and then new deliveries are queued, which costs more than the call.
@@ -202,7 +199,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.check(ctx); err != nil {
-		if t := troubleOf(err); t != nil {
+		if t := s.health.troubleOf(err); t != nil {
 			s.health.set(t)
 			return t
 		}
