@@ -1,15 +1,19 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"kuairelay/relay/console"
 	"kuairelay/relay/store"
 )
 
@@ -29,30 +33,94 @@ type readyFor struct {
 	Reload      string    `json:"reload"` // "ok", or "failed": the file has mistakes, and the config from before goes on serving
 }
 
-// ready says whether callbacks can be accepted durably: by Redis, or by the spool. An embedded Redis is durable by the spool only.
-func (relay *Relay) ready(c echo.Context) error {
+// condition is what this replica knows of itself, whatever Redis does.
+type condition struct {
+	readiness
+	durable         bool  // whether a callback can be accepted so that it is not lost
+	redis, spoolErr error // why they take none
+}
+
+// condition asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
+func (relay *Relay) condition(ctx context.Context) condition {
 	k := relay.keeper
-	r := readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: k.spool.Stats().Waiting, Config: relay.reload.readyFor()}
-	redisErr, spoolErr := k.store.Ready(c.Request().Context()), k.spool.Check()
-	if redisErr != nil {
-		state, why := store.Trouble(redisErr)
-		r.Redis = state.String() + ": " + why
+	c := condition{redis: k.store.Ready(ctx), spoolErr: k.spool.Check()}
+	c.readiness = readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: k.spool.Stats().Waiting, Config: relay.reload.readyFor()}
+	if c.redis != nil {
+		state, why := store.Trouble(c.redis)
+		c.Redis = state.String() + ": " + why
 	}
 	if k.open != nil {
-		r.Redis = "embedded"
+		c.Redis = "embedded"
 	}
-	if spoolErr != nil {
-		r.Spool = spoolTrouble(spoolErr)
+	if c.spoolErr != nil {
+		c.Spool = spoolTrouble(c.spoolErr)
+	}
+	c.durable = c.spoolErr == nil || c.redis == nil && k.open == nil
+	switch {
+	case !c.durable:
+		c.Status = "unready"
+	case c.redis != nil || c.spoolErr != nil || c.Config.Reload != "ok":
+		c.Status = "degraded"
+	}
+	return c
+}
+
+// ready answers /readyz: whether callbacks can be accepted durably, by Redis or by the spool.
+func (relay *Relay) ready(e echo.Context) error {
+	c := relay.condition(e.Request().Context())
+	if !c.durable {
+		return echo.NewHTTPError(http.StatusServiceUnavailable,
+			fmt.Sprintf("not able to accept callbacks durably: redis is %s; the spool is %s", c.Redis, c.Spool))
+	}
+	return e.JSON(http.StatusOK, c.readiness)
+}
+
+// tell gives the console what the replica knows of itself, for the operator.
+func (relay *Relay) tell(ctx context.Context) console.Condition {
+	c := relay.condition(ctx)
+	stats := relay.keeper.spool.Stats()
+	out := console.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
+		Config: console.ConfigInUse(c.Config)}
+	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
+	out.Problems = append(out.Problems, relay.reload.problems()...)
+	advice := relay.keeper.advice.present()
+	for _, name := range slices.Sorted(maps.Keys(advice)) {
+		out.Problems = append(out.Problems, fmt.Sprintf("redis advice %s: %s", name, advice[name]))
+	}
+	if relay.proxy.CredentialsRefused() {
+		out.Problems = append(out.Problems, "kuaidihelp refuses the account (kuaidihelp.app_id, .api_key): nobody can subscribe")
+	}
+	return out
+}
+
+// troubles says what is wrong with where callbacks are kept, and what follows from it.
+func (relay *Relay) troubles(c condition, spool store.SpoolStats) (all []string) {
+	refused := "callbacks are answered 503"
+	if c.redis != nil {
+		then := "callbacks go to the spool until it takes them"
+		if !c.durable {
+			then = refused
+		}
+		all = append(all, fmt.Sprintf("%v; %s", c.redis, then))
 	}
 	switch {
-	case spoolErr != nil && (redisErr != nil || k.open != nil):
-		return echo.NewHTTPError(http.StatusServiceUnavailable,
-			fmt.Sprintf("not able to accept callbacks durably: redis is %s; the spool is %s", r.Redis, r.Spool))
-	case redisErr != nil || spoolErr != nil || r.Config.Reload != "ok":
-		r.Status = "degraded"
+	case c.spoolErr != nil && c.durable:
+		all = append(all, fmt.Sprintf("the spool is %s; if redis fails too, %s", c.Spool, refused))
+	case c.spoolErr != nil:
+		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
+	case spool.Bytes > spool.MaxBytes/10*8:
+		all = append(all, fmt.Sprintf("the spool holds %d%% of spool.max_bytes; when it is full, and redis takes nothing, %s",
+			spool.Bytes*100/max(1, spool.MaxBytes), refused))
 	}
-	return c.JSON(http.StatusOK, r)
+	age := time.Since(spool.Oldest)
+	if c.redis == nil && relay.keeper.open == nil && !spool.Oldest.IsZero() && age > lateInSpool {
+		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why", age.Round(time.Second)))
+	}
+	return all
 }
+
+// lateInSpool is how long a callback may wait in the spool for a Redis that takes callbacks.
+const lateInSpool = 2 * time.Minute
 
 // spoolTrouble says what is wrong, without paths.
 func spoolTrouble(err error) string {

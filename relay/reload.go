@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -90,8 +91,8 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		err = r.use(c)
 	}
 	if err != nil {
-		r.reload.failed()
 		lines := strings.Split(err.Error(), "\n")
+		r.reload.failed(lines)
 		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why), zap.Int("mistakes", len(lines)))
 		for _, line := range lines {
 			r.log.Error("config", zap.String("mistake", line))
@@ -102,6 +103,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	for _, w := range c.Warnings {
 		out.Warnings = append(out.Warnings, w.String())
 	}
+	r.reload.needs(out.Restart)
 	if !changed {
 		r.reload.unchanged()
 		if why != onChange || !before.ok {
@@ -179,6 +181,8 @@ type loaded struct {
 	at          time.Time // of the last success
 	ok          bool      // the last reload
 	paths       []string  // of the last reload
+	mistakes    []string  // of the last reload, if it failed
+	restart     []string  // keys that have changed since the start, and keep their values until the next one
 }
 
 func (l *reload) current() loaded {
@@ -204,10 +208,39 @@ func (l *reload) done(c *config.Config, made map[string]made) {
 	}
 }
 
-func (l *reload) failed() {
+// failed notes that the files have mistakes.
+func (l *reload) failed(mistakes []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now.ok = false
+	l.now.ok, l.now.mistakes = false, mistakes
+}
+
+// needs notes which keys only a restart takes over.
+func (l *reload) needs(keys []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.restart = keys
+}
+
+// mistakesShown is how many mistakes of a config a status names.
+const mistakesShown = 10
+
+// problems says what of the config's files is not served by.
+func (l *reload) problems() (all []string) {
+	now := l.current()
+	if !now.ok {
+		all = append(all, fmt.Sprintf("the config's files have mistakes: the config of %s goes on serving", now.at.UTC().Format(time.RFC3339)))
+		for _, mistake := range now.mistakes[:min(mistakesShown, len(now.mistakes))] {
+			all = append(all, "config: "+mistake)
+		}
+		if more := len(now.mistakes) - mistakesShown; more > 0 {
+			all = append(all, fmt.Sprintf("config: and %d more mistakes; kuairelay check lists them", more))
+		}
+	}
+	if len(now.restart) > 0 {
+		all = append(all, "config: a restart is needed for "+strings.Join(now.restart, ", "))
+	}
+	return all
 }
 
 // consists notes of which files a config was read.

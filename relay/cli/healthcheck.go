@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,7 +21,8 @@ func newHealthcheck() *cobra.Command {
 		Use:     "healthcheck",
 		Short:   "Ask a running relay whether it is alive",
 		GroupID: groupRelay,
-		Long:    "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or 1. The Docker image uses it.",
+		Long: "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or 1. A relay that is degraded\n" +
+			"is able to accept callbacks: the exit status is 0, and what is wrong is said. The Docker image uses it.",
 		Example: "  kuairelay healthcheck --url http://127.0.0.1:8080/readyz",
 		Args:    takes(0, 0, ""),
 	}
@@ -44,10 +48,36 @@ func newHealthcheck() *cobra.Command {
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("unhealthy: %s: %s %s", u.Redacted(), response.Status, oneLine(text))
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "healthy: %s: %s\n", u.Redacted(), response.Status)
+		word := "healthy"
+		if wrong := degraded(text); wrong != "" {
+			word = "healthy, but degraded (" + wrong + ")"
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s\n", word, u.Redacted(), response.Status)
 		return err
 	}
 	return cmd
+}
+
+// degraded says what is wrong with a relay that is able to accept callbacks, by its answer to /readyz; empty: nothing.
+func degraded(answer []byte) string {
+	var ready struct {
+		Status, Redis, Spool string
+		Config               struct{ Reload string }
+	}
+	if json.Unmarshal(answer, &ready) != nil || ready.Status != "degraded" {
+		return "" // /healthz, or no trouble
+	}
+	var wrong []string
+	if ready.Redis != "up" && ready.Redis != "embedded" {
+		wrong = append(wrong, "redis is "+printable(ready.Redis))
+	}
+	if ready.Spool != "ok" {
+		wrong = append(wrong, "the spool is "+printable(ready.Spool))
+	}
+	if ready.Config.Reload == "failed" {
+		wrong = append(wrong, "the config's files have mistakes, and the one from before serves")
+	}
+	return cmp.Or(strings.Join(wrong, "; "), "kuairelay status says why")
 }
 
 // httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat it: a path may

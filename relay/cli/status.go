@@ -16,8 +16,8 @@ func newStatus() *cobra.Command {
 		Use:     "status",
 		Short:   "Show how a running relay does, and what needs attention",
 		GroupID: groupAPI,
-		Long: "Asks a running relay how the whole does, and lists the endpoints that are parked or failing, or have dead letters.\n" +
-			"Exits with 1 if the relay cannot accept callbacks durably.",
+		Long: "Asks a running relay how the whole does, what is wrong with it (also while Redis does not answer), and lists the endpoints\n" +
+			"that are parked or failing, or have dead letters. Exits with 1 if the relay cannot accept callbacks durably, or does not answer.",
 		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
 		Args:    takes(0, 0, ""),
 	}
@@ -44,18 +44,20 @@ func printStatus(w io.Writer, s console.Status) {
 	out := newScreen(w)
 	line := func(name, format string, args ...any) { out.row(cell{name, 10, faint}, text(format, args...)) }
 	ready := "ready"
-	if !s.Ready {
+	switch {
+	case !s.Ready:
 		ready = "NOT READY: callbacks cannot be accepted durably"
+	case s.Status == "degraded":
+		ready = "DEGRADED: callbacks are accepted durably, but something is wrong"
 	}
 	line("relay", "%s, version %s, up for %s", ready, s.Version, span(time.Duration(s.UptimeS)*time.Second))
-	var states []string
-	for _, name := range sortedKeys(s.States) {
-		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
+	for _, problem := range s.Problems {
+		out.row(cell{"problem", 10, bad}, text("%s", problem))
 	}
-	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
-	line("open", "%d deliveries, and %d behind them; the oldest for %s", s.Open, s.Waiting, age(s.OldestAt, s.Time))
-	line("dead", "%s", plural(int(s.Dead), "dead letter"))
-	line("last event", "%s ago", age(s.LastEventAt, s.Time))
+	if s.Spooled > 0 {
+		line("spool", "%s for redis, the oldest for %s", waits(s.Spooled), age(s.SpooledAt, s.Time))
+	}
+	printQueues(line, s)
 	switch {
 	case s.Silent && s.LastCallAt.IsZero():
 		line("callbacks", "NONE came yet: is the URL for callbacks registered at kuaidihelp, and does it lead here?")
@@ -74,4 +76,28 @@ func printStatus(w io.Writer, s console.Status) {
 		fmt.Fprintln(w)
 		printEndpoints(w, s.Attention, s.Time)
 	}
+}
+
+// waits says that callbacks do.
+func waits(n int) string {
+	if n == 1 {
+		return "1 callback waits"
+	}
+	return fmt.Sprintf("%d callbacks wait", n)
+}
+
+// printQueues shows what Redis knows of endpoints and events.
+func printQueues(line func(name, format string, args ...any), s console.Status) {
+	if s.Partial {
+		line("endpoints", "%d: what they hold is not known while redis does not answer", s.Endpoints)
+		return
+	}
+	var states []string
+	for _, name := range sortedKeys(s.States) {
+		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
+	}
+	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
+	line("open", "%d deliveries, and %d behind them; the oldest for %s", s.Open, s.Waiting, age(s.OldestAt, s.Time))
+	line("dead", "%s", plural(int(s.Dead), "dead letter"))
+	line("last event", "%s ago", age(s.LastEventAt, s.Time))
 }

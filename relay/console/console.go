@@ -80,8 +80,31 @@ type Options struct {
 	Fed func(endpoint string)
 	// Described are the paths of other parts that stand in the OpenAPI document too.
 	Described []Described
+	// Condition says what this replica knows of itself, whatever Redis does.
+	Condition func(ctx context.Context) Condition
 	// Heard says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
 	Heard func() (last time.Time, silent bool)
+}
+
+// Condition is what a replica knows of itself, for the operator.
+type Condition struct {
+	// Durable says whether callbacks can be accepted so that they are not lost.
+	Durable bool
+	// Status is ready, degraded or unready; Redis and Spool say in a word what they can do, and why not more.
+	Status, Redis, Spool string
+	// Spooled counts callbacks in the spool that wait to be accepted; the oldest came at SpooledSince (zero: none waits).
+	Spooled      int
+	SpooledSince time.Time
+	Config       ConfigInUse
+	// Problems are what needs a person, or soon will, each a sentence.
+	Problems []string
+}
+
+// ConfigInUse is the config that is served by.
+type ConfigInUse struct {
+	Fingerprint string    `json:"fingerprint"`
+	LoadedAt    time.Time `json:"loaded_at"`
+	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the config from before goes on serving"`
 }
 
 // Taken is what came of a callback from quarantine.
@@ -105,6 +128,9 @@ func New(o Options) *Console {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Fed == nil {
 		o.Fed = func(string) {}
+	}
+	if o.Condition == nil {
+		o.Condition = func(context.Context) Condition { return Condition{Durable: true, Status: "ready"} }
 	}
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }

@@ -17,6 +17,14 @@ type Status struct {
 	Time        time.Time        `json:"time"`
 	UptimeS     int64            `json:"uptime_s" doc:"of the replica that answers"`
 	Ready       bool             `json:"ready" doc:"whether callbacks can be accepted durably"`
+	Status      string           `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
+	Problems    []string         `json:"problems" doc:"what needs a person, or soon will, each a sentence"`
+	Partial     bool             `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
+	Redis       string           `json:"redis,omitempty" doc:"up, embedded, or what it cannot do, and why; of the replica that answers, for the operator only"`
+	Spool       string           `json:"spool,omitempty" doc:"ok, or why it takes nothing; for the operator only"`
+	Spooled     int              `json:"spooled,omitempty" doc:"callbacks that wait in the spool; for the operator only"`
+	SpooledAt   time.Time        `json:"spooled_at,omitzero" doc:"when the oldest of them came"`
+	Config      *ConfigInUse     `json:"config,omitempty" doc:"for the operator only"`
 	Endpoints   int              `json:"endpoints"`
 	States      map[string]int   `json:"states" doc:"endpoints by state"`
 	Open        int64            `json:"open"`
@@ -41,13 +49,29 @@ func readStatus(c *call) error {
 	if c.tenant != "" {
 		names = c.view.endpointsOf(c.tenant)
 	}
-	now := c.o.Store.Now()
-	out := Status{Version: c.o.Version, Time: utc(now), UptimeS: int64(time.Since(c.began).Seconds()), Ready: c.o.Store.Ready(c.ctx()) == nil,
-		Endpoints: len(names), States: map[string]int{}, Attention: []EndpointHealth{}}
+	condition := c.o.Condition(c.ctx())
+	out := Status{Version: c.o.Version, Time: utc(c.o.Store.Now()), UptimeS: int64(time.Since(c.began).Seconds()), Ready: condition.Durable,
+		Status: condition.Status, Problems: []string{}, Endpoints: len(names), States: map[string]int{}, Attention: []EndpointHealth{}}
+	if c.tenant == "" {
+		out.Problems = append(out.Problems, condition.Problems...)
+		out.Redis, out.Spool, out.Config = condition.Redis, condition.Spool, &condition.Config
+		out.Spooled, out.SpooledAt = condition.Spooled, utc(condition.SpooledSince)
+		last, silent := c.o.Heard()
+		out.LastCallAt, out.Silent = utc(last), silent
+	}
+	if doing, err := c.askStore(&out, names); err != nil {
+		out.Partial = true
+		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.
+func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for part := range slices.Chunk(names, maxLimit) {
 		health, err := c.o.Store.Health(c.ctx(), part, 20)
 		if err != nil {
-			return c.failed("look at endpoints", err)
+			return "look at endpoints", err
 		}
 		for _, h := range health {
 			out.add(c.showEndpoint(h))
@@ -55,14 +79,14 @@ func readStatus(c *call) error {
 	}
 	latest, err := c.o.Store.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 	if err != nil {
-		return c.failed("list events", err)
+		return "list events", err
 	}
 	for _, e := range latest.Events {
 		out.LastEventAt = utc(e.AcceptedAt)
 	}
 	replays, err := c.o.Store.Replays(c.ctx())
 	if err != nil {
-		return c.failed("list replays", err)
+		return "list replays", err
 	}
 	for _, r := range replays {
 		if r.State == "running" && (c.tenant == "" || r.Tenant == c.tenant) {
@@ -72,13 +96,11 @@ func readStatus(c *call) error {
 	if c.tenant == "" {
 		page, err := c.o.Store.Quarantined(c.ctx(), 0, maxLimit)
 		if err != nil {
-			return c.failed("list quarantine", err)
+			return "list quarantine", err
 		}
 		out.Quarantined = len(page)
-		last, silent := c.o.Heard()
-		out.LastCallAt, out.Silent = utc(last), silent
 	}
-	return c.JSON(http.StatusOK, out)
+	return "", nil
 }
 
 // ownEndpoints are those that a tenant's lists are limited to; nil for the operator.

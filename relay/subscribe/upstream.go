@@ -156,6 +156,16 @@ func (t *trouble) is(amiss bool) bool {
 	return changed
 }
 
+// holds says whether something is amiss, as far as is known.
+func (t *trouble) holds() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.amiss
+}
+
+// CredentialsRefused says whether the provider has refused the account when it was last asked.
+func (p *Proxy) CredentialsRefused() bool { return p.refused.holds() }
+
 type metrics struct {
 	requests, calls *prometheus.CounterVec
 	callTime        prometheus.Histogram

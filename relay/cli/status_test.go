@@ -1,0 +1,95 @@
+package cli_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"kuairelay/test/redisserver"
+)
+
+func TestStatusTellsTheTruthAlsoWithoutRedis(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t, "--appendonly", "yes")
+	config := func(more string) string {
+		return fmt.Sprintf(`
+server: {listen: '127.0.0.1:0'}
+admin: {listen: '127.0.0.1:0', token: %s}
+egress: {allow_cidrs: [127.0.0.0/8]}
+callback: {tokens: [callback-token]}
+redis: {url: '%s'}
+spool: {dir: '%s'}
+tenants:
+  - name: shop
+    api_keys: [%s]
+    endpoints: [{name: orders, url: 'http://127.0.0.1:1/', secrets: [%s]}]
+    routes: [{to: orders}]
+%s`, operator, redis.URL(), t.TempDir()+"/spool", shopKey, secret, more)
+	}
+	good := config("")
+	file := write(t, "config.yaml", good)
+	relay := start(t, "", "serve", "-c", file)
+	s := &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`), admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`)}
+	ready := func() string {
+		code, out, stderr := run(t, "", "healthcheck", "--url", s.public+"/readyz")
+		if code != 0 {
+			t.Errorf("healthcheck: exit %d: %s", code, stderr)
+		}
+		return out
+	}
+
+	if out := s.says("status", "ready, version", "1: 1 idle"); strings.Contains(out, "problem") {
+		t.Errorf("nothing is wrong, but status says\n%s", out)
+	}
+	if out := ready(); !strings.HasPrefix(out, "healthy: ") {
+		t.Errorf("healthcheck: %s", out)
+	}
+
+	// A config with mistakes: which.
+	if err := os.WriteFile(file, []byte(good+"nonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the mistake is named", func() bool {
+		_, out, _ := s.ask("status")
+		return strings.Contains(out, "DEGRADED") && strings.Contains(out, "unknown key \"nonsense\"")
+	})
+	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (the config's files have mistakes") {
+		t.Errorf("healthcheck: %s", out)
+	}
+	if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the mistake is over", func() bool { _, out, _ := s.ask("status"); return !strings.Contains(out, "problem") })
+
+	// Without Redis callbacks go to the spool: not ready is another thing.
+	redis.Kill()
+	s.push("7001", "collected")
+	down := "redis at " + redis.Addr + " is down: connection refused"
+	out := s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them", "1 callback waits for redis", "1: what they hold is not known")
+	if strings.Contains(out, "0 deliveries") {
+		t.Errorf("what is not known is told as none:\n%s", out)
+	}
+	type status struct {
+		Ready, Partial bool
+		Status, Redis  string
+		Problems       []string
+	}
+	if got := parse[status](t, s.says("status -o json")); !got.Ready || !got.Partial || got.Status != "degraded" || got.Redis != "down: connection refused" || len(got.Problems) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (redis is down: connection refused)") {
+		t.Errorf("healthcheck: %s", out)
+	}
+	code, out, stderr := run(t, "", "status", "--url", s.public, "--key", shopKey)
+	if code != 0 || !strings.Contains(out, "the relay's redis does not answer") || strings.Contains(out, redis.Addr) {
+		t.Errorf("a tenant's status: exit %d: %s%s", code, out, stderr)
+	}
+
+	// Other commands fail, with the host and the cause.
+	for _, command := range []string{"endpoints", "waybill 7001", "events", "dead-letters", "quarantine", "replay list", "pause shop/orders", "subscriptions --tenant shop"} {
+		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, down) || !strings.Contains(stderr, "kuairelay: cannot ") {
+			t.Errorf("%s: exit %d: %s", command, code, stderr)
+		}
+	}
+}
