@@ -19,10 +19,16 @@ import (
 func exposed(t *testing.T) (series map[string][]map[string]string, text string) {
 	t.Helper()
 	endpoint := func(name string, status, failures int) string {
-		x := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(status) })
+		x := newTenant(t, func(w http.ResponseWriter, _ int, _ received) {
+			if status == 0 {
+				answerTwice(t, w)
+				return
+			}
+			w.WriteHeader(status)
+		})
 		return fmt.Sprintf("{name: %s, url: %q, secrets: [%s], retry: [1ms], breaker: {failures: %d}}", name, x.URL, secret, failures)
 	}
-	endpoints := []string{endpoint("good", 200, 0), endpoint("down", 503, 1), endpoint("gone", 410, 0), endpoint("refusing", 422, 0)}
+	endpoints := []string{endpoint("good", 200, 0), endpoint("down", 503, 1), endpoint("gone", 410, 0), endpoint("refusing", 422, 0), endpoint("odd", 0, 0)}
 	r := startAPI(t, withToken(redisserver.Start(t).URL())+fmt.Sprintf(`
 admin: {token: %s}
 tenants:
@@ -30,7 +36,7 @@ tenants:
     api_keys: [%s]
     endpoints: [%s]
     routes:
-      - to: [good, down, gone, refusing]
+      - to: [good, down, gone, refusing, odd]
       - {to: good, when: 'event.data.nothing.like_it == 1'}
 `, adminToken, shopKey, strings.Join(endpoints, ", ")))
 	r.push("text/plain", "not a callback")
@@ -52,7 +58,8 @@ tenants:
 			series[line[1]] = append(series[line[1]], labels)
 		}
 		return len(series["kuairelay_endpoint_parked"]) == 3 && series["kuairelay_redis_advice"] != nil && series["kuairelay_breaker_changes_total"] != nil &&
-			strings.Contains(text, `kuairelay_queue_depth{endpoint="shop/refusing",state="dead"} 1`) && series["kuairelay_when_errors_total"] != nil
+			strings.Contains(text, `kuairelay_queue_depth{endpoint="shop/refusing",state="dead"} 1`) && series["kuairelay_when_errors_total"] != nil &&
+			series["kuairelay_endpoint_answers_twice"] != nil
 	})
 	return series, text
 }

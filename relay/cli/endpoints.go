@@ -56,7 +56,15 @@ func printEndpoints(w io.Writer, all []console.EndpointHealth, now time.Time) {
 		rows = append(rows, []cell{text("%s", e.Endpoint), state(e.State), text("%d", e.Open), text("%d", e.Waiting), text("%d", e.Dead),
 			text("%s", age(e.OldestAt, now)), text("%s", good), text("%s", took), text("%s", last)})
 	}
-	newScreen(w).table("ENDPOINT STATE OPEN WAITING DEAD OLDEST GOOD P50/P95 LAST_ERROR", rows)
+	s := newScreen(w)
+	s.table("ENDPOINT STATE OPEN WAITING DEAD OLDEST GOOD P50/P95 LAST_ERROR", rows)
+
+	for _, e := range all {
+		if !e.Twice.IsZero() {
+			s.row(text("%s answers requests twice (seen %s ago): each attempt has a connection of its own until `kuairelay resume %s`.",
+				e.Endpoint, age(e.Twice, now), e.Endpoint))
+		}
+	}
 }
 
 // describeAttempt is what an attempt came to, on one line.
@@ -114,7 +122,7 @@ func newPause() *cobra.Command {
 
 func newResume() *cobra.Command {
 	return onEndpoint("resume", "Go on sending to an endpoint",
-		"Goes on sending to an endpoint that was paused, or that answered 410.", showEndpoint)
+		"Goes on sending to an endpoint that was paused, or that answered 410. One that was seen to answer twice is trusted again: its\nconnections are used for more than one attempt.", showEndpoint)
 }
 
 func newTest() *cobra.Command {

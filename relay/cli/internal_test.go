@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"kuairelay/relay/console"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/relay/signature"
@@ -159,5 +160,20 @@ func TestAReceiverForgetsOnlyOldIDs(t *testing.T) {
 		if i == rememberedIDs-2 && r.count("first") != 2 {
 			t.Error("an id was forgotten too early")
 		}
+	}
+}
+
+func TestEndpointsSaysWhichAnswerTwiceAndHowThatEnds(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var out bytes.Buffer
+	printEndpoints(&out, []console.EndpointHealth{{Endpoint: "shop/a", State: "ok"}, {Endpoint: "shop/b", State: "ok", Twice: now.Add(-time.Hour)}}, now)
+	for _, want := range []string{"shop/b answers requests twice", "kuairelay resume shop/b"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "shop/a answers") {
+		t.Errorf("shop/a does not:\n%s", out.String())
 	}
 }

@@ -77,7 +77,7 @@ func (r *reader) filterOf(names ...string) filter {
 
 func (c *call) showEndpoint(h event.Health) EndpointHealth {
 	e := c.view.endpoints[h.Endpoint]
-	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil),
+	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil), Twice: utc(h.AnswersTwice),
 		Open: h.Open, Waiting: h.Waiting, Dead: h.Dead, OldestAt: utc(h.Oldest), DeliveredAt: utc(h.Delivered), Sample: len(h.Latest)}
 	var took []time.Duration
 	good := 0

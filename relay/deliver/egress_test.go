@@ -220,7 +220,7 @@ func (n *names) answer(m dnsmessage.Message) *dnsmessage.Message {
 }
 
 // poster makes a client to the URL, by an egress that only the test knows.
-func poster(t *testing.T, target string, egress Egress, change ...func(*Endpoint)) *client {
+func poster(t testing.TB, target string, egress Egress, change ...func(*Endpoint)) *client {
 	t.Helper()
 	key, err := signature.ParseKey(signature.NewSecret())
 	if err != nil {

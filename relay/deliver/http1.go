@@ -6,34 +6,54 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
-	"runtime"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
 const (
 	idleMost    = 90 * time.Second // that a connection waits for its next request
-	idleTrusted = time.Millisecond // that it is taken to be alive without a look
+	idleAtLeast = 32               // connections that may wait for one, or as many as there may be attempts, if that is more
+	restLeast   = time.Millisecond // that a connection is left alone after an answer, see http1.rest
 	headMost    = 64 << 10         // bytes of an answer's header: what a receiver says is not to fill the memory, or the log
 	interimMost = 5                // answers before the answer: 100 Continue, 103 Early Hints, …
+	sentAtOnce  = 16 << 10         // bytes that a new socket takes whether the receiver reads or not
 )
 
 // errHTTP2 is the error of a receiver that chose HTTP/2. Nothing has been sent to it.
 var errHTTP2 = errors.New("the receiver speaks HTTP/2")
 
+// protocolError is what is wrong with what a receiver sends, without any of it.
+type protocolError string
+
+func (e protocolError) Error() string { return string(e) }
+
+const (
+	errUnasked = protocolError("the receiver answers before it is asked")
+	errTwice   = protocolError("the receiver answers twice: this may be the answer to another request")
+)
+
 // http1 posts to one receiver over HTTP/1.1 (RFC 9112), one request at a time on each connection. The caller's goroutine writes
 // the request and reads the answer itself, where http.Transport has two more for each connection, and hands every message over
 // twice: that is a third of what an attempt costs. Answers are read by net/http all the same.
+//
+// HTTP/1.1 has nothing that says which request an answer belongs to. So an answer counts only if nothing waited at any layer when its
+// request was written: a connection is looked at before each request (see connection.look), however short it was idle. What is
+// still on its way cannot be seen. Therefore a connection rests after each answer, for as long as the receiver has taken for any of
+// late, and others are used meanwhile: a second answer mostly comes in that time, and so does one that is owed because a second answer
+// was taken for it. A receiver that was seen to answer twice gets a connection for each attempt (see trust).
+// http.Transport has neither: a goroutine looks at its idle connections, and is late where the next request comes at once.
 type http1 struct {
-	url  *url.URL
-	dial dialContext
-	tls  func() *tls.Config // a new one at each call
+	url     *url.URL
+	dial    dialContext
+	tls     func() *tls.Config // a new one at each call
+	trust   *trust
+	maxIdle int
 
 	mu      sync.Mutex
 	idle    []*connection // the one used last at the end
+	slowest time.Duration // that an answer took of late: an older one counts less with each that follows
 	reaping bool          // a timer runs that looks for those that have been idle too long
 	closing bool          // those that become idle are closed, until the next request
 }
@@ -43,10 +63,13 @@ type dialContext func(ctx context.Context, network, address string) (net.Conn, e
 // connection has one request at a time.
 type connection struct {
 	net.Conn
-	socket syscall.RawConn // nil if it has none
-	forget func() bool     // what the end of its context does to it
-	since  time.Time       // when it became idle
-	left   int             // bytes that may still be read for this answer
+	socket  *socket
+	records *records    // nil without TLS
+	forget  func() bool // what the end of its context does to it
+	since   time.Time   // when it became idle
+	used    bool        // it has had a request before
+	left    int         // bytes that may still be read for this answer
+	seen    [16]byte    // by a look
 }
 
 // buffers are what a connection needs while it has a request.
@@ -67,62 +90,62 @@ func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply
 	if err != nil {
 		return reply{}, err
 	}
+
 	b := spare.Get().(*buffers) //nolint:forcetypeassert // the pool has no others
 	b.request = m.appendTo(b.request[:0])
 	b.answer.Reset(c)
-	r, usable, err := c.exchange(b)
+	began := time.Now()
+	x, err := c.exchange(b)
 	b.answer.Reset(nil)
 	if cap(b.request) <= requestKept {
 		spare.Put(b)
 	}
-	if usable {
-		h.keep(c)
+
+	reused := c.used
+	if x.more {
+		h.trust.lose("more than the answer came")
+	}
+	if x.usable {
+		h.keep(c, time.Since(began))
 	} else {
 		_ = c.Close()
 	}
-	return r, err
-}
 
-// exchange sends the request, and says whether the connection is of use afterwards: if nothing more can come on it but the
-// next answer.
-func (c *connection) exchange(b *buffers) (r reply, usable bool, err error) {
-	c.left = headMost + answerMost
-	_, unsent := c.Write(b.request)
-	// While others have their turn the answer may come: then the first attempt to read it is the last.
-	runtime.Gosched()
-	// A receiver may answer, and end the connection, before it has read everything.
-	for range interimMost + 1 {
-		resp, err := http.ReadResponse(b.answer, nil) //nolint:bodyclose // that would read all of it
-		switch {
-		case err != nil && unsent != nil:
-			return reply{}, false, unsent
-		case err != nil:
-			return reply{}, false, err
-		case resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols:
-			continue
-		}
-		r, whole, err := readReply(resp)
-		usable = whole && err == nil && unsent == nil && !resp.Close && resp.StatusCode >= http.StatusOK && b.answer.Buffered() == 0
-		return r, usable, err
+	// If this was found out meanwhile, by this attempt or another, the answer may not be that of this request.
+	if err == nil && reused && h.trust.lost() {
+		return reply{}, errTwice
 	}
-	return reply{}, false, errors.New("too many interim answers")
+	return x.reply, err
 }
 
-// connect takes the connection that was used last, because the receiver has had the least time to give it up, or a new one.
+// connect takes a connection that is idle, and on which nothing has come, or makes a new one.
 func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := h.take(); c != nil; c = h.take() {
-		idle := time.Since(c.since)
-		if c.SetDeadline(deadline) == nil && (idle < idleTrusted || idle < idleMost && c.quiet()) {
-			return c, nil
+		if c.SetDeadline(deadline) == nil && time.Since(c.since) < idleMost {
+			switch c.look() {
+			case quiet:
+				return c, nil
+			case stray:
+				h.trust.lose("an answer came that nobody asked for")
+			case unusable:
+			}
 		}
 		_ = c.Close()
 	}
+
 	c, err := h.open(ctx, deadline)
 	if err != nil {
 		return nil, err
 	}
 	c.forget = context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
-	return c, c.SetDeadline(deadline)
+	if err = c.SetDeadline(deadline); err == nil && c.look() == stray {
+		err = errUnasked
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func (h *http1) open(ctx context.Context, deadline time.Time) (*connection, error) {
@@ -136,53 +159,72 @@ func (h *http1) open(ctx context.Context, deadline time.Time) (*connection, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn}
-	if s, ok := conn.(syscall.Conn); ok {
-		c.socket, _ = s.SyscallConn()
-	}
+	c := &connection{socket: newSocket(conn)}
+	c.Conn = c.socket
 	if h.url.Scheme != "https" {
 		return c, nil
 	}
+
 	config := h.tls()
 	config.NextProtos = []string{"h2", "http/1.1"}
 	if config.ServerName == "" {
 		config.ServerName = h.url.Hostname()
 	}
-	secure := tls.Client(conn, config)
-	if err = secure.HandshakeContext(ctx); err == nil && secure.ConnectionState().NegotiatedProtocol == "h2" {
-		err = errHTTP2
-	}
-	if err != nil {
+	c.records = &records{Conn: c.socket}
+	secure := tls.Client(c.records, config)
+	if err = secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	c.Conn = secure
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		_ = conn.Close()
+		return nil, errHTTP2
+	}
 	return c, nil
 }
 
+// take returns the connection that was used last of those that have rested, because the receiver has had the least time to give it up.
 func (h *http1) take() *connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closing = false
-	last := len(h.idle) - 1
-	if last < 0 {
+	if h.trust.lost() {
+		h.drop()
 		return nil
 	}
-	c := h.idle[last]
-	h.idle[last] = nil
-	h.idle = h.idle[:last]
+
+	rested := time.Now().Add(-h.rest())
+	at := len(h.idle) - 1
+	for at >= 0 && h.idle[at].since.After(rested) {
+		at--
+	}
+	if at < 0 {
+		return nil
+	}
+	c := h.idle[at]
+	h.idle = slices.Delete(h.idle, at, at+1)
 	return c
 }
 
-// keep has a connection wait for the next request.
-func (h *http1) keep(c *connection) {
+// rest is how long a connection is left alone after an answer. h.mu is held.
+func (h *http1) rest() time.Duration { return max(h.slowest, restLeast) }
+
+// keep has a connection wait for the next request. took is how long its last one was answered.
+func (h *http1) keep(c *connection, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closing {
+	h.slowest = max(took, h.slowest-h.slowest/16)
+	if h.closing || h.trust.lost() {
 		_ = c.Close()
 		return
 	}
+	if len(h.idle) >= h.maxIdle {
+		_ = h.idle[0].Close()
+		h.idle = slices.Delete(h.idle, 0, 1)
+	}
 	c.since = time.Now()
+	c.used = true
 	h.idle = append(h.idle, c)
 	if !h.reaping {
 		h.reaping = true
@@ -210,26 +252,13 @@ func (h *http1) closeIdle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closing = true
+	h.drop()
+}
+
+// drop closes the connections that have no request. h.mu is held.
+func (h *http1) drop() {
 	for _, c := range h.idle {
 		_ = c.Close()
 	}
 	h.idle = nil
-}
-
-// Read refuses to read more than what is left for this answer.
-func (c *connection) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, errors.New("the answer's header is too long")
-	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
-}
-
-// Close ends the connection.
-func (c *connection) Close() error {
-	if c.forget != nil {
-		c.forget()
-	}
-	return c.Conn.Close()
 }

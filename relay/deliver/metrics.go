@@ -16,6 +16,7 @@ type metrics struct {
 	attempts   *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
 	breakers   *prometheus.CounterVec
+	twice      *prometheus.GaugeVec
 	times      atomic.Pointer[histograms]
 }
 
@@ -66,8 +67,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
 	m.breakers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_breaker_changes_total",
 		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."}, []string{"endpoint", "state"})
+	m.twice = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kuairelay_endpoint_answers_twice",
+		Help: "1: the endpoint was seen to answer twice, and each attempt has a connection of its own until it is resumed."}, []string{"endpoint"})
 	if r != nil {
-		r.MustRegister(m.attempts, m.deliveries, m.breakers, m)
+		r.MustRegister(m.attempts, m.deliveries, m.breakers, m.twice, m)
 	}
 	return m
 }
@@ -80,7 +83,7 @@ func (m *metrics) use(endpoints int, gone []*endpoint) {
 	h := m.times.Load()
 	for _, e := range gone {
 		of := prometheus.Labels{"endpoint": e.name}
-		for _, v := range []*prometheus.MetricVec{m.attempts.MetricVec, m.deliveries.MetricVec, m.breakers.MetricVec, h.duration.MetricVec, h.latency.MetricVec} {
+		for _, v := range []*prometheus.MetricVec{m.attempts.MetricVec, m.deliveries.MetricVec, m.breakers.MetricVec, m.twice.MetricVec, h.duration.MetricVec, h.latency.MetricVec} {
 			v.DeletePartialMatch(of)
 		}
 	}
@@ -93,6 +96,15 @@ func (m *metrics) breaker(endpoint string, open bool) {
 		state = "open"
 	}
 	m.breakers.WithLabelValues(endpoint, state).Inc()
+}
+
+// trust shows whether an endpoint has lost its trust.
+func (m *metrics) trust(endpoint string, lost bool) {
+	if lost {
+		m.twice.WithLabelValues(endpoint).Set(1)
+		return
+	}
+	m.twice.DeleteLabelValues(endpoint)
 }
 
 // observe counts an outcome. One that came late ends nothing.

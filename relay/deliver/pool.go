@@ -33,6 +33,8 @@ type Store interface {
 	Parked(ctx context.Context) (map[string]string, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
+	Distrust(ctx context.Context, endpoint string) error
+	Distrusted(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Key is a secret that signs every request, until a time if one is set.
@@ -56,7 +58,8 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it connections and memory. While the endpoint does not answer there are no
+	// MaxInFlight bounds attempts at the same time, and with it memory and connections: there are up to as many more, at least 32, that have no
+	// request and rest (see http1). While the endpoint does not answer there are no
 	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, or as many as it takes in
 	// a second, if that is more, up to 512; they wait for an attempt to end.
 	MaxInFlight int
@@ -104,6 +107,7 @@ type Pool struct {
 	stopped  bool
 	working  sync.WaitGroup
 	held     atomic.Int64 // outcomes that the store did not take at once
+	doubted  chan struct{}
 
 	feeder feeder
 	crew   *crew.Crew
@@ -118,7 +122,8 @@ type served struct {
 
 // endpoint is the running state of one Endpoint, whatever its settings are at the time.
 type endpoint struct {
-	name string
+	name  string
+	trust trust
 	// client is nil if the endpoint is in the config no more.
 	client atomic.Pointer[client]
 	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any moment.
@@ -153,7 +158,7 @@ type line []*event.Delivery
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), metrics: newMetrics(o.Registry), crew: crew.New()}
+	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), crew: crew.New()}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
@@ -176,6 +181,7 @@ func (p *Pool) Use(set Settings) error {
 		running := was.endpoints[e.Name]
 		if running == nil {
 			running = &endpoint{name: e.Name}
+			running.trust.tell = func(how string) { p.doubt(e.Name, how) }
 		}
 		now.endpoints[e.Name] = running
 		if c := running.client.Load(); c != nil && c.given == e && sameEgress {
@@ -188,6 +194,7 @@ func (p *Pool) Use(set Settings) error {
 		if err != nil {
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
+		c.http1.trust = &running.trust
 		clients[e.Name] = c
 	}
 	// Nothing fails from here on.
@@ -210,6 +217,7 @@ func (p *Pool) Use(set Settings) error {
 		e.answered.Store(0)
 		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
 	}
+	p.lookAtTrust()
 	return nil
 }
 
@@ -722,6 +730,7 @@ func (p *Pool) isStopping() bool {
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { p.feeder.run(ctx) })
+	loops.Go(func() { p.watchTrust(ctx) })
 	loops.Go(func() { (&janitor{pool: p, aged: make(map[string]time.Time)}).run(ctx) })
 	<-ctx.Done()
 	close(p.stopping)

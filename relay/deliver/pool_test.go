@@ -34,6 +34,7 @@ type memory struct {
 	calls   []int                      // how many outcomes each Settle had
 	line    line                       // of one waybill, the head first; empty if there is none
 	waits   func(line []event.Outcome) // if it is there, what a Settle waits for
+	twice   map[string]time.Time
 }
 
 func (m *memory) Now() time.Time { return time.Now() }
@@ -42,6 +43,20 @@ func (m *memory) Due(context.Context, time.Duration, int, int) ([]event.Due, err
 }
 func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []event.Looked, error) {
 	return nil, nil, nil
+}
+func (m *memory) Distrust(_ context.Context, endpoint string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.twice == nil {
+		m.twice = make(map[string]time.Time)
+	}
+	m.twice[endpoint] = time.Now()
+	return nil
+}
+func (m *memory) Distrusted(context.Context) (map[string]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.twice), nil
 }
 func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
 func (m *memory) Backlog(context.Context, string) (int, error)      { return 0, nil }

@@ -75,7 +75,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 		}
 	}
 	c.direct = egress.Proxy == nil && !strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII })
-	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls}
+	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(e.MaxInFlight, idleAtLeast)}
 	return c, nil
 }
 
@@ -221,9 +221,12 @@ func describeError(err error) string {
 	var verify *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var refused *refusedAddress
+	var protocol protocolError
 	switch {
 	case errors.As(err, &refused):
 		return ClassForbidden + ": " + refused.Error()
+	case errors.As(err, &protocol):
+		return "protocol: " + protocol.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout: no whole answer in time"
 	case errors.As(err, &dns):

@@ -102,6 +102,8 @@ type Health struct {
 	// began, ParkedUntil when the breaker lets the next attempt through.
 	Parked                   string
 	ParkedSince, ParkedUntil time.Time
+	// AnswersTwice is since when the endpoint is known to answer twice, and so gets a connection for each attempt; zero: it is not.
+	AnswersTwice time.Time
 	// Open counts what is queued, retrying or being sent; Waiting what stands behind an older update of its waybill.
 	Open, Waiting, Dead int64
 	// Oldest is when the oldest open delivery was accepted, about; zero if nothing is open.

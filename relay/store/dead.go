@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
@@ -38,7 +39,7 @@ func (s *Store) Park(ctx context.Context, endpoint string) error {
 }
 
 // Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a growing
-// pace.
+// pace. An endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
 func (s *Store) park(ctx context.Context, endpoint, state string) error {
@@ -68,4 +69,32 @@ func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts.
+func (s *Store) Distrust(ctx context.Context, endpoint string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	if err := s.clock.ensure(ctx); err != nil {
+		return fmt.Errorf("note that an endpoint answers twice: %w", err)
+	}
+	if err := s.client.HSetNX(ctx, s.key("twice"), endpoint, s.Now().UnixMilli()).Err(); err != nil {
+		return fmt.Errorf("note that an endpoint answers twice: %w", err)
+	}
+	return nil
+}
+
+// Distrusted lists the endpoints that were seen to answer twice, each with since when.
+func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	all, err := s.client.HGetAll(ctx, s.key("twice")).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list endpoints that answer twice: %w", err)
+	}
+	out := make(map[string]time.Time, len(all))
+	for name, since := range all {
+		out[name] = time.UnixMilli(number(since))
+	}
+	return out, nil
 }

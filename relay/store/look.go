@@ -195,10 +195,12 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
+	twice := make([]*redis.StringCmd, len(endpoints))
 	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.StringSliceCmd, len(endpoints))
 	err = s.pipelined(ctx, func(p redis.Pipeliner) {
 		for i, ep := range endpoints {
 			parked[i] = p.HGet(ctx, s.key("ctl"), ep)
+			twice[i] = p.HGet(ctx, s.key("twice"), ep)
 			failed[i], good[i] = s.latest(ctx, p, ep, latest)
 		}
 	})
@@ -214,6 +216,9 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 			if len(f) > 2 {
 				h.ParkedUntil = time.UnixMilli(number(f[2]))
 			}
+		}
+		if since := twice[i].Val(); since != "" {
+			h.AnswersTwice = time.UnixMilli(number(since))
 		}
 		tries, err := latestFirst(failed[i].Val(), good[i].Val(), latest)
 		if err != nil {

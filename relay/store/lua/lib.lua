@@ -29,6 +29,7 @@
 --   wait               hash    endpoint -> how many wait in its lists
 --   heard              zset    "callback" by the time when the latest one came (ms)
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
+--   twice              hash    endpoint -> since when (ms) it is known to answer twice, until it is resumed
 --   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live, f failed),
 --                              c code, m text and i uid of the provider's answer, t token of the claim, x when it lapses (ms),

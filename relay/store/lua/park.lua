@@ -1,7 +1,8 @@
 -- park: stop leasing for an endpoint, or go on with it. One script, because an endpoint that is held back has another entry
 -- in due, or none.
 --
--- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace
+-- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace, and
+--        an endpoint that answered twice is trusted again
 -- Returns 1 if that changed anything, else 0
 local now, ep, state = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 if not (now and ep and state) then return redis.error_reply('ERR park: wrong arguments') end
@@ -9,6 +10,7 @@ rcall('ZREM', P .. 'due', '')
 
 local was = control(ep)
 if was and was.state == 'ramp' then was = nil end
+if state == '' then rcall('HDEL', P .. 'twice', ep) end
 if state ~= '' then
   set_control(ep, {state = state, since = now})
 elseif was then

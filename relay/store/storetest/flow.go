@@ -317,3 +317,36 @@ func checkRateOfSuccessors(t *testing.T, b *bench) {
 		t.Errorf("after ten seconds: %v", contents(ds))
 	}
 }
+
+func checkTwice(t *testing.T, b *bench) {
+	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	known := func(s *store.Store) map[string]time.Time {
+		t.Helper()
+		all, err := s.Distrusted(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := known(s); len(all) != 0 {
+		t.Errorf("%v", all)
+	}
+	for _, name := range []string{"t/a", "t/b", "t/a"} {
+		if err := s.Distrust(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	since := known(other)
+	if len(since) != 2 || s.Now().Sub(since["t/a"]).Abs() > time.Minute {
+		t.Errorf("%v", since)
+	}
+	if err := other.Park(t.Context(), "t/a"); err != nil || len(known(s)) != 2 {
+		t.Errorf("paused: %v, %v", known(s), err)
+	}
+	if err := other.Resume(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if all := known(s); len(all) != 1 || all["t/b"].IsZero() {
+		t.Errorf("resumed: %v", all)
+	}
+}

@@ -286,6 +286,9 @@ func checkHealth(t *testing.T, b *bench) {
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Distrust(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
 	hs, err := s.Health(t.Context(), []string{"t/none", "t/a"}, 10)
 	if err != nil || len(hs) != 2 {
 		t.Fatal(hs, err)
@@ -299,6 +302,9 @@ func checkHealth(t *testing.T, b *bench) {
 	}
 	if !h.Latest[0].Good() || h.Latest[3].Status != 500 || h.Latest[3].Text != "oops" {
 		t.Errorf("%+v", h.Latest)
+	}
+	if s.Now().Sub(h.AnswersTwice).Abs() > time.Minute || !hs[0].AnswersTwice.IsZero() {
+		t.Errorf("answers twice since %s, the other %s", h.AnswersTwice, hs[0].AnswersTwice)
 	}
 }
 

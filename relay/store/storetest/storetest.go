@@ -95,6 +95,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"DeadLettersOfAllEndpointsAreListedAndDismissed":        checkLetters,
 	"ADismissedDeadLetterExpires":                           checkDismissedExpires,
 	"EventsOfAPageGetTheirData":                             checkData,
+	"AnEndpointThatAnswersTwiceIsKnownUntilItIsResumed":     checkTwice,
 	"HealthShowsDepthParkingAndTheLatestAttempts":           checkHealth,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                  checkReplay,
 	"ReplicasAgreeOnTheLatestCallback":                      checkHeard,
