@@ -96,7 +96,7 @@ func New(o Options) (*Relay, error) {
 	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	keeper.count = receiver.Count
 	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, keeper.acceptor, o.Logger, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
+		proxy: newProxy(c, db, keeper.acceptor, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}

@@ -3,6 +3,9 @@ package relay_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,11 +116,15 @@ func TestAProviderThatDoesNotAnswerIsAskedAgainAndThenSaidToBeDown(t *testing.T)
 	}
 	for _, code := range []string{"down-1", "hang", "lost-1"} {
 		status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"`+code+`"}`)
-		if status != 504 || !strings.Contains(text, "kuaidihelp does not answer") || p.asked(code) != 3 {
+		says := "kuaidihelp does not answer"
+		if code == "down-1" {
+			says = "kuaidihelp answers HTTP 503 without its envelope"
+		}
+		if status != 504 || !strings.Contains(text, says) || p.asked(code) != 3 {
 			t.Errorf("%s: %d %s after %d calls", code, status, text, p.asked(code))
 		}
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"down-2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "does not answer") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"down-2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "kuaidihelp answers HTTP 503") {
 		t.Errorf("%d %s", code, msg)
 	}
 	nobody := start(t, account("http://127.0.0.1:1/api", "")+two(shop, alerts))
@@ -443,4 +450,56 @@ func needProgram(t *testing.T, name string) {
 		t.Fatalf("%s is not installed", name)
 	}
 	t.Skipf("%s is not installed", name)
+}
+
+func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	escaped := ""
+	for _, b := range []byte(sharedKey) {
+		escaped += fmt.Sprintf(`\u%04x`, b)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		data := r.PostFormValue("data")
+		switch {
+		case strings.Contains(data, "mark"):
+			_, _ = io.WriteString(w, "\uFEFF"+`{"code":0,"msg":"ok","data":{},"uid":"u1"}`)
+		case strings.Contains(data, "page"):
+			_, _ = io.WriteString(w, "<html>系统维护 "+sharedKey+"</html>")
+		case strings.Contains(data, "echo"):
+			_, _ = fmt.Fprintf(w, `{"code":1008,"msg":"%s %s","data":{"k":"%s"},"uid":"%s"}`, escaped, strings.Repeat("满", 2000), escaped, escaped)
+		}
+	}))
+	defer server.Close()
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(server.URL, `, rate: 1000, methods: ["express.sub.msg", "express.info.get"]`)+two(shop, alerts))
+
+	if got := r.subscribe(shopKey, "zt", "mark")[0]; got.Result != "subscribed" || got.UID != "u1" || calls.Load() != 1 {
+		t.Errorf("%+v after %d calls", got, calls.Load())
+	}
+	status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"page"}`)
+	if status != 504 || !strings.Contains(text, "kuaidihelp answers HTTP 200 without its envelope") || !strings.Contains(text, "系统维护") || calls.Load() != 2 {
+		t.Errorf("%d %s after %d calls", status, text, calls.Load())
+	}
+
+	var shown []string
+	got := r.subscribe(shopKey, "zt", "echo")[0]
+	if got.Code != 1008 || len([]rune(got.Msg)) > 300 {
+		t.Errorf("%+v", got)
+	}
+	_, kept, _ := r.api("GET", "/v1/subscriptions/zt/echo", shopKey, "")
+	for _, method := range []string{"express.sub.msg", "express.info.get"} {
+		_, answer := r.post("/api", "application/x-www-form-urlencoded", form("shop", method, now10(), shopKey, `{"waybill_codes":"echo","cp_code":"zt"}`).Encode())
+		shown = append(shown, answer)
+	}
+	shown = append(shown, fmt.Sprint(got), text, kept)
+	for _, entry := range r.logs.All() {
+		shown = append(shown, fmt.Sprint(entry.Message, entry.ContextMap()))
+	}
+	for _, s := range shown {
+		if strings.Contains(s, sharedKey) || strings.Contains(s, escaped) || strings.Contains(s, strings.Repeat("满", 301)) {
+			t.Errorf("it shows %.500s", s)
+		}
+	}
 }

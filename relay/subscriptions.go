@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
@@ -18,9 +17,16 @@ import (
 )
 
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *acceptor, log *zap.Logger, registry *prometheus.Registry) *subscribe.Proxy {
+func newProxy(c *config.Config, db *store.Store, in *acceptor, o Options, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
-	return subscribe.New(subscribe.Options{Store: db, CatchUp: in.catchUp, Concurrency: c.Kuaidihelp.Concurrency, Logger: log, Registry: registry})
+	return subscribe.New(subscribe.Options{
+		Store:         db,
+		CatchUp:       in.catchUp,
+		Concurrency:   c.Kuaidihelp.Concurrency,
+		ShutdownGrace: o.Grace * 3 / 4,
+		Logger:        o.Logger,
+		Registry:      registry,
+	})
 }
 
 // proxySettings are those of a config. Without the account's key there is no provider to ask.

@@ -53,7 +53,7 @@ func (f *apiFlags) client() (*client, error) {
 	if f.token != "" && f.key != "" {
 		return nil, usagef("--token is the operator's and --key a tenant's: not both")
 	}
-	c := &client{http: &http.Client{Timeout: time.Minute}}
+	c := &client{http: httpClient(1, time.Minute)}
 	c.key = f.key
 	if f.token == "" && f.key == "" {
 		c.key = os.Getenv(apiKeyVariable)

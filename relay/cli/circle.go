@@ -309,7 +309,7 @@ func differ(ctx context.Context, address string, want map[string]int) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := httpClient(1, time.Minute).Do(request)
 	if err != nil {
 		return []string{err.Error()}
 	}

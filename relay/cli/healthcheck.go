@@ -39,7 +39,7 @@ func newHealthcheck() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := httpClient(1, *timeout).Do(request)
 		if err != nil {
 			return fmt.Errorf("unhealthy: %s: %s", u.Redacted(), why(err))
 		}

@@ -262,9 +262,12 @@ func redact(u *url.URL) string {
 	return shown.String() + "/…"
 }
 
-// sendClient keeps as many connections as there are requests at the same time.
-func sendClient(concurrency int) *http.Client {
+// httpClient keeps as many connections as there are requests at the same time. Like the relay, it reads no HTTP_PROXY: keys and
+// tokens are for the relay alone.
+func httpClient(concurrency int, timeout time.Duration) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = concurrency, concurrency
-	return &http.Client{Transport: t, Timeout: 30 * time.Second}
+	t.Proxy = nil
+	t.MaxIdleConns = concurrency
+	t.MaxIdleConnsPerHost = concurrency
+	return &http.Client{Transport: t, Timeout: timeout}
 }

@@ -45,7 +45,7 @@ func newSender(o sendOptions, to *url.URL) *sender {
 	if o.seed == 0 {
 		o.seed = 1 + rand.Uint64N(1<<32)
 	}
-	s := &sender{o: o, to: to, client: sendClient(o.concurrency), random: rand.New(rand.NewPCG(o.seed, 1)), lanes: min(o.concurrency, o.waybills)}
+	s := &sender{o: o, to: to, client: httpClient(o.concurrency, 30*time.Second), random: rand.New(rand.NewPCG(o.seed, 1)), lanes: min(o.concurrency, o.waybills)}
 	lanes := make([]lane, s.lanes)
 	parcels := fake.NewParcels(o.seed, o.brands)
 	made := 0

@@ -114,7 +114,7 @@ func postSubscriptions(ctx context.Context, to, key, brand string, codes []strin
 	}
 	request.Header.Set("Authorization", "Bearer "+key)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
+	response, err := httpClient(1, time.Minute).Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the relay: %s", why(err))
 	}

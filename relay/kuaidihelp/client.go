@@ -1,13 +1,12 @@
 package kuaidihelp
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,8 +22,11 @@ const (
 	MaxPerCall      = 10
 )
 
-// maxEnvelope is how much of an answer is read, in bytes.
-const maxEnvelope = 1 << 20
+// The largest answer that is read, and the headers of one, in bytes.
+const (
+	maxAnswer  = 1 << 20
+	maxHeaders = 64 << 10
+)
 
 // Sign makes the `sign` of a call: the lower-case hex MD5 of app_id, method, ts and api_key, one after the other, as the provider's
 // page has it. It does not cover the data.
@@ -47,66 +49,58 @@ type Client struct {
 	Now func() time.Time
 }
 
-// NewHTTP makes a client that keeps so many connections, and follows no redirect: what is signed is for one address only.
+// NewHTTP makes a client that keeps so many connections, and follows no redirect: what is signed is for one address only. It reads no
+// HTTP_PROXY or the like: what a call carries is for kuaidihelp alone.
 func NewHTTP(connections int) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
 	t.MaxIdleConnsPerHost = connections
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
-
-// Envelope is the provider's answer to a call.
-type Envelope struct {
-	// Code is 0 for success, or one of the codes in codes.go, or another.
-	Code int `json:"code"`
-	// Msg is for people.
-	Msg string `json:"msg"`
-	// Data is raw JSON; the provider's page calls it a string, its samples show an object.
-	Data json.RawMessage `json:"data"`
-	// UID names the request at the provider.
-	UID string `json:"uid"`
+	t.MaxResponseHeaderBytes = maxHeaders
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // ErrNoAnswer is what every error of Call is: the provider may have done what was asked, or not. Asking again does no harm.
-// Refused says that asking again is of no use.
 type ErrNoAnswer struct {
+	// Refused says that asking again is of no use.
 	Refused bool
-	what    string
-	cause   error
+	// Said is what came in place of an answer, for people, tenants too; empty if nothing came.
+	Said string
+
+	text  string
+	cause error
 }
 
 // Error says what came instead of an answer, and nothing of the request.
-func (e *ErrNoAnswer) Error() string {
-	if e.cause != nil {
-		return e.what + ": " + e.cause.Error()
-	}
-	return e.what
-}
+func (e *ErrNoAnswer) Error() string { return cmp.Or(e.Said, e.text) }
 
 // Unwrap gives the network error, if it was one.
 func (e *ErrNoAnswer) Unwrap() error { return e.cause }
 
 // Call asks the provider once. It signs with the time of this moment. data is the method's `data`, a JSON text. Whatever the
 // provider answers in its envelope is an answer; anything else is an *ErrNoAnswer. Neither holds the API key, its MD5 or the sign,
-// even if the provider should repeat them.
+// even if the provider should repeat them in another spelling.
 func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope, error) {
-	timeout := c.Timeout
-	if timeout == 0 {
-		timeout = 5 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 5*time.Second))
 	defer cancel()
+
 	now := time.Now
 	if c.Now != nil {
 		now = c.Now
 	}
 	ts := strconv.FormatInt(now().Unix(), 10)
 	sign := Sign(c.AppID, method, ts, c.APIKey)
+	secrets := newScrubber(c.APIKey, sign)
+
 	form := url.Values{"app_id": {c.AppID}, "method": {method}, "ts": {ts}, "sign": {sign}, "data": {string(data)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return Envelope{}, &ErrNoAnswer{Refused: true, what: "kuaidihelp.api_url is not an address that can be posted to"}
+		return Envelope{}, &ErrNoAnswer{Refused: true, text: "kuaidihelp.api_url is not an address that can be posted to"}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+
 	client := c.HTTP
 	if client == nil {
 		client = NewHTTP(4)
@@ -116,51 +110,15 @@ func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope
 		if withURL, ok := errors.AsType[*url.Error](err); ok {
 			err = withURL.Err
 		}
-		return Envelope{}, &ErrNoAnswer{what: "kuaidihelp does not answer", cause: err}
+		return Envelope{}, &ErrNoAnswer{text: "kuaidihelp does not answer: " + secrets.brief(err.Error()), cause: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxEnvelope))
-	if err != nil {
-		return Envelope{}, &ErrNoAnswer{what: "kuaidihelp's answer broke off", cause: err}
-	}
-	if resp.StatusCode >= 500 {
-		return Envelope{}, &ErrNoAnswer{what: fmt.Sprintf("kuaidihelp answers HTTP %d", resp.StatusCode)}
-	}
-	e, ok := readEnvelope(c.scrub(body, sign))
-	if !ok {
-		return Envelope{}, &ErrNoAnswer{Refused: resp.StatusCode != http.StatusOK, what: fmt.Sprintf("kuaidihelp answers HTTP %d without its envelope", resp.StatusCode)}
-	}
-	return e, nil
-}
 
-// scrub takes out of an answer what must not leave the relay.
-func (c *Client) scrub(body []byte, sign string) []byte {
-	sum := md5.Sum([]byte(c.APIKey))
-	digest := hex.EncodeToString(sum[:])
-	for _, secret := range []string{c.APIKey, digest, strings.ToUpper(digest), sign, strings.ToUpper(sign)} {
-		if secret != "" {
-			body = bytes.ReplaceAll(body, []byte(secret), []byte("***"))
-		}
-	}
-	return body
-}
-
-// readEnvelope takes a code that is a number, or the digits of one.
-func readEnvelope(body []byte) (Envelope, bool) {
-	var raw struct {
-		Code *json.RawMessage `json:"code"`
-		Msg  json.RawMessage  `json:"msg"`
-		Data json.RawMessage  `json:"data"`
-		UID  json.RawMessage  `json:"uid"`
-	}
-	if json.Unmarshal(body, &raw) != nil || raw.Code == nil {
-		return Envelope{}, false
-	}
-	code, err := strconv.Atoi(readText(trim(*raw.Code)))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return Envelope{}, false
+		return Envelope{}, &ErrNoAnswer{text: "kuaidihelp's answer broke off: " + secrets.brief(err.Error()), cause: err}
 	}
-	return Envelope{Code: code, Msg: readText(raw.Msg), Data: raw.Data, UID: readText(raw.UID)}, true
+	return readAnswer(resp, body, secrets)
 }
 
 // SubscribeData makes the `data` of MethodSubscribe: at most MaxPerCall waybills of one brand.

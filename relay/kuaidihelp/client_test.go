@@ -1,11 +1,18 @@
 package kuaidihelp_test
 
 import (
+	"compress/gzip"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +69,26 @@ func TestWhateverStandsInTheEnvelopeIsAnAnswer(t *testing.T) {
 		`{"code":"201101","msg":"查询暂无记录"}`:                   {Code: 201101, Msg: "查询暂无记录"},
 		`{"code":0,"msg":null,"data":"text","uid":12345678}`: {Code: 0, UID: "12345678"},
 		` {"code": 0 } `: {},
+		"\uFEFF" + `{"code":0,"msg":"ok","data":{},"uid":"u1"}`: {Msg: "ok", UID: "u1"},
+		"\r\n\uFEFF\n" + `{"code":" 0 "}`:                       {},
+		`{"code":"0","msg":"` + "\xb3\xc9" + `"}`:               {Msg: "\uFFFD\uFFFD"}, // GBK
+		"HTTP 400" + `{"code":1002,"msg":"非法请求"}`:               {Code: 1002, Msg: "非法请求"},
+		"gzip" + `{"code":0,"uid":"u2"}`:                        {UID: "u2"},
 	} {
-		c := answering(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+		c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+			body, bad := strings.CutPrefix(text, "HTTP 400")
+			body, packed := strings.CutPrefix(body, "gzip")
+			if bad {
+				w.WriteHeader(http.StatusBadRequest)
+			}
+			if !packed {
+				_, _ = io.WriteString(w, body)
+				return
+			}
+			z := gzip.NewWriter(w) // without saying so
+			_, _ = io.WriteString(z, body)
+			_ = z.Close()
+		})
 		e, err := c.Call(t.Context(), "m", nil)
 		if err != nil || e.Code != want.Code || e.Msg != want.Msg || e.UID != want.UID {
 			t.Errorf("%s: %+v %v", text, e, err)
@@ -73,21 +98,44 @@ func TestWhateverStandsInTheEnvelopeIsAnAnswer(t *testing.T) {
 
 func TestWhatIsNoAnswerSaysWhetherToAskAgain(t *testing.T) {
 	t.Parallel()
+	write := func(status int, body string, headers ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(headers); i += 2 {
+				w.Header().Set(headers[i], headers[i+1])
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	const page = "<!DOCTYPE html>\n<html><title>系统维护</title>"
 	for name, c := range map[string]struct {
 		answer  http.HandlerFunc
 		refused bool
-		says    string
+		says    string // to tenants too, unless it begins with "-"
 	}{
-		"HTTP 503":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusServiceUnavailable) }, false, "HTTP 503"},
-		"HTTP 404":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusNotFound) }, true, "HTTP 404"},
-		"a redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusTemporaryRedirect) }, true, "HTTP 307"},
-		"no envelope":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<html>`) }, false, "without its envelope"},
-		"no code":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"msg":"x"}`) }, false, "without its envelope"},
-		"a broken answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "does not answer"},
+		"HTTP 503":                    {write(503, "x"), false, `HTTP 503 without its envelope, but with "x"`},
+		"HTTP 503 with an envelope":   {write(503, `{"code":1001,"msg":"系统错误"}`), false, "HTTP 503 with code 1001: 系统错误"},
+		"HTTP 429":                    {write(429, ""), false, "HTTP 429 without a body"},
+		"HTTP 404":                    {write(404, "x"), true, "HTTP 404"},
+		"success in a HTTP 403":       {write(403, `{"code":0,"msg":"ok"}`), true, "HTTP 403 with code 0: ok"},
+		"a redirect":                  {write(307, "", "Location", "https://login.example/x?y=z"), true, "HTTP 307, a redirect to login.example, which is not followed"},
+		"a redirect on the same host": {write(302, page, "Location", "/x"), true, "HTTP 302, a redirect, which"},
+		"a page":                      {write(200, page), true, `HTTP 200 without its envelope, but with "<!DOCTYPE html> <html><title>系统维护</title>"`},
+		"a long page":                 {write(200, strings.Repeat("系统", 5000)), true, strings.Repeat("系统", 149) + "系…"},
+		"a page in GBK":               {write(200, "<title>\xb3\xc9\xb9\xa6"), true, `"<title>?`},
+		"no code":                     {write(200, `{"msg":"x"}`), true, `but with "{\"msg\":\"x\"}"`},
+		"a code that is no number":    {write(200, `{"code":"ok"}`), true, "without its envelope"},
+		"an array":                    {write(200, `[{"code":0}]`), true, "without its envelope"},
+		"nothing":                     {write(200, " \n"), false, "HTTP 200 without a body"},
+		"too much":                    {write(200, `{"code":0,"msg":"`+strings.Repeat("x", 1<<20)+`"}`), true, "HTTP 200 with more than 1 MiB"},
+		"another encoding":            {write(200, "\x0b\x02", "Content-Encoding", "br"), true, `in the content-encoding "br"`},
+		"half of a gzip":              {write(200, "\x1f\x8b\x08"), true, "with a broken gzip body"},
+		"cut off":                     {write(200, `{"code":0`, "Content-Length", "100"), false, "-broke off"},
+		"a broken answer":             {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "-does not answer"},
 		"no answer": {func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that the client goes
 			<-r.Context().Done()
-		}, false, "deadline exceeded"},
+		}, false, "-deadline exceeded"},
 	} {
 		client := answering(t, c.answer)
 		if name == "no answer" {
@@ -95,20 +143,82 @@ func TestWhatIsNoAnswerSaysWhetherToAskAgain(t *testing.T) {
 		}
 		_, err := client.Call(t.Context(), "m", nil)
 		e, ok := errors.AsType[*kuaidihelp.ErrNoAnswer](err)
-		if !ok || e.Refused != c.refused || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "127.0.0.1:") && name != "a broken answer" {
+		if !ok {
 			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		says, quiet := strings.CutPrefix(c.says, "-")
+		if e.Refused != c.refused || !strings.Contains(err.Error(), says) || strings.Contains(e.Said, says) == quiet {
+			t.Errorf("%s: refused %v, %q, says %q", name, e.Refused, err, e.Said)
+		}
+		if strings.Contains(e.Said, "127.0.0.1") || len([]rune(e.Said)) > 400 {
+			t.Errorf("%s: says %q", name, e.Said)
 		}
 	}
 }
 
-func TestAProviderThatRepeatsTheKeyDoesNotGiveItAway(t *testing.T) {
+// spellings of a text that are not the text itself.
+func spellings(secret string) []string {
+	escaped, encoded := "", ""
+	for _, b := range []byte(secret) {
+		escaped += fmt.Sprintf(`\u%04X`, b)
+		encoded += fmt.Sprintf(`%%%02x`, b)
+	}
+	return []string{
+		secret, strings.ToUpper(secret), encoded, escaped, "%7B%22a%22:%22" + encoded,
+		strings.ReplaceAll(encoded, "%", "%25"), strings.ReplaceAll(secret, "e", "&#101;"), hex.EncodeToString([]byte(secret)),
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.URLEncoding.EncodeToString([]byte("a=" + secret + "?")),
+		base64.StdEncoding.EncodeToString([]byte(`{"` + secret)), url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(secret + "ÿÿ"))),
+	}
+}
+
+func TestAProviderThatRepeatsTheKeyDoesNotGiveItAwayInAnySpelling(t *testing.T) {
 	t.Parallel()
-	c := answering(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		_, _ = io.WriteString(w, `{"code":1006,"msg":"secret-key `+r.PostForm.Get("sign")+`","data":"secret-key","uid":"secret-key"}`)
+	sign := kuaidihelp.Sign("50001", "m", "1524209949", "secret-key")
+	digest := md5.Sum([]byte("secret-key"))
+	secrets := slices.Concat(spellings("secret-key"), spellings(sign), spellings(hex.EncodeToString(digest[:])))
+	for _, spelling := range secrets {
+		// In the JSON text each character is escaped once more, as the provider may write it.
+		var escaped strings.Builder
+		for _, r := range spelling {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		}
+		text := `before ` + escaped.String() + ` after`
+		for name, body := range map[string]string{
+			"an envelope": `{"code":1006,"msg":"` + text + `","data":{"` + text + `":["` + text + `"],"n":1.50},"uid":"` + text + `"}`,
+			"data":        `{"code":0,"data":"` + text + `"}`,
+			"a page":      `<p>` + spelling + `</p>`,
+			"no code":     `{"msg":"` + text + `"}`,
+		} {
+			c := answering(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
+			e, err := c.Call(t.Context(), "m", nil)
+			var data any
+			if len(e.Data) > 0 && json.Unmarshal(e.Data, &data) != nil {
+				t.Errorf("%s: the data is not JSON: %s", name, e.Data)
+			}
+			shown := fmt.Sprint(e.Msg, e.UID, data, err)
+			if strings.Contains(shown, spelling) || !strings.Contains(shown, "***") || strings.Contains(strings.ToLower(shown), "secret-key") {
+				t.Errorf("%s with %q: %s", name, spelling, shown)
+			}
+		}
+	}
+}
+
+func TestTextsOfTheProviderAreBounded(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("满", 100_000)
+	c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"code":1008,"msg":"`+long+`\u0007\n!","data":{"x":"`+long+`","n":1.50},"uid":"`+long+`"}`)
 	})
 	e, err := c.Call(t.Context(), "m", nil)
-	if err != nil || strings.Contains(e.Msg+string(e.Data)+e.UID, "secret-key") || strings.Contains(e.Msg, kuaidihelp.Sign("50001", "m", "1524209949", "secret-key")) {
-		t.Errorf("%+v %v", e, err)
+	if want := strings.Repeat("满", 299) + "…"; err != nil || e.Msg != want || e.UID != want || string(e.Data) != `{"x":"`+long+`","n":1.50}` {
+		t.Errorf("%d and %d characters (%v)", len([]rune(e.Msg)), len([]rune(e.UID)), err)
+	}
+}
+
+func TestACallGoesThroughNoProxyOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	if kuaidihelp.NewHTTP(1).Transport.(*http.Transport).Proxy != nil {
+		t.Error("it looks for a proxy")
 	}
 }

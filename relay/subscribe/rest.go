@@ -47,7 +47,7 @@ func routes() []route {
 			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
 			http.StatusTooManyRequests:       "Too many requests a second, or more waybills than are left of the day's; Retry-After says when to come again",
 			http.StatusBadGateway:            "kuaidihelp refuses the relay's own account",
-			http.StatusGatewayTimeout:        "kuaidihelp does not answer",
+			http.StatusGatewayTimeout:        "kuaidihelp does not answer, or not with its envelope",
 		}}, (*Proxy).create},
 		{Route{http.MethodGet, all, "A page of the tenant's own subscriptions", listQuery{}, nil, ownSubscriptions{}, http.StatusOK, limited}, (*Proxy).list},
 		{Route{http.MethodGet, one, "One subscription", nil, nil, ownSubscription{}, http.StatusOK, limited}, (*Proxy).read},
@@ -134,8 +134,14 @@ func (p *Proxy) turnedAway(t *Tenant, result string, err error) error {
 	return err
 }
 
+// errGone is for a client that has gone away, which is no fault of the ledger's. Nobody reads it.
+var errGone = echo.NewHTTPError(http.StatusServiceUnavailable, "the client has gone away")
+
 // unavailable answers that the ledger cannot be reached.
 func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
+	if c.Request().Context().Err() != nil {
+		return errGone
+	}
 	p.o.Logger.Error("subscribe", zap.String("tenant", t.Name), zap.Error(err))
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 	return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again"))

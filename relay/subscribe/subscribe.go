@@ -71,6 +71,8 @@ type Options struct {
 	Budget time.Duration
 	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
 	Pauses []time.Duration
+	// ShutdownGrace is how long a call that is under way may go on when Run is to end. Default 15 s.
+	ShutdownGrace time.Duration
 	// SweepEvery is how often to look for what others left unfinished. Default 2 s.
 	SweepEvery time.Duration
 	Logger     *zap.Logger
@@ -111,11 +113,13 @@ func New(o Options) *Proxy {
 	o.Concurrency = cmp.Or(o.Concurrency, 4)
 	o.Budget = cmp.Or(o.Budget, 20*time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
+	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 15*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
 	p := &Proxy{o: o, line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p.refused.gauge = p.metrics.credentials
 	p.Use(o.Settings)
 	return p
 }
@@ -138,7 +142,8 @@ func (p *Proxy) Register(e *echo.Echo) {
 }
 
 // Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is
-// cancelled, and the calls under way have ended: what they were told is written down.
+// cancelled, and the calls under way have ended: what they were told is written down. One that gets no answer within ShutdownGrace is
+// cut short, and left to other replicas.
 func (p *Proxy) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for range p.o.Concurrency {
@@ -163,7 +168,7 @@ type WaybillResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code"`
 	Result      string `json:"result" doc:"subscribed, already, pending, or failed"`
-	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's, or 502 or 504 where it refuses the account or does not answer"`
+	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's, or 502 or 504 where it refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }

@@ -52,7 +52,9 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 		for i, w := range mine {
 			codes[i] = w.Code
 		}
-		e, err := p.call(context.WithoutCancel(ctx), kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(mine[0].CPCode, codes))
+		running, ended := p.outlive(ctx)
+		e, err := p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(mine[0].CPCode, codes))
+		ended()
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
 			// The answer does not say which waybill it is about: that is found by halves, so that it costs its siblings nothing.
 			half := len(mine) / 2
@@ -61,7 +63,10 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			}
 			return claimed
 		}
-		if err != nil && !refused(err) && try < len(p.o.Pauses) && pause(ctx, p.o.Pauses[try]) {
+		if err != nil && !refused(err) && try < len(p.o.Pauses) {
+			if !pause(ctx, p.o.Pauses[try]) {
+				return unknown // the claim lapses, and another replica asks
+			}
 			continue
 		}
 		state, answer := verdict(e, err)
@@ -72,6 +77,22 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			claimed[i] = event.Claimed{State: state, Answer: answer}
 		}
 		return claimed
+	}
+}
+
+// outlive is a context for what is not to be cut short when ctx ends, but by the end of the grace that there is then.
+func (p *Proxy) outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(p.o.ShutdownGrace):
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() {
+		stop()
+		cancel()
 	}
 }
 
@@ -89,13 +110,22 @@ func pause(ctx context.Context, d time.Duration) bool {
 func verdict(e kuaidihelp.Envelope, err error) (event.Upstream, event.Answer) {
 	switch {
 	case err != nil:
-		return event.Failed, noAnswer
+		return event.Failed, unanswered(err)
 	case e.Code == kuaidihelp.CodeSuccess:
 		return event.Live, event.Answer{Msg: e.Msg, UID: e.UID}
 	case kuaidihelp.CredentialsRefused(e.Code):
 		return event.Failed, credentialsAnswer
 	}
 	return event.Failed, event.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
+}
+
+// unanswered is what a tenant is told in place of an answer: what came, if anything did.
+func unanswered(err error) event.Answer {
+	e, ok := errors.AsType[*kuaidihelp.ErrNoAnswer](err)
+	if !ok || e.Said == "" {
+		return noAnswer
+	}
+	return event.Answer{Code: codeNoAnswer, Msg: e.Said + "; try again later"}
 }
 
 func refused(err error) bool {
@@ -126,7 +156,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 		p.o.Logger.Warn("call to kuaidihelp", zap.String("method", method), zap.Duration("took", time.Since(began)), zap.Error(err))
 		return e, err
 	}
-	changed, bad := p.refused.is(result == "credentials"), 0.0
+	changed := p.refused.is(result == "credentials")
 	switch {
 	case changed && result == "credentials":
 		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and api_key are right (code 1005: until this machine's clock is)",
@@ -134,15 +164,13 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	case changed:
 		p.o.Logger.Info("kuaidihelp takes the account's credentials again")
 	}
-	if result == "credentials" {
-		bad = 1
-	}
-	p.metrics.credentials.Set(bad)
 	return e, nil
 }
 
 // trouble remembers whether something is amiss, so that it is logged when that begins and ends.
 type trouble struct {
+	gauge prometheus.Gauge // 1 if it is
+
 	mu    sync.Mutex
 	amiss bool
 }
@@ -153,6 +181,13 @@ func (t *trouble) is(amiss bool) bool {
 	defer t.mu.Unlock()
 	changed := t.amiss != amiss
 	t.amiss = amiss
+	if changed { // under the lock, so that the gauge says what the last call here did
+		value := 0.0
+		if amiss {
+			value = 1
+		}
+		t.gauge.Set(value)
+	}
 	return changed
 }
 

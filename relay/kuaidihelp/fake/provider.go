@@ -53,6 +53,7 @@ type Options struct {
 type Provider struct {
 	o       Options
 	parcels *Parcels
+	client  *http.Client // pushes
 
 	mu         sync.Mutex
 	calls      []Call
@@ -68,7 +69,7 @@ func NewProvider(o Options) *Provider {
 	if o.Pause == 0 {
 		o.Pause = 100 * time.Millisecond
 	}
-	return &Provider{o: o, parcels: NewParcels(1, nil), subscribed: map[[2]string]bool{}}
+	return &Provider{o: o, parcels: NewParcels(1, nil), client: kuaidihelp.NewHTTP(4), subscribed: map[[2]string]bool{}}
 }
 
 // Calls lists the calls so far whose signature was right.
@@ -207,7 +208,7 @@ func (p *Provider) push(ctx context.Context, encoding string, item Item) {
 	}
 	const repeats = 3
 	for range 1 + repeats {
-		status, answer, err := Push(ctx, nil, p.o.Callback, contentType, body)
+		status, answer, err := Push(ctx, p.client, p.o.Callback, contentType, body)
 		if ctx.Err() != nil || (err == nil && status == http.StatusOK && answer == "success") {
 			return
 		}
