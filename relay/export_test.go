@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"slices"
 
 	"github.com/labstack/echo/v4"
@@ -8,3 +10,25 @@ import (
 
 // Routes lists those of both listeners, for tests that try them all.
 func (r *Relay) Routes() []*echo.Route { return slices.Concat(r.public.Routes(), r.admin.Routes()) }
+
+// Params has every request that comes from now on answered without its handler, and returns a function that gives the parameters of
+// one to a path.
+func (r *Relay) Params() func(method, path string) []string {
+	var values []string
+	both := []*echo.Echo{r.public, r.admin}
+	for _, e := range both {
+		e.Use(func(echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				values = append(values, c.ParamValues()...)
+				return c.NoContent(http.StatusNoContent)
+			}
+		})
+	}
+	return func(method, path string) []string {
+		values = nil
+		for _, e := range both {
+			e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
+		}
+		return values
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -48,12 +50,33 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
 	e.StdLogger = zap.NewStdLog(log) // of net/http, which would otherwise print on its own
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problem
+	e.Use(decodeParams)
 	e.Server.ReadHeaderTimeout = 10 * time.Second
 	e.Server.ReadTimeout = 30 * time.Second
 	e.Server.IdleTimeout = 2 * time.Minute
 	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, map[string]string{"status": "alive"}) })
 	e.GET("/readyz", ready)
 	return e
+}
+
+// decodeParams decodes the parameters of every path, once: echo takes them from the path as it was sent where that has escapes that
+// mean something, as in A%2FB.
+func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().URL.RawPath == "" {
+			return next(c)
+		}
+		values := slices.Clone(c.ParamValues())
+		for i, value := range values {
+			plain, err := url.PathUnescape(value)
+			if err != nil {
+				return echo.NewHTTPError(http.StatusBadRequest, "the path has a percent sign that begins no escape")
+			}
+			values[i] = plain
+		}
+		c.SetParamValues(values...)
+		return next(c)
+	}
 }
 
 // problem answers an error as RFC 9457 has it.

@@ -79,6 +79,7 @@ type result struct {
 	Code        int    `json:"code"`
 	Msg         string `json:"msg"`
 	UID         string `json:"uid"`
+	Warning     string `json:"warning"`
 }
 
 // api makes a request to the tenants' API, and returns status, body and headers of the answer.
@@ -98,7 +99,7 @@ func (r *running) api(method, path, key, body string) (int, string, http.Header)
 	})}
 	status, text := r.doWith(client, req)
 	r.held.Do(func() { r.document = &api{running: r, t: r.t} })
-	r.document.check(method, req.URL.Path, resp, []byte(text))
+	r.document.check(method, req.URL.EscapedPath(), resp, []byte(text))
 	return status, text, resp.Header
 }
 

@@ -122,6 +122,11 @@ func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
 	if _, again, _ := run(t, "", "subscriptions", "export", "-c", anew); strings.Count(again, `"state":"live"`) != 2 {
 		t.Errorf("%s", again)
 	}
+	odd := strings.ReplaceAll(strings.ReplaceAll(lines, `"waybill_code":"1"`, `"waybill_code":"7.77006E+14"`), `"waybill_code":"2"`, `"waybill_code":"JT1E5/3"`)
+	if code, _, stderr := run(t, odd, "subscriptions", "import", "-c", anew); code != 0 || !strings.Contains(stderr, "is passed over: waybill_code is 7.77006E+14, a number as a spreadsheet") ||
+		!strings.HasSuffix(stderr, "1 subscription read, 1 new in the ledger\n") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
 	for text, says := range map[string]string{
 		"{":            "line 1: not a subscription",
 		lines + `{}`:   "line 3: tenant, cp_code and waybill_code must be words",

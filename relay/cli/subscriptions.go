@@ -110,7 +110,8 @@ func newImport() *cobra.Command {
 		Use:   "import -c FILE [LEDGER]",
 		Short: "Put exported subscriptions back",
 		Long: "Puts the subscriptions that export has written back into the ledger; without LEDGER, or with -, from stdin. What the ledger\n" +
-			"knows already stays as it is, so that it does no harm twice. A line that is wrong is named, and then nothing is imported.",
+			"knows already stays as it is, so that it does no harm twice. A line that is wrong is named, and then nothing is imported;\n" +
+			"one whose waybill code is a spreadsheet's number is named and passed over.",
 		Example: "  kuairelay subscriptions import -c config.yaml ledger.jsonl",
 		Args:    takes(0, 1, "LEDGER"),
 	}
@@ -125,7 +126,7 @@ func newImport() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := readLedger(bytes.NewReader(text))
+		all, err := readLedger(bytes.NewReader(text), cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -151,7 +152,9 @@ func openLedger(file string) (*relay.Ledger, error) {
 	return relay.OpenLedger(c)
 }
 
-func readLedger(r io.Reader) ([]event.Subscription, error) {
+// readLedger reads what export has written. A line whose waybill is none, which an older relay may have taken, is passed over: the others
+// are to be put back all the same.
+func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
 	var all []event.Subscription
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -172,6 +175,10 @@ func readLedger(r io.Reader) ([]event.Subscription, error) {
 			return nil, fmt.Errorf("line %d: state must be live, pending or failed", n)
 		case x.Expires.IsZero() || x.Since.IsZero():
 			return nil, fmt.Errorf("line %d: since and expires must be times", n)
+		}
+		if err := kuaidihelp.CheckCode(x.WaybillCode); err != nil {
+			fmt.Fprintf(warnings, "line %d is passed over: waybill_code %v\n", n, err)
+			continue
 		}
 		all = append(all, event.Subscription{Tenant: x.Tenant, Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},
 			Since: x.Since, Expires: x.Expires, State: x.State, Answer: event.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID}})

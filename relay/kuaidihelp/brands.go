@@ -1,6 +1,9 @@
 package kuaidihelp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The brands that can be subscribed, by the codes of the provider's page for express.sub.msg.
 const (
@@ -14,6 +17,17 @@ const (
 
 // Brands lists the brands that can be subscribed, in the order of the provider's page.
 func Brands() []string { return []string{STO, ZT, YTSD, JT, YD, DBKD} }
+
+// IsBrand says whether a canonical code is one of Brands.
+func IsBrand(code string) bool { return slices.Contains(Brands(), code) }
+
+// alike are names that the brands have elsewhere, with their codes here.
+var alike = map[string]string{
+	"zto": ZT, "zhongtong": ZT, "shentong": STO, "yto": YTSD, "yuantong": YTSD, "jtsd": JT, "jtexpress": JT, "yunda": YD, "deppon": DBKD, "debangwuliu": DBKD,
+}
+
+// BrandLike names the brand that somebody may have meant by a code that is none; empty: there is no guess.
+func BrandLike(code string) string { return alike[strings.ToLower(strings.TrimSpace(code))] }
 
 // Brand gives the canonical code of a brand: "yt", as the rest of the platform says, is "ytsd", and "dp" and "dpkd" are
 // "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and surrounding space do not matter in a known code; any other code is

@@ -44,13 +44,16 @@ func (c *codes) UnmarshalJSON(text []byte) error {
 	if json.Unmarshal(text, &list) != nil {
 		return errCodes
 	}
-	for _, item := range list {
+	for i, item := range list {
 		var code string
 		var digits json.Number
 		switch {
 		case json.Unmarshal(item, &code) == nil:
 		case json.Unmarshal(item, &digits) == nil:
 			code = digits.String()
+			if strings.Trim(code, "0123456789") != "" {
+				return fmt.Errorf("%w[%d] is %s, a number that is not of digits alone; give the code as text", errNumber, i, code)
+			}
 		default:
 			return errCodes
 		}
@@ -61,7 +64,7 @@ func (c *codes) UnmarshalJSON(text []byte) error {
 
 var (
 	errCodes  = errors.New("waybill_codes must be a list of texts, or one text that separates them by commas")
-	codeForm  = regexp.MustCompile(`^[!-+\--~]{1,64}$`)
+	errNumber = errors.New("waybill_codes")
 	brandForm = regexp.MustCompile(`^[!-~]{1,32}$`)
 )
 
@@ -78,7 +81,7 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 		switch {
 		case errors.As(err, &kind):
 			return "", nil, fmt.Errorf("%s must be a text, not a %s", kind.Field, kind.Value)
-		case errors.Is(err, errCodes), strings.HasPrefix(err.Error(), "json: unknown field "):
+		case errors.Is(err, errCodes), errors.Is(err, errNumber), strings.HasPrefix(err.Error(), "json: unknown field "):
 			return "", nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 		case errors.As(err, &syntax):
 			return "", nil, fmt.Errorf("not JSON, at byte %d", syntax.Offset)
@@ -92,6 +95,9 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 	if !brandForm.MatchString(brand) {
 		return "", nil, errors.New("cp_code must be a brand's code, like zt")
 	}
+	if !kuaidihelp.IsBrand(brand) && brand != strings.ToLower(brand) {
+		return "", nil, fmt.Errorf("cp_code %s is not a brand's code: %s", brand, knownBrands(brand))
+	}
 	if len(w.WaybillCodes) == 0 {
 		return "", nil, errors.New("waybill_codes is missing")
 	}
@@ -101,8 +107,8 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 		if code == "" {
 			return "", nil, fmt.Errorf("waybill_codes[%d] is empty", i)
 		}
-		if !codeForm.MatchString(code) {
-			return "", nil, fmt.Errorf("waybill_codes[%d] must be 1 to 64 printable ASCII characters, without spaces and commas", i)
+		if err := kuaidihelp.CheckCode(code); err != nil {
+			return "", nil, fmt.Errorf("waybill_codes[%d] %w", i, err)
 		}
 		if !seen[code] {
 			seen[code] = true
@@ -113,4 +119,22 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 		return "", nil, fmt.Errorf("waybill_codes has %d codes, and %d is the most", len(waybills), maxWaybills)
 	}
 	return brand, waybills, nil
+}
+
+// knownBrands names the brands of the provider's page, and the one that may have been meant.
+func knownBrands(brand string) string {
+	known := "kuaidihelp's page lists " + strings.Join(kuaidihelp.Brands(), ", ")
+	if meant := kuaidihelp.BrandLike(brand); meant != "" {
+		known += "; did you mean " + meant + "?"
+	}
+	return known
+}
+
+// brandWarning is what a tenant is told of a brand that the provider's page does not list: the set is open, so it may be right. Empty: it
+// is listed.
+func brandWarning(brand string) string {
+	if kuaidihelp.IsBrand(brand) {
+		return ""
+	}
+	return "no update may ever match " + brand + ": " + knownBrands(brand)
 }

@@ -171,14 +171,16 @@ type WaybillResult struct {
 	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's, or 502 or 504 where it refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
+	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list"`
 }
 
 // subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending.
 func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]WaybillResult, error) {
 	waybills, results := make([]event.Waybill, len(codes)), make([]WaybillResult, len(codes))
+	warning := brandWarning(cpCode)
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
-		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending}
+		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning}
 	}
 	// A client that goes away must not cut short what is being written.
 	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
