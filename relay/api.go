@@ -7,6 +7,7 @@ import (
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/subscribe"
 )
@@ -42,22 +43,25 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 // retake has a callback, or an item of one, from quarantine taken in as if it had just come.
 func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken, error) {
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: q.Raw}
-	parsed := parse(cb)
+	parsed, more := parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
 		// It may be an item.
 		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: withItem(q.Raw)}
-		if again := parse(item); len(again.Rejected) == 0 {
+		if again, _ := parse(item); len(again.Rejected) == 0 {
 			cb, parsed = item, again
 		}
 	}
 	out := console.Taken{Events: len(parsed.Events)}
+	if more {
+		out.Events = len(kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body))
+	}
 	if len(parsed.Rejected) > 0 {
 		out.Rejected = parsed.Rejected[0].Reason
 	}
 	if len(parsed.Events) == 0 {
 		return out, nil
 	}
-	sum, err := k.keep(ctx, cb, parsed)
+	sum, err := k.keep(ctx, cb, parsed, more)
 	out.New = sum.New
 	return out, err
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,10 @@ const (
 	// refusals is how often a callback is offered to a Redis that refuses it, though it takes others.
 	refusals     = 3
 	refusedPause = time.Second
-	adoptEvery   = 5 * time.Second
+	// readPause is when a file is read again that could not be read.
+	readPause   = time.Second
+	unreadEvery = time.Minute
+	adoptEvery  = 5 * time.Second
 )
 
 // drain takes callbacks from the spool to Redis, oldest first, as long as ctx lasts.
@@ -35,6 +39,8 @@ type drain struct {
 	mu    sync.Mutex
 	began time.Time // since the spool was last empty
 	n     int
+
+	unread unread
 
 	drained, quarantined atomic.Int64
 }
@@ -67,25 +73,14 @@ func (d *drain) run(ctx context.Context) {
 // some takes files to Redis.
 func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 	k := d.keeper
-	var all []taken
-	var unreadable []*store.Spooled
-	for _, f := range files {
-		cb, err := k.spool.Read(f)
-		switch {
-		case err == nil:
-			all = append(all, taken{cb, parse(cb), f, false})
-		case cb.Body == nil:
-			k.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
-			unreadable = append(unreadable, f)
-		default:
-			k.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
-			all = append(all, refusal(cb, f, err))
-		}
+	all, files := d.read(files)
+	if len(files) == 0 {
+		return
 	}
 	err := d.take(ctx, all)
-	if err != nil && len(all) == 1 && files[0].Refused >= refusals && store.Permanent(err) {
-		k.log.Error("redis refuses a callback for good: it goes to quarantine", zap.String("file", files[0].Name()), zap.Error(err))
-		all[0] = refusal(all[0].callback, files[0], err)
+	if err != nil && len(all) == 1 && all[0].file.Refused >= refusals && store.Permanent(err) {
+		k.log.Error("redis refuses a callback for good: it goes to quarantine", zap.String("file", all[0].file.Name()), zap.Error(err))
+		all[0] = refusal(all[0].callback, all[0].file, err)
 		err = d.take(ctx, all)
 	}
 	if err != nil {
@@ -93,9 +88,7 @@ func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 		return
 	}
 	d.accepted(files)
-	done := make([]*store.Spooled, len(all))
-	for i, t := range all {
-		done[i] = t.file
+	for _, t := range all {
 		if t.refused {
 			d.quarantined.Add(1)
 		} else {
@@ -103,14 +96,61 @@ func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 		}
 	}
 	if k.open != nil {
-		done = k.open.accepted(done)
+		files = k.open.accepted(files)
 	}
-	for _, f := range unreadable {
-		if err := k.spool.SetAside(f); err != nil {
-			k.log.Error("spool", zap.Error(err))
+	k.remove(files)
+}
+
+// read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that cannot be
+// read at present goes back, and with it those behind it, which may be about the same waybills.
+func (d *drain) read(files []*store.Spooled) (all []taken, good []*store.Spooled) {
+	k := d.keeper
+	for i, f := range files {
+		cb, err := k.spool.Read(f)
+		switch {
+		case err == nil:
+			parsed, more := parse(cb)
+			if more && len(files) > 1 {
+				k.spool.Postpone(f, 0) // it is taken in parts, and so alone
+				k.spool.Return(files[i:], false)
+				return all, good
+			}
+			all = append(all, taken{callback: cb, parsed: parsed, file: f, large: more})
+		case cb.Body != nil:
+			k.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
+			all = append(all, refusal(cb, f, err))
+		case errors.Is(err, store.ErrNotReadable):
+			k.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
+			d.accepted([]*store.Spooled{f})
+			if err := k.spool.SetAside(f); err != nil {
+				k.log.Error("spool", zap.Error(err))
+			}
+			continue
+		default:
+			d.unread.log(k.log, f, err)
+			k.spool.Postpone(f, readPause)
+			k.spool.Return(files[i:], false)
+			return all, good
 		}
+		good = append(good, f)
 	}
-	k.remove(done)
+	return all, good
+}
+
+// unread complains of files that cannot be read at present, once in a while: without free file descriptors it is all of them.
+type unread struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (u *unread) log(log *zap.Logger, f *store.Spooled, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if time.Since(u.last) < unreadEvery {
+		return
+	}
+	u.last = time.Now()
+	log.Error("a file of the spool cannot be read now, and is tried again", zap.String("file", f.Name()), zap.Error(err))
 }
 
 // accepted ends the waiting of files, and says when the last one was accepted.
@@ -149,7 +189,8 @@ func (d *drain) take(ctx context.Context, all []taken) error {
 
 // refusal is a callback that goes to quarantine as it is.
 func refusal(cb *event.Callback, f *store.Spooled, why error) taken {
-	return taken{cb, kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{{Raw: cb.Body, Reason: "from the spool: " + why.Error()}}}, f, true}
+	rejected := kuaidihelp.Rejected{Raw: cb.Body, Reason: "from the spool: " + why.Error()}
+	return taken{callback: cb, parsed: kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{rejected}}, file: f, refused: true}
 }
 
 // failed puts files back. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
@@ -158,13 +199,11 @@ func (d *drain) failed(ctx context.Context, files []*store.Spooled, err error) {
 	state, _ := k.store.State()
 	refused := state == store.Up && ctx.Err() == nil
 	if refused && len(files) == 1 {
-		if files[0].Refused++; files[0].Refused == 1 {
+		files[0].Refused++
+		if files[0].Refused == 1 {
 			k.log.Error("redis refuses a callback of the spool", zap.String("file", files[0].Name()), zap.Error(err))
 		} else {
-			select {
-			case <-ctx.Done():
-			case <-time.After(refusedPause):
-			}
+			k.spool.Postpone(files[0], refusedPause)
 		}
 	}
 	k.spool.Return(files, refused)
@@ -185,6 +224,7 @@ func (k *keeper) adopt(ctx context.Context, first chan<- struct{}) {
 	defer tick.Stop()
 	last := ""
 	for {
+		k.spool.Recheck()
 		adopted, err := k.spool.Adopt()
 		for _, a := range adopted {
 			k.log.Info("spool folder adopted", zap.String("folder", a.Folder), zap.Int("callbacks", a.Callbacks))
@@ -192,7 +232,8 @@ func (k *keeper) adopt(ctx context.Context, first chan<- struct{}) {
 		if err != nil && err.Error() != last {
 			k.log.Error("the spool does not work", zap.Error(err))
 		}
-		if last = ""; err != nil {
+		last = ""
+		if err != nil {
 			last = err.Error()
 		}
 		if first != nil {

@@ -22,6 +22,12 @@ import (
 // acceptBudget is how long a callback waits for Redis before it goes to the spool.
 const acceptBudget = 300 * time.Millisecond
 
+// partItems and partBytes bound what of a large callback is taken to Redis at one time: others have their turn in between.
+const (
+	partItems = 64
+	partBytes = 256 << 10
+)
+
 // keeper makes callbacks durable: in Redis, or, where that does not take them in time, in the spool, from where drain takes
 // them to Redis later. With an embedded Redis every callback goes that way, and its file stays until it is delivered.
 type keeper struct {
@@ -74,7 +80,10 @@ func (k *keeper) onDelivered(ids []string) {
 
 // keep returns when a callback is durable. The events of parsed are its own until then, and after an error or with a summary
 // that says Spooled for ever.
-func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result) (ingest.Summary, error) {
+func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (ingest.Summary, error) {
+	if more {
+		return k.keepLarge(ctx, cb)
+	}
 	waybills := waybillsOf(parsed.Events)
 	if k.open != nil {
 		return k.viaSpool(ctx, cb, waybills)
@@ -108,11 +117,46 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 	return ingest.Summary{Spooled: true}, nil
 }
 
+// keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there to Redis in
+// parts, which may take minutes.
+func (k *keeper) keepLarge(ctx context.Context, cb *event.Callback) (ingest.Summary, error) {
+	_, err := k.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
+	if err == nil {
+		return ingest.Summary{Spooled: true}, nil
+	}
+	state, why := k.store.State()
+	if k.open != nil || state != store.Up {
+		return ingest.Summary{}, errors.Join(why, err)
+	}
+	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
+	o := k.takeParts(ctx, taken{callback: cb})
+	k.count(o.sum)
+	return o.sum, o.err
+}
+
+// takeParts takes one callback to Redis part by part. After an error, or the end of ctx, a part of it is there.
+func (k *keeper) takeParts(ctx context.Context, whole taken) (all outcome) {
+	cb := whole.callback
+	for part := range kuaidihelp.Parts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, kuaidihelp.Limit{Items: partItems, Bytes: partBytes}) {
+		if all.err = ctx.Err(); all.err != nil {
+			break
+		}
+		one := k.take(ctx, []taken{{callback: cb, parsed: part, file: whole.file, part: true}})
+		all.sum.Add(one.sum)
+		if all.err = one.err; all.err != nil {
+			break
+		}
+	}
+	all.each = []ingest.Summary{all.sum}
+	return all
+}
+
 // lastChance is that Redis answers after all, when the spool does not take a callback.
 func (k *keeper) lastChance(done <-chan outcome, why error) (ingest.Summary, error) {
 	select {
-	case o, late := <-done:
-		if k.count(o.sum); late && o.err == nil {
+	case o, ended := <-done:
+		k.count(o.sum)
+		if ended && o.err == nil {
 			return o.sum, nil
 		}
 	case <-time.After(acceptBudget):
@@ -154,6 +198,8 @@ type taken struct {
 	parsed   kuaidihelp.Result
 	file     *store.Spooled
 	refused  bool // and so on its way to quarantine
+	large    bool // parsed is the first part of it
+	part     bool // parsed is one part of it
 }
 
 // outcome is what became of callbacks, all together and one by one.
@@ -169,6 +215,10 @@ func (k *keeper) begin(ctx context.Context, all []taken) <-chan outcome {
 	done := make(chan outcome, 1)
 	k.crew.Go(func() {
 		defer close(done)
+		if len(all) == 1 && all[0].large {
+			done <- k.takeParts(ctx, all[0])
+			return
+		}
 		done <- k.take(ctx, all)
 	})
 	return done
@@ -230,16 +280,19 @@ func quarantined(cb *event.Callback, raw []byte, reason string) event.Quarantine
 	return event.Quarantined{ID: "qtn_" + hex.EncodeToString(sum[:]), ReceivedAt: cb.ReceivedAt, Reason: reason, Headers: cb.Headers, Raw: raw}
 }
 
-// parse reads a callback that comes from the spool.
-func parse(cb *event.Callback) kuaidihelp.Result {
-	parsed := kuaidihelp.Parse(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt)
-	if len(cb.IDs) == len(parsed.Events) {
+// parse reads a callback that comes from the spool, or its first part if there are more.
+func parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
+	parsed, more = kuaidihelp.First(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, whole)
+	if len(cb.IDs) == len(parsed.Events) && !more {
 		for i, id := range cb.IDs {
 			parsed.Events[i].ID = id
 		}
 	}
-	return parsed
+	return parsed, more
 }
+
+// whole is what a callback may have in it, so as to be taken as a whole.
+var whole = kuaidihelp.Limit{Items: store.LargeItems, Bytes: store.LargeBytes}
 
 // reread gives an event as it came, with its tracks, which the store does not keep apart from its data.
 func reread(e event.Event) *event.Event {

@@ -66,7 +66,7 @@ func (t *tracker) before(all []taken) func([]store.Accepted) {
 			}
 			n := len(x.parsed.Events)
 			ids, accepted = ids[n:], accepted[min(n, len(accepted)):]
-			if !changed {
+			if !changed || x.part { // all ids of a large callback are more than the first line of a file may hold
 				continue
 			}
 			x.callback.IDs = now

@@ -86,14 +86,17 @@ func New(o Options) (*Relay, error) {
 	}
 	keeper.acceptor = &acceptor{store: db, pool: pool}
 	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
-	keeper.spool = store.NewSpool(store.SpoolOptions{Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes,
-		Waybills: func(cb *event.Callback) []string { return waybillsOf(parse(cb).Events) }})
+	keeper.spool = store.NewSpool(store.SpoolOptions{
+		Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes, MaxFile: max(64<<20, 2*c.Callback.MaxBody),
+		Waybills: func(cb *event.Callback) []string { return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) },
+		Works:    func() { o.Logger.Info("the spool can be written again") },
+	})
 	if db.Embedded() {
 		keeper.open = newTracker(keeper)
 	}
 	drain := &drain{keeper: keeper}
 	silence := newSilence(db, o.Logger)
-	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Heard: silence.heard, Logger: o.Logger, Registry: registry})
+	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Whole: whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	keeper.count = receiver.Count
 	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
 		proxy: newProxy(c, db, keeper.acceptor, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,

@@ -299,6 +299,7 @@ func fixedKeys(c *config.Config) fixed {
 		{"spool.dir", c.Spool.Dir},
 		{"spool.max_bytes", c.Spool.MaxBytes},
 		{"kuaidihelp.concurrency", c.Kuaidihelp.Concurrency},
+		{"limits.parse_bytes", c.Limits.ParseBytes},
 	}
 }
 

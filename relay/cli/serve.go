@@ -65,6 +65,7 @@ func newServe() *cobra.Command {
 		pace(c)
 		log := newLogger(stderr, format.value, level.value)
 		defer func() { _ = log.Sync() }()
+		limitMemory(log)
 		options := relay.Options{Config: c, Read: read, Load: load, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1)}
 		if format.value == "console" {
 			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }

@@ -76,6 +76,8 @@ type Config struct {
 	// Limits are the bounds of what costs others something. Allowance is already worked into that of the tenants.
 	Limits struct {
 		Allowance // the default of every tenant
+		// ParseBytes is how many bytes the bodies of callbacks may have, all together, that are read, parsed and made durable at one time.
+		ParseBytes int64
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
 	TenantsDir string
@@ -223,6 +225,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	if len(mistakes) > 0 {
 		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
+	c.Limits.ParseBytes = max(c.Limits.ParseBytes, parseBodies*c.Callback.MaxBody) // the default is for a usual max_body
 	c.Fingerprint = fingerprint(l.sum)
 	c.Warnings = inOrderOf(files, append(noted, warnings(c)...))
 	return c, nil
@@ -248,6 +251,7 @@ func defaults() *Config {
 		},
 	}
 	c.Limits.Allowance = Allowance{Reads: 20, Tests: 2, Replays: 2}
+	c.Limits.ParseBytes = 64 << 20
 	c.TenantsDir = defaultTenantsDir
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"

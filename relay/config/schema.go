@@ -58,7 +58,15 @@ func schema(l *loading) reader {
 			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
 		)),
-		optional("limits", object(allowance(&c.Limits.Allowance)...)),
+		optional("limits", object(append(
+			allowance(&c.Limits.Allowance),
+			optional("parse_bytes", reader{shape: size.scalar(), read: func(v value) {
+				one(&c.Limits.ParseBytes, size).read(v)
+				if c.Limits.ParseBytes < parseBodies*c.Callback.MaxBody {
+					v.mistake("must be at least %d times callback.max_body", parseBodies)
+				}
+			}}),
+		)...)),
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)

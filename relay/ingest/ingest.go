@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"io"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -61,7 +60,12 @@ type Options struct {
 	Budget time.Duration
 	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
 	// becomes of them (see Count), then or later.
-	Keep func(context.Context, *event.Callback, kuaidihelp.Result) (Summary, error)
+	// It gets what the callback was parsed to, or the first part of it and true.
+	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (Summary, error)
+	// Whole bounds what is parsed of a callback before it is kept. Default: all of it is.
+	Whole kuaidihelp.Limit
+	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
+	Bytes int64
 	// Heard hears of each callback with the right token and address. Default: nobody does.
 	Heard    func()
 	Logger   *zap.Logger
@@ -72,6 +76,7 @@ type Options struct {
 type Receiver struct {
 	o       Options
 	current atomic.Pointer[settings]
+	rooms   *rooms
 	metrics *metrics
 }
 
@@ -83,12 +88,12 @@ type settings struct {
 
 // New makes a Receiver.
 func New(o Options) *Receiver {
-	o.Budget = cmp.Or(o.Budget, 3*time.Second)
+	o.Budget, o.Bytes = cmp.Or(o.Budget, 3*time.Second), cmp.Or(o.Bytes, 64<<20)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Heard == nil {
 		o.Heard = func() {}
 	}
-	r := &Receiver{o: o, metrics: newMetrics(o.Registry)}
+	r := &Receiver{o: o, rooms: newRooms(o.Bytes), metrics: newMetrics(o.Registry)}
 	r.Use(o.Settings)
 	return r
 }
@@ -147,20 +152,25 @@ func (r *Receiver) receive(c echo.Context) error {
 		return echo.ErrNotFound
 	}
 	r.o.Heard()
-	body, err := readBody(c.Request(), now.MaxBody)
+	held := r.rooms.enter(func() { _ = http.NewResponseController(c.Response()).SetReadDeadline(time.Unix(1, 0)) })
+	defer held.leave()
+	body, err := held.read(c.Request(), now.MaxBody)
 	if err != nil {
 		return r.unread(c, err)
-	}
-	cb := &event.Callback{ReceivedAt: started, Headers: headers(c.Request()), Body: body}
-	parsed := kuaidihelp.Parse(cb.Headers["Content-Type"], body, started)
-	var id string
-	if len(parsed.Events) == 1 {
-		id = parsed.Events[0].ID
 	}
 	// What the provider's connection does must not cut short what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
 	defer cancel()
-	sum, err := r.o.Keep(ctx, cb, parsed)
+	if err := held.parse(ctx, len(body)); err != nil {
+		return r.unread(c, err)
+	}
+	cb := &event.Callback{ReceivedAt: started, Headers: headers(c.Request()), Body: body}
+	parsed, more := kuaidihelp.First(cb.Headers["Content-Type"], body, started, r.o.Whole)
+	var id string
+	if len(parsed.Events) == 1 {
+		id = parsed.Events[0].ID
+	}
+	sum, err := r.o.Keep(ctx, cb, parsed, more)
 
 	took := time.Since(started)
 	r.metrics.duration.Observe(took.Seconds())
@@ -174,6 +184,9 @@ func (r *Receiver) receive(c echo.Context) error {
 			id = parsed.Events[0].ID // with the suffix of a recurrence
 		}
 		fields = append(fields, zap.String("event", id), zap.String("waybill", parsed.Events[0].WaybillCode))
+	}
+	if more {
+		fields = append(fields, zap.Bool("large", true)) // events are those of its first part
 	}
 	if sum.Spooled {
 		fields = append(fields, zap.Bool("spooled", true))
@@ -200,35 +213,28 @@ var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // unread answers a callback whose body could not be read as a whole.
 func (r *Receiver) unread(c echo.Context, err error) error {
-	status := http.StatusBadRequest
+	status, answer := http.StatusBadRequest, "unread"
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status = http.StatusRequestEntityTooLarge
 		err = large
 	}
-	r.metrics.callbacks.WithLabelValues("unread").Inc()
+	if errors.Is(err, errNoRoom) {
+		status, answer = http.StatusServiceUnavailable, "no_room"
+	}
+	r.metrics.callbacks.WithLabelValues(answer).Inc()
 	r.o.Logger.Warn("callback", zap.Int("answer", status), zap.String("ip", c.RealIP()), zap.Error(err))
 	return c.String(status, "failure")
 }
 
-func readBody(req *http.Request, most int64) ([]byte, error) {
-	if req.ContentLength > most {
-		return nil, &http.MaxBytesError{Limit: most}
-	}
-	limited := http.MaxBytesReader(nil, req.Body, most)
-	if req.ContentLength < 0 {
-		return io.ReadAll(limited)
-	}
-	body := make([]byte, req.ContentLength)
-	_, err := io.ReadFull(limited, body)
-	return body, err
-}
+// mostHeader bounds what is kept of a header. A longer one says nothing more.
+const mostHeader = 1 << 10
 
 // headers are those that say how a body is to be read, and who sent it.
 func headers(req *http.Request) map[string]string {
 	out := map[string]string{}
 	for _, name := range []string{"Content-Type", "Content-Encoding", "User-Agent"} {
 		if v := req.Header.Get(name); v != "" {
-			out[name] = strings.ToValidUTF8(v, "\uFFFD")
+			out[name] = strings.ToValidUTF8(v[:min(len(v), mostHeader)], "\uFFFD")
 		}
 	}
 	return out
@@ -243,13 +249,13 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_callbacks_total",
-			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); refused (wrong token or address)."}, []string{"answer"}),
+			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); no_room (limits.parse_bytes is reached); refused (wrong token or address)."}, []string{"answer"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_events_total",
 			Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined."}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_callback_duration_seconds",
 			Help: "How long callbacks took to become durable.", Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3}}),
 	}
-	for _, answer := range []string{"success", "failure", "unread", "refused"} {
+	for _, answer := range []string{"success", "failure", "unread", "no_room", "refused"} {
 		m.callbacks.WithLabelValues(answer)
 	}
 	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {

@@ -63,7 +63,7 @@ var errLocked = errors.New("another process has it")
 
 // openFolder locks a folder that is there.
 func openFolder(path string) (*folder, error) {
-	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"))}
+	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))}
 	f.syncs = batcher[struct{}, struct{}]{most: 1, limit: 1 << 30, weight: func(struct{}) int { return 1 }, do: func(qs []struct{}) ([]struct{}, error) {
 		return qs, f.dir.Sync()
 	}}
@@ -100,7 +100,11 @@ func (f *folder) write(name string, text []byte) error {
 }
 
 func writeSynced(path string, text []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := createNew(path)
+	if errors.Is(err, fs.ErrExist) {
+		_ = os.Remove(path) // left half written
+		file, err = createNew(path)
+	}
 	if err != nil {
 		return err
 	}
@@ -111,14 +115,22 @@ func writeSynced(path string, text []byte) error {
 	return errors.Join(err, file.Close())
 }
 
+// createNew makes a file that was not there, not even as a link.
+func createNew(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
 func (f *folder) sync() error {
 	_, err := f.syncs.ask(context.Background(), struct{}{})
 	return err
 }
 
+// tryName is the file that try writes.
+const tryName = ".try"
+
 // try writes a file and removes it again.
 func (f *folder) try() error {
-	path := filepath.Join(f.path, ".try")
+	path := filepath.Join(f.path, tryName)
 	if err := writeSynced(path, []byte("kuairelay\n")); err != nil {
 		return err
 	}
@@ -129,6 +141,7 @@ func (f *folder) try() error {
 }
 
 // names lists the callbacks in the folder, in the order in which they were written, and removes what was left half written.
+// What is no regular file, or has another name, is not ours, and stays as it is.
 func (f *folder) names() ([]string, error) {
 	entries, err := os.ReadDir(f.path) // sorted by name
 	if err != nil {
@@ -136,8 +149,10 @@ func (f *folder) names() ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		switch name := e.Name(); {
-		case strings.HasPrefix(name, "."):
+		name := e.Name()
+		switch {
+		case !e.Type().IsRegular():
+		case name == tryName, strings.HasPrefix(name, ".") && strings.HasSuffix(name, spoolSuffix):
 			_ = os.Remove(filepath.Join(f.path, name))
 		case strings.HasSuffix(name, spoolSuffix):
 			out = append(out, name)
@@ -215,7 +230,8 @@ func (s *Spool) Adopt() ([]Adoption, error) {
 }
 
 func (s *Spool) adopt(path string) ([]*Spooled, error) {
-	if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
+	lock, err := os.Lstat(filepath.Join(path, "lock"))
+	if err != nil || !lock.Mode().IsRegular() {
 		return nil, err // none of ours, or about to vanish
 	}
 	dir, err := openFolder(path)
@@ -234,9 +250,14 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 	for i, name := range names {
 		f := &Spooled{folder: dir, name: name, size: spoolBlock}
 		cb, err := s.Read(f)
+		if outOfResources(err) {
+			dir.close()
+			return nil, err // nothing is known of these files: later
+		}
 		f.ReceivedAt, f.size = cb.ReceivedAt, onDisk(len(cb.Body))
 		if err == nil {
-			f.waybills = s.hashes(s.o.Waybills(cb))
+			waybills := s.o.Waybills(cb)
+			f.waybills, f.large = s.hashes(waybills), isLarge(len(waybills), len(cb.Body))
 		} else if i > 0 {
 			f.ReceivedAt = files[i-1].ReceivedAt
 		}

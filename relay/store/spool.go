@@ -1,10 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -24,8 +21,12 @@ type SpoolOptions struct {
 	Dir string
 	// MaxBytes bounds what this process has on disk, each file in whole blocks of 4 KiB. Default 1 GiB.
 	MaxBytes int64
+	// MaxFile bounds what is read of one file. Default 64 MiB.
+	MaxFile int64
 	// Waybills names those that a callback touches. It is asked of files that another process left behind.
 	Waybills func(*event.Callback) []string
+	// Works is called when something was written again after a failure. Default: nothing is.
+	Works func()
 }
 
 // Spool keeps callbacks on disk, one file each, until the store has their events:
@@ -51,6 +52,9 @@ type Spool struct {
 	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
+	// large are the large files that wait or are taken, which are in neither of the two maps; largeTaken is the one that is taken.
+	large      map[*Spooled]struct{}
+	largeTaken *Spooled
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
 	looked  bool
 	files   int
@@ -71,8 +75,10 @@ type Spooled struct {
 	folder   *folder
 	name     string
 	size     int64    // on disk
-	waybills []uint64 // by their hashes
+	waybills []uint64 // by their hashes, sorted, each once
 	alone    bool     // to be taken alone
+	large    bool
+	until    time.Time // not to be taken before
 }
 
 // Name is that of its file, for logs.
@@ -108,9 +114,12 @@ const (
 
 // NewSpool makes a Spool. It touches no disk before Adopt or Put.
 func NewSpool(o SpoolOptions) *Spool {
-	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+	o.MaxBytes, o.MaxFile = cmp.Or(o.MaxBytes, 1<<30), cmp.Or(o.MaxFile, 64<<20)
+	if o.Works == nil {
+		o.Works = func() {}
+	}
 	return &Spool{o: o, seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*Spooled]struct{}), busy: make(map[uint64]int),
-		touched: make(map[uint64]int), folders: make(map[*folder]struct{})}
+		touched: make(map[uint64]int), large: make(map[*Spooled]struct{}), folders: make(map[*folder]struct{})}
 }
 
 // Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
@@ -119,14 +128,14 @@ func (s *Spool) Put(cb *event.Callback, waybills []string, tag any) (*Spooled, e
 	if err != nil {
 		return nil, err
 	}
-	f := &Spooled{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text)), waybills: s.hashes(waybills)}
+	f := &Spooled{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text)), waybills: s.hashes(waybills), large: isLarge(len(waybills), len(text))}
 	if err := s.begin(f); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	err = f.folder.write(f.name, text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = err
+	s.wrote(err)
 	if err != nil {
 		s.untouch(f)
 		s.gone(f)
@@ -137,7 +146,6 @@ func (s *Spool) Put(cb *event.Callback, waybills []string, tag any) (*Spooled, e
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	s.counts.Written++
-	s.written = time.Now()
 	s.waiting = append(s.waiting, f)
 	s.signal()
 	return f, nil
@@ -170,124 +178,13 @@ func (s *Spool) open() error {
 		return s.err
 	}
 	s.opened = time.Now()
-	if s.own, s.err = newFolder(s.o.Dir); s.err == nil {
-		s.folders[s.own] = struct{}{}
+	own, err := newFolder(s.o.Dir)
+	if err == nil {
+		s.own = own
+		s.folders[own] = struct{}{}
 	}
-	return s.err
-}
-
-// Touches says whether one of the waybills is in a callback that still waits: a newer one has to line up behind it.
-func (s *Spool) Touches(waybills []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.looked {
-		return true
-	}
-	if len(s.touched) == 0 {
-		return false
-	}
-	for _, w := range waybills {
-		if s.touched[maphash.String(s.seed, w)] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits until
-// there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file which was
-// taken before, or is passed over here: so several callers can take at once, and the order of a waybill is kept. They wait on,
-// as far as Touches is concerned, until they are given to Hold or to Return.
-func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, error) {
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		files, changed := s.take(most, bytes), s.changed
-		s.mu.Unlock()
-		if len(files) > 0 {
-			return files, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-	return nil, ctx.Err()
-}
-
-// lookThrough is how many files that have to wait for others are passed over in search of those that need not.
-const lookThrough = 1000
-
-// take needs mu.
-func (s *Spool) take(most int, bytes int64) []*Spooled {
-	if !s.looked {
-		return nil
-	}
-	var out, passed []*Spooled
-	blocked := make(map[uint64]bool)
-	n := 0
-	for ; n < len(s.waiting) && len(out) < most && len(passed) < lookThrough; n++ {
-		f := s.waiting[n]
-		free := !slices.ContainsFunc(f.waybills, func(h uint64) bool { return s.busy[h] > 0 || blocked[h] })
-		if len(out) > 0 && (f.alone || out[0].alone || bytes < f.size) {
-			break
-		}
-		if !free {
-			passed = append(passed, f)
-			for _, h := range f.waybills {
-				blocked[h] = true
-			}
-			continue
-		}
-		out = append(out, f)
-		bytes -= f.size
-	}
-	// What was passed over goes back to the front.
-	s.waiting = s.waiting[n-len(passed):]
-	copy(s.waiting, passed)
-	if len(s.waiting) == 0 {
-		s.waiting = nil // and with it the list's memory
-	}
-	for _, f := range out {
-		s.taken[f] = struct{}{}
-		for _, h := range f.waybills {
-			s.busy[h]++
-		}
-	}
-	return out
-}
-
-// Return puts back what was taken. With alone each of them is taken alone from now on.
-func (s *Spool) Return(files []*Spooled, alone bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range files {
-		f.alone = f.alone || alone
-	}
-	s.release(files)
-	s.waiting = append(files[:len(files):len(files)], s.waiting...)
-}
-
-// Hold ends the waiting of files that were taken, and leaves them on disk.
-func (s *Spool) Hold(files []*Spooled) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.release(files)
-	for _, f := range files {
-		s.untouch(f)
-	}
-}
-
-// release needs mu.
-func (s *Spool) release(files []*Spooled) {
-	for _, f := range files {
-		delete(s.taken, f)
-		for _, h := range f.waybills {
-			if s.busy[h]--; s.busy[h] == 0 {
-				delete(s.busy, h)
-			}
-		}
-	}
-	s.signal()
+	s.wrote(err)
+	return err
 }
 
 // Withdraw ends the waiting of a file, if it was not taken yet, for Remove.
@@ -337,30 +234,6 @@ func (s *Spool) Remove(files []*Spooled) error {
 	return nil
 }
 
-// SetAside renames a file that cannot be read at all, after Hold, so that nobody tries it again.
-func (s *Spool) SetAside(f *Spooled) error {
-	old := filepath.Join(f.folder.path, f.name)
-	err := os.Rename(old, old+unreadable)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gone(f)
-	s.counts.Unreadable++
-	if err != nil {
-		return fmt.Errorf("spool: set a file aside: %w", err)
-	}
-	return nil
-}
-
-// Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without a
-// Body it could not be read at all.
-func (s *Spool) Read(f *Spooled) (*event.Callback, error) {
-	text, err := os.ReadFile(filepath.Join(f.folder.path, f.name))
-	if err != nil {
-		return &event.Callback{}, fmt.Errorf("spool: %w", err)
-	}
-	return decodeSpooled(text)
-}
-
 // Rewrite replaces what a file says of its callback.
 func (s *Spool) Rewrite(f *Spooled, cb *event.Callback) error {
 	text, err := encodeSpooled(cb)
@@ -383,12 +256,34 @@ func (s *Spool) Check() error {
 	err = own.try() // not under mu: every callback asks what it touches
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err = err; err == nil {
-		s.written = time.Now()
-	} else if errors.Is(err, fs.ErrNotExist) && s.own == own {
+	s.wrote(err)
+	if errors.Is(err, fs.ErrNotExist) && s.own == own {
 		s.own = nil
 	}
 	return err
+}
+
+// wrote notes how a write has ended. It needs mu.
+func (s *Spool) wrote(err error) {
+	failed := s.err != nil
+	s.err = err
+	if err != nil {
+		return
+	}
+	s.written = time.Now()
+	if failed {
+		s.o.Works()
+	}
+}
+
+// Recheck is Check, if the last write failed.
+func (s *Spool) Recheck() {
+	s.mu.Lock()
+	failed := s.err != nil
+	s.mu.Unlock()
+	if failed {
+		_ = s.Check()
+	}
 }
 
 // toTry gives the folder that is to be tried, or what is known.
@@ -433,72 +328,8 @@ func (s *Spool) signal() {
 	s.changed = make(chan struct{})
 }
 
-func (s *Spool) hashes(waybills []string) []uint64 {
-	if len(waybills) == 0 {
-		return nil
-	}
-	out := make([]uint64, len(waybills))
-	for i, w := range waybills {
-		out[i] = maphash.String(s.seed, w)
-	}
-	return out
-}
-
-// touch, untouch and gone need mu: a file begins to wait, waits no longer, is no longer on disk.
-func (s *Spool) touch(f *Spooled) {
-	f.folder.files++
-	s.files, s.bytes = s.files+1, s.bytes+f.size
-	for _, h := range f.waybills {
-		s.touched[h]++
-	}
-}
-
-func (s *Spool) untouch(f *Spooled) {
-	for _, h := range f.waybills {
-		if s.touched[h]--; s.touched[h] == 0 {
-			delete(s.touched, h)
-		}
-	}
-	f.waybills = nil
-	if len(s.touched) == 0 && len(s.waiting) == 0 {
-		s.touched = make(map[uint64]int) // a map keeps the room that it once needed
-	}
-}
-
+// gone needs mu: a file is no longer on disk.
 func (s *Spool) gone(f *Spooled) {
 	f.folder.files--
 	s.files, s.bytes = s.files-1, s.bytes-f.size
 }
-
-// spoolHeader is the first line of a file.
-type spoolHeader struct {
-	ReceivedAt time.Time         `json:"received_at"`
-	Bytes      int               `json:"bytes"`
-	Headers    map[string]string `json:"headers,omitempty"`
-	IDs        []string          `json:"ids,omitempty"`
-}
-
-func encodeSpooled(cb *event.Callback) ([]byte, error) {
-	head, err := json.Marshal(spoolHeader{cb.ReceivedAt, len(cb.Body), cb.Headers, cb.IDs})
-	if err != nil {
-		return nil, fmt.Errorf("spool: encode: %w", err)
-	}
-	text := make([]byte, 0, len(head)+1+len(cb.Body))
-	return append(append(append(text, head...), '\n'), cb.Body...), nil
-}
-
-func decodeSpooled(text []byte) (*event.Callback, error) {
-	head, body, found := bytes.Cut(text, []byte("\n"))
-	var h spoolHeader
-	switch {
-	case !found || len(head) > mostHeader:
-		return &event.Callback{Body: text}, errors.New("spool: the file has no first line")
-	case json.Unmarshal(head, &h) != nil:
-		return &event.Callback{Body: text}, errors.New("spool: the file's first line is not the JSON of a spooled callback")
-	case h.Bytes != len(body):
-		return &event.Callback{Body: text}, fmt.Errorf("spool: the file has a body of %d bytes, its first line says %d", len(body), h.Bytes)
-	}
-	return &event.Callback{ReceivedAt: h.ReceivedAt, Headers: h.Headers, Body: body, IDs: h.IDs}, nil
-}
-
-func onDisk(size int) int64 { return int64(size+spoolBlock-1) / spoolBlock * spoolBlock }

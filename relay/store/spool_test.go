@@ -112,7 +112,7 @@ func TestASpooledCallbackIsAFileThatAPersonCanRead(t *testing.T) {
 	if err != nil || string(cb.Body) != "77 78\n" || !cb.ReceivedAt.Equal(spoolStart) || cb.Headers["Content-Type"] != "text/plain" {
 		t.Errorf("%+v, %v", cb, err)
 	}
-	cb.IDs = []string{"evt_1-2"}
+	cb.IDs = []string{"evt_" + strings.Repeat("0a", 32) + "-2"}
 	if err := s.Rewrite(f, cb); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 		put(t, dead, n, fmt.Sprint("dead", n))
 	}
 	// What a crash can leave behind: a file that was being written, and a folder.
-	if err := os.WriteFile(filepath.Join(dead.own.path, ".half"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dead.own.path, ".0000000009-20261124T081203.000Z.callback"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); len(got) != 16 {

@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"log/slog"
+	"math"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"go.uber.org/zap"
+)
+
+// limitMemory sets the soft memory limit of Go to nine tenths of what the cgroup allows, so that garbage is collected before the
+// kernel ends the process. GOMEMLIMIT in the environment goes before it.
+//
+// automemlimit does it, because where a cgroup's limit stands depends on its version, on its mounts and on its parents.
+func limitMemory(log *zap.Logger) {
+	before := debug.SetMemoryLimit(-1)
+	limit, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+	switch {
+	case err != nil:
+		log.Info("no memory limit is known", zap.Error(err))
+	case limit == math.MaxInt64:
+		log.Info("memory is not limited, neither by the cgroup nor by GOMEMLIMIT")
+	case limit == before:
+		log.Info("memory limit of GOMEMLIMIT", zap.Int64("bytes", limit))
+	default:
+		log.Info("memory limit set, to nine tenths of the cgroup's", zap.Int64("bytes", limit))
+	}
+}

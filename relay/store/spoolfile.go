@@ -1,0 +1,150 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// ErrNotReadable says that a file of the spool cannot be read, now or later: it is not there, no regular file, or too large.
+// Any other error of Spool.Read without a body may pass.
+var ErrNotReadable = errors.New("it cannot be read")
+
+// Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without a
+// Body it could not be read: for good with ErrNotReadable, and else at present.
+func (s *Spool) Read(f *Spooled) (*event.Callback, error) {
+	text, err := readRegular(filepath.Join(f.folder.path, f.name), s.o.MaxFile)
+	if err != nil {
+		return &event.Callback{}, fmt.Errorf("spool: %w", err)
+	}
+	return decodeSpooled(text)
+}
+
+// readRegular reads a file that is a regular one, and has at most so many bytes. It follows no link, and waits for nobody.
+func readRegular(path string, most int64) ([]byte, error) {
+	file, err := openRegular(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%w: it has %d bytes, and may have %d", ErrNotReadable, info.Size(), most)
+	}
+	text := make([]byte, info.Size())
+	if _, err := io.ReadFull(file, text); err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+// openRegular opens a file, unless it is something else: a link, a folder, a pipe, a device.
+func openRegular(path string, flag int) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no regular file, but %s", ErrNotReadable, filepath.Base(path), info.Mode())
+	}
+	var file *os.File
+	if err == nil {
+		file, err = os.OpenFile(path, flag|noFollow, 0)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && isFolder(filepath.Dir(path)), errors.Is(err, syscall.ELOOP):
+		return nil, fmt.Errorf("%w: %w", ErrNotReadable, err)
+	case err != nil:
+		return nil, err
+	}
+	return file, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// outOfResources says that an error is about this process or machine as a whole, and not about one file.
+func outOfResources(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
+// SetAside renames a file that cannot be read at all, after Hold, so that nobody tries it again.
+func (s *Spool) SetAside(f *Spooled) error {
+	old := filepath.Join(f.folder.path, f.name)
+	err := os.Rename(old, freeName(old+unreadable))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // somebody has removed it
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone(f)
+	s.counts.Unreadable++
+	if err != nil {
+		return fmt.Errorf("spool: set a file aside: %w", err)
+	}
+	return nil
+}
+
+// freeName is a path at which there is nothing yet: path itself, path.2, …
+func freeName(path string) string {
+	name := path
+	for n := 2; n < 1000; n++ {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		name = path + "." + strconv.Itoa(n)
+	}
+	return name
+}
+
+// spoolHeader is the first line of a file.
+type spoolHeader struct {
+	ReceivedAt time.Time         `json:"received_at"`
+	Bytes      int               `json:"bytes"`
+	Headers    map[string]string `json:"headers,omitempty"`
+	IDs        []string          `json:"ids,omitempty"`
+}
+
+func encodeSpooled(cb *event.Callback) ([]byte, error) {
+	head, err := json.Marshal(spoolHeader{ReceivedAt: cb.ReceivedAt, Bytes: len(cb.Body), Headers: cb.Headers, IDs: cb.IDs})
+	if err != nil {
+		return nil, fmt.Errorf("spool: encode: %w", err)
+	}
+	if len(head) > mostHeader {
+		return nil, fmt.Errorf("spool: encode: the first line would have %d bytes, and may have %d", len(head), mostHeader)
+	}
+	text := make([]byte, 0, len(head)+1+len(cb.Body))
+	return append(append(append(text, head...), '\n'), cb.Body...), nil
+}
+
+func decodeSpooled(text []byte) (*event.Callback, error) {
+	head, body, found := bytes.Cut(text, []byte("\n"))
+	var h spoolHeader
+	switch {
+	case !found || len(head) > mostHeader:
+		return &event.Callback{Body: text}, errors.New("spool: the file has no first line")
+	case json.Unmarshal(head, &h) != nil:
+		return &event.Callback{Body: text}, errors.New("spool: the file's first line is not the JSON of a spooled callback")
+	case h.Bytes != len(body):
+		return &event.Callback{Body: text}, fmt.Errorf("spool: the file has a body of %d bytes, its first line says %d", len(body), h.Bytes)
+	}
+	if slices.ContainsFunc(h.IDs, func(id string) bool { return !event.IsID(id) }) {
+		h.IDs = nil // they are damaged; the content gives them as well, but for recurrences
+	}
+	return &event.Callback{ReceivedAt: h.ReceivedAt, Headers: h.Headers, Body: body, IDs: h.IDs}, nil
+}
+
+func onDisk(size int) int64 { return int64(size+spoolBlock-1) / spoolBlock * spoolBlock }

@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"time"
+)
+
+// This file has the order in which callbacks leave the spool: oldest first, but none before an older one of its waybill.
+//
+// A large file names so many waybills that counting each of them would take more memory than the file has bytes, and taking it
+// to Redis takes minutes. So large files are kept apart: each has its waybills in a sorted list, and one of them is taken at a
+// time, while other files pass it by.
+
+// LargeItems and LargeBytes are from where on a callback is large: it has more items, or takes more on disk.
+const (
+	LargeItems = 1024
+	LargeBytes = 1 << 20
+)
+
+func isLarge(items, bytes int) bool { return items > LargeItems || bytes > LargeBytes }
+
+// Touches says whether one of the waybills is in a callback that still waits: a newer one has to line up behind it.
+func (s *Spool) Touches(waybills []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.looked {
+		return true
+	}
+	if len(s.touched) == 0 && len(s.large) == 0 {
+		return false
+	}
+	for _, w := range waybills {
+		h := maphash.String(s.seed, w)
+		if s.touched[h] > 0 {
+			return true
+		}
+		for f := range s.large {
+			if f.touches(h) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (f *Spooled) touches(h uint64) bool {
+	_, found := slices.BinarySearch(f.waybills, h)
+	return found
+}
+
+// Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits until
+// there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file which was
+// taken before, or is passed over here: so several callers can take at once, and the order of a waybill is kept. They wait on,
+// as far as Touches is concerned, until they are given to Hold or to Return.
+func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, error) {
+	for ctx.Err() == nil {
+		s.mu.Lock()
+		files, changed := s.take(most, bytes), s.changed
+		s.mu.Unlock()
+		if len(files) > 0 {
+			return files, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return nil, ctx.Err()
+}
+
+// lookThrough is how many files that have to wait for others are passed over in search of those that need not.
+const lookThrough = 1000
+
+// take needs mu.
+func (s *Spool) take(most int, bytes int64) []*Spooled {
+	if !s.looked {
+		return nil
+	}
+	var out []*Spooled
+	passed := passed{spool: s, now: time.Now(), waybills: make(map[uint64]bool)}
+	if s.largeTaken != nil {
+		passed.large = append(passed.large, s.largeTaken)
+	}
+	n := 0
+	for ; n < len(s.waiting) && len(out) < most && len(passed.files) < lookThrough; n++ {
+		f := s.waiting[n]
+		if passed.over(f) {
+			continue
+		}
+		if len(out) > 0 && (f.alone || f.large || out[0].alone || out[0].large || bytes < f.size) {
+			break
+		}
+		out = append(out, f)
+		bytes -= f.size
+	}
+	// What was passed over goes back to the front.
+	s.waiting = s.waiting[n-len(passed.files):]
+	copy(s.waiting, passed.files)
+	if len(s.waiting) == 0 {
+		s.waiting = nil // and with it the list's memory
+	}
+	for _, f := range out {
+		s.taken[f] = struct{}{}
+		if f.large {
+			s.largeTaken = f
+			continue
+		}
+		for _, h := range f.waybills {
+			s.busy[h]++
+		}
+	}
+	return out
+}
+
+// passed are the files that cannot be taken yet, and what they keep others from.
+type passed struct {
+	spool    *Spool
+	now      time.Time
+	files    []*Spooled
+	waybills map[uint64]bool // of those that are not large
+	large    []*Spooled      // and the one that is taken
+}
+
+// over passes a file over, if it has to wait.
+func (p *passed) over(f *Spooled) bool {
+	if !f.until.After(p.now) && p.free(f) {
+		return false
+	}
+	p.files = append(p.files, f)
+	if f.large {
+		p.large = append(p.large, f)
+		return true
+	}
+	for _, h := range f.waybills {
+		p.waybills[h] = true
+	}
+	return true
+}
+
+// free says whether no older file touches what f touches.
+func (p *passed) free(f *Spooled) bool {
+	if !f.large {
+		return !slices.ContainsFunc(f.waybills, func(h uint64) bool {
+			return p.spool.busy[h] > 0 || p.waybills[h] || slices.ContainsFunc(p.large, func(l *Spooled) bool { return l.touches(h) })
+		})
+	}
+	if len(p.large) > 0 {
+		return false // one at a time, in their order
+	}
+	for h := range p.spool.busy {
+		if f.touches(h) {
+			return false
+		}
+	}
+	for h := range p.waybills {
+		if f.touches(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// Postpone says, before Return, that a file is not to be taken before a pause is over, and then alone.
+func (s *Spool) Postpone(f *Spooled, pause time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.alone, f.until = true, time.Now().Add(pause)
+	time.AfterFunc(pause, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.signal()
+	})
+}
+
+// Return puts back what was taken. With alone each of them is taken alone from now on.
+func (s *Spool) Return(files []*Spooled, alone bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range files {
+		f.alone = f.alone || alone
+	}
+	s.release(files)
+	s.waiting = append(files[:len(files):len(files)], s.waiting...)
+}
+
+// Hold ends the waiting of files that were taken, and leaves them on disk.
+func (s *Spool) Hold(files []*Spooled) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(files)
+	for _, f := range files {
+		s.untouch(f)
+	}
+}
+
+// release needs mu.
+func (s *Spool) release(files []*Spooled) {
+	for _, f := range files {
+		delete(s.taken, f)
+		if f == s.largeTaken {
+			s.largeTaken = nil
+		}
+		if f.large {
+			continue
+		}
+		for _, h := range f.waybills {
+			s.busy[h]--
+			if s.busy[h] == 0 {
+				delete(s.busy, h)
+			}
+		}
+	}
+	s.signal()
+}
+
+func (s *Spool) hashes(waybills []string) []uint64 {
+	if len(waybills) == 0 {
+		return nil
+	}
+	out := make([]uint64, len(waybills))
+	for i, w := range waybills {
+		out[i] = maphash.String(s.seed, w)
+	}
+	slices.Sort(out)
+	return slices.Clip(slices.Compact(out))
+}
+
+// touch and untouch need mu: a file begins to wait, waits no longer.
+func (s *Spool) touch(f *Spooled) {
+	f.folder.files++
+	s.files, s.bytes = s.files+1, s.bytes+f.size
+	if f.large {
+		s.large[f] = struct{}{}
+		return
+	}
+	for _, h := range f.waybills {
+		s.touched[h]++
+	}
+}
+
+func (s *Spool) untouch(f *Spooled) {
+	if f.large {
+		delete(s.large, f)
+		f.waybills = nil
+		return
+	}
+	for _, h := range f.waybills {
+		s.touched[h]--
+		if s.touched[h] == 0 {
+			delete(s.touched, h)
+		}
+	}
+	f.waybills = nil
+	if len(s.touched) == 0 && len(s.waiting) == 0 {
+		s.touched = make(map[uint64]int) // a map keeps the room that it once needed
+	}
+}
