@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/console"
+	"kuairelay/relay/kuaidihelp"
 )
 
 const (
@@ -38,7 +41,11 @@ type client struct {
 }
 
 // apiFlags are the flags of every command that calls a relay.
-type apiFlags struct{ url, token, key string }
+type apiFlags struct {
+	url, token, key string
+
+	to, keyFile string // of subscribe: what --url was once, and a file with the key
+}
 
 func addAPIFlags(cmd *cobra.Command) *apiFlags {
 	f := &apiFlags{}
@@ -53,23 +60,84 @@ func (f *apiFlags) client() (*client, error) {
 	if f.token != "" && f.key != "" {
 		return nil, usagef("--token is the operator's and --key a tenant's: not both")
 	}
-	c := &client{http: httpClient(1, time.Minute)}
-	c.key = f.key
-	if f.token == "" && f.key == "" {
-		c.key = os.Getenv(apiKeyVariable)
+	key := f.key
+	if f.token == "" && key == "" {
+		key = os.Getenv(apiKeyVariable)
 	}
-	c.tenant = c.key != ""
-	base, prefix := "http://127.0.0.1:8080", "/v1"
-	if !c.tenant {
-		base, prefix = "http://127.0.0.1:8081", "/admin/v1"
-		c.key = cmp.Or(f.token, os.Getenv(adminVariable), exampleAdmin)
+	if key != "" {
+		return f.clientOf(key, true)
 	}
-	u, err := httpURL("--url", cmp.Or(f.url, base))
+	return f.clientOf(cmp.Or(f.token, os.Getenv(adminVariable)), false)
+}
+
+// addTenantFlags adds the flags of a command that only a tenant can give: those of the others, without --token.
+func addTenantFlags(cmd *cobra.Command) *apiFlags {
+	f := &apiFlags{}
+	flags := cmd.Flags()
+	flags.StringVar(&f.url, "url", "", "the relay's `URL`; default http://127.0.0.1:8080")
+	flags.StringVar(&f.key, "key", "", "the tenant's API `KEY`; default "+apiKeyVariable)
+	flags.StringVar(&f.keyFile, "key-file", "", "a `FILE` that holds the tenant's API key")
+	flags.StringVar(&f.to, "to", "", "the same as --url")
+	_ = flags.MarkHidden("to") // it fails only if there is no such flag
+	return f
+}
+
+// tenantClient is client for a command that only a tenant can give.
+func (f *apiFlags) tenantClient() (*client, error) {
+	switch {
+	case f.url != "" && f.to != "":
+		return nil, usagef("--to is the same as --url: not both")
+	case f.key != "" && f.keyFile != "":
+		return nil, usagef("--key and --key-file: not both")
+	}
+	key := cmp.Or(f.key, os.Getenv(apiKeyVariable), os.Getenv(keyVariable))
+	if f.keyFile != "" {
+		text, err := os.ReadFile(f.keyFile)
+		if err != nil {
+			return nil, err
+		}
+		key = strings.TrimSpace(string(text))
+		if key == "" {
+			return nil, usagef("--key-file: %s is empty", f.keyFile)
+		}
+	}
+	return f.clientOf(key, true)
+}
+
+// clientOf is a client with the key of a tenant or of the operator. Without a key it takes that of config.example.yaml, but only for a relay on
+// this machine: anywhere else a forgotten key is a mistake, which is to be named.
+func (f *apiFlags) clientOf(key string, tenant bool) (*client, error) {
+	flag, variable, example := "--token", adminVariable, exampleAdmin
+	base, prefix := "http://127.0.0.1:8081", "/admin/v1"
+	if tenant {
+		flag, variable, example = "--key", apiKeyVariable, exampleKey
+		base, prefix = "http://127.0.0.1:8080", "/v1"
+	}
+
+	name := "--url"
+	if f.to != "" {
+		name = "--to"
+	}
+	u, err := httpURL(name, cmp.Or(f.url, f.to, base))
 	if err != nil {
 		return nil, err
 	}
-	c.base = strings.TrimSuffix(u.String(), "/") + prefix
-	return c, nil
+	if key == "" {
+		if !isLoopback(u.Hostname()) {
+			return nil, usagef("no key for the relay at %s: give %s, or set %s", u.Host, flag, variable)
+		}
+		key = example
+	}
+	return &client{
+		base:   strings.TrimSuffix(u.String(), "/") + prefix,
+		key:    key,
+		tenant: tenant,
+		http:   httpClient(1, time.Minute),
+	}, nil
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // runs has a command hand run a client, and say whether the output is for programs.
@@ -125,6 +193,10 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 func (c *client) explain(host string, response *http.Response, text []byte) error {
 	var problem struct{ Detail string }
 	_ = json.Unmarshal(text, &problem) // one without detail is no problem document, or says nothing
+	after := response.Header.Get("Retry-After")
+	if problem.Detail != "" && after != "" && !strings.Contains(problem.Detail, "try again") {
+		problem.Detail += "; try again in " + after + " s"
+	}
 	switch {
 	case response.StatusCode == http.StatusUnauthorized && c.tenant:
 		return fmt.Errorf("the relay does not know this key (--key, or %s in the environment)", apiKeyVariable)
@@ -211,6 +283,16 @@ func (x *filterFlags) query() url.Values {
 		}
 	}
 	return q
+}
+
+// warn says what of the filter can hardly match anything: the sets of statuses and brands are open, so it is no mistake.
+func (x *filterFlags) warn(w io.Writer) {
+	if status := *x.values["status"]; status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
+		fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n", printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
+	}
+	if brand := *x.values["brand"]; brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
+		fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n", printable(brand), strings.Join(kuaidihelp.Brands(), ", "))
+	}
 }
 
 // body is the filter as JSON. Spans before now become times.

@@ -185,7 +185,11 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 		}
 	}
 	d.board.mu.Unlock()
-	results, err := postSubscriptions(ctx, d.public, t.key, parcel.CPCode, []string{parcel.WaybillCode})
+	c, err := (&apiFlags{url: d.public, key: t.key}).tenantClient()
+	if err != nil {
+		return err
+	}
+	results, err := c.subscribe(ctx, parcel.CPCode, []string{parcel.WaybillCode})
 	if err != nil {
 		return err
 	}
@@ -359,10 +363,10 @@ func (d *demoRun) invite() {
 Still serving; Ctrl-C stops it. Subscribe a parcel and push a callback for it yourself (a second time it is a duplicate), or look at
 the metrics:
 
-  %s=%s %s subscribe --to %s zt 75000000000001
+  %s=%s %s subscribe --url %s zt 75000000000001
   curl %s -d type=express_sub_msg --data-urlencode 'data=[%s]'
   %s send --to %s --encoding all
   curl %s/metrics
 
-`, keyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+`, apiKeyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,9 @@ func newEndpoints() *cobra.Command {
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
 	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		if known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}; *state != "" && !slices.Contains(known, *state) {
+			return usagef("--state must be one of %s", strings.Join(known, ", "))
+		}
 		q := url.Values{}
 		for name, v := range map[string]string{"tenant": *tenant, "state": *state} {
 			if v != "" {

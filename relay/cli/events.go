@@ -24,6 +24,7 @@ func newEvents() *cobra.Command {
 	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
 	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
 	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		filter.warn(cmd.ErrOrStderr())
 		all, err := c.events(cmd.Context(), filter.query(), *count, *data)
 		if err != nil {
 			return err
@@ -71,6 +72,7 @@ func newTail() *cobra.Command {
 	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
 	every := cmd.Flags().Duration("interval", time.Second, "how often to look")
 	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		filter.warn(cmd.ErrOrStderr())
 		switch {
 		case *count < 0 || *count > 500:
 			return usagef("--number must be from 0 to 500")

@@ -78,7 +78,11 @@ func TestDemoStaysAndShowsWhatIsPushedToIt(t *testing.T) {
 	_, rest, _ := strings.Cut(out.String(), "curl ")
 	address, _, _ := strings.Cut(rest, " ")
 	for _, tenant := range d.tenants {
-		if got, err := postSubscriptions(ctx, d.public, tenant.key, kuaidihelp.ZT, []string{"75000000000001"}); err != nil || got[0].Result != "subscribed" {
+		c, err := (&apiFlags{url: d.public, key: tenant.key}).tenantClient()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.subscribe(ctx, kuaidihelp.ZT, []string{"75000000000001"}); err != nil || got[0].Result != "subscribed" {
 			t.Fatalf("%+v %v", got, err)
 		}
 	}

@@ -61,6 +61,9 @@ func TestSubscribeSaysWhatBecameOfEachWaybill(t *testing.T) {
 		!strings.Contains(stdout, "ytsd     no2                 failed      201101  查询暂无记录") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
+	if code, stdout, _ = run(t, "", "subscribe", "sf", "1", "--url", url, "--key", "the-key-of-shop"); code != 1 || !strings.Contains(stdout, "201103  不支持的快递品牌") {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
 	code, stdout, stderr = run(t, "1\n3\n", "subscribe", "ytsd", "-", "--to", url, "--key-file", key, "-o", "json")
 	var got []struct {
 		WaybillCode string `json:"waybill_code"`
@@ -80,6 +83,11 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		_, _ = w.Write([]byte(`{"detail":"too many"}`))
 	}))
 	t.Cleanup(limited.Close)
+	private := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(404)
+		_, _ = w.Write([]byte(`{"status":404,"title":"Not Found","type":"about:blank"}`))
+	}))
+	t.Cleanup(private.Close)
 	for _, c := range []struct {
 		args []string
 		code int
@@ -88,11 +96,21 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscribe"}, 2, "needs CP_CODE and at least one WAYBILL"},
 		{[]string{"subscribe", "zt", "1", "--to", "nowhere"}, 2, "--to must be an http or https URL"},
 		{[]string{"subscribe", "zt", "-", "--to", url, "--key-file", key}, 2, "stdin holds no waybill"},
-		{[]string{"subscribe", "zt", "1", "--to", "http://127.0.0.1:1", "--key-file", key}, 1, "ask the relay: connection refused"},
-		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", os.DevNull}, 1, "does not know the API key"},
+		{[]string{"subscribe", "zt", "1", "--to", "http://127.0.0.1:1", "--key-file", key}, 1, "no relay answers at 127.0.0.1:1: connection refused"},
+		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", os.DevNull}, 2, "/dev/null is empty"},
+		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "another"}, 1, "does not know this key (--key, or KUAIRELAY_API_KEY"},
+		{[]string{"subscribe", "zt", "1", "--url", url}, 1, "does not know this key"}, // that of the example
+		{[]string{"subscribe", "zt", "1", "--url", "http://relay.invalid"}, 2, "no key for the relay at relay.invalid: give --key, or set KUAIRELAY_API_KEY"},
+		{[]string{"status", "--url", "http://relay.invalid"}, 2, "no key for the relay at relay.invalid: give --token, or set KUAIRELAY_ADMIN_TOKEN"},
+		{[]string{"subscribe", "zt", "1", "--url", url, "--to", url}, 2, "--to is the same as --url"},
+		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "a", "--key-file", "b"}, 2, "--key and --key-file"},
+		{[]string{"subscribe", "zt", "1", "--url", private.URL, "--key", "a"}, 1, "has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen"},
+		{[]string{"subscribe", "ZTO", "1", "--url", url, "--key-file", key}, 1, "cp_code ZTO is not a brand's code"},
+		{[]string{"endpoints", "--state", "nope", "--url", private.URL}, 2, "--state must be one of ok, failing, idle, paused, gone, open"},
+		{[]string{"events", "--status", "singed", "--brand", "ZTO", "--url", private.URL}, 1, "warning: --status singed is none that kuaidihelp is known to send (collected, sending, delivering, allograph, signed, question)\nwarning: --brand ZTO is none"},
 		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", "/nowhere"}, 1, "no such file"},
-		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "400 Bad Request: waybill_codes[0] must be"},
-		{[]string{"subscribe", "zt", "1", "--to", limited.URL, "--key-file", key}, 1, "429 Too Many Requests: too many; try again in 7 s"},
+		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "waybill_codes[0] must be"},
+		{[]string{"subscribe", "zt", "1", "--to", limited.URL, "--key-file", key}, 1, "too many; try again in 7 s"},
 		{[]string{"subscriptions"}, 2, "whose? --tenant TENANT"},
 		{[]string{"subscriptions", "export"}, 2, "-c FILE"},
 		{[]string{"subscriptions", "export", "-c", "../../config.example.yaml"}, 1, "has no redis.url"},

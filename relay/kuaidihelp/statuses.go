@@ -10,6 +10,11 @@ const (
 	StatusQuestion   = "question"   // 问题件
 )
 
+// Statuses lists them, in the order of a parcel's life.
+func Statuses() []string {
+	return []string{StatusCollected, StatusSending, StatusDelivering, StatusAllograph, StatusSigned, StatusQuestion}
+}
+
 // Status gives the status by its right name: "allorgraph", as the platform also spells it, is "allograph".
 // Any other status, known or not, is itself.
 func Status(status string) string {

@@ -8,7 +8,7 @@ import (
 // maxQueued is how many calls of one tenant may wait at one time.
 const maxQueued = 200
 
-// job is one call to the provider, or a few that belong together.
+// job is one call to the provider, or a few that belong together; or one catch-up.
 type job struct {
 	do   func(context.Context) // gets the context of Run
 	done chan struct{}         // closed when do has returned
@@ -16,7 +16,7 @@ type job struct {
 
 func newJob(do func(context.Context)) *job { return &job{do: do, done: make(chan struct{})} }
 
-// line is where jobs wait for the provider. Each tenant has a queue of its own, and the queues take turns: a tenant that has a
+// line is where jobs wait for the provider, or for Redis. Each tenant has a queue of its own, and the queues take turns: a tenant that has a
 // thousand jobs waiting does not hold up another that has one.
 type line struct {
 	most int // jobs of one tenant
@@ -76,4 +76,16 @@ func (l *line) take(ctx context.Context) *job {
 		delete(l.queues, tenant)
 	}
 	return j
+}
+
+// work does jobs, one after the other, until ctx ends.
+func (l *line) work(ctx context.Context) {
+	for {
+		j := l.take(ctx)
+		if j == nil {
+			return
+		}
+		j.do(ctx)
+		close(j.done)
+	}
 }

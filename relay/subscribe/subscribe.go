@@ -83,7 +83,8 @@ type Options struct {
 type Proxy struct {
 	o       Options
 	current atomic.Pointer[settings]
-	line    *line
+	line    *line // calls to the provider
+	behind  *line // catch-ups
 	metrics *metrics
 	refused trouble // the account's credentials
 }
@@ -118,7 +119,7 @@ func New(o Options) *Proxy {
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	p := &Proxy{o: o, line: newLine(maxQueued), metrics: newMetrics(o.Registry)}
+	p := &Proxy{o: o, line: newLine(maxQueued), behind: newLine(maxWaybills), metrics: newMetrics(o.Registry)}
 	p.refused.gauge = p.metrics.credentials
 	p.Use(o.Settings)
 	return p
@@ -147,16 +148,10 @@ func (p *Proxy) Register(e *echo.Echo) {
 func (p *Proxy) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for range p.o.Concurrency {
-		running.Go(func() {
-			for {
-				j := p.line.take(ctx)
-				if j == nil {
-					return
-				}
-				j.do(ctx)
-				close(j.done)
-			}
-		})
+		running.Go(func() { p.line.work(ctx) })
+	}
+	for range catchUps {
+		running.Go(func() { p.behind.work(ctx) })
 	}
 	running.Go(func() { p.sweep(ctx) })
 	running.Wait()
@@ -203,14 +198,13 @@ func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []st
 			behind = append(behind, waybills[i])
 		}
 	}
-	var catching sync.WaitGroup
-	catching.Go(func() { p.catchUp(context.WithoutCancel(ctx), tenant, behind) })
+	caughtUp := p.catchUp(tenant, behind)
 	for len(open) > 0 {
 		if open = p.askFor(ctx, tenant, waybills, open, results); len(open) > 0 && !pause(ctx, waiterPause) {
 			break
 		}
 	}
-	catching.Wait()
+	await(ctx, caughtUp)
 	return results, nil
 }
 
@@ -259,21 +253,35 @@ func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Wayb
 	return others
 }
 
-// catchUp queues the last known updates of waybills for a tenant, some at a time. One that fails is left to the sweeper.
-func (p *Proxy) catchUp(ctx context.Context, tenant string, waybills []event.Waybill) {
-	const atOnce = 8
-	slots := make(chan struct{}, atOnce)
-	var running sync.WaitGroup
+// catchUps is how many tenants' waybills are caught up at one time. Tenants take turns in it.
+const catchUps = 8
+
+// catchUp has the last known updates of waybills queued for a tenant, and returns the jobs that do so. One that fails, or that finds no
+// room in the line, is left to the sweeper.
+func (p *Proxy) catchUp(tenant string, waybills []event.Waybill) (jobs []*job) {
 	for _, w := range waybills {
-		slots <- struct{}{}
-		running.Go(func() {
-			defer func() { <-slots }()
-			if err := p.o.CatchUp(ctx, tenant, w); err != nil {
+		j := newJob(func(running context.Context) {
+			// What has begun is ended, whoever goes away.
+			if err := p.o.CatchUp(context.WithoutCancel(running), tenant, w); err != nil {
 				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
 			}
 		})
+		if p.behind.put(tenant, j) {
+			jobs = append(jobs, j)
+		}
 	}
-	running.Wait()
+	return jobs
+}
+
+// await waits until jobs are done, or until ctx ends.
+func await(ctx context.Context, jobs []*job) {
+	for _, j := range jobs {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // sweep takes over what was begun and not finished: a replica was killed, or the line was too long. It takes no more until it has
@@ -295,9 +303,11 @@ func (p *Proxy) sweep(ctx context.Context) {
 				behind[t.Tenant] = append(behind[t.Tenant], t.Waybill)
 			}
 		}
+		var jobs []*job
 		for tenant, ws := range behind {
-			p.catchUp(ctx, tenant, ws)
+			jobs = append(jobs, p.catchUp(tenant, ws)...)
 		}
+		await(ctx, jobs)
 		p.takeOver(ctx, brands)
 		if len(todo) == most && ctx.Err() == nil {
 			continue

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,12 +29,13 @@ import (
 type leftovers struct {
 	Store
 	left          int
+	tenant        string // whom they are to be caught up for; empty: the provider has to be asked
 	handed, asked atomic.Int64
 }
 
 func (l *leftovers) Todo(_ context.Context, most int) (todo []event.Todo, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
-		todo = append(todo, event.Todo{Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
+		todo = append(todo, event.Todo{Tenant: l.tenant, Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
 	}
 	l.handed.Add(int64(len(todo)))
 	return todo, nil
@@ -146,4 +150,141 @@ func TestAClientThatGoesAwayIsNoErrorOfTheLedger(t *testing.T) {
 			t.Errorf("gone %v: %d lines in the log, %d errors counted (%v)", gone, logs.Len(), counted, err)
 		}
 	}
+}
+
+func TestTheSweeperCatchesUpWhomAKilledReplicaHasLeftBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &leftovers{left: 250, tenant: "late"}
+		var caughtUp, under, most atomic.Int64
+		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}, CatchUp: func(ctx context.Context, tenant string, _ event.Waybill) error {
+			if tenant != "late" || ctx.Err() != nil {
+				t.Errorf("%s is caught up (%v)", tenant, ctx.Err())
+			}
+			most.Store(max(most.Load(), under.Add(1)))
+			time.Sleep(time.Second)
+			under.Add(-1)
+			caughtUp.Add(1)
+			return nil
+		}})
+		runs(t, p)
+		time.Sleep(5 * time.Minute)
+		if caughtUp.Load() != 250 || l.asked.Load() != 0 || most.Load() != catchUps {
+			t.Errorf("%d of 250 were caught up, %d at a time; the provider was asked for %d", caughtUp.Load(), most.Load(), l.asked.Load())
+		}
+	})
+}
+
+// runs runs a proxy until the bubble ends.
+func runs(t *testing.T, p *Proxy) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		_ = p.Run(ctx)
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+func TestWithoutAnAccountWhatIsPendingStaysSo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &leftovers{left: 1}
+		runs(t, New(Options{Store: l}))
+		time.Sleep(time.Minute)
+		if l.handed.Load() != 1 || l.asked.Load() != 0 {
+			t.Errorf("%d were handed out, %d answers were written down", l.handed.Load(), l.asked.Load())
+		}
+	})
+}
+
+// wishes is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with it.
+type wishes struct{ leftovers }
+
+func (w *wishes) Wish(_ context.Context, _ string, waybills []event.Waybill) ([]event.Wished, error) {
+	out := make([]event.Wished, len(waybills))
+	for i := range out {
+		out[i] = event.Wished{State: event.Live, CatchUp: true}
+	}
+	return out, nil
+}
+
+func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var large, own atomic.Int64
+		p := New(Options{Store: &wishes{}, CatchUp: func(_ context.Context, tenant string, _ event.Waybill) error {
+			time.Sleep(time.Second)
+			if tenant == "large" {
+				large.Add(1)
+			} else {
+				own.Add(1)
+			}
+			return nil
+		}})
+		runs(t, p)
+		codes := make([]string, maxWaybills)
+		for i := range codes {
+			codes[i] = fmt.Sprint(i)
+		}
+		ctx, gone := context.WithCancel(t.Context())
+		for range 5 { // of them, one finds room
+			go func() { _, _ = p.subscribe(ctx, "large", "zt", codes) }()
+		}
+		synctest.Wait()
+		if _, err := p.subscribe(t.Context(), "small", "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUps {
+			t.Errorf("%d of 3 are caught up, after %d of another tenant's (%v)", own.Load(), large.Load(), err)
+		}
+		gone() // what was begun is ended all the same
+		time.Sleep(time.Hour)
+		if n := large.Load(); n < maxWaybills || n > maxWaybills+catchUps { // room for some more came when the first had begun
+			t.Errorf("%d of %d are caught up", n, maxWaybills)
+		}
+	})
+}
+
+// stuck is a ledger that gives nobody a turn.
+type stuck struct{ leftovers }
+
+func (*stuck) Turn(context.Context) (time.Duration, error) {
+	return 0, errors.New("redis does not answer")
+}
+
+func (*stuck) Admit(context.Context, string, event.Limits, int) (time.Duration, bool, error) {
+	return 0, false, nil
+}
+
+func (*stuck) Now() time.Time { return time.Now() }
+
+// counting is a provider that counts its calls.
+type counting struct{ calls atomic.Int64 }
+
+func (c *counting) Call(context.Context, string, []byte) (kuaidihelp.Envelope, error) {
+	c.calls.Add(1)
+	return kuaidihelp.Envelope{}, nil
+}
+
+func TestAMethodIsNotCalledOutOfTurnWhileRedisIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(3 * 365 * 24 * time.Hour) // to when a time has ten digits
+		provider := &counting{}
+		p := New(Options{Store: &stuck{}, Settings: Settings{Upstream: provider, Methods: []string{"m"}, Tenants: []Tenant{{Name: "a", Keys: []string{"k"}}}}})
+		runs(t, p)
+		e := echo.New()
+		p.Register(e)
+		ts := strconv.FormatInt(time.Now().Unix(), 10)
+		form := url.Values{"app_id": {"a"}, "method": {"m"}, "ts": {ts}, "sign": {kuaidihelp.Sign("a", "m", ts, "k")}, "data": {"{}"}}
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api", strings.NewReader(form.Encode()))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer := httptest.NewRecorder()
+		e.ServeHTTP(answer, req)
+		if provider.calls.Load() != 0 || !strings.Contains(answer.Body.String(), `"code":1001`) {
+			t.Errorf("%d calls, answer %s", provider.calls.Load(), answer.Body)
+		}
+	})
 }

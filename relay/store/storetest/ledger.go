@@ -31,6 +31,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ARenewedEntryKeepsItsLastEvent":                       checkRenewed,
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"AParcelThatMovesAfterItWasSignedForIsLiveAgain":       checkMovesAgain,
+	"ASignedParcelTakesNoOtherSubscriptionWithIt":          checkSignedAlone,
 	"ARefusedWaybillThatIsPushedAllTheSameIsLive":          checkRefusedIsPushed,
 	"ALateUpdateIsNotTheLastOne":                           checkLateUpdate,
 	"ALateUpdateFromBeforeTheFirstWishIsNotTheLastOne":     checkLateBefore,
@@ -553,6 +554,23 @@ func checkMovesAgain(t *testing.T, b *bench) {
 	}
 	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 2 || page[1].Expires.Sub(s.Now()) < full-time.Minute {
 		t.Errorf("%+v %v", page, err)
+	}
+}
+
+func checkSignedAlone(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{Settings: store.Settings{SignedTTL: 200 * time.Millisecond}})
+	live(t, s, "t", "1", "2")
+	acceptOne(t, s, update("1", "signed"), nil)
+	until(t, "the ledger forgets the parcel that was signed for", func() bool { return len(b.Keys(t, "{"+b.tag+"}:s:")) == 1 })
+	page, _, err := s.Subscriptions(t.Context(), "t", "", 10)
+	if err != nil || len(page) != 1 || page[0].Code != "2" {
+		t.Errorf("%+v %v", page, err)
+	}
+	if all, err := s.Subscribers(t.Context()); err != nil || !slices.Equal(all, []string{"t"}) {
+		t.Errorf("%v %v", all, err)
+	}
+	if got := acceptOne(t, s, update("2", "sending"), under(event.IfSubscribed, "t/a")).Deliveries; got != 1 {
+		t.Errorf("%d deliveries", got)
 	}
 }
 
