@@ -24,19 +24,32 @@ type routing struct {
 	ordered map[string]bool // by endpoint
 }
 
-// accept finds the endpoints that events may be owed to, reserves a slot for each delivery where there is room, and accepts the
-// events: what the store leases to us is attempted at once, the rest when it is due. before, if there is one, is told what
+// routed is what routes make of events: the endpoints that each may be owed to, by the config of that moment.
+type routed struct {
+	by *routing
+	to [][]route.Candidate
+}
+
+// match finds the endpoints that events may be owed to. It takes as long as the expressions of tenants do, which is bounded
+// for each event (route.Table), and asks nobody.
+func (a *acceptor) match(events []*event.Event) routed {
+	r := routed{by: a.routing.Load(), to: make([][]route.Candidate, len(events))}
+	for i, e := range events {
+		r.to[i] = r.by.table.Match(e, nil)
+	}
+	return r
+}
+
+// accept reserves a slot for each delivery where there is room, and accepts the events as they were routed:
+// what the store leases to us is attempted at once, the rest when it is due. before, if there is one, is told what
 // became of them before the first attempt. After an error the answers to a part may be there.
-func (a *acceptor) accept(ctx context.Context, events []*event.Event, before func([]store.Accepted)) ([]store.Accepted, error) {
-	now := a.routing.Load()
+func (a *acceptor) accept(ctx context.Context, events []*event.Event, r routed, before func([]store.Accepted)) ([]store.Accepted, error) {
 	entries := make([]store.Entry, len(events))
 	reserved := make(map[string]int)
-	var found []route.Candidate
 	for i, e := range events {
-		found = now.table.Match(e, found[:0])
-		to := make([]store.Candidate, len(found))
-		for j, c := range found {
-			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: now.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
+		to := make([]store.Candidate, len(r.to[i]))
+		for j, c := range r.to[i] {
+			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: r.by.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
 			if to[j].Slot {
 				reserved[c.ID]++
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,8 +20,12 @@ import (
 	"kuairelay/relay/store"
 )
 
-// acceptBudget is how long a callback waits for Redis before it goes to the spool.
-const acceptBudget = 300 * time.Millisecond
+// acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits before
+// that for the expressions of tenants: if these are slow, Redis is not.
+const (
+	acceptBudget = 300 * time.Millisecond
+	routeBudget  = 200 * time.Millisecond
+)
 
 // partItems and partBytes bound what of a large callback is taken to Redis at one time: others have their turn in between.
 const (
@@ -37,6 +42,7 @@ type keeper struct {
 	open     *tracker // nil with a real Redis
 	advice   *adviser
 	count    func(ingest.Summary)
+	slow     slowRoutes
 	crew     *crew.Crew
 	log      *zap.Logger
 }
@@ -95,19 +101,14 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 		}
 		return ingest.Summary{Spooled: true}, nil
 	}
-	done := k.begin(context.WithoutCancel(ctx), []taken{{callback: cb, parsed: parsed}})
-	budget := time.NewTimer(acceptBudget)
-	defer budget.Stop()
-	var o outcome
-	select {
-	case o = <-done:
+	t := taken{callback: cb, parsed: parsed, routed: make(chan struct{})}
+	done := k.begin(context.WithoutCancel(ctx), []taken{t})
+	o, ended := k.await(t.routed, done)
+	if ended {
 		k.count(o.sum)
 		if o.err == nil {
 			return o.sum, nil
 		}
-	case <-budget.C:
-		k.store.Doubt(acceptBudget)
-		o.err = fmt.Errorf("redis did not answer within %s", acceptBudget)
 	}
 	file, err := k.spool.Put(cb, waybills, nil)
 	if err != nil {
@@ -149,6 +150,38 @@ func (k *keeper) takeParts(ctx context.Context, whole taken) (all outcome) {
 	}
 	all.each = []ingest.Summary{all.sum}
 	return all
+}
+
+// await waits for what becomes of a callback, as long as its routing and then Redis may take.
+func (k *keeper) await(routed <-chan struct{}, done <-chan outcome) (o outcome, ended bool) {
+	budget := time.NewTimer(routeBudget)
+	defer budget.Stop()
+	select {
+	case <-routed:
+	case <-budget.C:
+		k.slow.warn(k.log)
+		return outcome{err: fmt.Errorf("the when expressions of its routes took longer than %s", routeBudget)}, false
+	}
+
+	budget.Reset(acceptBudget)
+	select {
+	case o = <-done:
+		return o, true
+	case <-budget.C:
+		k.store.Doubt(acceptBudget)
+		return outcome{err: fmt.Errorf("redis did not answer within %s", acceptBudget)}, false
+	}
+}
+
+// slowRoutes warns of callbacks that go to the spool because their routing takes long, once in a while.
+type slowRoutes struct{ last atomic.Int64 }
+
+func (s *slowRoutes) warn(log *zap.Logger) {
+	now, last := time.Now().Unix(), s.last.Load()
+	if now-last >= 60 && s.last.CompareAndSwap(last, now) {
+		log.Warn("callbacks wait for the when expressions of routes, and go to the spool meanwhile: some expressions are costly, or the processor is busy",
+			zap.Duration("longer_than", routeBudget))
+	}
 }
 
 // lastChance is that Redis answers after all, when the spool does not take a callback.
@@ -200,6 +233,8 @@ type taken struct {
 	refused  bool // and so on its way to quarantine
 	large    bool // parsed is the first part of it
 	part     bool // parsed is one part of it
+	// routed is closed once its events have been routed, which asks nobody: what follows is up to Redis. Nil: nobody waits.
+	routed chan struct{}
 }
 
 // outcome is what became of callbacks, all together and one by one.
@@ -235,6 +270,12 @@ func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
 		}
 		events = append(events, t.parsed.Events...)
 	}
+	to := k.acceptor.match(events)
+	for _, t := range all {
+		if t.routed != nil {
+			close(t.routed)
+		}
+	}
 	if len(rejected) > 0 {
 		if o.err = k.store.Quarantine(ctx, rejected); o.err != nil {
 			return o
@@ -246,7 +287,7 @@ func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
 		if k.open != nil {
 			before = k.open.before(all)
 		}
-		accepted, o.err = k.acceptor.accept(ctx, events, before)
+		accepted, o.err = k.acceptor.accept(ctx, events, to, before)
 	}
 	o.each = make([]ingest.Summary, len(all))
 	for i, t := range all {

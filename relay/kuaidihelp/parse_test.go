@@ -118,7 +118,7 @@ func TestAnItemBecomesAnEvent(t *testing.T) {
 			{Time: "2022-03-24 09:12:31", Context: "正在派件 / 1", Status: "delivering"},
 			{Time: "2022-03-23 20:01:10", Context: "已发往", Status: "sending"},
 		},
-		TrackedAt: time.Date(2022, 3, 24, 9, 12, 31, 0, china), Data: []byte(sample), ReceivedAt: at,
+		TrackedAt: time.Date(2022, 3, 24, 9, 12, 31, 0, event.China), Data: []byte(sample), ReceivedAt: at,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"kuairelay/relay/event"
 )
 
 func TestTheNewestTrackOfAnItemIsFoundWhateverTheFormOfItsTimes(t *testing.T) {
 	t.Parallel()
-	received := time.Date(2026, 11, 23, 12, 0, 0, 0, china)
+	received := time.Date(2026, 11, 23, 12, 0, 0, 0, event.China)
 	for times, want := range map[string]string{
 		`{"time":"2026-11-23 09:12:31"},{"time":"2026-11-22 20:01:10"}`:   "2026-11-23 09:12:31",
 		`{"time":"2026-11-22 20:01:10"},{"time":" 2026-11-23 09:12:31 "}`: "2026-11-23 09:12:31",
@@ -27,7 +29,7 @@ func TestTheNewestTrackOfAnItemIsFoundWhateverTheFormOfItsTimes(t *testing.T) {
 		}
 		at := ""
 		if e := got.Events[0]; !e.TrackedAt.IsZero() {
-			at = e.TrackedAt.In(china).Format(time.DateTime)
+			at = e.TrackedAt.In(event.China).Format(time.DateTime)
 		}
 		if at != want {
 			t.Errorf("%s: %q, want %q", times, at, want)

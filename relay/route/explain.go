@@ -49,7 +49,7 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 		return false, mismatch(fieldNames[field], values[field], in.Match.lists()[field])
 	}
 	if r.when != nil {
-		ok, err := r.when.holds(s)
+		ok, err := r.when.holds(s, in.Tenant)
 		var failed *whenError
 		switch {
 		case errors.As(err, &failed):

@@ -64,7 +64,7 @@ func (t *Table) holds(i int, values *[fields]string, s *scratch) bool {
 	if r.when == nil {
 		return true
 	}
-	ok, err := r.when.holds(&s.subject)
+	ok, err := r.when.holds(&s.subject, t.options.Rules[i].Tenant)
 	if err != nil && t.options.OnWhenError != nil {
 		t.options.OnWhenError(&t.options.Rules[i], err)
 	}

@@ -9,14 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	_ "time/tzdata" // timezone("Asia/Shanghai") works on a machine without time zones
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
-
-	"kuairelay/relay/event"
 )
 
 // maxWhenBytes limits the length of an expression, maxWhenNodes its parts (names, literals, operators, calls).
@@ -27,8 +24,11 @@ const (
 
 // condition is a compiled when. It is safe for concurrent use; what an evaluation needs is in a subject.
 type condition struct {
-	program  *vm.Program
-	usesData bool
+	program    *vm.Program
+	cost       int // what it costs without its loops, and what depends on the event
+	usesData   bool
+	usesTracks bool
+	usesTimes  bool
 }
 
 // CheckWhen says whether source compiles as the when of a route: nil, or an error with line, column and what is wrong.
@@ -37,7 +37,8 @@ type condition struct {
 // and sees one name, event, with
 //
 //	.type .waybill_code .cp_code .status   texts, empty where absent
-//	.tracks                                a list of .time, .context and .status, all texts
+//	.tracks                                a list of .time, .context and .status, all texts, and .at: the time as a time,
+//	                                       in China's zone, nil where .time is not one
 //	.data                                  the item as JSON: anything, nil where absent
 //	.received_at                           a time, in UTC
 //
@@ -46,19 +47,32 @@ type condition struct {
 // == and != beside a literal text, by in before a list of literal texts, and by contains, startsWith, endsWith and matches.
 // So event.data.no == "123" holds for 123 and for "123". The other way, say float(event.data.weight) > 2.
 //
+// The .at of a track that has none is neither before nor after any time: < and the like are false. What is calculated with
+// it fails.
+//
 // Of the builtin functions there are those which give the same answer for the same event every time, and whose cost is
-// bounded (see builtins). A range like 1..9 may stand after in only.
+// bounded (see builtins). A range like 1..9 may stand after in only, a regular expression after matches and the name of a
+// time zone as a literal text only.
 func CheckWhen(source string) error {
 	_, err := newCondition(source)
 	return err
 }
 
-func newCondition(source string) (*condition, error) {
+func newCondition(source string) (_ *condition, err error) {
 	if len(source) > maxWhenBytes {
 		return nil, fmt.Errorf("the expression has %d bytes, at most %d are allowed", len(source), maxWhenBytes)
 	}
-	language := []expr.Option{expr.Env(env{}), expr.AsBool(), expr.WarnOnAny(), expr.MaxNodes(maxWhenNodes)}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the expression cannot be compiled: %s", firstLine(fmt.Sprint(r)))
+		}
+	}()
+	if err := inspect(source); err != nil {
+		return nil, plain(err)
+	}
+
 	// As written first: where guard steps in, types get lost.
+	language := []expr.Option{expr.Env(env{}), expr.AsBool(), expr.WarnOnAny(), expr.MaxNodes(maxWhenNodes)}
 	if _, err := expr.Compile(source, language...); err != nil {
 		return nil, plain(err)
 	}
@@ -70,28 +84,53 @@ func newCondition(source string) (*condition, error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	return &condition{program: program, usesData: g.usesData()}, nil
+	return &condition{program: program, cost: g.cost, usesData: g.usesData(), usesTracks: g.usesTracks(), usesTimes: g.usesTimes()}, nil
 }
 
 var ourWords = strings.NewReplacer("type route.view", "event", "*route.view", "event", "route.view", "event", "\n", " ",
 	"but got unknown", "but got a value of any type (compare it, with == true for example)")
 
-// plain puts an error of expr into one line, without the excerpt of the source that it brings.
+// plain puts an error of expr into one line, without the excerpt of the source that it brings. Where expr itself panicked
+// while it compiled, its stack is left out.
 func plain(err error) error {
 	var located *file.Error
 	if !errors.As(err, &located) {
+		if strings.Contains(err.Error(), "\n") {
+			return fmt.Errorf("the expression cannot be compiled: %s", firstLine(err.Error()))
+		}
 		return errors.New(ourWords.Replace(err.Error()))
 	}
-	return fmt.Errorf("%d:%d: %s", located.Line, located.Column+1, ourWords.Replace(located.Message))
+	return fmt.Errorf("%d:%d: %s", located.Line, located.Column+1, ourWords.Replace(shorten(located.Message)))
 }
 
-// holds evaluates the condition for the event of s.
-func (c *condition) holds(s *subject) (bool, error) {
-	if err := s.prepare(c.usesData); err != nil {
+func firstLine(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	return ourWords.Replace(shorten(text))
+}
+
+// shorten cuts a message that quotes much of the event or of the expression.
+func shorten(text string) string {
+	const most = 400
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// holds evaluates the condition for the event of s, at the cost of a tenant.
+func (c *condition) holds(s *subject, tenant string) (bool, error) {
+	if err := s.prepare(c); err != nil {
 		return false, err
 	}
-	s.view.left, s.machine.MemoryBudget = budget, budget
-	result, err := s.machine.Run(c.program, &s.env)
+	allowed := s.allow(tenant)
+	s.view.left, s.machine.MemoryBudget = allowed, maxElements
+
+	err := s.view.pay(c.cost)
+	var result any
+	if err == nil {
+		result, err = s.machine.Run(c.program, &s.env)
+	}
+	s.charge(allowed - s.view.left)
 	if err != nil {
 		return false, newWhenError(err)
 	}
@@ -106,73 +145,26 @@ type whenError struct {
 }
 
 func newWhenError(err error) error {
-	e := &whenError{text: "cannot be evaluated for this event", detail: plain(err).Error()}
+	e := &whenError{text: "cannot be evaluated for this event", detail: errTooCostly.Error()}
 	var located *file.Error
+	costly := errors.Is(err, errTooCostly) || errors.As(err, &located) && located.Message == "memory budget exceeded"
+	if costly {
+		e.text = errTooCostly.Error()
+	} else {
+		e.detail = plain(err).Error()
+	}
 	if errors.As(err, &located) {
-		if errors.Is(err, errTooCostly) || located.Message == "memory budget exceeded" {
-			e.text = errTooCostly.Error()
-		}
 		e.text = fmt.Sprintf("%d:%d: %s", located.Line, located.Column+1, e.text)
+		if costly {
+			e.detail = e.text
+		}
 	}
 	return e
 }
 
 func (e *whenError) Error() string { return e.text }
 
-// subject is the event that conditions are asked about, made ready for them once and only as far as they need it.
-type subject struct {
-	event    *event.Event
-	prepared bool
-	decoded  bool
-	err      error // of decoding
-	view     view
-	env      env
-	machine  vm.VM
-}
-
-// env is what an expression sees; its names are those of the config.
-type env struct {
-	Event *view `expr:"event"`
-}
-
-type view struct {
-	Type        string        `expr:"type"`
-	WaybillCode string        `expr:"waybill_code"`
-	CPCode      string        `expr:"cp_code"`
-	Status      string        `expr:"status"`
-	Tracks      []event.Track `expr:"tracks"`
-	Data        any           `expr:"data"`
-	ReceivedAt  time.Time     `expr:"received_at"`
-
-	turn int // what a turn of a loop costs
-	left int // what is left of the budget
-}
-
-func (s *subject) prepare(data bool) error {
-	if ev := s.event; !s.prepared {
-		s.prepared = true
-		s.env.Event = &s.view
-		s.view = view{
-			Type: ev.Type, WaybillCode: ev.WaybillCode, CPCode: ev.CPCode, Status: ev.Status, Tracks: ev.Tracks,
-			ReceivedAt: ev.ReceivedAt.UTC(), turn: 1 + len(ev.Data)/bytesPerTurn,
-		}
-	}
-	if data && !s.decoded {
-		s.decoded = true
-		s.view.Data, s.err = decode(s.event.Data)
-	}
-	if data {
-		return s.err
-	}
-	return nil
-}
-
-// forget lets go of the event.
-func (s *subject) forget() {
-	s.event, s.prepared, s.decoded, s.err, s.view = nil, false, false, nil, view{}
-	clear(s.machine.Stack[:cap(s.machine.Stack)])
-	clear(s.machine.Variables)
-}
+const notJSON = "event.data is not JSON"
 
 // decode reads JSON as expressions see it.
 func decode(data []byte) (any, error) {
@@ -185,7 +177,7 @@ func decode(data []byte) (any, error) {
 			return plainNumbers(value), nil
 		}
 	}
-	return nil, &whenError{"event.data is not JSON", "event.data is not JSON"}
+	return nil, &whenError{text: notJSON, detail: notJSON}
 }
 
 // plainNumbers replaces the numbers in value by what expressions can compare: int, float64, or text.

@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,61 +25,101 @@ func TestWhenSeesTheWholeEvent(t *testing.T) {
 	t.Parallel()
 	const failure = "failure"
 	cases := map[string]any{
-		`event.type == "express_sub_msg" and event.waybill_code == "777"`: true,
-		`event.cp_code == "zt" && event.status in ["signed", "question"]`: true,
-		`event.status not in ["signed"]`:                                  false,
-		`len(event.tracks) > 0`:                                           true,
-		`any(event.tracks, .status == "sending")`:                         true,
-		`all(event.tracks, {.context contains "签"})`:                      false,
-		`event.tracks[0].time startsWith "2022-03"`:                       true,
-		`event.tracks[9].time == ""`:                                      failure,
-		`first(event.tracks)?.status == "signed"`:                         true,
-		`count(event.tracks, .status == "signed") == 1`:                   true,
-		`event.received_at == date("2026-02-28T23:30:00Z")`:               true,
-		`event.received_at.Hour() == 23`:                                  true,
-		`event.received_at.In(timezone("Asia/Shanghai")).Hour() == 7`:     true,
-		`event.data.weight > 2`:                                           true,
-		`event.data.weight > 2.5`:                                         false,
-		`event.data.weight + event.data.no == 125.5`:                      true,
-		`event.data.tiny < 0.01`:                                          true,
-		`event.data.no == 123`:                                            true,
-		`event.data.no == "123"`:                                          true,
-		`"123" == event.data.no`:                                          true,
-		`event.data.txt == "123"`:                                         true,
-		`event.data.no != "123"`:                                          false,
-		`event.data.no in ["122", "123"]`:                                 true,
-		`event.data.txt in ["122", "123"]`:                                true,
-		`event.data.no in [122, 123]`:                                     true,
-		`event.data.no in 100..200`:                                       true,
-		`event.data.no startsWith "12"`:                                   true,
-		`event.data.no endsWith "12"`:                                     false,
-		`event.data.no contains "2"`:                                      true,
-		`event.data.no matches "^[0-9]+$"`:                                true,
-		`event.data.weight == "2.5"`:                                      true,
-		`event.data.big == "12345678901234567890123"`:                     true,
-		`event.data.big > 5`:                                              failure,
-		`event.data.huge == "1e999"`:                                      true,
-		`event.data.txt > 5`:                                              failure,
-		`float(event.data.txt) > 5`:                                       true,
-		`string(event.data.no) + "4" == "1234"`:                           true,
-		`event.data.yes == true`:                                          true,
-		`event.data.list[2] == 3.5`:                                       true,
-		`"no" in event.data and not ("nope" in event.data)`:               true,
-		`event.data.nope == nil`:                                          true,
-		`event.data.nope == "x"`:                                          false,
-		`event.data.nope > 1`:                                             failure,
-		`event.data.nope.more == 1`:                                       failure,
-		`event.data.nope?.more == nil`:                                    true,
-		`event.data.deep.n == 4 and event.data.deep["nil"] == nil`:        true,
-		`event["data"].no == 123`:                                         true,
-		`let e = event; e.data.no == 123`:                                 true,
-		`$env.event.data.no == 123`:                                       true,
-		`get(event.data, "no") == 123`:                                    true,
-		`let s = upper(event.status); s == "SIGNED" and lower(s) != s`:    true,
-		`split(event.status, "g")[1] == "ned"`:                            true,
-		`event.status + "x" == "signedx"`:                                 true,
-		`event.status | hasPrefix("sig")`:                                 true,
-		"event.status ==\n\"signed\"":                                     true,
+		`event.type == "express_sub_msg" and event.waybill_code == "777"`:                           true,
+		`event.cp_code == "zt" && event.status in ["signed", "question"]`:                           true,
+		`event.status not in ["signed"]`:                                                            false,
+		`len(event.tracks) > 0`:                                                                     true,
+		`any(event.tracks, .status == "sending")`:                                                   true,
+		`all(event.tracks, {.context contains "签"})`:                                                false,
+		`event.tracks[0].time startsWith "2022-03"`:                                                 true,
+		`event.tracks[9].time == ""`:                                                                failure,
+		`event.tracks[0].at == date("2022-03-24T09:12:31+08:00")`:                                   true,
+		`event.tracks[0].at.Hour() == 9`:                                                            true,
+		`event.tracks[0].at < event.received_at`:                                                    true,
+		`event.tracks[0].at > event.received_at`:                                                    false,
+		`event.received_at.After(event.tracks[0].at)`:                                               true,
+		`event.received_at - event.tracks[0].at > duration("24h")`:                                  true,
+		`event.tracks[1].at == nil`:                                                                 true,
+		`event.tracks[1].at < event.received_at`:                                                    false,
+		`event.tracks[1].at >= event.received_at`:                                                   false,
+		`event.received_at > last(event.tracks)?.at`:                                                false,
+		`event.tracks[1].at < event.tracks[0].at`:                                                   false,
+		`event.tracks[1]["at"] != nil`:                                                              false,
+		`event.tracks[1].at == event.tracks[0].at`:                                                  false,
+		`event.tracks[1].at.Hour() == 0`:                                                            failure,
+		`event.received_at.After(event.tracks[1].at)`:                                               failure,
+		`event.received_at - event.tracks[1].at > duration("1h")`:                                   failure,
+		`string(event.tracks[0]) == "{2022-03-24 09:12:31 已签收 signed}"`:                             true,
+		`event.tracks[0] == event.tracks[0]`:                                                        true,
+		`event.tracks[0] == event.tracks[1]`:                                                        false,
+		`date("2022-03-24 09:12:31", "2006-01-02 15:04:05", "Asia/Shanghai") == event.tracks[0].at`: true,
+		`first(event.tracks)?.status == "signed"`:                                                   true,
+		`count(event.tracks, .status == "signed") == 1`:                                             true,
+		`event.received_at == date("2026-02-28T23:30:00Z")`:                                         true,
+		`event.received_at.Hour() == 23`:                                                            true,
+		`event.received_at.In(timezone("Asia/Shanghai")).Hour() == 7`:                               true,
+		`event.data.weight > 2`:                                                                     true,
+		`event.data.weight > 2.5`:                                                                   false,
+		`event.data.weight + event.data.no == 125.5`:                                                true,
+		`event.data.tiny < 0.01`:                                                                    true,
+		`event.data.no == 123`:                                                                      true,
+		`event.data.no == "123"`:                                                                    true,
+		`"123" == event.data.no`:                                                                    true,
+		`event.data.txt == "123"`:                                                                   true,
+		`event.data.no != "123"`:                                                                    false,
+		`event.data.no in ["122", "123"]`:                                                           true,
+		`event.data.txt in ["122", "123"]`:                                                          true,
+		`event.data.no in [122, 123]`:                                                               true,
+		`event.data.no in 100..200`:                                                                 true,
+		`event.data.no in 1..9000000000000000000`:                                                   true,
+		`event.data.no not in 124..200`:                                                             true,
+		`event.data.weight in 2..3`:                                                                 false,
+		`event.data.txt in 1..200`:                                                                  false,
+		`event.data.nope in 1..1000000`:                                                             false,
+		`event.data.no in 1..event.data.no`:                                                         true,
+		`event.received_at.Hour() in 23..23`:                                                        true,
+		`event.data.txt != event.data.no`:                                                           true,
+		`event.data.list == [1, "2", 3.5]`:                                                          true,
+		`event.data.list != event.data.list`:                                                        false,
+		`event.data.deep == {"nil": nil, "n": 4}`:                                                   true,
+		`event.data.txt < event.data.txt + "4"`:                                                     true,
+		`event.data.txt in event.data`:                                                              false,
+		`event.data.deep.n in event.data.list`:                                                      false,
+		`event.data.list[1] in event.data.list`:                                                     true,
+		`event.data.no + event.data.deep.n == 127`:                                                  true,
+		`trim(event.data.txt, "13") == "2"`:                                                         true,
+		`split(event.data.txt, "", 2)[1] == "23"`:                                                   true,
+		`sum(event.data.list[2:]) + min(event.data.no, 5) == 8.5`:                                   true,
+		`event.status matches "(?i)^SIGN"`:                                                          true,
+		`event.data.no startsWith "12"`:                                                             true,
+		`event.data.no endsWith "12"`:                                                               false,
+		`event.data.no contains "2"`:                                                                true,
+		`event.data.no matches "^[0-9]+$"`:                                                          true,
+		`event.data.weight == "2.5"`:                                                                true,
+		`event.data.big == "12345678901234567890123"`:                                               true,
+		`event.data.big > 5`:                                                                        failure,
+		`event.data.huge == "1e999"`:                                                                true,
+		`event.data.txt > 5`:                                                                        failure,
+		`float(event.data.txt) > 5`:                                                                 true,
+		`string(event.data.no) + "4" == "1234"`:                                                     true,
+		`event.data.yes == true`:                                                                    true,
+		`event.data.list[2] == 3.5`:                                                                 true,
+		`"no" in event.data and not ("nope" in event.data)`:                                         true,
+		`event.data.nope == nil`:                                                                    true,
+		`event.data.nope == "x"`:                                                                    false,
+		`event.data.nope > 1`:                                                                       failure,
+		`event.data.nope.more == 1`:                                                                 failure,
+		`event.data.nope?.more == nil`:                                                              true,
+		`event.data.deep.n == 4 and event.data.deep["nil"] == nil`:                                  true,
+		`event["data"].no == 123`:                                                                   true,
+		`let e = event; e.data.no == 123`:                                                           true,
+		`$env.event.data.no == 123`:                                                                 true,
+		`get(event.data, "no") == 123`:                                                              true,
+		`let s = upper(event.status); s == "SIGNED" and lower(s) != s`:                              true,
+		`split(event.status, "g")[1] == "ned"`:                                                      true,
+		`event.status + "x" == "signedx"`:                                                           true,
+		`event.status | hasPrefix("sig")`:                                                           true,
+		"event.status ==\n\"signed\"":                                                               true,
 	}
 	for source, want := range cases {
 		t.Run(source, func(t *testing.T) {
@@ -87,7 +128,7 @@ func TestWhenSeesTheWholeEvent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ok, err := when.holds(&subject{event: whenEvent()})
+			ok, err := when.holds(&subject{event: whenEvent()}, "a")
 			var got any = ok
 			if err != nil {
 				got = failure
@@ -120,15 +161,22 @@ func TestCheckWhenSaysWhatIsWrongInOneLine(t *testing.T) {
 		`event.tracks[0].time() == ""`:     "1:17:",
 		`now() > event.received_at`:        "1:1: now is not available here",
 		`map(event.tracks, .status) == []`: "1:1: map is not available here",
-		`reduce(event.tracks, #acc + #acc, "x") == ""`:              "1:1: reduce is not available here",
-		`any(event.tracks, repeat(.status, 9) == "")`:               "repeat is not available here",
-		`all(1..1000000, true)`:                                     "1:6: a range can stand after in only",
-		`let r = 1..1000000; len(r) == 1`:                           "a range can stand after in only",
-		`event.data.no in 1..9 and len(1..9) > 1`:                   "1:32: a range can stand after in only",
-		`event.status matches "("`:                                  "missing closing )",
-		strings.Repeat("1 + ", 600) + "1 == 1":                      "nodes",
-		strings.Repeat(" ", 5000) + "true":                          "the expression has 5004 bytes, at most 4096 are allowed",
-		strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000): "expected bool, but got int",
+		`reduce(event.tracks, #acc + #acc, "x") == ""`:                                    "1:1: reduce is not available here",
+		`any(event.tracks, repeat(.status, 9) == "")`:                                     "repeat is not available here",
+		`all(1..1000000, true)`:                                                           "1:6: a range can stand after in only",
+		`let r = 1..1000000; len(r) == 1`:                                                 "a range can stand after in only",
+		`event.data.no in 1..9 and len(1..9) > 1`:                                         "1:32: a range can stand after in only",
+		`event.status matches "("`:                                                        "missing closing )",
+		`event.status matches event.type`:                                                 "1:14: the pattern of matches must be a literal text",
+		`event.status matches "a" + "b"`:                                                  "the pattern of matches must be a literal text",
+		`event.status matches "` + strings.Repeat(".{0,1000}", 9) + `"`:                   "1:14: the patterns of matches are too large",
+		`timezone(event.status) == nil`:                                                   "1:1: the name of a time zone must be a literal text",
+		`date(event.status, "2006", event.status) == event.received_at`:                   "the name of a time zone must be a literal text",
+		`event.received_at.In(timezone("Asia/Nowhere")).Hour() == 1`:                      "there is no time zone \"Asia/Nowhere\"",
+		strings.Repeat("(0 < ", 40) + "1" + strings.Repeat(" < 3 ? 1 : 2)", 40) + " == 1": "the expression is too large",
+		strings.Repeat("1 + ", 600) + "1 == 1":                                            "nodes",
+		strings.Repeat(" ", 5000) + "true":                                                "the expression has 5004 bytes, at most 4096 are allowed",
+		strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000):                       "expected bool, but got int",
 	}
 	for source, want := range cases {
 		err := CheckWhen(source)
@@ -181,10 +229,10 @@ func TestTheNextEventIsSeenAfresh(t *testing.T) {
 // A tenant's expression must neither stop the relay nor fill its memory, whatever event comes.
 func TestARunawayExpressionIsStopped(t *testing.T) {
 	t.Parallel()
-	tracks := bytes.Repeat([]byte(`{"status":"sending"},`), 8_000)
+	tracks := bytes.Repeat([]byte(`{"status":"sending"},`), 2_000)
 	large := &event.Event{
-		Tracks: make([]event.Track, 8_000),
-		Data:   fmt.Appendf(nil, `{"text":%q,"tracks":[%snull]}`, strings.Repeat("x", budget+1), tracks),
+		Tracks: make([]event.Track, 2_000),
+		Data:   fmt.Appendf(nil, `{"text":%q,"tracks":[%snull]}`, strings.Repeat("x", maxWhenData/2), tracks),
 	}
 	var doubling strings.Builder
 	doubling.WriteString("let a0 = event.data.text; ")
@@ -193,18 +241,17 @@ func TestARunawayExpressionIsStopped(t *testing.T) {
 	}
 	doubling.WriteString("len(a60) > 0")
 	for name, source := range map[string]string{
-		"a loop over everything":      `all(event.data.tracks, true)`,
-		"loops within loops":          `all(event.tracks, all(event.tracks, all(event.tracks, true)))`,
-		"text doubled again":          doubling.String(),
-		"text made in a loop":         `len(filter(event.tracks, upper(event.data.text) == "")) == 0`,
-		"the event made text":         `string(event.data) == ""`,
-		"text split in letters":       `len(split(event.data.text, "")) == 1`,
-		"a search in a loop":          `any(event.tracks, .status in event.data.tracks)`,
-		"a range without end":         `event.data.nope in 1..9000000000000000000`,
-		"a range of a million":        `event.data.nope in 1..1000000`,
-		"a range in a loop":           `any(event.tracks, 100 in 200..1200)`,
-		"lists made in a loop":        `all(event.tracks, [1,2,3,4,5,6,7,8,9,10] != [])`,
-		"filters of filters in loops": `all(event.tracks, len(filter(event.tracks, len(filter(event.tracks, true)) > 0)) > 0)`,
+		"a loop over everything, again": `all(event.tracks, all(event.data.tracks, true))`,
+		"loops within loops":            `all(event.tracks, all(event.tracks, all(event.tracks, true)))`,
+		"text doubled again":            doubling.String(),
+		"text made in a loop":           `len(filter(event.tracks, upper(event.data.text) == "")) == 0`,
+		"the event made text":           `any(event.tracks, string(event.data) == "")`,
+		"text split in letters":         `all(event.tracks, len(split(event.data.text, "")) > 1)`,
+		"a pattern in a loop":           `any(event.tracks, event.data.text matches "a*b")`,
+		"a pattern that is large":       `event.data.text matches "(x?){100}y"`,
+		"a search in a loop":            `any(event.tracks, .status in event.data.tracks)`,
+		"lists made in a loop":          `all(event.tracks, all(event.tracks, [#, #, #, #] != nil))`,
+		"filters of filters in loops":   `all(event.tracks, len(filter(event.tracks, len(filter(event.tracks, true)) > 0)) > 0)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +259,7 @@ func TestARunawayExpressionIsStopped(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ok, err := when.holds(&subject{event: large})
+			ok, err := when.holds(&subject{event: large}, "a")
 			if ok || err == nil || !strings.Contains(err.Error(), "too costly for this event") {
 				t.Errorf("got %v, %v", ok, err)
 			}
@@ -236,10 +283,102 @@ func TestWhatAnOrdinaryEventNeedsIsNotTooCostly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := when.holds(&subject{event: ev}); !ok || err != nil {
+		if ok, err := when.holds(&subject{event: ev}, "a"); !ok || err != nil {
 			t.Errorf("%s: %v, %v", source, ok, err)
 		}
 	}
+}
+
+// What one tenant's expressions may cost for an event is bounded for all of them together. What another tenant's plain
+// expressions need is left, however many tenants there are that spend all they can.
+func TestATenantsExpressionsDoNotTakeFromAnothers(t *testing.T) {
+	t.Parallel()
+	costly, plain := `all(event.tracks, all(event.tracks, .status != "x"))`, `any(event.tracks, .status == "sending")`
+	var rules []Rule
+	for i := range 20 {
+		tenant := fmt.Sprintf("t%02d", i)
+		for range 5 {
+			rules = append(rules, Rule{Tenant: tenant, To: []string{tenant + "/costly"}, When: costly})
+		}
+		rules = append(rules, Rule{Tenant: tenant, To: []string{tenant + "/plain"}, When: plain})
+	}
+	rules = append(rules, Rule{Tenant: "z", To: []string{"z/plain"}, When: plain})
+	failed := map[string]int{}
+	table := compile(t, Options{Rules: rules, OnWhenError: func(rule *Rule, err error) {
+		if !strings.Contains(err.Error(), "too costly for this event") {
+			t.Error(err)
+		}
+		failed[rule.To[0]]++
+	}})
+	ev := &event.Event{Tracks: make([]event.Track, 150)}
+	for i := range ev.Tracks {
+		ev.Tracks[i].Status = "sending"
+	}
+
+	got := map[string]bool{}
+	for _, c := range table.Match(ev, nil) {
+		got[c.ID] = true
+	}
+	if !got["z/plain"] || failed["z/plain"] > 0 {
+		t.Error("the last tenant did not get what its plain expression matches")
+	}
+	if failed["t00/costly"] != 4 || failed["t19/costly"] != 5 {
+		t.Errorf("of five costly expressions %d failed at the first tenant, want 4; %d at the last, want 5", failed["t00/costly"], failed["t19/costly"])
+	}
+	for _, report := range table.Explain(ev) {
+		if report.Matched != got[report.Endpoints[0]] && !strings.Contains(report.Endpoints[0], "costly") {
+			t.Errorf("explain says %v of %s", report.Matched, report.Endpoints)
+		}
+	}
+}
+
+func TestAnEventThatIsTooLargeToBeLookedIntoIsStillRoutedByItsFields(t *testing.T) {
+	t.Parallel()
+	rules := []Rule{
+		{To: []string{"a/fields"}, When: `event.status == "signed" and event.cp_code != "sto"`},
+		{To: []string{"a/data"}, When: `event.data.x == nil`},
+		{To: []string{"a/tracks"}, When: `len(event.tracks) >= 0`},
+	}
+	for name, data := range map[string]string{
+		"bytes": `{"text":"` + strings.Repeat("x", maxWhenData) + `"}`,
+		"parts": `[` + strings.Repeat("1,", maxWhenParts) + `1]`,
+	} {
+		var heard []string
+		table := compile(t, Options{Rules: rules, OnWhenError: func(_ *Rule, err error) { heard = append(heard, err.Error()) }})
+		got := table.Match(&event.Event{Status: "signed", Data: []byte(data)}, nil)
+		if len(got) != 1 || got[0].ID != "a/fields" || len(heard) != 2 || !strings.HasPrefix(heard[0], "too costly for this event: it has more than") {
+			t.Errorf("%s: got %v, heard %q", name, got, heard)
+		}
+	}
+}
+
+func TestTheREADMENamesEveryFunction(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range builtins {
+		if !bytes.Contains(text, []byte("`"+name+"`")) {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+}
+
+func TestWhatMakesTheLibraryPanicIsRefusedInOneLine(t *testing.T) {
+	t.Parallel()
+	for _, source := range panics {
+		err := CheckWhen(source)
+		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine") || len(err.Error()) > 500 {
+			t.Errorf("%.60q: %v", source, err)
+		}
+	}
+}
+
+// panics are expressions that expr v1.17.8 compiles with a panic, which it gives back as an error with its stack.
+var panics = []string{
+	`event.status matches "(" + ""`,
+	`any(event.tracks, .status not matches "[" + "a")`,
 }
 
 // FuzzWhen compiles and evaluates whatever it is given: no panic, no error of several lines, no evaluation without end,
@@ -252,6 +391,9 @@ func FuzzWhen(f *testing.F) {
 		`any(event.tracks, {.status in ["a"]}) and event.data.no startsWith "1"`, `let x = event.data; x?.a ?? 1 == 1`,
 		`event.received_at.Format("2006") == "2026"`, `sum(event.data.list, int(#)) in 1..9`, `event.data[0:1] matches "a.*"`,
 		`$env["event"].status + string(event.data) != upper("ß")`, `if true { 1 } else { 2 } == 1`, `first(event.tracks).time == ""`,
+		`event.status matches "(a?){9}b" and trim(event.status, "sd") < "x"`, `0 < (0 < len(event.status) < 9 ? 1 : 2) < 3`,
+		`event.tracks[0].at < event.received_at or event.data.no in 1..event.data.deep.n`, `(event.data.no ?: 1) in [[1], event.data.list]`,
+		`date(event.tracks[0].time, "2006-01-02 15:04:05", "Asia/Shanghai").Year() == 2022`, `median(event.data.list, [1, 2]) > 1`,
 		`filter(event.data.list, # > 1) | len() == min(1, 2)`, `event.status[1:-1] == b"x"`, `{"a": event}.a.data.no == 123`,
 	} {
 		f.Add(source)
@@ -259,14 +401,18 @@ func FuzzWhen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source string) {
 		when, err := newCondition(source)
 		if err != nil {
-			if strings.Contains(err.Error(), "\n") {
-				t.Fatalf("error of several lines: %v", err)
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine ") {
+				t.Fatalf("error of several lines, or with a stack: %v", err)
 			}
 			return
 		}
 		began := time.Now()
-		ok, err := when.holds(&subject{event: whenEvent()})
-		again, _ := when.holds(&subject{event: whenEvent()})
+		s := &subject{event: whenEvent()}
+		ok, err := when.holds(s, "a")
+		if err == nil && s.tenantSpent > whenBudget {
+			t.Fatalf("spent %d", s.tenantSpent)
+		}
+		again, _ := when.holds(&subject{event: whenEvent()}, "a")
 		if ok != again || ok && err != nil {
 			t.Fatalf("%v, then %v: %v", ok, again, err)
 		}

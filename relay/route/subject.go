@@ -1,0 +1,150 @@
+package route
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+
+	"kuairelay/relay/event"
+)
+
+// subject is the event that conditions are asked about, made ready for them once and only as far as they need it. It also
+// knows what they have cost.
+type subject struct {
+	event    *event.Event
+	prepared bool
+	measured bool
+	large    bool
+	decoded  bool
+	tracked  bool  // view has the tracks
+	timed    bool  // with their times
+	err      error // of decoding
+	view     view
+	env      env
+	machine  vm.VM
+
+	tenant      string // whose expressions are evaluated
+	tenantSpent int
+	spent       int
+}
+
+// env is what an expression sees; its names are those of the config.
+type env struct {
+	Event *view `expr:"event"`
+}
+
+type view struct {
+	Type        string    `expr:"type"`
+	WaybillCode string    `expr:"waybill_code"`
+	CPCode      string    `expr:"cp_code"`
+	Status      string    `expr:"status"`
+	Tracks      []*track  `expr:"tracks"`
+	Data        any       `expr:"data"`
+	ReceivedAt  time.Time `expr:"received_at"`
+
+	left int // what is left of the budget
+}
+
+// track is an event.Track with its time.
+type track struct {
+	Time    string     `expr:"time"`
+	Context string     `expr:"context"`
+	Status  string     `expr:"status"`
+	At      *time.Time `expr:"at"` // nil: Time is not a time
+}
+
+// String prints a track as it came.
+func (t track) String() string { return fmt.Sprintf("{%s %s %s}", t.Time, t.Context, t.Status) }
+
+// allow says how much the next expression may cost, which belongs to a tenant. All expressions of a tenant are asked one
+// after the other.
+func (s *subject) allow(tenant string) int {
+	if tenant != s.tenant {
+		s.tenant, s.tenantSpent = tenant, 0
+	}
+	return max(min(whenBudget-s.tenantSpent, max(eventBudget-s.spent, whenShare)), 0)
+}
+
+// charge notes what an expression has cost.
+func (s *subject) charge(cost int) {
+	s.tenantSpent += cost
+	s.spent += cost
+}
+
+// prepare makes of the event what a condition needs.
+func (s *subject) prepare(c *condition) error {
+	ev := s.event
+	if !s.prepared {
+		s.prepared = true
+		s.env.Event = &s.view
+		s.view = view{
+			Type: ev.Type, WaybillCode: ev.WaybillCode, CPCode: ev.CPCode, Status: ev.Status, ReceivedAt: ev.ReceivedAt.UTC(),
+		}
+	}
+	if (c.usesData || c.usesTracks) && s.tooLarge() {
+		return &whenError{text: tooLarge, detail: tooLarge}
+	}
+	if c.usesTracks && !s.tracked || c.usesTimes && !s.timed {
+		s.tracked = true
+		s.timed = c.usesTimes
+		s.view.Tracks = withTimes(ev.Tracks, c.usesTimes)
+	}
+	if c.usesData && !s.decoded {
+		s.decoded = true
+		s.view.Data, s.err = decode(ev.Data)
+	}
+	if c.usesData {
+		return s.err
+	}
+	return nil
+}
+
+// tooLarge says whether the event is too large to be looked into. What is in it is counted without reading it: by its commas
+// and brackets.
+func (s *subject) tooLarge() bool {
+	if !s.measured {
+		s.measured = true
+		data := s.event.Data
+		s.large = len(data) > maxWhenData || len(s.event.Tracks) > maxWhenParts ||
+			bytes.Count(data, []byte(","))+bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxWhenParts
+	}
+	return s.large
+}
+
+var tooLarge = fmt.Sprintf("%v: it has more than %d KiB or %d parts", errTooCostly, maxWhenData>>10, maxWhenParts)
+
+// forget lets go of the event. After much work the machine is made anew: it keeps room for each loop that it entered.
+func (s *subject) forget() {
+	machine := s.machine
+	if s.spent > whenShare {
+		machine = vm.VM{}
+	}
+	clear(machine.Stack[:cap(machine.Stack)])
+	clear(machine.Variables)
+	*s = subject{machine: machine}
+}
+
+// withTimes makes tracks what an expression sees of them, and reads their times if they are asked for.
+func withTimes(tracks []event.Track, times bool) []*track {
+	all := make([]track, len(tracks))
+	out := make([]*track, len(tracks))
+	for i, t := range tracks {
+		all[i] = track{Time: t.Time, Context: t.Context, Status: t.Status}
+		if times {
+			all[i].At = timeOfTrack(t)
+		}
+		out[i] = &all[i]
+	}
+	return out
+}
+
+// timeOfTrack is nil if the track has no time.
+func timeOfTrack(t event.Track) *time.Time {
+	at, ok := t.At()
+	if !ok {
+		return nil
+	}
+	return &at
+}
