@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"mime/quotedprintable"
+	"strings"
 )
 
 // maxBoundary bounds a boundary that is guessed from the body. RFC 2046 §5.1.1 allows 70 characters.
@@ -29,8 +30,11 @@ func boundaryOf(contentType string, body []byte) string {
 // readMultipart reads the fields of a multipart form (RFC 7578). It takes no memory for a part: mime/multipart takes a
 // thousand bytes for one that may have ten.
 func readMultipart(boundary string, body []byte, yield func(field) error) error {
-	m := multipartReader{delimiter: []byte("--" + boundary)}
+	m := multipartReader{delimiter: []byte("--" + boundary), lineBreak: []byte("\n")}
 	_, rest, last, ok := m.next(body)
+	if first := body[:len(body)-len(rest)]; bytes.HasSuffix(first, []byte("\r\n")) {
+		m.lineBreak = []byte("\r\n")
+	}
 	for n := 0; ; n++ {
 		if !ok {
 			return fmt.Errorf("the multipart body is broken at part %d", n)
@@ -55,6 +59,7 @@ func readMultipart(boundary string, body []byte, yield func(field) error) error 
 
 type multipartReader struct {
 	delimiter []byte
+	lineBreak []byte        // CR LF; or LF if the first delimiter's line ends so
 	decoder   *bufio.Reader // of parts in quoted-printable, nil before the first one
 }
 
@@ -67,16 +72,15 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 		}
 		begin := from + i
 		from = begin + len(m.delimiter)
-		if begin > 0 && text[begin-1] != '\n' {
+		before, ok = bytes.CutSuffix(text[:begin], m.lineBreak)
+		if begin > 0 && !ok {
 			continue
 		}
 		line, after, _ := bytes.Cut(text[from:], []byte{'\n'})
 		line, last = bytes.CutPrefix(line, []byte("--"))
-		if len(bytes.Trim(line, " \t\r")) > 0 {
-			continue
+		if len(bytes.Trim(line, " \t\r")) == 0 {
+			return before, after, last, true
 		}
-		before := bytes.TrimSuffix(text[:begin], []byte{'\n'})
-		return bytes.TrimSuffix(before, []byte{'\r'}), after, last, true
 	}
 }
 
@@ -94,9 +98,9 @@ func (m *multipartReader) field(part []byte) (f field, ok bool) {
 			return field{}, false
 		}
 		switch key = bytes.TrimSpace(key); {
-		case bytes.EqualFold(key, []byte("Content-Disposition")):
+		case disposition == nil && bytes.EqualFold(key, []byte("Content-Disposition")):
 			disposition = value
-		case bytes.EqualFold(key, []byte("Content-Transfer-Encoding")):
+		case encoding == nil && bytes.EqualFold(key, []byte("Content-Transfer-Encoding")):
 			encoding = bytes.TrimSpace(value)
 		}
 	}
@@ -132,6 +136,7 @@ func formName(disposition []byte) []byte {
 	}
 	for len(params) > 0 {
 		key, rest, _ := bytes.Cut(params, []byte{'='})
+		key = key[bytes.LastIndexByte(key, ';')+1:] // what has no value is skipped
 		var value []byte
 		value, params = paramValue(rest)
 		if bytes.EqualFold(bytes.TrimSpace(key), []byte("name")) {
@@ -154,9 +159,11 @@ func paramValue(text []byte) (value, rest []byte) {
 	if bytes.IndexByte(value, '\\') < 0 {
 		return value, rest
 	}
+	// A backslash before anything else is itself, as in C:\name (mime.ParseMediaType reads it so).
+	const special = `()<>@,;:\"/[]?=`
 	unescaped := make([]byte, 0, len(value))
 	for i := 0; i < len(value); i++ {
-		if value[i] == '\\' && i+1 < len(value) && (value[i+1] == '"' || value[i+1] == '\\') {
+		if value[i] == '\\' && i+1 < len(value) && strings.IndexByte(special, value[i+1]) >= 0 {
 			i++
 		}
 		unescaped = append(unescaped, value[i])
