@@ -3,10 +3,8 @@ package relay
 import (
 	"errors"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -22,14 +20,7 @@ import (
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
 func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
 	e := newEcho(log, ready)
-	e.IPExtractor = echo.ExtractIPDirect()
-	if len(c.Server.TrustedProxies) > 0 {
-		trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-		for _, p := range c.Server.TrustedProxies {
-			trust = append(trust, echo.TrustIPRange(prefixNet(p)))
-		}
-		e.IPExtractor = echo.ExtractIPFromXFFHeader(trust...)
-	}
+	e.IPExtractor = clientIP(c.Server.TrustedProxies)
 	return e
 }
 
@@ -50,6 +41,7 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
 	e.StdLogger = zap.NewStdLog(log) // of net/http, which would otherwise print on its own
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problem
+	e.IPExtractor = clientIP(nil)
 	e.Use(decodeParams)
 	e.Server.ReadHeaderTimeout = 10 * time.Second
 	e.Server.ReadTimeout = 30 * time.Second
@@ -104,8 +96,4 @@ func writeProblem(c echo.Context, status int, detail string, more map[string]any
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	c.Response().WriteHeader(status)
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
-}
-
-func prefixNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -183,6 +183,68 @@ func TestAddressesOutsideTheListAreStrangers(t *testing.T) {
 	}
 }
 
+func TestAListedAddressIsLetInHoweverAProxyWritesIt(t *testing.T) {
+	t.Parallel()
+	const listed = "callback: {tokens: [" + token + "], allow_cidrs: [127.0.0.0/8, '::1/128', 203.0.113.7, '2001:db8::/32']}\n"
+	direct := start(t, listed+one("http://127.0.0.1:1", ""))
+	if status, answer := direct.push("application/json", callback()); status != 200 {
+		t.Errorf("from a listed address: %d %q", status, answer)
+	}
+
+	const behind = "server: {listen: '127.0.0.1:0', trusted_proxies: [127.0.0.1, '::1']}\ncallback: {tokens: [" + token + "], allow_cidrs: [203.0.113.7, '2001:db8::/32']}\n"
+	proxied := start(t, behind+one("http://127.0.0.1:1", ""))
+	for forwarded, want := range map[string]int{
+		"203.0.113.7": 200, "203.0.113.7:44321": 200, "[2001:db8::5]:443": 200, "203.0.113.7,": 200,
+		"203.0.113.8": 404, "203.0.113.8:44321": 404, "unknown": 404, "": 404, "203.0.113.7, 203.0.113.8": 404,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, proxied.public+"/callback/"+token, strings.NewReader(callback()))
+		must(t, err)
+		req.Header.Set("X-Forwarded-For", forwarded)
+		if status, _ := proxied.do(req); status != want {
+			t.Errorf("forwarded for %q: %d, want %d", forwarded, status, want)
+		}
+	}
+}
+
+func TestACallbackOfUnknownLengthIsRead(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, "callback: {tokens: ["+token+"], max_body: 64KiB}\n"+one(shop.URL, ""))
+	push := func(body string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token, io.MultiReader(strings.NewReader(body)))
+		must(t, err)
+		return r.do(req)
+	}
+	if status, answer := push(callback(item("1", "signed", "1"))); status != 200 || answer != "success" {
+		t.Errorf("answer %d %q", status, answer)
+	}
+	shop.wait(1)
+	if status, answer := push(strings.Repeat(" ", 64<<10) + "{"); status != 413 || answer != "failure" {
+		t.Errorf("too large: answer %d %q", status, answer)
+	}
+}
+
+func TestTheCallbackURLMayBeWrittenInManyWays(t *testing.T) {
+	t.Parallel()
+	r := start(t, one("http://127.0.0.1:1", ""))
+	for path, want := range map[string]int{
+		"/callback/" + token: 200, "/callback/" + token + "/": 200, "//callback/" + token: 200, "/callback/" + token + "?x=1": 200,
+		"/callback/%" + fmt.Sprintf("%X", token[0]) + token[1:]: 200, "/callback/" + token + "%2525": 404,
+		"/callback/" + token + "x/": 404, "/callback/" + token + "/x": 404, "/callback//" + token: 404, "/callback/abc": 404,
+	} {
+		if status, _ := r.post(path, "application/json", callback()); status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+	}
+	for path, want := range map[string]int{"/callback/" + token: 200, "/callback/wrong-token": 404} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, r.public+path, nil)
+		must(t, err)
+		if status, _ := r.do(req); status != want {
+			t.Errorf("HEAD %s: %d, want %d", path, status, want)
+		}
+	}
+}
+
 func TestShutdownDoesNotWaitForAnUploadThatHangs(t *testing.T) {
 	t.Parallel()
 	r := start(t, one("http://127.0.0.1:1", ""))

@@ -45,7 +45,9 @@ type running struct {
 
 // whole completes a config with what every test needs.
 func whole(yaml, spool string) string {
-	yaml = "server: {listen: '127.0.0.1:0'}\n" + yaml
+	if !strings.HasPrefix(yaml, "server:") {
+		yaml = "server: {listen: '127.0.0.1:0'}\n" + yaml
+	}
 	if !strings.Contains(yaml, "admin: {token") {
 		yaml += "\nadmin: {listen: '127.0.0.1:0'}\n"
 	} else {

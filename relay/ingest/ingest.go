@@ -109,21 +109,28 @@ func (r *Receiver) Use(set Settings) {
 	r.current.Store(now)
 }
 
-// Register adds the paths: POST /callback/{token}, and GET for the provider's check of the URL.
+// Register adds the paths: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too many, at
+// the end or the beginning, does no harm: the address is typed into a form of the provider.
 func (r *Receiver) Register(e *echo.Echo) {
-	e.POST("/callback/:token", r.receive)
-	e.GET("/callback/:token", func(c echo.Context) error {
-		now := r.current.Load()
-		if !now.know(c) {
-			return echo.ErrNotFound
-		}
-		return c.String(http.StatusOK, now.Ack)
-	})
+	for _, path := range []string{"/callback/:token", "/callback/:token/", "//callback/:token", "//callback/:token/"} {
+		e.POST(path, r.receive)
+		e.GET(path, r.check)
+		e.HEAD(path, r.check)
+	}
+}
+
+// check answers who asks whether the URL is right.
+func (r *Receiver) check(c echo.Context) error {
+	now := r.current.Load()
+	if !now.know(c) {
+		return echo.ErrNotFound
+	}
+	return c.String(http.StatusOK, now.Ack)
 }
 
 // know says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
 func (s *settings) know(c echo.Context) bool {
-	sum := sha256.Sum256([]byte(c.Param("token")))
+	sum := sha256.Sum256([]byte(strings.TrimSuffix(c.Param("token"), "/")))
 	ok := 0
 	for i := range s.tokens {
 		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])

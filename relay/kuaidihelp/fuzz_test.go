@@ -22,6 +22,10 @@ func FuzzParse(f *testing.F) {
 		add("application/x-www-form-urlencoded", "type=express_sub_msg&data="+url.QueryEscape(data))
 		add(multipartType, multipartBody("type", "express_sub_msg", "data", data))
 	}
+	add("", "{")
+	add("", " { ")
+	add("", `{"type":"express_sub_msg","data":[{`)
+	add("", `{"type":" express_sub_msg ","data":{"2":`+sample+`,"0":{"no":"1"}}}`)
 	add("", "\uFEFF{\"type\":\"print\",\"x\":[1.0,\"\\u00e9\"]}")
 	add("", "type=express_sub_msg&"+sampleBrackets+"&data[1][no]=2&data[1][l][]=%FF")
 	add("", "type=express_sub_msg&"+strings.ReplaceAll(sampleBrackets, "data[0]", "data"))

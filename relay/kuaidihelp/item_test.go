@@ -115,6 +115,11 @@ func TestTracksAreReadAsFarAsTheyCanBe(t *testing.T) {
 		`"[{\"time\":"`:                                                {nil, true},
 		`7`:                                                            {nil, true},
 		`{"time":"t"}`:                                                 {nil, true},
+		`{"2":{"time":"b"},"0":{"time":"a"}}`:                          {tracks{{Time: "a"}, {Time: "b"}}, false},
+		`"{\"3\":{\"time\":\"a\"}}"`:                                   {tracks{{Time: "a"}}, false},
+		`{"0":{"time":"a"},"x":{"time":"b"}}`:                          {nil, true},
+		`{"0":{"time":"a"},"1":"b"}`:                                   {nil, true},
+		`{}`:                                                           {nil, true},
 		`[{"time":"t"},"x"]`:                                           {nil, true},
 		`["x",{"time":"t"}]`:                                           {nil, true},
 		`[[{"time":"t"}]]`:                                             {nil, true},
@@ -126,6 +131,17 @@ func TestTracksAreReadAsFarAsTheyCanBe(t *testing.T) {
 		if !reflect.DeepEqual(e.Tracks, c.want) || e.Bare != c.bare {
 			t.Errorf("%s: tracks %#v, bare %v", data, e.Tracks, e.Bare)
 		}
+	}
+	many := strings.Repeat(`{"time":"2026-01-01 00:00:00"},`, maxTracks)
+	if e := only(t, `{"no":"1","data":[`+many+`{"time":"last"}]}`); len(e.Tracks) != maxTracks {
+		t.Errorf("%d tracks", len(e.Tracks))
+	}
+	if e := only(t, `{"no":"1","data":[`+many+`7]}`); e.Tracks != nil {
+		t.Errorf("%d tracks of a list that is none", len(e.Tracks))
+	}
+	form := Parse("", []byte("type=express_sub_msg&data[0][no]=1&data[0][data][2][time]=b&data[0][data][0][time]=a"), at)
+	if len(form.Events) != 1 || !reflect.DeepEqual(form.Events[0].Tracks, tracks{{Time: "a"}, {Time: "b"}}) {
+		t.Errorf("brackets with a gap: %+v", form)
 	}
 	if e := only(t, `{"no":"1"}`); e.Tracks != nil || !e.Bare {
 		t.Errorf("an item without data: tracks %#v, bare %v", e.Tracks, e.Bare)

@@ -78,7 +78,8 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 		}
 		line, after, _ := bytes.Cut(text[from:], []byte{'\n'})
 		line, last = bytes.CutPrefix(line, []byte("--"))
-		if len(bytes.Trim(line, " \t\r")) == 0 {
+		line = bytes.TrimLeft(line, " \t")
+		if len(line) == 0 || string(line) == "\r" {
 			return before, after, last, true
 		}
 	}

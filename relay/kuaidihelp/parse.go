@@ -124,6 +124,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 	if !ok {
 		return callback{}, errors.New("type is not a valid JSON string")
 	}
+	name = bytes.TrimSpace(name)
 	if err := checkType(name); err != nil {
 		return callback{}, err
 	}

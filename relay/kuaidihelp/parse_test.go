@@ -56,6 +56,11 @@ func TestEveryEncodingOfACallbackIsUnderstood(t *testing.T) {
 		"unknown keys around":         {jsonType, `{"a":[{"x":"]}"}],"type":"express_sub_msg","b":"\"}","data":[` + sample + `],"c":null}`, one},
 		"escaped keys and type":       {jsonType, `{"t\u0079pe":"express\u005fsub_msg","\u0064ata":[` + sample + `]}`, one},
 		"white space everywhere":      {jsonType, "\r\n { \"type\" : \"express_sub_msg\" ,\t\"data\" : [ " + sample + " , " + second + " ] } \n", two},
+		"type with space around":      {jsonType, `{"type":" express_sub_msg\t","data":[` + sample + `]}`, one},
+		"a list with a gap":           {jsonType, envelope(`{"0":` + sample + `,"2":` + second + `}`), two},
+		"a list out of order":         {jsonType, envelope(`{"10":` + second + `, "9":` + sample + `}`), two},
+		"a list with a gap, string":   {jsonType, envelope(quote(`{"1":` + sample + `}`)), one},
+		"a list with a gap, form":     {formType, form(`{"1":` + sample + `}`), one},
 		"json with byte order mark":   {jsonType, "\uFEFF" + envelope("["+sample+"]"), one},
 		"json without content type":   {"", envelope("[" + sample + "]"), one},
 		"json as a form":              {formType, envelope("[" + sample + "]"), one},
@@ -102,6 +107,28 @@ func TestEveryEncodingOfACallbackIsUnderstood(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestKeysThatAreNoListAreAnItem(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{`{"0":"a","no":"1"}`, `{"01":{},"no":"1"}`, `{"-1":{},"no":"1"}`, `{"no":"1","0":{"no":"2"}}`} {
+		if e := only(t, data); e.WaybillCode != "1" {
+			t.Errorf("%s: %+v", data, e)
+		}
+	}
+	// Two entries of one number are two items, and keys of ten digits and more are no numbers.
+	got := Parse("", []byte(`{"type":"express_sub_msg","data":{"1":{"no":"1"},"1":{"no":"2"}}}`), at)
+	if len(got.Events) != 2 {
+		t.Errorf("%d events, rejected %q", len(got.Events), got.Rejected)
+	}
+	got = Parse("", []byte(`{"type":"express_sub_msg","data":{"1234567890":{"no":"1"}}}`), at)
+	if len(got.Events) != 0 || len(got.Rejected) != 1 || got.Rejected[0].Reason != "item 0: no waybill code" {
+		t.Errorf("%d events, rejected %q", len(got.Events), got.Rejected)
+	}
+	got = Parse("", []byte("type=express_sub_msg&data[1234567890][no]=1&data[999999999][no]=2"), at)
+	if len(got.Events) != 0 || len(got.Rejected) != 1 || got.Rejected[0].Reason != "item 0: no waybill code" {
+		t.Errorf("brackets: %d events, rejected %q", len(got.Events), got.Rejected)
 	}
 }
 
