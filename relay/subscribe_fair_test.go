@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/test/redisserver"
 )
 
 // The flood asks for more than a hundred calls at ten a second. What another tenant asks for then takes its turn among them.
@@ -103,5 +104,84 @@ func TestATenantOverItsQuotaDoesNotSlowAnother(t *testing.T) {
 		if p.asked(fmt.Sprint("own", 100+i)) != 1 {
 			t.Errorf("own%d was asked for %d times", 100+i, p.asked(fmt.Sprint("own", 100+i)))
 		}
+	}
+}
+
+func TestManyWaybillsAreCaughtUpInOneRequest(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
+	var items, codes []string
+	for i := range 20 {
+		codes = append(codes, fmt.Sprint("w", i))
+		items = append(items, item(codes[i], "collected", "0"))
+	}
+	r.mustPush(callback(items...))
+	for _, got := range r.subscribe(shopKey, " zt", codes...) {
+		if got.Result != "subscribed" {
+			t.Errorf("%+v", got)
+		}
+	}
+	shop.wait(20)
+	if got := r.metric("kuairelay_upstream_call_duration_seconds_count"); got != "2" {
+		t.Errorf("the duration of %s calls was measured, of two", got)
+	}
+}
+
+func TestATenantAtItsMostSubscriptionsIsToldSo(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(p.URL, "")+"subscriptions: {max: 2}\n"+two(shop, alerts))
+	for i, got := range r.subscribe(shopKey, "zt", "1", "2", "3") {
+		if full := i == 2; (got.Code == 429) != full || (got.Result == "failed") != full || full && !strings.Contains(got.Msg, "subscriptions.max") {
+			t.Errorf("%+v", got)
+		}
+	}
+	if p.asked("3") != 0 {
+		t.Error("kuaidihelp is asked for the third")
+	}
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1,3","cp_code":"zt"}`)); code != 1008 || !strings.Contains(msg, "(1 of 2: 3)") {
+		t.Errorf("%d %s", code, msg)
+	}
+	if got := r.subscribe(alertsKey, "zt", "3")[0]; got.Result != "subscribed" {
+		t.Errorf("another tenant: %+v", got)
+	}
+}
+
+func TestSubscriptionsAreSaidToBeOutOfReachWhileRedisIsDown(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}"+account(p.URL, "")+
+		strings.Replace(two(shop, alerts), "api_keys: ["+alertsKey+"]", "api_keys: ["+alertsKey+"]\n    subscriptions: {rate: 1}", 1))
+	r.subscribe(shopKey, "zt", "1")
+
+	// Reading and deleting count for the rate, too.
+	for _, method := range []string{"GET", "DELETE"} {
+		limited := 0
+		for range 30 {
+			if status, _, _ := r.api(method, "/v1/subscriptions/zt/1", alertsKey, ""); status == 429 {
+				limited++
+			}
+		}
+		if limited == 0 {
+			t.Errorf("thirty times %s at once, one a second, and none was too many", method)
+		}
+	}
+
+	redis.Kill()
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "", `{"cp_code":"zt","waybill_codes":"2"}`}, {"GET", "", ""}, {"GET", "/zt/1", ""}, {"DELETE", "/zt/1", ""},
+	} {
+		status, text, header := r.api(c.method, "/v1/subscriptions"+c.path, shopKey, c.body)
+		if status != 503 || header.Get("Retry-After") != "1" || !strings.Contains(text, "the ledger cannot be reached") {
+			t.Errorf("%s %s: %d %s, Retry-After %q", c.method, c.path, status, text, header.Get("Retry-After"))
+		}
+	}
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "the ledger cannot be reached") {
+		t.Errorf("%d %s", code, msg)
 	}
 }

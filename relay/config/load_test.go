@@ -51,7 +51,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 		},
 	}
 	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second}
-	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, Limits{20, 0}}
+	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, 1_000_000, Limits{20, 0}}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
 	want.Callback.Silence = 6 * time.Hour
@@ -92,7 +92,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
 	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
-	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, Limits{5, 1000}}
+	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, 5000, Limits{5, 1000}}
 	want.Limits.Allowance, want.Limits.ParseBytes = Allowance{40, 3, 4}, 20_000_000
 	want.Tenants = []Tenant{
 		{

@@ -24,6 +24,7 @@ type Subscriptions struct {
 	TTL       time.Duration // how long a waybill stays subscribed
 	SignedTTL time.Duration // the same, after the parcel was signed for, or the provider refused it
 	TSWindow  time.Duration // by how much the ts of a call to POST /api may differ from the time here
+	Max       int           // waybills that a tenant has subscribed at one time
 	Limits                  // the defaults of every tenant
 }
 
@@ -37,7 +38,7 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 	return Kuaidihelp{
 			APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second,
 		}, Subscriptions{
-			TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour, TSWindow: 10 * time.Minute, Limits: Limits{Rate: 20},
+			TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour, TSWindow: 10 * time.Minute, Max: 1_000_000, Limits: Limits{Rate: 20},
 		}
 }
 
@@ -67,6 +68,7 @@ func subscriptions(s *Subscriptions) reader {
 		optional("ttl", one(&s.TTL, duration)),
 		optional("signed_ttl", one(&s.SignedTTL, duration)),
 		optional("ts_window", one(&s.TSWindow, duration)),
+		optional("max", one(&s.Max, wholeNumber(1, 1_000_000_000))),
 	}, limits(&s.Limits)...)...)
 }
 

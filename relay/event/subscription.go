@@ -46,6 +46,8 @@ type Subscription struct {
 type Wished struct {
 	// State is Live, or Pending if the provider has to be asked (or is being asked).
 	State Upstream
+	// Full: the tenant has as many subscriptions as it may, and this is not one of them. Nothing was written.
+	Full bool
 	// Already: the tenant had the wish before, and it was Live.
 	Already bool
 	// CatchUp: an update of the waybill is known that the tenant may not have got.

@@ -33,14 +33,20 @@ func readEntry(entry string) event.Waybill {
 // After an error a part may have been written; wishing again does no harm.
 func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error) {
 	out := make([]event.Wished, 0, len(waybills))
-	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant}
+	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant, s.settings().SubscriptionsMax}
 	err := s.inParts(ctx, wishScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
 			return errShape
 		}
 		state, _ := row[0].(string)
 		uid, _ := row[3].(string)
-		out = append(out, event.Wished{State: states[state], Already: number(row[1]) == 1, CatchUp: number(row[2]) == 1, Answer: event.Answer{UID: uid}})
+		out = append(out, event.Wished{
+			State:   states[state],
+			Full:    state == "x",
+			Already: number(row[1]) == 1,
+			CatchUp: number(row[2]) == 1,
+			Answer:  event.Answer{UID: uid},
+		})
 		return nil
 	})
 	if err != nil {

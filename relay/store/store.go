@@ -61,6 +61,8 @@ type Settings struct {
 	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
 	// signed for, or the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
+	// SubscriptionsMax is how many waybills a tenant may have in the ledger at one time. Default 1,000,000.
+	SubscriptionsMax int
 	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it, before another
 	// takes it over. A replica that is killed costs that time, so that it is no longer than it must be. Default 10 s.
 	ClaimTTL time.Duration
@@ -83,6 +85,7 @@ func (s *Store) Use(set Settings) {
 	set.Retention = cmp.Or(set.Retention, 48*time.Hour)
 	set.DeadLetterRetention = cmp.Or(set.DeadLetterRetention, 720*time.Hour)
 	set.SubscriptionTTL = cmp.Or(set.SubscriptionTTL, 60*24*time.Hour)
+	set.SubscriptionsMax = cmp.Or(set.SubscriptionsMax, 1_000_000)
 	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
 	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
 	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)

@@ -172,8 +172,11 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 
 // ours gives the code of the provider's for one of the relay's own.
 func ours(code int) int {
-	if code == codeCredentials || code == codeNoAnswer {
+	switch code {
+	case codeCredentials, codeNoAnswer:
 		return kuaidihelp.CodeSystem
+	case codeFull:
+		return kuaidihelp.CodeTooMuch
 	}
 	return code
 }

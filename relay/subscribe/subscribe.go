@@ -105,6 +105,7 @@ const (
 
 // Codes of a failure that is none of the provider's, whose own begin at 1000.
 const (
+	codeFull        = 429 // the tenant has as many subscriptions as it may
 	codeCredentials = 502 // the provider refuses the relay's credentials
 	codeNoAnswer    = 504
 )
@@ -163,7 +164,7 @@ type WaybillResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code"`
 	Result      string `json:"result" doc:"subscribed, already, pending, or failed"`
-	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's, or 502 or 504 where it refuses the account or gives no answer"`
+	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list"`
@@ -186,6 +187,8 @@ func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []st
 	var behind []event.Waybill
 	for i, w := range wishes {
 		switch {
+		case w.Full:
+			results[i].Result, results[i].Code, results[i].Msg = Failed, codeFull, "this tenant has as many subscriptions as it may (subscriptions.max)"
 		case w.State != event.Live:
 			open = append(open, i)
 		case w.Already:

@@ -1,12 +1,13 @@
 -- wish: write down that a tenant wants to hear of waybills. One script, so that an update that comes in between is either owed
 -- to the tenant as a new one, or known here as one to catch up with.
 --
--- ARGV   now (ms), time of a claim (ms), life of an entry (ms), and of one whose parcel was signed for (ms), tenant, N times: entry
--- Returns N times {state: l live or p pending, 1 if the tenant had the wish and it was live, 1 if the tenant has to be caught up,
+-- ARGV   now (ms), time of a claim (ms), life of an entry (ms), and of one whose parcel was signed for (ms), tenant,
+--        how many entries a tenant may have, N times: entry
+-- Returns N times {state: l live, p pending, or x if the tenant has as many as it may and nothing was written, 1 if the tenant had the wish and it was live, 1 if the tenant has to be caught up,
 --        uid}
 -- Whatever is left to do is in todo from now on, so that it is taken over if the caller dies. Asked again, nothing changes.
-local now, claim, ttl, signed_ttl, tenant = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-if not (now and claim and ttl and signed_ttl and tenant) then return redis.error_reply('ERR wish: wrong arguments') end
+local now, claim, ttl, signed_ttl, tenant, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+if not (now and claim and ttl and signed_ttl and tenant and most) then return redis.error_reply('ERR wish: wrong arguments') end
 
 -- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it. It returns its id,
 -- whether the parcel was signed for, and when its newest track was (ms), if that is known.
@@ -38,9 +39,9 @@ local function latest(entry)
   end
 end
 
-local out = {}
-for i = 6, #ARGV do
-  local entry, key = ARGV[i], P .. 's:' .. ARGV[i]
+-- write writes one wish down, and returns its row.
+local function write(entry)
+  local key = P .. 's:' .. entry
   local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i')
   local state, since, event, signed = f[1], f[2], f[3], f[4]
   if not state then
@@ -68,7 +69,18 @@ for i = 6, #ARGV do
     rcall('ZADD', P .. 'todo', now + claim, tenant .. ' ' .. entry)
     owed = true
   end
-  out[#out + 1] = {state == 'l' and 'l' or 'p', state == 'l' and since and 1 or 0, owed and 1 or 0, state == 'l' and f[5] or ''}
+  return {state == 'l' and 'l' or 'p', state == 'l' and since and 1 or 0, owed and 1 or 0, state == 'l' and f[5] or ''}
 end
+
 rcall('ZREMRANGEBYSCORE', P .. 't:' .. tenant, '-inf', now)
+local have, out = rcall('ZCARD', P .. 't:' .. tenant), {}
+for i = 7, #ARGV do
+  local had = rcall('ZSCORE', P .. 't:' .. tenant, ARGV[i])
+  if had or have < most then
+    if not had then have = have + 1 end
+    out[#out + 1] = write(ARGV[i])
+  else
+    out[#out + 1] = {'x', 0, 0, ''}
+  end
+end
 return out

@@ -32,6 +32,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"TheLedgerForgetsASignedParcelSooner":                  checkSignedExpires,
 	"AParcelThatMovesAfterItWasSignedForIsLiveAgain":       checkMovesAgain,
 	"ASignedParcelTakesNoOtherSubscriptionWithIt":          checkSignedAlone,
+	"ATenantHasNoMoreSubscriptionsThanItMay":               checkMax,
 	"ARefusedWaybillThatIsPushedAllTheSameIsLive":          checkRefusedIsPushed,
 	"ALateUpdateIsNotTheLastOne":                           checkLateUpdate,
 	"ALateUpdateFromBeforeTheFirstWishIsNotTheLastOne":     checkLateBefore,
@@ -571,6 +572,32 @@ func checkSignedAlone(t *testing.T, b *bench) {
 	}
 	if got := acceptOne(t, s, update("2", "sending"), under(event.IfSubscribed, "t/a")).Deliveries; got != 1 {
 		t.Errorf("%d deliveries", got)
+	}
+}
+
+func checkMax(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionsMax: 3}})
+	for i, step := range []struct {
+		tenant string
+		codes  []string
+		full   []bool
+	}{
+		{"t", []string{"1", "2"}, []bool{false, false}},
+		{"t", []string{"3", "4", "1"}, []bool{false, true, false}}, // what it has is renewed
+		{"u", []string{"4"}, []bool{false}},
+		{"t", []string{"4"}, []bool{true}},
+	} {
+		for j, got := range wish(t, s, step.tenant, step.codes...) {
+			if got.Full != step.full[j] {
+				t.Errorf("step %d, waybill %s: %+v", i, step.codes[j], got)
+			}
+		}
+	}
+	if _, err := s.Unwish(t.Context(), "t", zt("2")[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := wish(t, s, "t", "4")[0]; got.Full || state(t, s, "t", "4") != event.Pending {
+		t.Errorf("%+v", got)
 	}
 }
 
