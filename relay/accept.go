@@ -76,12 +76,20 @@ func rules(tenants []config.Tenant) []route.Rule {
 	var out []route.Rule
 	for _, t := range tenants {
 		for _, r := range t.Routes {
-			rule := route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, Pos: r.Pos.String()}
+			rule := route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, WhenHidden: r.Expanded, Pos: r.Pos.String()}
 			if m := r.Match; m != nil {
-				rule.Match = route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed, Subscribed: m.Subscribed}
+				rule.Match = matchOf(m)
+				if m.Written != nil {
+					written := matchOf(m.Written)
+					rule.Written = &written
+				}
 			}
 			out = append(out, rule)
 		}
 	}
 	return out
+}
+
+func matchOf(m *config.Match) route.Match {
+	return route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed, Subscribed: m.Subscribed}
 }

@@ -26,7 +26,7 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 	for _, t := range c.Tenants {
 		tenant := console.Tenant{Name: t.Name, Keys: reveal(t.APIKeys)}
 		for _, e := range t.Endpoints {
-			tenant.Endpoints = append(tenant.Endpoints, console.Endpoint{ID: e.ID, URL: e.URL, Format: e.Format})
+			tenant.Endpoints = append(tenant.Endpoints, console.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
 		}
 		v.Tenants = append(v.Tenants, tenant)
 	}

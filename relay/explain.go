@@ -109,7 +109,10 @@ func (x *Explainer) FailedTests() []config.Mistake {
 
 func (x *Explainer) run(test config.Test) (problems []string) {
 	events, err := ReadEvents(test.Event)
-	if err != nil {
+	switch {
+	case err != nil && test.Expanded:
+		return []string{"the event cannot be understood (it holds what came from a variable or a file, so no more is said)"}
+	case err != nil:
 		return []string{err.Error()}
 	}
 	reached := map[string]bool{}
@@ -122,7 +125,7 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 			wanted := slices.Contains(test.Reaches, ex.Endpoint)
 			reached[ex.Endpoint] = ex.Owed
 			if ex.Owed && !wanted {
-				problems = append(problems, fmt.Sprintf("the event reaches %s as well: %s", ex.Endpoint, ex.reasons(true)))
+				problems = append(problems, fmt.Sprintf("the event reaches %s as well: %s", ex.Endpoint, ex.reasons(true, test.Expanded)))
 			}
 		}
 	}
@@ -132,19 +135,23 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 		}
 		for _, ex := range x.Explain(events[0]) {
 			if ex.Endpoint == endpoint {
-				problems = append(problems, fmt.Sprintf("the event does not reach %s: %s", endpoint, ex.reasons(false)))
+				problems = append(problems, fmt.Sprintf("the event does not reach %s: %s", endpoint, ex.reasons(false, test.Expanded)))
 			}
 		}
 	}
 	return problems
 }
 
-// reasons lists why the routes match, or do not.
-func (x Explanation) reasons(matched bool) string {
+// reasons lists why the routes match, or do not; nothing of the event if that is hidden.
+func (x Explanation) reasons(matched, hidden bool) string {
 	var all []string
 	for _, r := range x.Routes {
+		why := r.Why
+		if hidden {
+			why = r.Cause
+		}
 		if r.Matched == matched {
-			all = append(all, fmt.Sprintf("the route at %s: %s", r.Pos, r.Why))
+			all = append(all, fmt.Sprintf("the route at %s: %s", r.Pos, why))
 		}
 	}
 	if len(all) == 0 {

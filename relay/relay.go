@@ -144,12 +144,12 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	debug.FreeOSMemory() // as after a reload; later it would be in the way of callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
 	if err != nil {
-		return fmt.Errorf("server.listen: %w", err)
+		return fmt.Errorf("server.listen: %w", withoutHost(err))
 	}
 	admin, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Admin.Listen)
 	if err != nil {
 		_ = public.Close()
-		return fmt.Errorf("admin.listen: %w", err)
+		return fmt.Errorf("admin.listen: %w", withoutHost(err))
 	}
 	r.log.Info("listening", zap.String("version", r.o.Version), zap.Stringer("public", public.Addr()), zap.Stringer("admin", admin.Addr()))
 	r.announce()
@@ -214,13 +214,24 @@ func (r *Relay) announce() {
 	r.warn(r.o.Config)
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
-		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a"+
-			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and"+
-			" attempts begin anew. One replica only, and slower than with Redis", zap.String("spool", r.o.Config.Spool.Dir))
+		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a" +
+			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and" +
+			" attempts begin anew. One replica only, and slower than with Redis")
 	}
 	if r.o.Config.Kuaidihelp.APIKey == "" {
 		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")
 	}
+}
+
+// withoutHost takes a host that is no IP address out of an error of listening: it may be an expanded value.
+func withoutHost(err error) error {
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("look up its host: %s", e.Err)
+	}
+	if e, ok := errors.AsType[*net.AddrError](err); ok {
+		return errors.New(e.Err)
+	}
+	return err
 }
 
 func serve(e *echo.Echo, l net.Listener) error {

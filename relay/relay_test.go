@@ -22,7 +22,6 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/config"
-	"kuairelay/relay/route"
 )
 
 const (
@@ -91,7 +90,7 @@ func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 		t.Fatal(err)
 	}
 	load := func(onRead func(string)) (*config.Config, error) {
-		return config.Load(file, config.Options{CheckWhen: route.CheckWhen, OnRead: onRead})
+		return relay.Load(file, onRead)
 	}
 	c, err := load(nil)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/config"
-	"kuairelay/relay/route"
 )
 
 func newServe() *cobra.Command {
@@ -55,7 +54,7 @@ func newServe() *cobra.Command {
 			}
 		}
 		load := func(onRead func(string)) (*config.Config, error) {
-			return config.Load(*file, config.Options{CheckWhen: route.CheckWhen, OnRead: onRead})
+			return relay.Load(*file, onRead)
 		}
 		var read []string
 		c, err := load(func(path string) { read = append(read, path) })
@@ -108,7 +107,7 @@ func reloadOn(ctx context.Context, signals <-chan os.Signal, r *relay.Relay) {
 }
 
 func loadConfig(file string) (*config.Config, error) {
-	return config.Load(file, config.Options{CheckWhen: route.CheckWhen})
+	return relay.Load(file, nil)
 }
 
 // greet says to people where the relay is to be found.

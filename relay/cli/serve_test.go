@@ -158,7 +158,7 @@ func TestServeRefusesWhatCannotWorkInOneLine(t *testing.T) {
 		"no file":              {"nowhere.yaml", "kuairelay: read config: open nowhere.yaml: no such file or directory\n"},
 		"public port in use":   {write(t, "c.yaml", "server: {listen: '"+busy+"'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: server.listen: listen tcp " + busy + ": bind: address already in use\n"},
 		"private port in use":  {write(t, "c.yaml", "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '"+busy+"'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: admin.listen: listen tcp " + busy + ": bind: address already in use\n"},
-		"Redis URL of no kind": {write(t, "c.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}")), "c.yaml: redis url: "},
+		"Redis URL of no kind": {write(t, "c.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}")), "c.yaml:4: redis.url: must end behind the host, or in / and the number of a database\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -243,7 +243,7 @@ tenants:
 	}
 	file = write(t, "config.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}"))
 	code, stdout, stderr = run(t, "", "check", file)
-	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, file+": redis url: ") || strings.Contains(stderr, "hunter2") {
+	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, file+":4: redis.url: must end behind the host") || strings.Contains(stderr, "hunter2") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	if code, _, stderr := run(t, "", "check", "nowhere.yaml"); code != 1 || !strings.Contains(stderr, "nowhere.yaml: no such file") {

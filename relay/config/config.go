@@ -143,12 +143,14 @@ type Tenant struct {
 // Test is an event with the endpoints of its tenant that it has to reach, and no others.
 type Test struct {
 	Tenant string
-	Name   string // for people; may be empty
+	Name   string // for people, as written; may be empty
 	// Event is an item of a callback, or a whole callback, as JSON.
 	Event []byte
 	// Reaches are endpoint IDs; none for an event that must reach nobody.
 	Reaches []string
-	Pos     Position
+	// Expanded says that Event holds what came from a variable or a file: nothing of it may be shown.
+	Expanded bool
+	Pos      Position
 }
 
 // Endpoint is one URL of a tenant.
@@ -156,6 +158,7 @@ type Endpoint struct {
 	Name       string          // as written, unique in its tenant
 	ID         string          // "tenant/endpoint"
 	URL        string          // absolute, http or https
+	Shown      string          // the URL as written, which is what may be shown of it
 	Secrets    []SigningSecret // each signs every request while it lasts; at least one lasts for good
 	Format     string          // "standard" or "kuaidihelp"
 	Headers    []Header        // in file order, each name once
@@ -173,6 +176,8 @@ type Route struct {
 	When   string   // an expression; empty: always
 	Pos    Position
 	Index  int // in Tenant.Routes
+	// Expanded says that When holds what came from a variable or a file: it may not be shown.
+	Expanded bool
 }
 
 // Match lists the values that an event's fields may have, with * as a glob. A nil list asks nothing of its field.
@@ -180,6 +185,8 @@ type Match struct {
 	Type, CPCode, Status, WaybillCode []string
 	Changed                           string // "status": only if the status is not the waybill's last one; or ""
 	Subscribed                        bool   // only waybills that the tenant has subscribed
+	// Written has the lists as they may be shown, if something in these came from a variable or a file; nil: they are as written.
+	Written *Match
 }
 
 // Options are what Load needs beside the file.
@@ -187,6 +194,11 @@ type Options struct {
 	// CheckWhen says what is wrong with a when expression; the first line of its error is shown if nothing
 	// in the expression was expanded. Nil checks nothing.
 	CheckWhen func(expr string) error
+	// CheckRedisURL says what is wrong with redis.url beside its scheme, without repeating any of it. Nil checks nothing.
+	CheckRedisURL func(url string) error
+	// CheckEndpointURL says whether an endpoint's URL leads to where it may not, with these networks allowed; the error is shown if
+	// nothing in the URL was expanded. Nil checks nothing.
+	CheckEndpointURL func(url string, allow []netip.Prefix) error
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
 	// OnRead hears of every file and folder that the config depends on, also if it cannot be read or is wrong: the config

@@ -59,8 +59,13 @@ func parseProxyURL(s string) (Secret, error) {
 		return "", nil
 	}
 	u, err := url.Parse(s)
-	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" {
+	switch {
+	case err != nil && strings.Contains(s, "@"):
+		return "", errors.New("is not a URL; " + encoding)
+	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "":
 		return "", errors.New("must be a URL like http://proxy:3128 (http, https, socks5 or socks5h)")
+	case u.Path != "" && u.Path != "/" || strings.ContainsAny(s, "?#"):
+		return "", errors.New("must end behind the host and port; " + encoding)
 	}
 	return Secret(s), nil
 }

@@ -99,17 +99,17 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},
 			Endpoints: []Endpoint{
 				{
-					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(39),
+					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Shown: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(39),
 					Secrets:    []SigningSecret{{Secret: goodSecret}, {goodSecret, time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 					Headers:    []Header{{"authorization", "Bearer x"}, {"X-Team", "logistics"}},
 					AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.7/32")},
 					TLS:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "inner.example"},
 				},
-				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(55)},
+				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Shown: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(55)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true}, "len(event.tracks) > 0", at(57), 0},
-				{"shop", []string{"shop/b"}, nil, "", at(66), 1},
+				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true, nil}, "len(event.tracks) > 0", at(57), 0, false},
+				{"shop", []string{"shop/b"}, nil, "", at(66), 1, false},
 			},
 			Pos: at(37),
 		},
@@ -117,8 +117,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 		{
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
 			Tests: []Test{
-				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, in(3)},
-				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, in(6)},
+				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, false, in(3)},
+				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, true, in(6)},
 			},
 			Pos: in(1),
 		},

@@ -83,6 +83,43 @@ func one[T any](out *T, f form[T]) reader {
 	}}
 }
 
+// at notes where the value of r stands.
+func at(where *value, r reader) reader {
+	read := r.read
+	r.read = func(v value) {
+		*where = v
+		read(v)
+	}
+	return r
+}
+
+// both reads a scalar, and notes it as it is written, for where it is shown.
+func both[T any](out *T, asWritten *string, f form[T]) reader {
+	return reader{shape: f.scalar(), read: func(v value) {
+		if got, ok := scalar(v, f); ok {
+			*out, *asWritten = got, v.node.Value
+		}
+	}}
+}
+
+// written reads a scalar that is there to be shown: what it expands to is checked, but not kept.
+func written(out *string, f form[string]) reader {
+	return both(new(string), out, f)
+}
+
+// writtenOut refuses what is expanded, for values that are shown.
+func writtenOut(r reader) reader {
+	read := r.read
+	r.read = func(v value) {
+		if v.expanded() {
+			v.mistake("must be written out, without ${…} and file:, for it is shown")
+			return
+		}
+		read(v)
+	}
+	return r
+}
+
 // list reads a list of scalars, which may be empty.
 func list[T any](out *[]T, f form[T]) reader {
 	return reader{shape: listOf(f.scalar(), 0), read: func(v value) { *out = scalars(v.items(), f) }}
@@ -91,11 +128,6 @@ func list[T any](out *[]T, f form[T]) reader {
 // some reads a list of at least one scalar.
 func some[T any](out *[]T, f form[T]) reader {
 	return reader{shape: listOf(f.scalar(), 1), read: func(v value) { *out = scalars(v.someItems(), f) }}
-}
-
-// oneOrMore reads a scalar, or a list of at least one.
-func oneOrMore[T any](out *[]T, f form[T]) reader {
-	return reader{shape: oneOrListOf(f.scalar()), read: func(v value) { *out = scalars(v.oneOrMore(), f) }}
 }
 
 // each reads a list, every item of it by the reader that schema gives for it.
@@ -128,7 +160,7 @@ func scalar[T any](v value, f form[T]) (T, bool) {
 		return zero, false
 	}
 	got, err := f.parse(s)
-	if err != nil && s != v.node.Value {
+	if err != nil && v.expanded() {
 		err = fmt.Errorf("%w (after expansion)", err) // or the line that is named would look right
 	}
 	if err != nil {
@@ -306,7 +338,25 @@ func (v value) mistake(format string, args ...any) {
 	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
 }
 
-// expanded says whether the value may be another than the text that is written.
+// checked notes an error of a check outside of this package. It may quote the value, so its first line is shown only if that stands
+// in the file as it is, and otherwise what is said instead.
+func (v value) checked(err error, instead string) {
+	switch {
+	case err == nil:
+	case v.expanded():
+		v.mistake("%s (after expansion)", instead)
+	default:
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		v.mistake("%s", line)
+	}
+}
+
+// expanded says whether the value, or one in it, holds what came from a variable or a file.
 func (v value) expanded() bool {
+	for _, n := range v.node.Content {
+		if (value{node: n}).expanded() {
+			return true
+		}
+	}
 	return strings.Contains(v.node.Value, "${") || strings.HasPrefix(v.node.Value, "file:")
 }

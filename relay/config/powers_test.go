@@ -36,7 +36,7 @@ func TestATenantsFileUsesNoMoreThanTheOperatorAllows(t *testing.T) {
 		{"of a tenant with a longer name", "tenants: [{name: shop-a}]\n", header("${SHOP_A_KEY}"), "variable SHOP_A_KEY is that of tenant shop-a, by its name; tenants_env in config.yaml allows it"},
 		{"that only looks so", "tenants: [{name: shop-a}]\n", header("${SHOP_AB_KEY}"), ""},
 		{"in a key that is a whole file", "", "name: shop\ntests: [{event: '${X}', reaches: []}]\n", "tests[0].event: variable X is not the tenant's: those begin with SHOP_; tenants_env in config.yaml allows others"},
-		{"in the name", "", "name: ${SHOP_NAME}\n", "name: a name must be written out, without ${…} and file:, for it is shown in logs and metrics"},
+		{"in the name", "", "name: ${SHOP_NAME}\n", "name: must be written out, without ${…} and file:, for it is shown"},
 
 		{"file beside it", "", header("file:secret"), ""},
 		{"file in a folder below", "", header("file:deep/secret"), ""},

@@ -121,7 +121,21 @@ func parseListenAddress(s string) (string, error) {
 	if _, numErr := strconv.ParseUint(port, 10, 16); err != nil || numErr != nil || strings.ContainsAny(host, " /") {
 		return "", errors.New("must be host:port, like :8080 or 127.0.0.1:8081")
 	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.Trim(host, "0123456789.") == "" && host != "" {
+		return "", errors.New("must be host:port, and the host is not an IP address, though it looks like one")
+	}
 	return s, nil
+}
+
+// sameListener says whether two addresses cannot both be listened on. Port 0 is any that is free.
+func sameListener(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	anywhere := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return hostA == hostB || anywhere(hostA) || anywhere(hostB)
 }
 
 // network takes a CIDR prefix, or one address for a network of itself.
@@ -144,7 +158,7 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// redisURL checks the scheme and that there is one host, the rest is go-redis's own affair. The empty text is the embedded store.
+// redisURL checks the scheme and that there is one host; Options.CheckRedisURL knows the rest. The empty text is the embedded store.
 var redisURL = form[Secret]{parseRedisURL, pattern(`^$|^(redis|rediss|unix)://`)}
 
 func parseRedisURL(s string) (Secret, error) {
@@ -168,9 +182,28 @@ func parseRedisURL(s string) (Secret, error) {
 		return "", errors.New("must begin with redis://, rediss:// or unix://")
 	}
 	if _, err := url.Parse(s); err != nil {
-		return "", errors.New("is not a URL; special characters in its password must be percent-encoded")
+		return "", errors.New("is not a URL; " + encoding)
 	}
 	return Secret(s), nil
+}
+
+// encoding is the cure of a URL that is read in another way than it was meant.
+const encoding = "in a user or password write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 and a space as %20"
+
+// redisURLOf reads redis.url, and has it checked. Nothing of a URL is quoted, so that the error may be shown.
+func redisURLOf(out *Secret) reader {
+	return reader{shape: redisURL.scalar(), read: func(v value) {
+		got, ok := scalar(v, redisURL)
+		if !ok {
+			return
+		}
+		*out = got
+		if check := v.src.options.CheckRedisURL; check != nil && got != "" {
+			if err := check(got.Reveal()); err != nil {
+				v.mistake("%v", err)
+			}
+		}
+	}}
 }
 
 // How several servers are written, for people who write it otherwise.
@@ -200,6 +233,9 @@ var endpointURL = form[string]{parseEndpointURL, pattern(`^[Hh][Tt][Tt][Pp][Ss]?
 
 func parseEndpointURL(s string) (string, error) {
 	u, err := url.Parse(s)
+	if err != nil && strings.Contains(s, "@") {
+		return "", errors.New("must be an absolute http or https URL with a host, and must not hold a user or password")
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \t") {
 		return "", errors.New("must be an absolute http or https URL with a host")
 	}

@@ -1,11 +1,9 @@
 package config
 
 import (
+	"reflect"
 	"regexp"
 	"slices"
-	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
 // schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
@@ -20,14 +18,14 @@ func schema(l *loading) reader {
 		optional("admin", object(
 			optional("listen", reader{shape: listenAddress.scalar(), read: func(v value) {
 				one(&c.Admin.Listen, listenAddress).read(v)
-				if c.Admin.Listen == c.Server.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
+				if sameListener(c.Admin.Listen, c.Server.Listen) {
 					v.mistake("is server.listen too; the two need an address each")
 				}
 			}}),
 			optional("token", one(&c.Admin.Token, maybe(apiKey))),
 		)),
 		optional("redis", object(
-			optional("url", one(&c.Redis.URL, redisURL)),
+			optional("url", redisURLOf(&c.Redis.URL)),
 			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
 		)),
 		optional("kuaidihelp", kuaidihelp(&c.Kuaidihelp)),
@@ -119,14 +117,14 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 			return object(
 				required("to", targets(&r.To, t)),
 				optional("match", match(&r.Match)),
-				optional("when", when(&r.When)),
+				optional("when", when(&r.When, &r.Expanded)),
 			)
 		})),
 		optional("tests", each(&t.Tests, func(v value, x *Test) reader {
 			*x = Test{Tenant: t.Name, Pos: v.position()}
 			return object(
-				optional("name", one(&x.Name, text)),
-				required("event", sample(&x.Event)),
+				optional("name", written(&x.Name, text)),
+				required("event", sample(&x.Event, &x.Expanded)),
 				required("reaches", reader{shape: listOf(anyScalar, 0), read: func(v value) { endpointsOf(&x.Reaches, t, v.items()) }}),
 			)
 		})),
@@ -134,25 +132,30 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 }
 
 func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) reader {
+	var address value
 	keys := []field{
 		required("name", then(name(&e.Name, names), func() { e.ID = t.Name + "/" + e.Name })),
-		required("url", one(&e.URL, endpointURL)),
+		required("url", at(&address, both(&e.URL, &e.Shown, endpointURL))),
 		required("secrets", signingSecrets(&e.Secrets)),
 		optional("format", one(&e.Format, oneOf("standard", "kuaidihelp"))),
 		optional("headers", headersOfTenant(&e.Headers)),
 		optional("allow_cidrs", ownNetworks(&e.AllowCIDRs)),
 		optional("tls", tlsConfig(&e.TLS)),
 	}
-	return object(append(keys, l.endpointDelivery(&e.Delivery)...)...)
+	return then(object(append(keys, l.endpointDelivery(&e.Delivery)...)...), func() {
+		if check := l.options.CheckEndpointURL; check != nil && e.URL != "" {
+			address.checked(check(e.URL, slices.Concat(l.config.Egress.AllowCIDRs, e.AllowCIDRs)), "leads to an address that is not allowed")
+		}
+	})
 }
 
 func match(out **Match) reader {
-	m := &Match{}
+	m, asWritten := &Match{}, &Match{}
 	keys := object(
-		optional("type", oneOrMore(&m.Type, text)),
-		optional("cp_code", oneOrMore(&m.CPCode, text)),
-		optional("status", oneOrMore(&m.Status, text)),
-		optional("waybill_code", oneOrMore(&m.WaybillCode, text)),
+		optional("type", patterns(&m.Type, &asWritten.Type)),
+		optional("cp_code", patterns(&m.CPCode, &asWritten.CPCode)),
+		optional("status", patterns(&m.Status, &asWritten.Status)),
+		optional("waybill_code", patterns(&m.WaybillCode, &asWritten.WaybillCode)),
 		optional("changed", one(&m.Changed, oneOf("status"))),
 		optional("subscribed", one(&m.Subscribed, isTrue)),
 	)
@@ -162,6 +165,22 @@ func match(out **Match) reader {
 		}
 		keys.read(v)
 		*out = m
+		asWritten.Changed, asWritten.Subscribed = m.Changed, m.Subscribed
+		if !reflect.DeepEqual(m, asWritten) {
+			m.Written = asWritten
+		}
+	}}
+}
+
+// patterns reads a pattern, or a list of at least one, and notes them as they are written.
+func patterns(out, asWritten *[]string) reader {
+	return reader{shape: oneOrListOf(text.scalar()), read: func(v value) {
+		for _, item := range v.oneOrMore() {
+			if s, ok := scalar(item, text); ok {
+				*out = append(*out, s)
+				*asWritten = append(*asWritten, item.node.Value)
+			}
+		}
 	}}
 }
 
@@ -171,11 +190,7 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 // too, so that what refers to it is not called a mistake as well. A name stands in the log, in metrics and on pages, and says what
 // a tenant's file may use: it is never an expanded value.
 func name(out *string, used map[string]Position) reader {
-	return reader{shape: anyScalar, read: func(v value) {
-		if v.node.Kind == yaml.ScalarNode && v.expanded() {
-			v.mistake("a name must be written out, without ${…} and file:, for it is shown in logs and metrics")
-			return
-		}
+	return writtenOut(reader{shape: anyScalar, read: func(v value) {
 		s, ok := v.text()
 		if !ok {
 			return
@@ -189,7 +204,7 @@ func name(out *string, used map[string]Position) reader {
 			return
 		}
 		used[s] = v.position()
-	}}
+	}})
 }
 
 // targets reads the name of one of t's endpoints, or a list of at least one, and gives their IDs.
@@ -209,7 +224,7 @@ func endpointsOf(out *[]string, t *Tenant, items []value) {
 			for _, e := range t.Endpoints {
 				names = append(names, e.Name)
 			}
-			item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(s, names))
+			item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(item.node.Value, names))
 			continue
 		}
 		id := t.Name + "/" + s
@@ -221,26 +236,19 @@ func endpointsOf(out *[]string, t *Tenant, items []value) {
 	}
 }
 
-// when reads an expression and has it checked by Options.CheckWhen. Such an error quotes the expression, so it is shown
-// only if that stands in the file as it is.
-func when(out *string) reader {
+// when reads an expression and has it checked by Options.CheckWhen.
+func when(out *string, expanded *bool) reader {
 	return reader{shape: anyScalar, read: func(v value) {
 		s, ok := scalar(v, text)
 		if !ok {
 			return
 		}
 		*out = s
+		*expanded = v.expanded()
 		check := v.src.options.CheckWhen
 		if check == nil {
 			return
 		}
-		err := check(s)
-		switch {
-		case err != nil && s != v.node.Value:
-			v.mistake("is not a valid expression (after expansion)")
-		case err != nil:
-			line, _, _ := strings.Cut(err.Error(), "\n")
-			v.mistake("%s", line)
-		}
+		v.checked(check(s), "is not a valid expression")
 	}}
 }

@@ -47,7 +47,7 @@ func kuaidihelp(k *Kuaidihelp) reader {
 		optional("api_url", one(&k.APIURL, endpointURL)),
 		optional("app_id", one(&k.AppID, maybe(plainWord))),
 		optional("api_key", one(&k.APIKey, maybe(apiKey))),
-		optional("methods", some(&k.Methods, plainWord)),
+		optional("methods", writtenOut(some(&k.Methods, plainWord))), // it is told to tenants
 		optional("rate", one(&k.Rate, wholeNumber(1, 10_000))),
 		optional("concurrency", one(&k.Concurrency, wholeNumber(1, 1000))),
 		optional("timeout", one(&k.Timeout, callTimeout)),

@@ -169,8 +169,9 @@ func reason(err error) error {
 }
 
 // sample reads the event of a test: JSON as one text, which may be file:PATH, or the item written in YAML.
-func sample(out *[]byte) reader {
+func sample(out *[]byte, expanded *bool) reader {
 	return reader{shape: shape{"type": []string{"object", "string"}}, read: func(v value) {
+		*expanded = v.expanded()
 		if v.node.Kind == yaml.MappingNode {
 			*out = v.appendJSON(nil)
 			return

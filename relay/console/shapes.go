@@ -184,8 +184,9 @@ func utc(t time.Time) time.Time {
 // withoutQuery is a URL without what may be secret in it.
 func withoutQuery(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
+	if err != nil { // it is shown as it is written, which is no URL where it holds a variable
+		raw, _, _ = strings.Cut(raw, "?")
+		return raw
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return strings.TrimSuffix(u.String(), "?")

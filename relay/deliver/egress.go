@@ -110,6 +110,15 @@ func (g *guard) dialer(timeout time.Duration) dialContext {
 	}
 }
 
+// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up a name.
+func CheckURL(rawURL string, allow []netip.Prefix) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return errors.New("is not a URL") // the error would hold it
+	}
+	return (&guard{allow: allow}).checkLiteral(u.Hostname())
+}
+
 // checkLiteral checks a host that is an address: it will be no other when it is dialled.
 func (g *guard) checkLiteral(host string) error {
 	addr, err := netip.ParseAddr(host)
@@ -121,9 +130,9 @@ func (g *guard) checkLiteral(host string) error {
 	case !ok:
 		return nil
 	case always(addr.Unmap().WithZone("")) != "":
-		return fmt.Errorf("url: a %w is never allowed", refused)
+		return fmt.Errorf("a %w is never allowed", refused)
 	}
-	return fmt.Errorf("url: a %w is not allowed: it is in none of egress.allow_cidrs and the endpoint's own", refused)
+	return fmt.Errorf("a %w is not allowed: it is in none of egress.allow_cidrs and the endpoint's own", refused)
 }
 
 // checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to the

@@ -189,7 +189,9 @@ func (p *Pool) Use(set Settings) error {
 		}
 		c, err := newClient(e, set.Egress, p.o.UserAgent)
 		if err == nil {
-			err = c.guard.checkLiteral(c.url.Hostname())
+			if err = c.guard.checkLiteral(c.url.Hostname()); err != nil {
+				err = fmt.Errorf("url: %w", err)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,8 @@ type Report struct {
 	// Why names what decided, for people: the first key of the match that does not hold and the event's value of it, the
 	// when, or that the store has the last word. It may quote the event.
 	Why string
+	// Cause is Why without anything of the event.
+	Cause string
 }
 
 // Explain reports on every route, in their order. It goes through all of them: it is for people, not for the data path.
@@ -30,7 +33,7 @@ func (t *Table) Explain(ev *event.Event) []Report {
 	for i := range t.rules {
 		in := &t.options.Rules[i]
 		reports[i] = Report{Tenant: in.Tenant, Pos: in.Pos, Endpoints: in.To}
-		reports[i].Matched, reports[i].Why = t.rules[i].explain(in, &values, &s)
+		reports[i].Matched, reports[i].Why, reports[i].Cause = t.rules[i].explain(in, &values, &s)
 		if reports[i].Matched {
 			reports[i].If = t.rules[i].remains()
 		}
@@ -38,33 +41,47 @@ func (t *Table) Explain(ev *event.Event) []Report {
 	return reports
 }
 
-func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bool, why string) {
+// explain gives Matched, Why and Cause of a Report.
+func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bool, why, cause string) {
 	switch field := r.fails(values); field {
 	case holdsAll:
 	case failsChange:
-		return false, "changed: status is absent"
+		why = "changed: status is absent"
+		return false, why, why
 	case failsSubscribed:
-		return false, "subscribed: waybill_code is absent"
+		why = "subscribed: waybill_code is absent"
+		return false, why, why
 	default:
-		return false, mismatch(fieldNames[field], values[field], in.Match.lists()[field])
+		name, value := fieldNames[field], values[field]
+		if value == "" {
+			why = name + " is absent"
+			return false, why, why
+		}
+		wanted := noneOf(cmp.Or(in.Written, &in.Match).lists()[field])
+		return false, fmt.Sprintf("%s %q is %s", name, value, wanted), fmt.Sprintf("%s is %s", name, wanted)
 	}
 	if r.when != nil {
 		ok, err := r.when.holds(s, in.Tenant)
 		var failed *whenError
 		switch {
+		case errors.As(err, &failed) && in.WhenHidden:
+			why = "when failed: " + failed.text
+			return false, why, why
 		case errors.As(err, &failed):
-			return false, "when failed: " + failed.detail
+			return false, "when failed: " + failed.detail, "when failed: " + failed.text
 		case !ok:
-			return false, "when: false"
+			return false, "when: false", "when: false"
 		}
 	}
 	switch remains := r.remains(); {
 	case remains != "":
-		return true, "matches, if " + remains
+		why = "matches, if " + remains
 	case r.match == [fields]*patterns{} && r.when == nil:
-		return true, "matches every event"
+		why = "matches every event"
+	default:
+		why = "matches"
 	}
-	return true, "matches"
+	return true, why, why
 }
 
 // remains is what only the store can decide.
@@ -80,18 +97,15 @@ func (r *rule) remains() string {
 	return ""
 }
 
-// mismatch says that a value is none of some patterns, of which it names a few.
-func mismatch(field, value string, patterns []string) string {
+// noneOf says that a value is not what some patterns want, of which it names a few.
+func noneOf(patterns []string) string {
 	const few = 10
-	if value == "" {
-		return field + " is absent"
-	}
 	if len(patterns) == 1 {
-		return fmt.Sprintf("%s %q is not %s", field, value, patterns[0])
+		return "not " + patterns[0]
 	}
 	list := strings.Join(patterns[:min(few, len(patterns))], ", ")
 	if more := len(patterns) - few; more > 0 {
 		list += fmt.Sprintf(", and %d more", more)
 	}
-	return fmt.Sprintf("%s %q is none of %s", field, value, list)
+	return "none of " + list
 }

@@ -25,8 +25,12 @@ type Rule struct {
 	To []string
 	// Match limits the route to some events. The zero Match lets all of them pass.
 	Match Match
+	// Written is shown in place of Match, where that holds values which may not be; nil: Match is shown.
+	Written *Match
 	// When is an expression in addition to Match (see CheckWhen); empty: none.
 	When string
+	// WhenHidden says that nothing of When may be shown.
+	WhenHidden bool
 	// Pos is where the route was configured ("tenants.d/shop.yaml:12"), for people.
 	Pos string
 }

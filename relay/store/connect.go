@@ -3,10 +3,8 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -29,24 +27,16 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 			ReadTimeout: -1, WriteTimeout: -1, // it is never out of reach: only the deadlines of the calls count
 		})), memory, nil
 	}
-	u, err := url.Parse(rawURL)
+	parsed, err := parseURL(rawURL)
 	if err != nil {
-		return nil, nil, errors.New("redis url: it is not a URL")
+		return nil, nil, fmt.Errorf("redis url: it %w", err)
 	}
-	switch q := u.Query(); {
-	case q.Has("master_name"):
-		o, err := redis.ParseFailoverURL(rawURL)
-		if err != nil {
-			return nil, nil, fmt.Errorf("redis url (sentinel): %w", scrub(err))
-		}
+	switch o := parsed.(type) {
+	case *redis.FailoverOptions:
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
 		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		return redis.NewFailoverClient(o), nil, nil
-	case q.Has("addr"):
-		o, err := redis.ParseClusterURL(rawURL)
-		if err != nil {
-			return nil, nil, fmt.Errorf("redis url (cluster): %w", scrub(err))
-		}
+	case *redis.ClusterOptions:
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
 		// No redirect is followed. While a slot is moved, ASK leads to a node that has a part of the keys only: a script there
 		// would take the others for gone. Such an error is trouble, which ends when the slot has moved.
@@ -54,12 +44,10 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		return redis.NewClusterClient(o), nil, nil
+	case *redis.Options:
+		return redis.NewClient(tuned(o)), nil, nil
 	}
-	o, err := redis.ParseURL(rawURL)
-	if err != nil {
-		return nil, nil, fmt.Errorf("redis url: %w", scrub(err))
-	}
-	return redis.NewClient(tuned(o)), nil, nil
+	return nil, nil, fmt.Errorf("redis url: %T is no kind of options", parsed)
 }
 
 // tuned leaves deadlines and repeats to the store, and asks the server for nothing that an older one does not know.
@@ -74,14 +62,6 @@ func tuned(o *redis.Options) *redis.Options {
 // Cluster, say), and dial five times before it says that nobody is there.
 func impatient(dial, read, write *time.Duration, dials *int) {
 	*dial, *read, *write, *dials = cmp.Or(*dial, time.Second), cmp.Or(*read, 2*time.Second), cmp.Or(*write, 2*time.Second), cmp.Or(*dials, 1)
-}
-
-// scrub keeps a URL, and so a password, out of an error.
-func scrub(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // node is the client of the node that holds the store.
