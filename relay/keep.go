@@ -43,6 +43,7 @@ type keeper struct {
 	advice   *adviser
 	count    func(ingest.Summary)
 	slow     slowRoutes
+	pushed   atomic.Int64 // out of quarantine by others
 	crew     *crew.Crew
 	log      *zap.Logger
 }
@@ -106,8 +107,8 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 	o, ended := k.await(t.routed, done)
 	if ended {
 		k.count(o.sum)
-		if o.err == nil {
-			return o.sum, nil
+		if o.err == nil || errors.Is(o.err, store.ErrQuarantineFull) {
+			return o.sum, o.err
 		}
 	}
 	file, err := k.spool.Put(cb, waybills, nil)
@@ -277,7 +278,15 @@ func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
 		}
 	}
 	if len(rejected) > 0 {
-		if o.err = k.store.Quarantine(ctx, rejected); o.err != nil {
+		// What is in the spool was answered success, and what has events besides is not refused for an item: then the oldest make place.
+		push := len(events) > 0 || all[0].file != nil
+		var pushed int
+		pushed, o.err = k.store.Quarantine(ctx, rejected, push)
+		if pushed > 0 {
+			k.pushed.Add(int64(pushed))
+			k.log.Error("the quarantine is full, and its oldest went", zap.Int("lost", pushed))
+		}
+		if o.err != nil {
 			return o
 		}
 	}

@@ -13,7 +13,7 @@ type troubleMetrics struct {
 	keeper *keeper
 	drain  *drain
 
-	state, advice, held                                   *prometheus.Desc
+	pushed, state, advice, held                           *prometheus.Desc
 	files, bytes, most, waiting, oldest, spooledCallbacks *prometheus.Desc
 }
 
@@ -22,6 +22,7 @@ func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &troubleMetrics{keeper: k, drain: d,
+		pushed: desc("kuairelay_quarantine_pushed_total", "What went out of quarantine unseen, because that was full, and something newer had to be kept."),
 		state: desc("kuairelay_redis_state",
 			"1 for what Redis can do at present: up; full (maxmemory) and short (of replicas) take no events; down does nothing.", "state"),
 		advice:           desc("kuairelay_redis_advice", "1 for each thing about Redis that puts accepted events at risk.", "advice"),
@@ -37,7 +38,7 @@ func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
 
 // Describe implements prometheus.Collector.
 func (m *troubleMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.state, m.advice, m.held, m.files, m.bytes, m.most, m.waiting, m.oldest, m.spooledCallbacks} {
+	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.waiting, m.oldest, m.spooledCallbacks} {
 		ch <- d
 	}
 }
@@ -59,6 +60,7 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.advice, 1, name)
 	}
 	gauge(m.held, float64(m.keeper.acceptor.pool.Held()))
+	ch <- prometheus.MustNewConstMetric(m.pushed, prometheus.CounterValue, float64(m.keeper.pushed.Load()))
 	s := m.keeper.spool.Stats()
 	gauge(m.files, float64(s.Files))
 	gauge(m.bytes, float64(s.Bytes))

@@ -38,7 +38,8 @@ type Store interface {
 	Replays(ctx context.Context) ([]event.Replay, error)
 	Replay(ctx context.Context, id string) (*event.Replay, error)
 	CancelReplay(ctx context.Context, id string) (bool, error)
-	Quarantined(ctx context.Context, offset, most int) ([]event.Quarantined, error)
+	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
+	CountQuarantined(ctx context.Context) (int, error)
 	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
 	Unquarantine(ctx context.Context, id string) error
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)

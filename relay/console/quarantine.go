@@ -84,14 +84,14 @@ func listQuarantine(c *call) error {
 
 // quarantined reads a page, and the cursor of the next.
 func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, error) {
-	page, err := c.o.Store.Quarantined(c.ctx(), offset, limit+1)
+	page, next, err := c.o.Store.Quarantined(c.ctx(), offset, limit)
 	if err != nil {
 		return nil, "", c.failed("list quarantine", err)
 	}
-	if len(page) <= limit {
+	if next == 0 {
 		return page, "", nil
 	}
-	return page[:limit], strconv.Itoa(offset + limit), nil
+	return page, strconv.Itoa(next), nil
 }
 
 func readQuarantined(c *call) error {

@@ -35,7 +35,7 @@ type Status struct {
 	LastCallAt  time.Time        `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
 	Silent      bool             `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
 	Replays     int              `json:"replays" doc:"that are running"`
-	Quarantined int              `json:"quarantined" doc:"callbacks that were not understood, counted up to 500; for the operator only"`
+	Quarantined int              `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
 	Attention   []EndpointHealth `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
 }
 
@@ -94,11 +94,11 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 		}
 	}
 	if c.tenant == "" {
-		page, err := c.o.Store.Quarantined(c.ctx(), 0, maxLimit)
+		n, err := c.o.Store.CountQuarantined(c.ctx())
 		if err != nil {
-			return "list quarantine", err
+			return "count quarantine", err
 		}
-		out.Quarantined = len(page)
+		out.Quarantined = n
 	}
 	return "", nil
 }

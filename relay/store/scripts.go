@@ -24,6 +24,9 @@ var redriveLua string
 //go:embed lua/park.lua
 var parkLua string
 
+//go:embed lua/unquarantine.lua
+var unquarantineLua string
+
 //go:embed lua/quarantine.lua
 var quarantineLua string
 
@@ -74,27 +77,28 @@ var cancelLua string
 
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
-	acceptScript     = script(acceptLua)
-	leaseScript      = script(leaseLua)
-	settleScript     = script(settleLua)
-	redriveScript    = script(redriveLua)
-	parkScript       = script(parkLua)
-	quarantineScript = script(quarantineLua)
-	wishScript       = script(wishLua)
-	claimScript      = script(claimLua)
-	answerScript     = script(answerLua)
-	catchUpScript    = script(catchUpLua)
-	unwishScript     = script(unwishLua)
-	todoScript       = script(todoLua)
-	admitScript      = script(admitLua)
-	importScript     = script(importLua)
-	readyScript      = script(readyLua)
-	clockScript      = script(clockLua)
-	eventsScript     = script(eventsLua)
-	trimScript       = script(trimLua)
-	replayScript     = script(replayLua)
-	dismissScript    = script(dismissLua)
-	cancelScript     = script(cancelLua)
+	acceptScript       = script(acceptLua)
+	leaseScript        = script(leaseLua)
+	settleScript       = script(settleLua)
+	redriveScript      = script(redriveLua)
+	parkScript         = script(parkLua)
+	quarantineScript   = script(quarantineLua)
+	unquarantineScript = script(unquarantineLua)
+	wishScript         = script(wishLua)
+	claimScript        = script(claimLua)
+	answerScript       = script(answerLua)
+	catchUpScript      = script(catchUpLua)
+	unwishScript       = script(unwishLua)
+	todoScript         = script(todoLua)
+	admitScript        = script(admitLua)
+	importScript       = script(importLua)
+	readyScript        = script(readyLua)
+	clockScript        = script(clockLua)
+	eventsScript       = script(eventsLua)
+	trimScript         = script(trimLua)
+	replayScript       = script(replayLua)
+	dismissScript      = script(dismissLua)
+	cancelScript       = script(cancelLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

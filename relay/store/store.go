@@ -41,6 +41,8 @@ type Options struct {
 	History int
 	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.
 	WaitReplicas int
+	// QuarantineCount and QuarantineBytes bound what is in quarantine, all together. Defaults 50,000 and 128 MiB.
+	QuarantineCount, QuarantineBytes int
 	// Timeout of one round trip. Default 1 s, 5 s if embedded.
 	Timeout time.Duration
 	// Clock is the local clock, a seam for tests. Default time.Now.

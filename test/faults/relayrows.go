@@ -187,7 +187,7 @@ func quarantine(s *stage) {
 	s.must(err)
 	s.cleanup(func() { _ = db.Close() })
 	s.await("all of it is in quarantine", func() error {
-		got, err := db.Quarantined(s.ctx, 0, 2*want)
+		got, _, err := db.Quarantined(s.ctx, 0, 2*want)
 		if err == nil && len(got) != want {
 			err = fmt.Errorf("%d of %d are", len(got), want)
 		}

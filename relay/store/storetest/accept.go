@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -231,7 +232,7 @@ func checkQuarantine(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	q := event.Quarantined{ID: "q1", ReceivedAt: time.UnixMilli(1_700_000_000_000).UTC(), Reason: "no", Raw: []byte("\xff\x00{"), Headers: map[string]string{"Content-Type": "x"}}
 	for range 3 {
-		if err := s.Quarantine(t.Context(), []event.Quarantined{q, {ID: "q2"}}); err != nil {
+		if _, err := s.Quarantine(t.Context(), []event.Quarantined{q, {ID: "q2"}}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -239,18 +240,81 @@ func checkQuarantine(t *testing.T, b *bench) {
 	for i := range many {
 		many[i] = event.Quarantined{ID: fmt.Sprint("z", i), Raw: []byte("x")} // behind q1 and q2 in the same millisecond
 	}
-	if err := s.Quarantine(t.Context(), many); err != nil {
+	if _, err := s.Quarantine(t.Context(), many, false); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Quarantined(t.Context(), 0, 5000); err != nil || len(got) != 3002 {
-		t.Fatalf("%d in quarantine, %v", len(got), err)
+	if n, err := s.CountQuarantined(t.Context()); n != 3002 || err != nil {
+		t.Errorf("%d are counted, %v", n, err)
 	}
-	got, err := s.Quarantined(t.Context(), 3000, 10)
+	if got, next, err := s.Quarantined(t.Context(), 0, 5000); err != nil || len(got) != 3002 || next != 0 {
+		t.Fatalf("%d in quarantine, next %d, %v", len(got), next, err)
+	}
+	if got, next, err := s.Quarantined(t.Context(), 10, 20); err != nil || len(got) != 20 || next != 30 {
+		t.Fatalf("%d in a page, next %d, %v", len(got), next, err)
+	}
+	got, _, err := s.Quarantined(t.Context(), 3000, 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%v, %v", got, err)
 	}
 	i := slices.IndexFunc(got, func(q event.Quarantined) bool { return q.ID == "q1" })
 	if i < 0 || string(got[i].Raw) != string(q.Raw) || got[i].Reason != "no" || got[i].Headers["Content-Type"] != "x" || !got[i].ReceivedAt.Equal(q.ReceivedAt) {
 		t.Errorf("%+v", got)
+	}
+}
+
+func checkQuarantineIsBounded(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{QuarantineCount: 5, QuarantineBytes: 10_000})
+	keep := func(push bool, id string, size int) (int, error) {
+		return s.Quarantine(t.Context(), []event.Quarantined{{ID: id, Raw: make([]byte, size)}}, push)
+	}
+	must := func(want int, pushed int, err error) {
+		t.Helper()
+		if err != nil || pushed != want {
+			t.Fatalf("%d made place, not %d; %v", pushed, want, err)
+		}
+	}
+	for _, id := range []string{"1", "2", "3", "4", "5", "5", "1"} {
+		n, err := keep(false, id, 10)
+		must(0, n, err)
+	}
+	if _, err := keep(false, "6", 10); !errors.Is(err, store.ErrQuarantineFull) {
+		t.Errorf("a sixth one: %v", err)
+	}
+	n, err := keep(true, "6", 10)
+	must(1, n, err)
+	if _, err := keep(false, "7", 6000); !errors.Is(err, store.ErrQuarantineFull) {
+		t.Errorf("one that is large: %v", err)
+	}
+	n, err = keep(true, "7", 6000)
+	must(1, n, err)
+	n, err = keep(true, "8", 6000) // there is room for one such
+	must(5, n, err)
+	if n, err := s.CountQuarantined(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d are left, %v", n, err)
+	}
+	if err := s.Unquarantine(t.Context(), "8"); err != nil {
+		t.Fatal(err)
+	}
+	n, err = keep(false, "9", 6000)
+	must(0, n, err)
+}
+
+func checkAPageOfQuarantineHasABudget(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	for i := range 5 {
+		if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: fmt.Sprint(i), Raw: make([]byte, 4<<20)}}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, offset := 0, 0
+	for range 5 {
+		page, next, err := s.Quarantined(t.Context(), offset, 100)
+		if err != nil || len(page) != 1 {
+			t.Fatalf("%d in a page, %v", len(page), err)
+		}
+		seen, offset = seen+len(page), next
+	}
+	if seen != 5 || offset != 0 {
+		t.Errorf("%d seen, next %d", seen, offset)
 	}
 }

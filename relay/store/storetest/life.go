@@ -24,7 +24,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 	other.Type = "print_status"
 	entries = append(entries, store.Entry{Event: other, To: to("t/a")})
 	accept(t, s, entries...)
-	if err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}); err != nil {
+	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}, false); err != nil {
 		t.Fatal(err)
 	}
 	for closed, rounds := 0, 0; closed < 101; rounds++ {

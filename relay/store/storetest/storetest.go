@@ -73,6 +73,8 @@ var checks = map[string]func(*testing.T, *bench){
 	"AReleasedDeliveryIsDueAtOnceAndUncounted":              checkRelease,
 	"EventsOfAnotherTypeAreNotOrdered":                      checkOtherType,
 	"WhatIsNotUnderstoodIsKeptOnce":                         checkQuarantine,
+	"QuarantineIsBounded":                                   checkQuarantineIsBounded,
+	"APageOfQuarantineHasABudget":                           checkAPageOfQuarantineHasABudget,
 	"DepthsCountWhatIsOpenWaitingAndDead":                   checkDepths,
 	"OrphansAreFoundOnlyAfterTheGrace":                      checkOrphans,
 	"OldDeliveriesOfAParkedEndpointCanBeTaken":              checkAcceptedBefore,
