@@ -17,7 +17,7 @@ import (
 
 const (
 	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-	other  = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	other  = "whsec_b3RoZXIgdGVzdCBzZWNyZXQsIG5vIG9uZSdz"
 )
 
 // output is what a command prints; it can be read while the command runs.

@@ -89,6 +89,8 @@ type Config struct {
 	Tenants []Tenant
 	// Fingerprint is of all that was read, in hex: equal for equal names and contents of files, on any machine.
 	Fingerprint string
+	// ExampleSecrets are where one of the secrets of config.example.yaml is in use, which everybody knows. Empty: nowhere.
+	ExampleSecrets []Position
 	// Warnings are what is legal, but surely not meant, in file order.
 	Warnings []Mistake
 }

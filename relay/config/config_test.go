@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write the .want files of testdata/mista
 
 const (
 	goodSecret  = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-	otherSecret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	otherSecret = "whsec_b3RoZXIgdGVzdCBzZWNyZXQsIG5vIG9uZSdz"
 )
 
 // env is a LookupEnv of its own few variables.

@@ -16,7 +16,7 @@ import (
 
 // signingSecrets reads a list of secrets, each as itself, or as {secret, until}. One of them has to be without an end, so that
 // the passing of time cannot leave an endpoint with nothing to sign with.
-func signingSecrets(out *[]SigningSecret) reader {
+func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 	entry := func(s *SigningSecret) reader {
 		return object(required("secret", one(&s.Secret, signingSecret)), optional("until", one(&s.Until, instant)))
 	}
@@ -31,6 +31,7 @@ func signingSecrets(out *[]SigningSecret) reader {
 			} else {
 				one(&s.Secret, signingSecret).read(item)
 			}
+			l.guard(item, s.Secret.Reveal())
 			lasting = lasting || s.Until.IsZero()
 			*out = append(*out, s)
 		}

@@ -251,8 +251,13 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) > 0 {
-		t.Errorf("warnings: %v", c.Warnings)
+	if len(c.ExampleSecrets) != 6 {
+		t.Errorf("its own secrets are found at %v", c.ExampleSecrets)
+	}
+	for _, w := range c.Warnings {
+		if !strings.Contains(w.Msg, "which everybody knows") {
+			t.Errorf("warning: %v", w)
+		}
 	}
 	equal(t, "redis", c.Redis.URL, Secret(""))
 	equal(t, "spool", c.Spool, defaults().Spool)
@@ -261,6 +266,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	d := defaults()
 	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
+	d.Warnings, d.ExampleSecrets = c.Warnings, c.ExampleSecrets
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs, c.Admin.Token
 	equal(t, "everything but tokens, egress and tenants is the default", c, d)
 }

@@ -338,6 +338,22 @@ func (v value) mistake(format string, args ...any) {
 	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
 }
 
+// warn notes what is legal, but surely not meant. The arguments must not hold an expanded value.
+func (v value) warn(format string, args ...any) {
+	msg := v.path + ": " + fmt.Sprintf(format, args...)
+	v.src.warnings = append(v.src.warnings, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
+}
+
+// after does something with a value once r has read it.
+func after(r reader, do func(value)) reader {
+	read := r.read
+	r.read = func(v value) {
+		read(v)
+		do(v)
+	}
+	return r
+}
+
 // checked notes an error of a check outside of this package. It may quote the value, so its first line is shown only if that stands
 // in the file as it is, and otherwise what is said instead.
 func (v value) checked(err error, instead string) {

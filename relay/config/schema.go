@@ -13,7 +13,9 @@ func schema(l *loading) reader {
 	return object(
 		optional("server", object(
 			optional("listen", one(&c.Server.Listen, listenAddress)),
-			optional("trusted_proxies", list(&c.Server.TrustedProxies, network)),
+			optional("trusted_proxies", after(list(&c.Server.TrustedProxies, network), func(v value) {
+				openToAll(v, c.Server.TrustedProxies, "trusts almost everybody's X-Forwarded-For: then callback.allow_cidrs holds nobody back; list your proxies only")
+			})),
 		)),
 		optional("admin", object(
 			optional("listen", reader{shape: listenAddress.scalar(), read: func(v value) {
@@ -22,7 +24,7 @@ func schema(l *loading) reader {
 					v.mistake("is server.listen too; the two need an address each")
 				}
 			}}),
-			optional("token", one(&c.Admin.Token, maybe(apiKey))),
+			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) { l.guard(v, c.Admin.Token.Reveal()) })),
 		)),
 		optional("redis", object(
 			optional("url", redisURLOf(&c.Redis.URL)),
@@ -35,7 +37,7 @@ func schema(l *loading) reader {
 			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
 		)),
 		optional("callback", object(
-			required("tokens", some(&c.Callback.Tokens, callbackToken)),
+			required("tokens", after(some(&c.Callback.Tokens, callbackToken), func(v value) { l.guardAll(v, c.Callback.Tokens) })),
 			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
 			optional("ack", one(&c.Callback.Ack, text)),
 			optional("max_body", one(&c.Callback.MaxBody, size)),
@@ -52,7 +54,9 @@ func schema(l *loading) reader {
 			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
 		)...)),
 		optional("egress", object(
-			optional("allow_cidrs", list(&c.Egress.AllowCIDRs, network)),
+			optional("allow_cidrs", after(list(&c.Egress.AllowCIDRs, network), func(v value) {
+				openToAll(v, c.Egress.AllowCIDRs, "lets every tenant reach almost every address, those of your own services too; list the networks that receivers are in")
+			})),
 			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
 		)),
@@ -105,7 +109,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 				v.src.powers.tenant = t.Name
 			}
 		})),
-		optional("api_keys", keysOf(&t.APIKeys, l.apiKeys)),
+		optional("api_keys", l.keysOf(&t.APIKeys)),
 		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
 		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
@@ -136,7 +140,7 @@ func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) re
 	keys := []field{
 		required("name", then(name(&e.Name, names), func() { e.ID = t.Name + "/" + e.Name })),
 		required("url", at(&address, both(&e.URL, &e.Shown, endpointURL))),
-		required("secrets", signingSecrets(&e.Secrets)),
+		required("secrets", l.signingSecrets(&e.Secrets)),
 		optional("format", one(&e.Format, oneOf("standard", "kuaidihelp"))),
 		optional("headers", headersOfTenant(&e.Headers)),
 		optional("allow_cidrs", ownNetworks(&e.AllowCIDRs)),

@@ -44,7 +44,11 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 
 func kuaidihelp(k *Kuaidihelp) reader {
 	keys := object(
-		optional("api_url", one(&k.APIURL, endpointURL)),
+		optional("api_url", after(one(&k.APIURL, endpointURL), func(v value) {
+			if readable(k.APIURL) {
+				v.warn("is plain http: waybills and phone numbers, and signs that others can use again, can be read on the way")
+			}
+		})),
 		optional("app_id", one(&k.AppID, maybe(plainWord))),
 		optional("api_key", one(&k.APIKey, maybe(apiKey))),
 		optional("methods", writtenOut(some(&k.Methods, plainWord))), // it is told to tenants
@@ -81,18 +85,19 @@ func limits(l *Limits) []field {
 }
 
 // keysOf reads a tenant's API keys. A key says which tenant calls, so that no two tenants can have the same.
-func keysOf(out *[]Secret, used map[Secret]Position) reader {
+func (l *loading) keysOf(out *[]Secret) reader {
 	return reader{shape: listOf(apiKey.scalar(), 1), read: func(v value) {
 		for _, item := range v.someItems() {
 			k, ok := scalar(item, apiKey)
 			if !ok {
 				continue
 			}
-			if first, dup := used[k]; dup {
+			if first, dup := l.apiKeys[k]; dup {
 				item.mistake("this key is already used at %s", first)
 				continue
 			}
-			used[k] = item.position()
+			l.apiKeys[k] = item.position()
+			l.guard(item, k.Reveal())
 			*out = append(*out, k)
 		}
 	}}

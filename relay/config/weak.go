@@ -1,0 +1,75 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// exampleSecrets are those that config.example.yaml has where the environment sets none. Everybody knows them.
+var exampleSecrets = []string{
+	"change-me-please",
+	"example-admin-token-change-me",
+	"example-api-key-change-me",
+	"whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE=",
+	"whsec_a3VhaXJlbGF5IGV4YW1wbGUsIGFsZXJ0cywgbm8gc2VjcmV0",
+	"whsec_dGhlIHNlY3JldCB0aGF0IGlzIGJlaW5nIHJlcGxhY2Vk",
+}
+
+// enough is how many bits a secret has to have by its letters, which is nine random ones. It is a guess: 12345678 has 24, and
+// aaaaaaaa none.
+const enough = 30
+
+// strength is the number of letters times the bits that tell the different ones among them apart.
+func strength(secret string) float64 {
+	different := map[rune]bool{}
+	for _, r := range secret {
+		different[r] = true
+	}
+	return float64(len(secret)) * math.Log2(float64(max(1, len(different))))
+}
+
+// guard warns of a secret that can be guessed, and notes those of the example. It is no mistake: what runs with one must go on.
+func (l *loading) guard(v value, secret string) {
+	coded, signs := strings.CutPrefix(secret, "whsec_")
+	key, err := base64.StdEncoding.DecodeString(coded)
+	switch {
+	case secret == "":
+	case slices.Contains(exampleSecrets, secret):
+		v.warn("is the one of config.example.yaml, which everybody knows: set another")
+		l.config.ExampleSecrets = append(l.config.ExampleSecrets, v.position())
+	case signs && err == nil && strength(string(key)) < enough, !signs && strength(secret) < enough:
+		v.warn("can be guessed: it is short, or of few different letters (make one: kuairelay keygen, or openssl rand -hex 24)")
+	}
+}
+
+// guardAll guards the secrets that were read from a list, unless one of them has a mistake.
+func (l *loading) guardAll(v value, secrets []Secret) {
+	if items := v.node.Content; len(items) == len(secrets) {
+		for i, n := range items {
+			l.guard(value{v.src, n, fmt.Sprintf("%s[%d]", v.path, i), n}, secrets[i].Reveal())
+		}
+	}
+}
+
+// openToAll warns of networks that hold a large part of all public addresses.
+func openToAll(v value, networks []netip.Prefix, what string) {
+	for _, p := range networks {
+		if tooWide(p) {
+			v.warn("%s", what)
+			return
+		}
+	}
+}
+
+// tooWide says that a network holds a large part of all public addresses.
+func tooWide(p netip.Prefix) bool {
+	least := 8
+	if p.Addr().Is6() {
+		least = 16
+	}
+	return p.Bits() < least && !p.Addr().IsPrivate()
+}

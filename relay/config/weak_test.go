@@ -1,0 +1,55 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{ // the warning holds; empty: there is none
+		"callback: {tokens: [aaaaaaaa]}":              "callback.tokens[0]: can be guessed",
+		"callback: {tokens: ['........']}":            "callback.tokens[0]: can be guessed",
+		"callback: {tokens: [long-enough, 12345678]}": "callback.tokens[1]: can be guessed",
+		"callback: {tokens: [q7Lr2vXe9T]}":            "",
+		"callback: {tokens: [change-me-please]}":      "callback.tokens[0]: is the one of config.example.yaml",
+		head + "admin: {token: aaaaaaaa}":             "admin.token: can be guessed",
+		head + "admin: {token: ''}":                   "",
+		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h', secrets: [" + goodSecret + "]}], routes: [{to: a}]}]": "tenants[0].api_keys[0]: can be guessed",
+		head + "tenants: [{name: a, endpoints: [{name: a, url: 'https://h', secrets: [whsec_" + strings.Repeat("A", 32) + "]}], routes: [{to: a}]}]":    "secrets[0]: can be guessed",
+		head + "kuaidihelp: {api_url: 'http://kop.kuaidihelp.com/api'}":                                                                                 "kuaidihelp.api_url: is plain http",
+		head + "kuaidihelp: {api_url: 'http://127.0.0.1:9/api'}":                                                                                        "",
+		head + "server: {trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]}":                                                                                     "server.trusted_proxies: trusts almost everybody",
+		head + "server: {trusted_proxies: ['::/1']}":                                                                                                    "server.trusted_proxies: trusts almost everybody",
+		head + "server: {trusted_proxies: [10.0.0.0/8, 'fd00::/8']}":                                                                                    "",
+		head + "egress: {allow_cidrs: [0.0.0.0/1]}":                                                                                                     "egress.allow_cidrs: lets every tenant reach",
+	} {
+		warnings := mustLoad(t, text).Warnings
+		switch {
+		case want == "" && len(warnings) == 0:
+		case len(warnings) != 1 || want == "" || !strings.Contains(warnings[0].Msg, want):
+			t.Errorf("%s: got %v, want %q", text, warnings, want)
+		}
+	}
+}
+
+// The values that the mutants of these bounds would change.
+func TestTheEdgesOfSomeForms(t *testing.T) {
+	t.Parallel()
+	if got, err := text.parse(" \t"); err == nil {
+		t.Errorf("a blank text is taken: %q", got)
+	}
+	if got, err := perSecond.parse("0.001"); got != 0.001 || err != nil {
+		t.Errorf("0.001 a second is %v, %v", got, err)
+	}
+	if got, err := headerText.parse(" \tx y "); got != "x y" || err != nil {
+		t.Errorf("a header keeps the space around it: %q, %v", got.Reveal(), err)
+	}
+	dir := write(t, map[string]string{"most": strings.Repeat("x", maxFile), "more": strings.Repeat("x", maxFile+1)})
+	if content, err := readSmall(dir + "/most"); len(content) != maxFile || err != nil {
+		t.Errorf("a file of just 1 MiB: %d bytes, %v", len(content), err)
+	}
+	if _, err := readSmall(dir + "/more"); err == nil {
+		t.Error("a file of more than 1 MiB is taken")
+	}
+}
