@@ -2,11 +2,14 @@ package relay
 
 import (
 	"context"
+	"io"
+	"net/http"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/subscribe"
@@ -40,9 +43,18 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 	return v
 }
 
+// retakeMost bounds what a compressed callback from quarantine may come to.
+const retakeMost = 64 << 20
+
 // retake has a callback, or an item of one, from quarantine taken in as if it had just come.
 func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken, error) {
-	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: q.Raw}
+	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], func(r io.Reader) ([]byte, error) {
+		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
+	})
+	if err != nil {
+		return console.Taken{Rejected: err.Error()}, nil
+	}
+	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
 		// It may be an item.

@@ -1,6 +1,9 @@
 package relay_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -204,6 +207,57 @@ func TestAListedAddressIsLetInHoweverAProxyWritesIt(t *testing.T) {
 			t.Errorf("forwarded for %q: %d, want %d", forwarded, status, want)
 		}
 	}
+}
+
+func TestACompressedCallbackIsRead(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, "callback: {tokens: ["+token+"], max_body: 64KiB}\n"+one(shop.URL, ""))
+	push := func(encoding string, body []byte) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token, bytes.NewReader(body))
+		must(t, err)
+		req.Header.Set("Content-Encoding", encoding)
+		return r.do(req)
+	}
+	zipped := func(body string) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := io.WriteString(w, body)
+		must(t, err)
+		must(t, w.Close())
+		return b.Bytes()
+	}
+	var deflated bytes.Buffer
+	w := zlib.NewWriter(&deflated)
+	_, err := io.WriteString(w, callback(item("4", "signed", "1")))
+	must(t, err)
+	must(t, w.Close())
+
+	for i, c := range []struct {
+		encoding string
+		body     []byte
+	}{
+		{"gzip", zipped(callback(item("1", "signed", "1")))},
+		{"", zipped(callback(item("2", "signed", "1")))},
+		{"gzip", []byte(callback(item("3", "signed", "1")))}, // a proxy unpacked it, and left the header
+		{"deflate", deflated.Bytes()},
+		{"identity", []byte(callback(item("5", "signed", "1")))},
+	} {
+		if status, answer := push(c.encoding, c.body); status != 200 {
+			t.Errorf("%d: answer %d %q", i, status, answer)
+		}
+		shop.wait(i + 1)
+	}
+	if status, _ := push("gzip", zipped(strings.Repeat(" ", 64<<10)+"{}")); status != 413 {
+		t.Errorf("too large unpacked: answer %d", status)
+	}
+	damaged := zipped(callback(item("6", "signed", "1")))
+	for _, body := range [][]byte{damaged[:len(damaged)-9], damaged[:5]} {
+		if status, answer := push("gzip", body); status != 200 || answer != "success" {
+			t.Errorf("damaged: answer %d %q", status, answer)
+		}
+	}
+	until(t, "two in quarantine", func() bool { return r.metric(`kuairelay_events_total{result="quarantined"}`) == "2" })
 }
 
 func TestACallbackOfUnknownLengthIsRead(t *testing.T) {

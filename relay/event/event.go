@@ -24,7 +24,8 @@ type Event struct {
 	WaybillCode string
 	// CPCode is the canonical brand code (kuaidihelp.Brand), empty if the item names none.
 	CPCode string
-	// Status is the item's status with known misspellings mended ("allorgraph" is "allograph"), empty if it has none.
+	// Status is the item's status in lower case with known misspellings mended ("allorgraph" is "allograph"), empty if it has
+	// none of at most 64 bytes.
 	Status string
 	// Tracks are the item's tracks in the order they came; nil if it has none.
 	Tracks []Track

@@ -3,11 +3,13 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -161,9 +163,17 @@ func (r *Receiver) receive(c echo.Context) error {
 	r.o.Heard()
 	held := r.rooms.enter(func() { _ = http.NewResponseController(c.Response()).SetReadDeadline(time.Unix(1, 0)) })
 	defer held.leave()
-	body, err := held.read(c.Request(), now.MaxBody)
+	packed, err := held.read(c.Request(), now.MaxBody)
 	if err != nil {
 		return r.unread(c, err)
+	}
+	about := headers(c.Request())
+	body, err := held.unpack(packed, about["Content-Encoding"], now.MaxBody)
+	if err != nil {
+		return r.unread(c, err)
+	}
+	if !bytes.Equal(packed, body) {
+		delete(about, "Content-Encoding")
 	}
 	// What the provider's connection does must not cut short what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
@@ -171,8 +181,11 @@ func (r *Receiver) receive(c echo.Context) error {
 	if err := held.parse(ctx, len(body)); err != nil {
 		return r.unread(c, err)
 	}
-	cb := &event.Callback{ReceivedAt: started, Headers: headers(c.Request()), Body: body}
+	cb := &event.Callback{ReceivedAt: started, Headers: about, Body: body}
 	parsed, more := kuaidihelp.First(cb.Headers["Content-Type"], body, started, r.o.Whole)
+	if encoding := about["Content-Encoding"]; encoding != "" && len(parsed.Rejected) == 1 && len(parsed.Rejected[0].Raw) == len(body) {
+		parsed.Rejected[0].Reason = fmt.Sprintf("its Content-Encoding is %.40q: %s", encoding, parsed.Rejected[0].Reason)
+	}
 	var id string
 	if len(parsed.Events) == 1 {
 		id = parsed.Events[0].ID

@@ -53,10 +53,10 @@ func newEvent(raw []byte) (*event.Event, error) {
 		CPCode:      cpCode,
 		Tracks:      readTracks(f.tracks),
 	}
-	if status, ok := unquote(f.status); ok {
-		e.Status = intern(status)
+	// One that is too long, or not plain text, is none: data keeps it.
+	if status := Status(readText(f.status)); isCode([]byte(status)) {
+		e.Status = status
 	}
-	e.Status = Status(e.Status)
 	e.Bare = !hasTime(e.Tracks)
 	return e, nil
 }

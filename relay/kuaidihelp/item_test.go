@@ -87,7 +87,10 @@ func TestTheStatusIsAnOpenSet(t *testing.T) {
 		`"status":"collected"`: "collected", `"status":"sending"`: "sending", `"status":"delivering"`: "delivering",
 		`"status":"allograph"`: "allograph", `"status":"allorgraph"`: "allograph", `"status":"signed"`: "signed", `"status":"question"`: "question",
 		`"status":"returned"`: "returned", `"status":"退回"`: "退回", `"status":"sign\u0065d"`: "signed", `"status":""`: "",
-		`"status":null`: "", `"status":3`: "", `"status":{"a":"signed"}`: "", `"status":["signed"]`: "", `"x":1`: "",
+		`"status":"SIGNED"`: "signed", `"status":" Signed\n"`: "signed", `"status":" AllorGraph"`: "allograph", `"status":"Returned"`: "returned",
+		`"status":3`: "3", `"status":"3"`: "3", `"status":" "`: "",
+		`"status":"` + strings.Repeat("s", 64) + `"`: strings.Repeat("s", 64), `"status":"` + strings.Repeat("s", 65) + `"`: "", `"status":"a\u0000b"`: "",
+		`"status":null`: "", `"status":{"a":"signed"}`: "", `"status":["signed"]`: "", `"x":1`: "",
 	} {
 		if e := only(t, `{"no":"1",`+field+`}`); e.Status != want {
 			t.Errorf("%s: status %q, want %q", field, e.Status, want)

@@ -80,6 +80,9 @@ func open(contentType string, body []byte) (callback, error) {
 	case array:
 		return callback{}, errors.New("the body is a JSON array, not an object with type and data")
 	}
+	if bytes.HasPrefix(text, []byte{0x1F, 0x8B}) {
+		return callback{}, errors.New("the body is compressed with gzip, and damaged")
+	}
 	form, err := readForm(contentType, text)
 	if err != nil {
 		return callback{}, err

@@ -1,5 +1,7 @@
 package kuaidihelp
 
+import "strings"
+
 // The statuses of an item that the platform is known to send (as public client code shows them). The set is open.
 const (
 	StatusCollected  = "collected"  // 已揽收
@@ -15,9 +17,10 @@ func Statuses() []string {
 	return []string{StatusCollected, StatusSending, StatusDelivering, StatusAllograph, StatusSigned, StatusQuestion}
 }
 
-// Status gives the status by its right name: "allorgraph", as the platform also spells it, is "allograph".
-// Any other status, known or not, is itself.
+// Status gives the status by its right name: in lower case, without space around it, and "allorgraph", as the platform also
+// spells it, is "allograph". The set is open: any other status is itself.
 func Status(status string) string {
+	status = strings.ToLower(strings.TrimSpace(status))
 	if status == "allorgraph" {
 		return StatusAllograph
 	}

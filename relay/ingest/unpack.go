@@ -1,0 +1,45 @@
+package ingest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// Unpack decompresses a body: gzip whatever its Content-Encoding says, as a body tells that it is, and zlib if it says deflate.
+// read reads all of what comes, within its bounds; an error of its own ends Unpack. Any other body is given back as it is, a
+// damaged one too.
+func Unpack(body []byte, encoding string, read func(io.Reader) ([]byte, error)) (plain []byte, err error) {
+	var r io.Reader
+	switch {
+	case bytes.HasPrefix(body, []byte{0x1F, 0x8B}):
+		r, err = gzip.NewReader(bytes.NewReader(body))
+	case encoding == "deflate":
+		r, err = zlib.NewReader(bytes.NewReader(body))
+	default:
+		return body, nil
+	}
+	if err != nil {
+		return body, nil //nolint:nilerr // it is no such thing, and goes on as it is
+	}
+
+	plain, err = read(r)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge), errors.Is(err, errNoRoom):
+		return nil, err
+	case err != nil:
+		return body, nil //nolint:nilerr // it is damaged, and goes on as it is
+	}
+	return plain, nil
+}
+
+// unpack is Unpack within the rooms.
+func (h *held) unpack(body []byte, encoding string, most int64) ([]byte, error) {
+	return Unpack(body, encoding, func(r io.Reader) ([]byte, error) {
+		return h.read(&http.Request{Body: io.NopCloser(r), ContentLength: -1}, most)
+	})
+}
