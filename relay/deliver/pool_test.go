@@ -63,7 +63,10 @@ func (m *memory) Backlog(context.Context, string) (int, error)      { return 0, 
 func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
 	return nil, nil
 }
-func (m *memory) Settle(_ context.Context, line ...event.Outcome) ([]event.Settled, error) {
+func (m *memory) Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if m.failures.Add(-1) >= 0 {
 		return nil, errors.New("no redis")
 	}

@@ -38,7 +38,7 @@ func TestStoreOnRedisCluster(t *testing.T) {
 	storetest.Run(t, backend(t, redisserver.StartCluster(t, 3).URL()))
 }
 
-// backend lists keys with a client of its own, on every node.
+// backend looks at keys with a client of its own, on every node.
 func backend(t *testing.T, url string) storetest.Backend {
 	t.Helper()
 	return storetest.Backend{URL: url, Keys: func(t testing.TB, prefix string) []string {
@@ -68,5 +68,21 @@ func backend(t *testing.T, url string) storetest.Backend {
 			t.Fatal(err)
 		}
 		return all
+	}, Life: func(t testing.TB, key string) time.Duration {
+		t.Helper()
+		client := open(t, url)
+		defer func() { _ = client.Close() }()
+		left, err := client.PTTL(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left
+	}, Delete: func(t testing.TB, key string) {
+		t.Helper()
+		client := open(t, url)
+		defer func() { _ = client.Close() }()
+		if err := client.Del(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}}
 }

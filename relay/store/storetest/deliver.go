@@ -83,6 +83,41 @@ func checkSettledTwice(t *testing.T, b *bench) {
 	}
 }
 
+func checkSettledTwiceByTwo(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	head := acceptLine(t, s, "1", "t/a", "ab")
+	if n := settle(t, s, head, event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+		t.Fatalf("successor %+v", n)
+	}
+
+	// The lease of the successor lapses, and another replica has it by now.
+	clock.forward(2 * lease)
+	other := takeOne(t, s, "t/a")
+	if n := settle(t, s, head, event.Delivered, next).Next; n != nil {
+		t.Errorf("%s was handed out, though another replica holds it", n.Event.Status)
+	}
+	if settle(t, s, other, event.Retry, dueIn(s, time.Hour)).Late {
+		t.Error("the other replica has lost its lease")
+	}
+}
+
+func checkEvicted(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	lost, kept := update("1", "a"), update("2", "a")
+	accept(t, s, store.Entry{Event: lost, To: to("t/a")}, store.Entry{Event: kept, To: to("t/a")})
+	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
+
+	ds := take(t, s, "t/a", 10)
+	if len(ds) != 1 || ds[0].Event.ID != kept.ID {
+		t.Fatalf("leased %v", contents(ds))
+	}
+	settle(t, s, ds[0], event.Delivered)
+	if queue := "{" + b.tag + "}:q:t/a"; len(b.Keys(t, queue)) != 0 {
+		t.Error("an event that Redis has lost is still in the queue")
+	}
+}
+
 func checkNoRoom(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})

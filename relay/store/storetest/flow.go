@@ -350,3 +350,81 @@ func checkTwice(t *testing.T, b *bench) {
 		t.Errorf("resumed: %v", all)
 	}
 }
+
+func checkLimitedLine(t *testing.T, b *bench) {
+	s := b.regulated(t, &shifted{}, map[string]event.Flow{"t/a": {Rate: 100}})
+	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcde"))
+	for got[0].Next == nil { // the rate had no room for it yet: the queue has it
+		ds := take(t, s, "t/a", 1)
+		if len(ds) == 1 {
+			got = settleLine(t, s, event.Delivered, ds[0])
+			break
+		}
+	}
+	if len(got[0].Behind) != 0 {
+		t.Errorf("%v were handed over past the rate", contents(got[0].Behind))
+	}
+
+	// Nor are they where a ramp lets one go at a time.
+	s = (&bench{Backend: b.Backend, tag: b.tag + "b"}).regulated(t, &shifted{}, breaker)
+	head := acceptLine(t, s, "1", "t/a", "abcde")
+	if err := s.Park(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resume(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := settleLine(t, s, event.Delivered, head); len(got[0].Behind) != 0 {
+		t.Errorf("%v were handed over past the ramp", contents(got[0].Behind))
+	}
+}
+
+func checkRampLapses(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	gather(t, s, "w", 3)
+	if err := s.Park(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resume(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+
+	const short = 10 * time.Second // well under what a ramp takes at most
+	if ds := takeFor(t, s, "t/a", 10, short); len(ds) != 1 {
+		t.Fatalf("a ramp begins with one, not %d", len(ds))
+	}
+	if ds := takeFor(t, s, "t/a", 10, short); len(ds) != 0 {
+		t.Fatalf("%d more while that one is under way", len(ds))
+	}
+	clock.forward(short + slack) // its replica has died
+	if ds := takeFor(t, s, "t/a", 10, short); len(ds) != 1 {
+		t.Errorf("%d after its lease has lapsed, want one", len(ds))
+	}
+}
+
+func checkResumeForgives(t *testing.T, b *bench) {
+	s := b.regulated(t, &shifted{}, breaker)
+	gather(t, s, "w", 3)
+	give := func() *event.BreakerChange {
+		return settle(t, s, takeOne(t, s, "t/a"), event.Dead, fails, because("no")).Breaker
+	}
+	for range 2 {
+		if c := give(); c != nil {
+			t.Fatalf("after too few failures: %+v", c)
+		}
+	}
+	last := takeOne(t, s, "t/a")
+	settle(t, s, last, event.Dead, because("no"))
+
+	if err := s.Park(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resume(t.Context(), "t/a"); err != nil {
+		t.Fatal(err)
+	}
+	gather(t, s, "x", 1)
+	if c := give(); c != nil {
+		t.Errorf("the first failure after a person resumed it opens the breaker: %+v", c)
+	}
+}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -127,6 +128,26 @@ func checkTrim(t *testing.T, b *bench) {
 		acceptOne(t, s, update(fmt.Sprint("more", time.Now().UnixNano()), "a"), nil)
 		return len(b.Keys(t, "{"+b.tag+"}:v:")) < 30
 	})
+}
+
+func checkTrimEnds(t *testing.T, b *bench) {
+	const keep = 4 * time.Hour
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Retention: keep}})
+	for i := range 12 { // a chunk each, because it has been open for long
+		acceptOne(t, s, update(fmt.Sprint(i), "a"), to("t/a"))
+		clock.forward(keep/4 + time.Second)
+	}
+	clock.forward(2 * keep)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Trim(ctx); err != nil || ctx.Err() != nil {
+		t.Fatalf("it went over the same chunks again and again: %v", err)
+	}
+	if got := page(t, s, event.Query{Most: 100}); len(got) != 12 {
+		t.Errorf("%d of 12 open events are listed", len(got))
+	}
 }
 
 func checkLook(t *testing.T, b *bench) {

@@ -19,11 +19,15 @@ type Backend struct {
 	URL string
 	// Keys lists all keys that begin with a prefix.
 	Keys func(t testing.TB, prefix string) []string
+	// Life is how long a key has left as PTTL says it, in milliseconds: -1 ns if it never expires, -2 ns if it is not there.
+	Life func(t testing.TB, key string) time.Duration
+	// Delete removes a key, as an eviction would.
+	Delete func(t testing.TB, key string)
 }
 
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
-	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks} {
+	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, lifetimeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -101,6 +105,12 @@ var checks = map[string]func(*testing.T, *bench){
 	"HealthShowsDepthParkingAndTheLatestAttempts":           checkHealth,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                  checkReplay,
 	"ReplicasAgreeOnTheLatestCallback":                      checkHeard,
+	"AnOutcomeSettledAgainLeavesAnothersSuccessorAlone":     checkSettledTwiceByTwo,
+	"OfALimitedEndpointOnlyOneOfALineIsHandedOver":          checkLimitedLine,
+	"WhatRedisEvictedLeavesTheQueue":                        checkEvicted,
+	"ARampGoesOnAfterItsHolderHasDied":                      checkRampLapses,
+	"AResumedEndpointHasItsFailuresForgiven":                checkResumeForgives,
+	"TrimmingEndsThoughEventsSurvive":                       checkTrimEnds,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.
