@@ -11,7 +11,8 @@ import (
 // applied are the fields of a config that a reload takes at once: use hands them on.
 var applied = []string{
 	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate", "Kuaidihelp.Timeout",
-	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance", "TenantsDir", "Tenants", "Fingerprint", "Warnings",
+	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance", "TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
+	"ExampleSecrets", "Fingerprint", "Warnings",
 }
 
 // A key that is added to the config has to be said to need a restart, or to be applied by a reload.
