@@ -33,9 +33,11 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 		}
 		v.Tenants = append(v.Tenants, tenant)
 	}
-	v.Explain = func(e *event.Stored) []console.Route {
+	v.Explain = func(e *event.Stored, wishes []event.Subscription) []console.Route {
 		var out []console.Route
+		past := pastOf(e, wishes)
 		for _, r := range table.Explain(reread(e.Event)) {
+			r = past.judge(r)
 			out = append(out, console.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
 		}
 		return out

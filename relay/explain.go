@@ -84,6 +84,18 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 	return all
 }
 
+// ExplainPast is Explain for an event that a relay has accepted: what the store had to decide is decided, as far as is known.
+func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
+	all := x.Explain(e)
+	for i := range all {
+		for j := range all[i].Routes {
+			all[i].Routes[j] = past.judge(all[i].Routes[j])
+		}
+		all[i].Owed = slices.ContainsFunc(all[i].Routes, func(r route.Report) bool { return r.Matched })
+	}
+	return all
+}
+
 // EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
 func EventOf(e console.Event) *event.Event {
 	return reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,

@@ -85,6 +85,11 @@ func (k *keeper) onDelivered(ids []string) {
 	}
 }
 
+// waits says whether an update of a waybill waits in this replica's spool.
+func (k *keeper) waits(waybill string) bool {
+	return k.spool.Stats().Waiting > 0 && k.spool.Touches([]string{waybill})
+}
+
 // keep returns when a callback is durable. The events of parsed are its own until then, and after an error or with a summary
 // that says Spooled for ever.
 func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (ingest.Summary, error) {

@@ -103,7 +103,7 @@ func New(o Options) (*Relay, error) {
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
-	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Described: described()})
+	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
 	r.replays = &replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, log: o.Logger}
 	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence)
 	if err := r.use(c); err != nil {

@@ -84,7 +84,7 @@ func newTail() *cobra.Command {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e, "")
 			}
-			row := eventRow(e, time.Now())
+			row := bounded(eventRow(e, time.Now()))
 			for i, width := range []int{14, 18, 6, 12, 9, 2, 0} {
 				row[i].width = width
 			}

@@ -95,7 +95,7 @@ func explainInput(cmd *cobra.Command, explainer *relay.Explainer, file string) (
 	}
 	events, err := relay.ReadEvents(text)
 	for _, e := range events {
-		all = append(all, explainEvent(explainer, e))
+		all = append(all, explainEvent(e, explainer.Explain(e)))
 	}
 	return all, err
 }
@@ -108,7 +108,8 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFla
 	}
 	w, err := c.waybill(ctx, code)
 	for _, e := range w.Events {
-		x := explainEvent(explainer, relay.EventOf(e))
+		past := relay.EventOf(e)
+		x := explainEvent(past, explainer.ExplainPast(past, relay.PastOf(e, w, c.tenant)))
 		for _, d := range e.Deliveries {
 			for i := range x.Endpoints {
 				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
@@ -121,9 +122,9 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFla
 	return all, err
 }
 
-func explainEvent(explainer *relay.Explainer, e *event.Event) explained {
+func explainEvent(e *event.Event, all []relay.Explanation) explained {
 	x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{}}
-	for _, ex := range explainer.Explain(e) {
+	for _, ex := range all {
 		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
 		for _, r := range ex.Routes {
 			ep.Routes = append(ep.Routes, explainedRoute{At: r.Pos, Matches: r.Matched, Why: r.Why})

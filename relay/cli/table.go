@@ -8,8 +8,30 @@ import (
 	"unicode/utf8"
 )
 
+const (
+	// mostCell and mostLast bound the characters of a table's cell, and of one in its last column: what came from outside may be of any
+	// length. An id fits.
+	mostCell = 72
+	mostLast = 500
+)
+
+// bounded cuts the cells of a row that are too long.
+func bounded(row []cell) []cell {
+	for i := range row {
+		most := mostCell
+		if i == len(row)-1 {
+			most = mostLast
+		}
+		row[i].text = cut(printable(row[i].text), most)
+	}
+	return row
+}
+
 // table writes rows with each column as wide as its widest cell, under a head. What does not fit on the screen is cut at its end.
 func (s *screen) table(head string, rows [][]cell) {
+	for _, row := range rows {
+		bounded(row)
+	}
 	var top []cell
 	for _, title := range strings.Fields(head) {
 		top = append(top, cell{strings.ReplaceAll(title, "_", " "), 0, faint})

@@ -61,7 +61,7 @@ func printWaybill(w io.Writer, all console.Waybill, now time.Time) {
 		if e.Repeats > 0 {
 			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates", times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
-		out.row(text("%d. %s", i+1, strings.Trim(e.CPCode+" "+e.Status, " ")), state(e.State))
+		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), mostCell)), state(e.State))
 		out.row(cell{"   id", 12, faint}, text("%s", e.ID))
 		out.row(cell{"   received", 12, faint}, text("%s%s", clock(e.ReceivedAt, now), again))
 		for _, d := range e.Deliveries {
@@ -93,7 +93,10 @@ func printDelivery(out *screen, d console.Delivery, sequences map[string]int, no
 // next says what comes next for a delivery, and why it is not there yet.
 func next(d console.Delivery, sequences map[string]int, now time.Time) string {
 	parked := ""
-	if d.Parked != nil {
+	switch {
+	case d.Orphan:
+		parked = "; the endpoint is not in the relay's config: this becomes a dead letter after delivery.orphan_grace, unless it is put back"
+	case d.Parked != nil:
 		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)", d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
 		if d.Parked.State == "open" {
 			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s", clock(d.Parked.Since, now), clock(d.Parked.Until, now))

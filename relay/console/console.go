@@ -28,6 +28,7 @@ type Store interface {
 	FillData(ctx context.Context, events []*event.Stored) error
 	Event(ctx context.Context, id string) (*event.Stored, error)
 	Waybill(ctx context.Context, code string) ([]*event.Stored, error)
+	Busy(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error)
 	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.Letter, string, error)
 	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
@@ -43,7 +44,8 @@ type Store interface {
 	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
 	Unquarantine(ctx context.Context, id string) error
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
-	Ready(ctx context.Context) error
+	Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
+	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
 }
 
 // View is what the console knows of the config. It is not changed after it was given.
@@ -51,8 +53,8 @@ type View struct {
 	// AdminToken is the operator's; empty: nobody is the operator.
 	AdminToken string
 	Tenants    []Tenant
-	// Explain says of every route what it makes of an event.
-	Explain func(*event.Stored) []Route
+	// Explain says of every route what it makes of an event, given the subscriptions of its waybill (nil: they are not known).
+	Explain func(e *event.Stored, wishes []event.Subscription) []Route
 	// Test sends an event to an endpoint at once, and says what came back.
 	Test func(endpoint string, e *event.Event) (event.Attempt, error)
 }
@@ -83,6 +85,10 @@ type Options struct {
 	Described []Described
 	// Condition says what this replica knows of itself, whatever Redis does.
 	Condition func(ctx context.Context) Condition
+	// Waits says whether an update of a waybill waits in this replica's spool.
+	Waits func(waybill string) bool
+	// Refused is when the latest callback came that had a wrong token or address; zero: none.
+	Refused func() time.Time
 	// Heard says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
 	Heard func() (last time.Time, silent bool)
 }
@@ -132,6 +138,12 @@ func New(o Options) *Console {
 	}
 	if o.Condition == nil {
 		o.Condition = func(context.Context) Condition { return Condition{Durable: true, Status: "ready"} }
+	}
+	if o.Waits == nil {
+		o.Waits = func(string) bool { return false }
+	}
+	if o.Refused == nil {
+		o.Refused = func() time.Time { return time.Time{} }
 	}
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }

@@ -22,10 +22,16 @@ import (
 // sample is how many of an endpoint's latest attempts its rates are taken from.
 const sample = 100
 
+// endpointStates are all that an endpoint can be in.
+var endpointStates = []string{"ok", "failing", "idle", "paused", "gone", "open"}
+
 // listEndpoints answers a page of endpoints with their health, by name.
 func listEndpoints(c *call) error {
 	r := c.reader()
 	limit, after, f := r.limit(), r.take("cursor"), r.filterOf("tenant", "state")
+	if r.err == nil && f.State != "" && !slices.Contains(endpointStates, f.State) {
+		r.err = badf("state: must be one of %s", strings.Join(endpointStates, ", "))
+	}
 	if err := r.end(); err != nil {
 		return err
 	}

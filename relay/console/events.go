@@ -63,7 +63,7 @@ func readEvent(c *call) error {
 		return errNoEvent
 	}
 	all := []*Event{&out}
-	if err := c.complete([]*event.Stored{e}, all); err != nil {
+	if err := c.complete([]*event.Stored{e}, all, c.wishes(e.WaybillCode, []*event.Stored{e})); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, out)
@@ -73,9 +73,13 @@ func readEvent(c *call) error {
 func readWaybill(c *call) error {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
 	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode)
+	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
+		return c.failed("look at a waybill, an update of which waits in this replica's spool", err)
+	}
 	if err != nil {
 		return c.failed("look at a waybill", err)
 	}
+	wishes := c.wishes(out.WaybillCode, found)
 	var shown []*event.Stored
 	for _, e := range found {
 		if x := c.showEvent(e); c.tenant == "" || len(x.Deliveries) > 0 {
@@ -83,24 +87,27 @@ func readWaybill(c *call) error {
 		}
 	}
 	if len(shown) == 0 {
-		return echo.NewHTTPError(http.StatusNotFound, "no update of this waybill is known, or not any more")
+		return echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, wishes))
+	}
+	for _, w := range wishes {
+		out.Subscriptions = append(out.Subscriptions, showSubscription(w))
 	}
 	all := make([]*Event, len(out.Events))
 	for i := range out.Events {
 		all[i] = &out.Events[i]
 	}
-	if err := c.complete(shown, all); err != nil {
+	if err := c.complete(shown, all, wishes); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, out)
 }
 
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.
-func (c *call) complete(stored []*event.Stored, shown []*Event) error {
+func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.Subscription) error {
 	var open []string
 	for i, e := range stored {
 		shown[i].Data = asJSON(e.Data)
-		shown[i].Routes, shown[i].RoutesLeft = c.explain(e)
+		shown[i].Routes, shown[i].RoutesLeft = c.explain(e, wishes)
 		for _, d := range shown[i].Deliveries {
 			if event.State(d.State).Open() {
 				open = append(open, d.Endpoint)
@@ -123,7 +130,7 @@ func (c *call) complete(stored []*event.Stored, shown []*Event) error {
 	for _, e := range shown {
 		for j := range e.Deliveries {
 			if d := &e.Deliveries[j]; event.State(d.State).Open() {
-				d.Parked = parked[d.Endpoint]
+				d.Parked, d.Orphan = parked[d.Endpoint], c.view.endpoints[d.Endpoint] == nil
 			}
 		}
 	}
@@ -131,12 +138,12 @@ func (c *call) complete(stored []*event.Stored, shown []*Event) error {
 }
 
 // explain says what the routes that the caller may know of make of an event: all that match, and some that do not.
-func (c *call) explain(e *event.Stored) (out []Route, left int) {
+func (c *call) explain(e *event.Stored, wishes []event.Subscription) (out []Route, left int) {
 	if c.view.Explain == nil {
 		return nil, 0
 	}
 	unmatched := 0
-	for _, r := range c.view.Explain(e) {
+	for _, r := range c.view.Explain(e, wishes) {
 		if c.tenant != "" && r.Tenant != c.tenant {
 			continue
 		}

@@ -40,6 +40,7 @@ type Delivery struct {
 	DueAt    time.Time `json:"due_at,omitzero" doc:"when it is tried next, or, while it is being sent, by when that must have ended; not in lists"`
 	Behind   string    `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
 	Parked   *Parked   `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
+	Orphan   bool      `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
 	Why      string    `json:"why,omitempty" doc:"why it is dead"`
 	Tries    []Attempt `json:"tries" doc:"its attempts as far as they are known, the oldest first"`
 }
@@ -78,6 +79,8 @@ type Events struct {
 type Waybill struct {
 	WaybillCode string  `json:"waybill_code"`
 	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200"`
+	// Subscriptions are those of the waybill, whatever their brand. A tenant sees its own.
+	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
 }
 
 // EndpointHealth is how an endpoint does.
@@ -92,7 +95,7 @@ type EndpointHealth struct {
 	Open        int64     `json:"open" doc:"deliveries queued, retrying or being sent"`
 	Waiting     int64     `json:"waiting" doc:"deliveries behind an older update of their waybill"`
 	Dead        int64     `json:"dead" doc:"dead letters"`
-	OldestAt    time.Time `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted, about"`
+	OldestAt    time.Time `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or, of more than two, before"`
 	Sample      int       `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
 	SuccessRate float64   `json:"success_rate" doc:"from 0 to 1"`
 	P50MS       int64     `json:"p50_ms"`

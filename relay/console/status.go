@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -30,7 +31,7 @@ type Status struct {
 	Open        int64            `json:"open"`
 	Waiting     int64            `json:"waiting"`
 	Dead        int64            `json:"dead"`
-	OldestAt    time.Time        `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted, about"`
+	OldestAt    time.Time        `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or before"`
 	LastEventAt time.Time        `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
 	LastCallAt  time.Time        `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
 	Silent      bool             `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
@@ -99,8 +100,38 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 			return "count quarantine", err
 		}
 		out.Quarantined = n
+		orphans, err := c.orphans()
+		if err != nil {
+			return "look for endpoints that are not in the config", err
+		}
+		out.Problems = append(out.Problems, orphans...)
 	}
 	return "", nil
+}
+
+// orphans says which endpoints hold something and are not in the config: some of them, if they are many.
+func (c *call) orphans() (all []string, err error) {
+	const most = 5
+	names, err := c.o.Store.Busy(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return c.view.endpoints[name] != nil })
+	more := len(names) - most
+	health, err := c.o.Store.Health(c.ctx(), names[:min(most, len(names))], 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range health {
+		if h.Open+h.Waiting+h.Dead > 0 {
+			all = append(all, fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; open ones become dead letters after delivery.orphan_grace",
+				h.Endpoint, h.Open+h.Waiting, h.Dead))
+		}
+	}
+	if more > 0 {
+		all = append(all, fmt.Sprintf("%d more endpoints that hold something are not in the config", more))
+	}
+	return all, nil
 }
 
 // ownEndpoints are those that a tenant's lists are limited to; nil for the operator.
@@ -156,11 +187,15 @@ func listSubscriptions(c *call) error {
 	}
 	out := Subscriptions{Subscriptions: []Subscription{}, Next: next}
 	for _, s := range found {
-		x := Subscription{Tenant: f.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: utc(s.Since), Expires: utc(s.Expires), State: string(s.State)}
-		if s.State == event.Failed {
-			x.Code, x.Msg = s.Answer.Code, s.Answer.Msg
-		}
-		out.Subscriptions = append(out.Subscriptions, x)
+		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
 	}
 	return c.JSON(http.StatusOK, out)
+}
+
+func showSubscription(s event.Subscription) Subscription {
+	x := Subscription{Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: utc(s.Since), Expires: utc(s.Expires), State: string(s.State)}
+	if s.State == event.Failed {
+		x.Code, x.Msg = s.Answer.Code, s.Answer.Msg
+	}
+	return x
 }

@@ -80,6 +80,15 @@ type Receiver struct {
 	current atomic.Pointer[settings]
 	rooms   *rooms
 	metrics *metrics
+	refused atomic.Int64 // unix ms of the latest callback with a wrong token or address; 0: none
+}
+
+// Refused is when the latest callback came that had a wrong token or address; zero: none since the start.
+func (r *Receiver) Refused() time.Time {
+	if ms := r.refused.Load(); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
 }
 
 // settings are Settings with their defaults, and the digests of the tokens.
@@ -157,6 +166,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	started, now := time.Now(), r.current.Load()
 	if !now.know(c) {
 		r.metrics.callbacks.WithLabelValues("refused").Inc()
+		r.refused.Store(started.UnixMilli())
 		r.o.Logger.Warn("callback", zap.Int("answer", 404), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
 		return echo.ErrNotFound
 	}

@@ -17,6 +17,8 @@ type Report struct {
 	Matched   bool
 	// If is what has to hold beside for a route that matches, which only the store can decide; empty: nothing.
 	If string
+	// Changed and Subscribed are the conditions that If is made of.
+	Changed, Subscribed bool
 	// Why names what decided, for people: the first key of the match that does not hold and the event's value of it, the
 	// when, or that the store has the last word. It may quote the event.
 	Why string
@@ -36,6 +38,7 @@ func (t *Table) Explain(ev *event.Event) []Report {
 		reports[i].Matched, reports[i].Why, reports[i].Cause = t.rules[i].explain(in, &values, &s)
 		if reports[i].Matched {
 			reports[i].If = t.rules[i].remains()
+			reports[i].Changed, reports[i].Subscribed = t.rules[i].changed, t.rules[i].subscribed
 		}
 	}
 	return reports

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -138,6 +139,43 @@ func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
 		}
 	}
 	return len(ids), nil
+}
+
+const (
+	// namingLooked and namingBytes bound where QuarantinedNaming looks.
+	namingLooked = 20
+	namingBytes  = 64 << 10
+)
+
+// QuarantinedNaming gives what has a text in it of the latest in quarantine that are not long; nil if none has.
+func (s *Store) QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("look into quarantine: %w", err)
+	}
+	sizes := make([]*redis.IntCmd, len(ids))
+	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			sizes[i] = p.StrLen(ctx, s.key("z:"+id))
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("look into quarantine: %w", err)
+	}
+	for i, id := range ids {
+		if sizes[i].Val() > namingBytes {
+			continue
+		}
+		q, err := s.OneQuarantined(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if q != nil && bytes.Contains(q.Raw, []byte(text)) {
+			return q, nil
+		}
+	}
+	return nil, nil
 }
 
 // OneQuarantined gives what is in quarantine under an id; nil if there is nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,6 +122,48 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		uid, _ := f[4].(string)
 		out = append(out, event.Subscription{Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
 			State: states[state], Answer: event.Answer{Code: int(number(f[2])), Msg: msg, UID: uid}})
+	}
+	return out, nil
+}
+
+// wishesShown is how many tenants that have subscribed a waybill under one brand are told of, about.
+const wishesShown = 100
+
+// Wishes gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some, of each brand about
+// a hundred. It is never nil without an error.
+func (s *Store) Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	entries := make([]string, len(brands))
+	for i, brand := range brands {
+		entries[i] = entry(event.Waybill{CPCode: brand, Code: code})
+	}
+	tenants := map[string][]string{tenant: entries}
+	if tenant == "" {
+		tenants = make(map[string][]string)
+		fields := make([]*redis.ScanCmd, len(entries))
+		if err := s.pipelined(ctx, func(p redis.Pipeliner) {
+			for i, name := range entries {
+				fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", wishesShown)
+			}
+		}); err != nil {
+			return nil, fmt.Errorf("read subscriptions of a waybill: %w", err)
+		}
+		for i, name := range entries {
+			pairs, _ := fields[i].Val() // field, value, field, …
+			for j := 0; j+1 < min(len(pairs), 2*wishesShown); j += 2 {
+				who := strings.TrimPrefix(pairs[j], "@")
+				tenants[who] = append(tenants[who], name)
+			}
+		}
+	}
+	out := []event.Subscription{}
+	for _, who := range slices.Sorted(maps.Keys(tenants)) {
+		found, err := s.subscriptions(ctx, who, tenants[who])
+		if err != nil {
+			return nil, fmt.Errorf("read subscriptions of a waybill: %w", err)
+		}
+		out = append(out, found...)
 	}
 	return out, nil
 }

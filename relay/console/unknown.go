@@ -1,0 +1,124 @@
+package console
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// wishes are the subscriptions of a waybill that the caller may know of, under the known brands and those of its events; nil if
+// they cannot be read, which is said elsewhere.
+func (c *call) wishes(code string, found []*event.Stored) []event.Subscription {
+	if code == "" {
+		return nil
+	}
+	brands := kuaidihelp.Brands()
+	for _, e := range found {
+		if e.CPCode != "" && !slices.Contains(brands, e.CPCode) && len(brands) < 20 {
+			brands = append(brands, e.CPCode)
+		}
+	}
+	wishes, err := c.o.Store.Wishes(c.ctx(), code, brands, c.tenant)
+	if err != nil {
+		return nil
+	}
+	return wishes
+}
+
+// unknown says that there is no update of a waybill that the caller may see, and what else is known that may be why. found are those
+// that it may not see, or that are not owed to it.
+func (c *call) unknown(code string, found []*event.Stored, wishes []event.Subscription) string {
+	all := []string{"no update of this waybill is known, or not any more"}
+	if c.tenant != "" {
+		all = append(all, c.whyNotOwed(code, found, wishes)...)
+	} else {
+		all = append(all, whoWishes(wishes)...)
+		all = append(all, c.whereElse(code)...)
+	}
+	return strings.Join(all, "; ")
+}
+
+// whyNotOwed says what a tenant may know of a waybill no update of which is owed to it: of one that it has not subscribed, only that.
+func (c *call) whyNotOwed(code string, found []*event.Stored, wishes []event.Subscription) []string {
+	if wishes == nil {
+		return nil
+	}
+	if len(wishes) == 0 {
+		return []string{"you have not subscribed it"}
+	}
+	var all []string
+	counts := map[string]int{}
+	for _, e := range found {
+		counts[e.CPCode]++
+	}
+	for _, w := range wishes {
+		all = append(all, fmt.Sprintf("you have subscribed it as %s since %s%s", w.CPCode, stamp(w.Since), upstream(w)))
+		if n := counts[w.CPCode]; n > 0 {
+			all = append(all, fmt.Sprintf("of its updates %d came as %s, and none was owed to you by your routes", n, w.CPCode))
+		}
+		delete(counts, w.CPCode)
+	}
+	for _, brand := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, fmt.Sprintf("of its updates %d came with the brand %q, which you have not subscribed it as", counts[brand], brand))
+	}
+	if c.o.Waits(code) {
+		all = append(all, "an update of it waits for the relay's redis")
+	}
+	return all
+}
+
+// whoWishes says who has subscribed a waybill, for the operator.
+func whoWishes(wishes []event.Subscription) []string {
+	if wishes == nil {
+		return nil
+	}
+	if len(wishes) == 0 {
+		return []string{"no tenant has subscribed it"}
+	}
+	const most = 5
+	var all []string
+	for _, w := range wishes[:min(most, len(wishes))] {
+		all = append(all, fmt.Sprintf("%s has subscribed it as %s since %s%s", w.Tenant, w.CPCode, stamp(w.Since), upstream(w)))
+	}
+	if more := len(wishes) - most; more > 0 {
+		all = append(all, fmt.Sprintf("so have %d more", more))
+	}
+	return all
+}
+
+// whereElse says where else an update may be, for the operator.
+func (c *call) whereElse(code string) (all []string) {
+	if c.o.Waits(code) {
+		all = append(all, "an update of it waits in this replica's spool")
+	}
+	if q, err := c.o.Store.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
+		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)", stamp(q.ReceivedAt), q.ID))
+	}
+	if at := c.o.Refused(); !at.IsZero() {
+		all = append(all, "callbacks with a wrong token or address are refused, the latest at "+stamp(at))
+	}
+	if last, silent := c.o.Heard(); last.IsZero() {
+		all = append(all, "no callback has come yet")
+	} else if silent {
+		all = append(all, "no callback has come since "+stamp(last))
+	}
+	return all
+}
+
+// upstream says how far the provider has been asked, if it does not push.
+func upstream(w event.Subscription) string {
+	switch w.State {
+	case event.Pending:
+		return " (kuaidihelp has yet to take it)"
+	case event.Failed:
+		return fmt.Sprintf(" (kuaidihelp refused it: %d %s)", w.Answer.Code, w.Answer.Msg)
+	}
+	return ""
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
