@@ -30,7 +30,7 @@ func newQueues(s *store.Store) *queues {
 		depth: prometheus.NewDesc("kuairelay_queue_depth",
 			"Deliveries of an endpoint: open (queued, retrying or leased), waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
 		oldest: prometheus.NewDesc("kuairelay_queue_oldest_age_seconds",
-			"Age of the oldest open delivery of an endpoint since its acceptance, as far as the ends of its queue show; 0 if none is open.", []string{"endpoint"}, nil),
+			"Age of the oldest open delivery of an endpoint since its acceptance, at least: the ends of its queue are looked at; 0 if none is open.", []string{"endpoint"}, nil),
 		delivered: prometheus.NewDesc("kuairelay_endpoint_last_delivered_timestamp_seconds",
 			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.", []string{"endpoint"}, nil),
 		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.", []string{"endpoint", "state"}, nil),

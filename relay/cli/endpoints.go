@@ -59,7 +59,7 @@ func printEndpoints(w io.Writer, all []console.EndpointHealth, now time.Time) {
 			last = describeAttempt(*e.LastError)
 		}
 		rows = append(rows, []cell{text("%s", e.Endpoint), state(e.State), text("%d", e.Open), text("%d", e.Waiting), text("%d", e.Dead),
-			text("%s", age(e.OldestAt, now)), text("%s", good), text("%s", took), text("%s", last)})
+			text("%s", atLeast(e, now)), text("%s", good), text("%s", took), text("%s", last)})
 	}
 	s := newScreen(w)
 	s.table("ENDPOINT STATE OPEN WAITING DEAD OLDEST GOOD P50/P95 LAST_ERROR", rows)
@@ -70,6 +70,16 @@ func printEndpoints(w io.Writer, all []console.EndpointHealth, now time.Time) {
 				e.Endpoint, age(e.Twice, now), e.Endpoint))
 		}
 	}
+}
+
+// atLeast is the age of the oldest open delivery. The relay looks at what is due first and last, so that of more than two another one
+// may be older.
+func atLeast(e console.EndpointHealth, now time.Time) string {
+	text := age(e.OldestAt, now)
+	if e.Open > 2 && !e.OldestAt.IsZero() {
+		return "≥" + text
+	}
+	return text
 }
 
 // describeAttempt is what an attempt came to, on one line.

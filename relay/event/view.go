@@ -106,7 +106,7 @@ type Health struct {
 	AnswersTwice time.Time
 	// Open counts what is queued, retrying or being sent; Waiting what stands behind an older update of its waybill.
 	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted, about; zero if nothing is open.
+	// Oldest is when the oldest open delivery was accepted at the latest (of more than two, it may be older); zero if nothing is open.
 	Oldest time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time

@@ -16,8 +16,8 @@ type Depth struct {
 	Endpoint string
 	// Open counts what is queued, retrying or leased; Waiting what stands behind an older update of its waybill.
 	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted, taken from both ends of the queue: what is due first, and what is
-	// due last (the longest backoff). Zero if nothing is open.
+	// Oldest is when the oldest open delivery was accepted at the latest, taken from both ends of the queue: what is due first, and
+	// what is due last (the longest backoff). One in between may be older. Zero if nothing is open.
 	Oldest time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
