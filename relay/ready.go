@@ -82,6 +82,9 @@ func (relay *Relay) tell(ctx context.Context) console.Condition {
 	out := console.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
 		Config: console.ConfigInUse(c.Config)}
 	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
+	if lost := relay.marker.problem(); lost != "" {
+		out.Problems = append(out.Problems, lost)
+	}
 	out.Problems = append(out.Problems, relay.reload.problems()...)
 	advice := relay.keeper.advice.present()
 	for _, name := range slices.Sorted(maps.Keys(advice)) {

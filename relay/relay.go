@@ -59,6 +59,7 @@ type Relay struct {
 	drain         *drain
 	replays       *replayer
 	silence       *silence
+	marker        *marker
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
 	reload        reload
@@ -105,7 +106,8 @@ func New(o Options) (*Relay, error) {
 	}
 	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
 	r.replays = &replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, log: o.Logger}
-	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence)
+	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
+	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence, r.marker)
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
@@ -165,6 +167,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	running.Go(func() { r.silence.run(parts) })
+	running.Go(func() { r.marker.run(parts) })
 	running.Go(func() { r.watch(parts) })
 	r.keeper.start(parts, &running)
 	for range drainWorkers {

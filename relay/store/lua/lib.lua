@@ -27,6 +27,7 @@
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
+--   marker             string  a random text, to notice a Redis that was emptied; see Store.Marker
 --   heard              zset    "callback" by the time when the latest one came (ms)
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
 --   twice              hash    endpoint -> since when (ms) it is known to answer twice, until it is resumed

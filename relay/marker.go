@@ -1,0 +1,157 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/store"
+)
+
+const (
+	// markerEvery is how often Redis is asked for its marker.
+	markerEvery = 10 * time.Second
+	// lossTold is for how long a status names a Redis that came back empty.
+	lossTold = 24 * time.Hour
+	// markerFile is in spool.dir. Processes that share the folder share it: it says the same for all.
+	markerFile = ".redis.json"
+)
+
+// marker notices a Redis that holds less than it did: it was flushed, came back without its files, a replica without data took its
+// place, or the URL leads to another database. A key with a random value is kept in it; who finds another one, or none, where there
+// was one before, knows. The value is remembered over restarts, in the spool's folder.
+type marker struct {
+	store *store.Store
+	log   *zap.Logger
+	file  string
+	desc  *prometheus.Desc
+
+	mu  sync.Mutex
+	now remembered
+}
+
+// remembered is what the file holds.
+type remembered struct {
+	Marker string `json:"marker"`
+	// EmptiedAt is when a Redis without the marker was noticed last; zero: never.
+	EmptiedAt time.Time `json:"emptied_at,omitzero"`
+}
+
+func newMarker(s *store.Store, log *zap.Logger, dir string) *marker {
+	return &marker{store: s, log: log, file: filepath.Join(dir, markerFile),
+		desc: prometheus.NewDesc("kuairelay_redis_emptied_timestamp_seconds",
+			"Unix time at which Redis was last found without what it had held; 0: never.", nil, nil)}
+}
+
+// run looks now and then, and as soon as Redis can be reached again.
+func (m *marker) run(ctx context.Context) {
+	if m.store.Embedded() {
+		return
+	}
+	m.read()
+	tick := time.NewTicker(markerEvery)
+	defer tick.Stop()
+	for m.store.WaitUp(ctx) == nil {
+		m.look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// read brings back what an earlier process has noted. Without a file that can be read, the first marker found is taken as it is.
+func (m *marker) read() {
+	text, err := os.ReadFile(m.file)
+	if err != nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = json.Unmarshal(text, &m.now) // what is damaged is as if it were not there
+}
+
+// look compares the marker with the one that is remembered.
+func (m *marker) look(ctx context.Context) {
+	found, err := m.store.Marker(ctx)
+	if err != nil {
+		return // the store tells
+	}
+	m.mu.Lock()
+	was := m.now
+	m.now.Marker = found
+	lost := was.Marker != "" && was.Marker != found
+	if lost {
+		m.now.EmptiedAt = time.Now().UTC().Truncate(time.Millisecond)
+	}
+	now := m.now
+	m.mu.Unlock()
+	if now == was {
+		return
+	}
+	if lost {
+		m.log.Error("redis has lost what it held, or is another one: open deliveries, pauses, the ledger of subscriptions and what is known of duplicates are gone",
+			zap.String("redis", m.store.Address()))
+	}
+	if err := m.write(now); err != nil {
+		m.log.Warn("the marker of redis cannot be remembered over a restart", zap.Error(err))
+	}
+}
+
+// write replaces the file in one step.
+func (m *marker) write(r remembered) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
+		return err
+	}
+	other, err := os.CreateTemp(filepath.Dir(m.file), markerFile+".*")
+	if err != nil {
+		return err
+	}
+	_, err = other.Write(append(text, '\n'))
+	if closed := other.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(other.Name(), m.file)
+	}
+	if err != nil {
+		_ = os.Remove(other.Name())
+	}
+	return err
+}
+
+func (m *marker) emptiedAt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.EmptiedAt
+}
+
+// problem says that Redis came back empty, for a day; empty: it did not.
+func (m *marker) problem() string {
+	at := m.emptiedAt()
+	if at.IsZero() || time.Since(at) > lossTold {
+		return ""
+	}
+	return fmt.Sprintf("redis at %s was found at %s without what it had held: open deliveries, pauses and subscriptions are gone; is it the right one? (kuairelay subscriptions import)",
+		m.store.Address(), at.UTC().Format(time.RFC3339))
+}
+
+// Describe implements prometheus.Collector.
+func (m *marker) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
+
+// Collect implements prometheus.Collector.
+func (m *marker) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, unixSeconds(m.emptiedAt()))
+}
