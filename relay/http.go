@@ -7,7 +7,6 @@ import (
 	"net/http/pprof"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,21 +17,25 @@ import (
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
-func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
+func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses) *echo.Echo {
 	e := newEcho(log, ready)
 	e.IPExtractor = clientIP(c.Server.TrustedProxies)
+	e.Use(wrong.watch)
 	return e
 }
 
 // newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
-func newAdmin(registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
+func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses) *echo.Echo {
 	e := newEcho(log, ready)
+	p := newPrivate(c.Admin.Listen, c.Console.Hosts)
+	e.Pre(p.guard)
+	e.Use(wrong.watch)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
-	e.GET("/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
-	e.GET("/debug/pprof/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
-	e.GET("/debug/pprof/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
-	e.GET("/debug/pprof/symbol", echo.WrapHandler(http.HandlerFunc(pprof.Symbol)))
-	e.GET("/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
+	e.GET("/debug/pprof/*", p.profile(pprof.Index))
+	e.GET("/debug/pprof/cmdline", p.profile(pprof.Cmdline))
+	e.GET("/debug/pprof/profile", p.profile(pprof.Profile))
+	e.GET("/debug/pprof/symbol", p.profile(pprof.Symbol))
+	e.GET("/debug/pprof/trace", p.profile(pprof.Trace))
 	return e
 }
 
@@ -43,9 +46,11 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
 	e.HTTPErrorHandler = problem
 	e.IPExtractor = clientIP(nil)
 	e.Use(decodeParams)
-	e.Server.ReadHeaderTimeout = 10 * time.Second
-	e.Server.ReadTimeout = 30 * time.Second
-	e.Server.IdleTimeout = 2 * time.Minute
+	e.Server.ReadHeaderTimeout = readHeaderTimeout
+	e.Server.ReadTimeout = readTimeout
+	e.Server.WriteTimeout = writeTimeout
+	e.Server.IdleTimeout = idleTimeout
+	e.Server.MaxHeaderBytes = maxHeaderBytes
 	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, map[string]string{"status": "alive"}) })
 	e.GET("/readyz", ready)
 	return e

@@ -75,6 +75,15 @@ func (relay *Relay) ready(e echo.Context) error {
 	return e.JSON(http.StatusOK, c.readiness)
 }
 
+// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs.
+func (relay *Relay) readyForAll(e echo.Context) error {
+	c := relay.condition(e.Request().Context())
+	if !c.durable {
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably")
+	}
+	return e.JSON(http.StatusOK, map[string]string{"status": c.Status})
+}
+
 // tell gives the console what the replica knows of itself, for the operator.
 func (relay *Relay) tell(ctx context.Context) console.Condition {
 	c := relay.condition(ctx)

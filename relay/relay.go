@@ -62,6 +62,7 @@ type Relay struct {
 	marker        *marker
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
+	refused       *prometheus.CounterVec // connections, by listener
 	reload        reload
 	public, admin *echo.Echo
 }
@@ -111,7 +112,11 @@ func New(o Options) (*Relay, error) {
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
-	r.public, r.admin = newPublic(c, o.Logger, r.ready), newAdmin(registry, o.Logger, r.ready)
+	wrong := newGuesses(o.Logger)
+	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
+		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
+	registry.MustRegister(wrong.total, r.refused)
+	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, wrong), newAdmin(c, registry, o.Logger, r.ready, wrong)
 	r.admin.POST("/-/reload", r.reloadHTTP)
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
@@ -182,8 +187,12 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		r.replays.run(replays)
 	})
 	failed := make(chan error, 2)
-	go func() { failed <- serve(r.public, public) }()
-	go func() { failed <- serve(r.admin, admin) }()
+	go func() {
+		failed <- serve(r.public, limitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, r.refused.WithLabelValues("public")))
+	}()
+	go func() {
+		failed <- serve(r.admin, limitConnections(admin, c.Limits.Connections, nil, r.refused.WithLabelValues("admin")))
+	}()
 
 	select {
 	case <-ctx.Done():
@@ -237,8 +246,9 @@ func withoutHost(err error) error {
 	return err
 }
 
-func serve(e *echo.Echo, l net.Listener) error {
+func serve(e *echo.Echo, l *connections) error {
 	e.Listener = l
+	e.Server.ConnState = l.onState
 	if err := e.Start(""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}

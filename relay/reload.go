@@ -300,6 +300,8 @@ func fixedKeys(c *config.Config) fixed {
 		{"spool.max_bytes", c.Spool.MaxBytes},
 		{"kuaidihelp.concurrency", c.Kuaidihelp.Concurrency},
 		{"limits.parse_bytes", c.Limits.ParseBytes},
+		{"limits.connections", c.Limits.Connections},
+		{"console.hosts", c.Console.Hosts},
 	}
 }
 

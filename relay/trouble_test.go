@@ -16,7 +16,7 @@ import (
 // readyz is the status and the answer of /readyz.
 func (r *running) readyz() (int, map[string]any) {
 	r.t.Helper()
-	status, body := r.get(r.public + "/readyz")
+	status, body := r.get(r.admin + "/readyz")
 	var answer map[string]any
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		r.t.Fatal(err)

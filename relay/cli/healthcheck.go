@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -68,10 +69,10 @@ func degraded(answer []byte) string {
 		return "" // /healthz, or no trouble
 	}
 	var wrong []string
-	if ready.Redis != "up" && ready.Redis != "embedded" {
+	if !slices.Contains([]string{"", "up", "embedded"}, ready.Redis) { // empty: the public listener does not say
 		wrong = append(wrong, "redis is "+printable(ready.Redis))
 	}
-	if ready.Spool != "ok" {
+	if !slices.Contains([]string{"", "ok"}, ready.Spool) {
 		wrong = append(wrong, "the spool is "+printable(ready.Spool))
 	}
 	if ready.Config.Reload == "failed" {

@@ -32,7 +32,7 @@ tenants:
 	relay := start(t, "", "serve", "-c", file)
 	s := &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`), admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`)}
 	ready := func() string {
-		code, out, stderr := run(t, "", "healthcheck", "--url", s.public+"/readyz")
+		code, out, stderr := run(t, "", "healthcheck", "--url", s.admin+"/readyz")
 		if code != 0 {
 			t.Errorf("healthcheck: exit %d: %s", code, stderr)
 		}

@@ -78,6 +78,12 @@ type Config struct {
 		Allowance // the default of every tenant
 		// ParseBytes is how many bytes the bodies of callbacks may have, all together, that are read, parsed and made durable at one time.
 		ParseBytes int64
+		// Connections is how many each listener has at one time.
+		Connections int
+	}
+	// Console is what serves people: the private listener's pages and API.
+	Console struct {
+		Hosts []string // names by which the private listener is reached, beside loopback, addresses and its own
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
 	TenantsDir string
@@ -266,6 +272,7 @@ func defaults() *Config {
 	}
 	c.Limits.Allowance = Allowance{Reads: 20, Tests: 2, Replays: 2}
 	c.Limits.ParseBytes = 64 << 20
+	c.Limits.Connections = 4096
 	c.TenantsDir = defaultTenantsDir
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"

@@ -57,7 +57,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Callback.Silence = 6 * time.Hour
 	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
-	want.Limits.Allowance, want.Limits.ParseBytes = Allowance{20, 2, 2}, 64<<20
+	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{20, 2, 2}, 64<<20, 4096
 	want.TenantsDir = "tenants.d"
 	got := mustLoad(t, head)
 	got.Fingerprint = ""
@@ -93,7 +93,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
 	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
 	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, 5000, Limits{5, 1000}}
-	want.Limits.Allowance, want.Limits.ParseBytes = Allowance{40, 3, 4}, 20_000_000
+	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
+	want.Console.Hosts = []string{"relay"}
 	want.Tenants = []Tenant{
 		{
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},

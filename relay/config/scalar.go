@@ -280,3 +280,11 @@ var variableName = form[string]{func(s string) (string, error) {
 }, pattern(wholeName.String())}
 
 var wholeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// hostName is a name, or an address, as it stands in a Host header without its port.
+var hostName = form[string]{func(s string) (string, error) {
+	if s == "" || len(s) > 253 || strings.ContainsAny(s, ":/@*[] ") {
+		return "", errors.New("must be a host name without a port, like relay or relay.example.com")
+	}
+	return s, nil
+}, anyScalar}

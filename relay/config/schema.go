@@ -62,6 +62,7 @@ func schema(l *loading) reader {
 		)),
 		optional("limits", object(append(
 			allowance(&c.Limits.Allowance),
+			optional("connections", one(&c.Limits.Connections, wholeNumber(16, 1_000_000))),
 			optional("parse_bytes", reader{shape: size.scalar(), read: func(v value) {
 				one(&c.Limits.ParseBytes, size).read(v)
 				if c.Limits.ParseBytes < parseBodies*c.Callback.MaxBody {
@@ -69,6 +70,9 @@ func schema(l *loading) reader {
 				}
 			}}),
 		)...)),
+		optional("console", object(
+			optional("hosts", list(&c.Console.Hosts, hostName)),
+		)),
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir, c.TenantsDir = v, ""
 			one(&c.TenantsDir, text).read(v)

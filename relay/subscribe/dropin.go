@@ -49,6 +49,9 @@ var tsForm = regexp.MustCompile(`^([0-9]{10}|[0-9]{13})$`)
 // answer checks who calls, and when, and does what the method asks for.
 func (p *Proxy) answer(c echo.Context) envelope {
 	req := c.Request()
+	if req.ContentLength > maxBody {
+		return refuse(kuaidihelp.CodeIllegalRequest, "the body is larger than 256 KiB")
+	}
 	req.Body = http.MaxBytesReader(c.Response(), req.Body, maxBody)
 	var err error
 	if strings.HasPrefix(req.Header.Get(echo.HeaderContentType), echo.MIMEMultipartForm) {
@@ -80,6 +83,7 @@ func (p *Proxy) answer(c echo.Context) envelope {
 	now := p.current.Load()
 	t := now.keys.signer(field("app_id"), field("method"), field("ts"), field("sign"))
 	if t == nil {
+		c.Set("wrong key", true) // the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
 	if !tsForm.MatchString(field("ts")) || p.age(field("ts")) > now.TSWindow {

@@ -1,0 +1,173 @@
+package relay
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event with its
+// attempt: none takes a minute.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// silentFor is how long a new connection may say nothing before it gives way to others.
+const silentFor = time.Second
+
+// overloaded is what a connection is told that is one too many.
+const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\n" +
+	"Content-Length: 97\r\n\r\n" +
+	`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}`
+
+// connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its next
+// request gives way to the next that comes, the longest idle first, and then one that has not said anything yet. Where all are
+// busy, the new one is answered 503: nothing of it was read, so nothing is lost.
+type connections struct {
+	net.Listener
+	most    int
+	trusted []netip.Prefix // proxies, which connect for many
+
+	refused prometheus.Counter
+
+	mu   sync.Mutex
+	open map[net.Conn]*connection
+	from map[netip.Addr]int
+}
+
+// connection is what is known of an open one.
+type connection struct {
+	from  netip.Addr
+	state http.ConnState
+	since time.Time // it is in this state
+}
+
+func limitConnections(l net.Listener, most int, trusted []netip.Prefix, refused prometheus.Counter) *connections {
+	return &connections{Listener: l, most: most, trusted: trusted, refused: refused, open: map[net.Conn]*connection{}, from: map[netip.Addr]int{}}
+}
+
+// Accept gives the next connection that there is room for.
+func (c *connections) Accept() (net.Conn, error) {
+	for {
+		conn, err := c.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		evicted, ok := c.admit(conn)
+		if evicted != nil {
+			_ = evicted.Close()
+		}
+		if ok {
+			return &counted{Conn: conn, of: c}, nil
+		}
+		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = conn.Write([]byte(overloaded))
+		_ = conn.Close()
+	}
+}
+
+// admit notes a new connection, unless there are too many. One that has to give way for it is for the caller to close.
+func (c *connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
+	from := addressOf(conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= c.most/4*3 && c.from[from] >= max(1, c.most/4) && !contains(c.trusted, from) && !from.IsLoopback() {
+		c.refused.Inc()
+		return nil, false
+	}
+
+	if len(c.open) >= c.most {
+		if evicted = c.weakest(); evicted == nil {
+			c.refused.Inc()
+			return nil, false
+		}
+		c.forget(evicted)
+	}
+	c.open[conn] = &connection{from: from, state: http.StateNew, since: time.Now()}
+	c.from[from]++
+	return evicted, true
+}
+
+// weakest is the connection that gives way first; nil: all are busy.
+func (c *connections) weakest() net.Conn {
+	var idle, silent net.Conn
+	for conn, x := range c.open {
+		switch {
+		case x.state == http.StateIdle && (idle == nil || x.since.Before(c.open[idle].since)):
+			idle = conn
+		case x.state == http.StateNew && time.Since(x.since) > silentFor && (silent == nil || x.since.Before(c.open[silent].since)):
+			silent = conn
+		}
+	}
+	if idle != nil {
+		return idle
+	}
+	return silent
+}
+
+// onState is for http.Server.ConnState.
+func (c *connections) onState(conn net.Conn, state http.ConnState) {
+	if x, ok := conn.(*counted); ok {
+		conn = x.Conn
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if x := c.open[conn]; x != nil {
+		x.state = state
+		x.since = time.Now()
+	}
+}
+
+func (c *connections) forget(conn net.Conn) {
+	x := c.open[conn]
+	if x == nil {
+		return
+	}
+	delete(c.open, conn)
+	c.from[x.from]--
+	if c.from[x.from] == 0 {
+		delete(c.from, x.from)
+	}
+}
+
+// counted is a connection that is forgotten when it is closed.
+type counted struct {
+	net.Conn
+	of   *connections
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (x *counted) Close() error {
+	x.once.Do(func() {
+		x.of.mu.Lock()
+		defer x.of.mu.Unlock()
+		x.of.forget(x.Conn)
+	})
+	return x.Conn.Close()
+}
+
+func addressOf(conn net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}
+
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,120 @@
+package relay
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Wrong keys are answered at once as long as they are few, for people mistype and rotate them. From an address with more than
+// freeGuesses in guessEvery each takes guessPause longer than the one before, up to maxGuessPause. Only wrong ones wait: behind a
+// proxy many share an address. No more than maxPaused wait at one time; others are told 429, and no more than maxGuessers addresses
+// are remembered.
+const (
+	freeGuesses   = 10
+	guessEvery    = time.Minute
+	guessPause    = 100 * time.Millisecond
+	maxGuessPause = 2 * time.Second
+	maxPaused     = 64
+	maxGuessers   = 4096
+)
+
+// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong.
+const wrongKey = "wrong key"
+
+// guesses counts wrong keys, tells of them, and slows them.
+type guesses struct {
+	log    *zap.Logger
+	total  *prometheus.CounterVec
+	paused chan struct{}
+
+	mu     sync.Mutex
+	since  time.Time // when counting began
+	by     map[string]int
+	logged time.Time
+	quiet  int // wrong keys since then
+}
+
+func newGuesses(log *zap.Logger) *guesses {
+	return &guesses{log: log, paused: make(chan struct{}, maxPaused), by: map[string]int{},
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_wrong_keys_total",
+			Help: "Requests with a wrong key, token or signature, by what they asked for."}, []string{"path"})}
+}
+
+// watch looks at the outcome of each request of a listener.
+func (g *guesses) watch(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := next(c)
+		kind := g.wrong(c, err)
+		if kind == "" {
+			return err
+		}
+		g.total.WithLabelValues(kind).Inc()
+		pause := g.note(c.RealIP(), kind)
+		if pause == 0 || c.Response().Committed {
+			return err
+		}
+		select {
+		case g.paused <- struct{}{}:
+			defer func() { <-g.paused }()
+		default:
+			c.Response().Header().Set(echo.HeaderRetryAfter, "60")
+			return echo.NewHTTPError(http.StatusTooManyRequests, "too many wrong keys")
+		}
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-c.Request().Context().Done():
+		}
+		return err
+	}
+}
+
+// wrong says what a request asked for that had a wrong key; empty: it had none.
+func (g *guesses) wrong(c echo.Context, err error) string {
+	path := c.Path()
+	he, _ := errors.AsType[*echo.HTTPError](err)
+	switch {
+	case c.Get(wrongKey) != nil:
+		return path
+	case he == nil:
+		return ""
+	case he.Code == http.StatusNotFound && strings.HasPrefix(path, "/callback/"):
+		return "/callback"
+	case he.Code == http.StatusUnauthorized && strings.HasPrefix(path, "/admin/v1"):
+		return "/admin/v1"
+	case he.Code == http.StatusUnauthorized:
+		return "/v1"
+	}
+	return ""
+}
+
+// note counts a wrong key of an address, and says how long it has to wait for its answer.
+func (g *guesses) note(address, kind string) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if now.Sub(g.since) > guessEvery {
+		g.since = now
+		clear(g.by)
+	}
+	if _, known := g.by[address]; !known && len(g.by) >= maxGuessers {
+		address = "" // all others together
+	}
+	g.by[address]++
+
+	g.quiet++
+	if now.Sub(g.logged) > guessEvery {
+		g.log.Warn("a wrong key", zap.String("address", address), zap.String("path", kind), zap.Int("since_last_warning", g.quiet))
+		g.logged = now
+		g.quiet = 0
+	}
+	return min(max(time.Duration(g.by[address]-freeGuesses), 0)*guessPause, maxGuessPause)
+}
