@@ -7,7 +7,6 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
-	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
@@ -24,8 +23,8 @@ func described() (out []console.Described) {
 }
 
 // viewOf is what the console is to know of a config, and of what was built from it.
-func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.View {
-	v := console.View{AdminToken: c.Admin.Token.Reveal(), Test: pool.Test}
+func viewOf(c *config.Config, table *route.Table, test tester) console.View {
+	v := console.View{AdminToken: c.Admin.Token.Reveal(), Test: test}
 	for _, t := range c.Tenants {
 		tenant := console.Tenant{Name: t.Name, Keys: reveal(t.APIKeys)}
 		for _, e := range t.Endpoints {
@@ -33,10 +32,10 @@ func viewOf(c *config.Config, table *route.Table, pool *deliver.Pool) console.Vi
 		}
 		v.Tenants = append(v.Tenants, tenant)
 	}
-	v.Explain = func(e *event.Stored, wishes []event.Subscription) []console.Route {
+	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []console.Route {
 		var out []console.Route
 		past := pastOf(e, wishes)
-		for _, r := range table.Explain(reread(e.Event)) {
+		for _, r := range table.ExplainTo(reread(e.Event), tenant) {
 			r = past.judge(r)
 			out = append(out, console.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
 		}

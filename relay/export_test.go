@@ -32,3 +32,20 @@ func (r *Relay) Params() func(method, path string) []string {
 		return values
 	}
 }
+
+// TenantPaths lists the paths of tenants, each behind its method.
+func (r *Relay) TenantPaths() (out []string) {
+	for path, b := range bounds {
+		if b != unbounded && b != ofCallbacks {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Unbounded says what is wrong with a path that nothing bounds.
+func (r *Relay) Unbounded(method, path string) error {
+	r.public.Add(method, path, func(echo.Context) error { return nil })
+	return r.shares.check(r.public)
+}

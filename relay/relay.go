@@ -60,6 +60,7 @@ type Relay struct {
 	replays       *replayer
 	silence       *silence
 	marker        *marker
+	shares        *shares
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
 	refused       *prometheus.CounterVec // connections, by listener
@@ -100,13 +101,14 @@ func New(o Options) (*Relay, error) {
 	silence := newSilence(db, o.Logger)
 	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Whole: whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	keeper.count = receiver.Count
-	r := &Relay{o: o, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, keeper.acceptor, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
+	shares := newShares(db.Admit, registry)
+	r := &Relay{o: o, shares: shares, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
+		proxy: newProxy(c, db, keeper.acceptor, shares, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
-	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
-	r.replays = &replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, log: o.Logger}
+	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
+	r.replays = newReplayer(&replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
 	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence, r.marker)
 	if err := r.use(c); err != nil {
@@ -121,6 +123,9 @@ func New(o Options) (*Relay, error) {
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	r.api.Register(r.public, r.admin)
+	if err := r.shares.check(r.public); err != nil {
+		return nil, err
+	}
 	small := *c
 	small.Tenants = nil // they are the most of a large config, and are built into the parts by now
 	r.o.Config = &small

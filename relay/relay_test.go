@@ -58,6 +58,9 @@ func whole(yaml, spool string) string {
 	if !strings.Contains(yaml, "\negress:") { // the receivers of the tests are on this machine
 		yaml += "\negress: {allow_cidrs: [127.0.0.0/8, '::1/128']}\n"
 	}
+	if !strings.Contains(yaml, "\nlimits:") { // tests ask often
+		yaml += "\nlimits: {reads: 100000, tests: 1000, replays: 10}\n"
+	}
 	if !strings.Contains(yaml, "\nspool:") {
 		yaml += "\nspool: {dir: " + spool + "}\n"
 	}

@@ -8,58 +8,20 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/console"
-	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
-	"kuairelay/relay/store"
 )
 
 const (
-	// replayLook is how often a replica looks for replays that nobody works off.
-	replayLook = 2 * time.Second
 	// replaySends bounds the deliveries that one script call queues, replayEvents the events of one page.
-	replaySends  = 256
+	replaySends  = 64
 	replayEvents = 50
-	// replayWait is how long a replay waits for a slot before it says that it is still at work.
+	// replayWait is how long a delivery that is sent again waits for a slot. Where none gets free for so long, it is queued as any other.
 	replayWait = 2 * time.Second
 )
 
-// replayer works off replays, one at a time: it hands what is sent again to the pool from memory, in a small share of the slots, so
-// that nothing new waits behind it. Where it is, the store knows.
-type replayer struct {
-	store    *store.Store
-	pool     *deliver.Pool
-	acceptor *acceptor // for its routes
-	// endpoints lists those of a tenant.
-	endpoints func(tenant string) []string
-	log       *zap.Logger
-}
-
-func (r *replayer) run(ctx context.Context) {
-	tick := time.NewTicker(replayLook)
-	defer tick.Stop()
-	last := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := r.workOff(ctx)
-		if err != nil && ctx.Err() == nil && err.Error() != last {
-			r.log.Error("the store failed", zap.String("doing", "replay"), zap.Error(err))
-		}
-		if last = ""; err != nil {
-			last = err.Error()
-		}
-	}
-}
-
-// workOff takes a replay that nobody else works off, if there is one, and sends it page by page to its end.
-func (r *replayer) workOff(ctx context.Context) error {
-	replay, err := r.store.ClaimReplay(ctx)
-	if err != nil || replay == nil {
-		return err
-	}
+// workOff sends a replay that was taken up page by page, to its end, or until others wait for its place.
+func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
+	taken := time.Now()
 	defer r.store.LetGoReplay(context.WithoutCancel(ctx), replay.ID)
 	plan, err := console.PlanOf(*replay, r.endpoints)
 	if err != nil {
@@ -68,7 +30,7 @@ func (r *replayer) workOff(ctx context.Context) error {
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
 	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100)) // often a few, rather than many that what is new waits behind
-	for began := time.Now(); ctx.Err() == nil; {
+	for began := taken; ctx.Err() == nil && !r.isOver(taken); {
 		page, err := r.store.Events(ctx, plan.Query)
 		if err != nil {
 			return err
@@ -100,11 +62,11 @@ func (r *replayer) workOff(ctx context.Context) error {
 // send sends a page. It says whether the replay is still ours.
 func (r *replayer) send(ctx context.Context, id string, plan console.Plan, page event.Page) (mine bool, err error) {
 	// A part of the page moves the replay on behind the last event of which it has all deliveries.
-	part := event.ReplayPage{}
-	defer func() { r.pool.Start(slots(part), nil) }() // after an error, what was reserved for nothing
+	part := resend{}
+	defer func() { r.pool.Start(part.reserved, nil) }() // after an error, what was reserved for nothing
 	flush := func() (bool, error) {
 		sent := part
-		part = event.ReplayPage{}
+		part = resend{}
 		page.Looked -= sent.Looked
 		return r.queue(ctx, id, sent)
 	}
@@ -113,41 +75,40 @@ func (r *replayer) send(ctx context.Context, id string, plan console.Plan, page 
 		if err != nil {
 			return false, err
 		}
+		matched := len(sends) > 0
 		if plan.DryRun {
 			part.Counted += len(sends)
+			sends = nil
 		}
 		for _, s := range sends {
-			if plan.DryRun {
-				break
-			}
-			if len(part.Resends) == replaySends {
+			if part.full() {
 				if mine, err := flush(); err != nil || !mine {
 					return false, err
 				}
 			}
-			for began := time.Now(); !r.pool.ReserveSome(s.Endpoint); {
-				if len(part.Resends) == 0 && time.Since(began) < replayWait {
-					select {
-					case <-ctx.Done():
-						return false, ctx.Err()
-					case <-time.After(2 * time.Millisecond):
-					}
-					continue
-				}
-				// What holds slots goes first; and a replay that does nothing for long says that it is still at work.
+			slot := r.pool.ReserveSome(s.Endpoint)
+			if !slot && len(part.Resends) > 0 { // what holds slots goes first
 				if mine, err := flush(); err != nil || !mine {
 					return false, err
 				}
-				began = time.Now()
 			}
-			if !r.pool.Rated(s.Endpoint) { // else it is leased when its turn comes
+			if !slot {
+				slot = r.slot(ctx, s.Endpoint)
+			}
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			if r.pool.Lease(s.Endpoint) == 0 {
+				continue // a reload has taken the endpoint out of the config
+			}
+			if slot && !r.pool.Rated(s.Endpoint) { // else it is leased when its turn comes
 				s.Lease = r.pool.Lease(s.Endpoint)
 			}
-			part.Resends = append(part.Resends, s)
+			part.add(s, slot)
 		}
 		part.Cursor = e.Next
 		part.Looked++
-		if len(sends) > 0 {
+		if matched {
 			part.Matched++
 		}
 	}
@@ -155,20 +116,31 @@ func (r *replayer) send(ctx context.Context, id string, plan console.Plan, page 
 	return flush()
 }
 
-// queue queues some deliveries again, each leased to us in a slot that is reserved for it.
-func (r *replayer) queue(ctx context.Context, id string, page event.ReplayPage) (mine bool, err error) {
-	leased, mine, err := r.store.ReplayPage(ctx, id, page)
-	r.pool.Start(slots(page), leased)
-	return mine, err
+// slot waits for a slot of an endpoint. There is none to wait for if a reload has taken the endpoint out of the config.
+func (r *replayer) slot(ctx context.Context, endpoint string) bool {
+	for began := time.Now(); time.Since(began) < replayWait && r.pool.Lease(endpoint) > 0; {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(2 * time.Millisecond):
+		}
+		if r.pool.ReserveSome(endpoint) {
+			return true
+		}
+	}
+	return false
 }
 
-// slots counts those that are reserved for a part of a replay, by endpoint.
-func slots(page event.ReplayPage) map[string]int {
-	reserved := make(map[string]int)
-	for _, s := range page.Resends {
-		reserved[s.Endpoint]++
+// queue queues some deliveries again, those that a slot is reserved for leased to us.
+func (r *replayer) queue(ctx context.Context, id string, part resend) (mine bool, err error) {
+	leased, mine, err := r.store.ReplayPage(ctx, id, part.ReplayPage)
+	r.pool.Start(part.reserved, leased)
+	for _, s := range part.Resends {
+		if s.Lease == 0 {
+			r.pool.Feed(s.Endpoint)
+		}
 	}
-	return reserved
+	return mine, err
 }
 
 // wanted lists the deliveries of an event that a replay sends.
@@ -181,7 +153,7 @@ func (r *replayer) wanted(ctx context.Context, plan console.Plan, e *event.Store
 		}
 		return out, nil
 	}
-	whole, err := r.store.Event(ctx, e.ID)
+	whole, err := r.store.Event(ctx, e.ID, "")
 	if err != nil || whole == nil {
 		return nil, err
 	}

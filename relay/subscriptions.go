@@ -17,10 +17,11 @@ import (
 )
 
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *acceptor, o Options, registry *prometheus.Registry) *subscribe.Proxy {
+func newProxy(c *config.Config, db *store.Store, in *acceptor, s *shares, o Options, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
 	return subscribe.New(subscribe.Options{
 		Store:         db,
+		Enter:         s.enter,
 		CatchUp:       in.catchUp,
 		Concurrency:   c.Kuaidihelp.Concurrency,
 		ShutdownGrace: o.Grace * 3 / 4,

@@ -25,7 +25,7 @@ func (c *Console) asTenant(handle func(*call) error) echo.HandlerFunc {
 		if t == nil {
 			return unauthorized(e, "the header Authorization must be Bearer and one of the tenant's api_keys")
 		}
-		return handle(&call{e, c, view, t.Name})
+		return c.enter(handle, &call{e, c, view, t.Name})
 	}
 }
 
@@ -40,8 +40,18 @@ func (c *Console) asOperator(handle func(*call) error) echo.HandlerFunc {
 		if !hmac.Equal(sum[:], view.operator[:]) {
 			return unauthorized(e, "the header Authorization must be Bearer and the config's admin.token")
 		}
-		return handle(&call{e, c, view, ""})
+		return c.enter(handle, &call{e, c, view, ""})
 	}
+}
+
+// enter handles a call whose caller is known, unless it is too much.
+func (c *Console) enter(handle func(*call) error, x *call) error {
+	leave, err := c.o.Enter(x.Context, x.tenant)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return handle(x)
 }
 
 // bearer is the key of a request. It is never one that somebody has: keys are not empty.

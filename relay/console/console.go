@@ -25,9 +25,9 @@ import (
 type Store interface {
 	Now() time.Time
 	Events(ctx context.Context, q event.Query) (event.Page, error)
-	FillData(ctx context.Context, events []*event.Stored) error
-	Event(ctx context.Context, id string) (*event.Stored, error)
-	Waybill(ctx context.Context, code string) ([]*event.Stored, error)
+	FillData(ctx context.Context, events []*event.Stored, most int64) (int, error)
+	Event(ctx context.Context, id, tenant string) (*event.Stored, error)
+	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
 	Busy(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error)
 	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.Letter, string, error)
@@ -36,7 +36,8 @@ type Store interface {
 	Park(ctx context.Context, endpoint string) error
 	Resume(ctx context.Context, endpoint string) error
 	NewReplay(ctx context.Context, r event.Replay) (event.Replay, error)
-	Replays(ctx context.Context) ([]event.Replay, error)
+	Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error)
+	OpenReplays(ctx context.Context) ([]event.OpenReplay, error)
 	Replay(ctx context.Context, id string) (*event.Replay, error)
 	CancelReplay(ctx context.Context, id string) (bool, error)
 	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
@@ -53,10 +54,11 @@ type View struct {
 	// AdminToken is the operator's; empty: nobody is the operator.
 	AdminToken string
 	Tenants    []Tenant
-	// Explain says of every route what it makes of an event, given the subscriptions of its waybill (nil: they are not known).
-	Explain func(e *event.Stored, wishes []event.Subscription) []Route
-	// Test sends an event to an endpoint at once, and says what came back.
-	Test func(endpoint string, e *event.Event) (event.Attempt, error)
+	// Explain says of every route of a tenant (empty: of all) what it makes of an event, given the subscriptions of its waybill (nil: they
+	// are not known).
+	Explain func(e *event.Stored, wishes []event.Subscription, tenant string) []Route
+	// Test sends an event to an endpoint at once, and says what came back. It ends with ctx.
+	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }
 
 // Tenant is one of the config's.
@@ -79,6 +81,9 @@ type Options struct {
 	// Take has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
 	// were new, and why a part of it is still not understood.
 	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
+	// Enter lets a request of a tenant (empty: the operator) in, which has shown its key, or gives the answer to one that is too much.
+	// leave is called when it is answered. Default: all are let in.
+	Enter func(c echo.Context, tenant string) (leave func(), err error)
 	// Fed hears of an endpoint that has something due again.
 	Fed func(endpoint string)
 	// Described are the paths of other parts that stand in the OpenAPI document too.
@@ -145,6 +150,9 @@ func New(o Options) *Console {
 	if o.Refused == nil {
 		o.Refused = func() time.Time { return time.Time{} }
 	}
+	if o.Enter == nil {
+		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
+	}
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
 	}
@@ -199,7 +207,8 @@ func (c *Console) Register(public, admin *echo.Echo) {
 			admin.Add(r.method, r.operatorPath(), c.asOperator(r.handle))
 		}
 	}
-	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, openAPI(c.o.Version, c.o.Described)) }
+	text := openAPI(c.o.Version, c.o.Described) // once: strangers may ask for it
+	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
 }

@@ -223,7 +223,11 @@ func testEndpoint(c *call) error {
 	now := c.o.Store.Now()
 	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
 		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
-	a, err := c.view.Test(e.ID, ev)
+	a, err := c.view.Test(c.ctx(), e.ID, ev)
+	if errors.Is(err, event.ErrBusy) {
+		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
+		return echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
+	}
 	if err != nil {
 		return echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
 	}

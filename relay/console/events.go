@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -11,8 +13,14 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxData is how many events of a page may have their data with them, which may be long.
-const maxData = 100
+// maxData is how many events of a page may have their data with them, and dataOfPage how many bytes that may be, about.
+const (
+	maxData    = 100
+	dataOfPage = 2 << 20
+)
+
+// explainFor is how long routes are asked what they make of events, for one answer.
+const explainFor = 100 * time.Millisecond
 
 // maxRoutes is how many routes that do not match are shown of an event.
 const maxRoutes = 50
@@ -37,8 +45,12 @@ func listEvents(c *call) error {
 		return c.failed("list events", err)
 	}
 	if data {
-		if err := c.o.Store.FillData(c.ctx(), page.Events); err != nil {
+		n, err := c.o.Store.FillData(c.ctx(), page.Events, dataOfPage)
+		if err != nil {
 			return c.failed("list events", err)
+		}
+		if n < len(page.Events) { // the others come with the next page
+			page.Events, page.Next = page.Events[:n], page.Events[n-1].Next
 		}
 	}
 	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
@@ -51,7 +63,7 @@ func listEvents(c *call) error {
 
 // readEvent answers one event.
 func readEvent(c *call) error {
-	e, err := c.o.Store.Event(c.ctx(), c.Param("id"))
+	e, err := c.o.Store.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
 		return c.failed("look at an event", err)
 	}
@@ -72,7 +84,7 @@ func readEvent(c *call) error {
 // readWaybill answers everything of a waybill.
 func readWaybill(c *call) error {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
-	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode)
+	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode, c.tenant)
 	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
 		return c.failed("look at a waybill, an update of which waits in this replica's spool", err)
 	}
@@ -105,9 +117,13 @@ func readWaybill(c *call) error {
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.
 func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.Subscription) error {
 	var open []string
-	for i, e := range stored {
+	began := time.Now()
+	for i, e := range slices.Backward(stored) { // the latest are asked for most
 		shown[i].Data = asJSON(e.Data)
-		shown[i].Routes, shown[i].RoutesLeft = c.explain(e, wishes)
+		shown[i].WithoutData = e.WithoutData
+		if time.Since(began) < explainFor {
+			shown[i].Routes, shown[i].RoutesLeft = c.explain(e, wishes)
+		}
 		for _, d := range shown[i].Deliveries {
 			if event.State(d.State).Open() {
 				open = append(open, d.Endpoint)
@@ -117,7 +133,8 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.S
 	if len(open) == 0 {
 		return nil
 	}
-	health, err := c.o.Store.Health(c.ctx(), open, 0)
+	slices.Sort(open)
+	health, err := c.o.Store.Health(c.ctx(), slices.Compact(open), 0)
 	if err != nil {
 		return c.failed("look at endpoints", err)
 	}
@@ -143,10 +160,7 @@ func (c *call) explain(e *event.Stored, wishes []event.Subscription) (out []Rout
 		return nil, 0
 	}
 	unmatched := 0
-	for _, r := range c.view.Explain(e, wishes) {
-		if c.tenant != "" && r.Tenant != c.tenant {
-			continue
-		}
+	for _, r := range c.view.Explain(e, wishes, c.tenant) {
 		if !r.Matched {
 			if unmatched++; unmatched > maxRoutes {
 				left++

@@ -104,6 +104,7 @@ func (d *document) operation(r route, path, who string) map[string]any {
 			strconv.Itoa(r.status): good,
 			"400":                  problemResponse("The request is wrong; detail names what"),
 			"401":                  problemResponse("No key, or a wrong one"),
+			"429":                  problemResponse("Too many requests, a second or at one time; Retry-After says when to come again"),
 			"404":                  problemResponse("There is no such thing, or it is another tenant's"),
 			"503":                  problemResponse("Redis does not answer, or the operator's API is off"),
 		},

@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -41,7 +42,8 @@ type Replay struct {
 
 // Replays is a list.
 type Replays struct {
-	Replays []Replay `json:"replays" doc:"of the last 30 days, the latest first"`
+	Replays []Replay `json:"replays" doc:"of the last 30 days, the latest first; of each tenant, and of the operator, the latest 200"`
+	Next    string   `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
 var errNoReplay = echo.NewHTTPError(http.StatusNotFound, "there is no such replay")
@@ -86,6 +88,10 @@ func createReplay(c *call) error {
 		return err
 	}
 	r, err := c.o.Store.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
+	if errors.Is(err, event.ErrBusy) {
+		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
+		return echo.NewHTTPError(http.StatusTooManyRequests, "too many replays run and wait already (limits.replays run at one time)")
+	}
 	if err != nil {
 		return c.failed("begin a replay", err)
 	}
@@ -95,18 +101,17 @@ func createReplay(c *call) error {
 
 func listReplays(c *call) error {
 	r := c.reader()
+	cursor := r.take("cursor")
 	if err := r.end(); err != nil {
 		return err
 	}
-	all, err := c.o.Store.Replays(c.ctx())
+	page, next, err := c.o.Store.Replays(c.ctx(), c.tenant, cursor, maxLimit)
 	if err != nil {
 		return c.failed("list replays", err)
 	}
-	out := Replays{Replays: []Replay{}}
-	for _, r := range all {
-		if c.tenant == "" || r.Tenant == c.tenant {
-			out.Replays = append(out.Replays, showReplay(r))
-		}
+	out := Replays{Replays: []Replay{}, Next: next}
+	for _, r := range page {
+		out.Replays = append(out.Replays, showReplay(r))
 	}
 	return c.JSON(http.StatusOK, out)
 }

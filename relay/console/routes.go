@@ -60,7 +60,7 @@ func routes() []route {
 	return []route{
 		{get, "/status", true, true, "How the whole does", nil, nil, ok, Status{}, readStatus},
 		{get, "/events", true, true, "A page of events by the time of their acceptance, the latest first",
-			paged(append([]param{{"data", "boolean", "with the data of each, at most 100 of them"}, {"newer", "boolean", "go on to newer events rather than older ones; then there always is a next"}}, filterParams...)...), nil, ok, Events{}, listEvents},
+			paged(append([]param{{"data", "boolean", "with the data of each, at most 100 of them, and as many as have 2 MiB of it together"}, {"newer", "boolean", "go on to newer events rather than older ones; then there always is a next"}}, filterParams...)...), nil, ok, Events{}, listEvents},
 		{get, "/events/{id}", true, true, "One event with its data, deliveries and attempts, and what the routes make of it", nil, nil, ok, Event{}, readEvent},
 		{get, "/waybills/{waybill}", true, true, "All that is known of a waybill", nil, nil, ok, Waybill{}, readWaybill},
 		{get, "/endpoints", true, true, "A page of endpoints with their health, by name",
@@ -73,7 +73,7 @@ func routes() []route {
 			paged(filterParams...), nil, ok, DeadLetters{}, listDeadLetters},
 		{post, "/dead-letters/redrive", true, true, "Queue dead letters again, at most 500 at a time", nil, letterRequest{}, ok, LettersDone{}, redriveDeadLetters},
 		{post, "/dead-letters/dismiss", true, true, "Be done with dead letters, at most 500 at a time", nil, letterRequest{}, ok, LettersDone{}, dismissDeadLetters},
-		{get, "/replays", true, true, "The replays of the last 30 days", nil, nil, ok, Replays{}, listReplays},
+		{get, "/replays", true, true, "The replays of the last 30 days, 500 to a page", []param{cursorParam}, nil, ok, Replays{}, listReplays},
 		{post, "/replays", true, true, "Send events again, as fast as asked, or count them", nil, ReplayRequest{}, http.StatusCreated, Replay{}, createReplay},
 		{get, "/replays/{id}", true, true, "One replay, and how far it is", nil, nil, ok, Replay{}, readReplay},
 		{del, "/replays/{id}", true, true, "End a replay; what it has queued is delivered", nil, nil, ok, Replay{}, cancelReplay},

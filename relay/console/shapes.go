@@ -27,7 +27,8 @@ type Event struct {
 	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero"`
 	Deliveries   []Delivery      `json:"deliveries"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
-	Routes       []Route         `json:"routes,omitempty" doc:"what today's routes make of the event; not in lists"`
+	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
+	Routes       []Route         `json:"routes,omitempty" doc:"what today's routes make of the event; not in lists, and of a waybill's events, where that takes long, of the latest only"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
 }
 
@@ -78,7 +79,7 @@ type Events struct {
 // Waybill is everything that is known of a waybill.
 type Waybill struct {
 	WaybillCode string  `json:"waybill_code"`
-	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200"`
+	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
 	// Subscriptions are those of the waybill, whatever their brand. A tenant sees its own.
 	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
 }

@@ -85,12 +85,12 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for _, e := range latest.Events {
 		out.LastEventAt = utc(e.AcceptedAt)
 	}
-	replays, err := c.o.Store.Replays(c.ctx())
+	replays, err := c.o.Store.OpenReplays(c.ctx())
 	if err != nil {
 		return "list replays", err
 	}
 	for _, r := range replays {
-		if r.State == "running" && (c.tenant == "" || r.Tenant == c.tenant) {
+		if c.tenant == "" || r.Tenant == c.tenant {
 			out.Replays++
 		}
 	}

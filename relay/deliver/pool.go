@@ -32,6 +32,7 @@ type Store interface {
 	Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error)
 	Parked(ctx context.Context) (map[string]string, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
+	Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
 	Distrust(ctx context.Context, endpoint string) error
 	Distrusted(ctx context.Context) (map[string]time.Time, error)

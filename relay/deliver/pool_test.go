@@ -59,7 +59,10 @@ func (m *memory) Distrusted(context.Context) (map[string]time.Time, error) {
 	return maps.Clone(m.twice), nil
 }
 func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
-func (m *memory) Backlog(context.Context, string) (int, error)      { return 0, nil }
+func (m *memory) Alone(context.Context, string, time.Duration) (func(), bool, error) {
+	return func() {}, true, nil
+}
+func (m *memory) Backlog(context.Context, string) (int, error) { return 0, nil }
 func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
 	return nil, nil
 }

@@ -72,6 +72,9 @@ type Limits struct {
 	DailyQuota int
 }
 
+// ErrBusy is the error for what too many do at one time.
+var ErrBusy = errors.New("too many at one time")
+
 // ErrCursor is the error for a page that does not come from an earlier list.
 var ErrCursor = errors.New("not a cursor of an earlier list")
 

@@ -34,6 +34,8 @@ type Stored struct {
 	LastRepeat time.Time
 	// Deliveries are those that it owes or owed, by endpoint.
 	Deliveries []Owed
+	// WithoutData says that there was no room for its data.
+	WithoutData bool
 	// Next is the cursor of what follows it, set by Store.Events only.
 	Next string
 }
@@ -140,6 +142,13 @@ type Replay struct {
 	// Looked counts events, Matched those that the filter takes, Queued the deliveries that were queued again, and Skipped
 	// those that were open already, or not there any more.
 	Looked, Matched, Queued, Skipped int64
+}
+
+// OpenReplay is a replay that is not at its end.
+type OpenReplay struct {
+	ID, Tenant string
+	// Taken says that a replica works it off.
+	Taken bool
 }
 
 // Resend is one delivery of a page of a replay.

@@ -28,18 +28,25 @@ type Report struct {
 
 // Explain reports on every route, in their order. It goes through all of them: it is for people, not for the data path.
 // Options.OnWhenError does not hear of what fails here.
-func (t *Table) Explain(ev *event.Event) []Report {
+func (t *Table) Explain(ev *event.Event) []Report { return t.ExplainTo(ev, "") }
+
+// ExplainTo is Explain of the routes of one tenant alone; empty: of all.
+func (t *Table) ExplainTo(ev *event.Event, tenant string) []Report {
 	s := subject{event: ev}
 	values := valuesOf(ev)
-	reports := make([]Report, len(t.rules))
+	var reports []Report
 	for i := range t.rules {
 		in := &t.options.Rules[i]
-		reports[i] = Report{Tenant: in.Tenant, Pos: in.Pos, Endpoints: in.To}
-		reports[i].Matched, reports[i].Why, reports[i].Cause = t.rules[i].explain(in, &values, &s)
-		if reports[i].Matched {
-			reports[i].If = t.rules[i].remains()
-			reports[i].Changed, reports[i].Subscribed = t.rules[i].changed, t.rules[i].subscribed
+		if tenant != "" && in.Tenant != tenant {
+			continue
 		}
+		r := Report{Tenant: in.Tenant, Pos: in.Pos, Endpoints: in.To}
+		r.Matched, r.Why, r.Cause = t.rules[i].explain(in, &values, &s)
+		if r.Matched {
+			r.If = t.rules[i].remains()
+			r.Changed, r.Subscribed = t.rules[i].changed, t.rules[i].subscribed
+		}
+		reports = append(reports, r)
 	}
 	return reports
 }

@@ -9,26 +9,14 @@ import (
 
 // Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
 func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, fmt.Errorf("redrive dead letters: %w", err)
 	}
-	args := []any{s.Now().UnixMilli(), s.newCall(), endpoint}
-	for _, id := range ids {
-		short, err := shortID(id)
-		if err != nil {
-			return 0, fmt.Errorf("redrive dead letters: %w", err)
-		}
-		args = append(args, short)
-	}
-	answer, err := s.run(ctx, redriveScript, args)
+	n, err := s.ofLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
+	})
 	if err != nil {
-		return 0, fmt.Errorf("redrive dead letters: %w", err)
-	}
-	n := 0
-	for _, v := range answer {
-		n += int(number(v))
+		return n, fmt.Errorf("redrive dead letters: %w", err)
 	}
 	return n, nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,20 +42,15 @@ func (s *Store) Busy(ctx context.Context) ([]string, error) {
 
 // Depths returns the depth of each endpoint given, in the same order.
 func (s *Store) Depths(ctx context.Context, endpoints []string) ([]Depth, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
-	defer cancel()
-	out := make([]Depth, 0, len(endpoints))
-	for from := 0; from < len(endpoints); from += 200 {
-		part, err := s.depths(ctx, endpoints[from:min(from+200, len(endpoints))])
-		if err != nil {
-			return nil, fmt.Errorf("read queue depths: %w", err)
-		}
-		out = append(out, part...)
+	out, err := s.depths(ctx, endpoints)
+	if err != nil {
+		return nil, fmt.Errorf("read queue depths: %w", err)
 	}
 	return out, nil
 }
 
 func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error) {
+	const most = sliceCommands / 6
 	type row struct {
 		open, dead  *redis.IntCmd
 		waiting     *redis.StringCmd
@@ -65,28 +59,30 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 		accepted    [2]*redis.StringCmd
 	}
 	rows := make([]row, len(endpoints))
-	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, ep := range endpoints {
-			rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
-				first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
-				good: p.LIndex(ctx, s.key("d:"+ep), 0)}
-		}
-		return nil
+	err := s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
+		ep := endpoints[i]
+		rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
+			first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
+			good: p.LIndex(ctx, s.key("d:"+ep), 0)}
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil {
 		return nil, err
 	}
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i := range rows {
-			for j, ids := range [][]string{rows[i].first.Val(), rows[i].last.Val()} {
-				if len(ids) == 1 {
-					rows[i].accepted[j] = p.HGet(ctx, s.eventKey(ids[0]), "t")
-				}
+	var busy []int // most have nothing open
+	for i := range rows {
+		if len(rows[i].first.Val()) == 1 {
+			busy = append(busy, i)
+		}
+	}
+	err = s.slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
+		r := &rows[busy[i]]
+		for j, ids := range [][]string{r.first.Val(), r.last.Val()} {
+			if len(ids) == 1 {
+				r.accepted[j] = p.HGet(ctx, s.eventKey(ids[0]), "t")
 			}
 		}
-		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil {
 		return nil, err
 	}
 	out := make([]Depth, len(endpoints))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,12 +15,12 @@ import (
 )
 
 const (
-	// maxPage bounds the events that one call of the script loads, and lookMost those that it looks at, about: for so long Redis does
-	// nothing else.
-	maxPage  = 100
-	lookMost = 4000
-	// pageTime is how long a page may look for events that are wanted before it is given as it is.
-	pageTime = 12 * time.Millisecond
+	// maxPage bounds the events that one call of the script loads, and lookMost what it may cost (see lua/events.lua): for so long,
+	// less than a millisecond, Redis does nothing else.
+	maxPage  = 50
+	lookMost = 1000
+	// pageCalls is how many calls a page may look for events that are wanted before it is given as it is.
+	pageCalls = 16
 )
 
 // Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An event is
@@ -35,18 +36,19 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		return page, err
 	}
 	q.Most = max(q.Most, 1)
-	for started := time.Now(); ; {
+	codes, mine := codesOf(q.Endpoints), setOf(q.Endpoints)
+	for calls := 1; ; calls++ {
 		want := min(maxPage, q.Most-len(page.Events))
 		if q.Match != nil {
 			want = maxPage
 		}
-		rows, next, over, err := s.eventRows(ctx, q, place, want)
+		rows, next, over, err := s.eventRows(ctx, q, codes, place, want)
 		if err != nil {
 			return page, fmt.Errorf("list events: %w", err)
 		}
 		for i, e := range rows {
 			page.Looked++
-			if !wanted(q, e.Stored) {
+			if !owedTo(mine, e.Stored) || !wanted(q, e.Stored) {
 				continue
 			}
 			e.Next = e.after.String()
@@ -61,7 +63,7 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		if over && !q.Newer {
 			return page, nil
 		}
-		if over || len(page.Events) >= q.Most || time.Since(started) > pageTime {
+		if over || len(page.Events) >= q.Most || calls == pageCalls {
 			page.Next = place.String()
 			return page, nil
 		}
@@ -71,6 +73,39 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 func wanted(q event.Query, e *event.Stored) bool {
 	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
 		(q.Match == nil || q.Match(e))
+}
+
+// owedTo says whether an event is or was owed to one of some endpoints; nil: to whomever.
+func owedTo(endpoints map[string]bool, e *event.Stored) bool {
+	return endpoints == nil || slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool { return endpoints[o.Endpoint] })
+}
+
+func setOf(endpoints []string) map[string]bool {
+	if endpoints == nil {
+		return nil
+	}
+	set := make(map[string]bool, len(endpoints))
+	for _, ep := range endpoints {
+		set[ep] = true
+	}
+	return set
+}
+
+// codesOf are the codes of endpoints in the list of events, each once; code() of lua/lib.lua makes them too.
+func codesOf(endpoints []string) string {
+	seen := make(map[uint16]bool, len(endpoints))
+	codes := make([]byte, 0, 2*len(endpoints))
+	for _, ep := range endpoints {
+		h := uint16(0)
+		for i := range len(ep) {
+			h = h*31 + uint16(ep[i])
+		}
+		if !seen[h] {
+			seen[h] = true
+			codes = binary.BigEndian.AppendUint16(codes, h)
+		}
+	}
+	return string(codes)
 }
 
 // place is where in the list of events to look: a chunk, and an index in it. Going to older ones, an index past the end is that
@@ -99,8 +134,6 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error)
 		}
 		return p, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	// An event is in the last chunk that began before it, or, if replicas' clocks differ by a little, beside that.
 	by := redis.ZRangeArgs{Key: s.key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
 	switch {
@@ -111,10 +144,14 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error)
 	case q.Newer:
 		by.Rev, by.Start, by.Stop = false, "-inf", "+inf"
 	}
-	first, err := s.client.ZRangeArgs(ctx, by).Result()
-	if err == nil && len(first) == 0 && q.Newer { // all there is came later
-		first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
-	}
+	var first []string
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		first, err = s.client.ZRangeArgs(ctx, by).Result()
+		if err == nil && len(first) == 0 && q.Newer { // all there is came later
+			first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
+		}
+		return err
+	})
 	if err != nil {
 		return p, fmt.Errorf("list events: %w", err)
 	}
@@ -134,12 +171,10 @@ type placed struct {
 }
 
 // eventRows asks for one part of a page.
-func (s *Store) eventRows(ctx context.Context, q event.Query, at place, most int) (rows []placed, next place, over bool, err error) {
+func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (rows []placed, next place, over bool, err error) {
 	if at.chunk == 0 {
 		return nil, at, true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
 	direction, stop := "o", int64(0)
 	if !q.Since.IsZero() {
 		stop = q.Since.Add(-2 * time.Hour).UnixMilli() // no chunk is open for longer than an hour
@@ -150,11 +185,11 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, at place, most int
 			stop = q.Until.Add(time.Second).UnixMilli()
 		}
 	}
-	args := []any{direction, at.chunk, at.index, stop, most, lookMost}
-	for _, ep := range q.Endpoints {
-		args = append(args, ep)
-	}
-	answer, err := eventsScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
+	var answer []any
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		answer, err = eventsScript.Run(ctx, s.client, []string{s.prefix}, direction, at.chunk, at.index, stop, most, lookMost, codes).Slice()
+		return err
+	})
 	if err != nil {
 		return nil, at, false, err
 	}

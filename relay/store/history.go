@@ -25,11 +25,9 @@ type Tried struct {
 // History lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept of
 // those that failed, and of those that delivered.
 func (s *Store) History(ctx context.Context, endpoint string, most int) ([]Tried, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	var failed *redis.XMessageSliceCmd
 	var good *redis.StringSliceCmd
-	err := s.pipelined(ctx, func(p redis.Pipeliner) {
+	err := s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 		failed, good = s.latest(ctx, p, endpoint, most)
 	})
 	if err != nil {

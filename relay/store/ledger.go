@@ -12,9 +12,6 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxWishes bounds one call of a script of the ledger.
-const maxWishes = 100
-
 // states by the letter that the scripts keep.
 var states = map[string]event.Upstream{"p": event.Pending, "l": event.Live, "f": event.Failed}
 
@@ -57,7 +54,7 @@ func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybil
 
 // Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
 // names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Settings.ClaimTTL for it.
-// It takes at most 100 waybills.
+// It takes at most 25 waybills.
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
@@ -106,13 +103,17 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
-	for from := 0; from == 0 || from < len(waybills); from += maxWishes {
-		part := waybills[from:min(from+maxWishes, len(waybills))]
+	for from := 0; from == 0 || from < len(waybills); from += sliceWishes {
+		part := waybills[from:min(from+sliceWishes, len(waybills))]
 		args := append([]any{s.Now().UnixMilli()}, head...)
 		for _, w := range part {
 			args = append(args, entry(w))
 		}
-		answer, err := s.runBounded(ctx, script, args)
+		var answer []any
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			answer, err = s.run(ctx, script, args)
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -14,44 +14,30 @@ import (
 	"kuairelay/relay/event"
 )
 
-// sameTime is how many dead letters of an endpoint a page can step over that were given up in the millisecond where it begins.
-const sameTime = 200
-
 // Letters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of an
 // earlier page on. next is empty at the end.
 func (s *Store) Letters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.Letter, next string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
-	defer cancel()
 	after, err := readLetterCursor(cursor)
 	if err != nil {
 		return nil, "", err
 	}
-	oldest := strconv.FormatInt(s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10)
-	latest, err := s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"), &redis.ZRangeBy{Min: oldest, Max: "+inf"}).Result()
-	if err != nil {
-		return nil, "", fmt.Errorf("list dead letters: %w", err)
-	}
-	if endpoints != nil {
-		latest = slices.DeleteFunc(latest, func(z redis.Z) bool { name, _ := z.Member.(string); return !slices.Contains(endpoints, name) })
-	}
+	m := &letterMerge{store: s, after: after, endpoints: endpoints, oldest: s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()}
 	var all []letter
-	for len(latest) > 0 {
-		// An endpoint whose latest is older than all that a page takes has nothing to add.
-		if len(all) > most && latest[0].Score < float64(all[most].at) {
-			break
-		}
-		part := latest[:min(100, len(latest))]
-		latest = latest[len(part):]
-		found, err := s.lettersOf(ctx, part, after, oldest, most)
+	for len(all) < most {
+		l, ok, err := m.take(ctx)
 		if err != nil {
 			return nil, "", fmt.Errorf("list dead letters: %w", err)
 		}
-		all = append(all, found...)
-		slices.SortFunc(all, letter.compare)
+		if !ok {
+			out, err = s.readLetters(ctx, all)
+			return out, "", err
+		}
+		all = append(all, l)
 	}
-	if len(all) > most {
-		all = all[:most]
-		last := all[most-1]
+	last := all[most-1]
+	if _, more, err := m.take(ctx); err != nil {
+		return nil, "", fmt.Errorf("list dead letters: %w", err)
+	} else if more {
 		next = fmt.Sprintf("%d %s %s", last.at, last.short, last.endpoint)
 	}
 	out, err = s.readLetters(ctx, all)
@@ -64,8 +50,9 @@ type letter struct {
 	endpoint, short string
 }
 
+// compare has the latest first, and of one endpoint's of the same time the order in which Redis gives them.
 func (l letter) compare(o letter) int {
-	return cmp.Or(cmp.Compare(o.at, l.at), strings.Compare(l.endpoint, o.endpoint), strings.Compare(l.short, o.short))
+	return cmp.Or(cmp.Compare(o.at, l.at), strings.Compare(l.endpoint, o.endpoint), strings.Compare(o.short, l.short))
 }
 
 func readLetterCursor(cursor string) (l letter, err error) {
@@ -83,38 +70,12 @@ func readLetterCursor(cursor string) (l letter, err error) {
 	return l, nil
 }
 
-// lettersOf lists the dead letters of some endpoints that come after one.
-func (s *Store) lettersOf(ctx context.Context, of []redis.Z, after letter, oldest string, most int) (all []letter, err error) {
-	by := &redis.ZRangeBy{Min: oldest, Max: "+inf", Count: int64(most + 1)}
-	if after.at > 0 {
-		by.Max, by.Count = strconv.FormatInt(after.at, 10), int64(most+1+sameTime)
-	}
-	found := make([]*redis.ZSliceCmd, len(of))
-	err = s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, z := range of {
-			name, _ := z.Member.(string)
-			found[i] = p.ZRevRangeByScoreWithScores(ctx, s.deadKey(name), by)
-		}
-	})
-	for i, z := range of {
-		name, _ := z.Member.(string)
-		for _, dead := range found[i].Val() {
-			short, _ := dead.Member.(string)
-			if l := (letter{int64(dead.Score), name, short}); after.at == 0 || after.compare(l) < 0 {
-				all = append(all, l)
-			}
-		}
-	}
-	return all, err
-}
-
 // readLetters reads what else is to be known of dead letters.
 func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, error) {
 	states, heads := make([]*redis.StringCmd, len(all)), make([]*redis.StringCmd, len(all))
-	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, l := range all {
-			states[i], heads[i] = p.HGet(ctx, s.eventKey(l.short), l.endpoint), p.GetRange(ctx, s.key("b:"+l.short), 0, 511)
-		}
+	if err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
+		l := all[i]
+		states[i], heads[i] = p.HGet(ctx, s.eventKey(l.short), l.endpoint), p.GetRange(ctx, s.key("b:"+l.short), 0, 511)
 	}); err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
@@ -142,23 +103,38 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, 
 
 // Dismiss is done with dead letters of an endpoint; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	args := []any{s.settings().Retention.Milliseconds(), endpoint}
-	for _, id := range ids {
+	n, err := s.ofLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
+		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
+	})
+	if err != nil {
+		return n, fmt.Errorf("dismiss dead letters: %w", err)
+	}
+	return n, nil
+}
+
+// ofLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
+func (s *Store) ofLetters(ctx context.Context, ids []string, run func(ctx context.Context, shorts []any) ([]any, error)) (int, error) {
+	shorts := make([]any, len(ids))
+	for i, id := range ids {
 		short, err := shortID(id)
 		if err != nil {
-			return 0, fmt.Errorf("dismiss dead letters: %w", err)
+			return 0, err
 		}
-		args = append(args, short)
-	}
-	answer, err := dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
-	if err != nil {
-		return 0, fmt.Errorf("dismiss dead letters: %w", err)
+		shorts[i] = short
 	}
 	n := 0
-	for _, v := range answer {
-		n += int(number(v))
+	for part := range slices.Chunk(shorts, sliceLetters) {
+		err := s.aside(ctx, func(ctx context.Context) error {
+			answer, err := run(ctx, part)
+			for _, v := range answer {
+				n += int(number(v))
+			}
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
 	}
 	return n, nil
 }

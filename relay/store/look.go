@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,133 +16,168 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxOfWaybill is how many events of a waybill are looked at, the latest.
-const maxOfWaybill = 200
+const (
+	// maxOfWaybill is how many events of a waybill are looked at, the latest, and dataOfWaybill how many bytes of data they bring, about.
+	maxOfWaybill  = 200
+	dataOfWaybill = 4 << 20
+	// maxDetails is of how many deliveries and attempts of theirs more is asked than the events themselves say.
+	maxDetails = 2000
+	// headBytes are of a body that begins with a line of what is known of the event beside its data.
+	headBytes = 4095
+)
 
-// Event gives an event with its data, its deliveries and their attempts; nil if it is not there (any more).
-func (s *Store) Event(ctx context.Context, id string) (*event.Stored, error) {
+// ofAnyone is the tenant of whom an event is read for the operator.
+const ofAnyone = ""
+
+// Event gives an event with its data, its deliveries and their attempts; nil if it is not there (any more). tenant is whose
+// deliveries are wanted; empty: everybody's.
+func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, error) {
 	short, err := shortID(id)
 	if err != nil {
 		return nil, nil // what is no id names no event
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	found, err := s.look(ctx, []string{short})
+	found, err := s.look(ctx, []string{short}, tenant)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	return found[0], nil
 }
 
-// FillData gives the events of a page their data. One that has expired meanwhile stays without.
-func (s *Store) FillData(ctx context.Context, events []*event.Stored) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	keys := make([]string, len(events))
+// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It returns how many.
+// One that has expired meanwhile stays without.
+func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64) (int, error) {
+	shorts := make([]string, len(events))
 	for i, e := range events {
-		short, _ := shortID(e.ID) // it came from the store
-		keys[i] = s.key("b:" + short)
+		shorts[i], _ = shortID(e.ID) // it came from the store
 	}
-	if len(keys) == 0 {
-		return nil
-	}
-	bodies, err := s.client.MGet(ctx, keys...).Result()
+	bodies, err := s.readBodies(ctx, shorts, most)
 	if err != nil {
-		return fmt.Errorf("read the data of events: %w", err)
+		return 0, fmt.Errorf("read the data of events: %w", err)
 	}
 	for i, body := range bodies {
-		text, _ := body.(string)
-		if e, err := decodeBody(text); err == nil {
+		if e, err := decodeBody(body); err == nil {
 			events[i].Data = e.Data
 		}
 	}
-	return nil
+	return len(bodies), nil
 }
 
-// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does.
-func (s *Store) Waybill(ctx context.Context, code string) ([]*event.Stored, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	record, err := s.client.HGetAll(ctx, s.key("w:"+code)).Result()
+// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does. Where that
+// would be more than dataOfWaybill bytes of data, the older ones come without.
+func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error) {
+	sequences, err := s.eventsOf(ctx, s.key("w:"+code))
 	if err != nil {
 		return nil, fmt.Errorf("look at a waybill: %w", err)
 	}
-	type seen struct {
-		short    string
-		sequence int64
-	}
-	var all []seen
-	for name, value := range record {
-		switch kind, rest, _ := strings.Cut(name, ":"); kind {
-		case "i": // "<sequence>" or "<sequence> <occurrences>"
-			seq, n, _ := strings.Cut(value, " ")
-			for i := max(1, number(n)); i > max(0, number(n)-10); i-- {
-				short := rest
-				if i > 1 {
-					short += "-" + strconv.FormatInt(i, 10)
-				}
-				all = append(all, seen{short, number(seq)})
-			}
-		case "h": // an open head may be older than what the record remembers
-			all = append(all, seen{value, 0})
-		}
-	}
-	slices.SortFunc(all, func(a, b seen) int { return int(b.sequence - a.sequence) })
-	shorts := make([]string, 0, len(all))
-	for _, x := range all {
-		if !slices.Contains(shorts, x.short) && len(shorts) < maxOfWaybill {
-			shorts = append(shorts, x.short)
-		}
-	}
-	found, err := s.look(ctx, shorts)
+	shorts := slices.SortedFunc(maps.Keys(sequences), func(a, b string) int {
+		return cmp.Or(cmp.Compare(sequences[b], sequences[a]), strings.Compare(a, b))
+	})
+	found, err := s.look(ctx, shorts[:min(len(shorts), maxOfWaybill)], tenant)
 	slices.SortFunc(found, func(a, b *event.Stored) int { return int(a.Sequence - b.Sequence) })
 	return found, err
 }
 
-// look loads events, passing over those that are not there.
-func (s *Store) look(ctx context.Context, shorts []string) ([]*event.Stored, error) {
-	hashes, bodies := make([]*redis.MapStringStringCmd, len(shorts)), make([]*redis.StringCmd, len(shorts))
-	err := s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, short := range shorts {
-			hashes[i], bodies[i] = p.HGetAll(ctx, s.eventKey(short)), p.Get(ctx, s.key("b:"+short))
+// eventsOf reads the events that the record of a waybill knows, with their sequences.
+func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, error) {
+	sequences := make(map[string]int64)
+	for cursor := uint64(0); ; {
+		var fields []string
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			fields, cursor, err = s.client.HScan(ctx, record, cursor, "", sliceCommands).Result()
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
+		for pair := range slices.Chunk(fields, 2) {
+			switch kind, rest, _ := strings.Cut(pair[0], ":"); kind {
+			case "i": // "<sequence>" or "<sequence> <occurrences>"
+				seq, n, _ := strings.Cut(pair[1], " ")
+				for i := max(1, number(n)); i > max(0, number(n)-10); i-- {
+					short := rest
+					if i > 1 {
+						short += "-" + strconv.FormatInt(i, 10)
+					}
+					sequences[short] = number(seq)
+				}
+			case "h": // an open head may be older than what the record remembers
+				sequences[pair[1]] = max(sequences[pair[1]], 0)
+			}
+		}
+		if cursor == 0 {
+			return sequences, nil
+		}
+	}
+}
+
+// look loads events, passing over those that are not there, and their data as long as there is room for it.
+func (s *Store) look(ctx context.Context, shorts []string, tenant string) ([]*event.Stored, error) {
+	hashes := make([]*redis.MapStringStringCmd, len(shorts))
+	err := s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) { hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i])) })
+	if err != nil {
+		return nil, fmt.Errorf("look at events: %w", err)
+	}
+	bodies, err := s.readBodies(ctx, shorts, dataOfWaybill)
+	if err != nil {
+		return nil, fmt.Errorf("look at events: %w", err)
+	}
+	heads := make([]*redis.StringCmd, len(shorts)) // of those whose data has no room
+	err = s.slices(ctx, len(shorts)-len(bodies), sliceCommands, func(p redis.Pipeliner, i int) {
+		heads[len(bodies)+i] = p.GetRange(ctx, s.key("b:"+shorts[len(bodies)+i]), 0, headBytes)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at events: %w", err)
 	}
+
 	var out []*event.Stored
-	var details []func()
-	err = s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, short := range shorts {
-			fields := hashes[i].Val()
-			if len(fields) == 0 {
-				continue
-			}
-			e, bad := readStored(short, fields, bodies[i].Val())
-			if bad != nil {
-				continue
-			}
-			out = append(out, e)
-			for j := range e.Deliveries {
-				details = append(details, s.detail(ctx, p, short, fields["w"], &e.Deliveries[j])...)
+	var asks []ask
+	for i, short := range shorts {
+		fields := hashes[i].Val()
+		if len(fields) == 0 {
+			continue
+		}
+		body := ""
+		if i < len(bodies) {
+			body = bodies[i]
+		} else {
+			head, _, _ := strings.Cut(heads[i].Val(), "\n")
+			body = head + "\n"
+		}
+		e, bad := readStored(short, fields, body)
+		if bad != nil {
+			continue
+		}
+		e.WithoutData = i >= len(bodies)
+		out = append(out, e)
+		for j := range e.Deliveries {
+			if o := &e.Deliveries[j]; tenant == ofAnyone || strings.HasPrefix(o.Endpoint, tenant+"/") {
+				asks = s.detail(asks, short, fields["w"], o)
 			}
 		}
-	})
-	if err != nil {
+	}
+	if err := s.slices(ctx, min(len(asks), maxDetails), sliceCommands, func(p redis.Pipeliner, i int) { asks[i].put(ctx, p) }); err != nil {
 		return nil, fmt.Errorf("look at events: %w", err)
 	}
-	for _, fill := range details {
-		fill()
+	for i := range asks[:min(len(asks), maxDetails)] {
+		asks[i].fill()
 	}
 	return out, nil
 }
 
-// detail asks for what the hash of an event does not say of a delivery. What it returns fills that in, when the answers are there.
-func (s *Store) detail(ctx context.Context, p redis.Pipeliner, short, record string, o *event.Owed) (fill []func()) {
+// ask is a command, and what is done with its answer.
+type ask struct {
+	put  func(context.Context, redis.Pipeliner)
+	fill func()
+}
+
+// detail adds what has to be asked for that the hash of an event does not say of a delivery.
+func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 	switch {
 	case o.State == event.StateWaiting:
-		heads := p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
-		fill = append(fill, func() {
+		var heads *redis.SliceCmd
+		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
+			heads = p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
+		}, func() {
 			v := heads.Val()
 			if len(v) != 2 {
 				return
@@ -150,29 +186,34 @@ func (s *Store) detail(ctx context.Context, p redis.Pipeliner, short, record str
 			if id, err := longID(head); err == nil {
 				o.Behind = id
 			}
-		})
+		}})
 	case o.State.Open():
-		due := p.ZScore(ctx, s.queueKey(o.Endpoint), short)
-		fill = append(fill, func() {
+		var due *redis.FloatCmd
+		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
+			due = p.ZScore(ctx, s.queueKey(o.Endpoint), short)
+		}, func() {
 			if due.Err() == nil {
 				o.Due = time.UnixMilli(int64(due.Val()))
 			}
-		})
+		}})
 	}
 	for i := range o.Tries {
 		t := &o.Tries[i]
 		if t.Good() {
 			continue
 		}
-		entry := p.XRange(ctx, s.key("a:"+o.Endpoint), t.Text, t.Text)
+		id := t.Text
 		t.Text = ""
-		fill = append(fill, func() {
+		var entry *redis.XMessageSliceCmd
+		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
+			entry = p.XRange(ctx, s.key("a:"+o.Endpoint), id, id)
+		}, func() {
 			if found := entry.Val(); len(found) == 1 {
 				t.Text, _ = found[0].Values["m"].(string)
 			}
-		})
+		}})
 	}
-	return fill
+	return asks
 }
 
 // pipelined runs commands in one round trip. What is not there is no error.
@@ -187,21 +228,21 @@ func (s *Store) pipelined(ctx context.Context, fill func(redis.Pipeliner)) error
 	return err
 }
 
-// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted.
+// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed only the
+// latest has its text.
 func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
-	defer cancel()
 	twice := make([]*redis.StringCmd, len(endpoints))
 	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.StringSliceCmd, len(endpoints))
-	err = s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, ep := range endpoints {
-			parked[i] = p.HGet(ctx, s.key("ctl"), ep)
-			twice[i] = p.HGet(ctx, s.key("twice"), ep)
-			failed[i], good[i] = s.latest(ctx, p, ep, latest)
+	most := max(1, 1000/max(latest, 10)) // attempts are what costs most
+	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
+		parked[i] = p.HGet(ctx, s.key("ctl"), endpoints[i])
+		twice[i] = p.HGet(ctx, s.key("twice"), endpoints[i])
+		if latest > 0 {
+			failed[i], good[i] = s.latest(ctx, p, endpoints[i], latest)
 		}
 	})
 	if err != nil {
@@ -220,14 +261,23 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 		if since := twice[i].Val(); since != "" {
 			h.AnswersTwice = time.UnixMilli(number(since))
 		}
+		out[i] = h
+		if latest == 0 {
+			continue
+		}
 		tries, err := latestFirst(failed[i].Val(), good[i].Val(), latest)
 		if err != nil {
 			return nil, fmt.Errorf("look at the health of endpoints: %w", err)
 		}
+		failed[i], good[i] = nil, nil
+		told := false // of what failed, the latest says why
 		for _, t := range tries {
-			h.Latest = append(h.Latest, t.Try)
+			if told {
+				t.Text = ""
+			}
+			told = told || !t.Good()
+			out[i].Latest = append(out[i].Latest, t.Try)
 		}
-		out[i] = h
 	}
 	return out, nil
 }

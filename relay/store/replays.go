@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,52 +20,85 @@ const (
 	replayLife = 30 * 24 * time.Hour
 	// replayClaim is how long a replay is left to a replica that does nothing with it.
 	replayClaim = 10 * time.Second
-	maxReplays  = 1000
+	// openOf, openOfOperator and openOfAll are how many replays of a tenant, of the operator and of all tenants may be open, running or
+	// not; listedOf is how many are kept of each, the latest.
+	openOf         = 10
+	openOfOperator = 100
+	openOfAll      = 1000
+	listedOf       = 200
 )
 
-// NewReplay writes a replay down, for any replica to work off. It is "running" from now on.
+// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It is event.ErrBusy
+// if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (event.Replay, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return r, fmt.Errorf("begin a replay: %w", err)
 	}
 	now := s.Now()
-	r.ID, r.State, r.Created = "rpl_"+strconv.FormatInt(now.UnixMilli(), 36)+s.newCall()[:4], "running", time.UnixMilli(now.UnixMilli())
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.HSet(ctx, s.key("y:"+r.ID), "tenant", r.Tenant, "filter", r.Filter, "state", r.State, "created", now.UnixMilli())
-		p.Expire(ctx, s.key("y:"+r.ID), replayLife)
-		for _, list := range []string{"replays", "yopen"} {
-			p.ZAdd(ctx, s.key(list), redis.Z{Score: float64(now.UnixMilli()), Member: r.ID})
-			p.ZRemRangeByScore(ctx, s.key(list), "-inf", strconv.FormatInt(now.Add(-replayLife).UnixMilli(), 10))
-			p.Expire(ctx, s.key(list), replayLife)
-		}
-		return nil
+	random := make([]byte, 12)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	r.ID, r.State, r.Created = "rpl_"+strconv.FormatInt(now.UnixMilli(), 36)+hex.EncodeToString(random), "running", time.UnixMilli(now.UnixMilli())
+	own, all := openOf, openOfAll
+	if r.Tenant == "" {
+		own, all = openOfOperator, 0
+	}
+	n := 0
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		n, err = newReplayScript.Run(ctx, s.client, []string{s.prefix}, now.UnixMilli(), r.ID, r.Tenant, r.Filter, replayLife.Milliseconds(), own, all, listedOf).Int()
+		return err
 	})
+	if err == nil && n == 0 {
+		err = event.ErrBusy
+	}
 	if err != nil {
 		return r, fmt.Errorf("begin a replay: %w", err)
 	}
 	return r, nil
 }
 
-// Replays lists all replays of the last 30 days, the latest first, at most a thousand.
-func (s *Store) Replays(ctx context.Context) ([]event.Replay, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	ids, err := s.client.ZRevRange(ctx, s.key("replays"), 0, maxReplays-1).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list replays: %w", err)
+// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page on, and the cursor
+// of the next. tenant is whose; empty: everybody's.
+func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
+	list := "replays"
+	if tenant != "" {
+		list = "yt:" + tenant
 	}
-	return s.replays(ctx, ids)
+	until, offset := int64(math.MaxInt64), int64(0)
+	if cursor != "" { // when the first of the first page was asked for (ms), and how many there were before
+		from, passed, _ := strings.Cut(cursor, "-")
+		var err error
+		if until, err = strconv.ParseInt(from, 10, 64); err == nil {
+			offset, err = strconv.ParseInt(passed, 10, 64)
+		}
+		if err != nil || until < 0 || offset < 0 {
+			return nil, "", event.ErrCursor
+		}
+	}
+	var page []redis.Z
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		page, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key(list), &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(until, 10), Offset: offset, Count: int64(most)}).Result()
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("list replays: %w", err)
+	}
+	ids := make([]string, len(page))
+	for i, z := range page {
+		ids[i], _ = z.Member.(string)
+	}
+	if offset == 0 && len(page) > 0 {
+		until = int64(page[0].Score)
+	}
+	out, err := s.replays(ctx, ids)
+	if err != nil || len(ids) < most {
+		return out, "", err
+	}
+	return out, fmt.Sprintf("%d-%d", until, offset+int64(len(ids))), nil
 }
 
 func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
-		for i, id := range ids {
-			found[i] = p.HGetAll(ctx, s.key("y:"+id))
-		}
-	}); err != nil {
+	if err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) { found[i] = p.HGetAll(ctx, s.key("y:"+ids[i])) }); err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}
 	var out []event.Replay
@@ -83,8 +120,6 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 
 // Replay gives one replay; nil if there is none of that name.
 func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	found, err := s.replays(ctx, []string{id})
 	if err != nil || len(found) == 0 {
 		return nil, err
@@ -103,32 +138,95 @@ func (s *Store) CancelReplay(ctx context.Context, id string) (bool, error) {
 	return n == 1, nil
 }
 
-// ClaimReplay gives a running replay that no other replica works off; nil if there is none. It is the caller's for ten
-// seconds, and again with each page.
-func (s *Store) ClaimReplay(ctx context.Context) (*event.Replay, error) {
+// OpenReplays gives all replays that are to be worked off, by the time when they were asked for.
+func (s *Store) OpenReplays(ctx context.Context) ([]event.OpenReplay, error) {
+	var out []event.OpenReplay
+	const most = sliceCommands / 2
+	for from := int64(0); ; from += most {
+		var ids []string
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			ids, err = s.client.ZRange(ctx, s.key("yopen"), from, from+most-1).Result()
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for replays: %w", err)
+		}
+		fields, held := make([]*redis.SliceCmd, len(ids)), make([]*redis.IntCmd, len(ids))
+		err = s.slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
+			fields[i], held[i] = p.HMGet(ctx, s.key("y:"+ids[i]), "state", "tenant"), p.Exists(ctx, s.key("yl:"+ids[i]))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for replays: %w", err)
+		}
+		for i, id := range ids {
+			f := fields[i].Val()
+			if len(f) != 2 || f[0] == nil {
+				continue // it has expired
+			}
+			tenant, _ := f[1].(string)
+			out = append(out, event.OpenReplay{ID: id, Tenant: tenant, Taken: held[i].Val() > 0})
+		}
+		if len(ids) < most {
+			return out, nil
+		}
+	}
+}
+
+// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see lua/takereplay.lua. It is nil if another
+// replica has it, or if most of its tenant's other open replays are worked off already.
+func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	ids, err := s.client.ZRange(ctx, s.key("yopen"), 0, maxReplays-1).Result()
+	args := []any{id, s.replica, replayClaim.Milliseconds(), most}
+	for _, other := range others {
+		args = append(args, other)
+	}
+	n, err := takeReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
 	if err != nil {
-		return nil, fmt.Errorf("look for replays: %w", err)
+		return nil, fmt.Errorf("take a replay up: %w", err)
 	}
-	for _, id := range ids {
-		mine, err := s.client.SetNX(ctx, s.key("yl:"+id), s.replica, replayClaim).Result()
+	if n == 0 {
+		return nil, nil
+	}
+	return s.Replay(ctx, id)
+}
+
+// adoptReplays puts replays that another version has written down into the lists of their tenants.
+func (s *Store) adoptReplays(ctx context.Context) error {
+	const most = sliceCommands
+	for from := int64(0); ; from += most {
+		var found []redis.Z
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			found, err = s.client.ZRangeWithScores(ctx, s.key("replays"), from, from+most-1).Result()
+			return err
+		})
+		tenants := make([]*redis.StringCmd, len(found))
+		if err == nil {
+			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+				id, _ := found[i].Member.(string)
+				tenants[i] = p.HGet(ctx, s.key("y:"+id), "tenant")
+			})
+		}
+		if err == nil {
+			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+				if tenant, err := tenants[i].Result(); err == nil {
+					p.ZAddNX(ctx, s.key("yt:"+tenant), found[i])
+					p.Expire(ctx, s.key("yt:"+tenant), replayLife)
+				}
+			})
+		}
 		if err != nil {
-			return nil, fmt.Errorf("claim a replay: %w", err)
+			return fmt.Errorf("list replays: %w", err)
 		}
-		if mine {
-			return s.Replay(ctx, id)
+		if len(found) < most {
+			return nil
 		}
 	}
-	return nil, nil
 }
 
 // ReplayPage sends one page of a replay that the caller has claimed; see lua/replay.lua. It returns what is leased to the
 // caller, and false if the replay is its no more.
 func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) ([]*event.Delivery, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, false, fmt.Errorf("replay events: %w", err)
 	}
@@ -146,7 +244,11 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 		spans[r.Endpoint] = max(spans[r.Endpoint], r.Lease)
 		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(), flag(r.Add))
 	}
-	answer, err := s.run(ctx, replayScript, args)
+	var answer []any
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.run(ctx, replayScript, args)
+		return err
+	})
 	if err != nil {
 		return nil, false, fmt.Errorf("replay events: %w", err)
 	}

@@ -75,6 +75,12 @@ var dismissLua string
 //go:embed lua/cancel.lua
 var cancelLua string
 
+//go:embed lua/newreplay.lua
+var newReplayLua string
+
+//go:embed lua/takereplay.lua
+var takeReplayLua string
+
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 var (
 	acceptScript       = script(acceptLua)
@@ -99,6 +105,8 @@ var (
 	replayScript       = script(replayLua)
 	dismissScript      = script(dismissLua)
 	cancelScript       = script(cancelLua)
+	newReplayScript    = script(newReplayLua)
+	takeReplayScript   = script(takeReplayLua)
 )
 
 func script(body string) *redis.Script { return redis.NewScript(libLua + body) }

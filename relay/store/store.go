@@ -109,6 +109,8 @@ type Store struct {
 	calls   atomic.Uint64
 	set     atomic.Pointer[settings]
 
+	turn chan struct{} // of what is read, see aside
+
 	accepts batcher[acceptCall, acceptAnswer]
 	settles batcher[[]settleCall, []event.Settled]
 }
@@ -129,7 +131,7 @@ func New(o Options) (*Store, error) {
 	}
 	id := make([]byte, 6)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
-	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id)}
+	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id), turn: make(chan struct{}, 1)}
 	s.Use(o.Settings)
 	s.clock.local = o.Clock
 	s.clock.read = s.readClock
@@ -165,6 +167,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	// A failure leaves the last offset in place; whoever uses Redis next reports that it is down.
 	_ = s.clock.sync(ctx)
+	_ = s.adoptReplays(ctx)
 	last := time.Now()
 	for {
 		select {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,8 +45,6 @@ func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybil
 
 // Subscription returns a tenant's subscription of a waybill, and whether there is one.
 func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	found, err := s.subscriptions(ctx, tenant, []string{entry(w)})
 	if err != nil {
 		return event.Subscription{}, false, fmt.Errorf("read subscription: %w", err)
@@ -61,8 +58,6 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 // Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins: empty after
 // the last one. from is empty to begin. A subscription that is renewed between two pages may be missing from both.
 func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
 	start, skip := "+inf", int64(0)
 	if from != "" { // the time when they expire (ms), and how many of those that do so then have been listed
 		var err error
@@ -72,8 +67,12 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 			return nil, "", event.ErrCursor
 		}
 	}
-	page, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.wishesKey(tenant), ByScore: true, Rev: true,
-		Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most)}).Result()
+	var page []redis.Z
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.wishesKey(tenant), ByScore: true, Rev: true,
+			Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most)}).Result()
+		return err
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("list subscriptions: %w", err)
 	}
@@ -101,13 +100,10 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		return nil, nil
 	}
 	fields, lives := make([]*redis.SliceCmd, len(entries)), make([]*redis.DurationCmd, len(entries))
-	if _, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, name := range entries {
-			fields[i] = p.HMGet(ctx, s.entryKey(name), "@"+tenant, "u", "c", "m", "i")
-			lives[i] = p.PTTL(ctx, s.entryKey(name))
-		}
-		return nil
-	}); err != nil && !errors.Is(err, redis.Nil) {
+	if err := s.slices(ctx, len(entries), sliceCommands/2, func(p redis.Pipeliner, i int) {
+		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i")
+		lives[i] = p.PTTL(ctx, s.entryKey(entries[i]))
+	}); err != nil {
 		return nil, err
 	}
 	now := s.Now()
@@ -187,7 +183,7 @@ func (s *Store) Import(ctx context.Context, all []event.Subscription) (int, erro
 		return 0, fmt.Errorf("import subscriptions: %w", err)
 	}
 	now, added := s.Now(), 0
-	for part := range slices.Chunk(all, maxWishes) {
+	for part := range slices.Chunk(all, sliceWishes) {
 		args := []any{now.UnixMilli()}
 		for _, x := range part {
 			if life := x.Expires.Sub(now); life > 0 {

@@ -73,6 +73,11 @@ func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.Han
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
 			return echo.NewHTTPError(http.StatusUnauthorized, "the header Authorization must be Bearer and one of the tenant's api_keys")
 		}
+		leave, err := p.o.Enter(c, t.Name)
+		if err != nil {
+			return p.turnedAway(t, "limited", err)
+		}
+		defer leave()
 		return handle(c, t)
 	}
 }

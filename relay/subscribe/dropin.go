@@ -86,6 +86,11 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		c.Set("wrong key", true) // the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
+	leave, err := p.o.Enter(c, t.Name)
+	if err != nil {
+		return p.counted(t, "limited", tooMuch(c, err))
+	}
+	defer leave()
 	if !tsForm.MatchString(field("ts")) || p.age(field("ts")) > now.TSWindow {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired, "ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
 	}
@@ -126,11 +131,20 @@ func (p *Proxy) admitted(c echo.Context, t *Tenant, waybills int) *envelope {
 	case err == nil:
 		return nil
 	case he.Code == http.StatusTooManyRequests:
-		e = refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", he.Message, c.Response().Header().Get(echo.HeaderRetryAfter))
+		e = tooMuch(c, err)
 	default:
 		e = refuse(kuaidihelp.CodeSystem, "%v", he.Message)
 	}
 	return &e
+}
+
+// tooMuch is an answer 429 as an envelope.
+func tooMuch(c echo.Context, err error) envelope {
+	var message any = "too many requests"
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		message = he.Message
+	}
+	return refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", message, c.Response().Header().Get(echo.HeaderRetryAfter))
 }
 
 // subscribeLike does what the provider's express.sub.msg does, with more than ten waybills too. The envelope has room for one code:

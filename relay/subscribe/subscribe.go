@@ -63,6 +63,9 @@ type Settings struct {
 type Options struct {
 	Settings
 	Store Store
+	// Enter lets a request of a tenant in, which has shown its key, or gives the answer to one that is too much. leave is called when
+	// it is answered. Default: all are let in.
+	Enter func(c echo.Context, tenant string) (leave func(), err error)
 	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
 	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
 	// Concurrency is how many calls are made at one time. Default 4.
@@ -117,6 +120,9 @@ func New(o Options) *Proxy {
 	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 15*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.Enter == nil {
+		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
+	}
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}

@@ -234,7 +234,7 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	for range callers {
 		go func() {
 			for d := range posts {
-				a, err := pool.Test(bareEndpoint, d.event)
+				a, err := pool.Test(context.Background(), bareEndpoint, d.event)
 				if err == nil && a.Status != http.StatusOK {
 					err = fmt.Errorf("a delivery was answered %d %s", a.Status, a.Err)
 				}

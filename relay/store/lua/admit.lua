@@ -10,7 +10,7 @@ if not (now and tenant and interval and burst and n and quota and left) then ret
 
 local day = P .. 'd:' .. tenant
 local used = quota > 0 and tonumber(rcall('GET', day)) or 0
-if quota > 0 and used + n > quota then return {2, left} end
+if quota > 0 and n > 0 and used + n > quota then return {2, left} end
 if interval > 0 then
   local wait, ok = reserve(tenant, now, interval, interval * (burst - 1), 0)
   if not ok then return {1, wait} end

@@ -1,34 +1,35 @@
 -- events: a page of the list of all events, from a place in it. It changes nothing; one script, so that a page that has to look
--- at thousands of events to find a few is one round trip.
+-- at many events to find a few is few round trips. What it may look at is bounded, so that Redis has time for others in between.
 --
--- ARGV   o older or n newer, chunk and index of the first event to look at (past the end: the last), chunk to stop before, most events to give, most to
---        look at, N times: endpoint (none: all events)
+-- ARGV   o older or n newer, chunk and index of the first event to look at (past the end: the last), chunk to stop before, most events to give,
+--        what it may cost (an event in the list is 1, one that is loaded 10 or more), codes of the endpoints, one after the other (none: all events)
 -- Returns {chunk and index at which to go on, 1 if that is the end,
 --        {{id, {fields of e:<id>…}, head of its body, chunk and index of what comes after it}…}}
--- Going to newer ones there is no end: what comes later stands at the place where to go on.
+-- Endpoints may share a code: the caller looks again to whom an event is owed. Going to newer ones there is no end: what comes later
+-- stands at the place where to go on.
 local older, chunk, at, stop = ARGV[1] == 'o', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local most, budget = tonumber(ARGV[5]), tonumber(ARGV[6])
-if not (chunk and at and stop and most and budget) then return redis.error_reply('ERR events: wrong arguments') end
-local eps = {}
-for i = 7, #ARGV do eps[#eps + 1] = ARGV[i] end
+local most, budget, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+if not (chunk and at and stop and most and budget and wanted) then return redis.error_reply('ERR events: wrong arguments') end
 
+-- any says whether a text of codes, from a place in it on, may have one that is wanted. Where both are long, it does not look.
 local function any(text, from)
-  if #eps == 0 then return true end
-  for _, ep in ipairs(eps) do
-    if string.find(text, code(ep), from, true) then return true end
+  if wanted == '' then return true end
+  if #wanted > 400 and #text > 400 then return true end
+  local few, many, first = text, wanted, from
+  if #wanted < #text then few, many, first = wanted, text, 1 end
+  for i = first, #few - 1, 2 do
+    if string.find(many, string.sub(few, i, i + 1), few == text and 1 or from, true) then return true end
   end
+  return false
 end
 
--- load gives what is known of an event, if it is still there and owed to one of the endpoints.
+-- load gives what is known of an event, if it is still there.
 local function load(id, c, next)
   local fields = rcall('HGETALL', P .. 'e:' .. id)
+  budget = budget - 10 - #fields / 4
   if #fields == 0 then return nil end
-  local owed = #eps == 0
-  for i = 1, #fields, 2 do
-    for _, ep in ipairs(eps) do owed = owed or fields[i] == ep end
-  end
-  if not owed then return nil end
   local head = string.match(rcall('GETRANGE', P .. 'b:' .. id, 0, 511), '^[^\n]*\n')
+    or string.match(rcall('GETRANGE', P .. 'b:' .. id, 0, 4095), '^[^\n]*\n')
     or string.match(rcall('GET', P .. 'b:' .. id) or '', '^[^\n]*\n') or ''
   return {id, fields, head, c, next}
 end
@@ -40,24 +41,29 @@ local function beside(c)
   return tonumber(found[1])
 end
 
-local rows, step, over = {}, older and -1 or 1, false
+local rows, step, over, window = {}, older and -1 or 1, false, 100
 while chunk do
-  local full = rcall('GET', P .. 'c:' .. chunk)
-  local all = {}
-  if not full or any(full, 1) then all = rcall('LRANGE', P .. 'v:' .. chunk, 0, -1) end
-  budget = budget - 20 - #all
-  if older then at = min(at, #all - 1) end
-  while at >= 0 and at < #all and #rows < most and budget > 0 do
-    local text = all[at + 1]
-    local space = string.find(text, ' ', 1, true)
-    -- One that is listed again (+) stands there for the endpoints that it was sent to later.
-    if space and (#eps > 0 or string.byte(text) ~= 43) and any(text, space + 1) then
-      budget = budget - 10
-      rows[#rows + 1] = load(string.sub(text, string.byte(text) == 43 and 2 or 1, space - 1), chunk, at + step)
+  local full, v = rcall('GET', P .. 'c:' .. chunk), P .. 'v:' .. chunk
+  local len = (not full or any(full, 1)) and rcall('LLEN', v) or 0
+  budget = budget - 20 - (full and #full / 20 or 0)
+  if older then at = min(at, len - 1) end
+  while at >= 0 and at < len and #rows < most and budget > 0 do
+    -- The list is read a part at a time, in the order in which it stands.
+    local from = older and max(0, at - window + 1) or at
+    local part = rcall('LRANGE', v, from, older and at or at + window - 1)
+    if #part == 0 then break end
+    while at >= from and at < from + #part and #rows < most and budget > 0 do
+      local text = part[at - from + 1]
+      local space = string.find(text, ' ', 1, true)
+      budget = budget - 1
+      -- One that is listed again (+) stands there for the endpoints that it was sent to later.
+      if space and (wanted ~= '' or string.byte(text) ~= 43) and any(text, space + 1) then
+        rows[#rows + 1] = load(string.sub(text, string.byte(text) == 43 and 2 or 1, space - 1), chunk, at + step)
+      end
+      at = at + step
     end
-    at = at + step
   end
-  if at >= 0 and at < #all then break end
+  if at >= 0 and at < len then break end
   local nxt = beside(chunk)
   if not nxt or (older and nxt < stop) or (not older and nxt >= stop) then
     over = true

@@ -40,7 +40,9 @@
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
 --   todo               zset    what is to be taken over by then (ms): " <entry>" is to be subscribed upstream, "<tenant> <entry>"
 --                              is a tenant to be caught up
---   g:<line>           string  when the next in a line may come (ms): of a tenant its next request, of "*" the next call to the
+--   only:<what>        string  call of the replica that does this alone
+--   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
+--   g:<line>           string  when the next in a line may come (ms): of a tenant its next request ("<tenant> reads", "<tenant> tests": of these), of "*" the next call to the
 --                              provider, of an endpoint its next attempt; see place()
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,

@@ -152,7 +152,7 @@ func replayed(t *testing.T, s *store.Store, e *event.Event, endpoint string) {
 	if _, err := s.NewReplay(t.Context(), event.Replay{Tenant: "t", Filter: []byte(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.ClaimReplay(t.Context())
+	r, err := takeUp(t, s)
 	if err != nil || r == nil {
 		t.Fatalf("claimed %+v, %v", r, err)
 	}

@@ -164,7 +164,7 @@ func checkLook(t *testing.T, b *bench) {
 		acceptOne(t, s, update("1", "a"), to("t/a"))
 	}
 	acceptOne(t, s, update("2", "a"), to("t/a"))
-	found, err := s.Waybill(t.Context(), "1")
+	found, err := s.Waybill(t.Context(), "1", "")
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%d events, %v", len(found), err)
 	}
@@ -189,7 +189,7 @@ func checkLook(t *testing.T, b *bench) {
 		again = takeOne(t, s, "t/a")
 	}
 	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) { o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"} })
-	one, err := s.Event(t.Context(), e.ID)
+	one, err := s.Event(t.Context(), e.ID, "")
 	if err != nil || one == nil {
 		t.Fatal(one, err)
 	}
@@ -197,11 +197,11 @@ func checkLook(t *testing.T, b *bench) {
 		t.Errorf("dead: %+v", x)
 	}
 	for _, id := range []string{"nonsense", "evt_00", update("9", "z").ID} {
-		if none, err := s.Event(t.Context(), id); none != nil || err != nil {
+		if none, err := s.Event(t.Context(), id, ""); none != nil || err != nil {
 			t.Errorf("%s: %v, %v", id, none, err)
 		}
 	}
-	if none, err := s.Waybill(t.Context(), "9"); len(none) != 0 || err != nil {
+	if none, err := s.Waybill(t.Context(), "9", ""); len(none) != 0 || err != nil {
 		t.Errorf("%v, %v", none, err)
 	}
 }
@@ -258,7 +258,7 @@ func checkLetters(t *testing.T, b *bench) {
 	if got := list(100, "t/1"); len(got) != 9 {
 		t.Errorf("%v", got)
 	}
-	if e, err := s.Event(t.Context(), id); err != nil || e.Deliveries[0].State != event.StateDismissed || e.Deliveries[0].Why != "refused" {
+	if e, err := s.Event(t.Context(), id, ""); err != nil || e.Deliveries[0].State != event.StateDismissed || e.Deliveries[0].Why != "refused" {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
@@ -283,13 +283,13 @@ func checkData(t *testing.T, b *bench) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	gone := &event.Stored{Event: event.Event{ID: update("3", "gone").ID}}
-	if err := s.FillData(t.Context(), append(page.Events, gone)); err != nil {
+	if _, err := s.FillData(t.Context(), append(page.Events, gone), 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	if string(page.Events[0].Data) != string(two.Data) || string(page.Events[1].Data) != string(one.Data) || gone.Data != nil {
 		t.Errorf("%s, %s, %s", page.Events[0].Data, page.Events[1].Data, gone.Data)
 	}
-	if err := s.FillData(t.Context(), nil); err != nil {
+	if _, err := s.FillData(t.Context(), nil, 1); err != nil {
 		t.Error(err)
 	}
 }
@@ -367,11 +367,11 @@ func checkReplay(t *testing.T, b *bench) {
 	if _, mine, err := s.ReplayPage(t.Context(), asked.ID, event.ReplayPage{}); mine || err != nil {
 		t.Errorf("a page of what was not claimed: %v, %v", mine, err)
 	}
-	r, err := s.ClaimReplay(t.Context())
+	r, err := takeUp(t, s)
 	if err != nil || r == nil || r.ID != asked.ID || r.Tenant != "t" || string(r.Filter) != `{"x":1}` || r.State != "running" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if r, err := other.ClaimReplay(t.Context()); r != nil || err != nil {
+	if r, err := takeUp(t, other); r != nil || err != nil {
 		t.Errorf("claimed twice: %+v, %v", r, err)
 	}
 	send := event.ReplayPage{Cursor: "here", Looked: 5, Matched: 4, Resends: []event.Resend{
@@ -416,7 +416,7 @@ func checkReplay(t *testing.T, b *bench) {
 
 	// Another replica goes on where it was.
 	s.LetGoReplay(t.Context(), r.ID)
-	if r, err = other.ClaimReplay(t.Context()); err != nil || r == nil || r.Cursor != "here" {
+	if r, err = takeUp(t, other); err != nil || r == nil || r.Cursor != "here" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if _, mine, err := s.ReplayPage(t.Context(), r.ID, send); mine || err != nil {
@@ -428,7 +428,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if was, err := s.CancelReplay(t.Context(), r.ID); was || err != nil {
 		t.Errorf("cancelled what is done: %v, %v", was, err)
 	}
-	if r, err := s.ClaimReplay(t.Context()); r != nil || err != nil {
+	if r, err := takeUp(t, s); r != nil || err != nil {
 		t.Errorf("claimed what is done: %+v, %v", r, err)
 	}
 
@@ -436,7 +436,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.ClaimReplay(t.Context()); err != nil {
+	if _, err = takeUp(t, s); err != nil {
 		t.Fatal(err)
 	}
 	if was, err := other.CancelReplay(t.Context(), second.ID); !was || err != nil {
@@ -445,8 +445,8 @@ func checkReplay(t *testing.T, b *bench) {
 	if _, mine, err := s.ReplayPage(t.Context(), second.ID, send); mine || err != nil {
 		t.Errorf("a page of what was cancelled: %v, %v", mine, err)
 	}
-	all, err := s.Replays(t.Context())
-	if err != nil || len(all) != 2 || all[0].ID != second.ID && all[1].ID != second.ID {
+	all, next, err := s.Replays(t.Context(), "", "", 10)
+	if err != nil || next != "" || len(all) != 2 || all[0].ID != second.ID && all[1].ID != second.ID {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, r := range all {

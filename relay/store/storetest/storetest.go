@@ -104,6 +104,8 @@ var checks = map[string]func(*testing.T, *bench){
 	"AnEndpointThatAnswersTwiceIsKnownUntilItIsResumed":     checkTwice,
 	"HealthShowsDepthParkingAndTheLatestAttempts":           checkHealth,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                  checkReplay,
+	"TenantsShareReplaysAndNoTwoHaveOneID":                  checkReplaysOfManyTenants,
+	"TheLatestReplaysOfATenantAreKept":                      checkReplaysThatAreKept,
 	"ReplicasAgreeOnTheLatestCallback":                      checkHeard,
 	"AnOutcomeSettledAgainLeavesAnothersSuccessorAlone":     checkSettledTwiceByTwo,
 	"OfALimitedEndpointOnlyOneOfALineIsHandedOver":          checkLimitedLine,

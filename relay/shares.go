@@ -1,0 +1,292 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/event"
+)
+
+// bound says what keeps the requests to a path of the public listener from costing others something.
+type bound string
+
+const (
+	// unbounded costs about nothing: it is answered from memory.
+	unbounded bound = "none"
+	// ofCallbacks is what kuaidihelp calls, with a token.
+	ofCallbacks bound = "callbacks"
+	// ofReads has limits.reads, and readsOf requests at one time.
+	ofReads bound = "reads"
+	// ofTests has limits.tests beside that.
+	ofTests bound = "tests"
+	// ofSubscriptions has subscriptions.rate, and subscribesOf requests at one time, which may wait for kuaidihelp.
+	ofSubscriptions bound = "subscriptions"
+	// ofEndpoints counts test events by their endpoints, whoever sends them.
+	ofEndpoints bound = "endpoints"
+)
+
+// bounds has every path of the public listener, as echo writes it. New refuses one that is not there.
+var bounds = map[string]bound{
+	"GET /healthz":         unbounded,
+	"GET /readyz":          unbounded,
+	"GET /v1/openapi.json": unbounded,
+
+	"GET /callback/:token":  ofCallbacks,
+	"POST /callback/:token": ofCallbacks,
+
+	"POST /api":                                  ofSubscriptions,
+	"POST /v1/subscriptions":                     ofSubscriptions,
+	"GET /v1/subscriptions":                      ofReads,
+	"GET /v1/subscriptions/:cp_code/:waybill":    ofReads,
+	"DELETE /v1/subscriptions/:cp_code/:waybill": ofReads,
+	"GET /v1/status":                             ofReads,
+	"GET /v1/events":                             ofReads,
+	"GET /v1/events/:id":                         ofReads,
+	"GET /v1/waybills/:waybill":                  ofReads,
+	"GET /v1/endpoints":                          ofReads,
+	"GET /v1/endpoints/:endpoint":                ofReads,
+	"POST /v1/endpoints/:endpoint/pause":         ofReads,
+	"POST /v1/endpoints/:endpoint/resume":        ofReads,
+	"POST /v1/endpoints/:endpoint/test":          ofTests,
+	"GET /v1/dead-letters":                       ofReads,
+	"POST /v1/dead-letters/redrive":              ofReads,
+	"POST /v1/dead-letters/dismiss":              ofReads,
+	"GET /v1/replays":                            ofReads,
+	"POST /v1/replays":                           ofReads,
+	"GET /v1/replays/:id":                        ofReads,
+	"DELETE /v1/replays/:id":                     ofReads,
+}
+
+// Requests at one time, in a process: of one tenant, and of all of them. One that is answered holds its place until the client
+// has read the answer.
+const (
+	readsOf, readsOfAll           = 4, 32
+	testsOf, testsOfAll           = 2, 16 // also of one endpoint, and of all
+	subscribesOf, subscribesOfAll = 64, 256
+	// operatorReads is the same of the operator's.
+	operatorReads = 16
+)
+
+const (
+	// holdFor is how long a request that is too much waits for its refusal, so that a client that comes again at once costs little.
+	holdFor = 500 * time.Millisecond
+	// heldMost is how many may wait for that; beyond, the connection is closed instead.
+	heldMost = 1024
+)
+
+// shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over all replicas,
+// and so many times at once. What a request then costs Redis is bounded there.
+type shares struct {
+	// admit counts over all replicas: it lets a line of requests with a rate in, or says how long it has to wait.
+	admit   func(ctx context.Context, line string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
+	refused *prometheus.CounterVec
+	rates   atomic.Pointer[map[string]tenantRates]
+	held    atomic.Int64
+
+	mu    sync.Mutex
+	taken map[bound]map[string]int // requests under way of each tenant
+	sum   map[bound]int            // and of all
+	next  map[string]time.Time     // when the next of a line may come, as far as this process knows
+}
+
+// tenantRates are requests a second (0: any number), and replays that run at one time.
+type tenantRates struct {
+	reads, tests, subscribes float64
+	replays                  int
+}
+
+func newShares(admit func(context.Context, string, event.Limits, int) (time.Duration, bool, error), registry prometheus.Registerer) *shares {
+	s := &shares{admit: admit, taken: make(map[bound]map[string]int), sum: make(map[bound]int), next: make(map[string]time.Time),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_tenant_refused_total",
+			Help: "Requests of a tenant that were answered 429, by what it had too much of: reads, tests, subscriptions."}, []string{"tenant", "limit"})}
+	registry.MustRegister(s.refused)
+	s.use(nil)
+	return s
+}
+
+// use has the limits of a config hold from now on.
+func (s *shares) use(tenants []config.Tenant) {
+	rates := make(map[string]tenantRates, len(tenants))
+	for _, t := range tenants {
+		rates[t.Name] = tenantRates{reads: float64(t.Allowance.Reads), tests: float64(t.Allowance.Tests), subscribes: float64(t.Limits.Rate),
+			replays: t.Allowance.Replays}
+	}
+	s.rates.Store(&rates)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.next)
+}
+
+// replays is how many replays of a tenant run at one time; 0: any number, for the operator.
+func (s *shares) replays(tenant string) int {
+	if tenant == "" {
+		return 0
+	}
+	return max(1, (*s.rates.Load())[tenant].replays) // of a tenant that is in the config no more, one
+}
+
+// check finds a path without a bound.
+func (s *shares) check(e *echo.Echo) error {
+	for _, r := range e.Routes() {
+		if bounds[r.Method+" "+r.Path] == "" {
+			return fmt.Errorf("nothing bounds %s %s: name it in bounds", r.Method, r.Path)
+		}
+	}
+	return nil
+}
+
+// enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be called when it is
+// answered. The error is the answer to one that is too much.
+func (s *shares) enter(c echo.Context, tenant string) (leave func(), err error) {
+	b := bounds[c.Request().Method+" "+c.Path()]
+	if tenant == "" {
+		if !s.take(ofReads, "", operatorReads, math.MaxInt) {
+			return nil, s.refuse(c, tenant, ofReads, time.Second, "too many requests at one time")
+		}
+		return func() { s.leave(ofReads, "") }, nil
+	}
+
+	// What this process alone can tell costs Redis nothing.
+	rates := (*s.rates.Load())[tenant]
+	if wait := s.local(tenant, b, rates); wait > 0 {
+		return nil, s.refuse(c, tenant, b, wait, "too many requests a second ("+b.key()+")")
+	}
+	of, ofAll := b.atOnce()
+	if !s.take(b, tenant, of, ofAll) {
+		return nil, s.refuse(c, tenant, b, time.Second, "too many requests at one time")
+	}
+
+	// A subscription is counted where its waybills are.
+	if b != ofSubscriptions {
+		// Without Redis the process's own count has to do: some answers need none.
+		wait, _, err := s.admit(c.Request().Context(), tenant+" "+string(b), event.Limits{Rate: rates.of(b)}, 0)
+		if err == nil && wait > 0 {
+			s.leave(b, tenant)
+			return nil, s.refuse(c, tenant, b, wait, "too many requests a second ("+b.key()+")")
+		}
+	}
+	return func() { s.leave(b, tenant) }, nil
+}
+
+// key of the config that sets the rate of a bound.
+func (b bound) key() string {
+	if b == ofSubscriptions {
+		return "subscriptions.rate"
+	}
+	return "limits." + string(b)
+}
+
+func (b bound) atOnce() (of, ofAll int) {
+	switch b {
+	case ofTests:
+		return testsOf, testsOfAll
+	case ofSubscriptions:
+		return subscribesOf, subscribesOfAll
+	}
+	return readsOf, readsOfAll
+}
+
+func (r tenantRates) of(b bound) float64 {
+	switch b {
+	case ofTests:
+		return r.tests
+	case ofSubscriptions:
+		return r.subscribes
+	}
+	return r.reads
+}
+
+// local counts a request, and says how long it has to wait if that is one too many for this process: as many as come in a second
+// may come at once.
+func (s *shares) local(tenant string, b bound, rates tenantRates) (wait time.Duration) {
+	rate := rates.of(b)
+	if rate == 0 {
+		return 0
+	}
+	line, now := tenant+" "+string(b), time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.next[line]
+	if earliest := now.Add(-time.Second); at.Before(earliest) {
+		at = earliest
+	}
+	interval := time.Duration(float64(time.Second) / rate)
+	at = at.Add(interval)
+	if wait = at.Sub(now); wait > 0 {
+		return wait
+	}
+	s.next[line] = at
+	return 0
+}
+
+// take lets a request in, if its tenant has fewer than so many under way. Of the room that is left for all, nobody takes more than half:
+// so there always is some for who has none.
+func (s *shares) take(b bound, tenant string, of, ofAll int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, free := s.taken[b][tenant], ofAll-s.sum[b]
+	if n >= of || free <= 0 || n > free/2 {
+		return false
+	}
+	if s.taken[b] == nil {
+		s.taken[b] = make(map[string]int)
+	}
+	s.taken[b][tenant]++
+	if tenant != "" {
+		s.sum[b]++
+	}
+	return true
+}
+
+func (s *shares) leave(b bound, tenant string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[b][tenant]--; s.taken[b][tenant] == 0 {
+		delete(s.taken[b], tenant)
+	}
+	if tenant != "" {
+		s.sum[b]--
+	}
+}
+
+// tester sends a test event.
+type tester func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+
+// test sends few test events at one time.
+func (s *shares) test(send tester) tester {
+	return func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error) {
+		if !s.take(ofEndpoints, endpoint, testsOf, testsOfAll) {
+			return event.Attempt{}, event.ErrBusy
+		}
+		defer s.leave(ofEndpoints, endpoint)
+		return send(ctx, endpoint, e)
+	}
+}
+
+// refuse answers a request that is too much, after a while.
+func (s *shares) refuse(c echo.Context, tenant string, b bound, wait time.Duration, detail string) error {
+	if tenant != "" {
+		s.refused.WithLabelValues(tenant, string(b)).Inc()
+	}
+	if s.held.Add(1) > heldMost {
+		c.Response().Header().Set(echo.HeaderConnection, "close")
+	} else {
+		select {
+		case <-c.Request().Context().Done():
+		case <-time.After(holdFor):
+		}
+	}
+	s.held.Add(-1)
+	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+	return echo.NewHTTPError(http.StatusTooManyRequests, detail)
+}

@@ -1,0 +1,181 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/test/redisserver"
+)
+
+const rivalKey = "rival-key-22222222"
+
+// sharing is a relay with two tenants: shop, with few requests a second, and rival, which gets everything.
+func sharing(t *testing.T, limits, shopURL string) (r *running, rival *tenant) {
+	t.Helper()
+	rival = newTenant(t, nil)
+	r = start(t, account(newProvider(t, fake.Options{}).URL, "")+fmt.Sprintf(`
+redis: {url: '%s'}
+limits: %s
+tenants:
+  - name: shop
+    api_keys: [%s]
+    subscriptions: {rate: 5}
+    endpoints: [{name: e, url: '%s', secrets: [%s], timeout: 60s}]
+    routes: [{to: [e], match: {waybill_code: "shop*"}}]
+  - name: rival
+    api_keys: [%s]
+    endpoints: [{name: e, url: '%s', secrets: [%s]}]
+    routes: [{to: [e], match: {waybill_code: "rival*"}}]
+`, redisserver.Start(t).URL(), limits, shopKey, shopURL, secret, rivalKey, rival.URL, secret))
+	return r, rival
+}
+
+// Whatever path a tenant floods, it is told to come again later, and nothing of the others' goes to the spool.
+func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
+	t.Parallel()
+	r, rival := sharing(t, "{reads: 5, tests: 1, replays: 1}", newTenant(t, nil).URL)
+	r.push("application/json", callback(item("shop1", "signed", "1")))
+	stalls := watchForStalls(t)
+	delivered := 0
+	for _, path := range r.relay.TenantPaths() {
+		method, path, _ := strings.Cut(path, " ")
+		path = strings.NewReplacer(":cp_code", "zt", ":waybill", "shop1", ":endpoint", "e", ":id", "evt_0").Replace(path)
+		t.Run(method+path, func(t *testing.T) {
+			body := map[string]string{"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1"]}`, "/v1/replays": `{"dry_run":true}`,
+				"/v1/dead-letters/redrive": `{"all":true}`, "/v1/dead-letters/dismiss": `{"all":true}`}[path]
+			var refused atomic.Int64
+			var flood sync.WaitGroup
+			for range 64 {
+				flood.Go(func() {
+					status, told := flooding(t, r.public, method, path, body)
+					switch {
+					case status == http.StatusTooManyRequests && told:
+						refused.Add(1)
+					case status >= 500 && !stalls.Load():
+						t.Errorf("answer %d", status)
+					}
+				})
+			}
+			r.push("application/json", callback(item(fmt.Sprint("rival", delivered), "signed", "1")))
+			delivered++
+			flood.Wait()
+			rival.wait(delivered)
+			if n := refused.Load(); n < 40 {
+				t.Errorf("%d of 64 requests were refused", n)
+			}
+		})
+	}
+	if n := r.metric(`kuairelay_spool_callbacks_total{result="written"}`); n != "0" && !stalls.Load() {
+		t.Errorf("%s callbacks went to the spool", n)
+	}
+}
+
+// watchForStalls says whether the machine stood still at some time, as a busy one may: then Redis' answers are late whoever asks.
+func watchForStalls(t *testing.T) *atomic.Bool {
+	t.Helper()
+	stalled := new(atomic.Bool)
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for last := time.Now(); t.Context().Err() == nil; {
+			<-tick.C
+			if now := time.Now(); now.Sub(last) > 100*time.Millisecond {
+				stalled.Store(true)
+			}
+			last = time.Now()
+		}
+	}()
+	return stalled
+}
+
+// flooding makes one request of shop's, and says whether the answer is a problem that names when to come again. /api has its own form.
+func flooding(t *testing.T, public, method, path, body string) (status int, told bool) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, public+path, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0, false
+	}
+	req.Header.Set("Authorization", "Bearer "+shopKey)
+	if path == "/api" {
+		f := form("shop", "express.sub.msg", now10(), shopKey, `{"cp_code":"zt","waybill_codes":"1"}`).Encode()
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(f)), int64(len(f))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Error(err)
+		return 0, false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	if path == "/api" && strings.Contains(string(text), `"code":1008`) {
+		return http.StatusTooManyRequests, resp.Header.Get("Retry-After") != ""
+	}
+	return resp.StatusCode, resp.Header.Get("Retry-After") != "" && resp.Header.Get("Content-Type") == "application/problem+json"
+}
+
+func TestATestEventEndsWithTheRequestForItAndFewAreSentAtOneTime(t *testing.T) {
+	t.Parallel()
+	var now, most atomic.Int64
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		n := now.Add(1)
+		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+		}
+		<-req.Context().Done()
+		now.Add(-1)
+	}))
+	t.Cleanup(hangs.Close)
+	r, _ := sharing(t, "{reads: 1000, tests: 1000}", hangs.URL)
+	var asking sync.WaitGroup
+	leave, left := context.WithCancel(t.Context())
+	var refused atomic.Int64
+	for range 10 {
+		asking.Go(func() {
+			req, err := http.NewRequestWithContext(leave, http.MethodPost, r.public+"/v1/endpoints/e/test", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer "+shopKey)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusTooManyRequests {
+				t.Errorf("answer %d of an endpoint that hangs", resp.StatusCode)
+			}
+			refused.Add(1)
+		})
+	}
+	until(t, "all but two are refused", func() bool { return refused.Load() == 8 && now.Load() == 2 })
+	left()
+	until(t, "the test events have ended with their requests", func() bool { return now.Load() == 0 })
+	asking.Wait()
+	if n := most.Load(); n > 2 {
+		t.Errorf("%d test events were sent at one time", n)
+	}
+}
+
+func TestARelayWithAPathThatNothingBoundsDoesNotStart(t *testing.T) {
+	t.Parallel()
+	r, _ := sharing(t, "{reads: 1}", "http://127.0.0.1:1")
+	err := r.relay.Unbounded(http.MethodGet, "/v1/everything")
+	if err == nil || !strings.Contains(err.Error(), "GET /v1/everything") {
+		t.Errorf("of a path without a bound: %v", err)
+	}
+}

@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What people read is made in slices that hold Redis for about a millisecond at most each, one slice of a process at a time, and
+// between two slices Redis is left alone for as long as the last one took: whatever is read, and by however many, new events and
+// outcomes get their turn, and at least half of Redis' time.
+const (
+	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of bodies,
+	// dead letters and subscriptions changed.
+	sliceEvents   = 10
+	sliceCommands = 200
+	sliceBytes    = 256 << 10
+	sliceLetters  = 25
+	sliceWishes   = 25
+	// restMost bounds a rest: a slice may have waited for a Redis that is busy, or far away.
+	restMost = 5 * time.Millisecond
+)
+
+// aside runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does not answer, nobody
+// waits for one for longer than for an answer.
+func (s *Store) aside(ctx context.Context, do func(context.Context) error) error {
+	waiting, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+	case <-waiting.Done():
+		return waiting.Err()
+	}
+	began := time.Now()
+	ctx, done := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer done()
+	err := do(ctx)
+	time.AfterFunc(min(time.Since(began), restMost), func() { <-s.turn })
+	return err
+}
+
+// slices runs commands for each of n things, so many things to a slice.
+func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipeliner, i int)) error {
+	for from := 0; from < n; from += most {
+		err := s.aside(ctx, func(ctx context.Context) error {
+			return s.pipelined(ctx, func(p redis.Pipeliner) {
+				for i := from; i < min(from+most, n); i++ {
+					fill(p, i)
+				}
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its length. One that is not
+// there is empty. It returns as many as it has read.
+func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
+	sizes := make([]*redis.IntCmd, len(shorts))
+	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) { sizes[i] = p.StrLen(ctx, s.key("b:"+shorts[i])) })
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for n < len(shorts) && (n == 0 || most >= sizes[n].Val()) {
+		most -= sizes[n].Val()
+		n++
+	}
+
+	// A slice has several small bodies, or a part of a large one.
+	bodies := make([][]byte, n)
+	for from, at := 0, int64(0); from < n; {
+		err := s.aside(ctx, func(ctx context.Context) error {
+			var parts []*redis.StringCmd
+			first := from
+			err := s.pipelined(ctx, func(p redis.Pipeliner) {
+				for room := int64(sliceBytes); from < n && room > 0 && len(parts) < sliceCommands; {
+					size := min(room, sizes[from].Val()-at)
+					parts = append(parts, p.GetRange(ctx, s.key("b:"+shorts[from]), at, at+max(size, 1)-1))
+					room, at = room-size, at+size
+					if at >= sizes[from].Val() {
+						from, at = from+1, 0
+					}
+				}
+			})
+			for i, part := range parts {
+				bodies[first+i] = append(bodies[first+i], part.Val()...)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := make([]string, n)
+	for i, body := range bodies {
+		out[i] = string(body)
+	}
+	return out, nil
+}

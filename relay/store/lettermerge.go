@@ -1,0 +1,196 @@
+package store
+
+import (
+	"container/heap"
+	"context"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// mergeFirst and mergeMost are how many dead letters of an endpoint are read at a time, at first and later on.
+	mergeFirst, mergeMost = 4, 64
+	// mergeEndpoints is how many endpoints are looked at in a slice.
+	mergeEndpoints = 100
+)
+
+// letterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint is looked at when the
+// times get to its latest one, a few of its letters at a time.
+type letterMerge struct {
+	store     *Store
+	after     letter   // what comes before it, and itself, is passed over; zero: nothing is
+	endpoints []string // nil: all
+	oldest    int64    // ms
+
+	begun   bool
+	offset  int64     // in the list of all endpoints
+	pending []redis.Z // endpoints that were not looked at yet, by their latest, the latest first
+	open    letterHeap
+}
+
+// letterList is what is known of an endpoint's dead letters.
+type letterList struct {
+	endpoint string
+	read     []letter
+	at       int64 // of the last one that was read (ms), and how many of that time were
+	same     int64
+	size     int64
+	ended    bool
+}
+
+// take gives the next letter, false at the end.
+func (m *letterMerge) take(ctx context.Context) (letter, bool, error) {
+	for {
+		if err := m.look(ctx); err != nil {
+			return letter{}, false, err
+		}
+		if len(m.open) == 0 {
+			return letter{}, false, nil
+		}
+		list := m.open[0]
+		l := list.read[0]
+		list.read = list.read[1:]
+		if len(list.read) == 0 && !list.ended {
+			if err := m.read(ctx, []*letterList{list}); err != nil {
+				return letter{}, false, err
+			}
+		}
+		if len(list.read) == 0 {
+			heap.Pop(&m.open)
+		} else {
+			heap.Fix(&m.open, 0)
+		}
+		if m.after.at == 0 || m.after.compare(l) < 0 {
+			return l, true, nil
+		}
+	}
+}
+
+// look opens the lists that may hold what comes next.
+func (m *letterMerge) look(ctx context.Context) error {
+	for {
+		if len(m.pending) == 0 {
+			if err := m.more(ctx); err != nil || len(m.pending) == 0 {
+				return err
+			}
+		}
+		if len(m.open) > 0 && int64(m.pending[0].Score) < m.open[0].read[0].at {
+			return nil
+		}
+		var lists []*letterList
+		for len(m.pending) > 0 && len(lists) < mergeEndpoints {
+			if z := m.pending[0]; len(lists) == 0 || len(m.open) == 0 || int64(z.Score) >= m.open[0].read[0].at {
+				name, _ := z.Member.(string)
+				lists, m.pending = append(lists, &letterList{endpoint: name, at: math.MaxInt64, size: mergeFirst}), m.pending[1:]
+				continue
+			}
+			break
+		}
+		if err := m.read(ctx, lists); err != nil {
+			return err
+		}
+		for _, list := range lists {
+			if len(list.read) > 0 {
+				heap.Push(&m.open, list)
+			}
+		}
+	}
+}
+
+// more finds further endpoints that have dead letters, the latest first.
+func (m *letterMerge) more(ctx context.Context) (err error) {
+	s := m.store
+	if m.endpoints == nil {
+		if m.begun && m.offset == 0 {
+			return nil
+		}
+		m.begun = true
+		err = s.aside(ctx, func(ctx context.Context) (err error) {
+			m.pending, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"),
+				&redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Offset: m.offset, Count: mergeEndpoints}).Result()
+			return err
+		})
+		m.offset += int64(len(m.pending))
+		if len(m.pending) < mergeEndpoints {
+			m.offset = 0 // that is the end
+		}
+		return err
+	}
+	if m.begun {
+		return nil
+	}
+	m.begun = true
+	for part := range slices.Chunk(m.endpoints, sliceCommands) {
+		err = s.aside(ctx, func(ctx context.Context) error {
+			scores, err := s.client.ZMScore(ctx, s.key("dead"), part...).Result()
+			for i, score := range scores {
+				if int64(score) >= m.oldest {
+					m.pending = append(m.pending, redis.Z{Member: part[i], Score: score})
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(m.pending, func(a, b redis.Z) int { return int(b.Score - a.Score) })
+	return nil
+}
+
+// read reads more of some lists, in one slice.
+func (m *letterMerge) read(ctx context.Context, lists []*letterList) error {
+	s := m.store
+	found := make([]*redis.ZSliceCmd, len(lists))
+	err := s.slices(ctx, len(lists), len(lists), func(p redis.Pipeliner, i int) {
+		by := &redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Count: lists[i].size}
+		switch list := lists[i]; {
+		case list.at < math.MaxInt64:
+			by.Max, by.Offset = strconv.FormatInt(list.at, 10), list.same
+		case m.after.at > 0:
+			by.Max = strconv.FormatInt(m.after.at, 10)
+		}
+		found[i] = p.ZRevRangeByScoreWithScores(ctx, s.deadKey(lists[i].endpoint), by)
+	})
+	if err != nil {
+		return err
+	}
+	for i, list := range lists {
+		rows := found[i].Val()
+		list.ended = int64(len(rows)) < list.size
+		list.size = mergeMost
+		for _, z := range rows {
+			short, _ := z.Member.(string)
+			l := letter{int64(z.Score), list.endpoint, short}
+			if l.at != list.at {
+				list.at, list.same = l.at, 0
+			}
+			list.same++
+			list.read = append(list.read, l)
+		}
+	}
+	return nil
+}
+
+// letterHeap has the list whose next letter is the latest at its top.
+type letterHeap []*letterList
+
+func (h letterHeap) Len() int           { return len(h) }
+func (h letterHeap) Less(i, j int) bool { return h[i].read[0].compare(h[j].read[0]) < 0 }
+func (h letterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *letterHeap) Push(x any) {
+	list, _ := x.(*letterList)
+	*h = append(*h, list)
+}
+
+// Pop implements heap.Interface.
+func (h *letterHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
