@@ -78,27 +78,51 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.
 	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
 		return nil
 	}
-	j.aged[e.Name] = time.Now()
+	began := time.Now()
 	ask := event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
-	return j.giveUp(ctx, ask, math.MaxInt, reason)
+	err := j.giveUp(ctx, ask, math.MaxInt, reason)
+	if err == nil { // else they are looked through again with the next sweep
+		j.aged[e.Name] = began
+	}
+	return err
 }
 
 // boundBacklog gives up what is above max_backlog, what has been in line for longest first.
 func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) error {
-	e := &c.endpoint
-	if e.MaxBacklog == 0 {
-		return nil
+	for more := c.endpoint.MaxBacklog > 0; more && ctx.Err() == nil; {
+		var err error
+		if more, err = j.shed(ctx, c, state); err != nil {
+			return err
+		}
 	}
-	n, err := j.pool.o.Store.Backlog(ctx, e.Name)
+	return nil
+}
+
+// shed gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time does that: several that count
+// the same backlog would give the same excess up once each.
+func (j *janitor) shed(ctx context.Context, c *client, state string) (more bool, err error) {
+	const atOnce, span = 100, time.Minute
+	e, store := &c.endpoint, j.pool.o.Store
+	done, may, err := store.Alone(ctx, "shed "+e.Name, span)
+	if err != nil || !may {
+		return false, err
+	}
+	defer done()
+	n, err := store.Backlog(ctx, e.Name)
 	if err != nil || n <= e.MaxBacklog {
-		return err
+		return false, err
 	}
 	what := "is " + state
 	if state == parkedOpen {
 		what = "keeps failing"
 	}
 	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
-	return j.giveUp(ctx, event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true}, n-e.MaxBacklog, reason)
+	ask := event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true}
+	if err := j.giveUp(ctx, ask, min(atOnce, n-e.MaxBacklog), reason); err != nil {
+		return false, err
+	}
+	left, err := store.Backlog(ctx, e.Name)
+	return left < n, err
 }
 
 // parkedOpen is the state of an endpoint that its breaker holds back.
