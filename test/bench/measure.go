@@ -23,9 +23,10 @@ type figures struct {
 	Body               float64   // mean bytes of a callback
 	Commands           map[string]command
 
-	Drain  drain  // W4 and the case "memory"
-	Idle   idle   // W7
-	Routes routes // W6
+	Drain  drain     // W4 and the case "memory"
+	Idle   idle      // W7
+	Routes routes    // W6
+	Floods []flooded // reads
 }
 
 func (f figures) rate() float64   { return float64(f.Deliveries) / f.Seconds }

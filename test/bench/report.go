@@ -37,6 +37,9 @@ func text(m report.Machine, r results) string {
 			report.Count(r.most(func(f figures) float64 { return float64(f.Routes.Routes) }, "W6")),
 			report.Count(r.most(func(f figures) float64 { return float64(f.Routes.Tenants) }, "W6")))
 	}
+	if r.has(reads) {
+		b.WriteString("\n## What a tenant's reading costs others\n\n" + floodSays + r.floodTable().String())
+	}
 	b.WriteString("\n## Every case\n\n" + r.caseTable().String())
 	if t := r.commandTable(); len(t.Rows) > 0 {
 		b.WriteString("\n## Redis commands\n\n" + commandsSay + t.String())
@@ -69,6 +72,8 @@ const commandsSay = "Calls of each command per event (`INFO commandstats`), and 
 const memorySays = "A backlog of waybills with one update each, all pending, and then delivered, which Redis keeps for `retention`. It is\n`used_memory` beyond the empty Redis' (without buffers of clients and append-only file), less `MEMORY USAGE` of the bodies\n(`b:` keys, the key included); the last column takes off only the bodies' bytes instead.\n\n"
 
 const sizingSays = "From that, what Redis holds if so many events a second are delivered and kept for `retention`, with bodies of this size and\na waybill's record for `dedupe.window` (72 h) if that is longer. It is on the safe side: real waybills share a record between their updates.\n\n"
+
+const floodSays = "A tenant floods each of its paths on 64 connections, as fast as it is answered, while another gets 200 callbacks a second: how long\ntheir answers and deliveries take, by the median of the times when nothing is flooded, and how many go to the spool. It should be at most 1.5, and 0.\n\n"
 
 func (r results) barTable() *report.Table {
 	t := &report.Table{Head: []string{"case", "what", "measured", "reference", "figure", "bar", "met"}}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"kuairelay/test/report"
+)
+
+const (
+	// readers is how many connections a tenant floods each of its paths with.
+	readers = 64
+	// readEndpoints is how many endpoints the tenant has that reads, and readUpdates how many updates its longest waybill has.
+	readEndpoints = 2000
+	readUpdates   = 3000
+
+	shopKey = "bench-shop-key"
+)
+
+// flooded is what others got while a tenant flooded one of its paths.
+type flooded struct {
+	Path             string
+	Answered, Turned int // requests: answered 200 or so, and turned away
+	Answer, Latency  quantiles
+	Spooled          int
+}
+
+// readPaths are the paths of a tenant, as a client writes them, with the body of a request.
+var readPaths = [][2]string{
+	{"", ""}, // quiet
+	{"GET /v1/status"},
+	{"GET /v1/events?limit=500"},
+	{"GET /v1/events?status=nope&limit=500"},
+	{"GET /v1/events?data=true&limit=100"},
+	{"GET /v1/events/{event}"},
+	{"GET /v1/waybills/{waybill}"},
+	{"GET /v1/endpoints?limit=500"},
+	{"GET /v1/endpoints/e1"},
+	{"POST /v1/endpoints/e1/pause"},
+	{"POST /v1/endpoints/e1/resume"},
+	{"POST /v1/endpoints/e0/test"},
+	{"", ""},
+	{"GET /v1/dead-letters?limit=500"},
+	{"POST /v1/dead-letters/redrive", `{"all":true}`},
+	{"POST /v1/dead-letters/dismiss", `{"all":true}`},
+	{"GET /v1/replays"},
+	{"POST /v1/replays", `{"rate":10000,"endpoint":"e0"}`},
+	{"GET /v1/replays/rpl_none"},
+	{"GET /v1/subscriptions?limit=1000"},
+	{"POST /v1/subscriptions", `{"cp_code":"zt","waybill_codes":"{codes}"}`},
+	{"GET /v1/subscriptions/zt/{waybill}"},
+	{"DELETE /v1/subscriptions/zt/{waybill}"},
+	{"", ""},
+}
+
+// measureReads has one tenant flood each path that it has, while another gets 200 callbacks a second.
+func measureReads(ctx context.Context, s *session) (f figures, err error) {
+	st, err := s.newRelay(ctx, "reads", "everysec", s.readingTenants())
+	if err != nil {
+		return f, err
+	}
+	defer st.close()
+	events := 20_000
+	if s.Quick {
+		events = 1000
+	}
+	if _, err := s.measure(ctx, st, 1, loadOptions{Callers: callers, Events: events, Items: 50}); err != nil {
+		return f, err
+	}
+	long := loadOptions{Callers: 1, Events: min(readUpdates, events), Items: 50, One: true}
+	if _, err := s.measure(ctx, st, 1, long); err != nil {
+		return f, err
+	}
+	event, waybill, err := st.latest(ctx)
+	if err != nil {
+		return f, err
+	}
+	fill := strings.NewReplacer("{event}", event, "{waybill}", waybill, "{codes}", codes(1000))
+
+	for _, path := range readPaths {
+		before, err := st.spooled(ctx)
+		if err != nil {
+			return f, err
+		}
+		flood, stop := context.WithCancel(ctx)
+		row := flooded{Path: path[0]}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if path[0] != "" {
+				row.Answered, row.Turned = st.flood(flood, fill.Replace(path[0]), fill.Replace(path[1]))
+			}
+		}()
+		g, err := s.measure(ctx, st, 1, loadOptions{Rate: 200, Duration: s.Duration})
+		stop()
+		<-ended
+		if err != nil {
+			return f, fmt.Errorf("%s: %w", path[0], err)
+		}
+		after, err := st.spooled(ctx)
+		if err != nil {
+			return f, err
+		}
+		row.Answer, row.Latency, row.Spooled = g.Answer, g.Latency, after-before
+		f.Floods = append(f.Floods, row)
+		f.Events, f.Deliveries, f.Seconds = f.Events+g.Events, f.Deliveries+g.Deliveries, f.Seconds+g.Seconds
+	}
+	return f, nil
+}
+
+// readingTenants are rival, who is measured, and shop, who reads.
+func (s *session) readingTenants() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `kuaidihelp: {api_url: 'http://127.0.0.1:1/api', app_id: bench, api_key: bench-shared-key}
+delivery: {breaker: {failures: 0}}
+tenants:
+  - name: rival
+    endpoints: [{name: e, url: '%s', secrets: [%s]}]
+    routes: [{to: e}]
+  - name: shop
+    api_keys: [%s]
+    routes: [{to: [e0]}, {to: [dead], match: {waybill_code: "*7"}}]
+    endpoints:
+      - {name: dead, url: '%s/fail/2', secrets: [%s], retry: [1s]}
+`, s.urls(1)[0], secret, shopKey, s.receiver.url, secret)
+	for i := range readEndpoints {
+		fmt.Fprintf(&b, "      - {name: e%d, url: '%s', secrets: [%s]}\n", i, s.urls(2)[1], secret)
+	}
+	return b.String()
+}
+
+// flood asks as fast as it is answered, on as many connections as there are readers.
+func (st *stand) flood(ctx context.Context, path, body string) (answered, turned int) {
+	method, path, _ := strings.Cut(path, " ")
+	var good, refused atomic.Int64
+	client := newClient(readers)
+	defer client.CloseIdleConnections()
+	var asking sync.WaitGroup
+	for range readers {
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				status, _, err := st.ask(ctx, client, method, path, body)
+				switch {
+				case err != nil:
+				case status == http.StatusTooManyRequests:
+					refused.Add(1)
+				default:
+					good.Add(1)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	return int(good.Load()), int(refused.Load())
+}
+
+// ask makes a request of shop's.
+func (st *stand) ask(ctx context.Context, client *http.Client, method, path, body string) (int, string, error) {
+	base, _, _ := strings.Cut(st.push, "/callback/")
+	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+shopKey)
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
+// latest gives the id and the waybill of the latest event.
+func (st *stand) latest(ctx context.Context) (event, waybill string, err error) {
+	status, text, err := st.ask(ctx, http.DefaultClient, http.MethodGet, "/v1/events?limit=1", "")
+	if err != nil {
+		return "", "", err
+	}
+	field := func(name string) string {
+		_, after, _ := strings.Cut(text, `"`+name+`":"`)
+		value, _, _ := strings.Cut(after, `"`)
+		return value
+	}
+	if event, waybill = field("id"), field("waybill_code"); event == "" || waybill == "" {
+		return "", "", fmt.Errorf("list events: %d %s", status, text)
+	}
+	return event, waybill, nil
+}
+
+// spooled is how many callbacks the relay has put into its spool.
+func (st *stand) spooled(ctx context.Context) (int, error) {
+	text, err := get(ctx, st.admin+"/metrics")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\n"+`kuairelay_spool_callbacks_total{result="written"} `)
+	line, _, _ := strings.Cut(after, "\n")
+	n, err := strconv.ParseFloat(line, 64)
+	return int(n), err
+}
+
+// codes are n waybills, as one text.
+func codes(n int) string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("88%013d", i)
+	}
+	return strings.Join(out, ",")
+}
+
+// floodTable has a row for each path that a tenant floods.
+func (r results) floodTable() *report.Table {
+	t := &report.Table{Head: []string{"flooded by a tenant", "answered", "turned away", "callback p50", "p99", "by quiet", "arrival p50", "p99", "by quiet", "spooled"}}
+	for _, f := range r[reads] {
+		var answers, arrivals []float64
+		for _, row := range f.Floods {
+			if row.Path == "" {
+				answers, arrivals = append(answers, row.Answer.P99), append(arrivals, row.Latency.P99)
+			}
+		}
+		for _, row := range f.Floods {
+			path := "nothing"
+			if row.Path != "" {
+				path = "`" + row.Path + "`"
+			}
+			t.Add(path, strconv.Itoa(row.Answered), strconv.Itoa(row.Turned), millis(row.Answer.P50), millis(row.Answer.P99), plain(row.Answer.P99/median(answers)),
+				millis(row.Latency.P50), millis(row.Latency.P99), plain(row.Latency.P99/median(arrivals)), strconv.Itoa(row.Spooled))
+		}
+	}
+	return t
+}
