@@ -154,39 +154,68 @@ func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *clie
 
 // call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do about it.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
-	var content io.Reader
+	var content []byte
 	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
 			return err
 		}
-		content = bytes.NewReader(text)
 	}
 	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	request, err := http.NewRequestWithContext(ctx, method, address, content)
+	for again := 0; ; again++ {
+		response, text, err := c.send(ctx, method, address, content)
+		if err != nil {
+			return err
+		}
+		// A list has many pages, and a tenant few requests a second.
+		if wait := comeAgain(response); wait > 0 && again < 5 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(wait):
+			}
+			continue
+		}
+		host := response.Request.URL.Host
+		if response.StatusCode/100 != 2 {
+			return c.explain(host, response, text)
+		}
+		if err := json.Unmarshal(text, out); err != nil {
+			return fmt.Errorf("%s does not answer as a relay does", host)
+		}
+		return nil
+	}
+}
+
+// send makes a request, and reads its answer.
+func (c *client) send(ctx context.Context, method, address string, content []byte) (*http.Response, []byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+c.key)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("no relay answers at %s: %s (is it running? kuairelay serve -c FILE)", request.URL.Host, why(err))
+		return nil, nil, fmt.Errorf("no relay answers at %s: %s (is it running? kuairelay serve -c FILE)", request.URL.Host, why(err))
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("the relay at %s: %s", request.URL.Host, why(err))
+		return nil, nil, fmt.Errorf("the relay at %s: %s", request.URL.Host, why(err))
 	}
-	if response.StatusCode/100 == 2 {
-		if err := json.Unmarshal(text, out); err != nil {
-			return fmt.Errorf("%s does not answer as a relay does", request.URL.Host)
-		}
-		return nil
+	return response, text, nil
+}
+
+// comeAgain is when to repeat a request that was one too many a second; 0: not.
+func comeAgain(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if response.StatusCode != http.StatusTooManyRequests || err != nil || seconds > 5 {
+		return 0
 	}
-	return c.explain(request.URL.Host, response, text)
+	return time.Duration(seconds) * time.Second
 }
 
 // explain turns an answer that is not a good one into an error.

@@ -103,11 +103,19 @@ func newReplayList() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		var list console.Replays
-		if err := c.get(cmd.Context(), "/replays", nil, &list); err != nil {
-			return err
+		all := []console.Replay{}
+		for q := (url.Values{}); ; {
+			var list console.Replays
+			if err := c.get(cmd.Context(), "/replays", q, &list); err != nil {
+				return err
+			}
+			all = append(all, list.Replays...)
+			if list.Next == "" {
+				break
+			}
+			q.Set("cursor", list.Next)
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, list.Replays, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r console.Replay) []cell {
+		return writeList(cmd.OutOrStdout(), asJSON, all, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r console.Replay) []cell {
 			return []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", cmp.Or(r.Tenant, "operator")),
 				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)}
 		})
