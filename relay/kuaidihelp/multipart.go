@@ -42,12 +42,8 @@ func readMultipart(boundary string, body []byte, yield func(field) error) error 
 		if last {
 			return nil
 		}
-		var part []byte
-		part, rest, last, ok = m.next(rest)
-		if !ok {
-			return fmt.Errorf("the multipart body is broken in part %d", n)
-		}
-		f, ok := m.field(part)
+		var f field
+		f, rest, last, ok = m.field(rest)
 		if !ok {
 			return fmt.Errorf("the multipart body is broken in part %d", n)
 		}
@@ -85,18 +81,19 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 	}
 }
 
-// field takes a part apart. A part that is no field has no name.
-func (m *multipartReader) field(part []byte) (f field, ok bool) {
+// field reads a part: its headers, and its value up to the next delimiter, which may follow the headers at once. A part that is no
+// field has no name.
+func (m *multipartReader) field(text []byte) (f field, after []byte, last, ok bool) {
 	var disposition, encoding []byte
 	for {
 		var line []byte
-		line, part = headerLine(part)
+		line, text = headerLine(text)
 		if len(line) == 0 {
 			break
 		}
 		key, value, ok := bytes.Cut(line, []byte{':'})
 		if !ok {
-			return field{}, false
+			return field{}, nil, false, false
 		}
 		switch key = bytes.TrimSpace(key); {
 		case disposition == nil && bytes.EqualFold(key, []byte("Content-Disposition")):
@@ -105,12 +102,12 @@ func (m *multipartReader) field(part []byte) (f field, ok bool) {
 			encoding = bytes.TrimSpace(value)
 		}
 	}
-	f = field{name: formName(disposition), value: part}
-	if bytes.EqualFold(encoding, []byte("quoted-printable")) {
-		f.value, ok = m.quotedPrintable(part)
-		return f, ok
+	f.name = formName(disposition)
+	f.value, after, last, ok = m.next(text)
+	if ok && bytes.EqualFold(encoding, []byte("quoted-printable")) {
+		f.value, ok = m.quotedPrintable(f.value)
 	}
-	return f, true
+	return f, after, last, ok
 }
 
 // headerLine cuts the first line off the headers of a part; lines that begin with a space belong to the one before.
