@@ -53,7 +53,7 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
 	})
 	if err != nil {
-		return console.Taken{Rejected: err.Error()}, nil
+		return console.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := parse(cb)

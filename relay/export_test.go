@@ -27,7 +27,9 @@ func (r *Relay) Params() func(method, path string) []string {
 	return func(method, path string) []string {
 		values = nil
 		for _, e := range both {
-			e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
+			req := httptest.NewRequest(method, path, nil)
+			req.Host = "localhost" // the private listener knows that name
+			e.ServeHTTP(httptest.NewRecorder(), req)
 		}
 		return values
 	}

@@ -120,13 +120,26 @@ func (r *Receiver) Use(set Settings) {
 	r.current.Store(now)
 }
 
-// Register adds the paths: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too many, at
+// Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too many, at
 // the end or the beginning, does no harm: the address is typed into a form of the provider.
 func (r *Receiver) Register(e *echo.Echo) {
-	for _, path := range []string{"/callback/:token", "/callback/:token/", "//callback/:token", "//callback/:token/"} {
-		e.POST(path, r.receive)
-		e.GET(path, r.check)
-		e.HEAD(path, r.check)
+	e.Pre(trimSlashes)
+	e.POST("/callback/:token", r.receive)
+	e.GET("/callback/:token", r.check)
+	e.HEAD("/callback/:token", r.check)
+}
+
+// trimSlashes takes the slashes that are too many off a callback's path, before it is routed.
+func trimSlashes(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		u := c.Request().URL
+		if path := strings.Trim(u.Path, "/"); strings.HasPrefix(path, "callback/") {
+			u.Path = "/" + path
+			if u.RawPath != "" { // what echo routes by, then
+				u.RawPath = "/" + strings.Trim(u.RawPath, "/")
+			}
+		}
+		return next(c)
 	}
 }
 
@@ -141,7 +154,7 @@ func (r *Receiver) check(c echo.Context) error {
 
 // know says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
 func (s *settings) know(c echo.Context) bool {
-	sum := sha256.Sum256([]byte(strings.TrimSuffix(c.Param("token"), "/")))
+	sum := sha256.Sum256([]byte(c.Param("token")))
 	ok := 0
 	for i := range s.tokens {
 		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
