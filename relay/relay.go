@@ -82,7 +82,7 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 	pool, err := deliver.New(deliver.Options{
-		Store: db, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version, ShutdownGrace: o.Grace * 3 / 4,
+		Store: db, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version, ShutdownGrace: max(o.Grace*3/4, 1),
 	})
 	if err != nil {
 		return nil, err

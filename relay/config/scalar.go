@@ -83,6 +83,15 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// attemptTimeout is how long an attempt may take: it holds a connection and a slot so long, and the lease of its delivery twice that.
+var attemptTimeout = form[time.Duration]{func(s string) (time.Duration, error) {
+	d, err := parseDuration(s)
+	if err == nil && d > 5*time.Minute {
+		return 0, errors.New("must be 5m at most: an attempt holds its connection so long")
+	}
+	return d, err
+}, duration.shape}
+
 // durationOrZero is a duration, or 0 for "never".
 var durationOrZero = form[time.Duration]{func(s string) (time.Duration, error) {
 	if s == "0" {

@@ -86,7 +86,7 @@ func schema(l *loading) reader {
 // deliveryKeys are the keys that stand in delivery, and again in an endpoint to override them there.
 func deliveryKeys(d *Delivery) []field {
 	return []field{
-		optional("timeout", one(&d.Timeout, duration)),
+		optional("timeout", one(&d.Timeout, attemptTimeout)),
 		optional("retry", some(&d.Retry, duration)),
 		optional("max_in_flight", one(&d.MaxInFlight, wholeNumber(1, 10_000))),
 		optional("rate", one(&d.Rate, perSecond)),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,6 +36,14 @@ type refusedAddress struct {
 }
 
 func (f *refusedAddress) Error() string { return f.class + " address " + f.addr.String() }
+
+// advice says what a person can do about it.
+func (f *refusedAddress) advice() string {
+	if always(f.addr) != "" || slices.ContainsFunc(carried(f.addr), func(v4 netip.Addr) bool { return always(v4) != "" }) {
+		return "never allowed"
+	}
+	return "not in egress.allow_cidrs, nor in the endpoint's allow_cidrs"
+}
 
 // guard checks the addresses that an endpoint's connections go to.
 type guard struct {
@@ -176,11 +185,13 @@ func (e *Endpoint) tls() *tls.Config {
 	return e.TLS.Clone()
 }
 
-// transport of an endpoint that http1 is not for: one behind a proxy, or that offers HTTP/2. Its connections are its own, kept
-// alive, and never more than MaxInFlight.
-func (e *Endpoint) transport(egress Egress, dial dialContext) *http.Transport {
+// transport is for what http1 does not speak to. HTTP/2 says which request an answer belongs to, and over direct connections there is
+// nothing else here. Behind a proxy it may be HTTP/1.1, where net/http can take what came before a request for its answer: so there
+// each attempt has a connection of its own.
+func (c *client) transport() *http.Transport {
+	e := &c.endpoint
 	t := &http.Transport{
-		DialContext:            dial,
+		DialContext:            withinDials(c.http1.dial),
 		TLSClientConfig:        e.tls(),
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
@@ -191,8 +202,34 @@ func (e *Endpoint) transport(egress Egress, dial dialContext) *http.Transport {
 		// A connection that has died silently is not to cost every stream on it a time-out.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: e.Timeout, PingTimeout: e.Timeout},
 	}
-	if egress.Proxy != nil {
-		t.Proxy = http.ProxyURL(egress.Proxy)
+	if c.egress.Proxy != nil {
+		t.Proxy = http.ProxyURL(c.egress.Proxy)
+		t.DisableKeepAlives = true
+		return t
 	}
+	t.DialTLSContext = withinDials(func(ctx context.Context, _, _ string) (net.Conn, error) { return c.http1.openHTTP2(ctx) })
 	return t
+}
+
+// dialsMost is how many connections net/http may open for an attempt: it makes another one when the receiver ends the first before
+// it has taken the request, and again, without a bound.
+const dialsMost = 3
+
+const errDials = protocolError("the receiver ends each connection before it takes the request")
+
+type dialsKey struct{}
+
+// withDials gives an attempt the number of its connections.
+func withDials(ctx context.Context) context.Context {
+	return context.WithValue(ctx, dialsKey{}, new(atomic.Int64))
+}
+
+// withinDials has a dial fail that is one too many for its attempt.
+func withinDials(dial dialContext) dialContext {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if n, ok := ctx.Value(dialsKey{}).(*atomic.Int64); ok && n.Add(1) > dialsMost {
+			return nil, errDials
+		}
+		return dial(ctx, network, address)
+	}
 }

@@ -25,7 +25,7 @@ func (c *connection) exchange(b *buffers) (exchanged, error) {
 	// While others have their turn the answer may come: then the first attempt to read it is the last.
 	runtime.Gosched()
 
-	resp, err := readAnswer(b) //nolint:bodyclose // that would read all of it
+	resp, err := readAnswer(b)
 	if err != nil {
 		if unsent, cut := w.end(); unsent != nil && !cut {
 			err = unsent
@@ -43,7 +43,7 @@ func (c *connection) exchange(b *buffers) (exchanged, error) {
 // readAnswer reads the head of the answer, and passes over interim ones (RFC 9110, section 15.2).
 func readAnswer(b *buffers) (*http.Response, error) {
 	for range interimMost + 1 {
-		resp, err := http.ReadResponse(b.answer, nil) //nolint:bodyclose // see exchange
+		resp, err := http.ReadResponse(b.answer, nil)
 		switch {
 		case err != nil:
 			return nil, err

@@ -24,6 +24,9 @@ const (
 // errHTTP2 is the error of a receiver that chose HTTP/2. Nothing has been sent to it.
 var errHTTP2 = errors.New("the receiver speaks HTTP/2")
 
+// errHTTP1 is that of one that chose HTTP/2 before, and does not now.
+var errHTTP1 = errors.New("the receiver speaks HTTP/1.1")
+
 // protocolError is what is wrong with what a receiver sends, without any of it.
 type protocolError string
 
@@ -43,7 +46,7 @@ const (
 // still on its way cannot be seen. Therefore a connection rests after each answer, for as long as the receiver has taken for any of
 // late, and others are used meanwhile: a second answer mostly comes in that time, and so does one that is owed because a second answer
 // was taken for it. A receiver that was seen to answer twice gets a connection for each attempt (see trust).
-// http.Transport has neither: a goroutine looks at its idle connections, and is late where the next request comes at once.
+// http.Transport has neither: a goroutine looks at its idle connections, and is late where the next request comes at once (see transport).
 type http1 struct {
 	url     *url.URL
 	dial    dialContext
@@ -151,18 +154,41 @@ func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, e
 func (h *http1) open(ctx context.Context, deadline time.Time) (*connection, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	c, protocol, err := h.connectTo(ctx)
+	if err == nil && protocol == "h2" {
+		_ = c.Conn.Close()
+		return nil, errHTTP2
+	}
+	return c, err
+}
+
+// openHTTP2 makes a connection over which the receiver chooses HTTP/2. The error is errHTTP1 if it does not.
+func (h *http1) openHTTP2(ctx context.Context) (net.Conn, error) {
+	c, protocol, err := h.connectTo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if protocol != "h2" {
+		_ = c.Conn.Close()
+		return nil, errHTTP1
+	}
+	return c.Conn, nil
+}
+
+// connectTo makes a connection, and says which protocol the receiver chose over TLS.
+func (h *http1) connectTo(ctx context.Context) (c *connection, protocol string, err error) {
 	port := h.url.Port()
 	if port == "" {
 		port = h.url.Scheme
 	}
 	conn, err := h.dial(ctx, "tcp", net.JoinHostPort(h.url.Hostname(), port))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	c := &connection{socket: newSocket(conn)}
+	c = &connection{socket: newSocket(conn)}
 	c.Conn = c.socket
 	if h.url.Scheme != "https" {
-		return c, nil
+		return c, "", nil
 	}
 
 	config := h.tls()
@@ -174,14 +200,10 @@ func (h *http1) open(ctx context.Context, deadline time.Time) (*connection, erro
 	secure := tls.Client(c.records, config)
 	if err = secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, err
+		return nil, "", err
 	}
 	c.Conn = secure
-	if secure.ConnectionState().NegotiatedProtocol == "h2" {
-		_ = conn.Close()
-		return nil, errHTTP2
-	}
-	return c, nil
+	return c, secure.ConnectionState().NegotiatedProtocol, nil
 }
 
 // take returns the connection that was used last of those that have rested, because the receiver has had the least time to give it up.

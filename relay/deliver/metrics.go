@@ -107,15 +107,15 @@ func (m *metrics) trust(endpoint string, lost bool) {
 	m.twice.DeleteLabelValues(endpoint)
 }
 
-// observe counts an outcome. One that came late ends nothing.
-func (m *metrics) observe(o event.Outcome, late bool, now time.Time) {
+// observe counts an outcome. One that came late, or that the store did not take, ends nothing.
+func (m *metrics) observe(o event.Outcome, settled bool, now time.Time) {
 	endpoint, outcome := o.Delivery.Endpoint, outcomes[o.Kind]
 	h := m.times.Load()
 	if o.Attempt != nil {
 		m.attempts.WithLabelValues(endpoint, outcome).Inc()
 		h.duration.WithLabelValues(h.of(endpoint)...).Observe(o.Attempt.Duration.Seconds())
 	}
-	if late || (o.Kind != event.Delivered && o.Kind != event.Dead) {
+	if !settled || (o.Kind != event.Delivered && o.Kind != event.Dead) {
 		return
 	}
 	m.deliveries.WithLabelValues(endpoint, outcome).Inc()

@@ -692,7 +692,7 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	default:
 		p.log.Info("attempt", fields...)
 	}
-	p.metrics.observe(o, settled.Late, p.o.Store.Now())
+	p.metrics.observe(o, err == nil && !settled.Late, p.o.Store.Now())
 }
 
 // reportBreaker says what an outcome made of its endpoint's breaker.

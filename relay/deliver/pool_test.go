@@ -18,6 +18,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
 )
@@ -275,6 +277,31 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 		t.Errorf("%+v after %d requests", o, requests.Load())
 	}
 	wait(t, "all slots are free", func() bool { return p.endpoint("t/a").inFlight.Load() == 0 })
+}
+
+func TestADeliveryWhoseEndTheStoreDoesNotTakeIsNotCountedAsEnded(t *testing.T) {
+	t.Parallel()
+	p, err := New(Options{Store: &memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := func() int {
+		series := make(chan prometheus.Metric, 10)
+		p.metrics.deliveries.Collect(series)
+		return len(series)
+	}
+	for _, kind := range []event.Kind{event.Dead, event.Delivered} {
+		o := event.Outcome{Delivery: newDelivery(time.Minute), Kind: kind}
+		p.report(o, event.Settled{}, errors.New("no redis"))
+		p.report(o, event.Settled{Late: true}, nil)
+	}
+	if n := counted(); n != 0 {
+		t.Errorf("%d outcomes are counted", n)
+	}
+	p.report(event.Outcome{Delivery: newDelivery(time.Minute), Kind: event.Dead}, event.Settled{}, nil)
+	if n := counted(); n != 1 {
+		t.Errorf("%d outcomes are counted", n)
+	}
 }
 
 func TestLeasesOfAnotherCallersSlotsKeepTheSum(t *testing.T) {

@@ -19,7 +19,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
@@ -44,18 +43,18 @@ type client struct {
 	egress   Egress
 	guard    *guard
 
-	direct bool // http1 can speak to it, as far as is known
+	direct bool // there is no proxy
 	http1  *http1
-	other  atomic.Pointer[http.Transport] // in the place of http1 once it is made
+	other  atomic.Pointer[http.Transport] // in the place of http1: for a receiver that has chosen HTTP/2, or behind a proxy
 }
 
 func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
 	e := *given
 	e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 	e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
-	u, err := url.Parse(e.URL)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("url: it is not an absolute URL")
+	u, err := readTarget(e.URL)
+	if err != nil {
+		return nil, err
 	}
 	if len(e.Keys) == 0 {
 		return nil, errors.New("it has no secret to sign with")
@@ -74,7 +73,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 			c.head = appendField(c.head, name, value)
 		}
 	}
-	c.direct = egress.Proxy == nil && !strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII })
+	c.direct = egress.Proxy == nil
 	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(e.MaxInFlight, idleAtLeast)}
 	return c, nil
 }
@@ -109,17 +108,25 @@ func (c *client) send(ctx context.Context, m *message) (reply, error) {
 			return r, err
 		}
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	bounded, cancel := context.WithDeadline(withDials(ctx), deadline)
 	defer cancel()
 	if c.egress.Proxy != nil {
-		if err := c.guard.checkHost(ctx, c.url.Hostname()); err != nil {
+		if err := c.guard.checkHost(bounded, c.url.Hostname()); err != nil {
 			return reply{}, err
 		}
 	}
 	if c.other.Load() == nil {
-		c.other.CompareAndSwap(nil, c.endpoint.transport(c.egress, c.http1.dial))
+		c.other.CompareAndSwap(nil, c.transport())
 	}
-	resp, err := c.other.Load().RoundTrip(m.request(ctx))
+	t := c.other.Load()
+	if t == nil { // the receiver has given HTTP/2 up just now
+		return c.http1.post(ctx, deadline, m)
+	}
+	resp, err := t.RoundTrip(m.request(bounded))
+	if errors.Is(err, errHTTP1) {
+		c.other.CompareAndSwap(t, nil)
+		return c.http1.post(ctx, deadline, m)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -192,12 +199,32 @@ type reply struct {
 func readReply(resp *http.Response) (r reply, whole bool, err error) {
 	r = reply{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
 	if resp.ContentLength == 0 {
-		return r, true, nil
+		return r.withLocation(resp), true, nil
 	}
 	r.answer, err = io.ReadAll(io.LimitReader(resp.Body, answerMost+1))
 	whole = len(r.answer) <= answerMost
 	r.answer = r.answer[:min(len(r.answer), answerMost)]
-	return r, whole, err
+	return r.withLocation(resp), whole, err
+}
+
+// locationMost is how much of a Location is shown.
+const locationMost = 300
+
+// withLocation puts before the answer where a redirect leads to, which is not followed: without a query, which may hold a secret.
+func (r reply) withLocation(resp *http.Response) reply {
+	to := resp.Header.Get("Location")
+	if r.status/100 != 3 || to == "" {
+		return r
+	}
+	to, _, _ = strings.Cut(to, "#")
+	to, _, _ = strings.Cut(to, "?")
+	if u, err := url.Parse(to); err != nil || u.User != nil {
+		to = "(an address with a password, or none)"
+	}
+	to = strings.ToValidUTF8(to[:min(len(to), locationMost)], "")
+	answer := append([]byte("redirects to "+to+"\n"), r.answer...)
+	r.answer = answer[:min(len(answer), answerMost)]
+	return r
 }
 
 // keys are those that still sign.
@@ -224,7 +251,7 @@ func describeError(err error) string {
 	var protocol protocolError
 	switch {
 	case errors.As(err, &refused):
-		return ClassForbidden + ": " + refused.Error()
+		return ClassForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
 	case errors.As(err, &protocol):
 		return "protocol: " + protocol.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -245,5 +272,31 @@ func describeError(err error) string {
 		}
 		class = "network"
 	}
-	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(err.Error(), class+": "))
+	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(inner(err), class+": "))
+}
+
+// inner is the text of an error, without what is nobody's business but the operator's: the addresses of the resolver, of the proxy, and
+// of this host.
+func inner(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		why := "the resolver failed"
+		if dns.IsNotFound {
+			why = "no such host"
+		}
+		return "lookup " + dns.Name + ": " + why
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return err.Error()
+	}
+	if op.Op == "proxyconnect" {
+		cause := op.Err
+		for in, ok := errors.AsType[*net.OpError](cause); ok; in, ok = errors.AsType[*net.OpError](cause) {
+			cause = in.Err
+		}
+		return fmt.Sprintf("the proxy (egress.proxy): %v", cause)
+	}
+	shown := *op
+	shown.Source = nil
+	return shown.Error()
 }

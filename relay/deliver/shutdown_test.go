@@ -174,13 +174,13 @@ func TestTheLatencyOfDeliveriesIsThatOfTheDelivered(t *testing.T) {
 
 	d := newDelivery(time.Minute)
 	for _, step := range []struct {
-		kind event.Kind
-		late bool
-		want uint64
-	}{{event.Retry, false, 0}, {event.Dead, false, 0}, {event.Delivered, true, 0}, {event.Delivered, false, 1}} {
-		m.observe(event.Outcome{Delivery: d, Kind: step.kind, Attempt: &event.Attempt{Status: 200}}, step.late, time.Now())
+		kind    event.Kind
+		settled bool
+		want    uint64
+	}{{event.Retry, true, 0}, {event.Dead, true, 0}, {event.Delivered, false, 0}, {event.Delivered, true, 1}} {
+		m.observe(event.Outcome{Delivery: d, Kind: step.kind, Attempt: &event.Attempt{Status: 200}}, step.settled, time.Now())
 		if n := count(); n != step.want {
-			t.Errorf("after outcome %c (late: %t) %d latencies were observed, want %d", step.kind, step.late, n, step.want)
+			t.Errorf("after outcome %c (settled: %t) %d latencies were observed, want %d", step.kind, step.settled, n, step.want)
 		}
 	}
 }
