@@ -44,14 +44,18 @@ func viewOf(c *config.Config, table *route.Table, test tester) console.View {
 	return v
 }
 
-// retakeMost bounds what a compressed callback from quarantine may come to.
+// retakeMost bounds what a callback from quarantine may come to, decompressed and in UTF-8.
 const retakeMost = 64 << 20
 
 // retake has a callback, or an item of one, from quarantine taken in as if it had just come.
 func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken, error) {
-	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], func(r io.Reader) ([]byte, error) {
+	read := func(r io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
-	})
+	}
+	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], read)
+	if err == nil {
+		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
+	}
 	if err != nil {
 		return console.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}

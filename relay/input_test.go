@@ -209,6 +209,19 @@ func TestAListedAddressIsLetInHoweverAProxyWritesIt(t *testing.T) {
 	}
 }
 
+func TestACallbackInGBKIsRead(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	r := start(t, one(shop.URL, ""))
+	const form = "type=express_sub_msg&data[0][no]=1&data[0][data][0][context]="
+	if status, answer := r.push("application/x-www-form-urlencoded; charset=GBK", form+"%D2%D1%C7%A9%CA%D5"); status != 200 {
+		t.Errorf("answer %d %q", status, answer)
+	}
+	if got := shop.wait(1)[0]; !strings.Contains(string(got.body), "已签收") {
+		t.Errorf("delivered: %s", got.body)
+	}
+}
+
 func TestACompressedCallbackIsRead(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)

@@ -3,7 +3,6 @@
 package ingest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -191,12 +190,9 @@ func (r *Receiver) receive(c echo.Context) error {
 		return r.unread(c, err)
 	}
 	about := headers(c.Request())
-	body, err := held.unpack(packed, about["Content-Encoding"], now.MaxBody)
+	body, err := held.unpack(packed, about, now.MaxBody)
 	if err != nil {
 		return r.unread(c, err)
-	}
-	if !bytes.Equal(packed, body) {
-		delete(about, "Content-Encoding")
 	}
 	// What the provider's connection does must not cut short what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)

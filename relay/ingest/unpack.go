@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+
+	"kuairelay/relay/kuaidihelp"
 )
 
 // Unpack decompresses a body: gzip whatever its Content-Encoding says, as a body tells that it is, and zlib if it says deflate.
@@ -37,9 +39,20 @@ func Unpack(body []byte, encoding string, read func(io.Reader) ([]byte, error)) 
 	return plain, nil
 }
 
-// unpack is Unpack within the rooms.
-func (h *held) unpack(body []byte, encoding string, most int64) ([]byte, error) {
-	return Unpack(body, encoding, func(r io.Reader) ([]byte, error) {
+// unpack is Unpack, and then kuaidihelp.Decode, within the rooms. Headers lose the Content-Encoding if the body has it no more.
+func (h *held) unpack(packed []byte, headers map[string]string, most int64) ([]byte, error) {
+	read := func(r io.Reader) ([]byte, error) {
 		return h.read(&http.Request{Body: io.NopCloser(r), ContentLength: -1}, most)
-	})
+	}
+	body, err := Unpack(packed, headers["Content-Encoding"], read)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(packed, body) {
+		delete(headers, "Content-Encoding")
+	}
+	if left := headers["Content-Encoding"]; left != "" && left != "identity" {
+		return body, nil
+	}
+	return kuaidihelp.Decode(headers["Content-Type"], body, read)
 }

@@ -69,6 +69,7 @@ func Waybills(contentType string, body []byte) []string {
 type partReader struct {
 	body       []byte
 	receivedAt time.Time
+	note       string // that begins every reason
 	limit      Limit
 	yield      func(Result) bool // nil without a limit
 
@@ -86,6 +87,7 @@ type partReader struct {
 
 // read reads the whole callback.
 func (r *partReader) read(contentType string) {
+	r.note = charsetNote(contentType, r.body)
 	err := r.readAll(contentType)
 	if err != nil {
 		// Nothing was yielded yet: see flush.
@@ -205,5 +207,5 @@ func (r *partReader) own(raw []byte) []byte {
 }
 
 func (r *partReader) reject(raw []byte, reason string) {
-	r.part.Rejected = append(r.part.Rejected, Rejected{Raw: raw, Reason: reason})
+	r.part.Rejected = append(r.part.Rejected, Rejected{Raw: raw, Reason: r.note + reason})
 }

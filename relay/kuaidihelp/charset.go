@@ -1,0 +1,109 @@
+package kuaidihelp
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+// Decode gives a body in UTF-8: of GB 18030, GBK and GB 2312 if its Content-Type says so, of UTF-16 also if it has a byte order
+// mark. read reads all of what comes, within its bounds; an error of its own ends Decode. A body that is UTF-8, whatever its
+// Content-Type says, is given back as it is, and so is one of another charset, or a damaged one.
+func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error)) ([]byte, error) {
+	var from encoding.Encoding
+	var first transform.Transformer = transform.Nop
+	charset := charsetOf(contentType)
+	switch {
+	case bytes.HasPrefix(body, []byte{0xFF, 0xFE}), bytes.HasPrefix(body, []byte{0xFE, 0xFF}):
+		from = unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+	case strings.HasPrefix(charset, "utf-16") && bytes.IndexByte(body, 0) >= 0:
+		order := unicode.LittleEndian // as browsers have it
+		if charset == "utf-16be" {
+			order = unicode.BigEndian
+		}
+		from = unicode.UTF16(order, unicode.IgnoreBOM)
+	case charset == "gb18030", charset == "gbk", charset == "gb2312", charset == "cp936", charset == "x-gbk":
+		from = simplifiedchinese.GB18030 // has the others in it
+		if text := trim(body); len(text) > 0 && bytes.IndexByte([]byte("{[-"), text[0]) < 0 {
+			first = unescape{}
+		}
+		_, err := io.Copy(io.Discard, transform.NewReader(bytes.NewReader(body), transform.Chain(first, encoding.UTF8Validator)))
+		if err == nil {
+			return body, nil
+		}
+	default:
+		return body, nil
+	}
+
+	decode := transform.Chain(first, from.NewDecoder())
+	plain, err := read(transform.NewReader(bytes.NewReader(body), decode))
+	if err != nil {
+		return nil, err
+	}
+	if bytes.ContainsRune(plain, utf8.RuneError) {
+		return body, nil
+	}
+	return plain, nil
+}
+
+// charsetOf gives the charset of a Content-Type in lower case; empty: it names none.
+func charsetOf(contentType string) string {
+	_, params, _ := mime.ParseMediaType(contentType) // an error leaves no params
+	return strings.ToLower(strings.Trim(params["charset"], "' "))
+}
+
+// charsetNote begins the reason why a body was not understood, or an item of it, that is not UTF-8 and may not be meant to be.
+func charsetNote(contentType string, body []byte) string {
+	charset := charsetOf(contentType)
+	if charset == "" || utf8.Valid(body) {
+		return ""
+	}
+	return fmt.Sprintf("its charset is %.40q: ", charset)
+}
+
+// unescape takes the percent signs out of a urlencoded form, whose bytes are then those of its charset. What parts fields, and a
+// percent sign, stays escaped; none of these bytes can be a part of a Chinese character.
+type unescape struct{ transform.NopResetter }
+
+// Transform is that of transform.Transformer.
+func (unescape) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for nSrc < len(src) {
+		from, to := 1, src[nSrc:nSrc+1]
+		if src[nSrc] == '%' {
+			if nSrc+2 >= len(src) && !atEOF {
+				return nDst, nSrc, transform.ErrShortSrc
+			}
+			from, to = unescaped(src[nSrc:])
+		}
+		if nDst+len(to) > len(dst) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		nDst += copy(dst[nDst:], to)
+		nSrc += from
+	}
+	return nDst, nSrc, nil
+}
+
+// unescaped says how long the escape is that text begins with, and what stands for it.
+func unescaped(text []byte) (int, []byte) {
+	b := make([]byte, 1)
+	if len(text) < 3 {
+		return 1, []byte("%25")
+	}
+	if _, err := hex.Decode(b, text[1:3]); err != nil {
+		return 1, []byte("%25") // it is itself, see appendDecoded
+	}
+	if strings.IndexByte("%&=+", b[0]) >= 0 {
+		return 3, text[:3]
+	}
+	return 3, b
+}
