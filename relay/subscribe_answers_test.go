@@ -223,6 +223,36 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 	}
 }
 
+func TestTheDropInReadsFormsAsThoseOfCallbacksAreRead(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
+	const method, data = "express.sub.msg", `{"waybill_codes":"1","cp_code":"zt"}`
+	with := func(note string) string {
+		f := form("shop", method, now10(), shopKey, "")
+		f.Del("data")
+		return f.Encode() + `&data={"waybill_codes":"1","cp_code":"zt","note":"` + note + `"}`
+	}
+	var multipart strings.Builder
+	for name, values := range form("shop", method, now10(), shopKey, data) {
+		multipart.WriteString("--X\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + values[0] + "\r\n")
+	}
+	multipart.WriteString("--X--\r\n")
+	for _, c := range []struct{ contentType, body string }{
+		{"application/x-www-form-urlencoded", with("5% off")},
+		{"application/x-www-form-urlencoded", with("a;b")},
+		{"application/x-www-form-urlencoded; charset=gbk", with("%D2%D1")},
+		{"Multipart/Form-Data; boundary=X", multipart.String()},
+		{"multipart/form-data", multipart.String()},
+		{"", with("")},
+	} {
+		if status, text := r.post("/api", c.contentType, c.body); status != 200 || !strings.Contains(text, `"code":0`) {
+			t.Errorf("%s %q: %d %s", c.contentType, c.body, status, text)
+		}
+	}
+}
+
 func TestTheDropInAnswersBadCallsInTheProvidersEnvelope(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})

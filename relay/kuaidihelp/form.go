@@ -6,22 +6,49 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"kuairelay/relay/event"
 )
 
-// readForm makes the tree of a form: multipart if the body has a boundary, urlencoded otherwise. It reads the body twice:
-// first to know how much memory the tree needs, and whether it may.
+// formReader gives what reads the fields of a form: multipart if the body has a boundary, urlencoded otherwise.
+func formReader(contentType string, body []byte) func(yield func(field) error) error {
+	boundary := boundaryOf(contentType, body)
+	if boundary == "" {
+		return func(yield func(field) error) error { return readURLEncoded(body, yield) }
+	}
+	return func(yield func(field) error) error { return readMultipart(boundary, body, yield) }
+}
+
+// FormValues reads a form as leniently as those of callbacks are read, and gives the first value of each field, of those that are
+// asked for. An error says that it is a multipart form, and broken.
+func FormValues(contentType string, body []byte, names ...string) (map[string]string, error) {
+	values := make(map[string]string, len(names))
+	err := formReader(contentType, body)(func(f field) error {
+		name, value := f.name, f.value
+		if f.escaped {
+			name = appendDecoded(nil, name)
+		}
+		if _, twice := values[string(name)]; twice || !slices.Contains(names, string(name)) {
+			return nil
+		}
+		if f.escaped {
+			value = appendDecoded(nil, value)
+		}
+		values[string(name)] = string(value)
+		return nil
+	})
+	return values, err
+}
+
+// readForm makes the tree of a form. It reads the body twice: first to know how much memory the tree needs, and whether it may.
 func readForm(contentType string, body []byte) (*tree, error) {
 	if len(body) > math.MaxInt32 {
 		return nil, errors.New("a form of more than 2 GiB")
 	}
-	read := readURLEncoded
-	if boundary := boundaryOf(contentType, body); boundary != "" {
-		read = func(body []byte, yield func(field) error) error { return readMultipart(boundary, body, yield) }
-	}
+	read := formReader(contentType, body)
 	nodes := 0
-	err := read(body, func(f field) error {
+	err := read(func(f field) error {
 		nodes += 1 + min(brackets(f.name), maxBrackets)
 		return nil
 	})
@@ -31,7 +58,7 @@ func readForm(contentType string, body []byte) (*tree, error) {
 
 	t := newTree(min(nodes, maxNodes(len(body))), len(body))
 	n := 0
-	err = read(body, func(f field) error {
+	err = read(func(f field) error {
 		if err := t.add(t.hold(f.name, f.escaped), t.hold(f.value, f.escaped)); err != nil {
 			return fmt.Errorf("field %d: %w", n, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"regexp"
@@ -46,42 +47,52 @@ func refuse(code int, format string, args ...any) envelope {
 
 var tsForm = regexp.MustCompile(`^([0-9]{10}|[0-9]{13})$`)
 
-// answer checks who calls, and when, and does what the method asks for.
-func (p *Proxy) answer(c echo.Context) envelope {
+// parameters are the fields of a call.
+var parameters = []string{"app_id", "method", "ts", "sign", "data"}
+
+// readCall reads the fields of a call; an error is what it is refused with.
+func readCall(c echo.Context) (map[string]string, *envelope) {
+	illegal := func(why string) (map[string]string, *envelope) {
+		e := refuse(kuaidihelp.CodeIllegalRequest, "%s", why)
+		return nil, &e
+	}
 	req := c.Request()
 	if req.ContentLength > maxBody {
-		return refuse(kuaidihelp.CodeIllegalRequest, "the body is larger than 256 KiB")
+		return illegal("the body is larger than 256 KiB")
 	}
-	req.Body = http.MaxBytesReader(c.Response(), req.Body, maxBody)
-	var err error
-	if strings.HasPrefix(req.Header.Get(echo.HeaderContentType), echo.MIMEMultipartForm) {
-		err = req.ParseMultipartForm(maxBody)
-	} else {
-		err = req.ParseForm()
-	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return refuse(kuaidihelp.CodeIllegalRequest, "the body is larger than 256 KiB")
+		return illegal("the body is larger than 256 KiB")
 	}
 	if err != nil {
-		return refuse(kuaidihelp.CodeIllegalRequest, "the body is not a form")
+		return illegal("the body was cut off")
 	}
-	form := req.PostForm
-	if req.MultipartForm != nil {
-		form = req.MultipartForm.Value
+	contentType := req.Header.Get(echo.HeaderContentType)
+	body, err = kuaidihelp.Decode(contentType, body, io.ReadAll) // at most three times the body
+	if err != nil {
+		return illegal("the body is not a form")
 	}
-	field := func(name string) string {
-		if values := form[name]; len(values) > 0 {
-			return values[0]
+	call, err := kuaidihelp.FormValues(contentType, body, parameters...)
+	if err != nil {
+		return illegal("the body is not a form")
+	}
+	for _, name := range parameters {
+		if call[name] == "" {
+			e := refuse(kuaidihelp.CodeBadAuth, "the form has no %s", name)
+			return nil, &e
 		}
-		return ""
 	}
-	for _, name := range []string{"app_id", "method", "ts", "sign", "data"} {
-		if field(name) == "" {
-			return refuse(kuaidihelp.CodeBadAuth, "the form has no %s", name)
-		}
+	return call, nil
+}
+
+// answer checks who calls, and when, and does what the method asks for.
+func (p *Proxy) answer(c echo.Context) envelope {
+	call, refused := readCall(c)
+	if refused != nil {
+		return *refused
 	}
 	now := p.current.Load()
-	t := now.keys.signer(field("app_id"), field("method"), field("ts"), field("sign"))
+	t := now.keys.signer(call["app_id"], call["method"], call["ts"], call["sign"])
 	if t == nil {
 		c.Set("wrong key", true) // the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
@@ -91,19 +102,19 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		return p.counted(t, "limited", tooMuch(c, err))
 	}
 	defer leave()
-	if !tsForm.MatchString(field("ts")) || p.age(field("ts")) > now.TSWindow {
+	if !tsForm.MatchString(call["ts"]) || p.age(call["ts"]) > now.TSWindow {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired, "ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
 	}
-	if !slices.Contains(now.Methods, field("method")) {
+	if !slices.Contains(now.Methods, call["method"]) {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod, "the relay passes only %s", strings.Join(now.Methods, ", ")))
 	}
 	if now.Upstream == nil {
 		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, notConfigured))
 	}
-	if field("method") != kuaidihelp.MethodSubscribe {
-		return p.pass(c, t, field("method"), field("data"))
+	if call["method"] != kuaidihelp.MethodSubscribe {
+		return p.pass(c, t, call["method"], call["data"])
 	}
-	return p.subscribeLike(c, t, field("data"))
+	return p.subscribeLike(c, t, call["data"])
 }
 
 // counted counts what a tenant is refused.
