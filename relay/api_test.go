@@ -534,8 +534,8 @@ func TestAPersonPausesResumesTestsRedrivesAndDismisses(t *testing.T) {
 		Next string
 	}
 	one := fmt.Sprintf(`{"dead_letters":[{"event_id":"%s","endpoint":"shop/orders"}]}`, dead.Letters[0].EventID)
-	if n := ok[done](a, otherKey, "POST", "/v1/dead-letters/redrive", one); n.Done != 0 {
-		t.Error("another tenant redrives what is shop's")
+	if status, text, _ := a.api("POST", "/v1/dead-letters/redrive", otherKey, one); status != 400 || !strings.Contains(text, "not yours") {
+		t.Errorf("another tenant redrives what is shop's: %d %s", status, text)
 	}
 	if n := ok[done](a, shopKey, "POST", "/v1/dead-letters/dismiss", one); n.Done != 1 {
 		t.Errorf("%+v", n)
