@@ -1,7 +1,6 @@
 package route
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,17 +20,6 @@ import (
 //   - what would be slow to compile is refused beforehand (see inspect).
 //
 // All of this is deterministic: an expression that is too costly for an event is so every time and on every machine.
-
-// builtins are the functions of expr that a when can use. Not among them: now (an event must be routed alike at any time),
-// keys and values (their order is random), and those which build large things or work on what they have built (map,
-// reduce, repeat, replace, join, sort, toJSON, …).
-var builtins = []string{
-	"all", "any", "none", "one", "filter", "find", "findIndex", "findLast", "findLastIndex", "count", "sum",
-	"len", "first", "last", "get", "take", "min", "max", "mean", "median",
-	"type", "int", "float", "string", "abs", "ceil", "floor", "round",
-	"upper", "lower", "split", "trim", "trimPrefix", "trimSuffix", "indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
-	"date", "duration", "timezone",
-}
 
 // guard rewrites an expression so that its cost is counted, and finds out what of the event it needs.
 // expr shows it every node after those below it, once their types are known.
@@ -114,87 +102,6 @@ func (g *guard) visitMember(n *ast.MemberNode) {
 	}
 	g.times = g.times || !constant || name.Value == "at"
 }
-
-// visitBuiltin has a builtin paid for. Those that are not named here take the same time whatever they are given, or are
-// loops, which pay by the turn.
-func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
-	args := n.Arguments
-	if len(args) == 0 {
-		return
-	}
-	switch n.Name {
-	case "string", "min", "max", "mean", "median":
-		for i := range args {
-			weigh(&args[i])
-		}
-	case "sum", "count":
-		if len(args) == 1 { // without a predicate there are no turns
-			weigh(&args[0])
-		}
-	case "upper", "lower":
-		pay(&args[0], perMapped)
-	case "trim":
-		if len(args) == 2 {
-			patch(node, trimFunction, theEvent(), args[0], args[1])
-		} else {
-			pay(&args[0], perSearched)
-		}
-	case "split":
-		most := whole(-1)
-		if len(args) == 3 {
-			most = args[2]
-		}
-		patch(node, splitFunction, theEvent(), args[0], args[1], most)
-	case "indexOf", "lastIndexOf":
-		for i := range args {
-			pay(&args[i], perSearched)
-		}
-	case "get":
-		g.times = true
-		pay(&args[len(args)-1], perCompared)
-	case "hasPrefix", "hasSuffix", "trimPrefix", "trimSuffix":
-		for i := range args[1:] {
-			pay(&args[i+1], perCompared)
-		}
-	case "int", "float", "duration":
-		pay(&args[0], perParsed)
-	case "timezone":
-		g.visitZone(node, args[0])
-	case "date":
-		rest := args
-		if isZone(args[0]) {
-			rest = args[1:]
-		}
-		if len(rest) == 3 { // text, layout, name of a zone
-			g.visitZone(&rest[2], rest[2])
-			n.Arguments = []ast.Node{rest[2], rest[0], rest[1]}
-		}
-		for i := range n.Arguments {
-			if !isZone(n.Arguments[i]) {
-				pay(&n.Arguments[i], perParsed)
-			}
-		}
-	}
-}
-
-// visitZone loads a time zone while the expression is compiled: it is a file, and there is no I/O when events come.
-func (g *guard) visitZone(node *ast.Node, name ast.Node) {
-	text, constant := name.(*ast.StringNode)
-	if !constant {
-		g.refuse(*node, "the name of a time zone must be a literal text")
-		return
-	}
-	zone, err := time.LoadLocation(text.Value)
-	if err != nil {
-		g.refuse(*node, fmt.Sprintf("there is no time zone %.60q", text.Value))
-		return
-	}
-	constantZone := &ast.ConstantNode{Value: zone}
-	constantZone.SetType(reflect.TypeFor[*time.Location]())
-	ast.Patch(node, constantZone)
-}
-
-func isZone(node ast.Node) bool { return node.Type() == reflect.TypeFor[*time.Location]() }
 
 func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 	switch n.Operator {
@@ -348,23 +255,4 @@ func nodeCost(node ast.Node) int {
 		return 8 * perNode
 	}
 	return perNode
-}
-
-func builtinCost(n *ast.BuiltinNode) int {
-	switch n.Name {
-	case "date":
-		if len(n.Arguments) == 1 { // tries seven layouts
-			return 400
-		}
-		return 100
-	case "get": // looks for methods and fields by their names
-		return 100
-	case "float", "duration":
-		return 60
-	case "string", "first", "last":
-		return 30
-	case "len", "type", "int", "abs", "ceil", "floor", "round", "take", "min", "max", "mean", "median":
-		return 10
-	}
-	return 20 // a loop, beside its turns, or a function of texts
 }
