@@ -12,7 +12,7 @@ import (
 var applied = []string{
 	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate", "Kuaidihelp.Timeout",
 	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance", "TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
-	"ExampleSecrets", "Fingerprint", "Warnings",
+	"Fingerprint", "Warnings",
 }
 
 // A key that is added to the config has to be said to need a restart, or to be applied by a reload.

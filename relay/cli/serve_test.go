@@ -64,7 +64,7 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	}
 	tenant, address := listen(t)
 	text := string(example)
-	for _, change := range [][2]string{{`":8080"`, `"127.0.0.1:0"`}, {"127.0.0.1:8081", "127.0.0.1:0"}, {"127.0.0.1:9000", address}} {
+	for _, change := range [][2]string{{"127.0.0.1:8080", "127.0.0.1:0"}, {"127.0.0.1:8081", "127.0.0.1:0"}, {"127.0.0.1:9000", address}} {
 		if !strings.Contains(text, change[0]) {
 			t.Fatalf("no %s in the example", change[0])
 		}

@@ -95,8 +95,6 @@ type Config struct {
 	Tenants []Tenant
 	// Fingerprint is of all that was read, in hex: equal for equal names and contents of files, on any machine.
 	Fingerprint string
-	// ExampleSecrets are where one of the secrets of config.example.yaml is in use, which everybody knows. Empty: nowhere.
-	ExampleSecrets []Position
 	// Warnings are what is legal, but surely not meant, in file order.
 	Warnings []Mistake
 }
@@ -235,6 +233,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	l := &loading{config: c, options: o, names: map[string]Position{}, apiKeys: map[Secret]Position{}, sum: sha256.New()}
 	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
+	l.judgeExamples()
 	var files []string
 	var mistakes, noted []found
 	for _, src := range l.sources {

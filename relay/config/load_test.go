@@ -252,8 +252,8 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.ExampleSecrets) != 6 {
-		t.Errorf("its own secrets are found at %v", c.ExampleSecrets)
+	if len(c.Warnings) != 6 {
+		t.Errorf("it is warned of its own secrets in %v", c.Warnings)
 	}
 	for _, w := range c.Warnings {
 		if !strings.Contains(w.Msg, "which everybody knows") {
@@ -267,9 +267,9 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	d := defaults()
 	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
-	d.Warnings, d.ExampleSecrets = c.Warnings, c.ExampleSecrets
+	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs, c.Admin.Token
-	equal(t, "everything but tokens, egress and tenants is the default", c, d)
+	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)
 }
 
 func TestTheExampleHoldsEveryKey(t *testing.T) {

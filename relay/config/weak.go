@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,18 +33,48 @@ func strength(secret string) float64 {
 	return float64(len(secret)) * math.Log2(float64(max(1, len(different))))
 }
 
-// guard warns of a secret that can be guessed, and notes those of the example. It is no mistake: what runs with one must go on.
+// guard warns of a secret that can be guessed, and notes those of the example. To be guessed is no mistake: what runs with such a
+// secret must go on.
 func (l *loading) guard(v value, secret string) {
 	coded, signs := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(coded)
 	switch {
 	case secret == "":
 	case slices.Contains(exampleSecrets, secret):
-		v.warn("is the one of config.example.yaml, which everybody knows: set another")
-		l.config.ExampleSecrets = append(l.config.ExampleSecrets, v.position())
+		l.examples = append(l.examples, v)
 	case signs && err == nil && strength(string(key)) < enough, !signs && strength(secret) < enough:
 		v.warn("can be guessed: it is short, or of few different letters (make one: kuairelay keygen, or openssl rand -hex 24)")
 	}
+}
+
+// judgeExamples refuses the example's secrets if others can reach a listener: they could do all that these allow. On loopback,
+// where the example is tried, they are warned of. It is called when everything is read.
+func (l *loading) judgeExamples() {
+	open := ""
+	switch {
+	case !onLoopback(l.config.Server.Listen):
+		open = "server.listen"
+	case !onLoopback(l.config.Admin.Listen):
+		open = "admin.listen"
+	}
+	const known = "is the one of config.example.yaml, which everybody knows: set another (kuairelay keygen, or openssl rand -hex 24)"
+	for _, v := range l.examples {
+		if open == "" {
+			v.warn("%s", known)
+			continue
+		}
+		v.mistake("%s, or let %s be on 127.0.0.1", known, open)
+	}
+}
+
+// onLoopback says whether only this machine can reach what listens at an address.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // guardAll guards the secrets that were read from a list, unless one of them has a mistake.

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,7 +15,6 @@ func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
 		"callback: {tokens: ['........']}":            "callback.tokens[0]: can be guessed",
 		"callback: {tokens: [long-enough, 12345678]}": "callback.tokens[1]: can be guessed",
 		"callback: {tokens: [q7Lr2vXe9T]}":            "",
-		"callback: {tokens: [change-me-please]}":      "callback.tokens[0]: is the one of config.example.yaml",
 		head + "admin: {token: aaaaaaaa}":             "admin.token: can be guessed",
 		head + "admin: {token: ''}":                   "",
 		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h', secrets: [" + goodSecret + "]}], routes: [{to: a}]}]": "tenants[0].api_keys[0]: can be guessed",
@@ -29,6 +31,53 @@ func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
 		case want == "" && len(warnings) == 0:
 		case len(warnings) != 1 || want == "" || !strings.Contains(warnings[0].Msg, want):
 			t.Errorf("%s: got %v, want %q", text, warnings, want)
+		}
+	}
+}
+
+func TestTheExamplesSecretsAreRefusedUnlessOnlyThisMachineCanReachTheRelay(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []int
+	for i, line := range strings.Split(string(example), "\n") {
+		if strings.Contains(line, ":-") && !strings.Contains(line, ":-}") && strings.Contains(line, "${") && !strings.HasPrefix(line, "#") {
+			lines = append(lines, i+1)
+		}
+	}
+	for _, tt := range []struct {
+		public, private string
+		open            string // the listener that others can reach
+	}{
+		{"127.0.0.1:8080", "127.0.0.1:8081", ""},
+		{"localhost:8080", "'[::1]:8081'", ""},
+		{"127.9.9.9:8080", "'[::ffff:127.0.0.1]:8081'", ""},
+		{":8080", "127.0.0.1:8081", "server.listen"},
+		{"0.0.0.0:8080", "127.0.0.1:8081", "server.listen"},
+		{"127.0.0.1:8080", "10.0.0.1:8081", "admin.listen"},
+		{"127.0.0.1:8080", "'[::]:8081'", "admin.listen"},
+		{"relay.internal:8080", ":8081", "server.listen"},
+	} {
+		text := strings.NewReplacer(`"127.0.0.1:8080"`, tt.public, `"127.0.0.1:8081"`, tt.private).Replace(string(example))
+		c, err := load("config.yaml", []byte(text), Options{LookupEnv: env()})
+		var found Mistakes
+		if tt.open == "" && err == nil {
+			found = c.Warnings
+		} else if !errors.As(err, &found) {
+			t.Errorf("%s and %s: %v", tt.public, tt.private, err)
+			continue
+		}
+		var at []int
+		for _, m := range found {
+			at = append(at, m.Pos.Line)
+			if !strings.Contains(m.Msg, "which everybody knows: set another") || !strings.Contains(m.Msg, tt.open) {
+				t.Errorf("%s and %s: %s", tt.public, tt.private, m)
+			}
+		}
+		if !slices.Equal(at, lines) || len(at) != 6 {
+			t.Errorf("%s and %s: told of lines %v, the secrets are in %v", tt.public, tt.private, at, lines)
 		}
 	}
 }
