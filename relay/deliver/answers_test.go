@@ -244,6 +244,7 @@ func TestAReceiverThatAnswersTwiceGetsAConnectionPerAttemptFromThenOn(t *testing
 						t.Fatalf("%d connections for an attempt", f.connections.Load()-before)
 					}
 				}
+				t.Logf("%d of %d were taken for delivered", delivered, 10**rounds)
 				if delivered > 2 {
 					t.Errorf("%d were taken for delivered", delivered)
 				}
@@ -274,6 +275,25 @@ func TestAnAnswerIsNotTrustedIfItsReceiverIsFoundOutMeanwhile(t *testing.T) {
 	}
 }
 
+func TestAConnectionRestsForAsLongAsItsReceiverHasTakenToAnswer(t *testing.T) {
+	t.Parallel()
+	f := beTwoFaced(t, false, func(c *talk, _ int) { say(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") })
+	c := f.poster(t)
+	for i, step := range []struct {
+		idle time.Duration
+		want int64 // connections so far
+	}{{0, 1}, {0, 2}, {time.Minute, 2}} {
+		age(c, step.idle)
+		c.http1.slowest = time.Minute - time.Second // as if it had taken so long
+		if got := try(t, c); got != "200" {
+			t.Fatal(got)
+		}
+		if n := f.connections.Load(); n != step.want {
+			t.Errorf("%d connections after %d attempts, want %d", n, i+1, step.want)
+		}
+	}
+}
+
 func TestAReceiverThatEndsTheConnectionWithItsAnswerFailsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(c *talk){
@@ -288,16 +308,19 @@ func TestAReceiverThatEndsTheConnectionWithItsAnswerFailsNoAttempt(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			ended := make(chan struct{}, 1)
 			f := beTwoFaced(t, true, func(c *talk, _ int) {
 				c.socket.hold()
 				say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 				end(c)
+				ended <- struct{}{}
 			})
 			c := f.poster(t)
 			for i := range *rounds {
 				if got := try(t, c); got != "200" {
 					t.Fatalf("attempt %d: %s", i, got)
 				}
+				<-ended
 				age(c, time.Second)
 			}
 			if c.http1.trust.lost() {
