@@ -124,50 +124,84 @@ func replayQuarantine(c *call) error {
 	if len(request.IDs) > maxLimit {
 		return badf("ids: at most %d at a time", maxLimit)
 	}
-	out := QuarantineResult{Failed: []string{}}
-	var qs []event.Quarantined
-	var next string
-	offset := 0
 	if request.All {
-		var err error
-		if request.Cursor != "" {
-			if offset, err = strconv.Atoi(request.Cursor); err != nil || offset < 0 {
-				return badf("cursor: %v", errCursorText)
-			}
+		return c.replayAll(request.Cursor)
+	}
+
+	// All must be there, or none is tried. What they hold is read one by one: together it may be gigabytes.
+	read := func(id string) (*event.Quarantined, error) {
+		q, err := c.o.Store.OneQuarantined(c.ctx(), id)
+		if err != nil {
+			return nil, c.failed("look into quarantine", err)
 		}
-		if qs, next, err = c.quarantined(offset, defaultLimit); err != nil {
+		if q == nil {
+			return nil, errNotQuarantined
+		}
+		return q, nil
+	}
+	for _, id := range request.IDs {
+		if _, err := read(id); err != nil {
 			return err
 		}
 	}
+	out := QuarantineResult{Failed: []string{}}
 	for _, id := range request.IDs {
-		q, err := c.o.Store.OneQuarantined(c.ctx(), id)
+		q, err := read(id)
+		if err == nil {
+			err = c.retake(*q, &out)
+		}
 		if err != nil {
-			return c.failed("look into quarantine", err)
+			return err
 		}
-		if q == nil {
-			return errNotQuarantined
-		}
-		qs = append(qs, *q)
 	}
+	return c.replayed(out)
+}
+
+// replayAll replays a page of all.
+func (c *call) replayAll(cursor string) error {
+	offset := 0
+	if cursor != "" {
+		var err error
+		if offset, err = strconv.Atoi(cursor); err != nil || offset < 0 {
+			return badf("cursor: %v", errCursorText)
+		}
+	}
+	qs, next, err := c.quarantined(offset, defaultLimit)
+	if err != nil {
+		return err
+	}
+	out := QuarantineResult{Failed: []string{}}
 	for _, q := range qs {
-		out.Tried++
-		taken, err := c.o.Take(c.ctx(), q)
-		if err != nil {
-			return c.failed("take in a callback from quarantine", err)
+		if err := c.retake(q, &out); err != nil {
+			return err
 		}
-		out.Events, out.New = out.Events+taken.Events, out.New+taken.New
-		if taken.Rejected != "" {
-			out.Failed = append(out.Failed, q.ID)
-			continue
-		}
-		if err := c.o.Store.Unquarantine(c.ctx(), q.ID); err != nil {
-			return c.failed("take out of quarantine", err)
-		}
-		out.Released++
 	}
 	if next != "" {
 		out.Next = strconv.Itoa(offset + len(out.Failed)) // the others are not there any more
 	}
+	return c.replayed(out)
+}
+
+// retake has something taken in, and counts what came of it.
+func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
+	out.Tried++
+	taken, err := c.o.Take(c.ctx(), q)
+	if err != nil {
+		return c.failed("take in a callback from quarantine", err)
+	}
+	out.Events, out.New = out.Events+taken.Events, out.New+taken.New
+	if taken.Rejected != "" {
+		out.Failed = append(out.Failed, q.ID)
+		return nil
+	}
+	if err := c.o.Store.Unquarantine(c.ctx(), q.ID); err != nil {
+		return c.failed("take out of quarantine", err)
+	}
+	out.Released++
+	return nil
+}
+
+func (c *call) replayed(out QuarantineResult) error {
 	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
 	return c.JSON(http.StatusOK, out)
 }
