@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"kuairelay/test/redisserver"
 )
@@ -136,7 +138,7 @@ func TestALargeCallbackIsTakenAgainFromTheStartAfterItWasCutOff(t *testing.T) {
 	r.mustPush(bare(items))
 	until(t, "a part of it is taken", func() bool { return ask(t, redis, "EXISTS", "{kuairelay}:w:large-64") == "1" })
 	r.end()
-	r = start(t, yaml)
+	start(t, yaml)
 	shop.wait(items)
 	until(t, "it is taken", func() bool { return len(spooled(t, dir)) == 0 })
 	seen := map[string]bool{}
@@ -145,6 +147,31 @@ func TestALargeCallbackIsTakenAgainFromTheStartAfterItWasCutOff(t *testing.T) {
 	}
 	if len(seen) != items {
 		t.Errorf("%d events were delivered, not %d", len(seen), items)
+	}
+}
+
+func TestARelayEndsAtOnceWithAPipeInItsSpool(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t)
+	dir := filepath.Join(t.TempDir(), "spool")
+	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
+	redis.Kill()
+	r.mustPush(callback(item("1", "signed", "1")))
+	path := spooled(t, dir)[0]
+	must(t, os.Remove(path))
+	must(t, syscall.Mkfifo(path, 0o600)) // to open it would wait for the other end
+	must(t, redis.Restart())
+	until(t, "it is set aside", func() bool { return r.metric(`kuairelay_spool_callbacks_total{result="unreadable"}`) == "1" })
+	ended := make(chan struct{})
+	go func() {
+		r.end()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
 	}
 }
 
