@@ -70,7 +70,9 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken
 	}
 	out := console.Taken{Events: len(parsed.Events)}
 	if more {
-		out.Events = len(kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body))
+		for range kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) {
+			out.Events++
+		}
 	}
 	if len(parsed.Rejected) > 0 {
 		out.Rejected = parsed.Rejected[0].Reason

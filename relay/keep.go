@@ -44,6 +44,7 @@ type keeper struct {
 	count    func(ingest.Summary)
 	slow     slowRoutes
 	pushed   atomic.Int64 // out of quarantine by others
+	large    sync.Mutex   // one large callback is written at a time: others have the rest of the processor, and of the disk
 	crew     *crew.Crew
 	log      *zap.Logger
 }
@@ -102,7 +103,7 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 	}
 	state, why := k.store.State()
 	if state != store.Up || k.spool.Touches(waybills) {
-		if _, err := k.spool.Put(cb, waybills, nil); err != nil {
+		if _, err := k.spool.Put(cb, slices.Values(waybills), nil); err != nil {
 			return ingest.Summary{}, errors.Join(why, err)
 		}
 		return ingest.Summary{Spooled: true}, nil
@@ -116,7 +117,7 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 			return o.sum, o.err
 		}
 	}
-	file, err := k.spool.Put(cb, waybills, nil)
+	file, err := k.spool.Put(cb, slices.Values(waybills), nil)
 	if err != nil {
 		return k.lastChance(done, errors.Join(o.err, err))
 	}
@@ -127,12 +128,14 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 // keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there to Redis in
 // parts, which may take minutes.
 func (k *keeper) keepLarge(ctx context.Context, cb *event.Callback) (ingest.Summary, error) {
+	k.large.Lock()
 	_, err := k.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
+	k.large.Unlock()
 	if err == nil {
 		return ingest.Summary{Spooled: true}, nil
 	}
 	state, why := k.store.State()
-	if k.open != nil || state != store.Up {
+	if k.open != nil || state != store.Up || errors.Is(err, store.ErrSpoolWaybills) {
 		return ingest.Summary{}, errors.Join(why, err)
 	}
 	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
@@ -218,7 +221,7 @@ func (k *keeper) withdraw(done <-chan outcome, file *store.Spooled) {
 // viaSpool keeps a callback in the spool, and waits a little for what becomes of it.
 func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (ingest.Summary, error) {
 	became := make(chan ingest.Summary, 1)
-	if _, err := k.spool.Put(cb, waybills, became); err != nil {
+	if _, err := k.spool.Put(cb, slices.Values(waybills), became); err != nil {
 		return ingest.Summary{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, acceptBudget)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -91,8 +92,10 @@ func New(o Options) (*Relay, error) {
 	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
 	keeper.spool = store.NewSpool(store.SpoolOptions{
 		Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes, MaxFile: max(64<<20, 2*c.Callback.MaxBody),
-		Waybills: func(cb *event.Callback) []string { return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) },
-		Works:    func() { o.Logger.Info("the spool can be written again") },
+		Waybills: func(cb *event.Callback) iter.Seq[string] {
+			return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body)
+		},
+		Works: func() { o.Logger.Info("the spool can be written again") },
 	})
 	if db.Embedded() {
 		keeper.open = newTracker(keeper)

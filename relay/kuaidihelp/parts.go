@@ -47,22 +47,22 @@ func First(contentType string, body []byte, receivedAt time.Time, limit Limit) (
 
 // Waybills names the waybills that the items of a callback are about, in their order and as often as they come. It is much
 // cheaper than Parse, and names those of items that Parse would reject for another reason, too.
-func Waybills(contentType string, body []byte) []string {
-	c, err := open(contentType, body)
-	if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
-		return nil // a callback that is not understood touches no waybill
-	}
-	var codes []string
-	for pos := c.items.first(); pos != none; {
-		raw, next, _ := c.items.item(pos)
-		pos = next
-		var f fields
-		members(raw, f.set)
-		if code, err := waybillCode(f.waybill); err == nil {
-			codes = append(codes, code)
+func Waybills(contentType string, body []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		c, err := open(contentType, body)
+		if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
+			return // a callback that is not understood touches no waybill
+		}
+		for pos := c.items.first(); pos != none; {
+			raw, next, _ := c.items.item(pos)
+			pos = next
+			var f fields
+			members(raw, f.set)
+			if code, err := waybillCode(f.waybill); err == nil && !yield(code) {
+				return
+			}
 		}
 	}
-	return codes
 }
 
 // partReader makes events of items, and yields them part by part; the last one stays in part.

@@ -3,6 +3,7 @@ package kuaidihelp
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestWaybillsAreThoseOfTheEvents(t *testing.T) {
 		`{"type":"another","data":[{"no":1}]}`:                                                       nil,
 		`no callback`:                                                                                nil,
 	} {
-		if got := Waybills("", []byte(body)); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := slices.Collect(Waybills("", []byte(body))); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %q, not %q", body, got, want)
 		}
 	}

@@ -256,8 +256,7 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 		}
 		f.ReceivedAt, f.size = cb.ReceivedAt, onDisk(len(cb.Body))
 		if err == nil {
-			waybills := s.o.Waybills(cb)
-			f.waybills, f.large = s.hashes(waybills), isLarge(len(waybills), len(cb.Body))
+			f.waybills, f.large = s.about(s.o.Waybills(cb), len(cb.Body))
 		} else if i > 0 {
 			f.ReceivedAt = files[i-1].ReceivedAt
 		}
@@ -266,6 +265,9 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range files {
+		if s.waybills+len(f.waybills) > s.mostWaybills() {
+			f.waybills, f.any, f.large = nil, true, true // what is newer waits until it was taken
+		}
 		s.touch(f)
 	}
 	s.folders[dir] = struct{}{}

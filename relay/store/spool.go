@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ type SpoolOptions struct {
 	// MaxFile bounds what is read of one file. Default 64 MiB.
 	MaxFile int64
 	// Waybills names those that a callback touches. It is asked of files that another process left behind.
-	Waybills func(*event.Callback) []string
+	Waybills func(*event.Callback) iter.Seq[string]
 	// Works is called when something was written again after a failure. Default: nothing is.
 	Works func()
 }
@@ -56,12 +57,14 @@ type Spool struct {
 	large      map[*Spooled]struct{}
 	largeTaken *Spooled
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
-	looked  bool
-	files   int
-	bytes   int64
-	written time.Time // when something was last written with success
-	err     error     // of the last write; nil after a success
-	counts  SpoolCounts
+	looked bool
+	// waybills is how many are known of the waiting and taken files, those of each file counted.
+	waybills int
+	files    int
+	bytes    int64
+	written  time.Time // when something was last written with success
+	err      error     // of the last write; nil after a success
+	counts   SpoolCounts
 }
 
 // Spooled is a callback in the spool.
@@ -78,6 +81,7 @@ type Spooled struct {
 	waybills []uint64 // by their hashes, sorted, each once
 	alone    bool     // to be taken alone
 	large    bool
+	any      bool      // what it is about takes too much memory to know: any waybill may be in it
 	until    time.Time // not to be taken before
 }
 
@@ -103,6 +107,16 @@ type SpoolStats struct {
 // ErrSpoolFull says that the spool holds as much as it may.
 var ErrSpoolFull = errors.New("the spool is full: it holds spool.max_bytes")
 
+// ErrSpoolWaybills says that the callbacks in the spool name as many waybills as may be known of them.
+var ErrSpoolWaybills = errors.New("the spool is full: its callbacks name too many waybills")
+
+// bytesPerWaybill is how much spool.max_bytes has to be for each waybill that is known of what waits. An update has more, so
+// that the bound is met only by callbacks with next to nothing in them. leastWaybills are known of any spool.
+const (
+	bytesPerWaybill = 256
+	leastWaybills   = 1 << 20
+)
+
 const (
 	spoolBlock   = 4 << 10
 	spoolSuffix  = ".callback"
@@ -123,12 +137,13 @@ func NewSpool(o SpoolOptions) *Spool {
 }
 
 // Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
-func (s *Spool) Put(cb *event.Callback, waybills []string, tag any) (*Spooled, error) {
+func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Spooled, error) {
 	text, err := encodeSpooled(cb)
 	if err != nil {
 		return nil, err
 	}
-	f := &Spooled{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text)), waybills: s.hashes(waybills), large: isLarge(len(waybills), len(text))}
+	f := &Spooled{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text))}
+	f.waybills, f.large = s.about(waybills, len(text))
 	if err := s.begin(f); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -163,11 +178,17 @@ func (s *Spool) begin(f *Spooled) error {
 		s.counts.Failed++
 		return ErrSpoolFull
 	}
+	if s.waybills+len(f.waybills) > s.mostWaybills() {
+		s.counts.Failed++
+		return ErrSpoolWaybills
+	}
 	s.seq++
 	f.folder, f.name = s.own, fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), spoolSuffix)
 	s.touch(f)
 	return nil
 }
+
+func (s *Spool) mostWaybills() int { return int(max(leastWaybills, s.o.MaxBytes/bytesPerWaybill)) }
 
 // open makes the process's own folder, if there is none; after a failure not more than once a second. It needs mu.
 func (s *Spool) open() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,13 @@ import (
 
 func newSpool(t *testing.T, dir string) *Spool {
 	t.Helper()
-	s := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) []string { return strings.Fields(string(cb.Body)) }})
+	s := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] { return strings.FieldsSeq(string(cb.Body)) }})
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
+
+// none are the waybills of a callback that is about none.
+func none(func(string) bool) {}
 
 // adopted is a spool that has looked at what others have left.
 func adopted(t *testing.T, dir string) *Spool {
@@ -44,7 +48,7 @@ var spoolStart = time.Date(2026, 11, 24, 8, 12, 3, 0, time.UTC)
 func put(t *testing.T, s *Spool, n int, body string) *Spooled {
 	t.Helper()
 	f, err := s.Put(&event.Callback{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second), Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)},
-		strings.Fields(body), nil)
+		strings.FieldsSeq(body), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +235,7 @@ func TestASpoolTakesNoMoreThanItMay(t *testing.T) {
 	s.o.MaxBytes = 3 * spoolBlock
 	put(t, s, 0, "1")
 	put(t, s, 1, strings.Repeat("x", spoolBlock))
-	_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, []string{"9"}, nil)
+	_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, slices.Values([]string{"9"}), nil)
 	if !errors.Is(err, ErrSpoolFull) || !errors.Is(s.Check(), ErrSpoolFull) || s.Touches([]string{"9"}) || s.Stats().Failed != 1 {
 		t.Errorf("%v; %v; %+v", err, s.Check(), s.Stats())
 	}
@@ -251,7 +255,7 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 	if _, err := s.Adopt(); err == nil {
 		t.Error("no error")
 	}
-	if _, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, nil, nil); err == nil || s.Check() == nil {
+	if _, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil); err == nil || s.Check() == nil {
 		t.Error("no error")
 	}
 	if err := os.Remove(dir); err != nil {
@@ -264,7 +268,7 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "the spool works again", func() bool {
-		_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, nil, nil)
+		_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil)
 		return err == nil
 	})
 }
@@ -383,9 +387,67 @@ func BenchmarkPut(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if _, err := s.Put(&event.Callback{ReceivedAt: time.Now(), Body: body}, []string{"1"}, nil); err != nil {
+			if _, err := s.Put(&event.Callback{ReceivedAt: time.Now(), Body: body}, slices.Values([]string{"1"}), nil); err != nil {
 				b.Error(err)
 			}
 		}
 	})
+}
+
+func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := adopted(t, dir)
+	many := func(n int) iter.Seq[string] { // each with next to nothing else
+		return func(yield func(string) bool) {
+			for i := range n {
+				if !yield(fmt.Sprint(i)) {
+					return
+				}
+			}
+		}
+	}
+	most := s.mostWaybills()
+	cb := &event.Callback{ReceivedAt: spoolStart, Body: []byte("many")}
+	first, err := s.Put(cb, many(most-1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 1, "one")
+	if _, err := s.Put(cb, many(1), nil); !errors.Is(err, ErrSpoolWaybills) {
+		t.Errorf("one waybill too many: %v", err)
+	}
+	if s.Check() != nil {
+		t.Error("callbacks without waybills are not taken either")
+	}
+	taken := next(t, s, 1)
+	s.Hold(taken)
+	if err := s.Remove(taken); err != nil || taken[0] != first {
+		t.Fatalf("%v, or another file", err)
+	}
+	if _, err := s.Put(cb, many(most-1), nil); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+	abandon(s)
+
+	// Found at a start, a file whose waybills are too many counts as being about any.
+	heir := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
+		if string(cb.Body) == "many" {
+			return many(most + 1)
+		}
+		return strings.FieldsSeq(string(cb.Body))
+	}})
+	t.Cleanup(func() { _ = heir.Close() })
+	if _, err := heir.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	if heir.waybills > most || !heir.Touches([]string{"any"}) {
+		t.Errorf("%d waybills are known, or what is newer does not wait", heir.waybills)
+	}
+	if got := bodies(t, heir); !slices.Equal(got, []string{"many", "one"}) && !slices.Equal(got, []string{"one", "many"}) {
+		t.Errorf("taken: %v", got)
+	}
+	if heir.waybills != 0 || heir.Touches([]string{"any"}) {
+		t.Errorf("%d waybills are left", heir.waybills)
+	}
 }

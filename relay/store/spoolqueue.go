@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"hash/maphash"
+	"iter"
 	"slices"
 	"time"
 )
@@ -18,8 +19,6 @@ const (
 	LargeItems = 1024
 	LargeBytes = 1 << 20
 )
-
-func isLarge(items, bytes int) bool { return items > LargeItems || bytes > LargeBytes }
 
 // Touches says whether one of the waybills is in a callback that still waits: a newer one has to line up behind it.
 func (s *Spool) Touches(waybills []string) bool {
@@ -46,6 +45,9 @@ func (s *Spool) Touches(waybills []string) bool {
 }
 
 func (f *Spooled) touches(h uint64) bool {
+	if f.any {
+		return true
+	}
 	_, found := slices.BinarySearch(f.waybills, h)
 	return found
 }
@@ -215,22 +217,29 @@ func (s *Spool) release(files []*Spooled) {
 	s.signal()
 }
 
-func (s *Spool) hashes(waybills []string) []uint64 {
-	if len(waybills) == 0 {
-		return nil
+// about gives the hashes of the waybills that a callback of so many bytes names, sorted, each once, and whether it is large.
+func (s *Spool) about(waybills iter.Seq[string], bytes int) (hashes []uint64, large bool) {
+	n := 0
+	for w := range waybills {
+		n++
+		if len(hashes) == cap(hashes) {
+			hashes = once(hashes) // before it grows: there may be few that come often
+		}
+		hashes = append(hashes, maphash.String(s.seed, w))
 	}
-	out := make([]uint64, len(waybills))
-	for i, w := range waybills {
-		out[i] = maphash.String(s.seed, w)
-	}
-	slices.Sort(out)
-	return slices.Clip(slices.Compact(out))
+	return slices.Clone(once(hashes)), n > LargeItems || bytes > LargeBytes
+}
+
+func once(hashes []uint64) []uint64 {
+	slices.Sort(hashes)
+	return slices.Compact(hashes)
 }
 
 // touch and untouch need mu: a file begins to wait, waits no longer.
 func (s *Spool) touch(f *Spooled) {
 	f.folder.files++
 	s.files, s.bytes = s.files+1, s.bytes+f.size
+	s.waybills += len(f.waybills)
 	if f.large {
 		s.large[f] = struct{}{}
 		return
@@ -241,6 +250,7 @@ func (s *Spool) touch(f *Spooled) {
 }
 
 func (s *Spool) untouch(f *Spooled) {
+	s.waybills -= len(f.waybills)
 	if f.large {
 		delete(s.large, f)
 		f.waybills = nil
