@@ -74,3 +74,16 @@ func TestABrandThatIsNotListedIsTakenWithAWarning(t *testing.T) {
 		}
 	}
 }
+
+func TestAWaybillInSmallLettersIsTakenWithAWarning(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, account(p.URL, "")+two(shop, alerts))
+	const warning = "no update for YT1 matches yt1: small and capital letters differ, and couriers print capitals"
+	for code, want := range map[string]string{"YT1": "", "yt1": warning} {
+		if got := r.subscribe(shopKey, "yt", code)[0]; got.Warning != want || got.Result != "subscribed" || got.WaybillCode != code {
+			t.Errorf("%s: %+v", code, got)
+		}
+	}
+}

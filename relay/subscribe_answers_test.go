@@ -51,7 +51,7 @@ func TestWhatTheProviderAnswersReachesTheWaybillsThatItConcerns(t *testing.T) {
 	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
 	all := []string{"1", "2", "norecord-1", "3", "bad-1", "4", "5", "6", "7", "8", "9", "10", "11"}
 	for i, got := range r.subscribe(shopKey, "zt", all...) {
-		want := result{CPCode: "zt", WaybillCode: all[i], Result: "subscribed", UID: got.UID}
+		want := result{CPCode: "zt", WaybillCode: all[i], Result: "subscribed", UID: got.UID, Warning: got.Warning}
 		switch all[i] {
 		case "norecord-1":
 			want.Result, want.Code, want.Msg = "failed", 201101, "查询暂无记录"

@@ -130,11 +130,15 @@ func knownBrands(brand string) string {
 	return known
 }
 
-// brandWarning is what a tenant is told of a brand that the provider's page does not list: the set is open, so it may be right. Empty: it
-// is listed.
-func brandWarning(brand string) string {
-	if kuaidihelp.IsBrand(brand) {
-		return ""
+// warning is what a tenant is told of a wish that may never match an update, and yet may be right: the set of brands is open, and
+// codes are compared letter by letter. Empty: there is nothing to say.
+func warning(brand, code string) string {
+	var warnings []string
+	if !kuaidihelp.IsBrand(brand) {
+		warnings = append(warnings, "no update may ever match "+brand+": "+knownBrands(brand))
 	}
-	return "no update may ever match " + brand + ": " + knownBrands(brand)
+	if upper := strings.ToUpper(code); upper != code {
+		warnings = append(warnings, "no update for "+upper+" matches "+code+": small and capital letters differ, and couriers print capitals")
+	}
+	return strings.Join(warnings, "; ")
 }

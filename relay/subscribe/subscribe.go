@@ -173,16 +173,15 @@ type WaybillResult struct {
 	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
-	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list"`
+	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
 // subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending.
 func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]WaybillResult, error) {
 	waybills, results := make([]event.Waybill, len(codes)), make([]WaybillResult, len(codes))
-	warning := brandWarning(cpCode)
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
-		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning}
+		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning(cpCode, code)}
 	}
 	// A client that goes away must not cut short what is being written.
 	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
