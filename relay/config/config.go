@@ -205,6 +205,9 @@ type Options struct {
 	// CheckEndpointURL says whether an endpoint's URL leads to where it may not, with these networks allowed; the error is shown if
 	// nothing in the URL was expanded. Nil checks nothing.
 	CheckEndpointURL func(url string, allow []netip.Prefix) error
+	// MatchMeans looks at a value of match's status or cp_code. meant is what is surely meant by one that no event is known to have; known are
+	// the values that are known, of which others may be slips. Nil: no value is looked at.
+	MatchMeans func(field, value string) (meant string, known []string)
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
 	// OnRead hears of every file and folder that the config depends on, also if it cannot be read or is wrong: the config

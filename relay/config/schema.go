@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
@@ -124,7 +125,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 			*r = Route{Tenant: t.Name, Pos: v.position(), Index: len(t.Routes)}
 			return object(
 				required("to", targets(&r.To, t)),
-				optional("match", match(&r.Match)),
+				optional("match", l.match(&r.Match)),
 				optional("when", when(&r.When, &r.Expanded)),
 			)
 		})),
@@ -157,12 +158,12 @@ func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) re
 	})
 }
 
-func match(out **Match) reader {
+func (l *loading) match(out **Match) reader {
 	m, asWritten := &Match{}, &Match{}
 	keys := object(
 		optional("type", patterns(&m.Type, &asWritten.Type)),
-		optional("cp_code", patterns(&m.CPCode, &asWritten.CPCode)),
-		optional("status", patterns(&m.Status, &asWritten.Status)),
+		optional("cp_code", patterns(&m.CPCode, &asWritten.CPCode, l.doubt("cp_code"))),
+		optional("status", patterns(&m.Status, &asWritten.Status, l.doubt("status"))),
 		optional("waybill_code", patterns(&m.WaybillCode, &asWritten.WaybillCode)),
 		optional("changed", one(&m.Changed, oneOf("status"))),
 		optional("subscribed", one(&m.Subscribed, isTrue)),
@@ -180,16 +181,40 @@ func match(out **Match) reader {
 	}}
 }
 
-// patterns reads a pattern, or a list of at least one, and notes them as they are written.
-func patterns(out, asWritten *[]string) reader {
+// patterns reads a pattern, or a list of at least one, and notes them as they are written. Each is shown to the doubters.
+func patterns(out, asWritten *[]string, doubters ...func(v value, pattern string)) reader {
 	return reader{shape: oneOrListOf(text.scalar()), read: func(v value) {
 		for _, item := range v.oneOrMore() {
 			if s, ok := scalar(item, text); ok {
 				*out = append(*out, s)
 				*asWritten = append(*asWritten, item.node.Value)
+				for _, doubt := range doubters {
+					doubt(item, s)
+				}
 			}
 		}
 	}}
+}
+
+// doubt warns of a pattern of a field of match that cannot hold, or is likely a slip: other values than the known ones may come.
+func (l *loading) doubt(field string) func(v value, pattern string) {
+	return func(v value, pattern string) {
+		written := v.node.Value
+		if l.options.MatchMeans == nil || strings.Contains(pattern, "*") {
+			return
+		}
+		meant, known := l.options.MatchMeans(field, pattern)
+		switch {
+		case meant != "" && written != pattern: // what was put in is not shown, nor what is like it
+			v.warn("%s is not known to come, once it is expanded", quote(written))
+		case meant != "":
+			v.warn("%s is not known to come; did you mean %q?", quote(written), meant)
+		case written == pattern && len(known) > 0 && !slices.Contains(known, pattern):
+			if hint := didYouMean(pattern, known); hint != "" {
+				v.warn("%s is no known value%s", quote(written), hint)
+			}
+		}
+	}
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
