@@ -116,5 +116,6 @@ func (g *guesses) note(address, kind string) time.Duration {
 		g.logged = now
 		g.quiet = 0
 	}
-	return min(max(time.Duration(g.by[address]-freeGuesses), 0)*guessPause, maxGuessPause)
+	over := max(g.by[address]-freeGuesses, 0)
+	return min(time.Duration(over)*guessPause, maxGuessPause)
 }

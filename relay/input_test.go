@@ -217,7 +217,7 @@ func TestACallbackInGBKIsRead(t *testing.T) {
 	if status, answer := r.push("application/x-www-form-urlencoded; charset=GBK", form+"%D2%D1%C7%A9%CA%D5"); status != 200 {
 		t.Errorf("answer %d %q", status, answer)
 	}
-	if got := shop.wait(1)[0]; !strings.Contains(string(got.body), "已签收") {
+	if got := shop.wait(1)[0]; !strings.Contains(got.body, "已签收") {
 		t.Errorf("delivered: %s", got.body)
 	}
 }

@@ -55,7 +55,7 @@ func TestTenantsAndTheOperatorTakeTurnsAtReplays(t *testing.T) {
 func TestAReplayHasATurnWhileOthersWaitForItsPlace(t *testing.T) {
 	t.Parallel()
 	r := newReplayer(&replayer{})
-	any_ := func(string) int { return 0 }
+	slots := func(string) int { return 0 }
 	var open []event.OpenReplay
 	for i := range replaysHere {
 		o := event.OpenReplay{ID: fmt.Sprint(i), Tenant: fmt.Sprint(i)}
@@ -63,15 +63,15 @@ func TestAReplayHasATurnWhileOthersWaitForItsPlace(t *testing.T) {
 		open = append(open, o)
 	}
 	long := time.Now().Add(-2 * replayTurn)
-	if r.next(open, any_) >= 0 || r.isOver(long) {
+	if r.next(open, slots) >= 0 || r.isOver(long) {
 		t.Error("nobody waits, and a turn is over")
 	}
 	open = append(open, event.OpenReplay{ID: "next", Tenant: "next"})
-	if r.next(open, any_) >= 0 || !r.isOver(long) || r.isOver(time.Now()) {
+	if r.next(open, slots) >= 0 || !r.isOver(long) || r.isOver(time.Now()) {
 		t.Error("somebody waits, and the turn of who began long ago is not over, or that of who has just begun is")
 	}
 	r.end("3", true)
-	if at := r.next(open, any_); at < 0 || open[at].ID != "next" {
+	if at := r.next(open, slots); at < 0 || open[at].ID != "next" {
 		t.Errorf("next is %d", at)
 	}
 	<-r.wake

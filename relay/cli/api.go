@@ -166,7 +166,7 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		address += "?" + query.Encode()
 	}
 	for again := 0; ; again++ {
-		response, text, err := c.send(ctx, method, address, content)
+		response, text, err := c.send(ctx, method, address, content) //nolint:bodyclose // send has closed it
 		if err != nil {
 			return err
 		}

@@ -283,7 +283,7 @@ tenants:
 	}
 	_, _, checked := run(t, "", "check", file)
 	_, _, served := run(t, "", "serve", "-c", file)
-	response, err := http.Post("http://"+admin+"/-/reload", "", nil) //nolint:noctx // it answers at once
+	response, err := http.Post("http://"+admin+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ const ofAnyone = ""
 func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, error) {
 	short, err := shortID(id)
 	if err != nil {
-		return nil, nil // what is no id names no event
+		return nil, nil //nolint:nilerr // what is no id names no event
 	}
 	found, err := s.look(ctx, []string{short}, tenant)
 	if err != nil || len(found) == 0 {
