@@ -294,6 +294,24 @@ func TestAConnectionRestsForAsLongAsItsReceiverHasTakenToAnswer(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAnAttemptsContextEndsNoConnectionOfTheNext(t *testing.T) {
+	t.Parallel()
+	f := beTwoFaced(t, false, func(c *talk, _ int) { say(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") })
+	c := f.poster(t)
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		a := c.post(ctx, newDelivery(time.Minute), time.Now())
+		cancel()
+		if a.Status != http.StatusOK {
+			t.Fatal(a.Err)
+		}
+		age(c, time.Second)
+	}
+	if n := f.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestAReceiverThatEndsTheConnectionWithItsAnswerFailsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(c *talk){

@@ -86,8 +86,12 @@ const requestKept = 64 << 10
 
 var spare = sync.Pool{New: func() any { return &buffers{answer: bufio.NewReader(nil)} }}
 
-// post sends a request and reads its answer, both by the deadline. The context, which has to be the same at every call, ends
-// all connections with it. The error is errHTTP2 if the receiver does not want HTTP/1.1.
+// endWith has the end of a request's context end the connection, until it waits for the next request.
+func (c *connection) endWith(ctx context.Context) {
+	c.forget = context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+}
+
+// post sends a request and reads its answer, both by the deadline, or until its context ends. The error is errHTTP2 if the receiver does not want HTTP/1.1.
 func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply, error) {
 	c, err := h.connect(ctx, deadline)
 	if err != nil {
@@ -127,6 +131,7 @@ func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, e
 		if c.SetDeadline(deadline) == nil && time.Since(c.since) < idleMost {
 			switch c.look() {
 			case quiet:
+				c.endWith(ctx)
 				return c, nil
 			case stray:
 				h.trust.lose("an answer came that nobody asked for")
@@ -140,7 +145,7 @@ func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, e
 	if err != nil {
 		return nil, err
 	}
-	c.forget = context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+	c.endWith(ctx)
 	if err = c.SetDeadline(deadline); err == nil && c.look() == stray {
 		err = errUnasked
 	}
@@ -237,7 +242,7 @@ func (h *http1) keep(c *connection, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.slowest = max(took, h.slowest-h.slowest/16)
-	if h.closing || h.trust.lost() {
+	if !c.forget() || h.closing || h.trust.lost() {
 		_ = c.Close()
 		return
 	}

@@ -85,7 +85,7 @@ func (c *client) close() {
 	}
 }
 
-// post makes one attempt. The context, the same at every call, ends it and the connections. Redirects are not followed.
+// post makes one attempt. The context ends it. Redirects are not followed.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
 	started := time.Now()
 	r, err := c.send(ctx, c.message(d, now))
