@@ -120,9 +120,10 @@ func (relay *Relay) troubles(c condition, spool store.SpoolStats) (all []string)
 		all = append(all, fmt.Sprintf("the spool is %s; if redis fails too, %s", c.Spool, refused))
 	case c.spoolErr != nil:
 		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
-	case spool.Bytes > spool.MaxBytes/10*8:
-		all = append(all, fmt.Sprintf("the spool holds %d%% of spool.max_bytes; when it is full, and redis takes nothing, %s",
-			spool.Bytes*100/max(1, spool.MaxBytes), refused))
+	}
+	if room := relay.keeper.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
+		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is full, and redis takes nothing, %s",
+			room>>20, refused))
 	}
 	age := time.Since(spool.Oldest)
 	if c.redis == nil && relay.keeper.open == nil && !spool.Oldest.IsZero() && age > lateInSpool {

@@ -13,8 +13,8 @@ type troubleMetrics struct {
 	keeper *keeper
 	drain  *drain
 
-	pushed, state, advice, held                           *prometheus.Desc
-	files, bytes, most, waiting, oldest, spooledCallbacks *prometheus.Desc
+	pushed, state, advice, held                                 *prometheus.Desc
+	files, bytes, most, room, waiting, oldest, spooledCallbacks *prometheus.Desc
 }
 
 func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
@@ -30,6 +30,7 @@ func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
 		files:            desc("kuairelay_spool_files", "Callbacks in the spool, those that wait and, with an embedded Redis, those that are not delivered."),
 		bytes:            desc("kuairelay_spool_bytes", "What they take on disk, in whole blocks of 4 KiB."),
 		most:             desc("kuairelay_spool_max_bytes", "What they may take at most: spool.max_bytes."),
+		room:             desc("kuairelay_spool_room_bytes", "What the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less."),
 		waiting:          desc("kuairelay_spool_waiting", "Callbacks in the spool that wait to be accepted."),
 		oldest:           desc("kuairelay_spool_oldest_age_seconds", "Age of the oldest of those since it was received; 0 if none waits."),
 		spooledCallbacks: desc("kuairelay_spool_callbacks_total", "Callbacks by what happened to them in the spool.", "result"),
@@ -38,7 +39,7 @@ func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
 
 // Describe implements prometheus.Collector.
 func (m *troubleMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.waiting, m.oldest, m.spooledCallbacks} {
+	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.waiting, m.oldest, m.spooledCallbacks} {
 		ch <- d
 	}
 }
@@ -65,6 +66,7 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.files, float64(s.Files))
 	gauge(m.bytes, float64(s.Bytes))
 	gauge(m.most, float64(s.MaxBytes))
+	gauge(m.room, float64(m.keeper.spool.Room()))
 	gauge(m.waiting, float64(s.Waiting))
 	age := 0.0
 	if !s.Oldest.IsZero() {

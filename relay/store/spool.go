@@ -324,6 +324,26 @@ func (s *Spool) toTry() (*folder, error) {
 	return s.own, nil
 }
 
+// Room is how many bytes the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less.
+func (s *Spool) Room() int64 {
+	s.mu.Lock()
+	room := max(0, s.o.MaxBytes-s.bytes)
+	s.mu.Unlock()
+
+	// The folder is made with the first file: until then its disk is that of the folder above it.
+	dir := s.o.Dir
+	for {
+		free, err := diskFree(dir)
+		switch {
+		case err == nil:
+			return min(room, free)
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return room // the disk cannot be asked
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
 // Stats says what there is in the spool, as far as it is this process's.
 func (s *Spool) Stats() SpoolStats {
 	s.mu.Lock()
