@@ -103,6 +103,11 @@ func measureReads(ctx context.Context, s *session) (f figures, err error) {
 		if err != nil {
 			return f, fmt.Errorf("%s: %w", path[0], err)
 		}
+		if path[0] == "POST /v1/replays" { // the next path is not to be measured beside them
+			if err := st.endReplays(ctx); err != nil {
+				return f, err
+			}
+		}
 		after, err := st.spooled(ctx)
 		if err != nil {
 			return f, err
@@ -175,6 +180,34 @@ func (st *stand) ask(ctx context.Context, client *http.Client, method, path, bod
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(text), err
+}
+
+// endReplays cancels those of shop that are open.
+func (st *stand) endReplays(ctx context.Context) error {
+	for ctx.Err() == nil {
+		status, text, err := st.ask(ctx, http.DefaultClient, http.MethodGet, "/v1/replays", "")
+		if err != nil {
+			return err
+		}
+		if status == http.StatusTooManyRequests {
+			continue // it is answered after a while
+		}
+		open := 0
+		for _, replay := range strings.Split(text, `"id":"`)[1:] {
+			id, rest, _ := strings.Cut(replay, `"`)
+			if !strings.Contains(rest, `"state":"running"`) {
+				continue
+			}
+			open++
+			if _, _, err := st.ask(ctx, http.DefaultClient, http.MethodDelete, "/v1/replays/"+id, ""); err != nil {
+				return err
+			}
+		}
+		if open == 0 {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 // latest gives the id and the waybill of the latest event.
