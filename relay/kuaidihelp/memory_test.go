@@ -89,28 +89,48 @@ func TestParsingAllocatesAtMostTenTimesTheBody(t *testing.T) {
 	for _, size := range []int{1 << 20, 100 << 10, 10 << 10} {
 		for name, c := range worstBodies(size) {
 			body := []byte(c.body)
-			parts, events, worst, last := 0, 0, 0, allocatedSoFar()
-			for part := range Parts(c.contentType, body, at, Limit{Items: 500, Bytes: 1 << 20}) {
-				worst = max(worst, allocatedSoFar()-last)
-				parts++
-				events += len(part.Events)
-				last = allocatedSoFar()
+			most := 10*len(body) + 2<<20
+
+			// The race detector has pools forget what they are given, at random: the least of a few counts.
+			var got allocations
+			for range 5 {
+				got = allocate(c.contentType, body)
+				if got.part <= most && got.waybills <= most {
+					break
+				}
 			}
-			last = allocatedSoFar()
-			for range Waybills(c.contentType, body) {
-				continue
+			if got.part > most {
+				t.Errorf("%s, %d bytes: %d bytes allocated, %.1f times the body", name, len(body), got.part, float64(got.part)/float64(len(body)))
 			}
-			codes := allocatedSoFar() - last
-			if worst > 10*len(body)+2<<20 {
-				t.Errorf("%s, %d bytes: %d bytes allocated, %.1f times the body", name, len(body), worst, float64(worst)/float64(len(body)))
-			}
-			if codes > 10*len(body)+2<<20 {
-				t.Errorf("%s, %d bytes: %d bytes allocated for waybills", name, len(body), codes)
+			if got.waybills > most {
+				t.Errorf("%s, %d bytes: %d bytes allocated for waybills", name, len(body), got.waybills)
 			}
 			t.Logf("%-26s %8d bytes: at most %5.1f times that in each of %d parts, %d events; waybills %.1f",
-				name, len(body), float64(worst)/float64(len(body)), parts, events, float64(codes)/float64(len(body)))
+				name, len(body), float64(got.part)/float64(len(body)), got.parts, got.events, float64(got.waybills)/float64(len(body)))
 		}
 	}
+}
+
+// allocations are the bytes that reading a callback allocates: for the part of it that takes the most, and for its waybills.
+type allocations struct {
+	part, waybills, parts, events int
+}
+
+func allocate(contentType string, body []byte) (got allocations) {
+	last := allocatedSoFar()
+	for part := range Parts(contentType, body, at, Limit{Items: 500, Bytes: 1 << 20}) {
+		got.part = max(got.part, allocatedSoFar()-last)
+		got.parts++
+		got.events += len(part.Events)
+		last = allocatedSoFar()
+	}
+
+	last = allocatedSoFar()
+	for range Waybills(contentType, body) {
+		continue
+	}
+	got.waybills = allocatedSoFar() - last
+	return got
 }
 
 // allocatedSoFar gives how many bytes the process has ever allocated. A test that asks must not be parallel.

@@ -21,15 +21,21 @@ func answers(t *testing.T, text string) string {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
+		var open []net.Conn // one that nobody knows is closed by the garbage collector
 		for {
 			conn, err := l.Accept()
 			if err != nil {
-				return
+				break
 			}
 			_, _ = conn.Write([]byte(text)) // who has gone does not read it
 			if text == "" {
 				_ = conn.Close()
+				continue
 			}
+			open = append(open, conn)
+		}
+		for _, conn := range open {
+			_ = conn.Close()
 		}
 	}()
 	return l.Addr().String()
