@@ -221,6 +221,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 	t.Parallel()
 	shop, other := newTenant(t, nil), newTenant(t, nil)
 	a := startAPI(t, "admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, other.URL))
+	a.relay.AnswerWrongKeysAtOnce()
 	a.push("application/json", callback(item("1001", "collected", "2026-11-23 09:00:00")))
 	shop.wait(1)
 	var mine listed

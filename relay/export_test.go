@@ -51,3 +51,10 @@ func (r *Relay) Unbounded(method, path string) error {
 	r.public.Add(method, path, func(echo.Context) error { return nil })
 	return r.shares.check(r.public)
 }
+
+// AnswerWrongKeysAtOnce is for a test that shows thousands of them.
+func (r *Relay) AnswerWrongKeysAtOnce() {
+	r.wrong.mu.Lock()
+	defer r.wrong.mu.Unlock()
+	r.wrong.pause = 0
+}

@@ -35,14 +35,15 @@ type guesses struct {
 	paused chan struct{}
 
 	mu     sync.Mutex
-	since  time.Time // when counting began
+	pause  time.Duration // that each wrong key takes longer: guessPause
+	since  time.Time     // when counting began
 	by     map[string]int
 	logged time.Time
 	quiet  int // wrong keys since then
 }
 
 func newGuesses(log *zap.Logger) *guesses {
-	return &guesses{log: log, paused: make(chan struct{}, maxPaused), by: map[string]int{},
+	return &guesses{log: log, paused: make(chan struct{}, maxPaused), pause: guessPause, by: map[string]int{},
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_wrong_keys_total",
 			Help: "Requests with a wrong key, token or signature, by what they asked for."}, []string{"path"})}
 }
@@ -117,5 +118,5 @@ func (g *guesses) note(address, kind string) time.Duration {
 		g.quiet = 0
 	}
 	over := max(g.by[address]-freeGuesses, 0)
-	return min(time.Duration(over)*guessPause, maxGuessPause)
+	return min(time.Duration(over)*g.pause, maxGuessPause)
 }

@@ -66,6 +66,7 @@ type Relay struct {
 	whenErrors    *prometheus.CounterVec
 	refused       *prometheus.CounterVec // connections, by listener
 	reload        reload
+	wrong         *guesses
 	public, admin *echo.Echo
 }
 
@@ -117,11 +118,11 @@ func New(o Options) (*Relay, error) {
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
-	wrong := newGuesses(o.Logger)
+	r.wrong = newGuesses(o.Logger)
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
-	registry.MustRegister(wrong.total, r.refused)
-	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, wrong), newAdmin(c, registry, o.Logger, r.ready, wrong)
+	registry.MustRegister(r.wrong.total, r.refused)
+	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, r.wrong), newAdmin(c, registry, o.Logger, r.ready, r.wrong)
 	r.admin.POST("/-/reload", r.reloadHTTP)
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
