@@ -97,7 +97,11 @@ func printQueues(line func(name, format string, args ...any), s console.Status) 
 		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
 	}
 	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
-	line("open", "%d deliveries, and %d behind them; the oldest for %s or longer", s.Open, s.Waiting, age(s.OldestAt, s.Time))
+	oldest := ""
+	if s.Open > 0 {
+		oldest = fmt.Sprintf("; the oldest for %s or longer", age(s.OldestAt, s.Time))
+	}
+	line("open", "%d deliveries, and %d behind them%s", s.Open, s.Waiting, oldest)
 	line("dead", "%s", plural(int(s.Dead), "dead letter"))
 	line("last event", "%s ago", age(s.LastEventAt, s.Time))
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -119,11 +120,12 @@ func (g *guard) dialer(timeout time.Duration) dialContext {
 	}
 }
 
-// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up a name.
+// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up a name. It
+// reads the URL as an attempt does.
 func CheckURL(rawURL string, allow []netip.Prefix) error {
-	u, err := url.Parse(rawURL)
+	u, err := readTarget(rawURL)
 	if err != nil {
-		return errors.New("is not a URL") // the error would hold it
+		return errors.New(strings.TrimPrefix(err.Error(), "url: "))
 	}
 	return (&guard{allow: allow}).checkLiteral(u.Hostname())
 }

@@ -36,6 +36,20 @@ func TestEverySpellingOfAnAddressIsReadOnce(t *testing.T) {
 	}
 }
 
+func TestTheCheckOfAConfigReadsAddressesAsAnAttemptDoes(t *testing.T) {
+	t.Parallel()
+	for spelled, want := range spellings {
+		_, err := netip.ParseAddr(want)
+		allowed := CheckURL("http://"+spelled+":8080/x", nil)
+		if want == "" && allowed == nil {
+			t.Errorf("%s: it is refused by an attempt, and taken by check", spelled)
+		}
+		if err == nil && newGuard(Egress{}, nil).checkLiteral(want) != nil && allowed == nil {
+			t.Errorf("%s: an attempt refuses it as %s, and check takes it", spelled, want)
+		}
+	}
+}
+
 // aton reads a host as inet_aton(3) does, by the rules of its page and nothing of ours.
 func aton(host string) (netip.Addr, bool) {
 	parts := strings.Split(host, ".")
