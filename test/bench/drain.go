@@ -41,7 +41,7 @@ func launchOn(n int) func(*stand, context.Context) error {
 // one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one, which launch starts, delivers.
 func measureDrain(n int, launch func(*stand, context.Context) error) measurement {
 	return func(ctx context.Context, s *session) (f figures, err error) {
-		st, err := s.newRelay(ctx, fmt.Sprintf("W4 1 to %d", n), "everysec", oneTenant(s.hanging(n, 10*time.Minute, 1)))
+		st, err := s.newRelay(ctx, fmt.Sprintf("W4 1 to %d", n), "everysec", oneTenant(s.hanging(n, 5*time.Minute, 1)))
 		if err != nil {
 			return f, err
 		}
