@@ -14,7 +14,7 @@ import (
 
 const (
 	idleMost    = 90 * time.Second // that a connection waits for its next request
-	idleAtLeast = 32               // connections that may wait for one, or as many as there may be attempts, if that is more
+	idleAtLeast = 64               // connections that may wait for one, or twice as many as attempts; fewer are replaced while they rest
 	restLeast   = time.Millisecond // that a connection is left alone after an answer, see http1.rest
 	headMost    = 64 << 10         // bytes of an answer's header: what a receiver says is not to fill the memory, or the log
 	interimMost = 5                // answers before the answer: 100 Continue, 103 Early Hints, …

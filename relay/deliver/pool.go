@@ -59,8 +59,8 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it memory and connections: there are up to as many more, at least 32, that have no
-	// request and rest (see http1). While the endpoint does not answer there are no
+	// MaxInFlight bounds attempts at the same time, and with it memory and connections: there are up to twice as many more, at least 64,
+	// that have no request and rest (see http1). While the endpoint does not answer there are no
 	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, or as many as it takes in
 	// a second, if that is more, up to 512; they wait for an attempt to end.
 	MaxInFlight int

@@ -74,7 +74,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 		}
 	}
 	c.direct = egress.Proxy == nil
-	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(e.MaxInFlight, idleAtLeast)}
+	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(2*e.MaxInFlight, idleAtLeast)}
 	return c, nil
 }
 
