@@ -81,15 +81,21 @@ func checkDeadLetterLives(t *testing.T, b *bench) {
 	b.lives(t, "w:1", deadRetention)
 }
 
+// dismiss is done with a dead letter, and fails the test if there is none.
+func dismiss(t *testing.T, s *store.Store, endpoint string, e *event.Event) {
+	t.Helper()
+	if n, err := s.Dismiss(t.Context(), endpoint, e.ID); n != 1 || err != nil {
+		t.Fatalf("dismissed %d, %v", n, err)
+	}
+}
+
 func checkDismissedWhileOpen(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
 	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
 	settle(t, s, got.Leased[0], event.Dead, because("no"))
 
-	if n, err := s.Dismiss(t.Context(), "t/a", e.ID); n != 1 || err != nil {
-		t.Fatalf("dismissed %d, %v", n, err)
-	}
+	dismiss(t, s, "t/a", e)
 	b.eventLives(t, e, forever)
 
 	if settle(t, s, got.Leased[1], event.Delivered).Late {
@@ -241,14 +247,10 @@ func checkLastDismissed(t *testing.T, b *bench) {
 	settle(t, s, got.Leased[0], event.Dead, because("no"))
 	settle(t, s, got.Leased[1], event.Dead, because("no"))
 
-	if n, err := s.Dismiss(t.Context(), "t/a", e.ID); n != 1 || err != nil {
-		t.Fatalf("dismissed %d, %v", n, err)
-	}
+	dismiss(t, s, "t/a", e)
 	b.eventLives(t, e, deadRetention)
 
-	if n, err := s.Dismiss(t.Context(), "t/b", e.ID); n != 1 || err != nil {
-		t.Fatalf("dismissed %d, %v", n, err)
-	}
+	dismiss(t, s, "t/b", e)
 	b.eventLives(t, e, retention)
 }
 
