@@ -89,7 +89,8 @@ func TestAReplayEndsWhoseEndpointAReloadTakesAway(t *testing.T) {
 			<-release
 		}
 	})
-	yaml := withToken(redisserver.Start(t).URL()) + "admin: {token: " + adminToken + "}\n" + twoTenants(shop.URL, shop.URL)
+	yaml := withToken(redisserver.Start(t).URL()) + "admin: {token: " + adminToken + "}\n" +
+		strings.ReplaceAll(twoTenants(shop.URL, shop.URL), "retry: [10ms, 1h]", "retry: [10ms, 1h], timeout: 1s")
 	a := startAPI(t, yaml)
 	deliverAll(t, a, 20)
 	hang.Store(true)

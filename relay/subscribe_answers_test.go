@@ -163,7 +163,7 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(p.URL, "")+two(shop, alerts))
+	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
 	many := strings.Repeat("1,", 1000)
 	thousandAndOne := make([]string, 1001)
 	for i := range thousandAndOne {

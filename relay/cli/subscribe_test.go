@@ -30,10 +30,11 @@ func subscribeConfig(t *testing.T, redis string) string {
 server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 redis: {url: %q}
+spool: {dir: %q}
 callback: {tokens: [callback-token]}
 kuaidihelp: {api_url: "%s/api", app_id: "50001", api_key: shared-key}
 tenants: [{name: shop, api_keys: [the-key-of-shop]}]
-`, redis, p.URL), 0o600); err != nil {
+`, redis, filepath.Join(t.TempDir(), "spool"), p.URL), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file

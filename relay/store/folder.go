@@ -265,7 +265,7 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range files {
-		if s.waybills+len(f.waybills) > s.mostWaybills() {
+		if s.waybills+len(f.waybills) > s.most {
 			f.waybills, f.any, f.large = nil, true, true // what is newer waits until it was taken
 		}
 		s.touch(f)

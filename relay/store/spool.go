@@ -58,13 +58,13 @@ type Spool struct {
 	largeTaken *Spooled
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
 	looked bool
-	// waybills is how many are known of the waiting and taken files, those of each file counted.
-	waybills int
-	files    int
-	bytes    int64
-	written  time.Time // when something was last written with success
-	err      error     // of the last write; nil after a success
-	counts   SpoolCounts
+	// waybills is how many are known of the waiting and taken files, those of each file counted; most bounds it.
+	waybills, most int
+	files          int
+	bytes          int64
+	written        time.Time // when something was last written with success
+	err            error     // of the last write; nil after a success
+	counts         SpoolCounts
 }
 
 // Spooled is a callback in the spool.
@@ -132,7 +132,7 @@ func NewSpool(o SpoolOptions) *Spool {
 	if o.Works == nil {
 		o.Works = func() {}
 	}
-	return &Spool{o: o, seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*Spooled]struct{}), busy: make(map[uint64]int),
+	return &Spool{o: o, most: int(max(leastWaybills, o.MaxBytes/bytesPerWaybill)), seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*Spooled]struct{}), busy: make(map[uint64]int),
 		touched: make(map[uint64]int), large: make(map[*Spooled]struct{}), folders: make(map[*folder]struct{})}
 }
 
@@ -178,7 +178,7 @@ func (s *Spool) begin(f *Spooled) error {
 		s.counts.Failed++
 		return ErrSpoolFull
 	}
-	if s.waybills+len(f.waybills) > s.mostWaybills() {
+	if s.waybills+len(f.waybills) > s.most {
 		s.counts.Failed++
 		return ErrSpoolWaybills
 	}
@@ -187,8 +187,6 @@ func (s *Spool) begin(f *Spooled) error {
 	s.touch(f)
 	return nil
 }
-
-func (s *Spool) mostWaybills() int { return int(max(leastWaybills, s.o.MaxBytes/bytesPerWaybill)) }
 
 // open makes the process's own folder, if there is none; after a failure not more than once a second. It needs mu.
 func (s *Spool) open() error {

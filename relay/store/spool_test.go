@@ -396,8 +396,13 @@ func BenchmarkPut(b *testing.B) {
 
 func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 	t.Parallel()
+	const most = 1000
 	dir := t.TempDir()
 	s := adopted(t, dir)
+	if want := 1 << 30 / bytesPerWaybill; s.most != want {
+		t.Errorf("a spool of the default size knows %d waybills, want %d", s.most, want)
+	}
+	s.most = most
 	many := func(n int) iter.Seq[string] { // each with next to nothing else
 		return func(yield func(string) bool) {
 			for i := range n {
@@ -407,7 +412,6 @@ func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 			}
 		}
 	}
-	most := s.mostWaybills()
 	cb := &event.Callback{ReceivedAt: spoolStart, Body: []byte("many")}
 	first, err := s.Put(cb, many(most-1), nil)
 	if err != nil {
@@ -437,6 +441,7 @@ func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 		}
 		return strings.FieldsSeq(string(cb.Body))
 	}})
+	heir.most = most
 	t.Cleanup(func() { _ = heir.Close() })
 	if _, err := heir.Adopt(); err != nil {
 		t.Fatal(err)

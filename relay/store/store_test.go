@@ -25,7 +25,9 @@ func TestStoreOnMiniredis(t *testing.T) {
 			last = now
 		}
 	}()
-	storetest.Run(t, backend(t, "redis://"+m.Addr()))
+	slow := backend(t, "redis://"+m.Addr())
+	slow.Slow = true
+	storetest.Run(t, slow)
 }
 
 func TestStoreOnRedis(t *testing.T) {

@@ -167,7 +167,8 @@ func checkSequence(t *testing.T, b *bench) {
 func checkBig(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	var entries []store.Entry
-	for i := range 3000 {
+	n := b.some(3000)
+	for i := range n {
 		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
 	}
 	accept(t, s, entries...)
@@ -179,9 +180,9 @@ func checkBig(t *testing.T, b *bench) {
 		last[e.Event.WaybillCode] = e.Event.Sequence
 	}
 	due := map[string]int{}
-	for seen, rounds := 0, 0; seen < 3000; rounds++ {
-		if rounds > 3000 {
-			t.Fatalf("%d of 3000 were leased", seen)
+	for seen, rounds := 0, 0; seen < n; rounds++ {
+		if rounds > n {
+			t.Fatalf("%d of %d were leased", seen, n)
 		}
 		var delivered []event.Outcome
 		for _, d := range take(t, s, "t/a", 100) {

@@ -236,10 +236,10 @@ func checkRandom(t *testing.T, b *bench) {
 		}
 	}
 	total := 0
-	for step := range 1500 {
+	for step := range b.some(1500) {
 		s := stores[rnd.IntN(2)]
 		switch op := rnd.IntN(10); {
-		case op < 3 && step < 1000:
+		case op < 3 && step < b.some(1000):
 			var entries []store.Entry
 			for range 1 + rnd.IntN(4) {
 				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(entries)))
