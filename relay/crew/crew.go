@@ -1,5 +1,5 @@
-// Package crew runs short functions on goroutines that are used again. A new goroutine begins with a small stack, which is
-// copied each time that it has to grow: where a function of a few µs needs much of it, that is dearer than the goroutine itself.
+// Package crew does work for many callers: it runs short functions on goroutines that are used again, and makes one call of many
+// that are asked for at the same time.
 package crew
 
 import "time"
@@ -7,7 +7,9 @@ import "time"
 // idleMost is how long a goroutine waits for its next function.
 const idleMost = time.Second
 
-// Crew has as many goroutines as there are functions at the same time.
+// Crew has as many goroutines as there are functions at the same time, and uses them again. A new goroutine begins with a small
+// stack, which is copied each time that it has to grow: where a function of a few µs needs much of it, that is dearer than the
+// goroutine itself.
 type Crew struct{ idle chan func() }
 
 // New returns a crew without goroutines.

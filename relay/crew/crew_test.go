@@ -42,7 +42,7 @@ func TestFunctionsAtTheSameTimeAndOneAfterTheOther(t *testing.T) {
 // workers is how many goroutines of crews there are.
 func workers() int {
 	stacks := make([]byte, 1<<20)
-	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/crew"))
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/crew.(*Crew)"))
 }
 
 func BenchmarkGo(b *testing.B) {

@@ -103,7 +103,7 @@ func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error)
 		if len(call.rows) == 0 {
 			return nil
 		}
-		answer, err := s.accepts.ask(ctx, call)
+		answer, err := s.accepts.Ask(ctx, call)
 		if err != nil {
 			return fmt.Errorf("accept events: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"kuairelay/relay/crew"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,7 @@ type folder struct {
 	lock *flock.Flock
 	dir  *os.File
 	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after it.
-	syncs batcher[struct{}, struct{}]
+	syncs crew.Batcher[struct{}, struct{}]
 	files int // guarded by Spool.mu
 }
 
@@ -64,7 +65,7 @@ var errLocked = errors.New("another process has it")
 // openFolder locks a folder that is there.
 func openFolder(path string) (*folder, error) {
 	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))}
-	f.syncs = batcher[struct{}, struct{}]{most: 1, limit: 1 << 30, weight: func(struct{}) int { return 1 }, do: func(qs []struct{}) ([]struct{}, error) {
+	f.syncs = crew.Batcher[struct{}, struct{}]{Most: 1, Limit: 1 << 30, Weight: func(struct{}) int { return 1 }, Do: func(qs []struct{}) ([]struct{}, error) {
 		return qs, f.dir.Sync()
 	}}
 	locked, err := f.lock.TryLock()
@@ -121,7 +122,7 @@ func createNew(path string) (*os.File, error) {
 }
 
 func (f *folder) sync() error {
-	_, err := f.syncs.ask(context.Background(), struct{}{})
+	_, err := f.syncs.Ask(context.Background(), struct{}{})
 	return err
 }
 

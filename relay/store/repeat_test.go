@@ -1,17 +1,13 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,61 +240,6 @@ func TestIDsSurviveTheirShortForm(t *testing.T) {
 		if short, err := shortID(bad); err == nil {
 			t.Errorf("%q has the short form %q", bad, short)
 		}
-	}
-}
-
-func TestTheBatcherGathersWhatArrivesMeanwhile(t *testing.T) {
-	t.Parallel()
-	var calls atomic.Int64
-	release := make(chan struct{})
-	const left = 99 // asked by a caller that goes away
-	b := &batcher[int, int]{weight: func(int) int { return 1 }, limit: 10, most: 1, do: func(qs []int) ([]int, error) {
-		if slices.Contains(qs, left) {
-			t.Error("a question whose caller was told that it failed was asked all the same")
-		}
-		if calls.Add(1) == 1 {
-			<-release
-		}
-		as := make([]int, len(qs))
-		for i, q := range qs {
-			as[i] = 2 * q
-		}
-		return as, nil
-	}}
-	var wg sync.WaitGroup
-	ask := func(q int) {
-		wg.Go(func() {
-			if a, err := b.ask(t.Context(), q); err != nil || a != 2*q {
-				t.Errorf("ask %d: %d, %v", q, a, err)
-			}
-		})
-	}
-	ask(0)
-	for calls.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	for i := range 25 {
-		ask(i + 1)
-	}
-	for {
-		b.mu.Lock()
-		n := len(b.pending)
-		b.mu.Unlock()
-		if n == 25 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	gone := errors.New("gone")
-	cancel(gone)
-	if _, err := b.ask(ctx, left); !errors.Is(err, gone) {
-		t.Errorf("a caller that went away got %v", err)
-	}
-	close(release)
-	wg.Wait()
-	if n := calls.Load(); n != 4 {
-		t.Errorf("26 questions took %d calls, want 1 + 3 of at most 10", n)
 	}
 }
 

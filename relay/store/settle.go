@@ -25,7 +25,7 @@ func (s *Store) Settle(ctx context.Context, line ...event.Outcome) ([]event.Sett
 		}
 		calls[i] = settleCall{o, short}
 	}
-	settled, err := s.settles.ask(ctx, calls)
+	settled, err := s.settles.Ask(ctx, calls)
 	if err != nil {
 		return nil, fmt.Errorf("settle delivery: %w", err)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
 )
 
@@ -111,8 +112,8 @@ type Store struct {
 
 	turn chan struct{} // of what is read, see aside
 
-	accepts batcher[acceptCall, acceptAnswer]
-	settles batcher[[]settleCall, []event.Settled]
+	accepts crew.Batcher[acceptCall, acceptAnswer]
+	settles crew.Batcher[[]settleCall, []event.Settled]
 }
 
 // New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it, because
@@ -144,8 +145,8 @@ func New(o Options) (*Store, error) {
 	s.client.AddHook(gate{s.health})
 	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
 	// its slot for longer, and then new deliveries are queued, which costs more than the call.
-	s.accepts = batcher[acceptCall, acceptAnswer]{do: s.acceptAll, weight: acceptCall.weight, limit: maxDeliveries, most: 1}
-	s.settles = batcher[[]settleCall, []event.Settled]{do: s.settleAll, weight: func(line []settleCall) int { return len(line) }, limit: maxOutcomes, most: 2}
+	s.accepts = crew.Batcher[acceptCall, acceptAnswer]{Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1}
+	s.settles = crew.Batcher[[]settleCall, []event.Settled]{Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2}
 	return s, nil
 }
 

@@ -1,4 +1,4 @@
-package store
+package crew
 
 import (
 	"context"
@@ -6,16 +6,16 @@ import (
 	"sync"
 )
 
-// batcher makes one call of many that are asked for at the same time. A question that finds fewer than most calls under way
+// Batcher makes one call of many that are asked for at the same time. A question that finds fewer than Most calls under way
 // is asked at once; those that arrive meanwhile are gathered and asked together. It has a goroutine only while it has work.
-type batcher[Q, A any] struct {
-	// do makes one call for many. Its answers stand in the order of the questions.
-	do func([]Q) ([]A, error)
-	// weight of a question; a call takes questions up to limit, or a single one that is heavier.
-	weight func(Q) int
-	limit  int
-	// most calls under way at once.
-	most int
+type Batcher[Q, A any] struct {
+	// Do makes one call for many. Its answers stand in the order of the questions.
+	Do func([]Q) ([]A, error)
+	// Weight of a question; a call takes questions up to Limit, or a single one that is heavier.
+	Weight func(Q) int
+	Limit  int
+	// Most calls under way at once.
+	Most int
 
 	mu      sync.Mutex
 	pending []*question[Q, A]
@@ -29,13 +29,13 @@ type question[Q, A any] struct {
 	done chan struct{} // closed when a and err are there
 }
 
-// ask returns the answer to q, or ctx's error if that comes before q's turn. A question whose call is under way is waited
-// for: do has to end by itself.
-func (b *batcher[Q, A]) ask(ctx context.Context, q Q) (A, error) {
+// Ask returns the answer to q, or ctx's error if that comes before q's turn. A question whose call is under way is waited
+// for: Do has to end by itself.
+func (b *Batcher[Q, A]) Ask(ctx context.Context, q Q) (A, error) {
 	mine := &question[Q, A]{q: q, done: make(chan struct{})}
 	b.mu.Lock()
 	b.pending = append(b.pending, mine)
-	start := b.running < b.most
+	start := b.running < b.Most
 	if start {
 		b.running++
 	}
@@ -63,7 +63,7 @@ func (b *batcher[Q, A]) ask(ctx context.Context, q Q) (A, error) {
 }
 
 // run makes calls until nothing is pending.
-func (b *batcher[Q, A]) run() {
+func (b *Batcher[Q, A]) run() {
 	for {
 		batch := b.next()
 		if len(batch) == 0 {
@@ -73,7 +73,7 @@ func (b *batcher[Q, A]) run() {
 		for i, c := range batch {
 			qs[i] = c.q
 		}
-		as, err := b.do(qs)
+		as, err := b.Do(qs)
 		for i, c := range batch {
 			if err != nil {
 				c.err = err
@@ -86,13 +86,13 @@ func (b *batcher[Q, A]) run() {
 }
 
 // next takes the oldest questions, as many as fit into one call; none ends the caller.
-func (b *batcher[Q, A]) next() []*question[Q, A] {
+func (b *Batcher[Q, A]) next() []*question[Q, A] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, sum := 0, 0
 	for n < len(b.pending) {
-		sum += b.weight(b.pending[n].q)
-		if n > 0 && sum > b.limit {
+		sum += b.Weight(b.pending[n].q)
+		if n > 0 && sum > b.Limit {
 			break
 		}
 		n++
