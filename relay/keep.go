@@ -13,11 +13,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/store"
+	"kuairelay/relay/workers"
 )
 
 // acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits before
@@ -45,7 +45,7 @@ type keeper struct {
 	slow     slowRoutes
 	pushed   atomic.Int64 // out of quarantine by others
 	large    sync.Mutex   // one large callback is written at a time: others have the rest of the processor, and of the disk
-	crew     *crew.Crew
+	crew     *workers.Crew
 	log      *zap.Logger
 }
 

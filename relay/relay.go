@@ -19,13 +19,13 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
-	"kuairelay/relay/crew"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
+	"kuairelay/relay/workers"
 )
 
 // Options of a Relay. A zero field means its default.
@@ -78,7 +78,7 @@ func New(o Options) (*Relay, error) {
 	c, registry := o.Config, prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 
-	keeper := &keeper{log: o.Logger, crew: crew.New()}
+	keeper := &keeper{log: o.Logger, crew: workers.New()}
 	db, err := newStore(c, store.Options{Clock: o.Clock, OnState: keeper.onState, OnDelivered: keeper.onDelivered})
 	if err != nil {
 		return nil, err

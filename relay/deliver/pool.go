@@ -19,9 +19,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
 	"kuairelay/relay/signature"
+	"kuairelay/relay/workers"
 )
 
 // Store is what the pool needs of the store; package store says what each method does.
@@ -111,7 +111,7 @@ type Pool struct {
 	doubted  chan struct{}
 
 	feeder feeder
-	crew   *crew.Crew
+	crew   *workers.Crew
 }
 
 // served are the settings in use. It is not changed; that of its endpoints is.
@@ -159,7 +159,7 @@ type line []*event.Delivery
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), crew: crew.New()}
+	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), crew: workers.New()}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}

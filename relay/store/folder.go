@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"kuairelay/relay/crew"
+	"kuairelay/relay/workers"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +23,7 @@ type folder struct {
 	lock *flock.Flock
 	dir  *os.File
 	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after it.
-	syncs crew.Batcher[struct{}, struct{}]
+	syncs workers.Batcher[struct{}, struct{}]
 	files int // guarded by Spool.mu
 }
 
@@ -65,7 +65,7 @@ var errLocked = errors.New("another process has it")
 // openFolder locks a folder that is there.
 func openFolder(path string) (*folder, error) {
 	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))}
-	f.syncs = crew.Batcher[struct{}, struct{}]{Most: 1, Limit: 1 << 30, Weight: func(struct{}) int { return 1 }, Do: func(qs []struct{}) ([]struct{}, error) {
+	f.syncs = workers.Batcher[struct{}, struct{}]{Most: 1, Limit: 1 << 30, Weight: func(struct{}) int { return 1 }, Do: func(qs []struct{}) ([]struct{}, error) {
 		return qs, f.dir.Sync()
 	}}
 	locked, err := f.lock.TryLock()

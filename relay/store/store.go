@@ -24,8 +24,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"kuairelay/relay/crew"
 	"kuairelay/relay/event"
+	"kuairelay/relay/workers"
 )
 
 // Options of a Store. A zero field means its default.
@@ -112,8 +112,8 @@ type Store struct {
 
 	turn chan struct{} // of what is read, see aside
 
-	accepts crew.Batcher[acceptCall, acceptAnswer]
-	settles crew.Batcher[[]settleCall, []event.Settled]
+	accepts workers.Batcher[acceptCall, acceptAnswer]
+	settles workers.Batcher[[]settleCall, []event.Settled]
 }
 
 // New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it, because
@@ -145,8 +145,8 @@ func New(o Options) (*Store, error) {
 	s.client.AddHook(gate{s.health})
 	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
 	// its slot for longer, and then new deliveries are queued, which costs more than the call.
-	s.accepts = crew.Batcher[acceptCall, acceptAnswer]{Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1}
-	s.settles = crew.Batcher[[]settleCall, []event.Settled]{Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2}
+	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1}
+	s.settles = workers.Batcher[[]settleCall, []event.Settled]{Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2}
 	return s, nil
 }
 

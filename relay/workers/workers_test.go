@@ -1,4 +1,4 @@
-package crew
+package workers
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func TestFunctionsAtTheSameTimeAndOneAfterTheOther(t *testing.T) {
 // workers is how many goroutines of crews there are.
 func workers() int {
 	stacks := make([]byte, 1<<20)
-	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/crew.(*Crew)"))
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/workers.(*Crew)"))
 }
 
 func BenchmarkGo(b *testing.B) {

@@ -1,6 +1,6 @@
-// Package crew does work for many callers: it runs short functions on goroutines that are used again, and makes one call of many
+// Package workers does work for many callers: it runs short functions on goroutines that are used again, and makes one call of many
 // that are asked for at the same time.
-package crew
+package workers
 
 import "time"
 
