@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
@@ -71,7 +72,7 @@ func (d *drain) run(ctx context.Context) {
 }
 
 // some takes files to Redis.
-func (d *drain) some(ctx context.Context, files []*store.Spooled) {
+func (d *drain) some(ctx context.Context, files []*spool.File) {
 	k := d.keeper
 	all, files := d.read(files)
 	if len(files) == 0 {
@@ -103,7 +104,7 @@ func (d *drain) some(ctx context.Context, files []*store.Spooled) {
 
 // read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that cannot be
 // read at present goes back, and with it those behind it, which may be about the same waybills.
-func (d *drain) read(files []*store.Spooled) (all []taken, good []*store.Spooled) {
+func (d *drain) read(files []*spool.File) (all []taken, good []*spool.File) {
 	k := d.keeper
 	for i, f := range files {
 		cb, err := k.spool.Read(f)
@@ -119,9 +120,9 @@ func (d *drain) read(files []*store.Spooled) (all []taken, good []*store.Spooled
 		case cb.Body != nil:
 			k.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
 			all = append(all, refusal(cb, f, err))
-		case errors.Is(err, store.ErrNotReadable):
+		case errors.Is(err, spool.ErrNotReadable):
 			k.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
-			d.accepted([]*store.Spooled{f})
+			d.accepted([]*spool.File{f})
 			if err := k.spool.SetAside(f); err != nil {
 				k.log.Error("spool", zap.Error(err))
 			}
@@ -143,7 +144,7 @@ type unread struct {
 	last time.Time
 }
 
-func (u *unread) log(log *zap.Logger, f *store.Spooled, err error) {
+func (u *unread) log(log *zap.Logger, f *spool.File, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if time.Since(u.last) < unreadEvery {
@@ -154,7 +155,7 @@ func (u *unread) log(log *zap.Logger, f *store.Spooled, err error) {
 }
 
 // accepted ends the waiting of files, and says when the last one was accepted.
-func (d *drain) accepted(files []*store.Spooled) {
+func (d *drain) accepted(files []*spool.File) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keeper.spool.Hold(files)
@@ -188,13 +189,13 @@ func (d *drain) take(ctx context.Context, all []taken) error {
 }
 
 // refusal is a callback that goes to quarantine as it is.
-func refusal(cb *event.Callback, f *store.Spooled, why error) taken {
+func refusal(cb *event.Callback, f *spool.File, why error) taken {
 	rejected := kuaidihelp.Rejected{Raw: cb.Body, Reason: "from the spool: " + why.Error()}
 	return taken{callback: cb, parsed: kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{rejected}}, file: f, refused: true}
 }
 
 // failed puts files back. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
-func (d *drain) failed(ctx context.Context, files []*store.Spooled, err error) {
+func (d *drain) failed(ctx context.Context, files []*spool.File, err error) {
 	k := d.keeper
 	state, _ := k.store.State()
 	refused := state == store.Up && ctx.Err() == nil
@@ -209,7 +210,7 @@ func (d *drain) failed(ctx context.Context, files []*store.Spooled, err error) {
 	k.spool.Return(files, refused)
 }
 
-func (k *keeper) remove(files []*store.Spooled) {
+func (k *keeper) remove(files []*spool.File) {
 	if len(files) == 0 {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/workers"
 )
@@ -38,7 +39,7 @@ const (
 type keeper struct {
 	acceptor *acceptor
 	store    *store.Store
-	spool    *store.Spool
+	spool    *spool.Spool
 	open     *tracker // nil with a real Redis
 	advice   *adviser
 	count    func(ingest.Summary)
@@ -135,7 +136,7 @@ func (k *keeper) keepLarge(ctx context.Context, cb *event.Callback) (ingest.Summ
 		return ingest.Summary{Spooled: true}, nil
 	}
 	state, why := k.store.State()
-	if k.open != nil || state != store.Up || errors.Is(err, store.ErrSpoolWaybills) {
+	if k.open != nil || state != store.Up || errors.Is(err, spool.ErrWaybills) {
 		return ingest.Summary{}, errors.Join(why, err)
 	}
 	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
@@ -208,10 +209,10 @@ func (k *keeper) lastChance(done <-chan outcome, why error) (ingest.Summary, err
 
 // withdraw takes a callback from the spool, if Redis has accepted it after the budget: the call was left to itself. If the
 // drain was faster, it counts the duplicates.
-func (k *keeper) withdraw(done <-chan outcome, file *store.Spooled) {
+func (k *keeper) withdraw(done <-chan outcome, file *spool.File) {
 	o, late := <-done
 	if late && o.err == nil && k.spool.Withdraw(file) {
-		k.remove([]*store.Spooled{file})
+		k.remove([]*spool.File{file})
 	} else {
 		o.sum.Duplicates, o.sum.Quarantined = 0, 0
 	}
@@ -238,7 +239,7 @@ func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []st
 type taken struct {
 	callback *event.Callback
 	parsed   kuaidihelp.Result
-	file     *store.Spooled
+	file     *spool.File
 	refused  bool // and so on its way to quarantine
 	large    bool // parsed is the first part of it
 	part     bool // parsed is one part of it
@@ -350,7 +351,7 @@ func parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
 }
 
 // whole is what a callback may have in it, so as to be taken as a whole.
-var whole = kuaidihelp.Limit{Items: store.LargeItems, Bytes: store.LargeBytes}
+var whole = kuaidihelp.Limit{Items: spool.LargeItems, Bytes: spool.LargeBytes}
 
 // reread gives an event as it came, with its tracks, which the store does not keep apart from its data.
 func reread(e event.Event) *event.Event {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
@@ -26,20 +27,20 @@ type tracker struct {
 
 	mu        sync.Mutex
 	events    map[string]*openFile
-	files     map[*store.Spooled]*openFile
+	files     map[*spool.File]*openFile
 	delivered []string // events that may owe nothing any more
 	// early are events that were delivered before they were tracked: the store had them, and the answer was on its way.
 	early map[string]bool
 }
 
 type openFile struct {
-	file     *store.Spooled
+	file     *spool.File
 	events   int  // that are open
 	accepted bool // all events of the file are known
 }
 
 func newTracker(k *keeper) *tracker {
-	return &tracker{keeper: k, wake: make(chan struct{}, 1), events: make(map[string]*openFile), files: make(map[*store.Spooled]*openFile), early: make(map[string]bool)}
+	return &tracker{keeper: k, wake: make(chan struct{}, 1), events: make(map[string]*openFile), files: make(map[*spool.File]*openFile), early: make(map[string]bool)}
 }
 
 // before returns what has to happen between the acceptance of callbacks and their first attempts: the events are tracked, and
@@ -77,7 +78,7 @@ func (t *tracker) before(all []taken) func([]store.Accepted) {
 	}
 }
 
-func (t *tracker) track(id string, file *store.Spooled) {
+func (t *tracker) track(id string, file *spool.File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.file(file)
@@ -89,7 +90,7 @@ func (t *tracker) track(id string, file *store.Spooled) {
 	}
 }
 
-func (t *tracker) file(file *store.Spooled) *openFile {
+func (t *tracker) file(file *spool.File) *openFile {
 	f := t.files[file]
 	if f == nil {
 		f = &openFile{file: file}
@@ -99,7 +100,7 @@ func (t *tracker) file(file *store.Spooled) *openFile {
 }
 
 // accepted says that all events of the files are tracked, and returns the files of which none is open.
-func (t *tracker) accepted(files []*store.Spooled) (done []*store.Spooled) {
+func (t *tracker) accepted(files []*spool.File) (done []*spool.File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, file := range files {
@@ -174,7 +175,7 @@ func (t *tracker) look(ctx context.Context) bool {
 			t.mu.Unlock()
 			return false
 		}
-		var done []*store.Spooled
+		var done []*spool.File
 		t.mu.Lock()
 		for i, id := range ids {
 			f := t.events[id]

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"kuairelay/relay/console"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
@@ -106,7 +107,7 @@ func (relay *Relay) tell(ctx context.Context) console.Condition {
 }
 
 // troubles says what is wrong with where callbacks are kept, and what follows from it.
-func (relay *Relay) troubles(c condition, spool store.SpoolStats) (all []string) {
+func (relay *Relay) troubles(c condition, spool spool.Stats) (all []string) {
 	refused := "callbacks are answered 503"
 	if c.redis != nil {
 		then := "callbacks go to the spool until it takes them"
@@ -140,7 +141,7 @@ func spoolTrouble(err error) string {
 	var number syscall.Errno
 	var path *fs.PathError
 	switch {
-	case errors.Is(err, store.ErrSpoolFull):
+	case errors.Is(err, spool.ErrFull):
 		return "full: it holds spool.max_bytes"
 	case errors.As(err, &number):
 		return "unwritable: " + number.Error()

@@ -23,6 +23,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
 	"kuairelay/relay/workers"
@@ -91,7 +92,7 @@ func New(o Options) (*Relay, error) {
 	}
 	keeper.acceptor = &acceptor{store: db, pool: pool}
 	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
-	keeper.spool = store.NewSpool(store.SpoolOptions{
+	keeper.spool = spool.New(spool.Options{
 		Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes, MaxFile: max(64<<20, 2*c.Callback.MaxBody),
 		Waybills: func(cb *event.Callback) iter.Seq[string] {
 			return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body)

@@ -352,3 +352,12 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 		t.Errorf("an old one: %v", old)
 	}
 }
+
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package store
+package spool
 
 import (
 	"math"
@@ -14,11 +14,11 @@ func TestTheRoomOfTheSpoolIsThatOfItsDiskIfThatHasLess(t *testing.T) {
 		t.Fatalf("the disk has %d bytes free: %v", free, err)
 	}
 
-	unbounded := NewSpool(SpoolOptions{Dir: dir, MaxBytes: math.MaxInt64})
+	unbounded := New(Options{Dir: dir, MaxBytes: math.MaxInt64})
 	if room := unbounded.Room(); room <= 0 || room > 2*free {
 		t.Errorf("%d bytes, on a disk that has %d", room, free)
 	}
-	bounded := NewSpool(SpoolOptions{Dir: dir, MaxBytes: 8192})
+	bounded := New(Options{Dir: dir, MaxBytes: 8192})
 	if room := bounded.Room(); room != 8192 {
 		t.Errorf("%d bytes of 8192", room)
 	}

@@ -1,4 +1,6 @@
-package store
+// Package spool keeps callbacks in files until the store has their events: what arrives while Redis is away, or slow, is durable
+// there, and is taken from there in its order.
+package spool
 
 import (
 	"cmp"
@@ -16,8 +18,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// SpoolOptions of a Spool. A zero field means its default.
-type SpoolOptions struct {
+// Options of a Spool. A zero field means its default.
+type Options struct {
 	// Dir holds a sub-folder for each process. It is made when it is not there.
 	Dir string
 	// MaxBytes bounds what this process has on disk, each file in whole blocks of 4 KiB. Default 1 GiB.
@@ -39,7 +41,7 @@ type SpoolOptions struct {
 // of its own, and takes over those whose process has ended. What is kept in memory of a file is some hundred bytes.
 // All methods may be called at the same time.
 type Spool struct {
-	o    SpoolOptions
+	o    Options
 	seed maphash.Seed
 
 	mu      sync.Mutex
@@ -48,14 +50,14 @@ type Spool struct {
 	folders map[*folder]struct{}
 	opened  time.Time
 	seq     uint64
-	waiting []*Spooled // oldest first
-	taken   map[*Spooled]struct{}
+	waiting []*File // oldest first
+	taken   map[*File]struct{}
 	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
 	// large are the large files that wait or are taken, which are in neither of the two maps; largeTaken is the one that is taken.
-	large      map[*Spooled]struct{}
-	largeTaken *Spooled
+	large      map[*File]struct{}
+	largeTaken *File
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
 	looked bool
 	// waybills is how many are known of the waiting and taken files, those of each file counted; most bounds it.
@@ -64,11 +66,11 @@ type Spool struct {
 	bytes          int64
 	written        time.Time // when something was last written with success
 	err            error     // of the last write; nil after a success
-	counts         SpoolCounts
+	counts         Counts
 }
 
-// Spooled is a callback in the spool.
-type Spooled struct {
+// File is a callback in the spool.
+type File struct {
 	ReceivedAt time.Time
 	// Tag is the caller's own, nil for a file that was taken over.
 	Tag any
@@ -86,29 +88,29 @@ type Spooled struct {
 }
 
 // Name is that of its file, for logs.
-func (f *Spooled) Name() string { return filepath.Join(filepath.Base(f.folder.path), f.name) }
+func (f *File) Name() string { return filepath.Join(filepath.Base(f.folder.path), f.name) }
 
-// SpoolCounts is what has happened to callbacks since the start.
-type SpoolCounts struct {
+// Counts is what has happened to callbacks since the start.
+type Counts struct {
 	Written, Failed, Adopted, Unreadable int
 }
 
-// SpoolStats is what there is now.
-type SpoolStats struct {
+// Stats is what there is now.
+type Stats struct {
 	// Files and Bytes are on disk; Waiting of the files have not been accepted, the oldest of which came at Oldest (zero: none).
 	Files    int
 	Bytes    int64
 	MaxBytes int64 // that Bytes may come to
 	Waiting  int
 	Oldest   time.Time
-	SpoolCounts
+	Counts
 }
 
-// ErrSpoolFull says that the spool holds as much as it may.
-var ErrSpoolFull = errors.New("the spool is full: it holds spool.max_bytes")
+// ErrFull says that the spool holds as much as it may.
+var ErrFull = errors.New("the spool is full: it holds spool.max_bytes")
 
-// ErrSpoolWaybills says that the callbacks in the spool name as many waybills as may be known of them.
-var ErrSpoolWaybills = errors.New("the spool is full: its callbacks name too many waybills")
+// ErrWaybills says that the callbacks in the spool name as many waybills as may be known of them.
+var ErrWaybills = errors.New("the spool is full: its callbacks name too many waybills")
 
 // bytesPerWaybill is how much spool.max_bytes has to be for each waybill that is known of what waits. An update has more, so
 // that the bound is met only by callbacks with next to nothing in them. leastWaybills are known of any spool.
@@ -118,31 +120,31 @@ const (
 )
 
 const (
-	spoolBlock   = 4 << 10
-	spoolSuffix  = ".callback"
+	block        = 4 << 10
+	suffix       = ".callback"
 	unreadable   = ".unreadable"
-	spoolReopen  = time.Second
-	spoolRecheck = 10 * time.Second
+	reopenPause  = time.Second
+	recheckAfter = 10 * time.Second
 	mostHeader   = 1 << 20
 )
 
-// NewSpool makes a Spool. It touches no disk before Adopt or Put.
-func NewSpool(o SpoolOptions) *Spool {
+// New makes a Spool. It touches no disk before Adopt or Put.
+func New(o Options) *Spool {
 	o.MaxBytes, o.MaxFile = cmp.Or(o.MaxBytes, 1<<30), cmp.Or(o.MaxFile, 64<<20)
 	if o.Works == nil {
 		o.Works = func() {}
 	}
-	return &Spool{o: o, most: int(max(leastWaybills, o.MaxBytes/bytesPerWaybill)), seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*Spooled]struct{}), busy: make(map[uint64]int),
-		touched: make(map[uint64]int), large: make(map[*Spooled]struct{}), folders: make(map[*folder]struct{})}
+	return &Spool{o: o, most: int(max(leastWaybills, o.MaxBytes/bytesPerWaybill)), seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*File]struct{}), busy: make(map[uint64]int),
+		touched: make(map[uint64]int), large: make(map[*File]struct{}), folders: make(map[*folder]struct{})}
 }
 
 // Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
-func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Spooled, error) {
-	text, err := encodeSpooled(cb)
+func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*File, error) {
+	text, err := encode(cb)
 	if err != nil {
 		return nil, err
 	}
-	f := &Spooled{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text))}
+	f := &File{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text))}
 	f.waybills, f.large = s.about(waybills, len(text))
 	if err := s.begin(f); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
@@ -167,7 +169,7 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Sp
 }
 
 // begin takes the room and the name for a file, and counts its waybills as touched from now on.
-func (s *Spool) begin(f *Spooled) error {
+func (s *Spool) begin(f *File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.open(); err != nil {
@@ -176,14 +178,14 @@ func (s *Spool) begin(f *Spooled) error {
 	}
 	if s.bytes+f.size > s.o.MaxBytes {
 		s.counts.Failed++
-		return ErrSpoolFull
+		return ErrFull
 	}
 	if s.waybills+len(f.waybills) > s.most {
 		s.counts.Failed++
-		return ErrSpoolWaybills
+		return ErrWaybills
 	}
 	s.seq++
-	f.folder, f.name = s.own, fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), spoolSuffix)
+	f.folder, f.name = s.own, fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), suffix)
 	s.touch(f)
 	return nil
 }
@@ -193,7 +195,7 @@ func (s *Spool) open() error {
 	if s.own != nil {
 		return nil
 	}
-	if s.err != nil && time.Since(s.opened) < spoolReopen {
+	if s.err != nil && time.Since(s.opened) < reopenPause {
 		return s.err
 	}
 	s.opened = time.Now()
@@ -207,7 +209,7 @@ func (s *Spool) open() error {
 }
 
 // Withdraw ends the waiting of a file, if it was not taken yet, for Remove.
-func (s *Spool) Withdraw(f *Spooled) bool {
+func (s *Spool) Withdraw(f *File) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.Index(s.waiting, f)
@@ -221,7 +223,7 @@ func (s *Spool) Withdraw(f *Spooled) bool {
 
 // Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is as good as gone for this process;
 // the next one takes it up again.
-func (s *Spool) Remove(files []*Spooled) error {
+func (s *Spool) Remove(files []*File) error {
 	var errs []error
 	left := make(map[*folder]bool)
 	for _, f := range files {
@@ -254,8 +256,8 @@ func (s *Spool) Remove(files []*Spooled) error {
 }
 
 // Rewrite replaces what a file says of its callback.
-func (s *Spool) Rewrite(f *Spooled, cb *event.Callback) error {
-	text, err := encodeSpooled(cb)
+func (s *Spool) Rewrite(f *File, cb *event.Callback) error {
+	text, err := encode(cb)
 	if err == nil {
 		err = f.folder.write(f.name, text)
 	}
@@ -309,13 +311,13 @@ func (s *Spool) Recheck() {
 func (s *Spool) toTry() (*folder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+spoolBlock > s.o.MaxBytes {
-		return nil, ErrSpoolFull
+	if s.bytes+block > s.o.MaxBytes {
+		return nil, ErrFull
 	}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	if time.Since(s.opened) < spoolReopen || s.err == nil && time.Since(s.written) < spoolRecheck {
+	if time.Since(s.opened) < reopenPause || s.err == nil && time.Since(s.written) < recheckAfter {
 		return nil, s.err
 	}
 	s.opened = time.Now()
@@ -343,11 +345,11 @@ func (s *Spool) Room() int64 {
 }
 
 // Stats says what there is in the spool, as far as it is this process's.
-func (s *Spool) Stats() SpoolStats {
+func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := SpoolStats{Files: s.files, Bytes: s.bytes, MaxBytes: s.o.MaxBytes, Waiting: len(s.waiting) + len(s.taken), SpoolCounts: s.counts}
-	older := func(f *Spooled) {
+	out := Stats{Files: s.files, Bytes: s.bytes, MaxBytes: s.o.MaxBytes, Waiting: len(s.waiting) + len(s.taken), Counts: s.counts}
+	older := func(f *File) {
 		if out.Oldest.IsZero() || f.ReceivedAt.Before(out.Oldest) {
 			out.Oldest = f.ReceivedAt
 		}
@@ -368,7 +370,7 @@ func (s *Spool) signal() {
 }
 
 // gone needs mu: a file is no longer on disk.
-func (s *Spool) gone(f *Spooled) {
+func (s *Spool) gone(f *File) {
 	f.folder.files--
 	s.files, s.bytes = s.files-1, s.bytes-f.size
 }

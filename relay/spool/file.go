@@ -1,4 +1,4 @@
-package store
+package spool
 
 import (
 	"bytes"
@@ -23,12 +23,12 @@ var ErrNotReadable = errors.New("it cannot be read")
 
 // Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without a
 // Body it could not be read: for good with ErrNotReadable, and else at present.
-func (s *Spool) Read(f *Spooled) (*event.Callback, error) {
+func (s *Spool) Read(f *File) (*event.Callback, error) {
 	text, err := readRegular(filepath.Join(f.folder.path, f.name), s.o.MaxFile)
 	if err != nil {
 		return &event.Callback{}, fmt.Errorf("spool: %w", err)
 	}
-	return decodeSpooled(text)
+	return decode(text)
 }
 
 // readRegular reads a file that is a regular one, and has at most so many bytes. It follows no link, and waits for nobody.
@@ -82,7 +82,7 @@ func outOfResources(err error) bool {
 }
 
 // SetAside renames a file that cannot be read at all, after Hold, so that nobody tries it again.
-func (s *Spool) SetAside(f *Spooled) error {
+func (s *Spool) SetAside(f *File) error {
 	old := filepath.Join(f.folder.path, f.name)
 	err := os.Rename(old, freeName(old+unreadable))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -110,16 +110,16 @@ func freeName(path string) string {
 	return name
 }
 
-// spoolHeader is the first line of a file.
-type spoolHeader struct {
+// header is the first line of a file.
+type header struct {
 	ReceivedAt time.Time         `json:"received_at"`
 	Bytes      int               `json:"bytes"`
 	Headers    map[string]string `json:"headers,omitempty"`
 	IDs        []string          `json:"ids,omitempty"`
 }
 
-func encodeSpooled(cb *event.Callback) ([]byte, error) {
-	head, err := json.Marshal(spoolHeader{ReceivedAt: cb.ReceivedAt, Bytes: len(cb.Body), Headers: cb.Headers, IDs: cb.IDs})
+func encode(cb *event.Callback) ([]byte, error) {
+	head, err := json.Marshal(header{ReceivedAt: cb.ReceivedAt, Bytes: len(cb.Body), Headers: cb.Headers, IDs: cb.IDs})
 	if err != nil {
 		return nil, fmt.Errorf("spool: encode: %w", err)
 	}
@@ -130,9 +130,9 @@ func encodeSpooled(cb *event.Callback) ([]byte, error) {
 	return append(append(append(text, head...), '\n'), cb.Body...), nil
 }
 
-func decodeSpooled(text []byte) (*event.Callback, error) {
+func decode(text []byte) (*event.Callback, error) {
 	head, body, found := bytes.Cut(text, []byte("\n"))
-	var h spoolHeader
+	var h header
 	switch {
 	case !found || len(head) > mostHeader:
 		return &event.Callback{Body: text}, errors.New("spool: the file has no first line")
@@ -147,4 +147,4 @@ func decodeSpooled(text []byte) (*event.Callback, error) {
 	return &event.Callback{ReceivedAt: h.ReceivedAt, Headers: h.Headers, Body: body, IDs: h.IDs}, nil
 }
 
-func onDisk(size int) int64 { return int64(size+spoolBlock-1) / spoolBlock * spoolBlock }
+func onDisk(size int) int64 { return int64(size+block-1) / block * block }

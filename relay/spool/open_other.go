@@ -1,5 +1,5 @@
 //go:build !unix
 
-package store
+package spool
 
 const noFollow = 0

@@ -1,4 +1,4 @@
-package store
+package spool
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (s *Spool) Touches(waybills []string) bool {
 	return false
 }
 
-func (f *Spooled) touches(h uint64) bool {
+func (f *File) touches(h uint64) bool {
 	if f.any {
 		return true
 	}
@@ -56,7 +56,7 @@ func (f *Spooled) touches(h uint64) bool {
 // there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file which was
 // taken before, or is passed over here: so several callers can take at once, and the order of a waybill is kept. They wait on,
 // as far as Touches is concerned, until they are given to Hold or to Return.
-func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, error) {
+func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*File, error) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		files, changed := s.take(most, bytes), s.changed
@@ -76,11 +76,11 @@ func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*Spooled, er
 const lookThrough = 1000
 
 // take needs mu.
-func (s *Spool) take(most int, bytes int64) []*Spooled {
+func (s *Spool) take(most int, bytes int64) []*File {
 	if !s.looked {
 		return nil
 	}
-	var out []*Spooled
+	var out []*File
 	passed := passed{spool: s, now: time.Now(), waybills: make(map[uint64]bool)}
 	if s.largeTaken != nil {
 		passed.large = append(passed.large, s.largeTaken)
@@ -120,13 +120,13 @@ func (s *Spool) take(most int, bytes int64) []*Spooled {
 type passed struct {
 	spool    *Spool
 	now      time.Time
-	files    []*Spooled
+	files    []*File
 	waybills map[uint64]bool // of those that are not large
-	large    []*Spooled      // and the one that is taken
+	large    []*File         // and the one that is taken
 }
 
 // over passes a file over, if it has to wait.
-func (p *passed) over(f *Spooled) bool {
+func (p *passed) over(f *File) bool {
 	if !f.until.After(p.now) && p.free(f) {
 		return false
 	}
@@ -142,10 +142,10 @@ func (p *passed) over(f *Spooled) bool {
 }
 
 // free says whether no older file touches what f touches.
-func (p *passed) free(f *Spooled) bool {
+func (p *passed) free(f *File) bool {
 	if !f.large {
 		return !slices.ContainsFunc(f.waybills, func(h uint64) bool {
-			return p.spool.busy[h] > 0 || p.waybills[h] || slices.ContainsFunc(p.large, func(l *Spooled) bool { return l.touches(h) })
+			return p.spool.busy[h] > 0 || p.waybills[h] || slices.ContainsFunc(p.large, func(l *File) bool { return l.touches(h) })
 		})
 	}
 	if len(p.large) > 0 {
@@ -165,7 +165,7 @@ func (p *passed) free(f *Spooled) bool {
 }
 
 // Postpone says, before Return, that a file is not to be taken before a pause is over, and then alone.
-func (s *Spool) Postpone(f *Spooled, pause time.Duration) {
+func (s *Spool) Postpone(f *File, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.alone, f.until = true, time.Now().Add(pause)
@@ -177,7 +177,7 @@ func (s *Spool) Postpone(f *Spooled, pause time.Duration) {
 }
 
 // Return puts back what was taken. With alone each of them is taken alone from now on.
-func (s *Spool) Return(files []*Spooled, alone bool) {
+func (s *Spool) Return(files []*File, alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range files {
@@ -188,7 +188,7 @@ func (s *Spool) Return(files []*Spooled, alone bool) {
 }
 
 // Hold ends the waiting of files that were taken, and leaves them on disk.
-func (s *Spool) Hold(files []*Spooled) {
+func (s *Spool) Hold(files []*File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.release(files)
@@ -198,7 +198,7 @@ func (s *Spool) Hold(files []*Spooled) {
 }
 
 // release needs mu.
-func (s *Spool) release(files []*Spooled) {
+func (s *Spool) release(files []*File) {
 	for _, f := range files {
 		delete(s.taken, f)
 		if f == s.largeTaken {
@@ -236,7 +236,7 @@ func once(hashes []uint64) []uint64 {
 }
 
 // touch and untouch need mu: a file begins to wait, waits no longer.
-func (s *Spool) touch(f *Spooled) {
+func (s *Spool) touch(f *File) {
 	f.folder.files++
 	s.files, s.bytes = s.files+1, s.bytes+f.size
 	s.waybills += len(f.waybills)
@@ -249,7 +249,7 @@ func (s *Spool) touch(f *Spooled) {
 	}
 }
 
-func (s *Spool) untouch(f *Spooled) {
+func (s *Spool) untouch(f *File) {
 	s.waybills -= len(f.waybills)
 	if f.large {
 		delete(s.large, f)

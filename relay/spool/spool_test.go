@@ -1,4 +1,4 @@
-package store
+package spool
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 
 func newSpool(t *testing.T, dir string) *Spool {
 	t.Helper()
-	s := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] { return strings.FieldsSeq(string(cb.Body)) }})
+	s := New(Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] { return strings.FieldsSeq(string(cb.Body)) }})
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
@@ -45,7 +45,7 @@ func abandon(s *Spool) {
 
 var spoolStart = time.Date(2026, 11, 24, 8, 12, 3, 0, time.UTC)
 
-func put(t *testing.T, s *Spool, n int, body string) *Spooled {
+func put(t *testing.T, s *Spool, n int, body string) *File {
 	t.Helper()
 	f, err := s.Put(&event.Callback{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second), Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)},
 		strings.FieldsSeq(body), nil)
@@ -55,7 +55,7 @@ func put(t *testing.T, s *Spool, n int, body string) *Spooled {
 	return f
 }
 
-func next(t *testing.T, s *Spool, most int) []*Spooled {
+func next(t *testing.T, s *Spool, most int) []*File {
 	t.Helper()
 	files, err := s.Next(t.Context(), most, 1<<40)
 	if err != nil {
@@ -232,11 +232,11 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 func TestASpoolTakesNoMoreThanItMay(t *testing.T) {
 	t.Parallel()
 	s := adopted(t, t.TempDir())
-	s.o.MaxBytes = 3 * spoolBlock
+	s.o.MaxBytes = 3 * block
 	put(t, s, 0, "1")
-	put(t, s, 1, strings.Repeat("x", spoolBlock))
+	put(t, s, 1, strings.Repeat("x", block))
 	_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, slices.Values([]string{"9"}), nil)
-	if !errors.Is(err, ErrSpoolFull) || !errors.Is(s.Check(), ErrSpoolFull) || s.Touches([]string{"9"}) || s.Stats().Failed != 1 {
+	if !errors.Is(err, ErrFull) || !errors.Is(s.Check(), ErrFull) || s.Touches([]string{"9"}) || s.Stats().Failed != 1 {
 		t.Errorf("%v; %v; %+v", err, s.Check(), s.Stats())
 	}
 	if len(bodies(t, s)) != 2 || s.Check() != nil {
@@ -341,7 +341,7 @@ func TestManyPutsAtOnceAreAllDurableAndSeen(t *testing.T) {
 func TestFilesThatShareAWaybillAreTakenOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	s := adopted(t, t.TempDir())
-	names := func(files []*Spooled) (out []string) {
+	names := func(files []*File) (out []string) {
 		for _, f := range files {
 			cb, err := s.Read(f)
 			if err != nil {
@@ -382,7 +382,7 @@ func TestFilesThatShareAWaybillAreTakenOneAfterTheOther(t *testing.T) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	s := NewSpool(SpoolOptions{Dir: b.TempDir()})
+	s := New(Options{Dir: b.TempDir()})
 	body := []byte(strings.Repeat("x", 1000))
 	b.SetParallelism(32)
 	b.RunParallel(func(p *testing.PB) {
@@ -418,7 +418,7 @@ func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, s, 1, "one")
-	if _, err := s.Put(cb, many(1), nil); !errors.Is(err, ErrSpoolWaybills) {
+	if _, err := s.Put(cb, many(1), nil); !errors.Is(err, ErrWaybills) {
 		t.Errorf("one waybill too many: %v", err)
 	}
 	if s.Check() != nil {
@@ -435,7 +435,7 @@ func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 	abandon(s)
 
 	// Found at a start, a file whose waybills are too many counts as being about any.
-	heir := NewSpool(SpoolOptions{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
+	heir := New(Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
 		if string(cb.Body) == "many" {
 			return many(most + 1)
 		}

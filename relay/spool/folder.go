@@ -1,4 +1,4 @@
-package store
+package spool
 
 import (
 	"context"
@@ -153,9 +153,9 @@ func (f *folder) names() ([]string, error) {
 		name := e.Name()
 		switch {
 		case !e.Type().IsRegular():
-		case name == tryName, strings.HasPrefix(name, ".") && strings.HasSuffix(name, spoolSuffix):
+		case name == tryName, strings.HasPrefix(name, ".") && strings.HasSuffix(name, suffix):
 			_ = os.Remove(filepath.Join(f.path, name))
-		case strings.HasSuffix(name, spoolSuffix):
+		case strings.HasSuffix(name, suffix):
 			out = append(out, name)
 		}
 	}
@@ -230,7 +230,7 @@ func (s *Spool) Adopt() ([]Adoption, error) {
 	return out, nil
 }
 
-func (s *Spool) adopt(path string) ([]*Spooled, error) {
+func (s *Spool) adopt(path string) ([]*File, error) {
 	lock, err := os.Lstat(filepath.Join(path, "lock"))
 	if err != nil || !lock.Mode().IsRegular() {
 		return nil, err // none of ours, or about to vanish
@@ -247,9 +247,9 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 	if len(names) == 0 {
 		return nil, dir.remove()
 	}
-	files := make([]*Spooled, len(names))
+	files := make([]*File, len(names))
 	for i, name := range names {
-		f := &Spooled{folder: dir, name: name, size: spoolBlock}
+		f := &File{folder: dir, name: name, size: block}
 		cb, err := s.Read(f)
 		if outOfResources(err) {
 			dir.close()
@@ -278,8 +278,8 @@ func (s *Spool) adopt(path string) ([]*Spooled, error) {
 }
 
 // merge puts two lists together, the older of the two first ones each time: each list keeps its own order.
-func merge(a, b []*Spooled) []*Spooled {
-	out := make([]*Spooled, 0, len(a)+len(b))
+func merge(a, b []*File) []*File {
+	out := make([]*File, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
 		if b[0].ReceivedAt.Before(a[0].ReceivedAt) {
 			out, b = append(out, b[0]), b[1:]

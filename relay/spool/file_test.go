@@ -1,6 +1,6 @@
 //go:build unix
 
-package store
+package spool
 
 import (
 	"context"
@@ -85,7 +85,7 @@ func TestWhatIsNoRegularFileStopsNoSpoolAndStaysAsItIs(t *testing.T) {
 
 func TestAFileThatIsReplacedIsNotRead(t *testing.T) {
 	t.Parallel()
-	s := NewSpool(SpoolOptions{Dir: t.TempDir(), MaxFile: 1000})
+	s := New(Options{Dir: t.TempDir(), MaxFile: 1000})
 	t.Cleanup(func() { _ = s.Close() })
 	if _, err := s.Adopt(); err != nil {
 		t.Fatal(err)
