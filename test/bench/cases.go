@@ -56,7 +56,7 @@ var cases = []benchCase{
 	{name: memory, once: true, run: measureDrain(endpoints, launchOn(endpoints))},
 	{name: "W5", run: measureLatency},
 	{name: replaying, run: measureReplay},
-	{name: reads, once: true, run: measureReads},
+	{name: reads, run: measureReads},
 	{name: fewRoutes, serves: []string{"W6"}, run: measureRoutes(fewRoutes, false)},
 	{name: "W6", run: measureRoutes("W6", true)},
 	{name: "W7", run: measureIdle},

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/test/report"
 )
 
@@ -29,6 +33,7 @@ type flooded struct {
 	Answered, Turned int // requests: answered 200 or so, and turned away
 	Answer, Latency  quantiles
 	Spooled          int
+	CPU, RedisCPU    float64 // cores that the relay and Redis used
 }
 
 // readPaths are the paths of a tenant, as a client writes them, with the body of a request.
@@ -54,6 +59,7 @@ var readPaths = [][2]string{
 	{"GET /v1/replays/rpl_none"},
 	{"GET /v1/subscriptions?limit=1000"},
 	{"POST /v1/subscriptions", `{"cp_code":"zt","waybill_codes":"{codes}"}`},
+	{"POST /api", `{"cp_code":"zt","waybill_codes":"{codes}"}`},
 	{"GET /v1/subscriptions/zt/{waybill}"},
 	{"DELETE /v1/subscriptions/zt/{waybill}"},
 	{"", ""},
@@ -81,9 +87,12 @@ func measureReads(ctx context.Context, s *session) (f figures, err error) {
 	if err != nil {
 		return f, err
 	}
-	fill := strings.NewReplacer("{event}", event, "{waybill}", waybill, "{codes}", codes(1000))
+	fill := strings.NewReplacer("{event}", event, "{waybill}", waybill)
 
 	for _, path := range readPaths {
+		if path[0] != "" && !strings.Contains(path[0], s.Path) {
+			continue
+		}
 		before, err := st.spooled(ctx)
 		if err != nil {
 			return f, err
@@ -97,6 +106,7 @@ func measureReads(ctx context.Context, s *session) (f figures, err error) {
 				row.Answered, row.Turned = st.flood(flood, fill.Replace(path[0]), fill.Replace(path[1]))
 			}
 		}()
+		st.name = "reads " + strings.NewReplacer("/", " ", "?", " ").Replace(path[0]) // of its profiles
 		g, err := s.measure(ctx, st, 1, loadOptions{Rate: 200, Duration: s.Duration})
 		stop()
 		<-ended
@@ -113,6 +123,7 @@ func measureReads(ctx context.Context, s *session) (f figures, err error) {
 			return f, err
 		}
 		row.Answer, row.Latency, row.Spooled = g.Answer, g.Latency, after-before
+		row.CPU, row.RedisCPU = g.CPU/g.Seconds, g.RedisCPU/g.Seconds
 		f.Floods = append(f.Floods, row)
 		f.Events, f.Deliveries, f.Seconds = f.Events+g.Events, f.Deliveries+g.Deliveries, f.Seconds+g.Seconds
 	}
@@ -150,10 +161,14 @@ func (st *stand) flood(ctx context.Context, path, body string) (answered, turned
 	for range readers {
 		asking.Go(func() {
 			for ctx.Err() == nil {
-				status, _, err := st.ask(ctx, client, method, path, body)
+				body := body
+				if strings.Contains(body, "{codes}") { // each time others
+					body = strings.Replace(body, "{codes}", codes(1000, int(st.wishes.Add(1))), 1)
+				}
+				status, text, err := st.ask(ctx, client, method, path, body)
 				switch {
 				case err != nil:
-				case status == http.StatusTooManyRequests:
+				case status == http.StatusTooManyRequests || strings.Contains(text, `"code":1008`):
 					refused.Add(1)
 				default:
 					good.Add(1)
@@ -165,12 +180,20 @@ func (st *stand) flood(ctx context.Context, path, body string) (answered, turned
 	return int(good.Load()), int(refused.Load())
 }
 
-// ask makes a request of shop's.
+// ask makes a request of shop's. On /api the body is the data of a call.
 func (st *stand) ask(ctx context.Context, client *http.Client, method, path, body string) (int, string, error) {
 	base, _, _ := strings.Cut(st.push, "/callback/")
+	if path == "/api" {
+		ts := strconv.FormatInt(time.Now().Unix(), 10)
+		body = url.Values{"app_id": {"shop"}, "method": {kuaidihelp.MethodSubscribe}, "ts": {ts}, "data": {body},
+			"sign": {kuaidihelp.Sign("shop", kuaidihelp.MethodSubscribe, ts, shopKey)}}.Encode()
+	}
 	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
+	}
+	if path == "/api" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	req.Header.Set("Authorization", "Bearer "+shopKey)
 	resp, err := client.Do(req)
@@ -239,33 +262,54 @@ func (st *stand) spooled(ctx context.Context) (int, error) {
 	return int(n), err
 }
 
-// codes are n waybills, as one text.
-func codes(n int) string {
-	out := make([]string, n)
-	for i := range out {
-		out[i] = fmt.Sprintf("88%013d", i)
+// codes are n waybills, as one text, other ones in each request.
+func codes(n, request int) string {
+	const digits = 15
+	text := bytes.Repeat([]byte("880000000000000,"), n)
+	for i := range n {
+		code := text[i*(digits+1):][:digits]
+		putDigits(code[2:11], int64(request))
+		putDigits(code[11:], int64(i))
 	}
-	return strings.Join(out, ",")
+	return string(text[:len(text)-1])
 }
 
-// floodTable has a row for each path that a tenant floods.
+// floodTable has a row for each path that a tenant floods, with medians over the rounds.
 func (r results) floodTable() *report.Table {
-	t := &report.Table{Head: []string{"flooded by a tenant", "answered", "turned away", "callback p50", "p99", "by quiet", "arrival p50", "p99", "by quiet", "spooled"}}
-	for _, f := range r[reads] {
-		var answers, arrivals []float64
-		for _, row := range f.Floods {
-			if row.Path == "" {
-				answers, arrivals = append(answers, row.Answer.P99), append(arrivals, row.Latency.P99)
-			}
+	t := &report.Table{Head: []string{"flooded by a tenant", "answered", "turned away", "callback p50", "p99", "by quiet", "arrival p50", "p99", "by quiet", "spooled",
+		"CPU", "Redis' CPU"}}
+	rounds := r[reads]
+	for i, first := range rounds[0].Floods {
+		path := "nothing"
+		if first.Path != "" {
+			path = "`" + first.Path + "`"
 		}
-		for _, row := range f.Floods {
-			path := "nothing"
-			if row.Path != "" {
-				path = "`" + row.Path + "`"
-			}
-			t.Add(path, strconv.Itoa(row.Answered), strconv.Itoa(row.Turned), millis(row.Answer.P50), millis(row.Answer.P99), plain(row.Answer.P99/median(answers)),
-				millis(row.Latency.P50), millis(row.Latency.P99), plain(row.Latency.P99/median(arrivals)), strconv.Itoa(row.Spooled))
+		over := func(of func(flooded) float64) float64 {
+			return r.of(reads, func(f figures) float64 { return of(f.Floods[i]) })
 		}
+		byQuiet := func(of func(flooded) float64) string {
+			return plain(r.of(reads, func(f figures) float64 { return of(f.Floods[i]) / f.quietFlood(of) }))
+		}
+		count := func(of func(flooded) int) string {
+			return report.Count(over(func(row flooded) float64 { return float64(of(row)) }))
+		}
+		answer, latency := func(f flooded) float64 { return f.Answer.P99 }, func(f flooded) float64 { return f.Latency.P99 }
+		t.Add(path, count(func(f flooded) int { return f.Answered }), count(func(f flooded) int { return f.Turned }),
+			millis(over(func(f flooded) float64 { return f.Answer.P50 })), millis(over(answer)), byQuiet(answer),
+			millis(over(func(f flooded) float64 { return f.Latency.P50 })), millis(over(latency)), byQuiet(latency),
+			report.Count(r.most(func(f figures) float64 { return float64(f.Floods[i].Spooled) }, reads)),
+			percent(over(func(f flooded) float64 { return f.CPU })), percent(over(func(f flooded) float64 { return f.RedisCPU })))
 	}
 	return t
+}
+
+// quietFlood is the median of a quantity of a round while nothing was flooded.
+func (f figures) quietFlood(of func(flooded) float64) float64 {
+	var quiet []float64
+	for _, row := range f.Floods {
+		if row.Path == "" {
+			quiet = append(quiet, of(row))
+		}
+	}
+	return median(quiet)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kuairelay/test/process"
@@ -24,6 +25,7 @@ type stand struct {
 	admin   string              // base URL of the relay's private listener
 	dir     string
 	log     *os.File
+	wishes  atomic.Int64 // requests to subscribe so far
 }
 
 // newForwarder starts the forwarder, which posts everything to the first n endpoints.
