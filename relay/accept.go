@@ -43,18 +43,18 @@ func (a *acceptor) match(events []*event.Event) routed {
 // accept reserves a slot for each delivery where there is room, and accepts the events as they were routed:
 // what the store leases to us is attempted at once, the rest when it is due. before, if there is one, is told what
 // became of them before the first attempt. After an error the answers to a part may be there.
-func (a *acceptor) accept(ctx context.Context, events []*event.Event, r routed, before func([]store.Accepted)) ([]store.Accepted, error) {
-	entries := make([]store.Entry, len(events))
+func (a *acceptor) accept(ctx context.Context, events []*event.Event, r routed, before func([]event.Accepted)) ([]event.Accepted, error) {
+	entries := make([]event.Entry, len(events))
 	reserved := make(map[string]int)
 	for i, e := range events {
-		to := make([]store.Candidate, len(r.to[i]))
+		to := make([]event.Candidate, len(r.to[i]))
 		for j, c := range r.to[i] {
-			to[j] = store.Candidate{Endpoint: c.ID, When: c.When, Ordered: r.by.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
+			to[j] = event.Candidate{Endpoint: c.ID, When: c.When, Ordered: r.by.ordered[c.ID], Slot: a.pool.Reserve(c.ID), Lease: a.pool.Lease(c.ID)}
 			if to[j].Slot {
 				reserved[c.ID]++
 			}
 		}
-		entries[i] = store.Entry{Event: e, To: to}
+		entries[i] = event.Entry{Event: e, To: to}
 	}
 	accepted, err := a.store.Accept(ctx, entries)
 	if before != nil {

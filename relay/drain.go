@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
@@ -178,7 +177,7 @@ func (d *drain) take(ctx context.Context, all []taken) error {
 			return o.err
 		}
 		for i, t := range all {
-			if became, ok := t.file.Tag.(chan ingest.Summary); ok {
+			if became, ok := t.file.Tag.(chan event.Summary); ok {
 				became <- o.each[i]
 			}
 		}

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
@@ -42,7 +41,7 @@ type keeper struct {
 	spool    *spool.Spool
 	open     *tracker // nil with a real Redis
 	advice   *adviser
-	count    func(ingest.Summary)
+	count    func(event.Summary)
 	slow     slowRoutes
 	pushed   atomic.Int64 // out of quarantine by others
 	large    sync.Mutex   // one large callback is written at a time: others have the rest of the processor, and of the disk
@@ -94,7 +93,7 @@ func (k *keeper) waits(waybill string) bool {
 
 // keep returns when a callback is durable. The events of parsed are its own until then, and after an error or with a summary
 // that says Spooled for ever.
-func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (ingest.Summary, error) {
+func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error) {
 	if more {
 		return k.keepLarge(ctx, cb)
 	}
@@ -105,16 +104,16 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 	state, why := k.store.State()
 	if state != store.Up || k.spool.Touches(waybills) {
 		if _, err := k.spool.Put(cb, slices.Values(waybills), nil); err != nil {
-			return ingest.Summary{}, errors.Join(why, err)
+			return event.Summary{}, errors.Join(why, err)
 		}
-		return ingest.Summary{Spooled: true}, nil
+		return event.Summary{Spooled: true}, nil
 	}
 	t := taken{callback: cb, parsed: parsed, routed: make(chan struct{})}
 	done := k.begin(context.WithoutCancel(ctx), []taken{t})
 	o, ended := k.await(t.routed, done)
 	if ended {
 		k.count(o.sum)
-		if o.err == nil || errors.Is(o.err, store.ErrQuarantineFull) {
+		if o.err == nil || errors.Is(o.err, event.ErrQuarantineFull) {
 			return o.sum, o.err
 		}
 	}
@@ -123,21 +122,21 @@ func (k *keeper) keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp
 		return k.lastChance(done, errors.Join(o.err, err))
 	}
 	go k.withdraw(done, file)
-	return ingest.Summary{Spooled: true}, nil
+	return event.Summary{Spooled: true}, nil
 }
 
 // keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there to Redis in
 // parts, which may take minutes.
-func (k *keeper) keepLarge(ctx context.Context, cb *event.Callback) (ingest.Summary, error) {
+func (k *keeper) keepLarge(ctx context.Context, cb *event.Callback) (event.Summary, error) {
 	k.large.Lock()
 	_, err := k.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
 	k.large.Unlock()
 	if err == nil {
-		return ingest.Summary{Spooled: true}, nil
+		return event.Summary{Spooled: true}, nil
 	}
 	state, why := k.store.State()
 	if k.open != nil || state != store.Up || errors.Is(err, spool.ErrWaybills) {
-		return ingest.Summary{}, errors.Join(why, err)
+		return event.Summary{}, errors.Join(why, err)
 	}
 	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
 	o := k.takeParts(ctx, taken{callback: cb})
@@ -158,7 +157,7 @@ func (k *keeper) takeParts(ctx context.Context, whole taken) (all outcome) {
 			break
 		}
 	}
-	all.each = []ingest.Summary{all.sum}
+	all.each = []event.Summary{all.sum}
 	return all
 }
 
@@ -195,7 +194,7 @@ func (s *slowRoutes) warn(log *zap.Logger) {
 }
 
 // lastChance is that Redis answers after all, when the spool does not take a callback.
-func (k *keeper) lastChance(done <-chan outcome, why error) (ingest.Summary, error) {
+func (k *keeper) lastChance(done <-chan outcome, why error) (event.Summary, error) {
 	select {
 	case o, ended := <-done:
 		k.count(o.sum)
@@ -204,7 +203,7 @@ func (k *keeper) lastChance(done <-chan outcome, why error) (ingest.Summary, err
 		}
 	case <-time.After(acceptBudget):
 	}
-	return ingest.Summary{}, why
+	return event.Summary{}, why
 }
 
 // withdraw takes a callback from the spool, if Redis has accepted it after the budget: the call was left to itself. If the
@@ -220,10 +219,10 @@ func (k *keeper) withdraw(done <-chan outcome, file *spool.File) {
 }
 
 // viaSpool keeps a callback in the spool, and waits a little for what becomes of it.
-func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (ingest.Summary, error) {
-	became := make(chan ingest.Summary, 1)
+func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (event.Summary, error) {
+	became := make(chan event.Summary, 1)
 	if _, err := k.spool.Put(cb, slices.Values(waybills), became); err != nil {
-		return ingest.Summary{}, err
+		return event.Summary{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, acceptBudget)
 	defer cancel()
@@ -231,7 +230,7 @@ func (k *keeper) viaSpool(ctx context.Context, cb *event.Callback, waybills []st
 	case sum := <-became:
 		return sum, nil
 	case <-ctx.Done():
-		return ingest.Summary{Spooled: true}, nil
+		return event.Summary{Spooled: true}, nil
 	}
 }
 
@@ -249,8 +248,8 @@ type taken struct {
 
 // outcome is what became of callbacks, all together and one by one.
 type outcome struct {
-	sum  ingest.Summary
-	each []ingest.Summary
+	sum  event.Summary
+	each []event.Summary
 	err  error
 }
 
@@ -299,15 +298,15 @@ func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
 			return o
 		}
 	}
-	var accepted []store.Accepted
+	var accepted []event.Accepted
 	if len(events) > 0 {
-		var before func([]store.Accepted)
+		var before func([]event.Accepted)
 		if k.open != nil {
 			before = k.open.before(all)
 		}
 		accepted, o.err = k.acceptor.accept(ctx, events, to, before)
 	}
-	o.each = make([]ingest.Summary, len(all))
+	o.each = make([]event.Summary, len(all))
 	for i, t := range all {
 		n := min(len(t.parsed.Events), len(accepted))
 		o.each[i] = summarize(accepted[:n])
@@ -318,7 +317,7 @@ func (k *keeper) take(ctx context.Context, all []taken) (o outcome) {
 	return o
 }
 
-func summarize(accepted []store.Accepted) (sum ingest.Summary) {
+func summarize(accepted []event.Accepted) (sum event.Summary) {
 	for _, x := range accepted {
 		switch {
 		case x.Duplicate:

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/spool"
-	"kuairelay/relay/store"
 )
 
 const (
@@ -45,14 +45,14 @@ func newTracker(k *keeper) *tracker {
 
 // before returns what has to happen between the acceptance of callbacks and their first attempts: the events are tracked, and
 // ids that the content does not give (a recurrence has a suffix) are written down, so that they are the same after a restart.
-func (t *tracker) before(all []taken) func([]store.Accepted) {
+func (t *tracker) before(all []taken) func([]event.Accepted) {
 	var ids []string
 	for _, x := range all {
 		for _, e := range x.parsed.Events {
 			ids = append(ids, e.ID)
 		}
 	}
-	return func(accepted []store.Accepted) {
+	return func(accepted []event.Accepted) {
 		for _, x := range all {
 			var now []string
 			changed := false

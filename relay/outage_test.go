@@ -132,14 +132,14 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		parts.Go(func() { _ = pool.Run(ctx) }) // not that of the store: its clock is right, and nothing has to expire
 
 		for n := 0; n < events; n += batch {
-			var entries []store.Entry
+			var entries []event.Entry
 			reserved := map[string]int{}
 			for i := n; i < n+batch; i++ {
 				sum := sha256.Sum256(fmt.Append(nil, i))
 				e := &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: fmt.Sprint(i % waybills), Data: []byte(`{}`)}
-				var to []store.Candidate
+				var to []event.Candidate
 				for _, ep := range []string{"t/down", "t/other"} {
-					c := store.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep), Lease: pool.Lease(ep)}
+					c := event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep), Lease: pool.Lease(ep)}
 					if c.Slot {
 						reserved[ep]++
 					}
@@ -148,7 +148,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 				mu.Lock()
 				accepted[e.ID] = e
 				mu.Unlock()
-				entries = append(entries, store.Entry{Event: e, To: to})
+				entries = append(entries, event.Entry{Event: e, To: to})
 			}
 			got, err := s.Accept(ctx, entries)
 			if err != nil {

@@ -54,11 +54,11 @@ func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) 
 		if err != nil {
 			return err
 		}
-		var to []store.Candidate
+		var to []event.Candidate
 		if last != nil {
 			for _, c := range now.table.Match(reread(*last), nil) {
 				if owner, _, _ := strings.Cut(c.ID, "/"); owner == tenant {
-					to = append(to, store.Candidate{Endpoint: c.ID, Ordered: now.ordered[c.ID]})
+					to = append(to, event.Candidate{Endpoint: c.ID, Ordered: now.ordered[c.ID]})
 				}
 			}
 		}

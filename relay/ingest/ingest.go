@@ -24,24 +24,6 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Summary is what became of callbacks' items.
-type Summary struct {
-	New, Duplicates, Quarantined int
-	// Deliveries is how many endpoints the new events are owed to, all together; Unrouted is how many of them no endpoint is owed.
-	Deliveries, Unrouted int
-	// Spooled: the callback is safe in the spool, and the rest is not known yet.
-	Spooled bool
-}
-
-// Add adds another summary to this one.
-func (s *Summary) Add(x Summary) {
-	s.New += x.New
-	s.Duplicates += x.Duplicates
-	s.Quarantined += x.Quarantined
-	s.Deliveries += x.Deliveries
-	s.Unrouted += x.Unrouted
-}
-
 // Settings of a Receiver are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
 	// Tokens are the last segments of the callback paths that are taken; the first one in use, the others for rotation.
@@ -62,7 +44,7 @@ type Options struct {
 	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
 	// becomes of them (see Count), then or later.
 	// It gets what the callback was parsed to, or the first part of it and true.
-	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (Summary, error)
+	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error)
 	// Whole bounds what is parsed of a callback before it is kept. Default: all of it is.
 	Whole kuaidihelp.Limit
 	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
@@ -307,7 +289,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 // Count counts what became of items.
-func (r *Receiver) Count(s Summary) {
+func (r *Receiver) Count(s event.Summary) {
 	m := r.metrics
 	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
 	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))

@@ -23,36 +23,6 @@ const (
 	maxOutcomes   = 64
 )
 
-// Entry is an event with the endpoints that it may be owed to.
-type Entry struct {
-	Event *event.Event
-	To    []Candidate
-}
-
-// Candidate is an endpoint that an event is owed to if a condition holds.
-type Candidate struct {
-	Endpoint string
-	When     event.Conditions
-	// Ordered lines the delivery up behind older ones of its waybill.
-	Ordered bool
-	// Slot says that the caller has reserved room to attempt the delivery at once, under a lease of this length.
-	Slot  bool
-	Lease time.Duration
-}
-
-// Accepted is what became of an Entry.
-type Accepted struct {
-	// Duplicate: the event was accepted before; nothing was changed.
-	Duplicate bool
-	// Deliveries is how many endpoints the event is owed to.
-	Deliveries int
-	// Queued names those of them where it is due now, for any replica to lease: neither leased to the caller, nor waiting, nor held
-	// back by a breaker or a person.
-	Queued []string
-	// Leased are those that are the caller's to attempt, in a slot that it had reserved.
-	Leased []*event.Delivery
-}
-
 type acceptCall struct {
 	rows       []acceptRow
 	deliveries int
@@ -74,12 +44,12 @@ func (c acceptCall) span() time.Duration {
 
 // acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have them.
 type acceptAnswer struct {
-	rows  []Accepted
+	rows  []event.Accepted
 	short error
 }
 
 type acceptRow struct {
-	Entry
+	event.Entry
 	short, record string
 	body          []byte
 }
@@ -96,8 +66,8 @@ func (c acceptCall) weight() int {
 //
 // A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may give
 // have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
-func (s *Store) Accept(ctx context.Context, entries []Entry) ([]Accepted, error) {
-	out := make([]Accepted, 0, len(entries))
+func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error) {
+	out := make([]event.Accepted, 0, len(entries))
 	var call acceptCall
 	flush := func() error {
 		if len(call.rows) == 0 {
@@ -143,7 +113,7 @@ func tracked(e *event.Event) any {
 	return max(0, e.TrackedAt.UnixMilli())
 }
 
-func newAcceptRow(e Entry) (acceptRow, error) {
+func newAcceptRow(e event.Entry) (acceptRow, error) {
 	short, err := shortID(e.Event.ID)
 	if err != nil {
 		return acceptRow{}, err
@@ -180,7 +150,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 	}
 	out, at := make([]acceptAnswer, len(calls)), 0
 	for i, c := range calls {
-		out[i] = acceptAnswer{make([]Accepted, len(c.rows)), short}
+		out[i] = acceptAnswer{make([]event.Accepted, len(c.rows)), short}
 		for j, row := range c.rows {
 			var err error
 			if out[i].rows[j], err = readAccepted(row, answer[at], endpoints, token, local); err != nil {
@@ -193,9 +163,9 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 }
 
 // acceptArgs lists the arguments of lua/accept.lua, and the endpoints by their index there.
-func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []Candidate) {
+func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []event.Candidate) {
 	index := make(map[string]int)
-	var endpoints []Candidate
+	var endpoints []event.Candidate
 	var slots []int
 	rows, total := 0, 0
 	for _, c := range calls {
@@ -274,19 +244,19 @@ func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 
 var errShape = errors.New("redis answered in a shape that is not the script's")
 
-func readAccepted(row acceptRow, answer any, endpoints []Candidate, token string, local time.Time) (Accepted, error) {
+func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token string, local time.Time) (event.Accepted, error) {
 	a, ok := answer.([]any)
 	if !ok || len(a) < 5 {
-		return Accepted{}, errShape
+		return event.Accepted{}, errShape
 	}
 	short, _ := a[1].(string)
 	id, err := longID(short)
 	if err != nil {
-		return Accepted{}, err
+		return event.Accepted{}, err
 	}
 	e := row.Event
 	e.ID, e.Sequence, e.AcceptedAt = id, number(a[2]), time.UnixMilli(number(a[3]))
-	out := Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
+	out := event.Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
 	for _, v := range a[5:] {
 		i := number(v)
 		if i < 0 {

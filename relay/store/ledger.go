@@ -216,25 +216,17 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (*event.Event, erro
 	return e, nil
 }
 
-// CaughtUp is what came of CatchUp.
-type CaughtUp struct {
-	// Stale: another event is the waybill's last one by now. Nothing was changed.
-	Stale bool
-	// Deliveries is how many endpoints are owed the event anew; Queued is how many of them are due now.
-	Deliveries, Queued int
-}
-
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see lua/catchup.lua.
 // Without an event, and without endpoints, it only notes that the tenant is not owed anything any more.
-func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []Candidate) (CaughtUp, error) {
+func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []event.Candidate) (event.CaughtUp, error) {
 	if err := s.clock.ensure(ctx); err != nil {
-		return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+		return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
 	}
 	short := ""
 	if e != nil {
 		var err error
 		if short, err = shortID(e.ID); err != nil {
-			return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+			return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
 		}
 	}
 	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
@@ -246,7 +238,7 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 		err = errShape
 	}
 	if err != nil {
-		return CaughtUp{}, fmt.Errorf("catch up: %w", err)
+		return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
 	}
-	return CaughtUp{Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2]))}, nil
+	return event.CaughtUp{Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2]))}, nil
 }

@@ -24,9 +24,6 @@ const (
 	pageBytes = 8 << 20
 )
 
-// ErrQuarantineFull says that there is no room in quarantine.
-var ErrQuarantineFull = errors.New("the quarantine is full")
-
 // Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept once. If
 // there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many did.
 func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error) {
@@ -49,7 +46,7 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 		}
 		answer, err := quarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Int64Slice()
 		if err != nil && strings.Contains(err.Error(), "quarantine: it is full") {
-			err = ErrQuarantineFull
+			err = event.ErrQuarantineFull
 		}
 		if err == nil && len(answer) != 2 {
 			err = errShape

@@ -30,11 +30,11 @@ func newStore(t *testing.T, url string) *Store {
 	return s
 }
 
-func newEntry(waybill, content string, endpoints ...string) Entry {
+func newEntry(waybill, content string, endpoints ...string) event.Entry {
 	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
-	e := Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, Data: []byte(`{}`)}}
+	e := event.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, Data: []byte(`{}`)}}
 	for _, ep := range endpoints {
-		e.To = append(e.To, Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
+		e.To = append(e.To, event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
 	}
 	return e
 }
@@ -84,7 +84,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		}
 		return first
 	}
-	acceptArgs := func(entries ...Entry) []any {
+	acceptArgs := func(entries ...event.Entry) []any {
 		call := acceptCall{}
 		for _, e := range entries {
 			row, err := newAcceptRow(e)
@@ -117,7 +117,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 				t.Fatal(err)
 			}
 		} else {
-			got, err := s.Accept(t.Context(), []Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
+			got, err := s.Accept(t.Context(), []event.Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +176,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	s := newStore(t, server.URL())
-	first, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
+	first, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, s)
-	if _, err := s.Accept(t.Context(), []Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "it is full") {
+	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
 	if !reflect.DeepEqual(before, dump(t, s)) {
@@ -219,7 +219,7 @@ func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
+	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("accept: %v", err)
 	}
 }
@@ -258,7 +258,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	s := newStore(t, server.URL())
 	a, b := newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")
 	a.To[0].Slot, b.To[0].Slot = false, false
-	if _, err := s.Accept(t.Context(), []Entry{a, b}); err != nil {
+	if _, err := s.Accept(t.Context(), []event.Entry{a, b}); err != nil {
 		t.Fatal(err)
 	}
 	short, err := shortID(a.Event.ID)
@@ -284,7 +284,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err := s.client.Del(t.Context(), s.eventKey(short), s.queueKey("t/a")).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.Accept(t.Context(), []Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
+	if out, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
@@ -296,7 +296,7 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 		e := newEntry(fmt.Sprint(i), "a", "t/a")
 		e.To[0].Slot = false
 		e.Event.Data = []byte(`{"x":"` + strings.Repeat("x", 400<<10) + `"}`)
-		if _, err := s.Accept(t.Context(), []Entry{e}); err != nil {
+		if _, err := s.Accept(t.Context(), []event.Entry{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -314,7 +314,7 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
-	got, err := s.Accept(t.Context(), []Entry{newEntry("1", "a", "t/a", "t/b", "t/c"), newEntry("1", "b", "t/a", "t/b", "t/c")})
+	got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"), newEntry("1", "b", "t/a", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 3 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -353,7 +353,7 @@ func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	if want := map[string]string{"h:t/a": b, "h:t/c": b}; !maps.Equal(heads(), want) { // those of other calls are told by their states
 		t.Errorf("at last: %v", heads())
 	}
-	got, err = s.Accept(t.Context(), []Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})
+	got, err = s.Accept(t.Context(), []event.Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 2 || len(got[1].Leased) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}

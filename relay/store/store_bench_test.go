@@ -147,9 +147,9 @@ func atOnceDo(b *testing.B, atOnce, n int, do func(ctx context.Context, i int) e
 var benchRun atomic.Int64
 
 // benchEntries are new events, for each of whose deliveries there is room.
-func benchEntries(n, fanOut int) []store.Entry {
+func benchEntries(n, fanOut int) []event.Entry {
 	run, padding := benchRun.Add(1), strings.Repeat("包裹", 160)
-	entries := make([]store.Entry, n)
+	entries := make([]event.Entry, n)
 	for i := range entries {
 		waybill := fmt.Sprintf("77%05d%08d", run, i)
 		sum := sha256.Sum256([]byte(waybill))
@@ -159,7 +159,7 @@ func benchEntries(n, fanOut int) []store.Entry {
 		}
 		entries[i].Event = e
 		for j := range fanOut {
-			entries[i].To = append(entries[i].To, store.Candidate{
+			entries[i].To = append(entries[i].To, event.Candidate{
 				Endpoint: fmt.Sprintf("bench/e%d", j), When: event.Always, Ordered: true, Slot: true, Lease: time.Minute,
 			})
 		}

@@ -64,8 +64,8 @@ func checkBare(t *testing.T, b *bench) {
 
 func checkSameCall(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: to("t/a")}, store.Entry{Event: update("1", "b"), To: to("t/a")},
-		store.Entry{Event: update("1", "a"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: to("t/a")}, event.Entry{Event: update("1", "b"), To: to("t/a")},
+		event.Entry{Event: update("1", "a"), To: to("t/a")})
 	if got[0].Duplicate || got[1].Duplicate || !got[2].Duplicate {
 		t.Errorf("%+v", got)
 	}
@@ -78,7 +78,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 	for i := range 64 {
 		wg.Go(func() {
 			for range 1000 / 64 {
-				out, err := stores[i%2].Accept(t.Context(), []store.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
+				out, err := stores[i%2].Accept(t.Context(), []event.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -122,7 +122,7 @@ func checkPrune(t *testing.T, b *bench) {
 
 func checkChanged(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	changed := []store.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease}, {Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
+	changed := []event.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease}, {Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
 	n := 0
 	push := func(brand, status string) int {
 		n++
@@ -166,10 +166,10 @@ func checkSequence(t *testing.T, b *bench) {
 
 func checkBig(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	var entries []store.Entry
+	var entries []event.Entry
 	n := b.some(3000)
 	for i := range n {
-		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
+		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
 	}
 	accept(t, s, entries...)
 	last := map[string]int64{}
@@ -206,7 +206,7 @@ func checkWide(t *testing.T, b *bench) {
 	for i := range 1200 {
 		names = append(names, fmt.Sprintf("t%d/a", i))
 	}
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to(names...))}, store.Entry{Event: update("1", "b"), To: slot(to(names...))})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to(names...))}, event.Entry{Event: update("1", "b"), To: slot(to(names...))})
 	if len(got[0].Leased) != 1200 || got[0].Deliveries != 1200 || len(got[1].Leased) != 0 || got[1].Deliveries != 1200 {
 		t.Fatalf("%d leased of %d, %d of %d", len(got[0].Leased), got[0].Deliveries, len(got[1].Leased), got[1].Deliveries)
 	}
@@ -221,7 +221,7 @@ func checkInvalidID(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	bad := update("1", "a")
 	bad.ID = "evt_123"
-	if _, err := s.Accept(t.Context(), []store.Entry{{Event: bad}}); err == nil {
+	if _, err := s.Accept(t.Context(), []event.Entry{{Event: bad}}); err == nil {
 		t.Error("an invalid id was accepted")
 	}
 	if keys := b.Keys(t, "{"+b.tag+"}:"); len(keys) != 0 {
@@ -278,12 +278,12 @@ func checkQuarantineIsBounded(t *testing.T, b *bench) {
 		n, err := keep(false, id, 10)
 		must(0, n, err)
 	}
-	if _, err := keep(false, "6", 10); !errors.Is(err, store.ErrQuarantineFull) {
+	if _, err := keep(false, "6", 10); !errors.Is(err, event.ErrQuarantineFull) {
 		t.Errorf("a sixth one: %v", err)
 	}
 	n, err := keep(true, "6", 10)
 	must(1, n, err)
-	if _, err := keep(false, "7", 6000); !errors.Is(err, store.ErrQuarantineFull) {
+	if _, err := keep(false, "7", 6000); !errors.Is(err, event.ErrQuarantineFull) {
 		t.Errorf("one that is large: %v", err)
 	}
 	n, err = keep(true, "7", 6000)

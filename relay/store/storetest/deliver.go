@@ -44,8 +44,8 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 func checkOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		store.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
 		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased), len(got[2].Leased), len(got[3].Leased))
 	}
@@ -71,7 +71,7 @@ func checkOrder(t *testing.T, b *bench) {
 func checkSettledTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
 		if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Fatalf("successor %+v", n)
@@ -105,7 +105,7 @@ func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 func checkEvicted(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	lost, kept := update("1", "a"), update("2", "a")
-	accept(t, s, store.Entry{Event: lost, To: to("t/a")}, store.Entry{Event: kept, To: to("t/a")})
+	accept(t, s, event.Entry{Event: lost, To: to("t/a")}, event.Entry{Event: kept, To: to("t/a")})
 	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
 
 	ds := take(t, s, "t/a", 10)
@@ -120,7 +120,7 @@ func checkEvicted(t *testing.T, b *bench) {
 
 func checkNoRoom(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], event.Delivered).Next; n != nil {
 		t.Fatalf("a successor that was not asked for")
 	}
@@ -132,8 +132,8 @@ func checkNoRoom(t *testing.T, b *bench) {
 func checkRetryHolds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		store.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
-		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+		event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
+		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	settle(t, s, got[0].Leased[0], event.Retry, dueIn(s, time.Hour))
 	if n := settle(t, s, got[0].Leased[1], event.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
 		t.Errorf("the other endpoint is held up: %+v", n)
@@ -150,7 +150,7 @@ func checkUnordered(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	cs := slot(to("t/a"))
 	cs[0].Ordered = false
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: cs}, store.Entry{Event: update("1", "b"), To: cs})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: cs}, event.Entry{Event: update("1", "b"), To: cs})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -198,9 +198,9 @@ func checkLines(t *testing.T, b *bench) {
 // acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
 func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
 	t.Helper()
-	var entries []store.Entry
+	var entries []event.Entry
 	for _, status := range statuses {
-		entries = append(entries, store.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
+		entries = append(entries, event.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
 	}
 	got := accept(t, s, entries...)
 	if len(got[0].Leased) != 1 {
@@ -328,7 +328,7 @@ func checkTwoHolders(t *testing.T, b *bench) {
 
 func checkDeadMovesOn(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], event.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor of a dead letter: %+v", n)
 	}
@@ -337,7 +337,7 @@ func checkDeadMovesOn(t *testing.T, b *bench) {
 func checkFencing(t *testing.T, b *bench) {
 	clock := &shifted{}
 	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
-	accept(t, slow, store.Entry{Event: update("1", "a"), To: to("t/a")}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	accept(t, slow, event.Entry{Event: update("1", "a"), To: to("t/a")}, event.Entry{Event: update("1", "b"), To: to("t/a")})
 	old := takeOne(t, slow, "t/a")
 	quick.Now()
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
@@ -447,9 +447,9 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	push := func(name string, n int) {
-		var entries []store.Entry
+		var entries []event.Entry
 		for i := range n {
-			entries = append(entries, store.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+			entries = append(entries, event.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 		}
 		accept(t, s, entries...)
 	}
@@ -483,7 +483,7 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 
 func checkOtherType(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	var got []store.Accepted
+	var got []event.Accepted
 	for i := range 2 {
 		e := update("", fmt.Sprint(i))
 		e.Type = "print_status"
@@ -548,8 +548,8 @@ func checkDue(t *testing.T, b *bench) {
 func checkDepths(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")},
-		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("3", "a"), To: to("t/a")})
+		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
+		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("3", "a"), To: to("t/a")})
 	settle(t, s, got[2].Leased[0], event.Dead, because("no"))
 	ds, err := s.Depths(t.Context(), []string{"t/a", "t/none"})
 	if err != nil {

@@ -38,9 +38,9 @@ func answers(o *event.Outcome) { o.Sign = event.Answers }
 // gather accepts one event of each of so many waybills for t/a, and leases none of them.
 func gather(t *testing.T, s *store.Store, name string, n int) {
 	t.Helper()
-	var entries []store.Entry
+	var entries []event.Entry
 	for i := range n {
-		entries = append(entries, store.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+		entries = append(entries, event.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 	}
 	accept(t, s, entries...)
 }
@@ -211,7 +211,7 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	s := b.regulated(t, clock, breaker)
 	gather(t, s, "w", 5)
 	fail(t, s, 3)
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, store.Entry{Event: update("1", "b"), To: to("t/b")})[0]
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: to("t/b")})[0]
 	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || len(got.Queued) != 0 {
 		t.Fatalf("%+v", got)
 	}
@@ -297,8 +297,8 @@ func checkRate(t *testing.T, b *bench) {
 func checkRateOfSuccessors(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.regulated(t, clock, map[string]event.Flow{"t/a": {Rate: 0.1}})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		store.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}

@@ -104,7 +104,7 @@ func state(t *testing.T, s *store.Store, tenant, code string) event.Upstream {
 }
 
 // under makes candidates that are owed an event under a condition.
-func under(condition event.Conditions, endpoints ...string) []store.Candidate {
+func under(condition event.Conditions, endpoints ...string) []event.Candidate {
 	cs := to(endpoints...)
 	for i := range cs {
 		cs[i].When = condition
@@ -272,7 +272,7 @@ func checkNoBrand(t *testing.T, b *bench) {
 }
 
 // catchUp does what the relay does, for endpoints that every event is owed to.
-func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) store.CaughtUp {
+func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) event.CaughtUp {
 	t.Helper()
 	last, err := s.Latest(t.Context(), zt(code)[0])
 	if err != nil {
@@ -299,10 +299,10 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (store.CaughtUp{Deliveries: 2, Queued: 2}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (event.CaughtUp{Deliveries: 2, Queued: 2}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (store.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (event.CaughtUp{}) {
 		t.Errorf("a second time: %+v", got)
 	}
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 0 {
@@ -333,10 +333,10 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	}
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
 	got, err := s.CatchUp(t.Context(), "u", zt("1")[0], last, to("u/a"))
-	if err != nil || got != (store.CaughtUp{Stale: true}) {
+	if err != nil || got != (event.CaughtUp{Stale: true}) {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (store.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{}) {
 		t.Errorf("the newer one is there already: %+v", got)
 	}
 	if got := contents(take(t, s, "u/a", 9)); !slices.Equal(got, []string{"1:b"}) {
@@ -344,10 +344,10 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	}
 	// Nothing is known of this one, and nobody has wished for that.
 	live(t, s, "t", "2")
-	if got := catchUp(t, s, "t", "2", "t/a"); got != (store.CaughtUp{}) {
+	if got := catchUp(t, s, "t", "2", "t/a"); got != (event.CaughtUp{}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (store.CaughtUp{}) || len(take(t, s, "nobody/a", 9)) != 0 {
+	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (event.CaughtUp{}) || len(take(t, s, "nobody/a", 9)) != 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -361,7 +361,7 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "u/a"))
 	clock.forward(20 * 24 * time.Hour)
 	wish(t, s, "u", "1")
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (store.CaughtUp{Deliveries: 1}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{Deliveries: 1}) {
 		t.Errorf("%+v", got)
 	}
 	settle(t, s, takeOne(t, s, "u/a"), event.Delivered) // the head, whose lease has lapsed

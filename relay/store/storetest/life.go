@@ -15,14 +15,14 @@ import (
 func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t, store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
-	var entries []store.Entry
+	var entries []event.Entry
 	for i := range 50 {
-		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
-	entries = append(entries, store.Entry{Event: update("unrouted", "a")})
+	entries = append(entries, event.Entry{Event: update("unrouted", "a")})
 	other := update("", "other")
 	other.Type = "print_status"
-	entries = append(entries, store.Entry{Event: other, To: to("t/a")})
+	entries = append(entries, event.Entry{Event: other, To: to("t/a")})
 	accept(t, s, entries...)
 	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}, false); err != nil {
 		t.Fatal(err)
@@ -63,9 +63,9 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
-	var entries []store.Entry
+	var entries []event.Entry
 	for i := range 40 {
-		entries = append(entries, store.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
 	accept(t, s, entries...)
 	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all closed.
@@ -80,7 +80,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	}
 	// A waybill that was done with gets two more updates.
 	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
-	accept(t, s, store.Entry{Event: update("back", "b"), To: to("t/c")}, store.Entry{Event: update("back", "c"), To: to("t/c")})
+	accept(t, s, event.Entry{Event: update("back", "b"), To: to("t/c")}, event.Entry{Event: update("back", "c"), To: to("t/c")})
 	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
 	left := len(entries)
 	for redriven := 0; redriven == 0; {
@@ -177,8 +177,8 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 
 func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, store.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, store.Entry{Event: update("1", "b"), To: to("t/a")},
-		store.Entry{Event: update("1", "c"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
+		event.Entry{Event: update("1", "c"), To: to("t/a")})
 	bb := settle(t, s, got[0].Leased[0], event.Dead, next).Next
 	if _, err := s.Redrive(t.Context(), "t/a", got[0].Leased[0].Event.ID); err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	settle(t, s, takeOne(t, s, "t/b"), event.Retry, dueIn(s, time.Hour))
-	got = accept(t, s, store.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))}, store.Entry{Event: update("2", "c"), To: to("t/b")})
+	got = accept(t, s, event.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))}, event.Entry{Event: update("2", "c"), To: to("t/b")})
 	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}
@@ -240,14 +240,14 @@ func checkRandom(t *testing.T, b *bench) {
 		s := stores[rnd.IntN(2)]
 		switch op := rnd.IntN(10); {
 		case op < 3 && step < b.some(1000):
-			var entries []store.Entry
+			var entries []event.Entry
 			for range 1 + rnd.IntN(4) {
 				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(entries)))
 				cs := to(endpoints[:1+rnd.IntN(3)]...)
 				for i := range cs {
 					cs[i].Slot = rnd.IntN(2) == 0
 				}
-				entries = append(entries, store.Entry{Event: e, To: cs})
+				entries = append(entries, event.Entry{Event: e, To: cs})
 			}
 			for _, e := range entries {
 				for _, c := range e.To {

@@ -42,9 +42,9 @@ func checkEvents(t *testing.T, b *bench) {
 			clock.forward(time.Hour)
 			middle = s.Now().Truncate(time.Millisecond)
 		}
-		var entries []store.Entry
+		var entries []event.Entry
 		for j := range 100 {
-			e := store.Entry{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
+			e := event.Entry{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
 			if j%50 == 49 {
 				e.To = to("t/b", "u/c")
 			}
@@ -56,7 +56,7 @@ func checkEvents(t *testing.T, b *bench) {
 			begin = entries[0].Event.AcceptedAt
 		}
 	}
-	accept(t, s, store.Entry{Event: update("nobody's", "a")})
+	accept(t, s, event.Entry{Event: update("nobody's", "a")})
 	all = append(all, "nobody's:a")
 	want := func(keep func(i int) bool) (out []string) {
 		for i, x := range all {
@@ -110,9 +110,9 @@ func checkTrim(t *testing.T, b *bench) {
 	const short = 3 * time.Second // the list itself is gone if nothing is accepted for twice as long, as on a machine that is stalled
 	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
-		var entries []store.Entry
+		var entries []event.Entry
 		for j := range 110 {
-			entries = append(entries, store.Entry{Event: update(fmt.Sprint(i, ".", j), "a")}) // owed to nobody, so that they expire
+			entries = append(entries, event.Entry{Event: update(fmt.Sprint(i, ".", j), "a")}) // owed to nobody, so that they expire
 		}
 		accept(t, s, entries...)
 	}
@@ -158,7 +158,7 @@ func checkLook(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	first := update("1", "a")
-	got := accept(t, s, store.Entry{Event: first, To: slot(to("t/a", "t/b"))}, store.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: first, To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
 	a, bb := got[0].Leased[0], got[0].Leased[1]
 	settle(t, s, bb, event.Delivered, func(o *event.Outcome) { o.Attempt = &event.Attempt{Status: 204, Duration: 7 * time.Millisecond} })
 	settle(t, s, a, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {

@@ -162,22 +162,22 @@ func bare(waybill, status string) *event.Event {
 	return e
 }
 
-func to(endpoints ...string) []store.Candidate {
-	var out []store.Candidate
+func to(endpoints ...string) []event.Candidate {
+	var out []event.Candidate
 	for _, ep := range endpoints {
-		out = append(out, store.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Lease: lease})
+		out = append(out, event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Lease: lease})
 	}
 	return out
 }
 
-func slot(cs []store.Candidate) []store.Candidate {
+func slot(cs []event.Candidate) []event.Candidate {
 	for i := range cs {
 		cs[i].Slot = true
 	}
 	return cs
 }
 
-func accept(t *testing.T, s *store.Store, entries ...store.Entry) []store.Accepted {
+func accept(t *testing.T, s *store.Store, entries ...event.Entry) []event.Accepted {
 	t.Helper()
 	out, err := s.Accept(t.Context(), entries)
 	if err != nil {
@@ -189,9 +189,9 @@ func accept(t *testing.T, s *store.Store, entries ...store.Entry) []store.Accept
 	return out
 }
 
-func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []store.Candidate) store.Accepted {
+func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []event.Candidate) event.Accepted {
 	t.Helper()
-	return accept(t, s, store.Entry{Event: e, To: cs})[0]
+	return accept(t, s, event.Entry{Event: e, To: cs})[0]
 }
 
 func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Delivery {
