@@ -5,8 +5,8 @@ import (
 	"io"
 	"net/http"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
-	"kuairelay/relay/console"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
@@ -14,30 +14,30 @@ import (
 	"kuairelay/relay/subscribe"
 )
 
-// described are the paths that stand in the OpenAPI document, and are not the console's.
-func described() (out []console.Described) {
+// described are the paths that stand in the OpenAPI document, and are not those of package api.
+func described() (out []api.Described) {
 	for _, r := range subscribe.Routes() {
-		out = append(out, console.Described(r))
+		out = append(out, api.Described(r))
 	}
 	return out
 }
 
-// viewOf is what the console is to know of a config, and of what was built from it.
-func viewOf(c *config.Config, table *route.Table, test tester) console.View {
-	v := console.View{AdminToken: c.Admin.Token.Reveal(), Test: test}
+// viewOf is what the API is to know of a config, and of what was built from it.
+func viewOf(c *config.Config, table *route.Table, test tester) api.View {
+	v := api.View{AdminToken: c.Admin.Token.Reveal(), Test: test}
 	for _, t := range c.Tenants {
-		tenant := console.Tenant{Name: t.Name, Keys: reveal(t.APIKeys)}
+		tenant := api.Tenant{Name: t.Name, Keys: reveal(t.APIKeys)}
 		for _, e := range t.Endpoints {
-			tenant.Endpoints = append(tenant.Endpoints, console.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
+			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
 		}
 		v.Tenants = append(v.Tenants, tenant)
 	}
-	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []console.Route {
-		var out []console.Route
+	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
+		var out []api.Route
 		past := pastOf(e, wishes)
 		for _, r := range table.ExplainTo(reread(e.Event), tenant) {
 			r = past.judge(r)
-			out = append(out, console.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
+			out = append(out, api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
 		}
 		return out
 	}
@@ -48,7 +48,7 @@ func viewOf(c *config.Config, table *route.Table, test tester) console.View {
 const retakeMost = 64 << 20
 
 // retake has a callback, or an item of one, from quarantine taken in as if it had just come.
-func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken, error) {
+func (k *keeper) retake(ctx context.Context, q event.Quarantined) (api.Taken, error) {
 	read := func(r io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
 	}
@@ -57,7 +57,7 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken
 		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
 	}
 	if err != nil {
-		return console.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
+		return api.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := parse(cb)
@@ -68,7 +68,7 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (console.Taken
 			cb, parsed = item, again
 		}
 	}
-	out := console.Taken{Events: len(parsed.Events)}
+	out := api.Taken{Events: len(parsed.Events)}
 	if more {
 		for range kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) {
 			out.Events++

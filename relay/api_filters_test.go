@@ -12,7 +12,7 @@ import (
 )
 
 // refusing is a relay with one tenant whose endpoint refuses everything, and dead letters that differ in brand, status and waybill.
-func refusing(t *testing.T) *api {
+func refusing(t *testing.T) *apiClient {
 	t.Helper()
 	shop := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusTeapot) })
 	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
@@ -25,7 +25,7 @@ func refusing(t *testing.T) *api {
 }
 
 // deadWaybills are those of shop's dead letters that a query takes.
-func deadWaybills(a *api, query string) (out []string) {
+func deadWaybills(a *apiClient, query string) (out []string) {
 	list := ok[struct {
 		Letters []struct {
 			Waybill string `json:"waybill_code"`

@@ -47,13 +47,13 @@ tenants:
 func withToken(r string) string { return "redis: {url: '" + r + "'}\n" }
 
 // startAPI runs a relay, to call its API.
-func startAPI(t *testing.T, yaml string) *api {
+func startAPI(t *testing.T, yaml string) *apiClient {
 	t.Helper()
-	return &api{running: start(t, yaml), t: t}
+	return &apiClient{running: start(t, yaml), t: t}
 }
 
-// api calls the API of a relay, and holds each answer to the OpenAPI document.
-type api struct {
+// apiClient calls the API of a relay, and holds each answer to the OpenAPI document.
+type apiClient struct {
 	*running
 	t        testing.TB
 	once     sync.Once
@@ -62,7 +62,7 @@ type api struct {
 	compiler *jsonschema.Compiler
 }
 
-func (a *api) load() {
+func (a *apiClient) load() {
 	a.once.Do(func() {
 		status, body := a.get(a.public + "/v1/openapi.json")
 		if status != 200 {
@@ -81,7 +81,7 @@ func (a *api) load() {
 }
 
 // template is the path of the document that a path of a request is under.
-func (a *api) template(path string) string {
+func (a *apiClient) template(path string) string {
 	a.load()
 	best := ""
 	for name := range a.document["paths"].(map[string]any) {
@@ -94,7 +94,7 @@ func (a *api) template(path string) string {
 }
 
 // call makes a request with a key, and returns status and answer, which has to be what the document says.
-func (a *api) call(key, method, path, body string) (int, string) {
+func (a *apiClient) call(key, method, path, body string) (int, string) {
 	a.t.Helper()
 	base := a.public
 	if strings.HasPrefix(path, "/admin") {
@@ -124,7 +124,7 @@ func (a *api) call(key, method, path, body string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-func (a *api) check(method, path string, resp *http.Response, text []byte) {
+func (a *apiClient) check(method, path string, resp *http.Response, text []byte) {
 	a.t.Helper()
 	name := a.template(path)
 	if name == "" {
@@ -166,7 +166,7 @@ func escape(s string) string {
 }
 
 // ok makes a request that has to succeed, and reads the answer.
-func ok[T any](a *api, key, method, path, body string) T {
+func ok[T any](a *apiClient, key, method, path, body string) T {
 	a.t.Helper()
 	status, text := a.call(key, method, path, body)
 	var v T
@@ -317,7 +317,7 @@ func suffixOf(path string) string {
 	return path
 }
 
-func (a *api) plain(key, method, path, body string) (int, string) {
+func (a *apiClient) plain(key, method, path, body string) (int, string) {
 	a.t.Helper()
 	if a.template(strings.SplitN(path, "?", 2)[0]) != "" {
 		return a.call(key, method, path, body)

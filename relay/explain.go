@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
-	"kuairelay/relay/console"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
@@ -97,7 +97,7 @@ func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 }
 
 // EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
-func EventOf(e console.Event) *event.Event {
+func EventOf(e api.Event) *event.Event {
 	return reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
 		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data})
 }

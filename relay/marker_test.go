@@ -53,7 +53,7 @@ func TestARedisThatCameBackEmptyIsNoticed(t *testing.T) {
 	// Emptied under a running relay.
 	flush()
 	until(t, "a flush is noticed", func() bool { return noticed(r) })
-	status, text := (&api{running: r, t: t}).plain(adminToken, "GET", "/admin/v1/status", "")
+	status, text := (&apiClient{running: r, t: t}).plain(adminToken, "GET", "/admin/v1/status", "")
 	if status != 200 || !strings.Contains(text, "without what it had held") {
 		t.Errorf("status: %d %s", status, text)
 	}

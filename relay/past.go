@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/event"
 	"kuairelay/relay/route"
 )
@@ -25,7 +25,7 @@ type Past struct {
 }
 
 // PastOf reads what the API tells of an event and its waybill. A tenant is told of its own things only.
-func PastOf(e console.Event, all console.Waybill, asTenant bool) Past {
+func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode}
 	for _, d := range e.Deliveries {
 		p.Sent = append(p.Sent, d.Endpoint)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
@@ -85,12 +85,12 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 	return e.JSON(http.StatusOK, map[string]string{"status": c.Status})
 }
 
-// tell gives the console what the replica knows of itself, for the operator.
-func (relay *Relay) tell(ctx context.Context) console.Condition {
+// tell gives the API what the replica knows of itself, for the operator.
+func (relay *Relay) tell(ctx context.Context) api.Condition {
 	c := relay.condition(ctx)
 	stats := relay.keeper.spool.Stats()
-	out := console.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
-		Config: console.ConfigInUse(c.Config)}
+	out := api.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
+		Config: api.ConfigInUse(c.Config)}
 	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
 	if lost := relay.marker.problem(); lost != "" {
 		out.Problems = append(out.Problems, lost)

@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
-	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
@@ -56,7 +56,7 @@ type Relay struct {
 	queues        *queues
 	receiver      *ingest.Receiver
 	proxy         *subscribe.Proxy
-	api           *console.Console
+	api           *api.API
 	keeper        *keeper
 	drain         *drain
 	replays       *replayer
@@ -112,7 +112,7 @@ func New(o Options) (*Relay, error) {
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
-	r.api = console.New(console.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
+	r.api = api.New(api.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
 	r.replays = newReplayer(&replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
 	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence, r.marker)

@@ -38,7 +38,7 @@ type running struct {
 	logs          *observer.ObservedLogs
 	relay         *relay.Relay
 	held          sync.Once
-	document      *api // which answers of the API are held to
+	document      *apiClient // which answers of the API are held to
 	file, spool   string
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/event"
 )
 
@@ -23,7 +23,7 @@ const (
 func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	taken := time.Now()
 	defer r.store.LetGoReplay(context.WithoutCancel(ctx), replay.ID)
-	plan, err := console.PlanOf(*replay, r.endpoints)
+	plan, err := api.PlanOf(*replay, r.endpoints)
 	if err != nil {
 		_, err = r.store.CancelReplay(ctx, replay.ID) // of another version: it would never end
 		return err
@@ -60,7 +60,7 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 }
 
 // send sends a page. It says whether the replay is still ours.
-func (r *replayer) send(ctx context.Context, id string, plan console.Plan, page event.Page) (mine bool, err error) {
+func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page event.Page) (mine bool, err error) {
 	// A part of the page moves the replay on behind the last event of which it has all deliveries.
 	part := resend{}
 	defer func() { r.pool.Start(part.reserved, nil) }() // after an error, what was reserved for nothing
@@ -144,7 +144,7 @@ func (r *replayer) queue(ctx context.Context, id string, part resend) (mine bool
 }
 
 // wanted lists the deliveries of an event that a replay sends.
-func (r *replayer) wanted(ctx context.Context, plan console.Plan, e *event.Stored) (out []event.Resend, err error) {
+func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (out []event.Resend, err error) {
 	if !plan.Reroute {
 		for _, o := range e.Deliveries {
 			if plan.Wants(o) && r.pool.Lease(o.Endpoint) > 0 { // one that is in no config any more has nobody to send it

@@ -17,7 +17,7 @@ type replayState struct {
 }
 
 // ended waits until a replay is done.
-func ended(t *testing.T, a *api, key, prefix, id string) (r replayState) {
+func ended(t *testing.T, a *apiClient, key, prefix, id string) (r replayState) {
 	t.Helper()
 	until(t, "the replay is done", func() bool {
 		r = ok[replayState](a, key, "GET", prefix+"/replays/"+id, "")
@@ -27,7 +27,7 @@ func ended(t *testing.T, a *api, key, prefix, id string) (r replayState) {
 }
 
 // deliverAll pushes updates of so many waybills, and waits until they are at shop's endpoint.
-func deliverAll(t *testing.T, a *api, n int) {
+func deliverAll(t *testing.T, a *apiClient, n int) {
 	t.Helper()
 	var items []string
 	for i := range n {

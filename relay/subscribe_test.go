@@ -98,7 +98,7 @@ func (r *running) api(method, path, key, body string) (int, string, http.Header)
 		return resp, err
 	})}
 	status, text := r.doWith(client, req)
-	r.held.Do(func() { r.document = &api{running: r, t: r.t} })
+	r.held.Do(func() { r.document = &apiClient{running: r, t: r.t} })
 	r.document.check(method, req.URL.EscapedPath(), resp, []byte(text))
 	return status, text, resp.Header
 }

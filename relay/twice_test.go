@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"testing"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/test/redisserver"
 )
 
@@ -32,8 +32,8 @@ tenants:
     endpoints: [{name: orders, url: %q, secrets: [%s]}]
     routes: [{to: orders}]
 `, shopKey, x.URL, secret))
-	health := func(method, path string) console.EndpointHealth {
-		return ok[console.EndpointHealth](r, shopKey, method, "/v1/endpoints/orders"+path, "")
+	health := func(method, path string) api.EndpointHealth {
+		return ok[api.EndpointHealth](r, shopKey, method, "/v1/endpoints/orders"+path, "")
 	}
 	r.push("application/json", callback(item("1", "collected", "2026-11-23 09:00:00")))
 	until(t, "its health says so", func() bool { return !health("GET", "").Twice.IsZero() })

@@ -19,7 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/kuaidihelp"
 )
 
@@ -365,7 +365,7 @@ func completeEndpoints(f *apiFlags) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
 		defer cancel()
-		var page console.Endpoints
+		var page api.Endpoints
 		if c.get(ctx, "/endpoints", url.Values{"limit": {"500"}}, &page) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

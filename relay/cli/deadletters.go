@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newDeadLetters() *cobra.Command {
@@ -18,15 +18,15 @@ func newDeadLetters() *cobra.Command {
 		Example: "  kuairelay dead-letters --endpoint shop/orders\n  kuairelay dead-letters redrive --endpoint shop/orders",
 		Args:    takes(0, 0, ""),
 	}
-	api := addAPIFlags(cmd)
-	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags := addAPIFlags(cmd)
+	filter, count := addFilterFlags(cmd, flags), numberFlag(cmd)
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		all, err := pages(cmd.Context(), c, "/dead-letters", filter.query(), *count,
-			func(p console.DeadLetters) ([]console.DeadLetter, string) { return p.DeadLetters, p.Next })
+			func(p api.DeadLetters) ([]api.DeadLetter, string) { return p.DeadLetters, p.Next })
 		if err != nil {
 			return err
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", func(l console.DeadLetter) []cell {
+		return writeList(cmd.OutOrStdout(), asJSON, all, "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", func(l api.DeadLetter) []cell {
 			return []cell{text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode), text("%s", l.CPCode),
 				text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason)}
 		})
@@ -46,10 +46,10 @@ func newLetters(name, short, long string) *cobra.Command {
 		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n  kuairelay dead-letters " + name + " --all",
 		Args:    takes(0, 2, ""),
 	}
-	api := addAPIFlags(cmd)
-	filter := addFilterFlags(cmd, api)
+	flags := addAPIFlags(cmd)
+	filter := addFilterFlags(cmd, flags)
 	all := cmd.Flags().Bool("all", false, "all there are")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		f, err := filter.body()
 		switch {
 		case err != nil:
@@ -68,7 +68,7 @@ func newLetters(name, short, long string) *cobra.Command {
 		total := 0
 		progress := newProgress(cmd.ErrOrStderr())
 		for {
-			var done console.LettersDone
+			var done api.LettersDone
 			if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
 				progress.end()
 				return err
@@ -82,7 +82,7 @@ func newLetters(name, short, long string) *cobra.Command {
 		}
 		progress.end()
 		if asJSON {
-			return writeJSON(cmd.OutOrStdout(), console.LettersDone{Done: total}, "  ")
+			return writeJSON(cmd.OutOrStdout(), api.LettersDone{Done: total}, "  ")
 		}
 		if len(args) == 2 && total == 0 {
 			return fmt.Errorf("there is no such dead letter")

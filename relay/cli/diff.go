@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
-	"kuairelay/relay/console"
 	"kuairelay/relay/event"
 )
 
@@ -61,10 +61,10 @@ func newDiff() *cobra.Command {
 			"  kuairelay events --data -n 5000 -o json > events.json && kuairelay diff --events events.json config.yaml new.yaml",
 		Args: takes(2, 2, "OLD and NEW, two config files"),
 	}
-	api := addAPIFlags(cmd)
+	flags := addAPIFlags(cmd)
 	count := cmd.Flags().IntP("number", "n", 1000, "how many events, the latest")
 	file := cmd.Flags().String("events", "", "a `FILE` of events, - for stdin, rather than those of a running relay")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		configs, explainers, err := loadBoth(args)
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func readEvents(cmd *cobra.Command, file string) (out []*event.Event, err error)
 		}
 		for _, one := range list {
 			n++
-			var shown console.Event
+			var shown api.Event
 			if json.Unmarshal(one, &shown) == nil && strings.HasPrefix(shown.ID, "evt_") {
 				out = append(out, relay.EventOf(shown))
 				continue

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newEndpoints() *cobra.Command {
@@ -22,10 +22,10 @@ func newEndpoints() *cobra.Command {
 		Example: "  kuairelay endpoints\n  kuairelay endpoints --state failing -o json",
 		Args:    takes(0, 0, ""),
 	}
-	api := addAPIFlags(cmd)
+	flags := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		if known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}; *state != "" && !slices.Contains(known, *state) {
 			return usagef("--state must be one of %s", strings.Join(known, ", "))
 		}
@@ -35,7 +35,7 @@ func newEndpoints() *cobra.Command {
 				q.Set(name, v)
 			}
 		}
-		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt, func(p console.Endpoints) ([]console.EndpointHealth, string) { return p.Endpoints, p.Next })
+		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt, func(p api.Endpoints) ([]api.EndpointHealth, string) { return p.Endpoints, p.Next })
 		switch {
 		case err != nil:
 			return err
@@ -48,7 +48,7 @@ func newEndpoints() *cobra.Command {
 	return cmd
 }
 
-func printEndpoints(w io.Writer, all []console.EndpointHealth, now time.Time) {
+func printEndpoints(w io.Writer, all []api.EndpointHealth, now time.Time) {
 	var rows [][]cell
 	for _, e := range all {
 		good, took, last := "-", "-", "-"
@@ -74,7 +74,7 @@ func printEndpoints(w io.Writer, all []console.EndpointHealth, now time.Time) {
 
 // atLeast is the age of the oldest open delivery. The relay looks at what is due first and last, so that of more than two another one
 // may be older.
-func atLeast(e console.EndpointHealth, now time.Time) string {
+func atLeast(e api.EndpointHealth, now time.Time) string {
 	text := age(e.OldestAt, now)
 	if e.Open > 2 && !e.OldestAt.IsZero() {
 		return "≥" + text
@@ -83,7 +83,7 @@ func atLeast(e console.EndpointHealth, now time.Time) string {
 }
 
 // describeAttempt is what an attempt came to, on one line.
-func describeAttempt(a console.Attempt) string {
+func describeAttempt(a api.Attempt) string {
 	said := oneLine([]byte(a.Text))
 	switch {
 	case a.Status == 0 && said == "":
@@ -106,9 +106,9 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 		Example: "  kuairelay " + name + " shop/orders",
 		Args:    takes(1, 1, "TENANT/ENDPOINT"),
 	}
-	api := addAPIFlags(cmd)
-	cmd.ValidArgsFunction = completeEndpoints(api)
-	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+	flags := addAPIFlags(cmd)
+	cmd.ValidArgsFunction = completeEndpoints(flags)
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		path, err := c.endpointPath(args[0])
 		if err != nil {
 			return err
@@ -122,11 +122,11 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 	return cmd
 }
 
-func showEndpoint(w io.Writer, e console.EndpointHealth, asJSON bool) error {
+func showEndpoint(w io.Writer, e api.EndpointHealth, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, e, "  ")
 	}
-	printEndpoints(w, []console.EndpointHealth{e}, time.Now())
+	printEndpoints(w, []api.EndpointHealth{e}, time.Now())
 	return nil
 }
 
@@ -143,11 +143,11 @@ func newResume() *cobra.Command {
 func newTest() *cobra.Command {
 	return onEndpoint("test", "Send a signed test event to an endpoint, and show its answer",
 		"Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\nExits with 1 if the answer was not 2xx.",
-		func(w io.Writer, r console.TestResult, asJSON bool) (err error) {
+		func(w io.Writer, r api.TestResult, asJSON bool) (err error) {
 			if asJSON {
 				err = writeJSON(w, r, "  ")
 			} else {
-				came := console.Attempt{Status: r.Status, Text: r.Error + r.Answer}
+				came := api.Attempt{Status: r.Status, Text: r.Error + r.Answer}
 				mark := bad
 				if r.Delivered {
 					mark = good

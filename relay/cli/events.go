@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newEvents() *cobra.Command {
@@ -20,30 +20,30 @@ func newEvents() *cobra.Command {
 		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json",
 		Args:    takes(0, 0, ""),
 	}
-	api := addAPIFlags(cmd)
-	filter, count := addFilterFlags(cmd, api), numberFlag(cmd)
+	flags := addAPIFlags(cmd)
+	filter, count := addFilterFlags(cmd, flags), numberFlag(cmd)
 	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())
 		all, err := c.events(cmd.Context(), filter.query(), *count, *data)
 		if err != nil {
 			return err
 		}
 		return writeList(cmd.OutOrStdout(), asJSON, all, "ACCEPTED WAYBILL BRAND STATUS STATE AGAIN DELIVERIES",
-			func(e console.Event) []cell { return eventRow(e, time.Now()) })
+			func(e api.Event) []cell { return eventRow(e, time.Now()) })
 	})
 	return cmd
 }
 
 // events gets the latest events, on request with their data.
-func (c *client) events(ctx context.Context, q url.Values, most int, data bool) ([]console.Event, error) {
+func (c *client) events(ctx context.Context, q url.Values, most int, data bool) ([]api.Event, error) {
 	if data {
 		q.Set("data", "true")
 	}
-	return pages(ctx, c, "/events", q, most, func(p console.Events) ([]console.Event, string) { return p.Events, p.Next })
+	return pages(ctx, c, "/events", q, most, func(p api.Events) ([]api.Event, string) { return p.Events, p.Next })
 }
 
-func eventRow(e console.Event, now time.Time) []cell {
+func eventRow(e api.Event, now time.Time) []cell {
 	deliveries := ""
 	for i, d := range e.Deliveries {
 		if i > 0 {
@@ -67,11 +67,11 @@ func newTail() *cobra.Command {
 		Example: "  kuairelay tail --endpoint shop/orders\n  kuairelay tail -o json | jq -r .waybill_code",
 		Args:    takes(0, 0, ""),
 	}
-	api := addAPIFlags(cmd)
-	filter := addFilterFlags(cmd, api)
+	flags := addAPIFlags(cmd)
+	filter := addFilterFlags(cmd, flags)
 	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
 	every := cmd.Flags().Duration("interval", time.Second, "how often to look")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())
 		switch {
 		case *count < 0 || *count > 500:
@@ -80,7 +80,7 @@ func newTail() *cobra.Command {
 			return usagef("--interval must be at least 10ms")
 		}
 		out := newScreen(cmd.OutOrStdout())
-		show := func(e console.Event) error {
+		show := func(e api.Event) error {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e, "")
 			}
@@ -98,7 +98,7 @@ func newTail() *cobra.Command {
 
 // follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is where a page
 // that goes on to newer events has ended.
-func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(console.Event) error) error {
+func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(api.Event) error) error {
 	newer := url.Values{"newer": {"true"}, "limit": {"500"}}
 	for name, v := range q {
 		newer[name] = v
@@ -109,7 +109,7 @@ func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.D
 	latest := time.Now() // of what is shown already, or not wanted
 	if count > 0 {
 		q.Set("limit", strconv.Itoa(count))
-		var page console.Events
+		var page api.Events
 		if err := c.get(cmd.Context(), "/events", q, &page); err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.D
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		var page console.Events
+		var page api.Events
 		err := c.get(cmd.Context(), "/events", newer, &page)
 		if cmd.Context().Err() != nil {
 			return nil

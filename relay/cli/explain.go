@@ -51,7 +51,7 @@ func newExplain() *cobra.Command {
 	}
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	code := cmd.Flags().String("waybill", "", "a waybill's `CODE`, or the id of one event, evt_…, to be had of a running relay")
-	api, output := addAPIFlags(cmd), outputFlag(cmd)
+	flags, output := addAPIFlags(cmd), outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case *file == "":
@@ -69,7 +69,7 @@ func newExplain() *cobra.Command {
 		}
 		var all []explained
 		if *code != "" {
-			all, err = explainWaybill(cmd.Context(), explainer, api, *code)
+			all, err = explainWaybill(cmd.Context(), explainer, flags, *code)
 		} else {
 			all, err = explainInput(cmd, explainer, strings.Join(args, ""))
 		}
@@ -101,8 +101,8 @@ func explainInput(cmd *cobra.Command, explainer *relay.Explainer, file string) (
 }
 
 // explainWaybill explains the events of a waybill that a running relay has seen.
-func explainWaybill(ctx context.Context, explainer *relay.Explainer, api *apiFlags, code string) (all []explained, err error) {
-	c, err := api.client()
+func explainWaybill(ctx context.Context, explainer *relay.Explainer, flags *apiFlags, code string) (all []explained, err error) {
+	c, err := flags.client()
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/relay/signature"
@@ -171,7 +171,7 @@ func TestEndpointsSaysWhichAnswerTwiceAndHowThatEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	var out bytes.Buffer
-	printEndpoints(&out, []console.EndpointHealth{{Endpoint: "shop/a", State: "ok"}, {Endpoint: "shop/b", State: "ok", Twice: now.Add(-time.Hour)}}, now)
+	printEndpoints(&out, []api.EndpointHealth{{Endpoint: "shop/a", State: "ok"}, {Endpoint: "shop/b", State: "ok", Twice: now.Add(-time.Hour)}}, now)
 	for _, want := range []string{"shop/b answers requests twice", "kuairelay resume shop/b"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

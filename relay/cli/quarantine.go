@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newQuarantine() *cobra.Command {
@@ -19,14 +19,14 @@ func newQuarantine() *cobra.Command {
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
-	api, count := addAPIFlags(cmd), numberFlag(cmd)
-	api.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags, count := addAPIFlags(cmd), numberFlag(cmd)
+	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		all, err := pages(cmd.Context(), c, "/quarantine", url.Values{}, *count,
-			func(p console.QuarantineList) ([]console.Quarantined, string) { return p.Quarantined, p.Next })
+			func(p api.QuarantineList) ([]api.Quarantined, string) { return p.Quarantined, p.Next })
 		if err != nil {
 			return err
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "RECEIVED ID BYTES REASON", func(x console.Quarantined) []cell {
+		return writeList(cmd.OutOrStdout(), asJSON, all, "RECEIVED ID BYTES REASON", func(x api.Quarantined) []cell {
 			return []cell{text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason)}
 		})
 	})
@@ -52,7 +52,7 @@ func newQuarantineShow() *cobra.Command {
 		Args:    takes(1, 1, "ID"),
 	}
 	addAPIFlags(cmd).runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
-		var q console.Quarantined
+		var q api.Quarantined
 		if err := c.get(cmd.Context(), "/quarantine/"+url.PathEscape(args[0]), nil, &q); err != nil {
 			return err
 		}
@@ -74,8 +74,8 @@ func newQuarantineReplay() *cobra.Command {
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}
-	api, all := addAPIFlags(cmd), cmd.Flags().Bool("all", false, "all there is")
-	api.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+	flags, all := addAPIFlags(cmd), cmd.Flags().Bool("all", false, "all there is")
+	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")
 		}
@@ -83,10 +83,10 @@ func newQuarantineReplay() *cobra.Command {
 		if *all {
 			body = map[string]any{"all": true}
 		}
-		total := console.QuarantineResult{Failed: []string{}}
+		total := api.QuarantineResult{Failed: []string{}}
 		p := newProgress(cmd.ErrOrStderr())
 		for {
-			var r console.QuarantineResult
+			var r api.QuarantineResult
 			if err := c.post(cmd.Context(), "/quarantine/replay", body, &r); err != nil {
 				p.end()
 				return err

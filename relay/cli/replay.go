@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newReplay() *cobra.Command {
@@ -25,13 +25,13 @@ func newReplay() *cobra.Command {
 			"  kuairelay replay --reroute --since 1d",
 		Args: takes(0, 0, ""),
 	}
-	api := addAPIFlags(cmd)
-	filter := addFilterFlags(cmd, api)
+	flags := addAPIFlags(cmd)
+	filter := addFilterFlags(cmd, flags)
 	dry := cmd.Flags().Bool("dry-run", false, "only count")
 	reroute := cmd.Flags().Bool("reroute", false, "send what was owed to nobody to whom it is owed by today's routes")
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		body, err := filter.body()
 		switch {
 		case err != nil:
@@ -45,7 +45,7 @@ func newReplay() *cobra.Command {
 				body[name] = true
 			}
 		}
-		var r console.Replay
+		var r api.Replay
 		if err := c.post(cmd.Context(), "/replays", body, &r); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func newReplay() *cobra.Command {
 }
 
 // watchReplay shows how far a replay is, until it ends or the command is interrupted.
-func watchReplay(cmd *cobra.Command, c *client, r console.Replay) console.Replay {
+func watchReplay(cmd *cobra.Command, c *client, r api.Replay) api.Replay {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -79,7 +79,7 @@ func watchReplay(cmd *cobra.Command, c *client, r console.Replay) console.Replay
 	return r
 }
 
-func printReplay(cmd *cobra.Command, asJSON bool, r console.Replay) error {
+func printReplay(cmd *cobra.Command, asJSON bool, r api.Replay) error {
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), r, "  ")
 	}
@@ -103,9 +103,9 @@ func newReplayList() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		all := []console.Replay{}
+		all := []api.Replay{}
 		for q := (url.Values{}); ; {
-			var list console.Replays
+			var list api.Replays
 			if err := c.get(cmd.Context(), "/replays", q, &list); err != nil {
 				return err
 			}
@@ -115,7 +115,7 @@ func newReplayList() *cobra.Command {
 			}
 			q.Set("cursor", list.Next)
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r console.Replay) []cell {
+		return writeList(cmd.OutOrStdout(), asJSON, all, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r api.Replay) []cell {
 			return []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", cmp.Or(r.Tenant, "operator")),
 				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)}
 		})
@@ -130,10 +130,10 @@ func newReplayCancel() *cobra.Command {
 		Example: "  kuairelay replay cancel rpl_mhq3s8x1abcd",
 		Args:    takes(1, 1, "REPLAY"),
 	}
-	api := addAPIFlags(cmd)
+	flags := addAPIFlags(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
-		var list console.Replays
-		if c, err := api.client(); err == nil {
+		var list api.Replays
+		if c, err := flags.client(); err == nil {
 			_ = c.get(cmd.Context(), "/replays", nil, &list) // without a relay there is nothing to complete
 		}
 		for _, r := range list.Replays {
@@ -143,8 +143,8 @@ func newReplayCancel() *cobra.Command {
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
-	api.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
-		var r console.Replay
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		var r api.Replay
 		if err := c.call(cmd.Context(), http.MethodDelete, "/replays/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newStatus() *cobra.Command {
@@ -22,7 +22,7 @@ func newStatus() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		var s console.Status
+		var s api.Status
 		err := c.get(cmd.Context(), "/status", nil, &s)
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
-func printStatus(w io.Writer, s console.Status) {
+func printStatus(w io.Writer, s api.Status) {
 	out := newScreen(w)
 	line := func(name, format string, args ...any) { out.row(cell{name, 10, faint}, text(format, args...)) }
 	ready := "ready"
@@ -87,7 +87,7 @@ func waits(n int) string {
 }
 
 // printQueues shows what Redis knows of endpoints and events.
-func printQueues(line func(name, format string, args ...any), s console.Status) {
+func printQueues(line func(name, format string, args ...any), s api.Status) {
 	if s.Partial {
 		line("endpoints", "%d: what they hold is not known while redis does not answer", s.Endpoints)
 		return

@@ -41,10 +41,10 @@ func newSubscribe() *cobra.Command {
 			"  kuairelay subscribe sto - < waybills.txt -o json",
 		Args: takes(2, 1<<20, "CP_CODE and at least one WAYBILL"),
 	}
-	api := addTenantFlags(cmd)
+	flags := addTenantFlags(cmd)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := api.tenantClient()
+		c, err := flags.tenantClient()
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
@@ -49,9 +49,9 @@ func newSubscriptions() *cobra.Command {
 
 // listSubscriptions has the command list those of a tenant through the API.
 func listSubscriptions(cmd *cobra.Command) {
-	api := addAPIFlags(cmd)
+	flags := addAPIFlags(cmd)
 	tenant, count := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own"), numberFlag(cmd)
-	api.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		q := url.Values{}
 		switch {
 		case *tenant == "" && !c.tenant:
@@ -62,11 +62,11 @@ func listSubscriptions(cmd *cobra.Command) {
 			q.Set("tenant", *tenant)
 		}
 		all, err := pages(cmd.Context(), c, "/subscriptions", q, *count,
-			func(p console.Subscriptions) ([]console.Subscription, string) { return p.Subscriptions, p.Next })
+			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next })
 		if err != nil {
 			return err
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", func(x console.Subscription) []cell {
+		return writeList(cmd.OutOrStdout(), asJSON, all, "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", func(x api.Subscription) []cell {
 			return []cell{text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
 				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg)}
 		})

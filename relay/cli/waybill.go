@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kuairelay/relay/console"
+	"kuairelay/relay/api"
 )
 
 func newWaybill() *cobra.Command {
@@ -38,17 +38,17 @@ func newWaybill() *cobra.Command {
 }
 
 // waybill gets all events of a waybill, or one event by its id, with their data.
-func (c *client) waybill(ctx context.Context, code string) (w console.Waybill, err error) {
+func (c *client) waybill(ctx context.Context, code string) (w api.Waybill, err error) {
 	if !strings.HasPrefix(code, "evt_") {
 		return w, c.get(ctx, "/waybills/"+url.PathEscape(code), nil, &w)
 	}
-	w.Events = make([]console.Event, 1)
+	w.Events = make([]api.Event, 1)
 	err = c.get(ctx, "/events/"+url.PathEscape(code), nil, &w.Events[0])
 	w.WaybillCode = w.Events[0].WaybillCode
 	return w, err
 }
 
-func printWaybill(w io.Writer, all console.Waybill, now time.Time) {
+func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	out := newScreen(w)
 	out.row(text("waybill %s: %s", all.WaybillCode, plural(len(all.Events), "update")))
 	sequences := map[string]int{}
@@ -79,7 +79,7 @@ func times(n int) string {
 }
 
 // printDelivery shows a delivery with its attempts, and what comes next.
-func printDelivery(out *screen, d console.Delivery, sequences map[string]int, now time.Time) {
+func printDelivery(out *screen, d api.Delivery, sequences map[string]int, now time.Time) {
 	out.row(cell{"   to", 12, faint}, text("%s", d.Endpoint), state(d.State), text("%s", next(d, sequences, now)))
 	for _, t := range d.Tries {
 		m := bad
@@ -91,7 +91,7 @@ func printDelivery(out *screen, d console.Delivery, sequences map[string]int, no
 }
 
 // next says what comes next for a delivery, and why it is not there yet.
-func next(d console.Delivery, sequences map[string]int, now time.Time) string {
+func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	parked := ""
 	switch {
 	case d.Orphan:
@@ -127,7 +127,7 @@ func next(d console.Delivery, sequences map[string]int, now time.Time) string {
 }
 
 // printRoutes shows what the routes make of an event: first those that match.
-func printRoutes(out *screen, e console.Event) {
+func printRoutes(out *screen, e api.Event) {
 	for _, matched := range []bool{true, false} {
 		for _, r := range e.Routes {
 			if r.Matched != matched {

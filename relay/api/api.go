@@ -1,8 +1,8 @@
-// Package console is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do, and
+// Package api is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do, and
 // the few things that a person does about it. One set of handlers serves both: under /v1 a tenant sees its own, as if nothing else
 // existed, and under /admin/v1 the operator sees everything. Every route stands in one table (see routes), from which the
 // OpenAPI document is made too.
-package console
+package api
 
 import (
 	"cmp"
@@ -21,7 +21,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Store is what the console needs of the store; package store says what each method does.
+// Store is what the API needs of the store; package store says what each method does.
 type Store interface {
 	Now() time.Time
 	Events(ctx context.Context, q event.Query) (event.Page, error)
@@ -49,7 +49,7 @@ type Store interface {
 	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
 }
 
-// View is what the console knows of the config. It is not changed after it was given.
+// View is what the API knows of the config. It is not changed after it was given.
 type View struct {
 	// AdminToken is the operator's; empty: nobody is the operator.
 	AdminToken string
@@ -73,7 +73,7 @@ type Endpoint struct {
 	ID, URL, Format string
 }
 
-// Options of a Console. A zero field means its default.
+// Options of an API. A zero field means its default.
 type Options struct {
 	Store   Store
 	Logger  *zap.Logger
@@ -127,16 +127,16 @@ type Taken struct {
 	Rejected string
 }
 
-// Console is the API. All methods may be called at the same time.
-type Console struct {
+// API has the handlers. All methods may be called at the same time.
+type API struct {
 	o       Options
 	began   time.Time
 	current atomic.Pointer[seen]
 	mix     []byte
 }
 
-// New makes a Console. Without Use it knows nobody.
-func New(o Options) *Console {
+// New makes an API. Without Use it knows nobody.
+func New(o Options) *API {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Fed == nil {
 		o.Fed = func(string) {}
@@ -156,14 +156,14 @@ func New(o Options) *Console {
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
 	}
-	c := &Console{o: o, began: time.Now(), mix: make([]byte, 32)}
+	c := &API{o: o, began: time.Now(), mix: make([]byte, 32)}
 	_, _ = rand.Read(c.mix) // never fails (crypto/rand)
 	c.Use(View{})
 	return c
 }
 
 // Use has all calls from now on see another config.
-func (c *Console) Use(v View) {
+func (c *API) Use(v View) {
 	s := &seen{View: v, owners: make(map[[sha256.Size]byte]*Tenant), tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
 	for i := range s.Tenants {
 		t := &s.Tenants[i]
@@ -185,7 +185,7 @@ func (c *Console) Use(v View) {
 }
 
 // Endpoints lists those of a tenant; none if it is in the config no more.
-func (c *Console) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
+func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
 
 // seen is a View, with what is looked up in it.
 type seen struct {
@@ -198,7 +198,7 @@ type seen struct {
 }
 
 // Register adds the paths for tenants to the public listener's handler, and those for the operator to the private one's.
-func (c *Console) Register(public, admin *echo.Echo) {
+func (c *API) Register(public, admin *echo.Echo) {
 	for _, r := range routes() {
 		if r.tenant {
 			public.Add(r.method, r.tenantPath(), c.asTenant(r.handle))
@@ -216,7 +216,7 @@ func (c *Console) Register(public, admin *echo.Echo) {
 // call is one request, of a tenant or of the operator.
 type call struct {
 	echo.Context
-	*Console
+	*API
 	view   *seen
 	tenant string // empty: the operator
 }

@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"crypto/hmac"
@@ -10,7 +10,7 @@ import (
 )
 
 // digest is what is compared in place of a key: the time that a comparison takes then says nothing of the key.
-func (c *Console) digest(key string) (sum [sha256.Size]byte) {
+func (c *API) digest(key string) (sum [sha256.Size]byte) {
 	m := hmac.New(sha256.New, c.mix)
 	m.Write([]byte(key))
 	m.Sum(sum[:0])
@@ -18,7 +18,7 @@ func (c *Console) digest(key string) (sum [sha256.Size]byte) {
 }
 
 // asTenant lets a tenant in that shows one of its keys.
-func (c *Console) asTenant(handle func(*call) error) echo.HandlerFunc {
+func (c *API) asTenant(handle func(*call) error) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		view := c.current.Load()
 		t := view.owners[c.digest(bearer(e))]
@@ -30,7 +30,7 @@ func (c *Console) asTenant(handle func(*call) error) echo.HandlerFunc {
 }
 
 // asOperator lets the operator in. Without a token in the config there is none.
-func (c *Console) asOperator(handle func(*call) error) echo.HandlerFunc {
+func (c *API) asOperator(handle func(*call) error) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		view := c.current.Load()
 		if view.operator == nil {
@@ -45,7 +45,7 @@ func (c *Console) asOperator(handle func(*call) error) echo.HandlerFunc {
 }
 
 // enter handles a call whose caller is known, unless it is too much.
-func (c *Console) enter(handle func(*call) error, x *call) error {
+func (c *API) enter(handle func(*call) error, x *call) error {
 	leave, err := c.o.Enter(x.Context, x.tenant)
 	if err != nil {
 		return err
