@@ -9,6 +9,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
+	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
 	"kuairelay/relay/subscribe"
@@ -35,7 +36,7 @@ func viewOf(c *config.Config, table *route.Table, test tester) api.View {
 	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
 		var out []api.Route
 		past := pastOf(e, wishes)
-		for _, r := range table.ExplainTo(reread(e.Event), tenant) {
+		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
 			r = past.judge(r)
 			out = append(out, api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
 		}
@@ -47,8 +48,8 @@ func viewOf(c *config.Config, table *route.Table, test tester) api.View {
 // retakeMost bounds what a callback from quarantine may come to, decompressed and in UTF-8.
 const retakeMost = 64 << 20
 
-// retake has a callback, or an item of one, from quarantine taken in as if it had just come.
-func (k *keeper) retake(ctx context.Context, q event.Quarantined) (api.Taken, error) {
+// retake takes in a callback, or an item of one, from quarantine as if it had just come.
+func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Taken, error) {
 	read := func(r io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
 	}
@@ -59,28 +60,7 @@ func (k *keeper) retake(ctx context.Context, q event.Quarantined) (api.Taken, er
 	if err != nil {
 		return api.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}
-	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
-	parsed, more := parse(cb)
-	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
-		// It may be an item.
-		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: withItem(q.Raw)}
-		if again, _ := parse(item); len(again.Rejected) == 0 {
-			cb, parsed = item, again
-		}
-	}
-	out := api.Taken{Events: len(parsed.Events)}
-	if more {
-		for range kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) {
-			out.Events++
-		}
-	}
-	if len(parsed.Rejected) > 0 {
-		out.Rejected = parsed.Rejected[0].Reason
-	}
-	if len(parsed.Events) == 0 {
-		return out, nil
-	}
-	sum, err := k.keep(ctx, cb, parsed, more)
-	out.New = sum.New
-	return out, err
+
+	out, err := in.Retake(ctx, q, body)
+	return api.Taken(out), err
 }

@@ -98,7 +98,7 @@ func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 
 // EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
 func EventOf(e api.Event) *event.Event {
-	return reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+	return kuaidihelp.Reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
 		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data})
 }
 
@@ -177,7 +177,7 @@ func (x Explanation) reasons(matched, hidden bool) string {
 func ReadEvents(sample []byte) ([]*event.Event, error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
-		sample = withItem(sample)
+		sample = kuaidihelp.WithItem(sample)
 	}
 	result := kuaidihelp.Parse("", sample, time.Now())
 	for _, r := range result.Rejected {

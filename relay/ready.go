@@ -43,20 +43,20 @@ type condition struct {
 
 // condition asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
 func (relay *Relay) condition(ctx context.Context) condition {
-	k := relay.keeper
-	c := condition{redis: k.store.Ready(ctx), spoolErr: k.spool.Check()}
-	c.readiness = readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: k.spool.Stats().Waiting, Config: relay.reload.readyFor()}
+	embedded := relay.store.Embedded()
+	c := condition{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
+	c.readiness = readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor()}
 	if c.redis != nil {
 		state, why := store.Trouble(c.redis)
 		c.Redis = state.String() + ": " + why
 	}
-	if k.open != nil {
+	if embedded {
 		c.Redis = "embedded"
 	}
 	if c.spoolErr != nil {
 		c.Spool = spoolTrouble(c.spoolErr)
 	}
-	c.durable = c.spoolErr == nil || c.redis == nil && k.open == nil
+	c.durable = c.spoolErr == nil || c.redis == nil && !embedded
 	switch {
 	case !c.durable:
 		c.Status = "unready"
@@ -88,7 +88,7 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 // tell gives the API what the replica knows of itself, for the operator.
 func (relay *Relay) tell(ctx context.Context) api.Condition {
 	c := relay.condition(ctx)
-	stats := relay.keeper.spool.Stats()
+	stats := relay.spool.Stats()
 	out := api.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
 		Config: api.ConfigInUse(c.Config)}
 	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
@@ -96,7 +96,7 @@ func (relay *Relay) tell(ctx context.Context) api.Condition {
 		out.Problems = append(out.Problems, lost)
 	}
 	out.Problems = append(out.Problems, relay.reload.problems()...)
-	advice := relay.keeper.advice.present()
+	advice := relay.advice.present()
 	for _, name := range slices.Sorted(maps.Keys(advice)) {
 		out.Problems = append(out.Problems, fmt.Sprintf("redis advice %s: %s", name, advice[name]))
 	}
@@ -122,12 +122,12 @@ func (relay *Relay) troubles(c condition, spool spool.Stats) (all []string) {
 	case c.spoolErr != nil:
 		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
 	}
-	if room := relay.keeper.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
+	if room := relay.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
 		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is full, and redis takes nothing, %s",
 			room>>20, refused))
 	}
 	age := time.Since(spool.Oldest)
-	if c.redis == nil && relay.keeper.open == nil && !spool.Oldest.IsZero() && age > lateInSpool {
+	if c.redis == nil && !relay.store.Embedded() && !spool.Oldest.IsZero() && age > lateInSpool {
 		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why", age.Round(time.Second)))
 	}
 	return all

@@ -22,11 +22,11 @@ import (
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
+	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
-	"kuairelay/relay/workers"
 )
 
 // Options of a Relay. A zero field means its default.
@@ -57,8 +57,9 @@ type Relay struct {
 	receiver      *ingest.Receiver
 	proxy         *subscribe.Proxy
 	api           *api.API
-	keeper        *keeper
-	drain         *drain
+	spool         *spool.Spool
+	intake        *intake.Intake
+	advice        *adviser
 	replays       *replayer
 	silence       *silence
 	marker        *marker
@@ -79,8 +80,7 @@ func New(o Options) (*Relay, error) {
 	c, registry := o.Config, prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 
-	keeper := &keeper{log: o.Logger, crew: workers.New()}
-	db, err := newStore(c, store.Options{Clock: o.Clock, OnState: keeper.onState, OnDelivered: keeper.onDelivered})
+	db, err := newStore(c, store.Options{Clock: o.Clock})
 	if err != nil {
 		return nil, err
 	}
@@ -90,32 +90,29 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	keeper.acceptor = &acceptor{store: db, pool: pool}
-	keeper.store, keeper.advice = db, &adviser{store: db, log: o.Logger}
-	keeper.spool = spool.New(spool.Options{
+	files := spool.New(spool.Options{
 		Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes, MaxFile: max(64<<20, 2*c.Callback.MaxBody),
 		Waybills: func(cb *event.Callback) iter.Seq[string] {
 			return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body)
 		},
 		Works: func() { o.Logger.Info("the spool can be written again") },
 	})
-	if db.Embedded() {
-		keeper.open = newTracker(keeper)
-	}
-	drain := &drain{keeper: keeper}
+	in := intake.New(intake.Options{
+		Store: db, Pool: pool, Spool: files, UntilDelivered: db.Embedded(), Permanent: store.Permanent, Logger: o.Logger, Registry: registry,
+	})
 	silence := newSilence(db, o.Logger)
-	receiver := ingest.New(ingest.Options{Keep: keeper.keep, Whole: whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
-	keeper.count = receiver.Count
+	receiver := ingest.New(ingest.Options{Keep: in.Keep, Whole: intake.Whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	shares := newShares(db.Admit, registry)
 	r := &Relay{o: o, shares: shares, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, keeper.acceptor, shares, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), keeper: keeper, drain: drain, silence: silence,
+		proxy: newProxy(c, db, in, shares, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
-	r.api = api.New(api.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: keeper.retake, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: keeper.waits, Refused: receiver.Refused, Described: described()})
-	r.replays = newReplayer(&replayer{store: db, pool: pool, acceptor: keeper.acceptor, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
+	db.Notify(store.Listener{State: r.logRedis, Delivered: in.Delivered})
+	r.api = api.New(api.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: func(ctx context.Context, q event.Quarantined) (api.Taken, error) { return retake(ctx, in, q) }, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: in.Waits, Refused: receiver.Refused, Described: described()})
+	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
-	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(keeper, drain), silence, r.marker)
+	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(r), silence, r.marker)
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
@@ -184,9 +181,11 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { r.silence.run(parts) })
 	running.Go(func() { r.marker.run(parts) })
 	running.Go(func() { r.watch(parts) })
-	r.keeper.start(parts, &running)
-	for range drainWorkers {
-		running.Go(func() { r.drain.run(parts) })
+	running.Go(func() { r.advice.run(parts) })
+	running.Go(func() { r.intake.Run(parts) })
+	select { // a callback that comes before then goes to the spool
+	case <-r.intake.Adopted():
+	case <-time.After(time.Second):
 	}
 	// Replays end before the pool does: what they lease is not to wait for its lease to lapse.
 	replays, endReplays := context.WithCancel(parts)
@@ -226,9 +225,19 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 	stop()
 	running.Wait()
-	err = errors.Join(err, r.admin.Close(), r.keeper.close())
+	err = errors.Join(err, r.admin.Close(), r.intake.Close())
 	r.log.Info("stopped")
 	return err
+}
+
+// logRedis logs what becomes of Redis.
+func (r *Relay) logRedis(s store.State, why string, after time.Duration) {
+	if s == store.Up {
+		r.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", r.spool.Stats().Waiting))
+		return
+	}
+	r.log.Warn("redis cannot take events: callbacks go to the spool",
+		zap.String("redis", r.store.Address()), zap.Stringer("state", s), zap.String("why", why))
 }
 
 // announce says at start what an operator has to know, but would not see.

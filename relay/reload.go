@@ -47,7 +47,7 @@ func (r *Relay) use(c *config.Config) error {
 		return err
 	}
 	r.store.Use(storeSettings(c))
-	r.keeper.acceptor.routing.Store(&routing{table, ordered(c.Tenants)})
+	r.intake.Use(routesOf(table, c.Tenants))
 	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.use(c.Tenants)

@@ -9,6 +9,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
 )
 
 const (
@@ -157,16 +158,16 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (
 	if err != nil || whole == nil {
 		return nil, err
 	}
-	for _, c := range r.acceptor.routing.Load().table.Match(reread(whole.Event), nil) {
+	for _, c := range r.match(kuaidihelp.Reread(whole.Event)) {
 		owed := c.When&(event.Always|event.IfChanged) != 0
 		if !owed {
-			tenant, _, _ := strings.Cut(c.ID, "/")
+			tenant, _, _ := strings.Cut(c.Endpoint, "/")
 			if _, owed, err = r.store.Subscription(ctx, tenant, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode}); err != nil {
 				return nil, err
 			}
 		}
-		if owed && plan.Wants(event.Owed{Endpoint: c.ID}) {
-			out = append(out, event.Resend{EventID: e.ID, Endpoint: c.ID, Add: true})
+		if owed && plan.Wants(event.Owed{Endpoint: c.Endpoint}) {
+			out = append(out, event.Resend{EventID: e.ID, Endpoint: c.Endpoint, Add: true})
 		}
 	}
 	return out, nil

@@ -25,9 +25,10 @@ const (
 // replayer works off replays, several at one time: it hands what is sent again to the pool from memory, in a small share of the slots, so
 // that nothing new waits behind it. Tenants and the operator take turns. Where a replay is, the store knows.
 type replayer struct {
-	store    *store.Store
-	pool     *deliver.Pool
-	acceptor *acceptor // for its routes
+	store *store.Store
+	pool  *deliver.Pool
+	// match gives the endpoints that an event may be owed to by the routes in use.
+	match func(*event.Event) []event.Candidate
 	// endpoints lists those of a tenant.
 	endpoints func(tenant string) []string
 	// most is how many replays of a tenant run at one time, in all replicas; 0: any number.

@@ -4,25 +4,25 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
+	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
 )
 
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *acceptor, s *shares, o Options, registry *prometheus.Registry) *subscribe.Proxy {
+func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, o Options, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
 	return subscribe.New(subscribe.Options{
 		Store:         db,
 		Enter:         s.enter,
-		CatchUp:       in.catchUp,
+		CatchUp:       in.CatchUp,
 		Concurrency:   c.Kuaidihelp.Concurrency,
 		ShutdownGrace: o.Grace * 3 / 4,
 		Logger:        o.Logger,
@@ -41,42 +41,6 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
 	}
 	return set
-}
-
-// catchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that have not got
-// it. The tenant has just subscribed, so that a route for subscribed waybills matches, and one for changed statuses as well: it
-// knows of none before.
-func (a *acceptor) catchUp(ctx context.Context, tenant string, w event.Waybill) error {
-	const tries = 20 // each time, a newer update has come in between
-	now := a.routing.Load()
-	for range tries {
-		last, err := a.store.Latest(ctx, w)
-		if err != nil {
-			return err
-		}
-		var to []event.Candidate
-		if last != nil {
-			for _, c := range now.table.Match(reread(*last), nil) {
-				if owner, _, _ := strings.Cut(c.ID, "/"); owner == tenant {
-					to = append(to, event.Candidate{Endpoint: c.ID, Ordered: now.ordered[c.ID]})
-				}
-			}
-		}
-		done, err := a.store.CatchUp(ctx, tenant, w, last, to)
-		if err != nil {
-			return err
-		}
-		if done.Stale {
-			continue
-		}
-		if done.Queued > 0 {
-			for _, c := range to {
-				a.pool.Feed(c.Endpoint)
-			}
-		}
-		return nil
-	}
-	return fmt.Errorf("catch up: updates of the waybill come too fast")
 }
 
 // unfinished asks the store at every scrape for what is still to be done for subscriptions.

@@ -5,23 +5,29 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/intake"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
 // troubleMetrics shows at every scrape what Redis can do, and what waits for it.
 type troubleMetrics struct {
-	keeper *keeper
-	drain  *drain
+	store   *store.Store
+	spool   *spool.Spool
+	intake  *intake.Intake
+	pool    *deliver.Pool
+	advised func() map[string]string // what about Redis puts events at risk: why by its name
 
 	pushed, state, advice, held                                 *prometheus.Desc
 	files, bytes, most, room, waiting, oldest, spooledCallbacks *prometheus.Desc
 }
 
-func newTroubleMetrics(k *keeper, d *drain) *troubleMetrics {
+func newTroubleMetrics(r *Relay) *troubleMetrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
-	return &troubleMetrics{keeper: k, drain: d,
+	return &troubleMetrics{store: r.store, spool: r.spool, intake: r.intake, pool: r.pool, advised: r.advice.present,
 		pushed: desc("kuairelay_quarantine_pushed_total", "What went out of quarantine unseen, because that was full, and something newer had to be kept."),
 		state: desc("kuairelay_redis_state",
 			"1 for what Redis can do at present: up; full (maxmemory) and short (of replicas) take no events; down does nothing.", "state"),
@@ -49,7 +55,7 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	now, _ := m.keeper.store.State()
+	now, _ := m.store.State()
 	for _, s := range []store.State{store.Up, store.Full, store.Short, store.Down} {
 		v := 0.0
 		if s == now {
@@ -57,16 +63,19 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(m.state, v, s.String())
 	}
-	for name := range m.keeper.advice.present() {
+	for name := range m.advised() {
 		gauge(m.advice, 1, name)
 	}
-	gauge(m.held, float64(m.keeper.acceptor.pool.Held()))
-	ch <- prometheus.MustNewConstMetric(m.pushed, prometheus.CounterValue, float64(m.keeper.pushed.Load()))
-	s := m.keeper.spool.Stats()
+	gauge(m.held, float64(m.pool.Held()))
+
+	taken := m.intake.Stats()
+	ch <- prometheus.MustNewConstMetric(m.pushed, prometheus.CounterValue, float64(taken.Pushed))
+
+	s := m.spool.Stats()
 	gauge(m.files, float64(s.Files))
 	gauge(m.bytes, float64(s.Bytes))
 	gauge(m.most, float64(s.MaxBytes))
-	gauge(m.room, float64(m.keeper.spool.Room()))
+	gauge(m.room, float64(m.spool.Room()))
 	gauge(m.waiting, float64(s.Waiting))
 	age := 0.0
 	if !s.Oldest.IsZero() {
@@ -75,7 +84,7 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.oldest, age)
 	for result, n := range map[string]int{
 		"written": s.Written, "failed": s.Failed, "adopted": s.Adopted, "unreadable": s.Unreadable,
-		"drained": int(m.drain.drained.Load()), "quarantined": int(m.drain.quarantined.Load()),
+		"drained": int(taken.Drained), "quarantined": int(taken.Quarantined),
 	} {
 		ch <- prometheus.MustNewConstMetric(m.spooledCallbacks, prometheus.CounterValue, float64(n), result)
 	}

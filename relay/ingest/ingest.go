@@ -41,9 +41,7 @@ type Options struct {
 	Settings
 	// Budget is how long a callback may take to become durable. Default 3 s.
 	Budget time.Duration
-	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It counts what
-	// becomes of them (see Count), then or later.
-	// It gets what the callback was parsed to, or the first part of it and true.
+	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It gets what the callback was parsed to, or the first part of it and true.
 	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error)
 	// Whole bounds what is parsed of a callback before it is kept. Default: all of it is.
 	Whole kuaidihelp.Limit
@@ -263,7 +261,6 @@ func headers(req *http.Request) map[string]string {
 
 type metrics struct {
 	callbacks *prometheus.CounterVec
-	events    *prometheus.CounterVec
 	duration  prometheus.Histogram
 }
 
@@ -271,28 +268,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_callbacks_total",
 			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); no_room (limits.parse_bytes is reached); refused (wrong token or address)."}, []string{"answer"}),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_events_total",
-			Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined."}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_callback_duration_seconds",
 			Help: "How long callbacks took to become durable.", Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3}}),
 	}
 	for _, answer := range []string{"success", "failure", "unread", "no_room", "refused"} {
 		m.callbacks.WithLabelValues(answer)
 	}
-	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
-		m.events.WithLabelValues(result)
-	}
 	if r != nil {
-		r.MustRegister(m.callbacks, m.events, m.duration)
+		r.MustRegister(m.callbacks, m.duration)
 	}
 	return m
-}
-
-// Count counts what became of items.
-func (r *Receiver) Count(s event.Summary) {
-	m := r.metrics
-	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
-	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))
-	m.events.WithLabelValues("duplicate").Add(float64(s.Duplicates))
-	m.events.WithLabelValues("quarantined").Add(float64(s.Quarantined))
 }

@@ -44,7 +44,7 @@ type health struct {
 	// probe writes something; after says that probes are at an end, and how they ended.
 	probe   func(context.Context) error
 	timeout time.Duration
-	// changed is told of a state that outlived the first probe, and of its end after that time.
+	// changed is told of a state that outlived the first probe, and of its end after that time. Nil: nobody is.
 	changed func(State, string, time.Duration)
 
 	// answered is when Redis last did what it was asked, in ns since the epoch.
@@ -62,8 +62,8 @@ type health struct {
 	closed  chan struct{}
 }
 
-func newHealth(timeout time.Duration, probe func(context.Context) error, changed func(State, string, time.Duration)) *health {
-	h := &health{probe: probe, timeout: timeout, changed: changed, reach: make(chan struct{}), up: make(chan struct{}), closed: make(chan struct{})}
+func newHealth(timeout time.Duration, probe func(context.Context) error) *health {
+	h := &health{probe: probe, timeout: timeout, reach: make(chan struct{}), up: make(chan struct{}), closed: make(chan struct{})}
 	close(h.reach)
 	close(h.up)
 	return h
@@ -273,6 +273,12 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 
 // State says what Redis can do, as far as is known from the last calls, and why it is not Up.
 func (s *Store) State() (State, error) { return s.health.state() }
+
+// Available returns nil if Redis takes events, as far as is known from the last calls, and else why it does not.
+func (s *Store) Available() error {
+	_, why := s.health.state()
+	return why
+}
 
 // Doubt says that Redis has not answered for too long: it is down, until it takes a write.
 func (s *Store) Doubt(span time.Duration) {

@@ -84,8 +84,8 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 			out[i].Breaker = readBreaker(row[2])
 		}
 	}
-	if s.o.OnDelivered != nil && len(delivered) > 0 {
-		s.o.OnDelivered(delivered)
+	if s.listener.Delivered != nil && len(delivered) > 0 {
+		s.listener.Delivered(delivered)
 	}
 	return out, nil
 }

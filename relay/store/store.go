@@ -48,11 +48,15 @@ type Options struct {
 	Timeout time.Duration
 	// Clock is the local clock, a seam for tests. Default time.Now.
 	Clock func() time.Time
-	// OnState is told when Redis gets into another state than Up, and stays there after a first probe, and why; and when it
+}
+
+// Listener is told what happens in a Store. A nil field means that nobody is.
+type Listener struct {
+	// State is called when Redis gets into another state than Up, and stays there after a first probe, and why; and when it
 	// is Up again, after how long.
-	OnState func(s State, why string, after time.Duration)
-	// OnDelivered is told of events that were delivered to one more endpoint.
-	OnDelivered func(ids []string)
+	State func(s State, why string, after time.Duration)
+	// Delivered is called with events that were delivered to one more endpoint.
+	Delivered func(ids []string)
 }
 
 // Settings of a Store are what may change while it runs (see Use). A zero field means its default. All replicas should have the same.
@@ -106,6 +110,8 @@ type Store struct {
 	clock  clock
 	health *health
 
+	listener Listener
+
 	replica string
 	calls   atomic.Uint64
 	set     atomic.Pointer[settings]
@@ -140,7 +146,7 @@ func New(o Options) (*Store, error) {
 	if s.client, s.memory, err = connect(o.URL); err != nil {
 		return nil, err
 	}
-	s.health = newHealth(o.Timeout, s.probe, o.OnState)
+	s.health = newHealth(o.Timeout, s.probe)
 	s.health.server = serverOf(o.URL)
 	s.client.AddHook(gate{s.health})
 	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
@@ -148,6 +154,12 @@ func New(o Options) (*Store, error) {
 	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1}
 	s.settles = workers.Batcher[[]settleCall, []event.Settled]{Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2}
 	return s, nil
+}
+
+// Notify has l told what happens. It has to come before the first call.
+func (s *Store) Notify(l Listener) {
+	s.listener = l
+	s.health.changed = l.State
 }
 
 // Embedded says whether the store lives in this process's memory.

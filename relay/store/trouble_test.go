@@ -192,7 +192,8 @@ func TestOneProberAsksWithPausesThatGrow(t *testing.T) {
 				return io.EOF
 			}
 			return nil
-		}, func(s State, why string, _ time.Duration) { told = append(told, s.String()+" "+why) })
+		})
+		h.changed = func(s State, why string, _ time.Duration) { told = append(told, s.String()+" "+why) }
 		for range 100 {
 			h.saw(errors.New("dial tcp: no route"))
 		}

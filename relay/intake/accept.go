@@ -1,0 +1,106 @@
+package intake
+
+import (
+	"context"
+	"strings"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Routes gives the endpoints that an event may be owed to, and under which conditions. It asks nobody, and takes as long as the
+// expressions of tenants do, which is bounded for each event.
+type Routes func(*event.Event) []event.Candidate
+
+// Use has events routed anew from now on.
+func (in *Intake) Use(routes Routes) { in.routes.Store(&routes) }
+
+// Match gives the endpoints that an event may be owed to by the routes in use.
+func (in *Intake) Match(e *event.Event) []event.Candidate { return (*in.routes.Load())(e) }
+
+// match does that for many events, by the routes of one moment.
+func (in *Intake) match(events []*event.Event) []event.Entry {
+	routes := *in.routes.Load()
+	entries := make([]event.Entry, len(events))
+	for i, e := range events {
+		entries[i] = event.Entry{Event: e, To: routes(e)}
+	}
+	return entries
+}
+
+// accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is attempted when it
+// is due. tracked, unless nil, is told what became of the events before their first attempt. After an error the answers to a part
+// may be there.
+func (in *Intake) accept(ctx context.Context, entries []event.Entry, tracked func([]event.Accepted)) ([]event.Accepted, error) {
+	// A delivery that finds a free slot is leased to us by the same script that accepts its event.
+	pool := in.o.Pool
+	reserved := make(map[string]int) // slots, by endpoint
+	for _, entry := range entries {
+		for i := range entry.To {
+			to := &entry.To[i]
+			to.Slot = pool.Reserve(to.Endpoint)
+			to.Lease = pool.Lease(to.Endpoint)
+			if to.Slot {
+				reserved[to.Endpoint]++
+			}
+		}
+	}
+
+	accepted, err := in.o.Store.Accept(ctx, entries)
+	if tracked != nil {
+		tracked(accepted)
+	}
+
+	var leased []*event.Delivery
+	for _, x := range accepted {
+		leased = append(leased, x.Leased...)
+		for _, endpoint := range x.Queued {
+			pool.Feed(endpoint)
+		}
+	}
+	pool.Start(reserved, leased)
+	return accepted, err
+}
+
+// CatchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that have not got
+// it. The tenant has just subscribed: so the conditions "subscribed" and "changed" hold, because it knows of no status before.
+func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) error {
+	const tries = 20 // each time, a newer update has come in between
+	for range tries {
+		last, err := in.o.Store.Latest(ctx, w)
+		if err != nil {
+			return err
+		}
+
+		to := in.catchUpFor(tenant, last)
+		done, err := in.o.Store.CatchUp(ctx, tenant, w, last, to)
+		if err != nil {
+			return err
+		}
+		if done.Stale {
+			continue
+		}
+
+		if done.Queued > 0 {
+			for _, c := range to {
+				in.o.Pool.Feed(c.Endpoint)
+			}
+		}
+		return nil
+	}
+	return errTooFast
+}
+
+// catchUpFor gives the endpoints of a tenant that an event is owed to, whatever the conditions; none without an event.
+func (in *Intake) catchUpFor(tenant string, last *event.Event) (to []event.Candidate) {
+	if last == nil {
+		return nil
+	}
+	for _, c := range in.Match(kuaidihelp.Reread(*last)) {
+		owner, _, _ := strings.Cut(c.Endpoint, "/")
+		if owner == tenant {
+			to = append(to, event.Candidate{Endpoint: c.Endpoint, Ordered: c.Ordered})
+		}
+	}
+	return to
+}

@@ -1,0 +1,241 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/spool"
+)
+
+const (
+	// drainMost and drainBytes bound what is taken from the spool for one round trip to Redis.
+	drainMost  = 64
+	drainBytes = 1 << 20
+	// drainWorkers is how many of those are under way at once.
+	drainWorkers = 4
+	// heldWait is how long outcomes that were held back while Redis was away go before the spool.
+	heldWait = 5 * time.Second
+	// refusals is how often a callback is offered to a Redis that refuses it, though it takes others.
+	refusals     = 3
+	refusedPause = time.Second
+	// readPause is when a file is read again that could not be read.
+	readPause   = time.Second
+	unreadEvery = time.Minute
+	adoptEvery  = 5 * time.Second
+)
+
+// drainer takes callbacks from the spool to Redis, oldest first. Several workers share it: while one waits for Redis, another
+// reads, or removes.
+type drainer struct {
+	intake *Intake
+
+	mu    sync.Mutex
+	began time.Time // since the spool was last empty
+	n     int       // callbacks since then
+
+	unread               rarely // complained of
+	drained, quarantined atomic.Int64
+}
+
+// run is one worker, until ctx ends.
+func (d *drainer) run(ctx context.Context) {
+	in := d.intake
+	for {
+		files, err := in.spool.Next(ctx, drainMost, drainBytes)
+		if err != nil {
+			return
+		}
+
+		if in.o.Store.Available() != nil {
+			in.spool.Return(files, false)
+			if in.o.Store.WaitUp(ctx) != nil {
+				return
+			}
+			in.o.Pool.AwaitHeld(ctx, heldWait)
+			continue
+		}
+
+		d.mu.Lock()
+		if d.began.IsZero() {
+			d.began = time.Now()
+		}
+		d.mu.Unlock()
+		d.batch(ctx, files)
+	}
+}
+
+// batch takes files to Redis.
+func (d *drainer) batch(ctx context.Context, files []*spool.File) {
+	in := d.intake
+	all, files := d.read(files)
+	if len(files) == 0 {
+		return
+	}
+
+	err := d.take(ctx, all)
+	if err != nil && len(all) == 1 && all[0].file.Refused >= refusals && in.o.Permanent(err) {
+		in.log.Error("redis refuses a callback for good: it goes to quarantine", zap.String("file", all[0].file.Name()), zap.Error(err))
+		all[0] = toQuarantine(all[0].callback, all[0].file, err)
+		err = d.take(ctx, all)
+	}
+	if err != nil {
+		d.failed(ctx, files, err)
+		return
+	}
+
+	d.accepted(files)
+	for _, p := range all {
+		if p.refused {
+			d.quarantined.Add(1)
+		} else {
+			d.drained.Add(1)
+		}
+	}
+	if in.undelivered != nil {
+		files = in.undelivered.accepted(files)
+	}
+	in.remove(files)
+}
+
+// read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that cannot be
+// read at present goes back, and with it those behind it, which may be about the same waybills.
+func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) {
+	in := d.intake
+	for i, f := range files {
+		cb, err := in.spool.Read(f)
+		switch {
+		case err == nil:
+			parsed, more := parse(cb)
+			if more && len(files) > 1 {
+				in.spool.Postpone(f, 0) // it is taken in parts, and so alone
+				in.spool.Return(files[i:], false)
+				return all, good
+			}
+			all = append(all, pending{callback: cb, parsed: parsed, file: f, large: more})
+			good = append(good, f)
+
+		case cb.Body != nil:
+			in.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
+			all = append(all, toQuarantine(cb, f, err))
+			good = append(good, f)
+
+		case errors.Is(err, spool.ErrNotReadable):
+			in.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
+			d.accepted([]*spool.File{f})
+			if err := in.spool.SetAside(f); err != nil {
+				in.log.Error("spool", zap.Error(err))
+			}
+
+		default:
+			// Without free file descriptors it is every file.
+			if d.unread.now(unreadEvery) {
+				in.log.Error("a file of the spool cannot be read now, and is tried again", zap.String("file", f.Name()), zap.Error(err))
+			}
+			in.spool.Postpone(f, readPause)
+			in.spool.Return(files[i:], false)
+			return all, good
+		}
+	}
+	return all, good
+}
+
+// accepted ends the waiting of files, and logs when the last one was accepted.
+func (d *drainer) accepted(files []*spool.File) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	in := d.intake
+	in.spool.Hold(files)
+	d.n += len(files)
+	if in.spool.Stats().Waiting > 0 {
+		return
+	}
+
+	if in.undelivered == nil {
+		in.log.Info("spool drained", zap.Int("callbacks", d.n), zap.Duration("took", time.Since(d.began)))
+	}
+	d.began = time.Time{}
+	d.n = 0
+}
+
+// take accepts callbacks, and tells those who wait for them.
+func (d *drainer) take(ctx context.Context, all []pending) error {
+	select {
+	case o := <-d.intake.begin(ctx, all):
+		d.intake.metrics.count(o.sum)
+		if o.err != nil {
+			return o.err
+		}
+		for i, p := range all {
+			if became, ok := p.file.Tag.(chan event.Summary); ok {
+				became <- o.each[i]
+			}
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// toQuarantine is a callback that goes to quarantine as it is.
+func toQuarantine(cb *event.Callback, f *spool.File, why error) pending {
+	rejected := kuaidihelp.Rejected{Raw: cb.Body, Reason: "from the spool: " + why.Error()}
+	return pending{
+		callback: cb,
+		parsed:   kuaidihelp.Result{Rejected: []kuaidihelp.Rejected{rejected}},
+		file:     f,
+		refused:  true,
+	}
+}
+
+// failed puts files back. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
+func (d *drainer) failed(ctx context.Context, files []*spool.File, err error) {
+	in := d.intake
+	refused := in.o.Store.Available() == nil && ctx.Err() == nil
+	if refused && len(files) == 1 {
+		files[0].Refused++
+		if files[0].Refused == 1 {
+			in.log.Error("redis refuses a callback of the spool", zap.String("file", files[0].Name()), zap.Error(err))
+		} else {
+			in.spool.Postpone(files[0], refusedPause)
+		}
+	}
+	in.spool.Return(files, refused)
+}
+
+// adopt takes over what processes have left behind that have ended, now and from time to time, until ctx ends.
+func (in *Intake) adopt(ctx context.Context) {
+	tick := time.NewTicker(adoptEvery)
+	defer tick.Stop()
+	first := sync.OnceFunc(func() { close(in.adopted) })
+	last := "" // trouble that was logged
+	for {
+		in.spool.Recheck()
+		adopted, err := in.spool.Adopt()
+		for _, a := range adopted {
+			in.log.Info("spool folder adopted", zap.String("folder", a.Folder), zap.Int("callbacks", a.Callbacks))
+		}
+
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != "" && now != last {
+			in.log.Error("the spool does not work", zap.Error(err))
+		}
+		last = now
+		first()
+
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

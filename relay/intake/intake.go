@@ -1,0 +1,363 @@
+// Package intake makes callbacks durable: in Redis, or, if that does not take them in time, in the spool, from where it takes them
+// to Redis later.
+//
+// Keep is asked for each callback, and answers when it is durable:
+//
+//	Redis takes events              → routed, accepted in one script; attempts start at once
+//	Redis is down, full or slow     → a file of the spool; the drain takes it to Redis, oldest first
+//	an older one of its waybill is
+//	in the spool                    → a file of the spool, behind that
+//	Redis is embedded               → always a file of the spool, which stays until all its events are delivered
+//	the spool cannot take it either → an error, and kuaidihelp sends the callback again
+package intake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/spool"
+	"kuairelay/relay/workers"
+)
+
+// acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits before
+// that for the expressions of tenants: if these are slow, Redis is not.
+const (
+	acceptBudget = 300 * time.Millisecond
+	routeBudget  = 200 * time.Millisecond
+)
+
+var errTooFast = errors.New("catch up: updates of the waybill come too fast")
+
+// Store is what Intake asks of Redis.
+type Store interface {
+	// Available returns nil if Redis takes events, as far as is known from the last calls, and else why it does not.
+	Available() error
+	// WaitUp returns when Redis takes events, or with an error when ctx ends before.
+	WaitUp(ctx context.Context) error
+	// Doubt says that Redis has not answered for so long: nobody waits for it before it takes a write.
+	Doubt(span time.Duration)
+
+	Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error)
+	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with push the
+	// oldest make place, and it returns how many.
+	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)
+	// Closed says of each event whether it owes nothing any more.
+	Closed(ctx context.Context, ids []string) ([]bool, error)
+
+	// Latest returns the last known event of a waybill; nil if none is known.
+	Latest(ctx context.Context, w event.Waybill) (*event.Event, error)
+	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event, to []event.Candidate) (event.CaughtUp, error)
+}
+
+// Pool is what Intake asks of those who deliver.
+type Pool interface {
+	// Reserve takes a slot of an endpoint, if one is free. Each has to be given back by Start.
+	Reserve(endpoint string) bool
+	// Lease is how long deliveries of an endpoint are leased; 0 if nobody knows it.
+	Lease(endpoint string) time.Duration
+	// Start attempts deliveries that were leased for reserved slots, and gives the other slots back.
+	Start(reserved map[string]int, leased []*event.Delivery)
+	// Feed says that something is due for an endpoint.
+	Feed(endpoint string)
+	// AwaitHeld returns when no outcome waits for Redis any more, or after a pause.
+	AwaitHeld(ctx context.Context, most time.Duration)
+}
+
+// Options of an Intake. Store, Pool and Spool are needed; a zero field else means its default.
+type Options struct {
+	Store Store
+	Pool  Pool
+	Spool *spool.Spool
+	// UntilDelivered keeps each callback in the spool until its events are delivered, because the store forgets them with the
+	// process: it is embedded.
+	UntilDelivered bool
+	// Permanent says of an error of Accept that asking again is of no use. Default: of none.
+	Permanent func(error) bool
+	Logger    *zap.Logger
+	Registry  prometheus.Registerer
+}
+
+// Intake makes callbacks durable. All methods may be called at the same time.
+type Intake struct {
+	o           Options
+	log         *zap.Logger
+	spool       *spool.Spool
+	undelivered *undelivered // nil with a real Redis
+	drain       drainer
+	routes      atomic.Pointer[Routes]
+	workers     *workers.Crew
+	metrics     *metrics
+
+	large      sync.Mutex   // one large callback is written at a time: others have the rest of the processor and of the disk
+	slowRoutes rarely       // warned of
+	pushed     atomic.Int64 // out of quarantine, by something newer
+	adopted    chan struct{}
+}
+
+// New makes an Intake, which needs Use before the first callback, and Run. It touches no disk.
+func New(o Options) *Intake {
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.Permanent == nil {
+		o.Permanent = func(error) bool { return false }
+	}
+
+	in := &Intake{
+		o:       o,
+		log:     o.Logger,
+		spool:   o.Spool,
+		workers: workers.New(),
+		metrics: newMetrics(o.Registry),
+		adopted: make(chan struct{}),
+	}
+	in.drain.intake = in
+	if o.UntilDelivered {
+		in.undelivered = newUndelivered(in)
+	}
+	return in
+}
+
+// Run takes callbacks from the spool to Redis, those of processes that have ended too, until ctx ends.
+func (in *Intake) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { in.adopt(ctx) })
+	if in.undelivered != nil {
+		running.Go(func() { in.undelivered.run(ctx) })
+	}
+	for range drainWorkers {
+		running.Go(func() { in.drain.run(ctx) })
+	}
+	running.Wait()
+}
+
+// Adopted is closed when it is known what other processes have left in the spool: until then, callbacks go there as well.
+func (in *Intake) Adopted() <-chan struct{} { return in.adopted }
+
+// Close removes the files of what was delivered last, and lets go of the spool. Everything else has to have ended.
+func (in *Intake) Close() error {
+	if in.undelivered != nil {
+		in.undelivered.sweep(context.Background())
+	}
+	return in.spool.Close()
+}
+
+// Delivered takes notice of events that were delivered to one more endpoint.
+func (in *Intake) Delivered(ids []string) {
+	if in.undelivered != nil {
+		in.undelivered.delivered(ids)
+	}
+}
+
+// Waits says whether an update of a waybill waits in this process's spool.
+func (in *Intake) Waits(waybill string) bool {
+	return in.spool.Stats().Waiting > 0 && in.spool.Touches([]string{waybill})
+}
+
+// Stats is what has happened to callbacks since the start.
+type Stats struct {
+	// Drained and Quarantined are callbacks that the drain took to Redis: as events, and as they were.
+	Drained, Quarantined int64
+	// Pushed is what went out of quarantine because that was full, and something newer had to be kept.
+	Pushed int64
+}
+
+// Stats says what has happened to callbacks since the start.
+func (in *Intake) Stats() Stats {
+	return Stats{
+		Drained:     in.drain.drained.Load(),
+		Quarantined: in.drain.quarantined.Load(),
+		Pushed:      in.pushed.Load(),
+	}
+}
+
+// Keep returns when a callback is durable. parsed is what the callback holds, or with more its first part.
+//
+// Keep owns parsed.Events until it returns. After an error, or if the summary says Spooled, it keeps them: the call to Redis may
+// still be running.
+func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error) {
+	if more {
+		return in.keepLarge(ctx, cb)
+	}
+	waybills := waybillsOf(parsed.Events)
+	if in.undelivered != nil {
+		return in.viaSpool(ctx, cb, waybills)
+	}
+
+	// What Redis does not take, or has to wait for an older update of its waybill, goes to the spool at once.
+	why := in.o.Store.Available()
+	if why != nil || in.spool.Touches(waybills) {
+		_, err := in.spool.Put(cb, slices.Values(waybills), nil)
+		if err != nil {
+			return event.Summary{}, errors.Join(why, err)
+		}
+		return event.Summary{Spooled: true}, nil
+	}
+
+	p := pending{callback: cb, parsed: parsed, routed: make(chan struct{})}
+	done := in.begin(context.WithoutCancel(ctx), []pending{p})
+	o, ended := in.await(p.routed, done)
+	if ended {
+		in.metrics.count(o.sum)
+		if o.err == nil || errors.Is(o.err, event.ErrQuarantineFull) {
+			return o.sum, o.err
+		}
+	}
+
+	// Redis took too long, or has failed. The call goes on by itself: if it succeeds after all, the file is withdrawn.
+	file, err := in.spool.Put(cb, slices.Values(waybills), nil)
+	if err != nil {
+		return in.lastChance(done, errors.Join(o.err, err))
+	}
+	go in.withdraw(done, file)
+	return event.Summary{Spooled: true}, nil
+}
+
+// keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there to Redis in
+// parts, which may take minutes.
+func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summary, error) {
+	in.large.Lock()
+	_, err := in.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
+	in.large.Unlock()
+	if err == nil {
+		return event.Summary{Spooled: true}, nil
+	}
+
+	why := in.o.Store.Available()
+	if in.undelivered != nil || why != nil || errors.Is(err, spool.ErrWaybills) {
+		return event.Summary{}, errors.Join(why, err)
+	}
+
+	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
+	o := in.takeParts(ctx, pending{callback: cb})
+	in.metrics.count(o.sum)
+	return o.sum, o.err
+}
+
+// await waits for what becomes of a callback, as long as its routing and then Redis may take.
+func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome, ended bool) {
+	budget := time.NewTimer(routeBudget)
+	defer budget.Stop()
+	select {
+	case <-routed:
+	case <-budget.C:
+		if in.slowRoutes.now(time.Minute) {
+			in.log.Warn("callbacks wait for the when expressions of routes, and go to the spool meanwhile:"+
+				" some expressions are costly, or the processor is busy", zap.Duration("longer_than", routeBudget))
+		}
+		return outcome{err: fmt.Errorf("the when expressions of its routes took longer than %s", routeBudget)}, false
+	}
+
+	budget.Reset(acceptBudget)
+	select {
+	case o = <-done:
+		return o, true
+	case <-budget.C:
+		in.o.Store.Doubt(acceptBudget)
+		return outcome{err: fmt.Errorf("redis did not answer within %s", acceptBudget)}, false
+	}
+}
+
+// lastChance waits once more for Redis, if the spool does not take a callback. why is the error if Redis does not take it either.
+func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, error) {
+	select {
+	case o, ended := <-done:
+		in.metrics.count(o.sum)
+		if ended && o.err == nil {
+			return o.sum, nil
+		}
+	case <-time.After(acceptBudget):
+	}
+	return event.Summary{}, why
+}
+
+// withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, it counts what is
+// known already.
+func (in *Intake) withdraw(done <-chan outcome, file *spool.File) {
+	o, late := <-done
+	if late && o.err == nil && in.spool.Withdraw(file) {
+		in.remove([]*spool.File{file})
+	} else {
+		o.sum.Duplicates = 0
+		o.sum.Quarantined = 0
+	}
+	in.metrics.count(o.sum)
+}
+
+// viaSpool keeps a callback in the spool, and waits a little for what becomes of it.
+func (in *Intake) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (event.Summary, error) {
+	became := make(chan event.Summary, 1)
+	_, err := in.spool.Put(cb, slices.Values(waybills), became)
+	if err != nil {
+		return event.Summary{}, err
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, acceptBudget)
+	defer cancel()
+	select {
+	case sum := <-became:
+		return sum, nil
+	case <-ctx.Done():
+		return event.Summary{Spooled: true}, nil
+	}
+}
+
+// remove deletes files of the spool. One that cannot be deleted is taken up again by the next process, and is a duplicate then.
+func (in *Intake) remove(files []*spool.File) {
+	if len(files) == 0 {
+		return
+	}
+	if err := in.spool.Remove(files); err != nil {
+		in.log.Error("spool", zap.Error(err))
+	}
+}
+
+// rarely keeps something from being said too often.
+type rarely struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+// now says whether it was last said longer ago than a span, and takes it for said.
+func (r *rarely) now(span time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.last.IsZero() && time.Since(r.last) < span {
+		return false
+	}
+	r.last = time.Now()
+	return true
+}
+
+type metrics struct{ events *prometheus.CounterVec }
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{events: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kuairelay_events_total",
+		Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined.",
+	}, []string{"result"})}
+	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
+		m.events.WithLabelValues(result)
+	}
+	if registry != nil {
+		registry.MustRegister(m.events)
+	}
+	return m
+}
+
+// count counts what became of items.
+func (m *metrics) count(s event.Summary) {
+	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
+	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))
+	m.events.WithLabelValues("duplicate").Add(float64(s.Duplicates))
+	m.events.WithLabelValues("quarantined").Add(float64(s.Quarantined))
+}

@@ -1,0 +1,60 @@
+package intake
+
+import (
+	"context"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Retaken is what came of a callback from quarantine.
+type Retaken struct {
+	// Events that it holds, and those of them that are new.
+	Events, New int
+	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
+	Rejected string
+}
+
+// Retake takes in a callback, or an item of one, from quarantine as if it had just come. body is what it holds, unpacked and in
+// UTF-8.
+func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (Retaken, error) {
+	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
+	parsed, more := parse(cb)
+	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
+		// It may be an item.
+		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: kuaidihelp.WithItem(q.Raw)}
+		again, _ := parse(item)
+		if len(again.Rejected) == 0 {
+			cb = item
+			parsed = again
+		}
+	}
+
+	out := Retaken{Events: len(parsed.Events)}
+	if more {
+		for range kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) {
+			out.Events++
+		}
+	}
+	if len(parsed.Rejected) > 0 {
+		out.Rejected = parsed.Rejected[0].Reason
+	}
+	if len(parsed.Events) == 0 {
+		return out, nil
+	}
+
+	sum, err := in.Keep(ctx, cb, parsed, more)
+	out.New = sum.New
+	return out, err
+}
+
+// parse reads a callback that comes from the spool or from quarantine, or its first part if there are more.
+func parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
+	parsed, more = kuaidihelp.First(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, Whole)
+	if len(cb.IDs) == len(parsed.Events) && !more {
+		for i, id := range cb.IDs {
+			parsed.Events[i].ID = id
+		}
+	}
+	return parsed, more
+}
