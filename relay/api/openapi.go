@@ -101,7 +101,7 @@ func (d *document) operation(r route, path, who string) map[string]any {
 		"security":    []any{map[string]any{who: []string{}}},
 		"parameters":  params,
 		"responses": map[string]any{
-			strconv.Itoa(r.status): good,
+			strconv.Itoa(r.good()): good,
 			"400":                  problemResponse("The request is wrong; detail names what"),
 			"401":                  problemResponse("No key, or a wrong one"),
 			"429":                  problemResponse("Too many requests, a second or at one time; Retry-After says when to come again"),
@@ -126,7 +126,7 @@ func paramsOf(query any) (out []param) {
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeOf(query)) {
 		kind := map[reflect.Kind]string{reflect.Int: "integer", reflect.Bool: "boolean", reflect.String: "string"}[f.Type.Kind()]
-		out = append(out, param{f.Tag.Get("json"), kind, f.Tag.Get("doc")})
+		out = append(out, param{name: f.Tag.Get("json"), kind: kind, doc: f.Tag.Get("doc")})
 	}
 	return out
 }

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -16,13 +18,20 @@ type route struct {
 	summary          string
 	params           []param
 	body             any // the zero value of what is sent; nil: nothing
-	status           int // of a good answer
-	answer           any // the zero value of what is answered
+	status           int // of a good answer; 0: 200
+	answer           any // the zero value of what is answered; nil: nothing
 	handle           func(*call) error
 }
 
 // param is one of a query.
-type param struct{ name, kind, doc string }
+type param struct {
+	name string
+	kind string // string, integer or boolean
+	doc  string
+}
+
+// good is the status of a good answer.
+func (r route) good() int { return cmp.Or(r.status, http.StatusOK) }
 
 func (r route) tenantPath() string { return "/v1" + braces.Replace(r.path) }
 
@@ -34,52 +43,148 @@ func (r route) operatorPath() string {
 var braces = strings.NewReplacer("{", ":", "}", "")
 
 var (
-	limitParam  = param{"limit", "integer", "how many at most, 1 to 500; default 100"}
-	cursorParam = param{"cursor", "string", "the next of an earlier page"}
-	tenantParam = param{"tenant", "string", "of this tenant; for the operator"}
+	limitParam  = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 500; default 100"}
+	cursorParam = param{name: "cursor", kind: "string", doc: "the next of an earlier page"}
+	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
+
+	endpointStateParam = param{name: "state", kind: "string", doc: "in this state only: a page may then hold fewer than limit"}
+
+	eventParams = []param{
+		{name: "data", kind: "boolean",
+			doc: "with the data of each, at most 100 of them, and as many as have 2 MiB of it together"},
+		{name: "newer", kind: "boolean", doc: "go on to newer events rather than older ones; then there always is a next"},
+	}
 
 	filterParams = []param{
 		tenantParam,
-		{"endpoint", "string", "owed to this endpoint: tenant/name, or for a tenant the name alone"},
-		{"brand", "string", "of this brand, or an alias of it; cp_code is the same"},
-		{"cp_code", "string", "the same as brand"},
-		{"status", "string", "with this status"},
-		{"waybill_code", "string", "of this waybill"},
-		{"state", "string", "with a delivery in this state: " + strings.Join(states(), ", ")},
-		{"since", "string", "at this time (RFC 3339) or later, or a span before now like 90m or 2d"},
-		{"until", "string", "before this time"},
+		{name: "endpoint", kind: "string", doc: "owed to this endpoint: tenant/name, or for a tenant the name alone"},
+		{name: "brand", kind: "string", doc: "of this brand, or an alias of it; cp_code is the same"},
+		{name: "cp_code", kind: "string", doc: "the same as brand"},
+		{name: "status", kind: "string", doc: "with this status"},
+		{name: "waybill_code", kind: "string", doc: "of this waybill"},
+		{name: "state", kind: "string", doc: "with a delivery in this state: " + strings.Join(states(), ", ")},
+		{name: "since", kind: "string", doc: "at this time (RFC 3339) or later, or a span before now like 90m or 2d"},
+		{name: "until", kind: "string", doc: "before this time"},
 	}
 )
 
-func paged(params ...param) []param { return append([]param{limitParam, cursorParam}, params...) }
+// paged are the parameters of a list that has pages: limit, cursor, and its own.
+func paged(params ...param) []param { return slices.Concat([]param{limitParam, cursorParam}, params) }
 
 // routes are all paths of the API.
 func routes() []route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
-	ok := http.StatusOK
 	return []route{
-		{get, "/status", true, true, "How the whole does", nil, nil, ok, Status{}, readStatus},
-		{get, "/events", true, true, "A page of events by the time of their acceptance, the latest first",
-			paged(append([]param{{"data", "boolean", "with the data of each, at most 100 of them, and as many as have 2 MiB of it together"}, {"newer", "boolean", "go on to newer events rather than older ones; then there always is a next"}}, filterParams...)...), nil, ok, Events{}, listEvents},
-		{get, "/events/{id}", true, true, "One event with its data, deliveries and attempts, and what the routes make of it", nil, nil, ok, Event{}, readEvent},
-		{get, "/waybills/{waybill}", true, true, "All that is known of a waybill", nil, nil, ok, Waybill{}, readWaybill},
-		{get, "/endpoints", true, true, "A page of endpoints with their health, by name",
-			paged(tenantParam, param{"state", "string", "in this state only: a page may then hold fewer than limit"}), nil, ok, Endpoints{}, listEndpoints},
-		{get, "/endpoints/{endpoint}", true, true, "The health of one endpoint", nil, nil, ok, EndpointHealth{}, readEndpoint},
-		{post, "/endpoints/{endpoint}/pause", true, true, "Send nothing to an endpoint until it is resumed: its deliveries wait", nil, nil, ok, EndpointHealth{}, pauseEndpoint},
-		{post, "/endpoints/{endpoint}/resume", true, true, "Go on sending to an endpoint that was paused, or that answered 410", nil, nil, ok, EndpointHealth{}, resumeEndpoint},
-		{post, "/endpoints/{endpoint}/test", true, true, "Send a signed event of type test at once, and say what came back", nil, nil, ok, TestResult{}, testEndpoint},
-		{get, "/dead-letters", true, true, "A page of dead letters, the latest first; since and until are times at which they were given up",
-			paged(filterParams...), nil, ok, DeadLetters{}, listDeadLetters},
-		{post, "/dead-letters/redrive", true, true, "Queue dead letters again, at most 500 at a time", nil, letterRequest{}, ok, LettersDone{}, redriveDeadLetters},
-		{post, "/dead-letters/dismiss", true, true, "Be done with dead letters, at most 500 at a time", nil, letterRequest{}, ok, LettersDone{}, dismissDeadLetters},
-		{get, "/replays", true, true, "The replays of the last 30 days, 500 to a page", []param{cursorParam}, nil, ok, Replays{}, listReplays},
-		{post, "/replays", true, true, "Send events again, as fast as asked, or count them", nil, ReplayRequest{}, http.StatusCreated, Replay{}, createReplay},
-		{get, "/replays/{id}", true, true, "One replay, and how far it is", nil, nil, ok, Replay{}, readReplay},
-		{del, "/replays/{id}", true, true, "End a replay; what it has queued is delivered", nil, nil, ok, Replay{}, cancelReplay},
-		{get, "/subscriptions", false, true, "A page of a tenant's subscriptions", paged(tenantParam), nil, ok, Subscriptions{}, listSubscriptions},
-		{get, "/quarantine", false, true, "A page of what was not understood, the latest first", paged(), nil, ok, QuarantineList{}, listQuarantine},
-		{get, "/quarantine/{id}", false, true, "What was not understood, as it came", nil, nil, ok, Quarantined{}, readQuarantined},
-		{post, "/quarantine/replay", false, true, "Take in what was not understood as if it had just come", nil, quarantineRequest{}, ok, QuarantineResult{}, replayQuarantine},
+		{
+			method: get, path: "/status", summary: "How the whole does",
+			tenant: true, operator: true,
+			answer: Status{}, handle: readStatus,
+		},
+
+		{
+			method: get, path: "/events", summary: "A page of events by the time of their acceptance, the latest first",
+			tenant: true, operator: true,
+			params: paged(slices.Concat(eventParams, filterParams)...), answer: Events{}, handle: listEvents,
+		},
+		{
+			method: get, path: "/events/{id}",
+			summary: "One event with its data, deliveries and attempts, and what the routes make of it",
+			tenant:  true, operator: true,
+			answer: Event{}, handle: readEvent,
+		},
+		{
+			method: get, path: "/waybills/{waybill}", summary: "All that is known of a waybill",
+			tenant: true, operator: true,
+			answer: Waybill{}, handle: readWaybill,
+		},
+
+		{
+			method: get, path: "/endpoints", summary: "A page of endpoints with their health, by name",
+			tenant: true, operator: true,
+			params: paged(tenantParam, endpointStateParam), answer: Endpoints{}, handle: listEndpoints,
+		},
+		{
+			method: get, path: "/endpoints/{endpoint}", summary: "The health of one endpoint",
+			tenant: true, operator: true,
+			answer: EndpointHealth{}, handle: readEndpoint,
+		},
+		{
+			method: post, path: "/endpoints/{endpoint}/pause",
+			summary: "Send nothing to an endpoint until it is resumed: its deliveries wait",
+			tenant:  true, operator: true,
+			answer: EndpointHealth{}, handle: pauseEndpoint,
+		},
+		{
+			method: post, path: "/endpoints/{endpoint}/resume",
+			summary: "Go on sending to an endpoint that was paused, or that answered 410",
+			tenant:  true, operator: true,
+			answer: EndpointHealth{}, handle: resumeEndpoint,
+		},
+		{
+			method: post, path: "/endpoints/{endpoint}/test",
+			summary: "Send a signed event of type test at once, and say what came back",
+			tenant:  true, operator: true,
+			answer: TestResult{}, handle: testEndpoint,
+		},
+
+		{
+			method: get, path: "/dead-letters",
+			summary: "A page of dead letters, the latest first; since and until are times at which they were given up",
+			tenant:  true, operator: true,
+			params: paged(filterParams...), answer: DeadLetters{}, handle: listDeadLetters,
+		},
+		{
+			method: post, path: "/dead-letters/redrive", summary: "Queue dead letters again, at most 500 at a time",
+			tenant: true, operator: true,
+			body: letterRequest{}, answer: LettersDone{}, handle: redriveDeadLetters,
+		},
+		{
+			method: post, path: "/dead-letters/dismiss", summary: "Be done with dead letters, at most 500 at a time",
+			tenant: true, operator: true,
+			body: letterRequest{}, answer: LettersDone{}, handle: dismissDeadLetters,
+		},
+
+		{
+			method: get, path: "/replays", summary: "The replays of the last 30 days, 500 to a page",
+			tenant: true, operator: true,
+			params: []param{cursorParam}, answer: Replays{}, handle: listReplays,
+		},
+		{
+			method: post, path: "/replays", summary: "Send events again, as fast as asked, or count them",
+			tenant: true, operator: true,
+			body: ReplayRequest{}, status: http.StatusCreated, answer: Replay{}, handle: createReplay,
+		},
+		{
+			method: get, path: "/replays/{id}", summary: "One replay, and how far it is",
+			tenant: true, operator: true,
+			answer: Replay{}, handle: readReplay,
+		},
+		{
+			method: del, path: "/replays/{id}", summary: "End a replay; what it has queued is delivered",
+			tenant: true, operator: true,
+			answer: Replay{}, handle: cancelReplay,
+		},
+
+		{
+			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions",
+			operator: true,
+			params:   paged(tenantParam), answer: Subscriptions{}, handle: listSubscriptions,
+		},
+
+		{
+			method: get, path: "/quarantine", summary: "A page of what was not understood, the latest first",
+			operator: true,
+			params:   paged(), answer: QuarantineList{}, handle: listQuarantine,
+		},
+		{
+			method: get, path: "/quarantine/{id}", summary: "What was not understood, as it came",
+			operator: true,
+			answer:   Quarantined{}, handle: readQuarantined,
+		},
+		{
+			method: post, path: "/quarantine/replay", summary: "Take in what was not understood as if it had just come",
+			operator: true,
+			body:     quarantineRequest{}, answer: QuarantineResult{}, handle: replayQuarantine,
+		},
 	}
 }
