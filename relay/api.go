@@ -12,16 +12,7 @@ import (
 	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
-	"kuairelay/relay/subscribe"
 )
-
-// described are the paths that stand in the OpenAPI document, and are not those of package api.
-func described() (out []api.Described) {
-	for _, r := range subscribe.Routes() {
-		out = append(out, api.Described(r))
-	}
-	return out
-}
 
 // viewOf is what the API is to know of a config, and of what was built from it.
 func viewOf(c *config.Config, table *route.Table, test tester) api.View {

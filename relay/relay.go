@@ -109,7 +109,20 @@ func New(o Options) (*Relay, error) {
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
 	db.Notify(store.Listener{State: r.logRedis, Delivered: in.Delivered})
-	r.api = api.New(api.Options{Store: db, Logger: o.Logger, Version: o.Version, Take: func(ctx context.Context, q event.Quarantined) (api.Taken, error) { return retake(ctx, in, q) }, Enter: shares.enter, Fed: pool.Feed, Heard: silence.state, Condition: r.tell, Waits: in.Waits, Refused: receiver.Refused, Described: described()})
+	r.api = api.New(api.Options{
+		Store:     db,
+		Logger:    o.Logger,
+		Version:   o.Version,
+		Take:      func(ctx context.Context, q event.Quarantined) (api.Taken, error) { return retake(ctx, in, q) },
+		Enter:     shares.enter,
+		Admit:     r.proxy.Admit,
+		Fed:       pool.Feed,
+		Heard:     silence.state,
+		Condition: r.tell,
+		Waits:     in.Waits,
+		Refused:   receiver.Refused,
+		Described: []api.Described{api.Described(subscribe.Create())},
+	})
 	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
 	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(r), silence, r.marker)

@@ -44,7 +44,9 @@ type Store interface {
 	CountQuarantined(ctx context.Context) (int, error)
 	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
 	Unquarantine(ctx context.Context, id string) error
+	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
+	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 	Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
 	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
 }
@@ -84,6 +86,8 @@ type Options struct {
 	// Enter lets a request of a tenant (empty: the operator) in, which has shown its key, or gives the answer to one that is too much.
 	// leave is called when it is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
+	// Admit counts a request of a tenant about its subscriptions, or gives the answer to one that is too much. Default: all are let in.
+	Admit func(c echo.Context, tenant string) error
 	// Fed hears of an endpoint that has something due again.
 	Fed func(endpoint string)
 	// Described are the paths of other parts that stand in the OpenAPI document too.
@@ -152,6 +156,9 @@ func New(o Options) *API {
 	}
 	if o.Enter == nil {
 		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
+	}
+	if o.Admit == nil {
+		o.Admit = func(echo.Context, string) error { return nil }
 	}
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }

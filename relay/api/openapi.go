@@ -15,9 +15,8 @@ type Described struct {
 	Method  string
 	Path    string // with parameters in braces
 	Summary string
-	// Query, Body and Answer are zero values of what is read and answered; nil: nothing. Tags named doc describe their fields.
-	Query, Body, Answer any
-	Status              int // of a good answer
+	// Body and Answer are zero values of what is read and answered. Tags named doc describe their fields.
+	Body, Answer any
 	// Problems are other answers, with what they mean, beside 400, 401, 404 and 503.
 	Problems map[int]string
 }
@@ -46,13 +45,8 @@ func openAPI(version string, others []Described) []byte {
 	}
 	for _, o := range others {
 		path := strings.TrimPrefix(o.Path, "/v1")
-		r := route{method: o.Method, path: path, summary: o.Summary, params: paramsOf(o.Query), body: o.Body, status: o.Status, answer: o.Answer}
-		operation := d.operation(r, path, "tenant")
-		responses, _ := operation["responses"].(map[string]any)
-		for status, meaning := range o.Problems {
-			responses[strconv.Itoa(status)] = problemResponse(meaning)
-		}
-		add(o.Path, o.Method, operation)
+		r := route{method: o.Method, path: path, summary: o.Summary, body: o.Body, answer: o.Answer, problems: o.Problems}
+		add(o.Path, o.Method, d.operation(r, path, "tenant"))
 	}
 	add("/v1/openapi.json", http.MethodGet, map[string]any{
 		"summary": "This document", "operationId": "openapi", "security": []any{},
@@ -95,19 +89,23 @@ func (d *document) operation(r route, path, who string) map[string]any {
 	if r.answer != nil {
 		good["content"] = content("application/json", d.schema(reflect.TypeOf(r.answer)))
 	}
+	responses := map[string]any{
+		strconv.Itoa(r.good()): good,
+		"400":                  problemResponse("The request is wrong; detail names what"),
+		"401":                  problemResponse("No key, or a wrong one"),
+		"429":                  problemResponse("Too many requests, a second or at one time; Retry-After says when to come again"),
+		"404":                  problemResponse("There is no such thing, or it is another tenant's"),
+		"503":                  problemResponse("Redis does not answer, or the operator's API is off"),
+	}
+	for status, meaning := range r.problems {
+		responses[strconv.Itoa(status)] = problemResponse(meaning)
+	}
 	out := map[string]any{
 		"summary":     r.summary,
 		"operationId": who + strings.Join(strings.FieldsFunc(" "+strings.ToLower(r.method)+r.path, func(c rune) bool { return strings.ContainsRune(" /{}-", c) }), "_"),
 		"security":    []any{map[string]any{who: []string{}}},
 		"parameters":  params,
-		"responses": map[string]any{
-			strconv.Itoa(r.good()): good,
-			"400":                  problemResponse("The request is wrong; detail names what"),
-			"401":                  problemResponse("No key, or a wrong one"),
-			"429":                  problemResponse("Too many requests, a second or at one time; Retry-After says when to come again"),
-			"404":                  problemResponse("There is no such thing, or it is another tenant's"),
-			"503":                  problemResponse("Redis does not answer, or the operator's API is off"),
-		},
+		"responses":   responses,
 	}
 	if r.body != nil {
 		out["requestBody"] = map[string]any{"content": content("application/json", d.schema(reflect.TypeOf(r.body)))}
@@ -117,18 +115,6 @@ func (d *document) operation(r route, path, who string) map[string]any {
 
 func problemResponse(description string) map[string]any {
 	return map[string]any{"description": description, "content": content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})}
-}
-
-// paramsOf are the parameters of a query, which a struct describes; nil: none.
-func paramsOf(query any) (out []param) {
-	if query == nil {
-		return nil
-	}
-	for _, f := range reflect.VisibleFields(reflect.TypeOf(query)) {
-		kind := map[reflect.Kind]string{reflect.Int: "integer", reflect.Bool: "boolean", reflect.String: "string"}[f.Type.Kind()]
-		out = append(out, param{name: f.Tag.Get("json"), kind: kind, doc: f.Tag.Get("doc")})
-	}
-	return out
 }
 
 func content(kind string, schema any) map[string]any {

@@ -20,7 +20,9 @@ type route struct {
 	body             any // the zero value of what is sent; nil: nothing
 	status           int // of a good answer; 0: 200
 	answer           any // the zero value of what is answered; nil: nothing
-	handle           func(*call) error
+	// problems are meanings of other answers by their status, where they are not those of all routes.
+	problems map[int]string
+	handle   func(*call) error
 }
 
 // param is one of a query.
@@ -47,6 +49,7 @@ var (
 	cursorParam = param{name: "cursor", kind: "string", doc: "the next of an earlier page"}
 	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
 
+	ownLimitParam      = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
 	endpointStateParam = param{name: "state", kind: "string", doc: "in this state only: a page may then hold fewer than limit"}
 
 	eventParams = []param{
@@ -67,6 +70,11 @@ var (
 		{name: "until", kind: "string", doc: "before this time"},
 	}
 )
+
+// limited is what 429 means where a request counts towards subscriptions.rate.
+var limited = map[int]string{
+	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to come again",
+}
 
 // paged are the parameters of a list that has pages: limit, cursor, and its own.
 func paged(params ...param) []param { return slices.Concat([]param{limitParam, cursorParam}, params) }
@@ -169,6 +177,24 @@ func routes() []route {
 			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions",
 			operator: true,
 			params:   paged(tenantParam), answer: Subscriptions{}, handle: listSubscriptions,
+		},
+
+		{
+			method: get, path: "/subscriptions", summary: "A page of the tenant's own subscriptions",
+			tenant: true,
+			params: []param{ownLimitParam, cursorParam}, answer: ownSubscriptions{}, problems: limited,
+			handle: listOwnSubscriptions,
+		},
+		{
+			method: get, path: "/subscriptions/{cp_code}/{waybill}", summary: "One subscription",
+			tenant: true,
+			answer: ownSubscription{}, problems: limited, handle: readOwnSubscription,
+		},
+		{
+			method: del, path: "/subscriptions/{cp_code}/{waybill}",
+			summary: "End a subscription: kuaidihelp goes on pushing, and the tenant gets nothing of it any more",
+			tenant:  true,
+			status:  http.StatusNoContent, problems: limited, handle: removeSubscription,
 		},
 
 		{

@@ -29,10 +29,7 @@ type Store interface {
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error)
 	Turn(ctx context.Context) (time.Duration, error)
 	Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error
-	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 	Todo(ctx context.Context, most int) ([]event.Todo, error)
-	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
-	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
 }
 
 // Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).
@@ -144,9 +141,7 @@ func (p *Proxy) Use(set Settings) {
 // Register adds the paths.
 func (p *Proxy) Register(e *echo.Echo) {
 	e.POST("/api", p.dropIn)
-	for _, r := range routes() {
-		e.Add(r.Method, braces.Replace(r.Path), p.authenticated(func(c echo.Context, t *Tenant) error { return r.handle(p, c, t) }))
-	}
+	e.POST(createPath, p.authenticated(p.create))
 }
 
 // Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is

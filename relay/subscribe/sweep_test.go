@@ -124,14 +124,15 @@ func TestAClientThatGoesAwayIsNoErrorOfTheLedger(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		core, logs := observer.New(zapcore.DebugLevel)
 		registry := prometheus.NewRegistry()
-		p := New(Options{Store: &leftovers{}, Logger: zap.New(core), Registry: registry, Settings: Settings{Tenants: []Tenant{{Name: "a", Keys: []string{"k"}}}}})
+		p := New(Options{Store: &leftovers{}, Logger: zap.New(core), Registry: registry,
+			Settings: Settings{Upstream: deaf{}, Tenants: []Tenant{{Name: "a", Keys: []string{"k"}}}}})
 		e := echo.New()
 		p.Register(e)
 		ctx, cancel := context.WithCancel(t.Context())
 		if gone {
 			cancel()
 		}
-		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/subscriptions", nil)
+		req := httptest.NewRequestWithContext(ctx, http.MethodPost, createPath, strings.NewReader(`{"cp_code":"zt","waybill_codes":"1"}`))
 		req.Header.Set("Authorization", "Bearer k")
 		e.ServeHTTP(httptest.NewRecorder(), req)
 		cancel()

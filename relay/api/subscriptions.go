@@ -1,0 +1,177 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// Subscription is a tenant's wish to hear of a waybill.
+type Subscription struct {
+	Tenant      string    `json:"tenant"`
+	CPCode      string    `json:"cp_code"`
+	WaybillCode string    `json:"waybill_code"`
+	Since       time.Time `json:"since"`
+	Expires     time.Time `json:"expires"`
+	State       string    `json:"state" doc:"pending, live, or failed"`
+	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed"`
+	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed"`
+}
+
+// Subscriptions is a page.
+type Subscriptions struct {
+	Subscriptions []Subscription `json:"subscriptions"`
+	Next          string         `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+// listSubscriptions answers a page of the subscriptions of one tenant.
+func listSubscriptions(c *call) error {
+	r := c.reader()
+	limit, cursor, f := r.limit(), r.take("cursor"), r.filterOf("tenant")
+	if r.err == nil && f.Tenant == "" {
+		r.err = badf("tenant: it must say whose")
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	found, next, err := c.o.Store.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
+	if err != nil {
+		return c.failed("list subscriptions", err)
+	}
+	out := Subscriptions{Subscriptions: []Subscription{}, Next: next}
+	for _, s := range found {
+		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+func showSubscription(s event.Subscription) Subscription {
+	x := Subscription{Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: utc(s.Since), Expires: utc(s.Expires), State: string(s.State)}
+	if s.State == event.Failed {
+		x.Code, x.Msg = s.Answer.Code, s.Answer.Msg
+	}
+	return x
+}
+
+// ownSubscription is a subscription as its tenant sees it.
+type ownSubscription struct {
+	CPCode      string         `json:"cp_code"`
+	WaybillCode string         `json:"waybill_code"`
+	Since       time.Time      `json:"since"`
+	Expires     time.Time      `json:"expires"`
+	State       event.Upstream `json:"state" doc:"pending, live, or failed"`
+	Code        int            `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	Msg         string         `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	UID         string         `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
+}
+
+type ownSubscriptions struct {
+	Subscriptions []ownSubscription `json:"subscriptions"`
+	Next          string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+}
+
+func showOwnSubscription(s event.Subscription) ownSubscription {
+	out := ownSubscription{
+		CPCode:      s.CPCode,
+		WaybillCode: s.Code,
+		Since:       s.Since.UTC(),
+		Expires:     s.Expires.UTC().Truncate(time.Millisecond),
+		State:       s.State,
+		UID:         s.Answer.UID,
+	}
+	if s.State == event.Failed {
+		out.Code = s.Answer.Code
+		out.Msg = s.Answer.Msg
+	}
+	return out
+}
+
+// maxOwnLimit is the largest limit of a page of a tenant's own subscriptions.
+const maxOwnLimit = 1000
+
+// listOwnSubscriptions answers a page of the caller's own. It ignores parameters that it does not know.
+func listOwnSubscriptions(c *call) error {
+	limit := defaultLimit
+	if text := c.QueryParam("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxOwnLimit {
+			return badf("limit must be a whole number from 1 to %d", maxOwnLimit)
+		}
+		limit = n
+	}
+	if err := c.o.Admit(c.Context, c.tenant); err != nil {
+		return err
+	}
+
+	found, next, err := c.o.Store.Subscriptions(c.ctx(), c.tenant, c.QueryParam("cursor"), limit)
+	if errors.Is(err, event.ErrCursor) {
+		return badf("cursor must be the next of an earlier page")
+	}
+	if err != nil {
+		return c.noLedger(err)
+	}
+
+	page := ownSubscriptions{Subscriptions: make([]ownSubscription, len(found)), Next: next}
+	for i, s := range found {
+		page.Subscriptions[i] = showOwnSubscription(s)
+	}
+	return c.JSON(http.StatusOK, page)
+}
+
+var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed such a waybill")
+
+// readOwnSubscription answers one of the caller's own.
+func readOwnSubscription(c *call) error {
+	if err := c.o.Admit(c.Context, c.tenant); err != nil {
+		return err
+	}
+	s, found, err := c.o.Store.Subscription(c.ctx(), c.tenant, c.waybill())
+	if err != nil {
+		return c.noLedger(err)
+	}
+	if !found {
+		return errNoSubscription
+	}
+	return c.JSON(http.StatusOK, showOwnSubscription(s))
+}
+
+// removeSubscription ends one of the caller's own. kuaidihelp knows no such call: it goes on pushing, and the tenant gets nothing of
+// it any more.
+func removeSubscription(c *call) error {
+	if err := c.o.Admit(c.Context, c.tenant); err != nil {
+		return err
+	}
+	removed, err := c.o.Store.Unwish(c.ctx(), c.tenant, c.waybill())
+	if err != nil {
+		return c.noLedger(err)
+	}
+	if !removed {
+		return errNoSubscription
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// waybill is the one that a path names, under any alias of its brand.
+func (c *call) waybill() event.Waybill {
+	return event.Waybill{CPCode: kuaidihelp.Brand(c.Param("cp_code")), Code: c.Param("waybill")}
+}
+
+// noLedger answers a tenant that the ledger cannot be reached.
+func (c *call) noLedger(err error) error {
+	if c.ctx().Err() != nil {
+		return errClientGone
+	}
+	c.o.Logger.Error("subscriptions", zap.String("tenant", c.tenant), zap.Error(err))
+	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
+	return echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
+}
+
+// errClientGone is for a client that has gone away, which is no fault of the ledger's. Nobody reads it.
+var errClientGone = echo.NewHTTPError(http.StatusServiceUnavailable, "the client has gone away")
