@@ -163,7 +163,8 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
+	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey, "subscriptions: {rate: 0}\n    api_keys: ["+shopKey, 1)
+	r := start(t, account(p.URL, ", rate: 1000")+yaml)
 	many := strings.Repeat("1,", 1000)
 	thousandAndOne := make([]string, 1001)
 	for i := range thousandAndOne {
