@@ -64,6 +64,7 @@ type Relay struct {
 	silence       *silence
 	marker        *marker
 	shares        *shares
+	doorman       *doorman
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
 	refused       *prometheus.CounterVec // connections, by listener
@@ -102,9 +103,9 @@ func New(o Options) (*Relay, error) {
 	})
 	silence := newSilence(db, o.Logger)
 	receiver := ingest.New(ingest.Options{Keep: in.Keep, Whole: intake.Whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
-	shares := newShares(db.Admit, registry)
-	r := &Relay{o: o, shares: shares, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, in, shares, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
+	shares, doorman := newShares(db.Admit, registry), newDoorman()
+	r := &Relay{o: o, shares: shares, doorman: doorman, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
+		proxy: newProxy(c, db, in, shares, doorman, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
@@ -114,6 +115,8 @@ func New(o Options) (*Relay, error) {
 		Logger:    o.Logger,
 		Version:   o.Version,
 		Take:      func(ctx context.Context, q event.Quarantined) (api.Taken, error) { return retake(ctx, in, q) },
+		Tenant:    doorman.tenant,
+		Operator:  doorman.operator,
 		Enter:     shares.enter,
 		Admit:     r.proxy.Admit,
 		Fed:       pool.Feed,

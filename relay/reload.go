@@ -52,6 +52,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.use(c.Tenants)
 	r.api.Use(viewOf(c, table, r.shares.test(r.pool.Test)))
+	r.doorman.use(c) // when all parts know the tenants that it lets in
 	r.queues.use(eps)
 	r.silence.use(c.Callback.Silence)
 	r.reload.done(c, made)

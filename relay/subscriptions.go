@@ -17,10 +17,12 @@ import (
 )
 
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, o Options, registry *prometheus.Registry) *subscribe.Proxy {
+func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, d *doorman, o Options, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
 	return subscribe.New(subscribe.Options{
 		Store:         db,
+		Tenant:        d.tenant,
+		Signed:        d.signed,
 		Enter:         s.enter,
 		CatchUp:       in.CatchUp,
 		Concurrency:   c.Kuaidihelp.Concurrency,
@@ -37,7 +39,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 		set.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout, HTTP: client, Now: now}
 	}
 	for _, t := range c.Tenants {
-		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name, Keys: reveal(t.APIKeys),
+		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name,
 			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
 	}
 	return set

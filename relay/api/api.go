@@ -7,8 +7,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,9 +51,7 @@ type Store interface {
 
 // View is what the API knows of the config. It is not changed after it was given.
 type View struct {
-	// AdminToken is the operator's; empty: nobody is the operator.
-	AdminToken string
-	Tenants    []Tenant
+	Tenants []Tenant
 	// Explain says of every route of a tenant (empty: of all) what it makes of an event, given the subscriptions of its waybill (nil: they
 	// are not known).
 	Explain func(e *event.Stored, wishes []event.Subscription, tenant string) []Route
@@ -66,7 +62,6 @@ type View struct {
 // Tenant is one of the config's.
 type Tenant struct {
 	Name      string
-	Keys      []string
 	Endpoints []Endpoint // in the order of the config
 }
 
@@ -83,6 +78,10 @@ type Options struct {
 	// Take has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
 	// were new, and why a part of it is still not understood.
 	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
+	// Tenant names the tenant that sends a request; the error is the answer to one that shows no key of a tenant.
+	Tenant func(c echo.Context) (name string, err error)
+	// Operator is nil for a request of the operator; the error is the answer to any other.
+	Operator func(c echo.Context) error
 	// Enter lets a request of a tenant (empty: the operator) in, which has shown its key, or gives the answer to one that is too much.
 	// leave is called when it is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
@@ -136,7 +135,6 @@ type API struct {
 	o       Options
 	began   time.Time
 	current atomic.Pointer[seen]
-	mix     []byte
 }
 
 // New makes an API. Without Use it knows nobody.
@@ -163,29 +161,21 @@ func New(o Options) *API {
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
 	}
-	c := &API{o: o, began: time.Now(), mix: make([]byte, 32)}
-	_, _ = rand.Read(c.mix) // never fails (crypto/rand)
+	c := &API{o: o, began: time.Now()}
 	c.Use(View{})
 	return c
 }
 
 // Use has all calls from now on see another config.
 func (c *API) Use(v View) {
-	s := &seen{View: v, owners: make(map[[sha256.Size]byte]*Tenant), tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
+	s := &seen{View: v, tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
 	for i := range s.Tenants {
 		t := &s.Tenants[i]
 		s.tenants[t.Name] = t
-		for _, key := range t.Keys {
-			s.owners[c.digest(key)] = t
-		}
 		for j := range t.Endpoints {
 			s.endpoints[t.Endpoints[j].ID] = &t.Endpoints[j]
 			s.names = append(s.names, t.Endpoints[j].ID)
 		}
-	}
-	if v.AdminToken != "" {
-		sum := c.digest(v.AdminToken)
-		s.operator = &sum
 	}
 	slices.Sort(s.names)
 	c.current.Store(s)
@@ -197,8 +187,6 @@ func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpoi
 // seen is a View, with what is looked up in it.
 type seen struct {
 	View
-	operator  *[sha256.Size]byte
-	owners    map[[sha256.Size]byte]*Tenant
 	tenants   map[string]*Tenant
 	endpoints map[string]*Endpoint
 	names     []string // of all endpoints, sorted
@@ -218,6 +206,37 @@ func (c *API) Register(public, admin *echo.Echo) {
 	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
+}
+
+// asTenant lets a tenant in that shows one of its keys.
+func (c *API) asTenant(handle func(*call) error) echo.HandlerFunc {
+	return func(e echo.Context) error {
+		tenant, err := c.o.Tenant(e)
+		if err != nil {
+			return err
+		}
+		return c.enter(e, tenant, handle)
+	}
+}
+
+// asOperator lets the operator in.
+func (c *API) asOperator(handle func(*call) error) echo.HandlerFunc {
+	return func(e echo.Context) error {
+		if err := c.o.Operator(e); err != nil {
+			return err
+		}
+		return c.enter(e, "", handle)
+	}
+}
+
+// enter handles a request whose sender is known, unless it is too much.
+func (c *API) enter(e echo.Context, tenant string, handle func(*call) error) error {
+	leave, err := c.o.Enter(e, tenant)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return handle(&call{Context: e, API: c, view: c.current.Load(), tenant: tenant})
 }
 
 // call is one request, of a tenant or of the operator.

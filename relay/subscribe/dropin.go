@@ -92,11 +92,11 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		return *refused
 	}
 	now := p.current.Load()
-	t := now.keys.signer(call["app_id"], call["method"], call["ts"], call["sign"])
-	if t == nil {
+	if !p.o.Signed(call["app_id"], call["method"], call["ts"], call["sign"]) {
 		c.Set("wrong key", true) // the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
+	t := now.tenant(call["app_id"])
 	leave, err := p.o.Enter(c, t.Name)
 	if err != nil {
 		return p.counted(t, "limited", tooMuch(c, err))

@@ -96,11 +96,7 @@ func common(results []WaybillResult) int {
 // Admit counts a request about a tenant's subscriptions that another part answers, and that names no waybill to subscribe. The error
 // is the answer to one that is too much.
 func (p *Proxy) Admit(c echo.Context, tenant string) error {
-	t := p.current.Load().keys.tenants[tenant]
-	if t == nil {
-		t = &Tenant{Name: tenant} // the config lost it while the request came in
-	}
-	return p.admit(c, t, 0)
+	return p.admit(c, p.current.Load().tenant(tenant), 0)
 }
 
 // admit turns a request away that is too much for its tenant.

@@ -39,9 +39,7 @@ type Upstream interface {
 
 // Tenant is who may subscribe.
 type Tenant struct {
-	Name string
-	// Keys are all the tenant's API keys: one in use, others for rotation.
-	Keys   []string
+	Name   string
 	Limits event.Limits
 }
 
@@ -60,6 +58,10 @@ type Settings struct {
 type Options struct {
 	Settings
 	Store Store
+	// Tenant names the tenant that sends a request; the error is the answer to one that shows no key of a tenant.
+	Tenant func(c echo.Context) (name string, err error)
+	// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
+	Signed func(appID, method, ts, sign string) bool
 	// Enter lets a request of a tenant in, which has shown its key, or gives the answer to one that is too much. leave is called when
 	// it is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
@@ -89,10 +91,18 @@ type Proxy struct {
 	refused trouble // the account's credentials
 }
 
-// settings are Settings with their defaults, and the tenants by their keys.
+// settings are Settings with their defaults, and the tenants by their names.
 type settings struct {
 	Settings
-	keys *keys
+	tenants map[string]*Tenant
+}
+
+// tenant is the one of a name. If the config lost it while its request came in, it has no limits.
+func (s *settings) tenant(name string) *Tenant {
+	if t := s.tenants[name]; t != nil {
+		return t
+	}
+	return &Tenant{Name: name}
 }
 
 // The results of one waybill.
@@ -135,13 +145,34 @@ func (p *Proxy) Use(set Settings) {
 	if set.Methods == nil {
 		set.Methods = []string{kuaidihelp.MethodSubscribe}
 	}
-	p.current.Store(&settings{set, newKeys(set.Tenants)})
+	now := &settings{Settings: set, tenants: make(map[string]*Tenant)}
+	for i := range set.Tenants {
+		now.tenants[set.Tenants[i].Name] = &set.Tenants[i]
+	}
+	p.current.Store(now)
 }
 
 // Register adds the paths.
 func (p *Proxy) Register(e *echo.Echo) {
 	e.POST("/api", p.dropIn)
 	e.POST(createPath, p.authenticated(p.create))
+}
+
+// authenticated lets a tenant in that shows one of its keys.
+func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		name, err := p.o.Tenant(c)
+		if err != nil {
+			return err
+		}
+		t := p.current.Load().tenant(name)
+		leave, err := p.o.Enter(c, name)
+		if err != nil {
+			return p.turnedAway(t, "limited", err)
+		}
+		defer leave()
+		return handle(c, t)
+	}
 }
 
 // Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is

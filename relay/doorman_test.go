@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// guarding is a doorman for the tenants shop, with two keys, and mute, with none, and for an operator with a token.
+func guarding(token config.Secret) *doorman {
+	d := newDoorman()
+	c := &config.Config{Tenants: []config.Tenant{{Name: "shop", APIKeys: []config.Secret{"old", "new"}}, {Name: "mute"}}}
+	c.Admin.Token = token
+	d.use(c)
+	return d
+}
+
+// visitor is a request with a header Authorization.
+func visitor(authorization string) echo.Context {
+	req := httptest.NewRequest(http.MethodGet, "/", nil)
+	req.Header.Set("Authorization", authorization)
+	return echo.New().NewContext(req, httptest.NewRecorder())
+}
+
+// refusal is the status of an answer that lets nobody in, with its header WWW-Authenticate; 0: somebody was let in.
+func refusal(c echo.Context, err error) (status int, challenge string) {
+	he, _ := errors.AsType[*echo.HTTPError](err)
+	if he == nil {
+		return 0, ""
+	}
+	return he.Code, c.Response().Header().Get("WWW-Authenticate")
+}
+
+func TestTheDoormanKnowsATenantByEachOfItsKeys(t *testing.T) {
+	t.Parallel()
+	d := guarding("")
+	for authorization, want := range map[string]string{
+		"Bearer old": "shop", "bearer new": "shop", "BEARER  new ": "shop",
+		"": "", "Bearer": "", "Bearer ": "", "Bearer OLD": "", "Bearer old new": "", "Basic old": "", "old": "",
+	} {
+		c := visitor(authorization)
+		name, err := d.tenant(c)
+		status, challenge := refusal(c, err)
+		if name != want || (want == "") != (status == 401 && challenge == "Bearer") {
+			t.Errorf("%q is %q (%d, %s), want %q", authorization, name, status, challenge, want)
+		}
+	}
+
+	d.use(&config.Config{Tenants: []config.Tenant{{Name: "shop", APIKeys: []config.Secret{"new"}}}})
+	if name, _ := d.tenant(visitor("Bearer old")); name != "" {
+		t.Errorf("a key that left the config is still %s's", name)
+	}
+	if name, err := newDoorman().tenant(visitor("Bearer old")); name != "" || err == nil {
+		t.Errorf("without a config %q is let in", name)
+	}
+}
+
+func TestTheDoormanKnowsTheOperatorByTheToken(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		token         config.Secret
+		authorization string
+		want          int
+	}{
+		{token: "token", authorization: "Bearer token", want: 0},
+		{token: "token", authorization: "Bearer old", want: 401},
+		{token: "token", authorization: "", want: 401},
+		{token: "", authorization: "Bearer ", want: 503},
+		{token: "", authorization: "Bearer token", want: 503},
+	} {
+		c := visitor(x.authorization)
+		if status, _ := refusal(c, guarding(x.token).operator(c)); status != x.want {
+			t.Errorf("token %q, %q: %d, want %d", x.token.Reveal(), x.authorization, status, x.want)
+		}
+	}
+}
+
+func TestTheDoormanKnowsASignatureByTheTenantsKeys(t *testing.T) {
+	t.Parallel()
+	d := guarding("")
+	for _, x := range []struct {
+		tenant, key string
+		want        bool
+	}{
+		{tenant: "shop", key: "old", want: true},
+		{tenant: "shop", key: "new", want: true},
+		{tenant: "shop", key: "", want: false},
+		{tenant: "shop", key: "other", want: false},
+		{tenant: "mute", key: "", want: false},
+		{tenant: "nobody", key: "", want: false},
+		{tenant: "nobody", key: "old", want: false},
+	} {
+		if got := d.signed(x.tenant, "m", "1", kuaidihelp.Sign(x.tenant, "m", "1", x.key)); got != x.want {
+			t.Errorf("%s with the key %q: %v", x.tenant, x.key, got)
+		}
+	}
+	if d.signed("shop", "m", "2", kuaidihelp.Sign("shop", "m", "1", "old")) {
+		t.Error("a signature of another time is taken")
+	}
+}
