@@ -1,19 +1,26 @@
 package relay
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"kuairelay/relay/api"
+	"kuairelay/relay/config"
+	"kuairelay/relay/spool"
+	"kuairelay/relay/store"
 	"maps"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
-
-	"kuairelay/relay/config"
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
@@ -101,4 +108,137 @@ func writeProblem(c echo.Context, status int, detail string, more map[string]any
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	c.Response().WriteHeader(status)
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
+}
+
+// readiness answers /readyz: ready, or degraded, which is able to accept callbacks durably as well, with something wrong.
+type readiness struct {
+	Status  string   `json:"status"`
+	Redis   string   `json:"redis"`
+	Spool   string   `json:"spool"`
+	Spooled int      `json:"spooled"` // callbacks that wait to be accepted
+	Config  readyFor `json:"config"`
+}
+
+// readyFor is the config that is served by.
+type readyFor struct {
+	Fingerprint string    `json:"fingerprint"`
+	LoadedAt    time.Time `json:"loaded_at"`
+	Reload      string    `json:"reload"` // "ok", or "failed": the file has mistakes, and the config from before goes on serving
+}
+
+// condition is what this replica knows of itself, whatever Redis does.
+type condition struct {
+	readiness
+	durable         bool  // whether a callback can be accepted so that it is not lost
+	redis, spoolErr error // why they take none
+}
+
+// condition asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
+func (relay *Relay) condition(ctx context.Context) condition {
+	embedded := relay.store.Embedded()
+	c := condition{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
+	c.readiness = readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor()}
+	if c.redis != nil {
+		state, why := store.Trouble(c.redis)
+		c.Redis = state.String() + ": " + why
+	}
+	if embedded {
+		c.Redis = "embedded"
+	}
+	if c.spoolErr != nil {
+		c.Spool = spoolTrouble(c.spoolErr)
+	}
+	c.durable = c.spoolErr == nil || c.redis == nil && !embedded
+	switch {
+	case !c.durable:
+		c.Status = "unready"
+	case c.redis != nil || c.spoolErr != nil || c.Config.Reload != "ok":
+		c.Status = "degraded"
+	}
+	return c
+}
+
+// ready answers /readyz: whether callbacks can be accepted durably, by Redis or by the spool.
+func (relay *Relay) ready(e echo.Context) error {
+	c := relay.condition(e.Request().Context())
+	if !c.durable {
+		return echo.NewHTTPError(http.StatusServiceUnavailable,
+			fmt.Sprintf("not able to accept callbacks durably: redis is %s; the spool is %s", c.Redis, c.Spool))
+	}
+	return e.JSON(http.StatusOK, c.readiness)
+}
+
+// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs.
+func (relay *Relay) readyForAll(e echo.Context) error {
+	c := relay.condition(e.Request().Context())
+	if !c.durable {
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably")
+	}
+	return e.JSON(http.StatusOK, map[string]string{"status": c.Status})
+}
+
+// tell gives the API what the replica knows of itself, for the operator.
+func (relay *Relay) tell(ctx context.Context) api.Condition {
+	c := relay.condition(ctx)
+	stats := relay.spool.Stats()
+	out := api.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
+		Config: api.ConfigInUse(c.Config)}
+	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
+	if lost := relay.marker.problem(); lost != "" {
+		out.Problems = append(out.Problems, lost)
+	}
+	out.Problems = append(out.Problems, relay.reload.problems()...)
+	advice := relay.advice.present()
+	for _, name := range slices.Sorted(maps.Keys(advice)) {
+		out.Problems = append(out.Problems, fmt.Sprintf("redis advice %s: %s", name, advice[name]))
+	}
+	if relay.proxy.CredentialsRefused() {
+		out.Problems = append(out.Problems, "kuaidihelp refuses the account (kuaidihelp.app_id, .api_key): nobody can subscribe")
+	}
+	return out
+}
+
+// troubles says what is wrong with where callbacks are kept, and what follows from it.
+func (relay *Relay) troubles(c condition, spool spool.Stats) (all []string) {
+	refused := "callbacks are answered 503"
+	if c.redis != nil {
+		then := "callbacks go to the spool until it takes them"
+		if !c.durable {
+			then = refused
+		}
+		all = append(all, fmt.Sprintf("%v; %s", c.redis, then))
+	}
+	switch {
+	case c.spoolErr != nil && c.durable:
+		all = append(all, fmt.Sprintf("the spool is %s; if redis fails too, %s", c.Spool, refused))
+	case c.spoolErr != nil:
+		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
+	}
+	if room := relay.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
+		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is full, and redis takes nothing, %s",
+			room>>20, refused))
+	}
+	age := time.Since(spool.Oldest)
+	if c.redis == nil && !relay.store.Embedded() && !spool.Oldest.IsZero() && age > lateInSpool {
+		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why", age.Round(time.Second)))
+	}
+	return all
+}
+
+// lateInSpool is how long a callback may wait in the spool for a Redis that takes callbacks.
+const lateInSpool = 2 * time.Minute
+
+// spoolTrouble says what is wrong, without paths.
+func spoolTrouble(err error) string {
+	var number syscall.Errno
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, spool.ErrFull):
+		return "full: it holds spool.max_bytes"
+	case errors.As(err, &number):
+		return "unwritable: " + number.Error()
+	case errors.As(err, &path):
+		return "unwritable: " + path.Err.Error()
+	}
+	return "unwritable"
 }

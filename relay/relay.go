@@ -5,18 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
-	"net"
-	"net/http"
-	"runtime/debug"
-	"sync"
-	"time"
-
-	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"go.uber.org/zap"
-
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
@@ -27,6 +17,16 @@ import (
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
 )
 
 // Options of a Relay. A zero field means its default.
@@ -150,19 +150,40 @@ func New(o Options) (*Relay, error) {
 	return r, nil
 }
 
-// newStore makes the store of a config; o has what is not in there. It opens no connection.
-func newStore(c *config.Config, o store.Options) (*store.Store, error) {
-	o.URL, o.WaitReplicas, o.Brands, o.Settings = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, kuaidihelp.Brands(), storeSettings(c)
-	return store.New(o)
+// newProxy makes the subscribe proxy, which knows nobody yet.
+func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, d *doorman, o Options, registry *prometheus.Registry) *subscribe.Proxy {
+	registry.MustRegister(newUnfinished(db))
+	return subscribe.New(subscribe.Options{
+		Store:         db,
+		Tenant:        d.tenant,
+		Signed:        d.signed,
+		Enter:         s.enter,
+		CatchUp:       in.CatchUp,
+		Concurrency:   c.Kuaidihelp.Concurrency,
+		ShutdownGrace: o.Grace * 3 / 4,
+		Logger:        o.Logger,
+		Registry:      registry,
+	})
 }
 
-func storeSettings(c *config.Config) store.Settings {
-	const writing = 5 * time.Second // what the provider said, while Redis is slow
-	return store.Settings{
-		ClaimTTL: c.Kuaidihelp.Timeout + writing,
-		Window:   c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
-		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, SubscriptionsMax: c.Subscriptions.Max, UpstreamRate: float64(c.Kuaidihelp.Rate), Flows: flows(c.Tenants),
+// retakeMost bounds what a callback from quarantine may come to, decompressed and in UTF-8.
+const retakeMost = 64 << 20
+
+// retake takes in a callback, or an item of one, from quarantine as if it had just come.
+func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Taken, error) {
+	read := func(r io.Reader) ([]byte, error) {
+		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
 	}
+	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], read)
+	if err == nil {
+		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
+	}
+	if err != nil {
+		return api.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
+	}
+
+	out, err := in.Retake(ctx, q, body)
+	return api.Taken(out), err
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
@@ -288,12 +309,4 @@ func serve(e *echo.Echo, l *connections) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
-}
-
-func reveal(secrets []config.Secret) []string {
-	out := make([]string, len(secrets))
-	for i, s := range secrets {
-		out[i] = s.Reveal()
-	}
-	return out
 }

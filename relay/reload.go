@@ -1,10 +1,19 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+	"kuairelay/relay/store"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -14,12 +23,34 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-
-	"kuairelay/relay/config"
-	"kuairelay/relay/deliver"
-	"kuairelay/relay/ingest"
-	"kuairelay/relay/route"
 )
+
+// Load reads and checks a config file, with all that the parts of a relay say of it, so that New refuses nothing that Load has
+// taken, and every mistake is told at once, with its line. onRead, which may be nil, hears of every file that it depends on.
+func Load(file string, onRead func(path string)) (*config.Config, error) {
+	return config.Load(file, config.Options{
+		CheckWhen:        route.CheckWhen,
+		CheckRedisURL:    store.CheckURL,
+		CheckEndpointURL: deliver.CheckURL,
+		MatchMeans:       matchMeans,
+		OnRead:           onRead,
+	})
+}
+
+// matchMeans says what is meant by a value of match that no event has, for events have the right names of statuses and brands. Of
+// brands there are more than those that can be subscribed, with codes as short: what is near to one of these may well be another.
+func matchMeans(field, value string) (meant string, known []string) {
+	right := kuaidihelp.Status(value)
+	if field == "status" {
+		known = kuaidihelp.Statuses()
+	} else {
+		right = cmp.Or(kuaidihelp.BrandLike(value), kuaidihelp.Brand(value))
+	}
+	if right != value {
+		meant = right
+	}
+	return meant, known
+}
 
 // use makes a config the one that is served by, at the start and at each reload. It builds everything first: after an error
 // nothing has changed. Calls must not overlap.
@@ -316,4 +347,49 @@ func (f fixed) changed(c *config.Config) []string {
 		}
 	}
 	return keys
+}
+
+// lookEvery is the least time between two looks at the files.
+const lookEvery = time.Second
+
+// watch says when files were changed, and are not being changed any more. It looks, rather than being told: that works for a
+// link that is swapped (as Kubernetes does), for a file that is not there yet, and on every file system.
+type watch struct {
+	// handled is what the files looked like when a change was last reported, and last at the last look.
+	handled, last string
+}
+
+// changed looks at the files. It reports a change once, at the second look in a row that finds the same: a file that is half
+// written is given the time between two looks to be finished.
+func (w *watch) changed(paths []string) bool {
+	now := look(paths)
+	settled := now == w.last
+	w.last = now
+	if now == w.handled || !settled {
+		return false
+	}
+	w.handled = now
+	return true
+}
+
+// look describes files and folders so that any change of theirs changes the description. Links are followed.
+func look(paths []string) string {
+	var b strings.Builder
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			fmt.Fprintf(&b, "%s: not there\n", path)
+			continue
+		}
+		target, _ := filepath.EvalSymlinks(path)
+		fmt.Fprintf(&b, "%s: %s %d %d\n", path, target, info.Size(), info.ModTime().UnixNano())
+		if !info.IsDir() {
+			continue
+		}
+		entries, _ := os.ReadDir(path)
+		for _, e := range entries {
+			fmt.Fprintf(&b, "  %s\n", e.Name())
+		}
+	}
+	return b.String()
 }

@@ -1,16 +1,215 @@
 package relay
 
 import (
+	"cmp"
 	"context"
+	"kuairelay/relay/api"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/store"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
-
-	"kuairelay/relay/api"
-	"kuairelay/relay/event"
-	"kuairelay/relay/kuaidihelp"
 )
+
+const (
+	// replayLook is how often a replica looks for replays that nobody works off.
+	replayLook = 2 * time.Second
+	// replaysHere is how many replays a process works off at one time. While others wait for their places, each has replayTurn, and goes on
+	// later where it was.
+	replaysHere = 16
+	replayTurn  = 5 * time.Second
+)
+
+// replayer works off replays, several at one time: it hands what is sent again to the pool from memory, in a small share of the slots, so
+// that nothing new waits behind it. Tenants and the operator take turns. Where a replay is, the store knows.
+type replayer struct {
+	store *store.Store
+	pool  *deliver.Pool
+	// match gives the endpoints that an event may be owed to by the routes in use.
+	match func(*event.Event) []event.Candidate
+	// endpoints lists those of a tenant.
+	endpoints func(tenant string) []string
+	// most is how many replays of a tenant run at one time, in all replicas; 0: any number.
+	most func(tenant string) int
+	log  *zap.Logger
+
+	wake chan struct{} // a place is free
+	mu   sync.Mutex
+	turns
+	last string // error that was told
+}
+
+// turns say whose replay comes next in a process.
+type turns struct {
+	here    map[string]bool      // replays that are worked off here
+	served  map[string]time.Time // when a replay, or one of a tenant, was last taken up here
+	crowded bool                 // others wait for a place
+}
+
+func newReplayer(r *replayer) *replayer {
+	r.wake = make(chan struct{}, 1)
+	r.turns = turns{here: make(map[string]bool), served: make(map[string]time.Time)}
+	return r
+}
+
+// run works off replays until ctx ends. It returns when those under way have been let go.
+func (r *replayer) run(ctx context.Context) {
+	tick := time.NewTicker(replayLook)
+	defer tick.Stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-r.wake:
+		}
+		r.tell(ctx, r.takeUp(ctx, &running))
+	}
+}
+
+// tell logs an error once.
+func (r *replayer) tell(ctx context.Context, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.last = ""
+		return
+	}
+	if ctx.Err() == nil && err.Error() != r.last {
+		r.log.Error("the store failed", zap.String("doing", "replay"), zap.Error(err))
+		r.last = err.Error()
+	}
+}
+
+// takeUp begins with as many replays as there is room for.
+func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
+	open, err := r.store.OpenReplays(ctx)
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		next := r.next(open, r.most)
+		r.mu.Unlock()
+		if next < 0 {
+			return nil
+		}
+		o := &open[next]
+		o.Taken = true // if not by us, then by another replica
+		var others []string
+		for _, x := range open {
+			if x.Tenant == o.Tenant && x.ID != o.ID {
+				others = append(others, x.ID)
+			}
+		}
+		replay, err := r.store.TakeReplay(ctx, o.ID, others, r.most(o.Tenant))
+		if err != nil {
+			return err
+		}
+		if replay == nil {
+			continue
+		}
+		r.begin(*o, time.Now())
+		running.Go(func() {
+			err := r.workOff(ctx, replay)
+			r.tell(ctx, err)
+			r.end(replay.ID, err == nil)
+		})
+	}
+	return nil
+}
+
+func (r *replayer) begin(o event.OpenReplay, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.here[o.ID], r.served[o.ID], r.served[tenantTurn+o.Tenant] = true, now, now
+}
+
+func (r *replayer) end(id string, well bool) {
+	r.mu.Lock()
+	delete(r.here, id)
+	r.mu.Unlock()
+	if !well {
+		return // the next tick tries again
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// isOver says whether a replay that was taken up then has had its turn, and others wait.
+func (r *replayer) isOver(taken time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.crowded && time.Since(taken) > replayTurn
+}
+
+// tenantTurn begins the name of a tenant in served.
+const tenantTurn = "of "
+
+// next gives the index of the replay to take up, -1 if there is none, or no place: one of the tenant of whom the fewest run, then of
+// whom one was taken up the longest ago here; of its replays that which was taken up the longest ago, then the oldest.
+func (t *turns) next(open []event.OpenReplay, most func(tenant string) int) int {
+	runs := make(map[string]int) // of each tenant
+	known := make(map[string]bool)
+	for _, o := range open {
+		known[o.ID], known[tenantTurn+o.Tenant] = true, true
+		if o.Taken || t.here[o.ID] {
+			runs[o.Tenant]++
+		}
+	}
+	for name := range t.served {
+		if !known[name] {
+			delete(t.served, name)
+		}
+	}
+
+	best := -1
+	for i, o := range open {
+		m := most(o.Tenant)
+		if o.Taken || t.here[o.ID] || m > 0 && runs[o.Tenant] >= m {
+			continue
+		}
+		if best < 0 || cmp.Or(cmp.Compare(runs[o.Tenant], runs[open[best].Tenant]),
+			t.served[tenantTurn+o.Tenant].Compare(t.served[tenantTurn+open[best].Tenant]),
+			t.served[o.ID].Compare(t.served[open[best].ID])) < 0 {
+			best = i
+		}
+	}
+	t.crowded = len(t.here) >= replaysHere && best >= 0
+	if t.crowded {
+		return -1
+	}
+	return best
+}
+
+// resend is a part of a replay's page, and the slots that are reserved for it.
+type resend struct {
+	event.ReplayPage
+	reserved map[string]int // by endpoint
+}
+
+// full says that a part is as much as one script call takes.
+func (p *resend) full() bool { return len(p.Resends) >= replaySends }
+
+// add takes a delivery into the part.
+func (p *resend) add(s event.Resend, slot bool) {
+	p.Resends = append(p.Resends, s)
+	if !slot {
+		return
+	}
+	if p.reserved == nil {
+		p.reserved = make(map[string]int)
+	}
+	p.reserved[s.Endpoint]++
+}
 
 const (
 	// replaySends bounds the deliveries that one script call queues, replayEvents the events of one page.

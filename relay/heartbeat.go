@@ -112,11 +112,3 @@ func (s *silence) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(s.lastDesc, prometheus.GaugeValue, unixSeconds(last))
 	ch <- prometheus.MustNewConstMetric(s.silentDesc, prometheus.GaugeValue, v)
 }
-
-// unixSeconds is a time as Prometheus has it; 0 for none.
-func unixSeconds(t time.Time) float64 {
-	if t.IsZero() {
-		return 0
-	}
-	return float64(t.UnixMilli()) / 1000
-}

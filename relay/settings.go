@@ -1,0 +1,228 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"kuairelay/relay/api"
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
+	"kuairelay/relay/intake"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+	"kuairelay/relay/signature"
+	"kuairelay/relay/store"
+	"kuairelay/relay/subscribe"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// newStore makes the store of a config; o has what is not in there. It opens no connection.
+func newStore(c *config.Config, o store.Options) (*store.Store, error) {
+	o.URL, o.WaitReplicas, o.Brands, o.Settings = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, kuaidihelp.Brands(), storeSettings(c)
+	return store.New(o)
+}
+
+func storeSettings(c *config.Config) store.Settings {
+	const writing = 5 * time.Second // what the provider said, while Redis is slow
+	return store.Settings{
+		ClaimTTL: c.Kuaidihelp.Timeout + writing,
+		Window:   c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
+		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, SubscriptionsMax: c.Subscriptions.Max, UpstreamRate: float64(c.Kuaidihelp.Rate), Flows: flows(c.Tenants),
+	}
+}
+
+// newTable compiles the routes of a config.
+func newTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Table, error) {
+	table, err := route.New(route.Options{
+		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status, OnWhenError: onWhenError,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	return table, nil
+}
+
+// routesOf is what a config makes of an event: the endpoints that its table leads to, and whether these keep the order of a waybill.
+func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
+	order := ordered(tenants)
+	return func(e *event.Event) []event.Candidate {
+		found := table.Match(e, nil)
+		out := make([]event.Candidate, len(found))
+		for i, c := range found {
+			out[i] = event.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
+		}
+		return out
+	}
+}
+
+// rules turns the routes of the config into those of the table.
+func rules(tenants []config.Tenant) []route.Rule {
+	var out []route.Rule
+	for _, t := range tenants {
+		for _, r := range t.Routes {
+			rule := route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, WhenHidden: r.Expanded, Pos: r.Pos.String()}
+			if m := r.Match; m != nil {
+				rule.Match = matchOf(m)
+				if m.Written != nil {
+					written := matchOf(m.Written)
+					rule.Written = &written
+				}
+			}
+			out = append(out, rule)
+		}
+	}
+	return out
+}
+
+func matchOf(m *config.Match) route.Match {
+	return route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed, Subscribed: m.Subscribed}
+}
+
+// made is an endpoint of the config, and of the pool.
+type made struct {
+	of config.Endpoint
+	is *deliver.Endpoint
+}
+
+// endpoints turns those of the config into those of the pool. One that is as it was before stays the very same, so that the pool
+// can tell.
+func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endpoint, map[string]made, error) {
+	var all []*deliver.Endpoint
+	now := make(map[string]made)
+	for _, t := range tenants {
+		for _, e := range t.Endpoints {
+			m, known := before[e.ID]
+			if !known || !sameEndpoint(m.of, e) {
+				ep, err := endpoint(e)
+				if err != nil {
+					return nil, nil, err
+				}
+				m = made{e, ep}
+			}
+			now[e.ID] = m
+			all = append(all, m.is)
+		}
+	}
+	return all, now, nil
+}
+
+func endpoint(e config.Endpoint) (*deliver.Endpoint, error) {
+	d := e.Delivery
+	ep := &deliver.Endpoint{
+		Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight, Rated: d.Rate > 0, MaxBacklog: d.MaxBacklog,
+		Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge}, AllowCIDRs: e.AllowCIDRs, TLS: e.TLS, Headers: make(http.Header),
+	}
+	for _, h := range e.Headers {
+		ep.Headers.Set(h.Name, h.Value.Reveal())
+	}
+	for _, s := range e.Secrets {
+		k, err := signature.ParseKey(s.Secret.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.ID, err)
+		}
+		ep.Keys = append(ep.Keys, deliver.Key{Key: k, Until: s.Until})
+	}
+	return ep, nil
+}
+
+// sameEndpoint says whether two configs have the same of an endpoint, wherever it stands in them.
+func sameEndpoint(a, b config.Endpoint) bool {
+	if !sameTLS(a.TLS, b.TLS) {
+		return false
+	}
+	a.Pos, a.TLS, b.Pos, b.TLS = config.Position{}, nil, config.Position{}, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func sameTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	same := func(a, b tls.Certificate) bool { return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal) }
+	return a.ServerName == b.ServerName && (a.RootCAs == nil) == (b.RootCAs == nil) && (a.RootCAs == nil || a.RootCAs.Equal(b.RootCAs)) &&
+		slices.EqualFunc(a.Certificates, b.Certificates, same)
+}
+
+// ordered says which endpoints keep the order of a waybill.
+func ordered(tenants []config.Tenant) map[string]bool {
+	out := make(map[string]bool)
+	for _, t := range tenants {
+		for _, e := range t.Endpoints {
+			out[e.ID] = e.Delivery.Order != "none"
+		}
+	}
+	return out
+}
+
+// flows are those of the endpoints, for the store, which keeps to them over all replicas.
+func flows(tenants []config.Tenant) map[string]event.Flow {
+	out := make(map[string]event.Flow)
+	for _, t := range tenants {
+		for _, e := range t.Endpoints {
+			out[e.ID] = event.Flow{Rate: e.Delivery.Rate, Breaker: event.Breaker(e.Delivery.Breaker)}
+		}
+	}
+	return out
+}
+
+// egress turns that of the config into that of the pool.
+func egress(c *config.Config) (deliver.Egress, error) {
+	out := deliver.Egress{AllowCIDRs: c.Egress.AllowCIDRs}
+	if c.Egress.Proxy == "" {
+		return out, nil
+	}
+	u, err := url.Parse(c.Egress.Proxy.Reveal())
+	if err != nil {
+		return out, fmt.Errorf("egress.proxy: it is not a URL") // the error would hold it
+	}
+	out.Proxy = u
+	return out, nil
+}
+
+// proxySettings are those of a config. Without the account's key there is no provider to ask.
+func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
+	set := subscribe.Settings{Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow}
+	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
+		set.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout, HTTP: client, Now: now}
+	}
+	for _, t := range c.Tenants {
+		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name,
+			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
+	}
+	return set
+}
+
+// viewOf is what the API is to know of a config, and of what was built from it.
+func viewOf(c *config.Config, table *route.Table, test tester) api.View {
+	v := api.View{Test: test}
+	for _, t := range c.Tenants {
+		tenant := api.Tenant{Name: t.Name}
+		for _, e := range t.Endpoints {
+			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
+		}
+		v.Tenants = append(v.Tenants, tenant)
+	}
+	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
+		var out []api.Route
+		past := pastOf(e, wishes)
+		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
+			r = past.judge(r)
+			out = append(out, api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
+		}
+		return out
+	}
+	return v
+}
+
+func reveal(secrets []config.Secret) []string {
+	out := make([]string, len(secrets))
+	for i, s := range secrets {
+		out[i] = s.Reveal()
+	}
+	return out
+}
