@@ -110,8 +110,8 @@ type Pool struct {
 	held     atomic.Int64 // outcomes that the store did not take at once
 	doubted  chan struct{}
 
-	feeder feeder
-	crew   *workers.Crew
+	feeder  feeder
+	workers *workers.Group
 }
 
 // served are the settings in use. It is not changed; that of its endpoints is.
@@ -159,7 +159,7 @@ type line []*event.Delivery
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), crew: workers.New()}
+	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), workers: workers.New()}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
@@ -373,7 +373,7 @@ func (p *Pool) start(e *endpoint, l line) {
 		p.working.Done()
 		return
 	}
-	p.crew.Go(func() { p.work(e, l) })
+	p.workers.Go(func() { p.work(e, l) })
 }
 
 // begin says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
@@ -409,7 +409,7 @@ func (p *Pool) work(e *endpoint, l line) {
 		if outcomes[len(outcomes)-1].Kind == event.Delivered {
 			if l, back = e.turnAside(); l != nil {
 				p.working.Add(1)
-				p.crew.Go(func() { p.finish(e, outcomes) })
+				p.workers.Go(func() { p.finish(e, outcomes) })
 				continue
 			}
 		}
@@ -477,7 +477,7 @@ func (p *Pool) run(e *endpoint, l line) []event.Outcome {
 		last.Had, last.Behind = len(l), max(0, 2*most-len(l))
 		settling = make(chan event.Settled, 1)
 		p.working.Add(1)
-		p.crew.Go(func() {
+		p.workers.Go(func() {
 			defer p.working.Done()
 			settling <- p.settle(e, outcomes)
 		})

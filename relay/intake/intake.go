@@ -96,7 +96,7 @@ type Intake struct {
 	undelivered *undelivered // nil with a real Redis
 	drain       drainer
 	routes      atomic.Pointer[Routes]
-	workers     *workers.Crew
+	workers     *workers.Group
 	metrics     *metrics
 
 	large      sync.Mutex   // one large callback is written at a time: others have the rest of the processor and of the disk

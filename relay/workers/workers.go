@@ -1,38 +1,40 @@
-// Package workers does work for many callers: it runs short functions on goroutines that are used again, and makes one call of many
-// that are asked for at the same time.
+// Package workers does work for many callers. A Group runs short functions on goroutines that are used again. A Batcher makes one
+// call of many that are asked for at the same time.
 package workers
 
 import "time"
 
-// idleMost is how long a goroutine waits for its next function.
-const idleMost = time.Second
+// maxIdle is how long a goroutine waits for its next function before it ends.
+const maxIdle = time.Second
 
-// Crew has as many goroutines as there are functions at the same time, and uses them again. A new goroutine begins with a small
-// stack, which is copied each time that it has to grow: where a function of a few µs needs much of it, that is dearer than the
-// goroutine itself.
-type Crew struct{ idle chan func() }
+// Group has as many goroutines as it runs functions at the same time, and uses them again. A new goroutine begins with a small
+// stack, which is copied each time that it has to grow: for a function of a few µs that needs much stack, this costs more than
+// the goroutine itself. A Group may be used by several goroutines at once.
+type Group struct{ idle chan func() }
 
-// New returns a crew without goroutines.
-func New() *Crew { return &Crew{idle: make(chan func())} }
+// New returns a group without goroutines.
+func New() *Group { return &Group{idle: make(chan func())} }
 
-// Go runs f, as a go statement does.
-func (c *Crew) Go(f func()) {
+// Go runs f in another goroutine, as a go statement does, and returns at once.
+func (g *Group) Go(f func()) {
 	select {
-	case c.idle <- f:
+	case g.idle <- f: // a goroutine was waiting
 	default:
-		go c.work(f)
+		go g.work(f)
 	}
 }
 
-func (c *Crew) work(f func()) {
+// work runs f, and then what Go hands it, until nothing comes for maxIdle.
+func (g *Group) work(f func()) {
 	f()
-	rest := time.NewTimer(idleMost)
+
+	idle := time.NewTimer(maxIdle)
 	for {
 		select {
-		case f = <-c.idle:
+		case f = <-g.idle:
 			f()
-			rest.Reset(idleMost)
-		case <-rest.C:
+			idle.Reset(maxIdle)
+		case <-idle.C:
 			return
 		}
 	}

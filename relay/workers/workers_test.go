@@ -12,14 +12,14 @@ import (
 func TestFunctionsAtTheSameTimeAndOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New()
+		g := New()
 		var all sync.WaitGroup
 		for range 10 { // each needs the others to run
 			var together sync.WaitGroup
 			together.Add(20)
 			all.Add(20)
 			for range 20 {
-				c.Go(func() {
+				g.Go(func() {
 					defer all.Done()
 					together.Done()
 					together.Wait()
@@ -27,27 +27,27 @@ func TestFunctionsAtTheSameTimeAndOneAfterTheOther(t *testing.T) {
 			}
 			all.Wait()
 			synctest.Wait()
-			if n := workers(); n != 20 {
+			if n := goroutines(); n != 20 {
 				t.Fatalf("%d goroutines", n)
 			}
 		}
-		time.Sleep(idleMost)
+		time.Sleep(maxIdle)
 		synctest.Wait()
-		if n := workers(); n != 0 {
+		if n := goroutines(); n != 0 {
 			t.Errorf("%d goroutines are left", n)
 		}
 	})
 }
 
-// workers is how many goroutines of crews there are.
-func workers() int {
+// goroutines is how many goroutines of all groups there are.
+func goroutines() int {
 	stacks := make([]byte, 1<<20)
-	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/workers.(*Crew)"))
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by kuairelay/relay/workers.(*Group)"))
 }
 
 func BenchmarkGo(b *testing.B) {
-	c := New()
-	for name, run := range map[string]func(func()){"crew": c.Go, "go": func(f func()) { go f() }} {
+	g := New()
+	for name, run := range map[string]func(func()){"group": g.Go, "go": func(f func()) { go f() }} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			var done sync.WaitGroup
