@@ -715,7 +715,7 @@ func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange
 }
 
 // outcomes as logs and metrics name them.
-var outcomes = map[event.Kind]string{
+var outcomes = map[event.OutcomeKind]string{
 	event.Delivered: "delivered", event.Retry: "retry", event.Dead: "dead", event.Gone: "gone", event.Released: "released",
 }
 

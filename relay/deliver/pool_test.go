@@ -290,7 +290,7 @@ func TestADeliveryWhoseEndTheStoreDoesNotTakeIsNotCountedAsEnded(t *testing.T) {
 		p.metrics.deliveries.Collect(series)
 		return len(series)
 	}
-	for _, kind := range []event.Kind{event.Dead, event.Delivered} {
+	for _, kind := range []event.OutcomeKind{event.Dead, event.Delivered} {
 		o := event.Outcome{Delivery: newDelivery(time.Minute), Kind: kind}
 		p.report(o, event.Settled{}, errors.New("no redis"))
 		p.report(o, event.Settled{Late: true}, nil)
@@ -491,7 +491,7 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for status, want := range map[int]map[event.Kind]int{
+	for status, want := range map[int]map[event.OutcomeKind]int{
 		http.StatusOK:   {event.Delivered: all},
 		0:               {event.Retry: workers, event.Released: all - workers}, // cut off
 		http.StatusGone: {event.Gone: workers, event.Released: all - workers},
@@ -523,7 +523,7 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 		wait(t, "as many attempts as there may be", func() bool { return now.Load() == workers })
 		close(proceed)
 		p.working.Wait()
-		got := make(map[event.Kind]int)
+		got := make(map[event.OutcomeKind]int)
 		for _, o := range m.outcomes() {
 			got[o.Kind]++
 		}

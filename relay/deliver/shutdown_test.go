@@ -174,7 +174,7 @@ func TestTheLatencyOfDeliveriesIsThatOfTheDelivered(t *testing.T) {
 
 	d := newDelivery(time.Minute)
 	for _, step := range []struct {
-		kind    event.Kind
+		kind    event.OutcomeKind
 		settled bool
 		want    uint64
 	}{{event.Retry, true, 0}, {event.Dead, true, 0}, {event.Delivered, false, 0}, {event.Delivered, true, 1}} {

@@ -32,7 +32,7 @@ type Policy struct {
 // Verdict says what becomes of a delivery.
 type Verdict struct {
 	// Kind is event.Delivered, event.Retry, event.Dead or event.Gone.
-	Kind event.Kind
+	Kind event.OutcomeKind
 	// Due is when the next attempt may start. Set for event.Retry only.
 	Due time.Time
 	// Reason says for people why a delivery is dead. Set for event.Dead only.

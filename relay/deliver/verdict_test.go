@@ -190,7 +190,7 @@ func TestADeadDeliverySaysWhy(t *testing.T) {
 func TestAgeKeepsNothingFromBeingDeliveredOrParked(t *testing.T) {
 	t.Parallel()
 	late := testAccepted.Add(1000 * time.Hour)
-	for status, want := range map[int]event.Kind{200: event.Delivered, 410: event.Gone} {
+	for status, want := range map[int]event.OutcomeKind{200: event.Delivered, 410: event.Gone} {
 		if got := Decide(event.Attempt{Status: status}, 99, testPolicy, late, testAccepted, 0); got != (Verdict{Kind: want}) {
 			t.Errorf("%d: got %v", status, got)
 		}

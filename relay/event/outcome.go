@@ -2,26 +2,26 @@ package event
 
 import "time"
 
-// Kind is what becomes of a leased delivery.
-type Kind byte
+// OutcomeKind is what becomes of a leased delivery.
+type OutcomeKind byte
 
 const (
 	// Delivered closes the delivery: the endpoint has the event.
-	Delivered Kind = 'd'
+	Delivered OutcomeKind = 'd'
 	// Retry queues it again for Outcome.Due.
-	Retry Kind = 'r'
+	Retry OutcomeKind = 'r'
 	// Dead gives it up: a dead letter, with Outcome.Reason.
-	Dead Kind = 'x'
+	Dead OutcomeKind = 'x'
 	// Gone parks the endpoint until a person resumes it; the delivery stays open.
-	Gone Kind = 'g'
+	Gone OutcomeKind = 'g'
 	// Released hands the lease back untried (shutdown); the delivery is due at once.
-	Released Kind = 'u'
+	Released OutcomeKind = 'u'
 )
 
 // Outcome is what came of a leased delivery, for the store to write down.
 type Outcome struct {
 	Delivery *Delivery
-	Kind     Kind
+	Kind     OutcomeKind
 	Due      time.Time // Retry only
 	Reason   string    // Dead only: why, for people
 	Attempt  *Attempt  // nil if none was made

@@ -109,7 +109,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	if len(rows) != 3 {
 		t.Fatalf("leased %d, want 3", len(rows))
 	}
-	for i, kind := range []event.Kind{event.Delivered, event.Dead, event.Retry, event.Released, event.Gone} {
+	for i, kind := range []event.OutcomeKind{event.Delivered, event.Dead, event.Retry, event.Released, event.Gone} {
 		var d *event.Delivery
 		if i < len(rows) {
 			var err error
@@ -141,7 +141,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
 }
 
-func outcomeName(k event.Kind) string { return "settle " + string(rune(k)) }
+func outcomeName(k event.OutcomeKind) string { return "settle " + string(rune(k)) }
 
 func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 	t.Parallel()

@@ -274,7 +274,7 @@ func checkRunHad(t *testing.T, b *bench) {
 
 func checkRunEnds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	for _, kind := range []event.Kind{event.Retry, event.Dead, event.Released} {
+	for _, kind := range []event.OutcomeKind{event.Retry, event.Dead, event.Released} {
 		waybill, endpoint := string(rune(kind)), "t/"+string(rune(kind))
 		first := settleLine(t, s, event.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
 		got := settleLine(t, s, kind, first.Next, first.Behind[0])[1]

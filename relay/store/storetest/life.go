@@ -69,7 +69,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	}
 	accept(t, s, entries...)
 	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all closed.
-	kinds := []event.Kind{event.Retry, event.Released, event.Retry}
+	kinds := []event.OutcomeKind{event.Retry, event.Released, event.Retry}
 	for i, d := range take(t, s, "t/a", 6) {
 		settle(t, s, d, kinds[i%3], dueIn(s, 0))
 	}
@@ -270,7 +270,7 @@ func checkRandom(t *testing.T, b *bench) {
 			i := rnd.IntN(len(held))
 			d := held[i]
 			held = slices.Delete(held, i, i+1)
-			kind := []event.Kind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released, event.Dead}[rnd.IntN(6)]
+			kind := []event.OutcomeKind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released, event.Dead}[rnd.IntN(6)]
 			got := settle(t, s, d, kind, dueIn(s, 0), next)
 			if !got.Late && (kind == event.Delivered || kind == event.Dead) {
 				closed[name(d, d.Event.Status)]++

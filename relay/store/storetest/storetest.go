@@ -217,7 +217,7 @@ func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
 	return ds[0]
 }
 
-func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.Kind, change ...func(*event.Outcome)) event.Settled {
+func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeKind, change ...func(*event.Outcome)) event.Settled {
 	t.Helper()
 	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
 	for _, f := range change {
@@ -234,7 +234,7 @@ func next(o *event.Outcome) { o.Next = lease }
 
 // settleLine settles deliveries of one line in one call, all of them delivered but the last, which is of the kind given; up to 10 of
 // what comes next are wanted.
-func settleLine(t *testing.T, s *store.Store, kind event.Kind, line ...*event.Delivery) []event.Settled {
+func settleLine(t *testing.T, s *store.Store, kind event.OutcomeKind, line ...*event.Delivery) []event.Settled {
 	t.Helper()
 	os := make([]event.Outcome, len(line))
 	for i, d := range line {
