@@ -589,7 +589,7 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 		p.feeder.feed(e)
 	}
 	v := Decide(a, d.Attempts+1, set.Policy, p.o.Store.Now(), d.Since, rand.Float64())
-	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Sign: signOf(a)}
+	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Signal: signalOf(a)}
 }
 
 // settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in memory is bounded.

@@ -144,16 +144,16 @@ func classify(a event.Attempt) answer {
 	return unclear
 }
 
-// signOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it, but not the
+// signalOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it, but not the
 // refusal of one body, which is an answer; what the egress guard forbids says nothing.
-func signOf(a event.Attempt) event.Sign {
+func signalOf(a event.Attempt) event.Signal {
 	switch classify(a) {
 	case unavailable, unclear:
 		return event.Fails
 	case delivered, gone, refusal:
 		return event.Answers
 	}
-	return event.NoSign
+	return event.NoSignal
 }
 
 // describe names what an attempt came to, for people.

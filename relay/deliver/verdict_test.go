@@ -99,15 +99,15 @@ func TestWhatSpeaksAgainstAnEndpointIsWhatGoesOnTheScheduleButForARefusal(t *tes
 		if r := rowOf(status); r == rowScheduleWithHint || r == rowSchedule {
 			want = event.Fails
 		}
-		if got := signOf(event.Attempt{Status: status}); got != want {
+		if got := signalOf(event.Attempt{Status: status}); got != want {
 			t.Errorf("%d: got %d, want %d", status, got, want)
 		}
 	}
-	for text, want := range map[string]event.Sign{
+	for text, want := range map[string]event.Signal{
 		"timeout: no whole answer in time": event.Fails, "refused: …": event.Fails, "dns: …": event.Fails,
-		ClassForbidden + ": private address 10.0.0.7": event.NoSign,
+		ClassForbidden + ": private address 10.0.0.7": event.NoSignal,
 	} {
-		if got := signOf(event.Attempt{Err: text}); got != want {
+		if got := signalOf(event.Attempt{Err: text}); got != want {
 			t.Errorf("%s: got %d, want %d", text, got, want)
 		}
 	}

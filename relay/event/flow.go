@@ -20,12 +20,12 @@ type Breaker struct {
 	CoolOff, MaxCoolOff time.Duration
 }
 
-// Sign is what an attempt says of its endpoint.
-type Sign byte
+// Signal is what an attempt says of its endpoint.
+type Signal byte
 
 const (
-	// NoSign is that of one that was not sent.
-	NoSign Sign = iota
+	// NoSignal is that of one that was not sent.
+	NoSignal Signal = iota
 	// Answers says that the endpoint works, though it may have refused this body.
 	Answers
 	// Fails says that it does not, or does not take what is sent to it.

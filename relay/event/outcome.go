@@ -25,7 +25,7 @@ type Outcome struct {
 	Due      time.Time // Retry only
 	Reason   string    // Dead only: why, for people
 	Attempt  *Attempt  // nil if none was made
-	Sign     Sign      // what the attempt says of the endpoint
+	Signal   Signal    // what the attempt says of the endpoint
 	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room for it.
 	Next time.Duration
 	// Behind asks for so many of those that wait behind the successor as well.

@@ -121,7 +121,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		}
 		attempt, sign, text := event.Attempt{}, 0, ""
 		if c.Attempt != nil {
-			attempt, sign = *c.Attempt, 1+int(c.Sign)
+			attempt, sign = *c.Attempt, 1+int(c.Signal)
 			text = attempt.Text()
 		}
 		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,

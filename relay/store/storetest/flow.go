@@ -32,8 +32,8 @@ func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.F
 	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Flows: flows}})
 }
 
-func fails(o *event.Outcome)   { o.Sign, o.Attempt.Status = event.Fails, 500 }
-func answers(o *event.Outcome) { o.Sign = event.Answers }
+func fails(o *event.Outcome)   { o.Signal, o.Attempt.Status = event.Fails, 500 }
+func answers(o *event.Outcome) { o.Signal = event.Answers }
 
 // gather accepts one event of each of so many waybills for t/a, and leases none of them.
 func gather(t *testing.T, s *store.Store, name string, n int) {
