@@ -436,7 +436,7 @@ func (p *Pool) finish(e *endpoint, outcomes []event.Outcome) {
 // end settles the outcomes of a line, and gives its slot back, unless something comes next in it.
 func (p *Pool) end(e *endpoint, outcomes []event.Outcome) (rest line) {
 	if end := p.settle(e, outcomes); end.Next != nil {
-		return append(line{end.Next}, end.Behind...)
+		return append(line{end.Next}, end.Line...)
 	}
 	e.release(p, 1)
 	if e.client.Load().rated() {
@@ -463,7 +463,7 @@ func (p *Pool) run(e *endpoint, l line) []event.Outcome {
 		leased := true
 		if settling != nil {
 			end := <-settling
-			leased, l = end.Leased, append(l, end.Behind...)
+			leased, l = end.Leased, append(l, end.Line...)
 		}
 		last := &outcomes[len(outcomes)-1]
 		if last.Kind != event.Delivered || !leased || !e.quick.Load() || !e.idle() {
@@ -471,10 +471,10 @@ func (p *Pool) run(e *endpoint, l line) []event.Outcome {
 		}
 		most := max(1, min(runMost, int(runFor/max(last.Attempt.Duration, 1))))
 		if len(l) == 0 {
-			last.Behind = 2*most - 1
+			last.Wanted = 2*most - 1
 			return outcomes
 		}
-		last.Had, last.Behind = len(l), max(0, 2*most-len(l))
+		last.Held, last.Wanted = len(l), max(0, 2*most-len(l))
 		settling = make(chan event.Settled, 1)
 		p.working.Add(1)
 		p.workers.Go(func() {

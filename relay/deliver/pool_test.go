@@ -90,9 +90,9 @@ func (m *memory) Settle(ctx context.Context, line ...event.Outcome) ([]event.Set
 		if o.Next == 0 || len(m.line) == 0 {
 			continue
 		}
-		answers[i].Leased, answers[i].Behind = true, m.line[o.Had:min(max(1, o.Had)+o.Behind, len(m.line))]
-		if o.Had == 0 {
-			answers[i].Next, answers[i].Behind = m.line[0], answers[i].Behind[1:]
+		answers[i].Leased, answers[i].Line = true, m.line[o.Held:min(max(1, o.Held)+o.Wanted, len(m.line))]
+		if o.Held == 0 {
+			answers[i].Next, answers[i].Line = m.line[0], answers[i].Line[1:]
 		}
 	}
 	return answers, nil
@@ -236,7 +236,7 @@ func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
 	p, requests := newPool(t, m)
 	aside := 0
 	m.waits = func(line []event.Outcome) {
-		if line[len(line)-1].Had > 0 {
+		if line[len(line)-1].Held > 0 {
 			aside++
 			wait(t, "an attempt beyond what is being settled", func() bool { return int(requests.Load()) > len(m.settled)+len(line) })
 		}

@@ -28,11 +28,10 @@ type Outcome struct {
 	Signal   Signal    // what the attempt says of the endpoint
 	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room for it.
 	Next time.Duration
-	// Behind asks for so many of those that wait behind the successor as well.
-	Behind int
-	// Had is how many of the line, from the successor on, the caller has from an answer before: they are not answered again, and Behind
-	// counts from there.
-	Had int
+	// Held is how many deliveries of the line the caller already has, counted from the successor. They are not sent again.
+	Held int
+	// Wanted asks for so many more deliveries of the line: of those behind the successor, or behind the ones that are held.
+	Wanted int
 }
 
 // Ask is a wish to lease deliveries of one endpoint that are due.
@@ -75,11 +74,11 @@ type Settled struct {
 	Late bool
 	// Leased: the caller has the successor of the same waybill and endpoint, which it asked for.
 	Leased bool
-	// Next is that successor, unless the caller had it before.
+	// Next is that successor, unless the caller held it already.
 	Next *Delivery
-	// Behind is what waits behind it and what the caller had, if the caller asked for that: for the holder of the lease to attempt, each
-	// after the one before was delivered, and to settle in that order.
-	Behind []*Delivery
+	// Line is what waits behind it and behind what the caller held, as many as it wanted. The holder of the lease attempts each after
+	// the one before it was delivered, and settles them in that order.
+	Line []*Delivery
 	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
 	Breaker *BreakerChange
 }

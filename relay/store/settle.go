@@ -75,9 +75,9 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 			if err != nil {
 				return nil, err
 			}
-			out[i].Leased, out[i].Behind = true, line
-			if c.Had == 0 && len(line) > 0 {
-				out[i].Next, out[i].Behind = line[0], line[1:]
+			out[i].Leased, out[i].Line = true, line
+			if c.Held == 0 && len(line) > 0 {
+				out[i].Next, out[i].Line = line[0], line[1:]
 			}
 		}
 		if len(row) > 2 {
@@ -114,7 +114,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 	for _, c := range calls {
 		due, wanted := now, 0
 		if c.Next > 0 {
-			wanted = max(1, c.Had) + c.Behind
+			wanted = max(1, c.Held) + c.Wanted
 		}
 		if c.Kind == event.Retry {
 			due = c.Due
@@ -126,7 +126,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		}
 		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
 			wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
-			attempt.Duration.Milliseconds(), text, c.Had)
+			attempt.Duration.Milliseconds(), text, c.Held)
 	}
 	return args
 }

@@ -84,13 +84,13 @@ func BenchmarkSettleLine(b *testing.B) {
 			outcomes[i] = event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
 		}
 		last := &outcomes[len(line)-1]
-		last.Next, last.Behind = time.Minute, run-1
+		last.Next, last.Wanted = time.Minute, run-1
 		settled, err := s.Settle(b.Context(), outcomes...)
 		if err != nil {
 			b.Fatal(err)
 		}
 		end := settled[len(line)-1]
-		if line = append([]*event.Delivery{end.Next}, end.Behind...); end.Next == nil {
+		if line = append([]*event.Delivery{end.Next}, end.Line...); end.Next == nil {
 			break
 		}
 	}

@@ -212,13 +212,13 @@ func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string
 func checkRun(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
-	if got[0].Next == nil || got[0].Next.Event.Status != "b" || !slices.Equal(contents(got[0].Behind), []string{"1:c", "1:d", "1:e", "1:f"}) {
+	if got[0].Next == nil || got[0].Next.Event.Status != "b" || !slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
 		t.Fatalf("after the first comes %+v", got[0])
 	}
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
 		t.Fatalf("%v can be leased beside the head", contents(ds))
 	}
-	line := append([]*event.Delivery{got[0].Next}, got[0].Behind[:2]...)
+	line := append([]*event.Delivery{got[0].Next}, got[0].Line[:2]...)
 	for range 2 { // the second time because the answer was lost
 		got = settleLine(t, s, event.Delivered, line...)
 		if last := got[2]; last.Late || last.Next == nil || last.Next.Event.Status != "e" || got[0].Next != nil || got[1].Next != nil {
@@ -242,7 +242,7 @@ func checkRunHad(t *testing.T, b *bench) {
 			outcomes = append(outcomes, event.Outcome{Delivery: d, Kind: event.Delivered})
 		}
 		last := &outcomes[len(ds)-1]
-		last.Next, last.Had, last.Behind = lease, had, behind
+		last.Next, last.Held, last.Wanted = lease, had, behind
 		got, err := s.Settle(t.Context(), outcomes...)
 		if err != nil {
 			t.Fatal(err)
@@ -250,24 +250,24 @@ func checkRunHad(t *testing.T, b *bench) {
 		return got[len(ds)-1]
 	}
 	first := ask(0, 2, acceptLine(t, s, "1", "t/a", "abcdef"))
-	if !first.Leased || first.Next == nil || !slices.Equal(contents(first.Behind), []string{"1:c", "1:d"}) {
+	if !first.Leased || first.Next == nil || !slices.Equal(contents(first.Line), []string{"1:c", "1:d"}) {
 		t.Fatalf("after the first comes %+v", first)
 	}
-	c, d := first.Behind[0], first.Behind[1]
+	c, d := first.Line[0], first.Line[1]
 	second := ask(2, 1, first.Next)
-	if !second.Leased || second.Next != nil || !slices.Equal(contents(second.Behind), []string{"1:e"}) {
+	if !second.Leased || second.Next != nil || !slices.Equal(contents(second.Line), []string{"1:e"}) {
 		t.Fatalf("behind c and d comes %+v", second)
 	}
-	if again := ask(2, 1, first.Next); !again.Leased || again.Next != nil || len(again.Behind) != 0 {
+	if again := ask(2, 1, first.Next); !again.Leased || again.Next != nil || len(again.Line) != 0 {
 		t.Errorf("asked again: %+v", again)
 	}
-	if third := ask(1, 5, c, d); !third.Leased || !slices.Equal(contents(third.Behind), []string{"1:f"}) {
+	if third := ask(1, 5, c, d); !third.Leased || !slices.Equal(contents(third.Line), []string{"1:f"}) {
 		t.Errorf("behind e comes %+v", third)
 	}
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
-	if fourth := ask(1, 5, second.Behind[0]); fourth.Late || fourth.Leased || len(fourth.Behind) != 0 {
+	if fourth := ask(1, 5, second.Line[0]); fourth.Late || fourth.Leased || len(fourth.Line) != 0 {
 		t.Errorf("at an endpoint that is parked: %+v", fourth)
 	}
 }
@@ -277,7 +277,7 @@ func checkRunEnds(t *testing.T, b *bench) {
 	for _, kind := range []event.OutcomeKind{event.Retry, event.Dead, event.Released} {
 		waybill, endpoint := string(rune(kind)), "t/"+string(rune(kind))
 		first := settleLine(t, s, event.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
-		got := settleLine(t, s, kind, first.Next, first.Behind[0])[1]
+		got := settleLine(t, s, kind, first.Next, first.Line[0])[1]
 		ds := take(t, s, endpoint, 10)
 		switch {
 		case kind == event.Dead && (got.Next == nil || got.Next.Event.Status != "d"):
@@ -300,7 +300,7 @@ func checkRunWithoutLease(t *testing.T, b *bench) {
 	clock.forward(2 * lease)
 	taken := takeOne(t, quick, "t/a")
 	// The one that is slow delivered the next two, and its outcome of the first of them is lost.
-	if got := settle(t, slow, first.Behind[0], event.Delivered, next); got.Late || got.Next != nil {
+	if got := settle(t, slow, first.Line[0], event.Delivered, next); got.Late || got.Next != nil {
 		t.Errorf("what was delivered is settled as %+v", got)
 	}
 	if got := settle(t, quick, taken, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "d" {
@@ -316,7 +316,7 @@ func checkTwoHolders(t *testing.T, b *bench) {
 	again := takeOne(t, s, "t/a")
 	// Whoever has the lease settles first, and leaves the line; what the other one says of the next is too late.
 	got, err := s.Settle(t.Context(), event.Outcome{Delivery: again, Kind: event.Delivered},
-		event.Outcome{Delivery: first.Next, Kind: event.Delivered}, event.Outcome{Delivery: first.Behind[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
+		event.Outcome{Delivery: first.Next, Kind: event.Delivered}, event.Outcome{Delivery: first.Line[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
 	if err != nil || got[0].Late || !got[1].Late || !got[2].Late {
 		t.Fatalf("%+v, %v", got, err)
 	}

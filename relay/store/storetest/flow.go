@@ -361,8 +361,8 @@ func checkLimitedLine(t *testing.T, b *bench) {
 			break
 		}
 	}
-	if len(got[0].Behind) != 0 {
-		t.Errorf("%v were handed over past the rate", contents(got[0].Behind))
+	if len(got[0].Line) != 0 {
+		t.Errorf("%v were handed over past the rate", contents(got[0].Line))
 	}
 
 	// Nor are they where a ramp lets one go at a time.
@@ -374,8 +374,8 @@ func checkLimitedLine(t *testing.T, b *bench) {
 	if err := s.Resume(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
-	if got := settleLine(t, s, event.Delivered, head); len(got[0].Behind) != 0 {
-		t.Errorf("%v were handed over past the ramp", contents(got[0].Behind))
+	if got := settleLine(t, s, event.Delivered, head); len(got[0].Line) != 0 {
+		t.Errorf("%v were handed over past the ramp", contents(got[0].Line))
 	}
 }
 

@@ -241,7 +241,7 @@ func settleLine(t *testing.T, s *store.Store, kind event.OutcomeKind, line ...*e
 		os[i] = event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200}}
 	}
 	last := &os[len(os)-1]
-	last.Kind, last.Due, last.Next, last.Behind = kind, s.Now().Add(time.Hour), lease, 9
+	last.Kind, last.Due, last.Next, last.Wanted = kind, s.Now().Add(time.Hour), lease, 9
 	got, err := s.Settle(t.Context(), os...)
 	if err != nil || len(got) != len(line) {
 		t.Fatalf("settle a line: %+v, %v", got, err)
