@@ -178,7 +178,7 @@ func (f *feeder) rest(e *endpoint, d time.Duration) {
 
 // asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is fed
 // again when it has one, a resting one when it has rested.
-func (f *feeder) asks() (free []*endpoint, asks []event.Ask) {
+func (f *feeder) asks() (free []*endpoint, asks []event.LeaseRequest) {
 	f.mu.Lock()
 	for e := range f.hungry {
 		if len(free) == leaseMost {
@@ -191,13 +191,13 @@ func (f *feeder) asks() (free []*endpoint, asks []event.Ask) {
 		}
 	}
 	f.mu.Unlock()
-	asks = make([]event.Ask, len(free))
+	asks = make([]event.LeaseRequest, len(free))
 	for i, e := range free {
 		n := 1
 		for n < min(leaseEach, leaseMost/len(free)) && e.reserve() {
 			n++
 		}
-		asks[i] = event.Ask{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
+		asks[i] = event.LeaseRequest{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
 	}
 	return free, asks
 }

@@ -58,7 +58,7 @@ func (j *janitor) sweep(ctx context.Context) error {
 	orphans, err := j.orphans(ctx, parked, now.OrphanGrace)
 	for _, name := range orphans {
 		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", now.OrphanGrace)
-		err = errors.Join(err, j.giveUp(ctx, event.Ask{Endpoint: name, Lease: time.Minute, Parked: true}, math.MaxInt, reason))
+		err = errors.Join(err, j.giveUp(ctx, event.LeaseRequest{Endpoint: name, Lease: time.Minute, Parked: true}, math.MaxInt, reason))
 	}
 	for name, state := range parked {
 		if c := p.client(name); c != nil {
@@ -79,7 +79,7 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.
 		return nil
 	}
 	began := time.Now()
-	ask := event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
+	ask := event.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
 	err := j.giveUp(ctx, ask, math.MaxInt, reason)
 	if err == nil { // else they are looked through again with the next sweep
 		j.aged[e.Name] = began
@@ -117,7 +117,7 @@ func (j *janitor) shed(ctx context.Context, c *client, state string) (more bool,
 		what = "keeps failing"
 	}
 	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
-	ask := event.Ask{Endpoint: e.Name, Lease: c.lease(), Parked: true}
+	ask := event.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true}
 	if err := j.giveUp(ctx, ask, min(atOnce, n-e.MaxBacklog), reason); err != nil {
 		return false, err
 	}
@@ -159,10 +159,10 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]string, grace t
 
 // giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due meanwhile,
 // because its predecessor was given up, is found at the end.
-func (j *janitor) giveUp(ctx context.Context, ask event.Ask, most int, reason string) error {
+func (j *janitor) giveUp(ctx context.Context, ask event.LeaseRequest, most int, reason string) error {
 	for most > 0 && ctx.Err() == nil {
 		ask.Most = min(most, 100)
-		ds, looked, err := j.pool.o.Store.Lease(ctx, []event.Ask{ask})
+		ds, looked, err := j.pool.o.Store.Lease(ctx, []event.LeaseRequest{ask})
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ import (
 type Store interface {
 	Now() time.Time
 	Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error)
-	Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error)
+	Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, looked []event.LeaseProgress, err error)
 	Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error)
 	Parked(ctx context.Context) (map[string]string, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)

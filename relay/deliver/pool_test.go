@@ -43,7 +43,7 @@ func (m *memory) Now() time.Time { return time.Now() }
 func (m *memory) Due(context.Context, time.Duration, int, int) ([]event.Due, error) {
 	return nil, nil
 }
-func (m *memory) Lease(context.Context, []event.Ask) ([]*event.Delivery, []event.Looked, error) {
+func (m *memory) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
 	return nil, nil, nil
 }
 func (m *memory) Distrust(_ context.Context, endpoint string) error {

@@ -111,9 +111,9 @@ func (o *outage) Due(context.Context, time.Duration, int, int) ([]event.Due, err
 	}
 }
 
-func (o *outage) Lease(context.Context, []event.Ask) ([]*event.Delivery, []event.Looked, error) {
+func (o *outage) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
 	o.did("lease")
-	return nil, []event.Looked{{}}, nil
+	return nil, []event.LeaseProgress{{}}, nil
 }
 
 func (o *outage) Settle(ctx context.Context, outcomes ...event.Outcome) ([]event.Settled, error) {

@@ -34,8 +34,8 @@ type Outcome struct {
 	Wanted int
 }
 
-// Ask is a wish to lease deliveries of one endpoint that are due.
-type Ask struct {
+// LeaseRequest is a wish to lease deliveries of one endpoint that are due.
+type LeaseRequest struct {
 	Endpoint string
 	Lease    time.Duration
 	Most     int
@@ -44,19 +44,19 @@ type Ask struct {
 	// Parked leases though the endpoint is held back by a person, its breaker, or its rate.
 	Parked bool
 	// From is where the last look ended, zero to begin.
-	From Cursor
+	From QueueCursor
 }
 
-// Cursor is a place in what is due at an endpoint: a time, and how many of those that were due then have been passed over.
-type Cursor struct {
+// QueueCursor is a place in what is due at an endpoint: a time, and how many of those that were due then have been passed over.
+type QueueCursor struct {
 	Due  time.Time
 	Skip int
 }
 
-// Looked is how far an Ask went: as many deliveries as it wanted if there may be more, and where to go on.
-type Looked struct {
+// LeaseProgress is how far a LeaseRequest went: as many deliveries as it wanted if there may be more, and where to go on.
+type LeaseProgress struct {
 	N    int
-	Next Cursor
+	Next QueueCursor
 	// Limited says that there may be more, but not yet; Again is when, zero: when an attempt at the endpoint has ended.
 	Limited bool
 	Again   time.Duration

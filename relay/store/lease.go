@@ -43,7 +43,7 @@ const leaseKept = 50 * time.Second
 // Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. looked says for each
 // ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is asked again when
 // Redis is back, as long as its leases have not lapsed.
-func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delivery, looked []event.Looked, err error) {
+func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, looked []event.LeaseProgress, err error) {
 	spans, longest := make(map[string]time.Duration, len(asks)), 2*s.o.Timeout
 	for _, a := range asks {
 		spans[a.Endpoint], longest = a.Lease, max(longest, min(a.Lease, leaseKept))
@@ -67,8 +67,8 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 	}
 	for i := 0; i < len(counts); i += 4 {
 		again := number(counts[i+3])
-		looked = append(looked, event.Looked{N: int(number(counts[i])),
-			Next:    event.Cursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))},
+		looked = append(looked, event.LeaseProgress{N: int(number(counts[i])),
+			Next:    event.QueueCursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))},
 			Limited: again != 0, Again: time.Duration(max(again, 0)) * time.Millisecond})
 	}
 	if ds, err = readDeliveries(answer[1], local, spans); err != nil {
@@ -78,7 +78,7 @@ func (s *Store) Lease(ctx context.Context, asks []event.Ask) (ds []*event.Delive
 }
 
 // leaseArgs lists the arguments of lua/lease.lua.
-func (s *Store) leaseArgs(asks []event.Ask, now time.Time, token string) []any {
+func (s *Store) leaseArgs(asks []event.LeaseRequest, now time.Time, token string) []any {
 	args := make([]any, 0, 4+8*len(asks))
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {

@@ -103,7 +103,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	clock := s.o.Clock
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
 	s.clock.local = s.o.Clock
-	leased := twice("lease", leaseScript, s.leaseArgs([]event.Ask{
+	leased := twice("lease", leaseScript, s.leaseArgs([]event.LeaseRequest{
 		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(), s.newCall()))
 	rows := leased[1].([]any)
 	if len(rows) != 3 {
@@ -202,7 +202,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	if n, err := s.Redrive(t.Context(), "t/a", "evt_"+hexOf("1", "b")); err != nil || n != 1 {
 		t.Errorf("redrive: %d, %v", n, err)
 	}
-	if ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err != nil || len(ds) != 1 {
+	if ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err != nil || len(ds) != 1 {
 		t.Errorf("lease: %v, %v", ds, err)
 	}
 }
@@ -268,7 +268,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err := s.client.Del(t.Context(), s.key("b:"+short)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+	ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
 	if err != nil || len(ds) != 1 || ds[0].Damaged == "" || ds[0].Event.ID != a.Event.ID {
 		t.Fatalf("%+v, %v", ds, err)
 	}
@@ -301,7 +301,7 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 		}
 	}
 	for _, want := range []int{3, 2} {
-		ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+		ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
 		if err != nil || len(ds) != want {
 			t.Fatalf("%d leased, want %d; %v", len(ds), want, err)
 		}

@@ -101,7 +101,7 @@ func TestAReplyThatIsLostIsAskedForAgain(t *testing.T) {
 			t.Fatalf("settle: %+v, %v", settled, err)
 		}
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])
-		ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Minute, Most: 1}})
+		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}})
 		if err != nil || len(ds) != 1 {
 			t.Fatalf("lease: %v, %v", ds, err)
 		}
@@ -134,7 +134,7 @@ func TestCallsThatMeetAHungRedisGetTheirAnswersWhenItGoesOn(t *testing.T) {
 		accepted <- got
 	}()
 	go func() {
-		ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/b", Lease: time.Minute, Most: 1}})
+		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/b", Lease: time.Minute, Most: 1}})
 		if err != nil {
 			t.Error(err)
 		}

@@ -437,7 +437,7 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
-	ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
+	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
 	if err != nil || !slices.Equal(contents(ds), []string{"1:a"}) || looked[0].N != 2 {
 		t.Errorf("%v, looked at %v, %v", contents(ds), looked, err)
 	}
@@ -460,10 +460,10 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock.forward(time.Hour)
 	push("young", 250) // due before the old ones, most of them at the same time
 	clock.forward(90 * time.Minute)
-	ask := event.Ask{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true, OpenBefore: s.Now().Add(-2 * time.Hour)}
+	ask := event.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true, OpenBefore: s.Now().Add(-2 * time.Hour)}
 	old := 0
 	for round := 0; ; round++ {
-		ds, looked, err := s.Lease(t.Context(), []event.Ask{ask})
+		ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{ask})
 		if err != nil {
 			t.Fatal(err)
 		}

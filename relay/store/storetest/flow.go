@@ -248,8 +248,8 @@ func checkRate(t *testing.T, b *bench) {
 		t.Error("a new delivery was handed over before those that wait")
 	}
 	var held []*event.Delivery
-	ask := func(i int) (int, event.Looked) {
-		ds, looked, err := stores[i%2].Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
+	ask := func(i int) (int, event.LeaseProgress) {
+		ds, looked, err := stores[i%2].Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +305,7 @@ func checkRateOfSuccessors(t *testing.T, b *bench) {
 	if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n != nil {
 		t.Errorf("the successor did not wait for its token: %v", contents([]*event.Delivery{n}))
 	}
-	ds, looked, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 10}})
+	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10}})
 	if err != nil || len(ds) != 0 || !looked[0].Limited || looked[0].Again < 5*time.Second || looked[0].Again > 10*time.Second {
 		t.Errorf("%v %+v %v", contents(ds), looked, err)
 	}

@@ -31,7 +31,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 		if rounds > 2000 {
 			t.Fatalf("%d of 101 deliveries are closed", closed)
 		}
-		ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: "t/a", Lease: lease, Most: 20}, {Endpoint: "t/b", Lease: lease, Most: 20}})
+		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 20}, {Endpoint: "t/b", Lease: lease, Most: 20}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -201,7 +201,7 @@ func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Deli
 
 func takeFor(t *testing.T, s *store.Store, endpoint string, most int, span time.Duration) []*event.Delivery {
 	t.Helper()
-	ds, _, err := s.Lease(t.Context(), []event.Ask{{Endpoint: endpoint, Lease: span, Most: most}})
+	ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: endpoint, Lease: span, Most: most}})
 	if err != nil {
 		t.Fatal(err)
 	}
