@@ -42,8 +42,8 @@ type Subscription struct {
 	Answer Answer
 }
 
-// Wished is what the ledger says to a wish.
-type Wished struct {
+// SubscribeResult is what the ledger says to a tenant that subscribes a waybill.
+type SubscribeResult struct {
 	// State is Live, or Pending if the provider has to be asked (or is being asked).
 	State Upstream
 	// Full: the tenant has as many subscriptions as it may, and this is not one of them. Nothing was written.
@@ -78,8 +78,8 @@ var ErrBusy = errors.New("too many at one time")
 // ErrCursor is the error for a page that does not come from an earlier list.
 var ErrCursor = errors.New("not a cursor of an earlier list")
 
-// Todo is what was begun and not finished within the time of a claim: to be taken over.
-type Todo struct {
+// UnfinishedWork is what was begun and not finished within the time of a claim: to be taken over.
+type UnfinishedWork struct {
 	Waybill
 	// Tenant is who has to be caught up; empty: the provider has to be asked.
 	Tenant string

@@ -28,8 +28,8 @@ func readEntry(entry string) event.Waybill {
 
 // Wish writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the waybills.
 // After an error a part may have been written; wishing again does no harm.
-func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error) {
-	out := make([]event.Wished, 0, len(waybills))
+func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	out := make([]event.SubscribeResult, 0, len(waybills))
 	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant, s.settings().SubscriptionsMax}
 	err := s.inParts(ctx, wishScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
@@ -37,7 +37,7 @@ func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybil
 		}
 		state, _ := row[0].(string)
 		uid, _ := row[3].(string)
-		out = append(out, event.Wished{
+		out = append(out, event.SubscribeResult{
 			State:   states[state],
 			Full:    state == "x",
 			Already: number(row[1]) == 1,
@@ -153,7 +153,7 @@ func (s *Store) Unwish(ctx context.Context, tenant string, w event.Waybill) (boo
 }
 
 // Todo hands out what others have begun and not finished, at most so many; see lua/todo.lua.
-func (s *Store) Todo(ctx context.Context, most int) ([]event.Todo, error) {
+func (s *Store) Todo(ctx context.Context, most int) ([]event.UnfinishedWork, error) {
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
 	}
@@ -161,11 +161,11 @@ func (s *Store) Todo(ctx context.Context, most int) ([]event.Todo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
 	}
-	out := make([]event.Todo, len(answer))
+	out := make([]event.UnfinishedWork, len(answer))
 	for i, v := range answer {
 		member, _ := v.(string)
 		tenant, entry, _ := strings.Cut(member, " ")
-		out[i] = event.Todo{Tenant: tenant, Waybill: readEntry(entry)}
+		out[i] = event.UnfinishedWork{Tenant: tenant, Waybill: readEntry(entry)}
 	}
 	return out, nil
 }

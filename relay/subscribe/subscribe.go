@@ -25,11 +25,11 @@ import (
 type Store interface {
 	Now() time.Time
 	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
-	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.Wished, error)
+	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error)
 	Turn(ctx context.Context) (time.Duration, error)
 	Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error
-	Todo(ctx context.Context, most int) ([]event.Todo, error)
+	Todo(ctx context.Context, most int) ([]event.UnfinishedWork, error)
 }
 
 // Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).

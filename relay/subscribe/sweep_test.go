@@ -33,9 +33,9 @@ type leftovers struct {
 	handed, asked atomic.Int64
 }
 
-func (l *leftovers) Todo(_ context.Context, most int) (todo []event.Todo, _ error) {
+func (l *leftovers) Todo(_ context.Context, most int) (todo []event.UnfinishedWork, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
-		todo = append(todo, event.Todo{Tenant: l.tenant, Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
+		todo = append(todo, event.UnfinishedWork{Tenant: l.tenant, Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
 	}
 	l.handed.Add(int64(len(todo)))
 	return todo, nil
@@ -211,10 +211,10 @@ func TestWithoutAnAccountWhatIsPendingStaysSo(t *testing.T) {
 // wishes is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with it.
 type wishes struct{ leftovers }
 
-func (w *wishes) Wish(_ context.Context, _ string, waybills []event.Waybill) ([]event.Wished, error) {
-	out := make([]event.Wished, len(waybills))
+func (w *wishes) Wish(_ context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	out := make([]event.SubscribeResult, len(waybills))
 	for i := range out {
-		out[i] = event.Wished{State: event.Live, CatchUp: true}
+		out[i] = event.SubscribeResult{State: event.Live, CatchUp: true}
 	}
 	return out, nil
 }

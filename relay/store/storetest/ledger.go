@@ -53,7 +53,7 @@ func zt(codes ...string) []event.Waybill {
 	return out
 }
 
-func wish(t *testing.T, s *store.Store, tenant string, codes ...string) []event.Wished {
+func wish(t *testing.T, s *store.Store, tenant string, codes ...string) []event.SubscribeResult {
 	t.Helper()
 	got, err := s.Wish(t.Context(), tenant, zt(codes...))
 	if err != nil || len(got) != len(codes) {
@@ -724,7 +724,7 @@ func checkTodo(t *testing.T, b *bench) {
 		t.Errorf("before the time: %v %v", got, err)
 	}
 	clock.forward(31 * time.Second)
-	var all []event.Todo
+	var all []event.UnfinishedWork
 	for _, s := range []*store.Store{a, c, a} {
 		got, err := s.Todo(t.Context(), 1)
 		if err != nil {
@@ -732,8 +732,8 @@ func checkTodo(t *testing.T, b *bench) {
 		}
 		all = append(all, got...)
 	}
-	want := []event.Todo{{Waybill: zt("1")[0], Tenant: "u"}, {Waybill: zt("2")[0]}}
-	slices.SortFunc(all, func(x, y event.Todo) int { return strings.Compare(x.Code, y.Code) })
+	want := []event.UnfinishedWork{{Waybill: zt("1")[0], Tenant: "u"}, {Waybill: zt("2")[0]}}
+	slices.SortFunc(all, func(x, y event.UnfinishedWork) int { return strings.Compare(x.Code, y.Code) })
 	if !slices.Equal(all, want) {
 		t.Errorf("%v", all)
 	}
