@@ -116,8 +116,8 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		flow := event.Flow{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
-		s.Use(store.Settings{Flows: map[string]event.Flow{"t/down": flow, "t/other": flow}})
+		flow := event.Pacing{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
+		s.Use(store.Settings{Flows: map[string]event.Pacing{"t/down": flow, "t/other": flow}})
 		var eps []*deliver.Endpoint
 		for name := range receivers {
 			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,

@@ -160,11 +160,11 @@ func ordered(tenants []config.Tenant) map[string]bool {
 }
 
 // flows are those of the endpoints, for the store, which keeps to them over all replicas.
-func flows(tenants []config.Tenant) map[string]event.Flow {
-	out := make(map[string]event.Flow)
+func flows(tenants []config.Tenant) map[string]event.Pacing {
+	out := make(map[string]event.Pacing)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
-			out[e.ID] = event.Flow{Rate: e.Delivery.Rate, Breaker: event.Breaker(e.Delivery.Breaker)}
+			out[e.ID] = event.Pacing{Rate: e.Delivery.Rate, Breaker: event.Breaker(e.Delivery.Breaker)}
 		}
 	}
 	return out

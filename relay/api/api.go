@@ -27,7 +27,7 @@ type Store interface {
 	Event(ctx context.Context, id, tenant string) (*event.Stored, error)
 	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
 	Busy(ctx context.Context) ([]string, error)
-	Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error)
+	Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error)
 	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.Letter, string, error)
 	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
 	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)

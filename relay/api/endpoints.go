@@ -81,7 +81,7 @@ func (r *reader) filterOf(names ...string) filter {
 	return f
 }
 
-func (c *call) showEndpoint(h event.Health) EndpointHealth {
+func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 	e := c.view.endpoints[h.Endpoint]
 	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil), Twice: utc(h.AnswersTwice),
 		Open: h.Open, Waiting: h.Waiting, Dead: h.Dead, OldestAt: utc(h.Oldest), DeliveredAt: utc(h.Delivered), Sample: len(h.Latest)}

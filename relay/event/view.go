@@ -97,8 +97,8 @@ type Page struct {
 	Looked int
 }
 
-// Health is how an endpoint does.
-type Health struct {
+// EndpointHealth sums up an endpoint.
+type EndpointHealth struct {
 	Endpoint string
 	// Parked is why nothing is sent: "gone", "paused", or "open" for its breaker; empty: it is not parked. ParkedSince is when that
 	// began, ParkedUntil when the breaker lets the next attempt through.

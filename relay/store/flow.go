@@ -12,7 +12,7 @@ import (
 // flow is that of an endpoint as the scripts read it.
 type flow struct{ rate, breaker string }
 
-func encodeFlows(flows map[string]event.Flow) map[string]flow {
+func encodeFlows(flows map[string]event.Pacing) map[string]flow {
 	m := make(map[string]flow, len(flows))
 	for name, f := range flows {
 		m[name] = flow{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}

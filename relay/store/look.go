@@ -230,7 +230,7 @@ func (s *Store) pipelined(ctx context.Context, fill func(redis.Pipeliner)) error
 
 // Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed only the
 // latest has its text.
-func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]event.Health, error) {
+func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
 		return nil, err
@@ -248,9 +248,9 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 	if err != nil {
 		return nil, fmt.Errorf("look at the health of endpoints: %w", err)
 	}
-	out := make([]event.Health, len(endpoints))
+	out := make([]event.EndpointHealth, len(endpoints))
 	for i, d := range depths {
-		h := event.Health{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
+		h := event.EndpointHealth{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
 		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib.lua).
 		if f := strings.Fields(parked[i].Val()); len(f) >= 2 && f[0] != "ramp" {
 			h.Parked, h.ParkedSince = f[0], time.UnixMilli(number(f[1]))

@@ -76,7 +76,7 @@ type Settings struct {
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
 	// Flows are those of endpoints, by name. One that is not among them has neither rate nor breaker.
-	Flows map[string]event.Flow
+	Flows map[string]event.Pacing
 }
 
 // settings are Settings with their defaults, and the flows as the scripts read them.

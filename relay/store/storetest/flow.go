@@ -10,7 +10,7 @@ import (
 )
 
 // breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s, 40 s.
-var breaker = map[string]event.Flow{"t/a": {Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+var breaker = map[string]event.Pacing{"t/a": {Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
 	MaxCoolOff: 40 * time.Second}}}
 
 // slack is more than the clocks of two stores differ by.
@@ -27,7 +27,7 @@ func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Ti
 	}
 }
 
-func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Flow) *store.Store {
+func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Pacing) *store.Store {
 	t.Helper()
 	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Flows: flows}})
 }
@@ -239,7 +239,7 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 
 func checkRate(t *testing.T, b *bench) {
 	clock := &shifted{}
-	flows := map[string]event.Flow{"t/a": {Rate: 50}}
+	flows := map[string]event.Pacing{"t/a": {Rate: 50}}
 	stores := []*store.Store{b.regulated(t, clock, flows), b.regulated(t, clock, flows)}
 	s := stores[0]
 	gather(t, s, "w", 400)
@@ -296,7 +296,7 @@ func checkRate(t *testing.T, b *bench) {
 
 func checkRateOfSuccessors(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.regulated(t, clock, map[string]event.Flow{"t/a": {Rate: 0.1}})
+	s := b.regulated(t, clock, map[string]event.Pacing{"t/a": {Rate: 0.1}})
 	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
 		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
@@ -352,7 +352,7 @@ func checkTwice(t *testing.T, b *bench) {
 }
 
 func checkLimitedLine(t *testing.T, b *bench) {
-	s := b.regulated(t, &shifted{}, map[string]event.Flow{"t/a": {Rate: 100}})
+	s := b.regulated(t, &shifted{}, map[string]event.Pacing{"t/a": {Rate: 100}})
 	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcde"))
 	for got[0].Next == nil { // the rate had no room for it yet: the queue has it
 		ds := take(t, s, "t/a", 1)

@@ -2,8 +2,8 @@ package event
 
 import "time"
 
-// Flow is what all replicas together keep to at an endpoint.
-type Flow struct {
+// Pacing is how all replicas together hold back at an endpoint: by a rate, and by a breaker.
+type Pacing struct {
 	// Rate is attempts a second; 0: as many as there is room for.
 	Rate    float64
 	Breaker Breaker
