@@ -15,7 +15,7 @@ import (
 )
 
 // deadLetters reads them from Redis, as an endpoint that is in no config has no metric.
-func deadLetters(t *testing.T, redis, endpoint string) []event.Letter {
+func deadLetters(t *testing.T, redis, endpoint string) []event.DeadLetter {
 	t.Helper()
 	s, err := store.New(store.Options{URL: redis})
 	if err != nil {

@@ -28,7 +28,7 @@ type Store interface {
 	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
 	Busy(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error)
-	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.Letter, string, error)
+	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
 	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
 	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
 	Park(ctx context.Context, endpoint string) error

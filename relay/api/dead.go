@@ -40,9 +40,9 @@ func (f *filter) ofDeadLetters() error {
 }
 
 // letters reads a page. The times of the filter are those at which the letters were given up.
-func (c *call) letters(f filter, cursor string, limit int) ([]event.Letter, string, error) {
+func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
-	var out []event.Letter
+	var out []event.DeadLetter
 	for pages := 0; ; pages++ {
 		found, next, err := c.o.Store.Letters(c.ctx(), endpoints, cursor, limit)
 		if err != nil {

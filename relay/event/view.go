@@ -53,12 +53,12 @@ type Owed struct {
 	Behind string
 	// Why says why it is dead.
 	Why string
-	// Tries are its attempts as far as they are known, the oldest first; one that succeeded is the last.
-	Tries []Try
+	// Records are its attempts as far as they are known, the oldest first; one that succeeded is the last.
+	Records []AttemptRecord
 }
 
-// Try is one attempt of a delivery, or of an endpoint's history.
-type Try struct {
+// AttemptRecord is one attempt of a delivery, or of an endpoint's history.
+type AttemptRecord struct {
 	At       time.Time // when it ended
 	Status   int       // 0: no answer came
 	Duration time.Duration
@@ -67,7 +67,7 @@ type Try struct {
 }
 
 // Good says whether the attempt delivered.
-func (t Try) Good() bool { return t.Status >= 200 && t.Status < 300 }
+func (r AttemptRecord) Good() bool { return r.Status >= 200 && r.Status < 300 }
 
 // Query asks for a page of events. The zero Query is the latest of all.
 type Query struct {
@@ -113,11 +113,11 @@ type EndpointHealth struct {
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
 	// Latest are the latest attempts, the latest first.
-	Latest []Try
+	Latest []AttemptRecord
 }
 
-// Letter is a dead letter.
-type Letter struct {
+// DeadLetter is a dead letter.
+type DeadLetter struct {
 	EventID  string
 	Endpoint string
 	DeadAt   time.Time

@@ -263,7 +263,7 @@ func readOwed(endpoint, state, failed string) event.Owed {
 	for _, t := range strings.Split(failed, ";") {
 		if f := strings.Fields(t); len(f) == 3 {
 			ms, _, _ := strings.Cut(f[0], "-")
-			o.Tries = append(o.Tries, event.Try{At: time.UnixMilli(number(ms)), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond, Text: f[0]})
+			o.Records = append(o.Records, event.AttemptRecord{At: time.UnixMilli(number(ms)), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond, Text: f[0]})
 		}
 	}
 	switch state[0] {
@@ -278,7 +278,7 @@ func readOwed(endpoint, state, failed string) event.Owed {
 	case 'd':
 		o.State = event.StateDelivered
 		if f := strings.Fields(parts[3]); len(f) == 3 {
-			o.Tries = append(o.Tries, event.Try{At: time.UnixMilli(number(f[0])), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond})
+			o.Records = append(o.Records, event.AttemptRecord{At: time.UnixMilli(number(f[0])), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond})
 		}
 	case 'x':
 		o.State, o.Why = event.StateDead, parts[3]

@@ -14,7 +14,7 @@ import (
 
 // Tried is one attempt of an endpoint's history.
 type Tried struct {
-	event.Try
+	event.AttemptRecord
 	EventID string
 	// N is the number of the attempt of its delivery, from 1.
 	N int

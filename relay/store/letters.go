@@ -16,7 +16,7 @@ import (
 
 // Letters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of an
 // earlier page on. next is empty at the end.
-func (s *Store) Letters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.Letter, next string, err error) {
+func (s *Store) Letters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.DeadLetter, next string, err error) {
 	after, err := readLetterCursor(cursor)
 	if err != nil {
 		return nil, "", err
@@ -71,7 +71,7 @@ func readLetterCursor(cursor string) (l letter, err error) {
 }
 
 // readLetters reads what else is to be known of dead letters.
-func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, error) {
+func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.DeadLetter, error) {
 	states, heads := make([]*redis.StringCmd, len(all)), make([]*redis.StringCmd, len(all))
 	if err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
 		l := all[i]
@@ -79,7 +79,7 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, 
 	}); err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
-	var out []event.Letter
+	var out []event.DeadLetter
 	for i, l := range all {
 		id, err := longID(l.short)
 		if err != nil {
@@ -92,7 +92,7 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.Letter, 
 		if o.State != event.StateDead {
 			continue
 		}
-		x := event.Letter{EventID: id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: o.Attempts, Reason: o.Why}
+		x := event.DeadLetter{EventID: id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: o.Attempts, Reason: o.Why}
 		if e, err := decodeBody(heads[i].Val()); err == nil {
 			x.Type, x.WaybillCode, x.CPCode, x.Status = e.Type, e.WaybillCode, e.CPCode, e.Status
 		}

@@ -197,8 +197,8 @@ func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 			}
 		}})
 	}
-	for i := range o.Tries {
-		t := &o.Tries[i]
+	for i := range o.Records {
+		t := &o.Records[i]
 		if t.Good() {
 			continue
 		}
@@ -276,7 +276,7 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 				t.Text = ""
 			}
 			told = told || !t.Good()
-			out[i].Latest = append(out[i].Latest, t.Try)
+			out[i].Latest = append(out[i].Latest, t.AttemptRecord)
 		}
 	}
 	return out, nil

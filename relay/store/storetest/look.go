@@ -178,10 +178,10 @@ func checkLook(t *testing.T, b *bench) {
 	}
 	x, y := e.Deliveries[0], e.Deliveries[1]
 	if x.Endpoint != "t/a" || x.State != event.StateRetrying || x.Attempts != 1 || x.Due.Sub(s.Now()) < 50*time.Minute ||
-		len(x.Tries) != 1 || x.Tries[0].Status != 503 || x.Tries[0].Text != "busy" || x.Tries[0].Duration != 12*time.Millisecond {
+		len(x.Records) != 1 || x.Records[0].Status != 503 || x.Records[0].Text != "busy" || x.Records[0].Duration != 12*time.Millisecond {
 		t.Errorf("retrying: %+v", x)
 	}
-	if y.Endpoint != "t/b" || y.State != event.StateDelivered || len(y.Tries) != 1 || y.Tries[0].Status != 204 || y.Tries[0].Duration != 7*time.Millisecond || !y.Tries[0].Good() {
+	if y.Endpoint != "t/b" || y.State != event.StateDelivered || len(y.Records) != 1 || y.Records[0].Status != 204 || y.Records[0].Duration != 7*time.Millisecond || !y.Records[0].Good() {
 		t.Errorf("delivered: %+v", y)
 	}
 	if w := later.Deliveries[0]; w.State != event.StateWaiting || w.Behind != e.ID {
@@ -197,7 +197,7 @@ func checkLook(t *testing.T, b *bench) {
 	if err != nil || one == nil {
 		t.Fatal(one, err)
 	}
-	if x = one.Deliveries[0]; x.State != event.StateDead || x.Why != "no" || len(x.Tries) != 2 || x.Tries[1].Status != 0 || x.Tries[1].Text != "timeout: no whole answer in time" {
+	if x = one.Deliveries[0]; x.State != event.StateDead || x.Why != "no" || len(x.Records) != 2 || x.Records[1].Status != 0 || x.Records[1].Text != "timeout: no whole answer in time" {
 		t.Errorf("dead: %+v", x)
 	}
 	for _, id := range []string{"nonsense", "evt_00", update("9", "z").ID} {
