@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
-	"slices"
-	"strings"
-	"time"
 )
 
 // Explanation says of one endpoint whether it is owed an event, and what each route that leads to it makes of the event.

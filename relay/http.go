@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"kuairelay/relay/api"
-	"kuairelay/relay/config"
-	"kuairelay/relay/spool"
-	"kuairelay/relay/store"
 	"maps"
 	"net/http"
 	"net/http/pprof"
@@ -21,6 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"kuairelay/relay/api"
+	"kuairelay/relay/config"
+	"kuairelay/relay/spool"
+	"kuairelay/relay/store"
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.

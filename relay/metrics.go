@@ -3,15 +3,16 @@ package relay
 import (
 	"context"
 	"fmt"
-	"kuairelay/relay/deliver"
-	"kuairelay/relay/intake"
-	"kuairelay/relay/spool"
-	"kuairelay/relay/store"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/intake"
+	"kuairelay/relay/spool"
+	"kuairelay/relay/store"
 )
 
 // troubleMetrics shows at every scrape what Redis can do, and what waits for it.

@@ -5,12 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kuairelay/relay/config"
-	"kuairelay/relay/deliver"
-	"kuairelay/relay/ingest"
-	"kuairelay/relay/kuaidihelp"
-	"kuairelay/relay/route"
-	"kuairelay/relay/store"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,6 +17,13 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/ingest"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/route"
+	"kuairelay/relay/store"
 )
 
 // Load reads and checks a config file, with all that the parts of a relay say of it, so that New refuses nothing that Load has

@@ -3,16 +3,17 @@ package relay
 import (
 	"cmp"
 	"context"
-	"kuairelay/relay/api"
-	"kuairelay/relay/deliver"
-	"kuairelay/relay/event"
-	"kuairelay/relay/kuaidihelp"
-	"kuairelay/relay/store"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"kuairelay/relay/api"
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/store"
 )
 
 const (

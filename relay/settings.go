@@ -4,6 +4,12 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"time"
+
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
@@ -14,11 +20,6 @@ import (
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
 	"kuairelay/relay/subscribe"
-	"net/http"
-	"net/url"
-	"reflect"
-	"slices"
-	"time"
 )
 
 // newStore makes the store of a config; o has what is not in there. It opens no connection.
