@@ -36,7 +36,8 @@ func clientIP(trusted []netip.Prefix) echo.IPExtractor {
 			if entry == "" {
 				continue
 			}
-			if ip, ok = readIP(entry); !ok {
+			ip, ok = readIP(entry)
+			if !ok {
 				return unknownIP
 			}
 			if !isTrusted(ip) {

@@ -85,7 +85,8 @@ func (c *connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
 	}
 
 	if len(c.open) >= c.most {
-		if evicted = c.weakest(); evicted == nil {
+		evicted = c.weakest()
+		if evicted == nil {
 			c.refused.Inc()
 			return nil, false
 		}

@@ -116,6 +116,8 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 	case err != nil:
 		return []string{err.Error()}
 	}
+
+	// What is reached, and was not to be.
 	reached := map[string]bool{}
 	for _, e := range events {
 		for _, ex := range x.Explain(e) {
@@ -130,6 +132,8 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 			}
 		}
 	}
+
+	// What was to be reached, and is not.
 	for _, endpoint := range test.Reaches {
 		if reached[endpoint] {
 			continue
@@ -229,6 +233,7 @@ func (p Past) judge(r route.Report) route.Report {
 		r.Why += "; it was not sent there, for the route is newer than the update"
 		return r
 	}
+
 	r.Matched, r.If = false, ""
 	why, known := "", false
 	if r.Subscribed {

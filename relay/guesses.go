@@ -56,11 +56,14 @@ func (g *guesses) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		if kind == "" {
 			return err
 		}
+
 		g.total.WithLabelValues(kind).Inc()
 		pause := g.note(c.RealIP(), kind)
 		if pause == 0 || c.Response().Committed {
 			return err
 		}
+
+		// The answer is late, so that guessing takes long; but only so many may wait.
 		select {
 		case g.paused <- struct{}{}:
 			defer func() { <-g.paused }()
@@ -68,6 +71,7 @@ func (g *guesses) watch(next echo.HandlerFunc) echo.HandlerFunc {
 			c.Response().Header().Set(echo.HeaderRetryAfter, "60")
 			return echo.NewHTTPError(http.StatusTooManyRequests, "too many wrong keys")
 		}
+
 		timer := time.NewTimer(pause)
 		defer timer.Stop()
 		select {

@@ -41,7 +41,8 @@ func (s *silence) use(after time.Duration) { s.after.Store(int64(after)) }
 func (s *silence) heard() { s.raise(s.store.Now()) }
 
 func (s *silence) raise(t time.Time) {
-	for ms := t.UnixMilli(); ; {
+	ms := t.UnixMilli()
+	for {
 		last := s.last.Load()
 		if last >= ms || s.last.CompareAndSwap(last, ms) {
 			return

@@ -27,22 +27,30 @@ func (l *Ledger) Export(ctx context.Context, write func(event.Subscription) erro
 		return err
 	}
 	for _, tenant := range tenants {
-		for cursor := ""; ; {
-			page, next, err := l.store.Subscriptions(ctx, tenant, cursor, 500)
-			if err != nil {
-				return err
-			}
-			for _, s := range page {
-				if err := write(s); err != nil {
-					return err
-				}
-			}
-			if cursor = next; cursor == "" {
-				break
-			}
+		if err := l.exportTenant(ctx, tenant, write); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (l *Ledger) exportTenant(ctx context.Context, tenant string, write func(event.Subscription) error) error {
+	cursor := ""
+	for {
+		page, next, err := l.store.Subscriptions(ctx, tenant, cursor, 500)
+		if err != nil {
+			return err
+		}
+		for _, s := range page {
+			if err := write(s); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		cursor = next
+	}
 }
 
 // Import puts subscriptions back; what the ledger knows already stays. It returns how many were new.

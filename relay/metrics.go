@@ -140,6 +140,7 @@ func (q *queues) Describe(ch chan<- *prometheus.Desc) {
 func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+
 	all := *q.names.Load()
 	names := all
 	if len(names) > alwaysShown {
@@ -150,6 +151,7 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 		}
 		names = slices.DeleteFunc(busy, func(name string) bool { _, known := slices.BinarySearch(all, name); return !known })
 	}
+
 	depths, err := q.store.Depths(ctx, names)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
@@ -159,6 +161,7 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 		for state, n := range map[string]int64{"open": d.Open, "waiting": d.Waiting, "dead": d.Dead} {
 			ch <- prometheus.MustNewConstMetric(q.depth, prometheus.GaugeValue, float64(n), d.Endpoint, state)
 		}
+
 		age := 0.0
 		if !d.Oldest.IsZero() {
 			age = max(0, q.store.Now().Sub(d.Oldest).Seconds())
@@ -166,6 +169,7 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(q.oldest, prometheus.GaugeValue, age, d.Endpoint)
 		ch <- prometheus.MustNewConstMetric(q.delivered, prometheus.GaugeValue, unixSeconds(d.Delivered), d.Endpoint)
 	}
+
 	parked, err := q.store.Parked(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(q.parked, fmt.Errorf("ask the store: %w", err))

@@ -53,8 +53,8 @@ func matchMeans(field, value string) (meant string, known []string) {
 	return meant, known
 }
 
-// use makes a config the one that is served by, at the start and at each reload. It builds everything first: after an error
-// nothing has changed. Calls must not overlap.
+// use switches the relay to a config, at the start and at each reload. It builds everything first: after an error nothing has
+// changed. Calls must not overlap.
 func (r *Relay) use(c *config.Config) error {
 	var complained sync.Map // a route that fails is logged once, and counted each time
 	table, err := newTable(c, func(rule *route.Rule, err error) {
@@ -66,6 +66,7 @@ func (r *Relay) use(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+
 	eps, made, err := endpoints(c.Tenants, r.reload.made)
 	if err != nil {
 		return err
@@ -74,10 +75,12 @@ func (r *Relay) use(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+
 	// The pool is the last that can refuse. It knows a new endpoint before an event is owed to it.
 	if err := r.pool.Use(deliver.Settings{Endpoints: eps, Egress: out, OrphanGrace: c.Delivery.OrphanGrace, Retention: c.Retention}); err != nil {
 		return err
 	}
+
 	r.store.Use(storeSettings(c))
 	r.intake.Use(routesOf(table, c.Tenants))
 	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
@@ -116,8 +119,10 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	if r.o.Load == nil {
 		return Reloaded{}, errors.New("this relay was not started with a config file")
 	}
+
 	began := time.Now()
-	before, paths := r.reload.current(), []string(nil)
+	before := r.reload.current()
+	var paths []string
 	c, err := r.o.Load(func(path string) { paths = append(paths, path) })
 	r.reload.consists(paths)
 	changed := err == nil && c.Fingerprint != before.fingerprint
@@ -125,6 +130,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		err = r.use(c)
 	}
 	if err != nil {
+		// Every mistake is a line of the log.
 		lines := strings.Split(err.Error(), "\n")
 		r.reload.failed(lines)
 		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why), zap.Int("mistakes", len(lines)))
@@ -133,11 +139,14 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		}
 		return Reloaded{Fingerprint: before.fingerprint}, err
 	}
+
 	out := Reloaded{Fingerprint: c.Fingerprint, Changed: changed, Restart: r.reload.fixed.changed(c)}
 	for _, w := range c.Warnings {
 		out.Warnings = append(out.Warnings, w.String())
 	}
 	r.reload.needs(out.Restart)
+
+	// The watch looks often: it says nothing of files that are as they were.
 	if !changed {
 		r.reload.unchanged()
 		if why != onChange || !before.ok {
@@ -145,6 +154,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		}
 		return out, nil
 	}
+
 	r.log.Info("config reloaded", zap.String("why", why), zap.String("fingerprint", c.Fingerprint), zap.Duration("took", time.Since(began)))
 	r.warn(c)
 	if len(out.Restart) > 0 {

@@ -101,6 +101,7 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 		if next < 0 {
 			return nil
 		}
+
 		o := &open[next]
 		o.Taken = true // if not by us, then by another replica
 		var others []string
@@ -109,6 +110,7 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 				others = append(others, x.ID)
 			}
 		}
+
 		replay, err := r.store.TakeReplay(ctx, o.ID, others, r.most(o.Tenant))
 		if err != nil {
 			return err
@@ -224,14 +226,17 @@ const (
 func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	taken := time.Now()
 	defer r.store.LetGoReplay(context.WithoutCancel(ctx), replay.ID)
+
 	plan, err := api.PlanOf(*replay, r.endpoints)
 	if err != nil {
 		_, err = r.store.CancelReplay(ctx, replay.ID) // of another version: it would never end
 		return err
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
+
 	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100)) // often a few, rather than many that what is new waits behind
-	for began := taken; ctx.Err() == nil && !r.isOver(taken); {
+	pace := taken
+	for ctx.Err() == nil && !r.isOver(taken) {
 		page, err := r.store.Events(ctx, plan.Query)
 		if err != nil {
 			return err
@@ -244,82 +249,114 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 			r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "done"))
 			return nil
 		}
+
 		plan.Query.Cursor = page.Next
-		if !plan.DryRun { // no faster than asked, over any length of time
-			began = began.Add(time.Duration(len(page.Events)) * time.Second / time.Duration(max(1, plan.Rate)))
-			if ahead := time.Until(began); ahead > 0 {
-				select {
-				case <-ctx.Done():
-				case <-time.After(ahead):
-				}
-			} else {
-				began = time.Now()
-			}
+		if !plan.DryRun {
+			pace = keepPace(ctx, pace, len(page.Events), plan.Rate)
 		}
 	}
 	return nil
 }
 
+// keepPace waits until so many events may have been sent since a time, at a rate a second, and gives that time; it gives now if
+// that was before: what was missed is not made up for.
+func keepPace(ctx context.Context, since time.Time, events, rate int) time.Time {
+	next := since.Add(time.Duration(events) * time.Second / time.Duration(max(1, rate)))
+	ahead := time.Until(next)
+	if ahead <= 0 {
+		return time.Now()
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(ahead):
+	}
+	return next
+}
+
 // send sends a page. It says whether the replay is still ours.
 func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page event.Page) (mine bool, err error) {
-	// A part of the page moves the replay on behind the last event of which it has all deliveries.
-	part := resend{}
-	defer func() { r.pool.Start(part.reserved, nil) }() // after an error, what was reserved for nothing
-	flush := func() (bool, error) {
-		sent := part
-		part = resend{}
-		page.Looked -= sent.Looked
-		return r.queue(ctx, id, sent)
-	}
+	s := &sending{replayer: r, id: id, looked: page.Looked}
+	defer func() { r.pool.Start(s.part.reserved, nil) }() // after an error, what was reserved for nothing
+
 	for _, e := range page.Events {
-		sends, err := r.wanted(ctx, plan, e)
+		resends, err := r.wanted(ctx, plan, e)
 		if err != nil {
 			return false, err
 		}
-		matched := len(sends) > 0
 		if plan.DryRun {
-			part.Counted += len(sends)
-			sends = nil
+			s.part.Counted += len(resends)
+		} else if mine, err := s.add(ctx, resends); err != nil || !mine {
+			return false, err
 		}
-		for _, s := range sends {
-			if part.full() {
-				if mine, err := flush(); err != nil || !mine {
-					return false, err
-				}
-			}
-			slot := r.pool.ReserveSome(s.Endpoint)
-			if !slot && len(part.Resends) > 0 { // what holds slots goes first
-				if mine, err := flush(); err != nil || !mine {
-					return false, err
-				}
-			}
-			if !slot {
-				slot = r.slot(ctx, s.Endpoint)
-			}
-			if ctx.Err() != nil {
-				return false, ctx.Err()
-			}
-			if r.pool.Lease(s.Endpoint) == 0 {
-				continue // a reload has taken the endpoint out of the config
-			}
-			if slot && !r.pool.Rated(s.Endpoint) { // else it is leased when its turn comes
-				s.Lease = r.pool.Lease(s.Endpoint)
-			}
-			part.add(s, slot)
-		}
-		part.Cursor = e.Next
-		part.Looked++
-		if matched {
-			part.Matched++
+
+		// All deliveries of this event are in the part: the replay goes on behind it.
+		s.part.Cursor = e.Next
+		s.part.Looked++
+		if len(resends) > 0 {
+			s.part.Matched++
 		}
 	}
-	part.Cursor, part.Looked, part.Done = page.Next, page.Looked, page.End
-	return flush()
+
+	s.part.Cursor = page.Next
+	s.part.Looked = s.looked
+	s.part.Done = page.End
+	return s.flush(ctx)
+}
+
+// sending sends a page in parts. Each moves the replay on behind the last event of which it has all deliveries.
+type sending struct {
+	*replayer
+	id     string
+	part   resend
+	looked int // events of the page that no part has counted
+}
+
+// add puts deliveries into the part, and sends it each time that it is full or has to make place.
+func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, err error) {
+	for _, one := range resends {
+		if s.part.full() {
+			if mine, err := s.flush(ctx); err != nil || !mine {
+				return false, err
+			}
+		}
+
+		slot := s.pool.ReserveSome(one.Endpoint)
+		if !slot && len(s.part.Resends) > 0 { // what holds slots goes first
+			if mine, err := s.flush(ctx); err != nil || !mine {
+				return false, err
+			}
+		}
+		if !slot {
+			slot = s.slot(ctx, one.Endpoint)
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+
+		lease := s.pool.Lease(one.Endpoint)
+		if lease == 0 {
+			continue // a reload has taken the endpoint out of the config
+		}
+		if slot && !s.pool.Rated(one.Endpoint) { // else it is leased when its turn comes
+			one.Lease = lease
+		}
+		s.part.add(one, slot)
+	}
+	return true, nil
+}
+
+// flush sends the part, and begins another one.
+func (s *sending) flush(ctx context.Context) (mine bool, err error) {
+	sent := s.part
+	s.part = resend{}
+	s.looked -= sent.Looked
+	return s.queue(ctx, s.id, sent)
 }
 
 // slot waits for a slot of an endpoint. There is none to wait for if a reload has taken the endpoint out of the config.
 func (r *replayer) slot(ctx context.Context, endpoint string) bool {
-	for began := time.Now(); time.Since(began) < replayWait && r.pool.Lease(endpoint) > 0; {
+	began := time.Now()
+	for time.Since(began) < replayWait && r.pool.Lease(endpoint) > 0 {
 		select {
 		case <-ctx.Done():
 			return false
@@ -354,6 +391,8 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (
 		}
 		return out, nil
 	}
+
+	// By today's routes, whose conditions are asked of the ledger: that of a changed status is taken to hold.
 	whole, err := r.store.Event(ctx, e.ID, "")
 	if err != nil || whole == nil {
 		return nil, err
@@ -362,7 +401,8 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (
 		owed := c.When&(event.Always|event.IfChanged) != 0
 		if !owed {
 			tenant, _, _ := strings.Cut(c.Endpoint, "/")
-			if _, owed, err = r.store.Subscription(ctx, tenant, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode}); err != nil {
+			_, owed, err = r.store.Subscription(ctx, tenant, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode})
+			if err != nil {
 				return nil, err
 			}
 		}

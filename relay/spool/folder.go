@@ -33,6 +33,7 @@ func newFolder(dir string) (*folder, error) {
 		return nil, err
 	}
 	_ = syncDir(filepath.Dir(dir)) // if dir is new; who may not read its parent has made it before
+
 	random := make([]byte, 3)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	name := time.Now().UTC().Format("20060102T150405Z-") + hex.EncodeToString(random)
@@ -45,6 +46,8 @@ func newFolder(dir string) (*folder, error) {
 		_ = os.RemoveAll(hidden)
 		return nil, err
 	}
+
+	// It is locked, and so may be found.
 	f.path = filepath.Join(dir, name)
 	if err = os.Rename(hidden, f.path); err == nil {
 		err = syncDir(dir)
@@ -65,9 +68,12 @@ var errLocked = errors.New("another process has it")
 // openFolder locks a folder that is there.
 func openFolder(path string) (*folder, error) {
 	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))}
-	f.syncs = workers.Batcher[struct{}, struct{}]{Most: 1, Limit: 1 << 30, Weight: func(struct{}) int { return 1 }, Do: func(qs []struct{}) ([]struct{}, error) {
-		return qs, f.dir.Sync()
-	}}
+	f.syncs = workers.Batcher[struct{}, struct{}]{
+		Most:   1,
+		Limit:  1 << 30,
+		Weight: func(struct{}) int { return 1 },
+		Do:     func(qs []struct{}) ([]struct{}, error) { return qs, f.dir.Sync() },
+	}
 	locked, err := f.lock.TryLock()
 	if err != nil {
 		return nil, err
@@ -202,6 +208,7 @@ func (s *Spool) Adopt() ([]Adoption, error) {
 	own := s.own
 	s.mu.Unlock()
 	errs := []error{err}
+
 	entries, err := os.ReadDir(s.o.Dir)
 	if err != nil {
 		errs = append(errs, err)
@@ -220,6 +227,8 @@ func (s *Spool) Adopt() ([]Adoption, error) {
 			out = append(out, Adoption{e.Name(), len(files)})
 		}
 	}
+
+	// From now on it is known which waybills wait.
 	s.mu.Lock()
 	s.looked = true
 	s.signal()
@@ -239,6 +248,7 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	names, err := dir.names()
 	if err != nil {
 		dir.close()
@@ -247,6 +257,7 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 	if len(names) == 0 {
 		return nil, dir.remove()
 	}
+
 	files := make([]*File, len(names))
 	for i, name := range names {
 		f := &File{folder: dir, name: name, size: block}
@@ -255,7 +266,10 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 			dir.close()
 			return nil, err // nothing is known of these files: later
 		}
-		f.ReceivedAt, f.size = cb.ReceivedAt, onDisk(len(cb.Body))
+
+		// A file that is damaged counts as received with the one before it.
+		f.ReceivedAt = cb.ReceivedAt
+		f.size = onDisk(len(cb.Body))
 		if err == nil {
 			f.waybills, f.large = s.about(s.o.Waybills(cb), len(cb.Body))
 		} else if i > 0 {
@@ -263,6 +277,7 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 		}
 		files[i] = f
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range files {

@@ -80,11 +80,13 @@ func (s *Spool) take(most int, bytes int64) []*File {
 	if !s.looked {
 		return nil
 	}
+
 	var out []*File
 	passed := passed{spool: s, now: time.Now(), waybills: make(map[uint64]bool)}
 	if s.largeTaken != nil {
 		passed.large = append(passed.large, s.largeTaken)
 	}
+
 	n := 0
 	for ; n < len(s.waiting) && len(out) < most && len(passed.files) < lookThrough; n++ {
 		f := s.waiting[n]
@@ -97,12 +99,14 @@ func (s *Spool) take(most int, bytes int64) []*File {
 		out = append(out, f)
 		bytes -= f.size
 	}
+
 	// What was passed over goes back to the front.
 	s.waiting = s.waiting[n-len(passed.files):]
 	copy(s.waiting, passed.files)
 	if len(s.waiting) == 0 {
 		s.waiting = nil // and with it the list's memory
 	}
+
 	for _, f := range out {
 		s.taken[f] = struct{}{}
 		if f.large {
@@ -223,14 +227,15 @@ func (s *Spool) about(waybills iter.Seq[string], bytes int) (hashes []uint64, la
 	for w := range waybills {
 		n++
 		if len(hashes) == cap(hashes) {
-			hashes = once(hashes) // before it grows: there may be few that come often
+			hashes = sortedOnce(hashes) // before the list grows: there may be few waybills that come often
 		}
 		hashes = append(hashes, maphash.String(s.seed, w))
 	}
-	return slices.Clone(once(hashes)), n > LargeItems || bytes > LargeBytes
+	return slices.Clone(sortedOnce(hashes)), n > LargeItems || bytes > LargeBytes
 }
 
-func once(hashes []uint64) []uint64 {
+// sortedOnce sorts hashes, and leaves each in once.
+func sortedOnce(hashes []uint64) []uint64 {
 	slices.Sort(hashes)
 	return slices.Compact(hashes)
 }
@@ -238,7 +243,8 @@ func once(hashes []uint64) []uint64 {
 // touch and untouch need mu: a file begins to wait, waits no longer.
 func (s *Spool) touch(f *File) {
 	f.folder.files++
-	s.files, s.bytes = s.files+1, s.bytes+f.size
+	s.files++
+	s.bytes += f.size
 	s.waybills += len(f.waybills)
 	if f.large {
 		s.large[f] = struct{}{}

@@ -130,12 +130,23 @@ const (
 
 // New makes a Spool. It touches no disk before Adopt or Put.
 func New(o Options) *Spool {
-	o.MaxBytes, o.MaxFile = cmp.Or(o.MaxBytes, 1<<30), cmp.Or(o.MaxFile, 64<<20)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+	o.MaxFile = cmp.Or(o.MaxFile, 64<<20)
 	if o.Works == nil {
 		o.Works = func() {}
 	}
-	return &Spool{o: o, most: int(max(leastWaybills, o.MaxBytes/bytesPerWaybill)), seed: maphash.MakeSeed(), changed: make(chan struct{}), taken: make(map[*File]struct{}), busy: make(map[uint64]int),
-		touched: make(map[uint64]int), large: make(map[*File]struct{}), folders: make(map[*folder]struct{})}
+
+	return &Spool{
+		o:       o,
+		seed:    maphash.MakeSeed(),
+		most:    int(max(leastWaybills, o.MaxBytes/bytesPerWaybill)),
+		changed: make(chan struct{}),
+		folders: make(map[*folder]struct{}),
+		taken:   make(map[*File]struct{}),
+		busy:    make(map[uint64]int),
+		touched: make(map[uint64]int),
+		large:   make(map[*File]struct{}),
+	}
 }
 
 // Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
@@ -149,6 +160,7 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Fi
 	if err := s.begin(f); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+
 	err = f.folder.write(f.name, text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,6 +174,7 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Fi
 		}
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+
 	s.counts.Written++
 	s.waiting = append(s.waiting, f)
 	s.signal()
@@ -185,7 +198,8 @@ func (s *Spool) begin(f *File) error {
 		return ErrWaybills
 	}
 	s.seq++
-	f.folder, f.name = s.own, fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), suffix)
+	f.folder = s.own
+	f.name = fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), suffix)
 	s.touch(f)
 	return nil
 }
@@ -233,11 +247,14 @@ func (s *Spool) Remove(files []*File) error {
 		}
 		left[f.folder] = true
 	}
+
+	// One sync of a folder makes all its deletions durable.
 	for dir := range left {
 		if err := dir.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range files {
@@ -348,7 +365,13 @@ func (s *Spool) Room() int64 {
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := Stats{Files: s.files, Bytes: s.bytes, MaxBytes: s.o.MaxBytes, Waiting: len(s.waiting) + len(s.taken), Counts: s.counts}
+	out := Stats{
+		Files:    s.files,
+		Bytes:    s.bytes,
+		MaxBytes: s.o.MaxBytes,
+		Waiting:  len(s.waiting) + len(s.taken),
+		Counts:   s.counts,
+	}
 	older := func(f *File) {
 		if out.Oldest.IsZero() || f.ReceivedAt.Before(out.Oldest) {
 			out.Oldest = f.ReceivedAt
@@ -372,5 +395,6 @@ func (s *Spool) signal() {
 // gone needs mu: a file is no longer on disk.
 func (s *Spool) gone(f *File) {
 	f.folder.files--
-	s.files, s.bytes = s.files-1, s.bytes-f.size
+	s.files--
+	s.bytes -= f.size
 }

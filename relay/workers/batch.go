@@ -33,6 +33,7 @@ type question[Q, A any] struct {
 // for: Do has to end by itself.
 func (b *Batcher[Q, A]) Ask(ctx context.Context, q Q) (A, error) {
 	mine := &question[Q, A]{q: q, done: make(chan struct{})}
+
 	b.mu.Lock()
 	b.pending = append(b.pending, mine)
 	start := b.running < b.Most
@@ -43,11 +44,14 @@ func (b *Batcher[Q, A]) Ask(ctx context.Context, q Q) (A, error) {
 	if start {
 		go b.run()
 	}
+
 	select {
 	case <-mine.done:
 		return mine.a, mine.err
 	case <-ctx.Done():
 	}
+
+	// The caller goes away. A question that is in no call yet is not asked.
 	b.mu.Lock()
 	i := slices.Index(b.pending, mine)
 	if i >= 0 {

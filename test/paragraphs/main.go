@@ -225,6 +225,11 @@ func positional(x *ast.CompositeLit) int {
 		}
 		return most
 	case *ast.Ident, *ast.SelectorExpr, *ast.StructType:
+		if len(x.Elts) > 0 {
+			if inner, ok := x.Elts[0].(*ast.CompositeLit); ok && inner.Type == nil {
+				return 0 // a list of a type with a name
+			}
+		}
 		return unnamed(x)
 	}
 	return 0
