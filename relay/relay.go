@@ -103,7 +103,7 @@ func New(o Options) (*Relay, error) {
 		Store: db, Pool: pool, Spool: files, UntilDelivered: db.Embedded(), Permanent: store.Permanent, Logger: o.Logger, Registry: registry,
 	})
 	silence := newSilence(db, o.Logger)
-	receiver := ingest.New(ingest.Options{Keep: in.Keep, Whole: intake.Whole, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
+	receiver := ingest.New(ingest.Options{Keep: in.Keep, Parse: in.Parse, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
 	shares, doorman := newShares(db.Admit, registry), newDoorman()
 	r := &Relay{o: o, shares: shares, doorman: doorman, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
 		proxy: newProxy(c, db, in, shares, doorman, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,

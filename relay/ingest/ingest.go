@@ -43,8 +43,8 @@ type Options struct {
 	Budget time.Duration
 	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It gets what the callback was parsed to, or the first part of it and true.
 	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error)
-	// Whole bounds what is parsed of a callback before it is kept. Default: all of it is.
-	Whole kuaidihelp.Limit
+	// Parse parses a callback, or the first part of one that has more. Default: all of it.
+	Parse func(cb *event.Callback) (parsed kuaidihelp.Result, more bool)
 	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
 	Bytes int64
 	// Heard hears of each callback with the right token and address. Default: nobody does.
@@ -82,6 +82,11 @@ func New(o Options) *Receiver {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Heard == nil {
 		o.Heard = func() {}
+	}
+	if o.Parse == nil {
+		o.Parse = func(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
+			return kuaidihelp.Parse(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt), false
+		}
 	}
 	r := &Receiver{o: o, rooms: newRooms(o.Bytes), metrics: newMetrics(o.Registry)}
 	r.Use(o.Settings)
@@ -181,7 +186,7 @@ func (r *Receiver) receive(c echo.Context) error {
 		return r.unread(c, err)
 	}
 	cb := &event.Callback{ReceivedAt: started, Headers: about, Body: body}
-	parsed, more := kuaidihelp.First(cb.Headers["Content-Type"], body, started, r.o.Whole)
+	parsed, more := r.o.Parse(cb)
 	if encoding := about["Content-Encoding"]; encoding != "" && len(parsed.Rejected) == 1 && len(parsed.Rejected[0].Raw) == len(body) {
 		parsed.Rejected[0].Reason = fmt.Sprintf("its Content-Encoding is %.40q: %s", encoding, parsed.Rejected[0].Reason)
 	}

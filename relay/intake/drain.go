@@ -112,7 +112,7 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 		cb, err := in.spool.Read(f)
 		switch {
 		case err == nil:
-			parsed, more := parse(cb)
+			parsed, more := in.Parse(cb)
 			if more && len(files) > 1 {
 				in.spool.Postpone(f, 0) // it is taken in parts, and so alone
 				in.spool.Return(files[i:], false)

@@ -99,7 +99,7 @@ type Intake struct {
 	workers     *workers.Group
 	metrics     *metrics
 
-	large      sync.Mutex   // one large callback is written at a time: others have the rest of the processor and of the disk
+	large      sync.Locker  // one large callback is read or written at a time: others have the rest of the processor and of the disk
 	slowRoutes rarely       // warned of
 	pushed     atomic.Int64 // out of quarantine, by something newer
 	adopted    chan struct{}
@@ -118,6 +118,7 @@ func New(o Options) *Intake {
 		spool:   o.Spool,
 		workers: workers.New(),
 		metrics: newMetrics(o.Registry),
+		large:   new(sync.Mutex),
 		adopted: make(chan struct{}),
 	}
 	in.drain.intake = in

@@ -19,11 +19,11 @@ type Retaken struct {
 // UTF-8.
 func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (Retaken, error) {
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
-	parsed, more := parse(cb)
+	parsed, more := in.Parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
 		// It may be an item.
 		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: kuaidihelp.WithItem(q.Raw)}
-		again, _ := parse(item)
+		again, _ := in.Parse(item)
 		if len(again.Rejected) == 0 {
 			cb = item
 			parsed = again
@@ -46,15 +46,4 @@ func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) 
 	sum, err := in.Keep(ctx, cb, parsed, more)
 	out.New = sum.New
 	return out, err
-}
-
-// parse reads a callback that comes from the spool or from quarantine, or its first part if there are more.
-func parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
-	parsed, more = kuaidihelp.First(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, Whole)
-	if len(cb.IDs) == len(parsed.Events) && !more {
-		for i, id := range cb.IDs {
-			parsed.Events[i].ID = id
-		}
-	}
-	return parsed, more
 }

@@ -12,15 +12,6 @@ import (
 	"kuairelay/relay/spool"
 )
 
-// partItems and partBytes bound what of a large callback is taken to Redis at one time: others have their turn in between.
-const (
-	partItems = 64
-	partBytes = 256 << 10
-)
-
-// Whole is what a callback may have in it, so as to be taken as a whole.
-var Whole = kuaidihelp.Limit{Items: spool.LargeItems, Bytes: spool.LargeBytes}
-
 // pending is a callback on its way to Redis.
 type pending struct {
 	callback *event.Callback
@@ -58,8 +49,7 @@ func (in *Intake) begin(ctx context.Context, all []pending) <-chan outcome {
 // takeParts takes one callback to Redis part by part. After an error, or the end of ctx, some parts of it are there.
 func (in *Intake) takeParts(ctx context.Context, whole pending) (all outcome) {
 	cb := whole.callback
-	limit := kuaidihelp.Limit{Items: partItems, Bytes: partBytes}
-	for part := range kuaidihelp.Parts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, limit) {
+	for part := range in.parts(cb) {
 		all.err = ctx.Err()
 		if all.err != nil {
 			break

@@ -228,6 +228,7 @@ func (s *Spool) about(waybills iter.Seq[string], bytes int) (hashes []uint64, la
 		n++
 		if len(hashes) == cap(hashes) {
 			hashes = sortedOnce(hashes) // before the list grows: there may be few waybills that come often
+			hashes = slices.Grow(hashes, max(8, len(hashes)))
 		}
 		hashes = append(hashes, maphash.String(s.seed, w))
 	}
