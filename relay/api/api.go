@@ -196,10 +196,10 @@ type seen struct {
 func (c *API) Register(public, admin *echo.Echo) {
 	for _, r := range routes() {
 		if r.tenant {
-			public.Add(r.method, r.tenantPath(), c.asTenant(r.handle))
+			public.Add(r.method, r.tenantPath(), c.asTenant(r))
 		}
 		if r.operator {
-			admin.Add(r.method, r.operatorPath(), c.asOperator(r.handle))
+			admin.Add(r.method, r.operatorPath(), c.asOperator(r))
 		}
 	}
 	text := openAPI(c.o.Version, c.o.Described) // once: strangers may ask for it
@@ -209,34 +209,47 @@ func (c *API) Register(public, admin *echo.Echo) {
 }
 
 // asTenant lets a tenant in that shows one of its keys.
-func (c *API) asTenant(handle func(*call) error) echo.HandlerFunc {
+func (c *API) asTenant(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		tenant, err := c.o.Tenant(e)
 		if err != nil {
 			return err
 		}
-		return c.enter(e, tenant, handle)
+		return c.enter(e, tenant, r)
 	}
 }
 
 // asOperator lets the operator in.
-func (c *API) asOperator(handle func(*call) error) echo.HandlerFunc {
+func (c *API) asOperator(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		if err := c.o.Operator(e); err != nil {
 			return err
 		}
-		return c.enter(e, "", handle)
+		return c.enter(e, "", r)
 	}
 }
 
 // enter handles a request whose sender is known, unless it is too much.
-func (c *API) enter(e echo.Context, tenant string, handle func(*call) error) error {
+func (c *API) enter(e echo.Context, tenant string, r route) error {
 	leave, err := c.o.Enter(e, tenant)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return handle(&call{Context: e, API: c, view: c.current.Load(), tenant: tenant})
+
+	answer, err := r.handler.handle(&call{Context: e, API: c, view: c.current.Load(), tenant: tenant})
+	if err != nil {
+		return err // the root writes it as a problem
+	}
+	return write(e, r.good(), answer)
+}
+
+// write writes a good answer: as JSON, or, if it is nil, without a body.
+func write(e echo.Context, status int, answer any) error {
+	if answer == nil {
+		return e.NoContent(status)
+	}
+	return e.JSON(status, answer)
 }
 
 // call is one request, of a tenant or of the operator.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"strings"
 
 	"go.uber.org/zap"
@@ -10,25 +9,25 @@ import (
 )
 
 // listDeadLetters answers a page of dead letters, the latest first.
-func listDeadLetters(c *call) error {
+func listDeadLetters(c *call) (DeadLetters, error) {
 	r := c.reader()
 	limit, cursor, f := r.limit(), r.take("cursor"), r.filter()
 	if err := r.end(); err != nil {
-		return err
+		return DeadLetters{}, err
 	}
 	if err := f.ofDeadLetters(); err != nil {
-		return err
+		return DeadLetters{}, err
 	}
 	letters, next, err := c.letters(f, cursor, limit)
 	if err != nil {
-		return err
+		return DeadLetters{}, err
 	}
 	out := DeadLetters{DeadLetters: make([]DeadLetter, len(letters)), Next: next}
 	for i, l := range letters {
 		out.DeadLetters[i] = DeadLetter{EventID: l.EventID, Endpoint: l.Endpoint, DeadAt: utc(l.DeadAt), Attempts: l.Attempts, Reason: l.Reason,
 			Type: l.Type, WaybillCode: l.WaybillCode, CPCode: l.CPCode, Status: l.Status}
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // ofDeadLetters refuses what makes no sense of dead letters.
@@ -83,7 +82,7 @@ type LettersDone struct {
 	Next string `json:"next,omitempty" doc:"there may be more that the filter takes: ask again with this cursor"`
 }
 
-func redriveDeadLetters(c *call) error {
+func redriveDeadLetters(c *call) (LettersDone, error) {
 	return c.withLetters("redriven", func(endpoint string, ids []string) (int, error) {
 		n, err := c.o.Store.Redrive(c.ctx(), endpoint, ids...)
 		c.o.Fed(endpoint)
@@ -91,36 +90,36 @@ func redriveDeadLetters(c *call) error {
 	})
 }
 
-func dismissDeadLetters(c *call) error {
+func dismissDeadLetters(c *call) (LettersDone, error) {
 	return c.withLetters("dismissed", func(endpoint string, ids []string) (int, error) {
 		return c.o.Store.Dismiss(c.ctx(), endpoint, ids...)
 	})
 }
 
 // withLetters does something with the dead letters that the request names, at most maxLimit of a filter at a time.
-func (c *call) withLetters(done string, do func(endpoint string, ids []string) (int, error)) error {
+func (c *call) withLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
 	var request letterRequest
 	if err := c.body(&request); err != nil {
-		return err
+		return LettersDone{}, err
 	}
 	if request.All == (len(request.Letters) > 0) {
-		return badf("the body: either dead_letters or all must say which")
+		return LettersDone{}, badf("the body: either dead_letters or all must say which")
 	}
 	if len(request.Letters) > maxLimit {
-		return badf("dead_letters: at most %d at a time", maxLimit)
+		return LettersDone{}, badf("dead_letters: at most %d at a time", maxLimit)
 	}
 	if err := request.Filter.check(c); err != nil {
-		return err
+		return LettersDone{}, err
 	}
 	if err := request.Filter.ofDeadLetters(); err != nil {
-		return err
+		return LettersDone{}, err
 	}
 	byEndpoint := make(map[string][]string)
 	out := LettersDone{}
 	if request.All {
 		letters, next, err := c.letters(request.Filter, request.Cursor, maxLimit)
 		if err != nil {
-			return err
+			return LettersDone{}, err
 		}
 		out.Next = next
 		for _, l := range letters {
@@ -132,7 +131,7 @@ func (c *call) withLetters(done string, do func(endpoint string, ids []string) (
 			l.Endpoint = c.tenant + "/" + l.Endpoint
 		}
 		if !c.sees(l.Endpoint) {
-			return badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", l.Endpoint)
+			return LettersDone{}, badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", l.Endpoint)
 		}
 		if event.IsID(l.EventID) { // what is none names no dead letter
 			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
@@ -141,10 +140,10 @@ func (c *call) withLetters(done string, do func(endpoint string, ids []string) (
 	for endpoint, ids := range byEndpoint {
 		n, err := do(endpoint, ids)
 		if err != nil {
-			return c.failed("change dead letters", err)
+			return LettersDone{}, c.failed("change dead letters", err)
 		}
 		out.Done += n
 		c.note(done, endpoint, zap.Int("dead_letters", n))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }

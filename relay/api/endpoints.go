@@ -26,14 +26,14 @@ const sample = 100
 var endpointStates = []string{"ok", "failing", "idle", "paused", "gone", "open"}
 
 // listEndpoints answers a page of endpoints with their health, by name.
-func listEndpoints(c *call) error {
+func listEndpoints(c *call) (Endpoints, error) {
 	r := c.reader()
 	limit, after, f := r.limit(), r.take("cursor"), r.filterOf("tenant", "state")
 	if r.err == nil && f.State != "" && !slices.Contains(endpointStates, f.State) {
 		r.err = badf("state: must be one of %s", strings.Join(endpointStates, ", "))
 	}
 	if err := r.end(); err != nil {
-		return err
+		return Endpoints{}, err
 	}
 	names := c.view.names
 	if f.Tenant != "" {
@@ -51,14 +51,14 @@ func listEndpoints(c *call) error {
 	}
 	health, err := c.o.Store.Health(c.ctx(), names, sample)
 	if err != nil {
-		return c.failed("look at endpoints", err)
+		return Endpoints{}, c.failed("look at endpoints", err)
 	}
 	for _, h := range health {
 		if x := c.showEndpoint(h); f.State == "" || x.State == f.State {
 			out.Endpoints = append(out.Endpoints, x)
 		}
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // filterOf reads only some parameters of a filter. State is not one of deliveries here, and so not checked.
@@ -149,43 +149,43 @@ func (c *call) fullName(name, tenant string) (string, error) {
 	return full, nil
 }
 
-func readEndpoint(c *call) error {
+func readEndpoint(c *call) (EndpointHealth, error) {
 	e, err := c.endpoint()
 	if err != nil {
-		return err
+		return EndpointHealth{}, err
 	}
 	return c.answerEndpoint(e.ID)
 }
 
-func (c *call) answerEndpoint(name string) error {
+func (c *call) answerEndpoint(name string) (EndpointHealth, error) {
 	health, err := c.o.Store.Health(c.ctx(), []string{name}, sample)
 	if err != nil {
-		return c.failed("look at an endpoint", err)
+		return EndpointHealth{}, c.failed("look at an endpoint", err)
 	}
-	return c.JSON(http.StatusOK, c.showEndpoint(health[0]))
+	return c.showEndpoint(health[0]), nil
 }
 
 // pauseEndpoint stops sending to an endpoint until it is resumed.
-func pauseEndpoint(c *call) error {
+func pauseEndpoint(c *call) (EndpointHealth, error) {
 	e, err := c.endpoint()
 	if err != nil {
-		return err
+		return EndpointHealth{}, err
 	}
 	if err := c.o.Store.Park(c.ctx(), e.ID); err != nil {
-		return c.failed("pause an endpoint", err)
+		return EndpointHealth{}, c.failed("pause an endpoint", err)
 	}
 	c.note("paused", e.ID)
 	return c.answerEndpoint(e.ID)
 }
 
 // resumeEndpoint goes on sending to an endpoint, whatever it was parked for.
-func resumeEndpoint(c *call) error {
+func resumeEndpoint(c *call) (EndpointHealth, error) {
 	e, err := c.endpoint()
 	if err != nil {
-		return err
+		return EndpointHealth{}, err
 	}
 	if err := c.o.Store.Resume(c.ctx(), e.ID); err != nil {
-		return c.failed("resume an endpoint", err)
+		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
 	c.o.Fed(e.ID)
 	c.note("resumed", e.ID)
@@ -210,13 +210,13 @@ type TestResult struct {
 }
 
 // testEndpoint sends one signed event of type test at once, and answers what came back. It is not kept, and not tried again.
-func testEndpoint(c *call) error {
+func testEndpoint(c *call) (TestResult, error) {
 	e, err := c.endpoint()
 	if err != nil {
-		return err
+		return TestResult{}, err
 	}
 	if c.view.Test == nil {
-		return errors.New("no way to send a test event")
+		return TestResult{}, errors.New("no way to send a test event")
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
@@ -226,10 +226,10 @@ func testEndpoint(c *call) error {
 	a, err := c.view.Test(c.ctx(), e.ID, ev)
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
-		return echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
+		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
 	}
 	if err != nil {
-		return echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
+		return TestResult{}, echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
 	}
 	c.note("tested", e.ID, zap.Int("status", a.Status))
 	out := TestResult{EventID: ev.ID, Endpoint: e.ID, Status: a.Status, DurationMS: a.Duration.Milliseconds(), Error: a.Err,
@@ -237,5 +237,5 @@ func testEndpoint(c *call) error {
 	if a.Err == "" {
 		out.Answer = strings.ToValidUTF8(string(a.Answer), string(utf8.RuneError))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }

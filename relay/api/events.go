@@ -28,7 +28,7 @@ const maxRoutes = 50
 var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or not any more")
 
 // listEvents answers a page of events, the latest first, or, with newer, going on to newer ones.
-func listEvents(c *call) error {
+func listEvents(c *call) (Events, error) {
 	r := c.reader()
 	q := event.Query{Most: r.limit(), Cursor: r.take("cursor"), Newer: r.flag("newer")}
 	data := r.flag("data")
@@ -37,17 +37,17 @@ func listEvents(c *call) error {
 	}
 	f := r.filter()
 	if err := r.end(); err != nil {
-		return err
+		return Events{}, err
 	}
 	q.Endpoints, q.Since, q.Until, q.Match = f.endpoints(c), f.Since, f.Until, f.match()
 	page, err := c.o.Store.Events(c.ctx(), q)
 	if err != nil {
-		return c.failed("list events", err)
+		return Events{}, c.failed("list events", err)
 	}
 	if data {
 		n, err := c.o.Store.FillData(c.ctx(), page.Events, dataOfPage)
 		if err != nil {
-			return c.failed("list events", err)
+			return Events{}, c.failed("list events", err)
 		}
 		if n < len(page.Events) { // the others come with the next page
 			page.Events, page.Next = page.Events[:n], page.Events[n-1].Next
@@ -58,38 +58,38 @@ func listEvents(c *call) error {
 		out.Events[i] = c.showEvent(e)
 		out.Events[i].Data = asJSON(e.Data)
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // readEvent answers one event.
-func readEvent(c *call) error {
+func readEvent(c *call) (Event, error) {
 	e, err := c.o.Store.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
-		return c.failed("look at an event", err)
+		return Event{}, c.failed("look at an event", err)
 	}
 	if e == nil {
-		return errNoEvent
+		return Event{}, errNoEvent
 	}
 	out := c.showEvent(e)
 	if c.tenant != "" && len(out.Deliveries) == 0 {
-		return errNoEvent
+		return Event{}, errNoEvent
 	}
 	all := []*Event{&out}
 	if err := c.complete([]*event.Stored{e}, all, c.wishes(e.WaybillCode, []*event.Stored{e})); err != nil {
-		return err
+		return Event{}, err
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // readWaybill answers everything of a waybill.
-func readWaybill(c *call) error {
+func readWaybill(c *call) (Waybill, error) {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
 	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode, c.tenant)
 	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
-		return c.failed("look at a waybill, an update of which waits in this replica's spool", err)
+		return Waybill{}, c.failed("look at a waybill, an update of which waits in this replica's spool", err)
 	}
 	if err != nil {
-		return c.failed("look at a waybill", err)
+		return Waybill{}, c.failed("look at a waybill", err)
 	}
 	wishes := c.wishes(out.WaybillCode, found)
 	var shown []*event.Stored
@@ -99,7 +99,7 @@ func readWaybill(c *call) error {
 		}
 	}
 	if len(shown) == 0 {
-		return echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, wishes))
+		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, wishes))
 	}
 	for _, w := range wishes {
 		out.Subscriptions = append(out.Subscriptions, showSubscription(w))
@@ -109,9 +109,9 @@ func readWaybill(c *call) error {
 		all[i] = &out.Events[i]
 	}
 	if err := c.complete(shown, all, wishes); err != nil {
-		return err
+		return Waybill{}, err
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.

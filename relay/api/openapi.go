@@ -45,7 +45,7 @@ func openAPI(version string, others []Described) []byte {
 	}
 	for _, o := range others {
 		path := strings.TrimPrefix(o.Path, "/v1")
-		r := route{method: o.Method, path: path, summary: o.Summary, body: o.Body, answer: o.Answer, problems: o.Problems}
+		r := route{method: o.Method, path: path, summary: o.Summary, body: o.Body, handler: handler{answer: o.Answer}, problems: o.Problems}
 		add(o.Path, o.Method, d.operation(r, path, "tenant"))
 	}
 	add("/v1/openapi.json", http.MethodGet, map[string]any{
@@ -86,8 +86,8 @@ func (d *document) operation(r route, path, who string) map[string]any {
 		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.doc, "schema": map[string]any{"type": p.kind}})
 	}
 	good := map[string]any{"description": "Good"}
-	if r.answer != nil {
-		good["content"] = content("application/json", d.schema(reflect.TypeOf(r.answer)))
+	if answer := r.handler.answer; answer != nil {
+		good["content"] = content("application/json", d.schema(reflect.TypeOf(answer)))
 	}
 	responses := map[string]any{
 		strconv.Itoa(r.good()): good,

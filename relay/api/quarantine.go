@@ -65,21 +65,21 @@ func (r *reader) offset() int {
 	})
 }
 
-func listQuarantine(c *call) error {
+func listQuarantine(c *call) (QuarantineList, error) {
 	r := c.reader()
 	limit, offset := r.limit(), r.offset()
 	if err := r.end(); err != nil {
-		return err
+		return QuarantineList{}, err
 	}
 	page, next, err := c.quarantined(offset, limit)
 	if err != nil {
-		return err
+		return QuarantineList{}, err
 	}
 	out := QuarantineList{Quarantined: []Quarantined{}, Next: next}
 	for _, q := range page {
 		out.Quarantined = append(out.Quarantined, showQuarantined(q, false))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // quarantined reads a page, and the cursor of the next.
@@ -94,15 +94,15 @@ func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, erro
 	return page, strconv.Itoa(next), nil
 }
 
-func readQuarantined(c *call) error {
+func readQuarantined(c *call) (Quarantined, error) {
 	q, err := c.o.Store.OneQuarantined(c.ctx(), c.Param("id"))
 	if err != nil {
-		return c.failed("look into quarantine", err)
+		return Quarantined{}, c.failed("look into quarantine", err)
 	}
 	if q == nil {
-		return errNotQuarantined
+		return Quarantined{}, errNotQuarantined
 	}
-	return c.JSON(http.StatusOK, showQuarantined(*q, true))
+	return showQuarantined(*q, true), nil
 }
 
 type quarantineRequest struct {
@@ -113,16 +113,16 @@ type quarantineRequest struct {
 
 // replayQuarantine has callbacks taken in as if they had just come, which may be of use after an upgrade. What is understood
 // leaves quarantine.
-func replayQuarantine(c *call) error {
+func replayQuarantine(c *call) (QuarantineResult, error) {
 	var request quarantineRequest
 	if err := c.body(&request); err != nil {
-		return err
+		return QuarantineResult{}, err
 	}
 	if request.All == (len(request.IDs) > 0) {
-		return badf("the body: either ids or all must say which")
+		return QuarantineResult{}, badf("the body: either ids or all must say which")
 	}
 	if len(request.IDs) > maxLimit {
-		return badf("ids: at most %d at a time", maxLimit)
+		return QuarantineResult{}, badf("ids: at most %d at a time", maxLimit)
 	}
 	if request.All {
 		return c.replayAll(request.Cursor)
@@ -141,7 +141,7 @@ func replayQuarantine(c *call) error {
 	}
 	for _, id := range request.IDs {
 		if _, err := read(id); err != nil {
-			return err
+			return QuarantineResult{}, err
 		}
 	}
 	out := QuarantineResult{Failed: []string{}}
@@ -151,29 +151,29 @@ func replayQuarantine(c *call) error {
 			err = c.retake(*q, &out)
 		}
 		if err != nil {
-			return err
+			return QuarantineResult{}, err
 		}
 	}
 	return c.replayed(out)
 }
 
 // replayAll replays a page of all.
-func (c *call) replayAll(cursor string) error {
+func (c *call) replayAll(cursor string) (QuarantineResult, error) {
 	offset := 0
 	if cursor != "" {
 		var err error
 		if offset, err = strconv.Atoi(cursor); err != nil || offset < 0 {
-			return badf("cursor: %v", errCursorText)
+			return QuarantineResult{}, badf("cursor: %v", errCursorText)
 		}
 	}
 	qs, next, err := c.quarantined(offset, defaultLimit)
 	if err != nil {
-		return err
+		return QuarantineResult{}, err
 	}
 	out := QuarantineResult{Failed: []string{}}
 	for _, q := range qs {
 		if err := c.retake(q, &out); err != nil {
-			return err
+			return QuarantineResult{}, err
 		}
 	}
 	if next != "" {
@@ -201,7 +201,7 @@ func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	return nil
 }
 
-func (c *call) replayed(out QuarantineResult) error {
+func (c *call) replayed(out QuarantineResult) (QuarantineResult, error) {
 	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }

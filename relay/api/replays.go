@@ -56,28 +56,28 @@ func showReplay(r event.Replay) Replay {
 }
 
 // createReplay begins a replay. Its until is now, if it was left out: what comes later is not replayed.
-func createReplay(c *call) error {
+func createReplay(c *call) (Replay, error) {
 	var request ReplayRequest
 	if err := c.body(&request); err != nil {
-		return err
+		return Replay{}, err
 	}
 	if err := request.check(c); err != nil {
-		return err
+		return Replay{}, err
 	}
 	if request.Rate == 0 {
 		request.Rate = defaultRate
 	}
 	switch {
 	case request.Rate < 1 || request.Rate > maxRate:
-		return badf("rate: must be from 1 to %d", maxRate)
+		return Replay{}, badf("rate: must be from 1 to %d", maxRate)
 	case request.State == stateUnrouted && !request.Reroute:
-		return badf("state: what is owed to nobody is sent with reroute")
+		return Replay{}, badf("state: what is owed to nobody is sent with reroute")
 	case request.State == stateOpen || event.State(request.State).Open():
-		return badf("state: what is still to be delivered is not sent again")
+		return Replay{}, badf("state: what is still to be delivered is not sent again")
 	case request.Reroute && request.State != "" && request.State != stateUnrouted:
-		return badf("state: reroute is about what is owed to nobody")
+		return Replay{}, badf("state: reroute is about what is owed to nobody")
 	case request.Reroute && c.tenant != "":
-		return badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
+		return Replay{}, badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
 	}
 	if request.Until.IsZero() {
 		request.Until = c.o.Store.Now()
@@ -85,35 +85,35 @@ func createReplay(c *call) error {
 	request.Since, request.Until = utc(request.Since), utc(request.Until)
 	text, err := json.Marshal(request)
 	if err != nil {
-		return err
+		return Replay{}, err
 	}
 	r, err := c.o.Store.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
-		return echo.NewHTTPError(http.StatusTooManyRequests, "too many replays run and wait already (limits.replays run at one time)")
+		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many replays run and wait already (limits.replays run at one time)")
 	}
 	if err != nil {
-		return c.failed("begin a replay", err)
+		return Replay{}, c.failed("begin a replay", err)
 	}
 	c.note("began replay "+r.ID, request.Endpoint)
-	return c.JSON(http.StatusCreated, showReplay(r))
+	return showReplay(r), nil
 }
 
-func listReplays(c *call) error {
+func listReplays(c *call) (Replays, error) {
 	r := c.reader()
 	cursor := r.take("cursor")
 	if err := r.end(); err != nil {
-		return err
+		return Replays{}, err
 	}
 	page, next, err := c.o.Store.Replays(c.ctx(), c.tenant, cursor, maxLimit)
 	if err != nil {
-		return c.failed("list replays", err)
+		return Replays{}, c.failed("list replays", err)
 	}
 	out := Replays{Replays: []Replay{}, Next: next}
 	for _, r := range page {
 		out.Replays = append(out.Replays, showReplay(r))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // replay is the one that a path names; nil: the caller has none of that name.
@@ -128,22 +128,22 @@ func (c *call) replay() (*event.Replay, error) {
 	return r, nil
 }
 
-func readReplay(c *call) error {
+func readReplay(c *call) (Replay, error) {
 	r, err := c.replay()
 	if err != nil {
-		return err
+		return Replay{}, err
 	}
-	return c.JSON(http.StatusOK, showReplay(*r))
+	return showReplay(*r), nil
 }
 
 // cancelReplay ends a replay. What it has queued is delivered.
-func cancelReplay(c *call) error {
+func cancelReplay(c *call) (Replay, error) {
 	r, err := c.replay()
 	if err != nil {
-		return err
+		return Replay{}, err
 	}
 	if _, err := c.o.Store.CancelReplay(c.ctx(), r.ID); err != nil {
-		return c.failed("cancel a replay", err)
+		return Replay{}, c.failed("cancel a replay", err)
 	}
 	return readReplay(c)
 }

@@ -19,10 +19,26 @@ type route struct {
 	params           []param
 	body             any // the zero value of what is sent; nil: nothing
 	status           int // of a good answer; 0: 200
-	answer           any // the zero value of what is answered; nil: nothing
 	// problems are meanings of other answers by their status, where they are not those of all routes.
 	problems map[int]string
-	handle   func(*call) error
+	handler  handler
+}
+
+// handler answers the calls of a route.
+type handler struct {
+	answer any // the zero value of what handle gives; nil: nothing
+	handle func(*call) (any, error)
+}
+
+// answering makes a handler of a function that gives the answer.
+func answering[T any](f func(*call) (T, error)) handler {
+	var zero T
+	return handler{answer: zero, handle: func(c *call) (any, error) { return f(c) }}
+}
+
+// doing makes a handler of a function that has nothing to answer.
+func doing(f func(*call) error) handler {
+	return handler{handle: func(c *call) (any, error) { return nil, f(c) }}
 }
 
 // param is one of a query.
@@ -86,131 +102,131 @@ func routes() []route {
 		{
 			method: get, path: "/status", summary: "How the whole does",
 			tenant: true, operator: true,
-			answer: Status{}, handle: readStatus,
+			handler: answering(readStatus),
 		},
 
 		{
 			method: get, path: "/events", summary: "A page of events by the time of their acceptance, the latest first",
 			tenant: true, operator: true,
-			params: paged(slices.Concat(eventParams, filterParams)...), answer: Events{}, handle: listEvents,
+			params: paged(slices.Concat(eventParams, filterParams)...), handler: answering(listEvents),
 		},
 		{
 			method: get, path: "/events/{id}",
 			summary: "One event with its data, deliveries and attempts, and what the routes make of it",
 			tenant:  true, operator: true,
-			answer: Event{}, handle: readEvent,
+			handler: answering(readEvent),
 		},
 		{
 			method: get, path: "/waybills/{waybill}", summary: "All that is known of a waybill",
 			tenant: true, operator: true,
-			answer: Waybill{}, handle: readWaybill,
+			handler: answering(readWaybill),
 		},
 
 		{
 			method: get, path: "/endpoints", summary: "A page of endpoints with their health, by name",
 			tenant: true, operator: true,
-			params: paged(tenantParam, endpointStateParam), answer: Endpoints{}, handle: listEndpoints,
+			params: paged(tenantParam, endpointStateParam), handler: answering(listEndpoints),
 		},
 		{
 			method: get, path: "/endpoints/{endpoint}", summary: "The health of one endpoint",
 			tenant: true, operator: true,
-			answer: EndpointHealth{}, handle: readEndpoint,
+			handler: answering(readEndpoint),
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/pause",
 			summary: "Send nothing to an endpoint until it is resumed: its deliveries wait",
 			tenant:  true, operator: true,
-			answer: EndpointHealth{}, handle: pauseEndpoint,
+			handler: answering(pauseEndpoint),
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/resume",
 			summary: "Go on sending to an endpoint that was paused, or that answered 410",
 			tenant:  true, operator: true,
-			answer: EndpointHealth{}, handle: resumeEndpoint,
+			handler: answering(resumeEndpoint),
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/test",
 			summary: "Send a signed event of type test at once, and say what came back",
 			tenant:  true, operator: true,
-			answer: TestResult{}, handle: testEndpoint,
+			handler: answering(testEndpoint),
 		},
 
 		{
 			method: get, path: "/dead-letters",
 			summary: "A page of dead letters, the latest first; since and until are times at which they were given up",
 			tenant:  true, operator: true,
-			params: paged(filterParams...), answer: DeadLetters{}, handle: listDeadLetters,
+			params: paged(filterParams...), handler: answering(listDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/redrive", summary: "Queue dead letters again, at most 500 at a time",
 			tenant: true, operator: true,
-			body: letterRequest{}, answer: LettersDone{}, handle: redriveDeadLetters,
+			body: letterRequest{}, handler: answering(redriveDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/dismiss", summary: "Be done with dead letters, at most 500 at a time",
 			tenant: true, operator: true,
-			body: letterRequest{}, answer: LettersDone{}, handle: dismissDeadLetters,
+			body: letterRequest{}, handler: answering(dismissDeadLetters),
 		},
 
 		{
 			method: get, path: "/replays", summary: "The replays of the last 30 days, 500 to a page",
 			tenant: true, operator: true,
-			params: []param{cursorParam}, answer: Replays{}, handle: listReplays,
+			params: []param{cursorParam}, handler: answering(listReplays),
 		},
 		{
 			method: post, path: "/replays", summary: "Send events again, as fast as asked, or count them",
 			tenant: true, operator: true,
-			body: ReplayRequest{}, status: http.StatusCreated, answer: Replay{}, handle: createReplay,
+			body: ReplayRequest{}, status: http.StatusCreated, handler: answering(createReplay),
 		},
 		{
 			method: get, path: "/replays/{id}", summary: "One replay, and how far it is",
 			tenant: true, operator: true,
-			answer: Replay{}, handle: readReplay,
+			handler: answering(readReplay),
 		},
 		{
 			method: del, path: "/replays/{id}", summary: "End a replay; what it has queued is delivered",
 			tenant: true, operator: true,
-			answer: Replay{}, handle: cancelReplay,
+			handler: answering(cancelReplay),
 		},
 
 		{
 			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions",
 			operator: true,
-			params:   paged(tenantParam), answer: Subscriptions{}, handle: listSubscriptions,
+			params:   paged(tenantParam), handler: answering(listSubscriptions),
 		},
 
 		{
 			method: get, path: "/subscriptions", summary: "A page of the tenant's own subscriptions",
 			tenant: true,
-			params: []param{ownLimitParam, cursorParam}, answer: ownSubscriptions{}, problems: limited,
-			handle: listOwnSubscriptions,
+			params: []param{ownLimitParam, cursorParam}, problems: limited,
+			handler: answering(listOwnSubscriptions),
 		},
 		{
 			method: get, path: "/subscriptions/{cp_code}/{waybill}", summary: "One subscription",
-			tenant: true,
-			answer: ownSubscription{}, problems: limited, handle: readOwnSubscription,
+			tenant:   true,
+			problems: limited, handler: answering(readOwnSubscription),
 		},
 		{
 			method: del, path: "/subscriptions/{cp_code}/{waybill}",
 			summary: "End a subscription: kuaidihelp goes on pushing, and the tenant gets nothing of it any more",
 			tenant:  true,
-			status:  http.StatusNoContent, problems: limited, handle: removeSubscription,
+			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription),
 		},
 
 		{
 			method: get, path: "/quarantine", summary: "A page of what was not understood, the latest first",
 			operator: true,
-			params:   paged(), answer: QuarantineList{}, handle: listQuarantine,
+			params:   paged(), handler: answering(listQuarantine),
 		},
 		{
 			method: get, path: "/quarantine/{id}", summary: "What was not understood, as it came",
 			operator: true,
-			answer:   Quarantined{}, handle: readQuarantined,
+			handler:  answering(readQuarantined),
 		},
 		{
 			method: post, path: "/quarantine/replay", summary: "Take in what was not understood as if it had just come",
 			operator: true,
-			body:     quarantineRequest{}, answer: QuarantineResult{}, handle: replayQuarantine,
+			body:     quarantineRequest{}, handler: answering(replayQuarantine),
 		},
 	}
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -41,10 +40,10 @@ type Status struct {
 }
 
 // readStatus answers how the whole does.
-func readStatus(c *call) error {
+func readStatus(c *call) (Status, error) {
 	r := c.reader()
 	if err := r.end(); err != nil {
-		return err
+		return Status{}, err
 	}
 	names := c.view.names
 	if c.tenant != "" {
@@ -64,7 +63,7 @@ func readStatus(c *call) error {
 		out.Partial = true
 		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 // askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.

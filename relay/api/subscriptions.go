@@ -32,24 +32,24 @@ type Subscriptions struct {
 }
 
 // listSubscriptions answers a page of the subscriptions of one tenant.
-func listSubscriptions(c *call) error {
+func listSubscriptions(c *call) (Subscriptions, error) {
 	r := c.reader()
 	limit, cursor, f := r.limit(), r.take("cursor"), r.filterOf("tenant")
 	if r.err == nil && f.Tenant == "" {
 		r.err = badf("tenant: it must say whose")
 	}
 	if err := r.end(); err != nil {
-		return err
+		return Subscriptions{}, err
 	}
 	found, next, err := c.o.Store.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
 	if err != nil {
-		return c.failed("list subscriptions", err)
+		return Subscriptions{}, c.failed("list subscriptions", err)
 	}
 	out := Subscriptions{Subscriptions: []Subscription{}, Next: next}
 	for _, s := range found {
 		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 func showSubscription(s event.Subscription) Subscription {
@@ -97,49 +97,49 @@ func showOwnSubscription(s event.Subscription) ownSubscription {
 const maxOwnLimit = 1000
 
 // listOwnSubscriptions answers a page of the caller's own. It ignores parameters that it does not know.
-func listOwnSubscriptions(c *call) error {
+func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 	limit := defaultLimit
 	if text := c.QueryParam("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxOwnLimit {
-			return badf("limit must be a whole number from 1 to %d", maxOwnLimit)
+			return ownSubscriptions{}, badf("limit must be a whole number from 1 to %d", maxOwnLimit)
 		}
 		limit = n
 	}
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
-		return err
+		return ownSubscriptions{}, err
 	}
 
 	found, next, err := c.o.Store.Subscriptions(c.ctx(), c.tenant, c.QueryParam("cursor"), limit)
 	if errors.Is(err, event.ErrCursor) {
-		return badf("cursor must be the next of an earlier page")
+		return ownSubscriptions{}, badf("cursor must be the next of an earlier page")
 	}
 	if err != nil {
-		return c.noLedger(err)
+		return ownSubscriptions{}, c.noLedger(err)
 	}
 
 	page := ownSubscriptions{Subscriptions: make([]ownSubscription, len(found)), Next: next}
 	for i, s := range found {
 		page.Subscriptions[i] = showOwnSubscription(s)
 	}
-	return c.JSON(http.StatusOK, page)
+	return page, nil
 }
 
 var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed such a waybill")
 
 // readOwnSubscription answers one of the caller's own.
-func readOwnSubscription(c *call) error {
+func readOwnSubscription(c *call) (ownSubscription, error) {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
-		return err
+		return ownSubscription{}, err
 	}
 	s, found, err := c.o.Store.Subscription(c.ctx(), c.tenant, c.waybill())
 	if err != nil {
-		return c.noLedger(err)
+		return ownSubscription{}, c.noLedger(err)
 	}
 	if !found {
-		return errNoSubscription
+		return ownSubscription{}, errNoSubscription
 	}
-	return c.JSON(http.StatusOK, showOwnSubscription(s))
+	return showOwnSubscription(s), nil
 }
 
 // removeSubscription ends one of the caller's own. kuaidihelp knows no such call: it goes on pushing, and the tenant gets nothing of
@@ -155,7 +155,7 @@ func removeSubscription(c *call) error {
 	if !removed {
 		return errNoSubscription
 	}
-	return c.NoContent(http.StatusNoContent)
+	return nil
 }
 
 // waybill is the one that a path names, under any alias of its brand.
