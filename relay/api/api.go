@@ -19,36 +19,6 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Store is what the API needs of the store; package store says what each method does.
-type Store interface {
-	Now() time.Time
-	Events(ctx context.Context, q event.Query) (event.Page, error)
-	FillData(ctx context.Context, events []*event.Stored, most int64) (int, error)
-	Event(ctx context.Context, id, tenant string) (*event.Stored, error)
-	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
-	Busy(ctx context.Context) ([]string, error)
-	Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error)
-	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
-	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
-	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
-	Park(ctx context.Context, endpoint string) error
-	Resume(ctx context.Context, endpoint string) error
-	NewReplay(ctx context.Context, r event.Replay) (event.Replay, error)
-	Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error)
-	OpenReplays(ctx context.Context) ([]event.OpenReplay, error)
-	Replay(ctx context.Context, id string) (*event.Replay, error)
-	CancelReplay(ctx context.Context, id string) (bool, error)
-	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
-	CountQuarantined(ctx context.Context) (int, error)
-	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
-	Unquarantine(ctx context.Context, id string) error
-	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
-	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
-	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
-	Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
-	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
-}
-
 // View is what the API knows of the config. It is not changed after it was given.
 type View struct {
 	Tenants []Tenant
@@ -132,7 +102,8 @@ type Taken struct {
 
 // API has the handlers. All methods may be called at the same time.
 type API struct {
-	o       Options
+	o Options
+	stores
 	began   time.Time
 	current atomic.Pointer[seen]
 }
@@ -161,7 +132,7 @@ func New(o Options) *API {
 	if o.Heard == nil {
 		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
 	}
-	c := &API{o: o, began: time.Now()}
+	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
 	c.Use(View{})
 	return c
 }

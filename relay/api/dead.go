@@ -43,7 +43,7 @@ func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, 
 	endpoints := f.endpoints(c)
 	var out []event.DeadLetter
 	for pages := 0; ; pages++ {
-		found, next, err := c.o.Store.Letters(c.ctx(), endpoints, cursor, limit)
+		found, next, err := c.deadLetters.Letters(c.ctx(), endpoints, cursor, limit)
 		if err != nil {
 			return nil, "", c.failed("list dead letters", err)
 		}
@@ -84,7 +84,7 @@ type LettersDone struct {
 
 func redriveDeadLetters(c *call) (LettersDone, error) {
 	return c.withLetters("redriven", func(endpoint string, ids []string) (int, error) {
-		n, err := c.o.Store.Redrive(c.ctx(), endpoint, ids...)
+		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
 		c.o.Fed(endpoint)
 		return n, err
 	})
@@ -92,7 +92,7 @@ func redriveDeadLetters(c *call) (LettersDone, error) {
 
 func dismissDeadLetters(c *call) (LettersDone, error) {
 	return c.withLetters("dismissed", func(endpoint string, ids []string) (int, error) {
-		return c.o.Store.Dismiss(c.ctx(), endpoint, ids...)
+		return c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
 	})
 }
 

@@ -49,7 +49,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 		names = names[:limit]
 		out.Next = names[limit-1]
 	}
-	health, err := c.o.Store.Health(c.ctx(), names, sample)
+	health, err := c.endpoints.Health(c.ctx(), names, sample)
 	if err != nil {
 		return Endpoints{}, c.failed("look at endpoints", err)
 	}
@@ -158,7 +158,7 @@ func readEndpoint(c *call) (EndpointHealth, error) {
 }
 
 func (c *call) answerEndpoint(name string) (EndpointHealth, error) {
-	health, err := c.o.Store.Health(c.ctx(), []string{name}, sample)
+	health, err := c.endpoints.Health(c.ctx(), []string{name}, sample)
 	if err != nil {
 		return EndpointHealth{}, c.failed("look at an endpoint", err)
 	}
@@ -171,7 +171,7 @@ func pauseEndpoint(c *call) (EndpointHealth, error) {
 	if err != nil {
 		return EndpointHealth{}, err
 	}
-	if err := c.o.Store.Park(c.ctx(), e.ID); err != nil {
+	if err := c.endpoints.Park(c.ctx(), e.ID); err != nil {
 		return EndpointHealth{}, c.failed("pause an endpoint", err)
 	}
 	c.note("paused", e.ID)
@@ -184,7 +184,7 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 	if err != nil {
 		return EndpointHealth{}, err
 	}
-	if err := c.o.Store.Resume(c.ctx(), e.ID); err != nil {
+	if err := c.endpoints.Resume(c.ctx(), e.ID); err != nil {
 		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
 	c.o.Fed(e.ID)
@@ -220,7 +220,7 @@ func testEndpoint(c *call) (TestResult, error) {
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
-	now := c.o.Store.Now()
+	now := c.now()
 	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
 		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
 	a, err := c.view.Test(c.ctx(), e.ID, ev)

@@ -40,12 +40,12 @@ func listEvents(c *call) (Events, error) {
 		return Events{}, err
 	}
 	q.Endpoints, q.Since, q.Until, q.Match = f.endpoints(c), f.Since, f.Until, f.match()
-	page, err := c.o.Store.Events(c.ctx(), q)
+	page, err := c.events.Events(c.ctx(), q)
 	if err != nil {
 		return Events{}, c.failed("list events", err)
 	}
 	if data {
-		n, err := c.o.Store.FillData(c.ctx(), page.Events, dataOfPage)
+		n, err := c.events.FillData(c.ctx(), page.Events, dataOfPage)
 		if err != nil {
 			return Events{}, c.failed("list events", err)
 		}
@@ -63,7 +63,7 @@ func listEvents(c *call) (Events, error) {
 
 // readEvent answers one event.
 func readEvent(c *call) (Event, error) {
-	e, err := c.o.Store.Event(c.ctx(), c.Param("id"), c.tenant)
+	e, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
 		return Event{}, c.failed("look at an event", err)
 	}
@@ -84,7 +84,7 @@ func readEvent(c *call) (Event, error) {
 // readWaybill answers everything of a waybill.
 func readWaybill(c *call) (Waybill, error) {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
-	found, err := c.o.Store.Waybill(c.ctx(), out.WaybillCode, c.tenant)
+	found, err := c.events.Waybill(c.ctx(), out.WaybillCode, c.tenant)
 	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
 		return Waybill{}, c.failed("look at a waybill, an update of which waits in this replica's spool", err)
 	}
@@ -134,7 +134,7 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.S
 		return nil
 	}
 	slices.Sort(open)
-	health, err := c.o.Store.Health(c.ctx(), slices.Compact(open), 0)
+	health, err := c.endpoints.Health(c.ctx(), slices.Compact(open), 0)
 	if err != nil {
 		return c.failed("look at endpoints", err)
 	}

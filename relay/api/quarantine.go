@@ -84,7 +84,7 @@ func listQuarantine(c *call) (QuarantineList, error) {
 
 // quarantined reads a page, and the cursor of the next.
 func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, error) {
-	page, next, err := c.o.Store.Quarantined(c.ctx(), offset, limit)
+	page, next, err := c.quarantine.Quarantined(c.ctx(), offset, limit)
 	if err != nil {
 		return nil, "", c.failed("list quarantine", err)
 	}
@@ -95,7 +95,7 @@ func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, erro
 }
 
 func readQuarantined(c *call) (Quarantined, error) {
-	q, err := c.o.Store.OneQuarantined(c.ctx(), c.Param("id"))
+	q, err := c.quarantine.OneQuarantined(c.ctx(), c.Param("id"))
 	if err != nil {
 		return Quarantined{}, c.failed("look into quarantine", err)
 	}
@@ -130,7 +130,7 @@ func replayQuarantine(c *call) (QuarantineResult, error) {
 
 	// All must be there, or none is tried. What they hold is read one by one: together it may be gigabytes.
 	read := func(id string) (*event.Quarantined, error) {
-		q, err := c.o.Store.OneQuarantined(c.ctx(), id)
+		q, err := c.quarantine.OneQuarantined(c.ctx(), id)
 		if err != nil {
 			return nil, c.failed("look into quarantine", err)
 		}
@@ -194,7 +194,7 @@ func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 		out.Failed = append(out.Failed, q.ID)
 		return nil
 	}
-	if err := c.o.Store.Unquarantine(c.ctx(), q.ID); err != nil {
+	if err := c.quarantine.Unquarantine(c.ctx(), q.ID); err != nil {
 		return c.failed("take out of quarantine", err)
 	}
 	out.Released++

@@ -204,10 +204,10 @@ func (c *call) readTime(s string) (time.Time, error) {
 	}
 	days, isDays := strings.CutSuffix(s, "d")
 	if n, err := strconv.Atoi(days); isDays && err == nil && n >= 0 {
-		return c.o.Store.Now().Add(-time.Duration(n) * 24 * time.Hour), nil
+		return c.now().Add(-time.Duration(n) * 24 * time.Hour), nil
 	}
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return c.o.Store.Now().Add(-d), nil
+		return c.now().Add(-d), nil
 	}
 	return time.Time{}, errors.New("must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d")
 }

@@ -80,14 +80,14 @@ func createReplay(c *call) (Replay, error) {
 		return Replay{}, badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
 	}
 	if request.Until.IsZero() {
-		request.Until = c.o.Store.Now()
+		request.Until = c.now()
 	}
 	request.Since, request.Until = utc(request.Since), utc(request.Until)
 	text, err := json.Marshal(request)
 	if err != nil {
 		return Replay{}, err
 	}
-	r, err := c.o.Store.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
+	r, err := c.replays.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
 		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many replays run and wait already (limits.replays run at one time)")
@@ -105,7 +105,7 @@ func listReplays(c *call) (Replays, error) {
 	if err := r.end(); err != nil {
 		return Replays{}, err
 	}
-	page, next, err := c.o.Store.Replays(c.ctx(), c.tenant, cursor, maxLimit)
+	page, next, err := c.replays.Replays(c.ctx(), c.tenant, cursor, maxLimit)
 	if err != nil {
 		return Replays{}, c.failed("list replays", err)
 	}
@@ -118,7 +118,7 @@ func listReplays(c *call) (Replays, error) {
 
 // replay is the one that a path names; nil: the caller has none of that name.
 func (c *call) replay() (*event.Replay, error) {
-	r, err := c.o.Store.Replay(c.ctx(), c.Param("id"))
+	r, err := c.replays.Replay(c.ctx(), c.Param("id"))
 	if err != nil {
 		return nil, c.failed("look at a replay", err)
 	}
@@ -142,7 +142,7 @@ func cancelReplay(c *call) (Replay, error) {
 	if err != nil {
 		return Replay{}, err
 	}
-	if _, err := c.o.Store.CancelReplay(c.ctx(), r.ID); err != nil {
+	if _, err := c.replays.CancelReplay(c.ctx(), r.ID); err != nil {
 		return Replay{}, c.failed("cancel a replay", err)
 	}
 	return readReplay(c)

@@ -50,7 +50,7 @@ func readStatus(c *call) (Status, error) {
 		names = c.view.endpointsOf(c.tenant)
 	}
 	condition := c.o.Condition(c.ctx())
-	out := Status{Version: c.o.Version, Time: utc(c.o.Store.Now()), UptimeS: int64(time.Since(c.began).Seconds()), Ready: condition.Durable,
+	out := Status{Version: c.o.Version, Time: utc(c.now()), UptimeS: int64(time.Since(c.began).Seconds()), Ready: condition.Durable,
 		Status: condition.Status, Problems: []string{}, Endpoints: len(names), States: map[string]int{}, Attention: []EndpointHealth{}}
 	if c.tenant == "" {
 		out.Problems = append(out.Problems, condition.Problems...)
@@ -69,7 +69,7 @@ func readStatus(c *call) (Status, error) {
 // askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.
 func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for part := range slices.Chunk(names, maxLimit) {
-		health, err := c.o.Store.Health(c.ctx(), part, 20)
+		health, err := c.endpoints.Health(c.ctx(), part, 20)
 		if err != nil {
 			return "look at endpoints", err
 		}
@@ -77,14 +77,14 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 			out.add(c.showEndpoint(h))
 		}
 	}
-	latest, err := c.o.Store.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
+	latest, err := c.events.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 	if err != nil {
 		return "list events", err
 	}
 	for _, e := range latest.Events {
 		out.LastEventAt = utc(e.AcceptedAt)
 	}
-	replays, err := c.o.Store.OpenReplays(c.ctx())
+	replays, err := c.replays.OpenReplays(c.ctx())
 	if err != nil {
 		return "list replays", err
 	}
@@ -94,7 +94,7 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 		}
 	}
 	if c.tenant == "" {
-		n, err := c.o.Store.CountQuarantined(c.ctx())
+		n, err := c.quarantine.CountQuarantined(c.ctx())
 		if err != nil {
 			return "count quarantine", err
 		}
@@ -111,13 +111,13 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 // orphans says which endpoints hold something and are not in the config: some of them, if they are many.
 func (c *call) orphans() (all []string, err error) {
 	const most = 5
-	names, err := c.o.Store.Busy(c.ctx())
+	names, err := c.endpoints.Busy(c.ctx())
 	if err != nil {
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return c.view.endpoints[name] != nil })
 	more := len(names) - most
-	health, err := c.o.Store.Health(c.ctx(), names[:min(most, len(names))], 0)
+	health, err := c.endpoints.Health(c.ctx(), names[:min(most, len(names))], 0)
 	if err != nil {
 		return nil, err
 	}

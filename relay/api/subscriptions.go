@@ -41,7 +41,7 @@ func listSubscriptions(c *call) (Subscriptions, error) {
 	if err := r.end(); err != nil {
 		return Subscriptions{}, err
 	}
-	found, next, err := c.o.Store.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
+	found, next, err := c.subscriptions.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
 	if err != nil {
 		return Subscriptions{}, c.failed("list subscriptions", err)
 	}
@@ -110,7 +110,7 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 		return ownSubscriptions{}, err
 	}
 
-	found, next, err := c.o.Store.Subscriptions(c.ctx(), c.tenant, c.QueryParam("cursor"), limit)
+	found, next, err := c.subscriptions.Subscriptions(c.ctx(), c.tenant, c.QueryParam("cursor"), limit)
 	if errors.Is(err, event.ErrCursor) {
 		return ownSubscriptions{}, badf("cursor must be the next of an earlier page")
 	}
@@ -132,7 +132,7 @@ func readOwnSubscription(c *call) (ownSubscription, error) {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return ownSubscription{}, err
 	}
-	s, found, err := c.o.Store.Subscription(c.ctx(), c.tenant, c.waybill())
+	s, found, err := c.subscriptions.Subscription(c.ctx(), c.tenant, c.waybill())
 	if err != nil {
 		return ownSubscription{}, c.noLedger(err)
 	}
@@ -148,7 +148,7 @@ func removeSubscription(c *call) error {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err
 	}
-	removed, err := c.o.Store.Unwish(c.ctx(), c.tenant, c.waybill())
+	removed, err := c.subscriptions.Unwish(c.ctx(), c.tenant, c.waybill())
 	if err != nil {
 		return c.noLedger(err)
 	}

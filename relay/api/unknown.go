@@ -23,7 +23,7 @@ func (c *call) wishes(code string, found []*event.Stored) []event.Subscription {
 			brands = append(brands, e.CPCode)
 		}
 	}
-	wishes, err := c.o.Store.Wishes(c.ctx(), code, brands, c.tenant)
+	wishes, err := c.subscriptions.Wishes(c.ctx(), code, brands, c.tenant)
 	if err != nil {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (c *call) whereElse(code string) (all []string) {
 	if c.o.Waits(code) {
 		all = append(all, "an update of it waits in this replica's spool")
 	}
-	if q, err := c.o.Store.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
+	if q, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
 		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)", stamp(q.ReceivedAt), q.ID))
 	}
 	if at := c.o.Refused(); !at.IsZero() {

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// Store is what the API needs of the store; package store says what each method does. Handlers know it by its parts, one for each
+// kind of thing.
+type Store interface {
+	eventStore
+	endpointStore
+	deadLetterStore
+	replayStore
+	quarantineStore
+	subscriptionStore
+	Now() time.Time
+}
+
+type eventStore interface {
+	Events(ctx context.Context, q event.Query) (event.Page, error)
+	FillData(ctx context.Context, events []*event.Stored, most int64) (int, error)
+	Event(ctx context.Context, id, tenant string) (*event.Stored, error)
+	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
+}
+
+type endpointStore interface {
+	Busy(ctx context.Context) ([]string, error)
+	Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error)
+	Park(ctx context.Context, endpoint string) error
+	Resume(ctx context.Context, endpoint string) error
+}
+
+type deadLetterStore interface {
+	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
+	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
+	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
+}
+
+type replayStore interface {
+	NewReplay(ctx context.Context, r event.Replay) (event.Replay, error)
+	Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error)
+	OpenReplays(ctx context.Context) ([]event.OpenReplay, error)
+	Replay(ctx context.Context, id string) (*event.Replay, error)
+	CancelReplay(ctx context.Context, id string) (bool, error)
+}
+
+type quarantineStore interface {
+	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
+	CountQuarantined(ctx context.Context) (int, error)
+	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
+	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
+	Unquarantine(ctx context.Context, id string) error
+}
+
+type subscriptionStore interface {
+	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
+	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
+	Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
+	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
+}
+
+// stores are the parts of a Store.
+type stores struct {
+	events        eventStore
+	endpoints     endpointStore
+	deadLetters   deadLetterStore
+	replays       replayStore
+	quarantine    quarantineStore
+	subscriptions subscriptionStore
+	now           func() time.Time
+}
+
+func partsOf(s Store) stores {
+	return stores{events: s, endpoints: s, deadLetters: s, replays: s, quarantine: s, subscriptions: s, now: s.Now}
+}
