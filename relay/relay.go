@@ -112,20 +112,20 @@ func New(o Options) (*Relay, error) {
 	}
 	db.Notify(store.Listener{State: r.logRedis, Delivered: in.Delivered})
 	r.api = api.New(api.Options{
-		Store:     db,
-		Logger:    o.Logger,
-		Version:   o.Version,
-		Take:      func(ctx context.Context, q event.Quarantined) (api.Taken, error) { return retake(ctx, in, q) },
-		Tenant:    doorman.tenant,
-		Operator:  doorman.operator,
-		Enter:     shares.enter,
-		Admit:     r.proxy.Admit,
-		Fed:       pool.Feed,
-		Heard:     silence.state,
-		Condition: r.tell,
-		Waits:     in.Waits,
-		Refused:   receiver.Refused,
-		Described: []api.Described{api.Described(subscribe.Create())},
+		Store:        db,
+		Logger:       o.Logger,
+		Version:      o.Version,
+		Retake:       func(ctx context.Context, q event.Quarantined) (api.Retaken, error) { return retake(ctx, in, q) },
+		Tenant:       doorman.tenant,
+		Operator:     doorman.operator,
+		Enter:        shares.enter,
+		Admit:        r.proxy.Admit,
+		OnDue:        pool.Feed,
+		LastCallback: silence.state,
+		Condition:    r.tell,
+		Waits:        in.Waits,
+		LastRefused:  receiver.Refused,
+		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 	})
 	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
@@ -171,7 +171,7 @@ func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, d
 const retakeMost = 64 << 20
 
 // retake takes in a callback, or an item of one, from quarantine as if it had just come.
-func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Taken, error) {
+func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Retaken, error) {
 	read := func(r io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
 	}
@@ -180,11 +180,11 @@ func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Ta
 		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
 	}
 	if err != nil {
-		return api.Taken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
+		return api.Retaken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}
 
 	out, err := in.Retake(ctx, q, body)
-	return api.Taken(out), err
+	return api.Retaken(out), err
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back

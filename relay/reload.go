@@ -86,7 +86,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.use(c.Tenants)
-	r.api.Use(viewOf(c, table, r.shares.test(r.pool.Test)))
+	r.api.Use(apiSettings(c, table, r.shares.test(r.pool.Test)))
 	r.doorman.use(c) // when all parts know the tenants that it lets in
 	r.queues.use(eps)
 	r.silence.use(c.Callback.Silence)

@@ -198,17 +198,17 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 	return set
 }
 
-// viewOf is what the API is to know of a config, and of what was built from it.
-func viewOf(c *config.Config, table *route.Table, test tester) api.View {
-	v := api.View{Test: test}
+// apiSettings is what the API is to know of a config, and of what was built from it.
+func apiSettings(c *config.Config, table *route.Table, test tester) api.Settings {
+	set := api.Settings{Test: test}
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name}
 		for _, e := range t.Endpoints {
 			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
 		}
-		v.Tenants = append(v.Tenants, tenant)
+		set.Tenants = append(set.Tenants, tenant)
 	}
-	v.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
+	set.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
 		var out []api.Route
 		past := pastOf(e, wishes)
 		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
@@ -217,7 +217,7 @@ func viewOf(c *config.Config, table *route.Table, test tester) api.View {
 		}
 		return out
 	}
-	return v
+	return set
 }
 
 func reveal(secrets []config.Secret) []string {

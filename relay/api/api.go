@@ -19,12 +19,12 @@ import (
 	"kuairelay/relay/event"
 )
 
-// View is what the API knows of the config. It is not changed after it was given.
-type View struct {
+// Settings is what the API knows of the config. It is not changed after it was given.
+type Settings struct {
 	Tenants []Tenant
 	// Explain says of every route of a tenant (empty: of all) what it makes of an event, given the subscriptions of its waybill (nil: they
 	// are not known).
-	Explain func(e *event.Stored, wishes []event.Subscription, tenant string) []Route
+	Explain func(e *event.Stored, subscriptions []event.Subscription, tenant string) []Route
 	// Test sends an event to an endpoint at once, and says what came back. It ends with ctx.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }
@@ -45,9 +45,9 @@ type Options struct {
 	Store   Store
 	Logger  *zap.Logger
 	Version string
-	// Take has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
+	// Retake has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
 	// were new, and why a part of it is still not understood.
-	Take func(ctx context.Context, q event.Quarantined) (Taken, error)
+	Retake func(ctx context.Context, q event.Quarantined) (Retaken, error)
 	// Tenant names the tenant that sends a request; the error is the answer to one that shows no key of a tenant.
 	Tenant func(c echo.Context) (name string, err error)
 	// Operator is nil for a request of the operator; the error is the answer to any other.
@@ -57,18 +57,18 @@ type Options struct {
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
 	// Admit counts a request of a tenant about its subscriptions, or gives the answer to one that is too much. Default: all are let in.
 	Admit func(c echo.Context, tenant string) error
-	// Fed hears of an endpoint that has something due again.
-	Fed func(endpoint string)
-	// Described are the paths of other parts that stand in the OpenAPI document too.
-	Described []Described
+	// OnDue hears of an endpoint that has something due again.
+	OnDue func(endpoint string)
+	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
+	ExtraRoutes []ExtraRoute
 	// Condition says what this replica knows of itself, whatever Redis does.
 	Condition func(ctx context.Context) Condition
 	// Waits says whether an update of a waybill waits in this replica's spool.
 	Waits func(waybill string) bool
-	// Refused is when the latest callback came that had a wrong token or address; zero: none.
-	Refused func() time.Time
-	// Heard says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
-	Heard func() (last time.Time, silent bool)
+	// LastRefused is when the latest callback came that had a wrong token or address; zero: none.
+	LastRefused func() time.Time
+	// LastCallback says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
+	LastCallback func() (last time.Time, silent bool)
 }
 
 // Condition is what a replica knows of itself, for the operator.
@@ -92,8 +92,8 @@ type ConfigInUse struct {
 	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the config from before goes on serving"`
 }
 
-// Taken is what came of a callback from quarantine.
-type Taken struct {
+// Retaken is what came of a callback from quarantine.
+type Retaken struct {
 	Events int
 	New    int
 	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
@@ -105,14 +105,14 @@ type API struct {
 	o Options
 	stores
 	began   time.Time
-	current atomic.Pointer[seen]
+	current atomic.Pointer[settings]
 }
 
 // New makes an API. Without Use it knows nobody.
 func New(o Options) *API {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
-	if o.Fed == nil {
-		o.Fed = func(string) {}
+	if o.OnDue == nil {
+		o.OnDue = func(string) {}
 	}
 	if o.Condition == nil {
 		o.Condition = func(context.Context) Condition { return Condition{Durable: true, Status: "ready"} }
@@ -120,8 +120,8 @@ func New(o Options) *API {
 	if o.Waits == nil {
 		o.Waits = func(string) bool { return false }
 	}
-	if o.Refused == nil {
-		o.Refused = func() time.Time { return time.Time{} }
+	if o.LastRefused == nil {
+		o.LastRefused = func() time.Time { return time.Time{} }
 	}
 	if o.Enter == nil {
 		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
@@ -129,17 +129,17 @@ func New(o Options) *API {
 	if o.Admit == nil {
 		o.Admit = func(echo.Context, string) error { return nil }
 	}
-	if o.Heard == nil {
-		o.Heard = func() (time.Time, bool) { return time.Time{}, false }
+	if o.LastCallback == nil {
+		o.LastCallback = func() (time.Time, bool) { return time.Time{}, false }
 	}
 	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
-	c.Use(View{})
+	c.Use(Settings{})
 	return c
 }
 
 // Use has all calls from now on see another config.
-func (c *API) Use(v View) {
-	s := &seen{View: v, tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
+func (c *API) Use(set Settings) {
+	s := &settings{Settings: set, tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
 	for i := range s.Tenants {
 		t := &s.Tenants[i]
 		s.tenants[t.Name] = t
@@ -155,9 +155,9 @@ func (c *API) Use(v View) {
 // Endpoints lists those of a tenant; none if it is in the config no more.
 func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
 
-// seen is a View, with what is looked up in it.
-type seen struct {
-	View
+// settings are Settings, with what is looked up in them.
+type settings struct {
+	Settings
 	tenants   map[string]*Tenant
 	endpoints map[string]*Endpoint
 	names     []string // of all endpoints, sorted
@@ -173,7 +173,7 @@ func (c *API) Register(public, admin *echo.Echo) {
 			admin.Add(r.method, r.operatorPath(), c.asOperator(r))
 		}
 	}
-	text := openAPI(c.o.Version, c.o.Described) // once: strangers may ask for it
+	text := openAPI(c.o.Version, c.o.ExtraRoutes) // once: strangers may ask for it
 	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
@@ -208,7 +208,7 @@ func (c *API) enter(e echo.Context, tenant string, r route) error {
 	}
 	defer leave()
 
-	answer, err := r.handler.handle(&call{Context: e, API: c, view: c.current.Load(), tenant: tenant})
+	answer, err := r.handler.handle(&call{Context: e, API: c, settings: c.current.Load(), tenant: tenant})
 	if err != nil {
 		return err // the root writes it as a problem
 	}
@@ -227,8 +227,8 @@ func write(e echo.Context, status int, answer any) error {
 type call struct {
 	echo.Context
 	*API
-	view   *seen
-	tenant string // empty: the operator
+	settings *settings
+	tenant   string // empty: the operator
 }
 
 func (c *call) ctx() context.Context { return c.Request().Context() }

@@ -35,9 +35,9 @@ func listEndpoints(c *call) (Endpoints, error) {
 	if err := r.end(); err != nil {
 		return Endpoints{}, err
 	}
-	names := c.view.names
+	names := c.settings.names
 	if f.Tenant != "" {
-		names = slices.Sorted(slices.Values(c.view.endpointsOf(f.Tenant)))
+		names = slices.Sorted(slices.Values(c.settings.endpointsOf(f.Tenant)))
 	}
 	at, found := slices.BinarySearch(names, after)
 	if found {
@@ -82,7 +82,7 @@ func (r *reader) filterOf(names ...string) filter {
 }
 
 func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
-	e := c.view.endpoints[h.Endpoint]
+	e := c.settings.endpoints[h.Endpoint]
 	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil), Twice: utc(h.AnswersTwice),
 		Open: h.Open, Waiting: h.Waiting, Dead: h.Dead, OldestAt: utc(h.Oldest), DeliveredAt: utc(h.Delivered), Sample: len(h.Latest)}
 	var took []time.Duration
@@ -93,7 +93,7 @@ func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 		case t.Good():
 			good++
 		case out.LastError == nil:
-			last := showTry(t)
+			last := showAttempt(t)
 			out.LastError = &last
 		}
 		if i == 0 {
@@ -130,7 +130,7 @@ func (c *call) endpoint() (*Endpoint, error) {
 	if err != nil {
 		return nil, echo.NewHTTPError(http.StatusNotFound, err.Error())
 	}
-	return c.view.endpoints[full], nil
+	return c.settings.endpoints[full], nil
 }
 
 // fullName is tenant/name of the endpoint that a caller means who may leave out the tenant, if it is clear which. It is an error
@@ -143,7 +143,7 @@ func (c *call) fullName(name, tenant string) (string, error) {
 	switch {
 	case !c.sees(full):
 		return "", fmt.Errorf("%s is not yours: a tenant's key is for its own endpoints", full)
-	case c.view.endpoints[full] == nil || (tenant != "" && !strings.HasPrefix(full, tenant+"/")):
+	case c.settings.endpoints[full] == nil || (tenant != "" && !strings.HasPrefix(full, tenant+"/")):
 		return "", fmt.Errorf("there is no endpoint %q", name)
 	}
 	return full, nil
@@ -187,7 +187,7 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 	if err := c.endpoints.Resume(c.ctx(), e.ID); err != nil {
 		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
-	c.o.Fed(e.ID)
+	c.o.OnDue(e.ID)
 	c.note("resumed", e.ID)
 	return c.answerEndpoint(e.ID)
 }
@@ -215,7 +215,7 @@ func testEndpoint(c *call) (TestResult, error) {
 	if err != nil {
 		return TestResult{}, err
 	}
-	if c.view.Test == nil {
+	if c.settings.Test == nil {
 		return TestResult{}, errors.New("no way to send a test event")
 	}
 	random := make([]byte, 32)
@@ -223,7 +223,7 @@ func testEndpoint(c *call) (TestResult, error) {
 	now := c.now()
 	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
 		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
-	a, err := c.view.Test(c.ctx(), e.ID, ev)
+	a, err := c.settings.Test(c.ctx(), e.ID, ev)
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")

@@ -75,7 +75,7 @@ func readEvent(c *call) (Event, error) {
 		return Event{}, errNoEvent
 	}
 	all := []*Event{&out}
-	if err := c.complete([]*event.Stored{e}, all, c.wishes(e.WaybillCode, []*event.Stored{e})); err != nil {
+	if err := c.complete([]*event.Stored{e}, all, c.subscriptionsOf(e.WaybillCode, []*event.Stored{e})); err != nil {
 		return Event{}, err
 	}
 	return out, nil
@@ -91,7 +91,7 @@ func readWaybill(c *call) (Waybill, error) {
 	if err != nil {
 		return Waybill{}, c.failed("look at a waybill", err)
 	}
-	wishes := c.wishes(out.WaybillCode, found)
+	subscriptions := c.subscriptionsOf(out.WaybillCode, found)
 	var shown []*event.Stored
 	for _, e := range found {
 		if x := c.showEvent(e); c.tenant == "" || len(x.Deliveries) > 0 {
@@ -99,30 +99,30 @@ func readWaybill(c *call) (Waybill, error) {
 		}
 	}
 	if len(shown) == 0 {
-		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, wishes))
+		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, subscriptions))
 	}
-	for _, w := range wishes {
+	for _, w := range subscriptions {
 		out.Subscriptions = append(out.Subscriptions, showSubscription(w))
 	}
 	all := make([]*Event, len(out.Events))
 	for i := range out.Events {
 		all[i] = &out.Events[i]
 	}
-	if err := c.complete(shown, all, wishes); err != nil {
+	if err := c.complete(shown, all, subscriptions); err != nil {
 		return Waybill{}, err
 	}
 	return out, nil
 }
 
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.
-func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.Subscription) error {
+func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []event.Subscription) error {
 	var open []string
 	began := time.Now()
 	for i, e := range slices.Backward(stored) { // the latest are asked for most
 		shown[i].Data = asJSON(e.Data)
 		shown[i].WithoutData = e.WithoutData
 		if time.Since(began) < explainFor {
-			shown[i].Routes, shown[i].RoutesLeft = c.explain(e, wishes)
+			shown[i].Routes, shown[i].RoutesLeft = c.explain(e, subscriptions)
 		}
 		for _, d := range shown[i].Deliveries {
 			if event.State(d.State).Open() {
@@ -147,7 +147,7 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.S
 	for _, e := range shown {
 		for j := range e.Deliveries {
 			if d := &e.Deliveries[j]; event.State(d.State).Open() {
-				d.Parked, d.Orphan = parked[d.Endpoint], c.view.endpoints[d.Endpoint] == nil
+				d.Parked, d.Orphan = parked[d.Endpoint], c.settings.endpoints[d.Endpoint] == nil
 			}
 		}
 	}
@@ -155,12 +155,12 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, wishes []event.S
 }
 
 // explain says what the routes that the caller may know of make of an event: all that match, and some that do not.
-func (c *call) explain(e *event.Stored, wishes []event.Subscription) (out []Route, left int) {
-	if c.view.Explain == nil {
+func (c *call) explain(e *event.Stored, subscriptions []event.Subscription) (out []Route, left int) {
+	if c.settings.Explain == nil {
 		return nil, 0
 	}
 	unmatched := 0
-	for _, r := range c.view.Explain(e, wishes, c.tenant) {
+	for _, r := range c.settings.Explain(e, subscriptions, c.tenant) {
 		if !r.Matched {
 			if unmatched++; unmatched > maxRoutes {
 				left++

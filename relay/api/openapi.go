@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Described is a path of the public API that another part serves.
-type Described struct {
+// ExtraRoute is a path of the public API that another part serves.
+type ExtraRoute struct {
 	Method  string
 	Path    string // with parameters in braces
 	Summary string
@@ -23,7 +23,7 @@ type Described struct {
 
 // openAPI gives the OpenAPI 3.1 document of the API: made from the table of routes, and from the types that handlers read and
 // answer, so that it cannot say anything else than they do.
-func openAPI(version string, others []Described) []byte {
+func openAPI(version string, extra []ExtraRoute) []byte {
 	d := document{schemas: map[string]any{}}
 	paths := map[string]any{}
 	add := func(path, method string, operation map[string]any) {
@@ -43,7 +43,7 @@ func openAPI(version string, others []Described) []byte {
 			add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
 		}
 	}
-	for _, o := range others {
+	for _, o := range extra {
 		path := strings.TrimPrefix(o.Path, "/v1")
 		r := route{method: o.Method, path: path, summary: o.Summary, body: o.Body, handler: handler{answer: o.Answer}, problems: o.Problems}
 		add(o.Path, o.Method, d.operation(r, path, "tenant"))

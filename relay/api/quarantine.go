@@ -185,7 +185,7 @@ func (c *call) replayAll(cursor string) (QuarantineResult, error) {
 // retake has something taken in, and counts what came of it.
 func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	out.Tried++
-	taken, err := c.o.Take(c.ctx(), q)
+	taken, err := c.o.Retake(c.ctx(), q)
 	if err != nil {
 		return c.failed("take in a callback from quarantine", err)
 	}

@@ -62,7 +62,7 @@ func (f *filter) check(c *call) error {
 		}
 		f.Tenant = c.tenant
 	}
-	if f.Tenant != "" && c.view.tenants[f.Tenant] == nil {
+	if f.Tenant != "" && c.settings.tenants[f.Tenant] == nil {
 		return badf("tenant: there is no tenant %q", f.Tenant)
 	}
 	if err := f.checkEndpoint(c); err != nil {
@@ -103,14 +103,14 @@ func (f *filter) endpoints(c *call) []string {
 	case f.Endpoint != "":
 		return []string{f.Endpoint}
 	case f.Tenant != "":
-		return c.view.endpointsOf(f.Tenant)
+		return c.settings.endpointsOf(f.Tenant)
 	}
 	return nil
 }
 
-func (v *seen) endpointsOf(tenant string) []string {
+func (s *settings) endpointsOf(tenant string) []string {
 	out := []string{}
-	if t := v.tenants[tenant]; t != nil {
+	if t := s.tenants[tenant]; t != nil {
 		for _, e := range t.Endpoints {
 			out = append(out, e.ID)
 		}

@@ -169,12 +169,12 @@ func showDelivery(o event.Owed) Delivery {
 	d := Delivery{Endpoint: o.Endpoint, State: string(o.State), Attempts: o.Attempts, Reason: string(o.Reason), DueAt: utc(o.Due),
 		Behind: o.Behind, Why: o.Why, Tries: []Attempt{}}
 	for _, t := range o.Records {
-		d.Tries = append(d.Tries, showTry(t))
+		d.Tries = append(d.Tries, showAttempt(t))
 	}
 	return d
 }
 
-func showTry(t event.AttemptRecord) Attempt {
+func showAttempt(t event.AttemptRecord) Attempt {
 	return Attempt{At: utc(t.At), Status: t.Status, DurationMS: t.Duration.Milliseconds(), Text: t.Text}
 }
 

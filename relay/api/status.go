@@ -45,9 +45,9 @@ func readStatus(c *call) (Status, error) {
 	if err := r.end(); err != nil {
 		return Status{}, err
 	}
-	names := c.view.names
+	names := c.settings.names
 	if c.tenant != "" {
-		names = c.view.endpointsOf(c.tenant)
+		names = c.settings.endpointsOf(c.tenant)
 	}
 	condition := c.o.Condition(c.ctx())
 	out := Status{Version: c.o.Version, Time: utc(c.now()), UptimeS: int64(time.Since(c.began).Seconds()), Ready: condition.Durable,
@@ -56,7 +56,7 @@ func readStatus(c *call) (Status, error) {
 		out.Problems = append(out.Problems, condition.Problems...)
 		out.Redis, out.Spool, out.Config = condition.Redis, condition.Spool, &condition.Config
 		out.Spooled, out.SpooledAt = condition.Spooled, utc(condition.SpooledSince)
-		last, silent := c.o.Heard()
+		last, silent := c.o.LastCallback()
 		out.LastCallAt, out.Silent = utc(last), silent
 	}
 	if doing, err := c.askStore(&out, names); err != nil {
@@ -115,7 +115,7 @@ func (c *call) orphans() (all []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return c.view.endpoints[name] != nil })
+	names = slices.DeleteFunc(names, func(name string) bool { return c.settings.endpoints[name] != nil })
 	more := len(names) - most
 	health, err := c.endpoints.Health(c.ctx(), names[:min(most, len(names))], 0)
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *call) ownEndpoints() []string {
 	if c.tenant == "" {
 		return nil
 	}
-	return c.view.endpointsOf(c.tenant)
+	return c.settings.endpointsOf(c.tenant)
 }
 
 func (s *Status) add(e EndpointHealth) {

@@ -11,9 +11,9 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// wishes are the subscriptions of a waybill that the caller may know of, under the known brands and those of its events; nil if
+// subscriptionsOf are the subscriptions of a waybill that the caller may know of, under the known brands and those of its events; nil if
 // they cannot be read, which is said elsewhere.
-func (c *call) wishes(code string, found []*event.Stored) []event.Subscription {
+func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subscription {
 	if code == "" {
 		return nil
 	}
@@ -23,32 +23,32 @@ func (c *call) wishes(code string, found []*event.Stored) []event.Subscription {
 			brands = append(brands, e.CPCode)
 		}
 	}
-	wishes, err := c.subscriptions.Wishes(c.ctx(), code, brands, c.tenant)
+	subscriptions, err := c.subscriptions.Wishes(c.ctx(), code, brands, c.tenant)
 	if err != nil {
 		return nil
 	}
-	return wishes
+	return subscriptions
 }
 
 // unknown says that there is no update of a waybill that the caller may see, and what else is known that may be why. found are those
 // that it may not see, or that are not owed to it.
-func (c *call) unknown(code string, found []*event.Stored, wishes []event.Subscription) string {
+func (c *call) unknown(code string, found []*event.Stored, subscriptions []event.Subscription) string {
 	all := []string{"no update of this waybill is known, or not any more"}
 	if c.tenant != "" {
-		all = append(all, c.whyNotOwed(code, found, wishes)...)
+		all = append(all, c.whyNotOwed(code, found, subscriptions)...)
 	} else {
-		all = append(all, whoWishes(wishes)...)
+		all = append(all, whoSubscribed(subscriptions)...)
 		all = append(all, c.whereElse(code)...)
 	}
 	return strings.Join(all, "; ")
 }
 
 // whyNotOwed says what a tenant may know of a waybill no update of which is owed to it: of one that it has not subscribed, only that.
-func (c *call) whyNotOwed(code string, found []*event.Stored, wishes []event.Subscription) []string {
-	if wishes == nil {
+func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []event.Subscription) []string {
+	if subscriptions == nil {
 		return nil
 	}
-	if len(wishes) == 0 {
+	if len(subscriptions) == 0 {
 		return []string{"you have not subscribed it"}
 	}
 	var all []string
@@ -56,7 +56,7 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, wishes []event.Sub
 	for _, e := range found {
 		counts[e.CPCode]++
 	}
-	for _, w := range wishes {
+	for _, w := range subscriptions {
 		all = append(all, fmt.Sprintf("you have subscribed it as %s since %s%s", w.CPCode, stamp(w.Since), upstream(w)))
 		if n := counts[w.CPCode]; n > 0 {
 			all = append(all, fmt.Sprintf("of its updates %d came as %s, and none was owed to you by your routes", n, w.CPCode))
@@ -72,20 +72,20 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, wishes []event.Sub
 	return all
 }
 
-// whoWishes says who has subscribed a waybill, for the operator.
-func whoWishes(wishes []event.Subscription) []string {
-	if wishes == nil {
+// whoSubscribed says who has subscribed a waybill, for the operator.
+func whoSubscribed(subscriptions []event.Subscription) []string {
+	if subscriptions == nil {
 		return nil
 	}
-	if len(wishes) == 0 {
+	if len(subscriptions) == 0 {
 		return []string{"no tenant has subscribed it"}
 	}
 	const most = 5
 	var all []string
-	for _, w := range wishes[:min(most, len(wishes))] {
+	for _, w := range subscriptions[:min(most, len(subscriptions))] {
 		all = append(all, fmt.Sprintf("%s has subscribed it as %s since %s%s", w.Tenant, w.CPCode, stamp(w.Since), upstream(w)))
 	}
-	if more := len(wishes) - most; more > 0 {
+	if more := len(subscriptions) - most; more > 0 {
 		all = append(all, fmt.Sprintf("so have %d more", more))
 	}
 	return all
@@ -99,10 +99,10 @@ func (c *call) whereElse(code string) (all []string) {
 	if q, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
 		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)", stamp(q.ReceivedAt), q.ID))
 	}
-	if at := c.o.Refused(); !at.IsZero() {
+	if at := c.o.LastRefused(); !at.IsZero() {
 		all = append(all, "callbacks with a wrong token or address are refused, the latest at "+stamp(at))
 	}
-	if last, silent := c.o.Heard(); last.IsZero() {
+	if last, silent := c.o.LastCallback(); last.IsZero() {
 		all = append(all, "no callback has come yet")
 	} else if silent {
 		all = append(all, "no callback has come since "+stamp(last))

@@ -85,7 +85,7 @@ type LettersDone struct {
 func redriveDeadLetters(c *call) (LettersDone, error) {
 	return c.withLetters("redriven", func(endpoint string, ids []string) (int, error) {
 		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
-		c.o.Fed(endpoint)
+		c.o.OnDue(endpoint)
 		return n, err
 	})
 }
