@@ -1,0 +1,224 @@
+package deliver
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// endpoint is the running state of one Endpoint, whatever its settings are at the time.
+type endpoint struct {
+	name  string
+	trust trust
+	// client is nil if the endpoint is in the config no more.
+	client atomic.Pointer[client]
+	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any moment.
+	inFlight atomic.Int64
+	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt that
+	// began later has got none.
+	answered atomic.Int64
+	// quick says that the attempt that ended last was delivered, within a tenth of the time-out: what is leased ahead is attempted
+	// long before its lease gets too short.
+	quick atomic.Bool
+	// hungry says that more may be due in the store than there was room for.
+	hungry atomic.Bool
+	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
+	resting atomic.Bool
+
+	// pace is how many attempts end in aheadFor, as it was when they were counted last.
+	pace atomic.Int64
+
+	mu      sync.Mutex
+	waiting []line    // leased ahead, the oldest first
+	running int       // workers: attempts, and outcomes that they wait for to be settled
+	aside   int       // outcomes being settled that no worker waits for
+	shed    int       // how many of waiting are to be handed back
+	since   time.Time // when what pace will be next began, and
+	ended   int       // how many attempts have ended since
+}
+
+// line is a delivery that is leased, and what waits behind it that is read already, in their order. It takes one slot.
+type line []*event.Delivery
+
+// swap has attempts that begin from now on made by another client, or by none.
+func (e *endpoint) swap(c *client) {
+	if was := e.client.Swap(c); was != nil {
+		was.close()
+	}
+}
+
+// silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
+const silentSlots = 2
+
+// Deliveries are held ahead of an endpoint that is quick: they keep its connections busy, and an event that comes while they are is handed
+// over in memory, which is half of what it costs to queue and lease it. No other replica can take them, so they are few: ahead for each
+// attempt that the endpoint may have at the same time, or as many as it takes in aheadFor, up to aheadMost.
+const (
+	ahead     = 4
+	aheadFor  = time.Second
+	aheadMost = 512
+	paceFor   = 100 * time.Millisecond // for which attempts are counted: what an endpoint takes is to be known before a queue has formed
+)
+
+// slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
+func (e *endpoint) slots(c *client) int {
+	switch {
+	case e.answered.Load() == 0:
+		return min(c.endpoint.MaxInFlight, silentSlots)
+	case e.quick.Load() && !c.endpoint.Rated:
+		return max(ahead*c.endpoint.MaxInFlight, min(int(e.pace.Load()), aheadMost))
+	}
+	return c.endpoint.MaxInFlight
+}
+
+// count has pace learn from an attempt that ended now.
+func (e *endpoint) count(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended++
+	if span := now.Sub(e.since); span >= paceFor {
+		e.pace.Store(int64(float64(e.ended) * float64(aheadFor) / float64(span)))
+		e.since, e.ended = now, 0
+	}
+}
+
+// heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
+// keeps them, for others are answered meanwhile. What was leased ahead of one that is quick no more is handed back.
+func (e *endpoint) heard(a event.Attempt, timeout time.Duration) (more bool) {
+	now, quick := time.Now(), a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
+	e.count(now)
+	was := e.quick.Swap(quick)
+	if was && !quick {
+		e.handBack()
+	}
+	if a.Err == "" {
+		return e.answered.Swap(now.UnixNano()) == 0 || quick && !was
+	}
+	if last := e.answered.Load(); last < now.Add(-a.Duration).UnixNano() {
+		e.answered.CompareAndSwap(last, 0)
+	}
+	return false
+}
+
+func (e *endpoint) reserve() bool {
+	c := e.client.Load()
+	for {
+		n := e.inFlight.Load()
+		if c == nil || n >= int64(e.slots(c)) {
+			return false
+		}
+		if e.inFlight.CompareAndSwap(n, n+1) {
+			break
+		}
+	}
+	if e.client.Load() == nil { // Use may not have seen that a slot is taken, and may forget the endpoint
+		e.inFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+// begin says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
+func (e *endpoint) begin(l line) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running > 0 && e.running >= e.workers() {
+		e.waiting = append(e.waiting, l)
+		return false
+	}
+	e.running++
+	return true
+}
+
+// workers is how many attempts there may be at the same time.
+func (e *endpoint) workers() int {
+	if c := e.client.Load(); c != nil {
+		return c.endpoint.MaxInFlight
+	}
+	return 1
+}
+
+// idle says that there are fewer lines than attempts at the same time.
+func (e *endpoint) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.waiting) == 0
+}
+
+// turn gives a worker what it does next, if there is anything, and whether it is to be handed back: because of shed, or because
+// the endpoint fell silent, and has as many attempts as such a one gets.
+func (e *endpoint) turn(rest line) (l line, back bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if rest != nil {
+		e.waiting = append(e.waiting, rest)
+	}
+	if l, back = e.next(); l == nil {
+		e.running--
+	}
+	return l, back
+}
+
+// turnAside is turn before the worker's outcomes are settled; nil if it has to wait for that.
+func (e *endpoint) turnAside() (l line, back bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.aside >= min(e.workers(), asideMost) {
+		return nil, false
+	}
+	if l, back = e.next(); l != nil {
+		e.aside++
+	}
+	return l, back
+}
+
+// next takes the first line that waits, if a worker may go on. e.mu is held.
+func (e *endpoint) next() (l line, back bool) {
+	if len(e.waiting) == 0 || e.running > e.workers() {
+		return nil, false
+	}
+	l, e.waiting[0] = e.waiting[0], nil
+	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
+		e.waiting = nil
+	}
+	if e.shed > 0 {
+		e.shed--
+		return l, true
+	}
+	return l, e.answered.Load() == 0 && e.running > silentSlots
+}
+
+// handBack has the deliveries that wait handed back.
+func (e *endpoint) handBack() {
+	e.mu.Lock()
+	e.shed = len(e.waiting)
+	e.mu.Unlock()
+}
+
+// release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many are held,
+// because every round trip to the store costs the same.
+func (e *endpoint) release(p *Pool, n int64) {
+	left := e.inFlight.Add(-n)
+	if c := e.client.Load(); e.hungry.Load() && (c == nil || left <= int64(max(e.slots(c)/2, c.endpoint.MaxInFlight))) {
+		p.feeder.feed(e)
+	}
+}
+
+// Rated says whether the store keeps an endpoint to a rate.
+func (p *Pool) Rated(name string) bool { return p.client(name).rated() }
+
+func (c *client) rated() bool { return c != nil && c.endpoint.Rated }
+
+// ReserveSome is Reserve for what must not be in the way of anything else: it takes a slot while fewer than a quarter of the endpoint's
+// are taken, or fewer than two where it has four or more.
+func (p *Pool) ReserveSome(name string) bool {
+	e, c := p.endpoint(name), p.client(name)
+	if c == nil {
+		return false
+	}
+	slots := c.endpoint.MaxInFlight
+	some := max(1, min(slots/2, max(2, slots/4)))
+	return e.inFlight.Load() < int64(some) && e.reserve()
+}

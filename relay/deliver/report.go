@@ -1,0 +1,99 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+)
+
+func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
+	d := o.Delivery
+	fields := append(make([]zap.Field, 0, 11), // all there may be
+		zap.String("endpoint", d.Endpoint), zap.String("event", d.Event.ID), zap.String("waybill", d.Event.WaybillCode),
+		zap.String("reason", string(d.Reason)), zap.String("outcome", outcomes[o.Kind]),
+	)
+	if a := o.Attempt; a != nil {
+		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration))
+		if a.Err != "" {
+			fields = append(fields, zap.String("error", a.Err))
+		} else {
+			fields = append(fields, zap.Int("status", a.Status))
+		}
+	}
+	switch o.Kind {
+	case event.Retry:
+		fields = append(fields, zap.Time("due", o.Due))
+	case event.Dead:
+		fields = append(fields, zap.String("why", o.Reason))
+	case event.Gone:
+		fields = append(fields, zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
+	}
+	if settled.Late {
+		fields = append(fields, zap.Bool("late", true))
+	}
+	switch {
+	case err != nil:
+		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses", append(fields, zap.Error(err))...)
+	case o.Kind == event.Dead || o.Kind == event.Gone:
+		p.log.Warn("attempt", fields...)
+	default:
+		p.log.Info("attempt", fields...)
+	}
+	p.metrics.observe(o, err == nil && !settled.Late, p.o.Store.Now())
+}
+
+// reportBreaker says what an outcome made of its endpoint's breaker.
+func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange) {
+	p.metrics.breaker(e.name, b.Open)
+	fields := []zap.Field{zap.String("endpoint", e.name)}
+	if !b.Open {
+		p.log.Info("breaker closed: the endpoint answers, and gets what has gathered at a growing pace", fields...)
+		return
+	}
+	fields = append(fields, zap.Time("until", b.Until), zap.Int("failed_probes", b.Probes))
+	if o.Attempt != nil {
+		fields = append(fields, zap.String("last", describe(*o.Attempt)))
+	}
+	if b.Probes == 0 {
+		p.log.Warn("breaker opened: the endpoint keeps failing, and its deliveries wait", fields...)
+	} else {
+		p.log.Info("breaker stays open: the probe failed", fields...)
+	}
+}
+
+// outcomes as logs and metrics name them.
+var outcomes = map[event.OutcomeKind]string{
+	event.Delivered: "delivered", event.Retry: "retry", event.Dead: "dead", event.Gone: "gone", event.Released: "released",
+}
+
+// complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble that the
+// store knows of is told elsewhere.
+type complaints struct {
+	log   *zap.Logger
+	last  string
+	quiet bool
+}
+
+func (c *complaints) about(doing string, err error) bool {
+	var trouble interface{ Trouble() bool }
+	switch {
+	case errors.Is(err, context.Canceled):
+		return true
+	case err == nil:
+		if c.last != "" && !c.quiet {
+			c.log.Info("the store answers again", zap.String("doing", doing))
+		}
+		c.last = ""
+		return false
+	case errors.As(err, &trouble):
+		c.last, c.quiet = err.Error(), true
+		return true
+	case err.Error() != c.last:
+		c.log.Error("the store failed", zap.String("doing", doing), zap.Error(err))
+		c.last, c.quiet = err.Error(), false
+	}
+	return true
+}
