@@ -30,20 +30,20 @@ type endpoint struct {
 	// pace is how many attempts end in aheadFor, as it was when they were counted last.
 	pace atomic.Int64
 
-	mu      sync.Mutex
-	waiting []line    // leased ahead, the oldest first
-	running int       // workers: attempts, and outcomes that they wait for to be settled
-	aside   int       // outcomes being settled that no worker waits for
-	shed    int       // how many of waiting are to be handed back
-	since   time.Time // when what pace will be next began, and
-	ended   int       // how many attempts have ended since
+	mu         sync.Mutex
+	waiting    []line    // leased ahead, the oldest first
+	running    int       // workers: attempts, and outcomes that they wait for to be settled
+	settling   int       // outcomes being settled aside: no worker waits for them
+	toHandBack int       // how many of waiting are to be handed back
+	since      time.Time // when the attempts of ended began to be counted, for pace
+	ended      int
 }
 
 // line is a delivery that is leased, and what waits behind it that is read already, in their order. It takes one slot.
 type line []*event.Delivery
 
-// swap has attempts that begin from now on made by another client, or by none.
-func (e *endpoint) swap(c *client) {
+// setClient has attempts that begin from now on made by another client, or by none.
+func (e *endpoint) setClient(c *client) {
 	if was := e.client.Swap(c); was != nil {
 		was.close()
 	}
@@ -80,14 +80,16 @@ func (e *endpoint) count(now time.Time) {
 	e.ended++
 	if span := now.Sub(e.since); span >= paceFor {
 		e.pace.Store(int64(float64(e.ended) * float64(aheadFor) / float64(span)))
-		e.since, e.ended = now, 0
+		e.since = now
+		e.ended = 0
 	}
 }
 
-// heard notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
+// noteAttempt notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
 // keeps them, for others are answered meanwhile. What was leased ahead of one that is quick no more is handed back.
-func (e *endpoint) heard(a event.Attempt, timeout time.Duration) (more bool) {
-	now, quick := time.Now(), a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
+func (e *endpoint) noteAttempt(a event.Attempt, timeout time.Duration) (more bool) {
+	now := time.Now()
+	quick := a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
 	e.count(now)
 	was := e.quick.Swap(quick)
 	if was && !quick {
@@ -120,8 +122,8 @@ func (e *endpoint) reserve() bool {
 	return true
 }
 
-// begin says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
-func (e *endpoint) begin(l line) bool {
+// admit says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
+func (e *endpoint) admit(l line) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running > 0 && e.running >= e.workers() {
@@ -147,44 +149,59 @@ func (e *endpoint) idle() bool {
 	return len(e.waiting) == 0
 }
 
-// turn gives a worker what it does next, if there is anything, and whether it is to be handed back: because of shed, or because
-// the endpoint fell silent, and has as many attempts as such a one gets.
-func (e *endpoint) turn(rest line) (l line, back bool) {
+// nextLine gives a worker the line that it attempts next, after its last one has become rest (nil: nothing comes next in it), and
+// whether that line is to be handed back instead. Without a line the worker ends.
+func (e *endpoint) nextLine(rest line) (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if rest != nil {
 		e.waiting = append(e.waiting, rest)
 	}
-	if l, back = e.next(); l == nil {
+	l, back = e.firstWaiting()
+	if l == nil {
 		e.running--
 	}
 	return l, back
 }
 
-// turnAside is turn before the worker's outcomes are settled; nil if it has to wait for that.
-func (e *endpoint) turnAside() (l line, back bool) {
+// nextBeforeSettling gives a worker another line before its outcomes are settled, which is done aside then; nil if it has to wait for
+// that.
+func (e *endpoint) nextBeforeSettling() (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.aside >= min(e.workers(), asideMost) {
+	if e.settling >= min(e.workers(), settlingMost) {
 		return nil, false
 	}
-	if l, back = e.next(); l != nil {
-		e.aside++
+	l, back = e.firstWaiting()
+	if l != nil {
+		e.settling++
 	}
 	return l, back
 }
 
-// next takes the first line that waits, if a worker may go on. e.mu is held.
-func (e *endpoint) next() (l line, back bool) {
+// settledAside notes the end of what nextBeforeSettling began.
+func (e *endpoint) settledAside() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.settling--
+}
+
+// firstWaiting takes the first line that waits, if a worker may go on. It is handed back if handBack was called while it waited, or
+// if the endpoint fell silent, and has as many attempts as such a one gets. e.mu is held.
+func (e *endpoint) firstWaiting() (l line, back bool) {
 	if len(e.waiting) == 0 || e.running > e.workers() {
 		return nil, false
 	}
-	l, e.waiting[0] = e.waiting[0], nil
-	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
+
+	l = e.waiting[0]
+	e.waiting[0] = nil // frees it
+	e.waiting = e.waiting[1:]
+	if len(e.waiting) == 0 {
 		e.waiting = nil
 	}
-	if e.shed > 0 {
-		e.shed--
+
+	if e.toHandBack > 0 {
+		e.toHandBack--
 		return l, true
 	}
 	return l, e.answered.Load() == 0 && e.running > silentSlots
@@ -193,7 +210,7 @@ func (e *endpoint) next() (l line, back bool) {
 // handBack has the deliveries that wait handed back.
 func (e *endpoint) handBack() {
 	e.mu.Lock()
-	e.shed = len(e.waiting)
+	e.toHandBack = len(e.waiting)
 	e.mu.Unlock()
 }
 

@@ -40,12 +40,12 @@ func newFeeder(p *Pool) feeder {
 
 // feed has the endpoint's free slots filled.
 func (f *feeder) feed(e *endpoint) {
-	f.crave(e)
-	f.kick()
+	f.markHungry(e)
+	f.wakeUp()
 }
 
-// crave notes that the store may have more for the endpoint than there is room for.
-func (f *feeder) crave(e *endpoint) {
+// markHungry notes that the store may have more for the endpoint than there is room for.
+func (f *feeder) markHungry(e *endpoint) {
 	e.hungry.Store(true)
 	f.mu.Lock()
 	f.hungry[e] = struct{}{}
@@ -61,11 +61,11 @@ func (f *feeder) lookBy(at time.Time) {
 	}
 	f.mu.Unlock()
 	if sooner {
-		f.kick()
+		f.wakeUp()
 	}
 }
 
-func (f *feeder) kick() {
+func (f *feeder) wakeUp() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -120,7 +120,7 @@ func (f *feeder) lookForDue(ctx context.Context) {
 				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
 				continue
 			}
-			f.crave(e)
+			f.markHungry(e)
 		}
 		if len(page) < duePage {
 			return
@@ -135,11 +135,13 @@ func (f *feeder) fill(ctx context.Context) {
 		if len(asks) == 0 {
 			return
 		}
+
 		ds, looked, err := f.pool.o.Store.Lease(ctx, asks)
 		got := make(map[string][]*event.Delivery, len(asks))
 		for _, d := range ds {
 			got[d.Endpoint] = append(got[d.Endpoint], d)
 		}
+
 		failed := f.lease.about("lease deliveries", err)
 		for i, a := range asks {
 			e := free[i]
@@ -147,8 +149,9 @@ func (f *feeder) fill(ctx context.Context) {
 				f.pool.start(e, line{d})
 			}
 			if n := a.Most - len(got[a.Endpoint]); n > 0 {
-				e.inFlight.Add(-int64(n))
+				e.inFlight.Add(-int64(n)) // slots that nothing was leased for
 			}
+
 			if failed {
 				continue // the next look finds it again
 			}
@@ -158,7 +161,7 @@ func (f *feeder) fill(ctx context.Context) {
 			case l.Limited:
 				e.hungry.Store(true) // it is fed when one of its attempts ends
 			case l.N >= a.Most:
-				f.crave(e)
+				f.markHungry(e)
 			}
 		}
 		if failed {

@@ -269,7 +269,8 @@ func (h *http1) reap() {
 		old++
 	}
 	h.idle = append([]*connection(nil), h.idle[old:]...)
-	if h.reaping = len(h.idle) > 0; h.reaping {
+	h.reaping = len(h.idle) > 0
+	if h.reaping {
 		time.AfterFunc(idleMost-time.Since(h.idle[0].since), h.reap)
 	}
 }

@@ -89,18 +89,20 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.
 
 // boundBacklog gives up what is above max_backlog, what has been in line for longest first.
 func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) error {
-	for more := c.endpoint.MaxBacklog > 0; more && ctx.Err() == nil; {
+	more := c.endpoint.MaxBacklog > 0
+	for more && ctx.Err() == nil {
 		var err error
-		if more, err = j.shed(ctx, c, state); err != nil {
+		more, err = j.shedBacklog(ctx, c, state)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// shed gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time does that: several that count
+// shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time does that: several that count
 // the same backlog would give the same excess up once each.
-func (j *janitor) shed(ctx context.Context, c *client, state string) (more bool, err error) {
+func (j *janitor) shedBacklog(ctx context.Context, c *client, state string) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
 	done, may, err := store.Alone(ctx, "shed "+e.Name, span)

@@ -57,10 +57,13 @@ type Endpoint struct {
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
-	// MaxInFlight bounds attempts at the same time, and with it memory and connections: there are up to twice as many more, at least 64,
-	// that have no request and rest (see http1). While the endpoint does not answer there are no
-	// more than 2. One that answers at once has up to four times as many deliveries in memory, leased ahead, or as many as it takes in
-	// a second, if that is more, up to 512; they wait for an attempt to end.
+	// MaxInFlight bounds attempts at the same time, and what follows from them:
+	//
+	//	attempts, while the endpoint answers      MaxInFlight
+	//	attempts, while it does not answer        2
+	//	deliveries in memory, leased ahead,
+	//	while it answers at once                  4 × MaxInFlight, or what it takes in a second if that is more, up to 512
+	//	connections without a request (see http1) 2 × MaxInFlight, at least 64
 	MaxInFlight int
 	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
 	Rated bool
@@ -123,9 +126,15 @@ type served struct {
 func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
-	p := &Pool{o: o, log: o.Logger, stopping: make(chan struct{}), doubted: make(chan struct{}, 1), metrics: newMetrics(o.Registry), workers: workers.New()}
-	if p.log == nil {
-		p.log = zap.NewNop()
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+
+	p := &Pool{
+		o:        o,
+		log:      o.Logger,
+		metrics:  newMetrics(o.Registry),
+		stopping: make(chan struct{}),
+		doubted:  make(chan struct{}, 1),
+		workers:  workers.New(),
 	}
 	p.attempts, p.abort = context.WithCancel(context.Background())
 	p.feeder = newFeeder(p)
@@ -141,7 +150,8 @@ func (p *Pool) Use(set Settings) error {
 	was := p.current.Load()
 	sameEgress := reflect.DeepEqual(was.Egress, set.Egress)
 	clients := make(map[string]*client, len(set.Endpoints)) // only those that change
-	now := &served{set, make(map[string]*endpoint, len(set.Endpoints))}
+	now := &served{Settings: set, endpoints: make(map[string]*endpoint, len(set.Endpoints))}
+
 	for _, e := range set.Endpoints {
 		running := was.endpoints[e.Name]
 		if running == nil {
@@ -149,38 +159,39 @@ func (p *Pool) Use(set Settings) error {
 			running.trust.tell = func(how string) { p.doubt(e.Name, how) }
 		}
 		now.endpoints[e.Name] = running
+
 		if c := running.client.Load(); c != nil && c.given == e && sameEgress {
 			continue
 		}
 		c, err := newClient(e, set.Egress, p.o.UserAgent)
-		if err == nil {
-			if err = c.guard.checkLiteral(c.url.Hostname()); err != nil {
-				err = fmt.Errorf("url: %w", err)
-			}
-		}
 		if err != nil {
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
+		if err := c.guard.checkLiteral(c.url.Hostname()); err != nil {
+			return fmt.Errorf("endpoint %s: url: %w", e.Name, err)
 		}
 		c.http1.trust = &running.trust
 		clients[e.Name] = c
 	}
-	// Nothing fails from here on.
+
+	// Nothing fails from here on. What is under way for an endpoint that is gone ends as it began.
 	var gone []*endpoint
 	for name, e := range was.endpoints {
 		if now.endpoints[name] != nil {
 			continue
 		}
 		gone = append(gone, e)
-		e.swap(nil)
+		e.setClient(nil)
 		if e.inFlight.Load() > 0 {
 			now.endpoints[name] = e
 		}
 	}
+
 	p.metrics.use(len(set.Endpoints), gone)
 	p.current.Store(now)
 	for name, c := range clients {
 		e := now.endpoints[name]
-		e.swap(c)
+		e.setClient(c)
 		e.answered.Store(0)
 		e.resting.Store(false) // from a rate that may be another now: the next look finds what is due
 	}
@@ -255,7 +266,7 @@ func (p *Pool) start(e *endpoint, l line) {
 	}
 	p.working.Add(1)
 	p.mu.Unlock()
-	if !e.begin(l) {
+	if !e.admit(l) {
 		p.working.Done()
 		return
 	}
@@ -267,7 +278,8 @@ func (p *Pool) Held() int { return int(p.held.Load()) }
 
 // AwaitHeld returns when no outcome waits any more, or when that has taken too long for this pause.
 func (p *Pool) AwaitHeld(ctx context.Context, most time.Duration) {
-	for deadline := time.Now().Add(most); p.Held() > 0 && time.Now().Before(deadline); {
+	deadline := time.Now().Add(most)
+	for p.Held() > 0 && time.Now().Before(deadline) {
 		select {
 		case <-ctx.Done():
 			return
@@ -304,7 +316,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	cut.Stop()
 	p.abort()
 	for _, e := range p.current.Load().endpoints {
-		e.swap(nil)
+		e.setClient(nil)
 	}
 	return nil
 }

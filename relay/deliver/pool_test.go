@@ -177,8 +177,8 @@ func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 		takes time.Duration // each answer
 		calls func(calls []int) bool
 	}{
-		{"quick", 0, func(calls []int) bool { return len(calls) < failing/2 && slices.Max(calls) <= runMost }},
-		{"slow", runFor + time.Millisecond, func(calls []int) bool { return slices.Max(calls) == 1 }},
+		{"quick", 0, func(calls []int) bool { return len(calls) < failing/2 && slices.Max(calls) <= partMost }},
+		{"slow", partFor + time.Millisecond, func(calls []int) bool { return slices.Max(calls) == 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -421,7 +421,7 @@ func TestAnEndpointHasAllItsSlotsOnlyWhileItAnswers(t *testing.T) {
 			{hangs, time.Second, 32, false},
 		} {
 			time.Sleep(step.after)
-			more, slots := e.heard(step.ended, timeout), 0
+			more, slots := e.noteAttempt(step.ended, timeout), 0
 			for e.reserve() {
 				slots++
 			}
@@ -450,7 +450,7 @@ func TestWhatIsHeldAheadGrowsWithWhatTheEndpointTakes(t *testing.T) {
 		} {
 			for range step.attempts {
 				time.Sleep(step.in / time.Duration(step.attempts))
-				e.heard(event.Attempt{Status: 200, Duration: time.Millisecond}, time.Second)
+				e.noteAttempt(event.Attempt{Status: 200, Duration: time.Millisecond}, time.Second)
 			}
 			if got := e.slots(c); got != step.slots {
 				t.Errorf("%d slots after %+v", got, step)

@@ -59,6 +59,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 	if len(e.Keys) == 0 {
 		return nil, errors.New("it has no secret to sign with")
 	}
+
 	g := newGuard(egress, e.AllowCIDRs)
 	c := &client{given: given, endpoint: e, url: u, egress: egress, guard: g, header: make(http.Header)}
 	maps.Copy(c.header, e.Headers)
@@ -67,12 +68,15 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 	for _, name := range ownHeader {
 		c.header.Del(name)
 	}
+
+	// The head of an HTTP/1.1 request is written once; what changes with each is put behind it.
 	c.head = append(c.head, "POST "+u.RequestURI()+" HTTP/1.1\r\nHost: "+u.Host+"\r\n"...)
 	for _, name := range slices.Sorted(maps.Keys(c.header)) {
 		for _, value := range c.header[name] {
 			c.head = appendField(c.head, name, value)
 		}
 	}
+
 	c.direct = egress.Proxy == nil
 	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(2*e.MaxInFlight, idleAtLeast)}
 	return c, nil
@@ -108,6 +112,8 @@ func (c *client) send(ctx context.Context, m *message) (reply, error) {
 			return r, err
 		}
 	}
+
+	// The receiver has chosen HTTP/2, or there is a proxy: the standard client does that.
 	bounded, cancel := context.WithDeadline(withDials(ctx), deadline)
 	defer cancel()
 	if c.egress.Proxy != nil {
@@ -122,6 +128,7 @@ func (c *client) send(ctx context.Context, m *message) (reply, error) {
 	if t == nil { // the receiver has given HTTP/2 up just now
 		return c.http1.post(ctx, deadline, m)
 	}
+
 	resp, err := t.RoundTrip(m.request(bounded))
 	if errors.Is(err, errHTTP1) {
 		c.other.CompareAndSwap(t, nil)
@@ -130,6 +137,7 @@ func (c *client) send(ctx context.Context, m *message) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+
 	r, _, err := readReply(resp)
 	// Of a longer answer no more is read, and the connection is given up with it.
 	_ = resp.Body.Close()
@@ -249,6 +257,7 @@ func describeError(err error) string {
 	var authority x509.UnknownAuthorityError
 	var refused *refusedAddress
 	var protocol protocolError
+
 	switch {
 	case errors.As(err, &refused):
 		return ClassForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
@@ -265,6 +274,7 @@ func describeError(err error) string {
 	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &verify), errors.As(err, &authority):
 		class = "tls"
 	}
+
 	if class == "" {
 		if _, ok := errors.AsType[*net.OpError](err); !ok {
 			// net/http quotes an answer that it cannot read, and the answer may quote the event.

@@ -9,12 +9,14 @@ import (
 	"kuairelay/relay/event"
 )
 
+// report logs and counts what came of an attempt. err is why it was not settled.
 func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	d := o.Delivery
 	fields := append(make([]zap.Field, 0, 11), // all there may be
 		zap.String("endpoint", d.Endpoint), zap.String("event", d.Event.ID), zap.String("waybill", d.Event.WaybillCode),
 		zap.String("reason", string(d.Reason)), zap.String("outcome", outcomes[o.Kind]),
 	)
+
 	if a := o.Attempt; a != nil {
 		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration))
 		if a.Err != "" {
@@ -34,6 +36,7 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	if settled.Late {
 		fields = append(fields, zap.Bool("late", true))
 	}
+
 	switch {
 	case err != nil:
 		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses", append(fields, zap.Error(err))...)
@@ -89,11 +92,13 @@ func (c *complaints) about(doing string, err error) bool {
 		c.last = ""
 		return false
 	case errors.As(err, &trouble):
-		c.last, c.quiet = err.Error(), true
+		c.last = err.Error()
+		c.quiet = true
 		return true
 	case err.Error() != c.last:
 		c.log.Error("the store failed", zap.String("doing", doing), zap.Error(err))
-		c.last, c.quiet = err.Error(), false
+		c.last = err.Error()
+		c.quiet = false
 	}
 	return true
 }
