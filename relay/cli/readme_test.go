@@ -26,6 +26,7 @@ var notRun = map[string]string{
 	"go run ./test/bench":  "the benchmark takes minutes; test/bench tests itself with --quick",
 	"go test ./test/crash": "it takes three minutes; ./test/run runs it with fewer operations",
 	"go run ./test/faults": "it takes many minutes, and is a check of its own",
+	"go run ./test/mutate": "it takes hours; test/mutate has tests of its own",
 	"docker build .":       "there may be no docker",
 }
 
