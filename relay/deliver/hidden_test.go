@@ -96,6 +96,22 @@ func TestBehindAProxyEachAttemptHasAConnectionOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestABrokenAnswerBehindAProxyIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = w.Write([]byte("half"))
+	}))
+	t.Cleanup(proxy.Close)
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := try(t, poster(t, "http://8.8.8.8/", Egress{Proxy: u})); got == "200" {
+		t.Error("an answer that broke off is taken for a delivery")
+	}
+}
+
 func TestWhereARedirectLeadsToIsShownWithoutItsQuery(t *testing.T) {
 	t.Parallel()
 	for location, want := range map[string]string{

@@ -1,0 +1,112 @@
+package deliver
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// agenda is a store with a delivery that falls due at a time, and notes when it was asked what is due, and for what is.
+type agenda struct {
+	memory
+	due time.Time
+
+	mu            sync.Mutex
+	began         time.Time
+	looks, leases []time.Duration // since began
+}
+
+func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]event.Due, error) {
+	if within != lookAhead {
+		return nil, nil // the janitor
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.looks = append(a.looks, time.Since(a.began))
+	if a.due.IsZero() || time.Until(a.due) > within {
+		return nil, nil
+	}
+	return []event.Due{{Endpoint: "t/a", At: a.due}}, nil
+}
+
+func (a *agenda) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leases = append(a.leases, time.Since(a.began))
+	return nil, []event.LeaseProgress{{}}, nil
+}
+
+// within says whether one of some times is at most 50 ms after another.
+func within(all []time.Duration, at time.Duration) bool {
+	return slices.ContainsFunc(all, func(d time.Duration) bool { return at <= d && d <= at+50*time.Millisecond })
+}
+
+// The store is asked once a second. What falls due before that is not late.
+func TestWhatFallsDueBetweenTwoLooksIsLeasedInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &agenda{began: time.Now(), due: time.Now().Add(1300 * time.Millisecond)}
+		runPool(t, a, newEndpoint(t, "http://127.0.0.1:1"))
+		time.Sleep(1900 * time.Millisecond)
+		synctest.Wait()
+		if !within(a.leases, 1300*time.Millisecond) || a.leases[0] < 1300*time.Millisecond {
+			t.Errorf("leased after %v", a.leases)
+		}
+	})
+}
+
+func TestARetryIsLookedForWhenItIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &agenda{began: time.Now()}
+		e := newEndpoint(t, "http://127.0.0.1:1") // nothing listens there
+		e.Policy.Retry = []time.Duration{300 * time.Millisecond}
+		p := runPool(t, a, e)
+		a.failures.Store(2) // it is not given up for that
+		p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)})
+		time.Sleep(900 * time.Millisecond)
+		synctest.Wait()
+		os := a.outcomes()
+		if len(os) != 1 || os[0].Kind != event.Retry {
+			t.Fatalf("settled: %+v", os)
+		}
+		if due := os[0].Due.Sub(a.began); !within(a.looks, due) {
+			t.Errorf("due after %s, and looked for after %v", due, a.looks)
+		}
+	})
+}
+
+// runPool runs a pool until the bubble ends.
+func runPool(t *testing.T, s Store, e *Endpoint) *Pool {
+	t.Helper()
+	p, err := New(Options{Store: s, Settings: Settings{Egress: loopback, OrphanGrace: time.Hour, Endpoints: []*Endpoint{e}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // the crew's goroutines rest, and then end
+	})
+	return p
+}
+
+// What a dead replica held is attempted by another after that time, and a live one has to end its attempt, and to settle it, before.
+func TestALeaseLastsForTwoAttemptsAndSomeTimeToSettle(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t, "http://127.0.0.1:1")
+	j := newJanitor(t, &memory{}, Settings{Egress: loopback, Endpoints: []*Endpoint{e}})
+	if got := j.pool.Lease(e.Name); got != 2*e.Timeout+5*time.Second {
+		t.Errorf("%s for a timeout of %s", got, e.Timeout)
+	}
+}
