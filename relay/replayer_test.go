@@ -2,10 +2,15 @@ package relay
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/route"
+	"kuairelay/relay/store"
+	"kuairelay/test/redisserver"
 )
 
 // Each line is what is open, and which is taken up next; a * marks what is worked off already.
@@ -75,4 +80,50 @@ func TestAReplayHasATurnWhileOthersWaitForItsPlace(t *testing.T) {
 		t.Errorf("next is %d", at)
 	}
 	<-r.wake
+}
+
+// An event that may be owed to a tenant is not passed over because Redis could not be asked.
+func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t)
+	db, err := store.New(store.Options{URL: redis.URL(), Settings: store.Settings{Retention: time.Hour, Window: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt", Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
+	if _, err := db.Accept(t.Context(), []event.Entry{{Event: e}}); err != nil {
+		t.Fatal(err)
+	}
+	table, err := route.New(route.Options{Rules: []route.Rule{{Tenant: "t", To: []string{"t/a"}, Match: route.Match{Subscribed: true}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReplayer(&replayer{store: db, match: func(e *event.Event) (to []event.Candidate) {
+		for _, c := range table.Match(e, nil) {
+			to = append(to, event.Candidate{Endpoint: c.ID, When: c.When})
+		}
+		return to
+	}})
+	plan := api.Plan{Reroute: true, Wants: func(event.Owed) bool { return true }}
+
+	const entry = "{kuairelay}:s:zt 1"
+	if _, err := redis.Do("SET", entry, "not a hash"); err != nil { // so that reading it fails
+		t.Fatal(err)
+	}
+	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err == nil {
+		t.Errorf("sent to %+v", sends)
+	}
+	if _, err := redis.Do("DEL", entry); err != nil {
+		t.Fatal(err)
+	}
+	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 0 {
+		t.Errorf("not subscribed, and sent to %+v (%v)", sends, err)
+	}
+	if _, err := db.Wish(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 1 || sends[0].Endpoint != "t/a" || !sends[0].Add {
+		t.Errorf("subscribed, and sent to %+v (%v)", sends, err)
+	}
 }

@@ -294,3 +294,58 @@ func TestAMethodIsNotCalledOutOfTurnWhileRedisIsDown(t *testing.T) {
 		}
 	})
 }
+
+// shared is a ledger with a waybill that another replica asks the provider for, which takes a second. It notes whether what is written
+// there can be cut short by a client that goes away.
+type shared struct {
+	leftovers
+	answered time.Time
+	claims   int
+	cut      error
+}
+
+func (s *shared) Wish(ctx context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	s.cut = ctx.Err()
+	return make([]event.SubscribeResult, len(waybills)), nil
+}
+
+func (s *shared) Claim(_ context.Context, _ string, waybills []event.Waybill) (time.Duration, []event.Claimed, error) {
+	s.claims++
+	claimed := make([]event.Claimed, len(waybills))
+	for i := range claimed {
+		claimed[i].State = event.Pending
+		if !time.Now().Before(s.answered) {
+			claimed[i].State = event.Live
+		}
+	}
+	return 0, claimed, nil
+}
+
+func TestWhoWaitsForTheCallOfAnotherLooksForItNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &shared{answered: time.Now().Add(time.Second)}
+		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}})
+		runs(t, p)
+		results, err := p.subscribe(t.Context(), "a", "zt", []string{"1"})
+		if err != nil || results[0].Result != Subscribed {
+			t.Errorf("%+v, %v", results, err)
+		}
+		if late := time.Since(l.answered); late > waiterPause || l.claims < 2 || l.claims > 12 {
+			t.Errorf("known after %s; the ledger was asked %d times in a second", late, l.claims)
+		}
+	})
+}
+
+func TestAClientThatGoesAwayDoesNotCutShortWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &shared{answered: time.Now().Add(time.Hour)}
+		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}})
+		ctx, gone := context.WithCancel(t.Context())
+		gone()
+		if results, err := p.subscribe(ctx, "a", "zt", []string{"1"}); err != nil || results[0].Result != Pending || l.cut != nil {
+			t.Errorf("%+v, %v; the wish was written with a context that says %v", results, err, l.cut)
+		}
+	})
+}
