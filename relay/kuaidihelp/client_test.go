@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"kuairelay/relay/kuaidihelp"
@@ -220,5 +221,36 @@ func TestACallGoesThroughNoProxyOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	if kuaidihelp.NewHTTP(1).Transport.(*http.Transport).Proxy != nil {
 		t.Error("it looks for a proxy")
+	}
+}
+
+// counted is an answer whose body says when it is closed.
+type counted struct {
+	io.Reader
+	closed *int
+}
+
+func (c counted) Close() error {
+	*c.closed++
+	return nil
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestTheBodyOfEveryAnswerIsClosed(t *testing.T) {
+	t.Parallel()
+	broken := iotest.ErrReader(errors.New("broken off"))
+	for _, body := range []io.Reader{strings.NewReader(`{"code":0,"msg":"","data":{},"uid":""}`), strings.NewReader("no envelope"), broken} {
+		closed := 0
+		client := &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: counted{body, &closed}}, nil
+		})}
+		c := kuaidihelp.Client{URL: "http://kop.example/api", AppID: "1", APIKey: "2", HTTP: client}
+		_, _ = c.Call(t.Context(), "m", nil)
+		if closed != 1 {
+			t.Errorf("a body was closed %d times", closed)
+		}
 	}
 }

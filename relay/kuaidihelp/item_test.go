@@ -181,3 +181,14 @@ func TestBracketsMakeTheItemThatPHPMeant(t *testing.T) {
 		}
 	}
 }
+
+// Of an item with more tracks than any parcel has, memory is taken for those that are kept.
+func TestTracksTakeNoMoreMemoryThanTheyAre(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]int{3: 3, 40: 40, maxTracks: maxTracks, 3 * maxTracks: maxTracks} {
+		list := "[" + strings.Repeat(`{"time":"2026-11-23 09:12:31","context":"x"},`, n-1) + `{"context":"y"}]`
+		if tracks := readTracks([]byte(list)); len(tracks) != want || cap(tracks) != want {
+			t.Errorf("%d: %d tracks with room for %d", n, len(tracks), cap(tracks))
+		}
+	}
+}

@@ -22,6 +22,7 @@ func TestACallbackThatIsNotUnderstoodIsRejectedWhole(t *testing.T) {
 		"one brace":                {"", "{", "not complete"},
 		"one brace, spaced":        {"", " { ", "not complete"},
 		"an open item":             {"", `{"type":"express_sub_msg","data":[{`, "not complete"},
+		"a key alone":              {"", `{"a"`, "not complete"},
 		"one bracket":              {"", "[", "JSON array"},
 		"an open list":             {"", `{"type":"express_sub_msg","data":[`, "not complete"},
 		"type of spaces":           {"", `{"type":" \n","data":[` + item + `]}`, "no type"},
@@ -195,6 +196,11 @@ func TestABadItemInBracketsIsRejectedAlone(t *testing.T) {
 		if r := got.Rejected[0]; !strings.HasPrefix(r.Reason, "item 1: ") || !strings.Contains(r.Reason, reason) {
 			t.Errorf("%.60s: reason %q, want %q", bad, r.Reason, reason)
 		}
+	}
+	// More than nine digits are a name: as a number they would not fit.
+	got := Parse("", []byte("type=express_sub_msg&data[no]=1&data[x][4294967296]=a"), at)
+	if len(got.Events) != 1 || !strings.Contains(string(got.Events[0].Data), `"x":{"4294967296":"a"}`) {
+		t.Errorf("large keys: %s", got.Events[0].Data)
 	}
 	if len(Parse("", []byte("type=express_sub_msg&data[no]=1&data[x]"+strings.Repeat("[y]", 63)+"=z"), at).Events) != 1 {
 		t.Error("64 levels of brackets are too many")

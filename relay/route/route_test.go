@@ -99,6 +99,16 @@ func TestAnEndpointIsACandidateOnceUnderAnyOfItsConditions(t *testing.T) {
 	}
 }
 
+func TestTheListsOfAConfigStayAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	brands, statuses := []string{"ZTO", "y*"}, []string{"SIGNED"}
+	compile(t, Options{Canonical: strings.ToLower, CanonicalStatus: strings.ToLower,
+		Rules: []Rule{{To: []string{"a/one"}, Match: Match{CPCode: brands, Status: statuses}}}})
+	if brands[0] != "ZTO" || statuses[0] != "SIGNED" {
+		t.Errorf("the config's lists are %v and %v now", brands, statuses)
+	}
+}
+
 func TestAnEmptyTableMatchesNothing(t *testing.T) {
 	t.Parallel()
 	table := compile(t, Options{})

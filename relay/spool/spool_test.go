@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kuairelay/relay/event"
@@ -271,6 +272,38 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 		_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil)
 		return err == nil
 	})
+}
+
+// Nothing was written for a while, and so nothing has failed: whether the spool works is tried.
+func TestAnIdleSpoolIsTriedNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "spool")
+		s := newSpool(t, dir)
+		put(t, s, 0, "1")
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(recheckAfter - time.Second)
+		if err := s.Check(); err != nil {
+			t.Errorf("it is tried at once: %v", err)
+		}
+		time.Sleep(time.Second)
+		if err := s.Check(); err == nil {
+			t.Error("it is not tried")
+		}
+	})
+}
+
+func TestAFolderWhoseLockCannotBeOpenedIsNotTaken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Symlink("elsewhere", filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := openFolder(dir); f != nil || err == nil || errors.Is(err, errLocked) {
+		t.Errorf("%v, %v", f, err)
+	}
 }
 
 func poll(t *testing.T, what string, ok func() bool) {

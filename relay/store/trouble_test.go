@@ -362,3 +362,34 @@ func poll(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+func TestAStoreWaitsASecondForARedisAndLongerForItsOwn(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]time.Duration{"": 5 * time.Second, "redis://127.0.0.1:1": time.Second} {
+		s, err := New(Options{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.o.Timeout != want {
+			t.Errorf("%q: %s, want %s", url, s.o.Timeout, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWhoAsksWhetherRedisIsReadyNoticesThatItIsNot(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t)
+	s := newStore(t, redis.URL())
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	redis.Kill()
+	if err := s.Ready(t.Context()); err == nil {
+		t.Error("a Redis that is gone is ready")
+	}
+	if state, _ := s.State(); state == Up {
+		t.Error("nobody is told")
+	}
+}
