@@ -1,7 +1,7 @@
-// Package api is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do, and
-// the few things that a person does about it. One set of handlers serves both: under /v1 a tenant sees its own, as if nothing else
-// existed, and under /admin/v1 the operator sees everything. Every route stands in one table (see routes), from which the
-// OpenAPI document is made too.
+// Package api is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do,
+// and the few things that a person does about it. One set of handlers serves both. Under /v1 a tenant sees its own, as
+// if nothing else existed; under /admin/v1 the operator sees everything. Every route stands in one table (see routes),
+// from which the OpenAPI document is made too.
 package api
 
 import (
@@ -19,13 +19,13 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Settings is what the API knows of the config. It is not changed after it was given.
+// Settings are what the API knows of the config. They do not change once they were given.
 type Settings struct {
 	Tenants []Tenant
-	// Explain says of every route of a tenant (empty: of all) what it makes of an event, given the subscriptions of its waybill (nil: they
-	// are not known).
+	// Explain says of every route of a tenant (empty: of all tenants) what it makes of an event. subscriptions are those
+	// of the event's waybill; nil: they are not known.
 	Explain func(e *event.Stored, subscriptions []event.Subscription, tenant string) []Route
-	// Test sends an event to an endpoint at once, and says what came back. It ends with ctx.
+	// Test sends an event to an endpoint at once, and says what came back. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }
 
@@ -37,37 +37,43 @@ type Tenant struct {
 
 // Endpoint is one of a tenant's.
 type Endpoint struct {
-	ID, URL, Format string
+	ID     string // tenant/name
+	URL    string // as it may be shown
+	Format string
 }
 
-// Options of an API. A zero field means its default.
+// Options of an API. Store, Tenant, Operator and Retake are required. Another zero field means its default.
 type Options struct {
 	Store   Store
 	Logger  *zap.Logger
 	Version string
-	// Retake has a callback from quarantine taken in as if it had just come. It says how many events it held, how many of these
-	// were new, and why a part of it is still not understood.
-	Retake func(ctx context.Context, q event.Quarantined) (Retaken, error)
-	// Tenant names the tenant that sends a request; the error is the answer to one that shows no key of a tenant.
+
+	// Tenant names the tenant that sends a request. The error is the answer to a request that shows no tenant's key.
 	Tenant func(c echo.Context) (name string, err error)
-	// Operator is nil for a request of the operator; the error is the answer to any other.
+	// Operator gives nil for a request of the operator. The error is the answer to any other.
 	Operator func(c echo.Context) error
-	// Enter lets a request of a tenant (empty: the operator) in, which has shown its key, or gives the answer to one that is too much.
-	// leave is called when it is answered. Default: all are let in.
+	// Enter lets a request in whose sender is known: a tenant, or the operator (empty). The error is the answer to one
+	// that is too much. leave is called when the request is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
-	// Admit counts a request of a tenant about its subscriptions, or gives the answer to one that is too much. Default: all are let in.
+	// Admit counts a request of a tenant about its subscriptions. The error is the answer to one that is too much.
+	// Default: all are let in.
 	Admit func(c echo.Context, tenant string) error
+
+	// Retake takes in a callback from quarantine as if it had just come.
+	Retake func(ctx context.Context, q event.Quarantined) (Retaken, error)
 	// OnDue hears of an endpoint that has something due again.
 	OnDue func(endpoint string)
 	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
 	ExtraRoutes []ExtraRoute
-	// Condition says what this replica knows of itself, whatever Redis does.
+
+	// Condition says what this replica knows of itself. It needs no Redis for that. Default: it is ready.
 	Condition func(ctx context.Context) Condition
-	// Waits says whether an update of a waybill waits in this replica's spool.
+	// Waits says whether an update of a waybill waits in this replica's spool. Default: none does.
 	Waits func(waybill string) bool
 	// LastRefused is when the latest callback came that had a wrong token or address; zero: none.
 	LastRefused func() time.Time
-	// LastCallback says when the latest callback came (zero: none is known), and whether that is too long ago. Default: never, and no.
+	// LastCallback says when the latest callback came (zero: none is known), and whether that is too long ago.
+	// Default: none, and no.
 	LastCallback func() (last time.Time, silent bool)
 }
 
@@ -85,7 +91,7 @@ type Condition struct {
 	Problems []string
 }
 
-// ConfigInUse is the config that is served by.
+// ConfigInUse is the config that the relay runs with.
 type ConfigInUse struct {
 	Fingerprint string    `json:"fingerprint"`
 	LoadedAt    time.Time `json:"loaded_at"`
@@ -139,7 +145,11 @@ func New(o Options) *API {
 
 // Use has all calls from now on see another config.
 func (c *API) Use(set Settings) {
-	s := &settings{Settings: set, tenants: make(map[string]*Tenant), endpoints: make(map[string]*Endpoint)}
+	s := &settings{
+		Settings:  set,
+		tenants:   make(map[string]*Tenant),
+		endpoints: make(map[string]*Endpoint),
+	}
 	for i := range s.Tenants {
 		t := &s.Tenants[i]
 		s.tenants[t.Name] = t
@@ -152,7 +162,7 @@ func (c *API) Use(set Settings) {
 	c.current.Store(s)
 }
 
-// Endpoints lists those of a tenant; none if it is in the config no more.
+// Endpoints lists those of a tenant; none if the config does not have it any more.
 func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
 
 // settings are Settings, with what is looked up in them.
@@ -163,7 +173,8 @@ type settings struct {
 	names     []string // of all endpoints, sorted
 }
 
-// Register adds the paths for tenants to the public listener's handler, and those for the operator to the private one's.
+// Register adds the paths for tenants to the public listener's handler, and those for the operator to the private
+// one's.
 func (c *API) Register(public, admin *echo.Echo) {
 	for _, r := range routes() {
 		if r.tenant {
@@ -173,6 +184,7 @@ func (c *API) Register(public, admin *echo.Echo) {
 			admin.Add(r.method, r.operatorPath(), c.asOperator(r))
 		}
 	}
+
 	text := openAPI(c.o.Version, c.o.ExtraRoutes) // once: strangers may ask for it
 	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)

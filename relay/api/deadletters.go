@@ -8,24 +8,37 @@ import (
 	"kuairelay/relay/event"
 )
 
-// listDeadLetters answers a page of dead letters, the latest first.
+// listDeadLetters gives a page of dead letters, the latest first.
 func listDeadLetters(c *call) (DeadLetters, error) {
 	r := c.reader()
-	limit, cursor, f := r.limit(), r.take("cursor"), r.filter()
+	limit := r.limit()
+	cursor := r.take("cursor")
+	f := r.filter()
 	if err := r.end(); err != nil {
 		return DeadLetters{}, err
 	}
 	if err := f.ofDeadLetters(); err != nil {
 		return DeadLetters{}, err
 	}
+
 	letters, next, err := c.letters(f, cursor, limit)
 	if err != nil {
 		return DeadLetters{}, err
 	}
+
 	out := DeadLetters{DeadLetters: make([]DeadLetter, len(letters)), Next: next}
 	for i, l := range letters {
-		out.DeadLetters[i] = DeadLetter{EventID: l.EventID, Endpoint: l.Endpoint, DeadAt: utc(l.DeadAt), Attempts: l.Attempts, Reason: l.Reason,
-			Type: l.Type, WaybillCode: l.WaybillCode, CPCode: l.CPCode, Status: l.Status}
+		out.DeadLetters[i] = DeadLetter{
+			EventID:     l.EventID,
+			Endpoint:    l.Endpoint,
+			DeadAt:      utc(l.DeadAt),
+			Attempts:    l.Attempts,
+			Reason:      l.Reason,
+			Type:        l.Type,
+			WaybillCode: l.WaybillCode,
+			CPCode:      l.CPCode,
+			Status:      l.Status,
+		}
 	}
 	return out, nil
 }
@@ -38,29 +51,43 @@ func (f *filter) ofDeadLetters() error {
 	return nil
 }
 
-// letters reads a page. The times of the filter are those at which the letters were given up.
+// maxPages is how many pages of dead letters are read for one answer, if the filter takes nothing of them.
+const maxPages = 6
+
+// letters reads a page, and the cursor of the next. The times of the filter are those at which the letters were given
+// up. It may give nothing, and a cursor.
 func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
-	var out []event.DeadLetter
-	for pages := 0; ; pages++ {
+	for range maxPages {
 		found, next, err := c.deadLetters.Letters(c.ctx(), endpoints, cursor, limit)
 		if err != nil {
 			return nil, "", c.failed("list dead letters", err)
 		}
+
+		var taken []event.DeadLetter
 		for _, l := range found {
 			if !f.Since.IsZero() && l.DeadAt.Before(f.Since) {
-				return out, "", nil // all that follow are older
+				return taken, "", nil // all that follow are older
 			}
-			if (f.Until.IsZero() || l.DeadAt.Before(f.Until)) && (f.Brand == "" || l.CPCode == f.Brand) &&
-				(f.Status == "" || l.Status == f.Status) && (f.WaybillCode == "" || l.WaybillCode == f.WaybillCode) {
-				out = append(out, l)
+			if f.takesLetter(l) {
+				taken = append(taken, l)
 			}
 		}
-		if next == "" || len(out) > 0 || pages == 5 {
-			return out, next, nil
+		if len(taken) > 0 || next == "" {
+			return taken, next, nil
 		}
 		cursor = next
 	}
+	return nil, cursor, nil
+}
+
+// takesLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after, and
+// since.
+func (f *filter) takesLetter(l event.DeadLetter) bool {
+	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
+		(f.Brand == "" || l.CPCode == f.Brand) &&
+		(f.Status == "" || l.Status == f.Status) &&
+		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode)
 }
 
 // letterRequest says which dead letters are meant.
@@ -98,45 +125,17 @@ func dismissDeadLetters(c *call) (LettersDone, error) {
 
 // withLetters does something with the dead letters that the request names, at most maxLimit of a filter at a time.
 func (c *call) withLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
-	var request letterRequest
-	if err := c.body(&request); err != nil {
+	request, err := c.letterRequest()
+	if err != nil {
 		return LettersDone{}, err
 	}
-	if request.All == (len(request.Letters) > 0) {
-		return LettersDone{}, badf("the body: either dead_letters or all must say which")
-	}
-	if len(request.Letters) > maxLimit {
-		return LettersDone{}, badf("dead_letters: at most %d at a time", maxLimit)
-	}
-	if err := request.Filter.check(c); err != nil {
+
+	byEndpoint, next, err := c.chosen(request)
+	if err != nil {
 		return LettersDone{}, err
 	}
-	if err := request.Filter.ofDeadLetters(); err != nil {
-		return LettersDone{}, err
-	}
-	byEndpoint := make(map[string][]string)
-	out := LettersDone{}
-	if request.All {
-		letters, next, err := c.letters(request.Filter, request.Cursor, maxLimit)
-		if err != nil {
-			return LettersDone{}, err
-		}
-		out.Next = next
-		for _, l := range letters {
-			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
-		}
-	}
-	for _, l := range request.Letters {
-		if !strings.Contains(l.Endpoint, "/") {
-			l.Endpoint = c.tenant + "/" + l.Endpoint
-		}
-		if !c.sees(l.Endpoint) {
-			return LettersDone{}, badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", l.Endpoint)
-		}
-		if event.IsID(l.EventID) { // what is none names no dead letter
-			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
-		}
-	}
+
+	out := LettersDone{Next: next}
 	for endpoint, ids := range byEndpoint {
 		n, err := do(endpoint, ids)
 		if err != nil {
@@ -146,4 +145,49 @@ func (c *call) withLetters(done string, do func(endpoint string, ids []string) (
 		c.note(done, endpoint, zap.Int("dead_letters", n))
 	}
 	return out, nil
+}
+
+// letterRequest reads and checks a body.
+func (c *call) letterRequest() (letterRequest, error) {
+	var request letterRequest
+	if err := c.body(&request); err != nil {
+		return letterRequest{}, err
+	}
+	if request.All == (len(request.Letters) > 0) {
+		return letterRequest{}, badf("the body: either dead_letters or all must say which")
+	}
+	if len(request.Letters) > maxLimit {
+		return letterRequest{}, badf("dead_letters: at most %d at a time", maxLimit)
+	}
+	if err := request.Filter.check(c); err != nil {
+		return letterRequest{}, err
+	}
+	return request, request.Filter.ofDeadLetters()
+}
+
+// chosen are the ids of the events of the dead letters that a request is about, by endpoint. Of all, it is a page, with
+// the cursor of the next.
+func (c *call) chosen(request letterRequest) (byEndpoint map[string][]string, next string, err error) {
+	byEndpoint = make(map[string][]string)
+	if request.All {
+		letters, next, err := c.letters(request.Filter, request.Cursor, maxLimit)
+		for _, l := range letters {
+			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
+		}
+		return byEndpoint, next, err
+	}
+
+	for _, l := range request.Letters {
+		endpoint := l.Endpoint
+		if !strings.Contains(endpoint, "/") {
+			endpoint = c.tenant + "/" + endpoint
+		}
+		if !c.sees(endpoint) {
+			return nil, "", badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", endpoint)
+		}
+		if event.IsID(l.EventID) { // what is none names no dead letter
+			byEndpoint[endpoint] = append(byEndpoint[endpoint], l.EventID)
+		}
+	}
+	return byEndpoint, "", nil
 }

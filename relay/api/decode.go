@@ -12,6 +12,7 @@ import (
 // maxBody of a request, in bytes.
 const maxBody = 1 << 20
 
+// newDecoder reads JSON up to maxBody, and refuses keys that do not exist.
 func newDecoder(r io.Reader) *json.Decoder {
 	d := json.NewDecoder(io.LimitReader(r, maxBody))
 	d.DisallowUnknownFields()
@@ -22,6 +23,7 @@ func newDecoder(r io.Reader) *json.Decoder {
 func describe(err error) string {
 	var kind *json.UnmarshalTypeError
 	var when *time.ParseError
+
 	switch {
 	case errors.As(err, &kind):
 		return fmt.Sprintf("%s must be %s", kind.Field, kinds[kind.Type.Kind().String()])
@@ -33,4 +35,12 @@ func describe(err error) string {
 	return "it is not valid JSON"
 }
 
-var kinds = map[string]string{"string": "a string", "bool": "true or false", "int": "a whole number", "float64": "a number", "slice": "an array", "struct": "an object"}
+// kinds says of the kinds of Go's values what JSON has for them.
+var kinds = map[string]string{
+	"string":  "a string",
+	"bool":    "true or false",
+	"int":     "a whole number",
+	"float64": "a number",
+	"slice":   "an array",
+	"struct":  "an object",
+}

@@ -25,16 +25,20 @@ const sample = 100
 // endpointStates are all that an endpoint can be in.
 var endpointStates = []string{"ok", "failing", "idle", "paused", "gone", "open"}
 
-// listEndpoints answers a page of endpoints with their health, by name.
+// listEndpoints gives a page of endpoints with their health, by name.
 func listEndpoints(c *call) (Endpoints, error) {
 	r := c.reader()
-	limit, after, f := r.limit(), r.take("cursor"), r.filterOf("tenant", "state")
+	limit := r.limit()
+	after := r.take("cursor")
+	f := r.filterOf("tenant", "state")
 	if r.err == nil && f.State != "" && !slices.Contains(endpointStates, f.State) {
 		r.err = badf("state: must be one of %s", strings.Join(endpointStates, ", "))
 	}
 	if err := r.end(); err != nil {
 		return Endpoints{}, err
 	}
+
+	// The page begins behind the name that the cursor is.
 	names := c.settings.names
 	if f.Tenant != "" {
 		names = slices.Sorted(slices.Values(c.settings.endpointsOf(f.Tenant)))
@@ -49,12 +53,14 @@ func listEndpoints(c *call) (Endpoints, error) {
 		names = names[:limit]
 		out.Next = names[limit-1]
 	}
+
 	health, err := c.endpoints.Health(c.ctx(), names, sample)
 	if err != nil {
 		return Endpoints{}, c.failed("look at endpoints", err)
 	}
 	for _, h := range health {
-		if x := c.showEndpoint(h); f.State == "" || x.State == f.State {
+		x := c.showEndpoint(h)
+		if f.State == "" || x.State == f.State {
 			out.Endpoints = append(out.Endpoints, x)
 		}
 	}
@@ -81,43 +87,66 @@ func (r *reader) filterOf(names ...string) filter {
 	return f
 }
 
+// showEndpoint gives the health of an endpoint as the caller sees it.
 func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 	e := c.settings.endpoints[h.Endpoint]
-	out := EndpointHealth{Endpoint: h.Endpoint, URL: withoutQuery(e.URL), Format: e.Format, State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil), Twice: utc(h.AnswersTwice),
-		Open: h.Open, Waiting: h.Waiting, Dead: h.Dead, OldestAt: utc(h.Oldest), DeliveredAt: utc(h.Delivered), Sample: len(h.Latest)}
+	out := EndpointHealth{
+		Endpoint:    h.Endpoint,
+		URL:         withoutQuery(e.URL),
+		Format:      e.Format,
+		State:       stateOfEndpoint(h),
+		Since:       utc(h.ParkedSince),
+		Until:       utc(h.ParkedUntil),
+		Twice:       utc(h.AnswersTwice),
+		Open:        h.Open,
+		Waiting:     h.Waiting,
+		Dead:        h.Dead,
+		OldestAt:    utc(h.Oldest),
+		DeliveredAt: utc(h.Delivered),
+		Sample:      len(h.Latest),
+	}
+	if len(h.Latest) == 0 {
+		return out
+	}
+
+	// The rates and the last error are those of the sample, whose latest attempt comes first.
+	out.LastAt = utc(h.Latest[0].At)
 	var took []time.Duration
 	good := 0
-	for i, t := range h.Latest {
-		took = append(took, t.Duration)
+	for _, attempt := range h.Latest {
+		took = append(took, attempt.Duration)
 		switch {
-		case t.Good():
+		case attempt.Good():
 			good++
 		case out.LastError == nil:
-			last := showAttempt(t)
+			last := showAttempt(attempt)
 			out.LastError = &last
 		}
-		if i == 0 {
-			out.LastAt = utc(t.At)
-		}
 	}
-	switch {
-	case out.State != "":
-	case len(took) == 0:
-		out.State = "idle"
-	case !h.Latest[0].Good():
-		out.State = "failing"
-	default:
-		out.State = "ok"
-	}
-	if n := len(took); n > 0 {
-		slices.Sort(took)
-		out.SuccessRate = float64(good) / float64(n)
-		out.P50MS, out.P95MS = took[n/2].Milliseconds(), took[min(n-1, n*95/100)].Milliseconds()
-	}
+
+	n := len(took)
+	slices.Sort(took)
+	out.SuccessRate = float64(good) / float64(n)
+	out.P50MS = took[n/2].Milliseconds()
+	out.P95MS = took[min(n-1, n*95/100)].Milliseconds()
 	return out
 }
 
-// endpoint is the one that a path names. A tenant may put its own name before that of the endpoint, with the slash escaped.
+// stateOfEndpoint is one of endpointStates.
+func stateOfEndpoint(h event.EndpointHealth) string {
+	switch {
+	case h.Parked != "":
+		return h.Parked
+	case len(h.Latest) == 0:
+		return "idle"
+	case !h.Latest[0].Good():
+		return "failing"
+	}
+	return "ok"
+}
+
+// endpoint is the one that a path names. A tenant may put its own name before that of the endpoint, with the slash
+// escaped.
 func (c *call) endpoint() (*Endpoint, error) {
 	name := c.Param("endpoint")
 	if plain, err := url.PathUnescape(name); err == nil {
@@ -133,8 +162,8 @@ func (c *call) endpoint() (*Endpoint, error) {
 	return c.settings.endpoints[full], nil
 }
 
-// fullName is tenant/name of the endpoint that a caller means who may leave out the tenant, if it is clear which. It is an error
-// if there is none. What begins with another tenant's name is not the caller's, whether it is there or not.
+// fullName is tenant/name of the endpoint that a caller means who may leave out the tenant, if it is clear which. It is
+// an error if there is none. What begins with another tenant's name is not the caller's, whether it is there or not.
 func (c *call) fullName(name, tenant string) (string, error) {
 	full := name
 	if !strings.Contains(name, "/") && tenant != "" {
@@ -149,6 +178,7 @@ func (c *call) fullName(name, tenant string) (string, error) {
 	return full, nil
 }
 
+// readEndpoint gives the health of the endpoint that a path names.
 func readEndpoint(c *call) (EndpointHealth, error) {
 	e, err := c.endpoint()
 	if err != nil {
@@ -157,6 +187,7 @@ func readEndpoint(c *call) (EndpointHealth, error) {
 	return c.answerEndpoint(e.ID)
 }
 
+// answerEndpoint gives the health of one endpoint.
 func (c *call) answerEndpoint(name string) (EndpointHealth, error) {
 	health, err := c.endpoints.Health(c.ctx(), []string{name}, sample)
 	if err != nil {
@@ -194,8 +225,12 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 
 // note logs what a person has done.
 func (c *call) note(what, endpoint string, more ...zap.Field) {
-	c.o.Logger.Info("by the API", append([]zap.Field{zap.String("done", what), zap.String("endpoint", endpoint),
-		zap.String("by", cmp.Or(c.tenant, "operator"))}, more...)...)
+	fields := []zap.Field{
+		zap.String("done", what),
+		zap.String("endpoint", endpoint),
+		zap.String("by", cmp.Or(c.tenant, "operator")),
+	}
+	c.o.Logger.Info("by the API", append(fields, more...)...)
 }
 
 // TestResult is what came of a test event.
@@ -209,7 +244,8 @@ type TestResult struct {
 	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
 }
 
-// testEndpoint sends one signed event of type test at once, and answers what came back. It is not kept, and not tried again.
+// testEndpoint sends one signed event of type test at once, and gives what came back. It is not kept, and not tried
+// again.
 func testEndpoint(c *call) (TestResult, error) {
 	e, err := c.endpoint()
 	if err != nil {
@@ -218,12 +254,9 @@ func testEndpoint(c *call) (TestResult, error) {
 	if c.settings.Test == nil {
 		return TestResult{}, errors.New("no way to send a test event")
 	}
-	random := make([]byte, 32)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
-	now := c.now()
-	ev := &event.Event{ID: "evt_" + hex.EncodeToString(random), Type: event.TypeTest, ReceivedAt: now, AcceptedAt: now, Sequence: now.UnixMilli(),
-		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.","endpoint":"` + e.ID + `"}`)}
-	a, err := c.settings.Test(c.ctx(), e.ID, ev)
+
+	test := newTestEvent(e.ID, c.now())
+	attempt, err := c.settings.Test(c.ctx(), e.ID, test)
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
@@ -231,11 +264,34 @@ func testEndpoint(c *call) (TestResult, error) {
 	if err != nil {
 		return TestResult{}, echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
 	}
-	c.note("tested", e.ID, zap.Int("status", a.Status))
-	out := TestResult{EventID: ev.ID, Endpoint: e.ID, Status: a.Status, DurationMS: a.Duration.Milliseconds(), Error: a.Err,
-		Delivered: a.Err == "" && a.Status >= 200 && a.Status < 300}
-	if a.Err == "" {
-		out.Answer = strings.ToValidUTF8(string(a.Answer), string(utf8.RuneError))
+	c.note("tested", e.ID, zap.Int("status", attempt.Status))
+
+	answered := attempt.Err == ""
+	out := TestResult{
+		EventID:    test.ID,
+		Endpoint:   e.ID,
+		Delivered:  answered && attempt.Status >= 200 && attempt.Status < 300,
+		Status:     attempt.Status,
+		DurationMS: attempt.Duration.Milliseconds(),
+		Error:      attempt.Err,
+	}
+	if answered {
+		out.Answer = strings.ToValidUTF8(string(attempt.Answer), string(utf8.RuneError))
 	}
 	return out, nil
+}
+
+// newTestEvent makes an event of type test for an endpoint, with an id that no other has.
+func newTestEvent(endpoint string, now time.Time) *event.Event {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return &event.Event{
+		ID:         "evt_" + hex.EncodeToString(random),
+		Type:       event.TypeTest,
+		ReceivedAt: now,
+		AcceptedAt: now,
+		Sequence:   now.UnixMilli(),
+		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.",` +
+			`"endpoint":"` + endpoint + `"}`),
+	}
 }

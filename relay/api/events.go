@@ -27,7 +27,7 @@ const maxRoutes = 50
 
 var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or not any more")
 
-// listEvents answers a page of events, the latest first, or, with newer, going on to newer ones.
+// listEvents gives a page of events, the latest first, or, with newer, going on to newer ones.
 func listEvents(c *call) (Events, error) {
 	r := c.reader()
 	q := event.Query{Most: r.limit(), Cursor: r.take("cursor"), Newer: r.flag("newer")}
@@ -39,20 +39,28 @@ func listEvents(c *call) (Events, error) {
 	if err := r.end(); err != nil {
 		return Events{}, err
 	}
-	q.Endpoints, q.Since, q.Until, q.Match = f.endpoints(c), f.Since, f.Until, f.match()
+	q.Endpoints = f.endpoints(c)
+	q.Since = f.Since
+	q.Until = f.Until
+	q.Match = f.match()
+
 	page, err := c.events.Events(c.ctx(), q)
 	if err != nil {
 		return Events{}, c.failed("list events", err)
 	}
+
+	// Where the data of all is too much for one answer, the page ends sooner, and the others come with the next.
 	if data {
 		n, err := c.events.FillData(c.ctx(), page.Events, dataOfPage)
 		if err != nil {
 			return Events{}, c.failed("list events", err)
 		}
-		if n < len(page.Events) { // the others come with the next page
-			page.Events, page.Next = page.Events[:n], page.Events[n-1].Next
+		if n < len(page.Events) {
+			page.Next = page.Events[n-1].Next
+			page.Events = page.Events[:n]
 		}
 	}
+
 	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
 	for i, e := range page.Events {
 		out.Events[i] = c.showEvent(e)
@@ -61,7 +69,7 @@ func listEvents(c *call) (Events, error) {
 	return out, nil
 }
 
-// readEvent answers one event.
+// readEvent gives one event.
 func readEvent(c *call) (Event, error) {
 	e, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
@@ -74,14 +82,15 @@ func readEvent(c *call) (Event, error) {
 	if c.tenant != "" && len(out.Deliveries) == 0 {
 		return Event{}, errNoEvent
 	}
-	all := []*Event{&out}
-	if err := c.complete([]*event.Stored{e}, all, c.subscriptionsOf(e.WaybillCode, []*event.Stored{e})); err != nil {
+
+	stored, shown := []*event.Stored{e}, []*Event{&out}
+	if err := c.complete(stored, shown, c.subscriptionsOf(e.WaybillCode, stored)); err != nil {
 		return Event{}, err
 	}
 	return out, nil
 }
 
-// readWaybill answers everything of a waybill.
+// readWaybill gives everything of a waybill.
 func readWaybill(c *call) (Waybill, error) {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
 	found, err := c.events.Waybill(c.ctx(), out.WaybillCode, c.tenant)
@@ -92,31 +101,36 @@ func readWaybill(c *call) (Waybill, error) {
 		return Waybill{}, c.failed("look at a waybill", err)
 	}
 	subscriptions := c.subscriptionsOf(out.WaybillCode, found)
-	var shown []*event.Stored
+
+	// A tenant sees an event only if it is owed to it.
+	var stored []*event.Stored
 	for _, e := range found {
-		if x := c.showEvent(e); c.tenant == "" || len(x.Deliveries) > 0 {
-			shown, out.Events = append(shown, e), append(out.Events, x)
+		x := c.showEvent(e)
+		if c.tenant == "" || len(x.Deliveries) > 0 {
+			stored = append(stored, e)
+			out.Events = append(out.Events, x)
 		}
 	}
-	if len(shown) == 0 {
+	if len(stored) == 0 {
 		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, subscriptions))
 	}
-	for _, w := range subscriptions {
-		out.Subscriptions = append(out.Subscriptions, showSubscription(w))
+
+	for _, s := range subscriptions {
+		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
 	}
-	all := make([]*Event, len(out.Events))
+	shown := make([]*Event, len(out.Events))
 	for i := range out.Events {
-		all[i] = &out.Events[i]
+		shown[i] = &out.Events[i]
 	}
-	if err := c.complete(shown, all, subscriptions); err != nil {
+	if err := c.complete(stored, shown, subscriptions); err != nil {
 		return Waybill{}, err
 	}
 	return out, nil
 }
 
-// complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are parked.
+// complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are
+// parked. stored and shown are the same events.
 func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []event.Subscription) error {
-	var open []string
 	began := time.Now()
 	for i, e := range slices.Backward(stored) { // the latest are asked for most
 		shown[i].Data = asJSON(e.Data)
@@ -124,32 +138,41 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []
 		if time.Since(began) < explainFor {
 			shown[i].Routes, shown[i].RoutesLeft = c.explain(e, subscriptions)
 		}
-		for _, d := range shown[i].Deliveries {
-			if event.State(d.State).Open() {
-				open = append(open, d.Endpoint)
+	}
+	return c.addParked(shown)
+}
+
+// addParked adds to the open deliveries of events why their endpoints are parked, or that these are not in the config.
+func (c *call) addParked(shown []*Event) error {
+	var open []*Delivery
+	var names []string
+	for _, e := range shown {
+		for i := range e.Deliveries {
+			if d := &e.Deliveries[i]; event.State(d.State).Open() {
+				open = append(open, d)
+				names = append(names, d.Endpoint)
 			}
 		}
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	slices.Sort(open)
-	health, err := c.endpoints.Health(c.ctx(), slices.Compact(open), 0)
+
+	slices.Sort(names)
+	health, err := c.endpoints.Health(c.ctx(), slices.Compact(names), 0)
 	if err != nil {
 		return c.failed("look at endpoints", err)
 	}
 	parked := make(map[string]*Parked)
 	for _, h := range health {
 		if h.Parked != "" {
-			parked[h.Endpoint] = &Parked{h.Parked, utc(h.ParkedSince), utc(h.ParkedUntil)}
+			parked[h.Endpoint] = &Parked{State: h.Parked, Since: utc(h.ParkedSince), Until: utc(h.ParkedUntil)}
 		}
 	}
-	for _, e := range shown {
-		for j := range e.Deliveries {
-			if d := &e.Deliveries[j]; event.State(d.State).Open() {
-				d.Parked, d.Orphan = parked[d.Endpoint], c.settings.endpoints[d.Endpoint] == nil
-			}
-		}
+
+	for _, d := range open {
+		d.Parked = parked[d.Endpoint]
+		d.Orphan = c.settings.endpoints[d.Endpoint] == nil
 	}
 	return nil
 }
@@ -162,10 +185,11 @@ func (c *call) explain(e *event.Stored, subscriptions []event.Subscription) (out
 	unmatched := 0
 	for _, r := range c.settings.Explain(e, subscriptions, c.tenant) {
 		if !r.Matched {
-			if unmatched++; unmatched > maxRoutes {
-				left++
-				continue
-			}
+			unmatched++
+		}
+		if !r.Matched && unmatched > maxRoutes {
+			left++
+			continue
 		}
 		out = append(out, r)
 	}

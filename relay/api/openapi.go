@@ -21,51 +21,51 @@ type ExtraRoute struct {
 	Problems map[int]string
 }
 
-// openAPI gives the OpenAPI 3.1 document of the API: made from the table of routes, and from the types that handlers read and
-// answer, so that it cannot say anything else than they do.
+const description = "What became of every event, how the endpoints do, and what a person does about it. " +
+	"/v1 is on the public listener and shows a tenant its own; " +
+	"/admin/v1 is on the private one and shows the operator everything."
+
+// openAPI gives the OpenAPI 3.1 document of the API. It is made from the table of routes, and from the types that
+// handlers read and give, so that it cannot say anything else than they do.
 func openAPI(version string, extra []ExtraRoute) []byte {
-	d := document{schemas: map[string]any{}}
-	paths := map[string]any{}
-	add := func(path, method string, operation map[string]any) {
-		item, _ := paths[path].(map[string]any)
-		if item == nil {
-			item = map[string]any{}
-			paths[path] = item
-		}
-		item[strings.ToLower(method)] = operation
-	}
+	d := document{paths: map[string]map[string]any{}, schemas: map[string]any{}}
 	for _, r := range routes() {
 		if r.tenant {
-			add("/v1"+r.path, r.method, d.operation(r, r.path, "tenant"))
+			d.add("/v1"+r.path, r.method, d.operation(r, r.path, "tenant"))
 		}
 		if r.operator {
 			path := strings.Replace(r.path, "{endpoint}", "{tenant}/{endpoint}", 1)
-			add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
+			d.add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
 		}
 	}
-	for _, o := range extra {
-		path := strings.TrimPrefix(o.Path, "/v1")
-		r := route{method: o.Method, path: path, summary: o.Summary, body: o.Body, handler: handler{answer: o.Answer}, problems: o.Problems}
-		add(o.Path, o.Method, d.operation(r, path, "tenant"))
+	for _, x := range extra {
+		path := strings.TrimPrefix(x.Path, "/v1")
+		r := route{
+			method:   x.Method,
+			path:     path,
+			summary:  x.Summary,
+			body:     x.Body,
+			problems: x.Problems,
+			handler:  handler{answer: x.Answer},
+		}
+		d.add(x.Path, x.Method, d.operation(r, path, "tenant"))
 	}
-	add("/v1/openapi.json", http.MethodGet, map[string]any{
-		"summary": "This document", "operationId": "openapi", "security": []any{},
-		"responses": map[string]any{"200": map[string]any{"description": "It", "content": content("application/json", map[string]any{"type": "object"})}},
-	})
-	d.schemas["Problem"] = map[string]any{"type": "object", "description": "RFC 9457",
-		"properties": map[string]any{
-			"type": map[string]any{"type": "string"}, "title": map[string]any{"type": "string"},
-			"status": map[string]any{"type": "integer"}, "detail": map[string]any{"type": "string", "description": "what is wrong"},
-		}, "required": []string{"type", "title", "status"}, "additionalProperties": false}
-	text, err := json.Marshal(map[string]any{
-		"openapi": "3.1.0",
-		"info": map[string]any{"title": "kuairelay", "version": version,
-			"description": "What became of every event, how the endpoints do, and what a person does about it. /v1 is on the public listener and shows a tenant its own; /admin/v1 is on the private one and shows the operator everything."},
-		"paths": paths,
-		"components": map[string]any{"schemas": d.schemas, "securitySchemes": map[string]any{
-			"tenant":   map[string]any{"type": "http", "scheme": "bearer", "description": "one of the tenant's api_keys"},
-			"operator": map[string]any{"type": "http", "scheme": "bearer", "description": "admin.token of the config"},
+	d.add("/v1/openapi.json", http.MethodGet, map[string]any{
+		"summary":     "This document",
+		"operationId": "openapi",
+		"security":    []any{},
+		"responses": map[string]any{"200": map[string]any{
+			"description": "It",
+			"content":     content("application/json", map[string]any{"type": "object"}),
 		}},
+	})
+	d.schemas["Problem"] = problemSchema()
+
+	text, err := json.Marshal(map[string]any{
+		"openapi":    "3.1.0",
+		"info":       map[string]any{"title": "kuairelay", "version": version, "description": description},
+		"paths":      d.paths,
+		"components": map[string]any{"schemas": d.schemas, "securitySchemes": securitySchemes()},
 	})
 	if err != nil {
 		panic(err) // of maps and strings alone
@@ -73,39 +73,67 @@ func openAPI(version string, extra []ExtraRoute) []byte {
 	return text
 }
 
-type document struct{ schemas map[string]any }
+func securitySchemes() map[string]any {
+	bearer := func(description string) map[string]any {
+		return map[string]any{"type": "http", "scheme": "bearer", "description": description}
+	}
+	return map[string]any{
+		"tenant":   bearer("one of the tenant's api_keys"),
+		"operator": bearer("admin.token of the config"),
+	}
+}
+
+func problemSchema() map[string]any {
+	text := map[string]any{"type": "string"}
+	return map[string]any{
+		"type":        "object",
+		"description": "RFC 9457",
+		"properties": map[string]any{
+			"type":   text,
+			"title":  text,
+			"status": map[string]any{"type": "integer"},
+			"detail": map[string]any{"type": "string", "description": "what is wrong"},
+		},
+		"required":             []string{"type", "title", "status"},
+		"additionalProperties": false,
+	}
+}
+
+// document is one that is being made.
+type document struct {
+	paths   map[string]map[string]any // operations by path and method
+	schemas map[string]any            // by the name of their type
+}
+
+func (d *document) add(path, method string, operation map[string]any) {
+	if d.paths[path] == nil {
+		d.paths[path] = make(map[string]any)
+	}
+	d.paths[path][strings.ToLower(method)] = operation
+}
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
 
+// operation describes a route under a path, for who has it: tenant or operator.
 func (d *document) operation(r route, path, who string) map[string]any {
 	params := []any{}
 	for _, m := range inPath.FindAllStringSubmatch(path, -1) {
-		params = append(params, map[string]any{"name": m[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
+		params = append(params, map[string]any{
+			"name": m[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"},
+		})
 	}
 	for _, p := range r.params {
-		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.doc, "schema": map[string]any{"type": p.kind}})
+		params = append(params, map[string]any{
+			"name": p.name, "in": "query", "description": p.doc, "schema": map[string]any{"type": p.kind},
+		})
 	}
-	good := map[string]any{"description": "Good"}
-	if answer := r.handler.answer; answer != nil {
-		good["content"] = content("application/json", d.schema(reflect.TypeOf(answer)))
-	}
-	responses := map[string]any{
-		strconv.Itoa(r.good()): good,
-		"400":                  problemResponse("The request is wrong; detail names what"),
-		"401":                  problemResponse("No key, or a wrong one"),
-		"429":                  problemResponse("Too many requests, a second or at one time; Retry-After says when to come again"),
-		"404":                  problemResponse("There is no such thing, or it is another tenant's"),
-		"503":                  problemResponse("Redis does not answer, or the operator's API is off"),
-	}
-	for status, meaning := range r.problems {
-		responses[strconv.Itoa(status)] = problemResponse(meaning)
-	}
+
 	out := map[string]any{
 		"summary":     r.summary,
-		"operationId": who + strings.Join(strings.FieldsFunc(" "+strings.ToLower(r.method)+r.path, func(c rune) bool { return strings.ContainsRune(" /{}-", c) }), "_"),
+		"operationId": operationID(r, who),
 		"security":    []any{map[string]any{who: []string{}}},
 		"parameters":  params,
-		"responses":   responses,
+		"responses":   d.responses(r),
 	}
 	if r.body != nil {
 		out["requestBody"] = map[string]any{"content": content("application/json", d.schema(reflect.TypeOf(r.body)))}
@@ -113,8 +141,41 @@ func (d *document) operation(r route, path, who string) map[string]any {
 	return out
 }
 
+// operationID is like tenant_get_events_id.
+func operationID(r route, who string) string {
+	between := func(c rune) bool { return strings.ContainsRune(" /{}-", c) }
+	words := strings.FieldsFunc(" "+strings.ToLower(r.method)+r.path, between)
+	return who + strings.Join(words, "_")
+}
+
+// responses are the good answer and the problems, by status.
+func (d *document) responses(r route) map[string]any {
+	good := map[string]any{"description": "Good"}
+	if answer := r.handler.answer; answer != nil {
+		good["content"] = content("application/json", d.schema(reflect.TypeOf(answer)))
+	}
+	out := map[string]any{strconv.Itoa(r.good()): good}
+	for status, meaning := range problems {
+		out[strconv.Itoa(status)] = problemResponse(meaning)
+	}
+	for status, meaning := range r.problems {
+		out[strconv.Itoa(status)] = problemResponse(meaning)
+	}
+	return out
+}
+
+// problems are what other answers mean, where a route does not say something else.
+var problems = map[int]string{
+	http.StatusBadRequest:         "The request is wrong; detail names what",
+	http.StatusUnauthorized:       "No key, or a wrong one",
+	http.StatusNotFound:           "There is no such thing, or it is another tenant's",
+	http.StatusTooManyRequests:    "Too many requests, a second or at one time; Retry-After says when to come again",
+	http.StatusServiceUnavailable: "Redis does not answer, or the operator's API is off",
+}
+
 func problemResponse(description string) map[string]any {
-	return map[string]any{"description": description, "content": content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})}
+	problem := map[string]any{"$ref": "#/components/schemas/Problem"}
+	return map[string]any{"description": description, "content": content("application/problem+json", problem)}
 }
 
 func content(kind string, schema any) map[string]any {
@@ -137,6 +198,7 @@ func (d *document) schema(t reflect.Type) any {
 	case t == rawType:
 		return map[string]any{}
 	}
+
 	switch t.Kind() {
 	case reflect.Pointer:
 		return d.schema(t.Elem())
@@ -156,9 +218,11 @@ func (d *document) schema(t reflect.Type) any {
 		}
 		return map[string]any{"type": "array", "items": d.schema(t.Elem())}
 	case reflect.Struct:
+		// The name that it has in the document is written with a capital. It is there before its fields, for it may hold
+		// itself.
 		name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 		if _, known := d.schemas[name]; !known {
-			d.schemas[name] = nil // it may hold itself
+			d.schemas[name] = nil
 			d.schemas[name] = d.object(t)
 		}
 		return map[string]any{"$ref": "#/components/schemas/" + name}
@@ -166,8 +230,10 @@ func (d *document) schema(t reflect.Type) any {
 	panic("no schema for " + t.String())
 }
 
+// object is the schema of a struct. A field is required unless its tag lets it be left out.
 func (d *document) object(t reflect.Type) any {
-	properties, required := map[string]any{}, []string{}
+	properties := map[string]any{}
+	required := []string{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous || name == "" {
@@ -178,10 +244,16 @@ func (d *document) object(t reflect.Type) any {
 			m, _ := s.(map[string]any)
 			m["description"] = doc
 		}
+
 		properties[name] = s
 		if !strings.Contains(options, "omit") {
 			required = append(required, name)
 		}
 	}
-	return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+	return map[string]any{
+		"type":                 "object",
+		"properties":           properties,
+		"required":             required,
+		"additionalProperties": false,
+	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -41,8 +42,15 @@ type QuarantineResult struct {
 
 var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "there is nothing of that id in quarantine")
 
+// showQuarantined gives what was not understood, with the callback itself if it is whole.
 func showQuarantined(q event.Quarantined, whole bool) Quarantined {
-	out := Quarantined{ID: q.ID, ReceivedAt: utc(q.ReceivedAt), Reason: q.Reason, Bytes: len(q.Raw), Headers: q.Headers}
+	out := Quarantined{
+		ID:         q.ID,
+		ReceivedAt: utc(q.ReceivedAt),
+		Reason:     q.Reason,
+		Bytes:      len(q.Raw),
+		Headers:    q.Headers,
+	}
 	if out.Headers == nil {
 		out.Headers = map[string]string{}
 	}
@@ -55,19 +63,22 @@ func showQuarantined(q event.Quarantined, whole bool) Quarantined {
 	return out
 }
 
-func (r *reader) offset() int {
-	return one(r, "cursor", 0, func(s string) (int, error) {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 0 {
-			return 0, errCursorText
-		}
-		return n, nil
-	})
+var errCursor = errors.New("must be the next of an earlier page")
+
+// parseOffset reads a cursor that counts what comes before its page.
+func parseOffset(cursor string) (int, error) {
+	n, err := strconv.Atoi(cursor)
+	if err != nil || n < 0 {
+		return 0, errCursor
+	}
+	return n, nil
 }
 
+// listQuarantine gives a page of what was not understood, without the callbacks themselves.
 func listQuarantine(c *call) (QuarantineList, error) {
 	r := c.reader()
-	limit, offset := r.limit(), r.offset()
+	limit := r.limit()
+	offset := one(r, "cursor", 0, parseOffset)
 	if err := r.end(); err != nil {
 		return QuarantineList{}, err
 	}
@@ -94,25 +105,36 @@ func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, erro
 	return page, strconv.Itoa(next), nil
 }
 
+// readQuarantined gives what a path names, with the callback as it came.
 func readQuarantined(c *call) (Quarantined, error) {
-	q, err := c.quarantine.OneQuarantined(c.ctx(), c.Param("id"))
+	q, err := c.oneQuarantined(c.Param("id"))
 	if err != nil {
-		return Quarantined{}, c.failed("look into quarantine", err)
-	}
-	if q == nil {
-		return Quarantined{}, errNotQuarantined
+		return Quarantined{}, err
 	}
 	return showQuarantined(*q, true), nil
 }
 
+// oneQuarantined reads what has this id.
+func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
+	q, err := c.quarantine.OneQuarantined(c.ctx(), id)
+	if err != nil {
+		return nil, c.failed("look into quarantine", err)
+	}
+	if q == nil {
+		return nil, errNotQuarantined
+	}
+	return q, nil
+}
+
+// quarantineRequest says what is to be taken in again.
 type quarantineRequest struct {
 	IDs    []string `json:"ids,omitempty" doc:"these"`
 	All    bool     `json:"all,omitempty" doc:"all"`
 	Cursor string   `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
 }
 
-// replayQuarantine has callbacks taken in as if they had just come, which may be of use after an upgrade. What is understood
-// leaves quarantine.
+// replayQuarantine has callbacks taken in as if they had just come, which may be of use after an upgrade. What is
+// understood leaves quarantine.
 func replayQuarantine(c *call) (QuarantineResult, error) {
 	var request quarantineRequest
 	if err := c.body(&request); err != nil {
@@ -124,62 +146,66 @@ func replayQuarantine(c *call) (QuarantineResult, error) {
 	if len(request.IDs) > maxLimit {
 		return QuarantineResult{}, badf("ids: at most %d at a time", maxLimit)
 	}
-	if request.All {
-		return c.replayAll(request.Cursor)
-	}
 
-	// All must be there, or none is tried. What they hold is read one by one: together it may be gigabytes.
-	read := func(id string) (*event.Quarantined, error) {
-		q, err := c.quarantine.OneQuarantined(c.ctx(), id)
-		if err != nil {
-			return nil, c.failed("look into quarantine", err)
-		}
-		if q == nil {
-			return nil, errNotQuarantined
-		}
-		return q, nil
-	}
-	for _, id := range request.IDs {
-		if _, err := read(id); err != nil {
-			return QuarantineResult{}, err
-		}
-	}
 	out := QuarantineResult{Failed: []string{}}
-	for _, id := range request.IDs {
-		q, err := read(id)
-		if err == nil {
-			err = c.retake(*q, &out)
-		}
-		if err != nil {
-			return QuarantineResult{}, err
-		}
+	var err error
+	if request.All {
+		err = c.retakePage(request.Cursor, &out)
+	} else {
+		err = c.retakeThese(request.IDs, &out)
 	}
-	return c.replayed(out)
-}
-
-// replayAll replays a page of all.
-func (c *call) replayAll(cursor string) (QuarantineResult, error) {
-	offset := 0
-	if cursor != "" {
-		var err error
-		if offset, err = strconv.Atoi(cursor); err != nil || offset < 0 {
-			return QuarantineResult{}, badf("cursor: %v", errCursorText)
-		}
-	}
-	qs, next, err := c.quarantined(offset, defaultLimit)
 	if err != nil {
 		return QuarantineResult{}, err
 	}
-	out := QuarantineResult{Failed: []string{}}
-	for _, q := range qs {
-		if err := c.retake(q, &out); err != nil {
-			return QuarantineResult{}, err
+	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
+	return out, nil
+}
+
+// retakeThese has what has these ids taken in. All must be there, or none is tried.
+func (c *call) retakeThese(ids []string, out *QuarantineResult) error {
+	for _, id := range ids {
+		if _, err := c.oneQuarantined(id); err != nil {
+			return err
+		}
+	}
+
+	// They are read once more, one by one: together they may be gigabytes.
+	for _, id := range ids {
+		q, err := c.oneQuarantined(id)
+		if err != nil {
+			return err
+		}
+		if err := c.retake(*q, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retakePage has a page of all taken in, and adds the cursor of the next.
+func (c *call) retakePage(cursor string, out *QuarantineResult) error {
+	offset := 0
+	if cursor != "" {
+		n, err := parseOffset(cursor)
+		if err != nil {
+			return badf("cursor: %v", err)
+		}
+		offset = n
+	}
+
+	page, next, err := c.quarantined(offset, defaultLimit)
+	if err != nil {
+		return err
+	}
+	for _, q := range page {
+		if err := c.retake(q, out); err != nil {
+			return err
 		}
 	}
 	if next != "" {
 		out.Next = strconv.Itoa(offset + len(out.Failed)) // the others are not there any more
 	}
-	return c.replayed(out)
+	return nil
 }
 
 // retake has something taken in, and counts what came of it.
@@ -189,7 +215,9 @@ func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	if err != nil {
 		return c.failed("take in a callback from quarantine", err)
 	}
-	out.Events, out.New = out.Events+taken.Events, out.New+taken.New
+	out.Events += taken.Events
+	out.New += taken.New
+
 	if taken.Rejected != "" {
 		out.Failed = append(out.Failed, q.ID)
 		return nil
@@ -199,9 +227,4 @@ func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	}
 	out.Released++
 	return nil
-}
-
-func (c *call) replayed(out QuarantineResult) (QuarantineResult, error) {
-	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
-	return out, nil
 }

@@ -41,6 +41,7 @@ const (
 	stateUnrouted = "unrouted"
 )
 
+// states are all that a filter takes.
 func states() []string {
 	out := []string{stateOpen, stateUnrouted}
 	for _, s := range event.States() {
@@ -62,22 +63,27 @@ func (f *filter) check(c *call) error {
 		}
 		f.Tenant = c.tenant
 	}
+
 	if f.Tenant != "" && c.settings.tenants[f.Tenant] == nil {
 		return badf("tenant: there is no tenant %q", f.Tenant)
 	}
 	if err := f.checkEndpoint(c); err != nil {
 		return err
 	}
+
+	// Brands and statuses are compared by their canonical names.
 	if f.Brand != "" {
 		f.Brand = kuaidihelp.Brand(f.Brand)
 	}
 	f.Status = kuaidihelp.Status(f.Status)
+
 	if f.State != "" && !slices.Contains(states(), f.State) {
 		return badf("state: must be one of %s", strings.Join(states(), ", "))
 	}
 	if f.State == stateUnrouted && f.Tenant+f.Endpoint != "" {
 		return badf("state: what is owed to nobody belongs to no tenant")
 	}
+
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return badf("since: must be before until")
 	}
@@ -108,6 +114,7 @@ func (f *filter) endpoints(c *call) []string {
 	return nil
 }
 
+// endpointsOf are those of a tenant, in the order of the config; none if there is no such tenant.
 func (s *settings) endpointsOf(tenant string) []string {
 	out := []string{}
 	if t := s.tenants[tenant]; t != nil {
@@ -118,17 +125,21 @@ func (s *settings) endpointsOf(tenant string) []string {
 	return out
 }
 
-// match says whether an event passes the filter, but for the times and endpoints that the store looks after. Nil: all do.
+// match says whether an event passes the filter, but for the times and endpoints that the store looks after. Nil: all
+// do.
 func (f *filter) match() func(*event.Stored) bool {
 	if f.Brand+f.Status+f.WaybillCode+f.State == "" {
 		return nil
 	}
 	return func(e *event.Stored) bool {
-		return (f.Brand == "" || e.CPCode == f.Brand) && (f.Status == "" || e.Status == f.Status) &&
-			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) && f.hasState(e)
+		return (f.Brand == "" || e.CPCode == f.Brand) &&
+			(f.Status == "" || e.Status == f.Status) &&
+			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) &&
+			f.hasState(e)
 	}
 }
 
+// hasState says whether a delivery of an event that passes the filter is in its state.
 func (f *filter) hasState(e *event.Stored) bool {
 	switch f.State {
 	case "":
@@ -137,11 +148,14 @@ func (f *filter) hasState(e *event.Stored) bool {
 		return len(e.Deliveries) == 0
 	}
 	return slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool {
-		if (f.Endpoint != "" && o.Endpoint != f.Endpoint) || (f.Tenant != "" && !strings.HasPrefix(o.Endpoint, f.Tenant+"/")) {
-			return false
-		}
-		return string(o.State) == f.State || (f.State == stateOpen && o.State.Open())
+		return f.takesEndpoint(o.Endpoint) && (string(o.State) == f.State || f.State == stateOpen && o.State.Open())
 	})
+}
+
+// takesEndpoint says whether an endpoint passes the filter.
+func (f *filter) takesEndpoint(endpoint string) bool {
+	return (f.Endpoint == "" || endpoint == f.Endpoint) &&
+		(f.Tenant == "" || strings.HasPrefix(endpoint, f.Tenant+"/"))
 }
 
 // reader reads the query of a request, and remembers the first thing that is wrong with it.
@@ -153,6 +167,7 @@ type reader struct {
 
 func (c *call) reader() *reader { return &reader{c: c, given: c.QueryParams()} }
 
+// take reads a parameter, so that end does not find it; empty: it is not given.
 func (r *reader) take(name string) string {
 	v := r.given.Get(name)
 	r.given.Del(name)
@@ -172,6 +187,7 @@ func one[T any](r *reader, name string, byDefault T, parse func(string) (T, erro
 	return v
 }
 
+// limit reads how many a page holds at most.
 func (r *reader) limit() int {
 	return one(r, "limit", defaultLimit, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
@@ -184,8 +200,14 @@ func (r *reader) limit() int {
 
 // filter reads the parameters that are those of a filter.
 func (r *reader) filter() filter {
-	f := filter{Tenant: r.take("tenant"), Endpoint: r.take("endpoint"), Status: r.take("status"), State: r.take("state"),
-		WaybillCode: r.take("waybill_code"), Brand: r.take("brand")}
+	f := filter{
+		Tenant:      r.take("tenant"),
+		Endpoint:    r.take("endpoint"),
+		Brand:       r.take("brand"),
+		Status:      r.take("status"),
+		WaybillCode: r.take("waybill_code"),
+		State:       r.take("state"),
+	}
 	if code := r.take("cp_code"); code != "" {
 		f.Brand = code
 	}
@@ -212,6 +234,7 @@ func (c *call) readTime(s string) (time.Time, error) {
 	return time.Time{}, errors.New("must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d")
 }
 
+// flag reads a parameter that is true or false, the default.
 func (r *reader) flag(name string) bool {
 	return one(r, name, false, func(s string) (bool, error) {
 		v, err := strconv.ParseBool(s)
@@ -233,7 +256,8 @@ func (r *reader) end() error {
 	return nil
 }
 
-// failed answers an error of the store: the operator learns which, a tenant that it was one.
+// failed is the answer to an error of the store, whose log line it writes: the operator learns which it was, a tenant
+// that there was one. doing says at what, as in "list events".
 func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
@@ -242,7 +266,8 @@ func (c *call) failed(doing string, err error) error {
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))
 }
 
-// cause is what an error of the store comes to, for the caller. Where Redis is, and what it says, is no tenant's business.
+// cause is what an error of the store comes to, for the caller. Where Redis is, and what it says, is no tenant's
+// business.
 func (c *call) cause(err error) string {
 	var trouble interface {
 		error

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -49,8 +48,17 @@ type Replays struct {
 var errNoReplay = echo.NewHTTPError(http.StatusNotFound, "there is no such replay")
 
 func showReplay(r event.Replay) Replay {
-	out := Replay{ID: r.ID, Tenant: r.Tenant, State: r.State, CreatedAt: utc(r.Created), EndedAt: utc(r.Ended),
-		Looked: r.Looked, Matched: r.Matched, Queued: r.Queued, Skipped: r.Skipped}
+	out := Replay{
+		ID:        r.ID,
+		Tenant:    r.Tenant,
+		State:     r.State,
+		CreatedAt: utc(r.Created),
+		EndedAt:   utc(r.Ended),
+		Looked:    r.Looked,
+		Matched:   r.Matched,
+		Queued:    r.Queued,
+		Skipped:   r.Skipped,
+	}
 	_ = json.Unmarshal(r.Filter, &out.Request) // it was written here
 	return out
 }
@@ -67,30 +75,25 @@ func createReplay(c *call) (Replay, error) {
 	if request.Rate == 0 {
 		request.Rate = defaultRate
 	}
-	switch {
-	case request.Rate < 1 || request.Rate > maxRate:
-		return Replay{}, badf("rate: must be from 1 to %d", maxRate)
-	case request.State == stateUnrouted && !request.Reroute:
-		return Replay{}, badf("state: what is owed to nobody is sent with reroute")
-	case request.State == stateOpen || event.State(request.State).Open():
-		return Replay{}, badf("state: what is still to be delivered is not sent again")
-	case request.Reroute && request.State != "" && request.State != stateUnrouted:
-		return Replay{}, badf("state: reroute is about what is owed to nobody")
-	case request.Reroute && c.tenant != "":
-		return Replay{}, badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
+	if err := request.checkReplay(c); err != nil {
+		return Replay{}, err
 	}
+
 	if request.Until.IsZero() {
 		request.Until = c.now()
 	}
-	request.Since, request.Until = utc(request.Since), utc(request.Until)
+	request.Since = utc(request.Since)
+	request.Until = utc(request.Until)
 	text, err := json.Marshal(request)
 	if err != nil {
 		return Replay{}, err
 	}
+
 	r, err := c.replays.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
 	if errors.Is(err, event.ErrBusy) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
-		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many replays run and wait already (limits.replays run at one time)")
+		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests,
+			"too many replays run and wait already (limits.replays run at one time)")
 	}
 	if err != nil {
 		return Replay{}, c.failed("begin a replay", err)
@@ -99,6 +102,24 @@ func createReplay(c *call) (Replay, error) {
 	return showReplay(r), nil
 }
 
+// checkReplay refuses what makes no sense of a replay.
+func (r *ReplayRequest) checkReplay(c *call) error {
+	switch {
+	case r.Rate < 1 || r.Rate > maxRate:
+		return badf("rate: must be from 1 to %d", maxRate)
+	case r.State == stateUnrouted && !r.Reroute:
+		return badf("state: what is owed to nobody is sent with reroute")
+	case r.State == stateOpen || event.State(r.State).Open():
+		return badf("state: what is still to be delivered is not sent again")
+	case r.Reroute && r.State != "" && r.State != stateUnrouted:
+		return badf("state: reroute is about what is owed to nobody")
+	case r.Reroute && c.tenant != "":
+		return badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
+	}
+	return nil
+}
+
+// listReplays gives a page of the caller's replays.
 func listReplays(c *call) (Replays, error) {
 	r := c.reader()
 	cursor := r.take("cursor")
@@ -128,6 +149,7 @@ func (c *call) replay() (*event.Replay, error) {
 	return r, nil
 }
 
+// readReplay gives the replay that a path names.
 func readReplay(c *call) (Replay, error) {
 	r, err := c.replay()
 	if err != nil {
@@ -165,8 +187,13 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		return Plan{}, err
 	}
 	f := request.filter
-	p := Plan{Rate: request.Rate, DryRun: request.DryRun, Reroute: request.Reroute,
-		Query: event.Query{Since: f.Since, Until: f.Until, Newer: true, Cursor: r.Cursor}}
+	p := Plan{
+		Query:   event.Query{Since: f.Since, Until: f.Until, Newer: true, Cursor: r.Cursor},
+		Rate:    request.Rate,
+		DryRun:  request.DryRun,
+		Reroute: request.Reroute,
+	}
+
 	switch {
 	case request.Reroute:
 		f.State = "" // of the event, not of a delivery
@@ -176,9 +203,9 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		p.Query.Endpoints = endpoints(f.Tenant)
 	}
 	p.Wants = func(o event.Owed) bool {
-		return !o.State.Open() && (f.Endpoint == "" || o.Endpoint == f.Endpoint) &&
-			(f.Tenant == "" || strings.HasPrefix(o.Endpoint, f.Tenant+"/")) && (f.State == "" || string(o.State) == f.State)
+		return !o.State.Open() && f.takesEndpoint(o.Endpoint) && (f.State == "" || string(o.State) == f.State)
 	}
+
 	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}
 	if request.Reroute {
 		match.State = stateUnrouted

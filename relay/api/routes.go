@@ -10,8 +10,8 @@ import (
 // route is one path of the API: what it does, and what the OpenAPI document says of it.
 type route struct {
 	method string
-	// path below /v1 and /admin/v1, with parameters in braces. {endpoint} is a name for a tenant (which may put its own name and an
-	// escaped slash before it), and tenant/name for the operator.
+	// path below /v1 and /admin/v1, with parameters in braces. {endpoint} is a name for a tenant (which may put its own
+	// name and an escaped slash before it), and tenant/name for the operator.
 	path string
 	// tenant and operator say who has it.
 	tenant, operator bool
@@ -66,7 +66,8 @@ var (
 	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
 
 	ownLimitParam      = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
-	endpointStateParam = param{name: "state", kind: "string", doc: "in this state only: a page may then hold fewer than limit"}
+	endpointStateParam = param{name: "state", kind: "string",
+		doc: "in this state only: a page may then hold fewer than limit"}
 
 	eventParams = []param{
 		{name: "data", kind: "boolean",

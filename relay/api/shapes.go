@@ -134,8 +134,17 @@ type DeadLetters struct {
 // showEvent gives an event as the caller may see it.
 func (c *call) showEvent(e *event.Stored) Event {
 	out := Event{
-		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Sequence: e.Sequence,
-		ReceivedAt: utc(e.ReceivedAt), AcceptedAt: utc(e.AcceptedAt), Repeats: e.Repeats, LastRepeatAt: utc(e.LastRepeat), Deliveries: []Delivery{},
+		ID:           e.ID,
+		Type:         e.Type,
+		WaybillCode:  e.WaybillCode,
+		CPCode:       e.CPCode,
+		Status:       e.Status,
+		Sequence:     e.Sequence,
+		ReceivedAt:   utc(e.ReceivedAt),
+		AcceptedAt:   utc(e.AcceptedAt),
+		Repeats:      e.Repeats,
+		LastRepeatAt: utc(e.LastRepeat),
+		Deliveries:   []Delivery{},
 	}
 	for _, o := range e.Deliveries {
 		if c.sees(o.Endpoint) {
@@ -146,7 +155,7 @@ func (c *call) showEvent(e *event.Stored) Event {
 	return out
 }
 
-// stateOf sums the states of an event's deliveries up: what is worst comes first.
+// stateOf sums up the states of an event's deliveries: the worst of them counts.
 func stateOf(ds []Delivery) string {
 	if len(ds) == 0 {
 		return stateUnrouted
@@ -154,6 +163,7 @@ func stateOf(ds []Delivery) string {
 	has := func(want func(event.State) bool) bool {
 		return slices.ContainsFunc(ds, func(d Delivery) bool { return want(event.State(d.State)) })
 	}
+
 	switch {
 	case has(func(s event.State) bool { return s == event.StateDead }):
 		return string(event.StateDead)
@@ -166,8 +176,16 @@ func stateOf(ds []Delivery) string {
 }
 
 func showDelivery(o event.Owed) Delivery {
-	d := Delivery{Endpoint: o.Endpoint, State: string(o.State), Attempts: o.Attempts, Reason: string(o.Reason), DueAt: utc(o.Due),
-		Behind: o.Behind, Why: o.Why, Tries: []Attempt{}}
+	d := Delivery{
+		Endpoint: o.Endpoint,
+		State:    string(o.State),
+		Attempts: o.Attempts,
+		Reason:   string(o.Reason),
+		DueAt:    utc(o.Due),
+		Behind:   o.Behind,
+		Why:      o.Why,
+		Tries:    []Attempt{},
+	}
 	for _, t := range o.Records {
 		d.Tries = append(d.Tries, showAttempt(t))
 	}
@@ -178,6 +196,7 @@ func showAttempt(t event.AttemptRecord) Attempt {
 	return Attempt{At: utc(t.At), Status: t.Status, DurationMS: t.Duration.Milliseconds(), Text: t.Text}
 }
 
+// utc is a time in UTC; zero stays zero.
 func utc(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -192,6 +211,8 @@ func withoutQuery(raw string) string {
 		raw, _, _ = strings.Cut(raw, "?")
 		return raw
 	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	u.User = nil
+	u.RawQuery = ""
+	u.Fragment = ""
 	return strings.TrimSuffix(u.String(), "?")
 }

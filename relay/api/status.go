@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,9 +8,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-var errCursorText = errors.New("must be the next of an earlier page")
-
-// Status is how the whole does, as far as the caller may know.
+// Status sums up the relay, within what the caller may see.
 type Status struct {
 	Version     string           `json:"version"`
 	Time        time.Time        `json:"time"`
@@ -39,26 +36,39 @@ type Status struct {
 	Attention   []EndpointHealth `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
 }
 
-// readStatus answers how the whole does.
+// maxAttention is how many endpoints a status shows, and of how many attempts of each it judges.
+const maxAttention = 20
+
+// readStatus gives how the whole does. It answers without Redis too.
 func readStatus(c *call) (Status, error) {
 	r := c.reader()
 	if err := r.end(); err != nil {
 		return Status{}, err
 	}
+
 	names := c.settings.names
 	if c.tenant != "" {
 		names = c.settings.endpointsOf(c.tenant)
 	}
 	condition := c.o.Condition(c.ctx())
-	out := Status{Version: c.o.Version, Time: utc(c.now()), UptimeS: int64(time.Since(c.began).Seconds()), Ready: condition.Durable,
-		Status: condition.Status, Problems: []string{}, Endpoints: len(names), States: map[string]int{}, Attention: []EndpointHealth{}}
-	if c.tenant == "" {
-		out.Problems = append(out.Problems, condition.Problems...)
-		out.Redis, out.Spool, out.Config = condition.Redis, condition.Spool, &condition.Config
-		out.Spooled, out.SpooledAt = condition.Spooled, utc(condition.SpooledSince)
-		last, silent := c.o.LastCallback()
-		out.LastCallAt, out.Silent = utc(last), silent
+	out := Status{
+		Version:   c.o.Version,
+		Time:      utc(c.now()),
+		UptimeS:   int64(time.Since(c.began).Seconds()),
+		Ready:     condition.Durable,
+		Status:    condition.Status,
+		Problems:  []string{},
+		Endpoints: len(names),
+		States:    map[string]int{},
+		Attention: []EndpointHealth{},
 	}
+	if c.tenant == "" {
+		out.addCondition(condition)
+		last, silent := c.o.LastCallback()
+		out.LastCallAt = utc(last)
+		out.Silent = silent
+	}
+
 	if doing, err := c.askStore(&out, names); err != nil {
 		out.Partial = true
 		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
@@ -66,10 +76,20 @@ func readStatus(c *call) (Status, error) {
 	return out, nil
 }
 
+// addCondition adds what only the operator may know of the replica.
+func (s *Status) addCondition(condition Condition) {
+	s.Problems = append(s.Problems, condition.Problems...)
+	s.Redis = condition.Redis
+	s.Spool = condition.Spool
+	s.Spooled = condition.Spooled
+	s.SpooledAt = utc(condition.SpooledSince)
+	s.Config = &condition.Config
+}
+
 // askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.
 func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for part := range slices.Chunk(names, maxLimit) {
-		health, err := c.endpoints.Health(c.ctx(), part, 20)
+		health, err := c.endpoints.Health(c.ctx(), part, maxAttention)
 		if err != nil {
 			return "look at endpoints", err
 		}
@@ -77,6 +97,7 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 			out.add(c.showEndpoint(h))
 		}
 	}
+
 	latest, err := c.events.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 	if err != nil {
 		return "list events", err
@@ -84,6 +105,7 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for _, e := range latest.Events {
 		out.LastEventAt = utc(e.AcceptedAt)
 	}
+
 	replays, err := c.replays.OpenReplays(c.ctx())
 	if err != nil {
 		return "list replays", err
@@ -93,18 +115,24 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 			out.Replays++
 		}
 	}
+
 	if c.tenant == "" {
-		n, err := c.quarantine.CountQuarantined(c.ctx())
-		if err != nil {
-			return "count quarantine", err
-		}
-		out.Quarantined = n
-		orphans, err := c.orphans()
-		if err != nil {
-			return "look for endpoints that are not in the config", err
-		}
-		out.Problems = append(out.Problems, orphans...)
+		return c.askForOperator(out)
 	}
+	return "", nil
+}
+
+// askForOperator adds what only Redis knows, and only the operator may know.
+func (c *call) askForOperator(out *Status) (doing string, err error) {
+	out.Quarantined, err = c.quarantine.CountQuarantined(c.ctx())
+	if err != nil {
+		return "count quarantine", err
+	}
+	orphans, err := c.orphans()
+	if err != nil {
+		return "look for endpoints that are not in the config", err
+	}
+	out.Problems = append(out.Problems, orphans...)
 	return "", nil
 }
 
@@ -116,6 +144,7 @@ func (c *call) orphans() (all []string, err error) {
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return c.settings.endpoints[name] != nil })
+
 	more := len(names) - most
 	health, err := c.endpoints.Health(c.ctx(), names[:min(most, len(names))], 0)
 	if err != nil {
@@ -123,8 +152,8 @@ func (c *call) orphans() (all []string, err error) {
 	}
 	for _, h := range health {
 		if h.Open+h.Waiting+h.Dead > 0 {
-			all = append(all, fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; open ones become dead letters after delivery.orphan_grace",
-				h.Endpoint, h.Open+h.Waiting, h.Dead))
+			all = append(all, fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; "+
+				"open ones become dead letters after delivery.orphan_grace", h.Endpoint, h.Open+h.Waiting, h.Dead))
 		}
 	}
 	if more > 0 {
@@ -141,13 +170,18 @@ func (c *call) ownEndpoints() []string {
 	return c.settings.endpointsOf(c.tenant)
 }
 
+// add counts an endpoint, and shows it if it needs attention.
 func (s *Status) add(e EndpointHealth) {
 	s.States[e.State]++
-	s.Open, s.Waiting, s.Dead = s.Open+e.Open, s.Waiting+e.Waiting, s.Dead+e.Dead
+	s.Open += e.Open
+	s.Waiting += e.Waiting
+	s.Dead += e.Dead
 	if !e.OldestAt.IsZero() && (s.OldestAt.IsZero() || e.OldestAt.Before(s.OldestAt)) {
 		s.OldestAt = e.OldestAt
 	}
-	if (e.State != "ok" && e.State != "idle" || e.Dead > 0) && len(s.Attention) < 20 {
+
+	good := (e.State == "ok" || e.State == "idle") && e.Dead == 0
+	if !good && len(s.Attention) < maxAttention {
 		s.Attention = append(s.Attention, e)
 	}
 }

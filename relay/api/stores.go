@@ -7,8 +7,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Store is what the API needs of the store; package store says what each method does. Handlers know it by its parts, one for each
-// kind of thing.
+// Store is what the API needs of the store; package store says what each method does. Handlers know it by its parts,
+// one for each kind of thing.
 type Store interface {
 	eventStore
 	endpointStore

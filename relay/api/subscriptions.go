@@ -31,20 +31,24 @@ type Subscriptions struct {
 	Next          string         `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
-// listSubscriptions answers a page of the subscriptions of one tenant.
+// listSubscriptions gives a page of the subscriptions of one tenant.
 func listSubscriptions(c *call) (Subscriptions, error) {
 	r := c.reader()
-	limit, cursor, f := r.limit(), r.take("cursor"), r.filterOf("tenant")
+	limit := r.limit()
+	cursor := r.take("cursor")
+	f := r.filterOf("tenant")
 	if r.err == nil && f.Tenant == "" {
 		r.err = badf("tenant: it must say whose")
 	}
 	if err := r.end(); err != nil {
 		return Subscriptions{}, err
 	}
+
 	found, next, err := c.subscriptions.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
 	if err != nil {
 		return Subscriptions{}, c.failed("list subscriptions", err)
 	}
+
 	out := Subscriptions{Subscriptions: []Subscription{}, Next: next}
 	for _, s := range found {
 		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
@@ -53,11 +57,19 @@ func listSubscriptions(c *call) (Subscriptions, error) {
 }
 
 func showSubscription(s event.Subscription) Subscription {
-	x := Subscription{Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: utc(s.Since), Expires: utc(s.Expires), State: string(s.State)}
-	if s.State == event.Failed {
-		x.Code, x.Msg = s.Answer.Code, s.Answer.Msg
+	out := Subscription{
+		Tenant:      s.Tenant,
+		CPCode:      s.CPCode,
+		WaybillCode: s.Code,
+		Since:       utc(s.Since),
+		Expires:     utc(s.Expires),
+		State:       string(s.State),
 	}
-	return x
+	if s.State == event.Failed {
+		out.Code = s.Answer.Code
+		out.Msg = s.Answer.Msg
+	}
+	return out
 }
 
 // ownSubscription is a subscription as its tenant sees it.
@@ -96,7 +108,7 @@ func showOwnSubscription(s event.Subscription) ownSubscription {
 // maxOwnLimit is the largest limit of a page of a tenant's own subscriptions.
 const maxOwnLimit = 1000
 
-// listOwnSubscriptions answers a page of the caller's own. It ignores parameters that it does not know.
+// listOwnSubscriptions gives a page of the caller's own. It ignores parameters that it does not know.
 func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 	limit := defaultLimit
 	if text := c.QueryParam("limit"); text != "" {
@@ -127,7 +139,7 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 
 var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed such a waybill")
 
-// readOwnSubscription answers one of the caller's own.
+// readOwnSubscription gives one of the caller's own.
 func readOwnSubscription(c *call) (ownSubscription, error) {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return ownSubscription{}, err
@@ -142,8 +154,8 @@ func readOwnSubscription(c *call) (ownSubscription, error) {
 	return showOwnSubscription(s), nil
 }
 
-// removeSubscription ends one of the caller's own. kuaidihelp knows no such call: it goes on pushing, and the tenant gets nothing of
-// it any more.
+// removeSubscription ends one of the caller's own. kuaidihelp knows no such call: it goes on pushing, and the tenant
+// gets nothing of it any more.
 func removeSubscription(c *call) error {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// subscriptionsOf are the subscriptions of a waybill that the caller may know of, under the known brands and those of its events; nil if
-// they cannot be read, which is said elsewhere.
+// subscriptionsOf are the subscriptions of a waybill that the caller may know of, under the known brands and those of
+// its events; nil if they cannot be read, which is said elsewhere.
 func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subscription {
 	if code == "" {
 		return nil
@@ -30,8 +30,8 @@ func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subsc
 	return subscriptions
 }
 
-// unknown says that there is no update of a waybill that the caller may see, and what else is known that may be why. found are those
-// that it may not see, or that are not owed to it.
+// unknown says that there is no update of a waybill that the caller may see, and what else is known that may be why.
+// found are those that it may not see, or that are not owed to it.
 func (c *call) unknown(code string, found []*event.Stored, subscriptions []event.Subscription) string {
 	all := []string{"no update of this waybill is known, or not any more"}
 	if c.tenant != "" {
@@ -43,7 +43,8 @@ func (c *call) unknown(code string, found []*event.Stored, subscriptions []event
 	return strings.Join(all, "; ")
 }
 
-// whyNotOwed says what a tenant may know of a waybill no update of which is owed to it: of one that it has not subscribed, only that.
+// whyNotOwed says what a tenant may know of a waybill no update of which is owed to it: of one that it has not
+// subscribed, only that.
 func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []event.Subscription) []string {
 	if subscriptions == nil {
 		return nil
@@ -51,6 +52,8 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ev
 	if len(subscriptions) == 0 {
 		return []string{"you have not subscribed it"}
 	}
+
+	// What came under a brand that the tenant subscribed did not match its routes. What is left came under another.
 	var all []string
 	counts := map[string]int{}
 	for _, e := range found {
@@ -64,7 +67,8 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ev
 		delete(counts, w.CPCode)
 	}
 	for _, brand := range slices.Sorted(maps.Keys(counts)) {
-		all = append(all, fmt.Sprintf("of its updates %d came with the brand %q, which you have not subscribed it as", counts[brand], brand))
+		all = append(all, fmt.Sprintf("of its updates %d came with the brand %q, which you have not subscribed it as",
+			counts[brand], brand))
 	}
 	if c.o.Waits(code) {
 		all = append(all, "an update of it waits for the relay's redis")
@@ -83,7 +87,8 @@ func whoSubscribed(subscriptions []event.Subscription) []string {
 	const most = 5
 	var all []string
 	for _, w := range subscriptions[:min(most, len(subscriptions))] {
-		all = append(all, fmt.Sprintf("%s has subscribed it as %s since %s%s", w.Tenant, w.CPCode, stamp(w.Since), upstream(w)))
+		all = append(all, fmt.Sprintf("%s has subscribed it as %s since %s%s",
+			w.Tenant, w.CPCode, stamp(w.Since), upstream(w)))
 	}
 	if more := len(subscriptions) - most; more > 0 {
 		all = append(all, fmt.Sprintf("so have %d more", more))
@@ -97,14 +102,18 @@ func (c *call) whereElse(code string) (all []string) {
 		all = append(all, "an update of it waits in this replica's spool")
 	}
 	if q, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
-		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)", stamp(q.ReceivedAt), q.ID))
+		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)",
+			stamp(q.ReceivedAt), q.ID))
 	}
 	if at := c.o.LastRefused(); !at.IsZero() {
 		all = append(all, "callbacks with a wrong token or address are refused, the latest at "+stamp(at))
 	}
-	if last, silent := c.o.LastCallback(); last.IsZero() {
+
+	last, silent := c.o.LastCallback()
+	switch {
+	case last.IsZero():
 		all = append(all, "no callback has come yet")
-	} else if silent {
+	case silent:
 		all = append(all, "no callback has come since "+stamp(last))
 	}
 	return all
