@@ -13,7 +13,7 @@ import (
 func (s *Store) Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	key, token := s.key("only:"+what), s.newCall()
+	key, token := s.aloneKey(what), s.newCall()
 	may, err = s.client.SetNX(ctx, key, token, span).Result()
 	if err != nil {
 		return nil, false, fmt.Errorf("be alone at %s: %w", what, err)

@@ -61,7 +61,7 @@ func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipel
 // there is empty. It returns as many as it has read.
 func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
 	sizes := make([]*redis.IntCmd, len(shorts))
-	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) { sizes[i] = p.StrLen(ctx, s.key("b:"+shorts[i])) })
+	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) { sizes[i] = p.StrLen(ctx, s.bodyKey(shorts[i])) })
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 			err := s.pipelined(ctx, func(p redis.Pipeliner) {
 				for room := int64(sliceBytes); from < n && room > 0 && len(parts) < sliceCommands; {
 					size := min(room, sizes[from].Val()-at)
-					parts = append(parts, p.GetRange(ctx, s.key("b:"+shorts[from]), at, at+max(size, 1)-1))
+					parts = append(parts, p.GetRange(ctx, s.bodyKey(shorts[from]), at, at+max(size, 1)-1))
 					room, at = room-size, at+size
 					if at >= sizes[from].Val() {
 						from, at = from+1, 0

@@ -63,7 +63,7 @@ func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error)
 		ep := endpoints[i]
 		rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
 			first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
-			good: p.LIndex(ctx, s.key("d:"+ep), 0)}
+			good: p.LIndex(ctx, s.deliveredKey(ep), 0)}
 	})
 	if err != nil {
 		return nil, err

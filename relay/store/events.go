@@ -91,7 +91,7 @@ func setOf(endpoints []string) map[string]bool {
 	return set
 }
 
-// codesOf are the codes of endpoints in the list of events, each once; code() of lua/lib.lua makes them too.
+// codesOf are the codes of endpoints in the list of events, each once; code() of lua/lib/list.lua makes them too.
 func codesOf(endpoints []string) string {
 	seen := make(map[uint16]bool, len(endpoints))
 	codes := make([]byte, 0, 2*len(endpoints))
@@ -224,7 +224,7 @@ func fieldsOf(v any) map[string]string {
 	return out
 }
 
-// readStored reads an event from its hash (lua/lib.lua says what is in it) and its body, or the head of it.
+// readStored reads an event from its hash (lua/lib/base.lua says what is in it) and its body, or the head of it.
 func readStored(short string, fields map[string]string, body string) (*event.Stored, error) {
 	id, err := longID(short)
 	if err != nil {

@@ -25,7 +25,7 @@ func (s *Store) flowOf(endpoint string) flow { return s.settings().flows[endpoin
 // burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
 const burstShare = 16
 
-// encodeRate writes a rate as lua/lib.lua has it: "<ms between two attempts> <burst ms>".
+// encodeRate writes a rate as lua/lib/rate.lua has it: "<ms between two attempts> <burst ms>".
 func encodeRate(perSecond float64) string {
 	if perSecond <= 0 {
 		return ""

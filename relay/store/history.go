@@ -42,7 +42,7 @@ func (s *Store) History(ctx context.Context, endpoint string, most int) ([]Tried
 
 // latest asks for the latest attempts of an endpoint, for latestFirst.
 func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, most int) (failed *redis.XMessageSliceCmd, good *redis.StringSliceCmd) {
-	return p.XRevRangeN(ctx, s.key("a:"+endpoint), "+", "-", int64(most)), p.LRange(ctx, s.key("d:"+endpoint), 0, int64(most)-1)
+	return p.XRevRangeN(ctx, s.failedKey(endpoint), "+", "-", int64(most)), p.LRange(ctx, s.deliveredKey(endpoint), 0, int64(most)-1)
 }
 
 // Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
@@ -71,7 +71,7 @@ func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
 	return closed, nil
 }
 
-// latestFirst merges the attempts that failed and those that delivered, as lua/lib.lua has them (a:, d:), the latest first; of two in the
+// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest first; of two in the
 // same millisecond, one that delivered.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]Tried, error) {
 	all := make([]Tried, 0, len(failed)+len(good))

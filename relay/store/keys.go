@@ -7,13 +7,22 @@ import (
 	"strings"
 )
 
-// The keys of a store; lua/lib.lua says what each holds. All share one hash tag, so that a script may touch any of them.
-func (s *Store) key(name string) string          { return s.prefix + name }
-func (s *Store) queueKey(endpoint string) string { return s.prefix + "q:" + endpoint }
-func (s *Store) deadKey(endpoint string) string  { return s.prefix + "x:" + endpoint }
-func (s *Store) eventKey(key string) string      { return s.prefix + "e:" + key }
-func (s *Store) entryKey(entry string) string    { return s.prefix + "s:" + entry }
-func (s *Store) wishesKey(tenant string) string  { return s.prefix + "t:" + tenant }
+// The keys of a store; lua/lib/base.lua says what each holds. All share one hash tag, so that a script may touch any of them.
+func (s *Store) key(name string) string                { return s.prefix + name }
+func (s *Store) queueKey(endpoint string) string       { return s.key("q:" + endpoint) }
+func (s *Store) deadKey(endpoint string) string        { return s.key("x:" + endpoint) }
+func (s *Store) failedKey(endpoint string) string      { return s.key("a:" + endpoint) }
+func (s *Store) deliveredKey(endpoint string) string   { return s.key("d:" + endpoint) }
+func (s *Store) eventKey(short string) string          { return s.key("e:" + short) }
+func (s *Store) bodyKey(short string) string           { return s.key("b:" + short) }
+func (s *Store) recordKey(waybill string) string       { return s.key("w:" + waybill) }
+func (s *Store) entryKey(entry string) string          { return s.key("s:" + entry) }
+func (s *Store) subscribedKey(tenant string) string    { return s.key("t:" + tenant) }
+func (s *Store) quarantinedKey(id string) string       { return s.key("z:" + id) }
+func (s *Store) replayKey(id string) string            { return s.key("y:" + id) }
+func (s *Store) replayHolderKey(id string) string      { return s.key("yl:" + id) }
+func (s *Store) tenantReplaysKey(tenant string) string { return s.key("yt:" + tenant) }
+func (s *Store) aloneKey(what string) string           { return s.key("only:" + what) }
 
 const idPrefix = "evt_"
 

@@ -109,7 +109,7 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 	return ds, nil
 }
 
-// readDelivery reads a row as row() of lua/lib.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, open since,
+// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, open since,
 // token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)

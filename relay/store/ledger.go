@@ -196,7 +196,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (*event.Event, erro
 	var body *redis.StringCmd
 	var state *redis.SliceCmd
 	if _, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		body, state = p.Get(ctx, s.key("b:"+short)), p.HMGet(ctx, s.eventKey(short), "q", "t")
+		body, state = p.Get(ctx, s.bodyKey(short)), p.HMGet(ctx, s.eventKey(short), "q", "t")
 		return nil
 	}); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("read the last event of a waybill: %w", err)

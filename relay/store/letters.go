@@ -75,7 +75,7 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.DeadLett
 	states, heads := make([]*redis.StringCmd, len(all)), make([]*redis.StringCmd, len(all))
 	if err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
 		l := all[i]
-		states[i], heads[i] = p.HGet(ctx, s.eventKey(l.short), l.endpoint), p.GetRange(ctx, s.key("b:"+l.short), 0, 511)
+		states[i], heads[i] = p.HGet(ctx, s.eventKey(l.short), l.endpoint), p.GetRange(ctx, s.bodyKey(l.short), 0, 511)
 	}); err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}

@@ -65,7 +65,7 @@ func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64
 // Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does. Where that
 // would be more than dataOfWaybill bytes of data, the older ones come without.
 func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error) {
-	sequences, err := s.eventsOf(ctx, s.key("w:"+code))
+	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
 		return nil, fmt.Errorf("look at a waybill: %w", err)
 	}
@@ -123,7 +123,7 @@ func (s *Store) look(ctx context.Context, shorts []string, tenant string) ([]*ev
 	}
 	heads := make([]*redis.StringCmd, len(shorts)) // of those whose data has no room
 	err = s.slices(ctx, len(shorts)-len(bodies), sliceCommands, func(p redis.Pipeliner, i int) {
-		heads[len(bodies)+i] = p.GetRange(ctx, s.key("b:"+shorts[len(bodies)+i]), 0, headBytes)
+		heads[len(bodies)+i] = p.GetRange(ctx, s.bodyKey(shorts[len(bodies)+i]), 0, headBytes)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at events: %w", err)
@@ -206,7 +206,7 @@ func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 		t.Text = ""
 		var entry *redis.XMessageSliceCmd
 		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
-			entry = p.XRange(ctx, s.key("a:"+o.Endpoint), id, id)
+			entry = p.XRange(ctx, s.failedKey(o.Endpoint), id, id)
 		}, func() {
 			if found := entry.Val(); len(found) == 1 {
 				t.Text, _ = found[0].Values["m"].(string)
@@ -251,7 +251,7 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]e
 	out := make([]event.EndpointHealth, len(endpoints))
 	for i, d := range depths {
 		h := event.EndpointHealth{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
-		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib.lua).
+		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib/control.lua).
 		if f := strings.Fields(parked[i].Val()); len(f) >= 2 && f[0] != "ramp" {
 			h.Parked, h.ParkedSince = f[0], time.UnixMilli(number(f[1]))
 			if len(f) > 2 {

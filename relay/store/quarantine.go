@@ -93,7 +93,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 	for part := range slices.Chunk(ids[:fit], 200) {
 		keys := make([]string, len(part))
 		for i, id := range part {
-			keys[i] = s.key("z:" + id)
+			keys[i] = s.quarantinedKey(id)
 		}
 		bodies, err := s.client.MGet(ctx, keys...).Result()
 		if err != nil {
@@ -122,7 +122,7 @@ func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
 	}
 	if _, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			sizes[i] = p.StrLen(ctx, s.key("z:"+id))
+			sizes[i] = p.StrLen(ctx, s.quarantinedKey(id))
 		}
 		return nil
 	}); err != nil {
@@ -155,7 +155,7 @@ func (s *Store) QuarantinedNaming(ctx context.Context, text string) (*event.Quar
 	sizes := make([]*redis.IntCmd, len(ids))
 	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
-			sizes[i] = p.StrLen(ctx, s.key("z:"+id))
+			sizes[i] = p.StrLen(ctx, s.quarantinedKey(id))
 		}
 	}); err != nil {
 		return nil, fmt.Errorf("look into quarantine: %w", err)
@@ -179,7 +179,7 @@ func (s *Store) QuarantinedNaming(ctx context.Context, text string) (*event.Quar
 func (s *Store) OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	body, err := s.client.Get(ctx, s.key("z:"+id)).Bytes()
+	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}

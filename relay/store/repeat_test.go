@@ -265,7 +265,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.client.Del(t.Context(), s.key("b:"+short)).Err(); err != nil {
+	if err := s.client.Del(t.Context(), s.bodyKey(short)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})

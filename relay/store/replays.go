@@ -98,7 +98,7 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 
 func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	if err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) { found[i] = p.HGetAll(ctx, s.key("y:"+ids[i])) }); err != nil {
+	if err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) { found[i] = p.HGetAll(ctx, s.replayKey(ids[i])) }); err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}
 	var out []event.Replay
@@ -153,7 +153,7 @@ func (s *Store) OpenReplays(ctx context.Context) ([]event.OpenReplay, error) {
 		}
 		fields, held := make([]*redis.SliceCmd, len(ids)), make([]*redis.IntCmd, len(ids))
 		err = s.slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
-			fields[i], held[i] = p.HMGet(ctx, s.key("y:"+ids[i]), "state", "tenant"), p.Exists(ctx, s.key("yl:"+ids[i]))
+			fields[i], held[i] = p.HMGet(ctx, s.replayKey(ids[i]), "state", "tenant"), p.Exists(ctx, s.replayHolderKey(ids[i]))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("look for replays: %w", err)
@@ -204,14 +204,14 @@ func (s *Store) adoptReplays(ctx context.Context) error {
 		if err == nil {
 			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 				id, _ := found[i].Member.(string)
-				tenants[i] = p.HGet(ctx, s.key("y:"+id), "tenant")
+				tenants[i] = p.HGet(ctx, s.replayKey(id), "tenant")
 			})
 		}
 		if err == nil {
 			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 				if tenant, err := tenants[i].Result(); err == nil {
-					p.ZAddNX(ctx, s.key("yt:"+tenant), found[i])
-					p.Expire(ctx, s.key("yt:"+tenant), replayLife)
+					p.ZAddNX(ctx, s.tenantReplaysKey(tenant), found[i])
+					p.Expire(ctx, s.tenantReplaysKey(tenant), replayLife)
 				}
 			})
 		}
@@ -269,7 +269,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 func (s *Store) LetGoReplay(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	if held, err := s.client.Get(ctx, s.key("yl:"+id)).Result(); err == nil && held == s.replica {
-		s.client.Del(ctx, s.key("yl:"+id)) // if that fails, the claim ends by itself
+	if held, err := s.client.Get(ctx, s.replayHolderKey(id)).Result(); err == nil && held == s.replica {
+		s.client.Del(ctx, s.replayHolderKey(id)) // if that fails, the claim ends by itself
 	}
 }

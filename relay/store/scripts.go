@@ -1,112 +1,56 @@
 package store
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed lua/lib.lua
-var libLua string
+//go:embed lua
+var luaFiles embed.FS
 
-//go:embed lua/accept.lua
-var acceptLua string
-
-//go:embed lua/lease.lua
-var leaseLua string
-
-//go:embed lua/settle.lua
-var settleLua string
-
-//go:embed lua/redrive.lua
-var redriveLua string
-
-//go:embed lua/park.lua
-var parkLua string
-
-//go:embed lua/unquarantine.lua
-var unquarantineLua string
-
-//go:embed lua/quarantine.lua
-var quarantineLua string
-
-//go:embed lua/wish.lua
-var wishLua string
-
-//go:embed lua/claim.lua
-var claimLua string
-
-//go:embed lua/answer.lua
-var answerLua string
-
-//go:embed lua/catchup.lua
-var catchUpLua string
-
-//go:embed lua/unwish.lua
-var unwishLua string
-
-//go:embed lua/todo.lua
-var todoLua string
-
-//go:embed lua/admit.lua
-var admitLua string
-
-//go:embed lua/import.lua
-var importLua string
-
-//go:embed lua/ready.lua
-var readyLua string
-
-//go:embed lua/clock.lua
-var clockLua string
-
-//go:embed lua/events.lua
-var eventsLua string
-
-//go:embed lua/trim.lua
-var trimLua string
-
-//go:embed lua/replay.lua
-var replayLua string
-
-//go:embed lua/dismiss.lua
-var dismissLua string
-
-//go:embed lua/cancel.lua
-var cancelLua string
-
-//go:embed lua/newreplay.lua
-var newReplayLua string
-
-//go:embed lua/takereplay.lua
-var takeReplayLua string
-
-// scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
+// scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic. Behind its
+// name stand the files of lua/lib that it needs beside base.
 var (
-	acceptScript       = script(acceptLua)
-	leaseScript        = script(leaseLua)
-	settleScript       = script(settleLua)
-	redriveScript      = script(redriveLua)
-	parkScript         = script(parkLua)
-	quarantineScript   = script(quarantineLua)
-	unquarantineScript = script(unquarantineLua)
-	wishScript         = script(wishLua)
-	claimScript        = script(claimLua)
-	answerScript       = script(answerLua)
-	catchUpScript      = script(catchUpLua)
-	unwishScript       = script(unwishLua)
-	todoScript         = script(todoLua)
-	admitScript        = script(admitLua)
-	importScript       = script(importLua)
-	readyScript        = script(readyLua)
-	clockScript        = script(clockLua)
-	eventsScript       = script(eventsLua)
-	trimScript         = script(trimLua)
-	replayScript       = script(replayLua)
-	dismissScript      = script(dismissLua)
-	cancelScript       = script(cancelLua)
-	newReplayScript    = script(newReplayLua)
-	takeReplayScript   = script(takeReplayLua)
+	acceptScript       = script("accept", "state", "control", "list", "rate", "ledger")
+	leaseScript        = script("lease", "state", "control", "rate")
+	settleScript       = script("settle", "state", "control", "rate", "ledger")
+	redriveScript      = script("redrive", "state", "control")
+	parkScript         = script("park", "control")
+	quarantineScript   = script("quarantine")
+	unquarantineScript = script("unquarantine")
+	wishScript         = script("wish", "ledger")
+	claimScript        = script("claim", "rate")
+	answerScript       = script("answer", "ledger")
+	catchUpScript      = script("catchup", "state", "control", "list")
+	unwishScript       = script("unwish")
+	todoScript         = script("todo")
+	admitScript        = script("admit", "rate")
+	importScript       = script("import", "ledger")
+	readyScript        = script("ready")
+	clockScript        = script("clock")
+	eventsScript       = script("events")
+	trimScript         = script("trim")
+	replayScript       = script("replay", "state", "control", "list")
+	dismissScript      = script("dismiss", "state", "ledger")
+	cancelScript       = script("cancel")
+	newReplayScript    = script("newreplay")
+	takeReplayScript   = script("takereplay")
 )
 
-func script(body string) *redis.Script { return redis.NewScript(libLua + body) }
+// script puts the files of a script together: what is common to all, what it needs of lua/lib, and its own.
+func script(name string, libs ...string) *redis.Script {
+	text := luaFile("lib/base")
+	for _, lib := range libs {
+		text += luaFile("lib/" + lib)
+	}
+	return redis.NewScript(text + luaFile(name))
+}
+
+func luaFile(name string) string {
+	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // it is embedded: only a wrong name above
+	}
+	return string(text)
+}

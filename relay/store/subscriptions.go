@@ -69,7 +69,7 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	}
 	var page []redis.Z
 	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.wishesKey(tenant), ByScore: true, Rev: true,
+		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.subscribedKey(tenant), ByScore: true, Rev: true,
 			Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most)}).Result()
 		return err
 	})

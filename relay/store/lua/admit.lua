@@ -1,6 +1,5 @@
 -- admit: let a tenant's request in, or say how long it has to wait. One script, so that what is refused uses up nothing.
 --
--- Key beside those of lib.lua: d:<tenant> (string: waybills of the day, expires when the day ends)
 -- ARGV   now (ms), tenant, milliseconds between two requests (0: any), how many of these may come at once, waybills, waybills
 --        allowed a day (0: any), time to the end of the day (ms)
 -- Returns {0 in, 1 too many requests, 2 too many waybills for the day, time to wait (ms)}

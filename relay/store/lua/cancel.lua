@@ -1,6 +1,5 @@
 -- cancel: end a replay. One script, so that it is not cancelled when its last page has just gone.
 --
--- Keys beside those of lib.lua: see replay.lua
 -- ARGV   now (ms), replay
 -- Returns 1 if it was running, else 0
 local now, replay = tonumber(ARGV[1]), ARGV[2]

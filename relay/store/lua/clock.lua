@@ -1,7 +1,6 @@
 -- clock: tell the time of the store: that of Redis, and an offset that keeps it from jumping when the clock of Redis is set, or
 -- another server with another clock takes its place. One script, because the offset belongs to a clock at one moment.
 --
--- Keys beside those of lib.lua: clock (hash: offset in ms, moves: how often it was moved, last: the last time that was told)
 -- ARGV   moves that the caller knows, step: how far the store's time fell behind its own at the last call (ms, 0: it did not)
 -- Returns {time (µs), moves}
 -- The step counts only if nobody else has moved the offset since: asked again, or late, it does no harm. An offset goes back to

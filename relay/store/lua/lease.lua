@@ -5,7 +5,7 @@
 --                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over, rate
 -- Returns {E times how many were looked at, of which the last was due (ms), how many due then were left, and, if a limit was
 --        reached before most, in how many ms to ask again, or -1: when an attempt has ended}, {rows}} as
---        {{looked, due, left, again…}, {row…}}, the rows as row() of lib.lua gives them. One call gives at least one row, and
+--        {{looked, due, left, again…}, {row…}}, the rows as row() of lib/state.lua gives them. One call gives at least one row, and
 --        stops when their bodies are too many bytes: then as many were looked at as were wanted.
 -- Asked again with the same call id, it gives the same answer, less the rows whose leases are no longer this call's: key
 -- r:<call id> holds the counts, and endpoint and id of each row, for a minute.

@@ -1,7 +1,5 @@
 -- newreplay: write a replay down, for any replica to work off. One script, so that its bounds hold however many are asked for at once.
 --
--- Keys beside those of lib.lua: replays (zset: all replays by the time when they were asked for), yopen (zset: those that are to be worked
--- off), yt:<tenant> (zset: those of a tenant; without a name those of the operator), y:<replay>: see replay.lua
 -- ARGV   now (ms), replay, tenant, what it was asked for, how long it is listed (ms), most of the tenant that may be open, most of all (0: any),
 --        most of the tenant that are listed
 -- Returns 1 written, 0 too many are open

@@ -1,7 +1,5 @@
 -- quarantine: keep what was not understood, once. One script, so that nothing is kept that is not listed and counted.
 --
--- Keys beside those of lib.lua: quarantine (zset: id by time), z:<id> (string: what came, with its headers and the reason),
--- quarantined (hash: id -> bytes of it, and + -> all of them; what an older version has kept is not in it)
 -- ARGV   now (ms), how long it is kept (ms), how many there may be, how many bytes they may have,
 --        1 if the oldest go when there is no room, 0 if that is an error, N times: id, what is kept
 -- Returns how many were new, how many of the oldest went

@@ -1,13 +1,11 @@
 -- replay: send events again, one page of a replay, and note how far it is. One script, so that a replay whose relay dies goes
 -- on where it was, and sends nothing twice.
 --
--- Keys beside those of lib.lua: y:<replay> (hash: state, cursor, call, looked, matched, queued, skipped and what it was asked
--- for), yl:<replay> (string: who works it off)
 -- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was), state after it (running or done), events looked at,
 --        events that matched, deliveries
 --        that a dry run counted, retention (ms),
 --        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0, 1 if it may be new to the endpoint
--- Returns {1, rows as row() of lib.lua gives them of what is leased to the caller, queued}, or {0} if the replay is the
+-- Returns {1, rows as row() of lib/state.lua gives them of what is leased to the caller, queued}, or {0} if the replay is the
 --        caller's no more: it was cancelled, or another one works it off
 -- What is open already is skipped. Asked again with the same call id, it gives the same rows.
 local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]

@@ -11,7 +11,7 @@
 --                 how many of what is wanted of the line the caller has, and does not need again
 --        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
 -- Returns N times {what became of it: 1 settled, 0 too late, if the caller has leased the successor the rows of the line as row() of
---        lib.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
+--        lib/state.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
 -- The holder of a head has its line: what waits behind may be attempted, each after the one before was delivered, and is settled in
 -- that order in the same call as the head, under its token.
 -- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor

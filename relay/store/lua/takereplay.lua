@@ -1,7 +1,6 @@
 -- takereplay: let a replica work off a replay, unless another one does, or as many of its tenant's are worked off as may be at one time. One
 -- script, so that all replicas count together.
 --
--- Keys beside those of lib.lua: see replay.lua
 -- ARGV   replay, who wants to work it off, for how long at first (ms), how many of the tenant's may be (0: any number), N times: another open
 --        replay of the tenant
 -- Returns 1 it is the caller's, 0 it is not

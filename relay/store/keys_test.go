@@ -1,0 +1,117 @@
+package store
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The table at the head of lua/lib/base.lua has every key of the store, and no other.
+func TestEveryKeyIsInTheTable(t *testing.T) {
+	t.Parallel()
+	table := make(map[string]bool) // whether it is used
+	for _, m := range regexp.MustCompile(`(?m)^--   (\S+) .*\b(?:hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
+		family, _, _ := strings.Cut(m[1], "<")
+		table[family] = false
+	}
+	if len(table) < 30 {
+		t.Fatalf("the table has %d keys: is it read?", len(table))
+	}
+
+	use := func(file, text string, form *regexp.Regexp) {
+		for _, m := range form.FindAllStringSubmatch(text, -1) {
+			if _, known := table[m[1]]; !known {
+				t.Errorf("%s: the key %q is not in the table of lua/lib/base.lua", file, m[1])
+			}
+			table[m[1]] = true
+		}
+	}
+	err := fs.WalkDir(luaFiles, "lua", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			use(path, luaFile(strings.TrimSuffix(strings.TrimPrefix(path, "lua/"), ".lua")), regexp.MustCompile(`P \.\. '([^']*)'`))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			use(file, string(text), regexp.MustCompile(`s\.key\("([^"]*)"`))
+		}
+	}
+	for key, used := range table {
+		if !used {
+			t.Errorf("nothing uses the key %q of the table", key)
+		}
+	}
+}
+
+// Each script has those files of lua/lib before it that it needs, and no other: a name that is missing would be found out only when
+// its line is reached.
+func TestEveryScriptHasWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("scripts.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := make(map[string]string) // of a function, by its name
+	var libs []string
+	entries, err := luaFiles.ReadDir("lua/lib")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		lib := strings.TrimSuffix(entry.Name(), ".lua")
+		libs = append(libs, lib)
+		for _, m := range regexp.MustCompile(`(?m)^local function (\w+)`).FindAllStringSubmatch(luaFile("lib/"+lib), -1) {
+			home[m[1]] = lib
+		}
+	}
+	needs := func(text string) map[string]bool {
+		out := make(map[string]bool)
+		text = regexp.MustCompile(`--[^\n]*`).ReplaceAllString(text, "")
+		for _, m := range regexp.MustCompile(`\b([a-z_]\w*)\(`).FindAllStringSubmatch(text, -1) {
+			if lib := home[m[1]]; lib != "" {
+				out[lib] = true
+			}
+		}
+		return out
+	}
+
+	calls := regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(string(source), -1)
+	if len(calls) < 20 {
+		t.Fatalf("%d scripts: are they found?", len(calls))
+	}
+	for _, call := range calls {
+		names := strings.Split(strings.ReplaceAll(call[1], `"`, ""), ", ")
+		script, given := names[0], append([]string{"base"}, names[1:]...)
+		text := luaFile(script)
+		wanted := needs(text)
+		for _, lib := range given {
+			for need := range needs(luaFile("lib/" + lib)) {
+				if wanted[lib] || lib == "base" {
+					wanted[need] = true
+				}
+			}
+		}
+		wanted["base"] = true
+		for _, lib := range libs {
+			if wanted[lib] != slices.Contains(given, lib) {
+				t.Errorf("%s: it needs lib/%s: %v; it has it: %v", script, lib, wanted[lib], !wanted[lib])
+			}
+		}
+	}
+}
