@@ -162,8 +162,8 @@ func (st *stand) flood(ctx context.Context, path, body string) (answered, turned
 		asking.Go(func() {
 			for ctx.Err() == nil {
 				body := body
-				if strings.Contains(body, "{codes}") { // each time others
-					body = strings.Replace(body, "{codes}", codes(1000, int(st.wishes.Add(1))), 1)
+				if before, after, ok := strings.Cut(body, "{codes}"); ok { // each time others
+					body = before + codes(1000, int(st.wishes.Add(1))) + after
 				}
 				status, text, err := st.ask(ctx, client, method, path, body)
 				switch {
