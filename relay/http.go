@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"net/url"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -169,13 +170,31 @@ func (relay *Relay) ready(e echo.Context) error {
 	return e.JSON(http.StatusOK, c.readiness)
 }
 
-// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs.
+// strangersWait is how long an answer of the public /readyz is given to all who ask: each check writes to Redis, and anybody may ask.
+const strangersWait = time.Second
+
+// readyNow is what the public /readyz last found out.
+type readyNow struct {
+	mu      sync.Mutex
+	checked time.Time
+	durable bool
+	status  string
+}
+
+// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs, and have one check a second made.
 func (relay *Relay) readyForAll(e echo.Context) error {
-	c := relay.condition(e.Request().Context())
-	if !c.durable {
+	now := &relay.readyNow
+	now.mu.Lock()
+	if time.Since(now.checked) > strangersWait {
+		c := relay.condition(context.WithoutCancel(e.Request().Context()))
+		now.durable, now.status, now.checked = c.durable, c.Status, time.Now()
+	}
+	durable, status := now.durable, now.status
+	now.mu.Unlock()
+	if !durable {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably")
 	}
-	return e.JSON(http.StatusOK, map[string]string{"status": c.Status})
+	return e.JSON(http.StatusOK, map[string]string{"status": status})
 }
 
 // tell gives the API what the replica knows of itself, for the operator.

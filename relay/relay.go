@@ -66,6 +66,7 @@ type Relay struct {
 	marker        *marker
 	shares        *shares
 	doorman       *doorman
+	readyNow      readyNow
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
 	refused       *prometheus.CounterVec // connections, by listener

@@ -179,3 +179,20 @@ func TestARelayWithAPathThatNothingBoundsDoesNotStart(t *testing.T) {
 		t.Errorf("of a path without a bound: %v", err)
 	}
 }
+
+// Each check of what Redis takes is a write, and strangers may ask for it.
+func TestStrangersWhoAskWhetherTheRelayIsReadyShareAnAnswer(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t)
+	r := start(t, "redis: {url: '"+redis.URL()+"'}\n"+one(newTenant(t, nil).URL, ""))
+	r.get(r.public + "/readyz")
+	before := scripts(t, redis)
+	for range 200 {
+		if status, answer := r.get(r.public + "/readyz"); status != 200 {
+			t.Fatalf("answer %d %s", status, answer)
+		}
+	}
+	if n := scripts(t, redis) - before; n > 100 {
+		t.Errorf("200 questions made Redis run %d scripts", n)
+	}
+}
