@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -26,16 +30,16 @@ import (
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
-func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses) *echo.Echo {
-	e := newEcho(log, ready)
+func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses, aside func(context.Context) func()) *echo.Echo {
+	e := newEcho(log, ready, aside)
 	e.IPExtractor = clientIP(c.Server.TrustedProxies)
 	e.Use(wrong.watch)
 	return e
 }
 
 // newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
-func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses) *echo.Echo {
-	e := newEcho(log, ready)
+func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses, aside func(context.Context) func()) *echo.Echo {
+	e := newEcho(log, ready, aside)
 	p := newPrivate(c.Admin.Listen, c.Console.Hosts)
 	e.Pre(p.guard)
 	e.Use(wrong.watch)
@@ -48,11 +52,12 @@ func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, 
 	return e
 }
 
-func newEcho(log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
+func newEcho(log *zap.Logger, ready echo.HandlerFunc, aside func(context.Context) func()) *echo.Echo {
 	e := echo.New()
 	e.StdLogger = zap.NewStdLog(log) // of net/http, which would otherwise print on its own
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problem
+	e.JSONSerializer = answers{aside: aside}
 	e.IPExtractor = clientIP(nil)
 	e.Use(decodeParams)
 	e.Server.ReadHeaderTimeout = readHeaderTimeout
@@ -63,6 +68,46 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc) *echo.Echo {
 	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, map[string]string{"status": "alive"}) })
 	e.GET("/readyz", ready)
 	return e
+}
+
+// answers writes answers as JSON. What is long is written in parts, and each but the first waits for a turn, so that no list takes a core
+// from callbacks for long.
+type answers struct {
+	echo.DefaultJSONSerializer
+	aside func(context.Context) (end func()) // store.Store.Aside
+}
+
+// Serialize implements echo.JSONSerializer.
+func (a answers) Serialize(c echo.Context, value any, _ string) error {
+	w := &answer{to: c.Response(), turn: func() (end func()) { return a.aside(c.Request().Context()) }, end: func() {}}
+	defer func() { w.end() }()
+	parts := bufio.NewWriterSize(w, answerPart)
+	if err := json.MarshalWrite(parts, value, jsonv1.DefaultOptionsV1()); err != nil {
+		return err
+	}
+	_ = parts.WriteByte('\n') // Flush gives its error
+	return parts.Flush()
+}
+
+// answerPart is the length of a part, which takes about a fifth of a millisecond to make.
+const answerPart = 16 << 10
+
+// answer is one that is being written.
+type answer struct {
+	to   io.Writer
+	turn func() (end func())
+	end  func() // of the present turn
+}
+
+// Write writes a part, for which the client may let it wait, and then waits for the turn of the next one.
+func (a *answer) Write(part []byte) (int, error) {
+	a.end()
+	a.end = func() {}
+	n, err := a.to.Write(part)
+	if err == nil {
+		a.end = a.turn()
+	}
+	return n, err
 }
 
 // decodeParams decodes the parameters of every path, once: echo takes them from the path as it was sent where that has escapes that

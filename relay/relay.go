@@ -138,7 +138,7 @@ func New(o Options) (*Relay, error) {
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
 	registry.MustRegister(r.wrong.total, r.refused)
-	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, r.wrong), newAdmin(c, registry, o.Logger, r.ready, r.wrong)
+	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, r.wrong, db.Aside), newAdmin(c, registry, o.Logger, r.ready, r.wrong, db.Aside)
 	r.admin.POST("/-/reload", r.reloadHTTP)
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)

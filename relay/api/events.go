@@ -64,7 +64,11 @@ func listEvents(c *call) (Events, error) {
 	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
 	for i, e := range page.Events {
 		out.Events[i] = c.showEvent(e)
-		out.Events[i].Data = asJSON(e.Data)
+		if data {
+			end := c.aside(c.ctx())
+			out.Events[i].Data = asJSON(e.Data)
+			end()
+		}
 	}
 	return out, nil
 }
@@ -131,13 +135,17 @@ func readWaybill(c *call) (Waybill, error) {
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are
 // parked. stored and shown are the same events.
 func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []event.Subscription) error {
-	began := time.Now()
+	var took time.Duration
 	for i, e := range slices.Backward(stored) { // the latest are asked for most
+		end := c.aside(c.ctx())
+		began := time.Now()
 		shown[i].Data = asJSON(e.Data)
 		shown[i].WithoutData = e.WithoutData
-		if time.Since(began) < explainFor {
+		if took < explainFor {
 			shown[i].Routes, shown[i].RoutesLeft = c.explain(e, subscriptions)
 		}
+		took += time.Since(began)
+		end()
 	}
 	return c.addParked(shown)
 }

@@ -17,6 +17,7 @@ type Store interface {
 	quarantineStore
 	subscriptionStore
 	Now() time.Time
+	Aside(ctx context.Context) (end func())
 }
 
 type eventStore interface {
@@ -71,8 +72,9 @@ type stores struct {
 	quarantine    quarantineStore
 	subscriptions subscriptionStore
 	now           func() time.Time
+	aside         func(ctx context.Context) (end func())
 }
 
 func partsOf(s Store) stores {
-	return stores{events: s, endpoints: s, deadLetters: s, replays: s, quarantine: s, subscriptions: s, now: s.Now}
+	return stores{events: s, endpoints: s, deadLetters: s, replays: s, quarantine: s, subscriptions: s, now: s.Now, aside: s.Aside}
 }

@@ -7,37 +7,66 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What people read is made in slices that hold Redis for about a millisecond at most each, one slice of a process at a time, and
-// between two slices Redis is left alone for as long as the last one took: whatever is read, and by however many, new events and
-// outcomes get their turn, and at least half of Redis' time.
+// What people read is made in slices that hold Redis for about half a millisecond each, one slice of a process at a time, and after each
+// millisecond Redis is left alone for as long: whatever is read, and by however many, new events and outcomes get their turn, and at least
+// half of Redis' time.
 const (
 	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of bodies,
 	// dead letters and subscriptions changed.
 	sliceEvents   = 10
-	sliceCommands = 200
-	sliceBytes    = 256 << 10
-	sliceLetters  = 25
-	sliceWishes   = 25
-	// restMost bounds a rest: a slice may have waited for a Redis that is busy, or far away.
-	restMost = 5 * time.Millisecond
+	sliceCommands = 100
+	sliceBytes    = 128 << 10
+	sliceLetters  = 10
+	sliceWishes   = 10
+	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost bounds a rest: a slice may have waited for a Redis that is busy, or far away.
+	restLeast = time.Millisecond
+	restMost  = 5 * time.Millisecond
 )
+
+// Aside waits for the turn of a slice that asks Redis nothing: the CPU that reading needs is kept from callbacks like Redis' time. The caller
+// calls end when it has worked for about half a millisecond, and may then ask for the next turn. It waits no longer than for Redis, and
+// goes on without a turn then.
+func (s *Store) Aside(ctx context.Context) (end func()) {
+	end, err := s.takeTurn(ctx)
+	if err != nil {
+		return func() {}
+	}
+	return end
+}
 
 // aside runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does not answer, nobody
 // waits for one for longer than for an answer.
 func (s *Store) aside(ctx context.Context, do func(context.Context) error) error {
+	end, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	ctx, done := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer done()
+	return do(ctx)
+}
+
+// takeTurn waits for a turn. When it ends, the next one begins after a rest, if one is due.
+func (s *Store) takeTurn(ctx context.Context) (end func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 	case <-waiting.Done():
-		return waiting.Err()
+		return nil, waiting.Err()
 	}
 	began := time.Now()
-	ctx, done := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer done()
-	err := do(ctx)
-	time.AfterFunc(min(time.Since(began), restMost), func() { <-s.turn })
-	return err
+	return func() {
+		s.worked += time.Since(began)
+		if s.worked < restLeast {
+			<-s.turn
+			return
+		}
+		rest := min(s.worked, restMost)
+		s.worked = 0
+		time.AfterFunc(rest, func() { <-s.turn })
+	}, nil
 }
 
 // slices runs commands for each of n things, so many things to a slice.

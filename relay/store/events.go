@@ -17,10 +17,10 @@ import (
 const (
 	// maxPage bounds the events that one call of the script loads, and lookMost what it may cost (see lua/events.lua): for so long,
 	// less than a millisecond, Redis does nothing else.
-	maxPage  = 50
-	lookMost = 1000
+	maxPage  = 25
+	lookMost = 500
 	// pageCalls is how many calls a page may look for events that are wanted before it is given as it is.
-	pageCalls = 16
+	pageCalls = 32
 )
 
 // Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An event is

@@ -54,7 +54,7 @@ func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybil
 
 // Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
 // names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Settings.ClaimTTL for it.
-// It takes at most 25 waybills.
+// It takes at most 10 waybills (sliceWishes).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {

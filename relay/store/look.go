@@ -143,7 +143,9 @@ func (s *Store) look(ctx context.Context, shorts []string, tenant string) ([]*ev
 			head, _, _ := strings.Cut(heads[i].Val(), "\n")
 			body = head + "\n"
 		}
+		end := s.Aside(ctx)
 		e, bad := readStored(short, fields, body)
+		end()
 		if bad != nil {
 			continue
 		}

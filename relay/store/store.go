@@ -116,7 +116,8 @@ type Store struct {
 	calls   atomic.Uint64
 	set     atomic.Pointer[settings]
 
-	turn chan struct{} // of what is read, see aside
+	turn   chan struct{} // of what is read, see aside
+	worked time.Duration // by those who had the turn since the last rest; whoever has it uses this
 
 	accepts workers.Batcher[acceptCall, acceptAnswer]
 	settles workers.Batcher[[]settleCall, []event.Settled]

@@ -51,7 +51,7 @@ var tsForm = regexp.MustCompile(`^([0-9]{10}|[0-9]{13})$`)
 var parameters = []string{"app_id", "method", "ts", "sign", "data"}
 
 // readCall reads the fields of a call; an error is what it is refused with.
-func readCall(c echo.Context) (map[string]string, *envelope) {
+func (p *Proxy) readCall(c echo.Context) (map[string]string, *envelope) {
 	illegal := func(why string) (map[string]string, *envelope) {
 		e := refuse(kuaidihelp.CodeIllegalRequest, "%s", why)
 		return nil, &e
@@ -67,6 +67,10 @@ func readCall(c echo.Context) (map[string]string, *envelope) {
 	if err != nil {
 		return illegal("the body was cut off")
 	}
+
+	// A stranger's is read as well: in its turn, one at a time.
+	end := p.o.Store.Aside(req.Context())
+	defer end()
 	contentType := req.Header.Get(echo.HeaderContentType)
 	body, err = kuaidihelp.Decode(contentType, body, io.ReadAll) // at most three times the body
 	if err != nil {
@@ -87,7 +91,7 @@ func readCall(c echo.Context) (map[string]string, *envelope) {
 
 // answer checks who calls, and when, and does what the method asks for.
 func (p *Proxy) answer(c echo.Context) envelope {
-	call, refused := readCall(c)
+	call, refused := p.readCall(c)
 	if refused != nil {
 		return *refused
 	}
@@ -135,7 +139,11 @@ func (p *Proxy) age(ts string) time.Duration {
 
 // admitted is admit for an envelope: nil if the request may go on.
 func (p *Proxy) admitted(c echo.Context, t *Tenant, waybills int) *envelope {
-	err := p.admit(c, t, waybills)
+	return asEnvelope(c, p.admit(c, t, waybills))
+}
+
+// asEnvelope gives an answer of HTTP's as an envelope; nil for none.
+func asEnvelope(c echo.Context, err error) *envelope {
 	he, _ := errors.AsType[*echo.HTTPError](err)
 	var e envelope
 	switch {
@@ -162,7 +170,9 @@ func tooMuch(c echo.Context, err error) envelope {
 // it is that of the first waybill that failed, and msg names them all.
 func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	began := time.Now()
+	end := p.o.Store.Aside(c.Request().Context())
 	brand, codes, err := readWish([]byte(data), false)
+	end()
 	if err != nil {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeBadParameters, "请求参数错误: data: %v", err))
 	}
@@ -171,10 +181,9 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
-	results, err := p.subscribe(ctx, t.Name, brand, codes)
+	results, err := p.subscribe(ctx, t, brand, codes)
 	if err != nil {
-		_ = p.unavailable(c, t, err)
-		return refuse(kuaidihelp.CodeSystem, "the ledger cannot be reached; try again")
+		return *asEnvelope(c, p.unavailable(c, t, err))
 	}
 	p.report(t, brand, results, began)
 	answer := envelope{Msg: "成功"}

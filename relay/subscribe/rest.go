@@ -11,6 +11,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
 )
 
 const notConfigured = "this relay has no kuaidihelp account (kuaidihelp.api_key of its config): nothing can be subscribed"
@@ -60,7 +62,9 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "the body broke off")
 	}
+	end := p.o.Store.Aside(c.Request().Context())
 	brand, codes, err := readWish(body, true)
+	end()
 	if err != nil {
 		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
 	}
@@ -72,7 +76,7 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
-	results, err := p.subscribe(ctx, t.Name, brand, codes)
+	results, err := p.subscribe(ctx, t, brand, codes)
 	if err != nil {
 		return p.unavailable(c, t, err)
 	}
@@ -129,8 +133,11 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 	if c.Request().Context().Err() != nil {
 		return errGone
 	}
-	p.o.Logger.Error("subscribe", zap.String("tenant", t.Name), zap.Error(err))
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
+	if errors.Is(err, event.ErrBusy) {
+		return p.turnedAway(t, "limited", echo.NewHTTPError(http.StatusTooManyRequests, "too many requests of this tenant are being written down"))
+	}
+	p.o.Logger.Error("subscribe", zap.String("tenant", t.Name), zap.Error(err))
 	return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again"))
 }
 

@@ -24,6 +24,7 @@ import (
 // Store is the ledger; package store says what each method does.
 type Store interface {
 	Now() time.Time
+	Aside(ctx context.Context) (end func())
 	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
 	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error)
@@ -41,7 +42,13 @@ type Upstream interface {
 type Tenant struct {
 	Name   string
 	Limits event.Limits
+
+	writing chan struct{} // has room for wishesAtOnce requests
 }
+
+// wishesAtOnce is how many requests of a tenant are written down at one time: of a thousand waybills each takes a hundred slices of the store,
+// which all who read take in turns.
+const wishesAtOnce = 2
 
 // Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
@@ -146,8 +153,9 @@ func (p *Proxy) Use(set Settings) {
 		set.Methods = []string{kuaidihelp.MethodSubscribe}
 	}
 	now := &settings{Settings: set, tenants: make(map[string]*Tenant)}
-	for i := range set.Tenants {
-		now.tenants[set.Tenants[i].Name] = &set.Tenants[i]
+	for _, t := range set.Tenants {
+		t.writing = make(chan struct{}, wishesAtOnce)
+		now.tenants[t.Name] = &t
 	}
 	p.current.Store(now)
 }
@@ -202,15 +210,27 @@ type WaybillResult struct {
 	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
-// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending.
-func (p *Proxy) subscribe(ctx context.Context, tenant, cpCode string, codes []string) ([]WaybillResult, error) {
+// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending. It is
+// event.ErrBusy if too many of the tenant's others are being written down for as long.
+func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes []string) ([]WaybillResult, error) {
+	tenant := t.Name
 	waybills, results := make([]event.Waybill, len(codes)), make([]WaybillResult, len(codes))
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
 		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning(cpCode, code)}
 	}
+	select {
+	case t.writing <- struct{}{}:
+	default:
+		select {
+		case t.writing <- struct{}{}:
+		case <-ctx.Done():
+			return nil, event.ErrBusy
+		}
+	}
 	// A client that goes away must not cut short what is being written.
 	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
+	<-t.writing
 	if err != nil {
 		return nil, err
 	}

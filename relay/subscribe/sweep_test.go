@@ -33,6 +33,13 @@ type leftovers struct {
 	handed, asked atomic.Int64
 }
 
+func (*leftovers) Aside(context.Context) (end func()) { return func() {} }
+
+// tenant has room for requests that are written down.
+func tenant(name string) *Tenant {
+	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
+}
+
 func (l *leftovers) Todo(_ context.Context, most int) (todo []event.UnfinishedWork, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
 		todo = append(todo, event.UnfinishedWork{Tenant: l.tenant, Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
@@ -238,11 +245,12 @@ func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
 			codes[i] = fmt.Sprint(i)
 		}
 		ctx, gone := context.WithCancel(t.Context())
+		of := tenant("large")
 		for range 5 { // of them, one finds room
-			go func() { _, _ = p.subscribe(ctx, "large", "zt", codes) }()
+			go func() { _, _ = p.subscribe(ctx, of, "zt", codes) }()
 		}
 		synctest.Wait()
-		if _, err := p.subscribe(t.Context(), "small", "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUps {
+		if _, err := p.subscribe(t.Context(), tenant("small"), "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUps {
 			t.Errorf("%d of 3 are caught up, after %d of another tenant's (%v)", own.Load(), large.Load(), err)
 		}
 		gone() // what was begun is ended all the same
@@ -327,7 +335,7 @@ func TestWhoWaitsForTheCallOfAnotherLooksForItNowAndThen(t *testing.T) {
 		l := &shared{answered: time.Now().Add(time.Second)}
 		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}})
 		runs(t, p)
-		results, err := p.subscribe(t.Context(), "a", "zt", []string{"1"})
+		results, err := p.subscribe(t.Context(), tenant("a"), "zt", []string{"1"})
 		if err != nil || results[0].Result != Subscribed {
 			t.Errorf("%+v, %v", results, err)
 		}
@@ -344,8 +352,50 @@ func TestAClientThatGoesAwayDoesNotCutShortWhatIsWritten(t *testing.T) {
 		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}})
 		ctx, gone := context.WithCancel(t.Context())
 		gone()
-		if results, err := p.subscribe(ctx, "a", "zt", []string{"1"}); err != nil || results[0].Result != Pending || l.cut != nil {
+		if results, err := p.subscribe(ctx, tenant("a"), "zt", []string{"1"}); err != nil || results[0].Result != Pending || l.cut != nil {
 			t.Errorf("%+v, %v; the wish was written with a context that says %v", results, err, l.cut)
+		}
+	})
+}
+
+// writing is a ledger that takes a second to write wishes down, and counts how many it writes at one time.
+type writing struct {
+	wishes
+	now, most atomic.Int64
+}
+
+func (s *writing) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	if n := s.now.Add(1); n > s.most.Load() {
+		s.most.Store(n)
+	}
+	time.Sleep(time.Second)
+	s.now.Add(-1)
+	return s.wishes.Wish(ctx, tenant, waybills)
+}
+
+func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ledger := &writing{}
+		p := New(Options{Store: ledger, Settings: Settings{Tenants: []Tenant{{Name: "shop"}}},
+			CatchUp: func(context.Context, string, event.Waybill) error { return nil }})
+		runs(t, p)
+		shop := p.current.Load().tenants["shop"]
+		var done, late atomic.Int64
+		for range 64 { // 20 s have room for 40
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), p.o.Budget)
+				defer cancel()
+				if _, err := p.subscribe(ctx, shop, "zt", []string{"1"}); errors.Is(err, event.ErrBusy) {
+					late.Add(1)
+				} else if err == nil {
+					done.Add(1)
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		if n := ledger.most.Load(); n != wishesAtOnce || done.Load() < 38 || done.Load()+late.Load() != 64 {
+			t.Errorf("%d at one time, %d done, %d told to come later", n, done.Load(), late.Load())
 		}
 	})
 }
