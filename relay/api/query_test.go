@@ -1,0 +1,88 @@
+package api
+
+import (
+	"net/url"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// readAll reads every parameter that there is.
+func readAll(c *call) (query, error) {
+	r := c.reader()
+	q := query{limit: r.limit(), newer: r.flag("newer"), filter: r.filter()}
+	return q, r.end()
+}
+
+type query struct {
+	limit  int
+	newer  bool
+	filter filter
+}
+
+func TestAQueryIsRead(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	for _, x := range []struct {
+		tenant, query string
+		want          query
+	}{
+		{tenant: "", query: "", want: query{limit: defaultLimit}},
+		{tenant: "shop", query: "", want: query{limit: defaultLimit, filter: filter{Tenant: "shop"}}},
+		{tenant: "shop", query: "endpoint=orders", want: query{limit: 100, filter: filter{Tenant: "shop", Endpoint: "shop/orders"}}},
+		{tenant: "", query: "endpoint=other/mail&tenant=other", want: query{limit: 100, filter: filter{Tenant: "other", Endpoint: "other/mail"}}},
+		{tenant: "", query: "limit=+500+&newer=true", want: query{limit: 500, newer: true}},
+		{tenant: "", query: "brand=yt&state=open", want: query{limit: 100, filter: filter{Brand: "ytsd", State: "open"}}},
+		{tenant: "", query: "brand=sto&cp_code=zt", want: query{limit: 100, filter: filter{Brand: "zt"}}},
+		{tenant: "", query: "since=2d&until=90m", want: query{limit: 100, filter: filter{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-90 * time.Minute)}}},
+		{tenant: "", query: "since=2026-11-24T08:00:00Z", want: query{limit: 100, filter: filter{Since: noon.Add(-4 * time.Hour)}}},
+	} {
+		got, err := ask(b, readAll, x.tenant, "/?"+x.query, "")
+		if err != nil || !reflect.DeepEqual(got, x.want) {
+			t.Errorf("%q %s: %+v (%v), want %+v", x.tenant, x.query, got, err, x.want)
+		}
+	}
+}
+
+func TestAQueryThatIsWrongIsRefusedByTheNameOfItsParameter(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	for _, x := range []struct{ tenant, query, detail string }{
+		{query: "limit=0", detail: "limit: must be a whole number from 1 to 500"},
+		{query: "limit=501", detail: "limit: must be"},
+		{query: "limit=x", detail: "limit: must be"},
+		{query: "newer=2", detail: "newer: must be true or false"},
+		{query: "since=yesterday", detail: "since: must be a time like"},
+		{query: "since=-2d", detail: "since: must be a time like"},
+		{query: "since=1h&until=2h", detail: "since: must be before until"},
+		{query: "state=opened", detail: "state: must be one of open, unrouted, "},
+		{query: "state=unrouted&tenant=shop", detail: "state: what is owed to nobody belongs to no tenant"},
+		{query: "tenant=nobody", detail: `tenant: there is no tenant "nobody"`},
+		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees its own only"},
+		{tenant: "shop", query: "endpoint=other/mail", detail: "endpoint: other/mail is not yours"},
+		{query: "endpoint=shop/orders&tenant=other", detail: `endpoint: there is no endpoint "shop/orders"`},
+		{query: "since=x&limit=0", detail: "limit: "}, // the first that is read
+		{query: url.Values{"waybil_code": {"1"}}.Encode(), detail: "waybil_code: there is no such parameter here"},
+	} {
+		_, err := ask(b, readAll, x.tenant, "/?"+x.query, "")
+		refused(t, x.tenant+" "+x.query, err, 400, x.detail)
+	}
+}
+
+func TestABodyThatIsWrongIsRefusedByWhatIsWrongWithIt(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	for body, detail := range map[string]string{
+		`{`:                             "it is not valid JSON",
+		`[]`:                            "must be an object",
+		`{"al":true}`:                   `there is no key "al"`,
+		`{"all":1}`:                     "all must be true or false",
+		`{"filter":{"since":"monday"}}`: "since and until must be times like",
+		`{}`:                            "either dead_letters or all must say which",
+		`{"all":true,"dead_letters":[{"event_id":"e","endpoint":"x"}]}`: "either dead_letters or all must say which",
+		`{"all":true,"filter":{"state":"queued"}}`:                      "state: of a dead letter it is dead",
+	} {
+		_, err := ask(b, redriveDeadLetters, "shop", "/", body)
+		refused(t, body, err, 400, detail)
+	}
+}
