@@ -28,27 +28,29 @@ type Accepted struct {
 	Duplicate bool
 	// Deliveries is how many endpoints the event is owed to.
 	Deliveries int
-	// Queued names those of them where it is due now, for any replica to lease: neither leased to the caller, nor waiting, nor held
-	// back by a breaker or a person.
+	// Queued names those endpoints where the delivery is due now, for any replica to lease. It is not leased to the
+	// caller, it does not wait in line, and neither a breaker nor a person holds it back.
 	Queued []string
-	// Leased are those that are the caller's to attempt, in a slot that it had reserved.
+	// Leased are the deliveries that the caller attempts, each in a slot that it had reserved.
 	Leased []*Delivery
 }
 
-// CaughtUp is what came of queueing the last event of a waybill for a tenant that has subscribed it later.
+// CaughtUp is the result of queueing the last event of a waybill for a tenant that subscribed the waybill after that
+// event.
 type CaughtUp struct {
-	// Stale: another event is the waybill's last one by now. Nothing was changed.
+	// Stale: the waybill has a newer last event by now. Nothing was changed.
 	Stale bool
-	// Deliveries is how many endpoints are owed the event anew; Queued is how many of them are due now.
+	// Deliveries is how many endpoints are owed the event now that were not before; Queued is at how many of them it
+	// is due now.
 	Deliveries, Queued int
 }
 
-// Summary is what became of callbacks' items.
+// Summary counts what became of the items of one or more callbacks.
 type Summary struct {
 	New, Duplicates, Quarantined int
-	// Deliveries is how many endpoints the new events are owed to, all together; Unrouted is how many of them no endpoint is owed.
+	// Deliveries counts the deliveries of all new events together; Unrouted counts the new events that have none.
 	Deliveries, Unrouted int
-	// Spooled: the callback is safe in the spool, and the rest is not known yet.
+	// Spooled: the callback is safe in the spool, and the counts are not known yet.
 	Spooled bool
 }
 

@@ -6,9 +6,10 @@ import "time"
 type Callback struct {
 	// ReceivedAt is when it arrived here.
 	ReceivedAt time.Time
-	// Headers are those that say how Body is to be read, and who sent it: Content-Type, Content-Encoding, User-Agent.
+	// Headers are those that say how to read Body, and who sent it: Content-Type, Content-Encoding, User-Agent.
 	Headers map[string]string
 	Body    []byte
-	// IDs of its events in their order, kept where the content alone does not give them: one of them is a recurrence.
+	// IDs are those of its events, in their order. They are kept only if one event is a recurrence, because then its
+	// id does not follow from its content alone.
 	IDs []string
 }

@@ -1,5 +1,6 @@
-// Package event holds the nouns of the relay: the Event that a callback brings, the Delivery that an endpoint is owed,
-// and the Attempt that tries to make it. It also defines the event id (see ID). It does no I/O and imports nothing of ours.
+// Package event holds the nouns that the parts of the relay share: the Event that a callback brings, the Delivery
+// that an endpoint is owed, the Attempt that tries to make it, and what the parts ask the store and get from it. It
+// also defines the event id (see ID). It does no I/O and imports nothing of ours.
 package event
 
 import (
@@ -24,15 +25,15 @@ type Event struct {
 	WaybillCode string
 	// CPCode is the canonical brand code (kuaidihelp.Brand), empty if the item names none.
 	CPCode string
-	// Status is the item's status in lower case with known misspellings mended ("allorgraph" is "allograph"), empty if it has
-	// none of at most 64 bytes.
+	// Status is the item's status in lower case with known misspellings mended ("allorgraph" is "allograph"), empty
+	// if it has none of at most 64 bytes.
 	Status string
 	// Tracks are the item's tracks in the order they came; nil if it has none.
 	Tracks []Track
 	// Bare says that no track has a time, so that equal content may be a new update (README, "Guarantees").
 	Bare bool
-	// TrackedAt is when the newest track was; zero if none has a time that can be read. An update whose newest track is older than
-	// that of another one is late: it does not become what is last known of its waybill.
+	// TrackedAt is the time of the newest track; zero if no track has a time that can be read. An update whose newest
+	// track is older than that of an update before it is late: it does not become what is last known of its waybill.
 	TrackedAt time.Time
 	// Data is the item as JSON: the very bytes that came, or, where the callback was a form with brackets,
 	// an object of strings. It is what the tenant receives as `data`.
@@ -40,30 +41,32 @@ type Event struct {
 	// ReceivedAt is when the callback arrived here.
 	ReceivedAt time.Time
 
-	// AcceptedAt and Sequence are set by the store at the first acceptance. Sequence rises with every event of a waybill.
+	// AcceptedAt and Sequence are set by the store at the first acceptance. Sequence rises with every event of a
+	// waybill.
 	AcceptedAt time.Time
 	Sequence   int64
 }
 
-// Track is one entry of an item's track list. Time is the provider's display string (China time, not always well formed).
+// Track is one entry of an item's track list. Time is the provider's display string (China time, not always well
+// formed).
 type Track struct {
 	Time    string `expr:"time"`
 	Context string `expr:"context"`
 	Status  string `expr:"status"`
 }
 
-// Conditions is the set of ways in which an event can be owed to an endpoint, as far as only the store can decide them.
-// Each matching route adds one bit; the endpoint gets the event if any added way holds.
+// Conditions is a set of conditions that only the store can decide. Each route that matches an event adds one of them
+// for its endpoint; the endpoint is owed the event if at least one of them holds.
 type Conditions uint8
 
 const (
-	// Always says that a route matched, and nothing is left to decide.
+	// Always: a route matched, and nothing is left to decide.
 	Always Conditions = 1 << iota
-	// IfChanged says that a route matched, if the status differs from the last one accepted for this waybill.
+	// IfChanged: a route matched if the status differs from the last one accepted for this waybill.
 	IfChanged
-	// IfSubscribed says that a route matched, if the endpoint's tenant has subscribed the waybill.
+	// IfSubscribed: a route matched if the endpoint's tenant has subscribed the waybill.
 	IfSubscribed
-	// IfChangedAndSubscribed says that a route matched, if both hold.
+	// IfChangedAndSubscribed: a route matched if both hold.
 	IfChangedAndSubscribed
 )
 
@@ -86,17 +89,19 @@ type Delivery struct {
 	// Attempts counts the finished attempts so far.
 	Attempts int
 	Reason   Reason
-	// Since is when its age began: the acceptance of the event, its redrive or replay, or the subscription that it catches up with.
+	// Since is when its age began: when the event was accepted, redriven or replayed, or when the tenant subscribed
+	// the waybill (ReasonCatchUp).
 	Since time.Time
 	// Damaged says why the event cannot be sent, if its body was lost in the store.
 	Damaged string
-	// Token names the lease; an outcome that carries another token comes too late.
+	// Token names the lease. An outcome with another token comes too late.
 	Token string
-	// LeaseEnds is when the lease lapses, by this process's monotonic clock. No attempt may start that could outlive it.
+	// LeaseEnds is when the lease lapses, by this process's monotonic clock. No attempt may start that could outlive
+	// it.
 	LeaseEnds time.Time
 }
 
-// Attempt is what one HTTP request of a delivery came to.
+// Attempt is the result of one HTTP request of a delivery.
 type Attempt struct {
 	Duration time.Duration
 	// Status is the HTTP status, 0 if no answer came.
@@ -109,7 +114,8 @@ type Attempt struct {
 	Answer []byte
 }
 
-// Text is what the attempt says to a person: its error, or, unless it succeeded, the beginning of the answer.
+// Text describes the attempt to a person: by its error, or by the beginning of the answer. It is empty if the attempt
+// succeeded.
 func (a Attempt) Text() string {
 	if a.Err != "" {
 		return a.Err
@@ -120,8 +126,8 @@ func (a Attempt) Text() string {
 	return strings.ToValidUTF8(string(a.Answer), "\uFFFD")
 }
 
-// Quarantined is an authenticated callback, or an item of one, that was not understood: kept raw, until a person or an
-// upgrade makes sense of it.
+// Quarantined is an authenticated callback, or an item of one, that was not understood. It is kept raw until a person
+// or an upgrade can read it.
 type Quarantined struct {
 	// ID is "qtn_" and 64 hex digits, the SHA-256 of Raw: the same content is kept once.
 	ID         string            `json:"id"`

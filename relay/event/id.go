@@ -19,9 +19,11 @@ const (
 	idPrefix = "evt_"
 	// maxDepth is how many objects and arrays may be open at once in an item.
 	maxDepth = 64
-	// maxPooled is the largest item whose scratch space goes back to the pool, so that a huge one is not paid for ever after.
+	// maxPooled is the largest item whose scratch space goes back to the pool, so that the pool does not keep that of
+	// a huge one.
 	maxPooled = 64 << 10
-	// maxMembers is how many members the objects may have that are open at once in an item: each takes some hundred bytes here.
+	// maxMembers is how many members all objects that are open at once may have: each member takes some hundred bytes
+	// here.
 	maxMembers = 5000
 )
 
@@ -34,10 +36,11 @@ func IsID(text string) bool { return idForm.MatchString(text) }
 //
 //	[type, brand, waybill, item]
 //
-// where type is the callback's `type`, brand is the canonical brand code (kuaidihelp.Brand), waybill is the waybill code
-// as text, and item is the item's JSON as it came. For a callback of another type, brand and waybill are "" and item is
-// the whole callback. So the id depends on content alone: the same update has the same id over retries, replays,
-// replicas and a lost store (README, "Guarantees"), and the order of keys, white space and the spelling of escapes do not matter.
+// where type is the callback's `type`, brand is the canonical brand code (kuaidihelp.Brand), waybill is the waybill
+// code as text, and item is the item's JSON as it came. For a callback of another type, brand and waybill are "" and
+// item is the whole callback. So the id depends on content alone: the same update has the same id over retries,
+// replays, replicas and a lost store (README, "Guarantees"), and the order of keys, white space and the spelling of
+// escapes do not matter.
 //
 // Canonical JSON, so that an id can be computed elsewhere:
 //
@@ -51,9 +54,10 @@ func IsID(text string) bool { return idForm.MatchString(text) }
 //   - true, false, null.
 //
 // That is json.dumps(v, sort_keys=True, separators=(",", ":"), ensure_ascii=False) of Python, but for numbers that
-// Python would write anew. Spellings with several readings have no id: ID fails for invalid JSON, an object with a key twice (also
-// if only after decoding escapes), invalid UTF-8, a surrogate escape without its other half, more than 64 levels of
-// nesting, and objects of more than 5,000 members. Such an error names positions and keys, and nothing else of the item.
+// Python would write anew. Spellings with several readings have no id: ID fails for invalid JSON, an object with a
+// key twice (also if only after decoding escapes), invalid UTF-8, a surrogate escape without its other half, more
+// than 64 levels of nesting, and objects of more than 5,000 members. Such an error names positions and keys, and
+// nothing else of the item.
 func ID(typ, cpCode, waybill string, item []byte) (string, error) {
 	c := canonicals.Get().(*canonical)
 	defer c.release(len(item))
@@ -118,8 +122,9 @@ func (c *canonical) append(item []byte) error {
 	c.keys, c.members = c.keys[:0], c.members[:0]
 	c.in = *bytes.NewBuffer(item)
 	c.dec.Reset(&c.in) // a bytes.Buffer is read in place, without a copy
+
 	err := c.value()
-	if err == nil {
+	if err == nil { // nothing may follow the value
 		if _, err = c.dec.ReadToken(); errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -134,6 +139,7 @@ func (c *canonical) value() error {
 		if c.dec.StackDepth() == maxDepth {
 			return errTooDeep
 		}
+
 		if _, err := c.dec.ReadToken(); err != nil {
 			return err
 		}
@@ -146,10 +152,13 @@ func (c *canonical) value() error {
 		if err != nil {
 			return err
 		}
+
+		// Whatever has no escapes is canonical as it came.
 		if kind != jsontext.KindString || bytes.IndexByte(raw, '\\') < 0 {
-			c.out = append(c.out, raw...) // a string without escapes is canonical
+			c.out = append(c.out, raw...)
 			return nil
 		}
+
 		if c.text, err = jsontext.AppendUnquote(slices.Grow(c.text[:0], len(raw)), raw); err != nil {
 			return err
 		}
@@ -171,6 +180,8 @@ func (c *canonical) array() error {
 
 func (c *canonical) object() error {
 	c.out = append(c.out, '{')
+
+	// The objects around this one have put their keys and members before these places.
 	firstByte, firstKey, firstMember := len(c.out), len(c.keys), len(c.members)
 	for c.dec.PeekKind() != jsontext.KindEndObject {
 		raw, err := c.dec.ReadValue()
@@ -180,6 +191,8 @@ func (c *canonical) object() error {
 		if len(c.members) == maxMembers {
 			return errTooMany
 		}
+
+		// The key is kept decoded as well: the members are sorted by it.
 		m := member{keyFrom: len(c.keys), from: len(c.out)}
 		if c.keys, err = jsontext.AppendUnquote(c.keys, raw); err != nil {
 			return err
@@ -187,13 +200,16 @@ func (c *canonical) object() error {
 		m.keyTo = len(c.keys)
 		c.out = appendQuoted(c.out, c.keys[m.keyFrom:])
 		c.out = append(c.out, ':')
+
 		if err := c.value(); err != nil {
 			return err
 		}
 		c.out = append(c.out, ',')
+
 		m.to = len(c.out)
 		c.members = append(c.members, m)
 	}
+
 	c.sort(c.members[firstMember:], firstByte)
 	c.keys, c.members = c.keys[:firstKey], c.members[:firstMember]
 	return c.end('}')
@@ -207,6 +223,7 @@ func (c *canonical) sort(members []member, first int) {
 	if slices.IsSortedFunc(members, byKey) {
 		return
 	}
+
 	slices.SortFunc(members, byKey)
 	c.scratch = append(c.scratch[:0], c.out[first:]...)
 	c.out = c.out[:first]
@@ -215,7 +232,7 @@ func (c *canonical) sort(members []member, first int) {
 	}
 }
 
-// end closes an object or array; its last comma, if it has one, gives way.
+// end closes an object or array, in place of its last comma if it has one.
 func (c *canonical) end(delimiter byte) error {
 	if _, err := c.dec.ReadToken(); err != nil {
 		return err
@@ -234,7 +251,8 @@ var (
 	errNotUTF8 = errors.New("invalid UTF-8")
 )
 
-// explain says what is wrong with the item in words that hold nothing of it but a key: jsontext quotes what it stumbled on.
+// explain says what is wrong with the item. Its words hold nothing of the item but a key, because the errors of
+// jsontext quote the item.
 func (c *canonical) explain(err error, item []byte) error {
 	var syntax *jsontext.SyntacticError
 	switch {

@@ -26,38 +26,44 @@ type Outcome struct {
 	Reason   string    // Dead only: why, for people
 	Attempt  *Attempt  // nil if none was made
 	Signal   Signal    // what the attempt says of the endpoint
-	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room for it.
+	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room
+	// for it.
 	Next time.Duration
-	// Held is how many deliveries of the line the caller already has, counted from the successor. They are not sent again.
+	// Held is how many deliveries of the line the caller already has, counted from the successor. They are not sent
+	// again.
 	Held int
-	// Wanted asks for so many more deliveries of the line: of those behind the successor, or behind the ones that are held.
+	// Wanted asks for so many more deliveries of the line: of those behind the successor, or behind the ones that are
+	// held.
 	Wanted int
 }
 
-// LeaseRequest is a wish to lease deliveries of one endpoint that are due.
+// LeaseRequest asks for a lease of deliveries of one endpoint that are due.
 type LeaseRequest struct {
 	Endpoint string
 	Lease    time.Duration
-	Most     int
-	// OpenBefore leases only deliveries that have been open since before; zero: any.
+	Most     int // deliveries
+	// OpenBefore leases only deliveries that were open before this time already; zero: any.
 	OpenBefore time.Time
-	// Parked leases though the endpoint is held back by a person, its breaker, or its rate.
+	// Parked leases also if a person, its breaker or its rate holds the endpoint back.
 	Parked bool
-	// From is where the last look ended, zero to begin.
+	// From is the Next of an earlier LeaseProgress; zero: from the beginning.
 	From QueueCursor
 }
 
-// QueueCursor is a place in what is due at an endpoint: a time, and how many of those that were due then have been passed over.
+// QueueCursor is a place in the queue of an endpoint: a time, and how many of the deliveries due at that time have been
+// passed over.
 type QueueCursor struct {
 	Due  time.Time
 	Skip int
 }
 
-// LeaseProgress is how far a LeaseRequest went: as many deliveries as it wanted if there may be more, and where to go on.
+// LeaseProgress is how far a LeaseRequest came.
 type LeaseProgress struct {
+	// N is how many deliveries were looked at. If it is the Most of the request, there may be more from Next on.
 	N    int
 	Next QueueCursor
-	// Limited says that there may be more, but not yet; Again is when, zero: when an attempt at the endpoint has ended.
+	// Limited says that there may be more, but not yet. Again is how long to wait; 0: until an attempt at the
+	// endpoint has ended.
 	Limited bool
 	Again   time.Duration
 }
@@ -70,14 +76,14 @@ type Due struct {
 
 // Settled is what became of an Outcome.
 type Settled struct {
-	// Late: another holder has the delivery, or has closed it; the outcome changed nothing.
+	// Late: another holder has the delivery, or has closed it. The outcome changed nothing.
 	Late bool
 	// Leased: the caller has the successor of the same waybill and endpoint, which it asked for.
 	Leased bool
 	// Next is that successor, unless the caller held it already.
 	Next *Delivery
-	// Line is what waits behind it and behind what the caller held, as many as it wanted. The holder of the lease attempts each after
-	// the one before it was delivered, and settles them in that order.
+	// Line is what waits behind it and behind what the caller held, as many as it wanted. The holder of the lease
+	// attempts each after the one before it was delivered, and settles them in that order.
 	Line []*Delivery
 	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
 	Breaker *BreakerChange

@@ -9,10 +9,11 @@ type Pacing struct {
 	Breaker Breaker
 }
 
-// Breaker says when an endpoint that fails is left alone. While it is open, deliveries wait and burn no attempts, but for one
-// at a time that is sent as a probe. The first probe that is answered closes it.
+// Breaker says when an endpoint that fails is left alone. While the breaker is open, deliveries wait and use up no
+// attempts, except for one at a time that is sent as a probe. The first probe that succeeds closes the breaker.
 type Breaker struct {
-	// Failures in a row open it, or as many within Window if they are Ratio of all attempts in it, or more. 0: it never opens.
+	// So many Failures in a row open it. So many within Window also do, if they are at least the share Ratio (0 to 1)
+	// of all attempts in it. 0: it never opens.
 	Failures int
 	Ratio    float64
 	Window   time.Duration
@@ -20,23 +21,24 @@ type Breaker struct {
 	CoolOff, MaxCoolOff time.Duration
 }
 
-// Signal is what an attempt says of its endpoint.
+// Signal is what an attempt says about its endpoint, for the breaker.
 type Signal byte
 
 const (
-	// NoSignal is that of one that was not sent.
+	// NoSignal: nothing was sent.
 	NoSignal Signal = iota
-	// Answers says that the endpoint works, though it may have refused this body.
+	// Answers: the endpoint works, although it may have refused this body.
 	Answers
-	// Fails says that it does not, or does not take what is sent to it.
+	// Fails: it does not work, or does not take what is sent to it.
 	Fails
 )
 
-// BreakerChange is what an outcome made of its endpoint's breaker.
+// BreakerChange is how an outcome changed the breaker of its endpoint.
 type BreakerChange struct {
-	// Open: the endpoint is left alone until then. Otherwise it has closed, and the backlog is let go at a growing pace.
+	// Open: the endpoint is left alone until Until. Otherwise the breaker has closed, and the backlog is sent at a
+	// growing pace.
 	Open  bool
 	Until time.Time
-	// Probes is how many have failed since it opened.
+	// Probes is how many probes have failed since it opened.
 	Probes int
 }

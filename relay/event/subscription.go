@@ -11,31 +11,31 @@ type Waybill struct {
 	Code   string
 }
 
-// Upstream is how far the provider has been asked to push the updates of a waybill.
+// Upstream is the state of a waybill's subscription at the provider.
 type Upstream string
 
 // The upstream states of a waybill.
 const (
-	// Pending: it is to be asked, or being asked.
+	// Pending: the provider is to be asked, or is being asked.
 	Pending Upstream = "pending"
-	// Live: it took the subscription, and pushes until the parcel is signed for.
+	// Live: the provider accepted the subscription, and pushes updates until the parcel is signed for.
 	Live Upstream = "live"
-	// Failed: it refused, or did not answer; the next tenant that subscribes the waybill has it asked again.
+	// Failed: the provider refused or did not answer. It is asked again when the next tenant subscribes the waybill.
 	Failed Upstream = "failed"
 )
 
-// Answer is what the provider said of a waybill, or what has to be said in its place where it did not answer.
+// Answer is what the provider said about a waybill, or what the relay says in its place if the provider did not answer.
 type Answer struct {
 	Code int    // 0 is success
 	Msg  string // as it came
 	UID  string // names the request at the provider; empty if it gave none
 }
 
-// Subscription is a tenant's wish to hear of one waybill, as the ledger has it.
+// Subscription is a tenant's wish to hear of one waybill, as the ledger holds it.
 type Subscription struct {
 	Tenant string
 	Waybill
-	// Since is when the tenant subscribed; Expires when the ledger forgets it.
+	// Since is when the tenant subscribed; Expires is when the ledger forgets it.
 	Since, Expires time.Time
 	State          Upstream
 	// Answer is the one that led to Live or Failed.
@@ -46,18 +46,18 @@ type Subscription struct {
 type SubscribeResult struct {
 	// State is Live, or Pending if the provider has to be asked (or is being asked).
 	State Upstream
-	// Full: the tenant has as many subscriptions as it may, and this is not one of them. Nothing was written.
+	// Full: the tenant has as many subscriptions as it may have, and this is not one of them. Nothing was written.
 	Full bool
-	// Already: the tenant had the wish before, and it was Live.
+	// Already: the tenant had subscribed the waybill before, and the subscription was Live.
 	Already bool
-	// CatchUp: an update of the waybill is known that the tenant may not have got.
+	// CatchUp: the relay knows an update of the waybill that the tenant may not have got.
 	CatchUp bool
 	Answer  Answer
 }
 
-// Claimed is what a claim of a waybill came to.
+// Claimed is the result of claiming a waybill, so that only one replica asks the provider for it.
 type Claimed struct {
-	// Mine: it is the caller's to ask the provider, within the time of the claim.
+	// Mine: the caller has to ask the provider, within the time of the claim.
 	Mine bool
 	// State is Pending if another holds the claim; empty if the ledger does not know the waybill.
 	State  Upstream
@@ -72,15 +72,15 @@ type Limits struct {
 	DailyQuota int
 }
 
-// ErrBusy is the error for what too many do at one time.
+// ErrBusy says that too many do this at the same time.
 var ErrBusy = errors.New("too many at one time")
 
-// ErrCursor is the error for a page that does not come from an earlier list.
+// ErrCursor says that a cursor was not returned by an earlier list.
 var ErrCursor = errors.New("not a cursor of an earlier list")
 
-// UnfinishedWork is what was begun and not finished within the time of a claim: to be taken over.
+// UnfinishedWork was begun by another replica and not finished within the time of its claim. The caller takes it over.
 type UnfinishedWork struct {
 	Waybill
-	// Tenant is who has to be caught up; empty: the provider has to be asked.
+	// Tenant is the one to catch up; empty: the provider has to be asked.
 	Tenant string
 }

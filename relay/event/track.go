@@ -16,7 +16,8 @@ var (
 	digits  = []string{"20060102150405"}
 )
 
-// layouts gives the forms that text may have. Each that it has not costs an error of some hundred bytes.
+// layouts returns the layouts that text may have. Only those are tried: each one that fails costs an error of some
+// hundred bytes.
 func layouts(text string) []string {
 	const shortest, longest = len("2006-1-2 1:1"), len("2006-01-02T15:04:05.123456789+08:00")
 	switch {
@@ -33,7 +34,8 @@ func layouts(text string) []string {
 	}
 }
 
-// At reads the time of a track: a display string, by the clock of China unless it names another zone. False: it is not a time.
+// At reads the time of a track, a display string, as China's time unless it names another zone. It returns false if
+// the text is not a time.
 func (t Track) At() (time.Time, bool) {
 	text := strings.TrimSpace(t.Time)
 	for _, layout := range layouts(text) {

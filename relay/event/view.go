@@ -2,7 +2,7 @@ package event
 
 import "time"
 
-// State is what a delivery has come to, as people see it.
+// State is the state of a delivery, as people see it.
 type State string
 
 // The states of a delivery.
@@ -32,11 +32,11 @@ type Stored struct {
 	// Repeats is how often it came again, as a duplicate, and LastRepeat when it last did.
 	Repeats    int
 	LastRepeat time.Time
-	// Deliveries are those that it owes or owed, by endpoint.
+	// Deliveries are those of the event, ordered by endpoint.
 	Deliveries []Owed
-	// WithoutData says that there was no room for its data.
+	// WithoutData says that the answer had no room for its data.
 	WithoutData bool
-	// Next is the cursor of what follows it, set by Store.Events only.
+	// Next is the cursor of the page that follows this event, set by Store.Events only.
 	Next string
 }
 
@@ -49,11 +49,11 @@ type Owed struct {
 	Reason   Reason
 	// Due is set for StateQueued, StateSending and StateRetrying, by Store.Event and Store.Waybill only.
 	Due time.Time
-	// Behind is the id of the update that a waiting one stands behind, set by Store.Event and Store.Waybill only.
+	// Behind is the id of the update that a waiting delivery stands behind, set by Store.Event and Store.Waybill only.
 	Behind string
 	// Why says why it is dead.
 	Why string
-	// Records are its attempts as far as they are known, the oldest first; one that succeeded is the last.
+	// Records are the attempts that are still known, the oldest first. If one succeeded, it is the last.
 	Records []AttemptRecord
 }
 
@@ -62,7 +62,8 @@ type AttemptRecord struct {
 	At       time.Time // when it ended
 	Status   int       // 0: no answer came
 	Duration time.Duration
-	// Text is the error, or the beginning of the answer of one that failed. It is kept for the latest of an endpoint only.
+	// Text is the error, or the beginning of the answer, of an attempt that failed. It is kept only for the latest
+	// attempts of an endpoint.
 	Text string
 }
 
@@ -71,11 +72,11 @@ func (r AttemptRecord) Good() bool { return r.Status >= 200 && r.Status < 300 }
 
 // Query asks for a page of events. The zero Query is the latest of all.
 type Query struct {
-	// Endpoints limits it to events that are or were owed to one of them; nil: all.
+	// Endpoints limits the page to events that are or were owed to one of them; nil: no limit.
 	Endpoints []string
-	// Since and Until are bounds of the acceptance, the first inclusive; zero: none.
+	// Since (inclusive) and Until (exclusive) bound the time of acceptance; zero: no bound.
 	Since, Until time.Time
-	// Match says of an event whether it is wanted; nil: all are.
+	// Match reports whether an event is wanted; nil: all are.
 	Match func(*Stored) bool
 	// Newer goes on to newer events rather than older ones.
 	Newer bool
@@ -88,29 +89,32 @@ type Query struct {
 // Page is an answer to a Query.
 type Page struct {
 	Events []*Stored
-	// Next is the cursor of what follows; empty at the end. A page may have fewer events than wanted, even none, and still
-	// a Next: looking on took too long. Going to newer events there always is a Next.
+	// Next is the cursor of the next page; empty at the end. A page may have fewer events than wanted, even none, and
+	// a Next: then the search took too long. Towards newer events there always is a Next.
 	Next string
-	// End says that there is nothing more for now.
+	// End says that nothing more is there for now.
 	End bool
-	// Looked is how many events were looked at for their content.
+	// Looked is how many events were read to decide whether they match.
 	Looked int
 }
 
 // EndpointHealth sums up an endpoint.
 type EndpointHealth struct {
 	Endpoint string
-	// Parked is why nothing is sent: "gone", "paused", or "open" for its breaker; empty: it is not parked. ParkedSince is when that
-	// began, ParkedUntil when the breaker lets the next attempt through.
+	// Parked says why nothing is sent: "gone", "paused", or "open" (its breaker); empty: the endpoint is not parked.
+	// ParkedSince is when that began, and ParkedUntil is when the breaker lets the next attempt through.
 	Parked                   string
 	ParkedSince, ParkedUntil time.Time
-	// AnswersTwice is since when the endpoint is known to answer twice, and so gets a connection for each attempt; zero: it is not.
+	// AnswersTwice is since when the endpoint is known to send two answers to a request, so that each attempt gets a
+	// connection of its own; zero: it does not.
 	AnswersTwice time.Time
-	// Open counts what is queued, retrying or being sent; Waiting what stands behind an older update of its waybill.
+	// Open counts deliveries that are queued, retrying or being sent. Waiting counts those behind an older update of
+	// their waybill.
 	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted at the latest (of more than two, it may be older); zero if nothing is open.
+	// Oldest is when the oldest open delivery was accepted; zero: nothing is open. With more than two open
+	// deliveries, the oldest may be older than this.
 	Oldest time.Time
-	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
+	// Delivered is when the latest delivery in the endpoint's history was made; zero: none.
 	Delivered time.Time
 	// Latest are the latest attempts, the latest first.
 	Latest []AttemptRecord
@@ -132,40 +136,40 @@ type Replay struct {
 	ID string
 	// Tenant is who asked for it, and whose endpoints it is limited to; empty: the operator.
 	Tenant string
-	// Filter is what it was asked for, as JSON: the store does not look at it.
+	// Filter says which events to send, as JSON. The store does not read it.
 	Filter []byte
 	// State is "running", "done" or "cancelled".
 	State          string
 	Created, Ended time.Time
-	// Cursor is how far it is.
+	// Cursor is where the next page begins.
 	Cursor string
-	// Looked counts events, Matched those that the filter takes, Queued the deliveries that were queued again, and Skipped
-	// those that were open already, or not there any more.
+	// Looked counts the events that were read, Matched those that the filter takes, Queued the deliveries that were
+	// queued again, and Skipped those that were open already or are not there any more.
 	Looked, Matched, Queued, Skipped int64
 }
 
-// OpenReplay is a replay that is not at its end.
+// OpenReplay is a replay that has not ended.
 type OpenReplay struct {
 	ID, Tenant string
-	// Taken says that a replica works it off.
+	// Taken says that a replica works on it.
 	Taken bool
 }
 
 // Resend is one delivery of a page of a replay.
 type Resend struct {
 	EventID, Endpoint string
-	// Lease is how long it is leased to the caller, who has a slot for it; 0: it is queued for any replica.
+	// Lease is for how long it is leased to the caller, who has a slot for it; 0: it is queued for any replica.
 	Lease time.Duration
 	// Add sends it also if the endpoint was not owed it before.
 	Add bool
 }
 
-// ReplayPage is how far a replay has come with one page, or with a part of one.
+// ReplayPage is the progress of a replay by one page, or by a part of one.
 type ReplayPage struct {
-	// Cursor is where to go on; empty: where it was.
+	// Cursor is where to go on; empty: it has not moved.
 	Cursor string
 	Done   bool
-	// Looked and Matched are how many events were looked at, and taken; Counted how many deliveries a dry run would send.
+	// Looked and Matched count events, as in Replay. Counted is how many deliveries a dry run would send.
 	Looked, Matched, Counted int
 	Resends                  []Resend
 }

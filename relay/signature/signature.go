@@ -1,6 +1,6 @@
-// Package signature signs webhooks and verifies them, as Standard Webhooks 1.0.0 has it (https://www.standardwebhooks.com):
-// HMAC-SHA256 over "id.timestamp.body", in base64, under the version "v1". What it signs is what any official library of
-// that standard verifies. It imports nothing of ours, and no secret ever appears in an error or in the text of a Key.
+// Package signature signs and verifies webhooks by Standard Webhooks 1.0.0 (https://www.standardwebhooks.com):
+// HMAC-SHA256 over "id.timestamp.body", in base64, under the version "v1". Any official library of that standard
+// verifies what it signs. It imports nothing of ours, and no secret ever appears in an error or in the text of a Key.
 package signature
 
 import (
@@ -37,13 +37,14 @@ const (
 // encoding is strict, so that one signature has one spelling.
 var encoding = base64.StdEncoding.Strict()
 
-// Key is one parsed secret. It is small, may be copied, and is safe for concurrent use. It prints as "<secret>" in every
-// format. The zero Key is not usable: it comes from ParseKey.
+// Key is one parsed secret. It is small, may be copied, and is safe for concurrent use. It prints as "<secret>" in
+// every format. The zero Key is not usable: ParseKey makes one.
 type Key struct {
 	states *sync.Pool // of *state, each with the key already absorbed
 }
 
-// state is what one signature in the making needs; reused, because setting up an HMAC costs as much as signing a small body.
+// state is what it takes to make one signature. It is reused, because setting up an HMAC costs as much as signing a
+// small body.
 type state struct {
 	mac hash.Hash
 	buf []byte
@@ -56,6 +57,7 @@ func ParseKey(secret string) (Key, error) {
 	if !ok {
 		return Key{}, errors.New("secret does not begin with " + secretPrefix)
 	}
+
 	raw, err := encoding.DecodeString(text)
 	if err != nil {
 		return Key{}, errors.New("secret is not base64 (standard alphabet, padded) after " + secretPrefix)
@@ -63,6 +65,7 @@ func ParseKey(secret string) (Key, error) {
 	if len(raw) < minKeyBytes || len(raw) > maxKeyBytes {
 		return Key{}, fmt.Errorf("secret has %d bytes, must have %d to %d", len(raw), minKeyBytes, maxKeyBytes)
 	}
+
 	return Key{states: &sync.Pool{New: func() any { return &state{mac: hmac.New(sha256.New, raw)} }}}, nil
 }
 
@@ -82,17 +85,20 @@ func (Key) GoString() string { return redacted }
 // MarshalText hides the key from JSON, YAML and structured logs.
 func (Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Sign returns the value of the webhook-signature header for a request whose webhook-id is id, whose webhook-timestamp is
-// at in whole unix seconds, and whose body is body: "v1,<base64>" once per key, in their order, separated by spaces, so
-// that a receiver which knows any one of the secrets accepts it. Without keys the value is empty.
+// Sign returns the value of the webhook-signature header for a request whose webhook-id is id, whose
+// webhook-timestamp is at in whole unix seconds, and whose body is body: "v1,<base64>" once per key, in their order,
+// separated by spaces, so that a receiver which knows any one of the secrets accepts it. Without keys the value is
+// empty.
 func Sign(keys []Key, id string, at time.Time, body []byte) string {
 	var timestamp [20]byte
 	seconds := strconv.AppendInt(timestamp[:0], at.Unix(), 10)
+
 	value := make([]byte, 0, len(keys)*(signatureSize+1))
 	for i, key := range keys {
 		if i > 0 {
 			value = append(value, ' ')
 		}
+
 		var sum [sha256.Size]byte
 		key.sum(&sum, id, seconds, body)
 		value = append(value, version+","...)
@@ -108,6 +114,7 @@ func (k Key) sum(out *[sha256.Size]byte, id string, timestamp, body []byte) {
 	s.buf = append(append(append(append(s.buf[:0], id...), '.'), timestamp...), '.')
 	s.mac.Write(s.buf)
 	s.mac.Write(body)
+
 	s.buf = s.mac.Sum(s.buf[:0])
 	copy(out[:], s.buf)
 	k.states.Put(s)

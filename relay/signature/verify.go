@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// DefaultTolerance is how far a timestamp may lie from now where Verify is given no tolerance: what the official
-// libraries of Standard Webhooks allow.
+// DefaultTolerance is how far a timestamp may lie from now if Verify is given no tolerance. The official libraries of
+// Standard Webhooks allow the same.
 const DefaultTolerance = 5 * time.Minute
 
-// The kinds of failure of Verify; the error that it returns wraps one of them and says what exactly was found.
+// The kinds of failure of Verify.
 var (
-	// ErrMissing: a header of the three is not there: the request was not signed at all.
+	// ErrMissing: one of the three headers is missing, so the request was not signed at all.
 	ErrMissing = errors.New("not signed")
-	// ErrMalformed: a header is there, and is not what Standard Webhooks 1.0.0 allows.
+	// ErrMalformed: the headers are there, but one is not in a form that Standard Webhooks 1.0.0 allows.
 	ErrMalformed = errors.New("signed wrongly")
 	// ErrTimestamp: the request is too old or lies in the future: a replay, or a clock that is wrong.
 	ErrTimestamp = errors.New("timestamp outside the tolerance")
@@ -27,16 +27,17 @@ var (
 	ErrMismatch = errors.New("signature does not match")
 )
 
-// Verify checks that a request with these headers and this body, the raw bytes as received, was signed with one of the
-// keys, at most tolerance before or after now. A tolerance of 0 means DefaultTolerance; a negative one accepts any time.
-// It returns nil, or an error that wraps one of ErrMissing, ErrMalformed, ErrTimestamp and ErrMismatch and says why, in
-// words for the developer of a receiver. Signatures are compared in constant time.
+// Verify checks that a request with these headers and this body, the raw bytes as received, was signed with one of
+// the keys, at most tolerance before or after now. A tolerance of 0 means DefaultTolerance; a negative one accepts
+// any time. It returns nil, or an error that wraps ErrMissing, ErrMalformed, ErrTimestamp or ErrMismatch and tells
+// the developer of the receiver what was found. Signatures are compared in constant time.
 func Verify(keys []Key, header http.Header, body []byte, now time.Time, tolerance time.Duration) error {
 	for _, name := range []string{HeaderID, HeaderTimestamp, HeaderSignature} {
 		if header.Get(name) == "" {
 			return fmt.Errorf("%w: missing header %s", ErrMissing, name)
 		}
 	}
+
 	timestamp := header.Get(HeaderTimestamp)
 	if err := checkTimestamp(timestamp, now, tolerance); err != nil {
 		return err
@@ -45,6 +46,8 @@ func Verify(keys []Key, header http.Header, body []byte, now time.Time, toleranc
 	if err != nil {
 		return err
 	}
+
+	// Any key may have made any of the signatures: during a rotation, the sender and the receiver may hold two each.
 	for _, key := range keys {
 		var want [sha256.Size]byte
 		key.sum(&want, header.Get(HeaderID), []byte(timestamp), body)
@@ -54,6 +57,7 @@ func Verify(keys []Key, header http.Header, body []byte, now time.Time, toleranc
 			}
 		}
 	}
+
 	return fmt.Errorf("%w: made with another secret, or over another id, timestamp or body "+
 		"(the body must be the raw bytes as they came)", ErrMismatch)
 }
@@ -64,12 +68,14 @@ func checkTimestamp(text string, now time.Time, tolerance time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s %q is not a number of seconds", ErrMalformed, HeaderTimestamp, shorten(text))
 	}
+
 	if tolerance < 0 {
 		return nil
 	}
 	if tolerance == 0 {
 		tolerance = DefaultTolerance
 	}
+
 	age := now.Sub(time.Unix(int64(seconds), 0))
 	switch {
 	case age > tolerance:
@@ -82,8 +88,8 @@ func checkTimestamp(text string, now time.Time, tolerance time.Duration) error {
 	return nil
 }
 
-// parseSignatures returns the v1 signatures of a header. Other versions are skipped, as the standard asks; a v1 signature
-// that is malformed is an error only where no other one can be checked.
+// parseSignatures returns the v1 signatures of a header, decoded. Other versions are skipped, as the standard asks. A
+// malformed v1 signature is an error only if there is no well-formed one to check.
 func parseSignatures(header string) ([][]byte, error) {
 	var found [][]byte
 	var malformed error
@@ -92,6 +98,7 @@ func parseSignatures(header string) ([][]byte, error) {
 		if !ok {
 			continue
 		}
+
 		sum, err := encoding.DecodeString(text)
 		switch {
 		case err != nil:
@@ -103,6 +110,7 @@ func parseSignatures(header string) ([][]byte, error) {
 			found = append(found, sum)
 		}
 	}
+
 	if found == nil && malformed == nil {
 		malformed = fmt.Errorf("%w: no %s signature in header %s", ErrMalformed, version, HeaderSignature)
 	}
@@ -112,7 +120,7 @@ func parseSignatures(header string) ([][]byte, error) {
 	return found, nil
 }
 
-// round makes a span readable: whole seconds, unless it is shorter than one.
+// round makes a span readable: it keeps whole seconds, or milliseconds if the span is under a second.
 func round(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Millisecond)
@@ -120,7 +128,7 @@ func round(d time.Duration) time.Duration {
 	return d.Round(time.Second)
 }
 
-// shorten keeps a hostile header from filling a log.
+// shorten cuts text to at most 40 bytes, so that a hostile header cannot fill a log.
 func shorten(text string) string {
 	const limit = 40
 	if len(text) <= limit {

@@ -1,5 +1,5 @@
-// Package workers does work for many callers. A Group runs short functions on goroutines that are used again. A Batcher makes one
-// call of many that are asked for at the same time.
+// Package workers does work for many callers. A Group runs short functions on goroutines that are used again. A
+// Batcher makes one call of many that are asked for at the same time.
 package workers
 
 import "time"
@@ -7,9 +7,9 @@ import "time"
 // maxIdle is how long a goroutine waits for its next function before it ends.
 const maxIdle = time.Second
 
-// Group has as many goroutines as it runs functions at the same time, and uses them again. A new goroutine begins with a small
-// stack, which is copied each time that it has to grow: for a function of a few µs that needs much stack, this costs more than
-// the goroutine itself. A Group may be used by several goroutines at once.
+// Group has as many goroutines as it runs functions at the same time, and uses them again. A new goroutine begins
+// with a small stack, which is copied each time that it has to grow: for a function of a few µs that needs much
+// stack, this costs more than the goroutine itself. A Group may be used by several goroutines at once.
 type Group struct{ idle chan func() }
 
 // New returns a group without goroutines.
