@@ -104,32 +104,45 @@ func (f *apiFlags) tenantClient() (*client, error) {
 	return f.clientOf(key, true)
 }
 
+// caller is what differs between the operator and a tenant who call a relay.
+type caller struct {
+	flag, variable string // where the key may be given
+	example        string // the key in config.example.yaml
+	base, prefix   string // of the API: its address on this machine, and its path
+}
+
+var (
+	operatorCaller = caller{
+		flag: "--token", variable: adminVariable, example: exampleAdmin, base: "http://127.0.0.1:8081", prefix: "/admin/v1",
+	}
+	tenantCaller = caller{
+		flag: "--key", variable: apiKeyVariable, example: exampleKey, base: "http://127.0.0.1:8080", prefix: "/v1",
+	}
+)
+
 // clientOf is a client with the key of a tenant or of the operator. Without a key it takes that of config.example.yaml, but only for a relay on
 // this machine: anywhere else a forgotten key is a mistake, which is to be named.
 func (f *apiFlags) clientOf(key string, tenant bool) (*client, error) {
-	flag, variable, example := "--token", adminVariable, exampleAdmin
-	base, prefix := "http://127.0.0.1:8081", "/admin/v1"
+	is := operatorCaller
 	if tenant {
-		flag, variable, example = "--key", apiKeyVariable, exampleKey
-		base, prefix = "http://127.0.0.1:8080", "/v1"
+		is = tenantCaller
 	}
-
 	name := "--url"
 	if f.to != "" {
 		name = "--to"
 	}
-	u, err := httpURL(name, cmp.Or(f.url, f.to, base))
+	u, err := httpURL(name, cmp.Or(f.url, f.to, is.base))
 	if err != nil {
 		return nil, err
 	}
 	if key == "" {
 		if !isLoopback(u.Hostname()) {
-			return nil, usagef("no key for the relay at %s: give %s, or set %s", u.Host, flag, variable)
+			return nil, usagef("no key for the relay at %s: give %s, or set %s", u.Host, is.flag, is.variable)
 		}
-		key = example
+		key = is.example
 	}
 	return &client{
-		base:   strings.TrimSuffix(u.String(), "/") + prefix,
+		base:   strings.TrimSuffix(u.String(), "/") + is.prefix,
 		key:    key,
 		tenant: tenant,
 		http:   httpClient(1, time.Minute),
@@ -289,9 +302,14 @@ func (c *client) endpointPath(full string) (string, error) {
 type filterFlags struct{ values map[string]*string }
 
 var filterHelp = [][2]string{
-	{"tenant", "of this `TENANT`"}, {"endpoint", "of this endpoint, `TENANT/NAME`"}, {"brand", "of this `BRAND`, or an alias of it"},
-	{"status", "with this `STATUS`"}, {"waybill", "of this waybill `CODE`"}, {"state", "with a delivery in this `STATE`: open, delivered, dead, unrouted, …"},
-	{"since", "at this `TIME` or later: 2026-11-24T08:00:00Z, or a span before now like 90m or 2d"}, {"until", "before this `TIME`"},
+	{"tenant", "of this `TENANT`"},
+	{"endpoint", "of this endpoint, `TENANT/NAME`"},
+	{"brand", "of this `BRAND`, or an alias of it"},
+	{"status", "with this `STATUS`"},
+	{"waybill", "of this waybill `CODE`"},
+	{"state", "with a delivery in this `STATE`: open, delivered, dead, unrouted, …"},
+	{"since", "at this `TIME` or later: 2026-11-24T08:00:00Z, or a span before now like 90m or 2d"},
+	{"until", "before this `TIME`"},
 }
 
 func addFilterFlags(cmd *cobra.Command, f *apiFlags) *filterFlags {
@@ -308,7 +326,10 @@ func (x *filterFlags) query() url.Values {
 	q := url.Values{}
 	for name, v := range x.values {
 		if *v != "" {
-			q.Set(map[bool]string{true: "waybill_code", false: name}[name == "waybill"], *v)
+			if name == "waybill" {
+				name = "waybill_code"
+			}
+			q.Set(name, *v)
 		}
 	}
 	return q

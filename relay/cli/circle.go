@@ -43,14 +43,21 @@ type board struct {
 }
 
 func newBoard(out *screen) *board {
-	return &board{out: out, began: time.Now(), pushed: map[update]time.Time{}, got: map[*demoTenant]map[update]bool{}, last: map[*demoTenant]map[string]int64{}}
+	return &board{
+		out:    out,
+		began:  time.Now(),
+		pushed: map[update]time.Time{},
+		got:    map[*demoTenant]map[update]bool{},
+		last:   map[*demoTenant]map[string]int64{},
+	}
 }
 
 // answer refuses one delivery, once.
 func (b *board) answer(_ *demoTenant, got webhook) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if u := (update{got.Waybill, got.Status}); u == b.refuse && b.refused == 0 {
+	u := update{got.Waybill, got.Status}
+	if u == b.refuse && b.refused == 0 {
 		b.refused++
 		return http.StatusInternalServerError
 	}
@@ -63,9 +70,9 @@ func (b *board) show(t *demoTenant, got webhook) {
 	defer b.mu.Unlock()
 	b.note(t, got)
 	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
-	cells := append([]cell{{after, 7, faint}, {t.name, 6, plain}, verifiedCell(got.Verified), answerCell(got.Answer)}, webhookCells(got)...)
+	cells := append([]cell{label(after, 7), column(t.name, 6), verifiedCell(got.Verified), answerCell(got.Answer)}, webhookCells(got)...)
 	if !got.Verified {
-		cells = append(cells, cell{got.Error, 0, bad})
+		cells = append(cells, marked(got.Error, bad))
 	}
 	b.out.row(cells...)
 }
@@ -81,7 +88,8 @@ func (b *board) note(t *demoTenant, got webhook) {
 	}
 	u := update{got.Waybill, got.Status}
 	if b.got[t] == nil {
-		b.got[t], b.last[t] = map[update]bool{}, map[string]int64{}
+		b.got[t] = map[update]bool{}
+		b.last[t] = map[string]int64{}
 	}
 	if !t.owed[u] {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which it is not owed", t.name, u.status, u.waybill))
@@ -130,29 +138,38 @@ func (d *demoRun) play(ctx context.Context) error {
 	if err := d.subscribe(ctx, parcels); err != nil {
 		return err
 	}
-	d.out.row(cell{"SECONDS", 7, faint}, cell{"TENANT", 6, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint},
-		cell{"WAYBILL", 15, faint}, cell{"REASON", 8, faint}, cell{"SEQUENCE", 0, faint})
-	callbacks, err := d.push(ctx, parcels)
-	if err == nil {
-		err = d.await(ctx, callbacks)
-	}
-	if err == nil { // kuaidihelp pushes this parcel already: there is no call, and its last update comes at once
-		err = d.ask(ctx, d.tenants[1], parcels[0], stations[len(stations)-1])
-	}
-	if err == nil {
-		err = d.await(ctx, callbacks)
-	}
+	d.out.row(label("SECONDS", 7), label("TENANT", 6), label("SIG", 3), label("ANSWER", 6), label("TYPE", 18),
+		label("WAYBILL", 15), label("REASON", 8), label("SEQUENCE", 0))
+	callbacks, err := d.deliver(ctx, parcels)
 	switch {
 	case ctx.Err() != nil:
-		err = nil // somebody has seen enough
-	case err == nil:
-		d.summary(callbacks)
-		if d.stay {
-			d.invite()
-			<-ctx.Done()
-		}
+		return nil // somebody has seen enough
+	case err != nil:
+		return err
 	}
-	return err
+	d.summary(callbacks)
+	if d.stay {
+		d.invite()
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// deliver pushes the updates of the parcels, has the second tenant subscribe the first parcel late, and waits each time until all
+// is delivered. It returns how many callbacks were pushed.
+func (d *demoRun) deliver(ctx context.Context, parcels []*fake.Parcel) (callbacks int, err error) {
+	callbacks, err = d.push(ctx, parcels)
+	if err != nil {
+		return callbacks, err
+	}
+	if err := d.await(ctx, callbacks); err != nil {
+		return callbacks, err
+	}
+	// kuaidihelp pushes this parcel already: the relay makes no call, and the tenant gets its last update at once.
+	if err := d.ask(ctx, d.tenants[1], parcels[0], stations[len(stations)-1]); err != nil {
+		return callbacks, err
+	}
+	return callbacks, d.await(ctx, callbacks)
 }
 
 // parcels makes up three.
@@ -163,7 +180,7 @@ func (d *demoRun) parcels() []*fake.Parcel {
 
 // subscribe has shop ask for the first two parcels, and alerts for the last two.
 func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
-	d.out.row(cell{"TENANT", 6, faint}, cell{"BRAND", 5, faint}, cell{"WAYBILL", 15, faint}, cell{"RESULT", 10, faint}, cell{"CALLS", 0, faint})
+	d.out.row(label("TENANT", 6), label("BRAND", 5), label("WAYBILL", 15), label("RESULT", 10), label("CALLS", 0))
 	for i, t := range d.tenants {
 		for _, parcel := range parcels[i : i+2] {
 			if err := d.ask(ctx, t, parcel, stations...); err != nil {
@@ -196,11 +213,13 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 	r := results[0]
 	mark := good
 	if r.Result != "subscribed" || !d.provider.HasSubscribed(parcel.CPCode, parcel.WaybillCode) {
-		mark, err = bad, fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
+		mark = bad
+		err = fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
 	}
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
-	d.out.row(cell{t.name, 6, plain}, cell{r.CPCode, 5, plain}, cell{r.WaybillCode, 15, plain}, cell{r.Result, 10, mark}, cell{strconv.Itoa(len(d.provider.Calls())), 0, plain})
+	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15), cell{text: r.Result, width: 10, mark: mark},
+		column(strconv.Itoa(len(d.provider.Calls())), 0))
 	return err
 }
 
@@ -212,7 +231,8 @@ func (d *demoRun) push(ctx context.Context, parcels []*fake.Parcel) (int, error)
 	d.board.began = time.Now()
 	d.board.mu.Unlock()
 
-	encodings, n := fake.Encodings(), 0
+	encodings := fake.Encodings()
+	n := 0 // callbacks
 	for i, status := range stations {
 		for j, parcel := range parcels {
 			item := parcel.Update(status)
@@ -319,7 +339,8 @@ func differ(ctx context.Context, address string, want map[string]int) []string {
 	}
 	defer response.Body.Close()
 	got := map[string]string{}
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
 		if i := strings.LastIndexByte(lines.Text(), ' '); i > 0 {
 			got[lines.Text()[:i]] = lines.Text()[i+1:]
 		}

@@ -73,10 +73,15 @@ func newRoot() *cobra.Command {
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 	}
-	root.AddGroup(&cobra.Group{ID: groupRelay, Title: "The relay:"}, &cobra.Group{ID: groupAPI, Title: "To ask a running relay:"}, &cobra.Group{ID: groupTools, Title: "To develop and test against it:"})
-	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion(), newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
-	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newDeadLetters(), newReplay(), newPause(), newResume(),
-		newTest(), newQuarantine(), newSubscriptions())
+	root.AddGroup(
+		&cobra.Group{ID: groupRelay, Title: "The relay:"},
+		&cobra.Group{ID: groupAPI, Title: "To ask a running relay:"},
+		&cobra.Group{ID: groupTools, Title: "To develop and test against it:"},
+	)
+	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion())
+	root.AddCommand(newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
+	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newPause(), newResume(), newTest())
+	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
 	root.SetHelpCommand(newHelp())
 	return root
 }

@@ -19,7 +19,8 @@ func newDeadLetters() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	flags := addAPIFlags(cmd)
-	filter, count := addFilterFlags(cmd, flags), numberFlag(cmd)
+	filter := addFilterFlags(cmd, flags)
+	count := numberFlag(cmd)
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		all, err := pages(cmd.Context(), c, "/dead-letters", filter.query(), *count,
 			func(p api.DeadLetters) ([]api.DeadLetter, string) { return p.DeadLetters, p.Next })
@@ -32,9 +33,29 @@ func newDeadLetters() *cobra.Command {
 		})
 	})
 	cmd.AddCommand(
-		newLetters("redrive", "Queue dead letters again", "Queues dead letters again, due at once: all that the flags take, or those of one event. They carry kuairelay-reason: redrive."),
-		newLetters("dismiss", "Be done with dead letters", "Takes dead letters off the list: all that the flags take, or those of one event. Their events expire as delivered ones do."))
+		newLetters("redrive", "Queue dead letters again",
+			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry kuairelay-reason: redrive."),
+		newLetters("dismiss", "Be done with dead letters",
+			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire as delivered ones do."))
 	return cmd
+}
+
+// changeLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how far it is.
+func changeLetters(cmd *cobra.Command, c *client, name string, body map[string]any) (total int, err error) {
+	progress := newProgress(cmd.ErrOrStderr())
+	defer progress.end()
+	for {
+		var done api.LettersDone
+		if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
+			return total, err
+		}
+		total += done.Done
+		if done.Next == "" {
+			return total, nil
+		}
+		body["cursor"] = done.Next
+		progress.show("%d so far", total)
+	}
 }
 
 // newLetters makes redrive and dismiss.
@@ -65,29 +86,21 @@ func newLetters(name, short, long string) *cobra.Command {
 		if len(args) == 2 {
 			body = map[string]any{"dead_letters": []map[string]string{{"event_id": args[0], "endpoint": args[1]}}}
 		}
-		total := 0
-		progress := newProgress(cmd.ErrOrStderr())
-		for {
-			var done api.LettersDone
-			if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
-				progress.end()
-				return err
-			}
-			total += done.Done
-			if done.Next == "" {
-				break
-			}
-			body["cursor"] = done.Next
-			progress.show("%d so far", total)
+		total, err := changeLetters(cmd, c, name, body)
+		if err != nil {
+			return err
 		}
-		progress.end()
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), api.LettersDone{Done: total}, "  ")
 		}
 		if len(args) == 2 && total == 0 {
 			return fmt.Errorf("there is no such dead letter")
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", map[string]string{"redrive": "queued again", "dismiss": "dismissed"}[name], plural(total, "dead letter"))
+		done := "queued again"
+		if name == "dismiss" {
+			done = "dismissed"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", done, plural(total, "dead letter"))
 		return nil
 	})
 	return cmd

@@ -91,7 +91,9 @@ func newDemoRun(out *screen, wait time.Duration) *demoRun {
 		}},
 	}
 	for _, t := range tenants {
-		t.secret, t.key, t.owed = signature.NewSecret(), rand.Text(), map[update]bool{}
+		t.secret = signature.NewSecret()
+		t.key = rand.Text()
+		t.owed = map[update]bool{}
 	}
 	return &demoRun{account: rand.Text(), out: out, log: zap.NewNop(), wait: wait, tenants: tenants, board: newBoard(out)}
 }
@@ -178,12 +180,18 @@ func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
 	if err != nil {
 		return nil, err
 	}
-	listening, ended := make(chan struct{}), make(chan error, 1)
-	r, err := relay.New(relay.Options{Config: c, Logger: d.log, Version: currentVersion().Version, Grace: 5 * time.Second,
+	listening := make(chan struct{})
+	ended := make(chan error, 1)
+	r, err := relay.New(relay.Options{
+		Config:  c,
+		Logger:  d.log,
+		Version: currentVersion().Version,
+		Grace:   5 * time.Second,
 		OnListen: func(public, admin net.Addr) {
 			d.public, d.admin = baseURL(public), baseURL(admin)
 			close(listening)
-		}})
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -126,7 +126,8 @@ func readEvents(cmd *cobra.Command, file string) (out []*event.Event, err error)
 		return nil, err
 	}
 	n := 0
-	for values := json.NewDecoder(bytes.NewReader(text)); ; {
+	values := json.NewDecoder(bytes.NewReader(text))
+	for {
 		var value json.RawMessage
 		if err := values.Decode(&value); errors.Is(err, io.EOF) {
 			return out, nil
@@ -164,7 +165,9 @@ func diff(x [2]*relay.Explainer, events []*event.Event) diffed {
 		return totals[endpoint]
 	}
 	for _, e := range events {
-		c := changed{ID: e.ID, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Gained: []moved{}, Lost: []moved{}}
+		c := changed{
+			ID: e.ID, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Gained: []moved{}, Lost: []moved{},
+		}
 		was, is := owed(x[0], e), owed(x[1], e)
 		for _, endpoint := range sortedKeys(is) {
 			if m, ok := gains(endpoint, was, is); ok {
@@ -207,16 +210,17 @@ func gains(endpoint string, before, after map[string]string) (moved, bool) {
 	case owedBefore && (was == "" || was == is):
 		return moved{}, false
 	case is != "":
-		return moved{endpoint, "if " + is}, true
+		return moved{Endpoint: endpoint, Only: "if " + is}, true
 	case owedBefore:
-		return moved{endpoint, "unless " + was}, true
+		return moved{Endpoint: endpoint, Only: "unless " + was}, true
 	}
 	return moved{Endpoint: endpoint}, true
 }
 
 // otherURLs lists the endpoints that are in both configs, with another URL.
 func otherURLs(configs [2]*config.Config) []string {
-	urls, out := map[string]string{}, []string{}
+	urls := map[string]string{}
+	out := []string{}
 	for i, c := range configs {
 		for _, t := range c.Tenants {
 			for _, e := range t.Endpoints {
@@ -237,13 +241,16 @@ func (d diffed) print(w io.Writer) {
 		for _, m := range all {
 			list = append(list, strings.TrimSpace(m.Endpoint+" "+m.Only))
 		}
-		return cell{strings.Join(list, ", "), 0, plain}
+		return column(strings.Join(list, ", "), 0)
 	}
 	out := newScreen(w)
 	if len(d.Changes) > 0 {
 		var rows [][]cell
 		for _, c := range d.Changes {
-			rows = append(rows, []cell{text("%s", c.WaybillCode), text("%s", c.CPCode), text("%s", c.Status), names(c.Gained), names(c.Lost), text("%s", c.ID)})
+			rows = append(rows, []cell{
+				text("%s", c.WaybillCode), text("%s", c.CPCode), text("%s", c.Status),
+				names(c.Gained), names(c.Lost), text("%s", c.ID),
+			})
 		}
 		out.table("WAYBILL BRAND STATUS GAINED LOST EVENT", rows)
 		fmt.Fprintln(w)

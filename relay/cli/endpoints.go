@@ -26,7 +26,8 @@ func newEndpoints() *cobra.Command {
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		if known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}; *state != "" && !slices.Contains(known, *state) {
+		known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}
+		if *state != "" && !slices.Contains(known, *state) {
 			return usagef("--state must be one of %s", strings.Join(known, ", "))
 		}
 		q := url.Values{}
@@ -35,7 +36,8 @@ func newEndpoints() *cobra.Command {
 				q.Set(name, v)
 			}
 		}
-		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt, func(p api.Endpoints) ([]api.EndpointHealth, string) { return p.Endpoints, p.Next })
+		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt,
+			func(p api.Endpoints) ([]api.EndpointHealth, string) { return p.Endpoints, p.Next })
 		switch {
 		case err != nil:
 			return err
@@ -53,7 +55,8 @@ func printEndpoints(w io.Writer, all []api.EndpointHealth, now time.Time) {
 	for _, e := range all {
 		good, took, last := "-", "-", "-"
 		if e.Sample > 0 {
-			good, took = fmt.Sprintf("%.0f%%", 100*e.SuccessRate), fmt.Sprintf("%d/%d ms", e.P50MS, e.P95MS)
+			good = fmt.Sprintf("%.0f%%", 100*e.SuccessRate)
+			took = fmt.Sprintf("%d/%d ms", e.P50MS, e.P95MS)
 		}
 		if e.LastError != nil {
 			last = describeAttempt(*e.LastError)
@@ -152,7 +155,8 @@ func newTest() *cobra.Command {
 				if r.Delivered {
 					mark = good
 				}
-				newScreen(w).row(cell{printable(r.Endpoint), 0, plain}, cell{printable(describeAttempt(came)), 0, mark}, text("in %d ms", r.DurationMS))
+				newScreen(w).row(column(printable(r.Endpoint), 0), marked(printable(describeAttempt(came)), mark),
+					text("in %d ms", r.DurationMS))
 			}
 			if err == nil && !r.Delivered {
 				err = errSaid

@@ -21,7 +21,8 @@ func newEvents() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 	flags := addAPIFlags(cmd)
-	filter, count := addFilterFlags(cmd, flags), numberFlag(cmd)
+	filter := addFilterFlags(cmd, flags)
+	count := numberFlag(cmd)
 	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())
@@ -54,8 +55,14 @@ func eventRow(e api.Event, now time.Time) []cell {
 			deliveries += " after " + strconv.Itoa(d.Attempts)
 		}
 	}
-	return []cell{text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode), text("%s", e.Status), state(e.State),
-		text("%s", map[bool]string{true: strconv.Itoa(e.Repeats), false: ""}[e.Repeats > 0]), text("%s", deliveries)}
+	repeats := ""
+	if e.Repeats > 0 {
+		repeats = strconv.Itoa(e.Repeats)
+	}
+	return []cell{
+		text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode), text("%s", e.Status),
+		state(e.State), text("%s", repeats), text("%s", deliveries),
+	}
 }
 
 func newTail() *cobra.Command {
@@ -96,6 +103,30 @@ func newTail() *cobra.Command {
 	return cmd
 }
 
+// showLatest shows the latest count events, the oldest of them first, and returns when the last one was accepted. Without one, that
+// is now.
+func showLatest(ctx context.Context, c *client, q url.Values, count int, show func(api.Event) error) (time.Time, error) {
+	latest := time.Now()
+	if count == 0 {
+		return latest, nil
+	}
+	q.Set("limit", strconv.Itoa(count))
+	var page api.Events
+	if err := c.get(ctx, "/events", q, &page); err != nil {
+		return latest, err
+	}
+	slices.Reverse(page.Events)
+	for i, e := range page.Events {
+		if i == 0 || e.AcceptedAt.After(latest) {
+			latest = e.AcceptedAt
+		}
+		if err := show(e); err != nil {
+			return latest, err
+		}
+	}
+	return latest, nil
+}
+
 // follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is where a page
 // that goes on to newer events has ended.
 func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(api.Event) error) error {
@@ -106,22 +137,9 @@ func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.D
 	if q.Get("since") == "" {
 		newer.Set("since", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
 	}
-	latest := time.Now() // of what is shown already, or not wanted
-	if count > 0 {
-		q.Set("limit", strconv.Itoa(count))
-		var page api.Events
-		if err := c.get(cmd.Context(), "/events", q, &page); err != nil {
-			return err
-		}
-		slices.Reverse(page.Events)
-		for i, e := range page.Events {
-			if i == 0 || e.AcceptedAt.After(latest) {
-				latest = e.AcceptedAt
-			}
-			if err := show(e); err != nil {
-				return err
-			}
-		}
+	latest, err := showLatest(cmd.Context(), c, q, count, show)
+	if err != nil {
+		return err
 	}
 	first := true
 	tick := time.NewTicker(every)

@@ -51,7 +51,8 @@ func newExplain() *cobra.Command {
 	}
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	code := cmd.Flags().String("waybill", "", "a waybill's `CODE`, or the id of one event, evt_…, to be had of a running relay")
-	flags, output := addAPIFlags(cmd), outputFlag(cmd)
+	flags := addAPIFlags(cmd)
+	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case *file == "":
@@ -123,7 +124,9 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, flags *apiF
 }
 
 func explainEvent(e *event.Event, all []relay.Explanation) explained {
-	x := explained{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{}}
+	x := explained{
+		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{},
+	}
 	for _, ex := range all {
 		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
 		for _, r := range ex.Routes {

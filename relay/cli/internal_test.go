@@ -133,7 +133,7 @@ func TestSendGoesToTheRelayOfTheExampleUnlessToldOtherwise(t *testing.T) {
 
 func TestRowsFitTheScreen(t *testing.T) {
 	t.Parallel()
-	cells := []cell{{"ab", 4, good}, {"✓", 3, plain}, {"waybill", 0, bad}}
+	cells := []cell{{text: "ab", width: 4, mark: good}, column("✓", 3), marked("waybill", bad)}
 	for columns, want := range map[int]string{
 		0: "ab    ✓    waybill\n", 80: "ab    ✓    waybill\n", 18: "ab    ✓    waybill\n", 17: "ab    ✓    waybi…\n",
 		12: "ab    ✓    …\n", 7: "ab    ✓\n", 2: "ab\n", 1: "…\n",

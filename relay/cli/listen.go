@@ -54,7 +54,8 @@ func newListen() *cobra.Command {
 		}
 		found, from, err := findSecrets(*secrets)
 		if err != nil {
-			found, from = []string{exampleSecret, exampleAlerts}, "config.example.yaml"
+			found = []string{exampleSecret, exampleAlerts}
+			from = "config.example.yaml"
 		}
 		keys, err := parseKeys(from, found)
 		if err != nil {
@@ -64,7 +65,8 @@ func newListen() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		stderr, sum := cmd.ErrOrStderr(), tally{}
+		stderr := cmd.ErrOrStderr()
+		sum := tally{}
 		fmt.Fprintf(stderr, "Listening on %s, any path, and verifying with %s of %s. Ctrl-C stops it.\n",
 			baseURL(l.Addr()), plural(len(keys), "secret"), from)
 		show := webhookPrinter(cmd.OutOrStdout(), output.isJSON())
@@ -125,21 +127,21 @@ func webhookPrinter(w io.Writer, asJSON bool) func(webhook) {
 		return func(got webhook) { _ = writeJSON(w, got, "") }
 	}
 	s := newScreen(w)
-	s.row(cell{"TIME", 12, faint}, cell{"SIG", 3, faint}, cell{"ANSWER", 6, faint}, cell{"TYPE", 18, faint}, cell{"WAYBILL", 15, faint},
-		cell{"REASON", 8, faint}, cell{"SEQUENCE", 13, faint}, cell{"PATH", 7, faint}, cell{"ID", 0, faint})
+	s.row(label("TIME", 12), label("SIG", 3), label("ANSWER", 6), label("TYPE", 18), label("WAYBILL", 15),
+		label("REASON", 8), label("SEQUENCE", 13), label("PATH", 7), label("ID", 0))
 	return func(got webhook) {
-		cells := []cell{{got.Time.Format("15:04:05.000"), 12, plain}, verifiedCell(got.Verified), answerCell(got.Answer)}
+		cells := []cell{column(got.Time.Format("15:04:05.000"), 12), verifiedCell(got.Verified), answerCell(got.Answer)}
 		if got.Verified {
 			to := got.Path
 			if got.Seen > 1 {
 				to = fmt.Sprintf("%s (no. %d)", to, got.Seen)
 			}
 			cells = append(cells, webhookCells(got)...)
-			s.row(append(cells, cell{printable(to), 7, plain}, cell{printable(got.ID), 0, plain})...)
+			s.row(append(cells, column(printable(to), 7), column(printable(got.ID), 0))...)
 			return
 		}
 		// Why comes first: of the rest nothing can be believed.
-		s.row(append(append(cells, cell{printable(got.Error), 0, bad}), webhookCells(got)...)...)
+		s.row(append(append(cells, marked(printable(got.Error), bad)), webhookCells(got)...)...)
 	}
 }
 
@@ -149,19 +151,19 @@ func webhookCells(got webhook) []cell {
 	if got.Sequence != 0 {
 		sequence = strconv.FormatInt(got.Sequence, 10)
 	}
-	return []cell{{printable(got.Type), 18, plain}, {printable(got.Waybill), 15, plain}, {printable(got.Reason), 8, plain},
+	return []cell{column(printable(got.Type), 18), column(printable(got.Waybill), 15), column(printable(got.Reason), 8),
 		{printable(sequence), 13, plain}}
 }
 
 func verifiedCell(verified bool) cell {
 	if verified {
-		return cell{"✓", 3, good}
+		return cell{text: "✓", width: 3, mark: good}
 	}
-	return cell{"✗", 3, bad}
+	return cell{text: "✗", width: 3, mark: bad}
 }
 
 func answerCell(status int) cell {
-	c := cell{strconv.Itoa(status), 6, plain}
+	c := column(strconv.Itoa(status), 6)
 	if status >= 300 {
 		c.mark = bad
 	}

@@ -15,7 +15,8 @@ import (
 // automemlimit does it, because where a cgroup's limit stands depends on its version, on its mounts and on its parents.
 func limitMemory(log *zap.Logger) {
 	before := debug.SetMemoryLimit(-1)
-	limit, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+	limit, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup),
+		memlimit.WithLogger(slog.New(slog.DiscardHandler)))
 	switch {
 	case err != nil:
 		log.Info("no memory limit is known", zap.Error(err))

@@ -19,7 +19,8 @@ func newQuarantine() *cobra.Command {
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
-	flags, count := addAPIFlags(cmd), numberFlag(cmd)
+	flags := addAPIFlags(cmd)
+	count := numberFlag(cmd)
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		all, err := pages(cmd.Context(), c, "/quarantine", url.Values{}, *count,
 			func(p api.QuarantineList) ([]api.Quarantined, string) { return p.Quarantined, p.Next })
@@ -74,7 +75,8 @@ func newQuarantineReplay() *cobra.Command {
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}
-	flags, all := addAPIFlags(cmd), cmd.Flags().Bool("all", false, "all there is")
+	flags := addAPIFlags(cmd)
+	all := cmd.Flags().Bool("all", false, "all there is")
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")
@@ -91,7 +93,10 @@ func newQuarantineReplay() *cobra.Command {
 				p.end()
 				return err
 			}
-			total.Tried, total.Events, total.New, total.Released = total.Tried+r.Tried, total.Events+r.Events, total.New+r.New, total.Released+r.Released
+			total.Tried += r.Tried
+			total.Events += r.Events
+			total.New += r.New
+			total.Released += r.Released
 			total.Failed = append(total.Failed, r.Failed...)
 			if r.Next == "" {
 				break

@@ -75,11 +75,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	err = signature.Verify(r.keys, req.Header, body, got.Time, 0)
 
 	r.mu.Lock()
-	if got.Verified = err == nil; got.Verified {
+	got.Verified = err == nil
+	if got.Verified {
 		got.Seen = r.count(got.Path + " " + got.ID)
 		got.Answer = r.answer(got)
 	} else {
-		got.Error, got.Answer = err.Error(), http.StatusUnauthorized
+		got.Error = err.Error()
+		got.Answer = http.StatusUnauthorized
 	}
 	r.show(got)
 	r.mu.Unlock()
@@ -97,7 +99,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // count notes an id, and says how often it was noted so far. An event that two endpoints are owed has the same id at both.
 func (r *receiver) count(id string) int {
 	if r.seen == nil || len(r.seen) >= rememberedIDs {
-		r.before, r.seen = r.seen, map[string]int{}
+		r.before = r.seen
+		r.seen = map[string]int{}
 	}
 	if r.seen[id] == 0 {
 		r.seen[id] = r.before[id]

@@ -104,7 +104,8 @@ func newReplayList() *cobra.Command {
 	}
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		all := []api.Replay{}
-		for q := (url.Values{}); ; {
+		q := url.Values{}
+		for {
 			var list api.Replays
 			if err := c.get(cmd.Context(), "/replays", q, &list); err != nil {
 				return err

@@ -144,7 +144,8 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 
 // guessType is what a body looks like.
 func guessType(body []byte) string {
-	switch head := strings.TrimSpace(string(body[:min(len(body), 100)])); {
+	head := strings.TrimSpace(string(body[:min(len(body), 100)]))
+	switch {
 	case strings.HasPrefix(head, "{"), strings.HasPrefix(head, "["):
 		return "application/json"
 	case strings.HasPrefix(head, "--"):
@@ -195,7 +196,9 @@ func (s *sent) finish(elapsed time.Duration) {
 	s.Seconds = elapsed.Round(time.Millisecond).Seconds()
 	s.Rate = math.Round(10*float64(s.Accepted)/max(elapsed, time.Millisecond).Seconds()) / 10
 	slices.Sort(s.took)
-	s.P50, s.P99, s.Max = milliseconds(quantile(s.took, 0.5)), milliseconds(quantile(s.took, 0.99)), milliseconds(quantile(s.took, 1))
+	s.P50 = milliseconds(quantile(s.took, 0.5))
+	s.P99 = milliseconds(quantile(s.took, 0.99))
+	s.Max = milliseconds(quantile(s.took, 1))
 }
 
 // quantile of sorted values; 0 if there are none.

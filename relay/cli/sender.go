@@ -45,7 +45,13 @@ func newSender(o sendOptions, to *url.URL) *sender {
 	if o.seed == 0 {
 		o.seed = 1 + rand.Uint64N(1<<32)
 	}
-	s := &sender{o: o, to: to, client: httpClient(o.concurrency, 30*time.Second), random: rand.New(rand.NewPCG(o.seed, 1)), lanes: min(o.concurrency, o.waybills)}
+	s := &sender{
+		o:      o,
+		to:     to,
+		client: httpClient(o.concurrency, 30*time.Second),
+		random: rand.New(rand.NewPCG(o.seed, 1)),
+		lanes:  min(o.concurrency, o.waybills),
+	}
 	lanes := make([]lane, s.lanes)
 	parcels := fake.NewParcels(o.seed, o.brands)
 	made := 0
@@ -78,7 +84,8 @@ func (s *sender) repeat(c callback) {
 	s.lanes = s.o.concurrency
 	first := true
 	s.next = func(int) callback {
-		c.repeat, first = !first, false
+		c.repeat = !first
+		first = false
 		return c
 	}
 }

@@ -65,7 +65,9 @@ func newServe() *cobra.Command {
 		log := newLogger(stderr, format.value, level.value)
 		defer func() { _ = log.Sync() }()
 		limitMemory(log)
-		options := relay.Options{Config: c, Read: read, Load: load, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1)}
+		options := relay.Options{
+			Config: c, Read: read, Load: load, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1),
+		}
 		if format.value == "console" {
 			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }
 		}

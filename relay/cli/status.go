@@ -42,7 +42,7 @@ func newStatus() *cobra.Command {
 
 func printStatus(w io.Writer, s api.Status) {
 	out := newScreen(w)
-	line := func(name, format string, args ...any) { out.row(cell{name, 10, faint}, text(format, args...)) }
+	line := func(name, format string, args ...any) { out.row(label(name, 10), text(format, args...)) }
 	ready := "ready"
 	switch {
 	case !s.Ready:
@@ -52,7 +52,7 @@ func printStatus(w io.Writer, s api.Status) {
 	}
 	line("relay", "%s, version %s, up for %s", ready, s.Version, span(time.Duration(s.UptimeS)*time.Second))
 	for _, problem := range s.Problems {
-		out.row(cell{"problem", 10, bad}, text("%s", problem))
+		out.row(cell{text: "problem", width: 10, mark: bad}, text("%s", problem))
 	}
 	if s.Spooled > 0 {
 		line("spool", "%s for redis, the oldest for %s", waits(s.Spooled), age(s.SpooledAt, s.Time))

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,20 +49,14 @@ func newSubscribe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		codes := args[1:]
-		if len(codes) == 1 && codes[0] == "-" {
-			text, err := readInput(cmd, "-")
-			if err != nil {
-				return err
-			}
-			if codes = strings.Fields(string(text)); len(codes) == 0 {
-				return usagef("stdin holds no waybill")
-			}
+		codes, err := waybillCodes(cmd, args[1:])
+		if err != nil {
+			return err
 		}
 		var all []subscribed
 		const most = 1000 // of one request
-		for from := 0; from < len(codes); from += most {
-			got, err := c.subscribe(cmd.Context(), args[0], codes[from:min(from+most, len(codes))])
+		for some := range slices.Chunk(codes, most) {
+			got, err := c.subscribe(cmd.Context(), args[0], some)
 			if err != nil {
 				return err
 			}
@@ -82,6 +77,22 @@ func newSubscribe() *cobra.Command {
 	return cmd
 }
 
+// waybillCodes are the arguments, or, for "-", what stands in stdin.
+func waybillCodes(cmd *cobra.Command, args []string) ([]string, error) {
+	if len(args) != 1 || args[0] != "-" {
+		return args, nil
+	}
+	text, err := readInput(cmd, "-")
+	if err != nil {
+		return nil, err
+	}
+	codes := strings.Fields(string(text))
+	if len(codes) == 0 {
+		return nil, usagef("stdin holds no waybill")
+	}
+	return codes, nil
+}
+
 // subscribe makes one request.
 func (c *client) subscribe(ctx context.Context, brand string, codes []string) ([]subscribed, error) {
 	var answer struct{ Results []subscribed }
@@ -90,15 +101,18 @@ func (c *client) subscribe(ctx context.Context, brand string, codes []string) ([
 }
 
 func printSubscribed(out *screen, all []subscribed) {
-	out.row(cell{"CP_CODE", 7, faint}, cell{"WAYBILL", 18, faint}, cell{"RESULT", 10, faint}, cell{"CODE", 6, faint}, cell{"MESSAGE", 0, faint})
+	out.row(label("CP_CODE", 7), label("WAYBILL", 18), label("RESULT", 10), label("CODE", 6), label("MESSAGE", 0))
 	for _, r := range all {
-		mark, code := good, "-"
+		mark := good
+		code := "-"
 		switch r.Result {
 		case "failed":
-			mark, code = bad, strconv.Itoa(r.Code)
+			mark = bad
+			code = strconv.Itoa(r.Code)
 		case "pending":
 			mark = plain
 		}
-		out.row(cell{printable(r.CPCode), 7, plain}, cell{printable(r.WaybillCode), 18, plain}, cell{r.Result, 10, mark}, cell{code, 6, plain}, cell{printable(cmp.Or(r.Msg, r.Warning)), 0, plain})
+		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18), cell{text: r.Result, width: 10, mark: mark},
+			column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
 	}
 }

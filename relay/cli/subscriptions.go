@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -50,7 +51,8 @@ func newSubscriptions() *cobra.Command {
 // listSubscriptions has the command list those of a tenant through the API.
 func listSubscriptions(cmd *cobra.Command) {
 	flags := addAPIFlags(cmd)
-	tenant, count := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own"), numberFlag(cmd)
+	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own")
+	count := numberFlag(cmd)
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		q := url.Values{}
 		switch {
@@ -92,7 +94,10 @@ func newExport() *cobra.Command {
 		n := 0
 		if err := ledger.Export(cmd.Context(), func(s event.Subscription) error {
 			n++
-			return writeJSON(out, exported{s.Tenant, s.CPCode, s.Code, s.Since.UTC(), s.Expires.UTC(), s.State, s.Answer.Code, s.Answer.Msg, s.Answer.UID}, "")
+			return writeJSON(out, exported{
+				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC(),
+				State: s.State, Code: s.Answer.Code, Msg: s.Answer.Msg, UID: s.Answer.UID,
+			}, "")
 		}); err != nil {
 			return err
 		}
@@ -152,6 +157,19 @@ func openLedger(file string) (*relay.Ledger, error) {
 	return relay.OpenLedger(c)
 }
 
+// check says what of a line is not as export writes it, beside its waybill code.
+func (x exported) check() error {
+	switch {
+	case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "" || strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
+		return errors.New("tenant, cp_code and waybill_code must be words")
+	case x.State != event.Live && x.State != event.Pending && x.State != event.Failed:
+		return errors.New("state must be live, pending or failed")
+	case x.Expires.IsZero() || x.Since.IsZero():
+		return errors.New("since and expires must be times")
+	}
+	return nil
+}
+
 // readLedger reads what export has written. A line whose waybill is none, which an older relay may have taken, is passed over: the others
 // are to be put back all the same.
 func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
@@ -168,20 +186,21 @@ func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
 		if err := d.Decode(&x); err != nil {
 			return nil, fmt.Errorf("line %d: not a subscription as export writes it: %w", n, err)
 		}
-		switch {
-		case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "" || strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
-			return nil, fmt.Errorf("line %d: tenant, cp_code and waybill_code must be words", n)
-		case x.State != event.Live && x.State != event.Pending && x.State != event.Failed:
-			return nil, fmt.Errorf("line %d: state must be live, pending or failed", n)
-		case x.Expires.IsZero() || x.Since.IsZero():
-			return nil, fmt.Errorf("line %d: since and expires must be times", n)
+		if err := x.check(); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		if err := kuaidihelp.CheckCode(x.WaybillCode); err != nil {
 			fmt.Fprintf(warnings, "line %d is passed over: waybill_code %v\n", n, err)
 			continue
 		}
-		all = append(all, event.Subscription{Tenant: x.Tenant, Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},
-			Since: x.Since, Expires: x.Expires, State: x.State, Answer: event.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID}})
+		all = append(all, event.Subscription{
+			Tenant:  x.Tenant,
+			Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},
+			Since:   x.Since,
+			Expires: x.Expires,
+			State:   x.State,
+			Answer:  event.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID},
+		})
 	}
 	return all, lines.Err()
 }

@@ -34,7 +34,7 @@ func (s *screen) table(head string, rows [][]cell) {
 	}
 	var top []cell
 	for _, title := range strings.Fields(head) {
-		top = append(top, cell{strings.ReplaceAll(title, "_", " "), 0, faint})
+		top = append(top, label(strings.ReplaceAll(title, "_", " "), 0))
 	}
 	all := append([][]cell{top}, rows...)
 	for i := range top {
@@ -66,7 +66,7 @@ func writeList[T any](w io.Writer, asJSON bool, all []T, head string, row func(T
 
 // text is a cell without a mark.
 func text(format string, args ...any) cell {
-	return cell{printable(fmt.Sprintf(format, args...)), 0, plain}
+	return column(printable(fmt.Sprintf(format, args...)), 0)
 }
 
 // markOf is how a state is marked.
@@ -82,7 +82,7 @@ func markOf(state string) mark {
 	return plain
 }
 
-func state(s string) cell { return cell{printable(s), 0, markOf(s)} }
+func state(s string) cell { return marked(printable(s), markOf(s)) }
 
 // clock shows a time in this machine's zone, with the date if it is not today's.
 func clock(t, now time.Time) string {

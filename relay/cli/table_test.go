@@ -12,7 +12,7 @@ func TestNoTextFromOutsideBreaksATable(t *testing.T) {
 	long := strings.Repeat("长", 300)
 	newScreen(&out).table("WAYBILL STATUS STATE DELIVERIES", [][]cell{
 		{text("%s", "1"), text("%s", "signed"), state("open"), text("%s", "shop/orders delivered")},
-		{{"2\x1b[31m\n", 0, plain}, text("%s", long), {long, 0, bad}, text("%s", strings.Repeat(long, 9))},
+		{column("2\x1b[31m\n", 0), text("%s", long), marked(long, bad), text("%s", strings.Repeat(long, 9))},
 	})
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 3 || strings.Contains(out.String(), "\x1b") {

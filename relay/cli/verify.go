@@ -50,15 +50,16 @@ func newVerify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		given := len(*headers)
-		for name, value := range map[string]string{signature.HeaderID: *id, signature.HeaderTimestamp: *timestamp, signature.HeaderSignature: *signatures} {
+		flagged := map[string]string{
+			signature.HeaderID: *id, signature.HeaderTimestamp: *timestamp, signature.HeaderSignature: *signatures,
+		}
+		for name, value := range flagged {
 			if value != "" {
 				header.Set(name, value)
-				given++
 			}
 		}
 		switch {
-		case given == 0:
+		case len(header) == 0:
 			return usagef("verify needs the headers that the body came with: --id, --timestamp and --signature, or --header")
 		case *tolerance < 0:
 			return usagef("--tolerance must not be negative")
@@ -71,7 +72,7 @@ func newVerify() *cobra.Command {
 		}
 		v := verdict{Verified: true}
 		if err := signature.Verify(keys, header, body, time.Now(), *tolerance); err != nil {
-			v = verdict{Error: err.Error(), Hint: explain(err, signedRequest{keys, found, header, body})}
+			v = verdict{Error: err.Error(), Hint: explain(err, signedRequest{keys: keys, secrets: found, header: header, body: body})}
 		}
 		return v.print(cmd, output.isJSON())
 	}

@@ -62,8 +62,8 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates", times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
 		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), mostCell)), state(e.State))
-		out.row(cell{"   id", 12, faint}, text("%s", e.ID))
-		out.row(cell{"   received", 12, faint}, text("%s%s", clock(e.ReceivedAt, now), again))
+		out.row(label("   id", 12), text("%s", e.ID))
+		out.row(label("   received", 12), text("%s%s", clock(e.ReceivedAt, now), again))
 		for _, d := range e.Deliveries {
 			printDelivery(out, d, sequences, now)
 		}
@@ -80,13 +80,13 @@ func times(n int) string {
 
 // printDelivery shows a delivery with its attempts, and what comes next.
 func printDelivery(out *screen, d api.Delivery, sequences map[string]int, now time.Time) {
-	out.row(cell{"   to", 12, faint}, text("%s", d.Endpoint), state(d.State), text("%s", next(d, sequences, now)))
+	out.row(label("   to", 12), text("%s", d.Endpoint), state(d.State), text("%s", next(d, sequences, now)))
 	for _, t := range d.Tries {
 		m := bad
 		if t.Status/100 == 2 {
 			m = good
 		}
-		out.row(cell{"", 12, plain}, text("%s", clock(t.At, now)), cell{printable(describeAttempt(t)), 0, m}, text("in %d ms", t.DurationMS))
+		out.row(column("", 12), text("%s", clock(t.At, now)), marked(printable(describeAttempt(t)), m), text("in %d ms", t.DurationMS))
 	}
 }
 
@@ -137,10 +137,11 @@ func printRoutes(out *screen, e api.Event) {
 			if matched {
 				m = plain
 			}
-			out.row(cell{"   route", 12, faint}, cell{printable(r.At), 0, m}, cell{printable(strings.Join(r.Endpoints, ", ")), 0, m}, cell{printable(r.Why), 0, m})
+			out.row(label("   route", 12), marked(printable(r.At), m), marked(printable(strings.Join(r.Endpoints, ", ")), m),
+				marked(printable(r.Why), m))
 		}
 	}
 	if e.RoutesLeft > 0 {
-		out.row(cell{"   route", 12, faint}, text("and %d more do not match", e.RoutesLeft))
+		out.row(label("   route", 12), text("and %d more do not match", e.RoutesLeft))
 	}
 }
