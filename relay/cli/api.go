@@ -50,9 +50,12 @@ type apiFlags struct {
 func addAPIFlags(cmd *cobra.Command) *apiFlags {
 	f := &apiFlags{}
 	flags := cmd.Flags()
-	flags.StringVar(&f.url, "url", "", "the relay's `URL`; default http://127.0.0.1:8081, for a tenant http://127.0.0.1:8080")
-	flags.StringVar(&f.token, "token", "", "the operator's `TOKEN`; default "+adminVariable+", or that of config.example.yaml")
-	flags.StringVar(&f.key, "key", "", "a tenant's API `KEY`, to see what the tenant sees; default "+apiKeyVariable)
+	flags.StringVar(&f.url, "url", "",
+		"the relay's `URL`; default http://127.0.0.1:8081, for a tenant http://127.0.0.1:8080")
+	flags.StringVar(&f.token, "token", "",
+		"the operator's `TOKEN`; default "+adminVariable+", or that of config.example.yaml")
+	flags.StringVar(&f.key, "key", "",
+		"a tenant's API `KEY`, to see what the tenant sees; default "+apiKeyVariable)
 	return f
 }
 
@@ -120,8 +123,9 @@ var (
 	}
 )
 
-// clientOf is a client with the key of a tenant or of the operator. Without a key it takes that of config.example.yaml, but only for a relay on
-// this machine: anywhere else a forgotten key is a mistake, which is to be named.
+// clientOf is a client with the key of a tenant or of the operator. Without a key it takes that of
+// config.example.yaml, but only for a relay on this machine: anywhere else a forgotten key is a mistake, which is to
+// be named.
 func (f *apiFlags) clientOf(key string, tenant bool) (*client, error) {
 	is := operatorCaller
 	if tenant {
@@ -165,7 +169,8 @@ func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *clie
 	}
 }
 
-// call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do about it.
+// call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do
+// about it.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	var content []byte
 	if body != nil {
@@ -212,7 +217,8 @@ func (c *client) send(ctx context.Context, method, address string, content []byt
 	request.Header.Set("Authorization", "Bearer "+c.key)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, nil, fmt.Errorf("no relay answers at %s: %s (is it running? kuairelay serve -c FILE)", request.URL.Host, why(err))
+		return nil, nil, fmt.Errorf("no relay answers at %s: %s (is it running? kuairelay serve -c FILE)",
+			request.URL.Host, why(err))
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -260,8 +266,10 @@ func (c *client) post(ctx context.Context, path string, body, out any) error {
 	return c.call(ctx, http.MethodPost, path, nil, body, out)
 }
 
-// pages gets what a list has, at most so many, page by page; of takes a page apart.
-func pages[P, T any](ctx context.Context, c *client, path string, q url.Values, most int, of func(P) (items []T, next string)) ([]T, error) {
+// pages gets a list page by page, at most most items; split returns the items of a page and the cursor of the next one.
+func pages[P, T any](
+	ctx context.Context, c *client, path string, q url.Values, most int, split func(P) (items []T, next string),
+) ([]T, error) {
 	if most < 1 {
 		return nil, usagef("--number must be at least 1")
 	}
@@ -272,7 +280,7 @@ func pages[P, T any](ctx context.Context, c *client, path string, q url.Values, 
 		if err := c.get(ctx, path, q, &page); err != nil {
 			return nil, err
 		}
-		items, next := of(page)
+		items, next := split(page)
 		all = append(all, items...)
 		if next == "" {
 			break
@@ -285,8 +293,8 @@ func pages[P, T any](ctx context.Context, c *client, path string, q url.Values, 
 // numberFlag adds -n.
 func numberFlag(cmd *cobra.Command) *int { return cmd.Flags().IntP("number", "n", 50, "how many") }
 
-// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone. Whether the tenant is the one
-// whose key it is, the relay knows.
+// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone. Whether the tenant
+// is the one whose key it is, the relay knows.
 func (c *client) endpointPath(full string) (string, error) {
 	tenant, name, named := strings.Cut(full, "/")
 	switch {
@@ -335,13 +343,18 @@ func (x *filterFlags) query() url.Values {
 	return q
 }
 
-// warn says what of the filter can hardly match anything: the sets of statuses and brands are open, so it is no mistake.
+// warn says what of the filter can hardly match anything: the sets of statuses and brands are open, so it is no
+// mistake.
 func (x *filterFlags) warn(w io.Writer) {
-	if status := *x.values["status"]; status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
-		fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n", printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
+	status := *x.values["status"]
+	if status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
+		fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n",
+			printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
 	}
-	if brand := *x.values["brand"]; brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
-		fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n", printable(brand), strings.Join(kuaidihelp.Brands(), ", "))
+	brand := *x.values["brand"]
+	if brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
+		fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n",
+			printable(brand), strings.Join(kuaidihelp.Brands(), ", "))
 	}
 }
 

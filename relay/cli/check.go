@@ -33,9 +33,10 @@ func newCheck() *cobra.Command {
 		Use:     "check FILE",
 		Short:   "Show every mistake in a config file",
 		GroupID: groupRelay,
-		Long: "Shows every mistake and warning in a config file and its tenants_dir at once, each with its line: all that serve would\n" +
-			"refuse. Runs the tests of the tenants too: which endpoints an event has to reach. Exits with 1 if there is a mistake, or\n" +
-			"a test fails; a warning is none. Nothing is started, and nothing is connected to.",
+		Long: "Shows every mistake and warning in a config file and its tenants_dir at once, each with its line:\n" +
+			"everything that serve would refuse. It also runs the tenants' tests (which endpoints an event has to\n" +
+			"reach). Exits with 1 if there is a mistake, or a test fails; warnings do not count. It starts\n" +
+			"nothing and connects to nothing.",
 		Example: "  kuairelay check config.yaml",
 		Args:    takes(1, 1, "FILE"),
 	}
@@ -64,8 +65,8 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
-// checkConfig loads a config, builds everything that serve builds of it before it opens its first port, and runs the tests of
-// its tenants. An error is a file that could not be read.
+// checkConfig loads a config, builds everything that serve builds of it before it opens its first port, and runs the
+// tests of its tenants. An error is a file that could not be read.
 func checkConfig(file string) (*config.Config, []finding, error) {
 	c, err := loadConfig(file)
 	var mistakes config.Mistakes

@@ -70,7 +70,8 @@ func (b *board) show(t *demoTenant, got webhook) {
 	defer b.mu.Unlock()
 	b.note(t, got)
 	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
-	cells := append([]cell{label(after, 7), column(t.name, 6), verifiedCell(got.Verified), answerCell(got.Answer)}, webhookCells(got)...)
+	cells := []cell{label(after, 7), column(t.name, 6), verifiedCell(got.Verified), answerCell(got.Answer)}
+	cells = append(cells, webhookCells(got)...)
 	if !got.Verified {
 		cells = append(cells, marked(got.Error, bad))
 	}
@@ -132,8 +133,9 @@ func (b *board) whatIsWrong() []string {
 
 // play is the circle, its summary, and then, if the demo stays, serving until ctx ends.
 func (d *demoRun) play(ctx context.Context) error {
-	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants everything of the parcels that it subscribes, alerts\n"+
-		"only signed and question. Each line below the subscriptions is a webhook as a tenant gets it, and whether its signature is right.\n\n")
+	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants all updates of the\n"+
+		"parcels that it subscribes, alerts only signed and question. Each line below the subscriptions is a\n"+
+		"webhook as a tenant gets it, and whether its signature is right.\n\n")
 	parcels := d.parcels()
 	if err := d.subscribe(ctx, parcels); err != nil {
 		return err
@@ -155,8 +157,8 @@ func (d *demoRun) play(ctx context.Context) error {
 	return nil
 }
 
-// deliver pushes the updates of the parcels, has the second tenant subscribe the first parcel late, and waits each time until all
-// is delivered. It returns how many callbacks were pushed.
+// deliver pushes the updates of the parcels, has the second tenant subscribe the first parcel late, and waits each
+// time until all is delivered. It returns how many callbacks were pushed.
 func (d *demoRun) deliver(ctx context.Context, parcels []*fake.Parcel) (callbacks int, err error) {
 	callbacks, err = d.push(ctx, parcels)
 	if err != nil {
@@ -192,8 +194,8 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 	return nil
 }
 
-// ask has a tenant subscribe a parcel, and shows what came of it, and how many calls kuaidihelp has got by then. What happens at the
-// stations given is what the tenant is owed.
+// ask has a tenant subscribe a parcel, and shows what came of it, and how many calls kuaidihelp has got by then. What
+// happens at the stations given is what the tenant is owed.
 func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, stations ...string) error {
 	d.board.mu.Lock()
 	for _, status := range stations {
@@ -218,13 +220,13 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 	}
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
-	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15), cell{text: r.Result, width: 10, mark: mark},
-		column(strconv.Itoa(len(d.provider.Calls())), 0))
+	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15),
+		cell{text: r.Result, width: 10, mark: mark}, column(strconv.Itoa(len(d.provider.Calls())), 0))
 	return err
 }
 
-// push pushes the updates of the parcels, each in another encoding, and the first once more in yet another one. It returns how
-// many callbacks that made.
+// push pushes the updates of the parcels, each in another encoding, and the first once more in yet another one. It
+// returns how many callbacks that made.
 func (d *demoRun) push(ctx context.Context, parcels []*fake.Parcel) (int, error) {
 	d.board.mu.Lock()
 	d.board.refuse = update{parcels[0].WaybillCode, stations[1]}
@@ -373,16 +375,18 @@ events      %d new, %d of them of a parcel or status that nobody subscribed; 1 d
 deliveries  %s; every signature verified, each waybill in order
 retries     %d: shop answered 500 once, and got the same webhook again
 latency     p50 %.1f ms, max %.1f ms, from the push to the tenant
-`, len(d.provider.Calls()), callbacks, len(fake.Encodings()), callbacks-1, callbacks-1-routed, strings.Join(counts, ", "), b.retried,
+`, len(d.provider.Calls()), callbacks, len(fake.Encodings()), callbacks-1, callbacks-1-routed,
+		strings.Join(counts, ", "), b.retried,
 		milliseconds(quantile(b.latency, 0.5)), milliseconds(quantile(b.latency, 1)))
 }
 
 // invite says how to go on.
 func (d *demoRun) invite() {
-	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed","data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`
+	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed",` +
+		`"data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`
 	fmt.Fprintf(d.out.w, `
-Still serving; Ctrl-C stops it. Subscribe a parcel and push a callback for it yourself (a second time it is a duplicate), or look at
-the metrics:
+Still serving; Ctrl-C stops it. Subscribe a parcel and push a callback for it yourself (a second time it is a
+duplicate), or look at the metrics:
 
   %s=%s %s subscribe --url %s zt 75000000000001
   curl %s -d type=express_sub_msg --data-urlencode 'data=[%s]'

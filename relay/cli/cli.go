@@ -1,5 +1,5 @@
-// Package cli is the command line: it turns arguments into the options of the packages below, and what they give into text
-// for people, JSON for programs, and an exit code. One file per command; Run is the only entry.
+// Package cli is the command line: it turns arguments into the options of the packages below, and what they give into
+// text for people, JSON for programs, and an exit code. One file per command; Run is the only entry.
 package cli
 
 import (
@@ -31,8 +31,8 @@ func (e usageError) Error() string { return string(e) }
 
 func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
-// Run runs the command that args (without the program's name) ask for, and returns the exit code. A command that serves ends
-// gracefully when ctx is cancelled. Concurrent calls share nothing.
+// Run runs the command that args (without the program's name) ask for, and returns the exit code. A command that
+// serves ends gracefully when ctx is cancelled. Concurrent calls share nothing.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	started := false // until then, every error is one of usage
 	root := newRoot()
@@ -66,8 +66,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kuairelay COMMAND",
 		Short: "Hands the callbacks of one kuaidihelp account on to many tenants, signed",
-		Long: "kuairelay receives the callbacks of one shared kuaidihelp account, drops duplicates, works out by rules which\n" +
-			"tenants each waybill update is owed to, and posts it to them as a signed webhook until they have it.\n\n" +
+		Long: "kuairelay receives the callbacks of one shared kuaidihelp account, drops duplicates, works out by\n" +
+			"rules which tenants each waybill update is owed to, and posts it to them as a signed webhook until\n" +
+			"they have it.\n\n" +
 			"New here? `kuairelay demo` shows all of it in one process.",
 		DisableFlagsInUseLine: true,
 		SilenceErrors:         true,

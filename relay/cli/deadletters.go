@@ -27,20 +27,27 @@ func newDeadLetters() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON", func(l api.DeadLetter) []cell {
-			return []cell{text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode), text("%s", l.CPCode),
-				text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason)}
+		const head = "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON"
+		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(l api.DeadLetter) []cell {
+			return []cell{
+				text("%s", clock(l.DeadAt, time.Now())), text("%s", l.Endpoint), text("%s", l.WaybillCode),
+				text("%s", l.CPCode), text("%s", l.Status), text("%d", l.Attempts), text("%s", l.Reason),
+			}
 		})
 	})
 	cmd.AddCommand(
 		newLetters("redrive", "Queue dead letters again",
-			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry kuairelay-reason: redrive."),
+			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry\n"+
+				"kuairelay-reason: redrive."),
 		newLetters("dismiss", "Be done with dead letters",
-			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire as delivered ones do."))
+			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire\n"+
+				"as delivered ones do."),
+	)
 	return cmd
 }
 
-// changeLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how far it is.
+// changeLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how
+// far it is.
 func changeLetters(cmd *cobra.Command, c *client, name string, body map[string]any) (total int, err error) {
 	progress := newProgress(cmd.ErrOrStderr())
 	defer progress.end()
@@ -61,11 +68,12 @@ func changeLetters(cmd *cobra.Command, c *client, name string, body map[string]a
 // newLetters makes redrive and dismiss.
 func newLetters(name, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     name + " [EVENT_ID TENANT/ENDPOINT]",
-		Short:   short,
-		Long:    long + "\nWithout a flag that says which, --all is needed.",
-		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n  kuairelay dead-letters " + name + " --all",
-		Args:    takes(0, 2, ""),
+		Use:   name + " [EVENT_ID TENANT/ENDPOINT]",
+		Short: short,
+		Long:  long + "\nWithout a flag that says which, --all is needed.",
+		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n" +
+			"  kuairelay dead-letters " + name + " --all",
+		Args: takes(0, 2, ""),
 	}
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)

@@ -53,12 +53,15 @@ func newDiff() *cobra.Command {
 		Use:     "diff OLD NEW",
 		Short:   "Show which real events another config would send elsewhere",
 		GroupID: groupRelay,
-		Long: "Compares two config files by the events that a running relay has accepted of late, or by those of a file: which endpoints\n" +
-			"would be owed each by NEW, but not by OLD, and the other way round. What depends on the ledger or on earlier updates\n" +
-			"(subscribed, changed) is not decided, but said: \"shop/orders if the tenant has subscribed the waybill\". Nothing is sent.\n\n" +
-			"--events takes JSON: what `kuairelay events --data -o json` prints, or items and callbacks of kuaidihelp.",
+		Long: "Compares two config files by the events that a running relay has accepted recently, or by those of a\n" +
+			"file: which endpoints each event would go to by NEW, but not by OLD, and the other way round. What\n" +
+			"depends on the ledger or on earlier updates (subscribed, changed) is not decided, but said:\n" +
+			"\"shop/orders if the tenant has subscribed the waybill\". Nothing is sent.\n\n" +
+			"--events takes JSON: what `kuairelay events --data -o json` prints, or items and callbacks of\n" +
+			"kuaidihelp.",
 		Example: "  kuairelay diff config.yaml new.yaml\n" +
-			"  kuairelay events --data -n 5000 -o json > events.json && kuairelay diff --events events.json config.yaml new.yaml",
+			"  kuairelay events --data -n 5000 -o json > events.json\n" +
+			"  kuairelay diff --events events.json config.yaml new.yaml",
 		Args: takes(2, 2, "OLD and NEW, two config files"),
 	}
 	flags := addAPIFlags(cmd)

@@ -61,22 +61,24 @@ func printEndpoints(w io.Writer, all []api.EndpointHealth, now time.Time) {
 		if e.LastError != nil {
 			last = describeAttempt(*e.LastError)
 		}
-		rows = append(rows, []cell{text("%s", e.Endpoint), state(e.State), text("%d", e.Open), text("%d", e.Waiting), text("%d", e.Dead),
-			text("%s", atLeast(e, now)), text("%s", good), text("%s", took), text("%s", last)})
+		rows = append(rows, []cell{
+			text("%s", e.Endpoint), state(e.State), text("%d", e.Open), text("%d", e.Waiting), text("%d", e.Dead),
+			text("%s", atLeast(e, now)), text("%s", good), text("%s", took), text("%s", last),
+		})
 	}
 	s := newScreen(w)
 	s.table("ENDPOINT STATE OPEN WAITING DEAD OLDEST GOOD P50/P95 LAST_ERROR", rows)
 
 	for _, e := range all {
 		if !e.Twice.IsZero() {
-			s.row(text("%s answers requests twice (seen %s ago): each attempt has a connection of its own until `kuairelay resume %s`.",
-				e.Endpoint, age(e.Twice, now), e.Endpoint))
+			s.row(text("%s answers requests twice (seen %s ago): each attempt has a connection of its own until "+
+				"`kuairelay resume %s`.", e.Endpoint, age(e.Twice, now), e.Endpoint))
 		}
 	}
 }
 
-// atLeast is the age of the oldest open delivery. The relay looks at what is due first and last, so that of more than two another one
-// may be older.
+// atLeast is the age of the oldest open delivery. The relay looks at what is due first and last, so that of more than
+// two another one may be older.
 func atLeast(e api.EndpointHealth, now time.Time) string {
 	text := age(e.OldestAt, now)
 	if e.Open > 2 && !e.OldestAt.IsZero() {
@@ -135,17 +137,20 @@ func showEndpoint(w io.Writer, e api.EndpointHealth, asJSON bool) error {
 
 func newPause() *cobra.Command {
 	return onEndpoint("pause", "Send nothing to an endpoint until it is resumed",
-		"Stops sending to an endpoint, over restarts too. Its deliveries wait, and nothing is lost; what is under way ends.", showEndpoint)
+		"Stops sending to an endpoint, over restarts too. Its deliveries wait, and nothing is lost; attempts that\n"+
+			"are under way end.", showEndpoint)
 }
 
 func newResume() *cobra.Command {
 	return onEndpoint("resume", "Go on sending to an endpoint",
-		"Goes on sending to an endpoint that was paused, or that answered 410. One that was seen to answer twice is trusted again: its\nconnections are used for more than one attempt.", showEndpoint)
+		"Goes on sending to an endpoint that was paused, or that answered 410. One that was seen to answer twice\n"+
+			"is trusted again: its connections are used for more than one attempt.", showEndpoint)
 }
 
 func newTest() *cobra.Command {
 	return onEndpoint("test", "Send a signed test event to an endpoint, and show its answer",
-		"Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\nExits with 1 if the answer was not 2xx.",
+		"Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\n"+
+			"Exits with 1 if the answer was not 2xx.",
 		func(w io.Writer, r api.TestResult, asJSON bool) (err error) {
 			if asJSON {
 				err = writeJSON(w, r, "  ")

@@ -70,7 +70,8 @@ func newTail() *cobra.Command {
 		Use:     "tail",
 		Short:   "Show events as they are accepted, until Ctrl-C",
 		GroupID: groupAPI,
-		Long:    "Shows the latest events, and then each new one as it is accepted. A state is that of the moment at which an event is first seen.",
+		Long: "Shows the latest events, and then each new one as it is accepted. The state is the one at the moment\n" +
+			"when the event is shown.",
 		Example: "  kuairelay tail --endpoint shop/orders\n  kuairelay tail -o json | jq -r .waybill_code",
 		Args:    takes(0, 0, ""),
 	}
@@ -103,9 +104,11 @@ func newTail() *cobra.Command {
 	return cmd
 }
 
-// showLatest shows the latest count events, the oldest of them first, and returns when the last one was accepted. Without one, that
-// is now.
-func showLatest(ctx context.Context, c *client, q url.Values, count int, show func(api.Event) error) (time.Time, error) {
+// showLatest shows the latest count events, the oldest of them first, and returns when the last one was accepted.
+// Without one, that is now.
+func showLatest(
+	ctx context.Context, c *client, q url.Values, count int, show func(api.Event) error,
+) (time.Time, error) {
 	latest := time.Now()
 	if count == 0 {
 		return latest, nil
@@ -127,9 +130,11 @@ func showLatest(ctx context.Context, c *client, q url.Values, count int, show fu
 	return latest, nil
 }
 
-// follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is where a page
-// that goes on to newer events has ended.
-func follow(cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(api.Event) error) error {
+// follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is
+// where a page that goes on to newer events has ended.
+func follow(
+	cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(api.Event) error,
+) error {
 	newer := url.Values{"newer": {"true"}, "limit": {"500"}}
 	for name, v := range q {
 		newer[name] = v

@@ -40,17 +40,19 @@ func newExplain() *cobra.Command {
 		Use:     "explain -c FILE [EVENT.json]",
 		Short:   "Say which endpoints an event would go to, and why",
 		GroupID: groupRelay,
-		Long: "Says of every endpoint in a config whether an event would go there, and what each route that leads there makes of it.\n" +
-			"The event is an item of a callback, as JSON, or a whole callback as kuaidihelp sends it; it is read from EVENT.json, or\n" +
-			"from stdin. Nothing is sent, and nothing is connected to: what depends on earlier updates of the waybill is said so.\n" +
-			"With --waybill the events are those of a waybill that a running relay has seen, and what became of each stands beside.",
+		Long: "Says of every endpoint in a config whether an event would go there, and what each route that leads\n" +
+			"there makes of it. The event is an item of a callback, as JSON, or a whole callback as kuaidihelp\n" +
+			"sends it; it is read from EVENT.json, or from stdin. It sends nothing and connects to nothing: what\n" +
+			"depends on earlier updates of the waybill is named as such. With --waybill the events are those of a\n" +
+			"waybill that a running relay has seen, and the answer also says what became of each.",
 		Example: "  kuairelay explain -c config.yaml event.json\n" +
 			"  kuairelay explain -c config.yaml --waybill 777005949070187\n" +
 			"  echo '{\"waybill_code\":\"77\",\"cp_code\":\"sto\",\"status\":\"signed\"}' | kuairelay explain -c config.yaml",
 		Args: takes(0, 1, "EVENT.json"),
 	}
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
-	code := cmd.Flags().String("waybill", "", "a waybill's `CODE`, or the id of one event, evt_…, to be had of a running relay")
+	code := cmd.Flags().String("waybill", "",
+		"a waybill's `CODE`, or the id of one event, evt_…, to be asked of a running relay")
 	flags := addAPIFlags(cmd)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -102,7 +104,9 @@ func explainInput(cmd *cobra.Command, explainer *relay.Explainer, file string) (
 }
 
 // explainWaybill explains the events of a waybill that a running relay has seen.
-func explainWaybill(ctx context.Context, explainer *relay.Explainer, flags *apiFlags, code string) (all []explained, err error) {
+func explainWaybill(
+	ctx context.Context, explainer *relay.Explainer, flags *apiFlags, code string,
+) (all []explained, err error) {
 	c, err := flags.client()
 	if err != nil {
 		return nil, err
@@ -125,7 +129,8 @@ func explainWaybill(ctx context.Context, explainer *relay.Explainer, flags *apiF
 
 func explainEvent(e *event.Event, all []relay.Explanation) explained {
 	x := explained{
-		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Endpoints: []explainedEndpoint{},
+		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+		Endpoints: []explainedEndpoint{},
 	}
 	for _, ex := range all {
 		ep := explainedEndpoint{Endpoint: ex.Endpoint, Owed: ex.Owed, Routes: []explainedRoute{}}
@@ -139,7 +144,8 @@ func explainEvent(e *event.Event, all []relay.Explanation) explained {
 
 // print writes the endpoints that the event goes to first, and then the others.
 func (x explained) print(w io.Writer) {
-	fmt.Fprintf(w, "%s  waybill %s  brand %s  status %s\n", printable(x.Type), printable(x.WaybillCode), printable(x.CPCode), printable(x.Status))
+	fmt.Fprintf(w, "%s  waybill %s  brand %s  status %s\n",
+		printable(x.Type), printable(x.WaybillCode), printable(x.CPCode), printable(x.Status))
 	owed := 0
 	for _, wanted := range []bool{true, false} {
 		for _, ep := range x.Endpoints {

@@ -22,8 +22,9 @@ func newHealthcheck() *cobra.Command {
 		Use:     "healthcheck",
 		Short:   "Ask a running relay whether it is alive",
 		GroupID: groupRelay,
-		Long: "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or 1. A relay that is degraded\n" +
-			"is able to accept callbacks: the exit status is 0, and what is wrong is said. The Docker image uses it.",
+		Long: "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or\n" +
+			"1. A relay that is degraded is able to accept callbacks: the exit status is 0, and the output says\n" +
+			"what is wrong. The Docker image uses it.",
 		Example: "  kuairelay healthcheck --url http://127.0.0.1:8080/readyz",
 		Args:    takes(0, 0, ""),
 	}
@@ -81,8 +82,8 @@ func degraded(answer []byte) string {
 	return cmp.Or(strings.Join(wrong, "; "), "kuairelay status says why")
 }
 
-// httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat it: a path may
-// hold a token.
+// httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat it: a path
+// may hold a token.
 func httpURL(flag, value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {

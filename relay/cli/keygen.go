@@ -13,8 +13,8 @@ func newKeygen() *cobra.Command {
 		Use:     "keygen",
 		Short:   "Make a secret to sign webhooks with",
 		GroupID: groupTools,
-		Long: "Prints a new secret, whsec_ and the base64 of 32 random bytes, and nothing else on stdout. It goes into an endpoint's\n" +
-			"secrets, and to the tenant, whose library of Standard Webhooks takes it as it is.\n\n" +
+		Long: "Prints a new secret, whsec_ and the base64 of 32 random bytes, and nothing else on stdout. It goes\n" +
+			"into an endpoint's secrets, and to the tenant, whose library of Standard Webhooks takes it as it is.\n\n" +
 			"To replace a secret that is in use, let both sign for a while, the old one until a time:\n" +
 			"  secrets: [ \"${NEW}\", {secret: \"${OLD}\", until: 2026-12-31T18:00:00+08:00} ]",
 		Example: "  kuairelay keygen > shop.secret        # and in the config:  secrets: [ file:shop.secret ]",
@@ -25,7 +25,8 @@ func newKeygen() *cobra.Command {
 			return err
 		}
 		if isTerminal(cmd.OutOrStdout()) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "Keep it out of the config file: secrets: [ \"${SHOP_SECRET}\" ] or [ file:shop.secret ]. The tenant gets the same.")
+			fmt.Fprintln(cmd.ErrOrStderr(), "Keep it out of the config file: secrets: [ \"${SHOP_SECRET}\" ] or "+
+				"[ file:shop.secret ]. The tenant gets the same.")
 		}
 		return nil
 	}

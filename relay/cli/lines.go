@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// lines is a zapcore.WriteSyncer that writes in a goroutine of its own, as soon as those that are ready to run have had a turn:
-// the lines that they log meanwhile share one write, which otherwise is a tenth of what a busy relay does. A killed process
-// takes with it what was logged in that moment.
+// lines is a zapcore.WriteSyncer that writes in a goroutine of its own, as soon as those that are ready to run have
+// had a turn: the lines that they log meanwhile share one write, which otherwise is a tenth of what a busy relay
+// does. A killed process takes with it what was logged in that moment.
 type lines struct {
 	out io.Writer
 

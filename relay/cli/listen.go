@@ -17,8 +17,8 @@ import (
 const (
 	// secretVariable is where config.example.yaml looks for the secret of its tenant.
 	secretVariable = "SHOP_SECRET"
-	// exampleSecret is what config.example.yaml signs with otherwise, and exampleAlerts what its second endpoint signs with:
-	// public, and so no secrets.
+	// exampleSecret is what config.example.yaml signs with otherwise, and exampleAlerts what its second endpoint
+	// signs with: public, and so no secrets.
 	exampleSecret = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
 	exampleAlerts = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIGFsZXJ0cywgbm8gc2VjcmV0"
 )
@@ -28,8 +28,9 @@ func newListen() *cobra.Command {
 		Use:     "listen",
 		Short:   "Play a tenant: verify webhooks and print them",
 		GroupID: groupTools,
-		Long: "Listens for webhooks on any path, verifies every signature, and prints one line each. One whose signature is wrong\n" +
-			"is answered 401. Without --secret it takes " + secretVariable + " from the environment, or the secrets of config.example.yaml.",
+		Long: "Listens for webhooks on any path, verifies every signature, and prints one line each. A webhook whose\n" +
+			"signature is wrong is answered 401. Without --secret it takes " + secretVariable + " from the environment, or\n" +
+			"the secrets of config.example.yaml.",
 		Example: "  kuairelay listen                                       # the tenant of config.example.yaml\n" +
 			"  kuairelay listen --listen :9000 --fail-rate 0.2        # one webhook in five is answered 500\n" +
 			"  kuairelay listen -o json | jq -r .waybill",
@@ -184,5 +185,6 @@ func (t *tally) add(got webhook) {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%s: %d verified, %d not; %d with an id that came before.", plural(t.all, "webhook"), t.verified, t.all-t.verified, t.again)
+	return fmt.Sprintf("%s: %d verified, %d not; %d with an id that came before.",
+		plural(t.all, "webhook"), t.verified, t.all-t.verified, t.again)
 }

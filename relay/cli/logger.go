@@ -18,8 +18,8 @@ func logLevelFlag(cmd *cobra.Command, byDefault, usage string) *enum {
 	return e
 }
 
-// newLogger writes warnings and errors before it returns, and other lines as soon as it can: a log that is still in a buffer when the
-// process is killed would be of no use. At the end its Sync is to be called.
+// newLogger writes warnings and errors before it returns, and other lines as soon as it can: a log that is still in a
+// buffer when the process is killed would be of no use. At the end its Sync is to be called.
 func newLogger(w io.Writer, format, level string) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.RFC3339NanoTimeEncoder

@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// limitMemory sets the soft memory limit of Go to nine tenths of what the cgroup allows, so that garbage is collected before the
-// kernel ends the process. GOMEMLIMIT in the environment goes before it.
+// limitMemory sets the soft memory limit of Go to nine tenths of what the cgroup allows, so that garbage is collected
+// before the kernel ends the process. GOMEMLIMIT in the environment goes before it.
 //
 // automemlimit does it, because where a cgroup's limit stands depends on its version, on its mounts and on its parents.
 func limitMemory(log *zap.Logger) {

@@ -15,7 +15,8 @@ func newQuarantine() *cobra.Command {
 		Use:     "quarantine",
 		Short:   "List what was not understood; show it, or take it in again",
 		GroupID: groupAPI,
-		Long:    "Lists callbacks of kuaidihelp, and items of them, that were not understood, the latest first. For the operator.",
+		Long: "Lists callbacks of kuaidihelp, and items of them, that were not understood, the latest first. For\n" +
+			"the operator.",
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
@@ -28,15 +29,19 @@ func newQuarantine() *cobra.Command {
 			return err
 		}
 		return writeList(cmd.OutOrStdout(), asJSON, all, "RECEIVED ID BYTES REASON", func(x api.Quarantined) []cell {
-			return []cell{text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason)}
+			return []cell{
+				text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason),
+			}
 		})
 	})
 	cmd.AddCommand(newQuarantineShow(), newQuarantineReplay())
 	return cmd
 }
 
-// runsAsOperator is runs for what a tenant sees nothing of.
-func (f *apiFlags) runsAsOperator(cmd *cobra.Command, run func(cmd *cobra.Command, c *client, args []string, asJSON bool) error) {
+// runsAsOperator is runs for what only the operator may see.
+func (f *apiFlags) runsAsOperator(
+	cmd *cobra.Command, run func(cmd *cobra.Command, c *client, args []string, asJSON bool) error,
+) {
 	f.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if c.tenant {
 			return usagef("this is for the operator: leave --key and %s out", apiKeyVariable)
@@ -69,9 +74,10 @@ func newQuarantineShow() *cobra.Command {
 
 func newQuarantineReplay() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "replay [ID...]",
-		Short:   "Take in what was not understood as if it had just come",
-		Long:    "Takes in callbacks from quarantine as if they had just come, which may be of use after an upgrade. What is understood now leaves quarantine.",
+		Use:   "replay [ID...]",
+		Short: "Take in what was not understood as if it had just come",
+		Long: "Takes in callbacks from quarantine as if they had just come, which may be of use after an upgrade.\n" +
+			"What is understood now leaves quarantine.",
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}

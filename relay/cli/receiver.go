@@ -39,7 +39,8 @@ type webhook struct {
 	Reason   string    `json:"reason"`
 	Verified bool      `json:"verified"`
 	Error    string    `json:"error,omitempty"` // why it is not verified
-	// Seen counts the verified requests to this path with this id, this one included; more than 1 is a duplicate or a repeated attempt.
+	// Seen counts the verified requests to this path with this id, this one included; more than 1 is a duplicate or a
+	// repeated attempt.
 	Seen   int    `json:"seen"`
 	Answer int    `json:"answer"` // the HTTP status that it is given
 	Body   string `json:"body"`   // as it came: what was signed
@@ -96,7 +97,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = io.WriteString(w, cmp.Or(got.Error, http.StatusText(got.Answer))+"\n")
 }
 
-// count notes an id, and says how often it was noted so far. An event that two endpoints are owed has the same id at both.
+// count notes an id, and says how often it was noted so far. An event that two endpoints are owed has the same id at
+// both.
 func (r *receiver) count(id string) int {
 	if r.seen == nil || len(r.seen) >= rememberedIDs {
 		r.before = r.seen

@@ -17,9 +17,10 @@ func newReplay() *cobra.Command {
 		Use:     "replay",
 		Short:   "Send events again, or count them",
 		GroupID: groupAPI,
-		Long: "Sends events again, with kuairelay-reason: replay: those that the flags take, as far as they were delivered, given up or dismissed.\n" +
-			"What is still open is left alone. A replay is worked off by the relays, --rate events a second; this command shows how far it is,\n" +
-			"and may be interrupted: the replay goes on. --reroute matches events that were owed to nobody anew, by today's routes.",
+		Long: "Sends the events that the flags select again, with kuairelay-reason: replay, if they were delivered,\n" +
+			"given up or dismissed. Open deliveries are left alone. The relays send --rate events a second; this\n" +
+			"command shows the progress, and may be interrupted: the replay goes on. --reroute matches unrouted\n" +
+			"events again, by today's routes.",
 		Example: "  kuairelay replay --endpoint shop/orders --since 2h --dry-run\n" +
 			"  kuairelay replay --endpoint shop/orders --since 2h --rate 500\n" +
 			"  kuairelay replay --reroute --since 1d",
@@ -28,7 +29,7 @@ func newReplay() *cobra.Command {
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	dry := cmd.Flags().Bool("dry-run", false, "only count")
-	reroute := cmd.Flags().Bool("reroute", false, "send what was owed to nobody to whom it is owed by today's routes")
+	reroute := cmd.Flags().Bool("reroute", false, "send unrouted events to the endpoints of today's routes")
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
@@ -65,7 +66,7 @@ func watchReplay(cmd *cobra.Command, c *client, r api.Replay) api.Replay {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for r.State == "running" {
-		p.show("%s: %d events looked at, %s deliveries queued again (Ctrl-C leaves it running)", r.ID, r.Looked, fmt.Sprint(r.Queued))
+		p.show("%s: %d events looked at, %d deliveries queued again (Ctrl-C leaves it running)", r.ID, r.Looked, r.Queued)
 		select {
 		case <-cmd.Context().Done():
 			return r
@@ -116,9 +117,13 @@ func newReplayList() *cobra.Command {
 			}
 			q.Set("cursor", list.Next)
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED", func(r api.Replay) []cell {
-			return []cell{text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())), text("%s", cmp.Or(r.Tenant, "operator")),
-				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped)}
+		const head = "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED"
+		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(r api.Replay) []cell {
+			return []cell{
+				text("%s", r.ID), state(r.State), text("%s", clock(r.CreatedAt, time.Now())),
+				text("%s", cmp.Or(r.Tenant, "operator")),
+				text("%d", r.Looked), text("%d", r.Matched), text("%d", r.Queued), text("%d", r.Skipped),
+			}
 		})
 	})
 	return cmd

@@ -13,8 +13,9 @@ func newSchema() *cobra.Command {
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the config, for editors",
 		GroupID: groupRelay,
-		Long: "Prints the JSON Schema of a config file or, with --tenant, of a file in tenants_dir, so that an editor completes the keys\n" +
-			"and marks mistakes while one types. Editors with the YAML language server find it by a first line like\n" +
+		Long: "Prints the JSON Schema of a config file or, with --tenant, of a file in tenants_dir, so that an\n" +
+			"editor completes the keys and marks mistakes while you type. Editors with the YAML language server\n" +
+			"find it by a first line like\n" +
 			"  # yaml-language-server: $schema=kuairelay.schema.json",
 		Example: "  kuairelay schema > kuairelay.schema.json\n" +
 			"  kuairelay schema --tenant > tenants.d/tenant.schema.json",

@@ -44,7 +44,8 @@ type cell struct {
 	mark  mark
 }
 
-// column is a text in a column, label one that names what stands beside or below it, and marked one with a mark and no column.
+// column is a text in a column, label one that names what stands beside or below it, and marked one with a mark and
+// no column.
 func column(text string, width int) cell { return cell{text: text, width: width} }
 func label(text string, width int) cell  { return cell{text: text, width: width, mark: faint} }
 func marked(text string, m mark) cell    { return cell{text: text, mark: m} }

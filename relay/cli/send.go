@@ -48,8 +48,9 @@ func newSend() *cobra.Command {
 		Use:     "send [FILE]",
 		Short:   "Play kuaidihelp: push callbacks to a relay",
 		GroupID: groupTools,
-		Long: "Makes up parcels and pushes their updates as kuaidihelp would, or, with FILE (- is stdin), pushes its content as it is.\n" +
-			"Updates of one parcel are pushed in order. Exits with 1 unless every callback was answered 200 success.",
+		Long: "Makes up parcels and pushes their updates as kuaidihelp would, or, with FILE (- is stdin), pushes\n" +
+			"its content as it is. Updates of one parcel are pushed in order. Exits with 1 unless every callback\n" +
+			"was answered 200 success.",
 		Example: "  kuairelay send                                   # 10 callbacks to the relay of config.example.yaml\n" +
 			"  kuairelay send -n 10000 --rate 500 --waybills 2000 --encoding all --duplicates 0.05\n" +
 			"  kuairelay send --brand zt --status signed --to https://relay.example.com/callback/TOKEN\n" +
@@ -57,7 +58,8 @@ func newSend() *cobra.Command {
 		Args: takes(0, 1, "FILE"),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.to, "to", "", "the callback `URL` (default http://127.0.0.1:8080/callback/ and "+tokenVariable+" or the example's token)")
+	f.StringVar(&o.to, "to", "",
+		"the callback `URL` (default http://127.0.0.1:8080/callback/ and "+tokenVariable+" or the example's token)")
 	f.IntVarP(&o.count, "count", "n", 0, "how many callbacks (default 10; with FILE 1)")
 	f.Float64Var(&o.rate, "rate", 0, "callbacks per second; 0: as fast as possible")
 	f.IntVar(&o.concurrency, "concurrency", 8, "requests at the same time, at most; of one parcel one")
@@ -67,7 +69,8 @@ func newSend() *cobra.Command {
 	f.IntVar(&o.waybills, "waybills", 0, "parcels under way at the same time (default: a fifth of --count)")
 	f.IntVar(&o.items, "items", 1, "updates per callback")
 	f.StringArrayVar(&o.brands, "brand", nil, "the `CODE` of the parcels' brand, like zt; repeatable (default: all known)")
-	f.StringArrayVar(&o.statuses, "status", nil, "the `STATUS` of every update, like signed; repeatable (default: a parcel's journey)")
+	f.StringArrayVar(&o.statuses, "status", nil,
+		"the `STATUS` of every update, like signed; repeatable (default: a parcel's journey)")
 	f.Float64Var(&o.duplicates, "duplicates", 0, "this share of the callbacks, from 0 to 1, repeats one before")
 	f.StringVar(&o.encoding, "encoding", fake.JSON, strings.Join(fake.Encodings(), ", ")+"; or all, in turn")
 	output := outputFlag(cmd)
@@ -117,6 +120,7 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 	if !given("waybills") {
 		o.waybills = min(max(o.count/5, 1), 100_000)
 	}
+	encodings := strings.Join(fake.Encodings(), ", ")
 	for _, c := range []struct {
 		holds bool
 		rule  string
@@ -129,7 +133,7 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 		{o.items >= 1, "--items must be at least 1"},
 		{o.duplicates >= 0 && o.duplicates <= 1, "--duplicates must be from 0 to 1"},
 		{!slices.Contains(o.brands, ""), "--brand must not be empty; known are " + strings.Join(kuaidihelp.Brands(), ", ")},
-		{o.encoding == allEncodings || slices.Contains(fake.Encodings(), o.encoding), "--encoding must be all, " + strings.Join(fake.Encodings(), ", ")},
+		{o.encoding == allEncodings || slices.Contains(fake.Encodings(), o.encoding), "--encoding must be all, " + encodings},
 		{o.encoding != fake.Object || o.items == 1, "--encoding object holds one item: it does not go with more --items"},
 	} {
 		if !c.holds {
@@ -265,8 +269,8 @@ func redact(u *url.URL) string {
 	return shown.String() + "/…"
 }
 
-// httpClient keeps as many connections as there are requests at the same time. Like the relay, it reads no HTTP_PROXY: keys and
-// tokens are for the relay alone.
+// httpClient keeps as many connections as there are requests at the same time. Like the relay, it reads no
+// HTTP_PROXY: keys and tokens are for the relay alone.
 func httpClient(concurrency int, timeout time.Duration) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil

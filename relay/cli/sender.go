@@ -30,8 +30,8 @@ type callback struct {
 	repeat      bool // it was pushed before
 }
 
-// sender pushes callbacks in lanes: one request of a lane at a time, and a parcel keeps to its lane, so that its updates
-// arrive in order.
+// sender pushes callbacks in lanes: one request of a lane at a time, and a parcel keeps to its lane, so that its
+// updates arrive in order.
 type sender struct {
 	o      sendOptions
 	to     *url.URL

@@ -23,10 +23,11 @@ func newServe() *cobra.Command {
 		Use:     "serve -c FILE",
 		Short:   "Run the relay",
 		GroupID: groupRelay,
-		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes or hands back what is under way\n" +
-			"within --grace; a second signal ends it at once. Logs go to stderr.\n\n" +
-			"The config is read again when one of its files was changed, on SIGHUP, and on POST /-/reload of the private listener. One\n" +
-			"with mistakes is not taken: they are logged with file and line, and the one from before goes on serving.",
+		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes or hands back\n" +
+			"what is under way within --grace; a second signal ends it at once. Logs go to stderr.\n\n" +
+			"The config is read again when one of its files was changed, on SIGHUP, and on POST /-/reload of the\n" +
+			"private listener. A config with mistakes is not used: its mistakes are logged with file and line,\n" +
+			"and the previous config stays in use.",
 		Example: "  kuairelay serve -c config.example.yaml",
 		Args:    takes(0, 0, ""),
 	}
@@ -83,8 +84,9 @@ func newServe() *cobra.Command {
 	return cmd
 }
 
-// pace sets how far the heap grows between two garbage collections, if GOGC does not. A heap is small and short-lived, and may
-// grow fourfold, which saves CPU time; with a great many routes most of it is the routes, which are there all the time.
+// pace sets how far the heap grows between two garbage collections, if GOGC does not. A heap is small and
+// short-lived, and may grow fourfold, which saves CPU time; with a great many routes most of it is the routes, which
+// are there all the time.
 func pace(c *config.Config) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -114,7 +116,10 @@ func loadConfig(file string) (*config.Config, error) {
 
 // greet says to people where the relay is to be found.
 func greet(w io.Writer, file string, c *config.Config, public, admin net.Addr) {
-	fmt.Fprintf(w, "kuairelay serves %s: %s\n  callbacks  %s/callback/<token>\n  admin      %s/metrics\nCtrl-C stops it.\n",
+	fmt.Fprintf(w, "kuairelay serves %s: %s\n"+
+		"  callbacks  %s/callback/<token>\n"+
+		"  admin      %s/metrics\n"+
+		"Ctrl-C stops it.\n",
 		file, countConfig(c), baseURL(public), baseURL(admin))
 }
 

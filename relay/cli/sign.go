@@ -24,8 +24,8 @@ func newSign() *cobra.Command {
 		Use:     "sign [FILE]",
 		Short:   "Sign a body, as Standard Webhooks has it",
 		GroupID: groupTools,
-		Long: "Prints the three headers of Standard Webhooks for the bytes of FILE, or of stdin. Without --secret it takes " + secretVariable + "\n" +
-			"from the environment, where other users of the machine do not see it.",
+		Long: "Prints the three headers of Standard Webhooks for the bytes of FILE, or of stdin. Without --secret\n" +
+			"it takes " + secretVariable + " from the environment, where other users of the machine do not see it.",
 		Example: "  kuairelay sign body.json --secret whsec_… --id msg_1 --timestamp 1614265330\n" +
 			"  printf '{\"test\":1}' | kuairelay sign --secret whsec_… -o json",
 		Args: takes(0, 1, "FILE"),
@@ -60,8 +60,8 @@ func newSign() *cobra.Command {
 		if strings.HasSuffix(string(body), "\n") {
 			fmt.Fprintln(cmd.ErrOrStderr(), "note: the body ends with a newline, which is signed, too")
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n%s: %s\n%s: %s\n", signature.HeaderID, s.ID, signature.HeaderTimestamp, s.Timestamp,
-			signature.HeaderSignature, s.Signature)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n%s: %s\n%s: %s\n",
+			signature.HeaderID, s.ID, signature.HeaderTimestamp, s.Timestamp, signature.HeaderSignature, s.Signature)
 		return err
 	}
 	return cmd

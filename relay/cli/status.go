@@ -16,8 +16,9 @@ func newStatus() *cobra.Command {
 		Use:     "status",
 		Short:   "Show how a running relay does, and what needs attention",
 		GroupID: groupAPI,
-		Long: "Asks a running relay how the whole does, what is wrong with it (also while Redis does not answer), and lists the endpoints\n" +
-			"that are parked or failing, or have dead letters. Exits with 1 if the relay cannot accept callbacks durably, or does not answer.",
+		Long: "Shows the state of a running relay and what is wrong with it (also while Redis does not answer), and\n" +
+			"lists the endpoints that are parked or failing, or have dead letters. Exits with 1 if the relay\n" +
+			"cannot accept callbacks durably, or does not answer.",
 		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
 		Args:    takes(0, 0, ""),
 	}
@@ -62,7 +63,8 @@ func printStatus(w io.Writer, s api.Status) {
 	case s.Silent && s.LastCallAt.IsZero():
 		line("callbacks", "NONE came yet: is the URL for callbacks registered at kuaidihelp, and does it lead here?")
 	case s.Silent:
-		line("callbacks", "NONE for %s, longer than callback.silence: does kuaidihelp still push, and get here?", age(s.LastCallAt, s.Time))
+		line("callbacks", "NONE for %s, longer than callback.silence: does kuaidihelp still push, and get here?",
+			age(s.LastCallAt, s.Time))
 	case !s.LastCallAt.IsZero():
 		line("callbacks", "the latest %s ago", age(s.LastCallAt, s.Time))
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// keyVariable is where config.example.yaml looks for the API key of its tenant, exampleKey what it takes otherwise. The variable is that
-	// of one installation: it counts after apiKeyVariable.
+	// keyVariable is where config.example.yaml looks for the API key of its tenant, exampleKey what it takes
+	// otherwise. The variable is that of one installation: it counts after apiKeyVariable.
 	keyVariable = "SHOP_API_KEY"
 	exampleKey  = "example-api-key-change-me"
 )
@@ -35,9 +35,10 @@ func newSubscribe() *cobra.Command {
 		Use:     "subscribe CP_CODE WAYBILL...",
 		Short:   "Subscribe waybills as a tenant, through a running relay",
 		GroupID: groupTools,
-		Long: "Asks a running relay to subscribe waybills of one brand (" + strings.Join(kuaidihelp.Brands(), ", ") + ") for the tenant whose API key is\n" +
-			"given, otherwise, at a relay on this machine, for that of config.example.yaml. With - the waybills are read from stdin, one per\n" +
-			"line. Exits with 1 if any of them failed.",
+		Long: "Asks a running relay to subscribe waybills of one brand (" + strings.Join(kuaidihelp.Brands(), ", ") + ")\n" +
+			"for the tenant whose API key is given. Without a key, a relay on this machine takes that of\n" +
+			"config.example.yaml. With - the waybills are read from stdin, one per line. Exits with 1 if any of\n" +
+			"them failed.",
 		Example: "  kuairelay subscribe zt 777005949070187\n" +
 			"  kuairelay subscribe sto - < waybills.txt -o json",
 		Args: takes(2, 1<<20, "CP_CODE and at least one WAYBILL"),
@@ -112,7 +113,7 @@ func printSubscribed(out *screen, all []subscribed) {
 		case "pending":
 			mark = plain
 		}
-		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18), cell{text: r.Result, width: 10, mark: mark},
-			column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
+		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18),
+			cell{text: r.Result, width: 10, mark: mark}, column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
 	}
 }

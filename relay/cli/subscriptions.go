@@ -38,8 +38,9 @@ func newSubscriptions() *cobra.Command {
 		Short:   "List a tenant's subscriptions; carry all over a lost Redis",
 		GroupID: groupAPI,
 		Long: "Lists the subscriptions of a tenant, as a running relay has them.\n\n" +
-			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on pushing all the same.\n" +
-			"So export it now and then, and import it into the new Redis: both connect to redis.url of the config.",
+			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on\n" +
+			"pushing all the same. So export it now and then, and import it into the new Redis: both connect to\n" +
+			"redis.url of the config.",
 		Example: "  kuairelay subscriptions --tenant shop\n  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
@@ -68,9 +69,12 @@ func listSubscriptions(cmd *cobra.Command) {
 		if err != nil {
 			return err
 		}
-		return writeList(cmd.OutOrStdout(), asJSON, all, "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE", func(x api.Subscription) []cell {
-			return []cell{text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
-				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg)}
+		const head = "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE"
+		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(x api.Subscription) []cell {
+			return []cell{
+				text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
+				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg),
+			}
 		})
 	})
 }
@@ -114,9 +118,10 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import -c FILE [LEDGER]",
 		Short: "Put exported subscriptions back",
-		Long: "Puts the subscriptions that export has written back into the ledger; without LEDGER, or with -, from stdin. What the ledger\n" +
-			"knows already stays as it is, so that it does no harm twice. A line that is wrong is named, and then nothing is imported;\n" +
-			"one whose waybill code is a spreadsheet's number is named and passed over.",
+		Long: "Puts the subscriptions that export has written back into the ledger; without LEDGER, or with -, from\n" +
+			"stdin. What the ledger holds already stays as it is, so an import may be repeated. If a line is\n" +
+			"wrong, it is named and nothing is imported; a line whose waybill code is a spreadsheet's number is\n" +
+			"named and passed over.",
 		Example: "  kuairelay subscriptions import -c config.yaml ledger.jsonl",
 		Args:    takes(0, 1, "LEDGER"),
 	}
@@ -160,7 +165,8 @@ func openLedger(file string) (*relay.Ledger, error) {
 // check says what of a line is not as export writes it, beside its waybill code.
 func (x exported) check() error {
 	switch {
-	case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "" || strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
+	case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "",
+		strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
 		return errors.New("tenant, cp_code and waybill_code must be words")
 	case x.State != event.Live && x.State != event.Pending && x.State != event.Failed:
 		return errors.New("state must be live, pending or failed")
@@ -170,8 +176,8 @@ func (x exported) check() error {
 	return nil
 }
 
-// readLedger reads what export has written. A line whose waybill is none, which an older relay may have taken, is passed over: the others
-// are to be put back all the same.
+// readLedger reads what export has written. A line whose waybill is none, which an older relay may have taken, is
+// passed over: the others are to be put back all the same.
 func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
 	var all []event.Subscription
 	lines := bufio.NewScanner(r)

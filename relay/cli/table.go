@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// mostCell and mostLast bound the characters of a table's cell, and of one in its last column: what came from outside may be of any
-	// length. An id fits.
+	// mostCell and mostLast bound the characters of a table's cell, and of one in its last column: what came from
+	// outside may be of any length. An id fits.
 	mostCell = 72
 	mostLast = 500
 )
@@ -27,7 +27,8 @@ func bounded(row []cell) []cell {
 	return row
 }
 
-// table writes rows with each column as wide as its widest cell, under a head. What does not fit on the screen is cut at its end.
+// table writes rows with each column as wide as its widest cell, under a head. What does not fit on the screen is cut
+// at its end.
 func (s *screen) table(head string, rows [][]cell) {
 	for _, row := range rows {
 		bounded(row)

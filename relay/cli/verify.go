@@ -27,10 +27,12 @@ func newVerify() *cobra.Command {
 		Use:     "verify [FILE]",
 		Short:   "Verify a signed body, or say why it does not verify",
 		GroupID: groupTools,
-		Long: "Verifies the bytes of FILE, or of stdin, against the three headers that they came with. If they do not verify it looks\n" +
-			"for the usual reasons, and exits with 1. Without --secret it takes " + secretVariable + " from the environment.",
+		Long: "Verifies the bytes of FILE, or of stdin, against the three headers that they came with. If they do not\n" +
+			"verify, it looks for the usual reasons, and exits with 1. Without --secret it takes " + secretVariable + "\n" +
+			"from the environment.",
 		Example: "  kuairelay verify body.json --id evt_… --timestamp 1614265330 --signature 'v1,…' --tolerance 0\n" +
-			"  kuairelay verify body.json -H 'webhook-id: evt_…' -H 'webhook-timestamp: 1614265330' -H 'webhook-signature: v1,…'",
+			"  kuairelay verify body.json -H 'webhook-id: evt_…' -H 'webhook-timestamp: 1614265330' \\\n" +
+			"    -H 'webhook-signature: v1,…'",
 		Args: takes(0, 1, "FILE"),
 	}
 	flags := cmd.Flags()
@@ -38,8 +40,10 @@ func newVerify() *cobra.Command {
 	id := flags.String("id", "", "the webhook-id")
 	timestamp := flags.String("timestamp", "", "the webhook-timestamp, in unix seconds")
 	signatures := flags.String("signature", "", "the webhook-signature, v1,…")
-	headers := flags.StringArrayP("header", "H", nil, "a header as `'NAME: VALUE'`, instead of these three; repeatable, others are ignored")
-	tolerance := flags.Duration("tolerance", signature.DefaultTolerance, "how far the timestamp may be from now; 0: do not look at it")
+	headers := flags.StringArrayP("header", "H", nil,
+		"a header as `'NAME: VALUE'`, instead of these three; repeatable, others are ignored")
+	tolerance := flags.Duration("tolerance", signature.DefaultTolerance,
+		"how far the timestamp may be from now; 0: do not look at it")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		keys, found, err := findKeys(*secrets)
@@ -72,7 +76,8 @@ func newVerify() *cobra.Command {
 		}
 		v := verdict{Verified: true}
 		if err := signature.Verify(keys, header, body, time.Now(), *tolerance); err != nil {
-			v = verdict{Error: err.Error(), Hint: explain(err, signedRequest{keys: keys, secrets: found, header: header, body: body})}
+			request := signedRequest{keys: keys, secrets: found, header: header, body: body}
+			v = verdict{Error: err.Error(), Hint: explain(err, request)}
 		}
 		return v.print(cmd, output.isJSON())
 	}
@@ -169,7 +174,7 @@ func guesses(body []byte) []guess {
 		{bytes.TrimRight(body, "\r\n"), "it verifies without the newline at the end of the body, which was not signed"},
 		{append(bytes.Clone(body), '\n'), "it verifies with a newline at the end, which the body has lost"},
 		{bytes.ReplaceAll(body, []byte("\r\n"), []byte("\n")), "it verifies with LF line ends, which have become CRLF"},
-		{bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), "it verifies without the byte order mark at the beginning of the body"},
+		{bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), "it verifies without the byte order mark at the start of the body"},
 	}
 	for _, options := range [][]jsontext.Options{
 		{jsontext.PreserveRawStrings(true)},

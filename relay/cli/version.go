@@ -26,7 +26,12 @@ func currentVersion() versionInfo {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
 		noted = info.Main.Version
 	}
-	return versionInfo{Version: cmp.Or(version, noted, "dev"), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	return versionInfo{
+		Version: cmp.Or(version, noted, "dev"),
+		Go:      runtime.Version(),
+		OS:      runtime.GOOS,
+		Arch:    runtime.GOARCH,
+	}
 }
 
 func newVersion() *cobra.Command {

@@ -18,8 +18,9 @@ func newWaybill() *cobra.Command {
 		Use:     "waybill CODE",
 		Short:   "Show all that is known of a waybill: received, routed, attempted, and what comes next",
 		GroupID: groupAPI,
-		Long: "Answers where the events of a waybill are: when each was received, and how often again; who it is owed to, and why others are\n" +
-			"not owed it; each attempt; and what comes next. CODE may also be the id of one event, evt_….",
+		Long: "Shows where the events of a waybill are: when each was received, and how often again; which\n" +
+			"endpoints it is owed to, and why not the others; each attempt; and what comes next. CODE may also be\n" +
+			"the id of one event, evt_….",
 		Example: "  kuairelay waybill 777005949070187",
 		Args:    takes(1, 1, "CODE"),
 	}
@@ -59,7 +60,8 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 		fmt.Fprintln(w)
 		again := ""
 		if e.Repeats > 0 {
-			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates", times(e.Repeats), clock(e.LastRepeatAt, now))
+			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates",
+				times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
 		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), mostCell)), state(e.State))
 		out.row(label("   id", 12), text("%s", e.ID))
@@ -86,7 +88,8 @@ func printDelivery(out *screen, d api.Delivery, sequences map[string]int, now ti
 		if t.Status/100 == 2 {
 			m = good
 		}
-		out.row(column("", 12), text("%s", clock(t.At, now)), marked(printable(describeAttempt(t)), m), text("in %d ms", t.DurationMS))
+		out.row(column("", 12), text("%s", clock(t.At, now)), marked(printable(describeAttempt(t)), m),
+			text("in %d ms", t.DurationMS))
 	}
 }
 
@@ -95,11 +98,14 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	parked := ""
 	switch {
 	case d.Orphan:
-		parked = "; the endpoint is not in the relay's config: this becomes a dead letter after delivery.orphan_grace, unless it is put back"
+		parked = "; the endpoint is not in the relay's config: this becomes a dead letter after delivery.orphan_grace, " +
+			"unless it is put back"
 	case d.Parked != nil:
-		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)", d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
+		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)",
+			d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
 		if d.Parked.State == "open" {
-			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s", clock(d.Parked.Since, now), clock(d.Parked.Until, now))
+			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s",
+				clock(d.Parked.Since, now), clock(d.Parked.Until, now))
 		}
 	}
 	switch d.State {
