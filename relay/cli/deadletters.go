@@ -36,19 +36,19 @@ func newDeadLetters() *cobra.Command {
 		})
 	})
 	cmd.AddCommand(
-		newLetters("redrive", "Queue dead letters again",
+		newDeadLetterChange("redrive", "Queue dead letters again",
 			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry\n"+
 				"kuairelay-reason: redrive."),
-		newLetters("dismiss", "Be done with dead letters",
+		newDeadLetterChange("dismiss", "Be done with dead letters",
 			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire\n"+
 				"as delivered ones do."),
 	)
 	return cmd
 }
 
-// changeLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how
+// changeDeadLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how
 // far it is.
-func changeLetters(cmd *cobra.Command, c *client, name string, body map[string]any) (total int, err error) {
+func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[string]any) (total int, err error) {
 	progress := newProgress(cmd.ErrOrStderr())
 	defer progress.end()
 	for {
@@ -65,8 +65,8 @@ func changeLetters(cmd *cobra.Command, c *client, name string, body map[string]a
 	}
 }
 
-// newLetters makes redrive and dismiss.
-func newLetters(name, short, long string) *cobra.Command {
+// newDeadLetterChange makes the commands redrive and dismiss.
+func newDeadLetterChange(name, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name + " [EVENT_ID TENANT/ENDPOINT]",
 		Short: short,
@@ -94,7 +94,7 @@ func newLetters(name, short, long string) *cobra.Command {
 		if len(args) == 2 {
 			body = map[string]any{"dead_letters": []map[string]string{{"event_id": args[0], "endpoint": args[1]}}}
 		}
-		total, err := changeLetters(cmd, c, name, body)
+		total, err := changeDeadLetters(cmd, c, name, body)
 		if err != nil {
 			return err
 		}

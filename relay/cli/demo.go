@@ -67,8 +67,8 @@ type demoRun struct {
 	provider      *fake.Provider
 	account       string // the API key of the shared account
 	api           string // the provider's address
-	board         *board
-	dir           string // goes with the run
+	score         *scoreboard
+	dir           string // is removed when the run ends
 	public, admin string // base URLs of the relay
 }
 
@@ -76,18 +76,18 @@ type demoRun struct {
 type demoTenant struct {
 	name   string
 	match  string // of its route, in YAML, beside subscribed
-	likes  func(status string) bool
+	wants  func(status string) bool
 	secret string
 	key    string // for the API
 	url    string
-	// owed are the updates that it must get, and no others; the board guards it.
+	// owed are the updates that it must get, and no others; the scoreboard guards it.
 	owed map[update]bool
 }
 
 func newDemoRun(out *screen, wait time.Duration) *demoRun {
 	tenants := []*demoTenant{
-		{name: "shop", likes: func(string) bool { return true }},
-		{name: "alerts", match: ", status: [signed, question]", likes: func(status string) bool {
+		{name: "shop", wants: func(string) bool { return true }},
+		{name: "alerts", match: ", status: [signed, question]", wants: func(status string) bool {
 			return status == kuaidihelp.StatusSigned || status == kuaidihelp.StatusQuestion
 		}},
 	}
@@ -96,10 +96,10 @@ func newDemoRun(out *screen, wait time.Duration) *demoRun {
 		t.key = rand.Text()
 		t.owed = map[update]bool{}
 	}
-	return &demoRun{account: rand.Text(), out: out, log: zap.NewNop(), wait: wait, tenants: tenants, board: newBoard(out)}
+	return &demoRun{account: rand.Text(), out: out, log: zap.NewNop(), wait: wait, tenants: tenants, score: newScoreboard(out)}
 }
 
-// run starts the tenants and the relay, plays the circle, and stops everything again.
+// run starts the provider, the tenants and the relay, plays the demo, and stops everything again.
 func (d *demoRun) run(ctx context.Context) (err error) {
 	if d.dir, err = os.MkdirTemp("", "kuairelay-demo-"); err != nil {
 		return err
@@ -163,8 +163,8 @@ func (d *demoRun) startTenant(ctx context.Context, t *demoTenant) (<-chan error,
 	}
 	t.url = baseURL(l.Addr()) + "/hooks"
 	r := &receiver{keys: keys,
-		answer: func(got webhook) int { return d.board.answer(t, got) },
-		show:   func(got webhook) { d.board.show(t, got) },
+		answer: func(got webhook) int { return d.score.answer(t, got) },
+		show:   func(got webhook) { d.score.show(t, got) },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- serveUntil(ctx, l, r) }()

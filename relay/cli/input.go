@@ -20,7 +20,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 			return nil, err
 		}
 		defer f.Close()
-		return readMost(f)
+		return readAtMost(f)
 	}
 	in := cmd.InOrStdin()
 	if isTerminal(in) {
@@ -32,7 +32,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 	}
 	read := make(chan result, 1)
 	go func() {
-		text, err := readMost(in)
+		text, err := readAtMost(in)
 		read <- result{text, err}
 	}()
 	select {
@@ -43,7 +43,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 	}
 }
 
-func readMost(r io.Reader) ([]byte, error) {
+func readAtMost(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err == nil && len(text) > maxInput {
 		err = fmt.Errorf("the input is larger than %d MiB", maxInput>>20)

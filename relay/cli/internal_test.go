@@ -22,7 +22,7 @@ func TestDemoFailsWhenSomethingIsNotAsPromised(t *testing.T) {
 	}{
 		"an update does not arrive":         {func(d *demoRun) { d.tenants[0].match = ", status: [signed, sending]" }, "shop has not got collected of "},
 		"one arrives that nobody asked for": {func(d *demoRun) { d.tenants[1].match = "" }, "which it is not owed"},
-		"the numbers of the relay differ":   {func(d *demoRun) { d.board.refused = 1 }, `outcome="retry"} is "", not 1`},
+		"the numbers of the relay differ":   {func(d *demoRun) { d.score.refused = 1 }, `outcome="retry"} is "", not 1`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +42,7 @@ func TestDemoFailsWhenASignatureIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.board.show(d.tenants[0], webhook{Error: signature.Verify(keys, nil, nil, time.Now(), 0).Error()})
+	d.score.show(d.tenants[0], webhook{Error: signature.Verify(keys, nil, nil, time.Now(), 0).Error()})
 	if err := d.run(t.Context()); err == nil || !strings.Contains(err.Error(), "shop got a webhook that does not verify: not signed") {
 		t.Errorf("got %v", err)
 	}

@@ -33,7 +33,7 @@ func newLogger(w io.Writer, format, level string) *zap.Logger {
 			c.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
 	}
-	out := &lines{out: w}
+	out := &batchWriter{out: w}
 	return zap.New(zapcore.NewCore(encoder(c), out, logLevels[level]), zap.Hooks(func(e zapcore.Entry) error {
 		if e.Level < zapcore.WarnLevel {
 			return nil

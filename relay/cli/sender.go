@@ -16,10 +16,10 @@ import (
 const (
 	// failureAck is the failure of an answer 200 whose text is not what it should be.
 	failureAck = "200 with another answer than --ack"
-	// longest is how many tracks a parcel gets before another takes its place, where no journey ends it.
-	longest = 12
-	// recent is how many callbacks of a lane may be repeated.
-	recent = 32
+	// maxTracks is how many tracks a parcel gets before another takes its place, where no journey ends it.
+	maxTracks = 12
+	// maxRecent is how many callbacks of a lane may be repeated.
+	maxRecent = 32
 )
 
 // callback is one to push.
@@ -68,10 +68,10 @@ func newSender(o sendOptions, to *url.URL) *sender {
 		}
 		c := l.make(s, parcels, made)
 		made++
-		if len(l.sent) < recent {
+		if len(l.sent) < maxRecent {
 			l.sent = append(l.sent, c)
 		} else {
-			l.sent[made%recent] = c
+			l.sent[made%maxRecent] = c
 		}
 		return c
 	}
@@ -134,7 +134,7 @@ func (l *lane) update(s *sender, parcels *fake.Parcels) fake.Item {
 	} else {
 		item = p.Next()
 	}
-	if p.Signed() || len(item.Tracks) >= longest {
+	if p.Signed() || len(item.Tracks) >= maxTracks {
 		l.underWay[i] = nil
 	}
 	return item

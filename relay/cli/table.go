@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// mostCell and mostLast bound the characters of a table's cell, and of one in its last column: what came from
+	// maxCell and maxLastCell bound the characters of a table's cell, and of one in its last column: what came from
 	// outside may be of any length. An id fits.
-	mostCell = 72
-	mostLast = 500
+	maxCell     = 72
+	maxLastCell = 500
 )
 
 // bounded cuts the cells of a row that are too long.
 func bounded(row []cell) []cell {
 	for i := range row {
-		most := mostCell
+		most := maxCell
 		if i == len(row)-1 {
-			most = mostLast
+			most = maxLastCell
 		}
 		row[i].text = cut(printable(row[i].text), most)
 	}

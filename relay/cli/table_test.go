@@ -18,10 +18,10 @@ func TestNoTextFromOutsideBreaksATable(t *testing.T) {
 	if len(lines) != 3 || strings.Contains(out.String(), "\x1b") {
 		t.Fatalf("%d lines:\n%q", len(lines), out.String())
 	}
-	if n := utf8.RuneCountInString(lines[2]); n > 2+7+2*(mostCell+2)+mostLast {
+	if n := utf8.RuneCountInString(lines[2]); n > 2+7+2*(maxCell+2)+maxLastCell {
 		t.Errorf("a row has %d characters", n)
 	}
-	if at := utf8.RuneCountInString(lines[0][:strings.Index(lines[0], "STATE")]); at > 20+mostCell {
+	if at := utf8.RuneCountInString(lines[0][:strings.Index(lines[0], "STATE")]); at > 20+maxCell {
 		t.Errorf("a column begins at %d", at)
 	}
 }

@@ -63,7 +63,7 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates",
 				times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
-		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), mostCell)), state(e.State))
+		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), maxCell)), state(e.State))
 		out.row(label("   id", 12), text("%s", e.ID))
 		out.row(label("   received", 12), text("%s%s", clock(e.ReceivedAt, now), again))
 		for _, d := range e.Deliveries {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// paper is what lines write to. While it is held, writing waits.
+// paper is what a batchWriter writes to. While it is held, writing waits.
 type paper struct {
 	held   sync.Mutex
 	mu     sync.Mutex
@@ -35,7 +35,7 @@ func (p *paper) lines() []string {
 func TestEveryLineIsWrittenWholeAndInOrder(t *testing.T) {
 	t.Parallel()
 	out := new(paper)
-	l := &lines{out: out}
+	l := &batchWriter{out: out}
 	const loggers, each = 20, 500
 	var all sync.WaitGroup
 	for g := range loggers {
@@ -89,8 +89,8 @@ func TestALineIsWrittenWithoutWaitingForAnother(t *testing.T) {
 func TestLoggersWaitForAWriterThatIsSlow(t *testing.T) {
 	t.Parallel()
 	out := new(paper)
-	l := &lines{out: out}
-	line := []byte(strings.Repeat("x", linesMost/4-1) + "\n")
+	l := &batchWriter{out: out}
+	line := []byte(strings.Repeat("x", maxPending/4-1) + "\n")
 	out.held.Lock()
 	logged := make(chan struct{})
 	go func() {

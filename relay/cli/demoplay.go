@@ -9,129 +9,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 )
 
-// stations are what happens to each parcel of the demo.
-var stations = []string{
+// journey is the statuses that each parcel of the demo goes through.
+var journey = []string{
 	kuaidihelp.StatusCollected, kuaidihelp.StatusSending, kuaidihelp.StatusDelivering,
 	kuaidihelp.StatusQuestion, kuaidihelp.StatusAllograph, kuaidihelp.StatusSigned,
 }
 
-// update names one update of a parcel.
-type update struct{ waybill, status string }
-
-// board is what the tenants of the demo have got.
-type board struct {
-	out *screen
-
-	mu       sync.Mutex
-	began    time.Time
-	pushed   map[update]time.Time
-	got      map[*demoTenant]map[update]bool // answered 200
-	last     map[*demoTenant]map[string]int64
-	refuse   update // is answered 500 once, by the first tenant that is asked
-	refused  int
-	retried  int
-	wrong    []string // what should not be
-	latency  []time.Duration
-	webhooks int
-}
-
-func newBoard(out *screen) *board {
-	return &board{
-		out:    out,
-		began:  time.Now(),
-		pushed: map[update]time.Time{},
-		got:    map[*demoTenant]map[update]bool{},
-		last:   map[*demoTenant]map[string]int64{},
-	}
-}
-
-// answer refuses one delivery, once.
-func (b *board) answer(_ *demoTenant, got webhook) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	u := update{got.Waybill, got.Status}
-	if u == b.refuse && b.refused == 0 {
-		b.refused++
-		return http.StatusInternalServerError
-	}
-	return http.StatusOK
-}
-
-// show prints a webhook, and notes it.
-func (b *board) show(t *demoTenant, got webhook) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.note(t, got)
-	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
-	cells := []cell{label(after, 7), column(t.name, 6), verifiedCell(got.Verified), answerCell(got.Answer)}
-	cells = append(cells, webhookCells(got)...)
-	if !got.Verified {
-		cells = append(cells, marked(got.Error, bad))
-	}
-	b.out.row(cells...)
-}
-
-func (b *board) note(t *demoTenant, got webhook) {
-	b.webhooks++
-	if !got.Verified {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s got a webhook that does not verify: %s", t.name, got.Error))
-		return
-	}
-	if got.Answer != http.StatusOK {
-		return
-	}
-	u := update{got.Waybill, got.Status}
-	if b.got[t] == nil {
-		b.got[t] = map[update]bool{}
-		b.last[t] = map[string]int64{}
-	}
-	if !t.owed[u] {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which it is not owed", t.name, u.status, u.waybill))
-	}
-	if got.Sequence <= b.last[t][u.waybill] {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s late, or twice", t.name, u.status, u.waybill))
-	}
-	b.last[t][u.waybill] = got.Sequence
-	b.got[t][u] = true
-	if at, ok := b.pushed[u]; ok {
-		b.latency = append(b.latency, got.Time.Sub(at))
-	}
-	if got.Seen > 1 {
-		b.retried++
-	}
-}
-
-// missing are the updates that a tenant is owed and has not got.
-func (b *board) missing(tenants []*demoTenant) []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var out []string
-	for _, t := range tenants {
-		for u := range t.owed {
-			if !b.got[t][u] {
-				out = append(out, fmt.Sprintf("%s has not got %s of %s", t.name, u.status, u.waybill))
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// whatIsWrong lists what a tenant got that it should not have got.
-func (b *board) whatIsWrong() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.wrong)
-}
-
-// play is the circle, its summary, and then, if the demo stays, serving until ctx ends.
+// play shows the demo and sums it up. If the demo stays, it then serves until ctx ends.
 func (d *demoRun) play(ctx context.Context) error {
 	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants all updates of the\n"+
 		"parcels that it subscribes, alerts only signed and question. Each line below the subscriptions is a\n"+
@@ -168,13 +58,13 @@ func (d *demoRun) deliver(ctx context.Context, parcels []*fake.Parcel) (callback
 		return callbacks, err
 	}
 	// kuaidihelp pushes this parcel already: the relay makes no call, and the tenant gets its last update at once.
-	if err := d.ask(ctx, d.tenants[1], parcels[0], stations[len(stations)-1]); err != nil {
+	if err := d.ask(ctx, d.tenants[1], parcels[0], journey[len(journey)-1]); err != nil {
 		return callbacks, err
 	}
 	return callbacks, d.await(ctx, callbacks)
 }
 
-// parcels makes up three.
+// parcels makes up three parcels, of three brands.
 func (d *demoRun) parcels() []*fake.Parcel {
 	parcels := fake.NewParcels(uint64(time.Now().UnixNano()), []string{kuaidihelp.ZT, kuaidihelp.STO, kuaidihelp.YD})
 	return []*fake.Parcel{parcels.New(), parcels.New(), parcels.New()}
@@ -185,7 +75,7 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 	d.out.row(label("TENANT", 6), label("BRAND", 5), label("WAYBILL", 15), label("RESULT", 10), label("CALLS", 0))
 	for i, t := range d.tenants {
 		for _, parcel := range parcels[i : i+2] {
-			if err := d.ask(ctx, t, parcel, stations...); err != nil {
+			if err := d.ask(ctx, t, parcel, journey...); err != nil {
 				return err
 			}
 		}
@@ -194,16 +84,16 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 	return nil
 }
 
-// ask has a tenant subscribe a parcel, and shows what came of it, and how many calls kuaidihelp has got by then. What
-// happens at the stations given is what the tenant is owed.
-func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, stations ...string) error {
-	d.board.mu.Lock()
-	for _, status := range stations {
-		if t.likes(status) {
+// ask has a tenant subscribe a parcel, and shows the result and how many calls kuaidihelp has got by then. The tenant
+// is owed those of the statuses given that it wants.
+func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, statuses ...string) error {
+	d.score.mu.Lock()
+	for _, status := range statuses {
+		if t.wants(status) {
 			t.owed[update{parcel.WaybillCode, status}] = true
 		}
 	}
-	d.board.mu.Unlock()
+	d.score.mu.Unlock()
 	c, err := (&apiFlags{url: d.public, key: t.key}).tenantClient()
 	if err != nil {
 		return err
@@ -218,8 +108,8 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 		mark = bad
 		err = fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
 	}
-	d.board.mu.Lock()
-	defer d.board.mu.Unlock()
+	d.score.mu.Lock()
+	defer d.score.mu.Unlock()
 	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15),
 		cell{text: r.Result, width: 10, mark: mark}, column(strconv.Itoa(len(d.provider.Calls())), 0))
 	return err
@@ -228,19 +118,19 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 // push pushes the updates of the parcels, each in another encoding, and the first once more in yet another one. It
 // returns how many callbacks that made.
 func (d *demoRun) push(ctx context.Context, parcels []*fake.Parcel) (int, error) {
-	d.board.mu.Lock()
-	d.board.refuse = update{parcels[0].WaybillCode, stations[1]}
-	d.board.began = time.Now()
-	d.board.mu.Unlock()
+	d.score.mu.Lock()
+	d.score.refuse = update{parcels[0].WaybillCode, journey[1]}
+	d.score.began = time.Now()
+	d.score.mu.Unlock()
 
 	encodings := fake.Encodings()
 	n := 0 // callbacks
-	for i, status := range stations {
+	for i, status := range journey {
 		for j, parcel := range parcels {
 			item := parcel.Update(status)
-			d.board.mu.Lock()
-			d.board.pushed[update{item.WaybillCode, status}] = time.Now()
-			d.board.mu.Unlock()
+			d.score.mu.Lock()
+			d.score.pushed[update{item.WaybillCode, status}] = time.Now()
+			d.score.mu.Unlock()
 			times := 1
 			if i == 0 && j == 0 {
 				times = 2
@@ -286,14 +176,14 @@ func (d *demoRun) await(ctx context.Context, callbacks int) error {
 	}
 	var amiss []string
 	for {
-		now := d.board.missing(d.tenants)
+		now := d.score.missing(d.tenants)
 		if len(now) == 0 {
 			now = differ(wait, d.admin+"/metrics", want)
 		}
 		if amiss == nil || wait.Err() == nil { // otherwise it only says that there is no time left
 			amiss = now
 		}
-		if wrong := d.board.whatIsWrong(); len(wrong) > 0 {
+		if wrong := d.score.whatIsWrong(); len(wrong) > 0 {
 			return fmt.Errorf("the demo failed:\n  %s", strings.Join(wrong, "\n  "))
 		}
 		if len(amiss) == 0 {
@@ -313,15 +203,15 @@ func delivered(t *demoTenant) string {
 
 // owed is how many updates a tenant must get.
 func (d *demoRun) owed(t *demoTenant) int {
-	d.board.mu.Lock()
-	defer d.board.mu.Unlock()
+	d.score.mu.Lock()
+	defer d.score.mu.Unlock()
 	return len(t.owed)
 }
 
 // routed is how many updates some tenant must get.
 func (d *demoRun) routed() int {
-	d.board.mu.Lock()
-	defer d.board.mu.Unlock()
+	d.score.mu.Lock()
+	defer d.score.mu.Unlock()
 	all := map[update]bool{}
 	for _, t := range d.tenants {
 		maps.Copy(all, t.owed)
@@ -360,9 +250,9 @@ func differ(ctx context.Context, address string, want map[string]int) []string {
 // summary says what happened, all of which was checked.
 func (d *demoRun) summary(callbacks int) {
 	routed := d.routed()
-	d.board.mu.Lock()
-	defer d.board.mu.Unlock()
-	b := d.board
+	d.score.mu.Lock()
+	defer d.score.mu.Unlock()
+	b := d.score
 	slices.Sort(b.latency)
 	counts := make([]string, len(d.tenants))
 	for i, t := range d.tenants {
