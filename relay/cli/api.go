@@ -63,17 +63,19 @@ func (f *apiFlags) client() (*client, error) {
 	if f.token != "" && f.key != "" {
 		return nil, usagef("--token is the operator's and --key a tenant's: not both")
 	}
+
 	key := f.key
 	if f.token == "" && key == "" {
 		key = os.Getenv(apiKeyVariable)
 	}
+
 	if key != "" {
 		return f.clientOf(key, true)
 	}
 	return f.clientOf(cmp.Or(f.token, os.Getenv(adminVariable)), false)
 }
 
-// addTenantFlags adds the flags of a command that only a tenant can give: those of the others, without --token.
+// addTenantFlags adds the flags of a command that only a tenant can use: as addAPIFlags does, without --token.
 func addTenantFlags(cmd *cobra.Command) *apiFlags {
 	f := &apiFlags{}
 	flags := cmd.Flags()
@@ -85,7 +87,7 @@ func addTenantFlags(cmd *cobra.Command) *apiFlags {
 	return f
 }
 
-// tenantClient is client for a command that only a tenant can give.
+// tenantClient is client for a command that only a tenant can use.
 func (f *apiFlags) tenantClient() (*client, error) {
 	switch {
 	case f.url != "" && f.to != "":
@@ -93,6 +95,8 @@ func (f *apiFlags) tenantClient() (*client, error) {
 	case f.key != "" && f.keyFile != "":
 		return nil, usagef("--key and --key-file: not both")
 	}
+
+	// The variable of config.example.yaml counts last: it belongs to one installation.
 	key := cmp.Or(f.key, os.Getenv(apiKeyVariable), os.Getenv(keyVariable))
 	if f.keyFile != "" {
 		text, err := os.ReadFile(f.keyFile)
@@ -104,6 +108,7 @@ func (f *apiFlags) tenantClient() (*client, error) {
 			return nil, usagef("--key-file: %s is empty", f.keyFile)
 		}
 	}
+
 	return f.clientOf(key, true)
 }
 
@@ -123,14 +128,15 @@ var (
 	}
 )
 
-// clientOf is a client with the key of a tenant or of the operator. Without a key it takes that of
-// config.example.yaml, but only for a relay on this machine: anywhere else a forgotten key is a mistake, which is to
-// be named.
+// clientOf returns a client with the key of a tenant or of the operator. Without a key it takes that of
+// config.example.yaml, but only for a relay on this machine: anywhere else a forgotten key is an error.
 func (f *apiFlags) clientOf(key string, tenant bool) (*client, error) {
 	is := operatorCaller
 	if tenant {
 		is = tenantCaller
 	}
+
+	// The error about a URL names the flag that it came from.
 	name := "--url"
 	if f.to != "" {
 		name = "--to"
@@ -139,12 +145,15 @@ func (f *apiFlags) clientOf(key string, tenant bool) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	// The example's key is public, so it only works for a relay on this machine.
 	if key == "" {
 		if !isLoopback(u.Hostname()) {
 			return nil, usagef("no key for the relay at %s: give %s, or set %s", u.Host, is.flag, is.variable)
 		}
 		key = is.example
 	}
+
 	return &client{
 		base:   strings.TrimSuffix(u.String(), "/") + is.prefix,
 		key:    key,
@@ -157,9 +166,10 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// runs has a command hand run a client, and say whether the output is for programs.
+// runs makes the command call run with a client, its arguments, and whether the output is JSON.
 func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *client, args []string, asJSON bool) error) {
 	output := outputFlag(cmd)
+
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := f.client()
 		if err != nil {
@@ -169,8 +179,8 @@ func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *clie
 	}
 }
 
-// call makes a request, and reads the answer into out. Any answer but a good one is an error that says what to do
-// about it.
+// call makes a request, and decodes the answer into out. An answer other than 2xx is an error that says what to do. A
+// request that exceeded the rate limit is repeated up to five times.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	var content []byte
 	if body != nil {
@@ -179,15 +189,18 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 			return err
 		}
 	}
+
 	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
+
 	for again := 0; ; again++ {
 		response, text, err := c.send(ctx, method, address, content) //nolint:bodyclose // send has closed it
 		if err != nil {
 			return err
 		}
+
 		// A list has many pages, and a tenant few requests a second.
 		if wait := comeAgain(response); wait > 0 && again < 5 {
 			select {
@@ -197,23 +210,27 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 			}
 			continue
 		}
+
 		host := response.Request.URL.Host
 		if response.StatusCode/100 != 2 {
 			return c.explain(host, response, text)
 		}
+
 		if err := json.Unmarshal(text, out); err != nil {
 			return fmt.Errorf("%s does not answer as a relay does", host)
 		}
+
 		return nil
 	}
 }
 
-// send makes a request, and reads its answer.
+// send makes one request, and reads its whole answer.
 func (c *client) send(ctx context.Context, method, address string, content []byte) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
 	if err != nil {
 		return nil, nil, err
 	}
+
 	request.Header.Set("Authorization", "Bearer "+c.key)
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -221,6 +238,7 @@ func (c *client) send(ctx context.Context, method, address string, content []byt
 			request.URL.Host, why(err))
 	}
 	defer response.Body.Close()
+
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return nil, nil, fmt.Errorf("the relay at %s: %s", request.URL.Host, why(err))
@@ -228,7 +246,7 @@ func (c *client) send(ctx context.Context, method, address string, content []byt
 	return response, text, nil
 }
 
-// comeAgain is when to repeat a request that was one too many a second; 0: not.
+// comeAgain returns after how long to repeat a request that exceeded the rate limit; 0: it is not to be repeated.
 func comeAgain(response *http.Response) time.Duration {
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	if response.StatusCode != http.StatusTooManyRequests || err != nil || seconds > 5 {
@@ -237,14 +255,16 @@ func comeAgain(response *http.Response) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// explain turns an answer that is not a good one into an error.
+// explain turns an answer other than 2xx into an error that says what to do.
 func (c *client) explain(host string, response *http.Response, text []byte) error {
 	var problem struct{ Detail string }
 	_ = json.Unmarshal(text, &problem) // one without detail is no problem document, or says nothing
+
 	after := response.Header.Get("Retry-After")
 	if problem.Detail != "" && after != "" && !strings.Contains(problem.Detail, "try again") {
 		problem.Detail += "; try again in " + after + " s"
 	}
+
 	switch {
 	case response.StatusCode == http.StatusUnauthorized && c.tenant:
 		return fmt.Errorf("the relay does not know this key (--key, or %s in the environment)", apiKeyVariable)
@@ -255,6 +275,7 @@ func (c *client) explain(host string, response *http.Response, text []byte) erro
 	case response.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%s has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen", host)
 	}
+
 	return fmt.Errorf("the relay at %s answers %s: %s", host, response.Status, oneLine(text))
 }
 
@@ -273,6 +294,7 @@ func pages[P, T any](
 	if most < 1 {
 		return nil, usagef("--number must be at least 1")
 	}
+
 	all := []T{}
 	for len(all) < most {
 		q.Set("limit", strconv.Itoa(min(500, most-len(all))))
@@ -280,8 +302,10 @@ func pages[P, T any](
 		if err := c.get(ctx, path, q, &page); err != nil {
 			return nil, err
 		}
+
 		items, next := split(page)
 		all = append(all, items...)
+
 		if next == "" {
 			break
 		}
@@ -290,11 +314,11 @@ func pages[P, T any](
 	return all, nil
 }
 
-// numberFlag adds -n.
+// numberFlag adds -n, how many items a list shows.
 func numberFlag(cmd *cobra.Command) *int { return cmd.Flags().IntP("number", "n", 50, "how many") }
 
-// endpointPath is the path of an endpoint, named tenant/name, or for a tenant by its name alone. Whether the tenant
-// is the one whose key it is, the relay knows.
+// endpointPath returns the path of an endpoint. The operator names it tenant/name. A tenant may leave its own name
+// out; the relay checks that the endpoint is the tenant's.
 func (c *client) endpointPath(full string) (string, error) {
 	tenant, name, named := strings.Cut(full, "/")
 	switch {
@@ -303,6 +327,7 @@ func (c *client) endpointPath(full string) (string, error) {
 	case !named || tenant == "" || name == "":
 		return "", usagef("%q does not say whose: TENANT/ENDPOINT, as in shop/orders", full)
 	}
+
 	return "/endpoints/" + url.PathEscape(tenant) + "/" + url.PathEscape(name), nil
 }
 
@@ -329,7 +354,7 @@ func addFilterFlags(cmd *cobra.Command, f *apiFlags) *filterFlags {
 	return x
 }
 
-// query is the filter as parameters of a request.
+// query returns the filter as the parameters of a request.
 func (x *filterFlags) query() url.Values {
 	q := url.Values{}
 	for name, v := range x.values {
@@ -343,14 +368,15 @@ func (x *filterFlags) query() url.Values {
 	return q
 }
 
-// warn says what of the filter can hardly match anything: the sets of statuses and brands are open, so it is no
-// mistake.
+// warn warns of a status or brand that can hardly match anything. It is no mistake, because the sets of statuses and
+// brands are open.
 func (x *filterFlags) warn(w io.Writer) {
 	status := *x.values["status"]
 	if status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
 		fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n",
 			printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
 	}
+
 	brand := *x.values["brand"]
 	if brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
 		fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n",
@@ -358,7 +384,7 @@ func (x *filterFlags) warn(w io.Writer) {
 	}
 }
 
-// body is the filter as JSON. Spans before now become times.
+// body returns the filter as JSON, with spans before now as times.
 func (x *filterFlags) body() (map[string]any, error) {
 	out := map[string]any{}
 	for name, values := range x.query() {
@@ -378,6 +404,8 @@ func timeOrSpan(flag, s string) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
+
+	// ParseDuration knows no days.
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		s = days + "h"
 		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
@@ -387,6 +415,7 @@ func timeOrSpan(flag, s string) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return time.Now().Add(-d), nil
 	}
+
 	return time.Time{}, usagef("%s must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d", flag)
 }
 

@@ -40,6 +40,7 @@ func newCheck() *cobra.Command {
 		Example: "  kuairelay check config.yaml",
 		Args:    takes(1, 1, "FILE"),
 	}
+
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file := args[0]
@@ -47,8 +48,11 @@ func newCheck() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		result := checked{File: file, OK: len(mistakes) == 0, Mistakes: mistakes, Warnings: findings(c.Warnings)}
 		result.Tenants, result.Endpoints, result.Routes = sizeOf(c)
+
+		// Mistakes go to stderr: stdout says only that there are none.
 		if output.isJSON() {
 			err = writeJSON(cmd.OutOrStdout(), result, "  ")
 		} else {
@@ -57,6 +61,7 @@ func newCheck() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %s\n", file, countConfig(c))
 			}
 		}
+
 		if err == nil && !result.OK {
 			err = errSaid
 		}
@@ -76,6 +81,7 @@ func checkConfig(file string) (*config.Config, []finding, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+
 	found := []finding{}
 	if _, err := relay.New(relay.Options{Config: c}); err != nil {
 		found = append(found, finding{File: file, Msg: err.Error()})
@@ -105,6 +111,7 @@ func printFindings(w io.Writer, c checked) {
 			fmt.Fprintf(w, "%s: %s%s\n", at, kind, f.Msg)
 		}
 	}
+
 	print("", c.Mistakes)
 	print("warning: ", c.Warnings)
 }

@@ -1,5 +1,6 @@
-// Package cli is the command line: it turns arguments into the options of the packages below, and what they give into
-// text for people, JSON for programs, and an exit code. One file per command; Run is the only entry.
+// Package cli is the command line. It turns arguments into the options of the packages below, and their results into
+// text for people, JSON for programs, and an exit code. A command is in the file of its name, or in that of a command
+// that it goes with. Run is the only entry.
 package cli
 
 import (
@@ -21,7 +22,7 @@ const (
 	exitUsage = 2 // wrong usage
 )
 
-// errSaid ends a command with exitFail where all that there is to say has been printed.
+// errSaid makes a command fail with exitFail after it has printed all there is to say.
 var errSaid = errors.New("already said")
 
 // usageError is a mistake in the arguments that only the command itself could find.
@@ -44,6 +45,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	addCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
 
+	// Wrong usage exits with 2 and shows the usage line; anything else that fails exits with 1.
 	var mistakes config.Mistakes
 	var usage usageError
 	switch {
@@ -94,7 +96,7 @@ const (
 	groupAPI   = "api"
 )
 
-// newHelp is cobra's own help command, but for a topic that does not exist being an error.
+// newHelp is cobra's own help command, except that an unknown topic is an error.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:                   "help [COMMAND]",
@@ -111,7 +113,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// addCompletion adds cobra's own command, but for a shell that does not exist being an error.
+// addCompletion adds cobra's own completion command, except that an unknown shell is an error.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -136,7 +138,7 @@ func takes(least, most int, name string) cobra.PositionalArgs {
 	}
 }
 
-// enum is a flag that takes one of some words.
+// enum is a flag whose value is one of some words.
 type enum struct {
 	value string
 	words []string
@@ -144,7 +146,7 @@ type enum struct {
 
 func (e *enum) String() string { return e.value }
 
-// Type is what help calls the value.
+// Type returns what help calls the value.
 func (e *enum) Type() string { return strings.Join(e.words, "|") }
 
 // Set takes one of the words.
@@ -159,7 +161,7 @@ func (e *enum) Set(s string) error {
 	return fmt.Errorf("must be %s or %s", strings.Join(e.words[:last], ", "), e.words[last])
 }
 
-// outputFlag adds -o, and returns where it says that the output is for programs.
+// outputFlag adds -o. Its isJSON says whether the output is for programs.
 func outputFlag(cmd *cobra.Command) *enum {
 	e := &enum{value: "text", words: []string{"text", "json"}}
 	cmd.Flags().VarP(e, "output", "o", "text is for people, json for programs")

@@ -18,6 +18,7 @@ func newDeadLetters() *cobra.Command {
 		Example: "  kuairelay dead-letters --endpoint shop/orders\n  kuairelay dead-letters redrive --endpoint shop/orders",
 		Args:    takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	count := numberFlag(cmd)
@@ -27,6 +28,7 @@ func newDeadLetters() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		const head = "DEAD_SINCE ENDPOINT WAYBILL BRAND STATUS ATTEMPTS REASON"
 		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(l api.DeadLetter) []cell {
 			return []cell{
@@ -35,6 +37,7 @@ func newDeadLetters() *cobra.Command {
 			}
 		})
 	})
+
 	cmd.AddCommand(
 		newDeadLetterChange("redrive", "Queue dead letters again",
 			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry\n"+
@@ -43,23 +46,27 @@ func newDeadLetters() *cobra.Command {
 			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire\n"+
 				"as delivered ones do."),
 	)
+
 	return cmd
 }
 
-// changeDeadLetters redrives or dismisses what body asks for, page by page, and returns how many it were. It shows how
-// far it is.
+// changeDeadLetters redrives or dismisses what body selects, page by page, and returns how many dead letters it
+// changed. It shows its progress.
 func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[string]any) (total int, err error) {
 	progress := newProgress(cmd.ErrOrStderr())
 	defer progress.end()
+
 	for {
 		var done api.LettersDone
 		if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
 			return total, err
 		}
+
 		total += done.Done
 		if done.Next == "" {
 			return total, nil
 		}
+
 		body["cursor"] = done.Next
 		progress.show("%d so far", total)
 	}
@@ -75,10 +82,12 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 			"  kuairelay dead-letters " + name + " --all",
 		Args: takes(0, 2, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	all := cmd.Flags().Bool("all", false, "all there are")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		// What to change must be said: one dead letter, a filter, or all.
 		f, err := filter.body()
 		switch {
 		case err != nil:
@@ -90,20 +99,25 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 		case len(args) == 0 && len(f) == 0 && !*all:
 			return usagef("which ones? --endpoint and other flags, an EVENT_ID, or --all")
 		}
+
 		body := map[string]any{"all": true, "filter": f}
 		if len(args) == 2 {
 			body = map[string]any{"dead_letters": []map[string]string{{"event_id": args[0], "endpoint": args[1]}}}
 		}
+
 		total, err := changeDeadLetters(cmd, c, name, body)
 		if err != nil {
 			return err
 		}
+
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), api.LettersDone{Done: total}, "  ")
 		}
+
 		if len(args) == 2 && total == 0 {
 			return fmt.Errorf("there is no such dead letter")
 		}
+
 		done := "queued again"
 		if name == "dismiss" {
 			done = "dismissed"

@@ -20,10 +20,10 @@ import (
 	"kuairelay/relay/signature"
 )
 
-// demoWait is how long the demo waits for what must arrive; it takes well under a second.
+// demoWait is how long the demo waits until everything has arrived. It takes well under a second.
 const demoWait = 20 * time.Second
 
-// demoToken is that of the demo's callback address, which only this machine can reach, and only while the demo runs.
+// demoToken is the token of the demo's callback URL, which only this machine can reach, and only while the demo runs.
 const demoToken = "demo-token"
 
 // demoAccount is the app_id of the account that the tenants of the demo share.
@@ -42,14 +42,17 @@ func newDemo() *cobra.Command {
 		Example: "  kuairelay demo --once",
 		Args:    takes(0, 0, ""),
 	}
+
 	once := cmd.Flags().Bool("once", false, "end after the summary")
 	level := logLevelFlag(cmd, "", "show the relay's log from this level on (default: no log)")
+
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d := newDemoRun(newScreen(cmd.OutOrStdout()), demoWait)
 		if level.value != "" {
 			d.log = newLogger(cmd.ErrOrStderr(), "console", level.value)
 			defer func() { _ = d.log.Sync() }()
 		}
+
 		d.stay = !*once && d.out.terminal
 		return d.run(cmd.Context())
 	}
@@ -75,12 +78,12 @@ type demoRun struct {
 // demoTenant is an internal application, with one endpoint.
 type demoTenant struct {
 	name   string
-	match  string // of its route, in YAML, beside subscribed
+	match  string // of its route, in YAML, after subscribed
 	wants  func(status string) bool
 	secret string
 	key    string // for the API
 	url    string
-	// owed are the updates that it must get, and no others; the scoreboard guards it.
+	// owed are the updates that it must get, and no others. The scoreboard's lock guards it.
 	owed map[update]bool
 }
 
@@ -91,12 +94,21 @@ func newDemoRun(out *screen, wait time.Duration) *demoRun {
 			return status == kuaidihelp.StatusSigned || status == kuaidihelp.StatusQuestion
 		}},
 	}
+
 	for _, t := range tenants {
 		t.secret = signature.NewSecret()
 		t.key = rand.Text()
 		t.owed = map[update]bool{}
 	}
-	return &demoRun{account: rand.Text(), out: out, log: zap.NewNop(), wait: wait, tenants: tenants, score: newScoreboard(out)}
+
+	return &demoRun{
+		out:     out,
+		log:     zap.NewNop(),
+		wait:    wait,
+		tenants: tenants,
+		account: rand.Text(),
+		score:   newScoreboard(out),
+	}
 }
 
 // run starts the provider, the tenants and the relay, plays the demo, and stops everything again.
@@ -105,36 +117,43 @@ func (d *demoRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(d.dir) }()
-	parts, stop := context.WithCancel(context.WithoutCancel(ctx)) // the relay stops before the tenants
-	var tenantsEnded []<-chan error                               // and the provider's
+
+	// The relay stops before the tenants and the provider, so that what it has under way can end.
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var partsEnded []<-chan error
 	defer func() {
 		stop()
-		for _, ended := range tenantsEnded {
+		for _, ended := range partsEnded {
 			err = errors.Join(err, <-ended)
 		}
 	}()
+
 	ended, err := d.startProvider(parts)
 	if err != nil {
 		return err
 	}
-	tenantsEnded = append(tenantsEnded, ended)
+	partsEnded = append(partsEnded, ended)
+
 	for _, t := range d.tenants {
 		ended, err := d.startTenant(parts, t)
 		if err != nil {
 			return err
 		}
-		tenantsEnded = append(tenantsEnded, ended)
+		partsEnded = append(partsEnded, ended)
 	}
+
 	ctx, end := context.WithCancel(ctx)
 	relayEnded, err := d.startRelay(ctx)
 	if err != nil {
 		end()
 		return err
 	}
+
 	defer func() {
 		end()
 		err = errors.Join(err, <-relayEnded)
 	}()
+
 	return d.play(ctx)
 }
 
@@ -151,38 +170,45 @@ func (d *demoRun) startProvider(ctx context.Context) (<-chan error, error) {
 	return ended, nil
 }
 
-// startTenant makes a tenant listen, and notes its address.
+// startTenant makes a tenant listen, and notes its address. The channel gives an error or nil when it has ended.
 func (d *demoRun) startTenant(ctx context.Context, t *demoTenant) (<-chan error, error) {
 	keys, err := parseKeys(t.name, []string{t.secret})
 	if err != nil {
 		return nil, err
 	}
+
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	t.url = baseURL(l.Addr()) + "/hooks"
+
 	r := &receiver{keys: keys,
 		answer: func(got webhook) int { return d.score.answer(t, got) },
 		show:   func(got webhook) { d.score.show(t, got) },
 	}
+
 	ended := make(chan error, 1)
 	go func() { ended <- serveUntil(ctx, l, r) }()
 	return ended, nil
 }
 
-// startRelay runs a relay from a config like anybody's, and waits until it listens.
+// startRelay runs a relay with that config, and waits until it listens. The channel gives the relay's error when it
+// has ended.
 func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
 	file := filepath.Join(d.dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(d.config()), 0o600); err != nil {
 		return nil, err
 	}
+
 	c, err := loadConfig(file)
 	if err != nil {
 		return nil, err
 	}
+
 	listening := make(chan struct{})
 	ended := make(chan error, 1)
+
 	r, err := relay.New(relay.Options{
 		Config:  c,
 		Logger:  d.log,
@@ -196,7 +222,10 @@ func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	go func() { ended <- r.Run(ctx) }()
+
+	// A relay that cannot listen ends at once.
 	select {
 	case <-listening:
 		return ended, nil
@@ -205,7 +234,7 @@ func (d *demoRun) startRelay(ctx context.Context) (<-chan error, error) {
 	}
 }
 
-// config is what the tenants' developers would have written.
+// config returns the config, as the operator and the tenants' developers would write it.
 func (d *demoRun) config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `

@@ -26,12 +26,16 @@ func (d *demoRun) play(ctx context.Context) error {
 	fmt.Fprint(d.out.w, "A kuaidihelp that is played, the relay, and two tenants: shop wants all updates of the\n"+
 		"parcels that it subscribes, alerts only signed and question. Each line below the subscriptions is a\n"+
 		"webhook as a tenant gets it, and whether its signature is right.\n\n")
+
 	parcels := d.parcels()
 	if err := d.subscribe(ctx, parcels); err != nil {
 		return err
 	}
+
+	// The head of the lines that the scoreboard prints.
 	d.out.row(label("SECONDS", 7), label("TENANT", 6), label("SIG", 3), label("ANSWER", 6), label("TYPE", 18),
 		label("WAYBILL", 15), label("REASON", 8), label("SEQUENCE", 0))
+
 	callbacks, err := d.deliver(ctx, parcels)
 	switch {
 	case ctx.Err() != nil:
@@ -39,6 +43,7 @@ func (d *demoRun) play(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+
 	d.summary(callbacks)
 	if d.stay {
 		d.invite()
@@ -54,13 +59,16 @@ func (d *demoRun) deliver(ctx context.Context, parcels []*fake.Parcel) (callback
 	if err != nil {
 		return callbacks, err
 	}
+
 	if err := d.await(ctx, callbacks); err != nil {
 		return callbacks, err
 	}
+
 	// kuaidihelp pushes this parcel already: the relay makes no call, and the tenant gets its last update at once.
 	if err := d.ask(ctx, d.tenants[1], parcels[0], journey[len(journey)-1]); err != nil {
 		return callbacks, err
 	}
+
 	return callbacks, d.await(ctx, callbacks)
 }
 
@@ -73,6 +81,7 @@ func (d *demoRun) parcels() []*fake.Parcel {
 // subscribe has shop ask for the first two parcels, and alerts for the last two.
 func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 	d.out.row(label("TENANT", 6), label("BRAND", 5), label("WAYBILL", 15), label("RESULT", 10), label("CALLS", 0))
+
 	for i, t := range d.tenants {
 		for _, parcel := range parcels[i : i+2] {
 			if err := d.ask(ctx, t, parcel, journey...); err != nil {
@@ -80,6 +89,7 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 			}
 		}
 	}
+
 	fmt.Fprintln(d.out.w)
 	return nil
 }
@@ -87,6 +97,7 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 // ask has a tenant subscribe a parcel, and shows the result and how many calls kuaidihelp has got by then. The tenant
 // is owed those of the statuses given that it wants.
 func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, statuses ...string) error {
+	// It is noted first: a webhook may arrive before the call returns.
 	d.score.mu.Lock()
 	for _, status := range statuses {
 		if t.wants(status) {
@@ -94,6 +105,7 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 		}
 	}
 	d.score.mu.Unlock()
+
 	c, err := (&apiFlags{url: d.public, key: t.key}).tenantClient()
 	if err != nil {
 		return err
@@ -102,12 +114,14 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 	if err != nil {
 		return err
 	}
+
 	r := results[0]
 	mark := good
 	if r.Result != "subscribed" || !d.provider.HasSubscribed(parcel.CPCode, parcel.WaybillCode) {
 		mark = bad
 		err = fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
 	}
+
 	d.score.mu.Lock()
 	defer d.score.mu.Unlock()
 	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15),
@@ -131,10 +145,13 @@ func (d *demoRun) push(ctx context.Context, parcels []*fake.Parcel) (int, error)
 			d.score.mu.Lock()
 			d.score.pushed[update{item.WaybillCode, status}] = time.Now()
 			d.score.mu.Unlock()
+
+			// The first update of all is pushed twice, as a duplicate in another encoding.
 			times := 1
 			if i == 0 && j == 0 {
 				times = 2
 			}
+
 			for t := range times {
 				if err := d.pushOne(ctx, encodings[(i+2*j+t)%len(encodings)], item); err != nil {
 					return n, err
@@ -151,6 +168,7 @@ func (d *demoRun) pushOne(ctx context.Context, encoding string, item fake.Item) 
 	if err != nil {
 		return err
 	}
+
 	status, answer, err := fake.Push(ctx, nil, d.callbackURL(), contentType, body)
 	if err == nil && (status != http.StatusOK || answer != "success") {
 		err = fmt.Errorf("a callback was answered %d %s", status, oneLine([]byte(answer)))
@@ -160,10 +178,13 @@ func (d *demoRun) pushOne(ctx context.Context, encoding string, item fake.Item) 
 
 func (d *demoRun) callbackURL() string { return d.public + "/callback/" + demoToken }
 
-// await waits until every tenant has got what it is owed, and the relay's own numbers agree; or says what is amiss.
+// await waits until every tenant has got what it is owed, and the relay's metrics agree. After d.wait, its error
+// lists what differs.
 func (d *demoRun) await(ctx context.Context, callbacks int) error {
 	wait, done := context.WithTimeout(ctx, d.wait)
 	defer done()
+
+	// Each update is new once, all but the routed ones are unrouted, and one callback came twice.
 	want := map[string]int{
 		`kuairelay_callbacks_total{answer="success"}`:                     callbacks,
 		`kuairelay_events_total{result="new"}`:                            d.routed(),
@@ -174,21 +195,25 @@ func (d *demoRun) await(ctx context.Context, callbacks int) error {
 		delivered(d.tenants[1]):                                           d.owed(d.tenants[1]),
 		`kuairelay_attempts_total{endpoint="shop/hooks",outcome="retry"}`: 1,
 	}
+
 	var amiss []string
 	for {
 		now := d.score.missing(d.tenants)
 		if len(now) == 0 {
 			now = differ(wait, d.admin+"/metrics", want)
 		}
+
 		if amiss == nil || wait.Err() == nil { // otherwise it only says that there is no time left
 			amiss = now
 		}
+
 		if wrong := d.score.whatIsWrong(); len(wrong) > 0 {
 			return fmt.Errorf("the demo failed:\n  %s", strings.Join(wrong, "\n  "))
 		}
 		if len(amiss) == 0 {
 			return nil
 		}
+
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-wait.Done():
@@ -201,17 +226,18 @@ func delivered(t *demoTenant) string {
 	return `kuairelay_deliveries_total{endpoint="` + t.name + `/hooks",outcome="delivered"}`
 }
 
-// owed is how many updates a tenant must get.
+// owed returns how many updates a tenant is owed.
 func (d *demoRun) owed(t *demoTenant) int {
 	d.score.mu.Lock()
 	defer d.score.mu.Unlock()
 	return len(t.owed)
 }
 
-// routed is how many updates some tenant must get.
+// routed returns how many updates at least one tenant is owed.
 func (d *demoRun) routed() int {
 	d.score.mu.Lock()
 	defer d.score.mu.Unlock()
+
 	all := map[update]bool{}
 	for _, t := range d.tenants {
 		maps.Copy(all, t.owed)
@@ -219,24 +245,29 @@ func (d *demoRun) routed() int {
 	return len(all)
 }
 
-// differ says which metrics are not what they should be.
+// differ lists the metrics at an address that are not what they should be.
 func differ(ctx context.Context, address string, want map[string]int) []string {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return []string{err.Error()}
 	}
+
 	response, err := httpClient(1, time.Minute).Do(request)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	defer response.Body.Close()
+
 	got := map[string]string{}
+
+	// Each line of a metrics page is a name with its labels, and a value.
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
 		if i := strings.LastIndexByte(lines.Text(), ' '); i > 0 {
 			got[lines.Text()[:i]] = lines.Text()[i+1:]
 		}
 	}
+
 	var out []string
 	for name, n := range want {
 		if got[name] != strconv.Itoa(n) {
@@ -247,17 +278,20 @@ func differ(ctx context.Context, address string, want map[string]int) []string {
 	return out
 }
 
-// summary says what happened, all of which was checked.
+// summary says what happened. All of it was checked before.
 func (d *demoRun) summary(callbacks int) {
 	routed := d.routed()
 	d.score.mu.Lock()
 	defer d.score.mu.Unlock()
+
 	b := d.score
 	slices.Sort(b.latency)
+
 	counts := make([]string, len(d.tenants))
 	for i, t := range d.tenants {
 		counts[i] = fmt.Sprintf("%s %d", t.name, len(b.got[t]))
 	}
+
 	fmt.Fprintf(d.out.w, `
 calls       %d to kuaidihelp, for 5 subscriptions of 3 parcels; the tenants do not hold its API key
 callbacks   %d, in %d encodings; every one answered success
@@ -270,7 +304,7 @@ latency     p50 %.1f ms, max %.1f ms, from the push to the tenant
 		milliseconds(quantile(b.latency, 0.5)), milliseconds(quantile(b.latency, 1)))
 }
 
-// invite says how to go on.
+// invite says how to try more.
 func (d *demoRun) invite() {
 	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed",` +
 		`"data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`

@@ -26,7 +26,7 @@ type diffed struct {
 	URLs    []string      `json:"urls"` // endpoints with another URL
 }
 
-// changed is an event that goes elsewhere.
+// changed is an event that goes to other endpoints.
 type changed struct {
 	ID          string  `json:"id"`
 	WaybillCode string  `json:"waybill_code,omitempty"`
@@ -36,7 +36,7 @@ type changed struct {
 	Lost        []moved `json:"lost"`
 }
 
-// moved is an endpoint that gets an event, or gets it no more.
+// moved is an endpoint that gets an event, or no longer gets it.
 type moved struct {
 	Endpoint string `json:"endpoint"`
 	Only     string `json:"only,omitempty"` // if or unless something holds that only the store can decide
@@ -64,6 +64,7 @@ func newDiff() *cobra.Command {
 			"  kuairelay diff --events events.json config.yaml new.yaml",
 		Args: takes(2, 2, "OLD and NEW, two config files"),
 	}
+
 	flags := addAPIFlags(cmd)
 	count := cmd.Flags().IntP("number", "n", 1000, "how many events, the latest")
 	file := cmd.Flags().String("events", "", "a `FILE` of events, - for stdin, rather than those of a running relay")
@@ -72,6 +73,7 @@ func newDiff() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		var events []*event.Event
 		if *file != "" {
 			events, err = readEvents(cmd, *file)
@@ -81,8 +83,10 @@ func newDiff() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		d := diff(explainers, events)
 		d.URLs = otherURLs(configs)
+
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), d, "  ")
 		}
@@ -96,11 +100,13 @@ func newDiff() *cobra.Command {
 func loadBoth(files []string) (configs [2]*config.Config, explainers [2]*relay.Explainer, err error) {
 	var mistakes config.Mistakes
 	for i, file := range files {
+		// Mistakes of the first config do not hide those of the second.
 		var found config.Mistakes
 		if configs[i], err = loadConfig(file); errors.As(err, &found) {
 			mistakes = append(mistakes, found...)
 			continue
 		}
+
 		if err == nil {
 			explainers[i], err = relay.NewExplainer(configs[i])
 		}
@@ -108,6 +114,7 @@ func loadBoth(files []string) (configs [2]*config.Config, explainers [2]*relay.E
 			return configs, explainers, fmt.Errorf("%s: %w", file, err)
 		}
 	}
+
 	if len(mistakes) > 0 {
 		return configs, explainers, mistakes
 	}
@@ -128,6 +135,7 @@ func readEvents(cmd *cobra.Command, file string) (out []*event.Event, err error)
 	if err != nil {
 		return nil, err
 	}
+
 	n := 0
 	values := json.NewDecoder(bytes.NewReader(text))
 	for {
@@ -137,17 +145,22 @@ func readEvents(cmd *cobra.Command, file string) (out []*event.Event, err error)
 		} else if err != nil {
 			return nil, fmt.Errorf("%s: behind event %d: %w", file, n, err)
 		}
+
 		list := []json.RawMessage{value}
 		if value[0] == '[' {
 			_ = json.Unmarshal(value, &list) // it was decoded, and is a list
 		}
+
 		for _, one := range list {
 			n++
+
+			// An event as the API shows it; anything else is an item or a callback of kuaidihelp.
 			var shown api.Event
 			if json.Unmarshal(one, &shown) == nil && strings.HasPrefix(shown.ID, "evt_") {
 				out = append(out, relay.EventOf(shown))
 				continue
 			}
+
 			events, err := relay.ReadEvents(one)
 			if err != nil {
 				return nil, fmt.Errorf("%s: event %d: %w", file, n, err)
@@ -157,9 +170,10 @@ func readEvents(cmd *cobra.Command, file string) (out []*event.Event, err error)
 	}
 }
 
-// diff finds the events that go elsewhere by the second of two configs.
+// diff lists the events that the second of two configs sends elsewhere than the first.
 func diff(x [2]*relay.Explainer, events []*event.Event) diffed {
 	d := diffed{Events: len(events), Changes: []changed{}, Totals: []changeTotal{}}
+
 	totals := map[string]*changeTotal{}
 	total := func(endpoint string) *changeTotal {
 		if totals[endpoint] == nil {
@@ -167,34 +181,42 @@ func diff(x [2]*relay.Explainer, events []*event.Event) diffed {
 		}
 		return totals[endpoint]
 	}
+
 	for _, e := range events {
 		c := changed{
 			ID: e.ID, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status, Gained: []moved{}, Lost: []moved{},
 		}
+
 		was, is := owed(x[0], e), owed(x[1], e)
+
 		for _, endpoint := range sortedKeys(is) {
 			if m, ok := gains(endpoint, was, is); ok {
 				c.Gained = append(c.Gained, m)
 				total(endpoint).Gained++
 			}
 		}
+
+		// What is lost is what the old config gains over the new one.
 		for _, endpoint := range sortedKeys(was) {
 			if m, ok := gains(endpoint, is, was); ok {
 				c.Lost = append(c.Lost, m)
 				total(endpoint).Lost++
 			}
 		}
+
 		if len(c.Gained)+len(c.Lost) > 0 {
 			d.Changes = append(d.Changes, c)
 		}
 	}
+
 	for _, endpoint := range sortedKeys(totals) {
 		d.Totals = append(d.Totals, *totals[endpoint])
 	}
 	return d
 }
 
-// owed are the endpoints that are owed an event, each with what has to hold beside.
+// owed returns the endpoints that are owed an event, each with the condition that only the store can decide; empty:
+// none.
 func owed(x *relay.Explainer, e *event.Event) map[string]string {
 	out := map[string]string{}
 	for _, ex := range x.Explain(e) {
@@ -205,7 +227,7 @@ func owed(x *relay.Explainer, e *event.Event) map[string]string {
 	return out
 }
 
-// gains says in which case an endpoint is owed an event after, but not before.
+// gains says whether an endpoint is owed an event after, but not before, and under which condition.
 func gains(endpoint string, before, after map[string]string) (moved, bool) {
 	was, owedBefore := before[endpoint]
 	is := after[endpoint]
@@ -220,7 +242,7 @@ func gains(endpoint string, before, after map[string]string) (moved, bool) {
 	return moved{Endpoint: endpoint}, true
 }
 
-// otherURLs lists the endpoints that are in both configs, with another URL.
+// otherURLs lists the endpoints that both configs have, with different URLs.
 func otherURLs(configs [2]*config.Config) []string {
 	urls := map[string]string{}
 	out := []string{}
@@ -234,6 +256,7 @@ func otherURLs(configs [2]*config.Config) []string {
 			}
 		}
 	}
+
 	slices.Sort(out)
 	return out
 }
@@ -246,7 +269,9 @@ func (d diffed) print(w io.Writer) {
 		}
 		return column(strings.Join(list, ", "), 0)
 	}
+
 	out := newScreen(w)
+
 	if len(d.Changes) > 0 {
 		var rows [][]cell
 		for _, c := range d.Changes {
@@ -258,10 +283,12 @@ func (d diffed) print(w io.Writer) {
 		out.table("WAYBILL BRAND STATUS GAINED LOST EVENT", rows)
 		fmt.Fprintln(w)
 	}
+
 	out.row(text("%d of %s would go elsewhere", len(d.Changes), plural(d.Events, "event")))
 	for _, t := range d.Totals {
 		out.row(text("  %s: %d gained, %d lost", t.Endpoint, t.Gained, t.Lost))
 	}
+
 	for _, endpoint := range d.URLs {
 		out.row(text("  %s has another URL", endpoint))
 	}

@@ -22,20 +22,24 @@ func newEndpoints() *cobra.Command {
 		Example: "  kuairelay endpoints\n  kuairelay endpoints --state failing -o json",
 		Args:    takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		// The relay would answer an unknown state with an empty list.
 		known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}
 		if *state != "" && !slices.Contains(known, *state) {
 			return usagef("--state must be one of %s", strings.Join(known, ", "))
 		}
+
 		q := url.Values{}
 		for name, v := range map[string]string{"tenant": *tenant, "state": *state} {
 			if v != "" {
 				q.Set(name, v)
 			}
 		}
+
 		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt,
 			func(p api.Endpoints) ([]api.EndpointHealth, string) { return p.Endpoints, p.Next })
 		switch {
@@ -58,14 +62,17 @@ func printEndpoints(w io.Writer, all []api.EndpointHealth, now time.Time) {
 			good = fmt.Sprintf("%.0f%%", 100*e.SuccessRate)
 			took = fmt.Sprintf("%d/%d ms", e.P50MS, e.P95MS)
 		}
+
 		if e.LastError != nil {
 			last = describeAttempt(*e.LastError)
 		}
+
 		rows = append(rows, []cell{
 			text("%s", e.Endpoint), state(e.State), text("%d", e.Open), text("%d", e.Waiting), text("%d", e.Dead),
 			text("%s", atLeast(e, now)), text("%s", good), text("%s", took), text("%s", last),
 		})
 	}
+
 	s := newScreen(w)
 	s.table("ENDPOINT STATE OPEN WAITING DEAD OLDEST GOOD P50/P95 LAST_ERROR", rows)
 
@@ -77,8 +84,8 @@ func printEndpoints(w io.Writer, all []api.EndpointHealth, now time.Time) {
 	}
 }
 
-// atLeast is the age of the oldest open delivery. The relay looks at what is due first and last, so that of more than
-// two another one may be older.
+// atLeast returns the age of the oldest open delivery. The relay only looks at the first and the last that are due:
+// if there are more than two, another one may be older.
 func atLeast(e api.EndpointHealth, now time.Time) string {
 	text := age(e.OldestAt, now)
 	if e.Open > 2 && !e.OldestAt.IsZero() {
@@ -87,7 +94,7 @@ func atLeast(e api.EndpointHealth, now time.Time) string {
 	return text
 }
 
-// describeAttempt is what an attempt came to, on one line.
+// describeAttempt returns the result of an attempt on one line.
 func describeAttempt(a api.Attempt) string {
 	said := oneLine([]byte(a.Text))
 	switch {
@@ -101,7 +108,7 @@ func describeAttempt(a api.Attempt) string {
 	return fmt.Sprintf("%d %s", a.Status, said)
 }
 
-// onEndpoint makes a command that does something with one endpoint, and shows the answer.
+// onEndpoint makes a command that posts to one endpoint, and shows the answer.
 func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T, asJSON bool) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     name + " TENANT/ENDPOINT",
@@ -111,6 +118,7 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 		Example: "  kuairelay " + name + " shop/orders",
 		Args:    takes(1, 1, "TENANT/ENDPOINT"),
 	}
+
 	flags := addAPIFlags(cmd)
 	cmd.ValidArgsFunction = completeEndpoints(flags)
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
@@ -118,10 +126,12 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 		if err != nil {
 			return err
 		}
+
 		var answer T
 		if err := c.post(cmd.Context(), path+"/"+name, nil, &answer); err != nil {
 			return err
 		}
+
 		return show(cmd.OutOrStdout(), answer, asJSON)
 	})
 	return cmd

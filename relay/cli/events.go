@@ -20,23 +20,26 @@ func newEvents() *cobra.Command {
 		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json",
 		Args:    takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	count := numberFlag(cmd)
 	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())
+
 		all, err := c.events(cmd.Context(), filter.query(), *count, *data)
 		if err != nil {
 			return err
 		}
+
 		return writeList(cmd.OutOrStdout(), asJSON, all, "ACCEPTED WAYBILL BRAND STATUS STATE AGAIN DELIVERIES",
 			func(e api.Event) []cell { return eventRow(e, time.Now()) })
 	})
 	return cmd
 }
 
-// events gets the latest events, on request with their data.
+// events gets the latest events, with their data if data is set.
 func (c *client) events(ctx context.Context, q url.Values, most int, data bool) ([]api.Event, error) {
 	if data {
 		q.Set("data", "true")
@@ -55,10 +58,12 @@ func eventRow(e api.Event, now time.Time) []cell {
 			deliveries += " after " + strconv.Itoa(d.Attempts)
 		}
 	}
+
 	repeats := ""
 	if e.Repeats > 0 {
 		repeats = strconv.Itoa(e.Repeats)
 	}
+
 	return []cell{
 		text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode), text("%s", e.Status),
 		state(e.State), text("%s", repeats), text("%s", deliveries),
@@ -75,6 +80,7 @@ func newTail() *cobra.Command {
 		Example: "  kuairelay tail --endpoint shop/orders\n  kuairelay tail -o json | jq -r .waybill_code",
 		Args:    takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
@@ -87,11 +93,14 @@ func newTail() *cobra.Command {
 		case *every < 10*time.Millisecond:
 			return usagef("--interval must be at least 10ms")
 		}
+
 		out := newScreen(cmd.OutOrStdout())
 		show := func(e api.Event) error {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e, "")
 			}
+
+			// Rows come one at a time, so the widths of the columns are fixed.
 			row := bounded(eventRow(e, time.Now()))
 			for i, width := range []int{14, 18, 6, 12, 9, 2, 0} {
 				row[i].width = width
@@ -99,6 +108,7 @@ func newTail() *cobra.Command {
 			out.row(row...)
 			return nil
 		}
+
 		return follow(cmd, c, filter.query(), *count, *every, show)
 	})
 	return cmd
@@ -113,11 +123,13 @@ func showLatest(
 	if count == 0 {
 		return latest, nil
 	}
+
 	q.Set("limit", strconv.Itoa(count))
 	var page api.Events
 	if err := c.get(ctx, "/events", q, &page); err != nil {
 		return latest, err
 	}
+
 	slices.Reverse(page.Events)
 	for i, e := range page.Events {
 		if i == 0 || e.AcceptedAt.After(latest) {
@@ -130,11 +142,13 @@ func showLatest(
 	return latest, nil
 }
 
-// follow shows the latest events, and then what comes, until the command is interrupted. Its place in the list is
-// where a page that goes on to newer events has ended.
+// follow shows the latest events, and then each new one, until the command is interrupted. It remembers its place as
+// the cursor of the last page of newer events.
 func follow(
 	cmd *cobra.Command, c *client, q url.Values, count int, every time.Duration, show func(api.Event) error,
 ) error {
+	// Its own list begins a minute before now, so that nothing is missed between the two; what is shown already is
+	// skipped below.
 	newer := url.Values{"newer": {"true"}, "limit": {"500"}}
 	for name, v := range q {
 		newer[name] = v
@@ -142,10 +156,12 @@ func follow(
 	if q.Get("since") == "" {
 		newer.Set("since", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
 	}
+
 	latest, err := showLatest(cmd.Context(), c, q, count, show)
 	if err != nil {
 		return err
 	}
+
 	first := true
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -158,6 +174,7 @@ func follow(
 		if err != nil {
 			return err
 		}
+
 		for _, e := range page.Events {
 			if first && !e.AcceptedAt.After(latest) {
 				continue
@@ -166,12 +183,16 @@ func follow(
 				return err
 			}
 		}
+
 		if page.Next != "" {
 			newer.Set("cursor", page.Next)
 		}
+
+		// A full page: more is there already.
 		if len(page.Events) == 500 {
 			continue
 		}
+
 		first = false
 		select {
 		case <-cmd.Context().Done():

@@ -50,11 +50,14 @@ func newExplain() *cobra.Command {
 			"  echo '{\"waybill_code\":\"77\",\"cp_code\":\"sto\",\"status\":\"signed\"}' | kuairelay explain -c config.yaml",
 		Args: takes(0, 1, "EVENT.json"),
 	}
+
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	code := cmd.Flags().String("waybill", "",
 		"a waybill's `CODE`, or the id of one event, evt_…, to be asked of a running relay")
+
 	flags := addAPIFlags(cmd)
 	output := outputFlag(cmd)
+
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case *file == "":
@@ -62,6 +65,7 @@ func newExplain() *cobra.Command {
 		case *code != "" && len(args) > 0:
 			return usagef("either --waybill or EVENT.json says which event")
 		}
+
 		c, err := loadConfig(*file)
 		if err != nil {
 			return err
@@ -70,6 +74,8 @@ func newExplain() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
+
+		// The events are those that a relay has seen, or those of the input.
 		var all []explained
 		if *code != "" {
 			all, err = explainWaybill(cmd.Context(), explainer, flags, *code)
@@ -79,9 +85,11 @@ func newExplain() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		if output.isJSON() {
 			return writeJSON(cmd.OutOrStdout(), all, "  ")
 		}
+
 		for _, x := range all {
 			x.print(cmd.OutOrStdout())
 		}
@@ -111,10 +119,14 @@ func explainWaybill(
 	if err != nil {
 		return nil, err
 	}
+
 	w, err := c.waybill(ctx, code)
 	for _, e := range w.Events {
 		past := relay.EventOf(e)
+
 		x := explainEvent(past, explainer.ExplainPast(past, relay.PastOf(e, w, c.tenant)))
+
+		// What became of the delivery stands beside what the routes say.
 		for _, d := range e.Deliveries {
 			for i := range x.Endpoints {
 				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
@@ -122,6 +134,7 @@ func explainWaybill(
 				}
 			}
 		}
+
 		all = append(all, x)
 	}
 	return all, err
@@ -146,25 +159,31 @@ func explainEvent(e *event.Event, all []relay.Explanation) explained {
 func (x explained) print(w io.Writer) {
 	fmt.Fprintf(w, "%s  waybill %s  brand %s  status %s\n",
 		printable(x.Type), printable(x.WaybillCode), printable(x.CPCode), printable(x.Status))
+
 	owed := 0
 	for _, wanted := range []bool{true, false} {
 		for _, ep := range x.Endpoints {
 			if ep.Owed != wanted {
 				continue
 			}
+
 			word := "no "
 			if ep.Owed {
 				word = "yes"
 				owed++
 			}
+
 			line := word + "  " + ep.Endpoint
 			if ep.State != "" {
 				line += ", is " + ep.State
 			}
+
 			fmt.Fprintf(w, "  %s\n", printable(line))
 			if len(ep.Routes) == 0 {
 				fmt.Fprintln(w, "         no route leads there")
 			}
+
+			// Of an endpoint that is owed the event, only the routes that match are shown.
 			for _, r := range ep.Routes {
 				if r.Matches || !ep.Owed {
 					fmt.Fprintf(w, "         %s: %s\n", r.At, printable(r.Why))
@@ -172,6 +191,7 @@ func (x explained) print(w io.Writer) {
 			}
 		}
 	}
+
 	if owed == 0 {
 		fmt.Fprintln(w, "Nobody gets it: the relay would keep it for its retention, and count it as unrouted.")
 	}

@@ -28,28 +28,36 @@ func newHealthcheck() *cobra.Command {
 		Example: "  kuairelay healthcheck --url http://127.0.0.1:8080/readyz",
 		Args:    takes(0, 0, ""),
 	}
+
 	address := cmd.Flags().String("url", "http://127.0.0.1:8080/healthz", "what to ask")
 	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
+
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		u, err := httpURL("--url", *address)
 		if err != nil {
 			return err
 		}
+
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
+
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 		if err != nil {
 			return err
 		}
+
 		response, err := httpClient(1, *timeout).Do(request)
 		if err != nil {
 			return fmt.Errorf("unhealthy: %s: %s", u.Redacted(), why(err))
 		}
 		defer response.Body.Close()
+
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("unhealthy: %s: %s %s", u.Redacted(), response.Status, oneLine(text))
 		}
+
+		// A relay that is degraded accepts callbacks, so it is healthy for Docker.
 		word := "healthy"
 		if wrong := degraded(text); wrong != "" {
 			word = "healthy, but degraded (" + wrong + ")"
@@ -60,7 +68,7 @@ func newHealthcheck() *cobra.Command {
 	return cmd
 }
 
-// degraded says what is wrong with a relay that is able to accept callbacks, by its answer to /readyz; empty: nothing.
+// degraded says what is wrong with a relay that accepts callbacks, by its answer to /readyz; empty: nothing.
 func degraded(answer []byte) string {
 	var ready struct {
 		Status, Redis, Spool string
@@ -69,6 +77,7 @@ func degraded(answer []byte) string {
 	if json.Unmarshal(answer, &ready) != nil || ready.Status != "degraded" {
 		return "" // /healthz, or no trouble
 	}
+
 	var wrong []string
 	if !slices.Contains([]string{"", "up", "embedded"}, ready.Redis) { // empty: the public listener does not say
 		wrong = append(wrong, "redis is "+printable(ready.Redis))
@@ -79,11 +88,12 @@ func degraded(answer []byte) string {
 	if ready.Config.Reload == "failed" {
 		wrong = append(wrong, "the config's files have mistakes, and the one from before serves")
 	}
+
 	return cmp.Or(strings.Join(wrong, "; "), "kuairelay status says why")
 }
 
-// httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat it: a path
-// may hold a token.
+// httpURL reads the value of a flag that must be an absolute http or https URL. The error does not repeat the value:
+// a path may hold a token.
 func httpURL(flag, value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
@@ -92,10 +102,11 @@ func httpURL(flag, value string) (*url.URL, error) {
 	return u, nil
 }
 
-// why says what a network error came to, without addresses: a path may hold a token, and local ports differ each time.
+// why says what a network error means, without addresses: a path may hold a token, and local ports differ each time.
 func why(err error) string {
 	var timeout interface{ Timeout() bool }
 	var number syscall.Errno
+
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
@@ -104,6 +115,7 @@ func why(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed before the answer"
 	}
+
 	var address *url.Error
 	if errors.As(err, &address) {
 		err = address.Err

@@ -12,7 +12,7 @@ import (
 // maxInput is the largest body that is read from a file or stdin, in bytes.
 const maxInput = 64 << 20
 
-// readInput reads a file, or stdin for "-" and nothing. An interrupt ends the waiting for somebody to type.
+// readInput reads a file, or stdin if file is "-" or empty. An interrupt ends it while it waits for input.
 func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 	if file != "-" && file != "" {
 		f, err := os.Open(file)
@@ -22,10 +22,13 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 		defer f.Close()
 		return readAtMost(f)
 	}
+
 	in := cmd.InOrStdin()
 	if isTerminal(in) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Reading the body from the terminal; Ctrl-D ends it.")
 	}
+
+	// Reading a terminal cannot be interrupted, so it is left behind in its goroutine.
 	type result struct {
 		text []byte
 		err  error
@@ -35,6 +38,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 		text, err := readAtMost(in)
 		read <- result{text, err}
 	}()
+
 	select {
 	case r := <-read:
 		return r.text, r.err

@@ -36,6 +36,7 @@ func newListen() *cobra.Command {
 			"  kuairelay listen -o json | jq -r .waybill",
 		Args: takes(0, 0, ""),
 	}
+
 	flags := cmd.Flags()
 	address := flags.String("listen", "127.0.0.1:9000", "the `ADDRESS` to listen on")
 	secrets := flags.StringArray("secret", nil, "a `SECRET`, whsec_…, that requests may be signed with; repeatable")
@@ -53,6 +54,8 @@ func newListen() *cobra.Command {
 		case !(*failRate >= 0 && *failRate <= 1):
 			return usagef("--fail-rate must be from 0 to 1")
 		}
+
+		// Without a secret of one's own, it plays the tenant of the example.
 		found, from, err := findSecrets(*secrets)
 		if err != nil {
 			found = []string{exampleSecret, exampleAlerts}
@@ -62,14 +65,17 @@ func newListen() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		l, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", *address)
 		if err != nil {
 			return err
 		}
+
 		stderr := cmd.ErrOrStderr()
 		sum := tally{}
 		fmt.Fprintf(stderr, "Listening on %s, any path, and verifying with %s of %s. Ctrl-C stops it.\n",
 			baseURL(l.Addr()), plural(len(keys), "secret"), from)
+
 		show := webhookPrinter(cmd.OutOrStdout(), output.isJSON())
 		r := &receiver{keys: keys, delay: *delay,
 			answer: func(webhook) int {
@@ -80,6 +86,7 @@ func newListen() *cobra.Command {
 			},
 			show: func(got webhook) { sum.add(got); show(got) },
 		}
+
 		err = serveUntil(cmd.Context(), l, r)
 		r.mu.Lock() // an answer that is held back may outlive the server
 		defer r.mu.Unlock()
@@ -89,7 +96,7 @@ func newListen() *cobra.Command {
 	return cmd
 }
 
-// findSecrets gives the secrets of the flags, or that of the environment, and says where they are from.
+// findSecrets returns the secrets of the flags, or that of the environment, and where they come from.
 func findSecrets(flags []string) (secrets []string, from string, err error) {
 	if len(flags) > 0 {
 		return flags, "--secret", nil
@@ -97,10 +104,11 @@ func findSecrets(flags []string) (secrets []string, from string, err error) {
 	if secret := os.Getenv(secretVariable); secret != "" {
 		return []string{secret}, secretVariable, nil
 	}
+
 	return nil, "", usagef("a secret is missing: --secret whsec_…, or %s in the environment", secretVariable)
 }
 
-// findKeys is findSecrets with the keys that the secrets hold.
+// findKeys is findSecrets, and returns the keys that the secrets hold as well.
 func findKeys(flags []string) (keys []signature.Key, secrets []string, err error) {
 	secrets, from, err := findSecrets(flags)
 	if err != nil {
@@ -110,7 +118,7 @@ func findKeys(flags []string) (keys []signature.Key, secrets []string, err error
 	return keys, secrets, err
 }
 
-// parseKeys reads secrets; its error names where they are from, and says nothing of what they are.
+// parseKeys reads secrets. Its error names where they come from, and nothing of the secrets.
 func parseKeys(from string, secrets []string) ([]signature.Key, error) {
 	keys := make([]signature.Key, len(secrets))
 	for i, s := range secrets {
@@ -122,16 +130,19 @@ func parseKeys(from string, secrets []string) ([]signature.Key, error) {
 	return keys, nil
 }
 
-// webhookPrinter prints a line for each webhook.
+// webhookPrinter returns a function that prints a webhook on one line.
 func webhookPrinter(w io.Writer, asJSON bool) func(webhook) {
 	if asJSON {
 		return func(got webhook) { _ = writeJSON(w, got, "") }
 	}
+
 	s := newScreen(w)
 	s.row(label("TIME", 12), label("SIG", 3), label("ANSWER", 6), label("TYPE", 18), label("WAYBILL", 15),
 		label("REASON", 8), label("SEQUENCE", 13), label("PATH", 7), label("ID", 0))
+
 	return func(got webhook) {
 		cells := []cell{column(got.Time.Format("15:04:05.000"), 12), verifiedCell(got.Verified), answerCell(got.Answer)}
+
 		if got.Verified {
 			to := got.Path
 			if got.Seen > 1 {
@@ -141,12 +152,13 @@ func webhookPrinter(w io.Writer, asJSON bool) func(webhook) {
 			s.row(append(cells, column(printable(to), 7), column(printable(got.ID), 0))...)
 			return
 		}
+
 		// Why comes first: of the rest nothing can be believed.
 		s.row(append(append(cells, marked(printable(got.Error), bad)), webhookCells(got)...)...)
 	}
 }
 
-// webhookCells are what a webhook says about itself.
+// webhookCells returns what a webhook says about itself.
 func webhookCells(got webhook) []cell {
 	sequence := ""
 	if got.Sequence != 0 {
@@ -171,7 +183,7 @@ func answerCell(status int) cell {
 	return c
 }
 
-// tally sums webhooks up.
+// tally counts webhooks.
 type tally struct{ all, verified, again int }
 
 func (t *tally) add(got webhook) {

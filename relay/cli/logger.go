@@ -18,11 +18,12 @@ func logLevelFlag(cmd *cobra.Command, byDefault, usage string) *enum {
 	return e
 }
 
-// newLogger writes warnings and errors before it returns, and other lines as soon as it can: a log that is still in a
-// buffer when the process is killed would be of no use. At the end its Sync is to be called.
+// newLogger returns a logger that writes a warning or an error before it returns, and other lines as soon as it can:
+// lines in a buffer are lost when the process is killed. Call its Sync at the end.
 func newLogger(w io.Writer, format, level string) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+
 	encoder := zapcore.NewJSONEncoder
 	if format == "console" {
 		encoder = zapcore.NewConsoleEncoder
@@ -33,6 +34,7 @@ func newLogger(w io.Writer, format, level string) *zap.Logger {
 			c.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
 	}
+
 	out := &batchWriter{out: w}
 	return zap.New(zapcore.NewCore(encoder(c), out, logLevels[level]), zap.Hooks(func(e zapcore.Entry) error {
 		if e.Level < zapcore.WarnLevel {

@@ -9,10 +9,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// limitMemory sets the soft memory limit of Go to nine tenths of what the cgroup allows, so that garbage is collected
-// before the kernel ends the process. GOMEMLIMIT in the environment goes before it.
+// limitMemory sets Go's soft memory limit to nine tenths of what the cgroup allows, so that garbage is collected
+// before the kernel ends the process. GOMEMLIMIT in the environment overrides it.
 //
-// automemlimit does it, because where a cgroup's limit stands depends on its version, on its mounts and on its parents.
+// automemlimit does the work, because the limit of a cgroup depends on its version, its mounts and its parents.
 func limitMemory(log *zap.Logger) {
 	before := debug.SetMemoryLimit(-1)
 	limit, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup),

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// progress is a line on a terminal that says how far long work is. Elsewhere there is none.
+// progress shows on one line of a terminal how far long work has come. Elsewhere it shows nothing.
 type progress struct {
 	out   *screen
 	shown bool
@@ -25,7 +25,7 @@ func (p *progress) show(format string, args ...any) {
 	p.shown = true
 }
 
-// end takes the line away.
+// end removes the line.
 func (p *progress) end() {
 	if p.shown {
 		fmt.Fprint(p.out.w, "\r\x1b[K")

@@ -20,6 +20,7 @@ func newQuarantine() *cobra.Command {
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	count := numberFlag(cmd)
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
@@ -28,12 +29,14 @@ func newQuarantine() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		return writeList(cmd.OutOrStdout(), asJSON, all, "RECEIVED ID BYTES REASON", func(x api.Quarantined) []cell {
 			return []cell{
 				text("%s", clock(x.ReceivedAt, time.Now())), text("%s", x.ID), text("%d", x.Bytes), text("%s", x.Reason),
 			}
 		})
 	})
+
 	cmd.AddCommand(newQuarantineShow(), newQuarantineReplay())
 	return cmd
 }
@@ -57,14 +60,17 @@ func newQuarantineShow() *cobra.Command {
 		Example: "  kuairelay quarantine show qtn_… > callback",
 		Args:    takes(1, 1, "ID"),
 	}
+
 	addAPIFlags(cmd).runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		var q api.Quarantined
 		if err := c.get(cmd.Context(), "/quarantine/"+url.PathEscape(args[0]), nil, &q); err != nil {
 			return err
 		}
+
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), q, "  ")
 		}
+
 		fmt.Fprintf(cmd.ErrOrStderr(), "received %s, not understood: %s\n", clock(q.ReceivedAt, time.Now()), q.Reason)
 		_, err := cmd.OutOrStdout().Write(q.Raw)
 		return err
@@ -81,17 +87,22 @@ func newQuarantineReplay() *cobra.Command {
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}
+
 	flags := addAPIFlags(cmd)
 	all := cmd.Flags().Bool("all", false, "all there is")
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")
 		}
+
 		body := map[string]any{"ids": args}
 		if *all {
 			body = map[string]any{"all": true}
 		}
+
+		// The relay takes one page of quarantine at a time.
 		total := api.QuarantineResult{Failed: []string{}}
+
 		p := newProgress(cmd.ErrOrStderr())
 		for {
 			var r api.QuarantineResult
@@ -99,18 +110,22 @@ func newQuarantineReplay() *cobra.Command {
 				p.end()
 				return err
 			}
+
 			total.Tried += r.Tried
 			total.Events += r.Events
 			total.New += r.New
 			total.Released += r.Released
 			total.Failed = append(total.Failed, r.Failed...)
+
 			if r.Next == "" {
 				break
 			}
+
 			body["cursor"] = r.Next
 			p.show("%d tried", total.Tried)
 		}
 		p.end()
+
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), total, "  ")
 		}

@@ -22,7 +22,7 @@ import (
 const (
 	// maxWebhook is the largest body that a receiver reads, in bytes.
 	maxWebhook = 16 << 20
-	// rememberedIDs is how many ids a receiver knows again, at least.
+	// rememberedIDs is how many of the latest ids a receiver remembers, at least.
 	rememberedIDs = 100_000
 )
 
@@ -39,7 +39,7 @@ type webhook struct {
 	Reason   string    `json:"reason"`
 	Verified bool      `json:"verified"`
 	Error    string    `json:"error,omitempty"` // why it is not verified
-	// Seen counts the verified requests to this path with this id, this one included; more than 1 is a duplicate or a
+	// Seen counts the verified requests to this path with this id, this one included. More than 1: a duplicate, or a
 	// repeated attempt.
 	Seen   int    `json:"seen"`
 	Answer int    `json:"answer"` // the HTTP status that it is given
@@ -49,7 +49,7 @@ type webhook struct {
 // receiver plays a tenant: it verifies every webhook, shows it, and answers.
 type receiver struct {
 	keys []signature.Key
-	// answer decides the status for a webhook that is verified; any other is answered 401.
+	// answer decides the status of a webhook that is verified. Any other is answered 401.
 	answer func(webhook) int
 	// show is called for each webhook before it is answered, one at a time.
 	show func(webhook)
@@ -71,10 +71,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "cannot read the body: "+err.Error(), http.StatusBadRequest)
 		return
 	}
+
 	got := readWebhook(req.Header, body, time.Now())
 	got.Path = req.URL.Path
 	err = signature.Verify(r.keys, req.Header, body, got.Time, 0)
 
+	// Webhooks are counted and shown one at a time; only the delay of the answer is not under the lock.
 	r.mu.Lock()
 	got.Verified = err == nil
 	if got.Verified {
@@ -92,18 +94,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case <-req.Context().Done(): // the sender has given up
 		return
 	}
+
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(got.Answer)
 	_, _ = io.WriteString(w, cmp.Or(got.Error, http.StatusText(got.Answer))+"\n")
 }
 
-// count notes an id, and says how often it was noted so far. An event that two endpoints are owed has the same id at
-// both.
+// count counts a path and id, and returns how often they came so far. An event has the same id at two endpoints,
+// hence the path.
 func (r *receiver) count(id string) int {
 	if r.seen == nil || len(r.seen) >= rememberedIDs {
 		r.before = r.seen
 		r.seen = map[string]int{}
 	}
+
 	if r.seen[id] == 0 {
 		r.seen[id] = r.before[id]
 	}
@@ -111,10 +115,11 @@ func (r *receiver) count(id string) int {
 	return r.seen[id]
 }
 
-// readWebhook takes a request apart, as far as it can be understood: the rest is left empty.
+// readWebhook reads the fields of a request. Those that it cannot read stay empty.
 func readWebhook(h http.Header, body []byte, at time.Time) webhook {
 	got := webhook{Time: at, ID: h.Get(signature.HeaderID), Reason: h.Get(deliver.HeaderReason), Body: string(body)}
 	got.Sequence, _ = strconv.ParseInt(h.Get(deliver.HeaderSequence), 10, 64)
+
 	var standard struct {
 		Type string          `json:"type"`
 		Data json.RawMessage `json:"data"`
@@ -122,31 +127,36 @@ func readWebhook(h http.Header, body []byte, at time.Time) webhook {
 	if json.Unmarshal(body, &standard) != nil {
 		return got
 	}
+
 	got.Type = standard.Type
 	if standard.Type != event.TypeWaybill { // format standard, whose data is the item
 		body = fmt.Appendf(nil, `{"type":%q,"data":%s}`, event.TypeWaybill, standard.Data)
 	}
+
 	if events := kuaidihelp.Parse("application/json", body, at).Events; len(events) > 0 {
 		got.Waybill, got.Brand, got.Status = events[0].WaybillCode, events[0].CPCode, events[0].Status
 	}
 	return got
 }
 
-// serveUntil serves on l until ctx is cancelled; then it lets what is under way end, within a moment.
+// serveUntil serves on l until ctx is cancelled. Then it gives the requests that are under way a second to end.
 func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
+
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
+
 	moment, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer done()
 	if server.Shutdown(moment) != nil {
 		_ = server.Close() // an answer is being held back
 	}
+
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

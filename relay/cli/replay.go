@@ -26,6 +26,7 @@ func newReplay() *cobra.Command {
 			"  kuairelay replay --reroute --since 1d",
 		Args: takes(0, 0, ""),
 	}
+
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	dry := cmd.Flags().Bool("dry-run", false, "only count")
@@ -33,6 +34,7 @@ func newReplay() *cobra.Command {
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		// Without a filter it would be all events there are, which nobody asks for by accident.
 		body, err := filter.body()
 		switch {
 		case err != nil:
@@ -40,21 +42,25 @@ func newReplay() *cobra.Command {
 		case body["since"] == nil && len(body) == 0:
 			return usagef("which events? --since, --endpoint or other flags must say")
 		}
+
 		body["rate"] = *rate
 		for name, set := range map[string]bool{"dry_run": *dry, "reroute": *reroute} {
 			if set {
 				body[name] = true
 			}
 		}
+
 		var r api.Replay
 		if err := c.post(cmd.Context(), "/replays", body, &r); err != nil {
 			return err
 		}
+
 		if !*detach {
 			r = watchReplay(cmd, c, r)
 		}
 		return printReplay(cmd, asJSON, r)
 	})
+
 	cmd.AddCommand(newReplayList(), newReplayCancel())
 	return cmd
 }
@@ -63,15 +69,19 @@ func newReplay() *cobra.Command {
 func watchReplay(cmd *cobra.Command, c *client, r api.Replay) api.Replay {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
+
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for r.State == "running" {
 		p.show("%s: %d events looked at, %d deliveries queued again (Ctrl-C leaves it running)", r.ID, r.Looked, r.Queued)
+
 		select {
 		case <-cmd.Context().Done():
 			return r
 		case <-tick.C:
 		}
+
+		// Without an answer the last one stays shown: the replay does not need this command.
 		now := r
 		if c.get(cmd.Context(), "/replays/"+url.PathEscape(r.ID), nil, &now) == nil {
 			r = now
@@ -84,12 +94,15 @@ func printReplay(cmd *cobra.Command, asJSON bool, r api.Replay) error {
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), r, "  ")
 	}
+
 	what := "queued again"
 	if r.Request.DryRun {
 		what = "would be queued again"
 	}
+
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s: of %d events %d match; %d deliveries %s, %d skipped\n",
 		r.ID, r.State, r.Looked, r.Matched, r.Queued, what, r.Skipped)
+
 	if r.State == "running" {
 		fmt.Fprintf(cmd.OutOrStdout(), "It goes on: kuairelay replay list, and kuairelay replay cancel %s\n", r.ID)
 	}
@@ -111,12 +124,15 @@ func newReplayList() *cobra.Command {
 			if err := c.get(cmd.Context(), "/replays", q, &list); err != nil {
 				return err
 			}
+
 			all = append(all, list.Replays...)
 			if list.Next == "" {
 				break
 			}
+
 			q.Set("cursor", list.Next)
 		}
+
 		const head = "REPLAY STATE BEGUN BY LOOKED MATCHED QUEUED SKIPPED"
 		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(r api.Replay) []cell {
 			return []cell{
@@ -136,7 +152,10 @@ func newReplayCancel() *cobra.Command {
 		Example: "  kuairelay replay cancel rpl_mhq3s8x1abcd",
 		Args:    takes(1, 1, "REPLAY"),
 	}
+
 	flags := addAPIFlags(cmd)
+
+	// The shell completes replays that run.
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
 		var list api.Replays
 		if c, err := flags.client(); err == nil {
@@ -149,6 +168,7 @@ func newReplayCancel() *cobra.Command {
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
+
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		var r api.Replay
 		if err := c.call(cmd.Context(), http.MethodDelete, "/replays/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {

@@ -42,6 +42,7 @@ func newScoreboard(out *screen) *scoreboard {
 func (b *scoreboard) answer(_ *demoTenant, got webhook) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	u := update{got.Waybill, got.Status}
 	if u == b.refuse && b.refused == 0 {
 		b.refused++
@@ -54,7 +55,9 @@ func (b *scoreboard) answer(_ *demoTenant, got webhook) int {
 func (b *scoreboard) show(t *demoTenant, got webhook) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	b.note(t, got)
+
 	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
 	cells := []cell{label(after, 7), column(t.name, 6), verifiedCell(got.Verified), answerCell(got.Answer)}
 	cells = append(cells, webhookCells(got)...)
@@ -71,22 +74,28 @@ func (b *scoreboard) note(t *demoTenant, got webhook) {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got a webhook that does not verify: %s", t.name, got.Error))
 		return
 	}
+
 	if got.Answer != http.StatusOK {
 		return
 	}
+
 	u := update{got.Waybill, got.Status}
 	if b.got[t] == nil {
 		b.got[t] = map[update]bool{}
 		b.last[t] = map[string]int64{}
 	}
+
+	// Nothing may come that is not owed, or out of order: an older sequence is late, the same one comes twice.
 	if !t.owed[u] {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which it is not owed", t.name, u.status, u.waybill))
 	}
 	if got.Sequence <= b.last[t][u.waybill] {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s late, or twice", t.name, u.status, u.waybill))
 	}
+
 	b.last[t][u.waybill] = got.Sequence
 	b.got[t][u] = true
+
 	if at, ok := b.pushed[u]; ok {
 		b.latency = append(b.latency, got.Time.Sub(at))
 	}
@@ -95,10 +104,11 @@ func (b *scoreboard) note(t *demoTenant, got webhook) {
 	}
 }
 
-// missing are the updates that a tenant is owed and has not got.
+// missing lists the updates that tenants are owed and have not got.
 func (b *scoreboard) missing(tenants []*demoTenant) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	var out []string
 	for _, t := range tenants {
 		for u := range t.owed {
@@ -107,6 +117,7 @@ func (b *scoreboard) missing(tenants []*demoTenant) []string {
 			}
 		}
 	}
+
 	slices.Sort(out)
 	return out
 }
@@ -115,5 +126,6 @@ func (b *scoreboard) missing(tenants []*demoTenant) []string {
 func (b *scoreboard) whatIsWrong() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	return slices.Clone(b.wrong)
 }

@@ -57,6 +57,7 @@ func newSend() *cobra.Command {
 			"  kuairelay send callback.json -n 2                # the second one is a duplicate",
 		Args: takes(0, 1, "FILE"),
 	}
+
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", "",
 		"the callback `URL` (default http://127.0.0.1:8080/callback/ and "+tokenVariable+" or the example's token)")
@@ -80,6 +81,8 @@ func newSend() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
+		// The content of FILE is pushed as it is; without FILE the callbacks are made up.
 		s := newSender(o, target)
 		if len(args) > 0 {
 			body, err := readInput(cmd, args[0])
@@ -88,12 +91,14 @@ func newSend() *cobra.Command {
 			}
 			s.repeat(callback{contentType: cmp.Or(o.contentType, guessType(body)), body: body})
 		}
+
 		sum := s.run(cmd.Context(), newScreen(cmd.ErrOrStderr()))
 		if output.isJSON() {
 			err = writeJSON(cmd.OutOrStdout(), sum, "  ")
 		} else {
 			err = sum.print(cmd.OutOrStdout())
 		}
+
 		if err == nil && sum.Failed > 0 {
 			err = errSaid
 		}
@@ -102,7 +107,7 @@ func newSend() *cobra.Command {
 	return cmd
 }
 
-// check fills defaults in, and finds what is wrong with the options.
+// check sets defaults, and returns the callback's URL, or an error if an option is wrong.
 func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, error) {
 	if file {
 		for _, name := range []string{"seed", "waybills", "items", "brand", "status", "duplicates", "encoding"} {
@@ -111,6 +116,7 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 			}
 		}
 	}
+
 	if !given("count") {
 		o.count = 10
 		if file {
@@ -120,6 +126,7 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 	if !given("waybills") {
 		o.waybills = min(max(o.count/5, 1), 100_000)
 	}
+
 	encodings := strings.Join(fake.Encodings(), ", ")
 	for _, c := range []struct {
 		holds bool
@@ -140,13 +147,14 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 			return nil, usageError(c.rule)
 		}
 	}
+
 	if o.to == "" {
 		o.to = "http://127.0.0.1:8080/callback/" + url.PathEscape(cmp.Or(os.Getenv(tokenVariable), exampleToken))
 	}
 	return httpURL("--to", o.to)
 }
 
-// guessType is what a body looks like.
+// guessType returns the content type that a body looks like.
 func guessType(body []byte) string {
 	head := strings.TrimSpace(string(body[:min(len(body), 100)]))
 	switch {
@@ -159,7 +167,7 @@ func guessType(body []byte) string {
 	return "application/x-www-form-urlencoded"
 }
 
-// sent is what a run of `send` came to.
+// sent is the result of a run of `send`.
 type sent struct {
 	To         string         `json:"to"` // without what may be secret
 	Sent       int            `json:"sent"`
@@ -187,15 +195,17 @@ func (s *sent) add(c callback, failure string, took time.Duration) {
 	if c.repeat {
 		s.Repeats++
 	}
+
 	if failure == "" {
 		s.Accepted++
 		return
 	}
+
 	s.Failed++
 	s.Failures[failure]++
 }
 
-// finish works out what all answers have to be known for.
+// finish computes the figures that need all answers.
 func (s *sent) finish(elapsed time.Duration) {
 	s.Seconds = elapsed.Round(time.Millisecond).Seconds()
 	s.Rate = math.Round(10*float64(s.Accepted)/max(elapsed, time.Millisecond).Seconds()) / 10
@@ -205,7 +215,7 @@ func (s *sent) finish(elapsed time.Duration) {
 	s.Max = milliseconds(quantile(s.took, 1))
 }
 
-// quantile of sorted values; 0 if there are none.
+// quantile returns the q-quantile (0 to 1) of sorted values; 0 if there are none.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -215,7 +225,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// hints say what a failure most likely comes from.
+// hints name the most likely cause of a failure.
 var hints = map[string]string{
 	"404 Not Found":                "the last segment of --to must be one of the relay's callback.tokens",
 	"connection refused":           "is the relay running? kuairelay serve -c config.example.yaml",
@@ -229,6 +239,7 @@ func (s *sent) print(w io.Writer) error {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-9s "+format+"\n", append([]any{name}, args...)...)
 	}
+
 	what := ""
 	if s.Repeats > 0 {
 		what = fmt.Sprintf(" (%s)", plural(s.Repeats, "repeat"))
@@ -236,10 +247,12 @@ func (s *sent) print(w io.Writer) error {
 	if s.Updates > 0 {
 		what += " with " + plural(s.Updates, "update")
 	}
+
 	line("sent", "%s%s to %s", plural(s.Sent, "callback"), what, s.To)
 	if s.Unfinished > 0 {
 		line("", "interrupted: %d more were not sent, or not answered", s.Unfinished)
 	}
+
 	line("accepted", "%d", s.Accepted)
 	line("failed", "%d", s.Failed)
 	for _, failure := range sortedKeys(s.Failures) {
@@ -248,20 +261,23 @@ func (s *sent) print(w io.Writer) error {
 			line("", "   %s", hint)
 		}
 	}
+
 	line("took", "%s, %.0f a second; answers p50 %.1f ms, p99 %.1f ms, max %.1f ms",
 		time.Duration(s.Seconds*float64(time.Second)).Round(time.Millisecond), s.Rate, s.P50, s.P99, s.Max)
 	if s.Seed != 0 {
 		line("seed", "%d (--seed %d makes up the same parcels)", s.Seed, s.Seed)
 	}
+
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// redact gives a callback's address without its token.
+// redact returns a callback's URL without its token.
 func redact(u *url.URL) string {
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host}
+
 	before, last, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	if last != "" {
 		return shown.String() + "/" + before + "/…"
@@ -269,8 +285,8 @@ func redact(u *url.URL) string {
 	return shown.String() + "/…"
 }
 
-// httpClient keeps as many connections as there are requests at the same time. Like the relay, it reads no
-// HTTP_PROXY: keys and tokens are for the relay alone.
+// httpClient returns a client that keeps as many connections as there are requests at the same time. Like the relay,
+// it ignores HTTP_PROXY: keys and tokens are for the relay alone.
 func httpClient(concurrency int, timeout time.Duration) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil

@@ -18,11 +18,11 @@ const (
 	failureAck = "200 with another answer than --ack"
 	// maxTracks is how many tracks a parcel gets before another takes its place, where no journey ends it.
 	maxTracks = 12
-	// maxRecent is how many callbacks of a lane may be repeated.
+	// maxRecent is how many of the latest callbacks of a lane may be repeated.
 	maxRecent = 32
 )
 
-// callback is one to push.
+// callback is a callback to push.
 type callback struct {
 	contentType string
 	body        []byte
@@ -30,7 +30,7 @@ type callback struct {
 	repeat      bool // it was pushed before
 }
 
-// sender pushes callbacks in lanes: one request of a lane at a time, and a parcel keeps to its lane, so that its
+// sender pushes callbacks in lanes. A lane has one request at a time, and a parcel stays in its lane, so that its
 // updates arrive in order.
 type sender struct {
 	o      sendOptions
@@ -45,6 +45,7 @@ func newSender(o sendOptions, to *url.URL) *sender {
 	if o.seed == 0 {
 		o.seed = 1 + rand.Uint64N(1<<32)
 	}
+
 	s := &sender{
 		o:      o,
 		to:     to,
@@ -52,6 +53,8 @@ func newSender(o sendOptions, to *url.URL) *sender {
 		random: rand.New(rand.NewPCG(o.seed, 1)),
 		lanes:  min(o.concurrency, o.waybills),
 	}
+
+	// The parcels are dealt out to the lanes; each is made up when its turn comes.
 	lanes := make([]lane, s.lanes)
 	parcels := fake.NewParcels(o.seed, o.brands)
 	made := 0
@@ -59,6 +62,7 @@ func newSender(o sendOptions, to *url.URL) *sender {
 		l := &lanes[i%s.lanes]
 		l.underWay = append(l.underWay, nil)
 	}
+
 	s.next = func(i int) callback {
 		l := &lanes[i]
 		if len(l.sent) > 0 && s.random.Float64() < o.duplicates {
@@ -66,8 +70,11 @@ func newSender(o sendOptions, to *url.URL) *sender {
 			c.repeat = true
 			return c
 		}
+
 		c := l.make(s, parcels, made)
 		made++
+
+		// The last callbacks of a lane are kept, in a ring, to be repeated.
 		if len(l.sent) < maxRecent {
 			l.sent = append(l.sent, c)
 		} else {
@@ -78,7 +85,7 @@ func newSender(o sendOptions, to *url.URL) *sender {
 	return s
 }
 
-// repeat makes the sender push this callback each time.
+// repeat makes the sender push c each time, in place of made-up callbacks.
 func (s *sender) repeat(c callback) {
 	s.o.seed = 0
 	s.lanes = s.o.concurrency
@@ -97,7 +104,7 @@ type lane struct {
 	turn     int
 }
 
-// make makes the n-th callback up.
+// make makes up the n-th callback.
 func (l *lane) make(s *sender, parcels *fake.Parcels, n int) callback {
 	encoding := s.o.encoding
 	if encoding == allEncodings {
@@ -109,10 +116,12 @@ func (l *lane) make(s *sender, parcels *fake.Parcels, n int) callback {
 		}
 		encoding = fit[n%len(fit)]
 	}
+
 	items := make([]fake.Item, s.o.items)
 	for i := range items {
 		items[i] = l.update(s, parcels)
 	}
+
 	contentType, body, err := fake.Encode(encoding, items)
 	if err != nil {
 		panic(err) // check refused every wrong encoding
@@ -126,6 +135,7 @@ func (l *lane) update(s *sender, parcels *fake.Parcels) fake.Item {
 	if l.underWay[i] == nil {
 		l.underWay[i] = parcels.New()
 	}
+
 	p := l.underWay[i]
 	var item fake.Item
 	if len(s.o.statuses) > 0 {
@@ -134,17 +144,21 @@ func (l *lane) update(s *sender, parcels *fake.Parcels) fake.Item {
 	} else {
 		item = p.Next()
 	}
+
 	if p.Signed() || len(item.Tracks) >= maxTracks {
 		l.underWay[i] = nil
 	}
 	return item
 }
 
-// run pushes all callbacks, or as many as there is time for before ctx is cancelled.
+// run pushes all callbacks, or as many as it can before ctx is cancelled, and returns what came of them.
 func (s *sender) run(ctx context.Context, progress *screen) *sent {
 	sum := &sent{To: redact(s.to), Failures: map[string]int{}, Seed: s.o.seed}
 	started := time.Now()
+
 	var mu sync.Mutex // guards sum
+
+	// A worker for each lane pushes what the lane is given, one after the other.
 	var workers sync.WaitGroup
 	queues := make([]chan callback, s.lanes)
 	for i := range queues {
@@ -156,38 +170,45 @@ func (s *sender) run(ctx context.Context, progress *screen) *sent {
 				if ctx.Err() != nil && failure != "" {
 					continue // cut short by us
 				}
+
 				mu.Lock()
 				sum.add(c, failure, time.Since(began))
 				mu.Unlock()
 			}
 		})
 	}
+
 	stop := s.showProgress(progress, func() (int, int) {
 		mu.Lock()
 		defer mu.Unlock()
 		return sum.Sent, sum.Failed
 	})
+
+	// The lanes take turns. A lane that is slow holds the others up, so that the rate and the order are kept.
 	for i := range s.o.count {
 		if !s.wait(ctx, started, i) {
 			break
 		}
+
 		lane := i % s.lanes
 		select {
 		case queues[lane] <- s.next(lane):
 		case <-ctx.Done():
 		}
 	}
+
 	for _, q := range queues {
 		close(q)
 	}
 	workers.Wait()
 	stop()
+
 	sum.finish(time.Since(started))
 	sum.Unfinished = s.o.count - sum.Sent
 	return sum
 }
 
-// wait waits until the n-th callback is due, and says whether there is reason to go on.
+// wait waits until the n-th callback is due. It returns false if ctx was cancelled.
 func (s *sender) wait(ctx context.Context, started time.Time, n int) bool {
 	if s.o.rate > 0 {
 		due := started.Add(time.Duration(float64(n) / s.o.rate * float64(time.Second)))
@@ -201,7 +222,7 @@ func (s *sender) wait(ctx context.Context, started time.Time, n int) bool {
 	return ctx.Err() == nil
 }
 
-// push pushes one callback, and returns what is wrong with the answer, or nothing.
+// push pushes one callback, and returns what is wrong with the answer; empty: nothing.
 func (s *sender) push(ctx context.Context, c callback) string {
 	status, answer, err := fake.Push(ctx, s.client, s.to.String(), c.contentType, c.body)
 	switch {
@@ -220,6 +241,7 @@ func (s *sender) showProgress(on *screen, now func() (done, failed int)) (stop f
 	if !on.terminal {
 		return func() {}
 	}
+
 	quit := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {
@@ -236,5 +258,6 @@ func (s *sender) showProgress(on *screen, now func() (done, failed int)) (stop f
 			}
 		}
 	})
+
 	return func() { close(quit); shown.Wait() }
 }

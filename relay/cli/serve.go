@@ -31,6 +31,7 @@ func newServe() *cobra.Command {
 		Example: "  kuairelay serve -c config.example.yaml",
 		Args:    takes(0, 0, ""),
 	}
+
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	grace := cmd.Flags().Duration("grace", 20*time.Second, "how long a shutdown takes at most")
 	level := logLevelFlag(cmd, "info", "log this and what is worse")
@@ -44,9 +45,11 @@ func newServe() *cobra.Command {
 		case *grace < 0:
 			return usagef("--grace must not be negative")
 		}
+
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP) // from now on, or one that comes early would end the program
 		defer signal.Stop(hangups)
+
 		stderr := cmd.ErrOrStderr()
 		if format.value == "" {
 			format.value = "json"
@@ -54,28 +57,36 @@ func newServe() *cobra.Command {
 				format.value = "console"
 			}
 		}
+
 		load := func(onRead func(string)) (*config.Config, error) {
 			return relay.Load(*file, onRead)
 		}
+
+		// The relay watches the files that were read.
 		var read []string
 		c, err := load(func(path string) { read = append(read, path) })
 		if err != nil {
 			return err
 		}
+
 		pace(c)
 		log := newLogger(stderr, format.value, level.value)
 		defer func() { _ = log.Sync() }()
 		limitMemory(log)
+
 		options := relay.Options{
 			Config: c, Read: read, Load: load, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1),
 		}
 		if format.value == "console" {
 			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }
 		}
+
 		r, err := relay.New(options)
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
+
+		// A signal reloads the config as long as the relay runs.
 		ctx, cancel := context.WithCancel(cmd.Context())
 		defer cancel()
 		go reloadOn(ctx, hangups, r)
@@ -84,9 +95,8 @@ func newServe() *cobra.Command {
 	return cmd
 }
 
-// pace sets how far the heap grows between two garbage collections, if GOGC does not. A heap is small and
-// short-lived, and may grow fourfold, which saves CPU time; with a great many routes most of it is the routes, which
-// are there all the time.
+// pace sets how far the heap grows between two garbage collections, unless GOGC does. Most of the heap is
+// short-lived, so it may grow fourfold, which saves CPU time. With very many routes most of it is routes, which stay.
 func pace(c *config.Config) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -114,7 +124,7 @@ func loadConfig(file string) (*config.Config, error) {
 	return relay.Load(file, nil)
 }
 
-// greet says to people where the relay is to be found.
+// greet tells people where to reach the relay.
 func greet(w io.Writer, file string, c *config.Config, public, admin net.Addr) {
 	fmt.Fprintf(w, "kuairelay serves %s: %s\n"+
 		"  callbacks  %s/callback/<token>\n"+
@@ -123,7 +133,7 @@ func greet(w io.Writer, file string, c *config.Config, public, admin net.Addr) {
 		file, countConfig(c), baseURL(public), baseURL(admin))
 }
 
-// baseURL is how a listener is reached from this machine.
+// baseURL returns the URL of a listener, as it is reached from this machine.
 func baseURL(a net.Addr) string {
 	host, port, err := net.SplitHostPort(a.String())
 	if err != nil {
@@ -135,7 +145,7 @@ func baseURL(a net.Addr) string {
 	return "http://" + net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
 }
 
-// countConfig is like "1 tenant, 2 endpoints, 3 routes".
+// countConfig returns a text like "1 tenant, 2 endpoints, 3 routes".
 func countConfig(c *config.Config) string {
 	tenants, endpoints, routes := sizeOf(c)
 	return plural(tenants, "tenant") + ", " + plural(endpoints, "endpoint") + ", " + plural(routes, "route")

@@ -30,10 +30,12 @@ func newSign() *cobra.Command {
 			"  printf '{\"test\":1}' | kuairelay sign --secret whsec_… -o json",
 		Args: takes(0, 1, "FILE"),
 	}
+
 	secrets := cmd.Flags().StringArray("secret", nil, "the `SECRET`, whsec_…; repeatable: each one signs")
 	id := cmd.Flags().String("id", "", "the webhook-id (default: a new one, msg_…)")
 	timestamp := cmd.Flags().Int64("timestamp", 0, "the webhook-timestamp in unix seconds (default: now)")
 	output := outputFlag(cmd)
+
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		keys, _, err := findKeys(*secrets)
 		if err != nil {
@@ -42,10 +44,12 @@ func newSign() *cobra.Command {
 		if cmd.Flags().Changed("timestamp") && *timestamp < 0 {
 			return usagef("--timestamp must not be negative")
 		}
+
 		body, err := readInput(cmd, strings.Join(args, ""))
 		if err != nil {
 			return err
 		}
+
 		at := time.Now()
 		if cmd.Flags().Changed("timestamp") {
 			at = time.Unix(*timestamp, 0)
@@ -53,13 +57,17 @@ func newSign() *cobra.Command {
 		if *id == "" {
 			*id = "msg_" + rand.Text()
 		}
+
 		s := signed{ID: *id, Timestamp: strconv.FormatInt(at.Unix(), 10), Signature: signature.Sign(keys, *id, at, body)}
 		if output.isJSON() {
 			return writeJSON(cmd.OutOrStdout(), s, "  ")
 		}
+
+		// Many receivers sign or verify without it, and then wonder.
 		if strings.HasSuffix(string(body), "\n") {
 			fmt.Fprintln(cmd.ErrOrStderr(), "note: the body ends with a newline, which is signed, too")
 		}
+
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n%s: %s\n%s: %s\n",
 			signature.HeaderID, s.ID, signature.HeaderTimestamp, s.Timestamp, signature.HeaderSignature, s.Signature)
 		return err

@@ -28,11 +28,13 @@ func newStatus() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		if asJSON {
 			err = writeJSON(cmd.OutOrStdout(), s, "  ")
 		} else {
 			printStatus(cmd.OutOrStdout(), s)
 		}
+
 		if err == nil && !s.Ready {
 			err = errSaid
 		}
@@ -44,6 +46,8 @@ func newStatus() *cobra.Command {
 func printStatus(w io.Writer, s api.Status) {
 	out := newScreen(w)
 	line := func(name, format string, args ...any) { out.row(label(name, 10), text(format, args...)) }
+
+	// First what is the case with the relay itself, and what is wrong.
 	ready := "ready"
 	switch {
 	case !s.Ready:
@@ -51,14 +55,18 @@ func printStatus(w io.Writer, s api.Status) {
 	case s.Status == "degraded":
 		ready = "DEGRADED: callbacks are accepted durably, but something is wrong"
 	}
+
 	line("relay", "%s, version %s, up for %s", ready, s.Version, span(time.Duration(s.UptimeS)*time.Second))
 	for _, problem := range s.Problems {
 		out.row(cell{text: "problem", width: 10, mark: bad}, text("%s", problem))
 	}
+
 	if s.Spooled > 0 {
 		line("spool", "%s for redis, the oldest for %s", waits(s.Spooled), age(s.SpooledAt, s.Time))
 	}
+
 	printQueues(line, s)
+
 	switch {
 	case s.Silent && s.LastCallAt.IsZero():
 		line("callbacks", "NONE came yet: is the URL for callbacks registered at kuaidihelp, and does it lead here?")
@@ -68,12 +76,15 @@ func printStatus(w io.Writer, s api.Status) {
 	case !s.LastCallAt.IsZero():
 		line("callbacks", "the latest %s ago", age(s.LastCallAt, s.Time))
 	}
+
 	if s.Quarantined > 0 {
 		line("quarantine", "%d not understood (kuairelay quarantine)", s.Quarantined)
 	}
 	if s.Replays > 0 {
 		line("replays", "%d running (kuairelay replay list)", s.Replays)
 	}
+
+	// Last the endpoints that need attention, as a table of their own.
 	if len(s.Attention) > 0 {
 		fmt.Fprintln(w)
 		printEndpoints(w, s.Attention, s.Time)
@@ -94,15 +105,18 @@ func printQueues(line func(name, format string, args ...any), s api.Status) {
 		line("endpoints", "%d: what they hold is not known while redis does not answer", s.Endpoints)
 		return
 	}
+
 	var states []string
 	for _, name := range sortedKeys(s.States) {
 		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
 	}
 	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
+
 	oldest := ""
 	if s.Open > 0 {
 		oldest = fmt.Sprintf("; the oldest for %s or longer", age(s.OldestAt, s.Time))
 	}
+
 	line("open", "%d deliveries, and %d behind them%s", s.Open, s.Waiting, oldest)
 	line("dead", "%s", plural(int(s.Dead), "dead letter"))
 	line("last event", "%s ago", age(s.LastEventAt, s.Time))

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// keyVariable is where config.example.yaml looks for the API key of its tenant, exampleKey what it takes
-	// otherwise. The variable is that of one installation: it counts after apiKeyVariable.
+	// keyVariable is where config.example.yaml looks for the API key of its tenant, and exampleKey is what it takes
+	// otherwise. The variable belongs to one installation, so it counts after apiKeyVariable.
 	keyVariable = "SHOP_API_KEY"
 	exampleKey  = "example-api-key-change-me"
 )
 
-// subscribed is one result of the API.
+// subscribed is the result of the API for one waybill.
 type subscribed struct {
 	CPCode      string `json:"cp_code"`
 	WaybillCode string `json:"waybill_code"`
@@ -43,6 +43,7 @@ func newSubscribe() *cobra.Command {
 			"  kuairelay subscribe sto - < waybills.txt -o json",
 		Args: takes(2, 1<<20, "CP_CODE and at least one WAYBILL"),
 	}
+
 	flags := addTenantFlags(cmd)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -50,10 +51,12 @@ func newSubscribe() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		codes, err := waybillCodes(cmd, args[1:])
 		if err != nil {
 			return err
 		}
+
 		var all []subscribed
 		const most = 1000 // of one request
 		for some := range slices.Chunk(codes, most) {
@@ -63,11 +66,14 @@ func newSubscribe() *cobra.Command {
 			}
 			all = append(all, got...)
 		}
+
 		if output.isJSON() {
 			err = writeJSON(cmd.OutOrStdout(), all, "  ")
 		} else {
 			printSubscribed(newScreen(cmd.OutOrStdout()), all)
 		}
+
+		// All results are shown before one that failed makes the command fail.
 		for _, r := range all {
 			if err == nil && r.Result == "failed" {
 				err = errSaid
@@ -78,15 +84,17 @@ func newSubscribe() *cobra.Command {
 	return cmd
 }
 
-// waybillCodes are the arguments, or, for "-", what stands in stdin.
+// waybillCodes returns the arguments or, for "-", the words of stdin.
 func waybillCodes(cmd *cobra.Command, args []string) ([]string, error) {
 	if len(args) != 1 || args[0] != "-" {
 		return args, nil
 	}
+
 	text, err := readInput(cmd, "-")
 	if err != nil {
 		return nil, err
 	}
+
 	codes := strings.Fields(string(text))
 	if len(codes) == 0 {
 		return nil, usagef("stdin holds no waybill")
@@ -94,7 +102,7 @@ func waybillCodes(cmd *cobra.Command, args []string) ([]string, error) {
 	return codes, nil
 }
 
-// subscribe makes one request.
+// subscribe makes one request, and returns the results in the order of codes.
 func (c *client) subscribe(ctx context.Context, brand string, codes []string) ([]subscribed, error) {
 	var answer struct{ Results []subscribed }
 	err := c.post(ctx, "/subscriptions", map[string]any{"cp_code": brand, "waybill_codes": codes}, &answer)
@@ -113,6 +121,7 @@ func printSubscribed(out *screen, all []subscribed) {
 		case "pending":
 			mark = plain
 		}
+
 		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18),
 			cell{text: r.Result, width: 10, mark: mark}, column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
 	}

@@ -19,7 +19,7 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// exported is one subscription as export writes it, and import reads it: one line of JSON.
+// exported is a subscription as export writes it and import reads it: one line of JSON.
 type exported struct {
 	Tenant      string         `json:"tenant"`
 	CPCode      string         `json:"cp_code"`
@@ -49,7 +49,7 @@ func newSubscriptions() *cobra.Command {
 	return cmd
 }
 
-// listSubscriptions has the command list those of a tenant through the API.
+// listSubscriptions makes the command list the subscriptions of a tenant through the API.
 func listSubscriptions(cmd *cobra.Command) {
 	flags := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own")
@@ -64,11 +64,13 @@ func listSubscriptions(cmd *cobra.Command) {
 		case !c.tenant:
 			q.Set("tenant", *tenant)
 		}
+
 		all, err := pages(cmd.Context(), c, "/subscriptions", q, *count,
 			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next })
 		if err != nil {
 			return err
 		}
+
 		const head = "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE"
 		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(x api.Subscription) []cell {
 			return []cell{
@@ -87,6 +89,7 @@ func newExport() *cobra.Command {
 		Example: "  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
+
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ledger, err := openLedger(*file)
@@ -94,6 +97,7 @@ func newExport() *cobra.Command {
 			return err
 		}
 		defer ledger.Close()
+
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		n := 0
 		if err := ledger.Export(cmd.Context(), func(s event.Subscription) error {
@@ -105,9 +109,11 @@ func newExport() *cobra.Command {
 		}); err != nil {
 			return err
 		}
+
 		if err := out.Flush(); err != nil {
 			return err
 		}
+
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s exported\n", plural(n, "subscription"))
 		return nil
 	}
@@ -125,6 +131,7 @@ func newImport() *cobra.Command {
 		Example: "  kuairelay subscriptions import -c config.yaml ledger.jsonl",
 		Args:    takes(0, 1, "LEDGER"),
 	}
+
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ledger, err := openLedger(*file)
@@ -132,6 +139,7 @@ func newImport() *cobra.Command {
 			return err
 		}
 		defer ledger.Close()
+
 		text, err := readInput(cmd, strings.Join(args, ""))
 		if err != nil {
 			return err
@@ -140,6 +148,8 @@ func newImport() *cobra.Command {
 		if err != nil {
 			return err
 		}
+
+		// The ledger may have taken a part of them before an error.
 		added, err := ledger.Import(cmd.Context(), all)
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s read, %d new in the ledger\n", plural(len(all), "subscription"), added)
 		return err
@@ -147,22 +157,24 @@ func newImport() *cobra.Command {
 	return cmd
 }
 
-// openLedger connects to the store of a config.
+// openLedger connects to the Redis of a config.
 func openLedger(file string) (*relay.Ledger, error) {
 	if file == "" {
 		return nil, usagef("it needs the relay's config: -c FILE")
 	}
+
 	c, err := loadConfig(file)
 	if err != nil {
 		return nil, err
 	}
+
 	if c.Redis.URL == "" {
 		return nil, fmt.Errorf("%s has no redis.url: an embedded store lives only in the relay's own process", file)
 	}
 	return relay.OpenLedger(c)
 }
 
-// check says what of a line is not as export writes it, beside its waybill code.
+// check returns what is wrong with a line, except for its waybill code.
 func (x exported) check() error {
 	switch {
 	case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "",
@@ -176,29 +188,35 @@ func (x exported) check() error {
 	return nil
 }
 
-// readLedger reads what export has written. A line whose waybill is none, which an older relay may have taken, is
-// passed over: the others are to be put back all the same.
+// readLedger reads what export has written. A line whose waybill code cannot be one is skipped with a warning: an
+// older relay may have taken it, and the others are to be imported all the same.
 func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
 	var all []event.Subscription
+
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
+
+		// An unknown key is a mistake: this line may come from elsewhere.
 		var x exported
 		d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&x); err != nil {
 			return nil, fmt.Errorf("line %d: not a subscription as export writes it: %w", n, err)
 		}
+
 		if err := x.check(); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
+
 		if err := kuaidihelp.CheckCode(x.WaybillCode); err != nil {
 			fmt.Fprintf(warnings, "line %d is passed over: waybill_code %v\n", n, err)
 			continue
 		}
+
 		all = append(all, event.Subscription{
 			Tenant:  x.Tenant,
 			Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},

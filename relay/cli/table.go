@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// maxCell and maxLastCell bound the characters of a table's cell, and of one in its last column: what came from
-	// outside may be of any length. An id fits.
+	// maxCell and maxLastCell bound the characters of a table's cell, and of one in its last column, because texts
+	// from outside may have any length. An id fits.
 	maxCell     = 72
 	maxLastCell = 500
 )
 
-// bounded cuts the cells of a row that are too long.
+// bounded cuts the cells of a row that are too long, and returns the row.
 func bounded(row []cell) []cell {
 	for i := range row {
 		most := maxCell
@@ -27,19 +27,24 @@ func bounded(row []cell) []cell {
 	return row
 }
 
-// table writes rows with each column as wide as its widest cell, under a head. What does not fit on the screen is cut
-// at its end.
+// table writes rows under a head, each column as wide as its widest cell. The head names the columns, with _ for a
+// space.
 func (s *screen) table(head string, rows [][]cell) {
 	for _, row := range rows {
 		bounded(row)
 	}
+
 	var top []cell
 	for _, title := range strings.Fields(head) {
 		top = append(top, label(strings.ReplaceAll(title, "_", " "), 0))
 	}
+
 	all := append([][]cell{top}, rows...)
+
+	// A column is as wide as its widest cell.
 	for i := range top {
 		width := 0
+
 		for _, row := range all {
 			width = max(width, utf8.RuneCountInString(row[i].text))
 		}
@@ -52,11 +57,12 @@ func (s *screen) table(head string, rows [][]cell) {
 	}
 }
 
-// writeList writes a list, for programs or as a table.
+// writeList writes a list as JSON or as a table; row makes the cells of an item.
 func writeList[T any](w io.Writer, asJSON bool, all []T, head string, row func(T) []cell) error {
 	if asJSON {
 		return writeJSON(w, all, "  ")
 	}
+
 	var rows [][]cell
 	for _, x := range all {
 		rows = append(rows, row(x))
@@ -65,12 +71,12 @@ func writeList[T any](w io.Writer, asJSON bool, all []T, head string, row func(T
 	return nil
 }
 
-// text is a cell without a mark.
+// text is a cell of a formatted text, without a mark.
 func text(format string, args ...any) cell {
 	return column(printable(fmt.Sprintf(format, args...)), 0)
 }
 
-// markOf is how a state is marked.
+// markOf returns the mark of a state.
 func markOf(state string) mark {
 	switch state {
 	case "delivered", "ok", "done", "live":
@@ -85,11 +91,12 @@ func markOf(state string) mark {
 
 func state(s string) cell { return marked(printable(s), markOf(s)) }
 
-// clock shows a time in this machine's zone, with the date if it is not today's.
+// clock returns a time in this machine's zone, with the date if it is not today.
 func clock(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
+
 	t, now = t.Local(), now.Local()
 	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
 		return t.Format("15:04:05")
@@ -97,7 +104,7 @@ func clock(t, now time.Time) string {
 	return t.Format("01-02 15:04:05")
 }
 
-// span is a duration for people: its two largest units.
+// span returns a duration in its two largest units.
 func span(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -114,7 +121,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// age is how long ago something was.
+// age returns how long ago t was.
 func age(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"

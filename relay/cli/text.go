@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// printable makes a text that came from outside fit for a terminal: no control characters, an empty one is a dash.
+// printable makes a text from outside safe for a terminal: control characters become dots, and an empty text a dash.
 func printable(s string) string {
 	if s == "" {
 		return "-"
@@ -19,7 +19,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// oneLine is the beginning of a text, on one line.
+// oneLine returns the beginning of a text, on one line.
 func oneLine(text []byte) string {
 	const most = 120
 	return cut(strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(text), "\uFFFD"), func(r rune) bool {
@@ -27,7 +27,7 @@ func oneLine(text []byte) string {
 	}), " "), most)
 }
 
-// self is how this program was called, for commands to paste.
+// self returns how this program was called, for commands that people paste.
 func self() string {
 	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
 		return "go run ."

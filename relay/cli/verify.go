@@ -35,6 +35,7 @@ func newVerify() *cobra.Command {
 			"    -H 'webhook-signature: v1,…'",
 		Args: takes(0, 1, "FILE"),
 	}
+
 	flags := cmd.Flags()
 	secrets := flags.StringArray("secret", nil, "the `SECRET`, whsec_…; repeatable: any one of them will do")
 	id := flags.String("id", "", "the webhook-id")
@@ -44,12 +45,15 @@ func newVerify() *cobra.Command {
 		"a header as `'NAME: VALUE'`, instead of these three; repeatable, others are ignored")
 	tolerance := flags.Duration("tolerance", signature.DefaultTolerance,
 		"how far the timestamp may be from now; 0: do not look at it")
+
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		keys, found, err := findKeys(*secrets)
 		if err != nil {
 			return err
 		}
+
+		// The headers come from --header, or one by one from their own flags.
 		header, err := readHeaders(*headers)
 		if err != nil {
 			return err
@@ -62,6 +66,7 @@ func newVerify() *cobra.Command {
 				header.Set(name, value)
 			}
 		}
+
 		switch {
 		case len(header) == 0:
 			return usagef("verify needs the headers that the body came with: --id, --timestamp and --signature, or --header")
@@ -70,15 +75,18 @@ func newVerify() *cobra.Command {
 		case *tolerance == 0:
 			*tolerance = -1 // signature's word for any time
 		}
+
 		body, err := readInput(cmd, strings.Join(args, ""))
 		if err != nil {
 			return err
 		}
+
 		v := verdict{Verified: true}
 		if err := signature.Verify(keys, header, body, time.Now(), *tolerance); err != nil {
 			request := signedRequest{keys: keys, secrets: found, header: header, body: body}
 			v = verdict{Error: err.Error(), Hint: explain(err, request)}
 		}
+
 		return v.print(cmd, output.isJSON())
 	}
 	return cmd
@@ -96,6 +104,7 @@ func (v verdict) print(cmd *cobra.Command, asJSON bool) (err error) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+v.Hint)
 		}
 	}
+
 	if err == nil && !v.Verified {
 		err = errSaid
 	}
@@ -114,7 +123,7 @@ func readHeaders(lines []string) (http.Header, error) {
 	return h, nil
 }
 
-// signedRequest is what is known of a request that does not verify.
+// signedRequest is a request that does not verify, and the keys that were tried.
 type signedRequest struct {
 	keys    []signature.Key
 	secrets []string
@@ -122,12 +131,12 @@ type signedRequest struct {
 	body    []byte
 }
 
-// verifies says whether it would verify with these keys and this body, at any time.
+// verifies says whether the request verifies with these keys and this body, at any time.
 func (r signedRequest) verifies(keys []signature.Key, body []byte) bool {
 	return signature.Verify(keys, r.header, body, time.Now(), -1) == nil
 }
 
-// explain guesses why a request does not verify, by looking for what would; "" if nothing does.
+// explain guesses why a request does not verify, by trying what would verify; empty: it found nothing.
 func explain(err error, r signedRequest) string {
 	switch {
 	case errors.Is(err, signature.ErrTimestamp) && r.verifies(r.keys, r.body):
@@ -139,11 +148,15 @@ func explain(err error, r signedRequest) string {
 	case !errors.Is(err, signature.ErrMismatch):
 		return ""
 	}
+
+	// The body may have been changed on its way to the tenant's code.
 	for _, g := range guesses(r.body) {
 		if !bytes.Equal(g.body, r.body) && r.verifies(r.keys, g.body) {
 			return g.hint
 		}
 	}
+
+	// Or the key was not decoded.
 	for _, s := range r.secrets {
 		for _, text := range []string{s, strings.TrimPrefix(s, "whsec_")} {
 			key, err := signature.ParseKey("whsec_" + base64.StdEncoding.EncodeToString([]byte(text)))
@@ -152,6 +165,7 @@ func explain(err error, r signedRequest) string {
 			}
 		}
 	}
+
 	if len(r.body) == 0 {
 		return "the body is empty: perhaps it was read before it was verified"
 	}
@@ -176,6 +190,7 @@ func guesses(body []byte) []guess {
 		{bytes.ReplaceAll(body, []byte("\r\n"), []byte("\n")), "it verifies with LF line ends, which have become CRLF"},
 		{bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), "it verifies without the byte order mark at the start of the body"},
 	}
+
 	for _, options := range [][]jsontext.Options{
 		{jsontext.PreserveRawStrings(true)},
 		{jsontext.PreserveRawStrings(false)},
@@ -186,5 +201,6 @@ func guesses(body []byte) []guess {
 			out = append(out, guess{compact, "it verifies in compact form: " + anew})
 		}
 	}
+
 	return out
 }

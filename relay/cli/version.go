@@ -20,7 +20,7 @@ type versionInfo struct {
 	Arch    string `json:"arch"`
 }
 
-// currentVersion is that of the build, or the one that Go notes down for a module, or "dev".
+// currentVersion returns the version of the build, or the one that Go notes for a module, or "dev".
 func currentVersion() versionInfo {
 	noted := ""
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {

@@ -38,11 +38,12 @@ func newWaybill() *cobra.Command {
 	return cmd
 }
 
-// waybill gets all events of a waybill, or one event by its id, with their data.
+// waybill gets all events of a waybill, or the one event with this id, with their data.
 func (c *client) waybill(ctx context.Context, code string) (w api.Waybill, err error) {
 	if !strings.HasPrefix(code, "evt_") {
 		return w, c.get(ctx, "/waybills/"+url.PathEscape(code), nil, &w)
 	}
+
 	w.Events = make([]api.Event, 1)
 	err = c.get(ctx, "/events/"+url.PathEscape(code), nil, &w.Events[0])
 	w.WaybillCode = w.Events[0].WaybillCode
@@ -52,20 +53,26 @@ func (c *client) waybill(ctx context.Context, code string) (w api.Waybill, err e
 func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	out := newScreen(w)
 	out.row(text("waybill %s: %s", all.WaybillCode, plural(len(all.Events), "update")))
+
+	// A delivery that waits names the event that it waits for by its id; people count updates.
 	sequences := map[string]int{}
+
 	for i, e := range all.Events {
 		sequences[e.ID] = i + 1
 	}
 	for i, e := range all.Events {
 		fmt.Fprintln(w)
+
 		again := ""
 		if e.Repeats > 0 {
 			again = fmt.Sprintf(", and again %s, last at %s: dropped as duplicates",
 				times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
+
 		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), maxCell)), state(e.State))
 		out.row(label("   id", 12), text("%s", e.ID))
 		out.row(label("   received", 12), text("%s%s", clock(e.ReceivedAt, now), again))
+
 		for _, d := range e.Deliveries {
 			printDelivery(out, d, sequences, now)
 		}
@@ -93,7 +100,7 @@ func printDelivery(out *screen, d api.Delivery, sequences map[string]int, now ti
 	}
 }
 
-// next says what comes next for a delivery, and why it is not there yet.
+// next says what comes next for a delivery, and what holds it up.
 func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	parked := ""
 	switch {
@@ -108,6 +115,7 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 				clock(d.Parked.Since, now), clock(d.Parked.Until, now))
 		}
 	}
+
 	switch d.State {
 	case "dead":
 		return d.Why + " (kuairelay dead-letters redrive)"
@@ -126,19 +134,21 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	case "sending":
 		return "an attempt is under way" + parked
 	}
+
 	if d.Reason != "new" {
 		return "as " + d.Reason
 	}
 	return ""
 }
 
-// printRoutes shows what the routes make of an event: first those that match.
+// printRoutes shows why routes match an event or not, first those that match.
 func printRoutes(out *screen, e api.Event) {
 	for _, matched := range []bool{true, false} {
 		for _, r := range e.Routes {
 			if r.Matched != matched {
 				continue
 			}
+
 			m := faint
 			if matched {
 				m = plain
@@ -147,6 +157,7 @@ func printRoutes(out *screen, e api.Event) {
 				marked(printable(r.Why), m))
 		}
 	}
+
 	if e.RoutesLeft > 0 {
 		out.row(label("   route", 12), text("and %d more do not match", e.RoutesLeft))
 	}
