@@ -97,8 +97,14 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 	}
 	for _, call := range calls {
 		names := strings.Split(strings.ReplaceAll(call[1], `"`, ""), ", ")
-		script, given := names[0], append([]string{"base"}, names[1:]...)
-		text := luaFile(script)
+		script, text, given := names[0], luaFile(names[0]), []string{"base"}
+		for _, part := range names[1:] {
+			if strings.Contains(part, "/") {
+				text += luaFile(part)
+			} else {
+				given = append(given, part)
+			}
+		}
 		wanted := needs(text)
 		for _, lib := range given {
 			for need := range needs(luaFile("lib/" + lib)) {

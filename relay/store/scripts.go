@@ -2,6 +2,7 @@ package store
 
 import (
 	"embed"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,7 +15,7 @@ var luaFiles embed.FS
 var (
 	acceptScript       = script("accept", "state", "control", "list", "rate", "ledger")
 	leaseScript        = script("lease", "state", "control", "rate")
-	settleScript       = script("settle", "state", "control", "rate", "ledger")
+	settleScript       = script("settle", "state", "control", "rate", "ledger", "settle/call", "settle/breaker", "settle/line")
 	redriveScript      = script("redrive", "state", "control")
 	parkScript         = script("park", "control")
 	quarantineScript   = script("quarantine")
@@ -38,11 +39,15 @@ var (
 	takeReplayScript   = script("takereplay")
 )
 
-// script puts the files of a script together: what is common to all, what it needs of lua/lib, and its own.
-func script(name string, libs ...string) *redis.Script {
+// script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a folder in their
+// names), and its end.
+func script(name string, parts ...string) *redis.Script {
 	text := luaFile("lib/base")
-	for _, lib := range libs {
-		text += luaFile("lib/" + lib)
+	for _, part := range parts {
+		if !strings.Contains(part, "/") {
+			part = "lib/" + part
+		}
+		text += luaFile(part)
 	}
 	return redis.NewScript(text + luaFile(name))
 }

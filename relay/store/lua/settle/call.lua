@@ -1,0 +1,128 @@
+-- What a call of settle is asked, and what it knows of it: arguments, endpoints, events and records. What outcomes have in common is
+-- read once here, and written once at the end.
+
+-- The places of an outcome's arguments, counted from its first: settleArgs of settle.go writes them in this order.
+local ID, ENDPOINT, TOKEN, KIND, DUE, REASON, WANTED = 0, 1, 2, 3, 4, 5, 6
+local SIGN, RETRY_AFTER, ATTEMPT, STATUS, TOOK, TEXT, HELD = 7, 8, 9, 10, 11, 12, 13
+local PLACES = 14
+
+local now, retention, dead_retention = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local window, history = tonumber(ARGV[4]), ARGV[5]
+local ne, nv = tonumber(ARGV[6]), tonumber(ARGV[7]) -- numbers of endpoints and outcomes
+if not (now and retention and dead_retention and window and ne and nv) or #ARGV ~= 7 + 4 * ne + PLACES * nv then
+  return redis.error_reply('ERR settle: wrong arguments')
+end
+
+-- An endpoint of this call: its arguments, what enters its queue (add, the earliest of it due) and leaves it (drop), attempts that
+-- delivered, and how many wait in its lines (lined, once that was asked, and moved if it has changed since).
+local eps, by, first = {}, {}, 8 + 4 * ne
+for i = 1, ne do
+  local at = 4 + 4 * i
+  eps[i] = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), rate = ARGV[at + 2], breaker = ARGV[at + 3], head = 'h:' .. ARGV[at],
+    queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}, delivered = {}}
+  by[int(i)] = eps[i]
+end
+for o = first, #ARGV, PLACES do
+  if not by[ARGV[o + ENDPOINT]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / PLACES + 1) end
+end
+
+-- A write that Redis allows at maxmemory opens the way for those that it would not.
+rcall('ZREM', P .. 'due', '')
+
+-- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
+-- Of an event, the call knows the states by endpoint (states; false: it is not owed to that), and of one with outcomes here the fields
+-- w, o, x, s, and the endpoints that these are of (its array). set has what is to be written, span for how long it lives on then.
+local events, every = {}, {}
+local function event(id)
+  local v = events[id]
+  if not v then
+    v = {key = P .. 'e:' .. id, states = {}, set = {}}
+    events[id], every[#every + 1] = v, v
+  end
+  return v
+end
+
+local function set_state(v, ep, st)
+  v.states[ep], v.set[#v.set + 1], v.set[#v.set + 2] = st, ep, st
+end
+
+-- A record has how many of its events were closed here (closed), and at which endpoints (heads that are not needed any more: done), and
+-- the endpoints with a line that have outcomes here (its array), with how many of each (n). What it is in Redis is read once that
+-- is needed: o, k, h, and heads, of which moved says which have changed.
+local records, all_records = {}, {}
+local function record(name)
+  local r = records[name]
+  if not r then
+    r = {name = name, key = P .. name, closed = 0, done = {'o', 'h'}, n = {}, moved = {}}
+    records[name], all_records[#all_records + 1] = r, r
+  end
+  return r
+end
+
+local function read(r)
+  if r.heads then return end
+  local fields = {'o', 'k', 'h'}
+  for i = 1, #r do fields[i + 3] = r[i].head end
+  local f = rcall('HMGET', r.key, unpack(fields))
+  r.open, r.keep, r.h, r.heads = tonumber(f[1] or 1), f[2], f[3], {}
+  for i = 1, #r do r.heads[r[i]] = f[i + 3] end
+end
+
+local function head_of(r, e)
+  read(r)
+  if r.heads[e] == nil then r.heads[e] = rcall('HGET', r.key, e.head) end
+  return r.heads[e] or r.h
+end
+
+local function set_head(r, e, id)
+  if r.heads[e] or id then r.heads[e], r.moved[e] = id, true end
+end
+
+local function enqueue(e, id, due)
+  local add = e.add
+  add[#add + 1], add[#add + 2] = int(due), id
+  e.due = min(e.due or due, due)
+end
+
+-- remember keeps an attempt in the history of its endpoint: those that delivered apart, so that they do not crowd out the others.
+-- Of those that failed the event keeps when, status and duration for as long as it lives.
+local function remember(e, id, n, o, kind, what)
+  if kind == 'd' then
+    e.delivered[#e.delivered + 1] = what .. ' ' .. int(n) .. ' ' .. id
+    return
+  end
+  local ep, status, took = e.name, ARGV[o + STATUS], ARGV[o + TOOK]
+  e.failed = P .. 'a:' .. ep
+  local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + TEXT])
+  local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
+  if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
+  rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
+end
+
+-- Everything that is known beforehand to be needed is read here, one command for each endpoint's, event's and record's.
+local names = {}
+for i = 1, ne do names[i] = eps[i].name end
+local waiting = hmget(P .. 'wait', names)
+for i = 1, ne do eps[i].lined = tonumber(waiting[i] or 0) end
+
+for o = first, #ARGV, PLACES do
+  local v = event(ARGV[o + ID])
+  v[#v + 1] = by[ARGV[o + ENDPOINT]].name
+end
+
+for i = 1, #every do
+  local v = every[i]
+  local f = rcall('HMGET', v.key, 'w', 'o', 'x', 's', unpack(v))
+  v.w, v.open, v.dead, v.entry = f[1], tonumber(f[2] or 1), tonumber(f[3] or 0), f[4]
+  for j = 1, #v do v.states[v[j]] = f[j + 4] end
+end
+
+-- Whose line may move on: with how many outcomes of its record here.
+for o = first, #ARGV, PLACES do
+  local v, e = events[ARGV[o + ID]], by[ARGV[o + ENDPOINT]]
+  local r = v.w and record(v.w)
+  if r and e.lined > 0 then
+    if not r.n[e] then r[#r + 1] = e end
+    r.n[e] = (r.n[e] or 0) + 1
+  end
+end
