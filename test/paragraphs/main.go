@@ -2,7 +2,7 @@
 //
 // It prints one line for each place that breaks a rule, and exits with 1 if there is one:
 //
-//   - a function of more than 25 lines has a blank line in it, and a Lua script has no more than 25 lines without one
+//   - a function of more than 25 lines has a blank line in it, and a Lua script has no more than 25 lines of code without one or a comment
 //   - an if declares (:=) or sets an error; it does nothing else before its condition
 //   - a for that begins with a statement ends with one: it is no scope for a variable
 //   - a struct of five fields or more is written with their names
@@ -103,17 +103,18 @@ func (r *report) printFigures(w io.Writer) {
 	fmt.Fprintf(w, "largest file                            %d lines, %s\n", r.largest, r.largestFile)
 }
 
-// lua looks for runs of lines without a blank one.
+// lua looks for runs of lines without a blank one or a comment.
 func (r *report) lua(path, text string) {
 	run := 0
 	for i, line := range strings.Split(text, "\n") {
-		if strings.TrimSpace(line) == "" {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "--") {
 			run = 0
 			continue
 		}
 		run++
 		if run == longest+1 {
-			r.broken = append(r.broken, fmt.Sprintf("%s:%d: more than %d lines without a blank line", path, i+1, longest))
+			r.broken = append(r.broken, fmt.Sprintf("%s:%d: more than %d lines without a blank line or a comment", path, i+1, longest))
 		}
 	}
 }

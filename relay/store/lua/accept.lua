@@ -11,11 +11,17 @@
 -- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, then indexes of endpoints: as it is where the
 --        delivery is leased to the caller, negative where it is due at once and not held back…}
 -- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
+
+-- The places of an event's arguments, counted from its first: acceptArgs of accept.go writes them in this order.
+local ID, RECORD, BRAND, STATUS, TRACKED, BODY, CANDIDATES, FIRST = 0, 1, 2, 3, 4, 5, 6, 7
+
 local now, me = tonumber(ARGV[1]), ARGV[2]
 local window, bare_window, retention = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local ttl, signed_ttl, brands = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local ne, nv = tonumber(ARGV[9]), tonumber(ARGV[10])
-if not (now and window and bare_window and retention and ttl and signed_ttl and ne and nv) then return redis.error_reply('ERR accept: bad header') end
+if not (now and window and bare_window and retention and ttl and signed_ttl and ne and nv) then
+  return redis.error_reply('ERR accept: bad header')
+end
 
 local eps, by, events, at = {}, {}, {}, 11
 for i = 1, ne do
@@ -25,14 +31,15 @@ for i = 1, ne do
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
   eps[i], by[int(i)], at = e, e, at + 5
 end
+
 for i = 1, nv do -- an event is known by where its arguments begin
-  local n = num(ARGV[at + 6])
+  local n = num(ARGV[at + CANDIDATES])
   if not n then return redis.error_reply('ERR accept: bad event ' .. i) end
   events[i] = at
-  for j = at + 7, at + 5 + 2 * n, 2 do
+  for j = at + FIRST, at + FIRST + 2 * (n - 1), 2 do
     if not (by[ARGV[j]] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
   end
-  at = at + 7 + 2 * n
+  at = at + FIRST + 2 * n
 end
 if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of arguments') end
 
@@ -173,7 +180,7 @@ local function again(o, id, seq)
   mine[id] = true
   local e = P .. 'e:' .. id
   local answer = {1, id, seq, tonumber(rcall('HGET', e, 't')), 0}
-  for j = o + 7, o + 5 + 2 * num(ARGV[o + 6]), 2 do
+  for j = o + FIRST, o + FIRST + 2 * (num(ARGV[o + CANDIDATES]) - 1), 2 do
     local st = rcall('HGET', e, by[ARGV[j]].name)
     if st then
       answer[5] = answer[5] + 1
@@ -191,19 +198,20 @@ local records = {}
 local function want(r, field)
   if r.has[field] == nil then r.has[field], r.fields[#r.fields + 1] = false, field end
 end
+
 for i = 1, nv do
   local o = events[i]
-  local key, n = P .. ARGV[o + 1], num(ARGV[o + 6])
+  local key, n = P .. ARGV[o + RECORD], num(ARGV[o + CANDIDATES])
   local r = records[key]
   if not r then
     r = {has = {}, set = {}, new = 0, fields = {'q', 'o', 'p', 'k', 'h'}, at = {'o'}, moved = {},
-      ordered = string.sub(ARGV[o + 1], 1, 2) == 'w:'}
+      ordered = string.sub(ARGV[o + RECORD], 1, 2) == 'w:'}
     records[key] = r
   end
-  want(r, 'i:' .. ARGV[o])
-  want(r, 's:' .. ARGV[o + 2])
-  want(r, 'n:' .. ARGV[o + 2])
-  for j = o + 7, r.ordered and o + 5 + 2 * n or 0, 2 do
+  want(r, 'i:' .. ARGV[o + ID])
+  want(r, 's:' .. ARGV[o + BRAND])
+  want(r, 'n:' .. ARGV[o + BRAND])
+  for j = o + FIRST, r.ordered and o + FIRST + 2 * (n - 1) or 0, 2 do
     local e = by[ARGV[j]]
     if e.ordered and r.has[e.head] == nil then
       want(r, e.head)
@@ -211,6 +219,7 @@ for i = 1, nv do
     end
   end
 end
+
 for key, r in pairs(records) do
   local has, fields = r.has, r.fields
   local values = hmget(key, fields)
@@ -231,11 +240,16 @@ local function put(r, field, value)
 end
 
 local leased, waiting, queued = pack_state('l', 0, 'n', me), pack_state('w', 0, 'n', ''), pack_state('q', 0, 'n', '')
+
+-- accept decides the event that begins at o, and gives its answer.
 local function accept(o)
-  local given, record, brand, status, n = ARGV[o], ARGV[o + 1], ARGV[o + 2], ARGV[o + 3], num(ARGV[o + 6])
-  local bare, tracked = ARGV[o + 4] == '', tonumber(ARGV[o + 4]) or 0
+  local given, record, brand = ARGV[o + ID], ARGV[o + RECORD], ARGV[o + BRAND]
+  local status, n = ARGV[o + STATUS], num(ARGV[o + CANDIDATES])
+  local bare, tracked = ARGV[o + TRACKED] == '', tonumber(ARGV[o + TRACKED]) or 0
   local r = records[P .. record]
   local has, last, occurrence = r.has, r.last, 1
+
+  -- Known, and within its window: a duplicate, or asked again by this call. Known from before: its next occurrence.
   local known = has['i:' .. given]
   if known then
     local seq, times = string.match(known, '^(%d+) ?(%d*)$')
@@ -254,7 +268,7 @@ local function accept(o)
   -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part. An event that
   -- the record has forgotten may still be there: then this is its next occurrence.
   local id = occurrence == 1 and given or given .. '-' .. occurrence
-  while not rcall('SET', P .. 'b:' .. id, ARGV[o + 5], 'NX') do
+  while not rcall('SET', P .. 'b:' .. id, ARGV[o + BODY], 'NX') do
     occurrence = occurrence + 1
     id = given .. '-' .. occurrence
   end
@@ -276,9 +290,11 @@ local function accept(o)
     put(r, 'n:' .. brand, int(max(tracked, newest)) .. ' ' .. sequence)
   end
   local changed, codes, added = not late and status ~= '' and status ~= has['s:' .. brand], '', 0
+
+  -- Each endpoint that it is owed to gets a delivery: behind the open head of its record, leased to the caller, or queued.
   local open, first = {}, {}
   if changed then put(r, 's:' .. brand, status) end
-  for j = o + 7, o + 5 + 2 * n, 2 do
+  for j = o + FIRST, o + FIRST + 2 * (n - 1), 2 do
     local e, cond = by[ARGV[j]], num(ARGV[j + 1])
     if holds(cond, changed, cond >= 4 and tenants['@' .. string.match(e.name, '^[^/]*')]) then
       added = added + 1
@@ -286,6 +302,7 @@ local function accept(o)
       local ordered = r.ordered and e.ordered
       local head, st = ordered and (has[e.head] or has.h), nil
       open[e.name] = true
+
       if head and open_at(head, e.name) then
         line_up(e.name, record, id)
         st = waiting
@@ -311,6 +328,7 @@ local function accept(o)
     state[#state + 1], state[#state + 2] = 'o', int(added)
     r.open, open.any, opens[id] = r.open + 1, true, open
   end
+
   -- It is the head at all endpoints where it is the first, by one field, if nobody needs that any more.
   local one = not (has.h and opens[has.h].any)
   if one and first[1] then has.h = id end
@@ -318,6 +336,7 @@ local function accept(o)
     local field = first[i].head
     if not one or has[field] then has[field], r.moved[field] = not one and id, true end
   end
+
   listed[#listed + 1] = id .. ' ' .. codes
   hset(P .. 'e:' .. id, state)
   for _, entry in ipairs(entries) do note(entry, id, status == 'signed', tracked, late) end
@@ -331,6 +350,8 @@ end
 
 local out = {}
 for i = 1, nv do out[i] = accept(events[i]) end
+
+-- What they have changed is written: first the records,
 for key, r in pairs(records) do
   local set = r.set
   if r.new > 0 then
@@ -344,6 +365,7 @@ for key, r in pairs(records) do
     end
     hset(key, set)
     many('HDEL', key, del)
+
     if r.open <= 0 then
       rcall('PEXPIRE', key, int(kept(now, r.keep, max(window, retention))))
     elseif r.open_before == 0 and r.last_before > 0 then
@@ -353,6 +375,8 @@ for key, r in pairs(records) do
     if size >= r.prune then prune(key, size) end
   end
 end
+
+-- then the lines, the list of all events, and the queues.
 for key, ids in pairs(lines) do many('RPUSH', key, ids) end
 for ep, n in pairs(lined) do rcall('HINCRBY', P .. 'wait', ep, n) end
 list(now, listed, retention)

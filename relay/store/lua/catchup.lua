@@ -6,8 +6,12 @@
 --        N times: endpoint that it is owed to, ordered (1 or 0)
 -- Returns {1 done, or 0 if another event is the last one by now, deliveries that were queued, of these due at once}
 -- An endpoint that has a delivery of the event already gets no other. Asked again, by whichever call, nothing changes.
-local now, me, tenant, entry, id, retention = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-if not (now and me and tenant and entry and id and retention) or #ARGV % 2 ~= 0 then return redis.error_reply('ERR catchup: wrong arguments') end
+local now, me, tenant, entry = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local id, retention = ARGV[5], tonumber(ARGV[6])
+if not (now and me and tenant and entry and id and retention) or #ARGV % 2 ~= 0 then
+  return redis.error_reply('ERR catchup: wrong arguments')
+end
+
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
@@ -24,6 +28,7 @@ for i = 7, #ARGV, 2 do
     local field = 'h:' .. ep
     local heads = rcall('HMGET', rk, field, 'h')
     local head = heads[1] or heads[2]
+
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
     if ordered and head and in_order(rcall('HGET', P .. 'e:' .. head, ep)) then
@@ -37,6 +42,7 @@ for i = 7, #ARGV, 2 do
       touch(ep, now)
       due = due + 1
     end
+
     local open = rcall('HINCRBY', e, 'o', 1)
     rcall('PERSIST', e)
     rcall('PERSIST', P .. 'b:' .. id)
@@ -47,6 +53,7 @@ for i = 7, #ARGV, 2 do
     rcall('PERSIST', rk)
   end
 end
+
 list(now, listed, retention)
 rcall('ZREM', P .. 'todo', tenant .. ' ' .. entry)
 return {1, queued, due}

@@ -46,6 +46,7 @@ while chunk do
   local full, v = rcall('GET', P .. 'c:' .. chunk), P .. 'v:' .. chunk
   local len = (not full or any(full, 1)) and rcall('LLEN', v) or 0
   budget = budget - 20 - (full and #full / 20 or 0)
+
   if older then at = min(at, len - 1) end
   while at >= 0 and at < len and #rows < most and budget > 0 do
     -- The list is read a part at a time, in the order in which it stands.
@@ -64,6 +65,7 @@ while chunk do
     end
   end
   if at >= 0 and at < len then break end
+
   local nxt = beside(chunk)
   if not nxt or (older and nxt < stop) or (not older and nxt >= stop) then
     over = true

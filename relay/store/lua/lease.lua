@@ -15,6 +15,7 @@ if not (now and most_bytes and ne) or #ARGV ~= 4 + 8 * ne then return redis.erro
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
+-- Asked again: what was leased then, as far as it still is.
 local counts, rows, names = {}, {}, {}
 local given = rcall('LRANGE', P .. 'r:' .. me, 0, -1)
 if #given > 0 then
@@ -75,9 +76,11 @@ local function take(ep, span, most, force, before, from, skip, rate)
     most, again = room(ep, most, rate)
     if most == 0 then return 0, from, skip, again end
   end
+
   local queue, till = P .. 'q:' .. ep, int(now + span)
   local ids = rcall('ZRANGEBYSCORE', queue, from > 0 and from or '-inf', now, 'WITHSCORES', 'LIMIT', skip, most)
   local due, left, looked = from, skip, #ids / 2
+
   local add, drop = {}, {}
   for at = 1, #ids, 2 * page do
     local events, bodies = {}, {}
@@ -86,6 +89,7 @@ local function take(ep, span, most, force, before, from, skip, rate)
       bodies[#bodies + 1] = P .. 'b:' .. ids[i]
     end
     bodies = rcall('MGET', unpack(bodies))
+
     for i = 1, #events do
       local f, id, score = events[i], ids[at + 2 * i - 2], ids[at + 2 * i - 1]
       if tonumber(score) ~= due then due, left = tonumber(score), 0 end
@@ -107,6 +111,7 @@ local function take(ep, span, most, force, before, from, skip, rate)
     end
     if bytes >= most_bytes then break end
   end
+
   many('ZADD', queue, add)
   many('ZREM', queue, drop)
   if not force and #rows > had then leased(ep, span, #rows - had, rate) end

@@ -10,7 +10,10 @@
 -- What is open already is skipped. Asked again with the same call id, it gives the same rows.
 local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local looked, matched, counted, retention = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then return redis.error_reply('ERR replay: wrong arguments') end
+if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then
+  return redis.error_reply('ERR replay: wrong arguments')
+end
+
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
@@ -33,6 +36,7 @@ local function send(id, ep, span, add)
     skipped = skipped + 1
     return
   end
+
   queued = queued + 1
   if s == 'x' then
     rcall('HINCRBY', e, 'x', -1)
@@ -48,6 +52,7 @@ local function send(id, ep, span, add)
   rcall('HSET', rk, 'q', string.format('%.0f', last))
   if open == 1 then rcall('HINCRBY', rk, 'o', 1) end
   rcall('PERSIST', rk)
+
   if span > 0 and not control(ep) then
     touch(ep, now + span)
     rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me)

@@ -4,6 +4,7 @@
 -- Returns how many chunks were looked through; as many as most: there may be more
 local now, retention, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not (now and retention and most) then return redis.error_reply('ERR trim: wrong arguments') end
+
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
@@ -19,6 +20,7 @@ for _, chunk in ipairs(chunks) do
       all[i], gone = '', gone + 1
     end
   end
+
   if left == 0 then
     rcall('DEL', key, P .. 'c:' .. chunk)
     rcall('ZREM', P .. 'log', chunk)

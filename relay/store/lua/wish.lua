@@ -6,8 +6,11 @@
 -- Returns N times {state: l live, p pending, or x if the tenant has as many as it may and nothing was written, 1 if the tenant had the wish and it was live, 1 if the tenant has to be caught up,
 --        uid}
 -- Whatever is left to do is in todo from now on, so that it is taken over if the caller dies. Asked again, nothing changes.
-local now, claim, ttl, signed_ttl, tenant, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-if not (now and claim and ttl and signed_ttl and tenant and most) then return redis.error_reply('ERR wish: wrong arguments') end
+local now, claim = tonumber(ARGV[1]), tonumber(ARGV[2])
+local ttl, signed_ttl, tenant, most = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+if not (now and claim and ttl and signed_ttl and tenant and most) then
+  return redis.error_reply('ERR wish: wrong arguments')
+end
 
 -- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it. It returns its id,
 -- whether the parcel was signed for, and when its newest track was (ms), if that is known.
@@ -25,6 +28,8 @@ local function latest(entry)
       seen[#seen + 1] = {seq = tonumber(seq), id = n ~= '' and id .. '-' .. n or id}
     end
   end
+
+  -- The one with the newest track comes first, and then the one that came last.
   table.sort(seen, function(a, b)
     if (a.seq == newest.seq) ~= (b.seq == newest.seq) then return a.seq == newest.seq end
     return a.seq > b.seq
@@ -57,6 +62,7 @@ local function write(entry)
       end
     end
   end
+
   if state ~= 'l' and state ~= 'p' then
     rcall('HSET', key, 'u', 'p')
     rcall('HDEL', key, 'c', 'm', 'i')
