@@ -399,3 +399,20 @@ func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
 		}
 	})
 }
+
+func TestACatchUpThatHasBegunIsEndedWhenTheRelayStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := errors.New("not ended")
+		p := New(Options{Store: &leftovers{left: 1, tenant: "late"}, CatchUp: func(ctx context.Context, _ string, _ event.Waybill) error {
+			time.Sleep(time.Second)
+			ended = ctx.Err()
+			return nil
+		}})
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer stop()
+		if err := p.Run(ctx); err != nil || ended != nil {
+			t.Errorf("Run: %v; the catch-up: %v", err, ended)
+		}
+	})
+}
