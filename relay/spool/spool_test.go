@@ -274,6 +274,27 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 	})
 }
 
+// A file that a dead process has left may be about the same waybill, and is older.
+func TestNothingIsTakenBeforeItIsKnownWhatOthersHaveLeft(t *testing.T) {
+	t.Parallel()
+	s := newSpool(t, t.TempDir())
+	put(t, s, 0, "1")
+	next := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.take(10, 1<<20))
+	}
+	if n := next(); n != 0 {
+		t.Errorf("%d files are taken at once", n)
+	}
+	if _, err := s.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	if n := next(); n != 1 {
+		t.Errorf("%d files are taken then", n)
+	}
+}
+
 // Nothing was written for a while, and so nothing has failed: whether the spool works is tried.
 func TestAnIdleSpoolIsTriedNowAndThen(t *testing.T) {
 	t.Parallel()
