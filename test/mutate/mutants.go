@@ -146,7 +146,7 @@ func (f *goFile) visit(n ast.Node) bool {
 func otherNumbers(n *ast.BasicLit) []string {
 	v, err := strconv.ParseInt(n.Value, 0, 64)
 	switch {
-	case n.Kind != token.INT || err != nil:
+	case n.Kind != token.INT || err != nil || strings.HasPrefix(n.Value, "0o"): // the mode of a file
 		return nil
 	case v == 0:
 		return []string{"1"}
