@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -234,6 +235,23 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	clock.forward(2 * time.Minute)
 	if n := len(take(t, s, "t/a", 10)); n != 6 {
 		t.Errorf("%d leased after the time of the ramp, want all 6", n)
+	}
+}
+
+// What a call leases of one endpoint takes nothing of another's rate.
+func checkRateAmongOthers(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.regulated(t, clock, map[string]event.Pacing{"t/b": {Rate: 1}})
+	for i, endpoint := range []string{"t/a", "t/a", "t/a", "t/b", "t/b"} {
+		acceptOne(t, s, update(strconv.Itoa(i), "a"), to(endpoint))
+	}
+	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 3}, {Endpoint: "t/b", Lease: lease, Most: 2}})
+	if err != nil || len(ds) != 4 || !looked[1].Limited {
+		t.Fatalf("%d deliveries, %+v, %v", len(ds), looked, err)
+	}
+	clock.forward(time.Second + slack)
+	if n := len(take(t, s, "t/b", 1)); n != 1 {
+		t.Errorf("%d deliveries a second later", n)
 	}
 }
 

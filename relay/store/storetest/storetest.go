@@ -97,6 +97,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"AnOpenBreakerHoldsUpNobodyElse":                        checkBreakerAndOthers,
 	"ReplicasShareAnEndpointsRate":                          checkRate,
 	"ASuccessorWaitsForItsToken":                            checkRateOfSuccessors,
+	"ARateIsSpentByItsOwnEndpointAlone":                     checkRateAmongOthers,
 	"EventsAreListedByTimeAndByEndpointInPages":             checkEvents,
 	"WhatHasExpiredIsTrimmedFromTheListOfEvents":            checkTrim,
 	"AWaybillShowsItsEventsDeliveriesAndAttempts":           checkLook,
