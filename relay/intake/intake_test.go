@@ -491,3 +491,13 @@ func TestACallbackIsRefusedOnlyIfNeitherTakesIt(t *testing.T) {
 		}
 	})
 }
+
+func TestATenantIsCaughtUpWithNothingWhereNothingIsKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		if err := b.CatchUp(t.Context(), "shop", event.Waybill{CPCode: "zt", Code: "1"}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -295,6 +295,22 @@ func TestNothingIsTakenBeforeItIsKnownWhatOthersHaveLeft(t *testing.T) {
 	}
 }
 
+// Each list keeps its own order, also where a clock was set back.
+func TestOfTwoListsTheOlderFilesComeFirst(t *testing.T) {
+	t.Parallel()
+	list := func(seconds ...int) (out []*File) {
+		for _, n := range seconds {
+			out = append(out, &File{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second)})
+		}
+		return out
+	}
+	a, b := list(1, 3, 3, 5), list(2, 3, 9, 4)
+	want := []*File{a[0], b[0], a[1], a[2], b[1], a[3], b[2], b[3]}
+	if got := merge(a, b); !slices.Equal(got, want) {
+		t.Errorf("%d files of 8, or in another order", len(got))
+	}
+}
+
 // Nothing was written for a while, and so nothing has failed: whether the spool works is tried.
 func TestAnIdleSpoolIsTriedNowAndThen(t *testing.T) {
 	t.Parallel()

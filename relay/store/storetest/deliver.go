@@ -36,6 +36,11 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
 		t.Fatalf("behind a backlog: %+v", got)
 	}
+	for _, got := range accept(t, s, event.Entry{Event: update("3", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
+		if len(got.Leased) != 0 {
+			t.Errorf("the second of a call behind a backlog: %+v", got)
+		}
+	}
 	if ds := take(t, s, "t/a", 1); !slices.Equal(contents(ds), []string{"1:a"}) {
 		t.Errorf("first comes %v", contents(ds))
 	}
