@@ -131,8 +131,10 @@ type failing struct {
 }
 
 func (f *failing) Closed(ctx context.Context, ids []string) ([]bool, error) {
-	if f.err != nil {
-		return nil, f.err
+	var err error
+	f.with(func() { err = f.err })
+	if err != nil {
+		return nil, err
 	}
 	return f.fakeStore.Closed(ctx, ids)
 }
@@ -151,5 +153,28 @@ func TestWhatTheStoreCouldNotBeAskedAboutIsAskedAgain(t *testing.T) {
 		}
 		store.err = nil
 		b.sweep(0)
+	})
+}
+
+// The store is asked again soon, not with the sweep of everything. A file that was accepted waits no more meanwhile.
+func TestAfterAnErrorTheStoreIsAskedAgainSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &failing{fakeStore: &fakeStore{known: make(map[string]bool)}, err: errors.New("redis is down")}
+		b := newBench(t, func(o *Options) { o.UntilDelivered, o.Store = true, store })
+		b.run()
+		b.keep("1")
+		_, one := update("1")
+		b.Delivered([]string{one.Events[0].ID})
+		time.Sleep(sweepAgain / 2)
+		if s := b.spool.Stats(); s.Files != 1 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		store.with(func() { store.err = nil })
+		time.Sleep(2 * sweepAgain)
+		if n := b.spool.Stats().Files; n != 0 {
+			t.Errorf("%d files are left", n)
+		}
+		b.end()
 	})
 }

@@ -1,0 +1,166 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+func TestEachCallbackOfACallGetsItsOwnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.keep("1")
+		var all []pending
+		for _, waybill := range []string{"1", "2", "3"} {
+			cb, parsed := update(waybill)
+			all = append(all, pending{callback: cb, parsed: parsed})
+		}
+		o := b.take(t.Context(), all)
+		if o.err != nil || len(o.each) != 3 || o.each[0].Duplicates != 1 || o.each[0].New != 0 || o.each[1].New != 1 || o.each[2].New != 1 {
+			t.Errorf("%+v", o)
+		}
+		if o.sum.New != 2 || o.sum.Duplicates != 1 {
+			t.Errorf("together: %+v", o.sum)
+		}
+	})
+}
+
+// manyItems is a callback that is taken in four parts.
+func manyItems() *event.Callback {
+	var items []string
+	for i := range 3*piece.Items + 1 {
+		items = append(items, fmt.Sprintf(`{"waybill_code":"%d","cp_code":"zt","status":"signed","data":[]}`, i))
+	}
+	return &event.Callback{ReceivedAt: time.Now(), Body: []byte(`{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`)}
+}
+
+func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		fails := errors.New("redis is down")
+		b.store.accept = func(call int, _ []event.Entry) error {
+			if call == 2 {
+				return fails
+			}
+			return nil
+		}
+		o := b.takeParts(t.Context(), pending{callback: manyItems()})
+		if !errors.Is(o.err, fails) || o.sum.New != piece.Items || b.store.calls != 2 {
+			t.Errorf("%+v after %d calls", o, b.store.calls)
+		}
+		o = b.takeParts(t.Context(), pending{callback: manyItems()})
+		if o.err != nil || o.sum.Duplicates != piece.Items || o.sum.New != 2*piece.Items+1 || len(o.each) != 1 || o.each[0] != o.sum || b.store.calls != 6 {
+			t.Errorf("%+v after %d calls", o, b.store.calls)
+		}
+
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if o := b.takeParts(ended, pending{callback: manyItems()}); o.err == nil || b.store.calls != 6 {
+			t.Errorf("%+v after %d calls", o, b.store.calls)
+		}
+	})
+}
+
+// full is a store whose quarantine is full: what is newer is refused, or pushes one out. It notes which of the two was asked for.
+type full struct {
+	*fakeStore
+	pushes []bool
+}
+
+func (f *full) Quarantine(_ context.Context, _ []event.Quarantined, push bool) (int, error) {
+	f.pushes = append(f.pushes, push)
+	if !push {
+		return 0, event.ErrQuarantineFull
+	}
+	return 1, nil
+}
+
+func TestAFullQuarantineRefusesOnlyWhatHasNothingElseAndWasNotAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &full{fakeStore: &fakeStore{known: make(map[string]bool)}}
+		b := newBench(t, func(o *Options) { o.Store = store })
+		keep := func(body string) error {
+			cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte(body)}
+			_, err := b.Keep(t.Context(), cb, kuaidihelp.Parse("", cb.Body, cb.ReceivedAt), false)
+			return err
+		}
+		if err := keep("nonsense"); !errors.Is(err, event.ErrQuarantineFull) || b.Stats().Pushed != 0 {
+			t.Errorf("%v, %+v", err, b.Stats())
+		}
+		if err := keep(`{"type":"express_sub_msg","data":[{"waybill_code":"1","cp_code":"zt"},7]}`); err != nil || b.Stats().Pushed != 1 {
+			t.Errorf("with an event besides: %v, %+v", err, b.Stats())
+		}
+
+		cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte("nonsense")}
+		file, err := b.spool.Put(cb, slices.Values([]string(nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.take(t.Context(), []pending{{callback: cb, parsed: kuaidihelp.Parse("", cb.Body, cb.ReceivedAt), file: file}})
+		if o.err != nil || b.Stats().Pushed != 2 {
+			t.Errorf("from the spool: %v, %+v", o.err, b.Stats())
+		}
+		if want := []bool{false, true, true}; !slices.Equal(store.pushes, want) {
+			t.Errorf("asked to push: %v", store.pushes)
+		}
+	})
+}
+
+// behind is a store that knows the last update of every waybill, and queues it for whoever subscribes that, as often as it says.
+type behind struct {
+	*fakeStore
+	queued, stale, calls int
+	to                   []event.Candidate
+}
+
+func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, error) {
+	return &event.Event{ID: testID(1), Type: event.TypeWaybill, CPCode: w.CPCode, WaybillCode: w.Code, Data: []byte(`{}`)}, nil
+}
+
+func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event, to []event.Candidate) (event.CaughtUp, error) {
+	s.calls++
+	s.to = to
+	return event.CaughtUp{Stale: s.calls <= s.stale, Queued: s.queued}, nil
+}
+
+// fed is a pool that counts how often it is told that something is due.
+type fed struct {
+	fakePool
+	endpoints []string
+}
+
+func (f *fed) Feed(endpoint string) { f.endpoints = append(f.endpoints, endpoint) }
+
+func TestATenantIsCaughtUpAtItsOwnEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		queued, stale, calls int
+		err                  error
+	}{{1, 0, 1, nil}, {0, 0, 1, nil}, {1, 19, 20, nil}, {1, 20, 20, errTooFast}} {
+		synctest.Test(t, func(t *testing.T) {
+			store, pool := &behind{fakeStore: &fakeStore{}, queued: c.queued, stale: c.stale}, &fed{}
+			b := newBench(t, func(o *Options) { o.Store, o.Pool = store, pool })
+			b.Use(func(*event.Event) []event.Candidate {
+				return []event.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true}, {Endpoint: "shops/orders"}}
+			})
+			err := b.CatchUp(t.Context(), "shop", event.Waybill{CPCode: "zt", Code: "1"})
+			if !errors.Is(err, c.err) || store.calls != c.calls || len(store.to) != 1 || store.to[0].Endpoint != "shop/orders" || !store.to[0].Ordered {
+				t.Errorf("%+v: %v after %d calls, for %+v", c, err, store.calls, store.to)
+			}
+			if want := c.queued > 0 && c.err == nil; slices.Equal(pool.endpoints, []string{"shop/orders"}) != want {
+				t.Errorf("%+v: due at %v", c, pool.endpoints)
+			}
+		})
+	}
+}
