@@ -385,6 +385,7 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 		{"standard", event.TypeWaybill, "已签收\"", `{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"standard", "print_status", "", `{"type":"callback.print_status","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"standard", "a\"b", "", `{"type":"callback.other","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeTest, "signed", `{"type":"test","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"kuaidihelp", event.TypeWaybill, "signed", `{"type":"express_sub_msg","data":[{"a":1}]}`},
 		{"kuaidihelp", "print_status", "", `{"a":1}`},
 	} {

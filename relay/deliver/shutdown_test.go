@@ -184,3 +184,18 @@ func TestTheLatencyOfDeliveriesIsThatOfTheDelivered(t *testing.T) {
 		}
 	}
 }
+
+// A histogram is a dozen series: of many endpoints there is one for all.
+func TestTheTimesOfManyEndpointsAreOneSeries(t *testing.T) {
+	t.Parallel()
+	for _, labelled := range []bool{false, true} {
+		h := newHistograms(labelled)
+		h.duration.WithLabelValues(h.of("t/a")...).Observe(1)
+		h.duration.WithLabelValues(h.of("t/b")...).Observe(1)
+		series := make(chan prometheus.Metric, 9)
+		h.duration.Collect(series)
+		if n, want := len(series), map[bool]int{false: 1, true: 2}[labelled]; n != want {
+			t.Errorf("by endpoint %t: %d series of two endpoints", labelled, n)
+		}
+	}
+}

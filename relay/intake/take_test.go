@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -34,10 +35,10 @@ func TestEachCallbackOfACallGetsItsOwnAnswer(t *testing.T) {
 	})
 }
 
-// manyItems is a callback that is taken in four parts.
-func manyItems() *event.Callback {
+// manyItems is a callback of so many items.
+func manyItems(n int) *event.Callback {
 	var items []string
-	for i := range 3*piece.Items + 1 {
+	for i := range n {
 		items = append(items, fmt.Sprintf(`{"waybill_code":"%d","cp_code":"zt","status":"signed","data":[]}`, i))
 	}
 	return &event.Callback{ReceivedAt: time.Now(), Body: []byte(`{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`)}
@@ -54,20 +55,42 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 			}
 			return nil
 		}
-		o := b.takeParts(t.Context(), pending{callback: manyItems()})
+		four := manyItems(3*piece.Items + 1) // parts
+		o := b.takeParts(t.Context(), pending{callback: four})
 		if !errors.Is(o.err, fails) || o.sum.New != piece.Items || b.store.calls != 2 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
-		o = b.takeParts(t.Context(), pending{callback: manyItems()})
+		o = b.takeParts(t.Context(), pending{callback: four})
 		if o.err != nil || o.sum.Duplicates != piece.Items || o.sum.New != 2*piece.Items+1 || len(o.each) != 1 || o.each[0] != o.sum || b.store.calls != 6 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
 
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if o := b.takeParts(ended, pending{callback: manyItems()}); o.err == nil || b.store.calls != 6 {
+		if o := b.takeParts(ended, pending{callback: four}); o.err == nil || b.store.calls != 6 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
+	})
+}
+
+func TestOfALargeCallbackNothingIsLeftOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		cb := manyItems(whole.Items + 1)
+		parsed, more := b.Parse(cb)
+		if !more {
+			t.Fatal("it is not large")
+		}
+		if sum, err := b.Keep(t.Context(), cb, parsed, more); err != nil || !sum.Spooled {
+			t.Errorf("%+v, %v", sum, err)
+		}
+		b.run()
+		time.Sleep(time.Second)
+		if got, want := b.counted(), fmt.Sprint("new ", whole.Items+1); got != want || b.spool.Stats().Files != 0 {
+			t.Errorf("counted: %s, want %s", got, want)
+		}
+		b.end()
 	})
 }
 
@@ -160,6 +183,78 @@ func TestATenantIsCaughtUpAtItsOwnEndpoints(t *testing.T) {
 			}
 			if want := c.queued > 0 && c.err == nil; slices.Equal(pool.endpoints, []string{"shop/orders"}) != want {
 				t.Errorf("%+v: due at %v", c, pool.endpoints)
+			}
+		})
+	}
+}
+
+func TestWhatIsTakenFromQuarantineIsACallbackOrAnItem(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		const item = `{"waybill_code":"%s","cp_code":"zt","status":"signed","data":[]}`
+		for _, c := range []struct {
+			raw      string
+			want     Retaken
+			rejected bool
+		}{
+			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`]}`, "1"), Retaken{Events: 1, New: 1}, false},
+			{fmt.Sprintf(item, "2"), Retaken{Events: 1, New: 1}, false},
+			{fmt.Sprintf(item, "1"), Retaken{Events: 1}, false},
+			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`,7]}`, "3"), Retaken{Events: 1, New: 1}, true},
+			{"nonsense", Retaken{}, true},
+		} {
+			got, err := b.Retake(t.Context(), event.Quarantined{Raw: []byte(c.raw), ReceivedAt: time.Now()}, []byte(c.raw))
+			if rejected := got.Rejected != ""; err != nil || got.Events != c.want.Events || got.New != c.want.New || rejected != c.rejected {
+				t.Errorf("%s: %+v, %v", c.raw, got, err)
+			}
+		}
+	})
+}
+
+func TestTheDrainGoesOnWhenRedisIsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.store.setDown(errors.New("redis is down"))
+		b.run()
+		for i := range 3 * drainWorkers { // an outage for each worker, and more
+			b.keep(fmt.Sprint(i))
+			time.Sleep(time.Second)
+			if n := b.spool.Stats().Files; n != 1 {
+				t.Errorf("%d files while redis is down", n)
+			}
+			b.store.setDown(nil)
+			time.Sleep(time.Second)
+			if n := b.spool.Stats().Files; n != 0 {
+				t.Fatalf("%d files when it is back", n)
+			}
+			b.store.setDown(errors.New("redis is down"))
+		}
+		b.end()
+	})
+}
+
+// Redis answers after the budget, and the spool takes nothing: only what Redis has is a success.
+func TestALateAnswerOfRedisIsTheLastChance(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]error{"it has it": nil, "it refuses it": errRefused} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir() + "/file"
+			if err := os.WriteFile(dir, nil, 0o600); err != nil { // no folder can be made below it
+				t.Fatal(err)
+			}
+			b := newBench(t, nil)
+			b.spool = newSpool(dir + "/spool")
+			_, _ = b.spool.Adopt()
+			b.store.accept = func(int, []event.Entry) error {
+				time.Sleep(acceptBudget * 3 / 2)
+				return late
+			}
+			cb, parsed := update("1")
+			sum, err := b.Keep(t.Context(), cb, parsed, false)
+			if (err != nil) != (late != nil) || (sum.New == 1) != (late == nil) {
+				t.Errorf("%s: %+v, %v", name, sum, err)
 			}
 		})
 	}

@@ -199,8 +199,9 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 		heir := newSpool(t, dir)
 		heirs = append(heirs, heir)
 		all.Go(func() {
-			if _, err := heir.Adopt(); err != nil {
-				t.Error(err)
+			got, err := heir.Adopt()
+			if n := heir.Stats().Adopted; err != nil || n > 0 && (len(got) != 1 || got[0].Callbacks != n) || n == 0 && len(got) > 0 {
+				t.Errorf("%d callbacks: %+v, %v", n, got, err)
 			}
 		})
 	}
@@ -268,6 +269,10 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
+	failed := s.Stats().Failed
+	if _, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil); err == nil || s.Stats().Failed != failed+1 {
+		t.Errorf("a callback whose folder is gone: %v, %d have failed", err, s.Stats().Failed-failed)
+	}
 	poll(t, "the spool works again", func() bool {
 		_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil)
 		return err == nil
@@ -328,6 +333,10 @@ func TestAnIdleSpoolIsTriedNowAndThen(t *testing.T) {
 		time.Sleep(time.Second)
 		if err := s.Check(); err == nil {
 			t.Error("it is not tried")
+		}
+		time.Sleep(time.Second)
+		if err := s.Check(); err != nil {
+			t.Errorf("it makes no other folder: %v", err)
 		}
 	})
 }
