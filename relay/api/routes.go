@@ -96,16 +96,32 @@ var limited = map[int]string{
 // paged are the parameters of a list that has pages: limit, cursor, and its own.
 func paged(params ...param) []param { return slices.Concat([]param{limitParam, cursorParam}, params) }
 
+// The methods of the routes.
+const (
+	get  = http.MethodGet
+	post = http.MethodPost
+	del  = http.MethodDelete
+)
+
 // routes are all paths of the API.
 func routes() []route {
-	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+	return slices.Concat(
+		eventRoutes(),
+		endpointRoutes(),
+		deadLetterRoutes(),
+		replayRoutes(),
+		subscriptionRoutes(),
+		quarantineRoutes(),
+	)
+}
+
+func eventRoutes() []route {
 	return []route{
 		{
 			method: get, path: "/status", summary: "How the whole does",
 			tenant: true, operator: true,
 			handler: answering(readStatus),
 		},
-
 		{
 			method: get, path: "/events", summary: "A page of events by the time of their acceptance, the latest first",
 			tenant: true, operator: true,
@@ -122,7 +138,11 @@ func routes() []route {
 			tenant: true, operator: true,
 			handler: answering(readWaybill),
 		},
+	}
+}
 
+func endpointRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/endpoints", summary: "A page of endpoints with their health, by name",
 			tenant: true, operator: true,
@@ -151,7 +171,11 @@ func routes() []route {
 			tenant:  true, operator: true,
 			handler: answering(testEndpoint),
 		},
+	}
+}
 
+func deadLetterRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/dead-letters",
 			summary: "A page of dead letters, the latest first; since and until are times at which they were given up",
@@ -168,7 +192,11 @@ func routes() []route {
 			tenant: true, operator: true,
 			body: letterRequest{}, handler: answering(dismissDeadLetters),
 		},
+	}
+}
 
+func replayRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/replays", summary: "The replays of the last 30 days, 500 to a page",
 			tenant: true, operator: true,
@@ -189,13 +217,16 @@ func routes() []route {
 			tenant: true, operator: true,
 			handler: answering(cancelReplay),
 		},
+	}
+}
 
+func subscriptionRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions",
 			operator: true,
 			params:   paged(tenantParam), handler: answering(listSubscriptions),
 		},
-
 		{
 			method: get, path: "/subscriptions", summary: "A page of the tenant's own subscriptions",
 			tenant: true,
@@ -213,7 +244,11 @@ func routes() []route {
 			tenant:  true,
 			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription),
 		},
+	}
+}
 
+func quarantineRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/quarantine", summary: "A page of what was not understood, the latest first",
 			operator: true,
