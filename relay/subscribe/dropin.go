@@ -28,8 +28,8 @@ type envelope struct {
 	UID  string          `json:"uid"`
 }
 
-// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope. README says which code a
-// refusal of ours has.
+// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope. README says
+// which code a refusal of ours has.
 func (p *Proxy) dropIn(c echo.Context) error {
 	e := p.answer(c)
 	if len(e.Data) == 0 {
@@ -95,10 +95,13 @@ func (p *Proxy) answer(c echo.Context) envelope {
 	if refused != nil {
 		return *refused
 	}
+
+	// Who calls comes first: a stranger learns nothing else.
 	now := p.current.Load()
 	if !p.o.Signed(call["app_id"], call["method"], call["ts"], call["sign"]) {
 		c.Set("wrong key", true) // the answer itself has status 200
-		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
+		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not "+
+			"the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
 	t := now.tenant(call["app_id"])
 	leave, err := p.o.Enter(c, t.Name)
@@ -106,15 +109,19 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		return p.counted(t, "limited", tooMuch(c, err))
 	}
 	defer leave()
+
 	if !tsForm.MatchString(call["ts"]) || p.age(call["ts"]) > now.TSWindow {
-		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired, "ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeExpired,
+			"ts must be the time now, in seconds or milliseconds since 1970 (10 or 13 digits)"))
 	}
 	if !slices.Contains(now.Methods, call["method"]) {
-		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod, "the relay passes only %s", strings.Join(now.Methods, ", ")))
+		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod,
+			"the relay passes only %s", strings.Join(now.Methods, ", ")))
 	}
 	if now.Upstream == nil {
 		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, notConfigured))
 	}
+
 	if call["method"] != kuaidihelp.MethodSubscribe {
 		return p.pass(c, t, call["method"], call["data"])
 	}
@@ -163,11 +170,12 @@ func tooMuch(c echo.Context, err error) envelope {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		message = he.Message
 	}
-	return refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", message, c.Response().Header().Get(echo.HeaderRetryAfter))
+	after := c.Response().Header().Get(echo.HeaderRetryAfter)
+	return refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", message, after)
 }
 
-// subscribeLike does what the provider's express.sub.msg does, with more than ten waybills too. The envelope has room for one code:
-// it is that of the first waybill that failed, and msg names them all.
+// subscribeLike does what the provider's express.sub.msg does, with more than ten waybills too. The envelope has room
+// for one code: it is that of the first waybill that failed, and msg names them all.
 func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	began := time.Now()
 	end := p.o.Store.Aside(c.Request().Context())
@@ -179,6 +187,7 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	if e := p.admitted(c, t, len(codes)); e != nil {
 		return *e
 	}
+
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
 	results, err := p.subscribe(ctx, t, brand, codes)
@@ -186,20 +195,30 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 		return *asEnvelope(c, p.unavailable(c, t, err))
 	}
 	p.report(t, brand, results, began)
+	return summary(results)
+}
+
+// summary is the one answer to the results of many waybills: the first failure, or else success.
+func summary(results []WaybillResult) envelope {
 	answer := envelope{Msg: "成功"}
 	var failed []string
 	for _, r := range results {
-		if r.Result == Failed {
-			if failed = append(failed, r.WaybillCode); len(failed) == 1 {
-				answer.Code, answer.Msg, answer.UID = ours(r.Code), r.Msg, r.UID
-			}
-		} else if answer.Code == 0 && answer.UID == "" {
+		switch {
+		case r.Result != Failed && answer.Code == 0 && answer.UID == "":
 			answer.UID = r.UID
+		case r.Result == Failed && len(failed) == 0:
+			answer = envelope{Code: ours(r.Code), Msg: r.Msg, UID: r.UID}
+		}
+		if r.Result == Failed {
+			failed = append(failed, r.WaybillCode)
 		}
 	}
+
+	// Where some failed and others did not, msg says which.
 	if len(failed) > 0 && len(failed) < len(results) {
 		const few = 20
-		answer.Msg += fmt.Sprintf(" (%d of %d: %s", len(failed), len(results), strings.Join(failed[:min(few, len(failed))], ","))
+		some := strings.Join(failed[:min(few, len(failed))], ",")
+		answer.Msg += fmt.Sprintf(" (%d of %d: %s", len(failed), len(results), some)
 		if len(failed) > few {
 			answer.Msg += ",…"
 		}
@@ -219,39 +238,48 @@ func ours(code int) int {
 	return code
 }
 
-// pass makes another method's call with the shared credentials, and hands its answer on. It waits in the same line as all calls.
+// pass makes another method's call with the shared credentials, and hands its answer on. It waits for its turn as all
+// calls do.
 func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
 	if e := p.admitted(c, t, 1); e != nil {
 		return *e
 	}
+
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
 	var e kuaidihelp.Envelope
 	var err error
 	j := newJob(func(running context.Context) {
-		var wait time.Duration
-		if wait, err = p.o.Store.Turn(ctx); err != nil {
-			return
-		}
-		if !pause(ctx, wait) || running.Err() != nil {
-			err = context.Canceled // nobody waits for the answer any more
-			return
-		}
-		e, err = p.call(ctx, method, []byte(data))
+		e, err = p.callInTurn(ctx, running, method, []byte(data))
 	})
-	if !p.line.put(t.Name, j) {
+	if !p.calls.put(t.Name, j) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(p.o.Budget.Seconds()))))
 		return p.counted(t, "limited", refuse(kuaidihelp.CodeTooMuch, "too many calls of this tenant wait for kuaidihelp"))
 	}
+
 	select {
 	case <-j.done:
 	case <-ctx.Done():
 		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, "%s", noAnswer.Msg))
 	}
+
 	_, answer := verdict(e, err)
 	p.o.Logger.Info("pass", zap.String("tenant", t.Name), zap.String("method", method), zap.Int("code", answer.Code))
 	if err != nil || kuaidihelp.CredentialsRefused(e.Code) {
 		return p.counted(t, "error", envelope{Code: ours(answer.Code), Msg: answer.Msg})
 	}
 	return envelope{Code: e.Code, Msg: e.Msg, Data: e.Data, UID: e.UID}
+}
+
+// callInTurn makes a call when its turn has come among those of all replicas. It makes none if by then nobody waits for
+// the answer any more, or running, the context of Run, has ended.
+func (p *Proxy) callInTurn(ctx, running context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
+	wait, err := p.o.Store.Turn(ctx)
+	if err != nil {
+		return kuaidihelp.Envelope{}, err
+	}
+	if !pause(ctx, wait) || running.Err() != nil {
+		return kuaidihelp.Envelope{}, context.Canceled
+	}
+	return p.call(ctx, method, data)
 }

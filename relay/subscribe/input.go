@@ -23,7 +23,8 @@ type wish struct {
 	WaybillCodes codes  `json:"waybill_codes" doc:"each of 1 to 64 printable ASCII characters"`
 }
 
-// codes are waybill codes: a JSON list, whose numbers are taken by their digits, or one text that separates them by commas.
+// codes are waybill codes: a JSON list, whose numbers are taken by their digits, or one text that separates them by
+// commas.
 type codes []string
 
 // JSONSchema says what a client may send.
@@ -69,28 +70,13 @@ var (
 )
 
 // readWish reads and checks a body. The brand is canonical then, and no code comes twice. The error says what is wrong.
+// strict refuses keys that do not exist.
 func readWish(body []byte, strict bool) (brand string, waybills []string, err error) {
-	var w wish
-	d := json.NewDecoder(bytes.NewReader(body))
-	if strict {
-		d.DisallowUnknownFields()
+	w, err := decodeWish(body, strict)
+	if err != nil {
+		return "", nil, err
 	}
-	if err := d.Decode(&w); err != nil {
-		var syntax *json.SyntaxError
-		var kind *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &kind):
-			return "", nil, fmt.Errorf("%s must be a text, not a %s", kind.Field, kind.Value)
-		case errors.Is(err, errCodes), errors.Is(err, errNumber), strings.HasPrefix(err.Error(), "json: unknown field "):
-			return "", nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
-		case errors.As(err, &syntax):
-			return "", nil, fmt.Errorf("not JSON, at byte %d", syntax.Offset)
-		}
-		return "", nil, errors.New("not a JSON object")
-	}
-	if d.More() {
-		return "", nil, errors.New("more than one JSON object")
-	}
+
 	brand = kuaidihelp.Brand(strings.TrimSpace(w.CPCode))
 	if !brandForm.MatchString(brand) {
 		return "", nil, errors.New("cp_code must be a brand's code, like zt")
@@ -98,6 +84,7 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 	if !kuaidihelp.IsBrand(brand) && brand != strings.ToLower(brand) {
 		return "", nil, fmt.Errorf("cp_code %s is not a brand's code: %s", brand, knownBrands(brand))
 	}
+
 	if len(w.WaybillCodes) == 0 {
 		return "", nil, errors.New("waybill_codes is missing")
 	}
@@ -121,6 +108,37 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 	return brand, waybills, nil
 }
 
+// decodeWish reads the JSON of a body, which is one object.
+func decodeWish(body []byte, strict bool) (wish, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if strict {
+		d.DisallowUnknownFields()
+	}
+	var w wish
+	if err := d.Decode(&w); err != nil {
+		return wish{}, explain(err)
+	}
+	if d.More() {
+		return wish{}, errors.New("more than one JSON object")
+	}
+	return w, nil
+}
+
+// explain says of an error of the decoder what is wrong with the body.
+func explain(err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s must be a text, not a %s", kind.Field, kind.Value)
+	case errors.Is(err, errCodes), errors.Is(err, errNumber), strings.HasPrefix(err.Error(), "json: unknown field "):
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	case errors.As(err, &syntax):
+		return fmt.Errorf("not JSON, at byte %d", syntax.Offset)
+	}
+	return errors.New("not a JSON object")
+}
+
 // knownBrands names the brands of the provider's page, and the one that may have been meant.
 func knownBrands(brand string) string {
 	known := "kuaidihelp's page lists " + strings.Join(kuaidihelp.Brands(), ", ")
@@ -130,15 +148,16 @@ func knownBrands(brand string) string {
 	return known
 }
 
-// warning is what a tenant is told of a wish that may never match an update, and yet may be right: the set of brands is open, and
-// codes are compared letter by letter. Empty: there is nothing to say.
+// warning is what a tenant is told of a wish that may never match an update, and yet may be right: the set of brands is
+// open, and codes are compared letter by letter. Empty: there is nothing to say.
 func warning(brand, code string) string {
 	var warnings []string
 	if !kuaidihelp.IsBrand(brand) {
 		warnings = append(warnings, "no update may ever match "+brand+": "+knownBrands(brand))
 	}
 	if upper := strings.ToUpper(code); upper != code {
-		warnings = append(warnings, "no update for "+upper+" matches "+code+": small and capital letters differ, and couriers print capitals")
+		warnings = append(warnings, "no update for "+upper+" matches "+code+
+			": small and capital letters differ, and couriers print capitals")
 	}
 	return strings.Join(warnings, "; ")
 }

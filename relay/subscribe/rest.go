@@ -15,7 +15,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-const notConfigured = "this relay has no kuaidihelp account (kuaidihelp.api_key of its config): nothing can be subscribed"
+const notConfigured = "this relay has no kuaidihelp account (kuaidihelp.api_key of its config): " +
+	"nothing can be subscribed"
 
 // Route is a path of the API, and what a document of it says.
 type Route struct {
@@ -38,9 +39,10 @@ func Create() Route {
 		Answer:  waybillResults{},
 		Problems: map[int]string{
 			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
-			http.StatusTooManyRequests:       "Too many requests a second, or more waybills than are left of the day's; Retry-After says when to come again",
-			http.StatusBadGateway:            "kuaidihelp refuses the relay's own account",
-			http.StatusGatewayTimeout:        "kuaidihelp does not answer, or not with its envelope",
+			http.StatusTooManyRequests: "Too many requests a second, or more waybills than are left of the day's; " +
+				"Retry-After says when to come again",
+			http.StatusBadGateway:     "kuaidihelp refuses the relay's own account",
+			http.StatusGatewayTimeout: "kuaidihelp does not answer, or not with its envelope",
 		},
 	}
 }
@@ -57,23 +59,27 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	began := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(nil, c.Request().Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB"))
+		tooLarge := echo.NewHTTPError(http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB")
+		return p.turnedAway(t, "invalid", tooLarge)
 	}
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "the body broke off")
 	}
+
 	end := p.o.Store.Aside(c.Request().Context())
 	brand, codes, err := readWish(body, true)
 	end()
 	if err != nil {
 		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
 	}
+
 	if p.current.Load().Upstream == nil {
 		return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, notConfigured))
 	}
 	if err := p.admit(c, t, len(codes)); err != nil {
 		return err
 	}
+
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
 	results, err := p.subscribe(ctx, t, brand, codes)
@@ -81,6 +87,8 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 		return p.unavailable(c, t, err)
 	}
 	p.report(t, brand, results, began)
+
+	// What concerns the relay itself, and so every waybill, is the answer to the request.
 	if code := common(results); code == codeCredentials || code == codeNoAnswer {
 		return echo.NewHTTPError(code, results[0].Msg)
 	}
@@ -97,8 +105,8 @@ func common(results []WaybillResult) int {
 	return results[0].Code
 }
 
-// Admit counts a request about a tenant's subscriptions that another part answers, and that names no waybill to subscribe. The error
-// is the answer to one that is too much.
+// Admit counts a request about a tenant's subscriptions that another part answers, and that names no waybill to
+// subscribe. The error is the answer to one that is too much.
 func (p *Proxy) Admit(c echo.Context, tenant string) error {
 	return p.admit(c, p.current.Load().tenant(tenant), 0)
 }
@@ -112,6 +120,7 @@ func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 	if wait == 0 {
 		return nil
 	}
+
 	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	detail := "too many requests a second (subscriptions.rate)"
 	if quota {
@@ -120,6 +129,7 @@ func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 	return p.turnedAway(t, "limited", echo.NewHTTPError(http.StatusTooManyRequests, detail))
 }
 
+// turnedAway counts a request of a tenant that is answered with an error.
 func (p *Proxy) turnedAway(t *Tenant, result string, err error) error {
 	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
 	return err
@@ -135,10 +145,12 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 	}
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 	if errors.Is(err, event.ErrBusy) {
-		return p.turnedAway(t, "limited", echo.NewHTTPError(http.StatusTooManyRequests, "too many requests of this tenant are being written down"))
+		busy := echo.NewHTTPError(http.StatusTooManyRequests, "too many requests of this tenant are being written down")
+		return p.turnedAway(t, "limited", busy)
 	}
 	p.o.Logger.Error("subscribe", zap.String("tenant", t.Name), zap.Error(err))
-	return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again"))
+	down := echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
+	return p.turnedAway(t, "error", down)
 }
 
 // report writes one line about a request, and counts its results.
@@ -150,7 +162,13 @@ func (p *Proxy) report(t *Tenant, brand string, results []WaybillResult, began t
 	for result, n := range count {
 		p.metrics.requests.WithLabelValues(t.Name, result).Add(float64(n))
 	}
-	p.o.Logger.Info("subscribe", zap.String("tenant", t.Name), zap.String("cp_code", brand), zap.Int("waybills", len(results)),
-		zap.Int("subscribed", count[Subscribed]), zap.Int("already", count[Already]), zap.Int("pending", count[Pending]),
-		zap.Int("failed", count[Failed]), zap.Duration("took", time.Since(began)))
+	p.o.Logger.Info("subscribe",
+		zap.String("tenant", t.Name),
+		zap.String("cp_code", brand),
+		zap.Int("waybills", len(results)),
+		zap.Int("subscribed", count[Subscribed]),
+		zap.Int("already", count[Already]),
+		zap.Int("pending", count[Pending]),
+		zap.Int("failed", count[Failed]),
+		zap.Duration("took", time.Since(began)))
 }

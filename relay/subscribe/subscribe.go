@@ -1,6 +1,6 @@
-// Package subscribe takes tenants' wishes to hear of waybills over HTTP: as JSON at /v1/subscriptions, and at /api as kuaidihelp
-// itself would. It writes them into the ledger first, and then asks the provider once for each waybill, however many tenants and
-// replicas want it, with the credentials that no tenant holds.
+// Package subscribe takes tenants' requests to hear of waybills: as JSON at POST /v1/subscriptions, and at /api in the
+// form of kuaidihelp's own. It writes them into the ledger first. Then it asks kuaidihelp once for each waybill,
+// however many tenants and replicas want it, with the shared credentials, which no tenant holds.
 package subscribe
 
 import (
@@ -27,7 +27,8 @@ type Store interface {
 	Aside(ctx context.Context) (end func())
 	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
 	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
-	Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error)
+	Claim(ctx context.Context, token string, waybills []event.Waybill) (
+		wait time.Duration, claimed []event.Claimed, err error)
 	Turn(ctx context.Context) (time.Duration, error)
 	Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error
 	Todo(ctx context.Context, most int) ([]event.UnfinishedWork, error)
@@ -46,8 +47,8 @@ type Tenant struct {
 	writing chan struct{} // has room for wishesAtOnce requests
 }
 
-// wishesAtOnce is how many requests of a tenant are written down at one time: of a thousand waybills each takes a hundred slices of the store,
-// which all who read take in turns.
+// wishesAtOnce is how many requests of a tenant are written down at one time. One of a thousand waybills takes a
+// hundred turns at the store, for which all who read wait too.
 const wishesAtOnce = 2
 
 // Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
@@ -65,12 +66,12 @@ type Settings struct {
 type Options struct {
 	Settings
 	Store Store
-	// Tenant names the tenant that sends a request; the error is the answer to one that shows no key of a tenant.
+	// Tenant names the tenant that sends a request. The error is the answer to a request that shows no tenant's key.
 	Tenant func(c echo.Context) (name string, err error)
 	// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
 	Signed func(appID, method, ts, sign string) bool
-	// Enter lets a request of a tenant in, which has shown its key, or gives the answer to one that is too much. leave is called when
-	// it is answered. Default: all are let in.
+	// Enter lets in a request whose tenant is known. The error is the answer to one that is too much. leave is called when
+	// the request is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
 	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
 	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
@@ -90,12 +91,12 @@ type Options struct {
 
 // Proxy is the handler of the subscribe paths, and makes the calls to the provider.
 type Proxy struct {
-	o       Options
-	current atomic.Pointer[settings]
-	line    *line // calls to the provider
-	behind  *line // catch-ups
-	metrics *metrics
-	refused trouble // the account's credentials
+	o        Options
+	current  atomic.Pointer[settings]
+	calls    *jobQueue // to the provider
+	catchUps *jobQueue
+	metrics  *metrics
+	refused  trouble // the account's credentials
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -109,7 +110,7 @@ func (s *settings) tenant(name string) *Tenant {
 	if t := s.tenants[name]; t != nil {
 		return t
 	}
-	return &Tenant{Name: name}
+	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
 }
 
 // The results of one waybill.
@@ -140,7 +141,7 @@ func New(o Options) *Proxy {
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	p := &Proxy{o: o, line: newLine(maxQueued), behind: newLine(maxWaybills), metrics: newMetrics(o.Registry)}
+	p := &Proxy{o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills), metrics: newMetrics(o.Registry)}
 	p.refused.gauge = p.metrics.credentials
 	p.Use(o.Settings)
 	return p
@@ -183,16 +184,16 @@ func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.Han
 	}
 }
 
-// Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when ctx is
-// cancelled, and the calls under way have ended: what they were told is written down. One that gets no answer within ShutdownGrace is
-// cut short, and left to other replicas.
+// Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when
+// ctx is cancelled, and the calls under way have ended: what they were told is written down. One that gets no answer
+// within ShutdownGrace is cut short, and left to other replicas.
 func (p *Proxy) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for range p.o.Concurrency {
-		running.Go(func() { p.line.work(ctx) })
+		running.Go(func() { p.calls.work(ctx) })
 	}
-	for range catchUps {
-		running.Go(func() { p.behind.work(ctx) })
+	for range catchUpWorkers {
+		running.Go(func() { p.catchUps.work(ctx) })
 	}
 	running.Go(func() { p.sweep(ctx) })
 	running.Wait()
@@ -210,27 +211,17 @@ type WaybillResult struct {
 	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
-// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends is pending. It is
-// event.ErrBusy if too many of the tenant's others are being written down for as long.
+// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends
+// is pending. The error is event.ErrBusy if until then too many other requests of the tenant were being written down.
 func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes []string) ([]WaybillResult, error) {
-	tenant := t.Name
-	waybills, results := make([]event.Waybill, len(codes)), make([]WaybillResult, len(codes))
+	waybills := make([]event.Waybill, len(codes))
+	results := make([]WaybillResult, len(codes))
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: cpCode, Code: code}
 		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning(cpCode, code)}
 	}
-	select {
-	case t.writing <- struct{}{}:
-	default:
-		select {
-		case t.writing <- struct{}{}:
-		case <-ctx.Done():
-			return nil, event.ErrBusy
-		}
-	}
-	// A client that goes away must not cut short what is being written.
-	wishes, err := p.o.Store.Wish(context.WithoutCancel(ctx), tenant, waybills)
-	<-t.writing
+
+	wishes, err := p.writeDown(ctx, t, waybills)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +230,9 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 	for i, w := range wishes {
 		switch {
 		case w.Full:
-			results[i].Result, results[i].Code, results[i].Msg = Failed, codeFull, "this tenant has as many subscriptions as it may (subscriptions.max)"
+			results[i].Result = Failed
+			results[i].Code = codeFull
+			results[i].Msg = "this tenant has as many subscriptions as it may (subscriptions.max)"
 		case w.State != event.Live:
 			open = append(open, i)
 		case w.Already:
@@ -252,27 +245,51 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 			behind = append(behind, waybills[i])
 		}
 	}
-	caughtUp := p.catchUp(tenant, behind)
+
+	// Catching up goes on while the provider is asked. Calls that others are making are looked at again and again.
+	catchingUp := p.catchUp(t.Name, behind)
 	for len(open) > 0 {
-		if open = p.askFor(ctx, tenant, waybills, open, results); len(open) > 0 && !pause(ctx, waiterPause) {
+		open = p.askFor(ctx, t.Name, waybills, open, results)
+		if len(open) > 0 && !pause(ctx, waiterPause) {
 			break
 		}
 	}
-	await(ctx, caughtUp)
+	await(ctx, catchingUp)
 	return results, nil
+}
+
+// writeDown writes the wishes of a tenant into the ledger, when its turn among the tenant's requests has come.
+func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	select {
+	case t.writing <- struct{}{}:
+	default:
+		select {
+		case t.writing <- struct{}{}:
+		case <-ctx.Done():
+			return nil, event.ErrBusy
+		}
+	}
+	defer func() { <-t.writing }()
+
+	// A client that goes away must not cut short what is being written.
+	return p.o.Store.Wish(context.WithoutCancel(ctx), t.Name, waybills)
 }
 
 // waiterPause is how often somebody who waits for another's call looks what came of it.
 const waiterPause = 100 * time.Millisecond
 
-// askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the indexes whose
-// calls others are making. When ctx ends, they go on, and nobody waits for them.
-func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []WaybillResult) (others []int) {
+// askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the
+// indexes whose calls others are making. When ctx ends, they go on, and nobody waits for them.
+func (p *Proxy) askFor(
+	ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []WaybillResult,
+) (others []int) {
 	type batch struct {
 		*job
 		indexes []int
 		claimed []event.Claimed
 	}
+
+	// The provider takes few waybills in one call. Batches of one request are asked for side by side.
 	var batches []*batch
 	for part := range slices.Chunk(open, kuaidihelp.MaxPerCall) {
 		b := &batch{indexes: part}
@@ -281,11 +298,12 @@ func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Wayb
 			ws[i] = waybills[at]
 		}
 		b.job = newJob(func(running context.Context) { b.claimed = p.ask(running, newToken(), ws) })
-		if !p.line.put(tenant, b.job) {
+		if !p.calls.put(tenant, b.job) {
 			continue // too many wait already: they stay pending, and the sweeper takes them up
 		}
 		batches = append(batches, b)
 	}
+
 	for _, b := range batches {
 		select {
 		case <-b.done:
@@ -296,9 +314,13 @@ func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Wayb
 			r := &results[b.indexes[i]]
 			switch c.State {
 			case event.Live:
-				r.Result, r.UID = Subscribed, c.Answer.UID
+				r.Result = Subscribed
+				r.UID = c.Answer.UID
 			case event.Failed:
-				r.Result, r.Code, r.Msg, r.UID = Failed, c.Answer.Code, c.Answer.Msg, c.Answer.UID
+				r.Result = Failed
+				r.Code = c.Answer.Code
+				r.Msg = c.Answer.Msg
+				r.UID = c.Answer.UID
 			default:
 				others = append(others, b.indexes[i])
 			}
@@ -306,97 +328,6 @@ func (p *Proxy) askFor(ctx context.Context, tenant string, waybills []event.Wayb
 	}
 	return others
 }
-
-// catchUps is how many tenants' waybills are caught up at one time. Tenants take turns in it.
-const catchUps = 8
-
-// catchUp has the last known updates of waybills queued for a tenant, and returns the jobs that do so. One that fails, or that finds no
-// room in the line, is left to the sweeper.
-func (p *Proxy) catchUp(tenant string, waybills []event.Waybill) (jobs []*job) {
-	for _, w := range waybills {
-		j := newJob(func(running context.Context) {
-			// What has begun is ended, whoever goes away.
-			if err := p.o.CatchUp(context.WithoutCancel(running), tenant, w); err != nil {
-				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
-			}
-		})
-		if p.behind.put(tenant, j) {
-			jobs = append(jobs, j)
-		}
-	}
-	return jobs
-}
-
-// await waits until jobs are done, or until ctx ends.
-func await(ctx context.Context, jobs []*job) {
-	for _, j := range jobs {
-		select {
-		case <-j.done:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// sweep takes over what was begun and not finished: a replica was killed, or the line was too long. It takes no more until it has
-// begun with what it took: the rest is there for other replicas, and if this one is killed, not much has to wait once more.
-func (p *Proxy) sweep(ctx context.Context) {
-	const most = 100
-	tick := time.NewTicker(p.o.SweepEvery)
-	defer tick.Stop()
-	for {
-		todo, err := p.o.Store.Todo(ctx, most)
-		if err != nil && ctx.Err() == nil {
-			p.metrics.sweepErrors.Inc() // whoever uses Redis next reports that it is down
-		}
-		brands, behind := map[string][]event.Waybill{}, map[string][]event.Waybill{}
-		for _, t := range todo {
-			if t.Tenant == "" {
-				brands[t.CPCode] = append(brands[t.CPCode], t.Waybill)
-			} else {
-				behind[t.Tenant] = append(behind[t.Tenant], t.Waybill)
-			}
-		}
-		var jobs []*job
-		for tenant, ws := range behind {
-			jobs = append(jobs, p.catchUp(tenant, ws)...)
-		}
-		await(ctx, jobs)
-		p.takeOver(ctx, brands)
-		if len(todo) == most && ctx.Err() == nil {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// takeOver has the provider asked for waybills, by brand, and returns when the last of these calls has begun.
-func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill) {
-	if p.current.Load().Upstream == nil {
-		return
-	}
-	begun := make(chan struct{})
-	close(begun)
-	for _, ws := range brands {
-		for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
-			begins := make(chan struct{})
-			if p.line.put(sweeper, newJob(func(running context.Context) { close(begins); p.ask(running, newToken(), part) })) {
-				begun = begins // jobs of one queue begin in their order
-			}
-		}
-	}
-	select {
-	case <-begun:
-	case <-ctx.Done():
-	}
-}
-
-// sweeper is whom the line takes for the tenant of what is taken over.
-const sweeper = ""
 
 // newToken names a claim, or a request of ours: unique over replicas and restarts.
 func newToken() string {

@@ -182,7 +182,7 @@ func TestTheSweeperCatchesUpWhomAKilledReplicaHasLeftBehind(t *testing.T) {
 		}})
 		runs(t, p)
 		time.Sleep(5 * time.Minute)
-		if caughtUp.Load() != 250 || l.asked.Load() != 0 || most.Load() != catchUps {
+		if caughtUp.Load() != 250 || l.asked.Load() != 0 || most.Load() != catchUpWorkers {
 			t.Errorf("%d of 250 were caught up, %d at a time; the provider was asked for %d", caughtUp.Load(), most.Load(), l.asked.Load())
 		}
 	})
@@ -250,12 +250,12 @@ func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
 			go func() { _, _ = p.subscribe(ctx, of, "zt", codes) }()
 		}
 		synctest.Wait()
-		if _, err := p.subscribe(t.Context(), tenant("small"), "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUps {
+		if _, err := p.subscribe(t.Context(), tenant("small"), "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUpWorkers {
 			t.Errorf("%d of 3 are caught up, after %d of another tenant's (%v)", own.Load(), large.Load(), err)
 		}
 		gone() // what was begun is ended all the same
 		time.Sleep(time.Hour)
-		if n := large.Load(); n < maxWaybills || n > maxWaybills+catchUps { // room for some more came when the first had begun
+		if n := large.Load(); n < maxWaybills || n > maxWaybills+catchUpWorkers { // room for some more came when the first had begun
 			t.Errorf("%d of %d are caught up", n, maxWaybills)
 		}
 	})
@@ -303,8 +303,8 @@ func TestAMethodIsNotCalledOutOfTurnWhileRedisIsDown(t *testing.T) {
 	})
 }
 
-// shared is a ledger with a waybill that another replica asks the provider for, which takes a second. It notes whether what is written
-// there can be cut short by a client that goes away.
+// shared is a ledger with a waybill that another replica asks the provider for, which takes a second. It notes whether
+// what is written there can be cut short by a client that goes away.
 type shared struct {
 	leftovers
 	answered time.Time

@@ -16,30 +16,34 @@ import (
 
 // What a tenant is told where the provider said nothing that concerns it.
 var (
-	credentialsAnswer = event.Answer{Code: codeCredentials, Msg: "kuaidihelp refuses the relay's credentials; its operator has to see to that"}
-	noAnswer          = event.Answer{Code: codeNoAnswer, Msg: "kuaidihelp does not answer; try again later"}
+	credentialsAnswer = event.Answer{
+		Code: codeCredentials,
+		Msg:  "kuaidihelp refuses the relay's credentials; its operator has to see to that",
+	}
+	noAnswer = event.Answer{Code: codeNoAnswer, Msg: "kuaidihelp does not answer; try again later"}
 )
 
-// ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has claimed. It
-// returns what is known of each then; pending is what another is asking for, or what the ledger could not be asked about. When ctx
-// ends, a call that is under way goes on, and no other is made.
+// ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has
+// claimed. It returns what is known of each then; pending is what another is asking for, or what the ledger could not
+// be asked about. When ctx ends, a call that is under way goes on, and no other is made.
 func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []event.Claimed {
 	unknown := make([]event.Claimed, len(waybills))
 	for i := range unknown {
 		unknown[i].State = event.Pending
 	}
 	for try := 0; ; try++ {
-		// Each call needs a turn in the line of all replicas, and begins the claim anew.
+		// Each call needs a turn among those of all replicas, and begins the claim anew.
 		wait, claimed, err := p.o.Store.Claim(context.WithoutCancel(ctx), token, waybills)
 		if err != nil {
 			p.o.Logger.Error("subscribe", zap.Error(err))
 			return unknown
 		}
 		var mine []event.Waybill
-		var at []int
+		var at []int // where these are in waybills
 		for i, c := range claimed {
 			if c.Mine {
-				mine, at = append(mine, waybills[i]), append(at, i)
+				mine = append(mine, waybills[i])
+				at = append(at, i)
 			}
 		}
 		if len(mine) == 0 {
@@ -48,13 +52,8 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 		if !pause(ctx, wait) {
 			return unknown
 		}
-		codes := make([]string, len(mine))
-		for i, w := range mine {
-			codes[i] = w.Code
-		}
-		running, ended := p.outlive(ctx)
-		e, err := p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(mine[0].CPCode, codes))
-		ended()
+
+		e, err := p.callFor(ctx, mine)
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
 			// The answer does not say which waybill it is about: that is found by halves, so that it costs its siblings nothing.
 			half := len(mine) / 2
@@ -69,6 +68,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			}
 			continue
 		}
+
 		state, answer := verdict(e, err)
 		if err := p.o.Store.Answered(context.WithoutCancel(ctx), token, mine, state, answer); err != nil {
 			p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
@@ -78,6 +78,17 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 		}
 		return claimed
 	}
+}
+
+// callFor asks the provider for waybills of one brand. When ctx ends, it goes on for the grace.
+func (p *Proxy) callFor(ctx context.Context, waybills []event.Waybill) (kuaidihelp.Envelope, error) {
+	codes := make([]string, len(waybills))
+	for i, w := range waybills {
+		codes[i] = w.Code
+	}
+	running, ended := p.outlive(ctx)
+	defer ended()
+	return p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(waybills[0].CPCode, codes))
 }
 
 // outlive is a context for what is not to be cut short when ctx ends, but by the end of the grace that there is then.
@@ -139,6 +150,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	if upstream == nil { // since the call was asked for
 		return kuaidihelp.Envelope{}, errors.New(notConfigured)
 	}
+
 	began := time.Now()
 	e, err := upstream.Call(ctx, method, data)
 	p.metrics.callTime.Observe(time.Since(began).Seconds())
@@ -153,13 +165,17 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	}
 	p.metrics.calls.WithLabelValues(result).Inc()
 	if err != nil {
-		p.o.Logger.Warn("call to kuaidihelp", zap.String("method", method), zap.Duration("took", time.Since(began)), zap.Error(err))
+		p.o.Logger.Warn("call to kuaidihelp",
+			zap.String("method", method), zap.Duration("took", time.Since(began)), zap.Error(err))
 		return e, err
 	}
+
+	// That the account is refused is logged when it begins and when it ends.
 	changed := p.refused.is(result == "credentials")
 	switch {
 	case changed && result == "credentials":
-		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and api_key are right (code 1005: until this machine's clock is)",
+		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and "+
+			"api_key are right (code 1005: until this machine's clock is)",
 			zap.Int("code", e.Code), zap.String("uid", e.UID))
 	case changed:
 		p.o.Logger.Info("kuaidihelp takes the account's credentials again")
@@ -200,33 +216,3 @@ func (t *trouble) holds() bool {
 
 // CredentialsRefused says whether the provider has refused the account when it was last asked.
 func (p *Proxy) CredentialsRefused() bool { return p.refused.holds() }
-
-type metrics struct {
-	requests, calls *prometheus.CounterVec
-	callTime        prometheus.Histogram
-	credentials     prometheus.Gauge
-	sweepErrors     prometheus.Counter
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_subscribe_requests_total",
-			Help: "Waybills that a tenant asked for by what it was told: subscribed, already, pending, failed; and requests that were turned away: limited, invalid, error."},
-			[]string{"tenant", "result"}),
-		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_upstream_calls_total",
-			Help: "Calls to kuaidihelp by its answer: success, refused, credentials (the account's are refused), no_answer."}, []string{"answer"}),
-		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_upstream_call_duration_seconds",
-			Help: "How long calls to kuaidihelp took.", Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
-		credentials: prometheus.NewGauge(prometheus.GaugeOpts{Name: "kuairelay_upstream_credentials_refused",
-			Help: "1 if kuaidihelp refused the account's credentials at the last call."}),
-		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "kuairelay_subscribe_sweep_errors_total",
-			Help: "Looks for unfinished subscriptions that failed."}),
-	}
-	for _, answer := range []string{"success", "refused", "credentials", "no_answer"} {
-		m.calls.WithLabelValues(answer)
-	}
-	if r != nil {
-		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors)
-	}
-	return m
-}

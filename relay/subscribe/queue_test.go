@@ -9,24 +9,24 @@ import (
 )
 
 // fill puts n jobs of a tenant that note their turn.
-func fill(t *testing.T, l *line, served *[]string, tenant string, n int) {
+func fill(t *testing.T, l *jobQueue, served *[]string, tenant string, n int) {
 	t.Helper()
 	for range n {
 		if !l.put(tenant, newJob(func(context.Context) { *served = append(*served, tenant) })) {
-			t.Fatal("the line is full")
+			t.Fatal("the queue is full")
 		}
 	}
 }
 
 func TestTenantsTakeTurnsHoweverManyJobsOneHas(t *testing.T) {
 	t.Parallel()
-	l := newLine(1000)
+	l := newJobQueue(1000)
 	var served []string
 	fill(t, l, &served, "flood", 500)
 	fill(t, l, &served, "a", 3)
 	fill(t, l, &served, "b", 1)
 	for range 8 {
-		l.take(t.Context()).do(t.Context())
+		l.next(t.Context()).do(t.Context())
 	}
 	if want := []string{"flood", "a", "b", "flood", "a", "flood", "a", "flood"}; !slices.Equal(served, want) {
 		t.Errorf("served %v, want %v", served, want)
@@ -34,7 +34,7 @@ func TestTenantsTakeTurnsHoweverManyJobsOneHas(t *testing.T) {
 	fill(t, l, &served, "b", 1)
 	served = nil
 	for range 3 {
-		l.take(t.Context()).do(t.Context())
+		l.next(t.Context()).do(t.Context())
 	}
 	if !slices.Contains(served, "b") {
 		t.Errorf("one that comes again waits behind %v", served)
@@ -43,7 +43,7 @@ func TestTenantsTakeTurnsHoweverManyJobsOneHas(t *testing.T) {
 
 func TestJobsOfOneTenantKeepTheirOrderAndTheirBound(t *testing.T) {
 	t.Parallel()
-	l := newLine(10)
+	l := newJobQueue(10)
 	var served []string
 	for i := range 11 {
 		if ok := l.put("a", newJob(func(context.Context) { served = append(served, strconv.Itoa(i)) })); ok != (i < 10) {
@@ -54,7 +54,7 @@ func TestJobsOfOneTenantKeepTheirOrderAndTheirBound(t *testing.T) {
 		t.Error("one tenant's jobs keep another's out")
 	}
 	for range 11 {
-		l.take(t.Context()).do(t.Context())
+		l.next(t.Context()).do(t.Context())
 	}
 	if want := []string{"0", "b", "1", "2", "3", "4", "5", "6", "7", "8", "9"}; !slices.Equal(served, want) {
 		t.Errorf("served %v", served)
@@ -63,14 +63,14 @@ func TestJobsOfOneTenantKeepTheirOrderAndTheirBound(t *testing.T) {
 
 func TestWhoeverWaitsForAJobGetsOneOrEnds(t *testing.T) {
 	t.Parallel()
-	l := newLine(1000)
+	l := newJobQueue(1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	var workers sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
 	for range 4 {
 		workers.Go(func() {
-			for j := l.take(ctx); j != nil; j = l.take(ctx) {
+			for j := l.next(ctx); j != nil; j = l.next(ctx) {
 				j.do(ctx)
 				close(j.done)
 			}
@@ -88,7 +88,7 @@ func TestWhoeverWaitsForAJobGetsOneOrEnds(t *testing.T) {
 	<-last.done
 	cancel()
 	workers.Wait()
-	if l.put("x", newJob(nil)); l.take(ctx) != nil {
+	if l.put("x", newJob(nil)); l.next(ctx) != nil {
 		t.Error("a job after the end")
 	}
 }

@@ -1,0 +1,47 @@
+package subscribe
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	requests    *prometheus.CounterVec
+	calls       *prometheus.CounterVec
+	callTime    prometheus.Histogram
+	credentials prometheus.Gauge
+	sweepErrors prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_subscribe_requests_total",
+			Help: "Waybills that a tenant asked for by what it was told: subscribed, already, pending, failed; " +
+				"and requests that were turned away: limited, invalid, error.",
+		}, []string{"tenant", "result"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_upstream_calls_total",
+			Help: "Calls to kuaidihelp by its answer: success, refused, credentials (the account's are refused), no_answer.",
+		}, []string{"answer"}),
+		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "kuairelay_upstream_call_duration_seconds",
+			Help:    "How long calls to kuaidihelp took.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kuairelay_upstream_credentials_refused",
+			Help: "1 if kuaidihelp refused the account's credentials at the last call.",
+		}),
+		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kuairelay_subscribe_sweep_errors_total",
+			Help: "Looks for unfinished subscriptions that failed.",
+		}),
+	}
+
+	// A series of each answer is there from the start, so that its first call counts as an increase.
+	for _, answer := range []string{"success", "refused", "credentials", "no_answer"} {
+		m.calls.WithLabelValues(answer)
+	}
+	if r != nil {
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors)
+	}
+	return m
+}

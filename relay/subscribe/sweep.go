@@ -1,0 +1,112 @@
+package subscribe
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+)
+
+// catchUpWorkers is how many tenants' waybills are caught up at one time. Tenants take turns in it.
+const catchUpWorkers = 8
+
+// catchUp has the last known updates of waybills queued for a tenant, and returns the jobs that do so. One that fails,
+// or that finds no room in the queue, is left to the sweeper.
+func (p *Proxy) catchUp(tenant string, waybills []event.Waybill) (jobs []*job) {
+	for _, w := range waybills {
+		j := newJob(func(running context.Context) {
+			// What has begun is ended, whoever goes away.
+			if err := p.o.CatchUp(context.WithoutCancel(running), tenant, w); err != nil {
+				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
+			}
+		})
+		if p.catchUps.put(tenant, j) {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// await waits until jobs are done, or until ctx ends.
+func await(ctx context.Context, jobs []*job) {
+	for _, j := range jobs {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep takes over what was begun and not finished: a replica was killed, or the queue was too long. It takes no more
+// until it has begun with what it took: the rest is there for other replicas, and if this one is killed, not much has
+// to wait once more.
+func (p *Proxy) sweep(ctx context.Context) {
+	const most = 100
+	tick := time.NewTicker(p.o.SweepEvery)
+	defer tick.Stop()
+	for {
+		todo, err := p.o.Store.Todo(ctx, most)
+		if err != nil && ctx.Err() == nil {
+			p.metrics.sweepErrors.Inc() // whoever uses Redis next reports that it is down
+		}
+
+		brands := map[string][]event.Waybill{} // that kuaidihelp has still to be asked for
+		behind := map[string][]event.Waybill{} // that tenants have still to be caught up with
+		for _, t := range todo {
+			if t.Tenant == "" {
+				brands[t.CPCode] = append(brands[t.CPCode], t.Waybill)
+			} else {
+				behind[t.Tenant] = append(behind[t.Tenant], t.Waybill)
+			}
+		}
+
+		var jobs []*job
+		for tenant, ws := range behind {
+			jobs = append(jobs, p.catchUp(tenant, ws)...)
+		}
+		await(ctx, jobs)
+		p.takeOver(ctx, brands)
+
+		if len(todo) == most && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// takeOver has the provider asked for waybills, by brand, and returns when the last of these calls has begun.
+func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill) {
+	if p.current.Load().Upstream == nil {
+		return
+	}
+	begun := make(chan struct{})
+	close(begun)
+	for _, ws := range brands {
+		for part := range slices.Chunk(ws, kuaidihelp.MaxPerCall) {
+			begins := make(chan struct{})
+			j := newJob(func(running context.Context) {
+				close(begins)
+				p.ask(running, newToken(), part)
+			})
+			if p.calls.put(sweeper, j) {
+				begun = begins // jobs of one queue begin in their order
+			}
+		}
+	}
+	select {
+	case <-begun:
+	case <-ctx.Done():
+	}
+}
+
+// sweeper is the tenant whose queue has what is taken over.
+const sweeper = ""
