@@ -233,7 +233,13 @@ func Load(path string, o Options) (*Config, error) {
 
 func load(path string, text []byte, o Options) (*Config, error) {
 	c := defaults()
-	l := &loading{config: c, options: o, names: map[string]Position{}, apiKeys: map[Secret]Position{}, sum: sha256.New()}
+	l := &loading{
+		config:  c,
+		options: o,
+		names:   map[string]Position{},
+		apiKeys: map[Secret]Position{},
+		sum:     sha256.New(),
+	}
 	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	l.judgeExamples()
@@ -267,7 +273,9 @@ func defaults() *Config {
 			MaxInFlight: 32,
 			MaxAge:      168 * time.Hour,
 			MaxBacklog:  1_000_000,
-			Breaker:     Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute},
+			Breaker: Breaker{
+				Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute,
+			},
 			OrphanGrace: 24 * time.Hour,
 			Order:       "waybill",
 		},

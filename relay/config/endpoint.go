@@ -23,7 +23,8 @@ func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 	of := entry(&SigningSecret{})
 	item := shape{"anyOf": []any{signingSecret.scalar(), of.schema()}}
 	return reader{fields: of.fields, shape: listOf(item, 1), read: func(v value) {
-		items, lasting := v.someItems(), false
+		items := v.someItems()
+		lasting := false
 		for _, item := range items {
 			var s SigningSecret
 			if item.node.Kind == yaml.MappingNode {
@@ -75,8 +76,8 @@ var (
 	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // token, RFC 9110, 5.6.2
 	headerValue = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)     // RFC 9110, 5.5
 	// ownHeader are those that the relay writes itself, or that belong to the connection.
-	ownHeader = regexp.MustCompile(`^(webhook-.*|kuairelay-.*|proxy-.*|content-type|content-length|content-encoding|user-agent|host|` +
-		`connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
+	ownHeader = regexp.MustCompile(`^(webhook-.*|kuairelay-.*|proxy-.*|content-type|content-length|content-encoding|` +
+		`user-agent|host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
 )
 
 // headers reads a mapping of names to values, in which each name stands once, in whatever case.
@@ -90,7 +91,8 @@ func headers(out *[]Header) reader {
 			return
 		}
 		for pair := range slices.Chunk(v.node.Content, 2) {
-			key, name := value{v.src, pair[0], v.path, pair[0]}, pair[0].Value
+			key := v.child(pair[0], v.path)
+			name := pair[0].Value
 			same := func(h Header) bool { return strings.EqualFold(h.Name, name) }
 			switch {
 			case !headerName.MatchString(name):
@@ -101,7 +103,7 @@ func headers(out *[]Header) reader {
 				key.mistake("header %s is already set", quote(name))
 			default:
 				h := Header{Name: name}
-				one(&h.Value, headerText).read(value{v.src, pair[1], v.join(name), pair[1]})
+				one(&h.Value, headerText).read(v.child(pair[1], v.join(name)))
 				*out = append(*out, h)
 			}
 		}
@@ -139,6 +141,9 @@ func parseShare(s string) (float64, error) {
 
 var decimal = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
 
+// anyText takes every text, also none.
+var anyText = form[string]{func(s string) (string, error) { return s, nil }, anyScalar}
+
 // tlsConfig reads how a receiver is verified, and what it is shown; what is empty is left as it is without. The files are read
 // here, so that what is wrong with them is said with a line; their paths are relative to the config file.
 func tlsConfig(out **tls.Config) reader {
@@ -148,7 +153,7 @@ func tlsConfig(out **tls.Config) reader {
 		optional("ca_file", file(&ca)),
 		optional("cert_file", file(&cert)),
 		optional("key_file", file(&key)),
-		optional("server_name", one(&c.ServerName, form[string]{func(s string) (string, error) { return s, nil }, anyScalar})),
+		optional("server_name", one(&c.ServerName, anyText)),
 	)
 	return reader{fields: keys.fields, read: func(v value) {
 		before := len(v.src.mistakes)
@@ -168,7 +173,8 @@ func tlsConfig(out **tls.Config) reader {
 		} else if cert != "" {
 			pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
 			if err != nil {
-				v.mistake("cert_file and key_file are not a certificate and its key in PEM: %s", strings.TrimPrefix(err.Error(), "tls: "))
+				v.mistake("cert_file and key_file are not a certificate and its key in PEM: %s",
+					strings.TrimPrefix(err.Error(), "tls: "))
 			}
 			c.Certificates = []tls.Certificate{pair}
 		}

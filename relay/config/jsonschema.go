@@ -40,7 +40,8 @@ func (r reader) schema() shape {
 	if r.shape != nil || r.fields == nil {
 		return r.shape
 	}
-	properties, needed := shape{}, []string{}
+	properties := shape{}
+	var needed []string
 	for _, f := range r.fields {
 		of := f.schema()
 		properties[f.name] = of
@@ -60,9 +61,11 @@ func (r reader) schema() shape {
 // names that have to exist.
 func JSONSchema(tenant bool) ([]byte, error) {
 	l := &loading{config: defaults()}
-	r, title := schema(l), "The configuration of kuairelay"
+	r := schema(l)
+	title := "The configuration of kuairelay"
 	if tenant {
-		r, title = l.tenant(nowhere, new(Tenant)), "A tenant of kuairelay, as a file of tenants_dir"
+		r = l.tenant(nowhere, new(Tenant))
+		title = "A tenant of kuairelay, as a file of tenants_dir"
 	}
 	s := shape{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -2,7 +2,8 @@ package config
 
 // Allowance is what a tenant may take of what it shares with others, over all replicas.
 type Allowance struct {
-	Reads   int // requests a second that read or change what the relay keeps; not those that subscribe, which Limits bounds
+	// Reads are requests a second that read or change what the relay keeps. Limits bounds those that subscribe.
+	Reads   int
 	Tests   int // test events a second
 	Replays int // replays that run at one time; others wait for these
 }

@@ -52,7 +52,11 @@ func inOrderOf(files []string, all []found) []Mistake {
 		rank[file] = i
 	}
 	slices.SortStableFunc(all, func(a, b found) int {
-		return cmp.Or(cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.column, b.column))
+		return cmp.Or(
+			cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]),
+			cmp.Compare(a.Pos.Line, b.Pos.Line),
+			cmp.Compare(a.column, b.column),
+		)
 	})
 	var out []Mistake
 	for _, f := range all {
@@ -79,10 +83,12 @@ func didYouMean(s string, candidates []string) string {
 	if len(s) > 64 {
 		return ""
 	}
-	best, least := "", min(3, (len(s)+2)/3)+1 // about one slip in three letters
+	best := ""
+	least := min(3, (len(s)+2)/3) + 1 // about one slip in three letters
 	for _, c := range candidates {
 		if d := distance(s, c); d < least {
-			best, least = c, d
+			best = c
+			least = d
 		}
 	}
 	if best == "" {
@@ -93,7 +99,9 @@ func didYouMean(s string, candidates []string) string {
 
 // distance counts the letters to insert, drop, replace or swap with a neighbour to make b of a (optimal string alignment).
 func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	before := make([]int, len(b)+1)
+	last := make([]int, len(b)+1)
+	row := make([]int, len(b)+1)
 	for j := range row {
 		last[j] = j
 	}

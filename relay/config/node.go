@@ -30,6 +30,11 @@ type value struct {
 	at   *yaml.Node // where its mistakes are: a mapping or list begins, for people, in the line of its key
 }
 
+// child is another node of v's file, at a path of its own.
+func (v value) child(node *yaml.Node, path string) value {
+	return value{src: v.src, node: node, path: path, at: node}
+}
+
 // nowhere is a value for looking at what is read by a schema.
 var nowhere = value{src: &source{}, at: &yaml.Node{}}
 
@@ -97,7 +102,8 @@ func at(where *value, r reader) reader {
 func both[T any](out *T, asWritten *string, f form[T]) reader {
 	return reader{shape: f.scalar(), read: func(v value) {
 		if got, ok := scalar(v, f); ok {
-			*out, *asWritten = got, v.node.Value
+			*out = got
+			*asWritten = v.node.Value
 		}
 	}}
 }
@@ -207,7 +213,7 @@ func (v value) items() []value {
 	}
 	items := make([]value, len(v.node.Content))
 	for i, n := range v.node.Content {
-		items[i] = value{v.src, n, fmt.Sprintf("%s[%d]", v.path, i), n}
+		items[i] = v.child(n, fmt.Sprintf("%s[%d]", v.path, i))
 	}
 	return items
 }
@@ -236,9 +242,10 @@ func (v value) entries(known []field) (map[string]value, bool) {
 		v.mistake("must be a mapping of keys to values, not %s", v.kind())
 		return nil, false
 	}
-	entries, lines := map[string]value{}, map[string]int{}
+	entries := map[string]value{}
+	lines := map[string]int{}
 	for pair := range slices.Chunk(v.node.Content, 2) {
-		key := value{v.src, pair[0], v.path, pair[0]}
+		key := v.child(pair[0], v.path)
 		name := key.node.Value
 		if key.node.Kind != yaml.ScalarNode || key.node.Anchor != "" || key.node.Style&yaml.TaggedStyle != 0 {
 			key.mistake("a key must be a plain word")
@@ -257,7 +264,7 @@ func (v value) entries(known []field) (map[string]value, bool) {
 			key.mistake("unknown key %s%s", quote(name), suggestKey(name, known))
 			continue
 		}
-		entry := value{v.src, pair[1], v.join(name), pair[1]}
+		entry := v.child(pair[1], v.join(name))
 		if entry.node.Kind != yaml.ScalarNode {
 			entry.at = key.node
 		}
@@ -318,7 +325,7 @@ func (v value) kind() string {
 
 // absent stands for a section that was left out of v.
 func (v value) absent(name string) value {
-	return value{v.src, &yaml.Node{Kind: yaml.MappingNode}, v.join(name), v.at}
+	return value{src: v.src, node: &yaml.Node{Kind: yaml.MappingNode}, path: v.join(name), at: v.at}
 }
 
 func (v value) join(name string) string {

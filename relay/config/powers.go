@@ -39,9 +39,15 @@ type use struct {
 
 // newGrants reads from the config what a file in dir may use.
 func (l *loading) newGrants(dir, beside string) *grants {
-	c, main := l.config, l.sources[0]
-	g := &grants{main: main.path, folder: withoutLinks(dir), env: c.TenantsEnv, reserved: main.variables}
-	g.networks = slices.Concat(c.Egress.TenantCIDRs, c.Egress.AllowCIDRs)
+	c := l.config
+	main := l.sources[0]
+	g := &grants{
+		main:     main.path,
+		folder:   withoutLinks(dir),
+		env:      c.TenantsEnv,
+		reserved: main.variables,
+		networks: slices.Concat(c.Egress.TenantCIDRs, c.Egress.AllowCIDRs),
+	}
 	for _, path := range c.TenantsFiles {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(beside, path)
@@ -87,9 +93,11 @@ func (p *powers) refuse(variable string, by value) string {
 	case p.reserved[variable], strings.HasPrefix(variable, "KUAIRELAY_"), strings.HasPrefix(variable, "KUAIDIHELP_"):
 		return fmt.Sprintf("variable %s is the operator's; tenants_env in %s allows it", variable, p.main)
 	case p.tenant == "":
-		return fmt.Sprintf("variable %s is not known to be the tenant's, which has no name; tenants_env in %s allows it", variable, p.main)
+		return fmt.Sprintf("variable %s is not known to be the tenant's, which has no name; tenants_env in %s allows it",
+			variable, p.main)
 	case !strings.HasPrefix(variable, variablePrefix(p.tenant)):
-		return fmt.Sprintf("variable %s is not the tenant's: those begin with %s; tenants_env in %s allows others", variable, variablePrefix(p.tenant), p.main)
+		return fmt.Sprintf("variable %s is not the tenant's: those begin with %s; tenants_env in %s allows others",
+			variable, variablePrefix(p.tenant), p.main)
 	}
 	p.variables = append(p.variables, use{name: variable, by: by})
 	return ""
@@ -150,7 +158,8 @@ func (l *loading) checkOwners() {
 		}
 		for _, variable := range p.variables {
 			if other := ownerOfVariable(variable.name, p.tenant, byPrefix); other != "" {
-				variable.by.mistake("variable %s is that of tenant %s, by its name; tenants_env in %s allows it", variable.name, other, p.main)
+				variable.by.mistake("variable %s is that of tenant %s, by its name; tenants_env in %s allows it",
+					variable.name, other, p.main)
 			}
 		}
 		for _, file := range p.used {
@@ -213,9 +222,12 @@ func ownNetworks(out *[]netip.Prefix) reader {
 			if !ok {
 				continue
 			}
-			within := func(allowed netip.Prefix) bool { return allowed.Bits() <= own.Bits() && allowed.Contains(own.Addr()) }
+			within := func(allowed netip.Prefix) bool {
+				return allowed.Bits() <= own.Bits() && allowed.Contains(own.Addr())
+			}
 			if p := item.src.powers; p != nil && !slices.ContainsFunc(p.networks, within) {
-				item.mistake("is not within egress.tenant_cidrs in %s, which says what files of tenants_dir may allow themselves", p.main)
+				item.mistake("is not within egress.tenant_cidrs in %s, which says what files of tenants_dir may allow themselves",
+					p.main)
 			}
 			*out = append(*out, own)
 		}
@@ -239,7 +251,8 @@ func (l *loading) endpointDelivery(d *Delivery) []field {
 		"max_backlog":   func() string { return above(d.MaxBacklog, max(tenantBacklog, most.MaxBacklog), strconv.Itoa) },
 		"max_age":       func() string { return above(d.MaxAge, max(tenantMaxAge, most.MaxAge), inDays) },
 		"retry": func() string {
-			return above(len(d.Retry), max(tenantRetries, len(most.Retry)), func(n int) string { return fmt.Sprintf("%d pauses", n) })
+			inPauses := func(n int) string { return fmt.Sprintf("%d pauses", n) }
+			return above(len(d.Retry), max(tenantRetries, len(most.Retry)), inPauses)
 		},
 	})
 }
@@ -292,7 +305,8 @@ func capped(keys []field, section string, bounds map[string]func() string) []fie
 		}
 		keys[i].reader = inTenantsFile(k.reader, func(v value) {
 			if most := bound(); most != "" {
-				v.mistake("is more than a file of tenants_dir may have (%s); raise %s%s in %s to allow it", most, section, k.name, v.src.powers.main)
+				v.mistake("is more than a file of tenants_dir may have (%s); raise %s%s in %s to allow it",
+					most, section, k.name, v.src.powers.main)
 			}
 		})
 	}

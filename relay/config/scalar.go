@@ -175,7 +175,8 @@ func parseRedisURL(s string) (Secret, error) {
 		return "", nil
 	}
 	scheme, rest, _ := strings.Cut(s, "://")
-	switch scheme = strings.ToLower(scheme); {
+	scheme = strings.ToLower(scheme)
+	switch {
 	case strings.Contains(scheme, "sentinel"):
 		return "", errors.New("must begin with redis:// or rediss:// for Sentinels too: write " + sentinelForm)
 	case strings.Contains(scheme, "cluster"):
@@ -184,7 +185,8 @@ func parseRedisURL(s string) (Secret, error) {
 		authority, _, _ := strings.Cut(rest, "/")
 		authority, _, _ = strings.Cut(authority, "?")
 		if hosts := authority[strings.LastIndex(authority, "@")+1:]; strings.Contains(hosts, ",") {
-			return "", errors.New("must have one host before its path: write Sentinels as " + sentinelForm + ", a Cluster as " + clusterForm)
+			return "", errors.New("must have one host before its path: write Sentinels as " + sentinelForm +
+				", a Cluster as " + clusterForm)
 		}
 	case scheme == "unix":
 	default:

@@ -15,7 +15,8 @@ func schema(l *loading) reader {
 		optional("server", object(
 			optional("listen", one(&c.Server.Listen, listenAddress)),
 			optional("trusted_proxies", after(list(&c.Server.TrustedProxies, network), func(v value) {
-				openToAll(v, c.Server.TrustedProxies, "trusts almost everybody's X-Forwarded-For: then callback.allow_cidrs holds nobody back; list your proxies only")
+				openToAll(v, c.Server.TrustedProxies, "trusts almost everybody's X-Forwarded-For: "+
+					"then callback.allow_cidrs holds nobody back; list your proxies only")
 			})),
 		)),
 		optional("admin", object(
@@ -25,7 +26,9 @@ func schema(l *loading) reader {
 					v.mistake("is server.listen too; the two need an address each")
 				}
 			}}),
-			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) { l.guard(v, c.Admin.Token.Reveal()) })),
+			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) {
+				l.guard(v, c.Admin.Token.Reveal())
+			})),
 		)),
 		optional("redis", object(
 			optional("url", redisURLOf(&c.Redis.URL)),
@@ -38,7 +41,9 @@ func schema(l *loading) reader {
 			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
 		)),
 		optional("callback", object(
-			required("tokens", after(some(&c.Callback.Tokens, callbackToken), func(v value) { l.guardAll(v, c.Callback.Tokens) })),
+			required("tokens", after(some(&c.Callback.Tokens, callbackToken), func(v value) {
+				l.guardAll(v, c.Callback.Tokens)
+			})),
 			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
 			optional("ack", one(&c.Callback.Ack, text)),
 			optional("max_body", one(&c.Callback.MaxBody, size)),
@@ -56,7 +61,8 @@ func schema(l *loading) reader {
 		)...)),
 		optional("egress", object(
 			optional("allow_cidrs", after(list(&c.Egress.AllowCIDRs, network), func(v value) {
-				openToAll(v, c.Egress.AllowCIDRs, "lets every tenant reach almost every address, those of your own services too; list the networks that receivers are in")
+				openToAll(v, c.Egress.AllowCIDRs, "lets every tenant reach almost every address, "+
+					"those of your own services too; list the networks that receivers are in")
 			})),
 			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
@@ -75,7 +81,8 @@ func schema(l *loading) reader {
 			optional("hosts", list(&c.Console.Hosts, hostName)),
 		)),
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
-			l.tenantsDir, c.TenantsDir = v, ""
+			l.tenantsDir = v
+			c.TenantsDir = "" // it stays so if the value has a mistake
 			one(&c.TenantsDir, text).read(v)
 		}}),
 		optional("tenants_env", list(&c.TenantsEnv, variableName)),
@@ -134,7 +141,9 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 			return object(
 				optional("name", written(&x.Name, text)),
 				required("event", sample(&x.Event, &x.Expanded)),
-				required("reaches", reader{shape: listOf(anyScalar, 0), read: func(v value) { endpointsOf(&x.Reaches, t, v.items()) }}),
+				required("reaches", reader{shape: listOf(anyScalar, 0), read: func(v value) {
+					endpointsOf(&x.Reaches, t, v.items())
+				}}),
 			)
 		})),
 	)
@@ -153,7 +162,8 @@ func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) re
 	}
 	return then(object(append(keys, l.endpointDelivery(&e.Delivery)...)...), func() {
 		if check := l.options.CheckEndpointURL; check != nil && e.URL != "" {
-			address.checked(check(e.URL, slices.Concat(l.config.Egress.AllowCIDRs, e.AllowCIDRs)), "leads to an address that is not allowed")
+			allowed := slices.Concat(l.config.Egress.AllowCIDRs, e.AllowCIDRs)
+			address.checked(check(e.URL, allowed), "leads to an address that is not allowed")
 		}
 	})
 }
@@ -174,7 +184,8 @@ func (l *loading) match(out **Match) reader {
 		}
 		keys.read(v)
 		*out = m
-		asWritten.Changed, asWritten.Subscribed = m.Changed, m.Subscribed
+		asWritten.Changed = m.Changed
+		asWritten.Subscribed = m.Subscribed
 		if !reflect.DeepEqual(m, asWritten) {
 			m.Written = asWritten
 		}

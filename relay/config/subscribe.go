@@ -35,11 +35,22 @@ type Limits struct {
 }
 
 func subscribeDefaults() (Kuaidihelp, Subscriptions) {
-	return Kuaidihelp{
-			APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second,
-		}, Subscriptions{
-			TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour, TSWindow: 10 * time.Minute, Max: 1_000_000, Limits: Limits{Rate: 20},
-		}
+	const day = 24 * time.Hour
+	k := Kuaidihelp{
+		APIURL:      "https://kop.kuaidihelp.com/api",
+		Methods:     []string{"express.sub.msg"},
+		Rate:        10,
+		Concurrency: 4,
+		Timeout:     5 * time.Second,
+	}
+	s := Subscriptions{
+		TTL:       60 * day,
+		SignedTTL: 7 * day,
+		TSWindow:  10 * time.Minute,
+		Max:       1_000_000,
+		Limits:    Limits{Rate: 20},
+	}
+	return k, s
 }
 
 func kuaidihelp(k *Kuaidihelp) reader {

@@ -34,7 +34,7 @@ func (s *source) parse(text []byte) *yaml.Node {
 }
 
 func (s *source) note(line int, msg string) {
-	s.mistakes = append(s.mistakes, found{Mistake: Mistake{Position{s.path, line}, msg}})
+	s.mistakes = append(s.mistakes, found{Mistake: Mistake{Pos: Position{File: s.path, Line: line}, Msg: msg}})
 }
 
 // documents gives the root of the first document, nil if there is none, and the line of the second, 0 if there is none.
@@ -81,7 +81,8 @@ var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 var hints = []struct{ message, hint string }{
 	{"unknown anchor", "quote a value that begins with *"},
 	{"did not find expected alphabetic or numeric character", "quote a value that begins with * or &"},
-	{"found character that cannot start any token", "indent with spaces, not tabs; quote a value that begins with @, % or `"},
+	{"found character that cannot start any token",
+		"indent with spaces, not tabs; quote a value that begins with @, % or `"},
 	{"mapping values are not allowed in this context", `quote a value that holds ": "`},
 	{"did not find expected ',' or '}'", "close the {; inside it, quote a value that holds ${VAR}"},
 	{"did not find expected ',' or ']'", "close the [; inside it, quote a value that holds ${VAR}"},

@@ -50,7 +50,8 @@ func fingerprint(sum hash.Hash) string { return hex.EncodeToString(sum.Sum(nil)[
 // Same says whether a config with this fingerprint would be read from what OnRead was told when it was read, in that order. It costs
 // a small part of what Load does. If in doubt, it is not the same.
 func Same(read []string, as string) bool {
-	sum, known := sha256.New(), make(map[string]bool, len(read))
+	sum := sha256.New()
+	known := make(map[string]bool, len(read))
 	for _, path := range read {
 		known[path] = true
 	}
@@ -115,23 +116,28 @@ func (l *loading) readTenantsDir(beside string) {
 			l.skipped(path, entry)
 			continue
 		}
-		resolved, _, err := grants.locate(path)
-		var text string
-		if err == nil {
-			text, err = readSmall(resolved)
-		}
-		if err != nil {
-			l.read(path, "")
-			src := &source{path: path}
-			src.note(1, "cannot read the file: "+reason(err).Error())
-			l.sources = append(l.sources, src)
-			continue
-		}
-		var t Tenant
-		l.file(path, []byte(text), &powers{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
-		c.Tenants = append(c.Tenants, t)
+		l.readTenant(path, grants)
 	}
 	l.checkOwners()
+}
+
+// readTenant reads a file of the folder of tenants. If it cannot be read, that is its mistake.
+func (l *loading) readTenant(path string, grants *grants) {
+	resolved, _, err := grants.locate(path)
+	var text string
+	if err == nil {
+		text, err = readSmall(resolved)
+	}
+	if err != nil {
+		l.read(path, "")
+		src := &source{path: path}
+		src.note(1, "cannot read the file: "+reason(err).Error())
+		l.sources = append(l.sources, src)
+		return
+	}
+	var t Tenant
+	l.file(path, []byte(text), &powers{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
+	l.config.Tenants = append(l.config.Tenants, t)
 }
 
 // skipped warns of what in the folder of tenants looks like a tenant's file, and is not read. Names that begin with .. are those of
@@ -207,7 +213,7 @@ func (v value) appendJSON(out []byte) []byte {
 			}
 			key, item := v.node.Content[i], v.node.Content[i+1]
 			out, _ = jsontext.AppendQuote(out, key.Value)
-			out = value{v.src, item, v.join(key.Value), item}.appendJSON(append(out, ':'))
+			out = v.child(item, v.join(key.Value)).appendJSON(append(out, ':'))
 		}
 		return append(out, '}')
 	}

@@ -9,58 +9,79 @@ import (
 	"time"
 )
 
-// warnings are what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
+// warnings finds what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
 // without endpoints, secrets that two endpoints share, settings without effect, and bodies that travel unencrypted.
 func warnings(c *Config) []found {
-	var all []found
-	warn := func(pos Position, format string, args ...any) {
-		all = append(all, found{Mistake: Mistake{pos, fmt.Sprintf(format, args...)}})
-	}
-	secrets := map[Secret]*Endpoint{}
+	w := &warner{secrets: map[Secret]*Endpoint{}}
 	for _, t := range c.Tenants {
 		if len(t.Endpoints) == 0 {
-			warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
+			w.warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
 		}
-		routed := map[string]bool{}
-		// From the last one on, so that of routes that say the same the first stays.
-		needed := slices.Clone(t.Routes)
-		for _, r := range slices.Backward(t.Routes) {
-			rest := slices.DeleteFunc(slices.Clone(needed), func(o Route) bool { return o.Index == r.Index })
-			if other := covering(r, rest); other != nil {
-				needed = rest
-				warn(r.Pos, "route adds nothing: the one in line %d already sends these events to %s", other.Pos.Line, r.To[0])
-			}
-			if r.Match != nil && r.Match.Subscribed && len(t.APIKeys) == 0 {
-				warn(r.Pos, "route is for waybills that tenant %s has subscribed, but it has no api_keys to subscribe with", t.Name)
-			}
-			for _, id := range r.To {
-				routed[id] = true
-			}
-		}
+		routed := w.routes(t)
 		for i := range t.Endpoints {
 			e := &t.Endpoints[i]
 			if !routed[e.ID] {
-				warn(e.Pos, "no route leads to endpoint %s", e.ID)
+				w.warn(e.Pos, "no route leads to endpoint %s", e.ID)
 			}
-			if readable(e.URL) {
-				warn(e.Pos, "endpoint %s has a plain http URL: its bodies can be read on the way", e.ID)
-			}
-			if e.TLS != nil && strings.HasPrefix(e.URL, "http:") {
-				warn(e.Pos, "endpoint %s has tls settings, but its url is http", e.ID)
-			}
-			for i, s := range e.Secrets {
-				if first := secrets[s.Secret]; first == nil {
-					secrets[s.Secret] = e
-				} else if first != e {
-					warn(e.Pos, "endpoint %s has the same secret as %s (%s): who holds it can sign for both", e.ID, first.ID, first.Pos)
-				}
-				if !s.Until.IsZero() && !time.Now().Before(s.Until) {
-					warn(e.Pos, "secret %d of endpoint %s has ended, and signs no more: take it out", i+1, e.ID)
-				}
-			}
+			w.endpoint(e)
 		}
 	}
-	return all
+	return w.all
+}
+
+// warner gathers warnings.
+type warner struct {
+	all     []found
+	secrets map[Secret]*Endpoint // the first endpoint that has each
+}
+
+func (w *warner) warn(pos Position, format string, args ...any) {
+	w.all = append(w.all, found{Mistake: Mistake{Pos: pos, Msg: fmt.Sprintf(format, args...)}})
+}
+
+// routes warns of a tenant's routes, and returns the endpoints that they lead to.
+func (w *warner) routes(t Tenant) map[string]bool {
+	routed := map[string]bool{}
+
+	// It begins with the last one, so that the first of several routes that say the same stays.
+	needed := slices.Clone(t.Routes)
+	for _, r := range slices.Backward(t.Routes) {
+		rest := slices.DeleteFunc(slices.Clone(needed), func(o Route) bool { return o.Index == r.Index })
+		if other := covering(r, rest); other != nil {
+			needed = rest
+			w.warn(r.Pos, "route adds nothing: the one in line %d already sends these events to %s", other.Pos.Line, r.To[0])
+		}
+		if r.Match != nil && r.Match.Subscribed && len(t.APIKeys) == 0 {
+			w.warn(r.Pos, "route is for waybills that tenant %s has subscribed, but it has no api_keys to subscribe with",
+				t.Name)
+		}
+		for _, id := range r.To {
+			routed[id] = true
+		}
+	}
+	return routed
+}
+
+// endpoint warns of an endpoint's settings and secrets.
+func (w *warner) endpoint(e *Endpoint) {
+	if readable(e.URL) {
+		w.warn(e.Pos, "endpoint %s has a plain http URL: its bodies can be read on the way", e.ID)
+	}
+	if e.TLS != nil && strings.HasPrefix(e.URL, "http:") {
+		w.warn(e.Pos, "endpoint %s has tls settings, but its url is http", e.ID)
+	}
+
+	for i, s := range e.Secrets {
+		if first := w.secrets[s.Secret]; first == nil {
+			w.secrets[s.Secret] = e
+		} else if first != e {
+			w.warn(e.Pos, "endpoint %s has the same secret as %s (%s): who holds it can sign for both",
+				e.ID, first.ID, first.Pos)
+		}
+		if !s.Until.IsZero() && !time.Now().Before(s.Until) {
+			w.warn(e.Pos, "secret %d of endpoint %s has ended, and signs no more: take it out", i+1, e.ID)
+		}
+	}
 }
 
 // readable says whether what is sent to the URL crosses a network unencrypted.

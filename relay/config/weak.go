@@ -43,7 +43,8 @@ func (l *loading) guard(v value, secret string) {
 	case slices.Contains(exampleSecrets, secret):
 		l.examples = append(l.examples, v)
 	case signs && err == nil && strength(string(key)) < enough, !signs && strength(secret) < enough:
-		v.warn("can be guessed: it is short, or of few different letters (make one: kuairelay keygen, or openssl rand -hex 24)")
+		v.warn("can be guessed: it is short, or of few different letters " +
+			"(make one: kuairelay keygen, or openssl rand -hex 24)")
 	}
 }
 
@@ -57,7 +58,8 @@ func (l *loading) judgeExamples() {
 	case !onLoopback(l.config.Admin.Listen):
 		open = "admin.listen"
 	}
-	const known = "is the one of config.example.yaml, which everybody knows: set another (kuairelay keygen, or openssl rand -hex 24)"
+	const known = "is the one of config.example.yaml, which everybody knows: " +
+		"set another (kuairelay keygen, or openssl rand -hex 24)"
 	for _, v := range l.examples {
 		if open == "" {
 			v.warn("%s", known)
@@ -81,7 +83,7 @@ func onLoopback(address string) bool {
 func (l *loading) guardAll(v value, secrets []Secret) {
 	if items := v.node.Content; len(items) == len(secrets) {
 		for i, n := range items {
-			l.guard(value{v.src, n, fmt.Sprintf("%s[%d]", v.path, i), n}, secrets[i].Reveal())
+			l.guard(v.child(n, fmt.Sprintf("%s[%d]", v.path, i)), secrets[i].Reveal())
 		}
 	}
 }
