@@ -1,14 +1,14 @@
-// Package config reads the relay's YAML file into plain values, or says every mistake in it at once, each with its file
-// and line.
+// Package config reads the relay's YAML files into plain values, or reports every mistake in them at once, each with
+// its file and line.
 //
-// yaml.v3 serves only as the parser here. Its decoder is not used: it takes unknown keys, lines and the text of numbers
-// in ways that depend on the Go types (go-yaml #460), and prints values, which may be secrets, in its errors. Instead,
-// schema.go is a table of every key, and node.go walks the parsed nodes by it. A new key is one line of that table.
+// yaml.v3 is only the parser here. Its decoder is not used: how it treats unknown keys, lines and the text of numbers
+// depends on the Go types (go-yaml #460), and its errors print values, which may be secrets. Instead, schema.go is a
+// table of every key, and node.go walks the parsed nodes by it. A new key is one line of that table.
 //
-// The rules that hold for every value: a scalar is its text as written (no octal numbers, no "no" that means false);
-// ${VAR}, ${VAR:-default} and file:PATH are expanded inside the scalar after parsing (expand.go); anchors, aliases, tags
-// and empty values are mistakes. What a message repeats of a file are keys, paths, and the names of variables and endpoints,
-// as they are written: never another value, an expansion, or the content of a file:PATH.
+// These rules hold for every value: a scalar is its text as written (no octal numbers, no "no" that means false);
+// ${VAR}, ${VAR:-default} and file:PATH are expanded inside the scalar after parsing (expand.go); anchors, aliases,
+// tags and empty values are mistakes. A message may repeat keys, paths, and the names of variables and endpoints as
+// they are written. It never repeats another value, an expansion, or the content of a file:PATH.
 package config
 
 import (
@@ -31,18 +31,20 @@ type Config struct {
 	// Admin is the private listener.
 	Admin struct {
 		Listen string // host:port
-		Token  Secret // the operator's, for the API; empty: that is off
+		Token  Secret // the operator's, for the API; empty: the API is off
 	}
 	// Redis is the store. Without a URL the relay keeps an embedded one, which lives as long as the process.
 	Redis struct {
 		URL          Secret // redis://, rediss:// or unix://, in the forms of go-redis; it may hold a password
-		WaitReplicas int    // how many replicas must have a write before it counts; 0 asks none
+		WaitReplicas int    // how many replicas must have a write before it counts; 0: none
 	}
-	// Kuaidihelp is the shared account, and how it may be used. Without APIKey nothing can be subscribed.
+	// Kuaidihelp is the shared account, and how it may be used. Without an APIKey nothing can be subscribed.
 	Kuaidihelp Kuaidihelp
-	// Subscriptions says how waybills are subscribed; its Limits are already worked into those of the tenants.
+	// Subscriptions says how waybills are subscribed. Its Limits are the defaults that the tenants' limits already
+	// hold.
 	Subscriptions Subscriptions
-	// Spool is where callbacks are kept that Redis cannot take; with an embedded one, all of them until they are delivered.
+	// Spool is where callbacks are kept that Redis cannot take. With an embedded store, all callbacks are kept there
+	// until they are delivered.
 	Spool struct {
 		Dir      string // relative to the working directory
 		MaxBytes int64
@@ -64,38 +66,42 @@ type Config struct {
 	Retention time.Duration
 	// DeadLetterRetention is for how long dead letters are kept.
 	DeadLetterRetention time.Duration
-	// Delivery holds the defaults of every endpoint; they are already worked into Endpoint.Delivery.
+	// Delivery holds the defaults of every endpoint, which Endpoint.Delivery already holds.
 	Delivery Delivery
 	// Egress is where deliveries may go.
 	Egress struct {
 		AllowCIDRs []netip.Prefix // networks that endpoints may be in though they are not public
 		// TenantCIDRs are the networks that a file of TenantsDir may allow its own endpoints.
 		TenantCIDRs []netip.Prefix
-		Proxy       Secret // http://, https:// or socks5://, which may hold a password; empty: none
+		Proxy       Secret // http://, https:// or socks5://; it may hold a password; empty: none
 	}
-	// Limits are the bounds of what costs others something. Allowance is already worked into that of the tenants.
+	// Limits bound what costs others something. Each tenant's Allowance already holds the defaults.
 	Limits struct {
 		Allowance // the default of every tenant
-		// ParseBytes is how many bytes the bodies of callbacks may have, all together, that are read, parsed and made durable at one time.
+		// ParseBytes is how many bytes the bodies of callbacks may have together that are read, parsed and made
+		// durable at the same time.
 		ParseBytes int64
-		// Connections is how many each listener has at one time.
+		// Connections is how many connections each listener has at the same time.
 		Connections int
 	}
 	// Console is what serves people: the private listener's pages and API.
 	Console struct {
-		Hosts []string // names by which the private listener is reached, beside loopback, addresses and its own
+		Hosts []string // more names by which the private listener is reached: loopback, addresses and its own are known
 	}
-	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file; relative to the config file.
+	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file. It is relative to the config file.
 	TenantsDir string
-	// TenantsEnv are variables that the files of TenantsDir may use, beside those that begin with their tenant's name.
+	// TenantsEnv are variables that the files of TenantsDir may use, apart from those that begin with their tenant's
+	// name.
 	TenantsEnv []string
-	// TenantsFiles are files and folders that they may read, beside what is below TenantsDir; relative to the config file.
+	// TenantsFiles are files and folders that they may read, apart from those below TenantsDir. They are relative to
+	// the config file.
 	TenantsFiles []string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
 	Tenants []Tenant
-	// Fingerprint is of all that was read, in hex: equal for equal names and contents of files, on any machine.
+	// Fingerprint is a hash, in hex, of all that was read. It is equal for equal names and contents of files, on any
+	// machine.
 	Fingerprint string
-	// Warnings are what is legal, but surely not meant, in file order.
+	// Warnings say what is legal, but surely not meant, in file order.
 	Warnings []Mistake
 }
 
@@ -114,7 +120,8 @@ type Delivery struct {
 
 // Breaker says when an endpoint that fails is left alone, and for how long.
 type Breaker struct {
-	// Failures in a row open it, or as many within Window if they are Ratio of all attempts in it, or more. 0: it never opens.
+	// So many Failures in a row open it. So many within Window also do, if they are at least the share Ratio (0 to 1)
+	// of all attempts in it. 0: it never opens.
 	Failures int
 	Ratio    float64
 	Window   time.Duration
@@ -122,7 +129,7 @@ type Breaker struct {
 	CoolOff, MaxCoolOff time.Duration
 }
 
-// SigningSecret signs requests until a time, or for good if that is zero.
+// SigningSecret signs requests until a time; zero: without an end.
 type SigningSecret struct {
 	Secret Secret // "whsec_…"
 	Until  time.Time
@@ -152,9 +159,9 @@ type Test struct {
 	Name   string // for people, as written; may be empty
 	// Event is an item of a callback, or a whole callback, as JSON.
 	Event []byte
-	// Reaches are endpoint IDs; none for an event that must reach nobody.
+	// Reaches are endpoint IDs; none: the event must reach nobody.
 	Reaches []string
-	// Expanded says that Event holds what came from a variable or a file: nothing of it may be shown.
+	// Expanded says that Event holds text from a variable or a file, so nothing of it may be shown.
 	Expanded bool
 	Pos      Position
 }
@@ -182,45 +189,48 @@ type Route struct {
 	When   string   // an expression; empty: always
 	Pos    Position
 	Index  int // in Tenant.Routes
-	// Expanded says that When holds what came from a variable or a file: it may not be shown.
+	// Expanded says that When holds text from a variable or a file, so it may not be shown.
 	Expanded bool
 }
 
-// Match lists the values that an event's fields may have, with * as a glob. A nil list asks nothing of its field.
+// Match lists the values that an event's fields may have, with * as a glob. A nil list allows every value.
 type Match struct {
 	Type, CPCode, Status, WaybillCode []string
 	Changed                           string // "status": only if the status is not the waybill's last one; or ""
 	Subscribed                        bool   // only waybills that the tenant has subscribed
-	// Written has the lists as they may be shown, if something in these came from a variable or a file; nil: they are as written.
+	// Written has the lists as they may be shown, if text in them came from a variable or a file; nil: the lists may
+	// be shown.
 	Written *Match
 }
 
 // Options are what Load needs beside the file.
 type Options struct {
-	// CheckWhen says what is wrong with a when expression; the first line of its error is shown if nothing
-	// in the expression was expanded. Nil checks nothing.
+	// CheckWhen returns what is wrong with a when expression. The first line of its error is shown if nothing in the
+	// expression was expanded. Nil checks nothing.
 	CheckWhen func(expr string) error
-	// CheckRedisURL says what is wrong with redis.url beside its scheme, without repeating any of it. Nil checks nothing.
+	// CheckRedisURL returns what is wrong with redis.url apart from its scheme, and repeats nothing of it. Nil checks
+	// nothing.
 	CheckRedisURL func(url string) error
-	// CheckEndpointURL says whether an endpoint's URL leads to where it may not, with these networks allowed; the error is shown if
-	// nothing in the URL was expanded. Nil checks nothing.
+	// CheckEndpointURL returns an error if an endpoint's URL leads to an address that is not allowed, with these
+	// networks allowed. The error is shown if nothing in the URL was expanded. Nil checks nothing.
 	CheckEndpointURL func(url string, allow []netip.Prefix) error
-	// MatchMeans looks at a value of match's status or cp_code. meant is what is surely meant by one that no event is known to have; known are
-	// the values that are known, of which others may be slips. Nil: no value is looked at.
+	// MatchMeans judges a value of match's status or cp_code. If no event is known to have the value, meant is the
+	// value that is surely meant. Values that are close to one of known may be slips. Nil judges nothing.
 	MatchMeans func(field, value string) (meant string, known []string)
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
-	// OnRead hears of every file and folder that the config depends on, also if it cannot be read or is wrong: the config
-	// file, TenantsDir and its files, and each file:PATH. Nil: nobody does.
+	// OnRead is called with every file and folder that the config depends on, also if it is wrong or cannot be read:
+	// the config file, TenantsDir and its files, and each file:PATH. Nil: it is not called.
 	OnRead func(path string)
 }
 
-// Load reads and checks the file at path. The error is Mistakes, in file order, if the file could be read, and otherwise
-// the I/O error. Neither ever holds a secret or an expanded value.
+// Load reads and checks the file at path. If the file could be read, the error is Mistakes, in file order; otherwise
+// it is the I/O error. Neither ever holds a secret or an expanded value.
 func Load(path string, o Options) (*Config, error) {
 	if o.LookupEnv == nil {
 		o.LookupEnv = os.LookupEnv
 	}
+
 	text, err := os.ReadFile(path)
 	if err != nil {
 		if o.OnRead != nil {
@@ -233,6 +243,7 @@ func Load(path string, o Options) (*Config, error) {
 
 func load(path string, text []byte, o Options) (*Config, error) {
 	c := defaults()
+
 	l := &loading{
 		config:  c,
 		options: o,
@@ -240,9 +251,12 @@ func load(path string, text []byte, o Options) (*Config, error) {
 		apiKeys: map[Secret]Position{},
 		sum:     sha256.New(),
 	}
+
+	// The operator's file comes first: it says what those of the tenants may use.
 	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	l.judgeExamples()
+
 	var files []string
 	var mistakes, noted []found
 	for _, src := range l.sources {
@@ -250,9 +264,11 @@ func load(path string, text []byte, o Options) (*Config, error) {
 		mistakes = append(mistakes, src.mistakes...)
 		noted = append(noted, src.warnings...)
 	}
+
 	if len(mistakes) > 0 {
 		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
+
 	c.Limits.ParseBytes = max(c.Limits.ParseBytes, parseBodies*c.Callback.MaxBody) // the default is for a usual max_body
 	c.Fingerprint = fingerprint(l.sum)
 	c.Warnings = inOrderOf(files, append(noted, warnings(c)...))
@@ -280,12 +296,16 @@ func defaults() *Config {
 			Order:       "waybill",
 		},
 	}
+
 	c.Limits.Allowance = Allowance{Reads: 20, Tests: 2, Replays: 2}
 	c.Limits.ParseBytes = 64 << 20
 	c.Limits.Connections = 4096
 	c.TenantsDir = defaultTenantsDir
+
+	// Everybody may reach the public listener, and only this machine the private one.
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"
+
 	c.Kuaidihelp, c.Subscriptions = subscribeDefaults()
 	c.Spool.Dir = "./spool"
 	c.Spool.MaxBytes = 1 << 30

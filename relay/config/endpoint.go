@@ -14,14 +14,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// signingSecrets reads a list of secrets, each as itself, or as {secret, until}. One of them has to be without an end, so that
-// the passing of time cannot leave an endpoint with nothing to sign with.
+// signingSecrets reads a list of secrets, each as itself or as {secret, until}. At least one must have no until, so
+// that an endpoint never runs out of secrets to sign with.
 func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 	entry := func(s *SigningSecret) reader {
 		return object(required("secret", one(&s.Secret, signingSecret)), optional("until", one(&s.Until, instant)))
 	}
+
 	of := entry(&SigningSecret{})
 	item := shape{"anyOf": []any{signingSecret.scalar(), of.schema()}}
+
 	return reader{fields: of.fields, shape: listOf(item, 1), read: func(v value) {
 		items := v.someItems()
 		lasting := false
@@ -36,13 +38,14 @@ func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 			lasting = lasting || s.Until.IsZero()
 			*out = append(*out, s)
 		}
+
 		if len(items) > 0 && !lasting {
 			v.mistake("at least one secret must have no until, or one day none is left to sign with")
 		}
 	}}
 }
 
-// instant is a time as RFC 3339 has it.
+// instant is a time in the form of RFC 3339.
 var instant = form[time.Time]{parseInstant, pattern(`^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]`)}
 
 func parseInstant(s string) (time.Time, error) {
@@ -53,13 +56,14 @@ func parseInstant(s string) (time.Time, error) {
 	return t, nil
 }
 
-// proxyURL takes the forms that net/http has a client for. It may hold a user and password.
+// proxyURL takes the URLs of proxies that net/http can use. They may hold a user and password.
 var proxyURL = form[Secret]{parseProxyURL, pattern(`^$|^(https?|socks5h?)://`)}
 
 func parseProxyURL(s string) (Secret, error) {
 	if s == "" {
 		return "", nil
 	}
+
 	u, err := url.Parse(s)
 	switch {
 	case err != nil && strings.Contains(s, "@"):
@@ -69,18 +73,19 @@ func parseProxyURL(s string) (Secret, error) {
 	case u.Path != "" && u.Path != "/" || strings.ContainsAny(s, "?#"):
 		return "", errors.New("must end behind the host and port; " + encoding)
 	}
+
 	return Secret(s), nil
 }
 
 var (
 	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // token, RFC 9110, 5.6.2
 	headerValue = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)     // RFC 9110, 5.5
-	// ownHeader are those that the relay writes itself, or that belong to the connection.
+	// ownHeader matches the headers that the relay writes itself, and those that belong to the connection.
 	ownHeader = regexp.MustCompile(`^(webhook-.*|kuairelay-.*|proxy-.*|content-type|content-length|content-encoding|` +
 		`user-agent|host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
 )
 
-// headers reads a mapping of names to values, in which each name stands once, in whatever case.
+// headers reads a mapping of names to values. Each name may stand once; upper and lower case are the same.
 func headers(out *[]Header) reader {
 	return reader{shape: shape{"type": "object", "additionalProperties": anyScalar}, read: func(v value) {
 		if !v.usable() {
@@ -90,9 +95,11 @@ func headers(out *[]Header) reader {
 			v.mistake("must be a mapping of names to values, not %s", v.kind())
 			return
 		}
+
 		for pair := range slices.Chunk(v.node.Content, 2) {
 			key := v.child(pair[0], v.path)
 			name := pair[0].Value
+
 			same := func(h Header) bool { return strings.EqualFold(h.Name, name) }
 			switch {
 			case !headerName.MatchString(name):
@@ -144,30 +151,36 @@ var decimal = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
 // anyText takes every text, also none.
 var anyText = form[string]{func(s string) (string, error) { return s, nil }, anyScalar}
 
-// tlsConfig reads how a receiver is verified, and what it is shown; what is empty is left as it is without. The files are read
-// here, so that what is wrong with them is said with a line; their paths are relative to the config file.
+// tlsConfig reads how a receiver is verified, and which certificate it is shown. A setting that is empty counts as
+// left out. The files are read here, so that their mistakes have a line; their paths are relative to the config file.
 func tlsConfig(out **tls.Config) reader {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var ca, cert, key string
+
 	keys := object(
 		optional("ca_file", file(&ca)),
 		optional("cert_file", file(&cert)),
 		optional("key_file", file(&key)),
 		optional("server_name", one(&c.ServerName, anyText)),
 	)
+
 	return reader{fields: keys.fields, read: func(v value) {
 		before := len(v.src.mistakes)
 		keys.read(v)
+
+		// With a mistake, or without a setting, there is nothing to build.
 		if len(v.src.mistakes) > before || ca+cert+key+c.ServerName == "" {
 			return
 		}
 		*out = c
+
 		if ca != "" {
 			c.RootCAs = x509.NewCertPool()
 			if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 				v.mistake("ca_file holds no certificate in PEM")
 			}
 		}
+
 		if (cert == "") != (key == "") {
 			v.mistake("cert_file and key_file go together")
 		} else if cert != "" {
@@ -181,13 +194,14 @@ func tlsConfig(out **tls.Config) reader {
 	}}
 }
 
-// file reads the content of the file that the value names, nothing if it names none.
+// file reads the content of the file that the value names; empty: it names none.
 func file(out *string) reader {
 	return reader{shape: shape{"type": "string"}, read: func(v value) {
 		path, ok := v.text()
 		if !ok || path == "" {
 			return
 		}
+
 		content, err := v.readFile(path)
 		if err == nil && content == "" {
 			err = errors.New("the file is empty")

@@ -13,9 +13,10 @@ import (
 // maxFile is the most that a file:PATH may hold, in bytes.
 const maxFile = 1 << 20
 
-// resolve turns a scalar as written into its text: the content of PATH without its last newline if it is file:PATH, and
-// otherwise itself with its variables expanded. What came from the environment or a file is never looked at again: it
-// can hold "file:" or "${" and means just that. The second result says what is wrong, without any expanded text.
+// resolve turns a scalar as written into its text. For file:PATH this is the content of PATH without its last
+// newline, and otherwise the scalar with its variables expanded. Text from the environment or a file is not expanded
+// again: "file:" and "${" in it stand for themselves. The second result says what is wrong, without any expanded
+// text.
 func (v value) resolve() (string, []string) {
 	var refused []string
 	path, isFile := strings.CutPrefix(v.node.Value, "file:")
@@ -26,23 +27,27 @@ func (v value) resolve() (string, []string) {
 		}
 		return v.src.options.LookupEnv(name)
 	})
+
 	problems = append(refused, problems...)
 	if !isFile || len(problems) > 0 {
 		return path, problems
 	}
+
 	content, err := v.readFile(path)
 	if err != nil {
 		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(v.node.Value), err)}
 	}
+
 	content = strings.TrimSuffix(content, "\n")
 	return strings.TrimSuffix(content, "\r"), nil
 }
 
-// mayUse notes that the value refers to a variable, and says why it must not; empty: it may.
+// mayUse notes that the value refers to a variable, and returns why it must not; empty: it may.
 func (v value) mayUse(variable string) string {
 	if v.src.powers != nil {
 		return v.src.powers.refuse(variable, v)
 	}
+
 	if v.src.variables == nil {
 		v.src.variables = map[string]bool{}
 	}
@@ -50,11 +55,14 @@ func (v value) mayUse(variable string) string {
 	return ""
 }
 
-// readFile reads a small file; its path is relative to the config file, and is not in the error: it may be an expanded one.
+// readFile reads a small file; path is relative to the config file. The error does not name it, because it may be
+// expanded.
 func (v value) readFile(path string) (content string, err error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(v.src.dir, path)
 	}
+
+	// The file is read without links, so that it is the one that was allowed.
 	resolved := path
 	if v.src.powers != nil {
 		resolved, err = v.src.powers.open(path, v)
@@ -62,6 +70,8 @@ func (v value) readFile(path string) (content string, err error) {
 	if err == nil {
 		content, err = readSmall(resolved)
 	}
+
+	// A change of the file changes the config, also if it cannot be read now.
 	if v.src.read != nil {
 		v.src.read(path, content)
 	}
@@ -75,11 +85,13 @@ func readSmall(path string) (string, error) {
 	} else if !info.Mode().IsRegular() {
 		return "", errors.New("not a regular file")
 	}
+
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
+
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(content) > maxFile {
 		err = errors.New("larger than 1MiB")
@@ -92,17 +104,21 @@ var (
 	errNested = `"${" without "}" (a default cannot hold ${…} itself)`
 )
 
-// expand replaces ${VAR} by the variable, ${VAR:-default} by the variable or, where that is unset or empty, the default,
-// and $$ by $. A $ before a letter is a mistake, for it is surely a forgotten brace; any other $ stands for itself.
+// expand replaces ${VAR} by the variable, ${VAR:-default} by the variable or, if that is unset or empty, by the
+// default, and $$ by $. A $ before a letter is a mistake, because a brace was surely forgotten. Any other $ stands
+// for itself.
 func expand(s string, lookup func(string) (string, bool)) (string, []string) {
 	var out strings.Builder
 	var problems []string
+
 	for {
 		before, rest, found := strings.Cut(s, "$")
 		out.WriteString(before)
 		if !found {
 			return out.String(), problems
 		}
+
+		// What follows the $ decides what it is.
 		switch {
 		case strings.HasPrefix(rest, "$"):
 			out.WriteByte('$')
@@ -126,12 +142,13 @@ func expand(s string, lookup func(string) (string, bool)) (string, []string) {
 	}
 }
 
-// dereference gives what stands for ${reference}.
+// dereference returns the text that stands for ${reference}.
 func dereference(reference string, lookup func(string) (string, bool)) (string, []string) {
 	m := variable.FindStringSubmatch(reference)
 	if m == nil || m[2] == "" && m[0] != reference {
 		return "", []string{"a variable is ${NAME} or ${NAME:-default}, its name letters, digits and _"}
 	}
+
 	set, ok := lookup(m[1])
 	if m[2] == "" {
 		if !ok {

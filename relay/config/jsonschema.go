@@ -8,19 +8,20 @@ import (
 // shape is a JSON Schema.
 type shape map[string]any
 
-// form is what a scalar may be: how its text is parsed, and what that looks like to an editor. The errors of parse must not
-// repeat the text: it may be a secret.
+// form says what a scalar may be: how its text is parsed, and what the text looks like to an editor. The errors of
+// parse must not repeat the text: it may be a secret.
 type form[T any] struct {
 	parse func(string) (T, error)
 	shape shape
 }
 
-// scalar is the shape of a scalar of this form, which may also be written with ${VAR} or as file:PATH.
+// scalar returns the shape of a scalar of this form. It may also be written with ${VAR} or as file:PATH.
 func (f form[T]) scalar() shape {
 	return shape{"anyOf": []any{f.shape, shape{"$ref": "#/$defs/reference"}}}
 }
 
-// anyScalar is any single value: YAML takes 0123, yes and 2024-01-01 for other things than text, and this project does not.
+// anyScalar is any single value: YAML takes 0123, yes and 2024-01-01 for other things than text, and this project
+// does not.
 var anyScalar = shape{"type": []string{"string", "number", "boolean"}}
 
 func pattern(p string) shape { return shape{"type": "string", "pattern": p} }
@@ -35,11 +36,12 @@ func listOf(item shape, least int) shape {
 
 func oneOrListOf(item shape) shape { return shape{"anyOf": []any{item, listOf(item, 1)}} }
 
-// schema is the shape of what the reader reads.
+// schema returns the shape of what the reader reads.
 func (r reader) schema() shape {
 	if r.shape != nil || r.fields == nil {
 		return r.shape
 	}
+
 	properties := shape{}
 	var needed []string
 	for _, f := range r.fields {
@@ -49,6 +51,7 @@ func (r reader) schema() shape {
 			needed = append(needed, f.name)
 		}
 	}
+
 	s := shape{"type": "object", "properties": properties, "additionalProperties": false}
 	if len(needed) > 0 {
 		s["required"] = needed
@@ -56,9 +59,9 @@ func (r reader) schema() shape {
 	return s
 }
 
-// JSONSchema gives the JSON Schema (draft 2020-12) of a config file or, with tenant, of a file in tenants_dir: for editors,
-// which complete and check what is typed. It is made of the table that Load reads by; Load checks more than it can say, such as
-// names that have to exist.
+// JSONSchema returns the JSON Schema (draft 2020-12) of a config file or, with tenant, of a file in tenants_dir, for
+// editors. It is made from the table that Load reads by. Load checks more than the schema can say, such as names that
+// have to exist.
 func JSONSchema(tenant bool) ([]byte, error) {
 	l := &loading{config: defaults()}
 	r := schema(l)
@@ -67,6 +70,7 @@ func JSONSchema(tenant bool) ([]byte, error) {
 		r = l.tenant(nowhere, new(Tenant))
 		title = "A tenant of kuairelay, as a file of tenants_dir"
 	}
+
 	s := shape{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
 		"title":   title,

@@ -8,10 +8,10 @@ type Allowance struct {
 	Replays int // replays that run at one time; others wait for these
 }
 
-// parseBodies is how many of the largest bodies there is room for at least, so that one can be read while others are.
+// parseBodies is for how many of the largest bodies there is room at least, so that one can be read while others are.
 const parseBodies = 4
 
-// allowance are the keys that stand in limits, and again in a tenant to override them there.
+// allowance returns the keys that stand in limits, and again in a tenant to override them there.
 func allowance(a *Allowance) []field {
 	return []field{
 		optional("reads", one(&a.Reads, wholeNumber(1, 100_000))),

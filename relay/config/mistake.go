@@ -39,18 +39,19 @@ func (m Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// found is a mistake, and where in its line it is.
+// found is a mistake with its place in the line.
 type found struct {
 	Mistake
 	column int
 }
 
-// inOrderOf sorts by file, in the order in which they are given, and by place in it.
+// inOrderOf sorts by file, in the order of files, and by the place in it.
 func inOrderOf(files []string, all []found) []Mistake {
 	rank := make(map[string]int, len(files))
 	for i, file := range files {
 		rank[file] = i
 	}
+
 	slices.SortStableFunc(all, func(a, b found) int {
 		return cmp.Or(
 			cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]),
@@ -58,6 +59,7 @@ func inOrderOf(files []string, all []found) []Mistake {
 			cmp.Compare(a.column, b.column),
 		)
 	})
+
 	var out []Mistake
 	for _, f := range all {
 		out = append(out, f.Mistake)
@@ -65,7 +67,7 @@ func inOrderOf(files []string, all []found) []Mistake {
 	return out
 }
 
-// quote shows a key or name as it is written in the file, on one line and not at any length.
+// quote returns a key or name as it is written in the file, on one line, cut to 60 bytes.
 func quote(s string) string {
 	const most = 60
 	if len(s) > most {
@@ -78,11 +80,12 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// didYouMean is `; did you mean "…"?` with the candidate that s may be a misspelling of, or nothing.
+// didYouMean returns `; did you mean "…"?` with the candidate that s may be a misspelling of; empty: there is none.
 func didYouMean(s string, candidates []string) string {
 	if len(s) > 64 {
 		return ""
 	}
+
 	best := ""
 	least := min(3, (len(s)+2)/3) + 1 // about one slip in three letters
 	for _, c := range candidates {
@@ -91,13 +94,15 @@ func didYouMean(s string, candidates []string) string {
 			least = d
 		}
 	}
+
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
-// distance counts the letters to insert, drop, replace or swap with a neighbour to make b of a (optimal string alignment).
+// distance counts the letters to insert, drop, replace or swap with a neighbour to make b of a (optimal string
+// alignment).
 func distance(a, b string) int {
 	before := make([]int, len(b)+1)
 	last := make([]int, len(b)+1)
@@ -105,6 +110,7 @@ func distance(a, b string) int {
 	for j := range row {
 		last[j] = j
 	}
+
 	for i := 1; i <= len(a); i++ {
 		row[0] = i
 		for j := 1; j <= len(b); j++ {

@@ -16,9 +16,9 @@ type source struct {
 	powers   *powers // nil: the operator's, which are all
 	mistakes []found
 	warnings []found
-	// variables are those that it refers to.
+	// variables are those that the file refers to.
 	variables map[string]bool
-	// read notes what the config depends on; nil: nobody asks.
+	// read is called with what the config depends on; nil: it is not called.
 	read func(path, content string)
 }
 
@@ -35,17 +35,17 @@ func (v value) child(node *yaml.Node, path string) value {
 	return value{src: v.src, node: node, path: path, at: node}
 }
 
-// nowhere is a value for looking at what is read by a schema.
+// nowhere is a value to look at what a schema reads, without a file.
 var nowhere = value{src: &source{}, at: &yaml.Node{}}
 
 // reader reads one value into the variable it was made for, and notes every mistake in it.
 type reader struct {
 	read func(value)
-	// shape is what the value may be, in JSON Schema; nil for a mapping, whose fields say it.
+	// shape says what the value may be, in JSON Schema; nil for a mapping, because its fields say it.
 	shape shape
 	// fields are the keys of a mapping, or of the mappings in a list.
 	fields []field
-	// section says that leaving out the whole mapping is like leaving it empty.
+	// section says that a mapping that is left out is read like an empty one.
 	section bool
 }
 
@@ -88,7 +88,7 @@ func one[T any](out *T, f form[T]) reader {
 	}}
 }
 
-// at notes where the value of r stands.
+// at stores the value that r reads in where.
 func at(where *value, r reader) reader {
 	read := r.read
 	r.read = func(v value) {
@@ -98,7 +98,7 @@ func at(where *value, r reader) reader {
 	return r
 }
 
-// both reads a scalar, and notes it as it is written, for where it is shown.
+// both reads a scalar, and keeps it as it is written as well, so that it can be shown.
 func both[T any](out *T, asWritten *string, f form[T]) reader {
 	return reader{shape: f.scalar(), read: func(v value) {
 		if got, ok := scalar(v, f); ok {
@@ -108,7 +108,7 @@ func both[T any](out *T, asWritten *string, f form[T]) reader {
 	}}
 }
 
-// written reads a scalar that is there to be shown: what it expands to is checked, but not kept.
+// written reads a scalar to be shown. What it expands to is checked, but not kept.
 func written(out *string, f form[string]) reader {
 	return both(new(string), out, f)
 }
@@ -136,7 +136,7 @@ func some[T any](out *[]T, f form[T]) reader {
 	return reader{shape: listOf(f.scalar(), 1), read: func(v value) { *out = scalars(v.someItems(), f) }}
 }
 
-// each reads a list, every item of it by the reader that schema gives for it.
+// each reads a list, and every item of it by the reader that schema returns for it.
 func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
 	item := schema(nowhere, new(T))
 	return reader{fields: item.fields, shape: listOf(item.schema(), 0), read: func(v value) {
@@ -148,7 +148,7 @@ func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
 	}}
 }
 
-// then does something after r has read.
+// then calls do after r has read.
 func then(r reader, do func()) reader {
 	read := r.read
 	r.read = func(v value) {
@@ -158,13 +158,14 @@ func then(r reader, do func()) reader {
 	return r
 }
 
-// scalar is the value's text, expanded and parsed.
+// scalar returns the value's text, expanded and parsed. It returns false after a mistake.
 func scalar[T any](v value, f form[T]) (T, bool) {
 	var zero T
 	s, ok := v.text()
 	if !ok {
 		return zero, false
 	}
+
 	got, err := f.parse(s)
 	if err != nil && v.expanded() {
 		err = fmt.Errorf("%w (after expansion)", err) // or the line that is named would look right
@@ -186,15 +187,17 @@ func scalars[T any](items []value, f form[T]) []T {
 	return out
 }
 
-// text is the value's text with everything expanded; false if it has none, which is then noted.
+// text returns the value's text with everything expanded. It returns false after a mistake.
 func (v value) text() (string, bool) {
 	if !v.usable() {
 		return "", false
 	}
+
 	if v.node.Kind != yaml.ScalarNode {
 		v.mistake("must be a single value, not %s", v.kind())
 		return "", false
 	}
+
 	s, problems := v.resolve()
 	for _, p := range problems {
 		v.mistake("%s", p)
@@ -202,15 +205,17 @@ func (v value) text() (string, bool) {
 	return s, len(problems) == 0
 }
 
-// items are the items of a list.
+// items returns the items of a list.
 func (v value) items() []value {
 	if !v.usable() {
 		return nil
 	}
+
 	if v.node.Kind != yaml.SequenceNode {
 		v.mistake("must be a list, not %s", v.kind())
 		return nil
 	}
+
 	items := make([]value, len(v.node.Content))
 	for i, n := range v.node.Content {
 		items[i] = v.child(n, fmt.Sprintf("%s[%d]", v.path, i))
@@ -233,37 +238,45 @@ func (v value) oneOrMore() []value {
 	return []value{v}
 }
 
-// entries are the values of a mapping's known keys. Unknown and repeated keys are noted.
+// entries returns the values of a mapping's known keys by key. Unknown and repeated keys are mistakes.
 func (v value) entries(known []field) (map[string]value, bool) {
 	if !v.usable() {
 		return nil, false
 	}
+
 	if v.node.Kind != yaml.MappingNode {
 		v.mistake("must be a mapping of keys to values, not %s", v.kind())
 		return nil, false
 	}
+
 	entries := map[string]value{}
 	lines := map[string]int{}
 	for pair := range slices.Chunk(v.node.Content, 2) {
 		key := v.child(pair[0], v.path)
 		name := key.node.Value
+
 		if key.node.Kind != yaml.ScalarNode || key.node.Anchor != "" || key.node.Style&yaml.TaggedStyle != 0 {
 			key.mistake("a key must be a plain word")
 			continue
 		}
+
+		// The first of several keys counts.
 		if line, dup := lines[name]; dup {
 			key.mistake("key %s is already set in line %d", quote(name), line)
 			continue
 		}
 		lines[name] = key.node.Line
+
 		if name == "<<" {
 			key.mistake("YAML merges (<<) are not accepted; write the keys out")
 			continue
 		}
+
 		if !slices.ContainsFunc(known, func(f field) bool { return f.name == name }) {
 			key.mistake("unknown key %s%s", quote(name), suggestKey(name, known))
 			continue
 		}
+
 		entry := v.child(pair[1], v.join(name))
 		if entry.node.Kind != yaml.ScalarNode {
 			entry.at = key.node
@@ -278,13 +291,16 @@ func suggestKey(name string, known []field) string {
 	for _, f := range known {
 		names = append(names, f.name)
 	}
+
 	if guess := didYouMean(name, names); guess != "" {
 		return guess
 	}
+
 	return "; the keys here are " + strings.Join(names, ", ")
 }
 
-// usable notes the forms of YAML that are never meant in this file, and is false if nothing of the value is left to read.
+// usable notes the forms of YAML that are never meant in this file. It returns false if nothing of the value is left
+// to read.
 func (v value) usable() bool {
 	n := v.node
 	switch {
@@ -301,6 +317,8 @@ func (v value) usable() bool {
 	default:
 		return true
 	}
+
+	// A mapping or list is read on, for the mistakes in it.
 	return n.Kind != yaml.ScalarNode
 }
 
@@ -323,7 +341,7 @@ func (v value) kind() string {
 	}
 }
 
-// absent stands for a section that was left out of v.
+// absent returns a value for a section that v leaves out.
 func (v value) absent(name string) value {
 	return value{src: v.src, node: &yaml.Node{Kind: yaml.MappingNode}, path: v.join(name), at: v.at}
 }
@@ -342,6 +360,7 @@ func (v value) mistake(format string, args ...any) {
 	if v.path != "" {
 		msg = v.path + ": " + msg
 	}
+
 	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
 }
 
@@ -351,7 +370,7 @@ func (v value) warn(format string, args ...any) {
 	v.src.warnings = append(v.src.warnings, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
 }
 
-// after does something with a value once r has read it.
+// after calls do with the value after r has read it.
 func after(r reader, do func(value)) reader {
 	read := r.read
 	r.read = func(v value) {
@@ -361,8 +380,8 @@ func after(r reader, do func(value)) reader {
 	return r
 }
 
-// checked notes an error of a check outside of this package. It may quote the value, so its first line is shown only if that stands
-// in the file as it is, and otherwise what is said instead.
+// checked notes the error of a check from outside this package. The error may quote the value, so its first line is
+// shown only if nothing in the value was expanded; otherwise instead is shown.
 func (v value) checked(err error, instead string) {
 	switch {
 	case err == nil:
@@ -374,7 +393,7 @@ func (v value) checked(err error, instead string) {
 	}
 }
 
-// expanded says whether the value, or one in it, holds what came from a variable or a file.
+// expanded says whether text in the value comes from a variable or a file.
 func (v value) expanded() bool {
 	for _, n := range v.node.Content {
 		if (value{node: n}).expanded() {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// grants are what the operator's file allows the files of tenants_dir. Their authors are the tenants: a pull request of theirs is
+// grants are what the operator's file allows the files of tenants_dir. Tenants write those: their pull requests are
 // checked, and later served, where the operator's secrets are. The operator's file itself may use everything.
 type grants struct {
 	main     string          // the operator's file, for messages
@@ -26,7 +26,8 @@ type grants struct {
 type powers struct {
 	*grants
 	tenant string // its name; empty until it was read
-	// variables and used files are allowed by their names. Once all tenants are known, it shows whether they are another one's.
+	// variables and used are allowed by their names. When all tenants are known, checkOwners finds those that belong
+	// to another tenant.
 	variables []use
 	used      []use
 }
@@ -37,10 +38,11 @@ type use struct {
 	by   value
 }
 
-// newGrants reads from the config what a file in dir may use.
+// newGrants returns what the config allows the files in dir. Relative paths in the config are relative to beside.
 func (l *loading) newGrants(dir, beside string) *grants {
 	c := l.config
 	main := l.sources[0]
+
 	g := &grants{
 		main:     main.path,
 		folder:   withoutLinks(dir),
@@ -48,33 +50,37 @@ func (l *loading) newGrants(dir, beside string) *grants {
 		reserved: main.variables,
 		networks: slices.Concat(c.Egress.TenantCIDRs, c.Egress.AllowCIDRs),
 	}
+
 	for _, path := range c.TenantsFiles {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(beside, path)
 		}
 		g.files = append(g.files, withoutLinks(path))
 	}
+
 	return g
 }
 
-// withoutLinks makes a path absolute, and resolves its links as far as it exists.
+// withoutLinks returns path as an absolute one, with its links resolved if it exists.
 func withoutLinks(path string) string {
 	if absolute, err := filepath.Abs(path); err == nil {
 		path = absolute
 	}
+
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}
 	return path
 }
 
-// below gives the path relative to a folder, and false if it leads out of it.
+// below returns path relative to a folder. It returns false if path leads out of the folder.
 func below(folder, path string) (string, bool) {
 	rel, err := filepath.Rel(folder, path)
 	return rel, err == nil && filepath.IsLocal(rel)
 }
 
-// variablePrefix is what the variables of a tenant begin with: its name in upper case, with _ for whatever is not a letter or digit.
+// variablePrefix returns what the variables of a tenant begin with: its name in upper case, with _ for each character
+// that is no letter or digit.
 func variablePrefix(tenant string) string {
 	word := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
@@ -85,7 +91,8 @@ func variablePrefix(tenant string) string {
 	return strings.Map(word, strings.ToUpper(tenant)) + "_"
 }
 
-// refuse says why the value must not use a variable; empty: it may. It does not depend on whether the variable is set.
+// refuse returns why the value must not use a variable; empty: it may. It does not depend on whether the variable is
+// set.
 func (p *powers) refuse(variable string, by value) string {
 	switch {
 	case slices.Contains(p.env, variable):
@@ -99,23 +106,29 @@ func (p *powers) refuse(variable string, by value) string {
 		return fmt.Sprintf("variable %s is not the tenant's: those begin with %s; tenants_env in %s allows others",
 			variable, variablePrefix(p.tenant), p.main)
 	}
+
 	p.variables = append(p.variables, use{name: variable, by: by})
 	return ""
 }
 
-// locate gives the path without its links, so that what is read is what was allowed, and its names in tenants_dir: that of the
-// link, if it is one, and that of the file; none if tenants_files allows it. The error says why it must not be read.
+// locate returns the path without its links, so that the file that is read is the one that was allowed, and its names
+// in tenants_dir: that of the file and, if path is a link, that of the link. If tenants_files allows the file, there
+// are no names. The error says why it must not be read.
 func (g *grants) locate(path string) (resolved string, names []string, err error) {
 	outside := fmt.Errorf("it is outside of tenants_dir; tenants_files in %s allows it", g.main)
 	written := filepath.Join(withoutLinks(filepath.Dir(path)), filepath.Base(path))
+
 	name, inside := below(g.folder, written)
 	resolved, err = filepath.EvalSymlinks(written)
+
 	switch {
 	case err != nil && inside:
 		return "", nil, reason(err)
 	case err != nil: // nor is it to be seen whether there is such a file somewhere else
 		return "", nil, outside
 	}
+
+	// tenants_files allows a file without asking whose it is.
 	granted := func(allowed string) bool {
 		_, ok := below(allowed, resolved)
 		return ok
@@ -123,10 +136,13 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 	if slices.ContainsFunc(g.files, granted) {
 		return resolved, nil, nil
 	}
+
+	// Any other file has to be in tenants_dir, whatever links lead to it.
 	target, ok := below(g.folder, resolved)
 	if !ok {
 		return "", nil, outside
 	}
+
 	names = []string{target}
 	if inside && name != target {
 		names = append(names, name)
@@ -134,7 +150,7 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 	return resolved, names, nil
 }
 
-// open gives the path to read in place of the one that a value refers to. The error says why it must not be read.
+// open returns the path to read in place of the one that a value refers to. The error says why it must not be read.
 func (p *powers) open(path string, by value) (string, error) {
 	resolved, names, err := p.locate(path)
 	for _, name := range names {
@@ -143,25 +159,28 @@ func (p *powers) open(path string, by value) (string, error) {
 	return resolved, err
 }
 
-// checkOwners notes where a file of tenants_dir uses a variable or a file that, by its name, is another tenant's: SHOP_A_KEY is
-// not for tenant shop if there is a tenant shop-a, and neither is shop-a.key, nor shop-a/key.
+// checkOwners finds files of tenants_dir that use a variable or a file that is another tenant's by its name. If there
+// is a tenant shop-a, then SHOP_A_KEY, shop-a.key and shop-a/key are not for tenant shop.
 func (l *loading) checkOwners() {
 	byPrefix := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(l.names)) {
 		prefix := variablePrefix(name)
 		byPrefix[prefix] = append(byPrefix[prefix], name)
 	}
+
 	for _, src := range l.sources {
 		p := src.powers
 		if p == nil {
 			continue
 		}
+
 		for _, variable := range p.variables {
 			if other := ownerOfVariable(variable.name, p.tenant, byPrefix); other != "" {
 				variable.by.mistake("variable %s is that of tenant %s, by its name; tenants_env in %s allows it",
 					variable.name, other, p.main)
 			}
 		}
+
 		for _, file := range p.used {
 			if other := l.ownerOfFile(file.name); other != "" && other != p.tenant {
 				file.by.mistake("the file is that of tenant %s, by its name; tenants_files in %s allows it", other, p.main)
@@ -170,7 +189,8 @@ func (l *loading) checkOwners() {
 	}
 }
 
-// ownerOfVariable gives another tenant whose prefix the variable has, if that is at least as long as this tenant's.
+// ownerOfVariable returns another tenant whose prefix the variable has, if that prefix is at least as long as this
+// tenant's; empty: none.
 func ownerOfVariable(variable, tenant string, byPrefix map[string][]string) string {
 	for end := len(variablePrefix(tenant)); end <= len(variable); end++ {
 		for _, other := range byPrefix[variable[:end]] {
@@ -182,7 +202,8 @@ func ownerOfVariable(variable, tenant string, byPrefix map[string][]string) stri
 	return ""
 }
 
-// ownerOfFile gives the tenant whose name the path, or the first folder in it that has one, begins with; empty: it is everybody's.
+// ownerOfFile returns the tenant whose name the path begins with, or the first folder in it for which there is one;
+// empty: the file is everybody's.
 func (l *loading) ownerOfFile(path string) string {
 	for segment := range strings.SplitSeq(filepath.ToSlash(path), "/") {
 		if strings.HasPrefix(segment, "..") { // what a mounted ConfigMap links to
@@ -202,7 +223,7 @@ func isLetterOrDigit(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
 }
 
-// inTenantsFile adds to r what a value of a file in tenants_dir has to pass after it was read.
+// inTenantsFile adds a check to r, for values in a file of tenants_dir.
 func inTenantsFile(r reader, check func(value)) reader {
 	read := r.read
 	r.read = func(v value) {
@@ -222,6 +243,7 @@ func ownNetworks(out *[]netip.Prefix) reader {
 			if !ok {
 				continue
 			}
+
 			within := func(allowed netip.Prefix) bool {
 				return allowed.Bits() <= own.Bits() && allowed.Contains(own.Addr())
 			}
@@ -229,12 +251,14 @@ func ownNetworks(out *[]netip.Prefix) reader {
 				item.mistake("is not within egress.tenant_cidrs in %s, which says what files of tenants_dir may allow themselves",
 					p.main)
 			}
+
 			*out = append(*out, own)
 		}
 	}}
 }
 
-// The most that a file of tenants_dir may give an endpoint, if delivery in the operator's file does not give every one more.
+// The most that a file of tenants_dir may give an endpoint, unless delivery in the operator's file gives every
+// endpoint more.
 const (
 	tenantInFlight = 256
 	tenantBacklog  = 1_000_000
@@ -243,7 +267,8 @@ const (
 	tenantHeaders  = 8 << 10 // bytes, names and values of all headers of an endpoint: servers refuse more
 )
 
-// endpointDelivery are the delivery keys of an endpoint. What costs memory of the relay or of Redis is bounded in a tenant's file.
+// endpointDelivery returns the delivery keys of an endpoint. In a tenant's file, keys that cost memory of the relay
+// or of Redis are bounded.
 func (l *loading) endpointDelivery(d *Delivery) []field {
 	most := l.config.Delivery
 	return capped(deliveryKeys(d), "delivery.", map[string]func() string{
@@ -257,8 +282,8 @@ func (l *loading) endpointDelivery(d *Delivery) []field {
 	})
 }
 
-// tenantLimits are a tenant's own limits. A tenant's file can lower those of the operator's, not raise them: 0, which is none, is
-// the highest.
+// tenantLimits returns the keys of a tenant's own limits. A tenant's file can lower the operator's, not raise them.
+// 0, which is no limit, is the highest.
 func (l *loading) tenantLimits(own *Limits) []field {
 	most := l.config.Subscriptions.Limits
 	limit := func(own *int, most int) func() string {
@@ -275,7 +300,7 @@ func (l *loading) tenantLimits(own *Limits) []field {
 	})
 }
 
-// tenantAllowance is a tenant's own allowance, which its file cannot raise either.
+// tenantAllowance returns the keys of a tenant's own allowance, which its file cannot raise either.
 func (l *loading) tenantAllowance(own *Allowance) []field {
 	most := l.config.Limits.Allowance
 	return capped(allowance(own), "limits.", map[string]func() string{
@@ -285,7 +310,7 @@ func (l *loading) tenantAllowance(own *Allowance) []field {
 	})
 }
 
-// above gives the bound, as it is written, if own is above it.
+// above returns the bound, as it is written, if own is above it; otherwise nothing.
 func above[T int | time.Duration](own, most T, written func(T) string) string {
 	if own <= most {
 		return ""
@@ -295,14 +320,15 @@ func above[T int | time.Duration](own, most T, written func(T) string) string {
 
 func inDays(d time.Duration) string { return strconv.FormatFloat(d.Hours()/24, 'g', 4, 64) + "d" }
 
-// capped adds to keys what a file of tenants_dir may not exceed. Each bound gives the most there is, or nothing if that is kept;
-// section is where the operator has the key.
+// capped adds bounds to keys, for files of tenants_dir. A bound returns the most that is allowed, or nothing if the
+// value keeps to it. section is where the operator has the key.
 func capped(keys []field, section string, bounds map[string]func() string) []field {
 	for i, k := range keys {
 		bound := bounds[k.name]
 		if bound == nil {
 			continue
 		}
+
 		keys[i].reader = inTenantsFile(k.reader, func(v value) {
 			if most := bound(); most != "" {
 				v.mistake("is more than a file of tenants_dir may have (%s); raise %s%s in %s to allow it",
@@ -313,7 +339,8 @@ func capped(keys []field, section string, bounds map[string]func() string) []fie
 	return keys
 }
 
-// headersOfTenant bounds what is sent with every request, and so is in memory once for each that is under way.
+// headersOfTenant reads headers, and bounds them in a tenant's file: they are in memory once for each request that is
+// under way.
 func headersOfTenant(out *[]Header) reader {
 	return inTenantsFile(headers(out), func(v value) {
 		total := 0

@@ -53,7 +53,7 @@ var (
 )
 
 // duration takes Go's syntax (time.ParseDuration) without a sign, and days before it: "15s", "1h30m", "7d", "1d12h".
-// The store counts in milliseconds, so that no span is shorter.
+// The shortest is 1ms, because the store counts in milliseconds.
 var duration = form[time.Duration]{parseDuration, pattern(`^[0-9].*(ns|us|µs|ms|s|m|h|d)$`)}
 
 func parseDuration(s string) (time.Duration, error) {
@@ -67,9 +67,11 @@ func parseDuration(s string) (time.Duration, error) {
 		d = time.Duration(math.Round(n * float64(24*time.Hour)))
 		rest = s[len(m[0]):]
 	}
+
 	if s == "" || !clock.MatchString(rest) {
 		return 0, errUnit
 	}
+
 	if rest != "" {
 		more, err := time.ParseDuration(rest)
 		if err != nil || more > 36500*24*time.Hour-d {
@@ -77,13 +79,15 @@ func parseDuration(s string) (time.Duration, error) {
 		}
 		d += more
 	}
+
 	if d < time.Millisecond {
 		return 0, errRange
 	}
 	return d, nil
 }
 
-// attemptTimeout is how long an attempt may take: it holds a connection and a slot so long, and the lease of its delivery twice that.
+// attemptTimeout is how long an attempt may take. It holds a connection and a slot for as long, and the lease of its
+// delivery twice as long.
 var attemptTimeout = form[time.Duration]{func(s string) (time.Duration, error) {
 	d, err := parseDuration(s)
 	if err == nil && d > 5*time.Minute {
@@ -115,6 +119,7 @@ func parseSize(s string) (int64, error) {
 	if m == nil {
 		return 0, errors.New("must be a size with a unit, like 512KiB or 4MiB (B, KB, MB, GB, KiB, MiB, GiB)")
 	}
+
 	n, err := strconv.ParseInt(m[1], 10, 64)
 	unit := sizeUnits[m[2]]
 	if err != nil || n < 1 || n > math.MaxInt64/unit {
@@ -136,18 +141,19 @@ func parseListenAddress(s string) (string, error) {
 	return s, nil
 }
 
-// sameListener says whether two addresses cannot both be listened on. Port 0 is any that is free.
+// sameListener says whether two addresses cannot both be listened on. Port 0 is any free port.
 func sameListener(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
+
 	anywhere := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
 	return hostA == hostB || anywhere(hostA) || anywhere(hostB)
 }
 
-// network takes a CIDR prefix, or one address for a network of itself.
+// network takes a CIDR prefix, or one address as a network of its own.
 var network = form[netip.Prefix]{parseNetwork, shape{"type": "string"}}
 
 func parseNetwork(s string) (netip.Prefix, error) {
@@ -158,6 +164,7 @@ func parseNetwork(s string) (netip.Prefix, error) {
 			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
 	}
+
 	if !p.IsValid() {
 		return netip.Prefix{}, errors.New("must be a network like 10.0.0.0/8 or an address like 10.1.2.3")
 	}
@@ -167,13 +174,15 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// redisURL checks the scheme and that there is one host; Options.CheckRedisURL knows the rest. The empty text is the embedded store.
+// redisURL checks the scheme, and that there is one host. Options.CheckRedisURL knows the rest. Empty: the embedded
+// store.
 var redisURL = form[Secret]{parseRedisURL, pattern(`^$|^(redis|rediss|unix)://`)}
 
 func parseRedisURL(s string) (Secret, error) {
 	if s == "" {
 		return "", nil
 	}
+
 	scheme, rest, _ := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)
 	switch {
@@ -192,16 +201,17 @@ func parseRedisURL(s string) (Secret, error) {
 	default:
 		return "", errors.New("must begin with redis://, rediss:// or unix://")
 	}
+
 	if _, err := url.Parse(s); err != nil {
 		return "", errors.New("is not a URL; " + encoding)
 	}
 	return Secret(s), nil
 }
 
-// encoding is the cure of a URL that is read in another way than it was meant.
+// encoding says how to mend a URL that is read in another way than it was meant.
 const encoding = "in a user or password write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 and a space as %20"
 
-// redisURLOf reads redis.url, and has it checked. Nothing of a URL is quoted, so that the error may be shown.
+// redisURLOf reads redis.url, and has it checked. The check quotes nothing of the URL, so its error is shown.
 func redisURLOf(out *Secret) reader {
 	return reader{shape: redisURL.scalar(), read: func(v value) {
 		got, ok := scalar(v, redisURL)
@@ -217,7 +227,7 @@ func redisURLOf(out *Secret) reader {
 	}}
 }
 
-// How several servers are written, for people who write it otherwise.
+// How to write several servers, for messages to people who write them in another way.
 const (
 	sentinelForm = "redis://HOST1:26379?master_name=NAME&addr=HOST2:26379&addr=HOST3:26379"
 	clusterForm  = "redis://HOST1:6379?addr=HOST2:6379&addr=HOST3:6379"
@@ -225,7 +235,7 @@ const (
 
 var segment = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*+,;=:@-]+$`)
 
-// callbackToken takes what can stand as one segment of a URL's path without escapes (pchar of RFC 3986, section 3.3).
+// callbackToken takes text that can be one segment of a URL's path without escapes (pchar of RFC 3986, section 3.3).
 var callbackToken = form[Secret]{parseCallbackToken, shape{"type": []string{"string", "number"}, "minLength": 8}}
 
 func parseCallbackToken(s string) (Secret, error) {
@@ -238,8 +248,8 @@ func parseCallbackToken(s string) (Secret, error) {
 	return Secret(s), nil
 }
 
-// endpointURL takes an absolute http or https URL with a host. User and password have no place in it (the signature
-// authenticates), and neither has a fragment (it is never sent).
+// endpointURL takes an absolute http or https URL with a host. A user and password are refused, because the signature
+// authenticates, and so is a fragment, because it is never sent.
 var endpointURL = form[string]{parseEndpointURL, pattern(`^[Hh][Tt][Tt][Pp][Ss]?://`)}
 
 func parseEndpointURL(s string) (string, error) {
@@ -250,12 +260,14 @@ func parseEndpointURL(s string) (string, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \t") {
 		return "", errors.New("must be an absolute http or https URL with a host")
 	}
+
 	if u.User != nil {
 		return "", errors.New("must not hold a user or password")
 	}
 	if strings.Contains(s, "#") {
 		return "", errors.New("must not hold a fragment (#)")
 	}
+
 	if port := u.Port(); port != "" || strings.HasSuffix(u.Host, ":") {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return "", errors.New("must have a port from 1 to 65535, or none")
@@ -272,6 +284,7 @@ func parseSigningSecret(s string) (Secret, error) {
 	if !ok {
 		return "", errors.New("must begin with whsec_")
 	}
+
 	key, err := base64.StdEncoding.DecodeString(coded)
 	if err != nil || strings.ContainsAny(coded, "\r\n") {
 		return "", errors.New("must be whsec_ and then base64 with its padding")

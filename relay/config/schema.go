@@ -8,7 +8,8 @@ import (
 )
 
 // schema is the table of every key that a file may hold. Keys are read in the order of this table, not of the file:
-// the defaults of deliveries before the endpoints that inherit them, a tenant's endpoints before the routes to them.
+// the defaults of deliveries before the endpoints that inherit them, and a tenant's endpoints before the routes to
+// them.
 func schema(l *loading) reader {
 	c := l.config
 	return object(
@@ -30,6 +31,8 @@ func schema(l *loading) reader {
 				l.guard(v, c.Admin.Token.Reveal())
 			})),
 		)),
+
+		// Whom the relay talks to, and where it keeps what it accepts.
 		optional("redis", object(
 			optional("url", redisURLOf(&c.Redis.URL)),
 			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
@@ -49,6 +52,8 @@ func schema(l *loading) reader {
 			optional("max_body", one(&c.Callback.MaxBody, size)),
 			optional("silence", one(&c.Callback.Silence, durationOrZero)),
 		)),
+
+		// How long events are kept, and how they are delivered.
 		optional("dedupe", object(
 			optional("window", one(&c.Dedupe.Window, duration)),
 			optional("bare_window", one(&c.Dedupe.BareWindow, duration)),
@@ -67,6 +72,8 @@ func schema(l *loading) reader {
 			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
 			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
 		)),
+
+		// The bounds, of each tenant and of all together.
 		optional("limits", object(append(
 			allowance(&c.Limits.Allowance),
 			optional("connections", one(&c.Limits.Connections, wholeNumber(16, 1_000_000))),
@@ -80,6 +87,8 @@ func schema(l *loading) reader {
 		optional("console", object(
 			optional("hosts", list(&c.Console.Hosts, hostName)),
 		)),
+
+		// The tenants come last: they inherit from what stands above.
 		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
 			l.tenantsDir = v
 			c.TenantsDir = "" // it stays so if the value has a mistake
@@ -91,7 +100,7 @@ func schema(l *loading) reader {
 	)
 }
 
-// deliveryKeys are the keys that stand in delivery, and again in an endpoint to override them there.
+// deliveryKeys returns the keys of delivery, which an endpoint has again to override them.
 func deliveryKeys(d *Delivery) []field {
 	return []field{
 		optional("timeout", one(&d.Timeout, attemptTimeout)),
@@ -114,6 +123,7 @@ func deliveryKeys(d *Delivery) []field {
 // tenant reads an item of tenants, or a whole file of tenants_dir.
 func (l *loading) tenant(v value, t *Tenant) reader {
 	*t = Tenant{Pos: v.position(), Limits: l.config.Subscriptions.Limits, Allowance: l.config.Limits.Allowance}
+
 	endpointNames := map[string]Position{}
 	return object(
 		required("name", then(name(&t.Name, l.names), func() {
@@ -124,6 +134,8 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 		optional("api_keys", l.keysOf(&t.APIKeys)),
 		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
 		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
+
+		// Routes and tests name endpoints, so these come before them.
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {
 			*e = Endpoint{Format: "standard", Delivery: l.config.Delivery, Pos: v.position()}
 			return l.endpoint(t, e, endpointNames)
@@ -160,6 +172,7 @@ func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) re
 		optional("allow_cidrs", ownNetworks(&e.AllowCIDRs)),
 		optional("tls", tlsConfig(&e.TLS)),
 	}
+
 	return then(object(append(keys, l.endpointDelivery(&e.Delivery)...)...), func() {
 		if check := l.options.CheckEndpointURL; check != nil && e.URL != "" {
 			allowed := slices.Concat(l.config.Egress.AllowCIDRs, e.AllowCIDRs)
@@ -178,21 +191,25 @@ func (l *loading) match(out **Match) reader {
 		optional("changed", one(&m.Changed, oneOf("status"))),
 		optional("subscribed", one(&m.Subscribed, isTrue)),
 	)
+
 	return reader{fields: keys.fields, read: func(v value) {
 		if v.isEmptyMapping() {
 			v.mistake("is empty; leave match out to match every event")
 		}
+
 		keys.read(v)
 		*out = m
 		asWritten.Changed = m.Changed
 		asWritten.Subscribed = m.Subscribed
+
 		if !reflect.DeepEqual(m, asWritten) {
 			m.Written = asWritten
 		}
 	}}
 }
 
-// patterns reads a pattern, or a list of at least one, and notes them as they are written. Each is shown to the doubters.
+// patterns reads a pattern, or a list of at least one, and keeps them as they are written as well. Each is shown to
+// the doubters.
 func patterns(out, asWritten *[]string, doubters ...func(v value, pattern string)) reader {
 	return reader{shape: oneOrListOf(text.scalar()), read: func(v value) {
 		for _, item := range v.oneOrMore() {
@@ -207,13 +224,15 @@ func patterns(out, asWritten *[]string, doubters ...func(v value, pattern string
 	}}
 }
 
-// doubt warns of a pattern of a field of match that cannot hold, or is likely a slip: other values than the known ones may come.
+// doubt returns a check that warns of a pattern of a field of match that cannot hold, or is likely a slip. It is no
+// mistake: values may come that are not known.
 func (l *loading) doubt(field string) func(v value, pattern string) {
 	return func(v value, pattern string) {
 		written := v.node.Value
 		if l.options.MatchMeans == nil || strings.Contains(pattern, "*") {
 			return
 		}
+
 		meant, known := l.options.MatchMeans(field, pattern)
 		switch {
 		case meant != "" && written != pattern: // what was put in is not shown, nor what is like it
@@ -230,19 +249,21 @@ func (l *loading) doubt(field string) func(v value, pattern string) {
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 
-// name reads the name of a tenant or an endpoint, which must not be among those in use already. An invalid name is kept
-// too, so that what refers to it is not called a mistake as well. A name stands in the log, in metrics and on pages, and says what
-// a tenant's file may use: it is never an expanded value.
+// name reads the name of a tenant or an endpoint, which must not be used already. An invalid name is kept too, so
+// that references to it are not called mistakes as well. Names stand in the log, in metrics and on pages, and decide
+// what a tenant's file may use, so they must not be expanded.
 func name(out *string, used map[string]Position) reader {
 	return writtenOut(reader{shape: anyScalar, read: func(v value) {
 		s, ok := v.text()
 		if !ok {
 			return
 		}
+
 		*out = s
 		if !validName.MatchString(s) {
 			v.mistake("must be 1 to 31 of a-z, 0-9, _ and -, and begin with a letter or digit")
 		}
+
 		if first, dup := used[s]; dup {
 			v.mistake("this name is already used at %s", first)
 			return
@@ -251,18 +272,19 @@ func name(out *string, used map[string]Position) reader {
 	}})
 }
 
-// targets reads the name of one of t's endpoints, or a list of at least one, and gives their IDs.
+// targets reads the name of one of t's endpoints, or a list of at least one, and adds their IDs to out.
 func targets(out *[]string, t *Tenant) reader {
 	return reader{shape: oneOrListOf(anyScalar), read: func(v value) { endpointsOf(out, t, v.oneOrMore()) }}
 }
 
-// endpointsOf gives the IDs of t's endpoints that the items name.
+// endpointsOf adds the IDs of t's endpoints that the items name to out.
 func endpointsOf(out *[]string, t *Tenant, items []value) {
 	for _, item := range items {
 		s, ok := item.text()
 		if !ok {
 			continue
 		}
+
 		if !slices.ContainsFunc(t.Endpoints, func(e Endpoint) bool { return e.Name == s }) {
 			var names []string
 			for _, e := range t.Endpoints {
@@ -271,11 +293,13 @@ func endpointsOf(out *[]string, t *Tenant, items []value) {
 			item.mistake("this tenant has no endpoint %s%s", quote(item.node.Value), didYouMean(item.node.Value, names))
 			continue
 		}
+
 		id := t.Name + "/" + s
 		if slices.Contains(*out, id) {
 			item.mistake("names the same endpoint twice")
 			continue
 		}
+
 		*out = append(*out, id)
 	}
 }
@@ -287,8 +311,10 @@ func when(out *string, expanded *bool) reader {
 		if !ok {
 			return
 		}
+
 		*out = s
 		*expanded = v.expanded()
+
 		check := v.src.options.CheckWhen
 		if check == nil {
 			return

@@ -7,9 +7,9 @@ import (
 
 const hidden = "<secret>"
 
-// Secret is text that prints as "<secret>" everywhere: by every verb of fmt, in JSON, YAML and any text encoding. Only
-// Reveal gives it away. Go leaves two gaps: do not print a struct with a Secret in an unexported field (fmt then sees a
-// mere string), and do not make a Secret the key of a map (encoding/json then does).
+// Secret is text that prints as "<secret>" everywhere: with every verb of fmt, in JSON, YAML and any text encoding.
+// Only Reveal returns it. Go leaves two gaps. Do not print a struct with a Secret in an unexported field, because fmt
+// sees a plain string there. Do not make a Secret the key of a map, because encoding/json writes it then.
 type Secret string
 
 // Reveal gives the text itself.

@@ -67,6 +67,7 @@ func kuaidihelp(k *Kuaidihelp) reader {
 		optional("concurrency", one(&k.Concurrency, wholeNumber(1, 1000))),
 		optional("timeout", one(&k.Timeout, callTimeout)),
 	)
+
 	return reader{fields: keys.fields, section: keys.section, read: func(v value) {
 		keys.read(v)
 		switch {
@@ -87,7 +88,7 @@ func subscriptions(s *Subscriptions) reader {
 	}, limits(&s.Limits)...)...)
 }
 
-// limits are the keys that stand in subscriptions, and again in a tenant to override them there.
+// limits returns the keys that stand in subscriptions, and again in a tenant to override them there.
 func limits(l *Limits) []field {
 	return []field{
 		optional("rate", one(&l.Rate, wholeNumber(0, 1_000_000))),
@@ -95,7 +96,7 @@ func limits(l *Limits) []field {
 	}
 }
 
-// keysOf reads a tenant's API keys. A key says which tenant calls, so that no two tenants can have the same.
+// keysOf reads a tenant's API keys. A key says which tenant calls, so two tenants cannot have the same one.
 func (l *loading) keysOf(out *[]Secret) reader {
 	return reader{shape: listOf(apiKey.scalar(), 1), read: func(v value) {
 		for _, item := range v.someItems() {
@@ -103,10 +104,12 @@ func (l *loading) keysOf(out *[]Secret) reader {
 			if !ok {
 				continue
 			}
+
 			if first, dup := l.apiKeys[k]; dup {
 				item.mistake("this key is already used at %s", first)
 				continue
 			}
+
 			l.apiKeys[k] = item.position()
 			l.guard(item, k.Reveal())
 			*out = append(*out, k)
@@ -130,7 +133,7 @@ var apiKey = form[Secret]{func(s string) (Secret, error) {
 	return Secret(s), nil
 }, shape{"type": []string{"string", "number"}, "minLength": 8}}
 
-// maybe takes nothing as well.
+// maybe takes what f takes, and nothing.
 func maybe[T any](f form[T]) form[T] {
 	return form[T]{func(s string) (T, error) {
 		if strings.TrimSpace(s) == "" {
@@ -141,7 +144,7 @@ func maybe[T any](f form[T]) form[T] {
 	}, anyScalar}
 }
 
-// callTimeout bounds a call, and so how long its waybills wait for another replica if that which makes it is killed.
+// callTimeout bounds a call. If the replica that makes it is killed, its waybills wait as long for another replica.
 var callTimeout = form[time.Duration]{func(s string) (time.Duration, error) {
 	d, err := duration.parse(s)
 	if err == nil && d > 8*time.Second {

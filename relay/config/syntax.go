@@ -11,21 +11,24 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// parse gives the root of the one document in text; nil if there is none to read. What is wrong is noted.
+// parse returns the root of the one document in text; nil: there is none to read. It notes what is wrong.
 func (s *source) parse(text []byte) *yaml.Node {
 	// yaml.v3 would take UTF-16 as well, and names no line here. No text holds the byte 0xFF.
 	if good, _, bad := bytes.Cut(bytes.ToValidUTF8(text, []byte{0xff}), []byte{0xff}); bad {
 		s.note(1+bytes.Count(good, []byte("\n")), "the file must be UTF-8")
 		return nil
 	}
+
 	root, second, err := documents(text)
 	if err != nil {
 		s.note(syntaxLine(text, err), syntaxMessage(err))
 		return nil
 	}
+
 	if second > 0 {
 		s.note(second, "a second YAML document begins here; a file holds one")
 	}
+
 	if root == nil || (value{node: root}).isNull() {
 		s.note(1, "the file is empty")
 		return nil
@@ -37,16 +40,20 @@ func (s *source) note(line int, msg string) {
 	s.mistakes = append(s.mistakes, found{Mistake: Mistake{Pos: Position{File: s.path, Line: line}, Msg: msg}})
 }
 
-// documents gives the root of the first document, nil if there is none, and the line of the second, 0 if there is none.
+// documents returns the root of the first document (nil: there is none) and the line of the second (0: there is
+// none).
 func documents(text []byte) (root *yaml.Node, second int, err error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
+
 	var first, next yaml.Node
+
 	switch err := decoder.Decode(&first); {
 	case errors.Is(err, io.EOF):
 		return nil, 0, nil
 	case err != nil:
 		return nil, 0, err
 	}
+
 	switch err := decoder.Decode(&next); {
 	case errors.Is(err, io.EOF):
 		return first.Content[0], 0, nil
@@ -56,9 +63,9 @@ func documents(text []byte) (root *yaml.Node, second int, err error) {
 	return first.Content[0], next.Line, nil
 }
 
-// syntaxLine gives the line of a syntax error. The line that yaml.v3 names may be missing, one too low, or that of an
-// outer value, so this looks for the shortest beginning of the file, in whole lines, that fails in the same way: it ends
-// with the line where a wrong value stands, or an unfinished one begins.
+// syntaxLine returns the line of a syntax error. The line that yaml.v3 names may be missing, one too low, or that of
+// an outer value. So this looks for the shortest beginning of the file, in whole lines, that fails in the same way:
+// its last line is where a wrong value stands, or where an unfinished one begins.
 func syntaxLine(text []byte, err error) int {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	ends := make([]int, len(lines))
@@ -67,6 +74,7 @@ func syntaxLine(text []byte, err error) int {
 		end += len(line)
 		ends[i] = end
 	}
+
 	i := sort.Search(len(lines)-1, func(i int) bool {
 		_, _, got := documents(text[:ends[i]])
 		return got != nil && got.Error() == err.Error()
@@ -76,8 +84,8 @@ func syntaxLine(text []byte, err error) int {
 
 var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
-// hints say in the words of this file what the commonest messages of yaml.v3 are about. A message that holds text of the
-// file is replaced.
+// hints say in the words of this package what the most frequent messages of yaml.v3 mean. They also replace messages
+// that hold text of the file.
 var hints = []struct{ message, hint string }{
 	{"unknown anchor", "quote a value that begins with *"},
 	{"did not find expected alphabetic or numeric character", "quote a value that begins with * or &"},

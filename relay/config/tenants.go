@@ -47,11 +47,12 @@ func add(sum hash.Hash, path, content string) {
 
 func fingerprint(sum hash.Hash) string { return hex.EncodeToString(sum.Sum(nil)[:8]) }
 
-// Same says whether a config with this fingerprint would be read from what OnRead was told when it was read, in that order. It costs
-// a small part of what Load does. If in doubt, it is not the same.
+// Same says whether Load would read a config with this fingerprint again, from the paths that OnRead was called with,
+// in that order. It costs a small part of what Load does. If in doubt, it returns false.
 func Same(read []string, as string) bool {
 	sum := sha256.New()
 	known := make(map[string]bool, len(read))
+
 	for _, path := range read {
 		known[path] = true
 	}
@@ -65,13 +66,14 @@ func Same(read []string, as string) bool {
 				}
 			}
 		}
+
 		add(sum, path, string(content))
 	}
 	return fingerprint(sum) == as
 }
 
-// isTenant says whether a file of the folder of tenants is one. Names that begin with a dot are left out: editors and Kubernetes
-// (..data) have files there that are not meant.
+// isTenant says whether a file of the folder of tenants is a tenant's. Names that begin with a dot are not: editors
+// and Kubernetes (..data) keep files there.
 func isTenant(name string) bool {
 	ext := filepath.Ext(name)
 	return !strings.HasPrefix(name, ".") && (ext == ".yaml" || ext == ".yml")
@@ -80,6 +82,7 @@ func isTenant(name string) bool {
 // file reads one file by a schema, and notes its mistakes in a source of its own.
 func (l *loading) file(path string, text []byte, p *powers, schema reader) {
 	src := &source{path: path, dir: filepath.Dir(path), options: l.options, powers: p, read: l.read}
+
 	l.sources = append(l.sources, src)
 	l.read(path, string(text))
 	if root := src.parse(text); root != nil {
@@ -87,18 +90,23 @@ func (l *loading) file(path string, text []byte, p *powers, schema reader) {
 	}
 }
 
-// readTenantsDir reads every .yaml and .yml file of the folder, by name, as one tenant. The default folder need not be there.
+// readTenantsDir reads every .yaml and .yml file of the folder as one tenant, by name. The default folder may be
+// missing.
 func (l *loading) readTenantsDir(beside string) {
 	c := l.config
 	if c.TenantsDir == "" { // the key has a mistake
 		return
 	}
+
 	dir := c.TenantsDir
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(beside, dir)
 	}
+
+	// The folder itself is noted, so that a new file in it is a change.
 	l.read(dir, "")
 	entries, err := os.ReadDir(dir)
+
 	main := l.sources[0]
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && c.TenantsDir == defaultTenantsDir:
@@ -108,6 +116,7 @@ func (l *loading) readTenantsDir(beside string) {
 	case err != nil:
 		main.note(1, fmt.Sprintf("cannot read the folder %s beside this file: %v", defaultTenantsDir, reason(err)))
 	}
+
 	grants := l.newGrants(dir, beside)
 	for _, entry := range entries {
 		name := entry.Name()
@@ -118,6 +127,7 @@ func (l *loading) readTenantsDir(beside string) {
 		}
 		l.readTenant(path, grants)
 	}
+
 	l.checkOwners()
 }
 
@@ -128,6 +138,7 @@ func (l *loading) readTenant(path string, grants *grants) {
 	if err == nil {
 		text, err = readSmall(resolved)
 	}
+
 	if err != nil {
 		l.read(path, "")
 		src := &source{path: path}
@@ -135,13 +146,14 @@ func (l *loading) readTenant(path string, grants *grants) {
 		l.sources = append(l.sources, src)
 		return
 	}
+
 	var t Tenant
 	l.file(path, []byte(text), &powers{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
 	l.config.Tenants = append(l.config.Tenants, t)
 }
 
-// skipped warns of what in the folder of tenants looks like a tenant's file, and is not read. Names that begin with .. are those of
-// Kubernetes.
+// skipped warns of a file or folder that looks like a tenant's file and is not read. Names that begin with .. are
+// Kubernetes'.
 func (l *loading) skipped(path string, entry fs.DirEntry) {
 	name := entry.Name()
 	src := &source{path: path}
@@ -160,6 +172,7 @@ func (l *loading) skipped(path string, entry fs.DirEntry) {
 	default:
 		src.caution("the file is not read: the name of a tenant's file ends in .yaml or .yml")
 	}
+
 	l.sources = append(l.sources, src)
 }
 
@@ -167,7 +180,7 @@ func (s *source) caution(msg string) {
 	s.warnings = append(s.warnings, found{Mistake: Mistake{Pos: Position{File: s.path, Line: 1}, Msg: msg}})
 }
 
-// reason is an I/O error without the path, which is expanded text.
+// reason returns an I/O error without its path, which may be expanded.
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -183,18 +196,20 @@ func sample(out *[]byte, expanded *bool) reader {
 			*out = v.appendJSON(nil)
 			return
 		}
+
 		if s, ok := scalar(v, text); ok {
 			*out = []byte(s)
 		}
 	}}
 }
 
-// appendJSON appends the value as JSON: a scalar without quotes that is a number, true or false in JSON is that, and every
-// other one is a string.
+// appendJSON appends the value as JSON. A scalar without quotes that is a number, true or false in JSON stays that,
+// and every other scalar becomes a string.
 func (v value) appendJSON(out []byte) []byte {
 	if !v.usable() {
 		return out
 	}
+
 	switch v.node.Kind {
 	case yaml.SequenceNode:
 		out = append(out, '[')
@@ -211,12 +226,15 @@ func (v value) appendJSON(out []byte) []byte {
 			if i > 0 {
 				out = append(out, ',')
 			}
+
 			key, item := v.node.Content[i], v.node.Content[i+1]
 			out, _ = jsontext.AppendQuote(out, key.Value)
 			out = v.child(item, v.join(key.Value)).appendJSON(append(out, ':'))
 		}
 		return append(out, '}')
 	}
+
+	// Quoted text stays text, also if it looks like a number.
 	s, ok := v.text()
 	if literal := jsontext.Value(s); ok && v.node.Style == 0 && literal.IsValid() && literal.Kind() != '"' {
 		return append(out, s...)

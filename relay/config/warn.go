@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
-// warnings finds what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to, tenants
-// without endpoints, secrets that two endpoints share, settings without effect, and bodies that travel unencrypted.
+// warnings finds what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to,
+// tenants without endpoints, secrets that two endpoints share, settings without effect, and bodies that travel
+// unencrypted.
 func warnings(c *Config) []found {
 	w := &warner{secrets: map[Secret]*Endpoint{}}
 	for _, t := range c.Tenants {
 		if len(t.Endpoints) == 0 {
 			w.warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
 		}
+
 		routed := w.routes(t)
 		for i := range t.Endpoints {
 			e := &t.Endpoints[i]
@@ -84,7 +86,7 @@ func (w *warner) endpoint(e *Endpoint) {
 	}
 }
 
-// readable says whether what is sent to the URL crosses a network unencrypted.
+// readable says whether requests to the URL cross a network unencrypted.
 func readable(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
@@ -94,8 +96,8 @@ func readable(endpoint string) bool {
 	return err != nil || !addr.Unmap().IsLoopback()
 }
 
-// covering gives one of others if they, each for some of r's endpoints, send them all that r would. An endpoint gets an
-// event once, whichever routes match it.
+// covering returns one of others if they together send r's endpoints all that r would. An endpoint gets an event
+// once, whichever routes match it.
 func covering(r Route, others []Route) *Route {
 	var first *Route
 	for _, id := range r.To {
@@ -103,6 +105,7 @@ func covering(r Route, others []Route) *Route {
 		if i < 0 {
 			return nil
 		}
+
 		if first == nil {
 			first = &others[i]
 		}
@@ -110,14 +113,17 @@ func covering(r Route, others []Route) *Route {
 	return first
 }
 
-// covers is true if every event that satisfies b satisfies a too. It may be false for routes where that is hard to see.
+// covers says whether every event that satisfies b satisfies a too. It may return false for routes where that is hard
+// to see.
 func (a Route) covers(b Route) bool {
 	if a.When != "" && a.When != b.When {
 		return false
 	}
+
 	if a.Match == nil || b.Match == nil {
 		return a.Match == nil
 	}
+
 	return includes(a.Match.Type, b.Match.Type) &&
 		includes(a.Match.CPCode, b.Match.CPCode) &&
 		includes(a.Match.Status, b.Match.Status) &&
@@ -126,7 +132,7 @@ func (a Route) covers(b Route) bool {
 		(!a.Match.Subscribed || b.Match.Subscribed)
 }
 
-// includes is true if a field that has one of the values b has one of a too. No values ask nothing.
+// includes says whether a field that has one of the values b has one of a too. No values allow every value.
 func includes(a, b []string) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return len(a) == 0

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// exampleSecrets are those that config.example.yaml has where the environment sets none. Everybody knows them.
+// exampleSecrets are those that config.example.yaml uses if the environment sets none. Everybody knows them.
 var exampleSecrets = []string{
 	"change-me-please",
 	"example-admin-token-change-me",
@@ -20,11 +20,11 @@ var exampleSecrets = []string{
 	"whsec_dGhlIHNlY3JldCB0aGF0IGlzIGJlaW5nIHJlcGxhY2Vk",
 }
 
-// enough is how many bits a secret has to have by its letters, which is nine random ones. It is a guess: 12345678 has 24, and
-// aaaaaaaa none.
+// enough is how many bits a secret must have by its letters: about nine random ones. It is a guess: 12345678 has 24,
+// and aaaaaaaa none.
 const enough = 30
 
-// strength is the number of letters times the bits that tell the different ones among them apart.
+// strength returns the number of letters times the bits that tell the different ones apart.
 func strength(secret string) float64 {
 	different := map[rune]bool{}
 	for _, r := range secret {
@@ -33,11 +33,12 @@ func strength(secret string) float64 {
 	return float64(len(secret)) * math.Log2(float64(max(1, len(different))))
 }
 
-// guard warns of a secret that can be guessed, and notes those of the example. To be guessed is no mistake: what runs with such a
-// secret must go on.
+// guard warns of a secret that can be guessed, and notes those of the example. A secret that can be guessed is no
+// mistake: a relay that runs with it must go on.
 func (l *loading) guard(v value, secret string) {
 	coded, signs := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(coded)
+
 	switch {
 	case secret == "":
 	case slices.Contains(exampleSecrets, secret):
@@ -48,8 +49,8 @@ func (l *loading) guard(v value, secret string) {
 	}
 }
 
-// judgeExamples refuses the example's secrets if others can reach a listener: they could do all that these allow. On loopback,
-// where the example is tried, they are warned of. It is called when everything is read.
+// judgeExamples refuses the example's secrets if others can reach a listener, because everybody can use them there.
+// On loopback, where people try the example, it only warns. Call it when everything is read.
 func (l *loading) judgeExamples() {
 	open := ""
 	switch {
@@ -58,6 +59,7 @@ func (l *loading) judgeExamples() {
 	case !onLoopback(l.config.Admin.Listen):
 		open = "admin.listen"
 	}
+
 	const known = "is the one of config.example.yaml, which everybody knows: " +
 		"set another (kuairelay keygen, or openssl rand -hex 24)"
 	for _, v := range l.examples {
@@ -65,11 +67,12 @@ func (l *loading) judgeExamples() {
 			v.warn("%s", known)
 			continue
 		}
+
 		v.mistake("%s, or let %s be on 127.0.0.1", known, open)
 	}
 }
 
-// onLoopback says whether only this machine can reach what listens at an address.
+// onLoopback says whether only this machine can reach a listener at an address.
 func onLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
