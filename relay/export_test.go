@@ -35,26 +35,13 @@ func (r *Relay) Params() func(method, path string) []string {
 	}
 }
 
-// TenantPaths lists the paths of tenants, each behind its method.
-func (r *Relay) TenantPaths() (out []string) {
-	for path, b := range bounds {
-		if b != unbounded && b != ofCallbacks {
-			out = append(out, path)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Unbounded says what is wrong with a path that nothing bounds.
 func (r *Relay) Unbounded(method, path string) error {
 	r.public.Add(method, path, func(echo.Context) error { return nil })
-	return r.shares.check(r.public)
+	return r.shares.Check(r.public)
 }
 
 // AnswerWrongKeysAtOnce is for a test that shows thousands of them.
 func (r *Relay) AnswerWrongKeysAtOnce() {
-	r.wrong.mu.Lock()
-	defer r.wrong.mu.Unlock()
-	r.wrong.pause = 0
+	r.wrong.SlowBy(0)
 }

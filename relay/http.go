@@ -23,32 +23,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
+// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event with its
+// attempt: none takes a minute.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
-func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses, aside func(context.Context) func()) *echo.Echo {
+func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
 	e := newEcho(log, ready, aside)
-	e.IPExtractor = clientIP(c.Server.TrustedProxies)
-	e.Use(wrong.watch)
+	e.IPExtractor = access.ClientIP(c.Server.TrustedProxies)
+	e.Use(wrong.Watch)
 	return e
 }
 
 // newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
-func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *guesses, aside func(context.Context) func()) *echo.Echo {
+func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
 	e := newEcho(log, ready, aside)
-	p := newPrivate(c.Admin.Listen, c.Console.Hosts)
-	e.Pre(p.guard)
-	e.Use(wrong.watch)
+	p := access.NewPrivate(c.Admin.Listen, c.Console.Hosts)
+	e.Pre(p.Guard)
+	e.Use(wrong.Watch)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
-	e.GET("/debug/pprof/*", p.profile(pprof.Index))
-	e.GET("/debug/pprof/cmdline", p.profile(pprof.Cmdline))
-	e.GET("/debug/pprof/profile", p.profile(pprof.Profile))
-	e.GET("/debug/pprof/symbol", p.profile(pprof.Symbol))
-	e.GET("/debug/pprof/trace", p.profile(pprof.Trace))
+	e.GET("/debug/pprof/*", p.Profile(pprof.Index))
+	e.GET("/debug/pprof/cmdline", p.Profile(pprof.Cmdline))
+	e.GET("/debug/pprof/profile", p.Profile(pprof.Profile))
+	e.GET("/debug/pprof/symbol", p.Profile(pprof.Symbol))
+	e.GET("/debug/pprof/trace", p.Profile(pprof.Trace))
 	return e
 }
 
@@ -58,7 +69,7 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc, aside func(context.Context
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problem
 	e.JSONSerializer = answers{aside: aside}
-	e.IPExtractor = clientIP(nil)
+	e.IPExtractor = access.ClientIP(nil)
 	e.Use(decodeParams)
 	e.Server.ReadHeaderTimeout = readHeaderTimeout
 	e.Server.ReadTimeout = readTimeout

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/config"
 )
 
 // A long answer is what encoding/json writes, gives its turn back before each part is sent, and has the next one before it goes on.
@@ -43,4 +46,38 @@ func TestALongAnswerIsWrittenInTurns(t *testing.T) {
 	if least := want.Len() / answerPart; turns < least || held != 0 {
 		t.Errorf("%d turns of at least %d, of which %d were not given back", turns, least, held)
 	}
+}
+
+func TestStrangersLearnNoMoreThanWhetherTheRelayIsReady(t *testing.T) {
+	t.Parallel()
+	r := startForReady(t)
+	answer := httptest.NewRecorder()
+	r.public.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	for _, word := range []string{"fingerprint", "spooled", "redis", "spool", "loaded_at"} {
+		if strings.Contains(answer.Body.String(), word) {
+			t.Errorf("the public /readyz tells %s: %s", word, answer.Body)
+		}
+	}
+	private := httptest.NewRecorder()
+	r.admin.ServeHTTP(private, httptest.NewRequest(http.MethodGet, "http://localhost/readyz", nil))
+	if !strings.Contains(private.Body.String(), "fingerprint") {
+		t.Errorf("the private /readyz is %d %s", private.Code, private.Body)
+	}
+}
+
+// startForReady makes a relay that does not run: its handlers answer all the same.
+func startForReady(t *testing.T) *Relay {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte("callback: {tokens: [callback-token]}\nspool: {dir: "+t.TempDir()+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path, config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Options{Config: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
@@ -64,14 +65,14 @@ type Relay struct {
 	replays       *replayer
 	silence       *silence
 	marker        *marker
-	shares        *shares
-	doorman       *doorman
+	shares        *access.Shares
+	keys          *access.Keys
 	readyNow      readyNow
 	upstream      *http.Client // to kuaidihelp
 	whenErrors    *prometheus.CounterVec
 	refused       *prometheus.CounterVec // connections, by listener
 	reload        reload
-	wrong         *guesses
+	wrong         *access.WrongKeys
 	public, admin *echo.Echo
 }
 
@@ -105,9 +106,9 @@ func New(o Options) (*Relay, error) {
 	})
 	silence := newSilence(db, o.Logger)
 	receiver := ingest.New(ingest.Options{Keep: in.Keep, Parse: in.Parse, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
-	shares, doorman := newShares(db.Admit, registry), newDoorman()
-	r := &Relay{o: o, shares: shares, doorman: doorman, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, in, shares, doorman, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
+	shares, keys := access.NewShares(db.Admit, registry), access.NewKeys()
+	r := &Relay{o: o, shares: shares, keys: keys, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
+		proxy: newProxy(c, db, in, shares, keys, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
 		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
 	}
@@ -117,9 +118,9 @@ func New(o Options) (*Relay, error) {
 		Logger:       o.Logger,
 		Version:      o.Version,
 		Retake:       func(ctx context.Context, q event.Quarantined) (api.Retaken, error) { return retake(ctx, in, q) },
-		Tenant:       doorman.tenant,
-		Operator:     doorman.operator,
-		Enter:        shares.enter,
+		Tenant:       keys.Tenant,
+		Operator:     keys.Operator,
+		Enter:        shares.Enter,
 		Admit:        r.proxy.Admit,
 		OnDue:        pool.Feed,
 		LastCallback: silence.state,
@@ -128,22 +129,22 @@ func New(o Options) (*Relay, error) {
 		LastRefused:  receiver.Refused,
 		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 	})
-	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.replays, log: o.Logger})
+	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.Replays, log: o.Logger})
 	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
 	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(r), silence, r.marker)
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
-	r.wrong = newGuesses(o.Logger)
+	r.wrong = access.NewWrongKeys(o.Logger, registry)
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
-	registry.MustRegister(r.wrong.total, r.refused)
+	registry.MustRegister(r.refused)
 	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, r.wrong, db.Aside), newAdmin(c, registry, o.Logger, r.ready, r.wrong, db.Aside)
 	r.admin.POST("/-/reload", r.reloadHTTP)
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	r.api.Register(r.public, r.admin)
-	if err := r.shares.check(r.public); err != nil {
+	if err := r.shares.Check(r.public); err != nil {
 		return nil, err
 	}
 	small := *c
@@ -153,13 +154,13 @@ func New(o Options) (*Relay, error) {
 }
 
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *shares, d *doorman, o Options, registry *prometheus.Registry) *subscribe.Proxy {
+func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *access.Shares, k *access.Keys, o Options, registry *prometheus.Registry) *subscribe.Proxy {
 	registry.MustRegister(newUnfinished(db))
 	return subscribe.New(subscribe.Options{
 		Store:         db,
-		Tenant:        d.tenant,
-		Signed:        d.signed,
-		Enter:         s.enter,
+		Tenant:        k.Tenant,
+		Signed:        k.Signed,
+		Enter:         s.Enter,
 		CatchUp:       in.CatchUp,
 		Concurrency:   c.Kuaidihelp.Concurrency,
 		ShutdownGrace: o.Grace * 3 / 4,
@@ -236,10 +237,10 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	})
 	failed := make(chan error, 2)
 	go func() {
-		failed <- serve(r.public, limitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, r.refused.WithLabelValues("public")))
+		failed <- serve(r.public, access.LimitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, r.refused.WithLabelValues("public")))
 	}()
 	go func() {
-		failed <- serve(r.admin, limitConnections(admin, c.Limits.Connections, nil, r.refused.WithLabelValues("admin")))
+		failed <- serve(r.admin, access.LimitConnections(admin, c.Limits.Connections, nil, r.refused.WithLabelValues("admin")))
 	}()
 
 	select {
@@ -304,9 +305,9 @@ func withoutHost(err error) error {
 	return err
 }
 
-func serve(e *echo.Echo, l *connections) error {
+func serve(e *echo.Echo, l *access.Connections) error {
 	e.Listener = l
-	e.Server.ConnState = l.onState
+	e.Server.ConnState = l.OnState
 	if err := e.Start(""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}

@@ -85,9 +85,9 @@ func (r *Relay) use(c *config.Config) error {
 	r.intake.Use(routesOf(table, c.Tenants))
 	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
-	r.shares.use(c.Tenants)
-	r.api.Use(apiSettings(c, table, r.shares.test(r.pool.Test)))
-	r.doorman.use(c) // when all parts know the tenants that it lets in
+	r.shares.Use(allowances(c.Tenants))
+	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.Test)))
+	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // when all parts know the tenants that they let in
 	r.queues.use(eps)
 	r.silence.use(c.Callback.Silence)
 	r.reload.done(c, made)

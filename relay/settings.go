@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
@@ -199,7 +200,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 }
 
 // apiSettings is what the API is to know of a config, and of what was built from it.
-func apiSettings(c *config.Config, table *route.Table, test tester) api.Settings {
+func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.Settings {
 	set := api.Settings{Test: test}
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name}
@@ -226,4 +227,27 @@ func reveal(secrets []config.Secret) []string {
 		out[i] = s.Reveal()
 	}
 	return out
+}
+
+// apiKeys are those of all tenants, by their names.
+func apiKeys(tenants []config.Tenant) map[string][]string {
+	keys := make(map[string][]string, len(tenants))
+	for _, t := range tenants {
+		keys[t.Name] = reveal(t.APIKeys)
+	}
+	return keys
+}
+
+// allowances are what each tenant may have of what all use.
+func allowances(tenants []config.Tenant) map[string]access.Allowance {
+	all := make(map[string]access.Allowance, len(tenants))
+	for _, t := range tenants {
+		all[t.Name] = access.Allowance{
+			Reads:         float64(t.Allowance.Reads),
+			Tests:         float64(t.Allowance.Tests),
+			Subscriptions: float64(t.Limits.Rate),
+			Replays:       t.Allowance.Replays,
+		}
+	}
+	return all
 }

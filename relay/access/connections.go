@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"net"
@@ -10,16 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event with its
-// attempt: none takes a minute.
-const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 90 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-)
-
 // silentFor is how long a new connection may say nothing before it gives way to others.
 const silentFor = time.Second
 
@@ -28,10 +18,10 @@ const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicatio
 	"Content-Length: 97\r\n\r\n" +
 	`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}`
 
-// connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its next
+// Connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its next
 // request gives way to the next that comes, the longest idle first, and then one that has not said anything yet. Where all are
 // busy, the new one is answered 503: nothing of it was read, so nothing is lost.
-type connections struct {
+type Connections struct {
 	net.Listener
 	most    int
 	trusted []netip.Prefix // proxies, which connect for many
@@ -50,12 +40,13 @@ type connection struct {
 	since time.Time // it is in this state
 }
 
-func limitConnections(l net.Listener, most int, trusted []netip.Prefix, refused prometheus.Counter) *connections {
-	return &connections{Listener: l, most: most, trusted: trusted, refused: refused, open: map[net.Conn]*connection{}, from: map[netip.Addr]int{}}
+// LimitConnections bounds the connections of a listener. trusted are proxies, which connect for many.
+func LimitConnections(l net.Listener, most int, trusted []netip.Prefix, refused prometheus.Counter) *Connections {
+	return &Connections{Listener: l, most: most, trusted: trusted, refused: refused, open: map[net.Conn]*connection{}, from: map[netip.Addr]int{}}
 }
 
 // Accept gives the next connection that there is room for.
-func (c *connections) Accept() (net.Conn, error) {
+func (c *Connections) Accept() (net.Conn, error) {
 	for {
 		conn, err := c.Listener.Accept()
 		if err != nil {
@@ -75,7 +66,7 @@ func (c *connections) Accept() (net.Conn, error) {
 }
 
 // admit notes a new connection, unless there are too many. One that has to give way for it is for the caller to close.
-func (c *connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
+func (c *Connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
 	from := addressOf(conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +89,7 @@ func (c *connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
 }
 
 // weakest is the connection that gives way first; nil: all are busy.
-func (c *connections) weakest() net.Conn {
+func (c *Connections) weakest() net.Conn {
 	var idle, silent net.Conn
 	for conn, x := range c.open {
 		switch {
@@ -114,8 +105,8 @@ func (c *connections) weakest() net.Conn {
 	return silent
 }
 
-// onState is for http.Server.ConnState.
-func (c *connections) onState(conn net.Conn, state http.ConnState) {
+// OnState is for http.Server.ConnState.
+func (c *Connections) OnState(conn net.Conn, state http.ConnState) {
 	if x, ok := conn.(*counted); ok {
 		conn = x.Conn
 	}
@@ -127,7 +118,7 @@ func (c *connections) onState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-func (c *connections) forget(conn net.Conn) {
+func (c *Connections) forget(conn net.Conn) {
 	x := c.open[conn]
 	if x == nil {
 		return
@@ -142,7 +133,7 @@ func (c *connections) forget(conn net.Conn) {
 // counted is a connection that is forgotten when it is closed.
 type counted struct {
 	net.Conn
-	of   *connections
+	of   *Connections
 	once sync.Once
 }
 

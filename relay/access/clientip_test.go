@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"net/http"
@@ -42,7 +42,7 @@ func TestTheAddressOfAClientIsReadHoweverProxiesWriteIt(t *testing.T) {
 		{"@", []string{"203.0.113.7"}, "unknown"},
 	} {
 		req := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.forwarded, "X-Real-Ip": {"192.0.2.9"}}}
-		if got := clientIP(trusted)(req); got != c.want {
+		if got := ClientIP(trusted)(req); got != c.want {
 			t.Errorf("%s, forwarded for %q: %s, want %s", c.remote, c.forwarded, got, c.want)
 		}
 	}

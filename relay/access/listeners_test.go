@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"bufio"
@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,8 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"kuairelay/relay/config"
 )
 
 func TestAConnectionTooManyTakesTheLongestIdleOneOrIsAnswered503(t *testing.T) {
@@ -28,7 +24,7 @@ func TestAConnectionTooManyTakesTheLongestIdleOneOrIsAnswered503(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := limitConnections(l, 2, nil, prometheus.NewCounter(prometheus.CounterOpts{Name: "refused"}))
+	limited := LimitConnections(l, 2, nil, prometheus.NewCounter(prometheus.CounterOpts{Name: "refused"}))
 	inside, release := make(chan struct{}, 9), make(chan struct{})
 	e := echo.New()
 	e.HideBanner = true
@@ -39,7 +35,9 @@ func TestAConnectionTooManyTakesTheLongestIdleOneOrIsAnswered503(t *testing.T) {
 		<-release
 		return c.String(http.StatusOK, "slow")
 	})
-	go func() { _ = serve(e, limited) }()
+	e.Listener = limited
+	e.Server.ConnState = limited.OnState
+	go func() { _ = e.Start("") }()
 	t.Cleanup(func() { _ = e.Close() })
 
 	dial := func(path string) net.Conn {
@@ -87,7 +85,7 @@ func TestAConnectionTooManyTakesTheLongestIdleOneOrIsAnswered503(t *testing.T) {
 	}
 }
 
-func hasIdle(c *connections) bool {
+func hasIdle(c *Connections) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, x := range c.open {
@@ -101,8 +99,8 @@ func hasIdle(c *connections) bool {
 func TestThePrivateListenerTakesNothingFromAnotherSiteOrUnderAnotherName(t *testing.T) {
 	t.Parallel()
 	e := echo.New()
-	p := newPrivate("0.0.0.0:8081", []string{"Relay.example"})
-	e.Pre(p.guard)
+	p := NewPrivate("0.0.0.0:8081", []string{"Relay.example"})
+	e.Pre(p.Guard)
 	e.Any("/*", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
 	for _, tt := range []struct {
 		method, host, origin, site string
@@ -142,46 +140,12 @@ func TestThePrivateListenerTakesNothingFromAnotherSiteOrUnderAnotherName(t *test
 	}
 }
 
-func TestStrangersLearnNoMoreThanWhetherTheRelayIsReady(t *testing.T) {
-	t.Parallel()
-	r := startForReady(t)
-	answer := httptest.NewRecorder()
-	r.public.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
-	for _, word := range []string{"fingerprint", "spooled", "redis", "spool", "loaded_at"} {
-		if strings.Contains(answer.Body.String(), word) {
-			t.Errorf("the public /readyz tells %s: %s", word, answer.Body)
-		}
-	}
-	private := httptest.NewRecorder()
-	r.admin.ServeHTTP(private, httptest.NewRequest(http.MethodGet, "http://localhost/readyz", nil))
-	if !strings.Contains(private.Body.String(), "fingerprint") {
-		t.Errorf("the private /readyz is %d %s", private.Code, private.Body)
-	}
-}
-
-// startForReady makes a relay that does not run: its handlers answer all the same.
-func startForReady(t *testing.T) *Relay {
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte("callback: {tokens: [callback-token]}\nspool: {dir: "+t.TempDir()+"}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := config.Load(path, config.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := New(Options{Config: c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func TestOneProfileAtATimeAndNoneForLong(t *testing.T) {
 	t.Parallel()
 	e := echo.New()
-	p := newPrivate("127.0.0.1:8081", nil)
+	p := NewPrivate("127.0.0.1:8081", nil)
 	inside, release := make(chan struct{}), make(chan struct{})
-	e.GET("/profile", p.profile(func(http.ResponseWriter, *http.Request) {
+	e.GET("/profile", p.Profile(func(http.ResponseWriter, *http.Request) {
 		inside <- struct{}{}
 		<-release
 	}))
@@ -211,10 +175,10 @@ func TestWrongKeysAreCountedToldOnceAMinuteAndSlowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
-		g := newGuesses(zap.New(core))
+		g := NewWrongKeys(zap.New(core), prometheus.NewRegistry())
 		e := echo.New()
 		e.IPExtractor = echo.ExtractIPDirect()
-		e.Use(g.watch)
+		e.Use(g.Watch)
 		e.GET("/v1/endpoints", func(c echo.Context) error {
 			if c.Request().Header.Get("Authorization") == "Bearer right" {
 				return c.NoContent(http.StatusOK)

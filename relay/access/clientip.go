@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"net/http"
@@ -13,10 +13,10 @@ import (
 // address, so that it is in no list of networks.
 const unknownIP = "unknown"
 
-// clientIP gives the reader of a request's address, for everything that asks (echo.Context.RealIP): the address that the
+// ClientIP gives the reader of a request's address, for everything that asks (echo.Context.RealIP): the address that the
 // connection came from, or, if that is a trusted proxy, the last one in X-Forwarded-For that is none. If all are, it is the
 // first. Headers of anybody else are not believed.
-func clientIP(trusted []netip.Prefix) echo.IPExtractor {
+func ClientIP(trusted []netip.Prefix) echo.IPExtractor {
 	isTrusted := func(ip netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
 	}

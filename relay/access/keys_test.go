@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"errors"
@@ -8,17 +8,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 )
 
-// guarding is a doorman for the tenants shop, with two keys, and mute, with none, and for an operator with a token.
-func guarding(token config.Secret) *doorman {
-	d := newDoorman()
-	c := &config.Config{Tenants: []config.Tenant{{Name: "shop", APIKeys: []config.Secret{"old", "new"}}, {Name: "mute"}}}
-	c.Admin.Token = token
-	d.use(c)
-	return d
+// guarding are the keys of the tenants shop, with two, and mute, with none, and of an operator with a token.
+func guarding(token string) *Keys {
+	k := NewKeys()
+	k.Use(map[string][]string{"shop": {"old", "new"}, "mute": nil}, token)
+	return k
 }
 
 // visitor is a request with a header Authorization.
@@ -37,7 +34,7 @@ func refusal(c echo.Context, err error) (status int, challenge string) {
 	return he.Code, c.Response().Header().Get("WWW-Authenticate")
 }
 
-func TestTheDoormanKnowsATenantByEachOfItsKeys(t *testing.T) {
+func TestKeysTellATenantByEachOfItsKeys(t *testing.T) {
 	t.Parallel()
 	d := guarding("")
 	for authorization, want := range map[string]string{
@@ -45,26 +42,26 @@ func TestTheDoormanKnowsATenantByEachOfItsKeys(t *testing.T) {
 		"": "", "Bearer": "", "Bearer ": "", "Bearer OLD": "", "Bearer old new": "", "Basic old": "", "old": "",
 	} {
 		c := visitor(authorization)
-		name, err := d.tenant(c)
+		name, err := d.Tenant(c)
 		status, challenge := refusal(c, err)
 		if name != want || (want == "") != (status == 401 && challenge == "Bearer") {
 			t.Errorf("%q is %q (%d, %s), want %q", authorization, name, status, challenge, want)
 		}
 	}
 
-	d.use(&config.Config{Tenants: []config.Tenant{{Name: "shop", APIKeys: []config.Secret{"new"}}}})
-	if name, _ := d.tenant(visitor("Bearer old")); name != "" {
+	d.Use(map[string][]string{"shop": {"new"}}, "")
+	if name, _ := d.Tenant(visitor("Bearer old")); name != "" {
 		t.Errorf("a key that left the config is still %s's", name)
 	}
-	if name, err := newDoorman().tenant(visitor("Bearer old")); name != "" || err == nil {
+	if name, err := NewKeys().Tenant(visitor("Bearer old")); name != "" || err == nil {
 		t.Errorf("without a config %q is let in", name)
 	}
 }
 
-func TestTheDoormanKnowsTheOperatorByTheToken(t *testing.T) {
+func TestKeysTellTheOperatorByTheToken(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
-		token         config.Secret
+		token         string
 		authorization string
 		want          int
 	}{
@@ -75,13 +72,13 @@ func TestTheDoormanKnowsTheOperatorByTheToken(t *testing.T) {
 		{token: "", authorization: "Bearer token", want: 503},
 	} {
 		c := visitor(x.authorization)
-		if status, _ := refusal(c, guarding(x.token).operator(c)); status != x.want {
-			t.Errorf("token %q, %q: %d, want %d", x.token.Reveal(), x.authorization, status, x.want)
+		if status, _ := refusal(c, guarding(x.token).Operator(c)); status != x.want {
+			t.Errorf("token %q, %q: %d, want %d", x.token, x.authorization, status, x.want)
 		}
 	}
 }
 
-func TestTheDoormanKnowsASignatureByTheTenantsKeys(t *testing.T) {
+func TestKeysTellASignatureByTheTenantsKeys(t *testing.T) {
 	t.Parallel()
 	d := guarding("")
 	for _, x := range []struct {
@@ -96,11 +93,11 @@ func TestTheDoormanKnowsASignatureByTheTenantsKeys(t *testing.T) {
 		{tenant: "nobody", key: "", want: false},
 		{tenant: "nobody", key: "old", want: false},
 	} {
-		if got := d.signed(x.tenant, "m", "1", kuaidihelp.Sign(x.tenant, "m", "1", x.key)); got != x.want {
+		if got := d.Signed(x.tenant, "m", "1", kuaidihelp.Sign(x.tenant, "m", "1", x.key)); got != x.want {
 			t.Errorf("%s with the key %q: %v", x.tenant, x.key, got)
 		}
 	}
-	if d.signed("shop", "m", "2", kuaidihelp.Sign("shop", "m", "1", "old")) {
+	if d.Signed("shop", "m", "2", kuaidihelp.Sign("shop", "m", "1", "old")) {
 		t.Error("a signature of another time is taken")
 	}
 }

@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"net"
@@ -13,16 +13,17 @@ import (
 // maxProfile is how long a profile may take, in seconds.
 const maxProfile = 60
 
-// private guards the private listener against pages in a browser that can reach it: a page of any site may send requests
+// Private guards the private listener against pages in a browser that can reach it: a page of any site may send requests
 // there, and by DNS rebinding read the answers.
-type private struct {
+type Private struct {
 	hosts    map[string]bool // names in lower case, beside those of loopback and addresses
 	cross    *http.CrossOriginProtection
 	profiles chan struct{} // one at a time
 }
 
-func newPrivate(listen string, hosts []string) *private {
-	p := &private{hosts: map[string]bool{}, cross: http.NewCrossOriginProtection(), profiles: make(chan struct{}, 1)}
+// NewPrivate makes the guard of a listener at an address, which is also known by the hosts given.
+func NewPrivate(listen string, hosts []string) *Private {
+	p := &Private{hosts: map[string]bool{}, cross: http.NewCrossOriginProtection(), profiles: make(chan struct{}, 1)}
 	own, _, err := net.SplitHostPort(listen)
 	if err == nil && own != "" {
 		hosts = append([]string{own}, hosts...)
@@ -33,8 +34,8 @@ func newPrivate(listen string, hosts []string) *private {
 	return p
 }
 
-// guard lets a request through that was meant for this listener, and that no other site has sent.
-func (p *private) guard(next echo.HandlerFunc) echo.HandlerFunc {
+// Guard lets a request through that was meant for this listener, and that no other site has sent.
+func (p *Private) Guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		req := c.Request()
 		if host := hostname(req.Host); !p.knows(host) {
@@ -49,7 +50,7 @@ func (p *private) guard(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // knows says whether a host is this listener. An address is: what a rebound name resolves to is still asked for by its name.
-func (p *private) knows(host string) bool {
+func (p *Private) knows(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") || p.hosts[host] {
 		return true
 	}
@@ -67,8 +68,8 @@ func hostname(host string) string {
 
 func shortHost(host string) string { return host[:min(len(host), 100)] }
 
-// profile bounds what profiles cost: one at a time, and none for longer than a minute.
-func (p *private) profile(handle http.HandlerFunc) echo.HandlerFunc {
+// Profile bounds what profiles cost: one at a time, and none for longer than a minute.
+func (p *Private) Profile(handle http.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if s := c.QueryParam("seconds"); s != "" {
 			if n, err := strconv.ParseFloat(s, 64); err != nil || n < 0 || n > maxProfile {

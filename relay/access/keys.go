@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"crypto/hmac"
@@ -11,13 +11,11 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 )
 
-// doorman tells who sends a request: which tenant, by its API keys, or the operator, by admin.token. It is the only part that knows
-// these.
-type doorman struct {
+// Keys tell who sends a request: which tenant, by its API keys, or the operator, by admin.token. No other part knows these.
+type Keys struct {
 	// mix is a key of this process. What is compared are digests under it, so that the time that a comparison takes says nothing of
 	// an API key or the token.
 	mix     []byte
@@ -34,63 +32,61 @@ type credentials struct {
 	operator *digest             // nil: nobody is the operator
 }
 
-// newDoorman makes a doorman that lets nobody in.
-func newDoorman() *doorman {
-	d := &doorman{mix: make([]byte, 32)}
-	_, _ = rand.Read(d.mix) // never fails (crypto/rand)
-	d.current.Store(&credentials{})
-	return d
+// NewKeys makes Keys that let nobody in.
+func NewKeys() *Keys {
+	k := &Keys{mix: make([]byte, 32)}
+	_, _ = rand.Read(k.mix) // never fails (crypto/rand)
+	k.current.Store(&credentials{})
+	return k
 }
 
-// use has the keys of a config hold from now on.
-func (d *doorman) use(c *config.Config) {
-	now := &credentials{owners: make(map[digest]string), keys: make(map[string][]string)}
-	for _, t := range c.Tenants {
-		keys := reveal(t.APIKeys)
-		now.keys[t.Name] = keys
+// Use has API keys, by their tenants, and the operator's token hold from now on. Without a token nobody is the operator.
+func (k *Keys) Use(tenants map[string][]string, operator string) {
+	now := &credentials{owners: make(map[digest]string), keys: tenants}
+	for tenant, keys := range tenants {
 		for _, key := range keys {
-			now.owners[d.digest(key)] = t.Name
+			now.owners[k.digest(key)] = tenant
 		}
 	}
-	if token := c.Admin.Token.Reveal(); token != "" {
-		sum := d.digest(token)
+	if operator != "" {
+		sum := k.digest(operator)
 		now.operator = &sum
 	}
-	d.current.Store(now)
+	k.current.Store(now)
 }
 
-func (d *doorman) digest(key string) (sum digest) {
-	m := hmac.New(sha256.New, d.mix)
+func (k *Keys) digest(key string) (sum digest) {
+	m := hmac.New(sha256.New, k.mix)
 	m.Write([]byte(key))
 	m.Sum(sum[:0])
 	return sum
 }
 
-// tenant names the tenant whose key a request carries. The error is the answer to a request without one.
-func (d *doorman) tenant(c echo.Context) (name string, err error) {
-	owner := d.current.Load().owners[d.digest(bearer(c))]
+// Tenant names the tenant whose key a request carries. The error is the answer to a request without one.
+func (k *Keys) Tenant(c echo.Context) (name string, err error) {
+	owner := k.current.Load().owners[k.digest(bearer(c))]
 	if owner == "" {
 		return "", unauthorized(c, "the header Authorization must be Bearer and one of the tenant's api_keys")
 	}
 	return owner, nil
 }
 
-// operator lets a request through that carries the operator's token. The error is the answer to any other.
-func (d *doorman) operator(c echo.Context) error {
-	want := d.current.Load().operator
+// Operator lets a request through that carries the operator's token. The error is the answer to any other.
+func (k *Keys) Operator(c echo.Context) error {
+	want := k.current.Load().operator
 	if want == nil {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "the operator's API is off: the config has no admin.token")
 	}
-	sum := d.digest(bearer(c))
+	sum := k.digest(bearer(c))
 	if !hmac.Equal(sum[:], want[:]) {
 		return unauthorized(c, "the header Authorization must be Bearer and the config's admin.token")
 	}
 	return nil
 }
 
-// signed says whether a call to /api was signed with a key of the tenant that its app_id names.
-func (d *doorman) signed(appID, method, ts, sign string) bool {
-	keys := d.current.Load().keys[appID]
+// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
+func (k *Keys) Signed(appID, method, ts, sign string) bool {
+	keys := k.current.Load().keys[appID]
 
 	// A tenant that does not exist costs as much time as one that does.
 	candidates := keys

@@ -1,10 +1,11 @@
-package relay
+package access
 
 import (
 	"context"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 )
 
@@ -35,7 +35,7 @@ const (
 	ofEndpoints bound = "endpoints"
 )
 
-// bounds has every path of the public listener, as echo writes it. New refuses one that is not there.
+// bounds has every path of the public listener, as echo writes it. Check refuses one that is not there.
 var bounds = map[string]bound{
 	"GET /healthz":         unbounded,
 	"GET /readyz":          unbounded,
@@ -85,13 +85,13 @@ const (
 	heldMost = 1024
 )
 
-// shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over all replicas,
+// Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over all replicas,
 // and so many times at once. What a request then costs Redis is bounded there.
-type shares struct {
+type Shares struct {
 	// admit counts over all replicas: it lets a line of requests with a rate in, or says how long it has to wait.
 	admit   func(ctx context.Context, line string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
 	refused *prometheus.CounterVec
-	rates   atomic.Pointer[map[string]tenantRates]
+	rates   atomic.Pointer[map[string]Allowance]
 	held    atomic.Int64
 
 	mu    sync.Mutex
@@ -100,44 +100,51 @@ type shares struct {
 	next  map[string]time.Time     // when the next of a line may come, as far as this process knows
 }
 
-// tenantRates are requests a second (0: any number), and replays that run at one time.
-type tenantRates struct {
-	reads, tests, subscribes float64
-	replays                  int
+// Allowance is what a tenant may have: requests a second of each kind (0: any number), and replays that run at one time.
+type Allowance struct {
+	Reads, Tests, Subscriptions float64
+	Replays                     int
 }
 
-func newShares(admit func(context.Context, string, event.Limits, int) (time.Duration, bool, error), registry prometheus.Registerer) *shares {
-	s := &shares{admit: admit, taken: make(map[bound]map[string]int), sum: make(map[bound]int), next: make(map[string]time.Time),
+// NewShares makes Shares that allow anything, until Use. admit counts a request over all replicas.
+func NewShares(admit func(context.Context, string, event.Limits, int) (time.Duration, bool, error), registry prometheus.Registerer) *Shares {
+	s := &Shares{admit: admit, taken: make(map[bound]map[string]int), sum: make(map[bound]int), next: make(map[string]time.Time),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_tenant_refused_total",
 			Help: "Requests of a tenant that were answered 429, by what it had too much of: reads, tests, subscriptions."}, []string{"tenant", "limit"})}
 	registry.MustRegister(s.refused)
-	s.use(nil)
+	s.Use(nil)
 	return s
 }
 
-// use has the limits of a config hold from now on.
-func (s *shares) use(tenants []config.Tenant) {
-	rates := make(map[string]tenantRates, len(tenants))
-	for _, t := range tenants {
-		rates[t.Name] = tenantRates{reads: float64(t.Allowance.Reads), tests: float64(t.Allowance.Tests), subscribes: float64(t.Limits.Rate),
-			replays: t.Allowance.Replays}
-	}
-	s.rates.Store(&rates)
+// Use has the allowances given, by tenant, hold from now on.
+func (s *Shares) Use(allowances map[string]Allowance) {
+	s.rates.Store(&allowances)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.next)
 }
 
-// replays is how many replays of a tenant run at one time; 0: any number, for the operator.
-func (s *shares) replays(tenant string) int {
+// Replays is how many replays of a tenant run at one time; 0: any number, for the operator.
+func (s *Shares) Replays(tenant string) int {
 	if tenant == "" {
 		return 0
 	}
-	return max(1, (*s.rates.Load())[tenant].replays) // of a tenant that is in the config no more, one
+	return max(1, (*s.rates.Load())[tenant].Replays) // of a tenant that is in the config no more, one
 }
 
-// check finds a path without a bound.
-func (s *shares) check(e *echo.Echo) error {
+// TenantPaths lists the paths of tenants, each behind its method.
+func TenantPaths() (out []string) {
+	for path, b := range bounds {
+		if b != unbounded && b != ofCallbacks {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Check finds a path of the public listener without a bound.
+func (s *Shares) Check(e *echo.Echo) error {
 	for _, r := range e.Routes() {
 		if bounds[r.Method+" "+r.Path] == "" {
 			return fmt.Errorf("nothing bounds %s %s: name it in bounds", r.Method, r.Path)
@@ -146,9 +153,9 @@ func (s *shares) check(e *echo.Echo) error {
 	return nil
 }
 
-// enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be called when it is
+// Enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be called when it is
 // answered. The error is the answer to one that is too much.
-func (s *shares) enter(c echo.Context, tenant string) (leave func(), err error) {
+func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) {
 	b := bounds[c.Request().Method+" "+c.Path()]
 	if tenant == "" {
 		if !s.take(ofReads, "", operatorReads, math.MaxInt) {
@@ -197,19 +204,19 @@ func (b bound) atOnce() (of, ofAll int) {
 	return readsOf, readsOfAll
 }
 
-func (r tenantRates) of(b bound) float64 {
+func (r Allowance) of(b bound) float64 {
 	switch b {
 	case ofTests:
-		return r.tests
+		return r.Tests
 	case ofSubscriptions:
-		return r.subscribes
+		return r.Subscriptions
 	}
-	return r.reads
+	return r.Reads
 }
 
 // local counts a request, and says how long it has to wait if that is one too many for this process: as many as come in a second
 // may come at once.
-func (s *shares) local(tenant string, b bound, rates tenantRates) (wait time.Duration) {
+func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Duration) {
 	rate := rates.of(b)
 	if rate == 0 {
 		return 0
@@ -223,7 +230,8 @@ func (s *shares) local(tenant string, b bound, rates tenantRates) (wait time.Dur
 	}
 	interval := time.Duration(float64(time.Second) / rate)
 	at = at.Add(interval)
-	if wait = at.Sub(now); wait > 0 {
+	wait = at.Sub(now)
+	if wait > 0 {
 		return wait
 	}
 	s.next[line] = at
@@ -232,7 +240,7 @@ func (s *shares) local(tenant string, b bound, rates tenantRates) (wait time.Dur
 
 // take lets a request in, if its tenant has fewer than so many under way. Of the room that is left for all, nobody takes more than half:
 // so there always is some for who has none.
-func (s *shares) take(b bound, tenant string, of, ofAll int) bool {
+func (s *Shares) take(b bound, tenant string, of, ofAll int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, free := s.taken[b][tenant], ofAll-s.sum[b]
@@ -249,10 +257,11 @@ func (s *shares) take(b bound, tenant string, of, ofAll int) bool {
 	return true
 }
 
-func (s *shares) leave(b bound, tenant string) {
+func (s *Shares) leave(b bound, tenant string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken[b][tenant]--; s.taken[b][tenant] == 0 {
+	s.taken[b][tenant]--
+	if s.taken[b][tenant] == 0 {
 		delete(s.taken[b], tenant)
 	}
 	if tenant != "" {
@@ -260,11 +269,11 @@ func (s *shares) leave(b bound, tenant string) {
 	}
 }
 
-// tester sends a test event.
-type tester func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+// Tester sends a test event to an endpoint.
+type Tester func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 
-// test sends few test events at one time.
-func (s *shares) test(send tester) tester {
+// Test sends few test events at one time.
+func (s *Shares) Test(send Tester) Tester {
 	return func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error) {
 		if !s.take(ofEndpoints, endpoint, testsOf, testsOfAll) {
 			return event.Attempt{}, event.ErrBusy
@@ -275,7 +284,7 @@ func (s *shares) test(send tester) tester {
 }
 
 // refuse answers a request that is too much, after a while.
-func (s *shares) refuse(c echo.Context, tenant string, b bound, wait time.Duration, detail string) error {
+func (s *Shares) refuse(c echo.Context, tenant string, b bound, wait time.Duration, detail string) error {
 	if tenant != "" {
 		s.refused.WithLabelValues(tenant, string(b)).Inc()
 	}

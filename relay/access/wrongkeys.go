@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"errors"
@@ -28,8 +28,8 @@ const (
 // wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong.
 const wrongKey = "wrong key"
 
-// guesses counts wrong keys, tells of them, and slows them.
-type guesses struct {
+// WrongKeys counts wrong keys, tells of them, and slows them.
+type WrongKeys struct {
 	log    *zap.Logger
 	total  *prometheus.CounterVec
 	paused chan struct{}
@@ -42,14 +42,24 @@ type guesses struct {
 	quiet  int // wrong keys since then
 }
 
-func newGuesses(log *zap.Logger) *guesses {
-	return &guesses{log: log, paused: make(chan struct{}, maxPaused), pause: guessPause, by: map[string]int{},
+// NewWrongKeys makes WrongKeys that has seen none.
+func NewWrongKeys(log *zap.Logger, registry prometheus.Registerer) *WrongKeys {
+	w := &WrongKeys{log: log, paused: make(chan struct{}, maxPaused), pause: guessPause, by: map[string]int{},
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_wrong_keys_total",
 			Help: "Requests with a wrong key, token or signature, by what they asked for."}, []string{"path"})}
+	registry.MustRegister(w.total)
+	return w
 }
 
-// watch looks at the outcome of each request of a listener.
-func (g *guesses) watch(next echo.HandlerFunc) echo.HandlerFunc {
+// SlowBy sets how much longer each wrong key takes than the one before. Default 100 ms.
+func (g *WrongKeys) SlowBy(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pause = d
+}
+
+// Watch looks at the outcome of each request of a listener.
+func (g *WrongKeys) Watch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		err := next(c)
 		kind := g.wrong(c, err)
@@ -83,7 +93,7 @@ func (g *guesses) watch(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // wrong says what a request asked for that had a wrong key; empty: it had none.
-func (g *guesses) wrong(c echo.Context, err error) string {
+func (g *WrongKeys) wrong(c echo.Context, err error) string {
 	path := c.Path()
 	he, _ := errors.AsType[*echo.HTTPError](err)
 	switch {
@@ -102,7 +112,7 @@ func (g *guesses) wrong(c echo.Context, err error) string {
 }
 
 // note counts a wrong key of an address, and says how long it has to wait for its answer.
-func (g *guesses) note(address, kind string) time.Duration {
+func (g *WrongKeys) note(address, kind string) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
