@@ -42,6 +42,7 @@ func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 	if len(args) == 0 {
 		return
 	}
+
 	switch n.Name {
 	case "string", "min", "max", "mean", "median":
 		weighAll(args)
@@ -74,6 +75,7 @@ func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 		g.visitDate(n)
 		return
 	}
+
 	payEach(args, rates[n.Name])
 }
 

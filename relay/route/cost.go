@@ -152,6 +152,7 @@ func (v *view) weigh(x any, depth int) error {
 	if err := v.pay(perElement + depth); err != nil {
 		return err
 	}
+
 	switch x := x.(type) {
 	case string:
 		return v.pay(len(x) * perParsed / 16)
@@ -196,6 +197,8 @@ func (v *view) weigh(x any, depth int) error {
 // payPair pays for a comparison of two values: for what they have in common.
 func (v *view) payPair(x, y any) error {
 	cost := perNode
+
+	// Two lists or objects of different lengths differ without a look into them.
 	switch x := x.(type) {
 	case string:
 		cost += min(len(x), length(y)) * perCompared / 16

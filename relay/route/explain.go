@@ -70,6 +70,8 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 		wanted := noneOf(cmp.Or(in.Written, &in.Match).lists()[field])
 		return false, fmt.Sprintf("%s %q is %s", name, value, wanted), fmt.Sprintf("%s is %s", name, wanted)
 	}
+
+	// The when is asked only if the match holds.
 	if r.when != nil {
 		ok, err := r.when.holds(s, in.Tenant)
 		var failed *whenError
@@ -83,6 +85,7 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 			return false, "when: false", "when: false"
 		}
 	}
+
 	switch remains := r.remains(); {
 	case remains != "":
 		why = "matches, if " + remains

@@ -61,6 +61,7 @@ func (g *guard) refuse(node ast.Node, text string) {
 // Visit implements ast.Visitor.
 func (g *guard) Visit(node *ast.Node) {
 	g.cost += nodeCost(*node)
+
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		if n.Value == "event" || n.Value == "$env" {
@@ -74,7 +75,7 @@ func (g *guard) Visit(node *ast.Node) {
 		}
 		g.visitBuiltin(node, n)
 	case *ast.CallNode:
-		// A method of a time, of which Format is the one that takes a text.
+		// It is a method of a time, of which Format is the one that takes a text.
 		for i := range n.Arguments {
 			if isTrackTime(n.Arguments[i]) {
 				patch(&n.Arguments[i], presentFunction, n.Arguments[i])
@@ -82,6 +83,7 @@ func (g *guard) Visit(node *ast.Node) {
 			pay(&n.Arguments[i], perFormatted)
 		}
 	case *ast.PredicateNode:
+		// What stands in a loop is paid for at each turn.
 		turn := call(turnFunction, theEvent(), whole(perTurn+costOf(n.Node)))
 		turn.SetLocation(n.Node.Location())
 		n.Node = &ast.SequenceNode{Nodes: []ast.Node{turn, n.Node}}
@@ -107,11 +109,14 @@ func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 	switch n.Operator {
 	case "..":
 		g.refuse(n, "a range can stand after in only")
+
 	case "+":
 		if maybeText(n.Left) && maybeText(n.Right) {
 			patch(node, addFunction, theEvent(), n.Left, n.Right)
 		}
+
 	case "==", "!=":
+		// A number of the event is compared with a literal text by its digits.
 		if literal(n.Right) {
 			asText(&n.Left)
 		} else if literal(n.Left) {
@@ -123,8 +128,10 @@ func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 				ast.Patch(node, &ast.UnaryNode{Operator: "not", Node: *node})
 			}
 		}
+
 	case "<", "<=", ">", ">=":
 		g.visitOrder(node, n)
+
 	case "contains":
 		asText(&n.Left)
 		pay(&n.Left, perSearched)
@@ -137,6 +144,7 @@ func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 		if pattern, ok := n.Right.(*ast.StringNode); ok {
 			pay(&n.Left, perMatched*patternSize(pattern.Value))
 		}
+
 	case "in":
 		g.visitIn(node, n)
 	}

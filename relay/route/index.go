@@ -59,6 +59,8 @@ func newIndex(rules []rule) *index {
 	x := &index{seed: maphash.MakeSeed()}
 	masks := map[int][]uint8{}
 	gates := map[int][]uint64{}
+
+	// A rule is filed under each of its tuples.
 	var filings []filing
 	for i := range rules {
 		parts := x.parts(&rules[i])
@@ -74,6 +76,8 @@ func newIndex(rules []rule) *index {
 		}
 	}
 	x.pack(filings)
+
+	// The classes of one waybill part make a group, which has a gate if that saves something.
 	for waybill, masks := range masks {
 		g := group{waybill, masks}
 		x.groups = append(x.groups, g)
@@ -101,6 +105,7 @@ func (x *index) parts(r *rule) []part {
 	if !ok {
 		return none
 	}
+
 	parts := make([]part, 0, len(p.whole)+len(heads))
 	for _, code := range p.whole {
 		parts = append(parts, part{wholeWaybill, x.hash(code)})
@@ -121,6 +126,7 @@ func (r *rule) exactFields(combinations int) (mask uint8) {
 		}
 		return 0
 	}
+
 	slices.SortStableFunc(order[:], func(a, b int) int { return cmp.Compare(values(a), values(b)) })
 	for _, field := range order {
 		n := values(field)
@@ -180,6 +186,7 @@ func (x *index) find(values *[fields]string, hits []int32) []int32 {
 			present |= 1 << field
 		}
 	}
+
 	code := values[fieldWaybill]
 	for i := range x.groups {
 		g := &x.groups[i]
@@ -193,11 +200,14 @@ func (x *index) find(values *[fields]string, hits []int32) []int32 {
 		default:
 			p.hash = x.hash(code[:g.waybill])
 		}
+
 		if g.gated() {
 			if _, known := x.filed[start(p, gate)]; !known {
 				continue
 			}
 		}
+
+		// A class is looked up with the event's own values, if it has all that the class demands.
 		for _, mask := range g.masks {
 			if mask&^present != 0 {
 				continue

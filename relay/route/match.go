@@ -32,6 +32,8 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 		clear(s.seen)
 		s.round = 1
 	}
+
+	// Few of all rules can match. They are asked in the order of the routes.
 	values := valuesOf(ev)
 	s.event = ev
 	s.hits = t.index.find(&values, s.hits[:0])
@@ -40,6 +42,8 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 		if !t.holds(int(i), &values, s) {
 			continue
 		}
+
+		// An endpoint that several routes lead to has one candidate, with the conditions of all.
 		r := &t.rules[i]
 		condition := r.condition()
 		for _, endpoint := range t.targets[r.to.start:r.to.end] {

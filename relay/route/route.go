@@ -122,6 +122,7 @@ func New(options Options) (*Table, error) {
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
+
 	t := c.table
 	t.targets = slices.Clip(t.targets)
 	t.index = newIndex(t.rules)
@@ -151,6 +152,7 @@ func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 			fieldStatus: c.table.options.CanonicalStatus,
 		}[field])
 	}
+
 	switch in.Match.Changed {
 	case "", "status":
 		out.changed = in.Match.Changed != ""
@@ -158,6 +160,8 @@ func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 		mistakes = append(mistakes, fmt.Errorf("match: changed is %q, must be status", in.Match.Changed))
 	}
 	out.subscribed = in.Match.Subscribed
+
+	// A when that does not compile is a mistake beside others: they are told all at once.
 	if in.When != "" {
 		when, err := c.condition(in.When)
 		if err != nil {
@@ -165,6 +169,7 @@ func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 		}
 		out.when = when
 	}
+
 	if len(in.To) == 0 {
 		mistakes = append(mistakes, errors.New("to names no endpoint"))
 	}

@@ -83,6 +83,8 @@ func (s *subject) prepare(c *condition) error {
 			Type: ev.Type, WaybillCode: ev.WaybillCode, CPCode: ev.CPCode, Status: ev.Status, ReceivedAt: ev.ReceivedAt.UTC(),
 		}
 	}
+
+	// What the condition looks into is made ready once, for the first that needs it.
 	if (c.usesData || c.usesTracks) && s.tooLarge() {
 		return &whenError{text: tooLarge, detail: tooLarge}
 	}

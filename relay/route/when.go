@@ -76,6 +76,8 @@ func newCondition(source string) (_ *condition, err error) {
 	if _, err := expr.Compile(source, language...); err != nil {
 		return nil, plain(err)
 	}
+
+	// Once more, so that its cost is counted.
 	g := new(guard)
 	program, err := expr.Compile(source, slices.Concat(language, guardFunctions, []expr.Option{expr.Patch(g)})...)
 	if err == nil {
