@@ -96,7 +96,8 @@ func mixedEvent(random *rand.Rand) *event.Event {
 	}
 }
 
-// classRule puts the rules into every class of the index: 8 sets of fields, with no, a whole, and 20 lengths of waybill.
+// classRule puts the rules into every class of the index: 8 sets of fields, with no, a whole, and 20 lengths of
+// waybill.
 func classRule(i int) Rule {
 	const waybill = "12345678901234567890"
 	distinct := strconv.Itoa(i)

@@ -8,9 +8,9 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// builtins are the functions of expr that a when can use. Not among them: now (an event must be routed alike at any time),
-// keys and values (their order is random), and those which build large things or work on what they have built (map,
-// reduce, repeat, replace, join, sort, toJSON, …).
+// builtins are the functions of expr that a when can use. Not among them: now (an event must be routed alike at any
+// time), keys and values (their order is random), and those which build large things or work on what they have built
+// (map, reduce, repeat, replace, join, sort, toJSON, …).
 var builtins = []string{
 	"all", "any", "none", "one", "filter", "find", "findIndex", "findLast", "findLastIndex", "count", "sum",
 	"len", "first", "last", "get", "take", "min", "max", "mean", "median",
@@ -35,8 +35,8 @@ var rates = map[string][]int{
 	"duration":    {perParsed},
 }
 
-// visitBuiltin has a builtin paid for. Those that are neither here nor in rates take the same time whatever they are given, or
-// are loops, which pay by the turn.
+// visitBuiltin has a builtin paid for. Those that are neither here nor in rates take the same time whatever they are
+// given, or are loops, which pay by the turn.
 func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 	args := n.Arguments
 	if len(args) == 0 {
@@ -131,6 +131,7 @@ func weighAll(args []ast.Node) {
 	}
 }
 
+// builtinCost is what a builtin costs in nodes, without what depends on its arguments.
 func builtinCost(n *ast.BuiltinNode) int {
 	switch n.Name {
 	case "date":

@@ -14,17 +14,17 @@ import (
 
 // Costs are counted in units of about 2 ns. BenchmarkTheWorstWhens shows what the worst expressions take.
 const (
-	// whenBudget is what the expressions of one tenant may cost for one event, all together: up to 5 ms. That is a loop over
-	// all that an event may hold, or a loop within a loop over 150 tracks.
+	// whenBudget is what the expressions of one tenant may cost for one event, all together: up to 5 ms. That is a loop
+	// over all that an event may hold, or a loop within a loop over 150 tracks.
 	whenBudget = 2_000_000
-	// eventBudget is what the expressions of all tenants may cost for one event. What is beyond is for everybody as much as
-	// whenShare, so that no tenant takes the evaluation of a plain expression from another.
+	// eventBudget is what the expressions of all tenants may cost for one event. What is beyond is for everybody as much
+	// as whenShare, so that no tenant takes the evaluation of a plain expression from another.
 	eventBudget = 4 * whenBudget
 	whenShare   = 50_000
 	// maxElements limits what new lists may hold, all together.
 	maxElements = 200_000
-	// maxWhenData and maxWhenParts are the largest event that expressions can look into, in bytes and in what is in it: it has
-	// to be decoded first.
+	// maxWhenData and maxWhenParts are the largest event that expressions can look into, in bytes and in what is in it: it
+	// has to be decoded first.
 	maxWhenData  = 256 << 10
 	maxWhenParts = 5_000
 )
@@ -124,7 +124,8 @@ var guardFunctions = []expr.Option{
 
 // pay takes cost from what is left of the budget.
 func (v *view) pay(cost int) error {
-	if v.left -= cost; v.left < 0 {
+	v.left -= cost
+	if v.left < 0 {
 		return errTooCostly
 	}
 	return nil
@@ -146,8 +147,8 @@ func length(x any) int {
 	return 0
 }
 
-// weigh pays for going through all of x, whatever is done with it on the way: printing it, sorting its numbers. Results of
-// what is below are copied at each level, so that depth costs, too.
+// weigh pays for going through all of x, whatever is done with it on the way: printing it, sorting its numbers. Results
+// of what is below are copied at each level, so that depth costs, too.
 func (v *view) weigh(x any, depth int) error {
 	if err := v.pay(perElement + depth); err != nil {
 		return err
@@ -256,6 +257,7 @@ func (v *view) payIn(x, in any) error {
 	return v.pay(perNode * (1 + len(list)))
 }
 
+// paySplit pays for a search of the separator, and for the pieces that come of it.
 func (v *view) paySplit(text, separator string) error {
 	if err := v.pay((1 + len(text) + len(separator)) * perSearched / 16); err != nil {
 		return err
@@ -298,6 +300,7 @@ func timeOf(x any) (value any, missing bool) {
 	return *at, false
 }
 
+// present gives the time of a track, and an error if the track has none.
 func present(x any) (time.Time, error) {
 	value, _ := timeOf(x)
 	at, ok := value.(time.Time)
@@ -316,7 +319,8 @@ func within(x any, from, to int) bool {
 	case v.CanUint():
 		n = int(v.Uint())
 	case v.CanFloat():
-		if n = int(v.Float()); float64(n) != v.Float() {
+		n = int(v.Float())
+		if float64(n) != v.Float() {
 			return false
 		}
 	default:

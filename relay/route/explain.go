@@ -44,7 +44,8 @@ func (t *Table) ExplainTo(ev *event.Event, tenant string) []Report {
 		r.Matched, r.Why, r.Cause = t.rules[i].explain(in, &values, &s)
 		if r.Matched {
 			r.If = t.rules[i].remains()
-			r.Changed, r.Subscribed = t.rules[i].changed, t.rules[i].subscribed
+			r.Changed = t.rules[i].changed
+			r.Subscribed = t.rules[i].subscribed
 		}
 		reports = append(reports, r)
 	}
@@ -62,7 +63,8 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 		why = "subscribed: waybill_code is absent"
 		return false, why, why
 	default:
-		name, value := fieldNames[field], values[field]
+		name := fieldNames[field]
+		value := values[field]
 		if value == "" {
 			why = name + " is absent"
 			return false, why, why

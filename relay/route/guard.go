@@ -10,12 +10,12 @@ import (
 	"github.com/expr-lang/expr/file"
 )
 
-// An expression is written by a tenant and runs in the relay of all tenants, so it must not cost much, whatever it is and
-// whatever the event. expr itself only counts what new arrays hold. Therefore
+// An expression is written by a tenant and runs in the relay of all tenants, so it must not cost much, whatever it is
+// and whatever the event. expr itself only counts what new arrays hold. Therefore
 //
 //   - only those builtins can be used that are pure, and whose cost can be told from their arguments;
-//   - everything whose cost depends on the event is paid for before it is done (see cost.go): guard puts the payment into the
-//     expression, as a call around an argument, or in place of the operation;
+//   - everything whose cost depends on the event is paid for before it is done (see cost.go): guard puts the payment into
+//     the expression, as a call around an argument, or in place of the operation;
 //   - what is paid is limited for an expression, for a tenant and for an event (see subject.allow);
 //   - what would be slow to compile is refused beforehand (see inspect).
 //
@@ -92,6 +92,7 @@ func (g *guard) Visit(node *ast.Node) {
 	}
 }
 
+// visitMember notes which parts of the event are named, and has a name that is calculated paid for.
 func (g *guard) visitMember(n *ast.MemberNode) {
 	name, constant := n.Property.(*ast.StringNode)
 	if of, ok := n.Node.(*ast.IdentifierNode); ok && of.Value == "event" && constant {
@@ -105,6 +106,7 @@ func (g *guard) visitMember(n *ast.MemberNode) {
 	g.times = g.times || !constant || name.Value == "at"
 }
 
+// visitOperator has an operation paid for whose cost depends on the event.
 func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 	switch n.Operator {
 	case "..":
@@ -154,17 +156,19 @@ func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 func (g *guard) visitOrder(node *ast.Node, n *ast.BinaryNode) {
 	missing := isTrackTime(n.Left) || isTrackTime(n.Right)
 	if missing || maybeText(n.Left) && maybeText(n.Right) {
-		patch(node, orderFunction, theEvent(), &ast.StringNode{Value: n.Operator}, &ast.BoolNode{Value: missing}, n.Left, n.Right)
+		operator := &ast.StringNode{Value: n.Operator}
+		patch(node, orderFunction, theEvent(), operator, &ast.BoolNode{Value: missing}, n.Left, n.Right)
 	}
 }
 
+// visitIn has a search in a list or object paid for. A range is allowed here, and so its fault is taken back.
 func (g *guard) visitIn(node *ast.Node, n *ast.BinaryNode) {
 	g.faults = slices.DeleteFunc(g.faults, func(f fault) bool { return f.node == n.Right })
 	if span, ok := n.Right.(*ast.BinaryNode); ok && span.Operator == ".." {
 		patch(node, withinFunction, n.Left, span.Left, span.Right)
 		return
 	}
-	if list, ok := n.Right.(*ast.ArrayNode); ok && !slices.ContainsFunc(list.Nodes, func(item ast.Node) bool { return !literal(item) }) {
+	if literals(n.Right) {
 		asText(&n.Left)
 		pay(&n.Left, perCompared)
 		return
@@ -176,6 +180,12 @@ func (g *guard) visitIn(node *ast.Node, n *ast.BinaryNode) {
 func literal(node ast.Node) bool {
 	_, ok := node.(*ast.StringNode)
 	return ok
+}
+
+// literals says whether node is a list of literal texts.
+func literals(node ast.Node) bool {
+	list, ok := node.(*ast.ArrayNode)
+	return ok && !slices.ContainsFunc(list.Nodes, func(item ast.Node) bool { return !literal(item) })
 }
 
 // maybeText says whether node can come to a text.

@@ -9,14 +9,15 @@ import (
 
 // index finds the rules that an event may match, in time that does not grow with the number of rules.
 //
-// Each rule is filed under the tuple of all that it demands exactly: its type, cp_code, status, and its waybill code or the
-// first bytes of one; a rule with lists under every combination. Which parts a tuple has is its class. A table has few
-// classes (at most 8 combinations of fields for each length of waybill prefix in use), and an event is looked up once in
-// each, with its own values. So nearly every rule that is found matches. What is not exact (a glob like "*9", a list too
-// long to combine) is left to rule.holds, which is asked about every rule found anyway: a collision of hashes does no harm.
+// Each rule is filed under the tuple of all that it demands exactly: its type, cp_code, status, and its waybill code or
+// the first bytes of one; a rule with lists under every combination. Which parts a tuple has is its class. A table has
+// few classes (at most 8 combinations of fields for each length of waybill prefix in use), and an event is looked up
+// once in each, with its own values. So nearly every rule that is found matches. What is not exact (a glob like "*9", a
+// list too long to combine) is left to rule.holds, which is asked about every rule found anyway: a collision of hashes
+// does no harm.
 //
-// Rules that demand nothing exactly (no match at all, only a `when`, only a glob like "*9") share the class without parts:
-// that is the list which every event is checked against.
+// Rules that demand nothing exactly (no match at all, only a `when`, only a glob like "*9") share the class without
+// parts: that is the list which every event is checked against.
 type index struct {
 	seed   maphash.Seed
 	groups []group         // by rising waybill

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxWhenVisits limits the parts of an expression where one that is written once counts as often as it is evaluated: the
-	// parser puts the b of a < b < c into two comparisons, and the a of a ?: b into two places.
+	// maxWhenVisits limits the parts of an expression where one that is written once counts as often as it is evaluated:
+	// the parser puts the b of a < b < c into two comparisons, and the a of a ?: b into two places.
 	maxWhenVisits = 2 * maxWhenNodes
 	// maxPatternSize limits the regular expressions of an expression, in instructions, all together.
 	maxPatternSize = 1000
@@ -49,7 +49,8 @@ type inspector struct {
 
 // Visit implements ast.Visitor.
 func (i *inspector) Visit(node *ast.Node) {
-	if i.visits++; i.visits > maxWhenVisits {
+	i.visits++
+	if i.visits > maxWhenVisits {
 		stop(*node, "the expression is too large: what stands between two comparisons, or before ?:, is evaluated twice")
 	}
 	n, ok := (*node).(*ast.BinaryNode)
@@ -64,11 +65,14 @@ func (i *inspector) Visit(node *ast.Node) {
 	if _, err := syntax.Parse(pattern.Value, syntax.Perl); err != nil {
 		stop(n, err.Error())
 	}
-	if i.pattern += patternSize(pattern.Value); i.pattern > maxPatternSize {
-		stop(n, fmt.Sprintf("the patterns of matches are too large: with what they repeat, at most %d steps are allowed", maxPatternSize))
+	i.pattern += patternSize(pattern.Value)
+	if i.pattern > maxPatternSize {
+		stop(n, fmt.Sprintf("the patterns of matches are too large: with what they repeat, at most %d steps are allowed",
+			maxPatternSize))
 	}
 }
 
+// stop ends the walk with a fault.
 func stop(node ast.Node, text string) {
 	panic(&file.Error{Location: node.Location(), Message: text})
 }

@@ -28,7 +28,8 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 		s.forget()
 		t.scratch.Put(s)
 	}()
-	if s.round++; s.round == 0 { // after 4 billion events
+	s.round++
+	if s.round == 0 { // after 4 billion events
 		clear(s.seen)
 		s.round = 1
 	}

@@ -10,8 +10,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// naive is the meaning of a table written down a second time, as plainly as possible: a scan over the rules as configured,
-// with globs as regular expressions. It returns the endpoints in order, and their conditions.
+// naive is the meaning of a table written down a second time, as plainly as possible: a scan over the rules as
+// configured, with globs as regular expressions. It returns the endpoints in order, and their conditions.
 func naive(rules []Rule, options Options, ev *event.Event) (order []string, owed map[string]event.Conditions) {
 	owed = map[string]event.Conditions{}
 	for _, r := range rules {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// patterns is one list of a match: values and globs, any of which may hold. It is compiled so that a list of thousands is
-// searched, not scanned.
+// patterns is one list of a match: values and globs, any of which may hold. It is compiled so that a list of thousands
+// is searched, not scanned.
 type patterns struct {
 	whole  []string // sorted: values without a glob
 	prefix []string // sorted, none a prefix of another: globs like "77*"
@@ -58,8 +58,8 @@ func (p *patterns) match(value string) bool {
 	return slices.ContainsFunc(p.globs, func(glob string) bool { return matchGlob(glob, value) })
 }
 
-// matchPrefix needs to look at one prefix only: the greatest that does not sort after value. Whatever sorts between value
-// and a prefix of it begins with that prefix too, and no two of the list begin alike.
+// matchPrefix needs to look at one prefix only: the greatest that does not sort after value. Whatever sorts between
+// value and a prefix of it begins with that prefix too, and no two of the list begin alike.
 func (p *patterns) matchPrefix(value string) bool {
 	i, _ := slices.BinarySearchFunc(p.prefix, value, func(prefix, value string) int {
 		if prefix <= value {
@@ -73,8 +73,8 @@ func (p *patterns) matchPrefix(value string) bool {
 // exact says whether the list holds values only, and no glob.
 func (p *patterns) exact() bool { return len(p.prefix) == 0 && len(p.globs) == 0 }
 
-// heads returns what a value must begin with that is none of p.whole, or false if there is a pattern that leaves it open,
-// like "*9".
+// heads returns what a value must begin with that is none of p.whole, or false if there is a pattern that leaves it
+// open, like "*9".
 func (p *patterns) heads() ([]string, bool) {
 	heads := slices.Clone(p.prefix)
 	for _, glob := range p.globs {

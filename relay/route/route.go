@@ -2,9 +2,9 @@
 // tenant, and answers in time that depends on how many routes match, not on how many there are (see index). It is pure:
 // the same event gets the same answer from the same routes, at any time and on any replica, and nothing does I/O.
 //
-// A route has a match and a when. All keys that a match has are required to hold, a key holds if any of its patterns does,
-// and a match without keys holds for every event. A when is an expression over the event (see CheckWhen), asked only if
-// the match held; if it fails to evaluate, the route does not match, and Options.OnWhenError hears of it.
+// A route has a match and a when. All keys that a match has are required to hold, a key holds if any of its patterns
+// does, and a match without keys holds for every event. A when is an expression over the event (see CheckWhen), asked
+// only if the match held; if it fails to evaluate, the route does not match, and Options.OnWhenError hears of it.
 package route
 
 import (
@@ -49,7 +49,8 @@ type Match struct {
 	// Changed is "status" for a route that matches only if the status differs from the last one accepted for the waybill.
 	// That is for the store to decide, so the candidate carries event.IfChanged. Empty: no such limit.
 	Changed string
-	// Subscribed is set for a route that matches only waybills that its tenant has subscribed. That is for the store to decide, too.
+	// Subscribed is set for a route that matches only waybills that its tenant has subscribed. That is for the store to
+	// decide, too.
 	Subscribed bool
 }
 
@@ -104,8 +105,8 @@ type rule struct {
 	subscribed bool
 }
 
-// New compiles a Table. The error names every mistake, each with the Rule.Pos of its route: a when that does not compile,
-// a pattern that is empty, a key of changed that does not exist, a route that leads nowhere.
+// New compiles a Table. The error names every mistake, each with the Rule.Pos of its route: a when that does not
+// compile, a pattern that is empty, a key of changed that does not exist, a route that leads nowhere.
 func New(options Options) (*Table, error) {
 	c := compiler{
 		lists:      map[string]*patterns{},
@@ -142,6 +143,7 @@ type compiler struct {
 	table      *Table
 }
 
+// compile makes out of a Rule, and returns all that is wrong with it.
 func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 	for field, list := range in.Match.lists() {
 		if slices.Contains(list, "") {
@@ -197,6 +199,7 @@ func (c *compiler) list(texts []string, canonical func(string) string) *patterns
 	return c.lists[id]
 }
 
+// condition compiles a when, once for all rules that have the same.
 func (c *compiler) condition(source string) (*condition, error) {
 	if known := c.conditions[source]; known != nil {
 		return known, nil
@@ -208,6 +211,7 @@ func (c *compiler) condition(source string) (*condition, error) {
 	return when, err
 }
 
+// endpointsOf files the targets of a rule, and gives each endpoint an index at its first mention.
 func (c *compiler) endpointsOf(names []string) span {
 	t := c.table
 	s := span{start: int32(len(t.targets))}
@@ -226,13 +230,28 @@ func (c *compiler) endpointsOf(names []string) span {
 
 // lists returns the lists of a match by field.
 func (m *Match) lists() [fields][]string {
-	return [fields][]string{fieldType: m.Type, fieldBrand: m.CPCode, fieldStatus: m.Status, fieldWaybill: m.WaybillCode}
+	return [fields][]string{
+		fieldType:    m.Type,
+		fieldBrand:   m.CPCode,
+		fieldStatus:  m.Status,
+		fieldWaybill: m.WaybillCode,
+	}
 }
 
 // fieldNames are the fields as configured.
-var fieldNames = [fields]string{fieldType: "type", fieldBrand: "cp_code", fieldStatus: "status", fieldWaybill: "waybill_code"}
+var fieldNames = [fields]string{
+	fieldType:    "type",
+	fieldBrand:   "cp_code",
+	fieldStatus:  "status",
+	fieldWaybill: "waybill_code",
+}
 
 // valuesOf returns the values of an event by field.
 func valuesOf(ev *event.Event) [fields]string {
-	return [fields]string{fieldType: ev.Type, fieldBrand: ev.CPCode, fieldStatus: ev.Status, fieldWaybill: ev.WaybillCode}
+	return [fields]string{
+		fieldType:    ev.Type,
+		fieldBrand:   ev.CPCode,
+		fieldStatus:  ev.Status,
+		fieldWaybill: ev.WaybillCode,
+	}
 }

@@ -158,7 +158,8 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed, more uint64) { compareWithScan(t, seed, more) })
 }
 
-// compareWithScan makes a table, and compares index, report and scan for some events. It returns how many routes matched.
+// compareWithScan makes a table, and compares index, report and scan for some events. It returns how many routes
+// matched.
 func compareWithScan(t *testing.T, seed, more uint64) (matched int) {
 	random := rand.New(rand.NewPCG(seed, more))
 	rules := randomRules(random, random.IntN(60))

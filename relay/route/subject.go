@@ -10,8 +10,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// subject is the event that conditions are asked about, made ready for them once and only as far as they need it. It also
-// knows what they have cost.
+// subject is the event that conditions are asked about, made ready for them once and only as far as they need it. It
+// also knows what they have cost.
 type subject struct {
 	event    *event.Event
 	prepared bool
@@ -35,6 +35,7 @@ type env struct {
 	Event *view `expr:"event"`
 }
 
+// view is an event as expressions see it.
 type view struct {
 	Type        string    `expr:"type"`
 	WaybillCode string    `expr:"waybill_code"`
@@ -58,11 +59,12 @@ type track struct {
 // String prints a track as it came.
 func (t track) String() string { return fmt.Sprintf("{%s %s %s}", t.Time, t.Context, t.Status) }
 
-// allow says how much the next expression may cost, which belongs to a tenant. All expressions of a tenant are asked one
-// after the other.
+// allow says how much the next expression may cost, which belongs to a tenant. All expressions of a tenant are asked
+// one after the other.
 func (s *subject) allow(tenant string) int {
 	if tenant != s.tenant {
-		s.tenant, s.tenantSpent = tenant, 0
+		s.tenant = tenant
+		s.tenantSpent = 0
 	}
 	return max(min(whenBudget-s.tenantSpent, max(eventBudget-s.spent, whenShare)), 0)
 }
@@ -80,7 +82,11 @@ func (s *subject) prepare(c *condition) error {
 		s.prepared = true
 		s.env.Event = &s.view
 		s.view = view{
-			Type: ev.Type, WaybillCode: ev.WaybillCode, CPCode: ev.CPCode, Status: ev.Status, ReceivedAt: ev.ReceivedAt.UTC(),
+			Type:        ev.Type,
+			WaybillCode: ev.WaybillCode,
+			CPCode:      ev.CPCode,
+			Status:      ev.Status,
+			ReceivedAt:  ev.ReceivedAt.UTC(),
 		}
 	}
 
@@ -103,8 +109,8 @@ func (s *subject) prepare(c *condition) error {
 	return nil
 }
 
-// tooLarge says whether the event is too large to be looked into. What is in it is counted without reading it: by its commas
-// and brackets.
+// tooLarge says whether the event is too large to be looked into. What is in it is counted without reading it: by its
+// commas and brackets.
 func (s *subject) tooLarge() bool {
 	if !s.measured {
 		s.measured = true

@@ -33,8 +33,8 @@ type condition struct {
 
 // CheckWhen says whether source compiles as the when of a route: nil, or an error with line, column and what is wrong.
 //
-// The language is that of expr-lang (https://expr-lang.org/docs/language-definition). An expression must come to a bool,
-// and sees one name, event, with
+// The language is that of expr-lang (https://expr-lang.org/docs/language-definition). An expression must come to a
+// bool, and sees one name, event, with
 //
 //	.type .waybill_code .cp_code .status   texts, empty where absent
 //	.tracks                                a list of .time, .context and .status, all texts, and .at: the time as a time,
@@ -42,22 +42,24 @@ type condition struct {
 //	.data                                  the item as JSON: anything, nil where absent
 //	.received_at                           a time, in UTC
 //
-// In .data a whole number is an int, any other a float, so that event.data.weight > 2 holds for 3 and for 2.5; a whole number
-// that needs more than 64 bits is the text of its digits. Where a text is asked for, a number is taken by its digits: by
-// == and != beside a literal text, by in before a list of literal texts, and by contains, startsWith, endsWith and matches.
-// So event.data.no == "123" holds for 123 and for "123". The other way, say float(event.data.weight) > 2.
+// In .data a whole number is an int, any other a float, so that event.data.weight > 2 holds for 3 and for 2.5; a whole
+// number that needs more than 64 bits is the text of its digits. Where a text is asked for, a number is taken by its
+// digits: by == and != beside a literal text, by in before a list of literal texts, and by contains, startsWith,
+// endsWith and matches. So event.data.no == "123" holds for 123 and for "123". The other way, say
+// float(event.data.weight) > 2.
 //
-// The .at of a track that has none is neither before nor after any time: < and the like are false. What is calculated with
-// it fails.
+// The .at of a track that has none is neither before nor after any time: < and the like are false. What is calculated
+// with it fails.
 //
 // Of the builtin functions there are those which give the same answer for the same event every time, and whose cost is
-// bounded (see builtins). A range like 1..9 may stand after in only, a regular expression after matches and the name of a
-// time zone as a literal text only.
+// bounded (see builtins). A range like 1..9 may stand after in only, a regular expression after matches and the name of
+// a time zone as a literal text only.
 func CheckWhen(source string) error {
 	_, err := newCondition(source)
 	return err
 }
 
+// newCondition compiles a when. A panic of expr is an error of the expression.
 func newCondition(source string) (_ *condition, err error) {
 	if len(source) > maxWhenBytes {
 		return nil, fmt.Errorf("the expression has %d bytes, at most %d are allowed", len(source), maxWhenBytes)
@@ -86,14 +88,20 @@ func newCondition(source string) (_ *condition, err error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	return &condition{program: program, cost: g.cost, usesData: g.usesData(), usesTracks: g.usesTracks(), usesTimes: g.usesTimes()}, nil
+	return &condition{
+		program:    program,
+		cost:       g.cost,
+		usesData:   g.usesData(),
+		usesTracks: g.usesTracks(),
+		usesTimes:  g.usesTimes(),
+	}, nil
 }
 
 var ourWords = strings.NewReplacer("type route.view", "event", "*route.view", "event", "route.view", "event", "\n", " ",
 	"but got unknown", "but got a value of any type (compare it, with == true for example)")
 
-// plain puts an error of expr into one line, without the excerpt of the source that it brings. Where expr itself panicked
-// while it compiled, its stack is left out.
+// plain puts an error of expr into one line, without the excerpt of the source that it brings. Where expr itself
+// panicked while it compiled, its stack is left out.
 func plain(err error) error {
 	var located *file.Error
 	if !errors.As(err, &located) {
@@ -125,7 +133,8 @@ func (c *condition) holds(s *subject, tenant string) (bool, error) {
 		return false, err
 	}
 	allowed := s.allow(tenant)
-	s.view.left, s.machine.MemoryBudget = allowed, maxElements
+	s.view.left = allowed
+	s.machine.MemoryBudget = maxElements
 
 	err := s.view.pay(c.cost)
 	var result any
@@ -139,13 +148,14 @@ func (c *condition) holds(s *subject, tenant string) (bool, error) {
 	return result == true, nil
 }
 
-// whenError is a when that failed to evaluate. Its text says where, and what only if that cannot quote the event: errors
-// are logged, and what is in an event must not be. detail says everything.
+// whenError is a when that failed to evaluate. Its text says where, and what only if that cannot quote the event:
+// errors are logged, and what is in an event must not be. detail says everything.
 type whenError struct {
 	text   string
 	detail string
 }
 
+// newWhenError says of an error of expr what may be logged, and what may be shown.
 func newWhenError(err error) error {
 	e := &whenError{text: "cannot be evaluated for this event", detail: errTooCostly.Error()}
 	var located *file.Error
@@ -199,6 +209,7 @@ func plainNumbers(value any) any {
 	return value
 }
 
+// number gives an int where the number is whole and fits, a float64 where it is a fraction, and else its text.
 func number(text string) any {
 	if whole, err := strconv.Atoi(text); err == nil {
 		return whole

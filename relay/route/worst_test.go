@@ -137,8 +137,8 @@ func worstWhens() map[string]string {
 	}
 }
 
-// TestTheWorstWhensAreRefusedOrStopped holds every expression to what a tenant may spend: it is refused when it is compiled,
-// or ends within its budget. BenchmarkTheWorstWhens shows the time.
+// TestTheWorstWhensAreRefusedOrStopped holds every expression to what a tenant may spend: it is refused when it is
+// compiled, or ends within its budget. BenchmarkTheWorstWhens shows the time.
 func TestTheWorstWhensAreRefusedOrStopped(t *testing.T) {
 	t.Parallel()
 	ev := worstEvent()
