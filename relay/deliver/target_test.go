@@ -124,6 +124,7 @@ func TestPathAndQueryAreSentAsRFC3986HasThem(t *testing.T) {
 	t.Parallel()
 	for target, want := range map[string]string{
 		"http://h":                           "/",
+		"http://h/AZaz09?AZaz09":             "/AZaz09?AZaz09",
 		"http://h?a=1":                       "/?a=1",
 		"http://h/?name=中文":                  "/?name=%E4%B8%AD%E6%96%87",
 		"http://h/钩子?名=1&b=é":                "/%E9%92%A9%E5%AD%90?%E5%90%8D=1&b=%C3%A9",
@@ -176,4 +177,13 @@ func FuzzPathAndQueryKeepTheirMeaning(f *testing.F) {
 			t.Errorf("%q has the query %q, not %q", uri, got.Encode(), want.Encode())
 		}
 	})
+}
+
+func TestAHostWithACharacterThatNoNameHasIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{`a"b`, "a<b", "a>b", "a b", "a|b", "a%7Cb", "a\x7fb"} {
+		if _, err := readTarget("http://" + host + "/"); err == nil {
+			t.Errorf("%q is taken", host)
+		}
+	}
 }

@@ -259,3 +259,33 @@ func TestALateAnswerOfRedisIsTheLastChance(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsOwedToNobodyIsCountedAsThat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.keep("1")
+		b.Use(func(*event.Event) []event.Candidate { return nil })
+		b.keep("2")
+		b.keep("3")
+		if got := b.counted(); got != "new 1, unrouted 2" {
+			t.Errorf("counted: %s", got)
+		}
+	})
+}
+
+func TestWithoutRedisACallbackThatTheSpoolDoesNotTakeIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(o *Options) { o.UntilDelivered = true })
+		dir := t.TempDir() + "/file"
+		if err := os.WriteFile(dir, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.spool = newSpool(dir + "/spool")
+		cb, parsed := update("1")
+		if sum, err := b.Keep(t.Context(), cb, parsed, false); err == nil {
+			t.Errorf("%+v", sum)
+		}
+	})
+}

@@ -120,23 +120,27 @@ type result struct {
 func tryAll(ctx context.Context, t *trial, mutants []mutant, sample int, out io.Writer) ([]result, error) {
 	var results []result
 	for _, m := range mutants {
-		if ctx.Err() != nil || sample > 0 && len(results) == sample {
+		if sample > 0 && len(results) == sample {
 			break
 		}
-		noticed, by, err := t.try(ctx, m)
-		switch {
-		case ctx.Err() != nil:
-		case errors.Is(err, errNoBuild):
-			fmt.Fprintf(os.Stderr, "does not build\t%s\n", m)
-		case err != nil:
+		became, by, err := t.try(ctx, m)
+		if err != nil {
 			return results, err
+		}
+		if err := ctx.Err(); err != nil {
+			return results, err
+		}
+
+		switch became {
+		case noProgram:
+			fmt.Fprintf(os.Stderr, "does not build\t%s\n", m)
+			continue
 		case noticed:
 			fmt.Fprintf(os.Stderr, "%s\t%s\n", by, m)
-			results = append(results, result{m, true})
-		default:
+		case survived:
 			fmt.Fprintln(out, m)
-			results = append(results, result{m, false})
 		}
+		results = append(results, result{m, became == noticed})
 	}
 	return results, nil
 }

@@ -117,6 +117,7 @@ func TestAMutantIsNoticedByAFailureOrATimeoutAndTakenBack(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"grep a x.go || { echo ok; echo '--- FAIL: TestA (0s)'; false; }": "TestA", "true": "", "grep -q a x.go || sleep 100": "timeout",
+		"grep a x.go || { echo 'FAIL x [build failed]'; false; }": "",
 	} {
 		tr.tests, tr.timeout = nil, 0
 		if want == "timeout" {
@@ -125,8 +126,8 @@ func TestAMutantIsNoticedByAFailureOrATimeoutAndTakenBack(t *testing.T) {
 		if err := tr.unchanged(t.Context(), []string{command}); err != nil {
 			t.Fatal(err)
 		}
-		if noticed, by, err := tr.try(t.Context(), mutant{"x.go", 1, "a", "c"}); noticed != (want != "") || by != want || err != nil {
-			t.Errorf("%s: %v, by %q, %v", command, noticed, by, err)
+		if became, by, err := tr.try(t.Context(), mutant{"x.go", 1, "a", "c"}); (became == noticed) != (want != "") || by != want || err != nil {
+			t.Errorf("%s: %v, by %q, %v", command, became, by, err)
 		}
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "a\nb\n" {

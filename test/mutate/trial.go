@@ -15,8 +15,14 @@ import (
 	"time"
 )
 
-// errNoBuild is that a mutant is no program.
-var errNoBuild = errors.New("does not build")
+// fate is what became of a mutant.
+type fate int
+
+const (
+	survived fate = iota
+	noticed
+	noProgram // it does not build
+)
 
 // trial runs tests on mutants in a copy of the tree.
 type trial struct {
@@ -47,30 +53,30 @@ func (t *trial) unchanged(ctx context.Context, commands []string) error {
 }
 
 // try makes a change, runs the tests, and takes it back. It says by what it was noticed.
-func (t *trial) try(ctx context.Context, m mutant) (noticed bool, by string, err error) {
+func (t *trial) try(ctx context.Context, m mutant) (became fate, by string, err error) {
 	path := filepath.Join(t.root, m.file)
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return false, "", err
+		return survived, "", err
 	}
 	changed, err := m.apply(string(text))
 	if err != nil {
-		return false, "", err
+		return survived, "", err
 	}
 	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
-		return false, "", err
+		return survived, "", err
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, text, 0o644)) }()
 
 	for _, c := range t.tests {
 		if passed, text := t.shell(ctx, c.command, c.timeout); !passed {
 			if strings.Contains(text, "[build failed]") {
-				return false, "", errNoBuild
+				return noProgram, "", nil
 			}
-			return true, firstFailure(text), nil
+			return noticed, firstFailure(text), nil
 		}
 	}
-	return false, "", nil
+	return survived, "", nil
 }
 
 // shell runs a command in the copy; at the end of the timeout it is killed with all that it started.
