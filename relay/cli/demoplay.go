@@ -39,17 +39,15 @@ func (d *demoRun) play(ctx context.Context) error {
 	callbacks, err := d.deliver(ctx, parcels)
 	switch {
 	case ctx.Err() != nil:
-		return nil // somebody has seen enough
-	case err != nil:
-		return err
+		err = nil // somebody has seen enough
+	case err == nil:
+		d.summary(callbacks)
+		if d.stay {
+			d.invite()
+			<-ctx.Done()
+		}
 	}
-
-	d.summary(callbacks)
-	if d.stay {
-		d.invite()
-		<-ctx.Done()
-	}
-	return nil
+	return err
 }
 
 // deliver pushes the updates of the parcels, has the second tenant subscribe the first parcel late, and waits each

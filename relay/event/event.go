@@ -60,13 +60,13 @@ type Track struct {
 type Conditions uint8
 
 const (
-	// Always: a route matched, and nothing is left to decide.
+	// Always says that a route matched, and nothing is left to decide.
 	Always Conditions = 1 << iota
-	// IfChanged: a route matched if the status differs from the last one accepted for this waybill.
+	// IfChanged says that a route matched if the status differs from the last one accepted for this waybill.
 	IfChanged
-	// IfSubscribed: a route matched if the endpoint's tenant has subscribed the waybill.
+	// IfSubscribed says that a route matched if the endpoint's tenant has subscribed the waybill.
 	IfSubscribed
-	// IfChangedAndSubscribed: a route matched if both hold.
+	// IfChangedAndSubscribed says that a route matched if both hold.
 	IfChangedAndSubscribed
 )
 

@@ -25,11 +25,11 @@ type Breaker struct {
 type Signal byte
 
 const (
-	// NoSignal: nothing was sent.
+	// NoSignal says that nothing was sent.
 	NoSignal Signal = iota
-	// Answers: the endpoint works, although it may have refused this body.
+	// Answers says that the endpoint works, although it may have refused this body.
 	Answers
-	// Fails: it does not work, or does not take what is sent to it.
+	// Fails says that it does not work, or does not take what is sent to it.
 	Fails
 )
 
