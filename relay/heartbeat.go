@@ -83,7 +83,7 @@ func (s *silence) share(ctx context.Context) {
 	if ms := s.last.Load(); ms > 0 {
 		mine = time.UnixMilli(ms)
 	}
-	if last, err := s.store.Heard(ctx, mine); err == nil && !last.IsZero() {
+	if last, err := s.store.LastCallback(ctx, mine); err == nil && !last.IsZero() {
 		s.raise(last)
 	}
 }

@@ -117,7 +117,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		flow := event.Pacing{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
-		s.Use(store.Settings{Flows: map[string]event.Pacing{"t/down": flow, "t/other": flow}})
+		s.Use(store.Settings{Pacing: map[string]event.Pacing{"t/down": flow, "t/other": flow}})
 		var eps []*deliver.Endpoint
 		for name := range receivers {
 			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,
@@ -163,7 +163,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 			pool.Feed("t/other")
 			time.Sleep(outage * batch / time.Duration(events))
 		}
-		dead, _, err := s.Letters(ctx, []string{"t/down"}, "", 1)
+		dead, _, err := s.DeadLetters(ctx, []string{"t/down"}, "", 1)
 		if err != nil || len(dead) > 0 {
 			t.Errorf("dead letters: %v, %v", dead, err)
 		}

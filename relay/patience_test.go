@@ -22,7 +22,7 @@ func deadLetters(t *testing.T, redis, endpoint string) []event.DeadLetter {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	dead, _, err := s.Letters(t.Context(), []string{endpoint}, "", 100)
+	dead, _, err := s.DeadLetters(t.Context(), []string{endpoint}, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 0 {
 		t.Errorf("not subscribed, and sent to %+v (%v)", sends, err)
 	}
-	if _, err := db.Wish(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
+	if _, err := db.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
 		t.Fatal(err)
 	}
 	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 1 || sends[0].Endpoint != "t/a" || !sends[0].Add {

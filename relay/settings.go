@@ -34,7 +34,7 @@ func storeSettings(c *config.Config) store.Settings {
 	return store.Settings{
 		ClaimTTL: c.Kuaidihelp.Timeout + writing,
 		Window:   c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
-		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, SubscriptionsMax: c.Subscriptions.Max, UpstreamRate: float64(c.Kuaidihelp.Rate), Flows: flows(c.Tenants),
+		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, SubscriptionsMax: c.Subscriptions.Max, UpstreamRate: float64(c.Kuaidihelp.Rate), Pacing: flows(c.Tenants),
 	}
 }
 

@@ -59,7 +59,7 @@ const maxPages = 6
 func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
 	for range maxPages {
-		found, next, err := c.deadLetters.Letters(c.ctx(), endpoints, cursor, limit)
+		found, next, err := c.deadLetters.DeadLetters(c.ctx(), endpoints, cursor, limit)
 		if err != nil {
 			return nil, "", c.failed("list dead letters", err)
 		}

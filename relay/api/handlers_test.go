@@ -22,7 +22,7 @@ type letterPages struct {
 	redriven  map[string][]string // ids by endpoint
 }
 
-func (l *letterPages) Letters(_ context.Context, endpoints []string, cursor string, _ int) ([]event.DeadLetter, string, error) {
+func (l *letterPages) DeadLetters(_ context.Context, endpoints []string, cursor string, _ int) ([]event.DeadLetter, string, error) {
 	l.endpoints = endpoints
 	at := len(cursor)
 	next := cursor + "+"
@@ -342,7 +342,7 @@ func (l *ledger) Subscriptions(_ context.Context, tenant, _ string, most int) ([
 	return []event.Subscription{{Tenant: tenant, Since: noon, Expires: noon.Add(1500 * time.Microsecond), State: event.Failed}}, "next", l.err
 }
 
-func (l *ledger) Unwish(_ context.Context, _ string, w event.Waybill) (bool, error) {
+func (l *ledger) Unsubscribe(_ context.Context, _ string, w event.Waybill) (bool, error) {
 	return w == event.Waybill{CPCode: "zt", Code: "1"}, l.err
 }
 

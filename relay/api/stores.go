@@ -35,7 +35,7 @@ type endpointStore interface {
 }
 
 type deadLetterStore interface {
-	Letters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
+	DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
 	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
 	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
 }
@@ -59,8 +59,8 @@ type quarantineStore interface {
 type subscriptionStore interface {
 	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
-	Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
-	Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error)
+	WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
+	Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 }
 
 // stores are the parts of a Store.

@@ -160,7 +160,7 @@ func removeSubscription(c *call) error {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err
 	}
-	removed, err := c.subscriptions.Unwish(c.ctx(), c.tenant, c.waybill())
+	removed, err := c.subscriptions.Unsubscribe(c.ctx(), c.tenant, c.waybill())
 	if err != nil {
 		return c.noLedger(err)
 	}

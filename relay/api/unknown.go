@@ -23,7 +23,7 @@ func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subsc
 			brands = append(brands, e.CPCode)
 		}
 	}
-	subscriptions, err := c.subscriptions.Wishes(c.ctx(), code, brands, c.tenant)
+	subscriptions, err := c.subscriptions.WaybillSubscriptions(c.ctx(), code, brands, c.tenant)
 	if err != nil {
 		return nil
 	}

@@ -189,7 +189,7 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 	args = append(args, now.UnixMilli(), token, s.settings().Window.Milliseconds(), s.settings().BareWindow.Milliseconds(),
 		s.settings().Retention.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
 	for i, e := range endpoints {
-		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.flowOf(e.Endpoint).rate)
+		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.pacingOf(e.Endpoint).rate)
 	}
 	for _, c := range calls {
 		for _, row := range c.rows {

@@ -13,11 +13,11 @@ import (
 const (
 	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of bodies,
 	// dead letters and subscriptions changed.
-	sliceEvents   = 10
-	sliceCommands = 100
-	sliceBytes    = 128 << 10
-	sliceLetters  = 10
-	sliceWishes   = 10
+	sliceEvents        = 10
+	sliceCommands      = 100
+	sliceBytes         = 128 << 10
+	sliceDeadLetters   = 10
+	sliceSubscriptions = 10
 	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost bounds a rest: a slice may have waited for a Redis that is busy, or far away.
 	restLeast = time.Millisecond
 	restMost  = 5 * time.Millisecond
@@ -73,7 +73,7 @@ func (s *Store) takeTurn(ctx context.Context) (end func(), err error) {
 func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipeliner, i int)) error {
 	for from := 0; from < n; from += most {
 		err := s.aside(ctx, func(ctx context.Context) error {
-			return s.pipelined(ctx, func(p redis.Pipeliner) {
+			return s.roundTrip(ctx, func(p redis.Pipeliner) {
 				for i := from; i < min(from+most, n); i++ {
 					fill(p, i)
 				}
@@ -106,7 +106,7 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 		err := s.aside(ctx, func(ctx context.Context) error {
 			var parts []*redis.StringCmd
 			first := from
-			err := s.pipelined(ctx, func(p redis.Pipeliner) {
+			err := s.roundTrip(ctx, func(p redis.Pipeliner) {
 				for room := int64(sliceBytes); from < n && room > 0 && len(parts) < sliceCommands; {
 					size := min(room, sizes[from].Val()-at)
 					parts = append(parts, p.GetRange(ctx, s.bodyKey(shorts[from]), at, at+max(size, 1)-1))

@@ -12,8 +12,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Tried is one attempt of an endpoint's history.
-type Tried struct {
+// EndpointAttempt is one attempt of an endpoint's history.
+type EndpointAttempt struct {
 	event.AttemptRecord
 	EventID string
 	// N is the number of the attempt of its delivery, from 1.
@@ -22,9 +22,9 @@ type Tried struct {
 	Kind byte
 }
 
-// History lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept of
+// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept of
 // those that failed, and of those that delivered.
-func (s *Store) History(ctx context.Context, endpoint string, most int) ([]Tried, error) {
+func (s *Store) Attempts(ctx context.Context, endpoint string, most int) ([]EndpointAttempt, error) {
 	var failed *redis.XMessageSliceCmd
 	var good *redis.StringSliceCmd
 	err := s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
@@ -73,10 +73,10 @@ func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
 
 // latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest first; of two in the
 // same millisecond, one that delivered.
-func latestFirst(failed []redis.XMessage, good []string, most int) ([]Tried, error) {
-	all := make([]Tried, 0, len(failed)+len(good))
+func latestFirst(failed []redis.XMessage, good []string, most int) ([]EndpointAttempt, error) {
+	all := make([]EndpointAttempt, 0, len(failed)+len(good))
 	for _, entry := range good {
-		t := Tried{Kind: byte(event.Delivered)}
+		t := EndpointAttempt{Kind: byte(event.Delivered)}
 		f := strings.Fields(entry)
 		if len(f) != 5 {
 			return nil, fmt.Errorf("attempt %q: not five fields", entry)
@@ -88,14 +88,14 @@ func latestFirst(failed []redis.XMessage, good []string, most int) ([]Tried, err
 	for _, entry := range failed {
 		field := func(name string) string { v, _ := entry.Values[name].(string); return v }
 		ms, _, _ := strings.Cut(entry.ID, "-")
-		t := Tried{EventID: field("i"), N: int(number(field("n")))}
+		t := EndpointAttempt{EventID: field("i"), N: int(number(field("n")))}
 		t.At, t.Status, t.Text, t.Duration = time.UnixMilli(number(ms)), int(number(field("s"))), field("m"), time.Duration(number(field("d")))*time.Millisecond
 		if k := field("k"); k != "" {
 			t.Kind = k[0]
 		}
 		all = append(all, t)
 	}
-	slices.SortStableFunc(all, func(x, y Tried) int { return y.At.Compare(x.At) })
+	slices.SortStableFunc(all, func(x, y EndpointAttempt) int { return y.At.Compare(x.At) })
 	all = all[:min(most, len(all))]
 	for i := range all {
 		var err error

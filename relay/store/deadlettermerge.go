@@ -17,45 +17,45 @@ const (
 	mergeEndpoints = 100
 )
 
-// letterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint is looked at when the
+// deadLetterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint is looked at when the
 // times get to its latest one, a few of its letters at a time.
-type letterMerge struct {
+type deadLetterMerge struct {
 	store     *Store
-	after     letter   // what comes before it, and itself, is passed over; zero: nothing is
-	endpoints []string // nil: all
-	oldest    int64    // ms
+	after     deadLetter // what comes before it, and itself, is passed over; zero: nothing is
+	endpoints []string   // nil: all
+	oldest    int64      // ms
 
 	begun   bool
 	offset  int64     // in the list of all endpoints
 	pending []redis.Z // endpoints that were not looked at yet, by their latest, the latest first
-	open    letterHeap
+	open    deadLetterHeap
 }
 
-// letterList is what is known of an endpoint's dead letters.
-type letterList struct {
+// deadLetterList is what is known of an endpoint's dead letters.
+type deadLetterList struct {
 	endpoint string
-	read     []letter
+	read     []deadLetter
 	at       int64 // of the last one that was read (ms), and how many of that time were
 	same     int64
 	size     int64
 	ended    bool
 }
 
-// take gives the next letter, false at the end.
-func (m *letterMerge) take(ctx context.Context) (letter, bool, error) {
+// next gives the next letter, false at the end.
+func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 	for {
-		if err := m.look(ctx); err != nil {
-			return letter{}, false, err
+		if err := m.openLists(ctx); err != nil {
+			return deadLetter{}, false, err
 		}
 		if len(m.open) == 0 {
-			return letter{}, false, nil
+			return deadLetter{}, false, nil
 		}
 		list := m.open[0]
 		l := list.read[0]
 		list.read = list.read[1:]
 		if len(list.read) == 0 && !list.ended {
-			if err := m.read(ctx, []*letterList{list}); err != nil {
-				return letter{}, false, err
+			if err := m.readLists(ctx, []*deadLetterList{list}); err != nil {
+				return deadLetter{}, false, err
 			}
 		}
 		if len(list.read) == 0 {
@@ -69,27 +69,27 @@ func (m *letterMerge) take(ctx context.Context) (letter, bool, error) {
 	}
 }
 
-// look opens the lists that may hold what comes next.
-func (m *letterMerge) look(ctx context.Context) error {
+// openLists opens the lists that may hold what comes next.
+func (m *deadLetterMerge) openLists(ctx context.Context) error {
 	for {
 		if len(m.pending) == 0 {
-			if err := m.more(ctx); err != nil || len(m.pending) == 0 {
+			if err := m.findEndpoints(ctx); err != nil || len(m.pending) == 0 {
 				return err
 			}
 		}
 		if len(m.open) > 0 && int64(m.pending[0].Score) < m.open[0].read[0].at {
 			return nil
 		}
-		var lists []*letterList
+		var lists []*deadLetterList
 		for len(m.pending) > 0 && len(lists) < mergeEndpoints {
 			if z := m.pending[0]; len(lists) == 0 || len(m.open) == 0 || int64(z.Score) >= m.open[0].read[0].at {
 				name, _ := z.Member.(string)
-				lists, m.pending = append(lists, &letterList{endpoint: name, at: math.MaxInt64, size: mergeFirst}), m.pending[1:]
+				lists, m.pending = append(lists, &deadLetterList{endpoint: name, at: math.MaxInt64, size: mergeFirst}), m.pending[1:]
 				continue
 			}
 			break
 		}
-		if err := m.read(ctx, lists); err != nil {
+		if err := m.readLists(ctx, lists); err != nil {
 			return err
 		}
 		for _, list := range lists {
@@ -100,8 +100,8 @@ func (m *letterMerge) look(ctx context.Context) error {
 	}
 }
 
-// more finds further endpoints that have dead letters, the latest first.
-func (m *letterMerge) more(ctx context.Context) (err error) {
+// findEndpoints finds further endpoints that have dead letters, the latest first.
+func (m *deadLetterMerge) findEndpoints(ctx context.Context) (err error) {
 	s := m.store
 	if m.endpoints == nil {
 		if m.begun && m.offset == 0 {
@@ -141,8 +141,8 @@ func (m *letterMerge) more(ctx context.Context) (err error) {
 	return nil
 }
 
-// read reads more of some lists, in one slice.
-func (m *letterMerge) read(ctx context.Context, lists []*letterList) error {
+// readLists reads more of some lists, in one slice.
+func (m *deadLetterMerge) readLists(ctx context.Context, lists []*deadLetterList) error {
 	s := m.store
 	found := make([]*redis.ZSliceCmd, len(lists))
 	err := s.slices(ctx, len(lists), len(lists), func(p redis.Pipeliner, i int) {
@@ -164,7 +164,7 @@ func (m *letterMerge) read(ctx context.Context, lists []*letterList) error {
 		list.size = mergeMost
 		for _, z := range rows {
 			short, _ := z.Member.(string)
-			l := letter{int64(z.Score), list.endpoint, short}
+			l := deadLetter{int64(z.Score), list.endpoint, short}
 			if l.at != list.at {
 				list.at, list.same = l.at, 0
 			}
@@ -175,21 +175,21 @@ func (m *letterMerge) read(ctx context.Context, lists []*letterList) error {
 	return nil
 }
 
-// letterHeap has the list whose next letter is the latest at its top.
-type letterHeap []*letterList
+// deadLetterHeap has the list whose next letter is the latest at its top.
+type deadLetterHeap []*deadLetterList
 
-func (h letterHeap) Len() int           { return len(h) }
-func (h letterHeap) Less(i, j int) bool { return h[i].read[0].compare(h[j].read[0]) < 0 }
-func (h letterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h deadLetterHeap) Len() int           { return len(h) }
+func (h deadLetterHeap) Less(i, j int) bool { return h[i].read[0].compare(h[j].read[0]) < 0 }
+func (h deadLetterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *letterHeap) Push(x any) {
-	list, _ := x.(*letterList)
+func (h *deadLetterHeap) Push(x any) {
+	list, _ := x.(*deadLetterList)
 	*h = append(*h, list)
 }
 
 // Pop implements heap.Interface.
-func (h *letterHeap) Pop() any {
+func (h *deadLetterHeap) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
 	return last

@@ -14,48 +14,48 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Letters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of an
+// DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of an
 // earlier page on. next is empty at the end.
-func (s *Store) Letters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.DeadLetter, next string, err error) {
-	after, err := readLetterCursor(cursor)
+func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.DeadLetter, next string, err error) {
+	after, err := readDeadLetterCursor(cursor)
 	if err != nil {
 		return nil, "", err
 	}
-	m := &letterMerge{store: s, after: after, endpoints: endpoints, oldest: s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()}
-	var all []letter
+	m := &deadLetterMerge{store: s, after: after, endpoints: endpoints, oldest: s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()}
+	var all []deadLetter
 	for len(all) < most {
-		l, ok, err := m.take(ctx)
+		l, ok, err := m.next(ctx)
 		if err != nil {
 			return nil, "", fmt.Errorf("list dead letters: %w", err)
 		}
 		if !ok {
-			out, err = s.readLetters(ctx, all)
+			out, err = s.readDeadLetters(ctx, all)
 			return out, "", err
 		}
 		all = append(all, l)
 	}
 	last := all[most-1]
-	if _, more, err := m.take(ctx); err != nil {
+	if _, more, err := m.next(ctx); err != nil {
 		return nil, "", fmt.Errorf("list dead letters: %w", err)
 	} else if more {
 		next = fmt.Sprintf("%d %s %s", last.at, last.short, last.endpoint)
 	}
-	out, err = s.readLetters(ctx, all)
+	out, err = s.readDeadLetters(ctx, all)
 	return out, next, err
 }
 
-// letter is where a dead letter stands in the list.
-type letter struct {
+// deadLetter is where a dead letter stands in the list.
+type deadLetter struct {
 	at              int64 // ms
 	endpoint, short string
 }
 
 // compare has the latest first, and of one endpoint's of the same time the order in which Redis gives them.
-func (l letter) compare(o letter) int {
+func (l deadLetter) compare(o deadLetter) int {
 	return cmp.Or(cmp.Compare(o.at, l.at), strings.Compare(l.endpoint, o.endpoint), strings.Compare(o.short, l.short))
 }
 
-func readLetterCursor(cursor string) (l letter, err error) {
+func readDeadLetterCursor(cursor string) (l deadLetter, err error) {
 	if cursor == "" {
 		return l, nil
 	}
@@ -70,8 +70,8 @@ func readLetterCursor(cursor string) (l letter, err error) {
 	return l, nil
 }
 
-// readLetters reads what else is to be known of dead letters.
-func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.DeadLetter, error) {
+// readDeadLetters reads what else is to be known of dead letters.
+func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
 	states, heads := make([]*redis.StringCmd, len(all)), make([]*redis.StringCmd, len(all))
 	if err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
 		l := all[i]
@@ -103,7 +103,7 @@ func (s *Store) readLetters(ctx context.Context, all []letter) ([]event.DeadLett
 
 // Dismiss is done with dead letters of an endpoint; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error) {
-	n, err := s.ofLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+	n, err := s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
 		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
 		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
 	})
@@ -113,8 +113,8 @@ func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (in
 	return n, nil
 }
 
-// ofLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
-func (s *Store) ofLetters(ctx context.Context, ids []string, run func(ctx context.Context, shorts []any) ([]any, error)) (int, error) {
+// changeDeadLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
+func (s *Store) changeDeadLetters(ctx context.Context, ids []string, run func(ctx context.Context, shorts []any) ([]any, error)) (int, error) {
 	shorts := make([]any, len(ids))
 	for i, id := range ids {
 		short, err := shortID(id)
@@ -124,7 +124,7 @@ func (s *Store) ofLetters(ctx context.Context, ids []string, run func(ctx contex
 		shorts[i] = short
 	}
 	n := 0
-	for part := range slices.Chunk(shorts, sliceLetters) {
+	for part := range slices.Chunk(shorts, sliceDeadLetters) {
 		err := s.aside(ctx, func(ctx context.Context) error {
 			answer, err := run(ctx, part)
 			for _, v := range answer {

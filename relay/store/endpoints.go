@@ -12,7 +12,7 @@ func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (in
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, fmt.Errorf("redrive dead letters: %w", err)
 	}
-	n, err := s.ofLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+	n, err := s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
 		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, er
 	if err != nil {
 		return nil, nil //nolint:nilerr // what is no id names no event
 	}
-	found, err := s.look(ctx, []string{short}, tenant)
+	found, err := s.load(ctx, []string{short}, tenant)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stor
 	shorts := slices.SortedFunc(maps.Keys(sequences), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sequences[b], sequences[a]), strings.Compare(a, b))
 	})
-	found, err := s.look(ctx, shorts[:min(len(shorts), maxOfWaybill)], tenant)
+	found, err := s.load(ctx, shorts[:min(len(shorts), maxOfWaybill)], tenant)
 	slices.SortFunc(found, func(a, b *event.Stored) int { return int(a.Sequence - b.Sequence) })
 	return found, err
 }
@@ -110,8 +110,8 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	}
 }
 
-// look loads events, passing over those that are not there, and their data as long as there is room for it.
-func (s *Store) look(ctx context.Context, shorts []string, tenant string) ([]*event.Stored, error) {
+// load loads events, passing over those that are not there, and their data as long as there is room for it.
+func (s *Store) load(ctx context.Context, shorts []string, tenant string) ([]*event.Stored, error) {
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
 	err := s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) { hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i])) })
 	if err != nil {
@@ -218,8 +218,8 @@ func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 	return asks
 }
 
-// pipelined runs commands in one round trip. What is not there is no error.
-func (s *Store) pipelined(ctx context.Context, fill func(redis.Pipeliner)) error {
+// roundTrip runs commands in one round trip. What is not there is no error.
+func (s *Store) roundTrip(ctx context.Context, fill func(redis.Pipeliner)) error {
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		fill(p)
 		return nil

@@ -83,7 +83,7 @@ func (s *Store) leaseArgs(asks []event.LeaseRequest, now time.Time, token string
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {
 		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore), millis(a.From.Due), a.From.Skip,
-			s.flowOf(a.Endpoint).rate)
+			s.pacingOf(a.Endpoint).rate)
 	}
 	return args
 }

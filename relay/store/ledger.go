@@ -12,11 +12,11 @@ import (
 	"kuairelay/relay/event"
 )
 
-// states by the letter that the scripts keep.
-var states = map[string]event.Upstream{"p": event.Pending, "l": event.Live, "f": event.Failed}
+// upstreamStates by the letter that the scripts keep.
+var upstreamStates = map[string]event.Upstream{"p": event.Pending, "l": event.Live, "f": event.Failed}
 
-// letters is the inverse of states.
-var letters = map[event.Upstream]string{event.Pending: "p", event.Live: "l", event.Failed: "f"}
+// upstreamLetters is the inverse of upstreamStates.
+var upstreamLetters = map[event.Upstream]string{event.Pending: "p", event.Live: "l", event.Failed: "f"}
 
 // entry names a waybill in the ledger.
 func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
@@ -26,19 +26,19 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Wish writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the waybills.
+// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the waybills.
 // After an error a part may have been written; wishing again does no harm.
-func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
 	out := make([]event.SubscribeResult, 0, len(waybills))
 	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant, s.settings().SubscriptionsMax}
-	err := s.inParts(ctx, wishScript, head, waybills, 0, func(row []any) error {
+	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
 			return errShape
 		}
 		state, _ := row[0].(string)
 		uid, _ := row[3].(string)
 		out = append(out, event.SubscribeResult{
-			State:   states[state],
+			State:   upstreamStates[state],
 			Full:    state == "x",
 			Already: number(row[1]) == 1,
 			CatchUp: number(row[2]) == 1,
@@ -54,7 +54,7 @@ func (s *Store) Wish(ctx context.Context, tenant string, waybills []event.Waybil
 
 // Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
 // names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Settings.ClaimTTL for it.
-// It takes at most 10 waybills (sliceWishes).
+// It takes at most 10 waybills (sliceSubscriptions).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
@@ -68,7 +68,7 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 		state, _ := row[1].(string)
 		msg, _ := row[3].(string)
 		uid, _ := row[4].(string)
-		claimed = append(claimed, event.Claimed{Mine: number(row[0]) == 1, State: states[state], Answer: event.Answer{Code: int(number(row[2])), Msg: msg, UID: uid}})
+		claimed = append(claimed, event.Claimed{Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: event.Answer{Code: int(number(row[2])), Msg: msg, UID: uid}})
 		return nil
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Store) Answered(ctx context.Context, token string, waybills []event.Way
 	defer cancel()
 	args := []any{s.Now().UnixMilli(), token, s.settings().SignedTTL.Milliseconds()}
 	for _, w := range waybills {
-		args = append(args, entry(w), letters[state], a.Code, a.Msg, a.UID)
+		args = append(args, entry(w), upstreamLetters[state], a.Code, a.Msg, a.UID)
 	}
 	if _, err := s.run(ctx, answerScript, args); err != nil {
 		return fmt.Errorf("write the provider's answer: %w", err)
@@ -103,8 +103,8 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
-	for from := 0; from == 0 || from < len(waybills); from += sliceWishes {
-		part := waybills[from:min(from+sliceWishes, len(waybills))]
+	for from := 0; from == 0 || from < len(waybills); from += sliceSubscriptions {
+		part := waybills[from:min(from+sliceSubscriptions, len(waybills))]
 		args := append([]any{s.Now().UnixMilli()}, head...)
 		for _, w := range part {
 			args = append(args, entry(w))
@@ -143,9 +143,9 @@ func (s *Store) runBounded(ctx context.Context, script *redis.Script, args []any
 	return s.run(ctx, script, args)
 }
 
-// Unwish takes a tenant's wish back, and says whether there was one.
-func (s *Store) Unwish(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
-	answer, err := s.runBounded(ctx, unwishScript, []any{tenant, entry(w)})
+// Unsubscribe takes a tenant's wish back, and says whether there was one.
+func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
+	answer, err := s.runBounded(ctx, unsubscribeScript, []any{tenant, entry(w)})
 	if err != nil {
 		return false, fmt.Errorf("delete subscription: %w", err)
 	}

@@ -9,18 +9,18 @@ import (
 	"kuairelay/relay/event"
 )
 
-// flow is that of an endpoint as the scripts read it.
-type flow struct{ rate, breaker string }
+// pacing is that of an endpoint as the scripts read it.
+type pacing struct{ rate, breaker string }
 
-func encodeFlows(flows map[string]event.Pacing) map[string]flow {
-	m := make(map[string]flow, len(flows))
-	for name, f := range flows {
-		m[name] = flow{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
+func encodePacing(byEndpoint map[string]event.Pacing) map[string]pacing {
+	m := make(map[string]pacing, len(byEndpoint))
+	for name, f := range byEndpoint {
+		m[name] = pacing{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
 	}
 	return m
 }
 
-func (s *Store) flowOf(endpoint string) flow { return s.settings().flows[endpoint] }
+func (s *Store) pacingOf(endpoint string) pacing { return s.settings().pacing[endpoint] }
 
 // burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
 const burstShare = 16

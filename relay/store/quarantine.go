@@ -153,7 +153,7 @@ func (s *Store) QuarantinedNaming(ctx context.Context, text string) (*event.Quar
 		return nil, fmt.Errorf("look into quarantine: %w", err)
 	}
 	sizes := make([]*redis.IntCmd, len(ids))
-	if err := s.pipelined(ctx, func(p redis.Pipeliner) {
+	if err := s.roundTrip(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
 			sizes[i] = p.StrLen(ctx, s.quarantinedKey(id))
 		}

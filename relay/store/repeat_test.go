@@ -130,7 +130,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no", Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
 		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now()))
 	}
-	dead, _, err := s.Letters(t.Context(), []string{"t/a"}, "", 10)
+	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
 	if err != nil || len(dead) != 1 {
 		t.Fatalf("%v, %v", dead, err)
 	}

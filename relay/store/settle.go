@@ -108,7 +108,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 	args = append(args, now.UnixMilli(), s.settings().Retention.Milliseconds(), s.settings().DeadLetterRetention.Milliseconds(),
 		s.settings().Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
-		f := s.flowOf(name)
+		f := s.pacingOf(name)
 		args = append(args, name, spans[i].Milliseconds(), f.rate, f.breaker)
 	}
 	for _, c := range calls {

@@ -75,14 +75,14 @@ type Settings struct {
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
-	// Flows are those of endpoints, by name. One that is not among them has neither rate nor breaker.
-	Flows map[string]event.Pacing
+	// Pacing is that of endpoints, by name. One that is not among them has neither rate nor breaker.
+	Pacing map[string]event.Pacing
 }
 
-// settings are Settings with their defaults, and the flows as the scripts read them.
+// settings are Settings with their defaults, and the pacing as the scripts read them.
 type settings struct {
 	Settings
-	flows map[string]flow
+	pacing map[string]pacing
 }
 
 // Use replaces the settings: what begins from now on keeps to the new ones.
@@ -96,7 +96,7 @@ func (s *Store) Use(set Settings) {
 	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
 	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
 	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
-	s.set.Store(&settings{set, encodeFlows(set.Flows)})
+	s.set.Store(&settings{set, encodePacing(set.Pacing)})
 }
 
 func (s *Store) settings() *settings { return s.set.Load() }

@@ -117,17 +117,17 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		msg, _ := f[3].(string)
 		uid, _ := f[4].(string)
 		out = append(out, event.Subscription{Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
-			State: states[state], Answer: event.Answer{Code: int(number(f[2])), Msg: msg, UID: uid}})
+			State: upstreamStates[state], Answer: event.Answer{Code: int(number(f[2])), Msg: msg, UID: uid}})
 	}
 	return out, nil
 }
 
-// wishesShown is how many tenants that have subscribed a waybill under one brand are told of, about.
-const wishesShown = 100
+// subscribersShown is how many tenants that have subscribed a waybill under one brand are told of, about.
+const subscribersShown = 100
 
-// Wishes gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some, of each brand about
+// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some, of each brand about
 // a hundred. It is never nil without an error.
-func (s *Store) Wishes(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error) {
+func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	entries := make([]string, len(brands))
@@ -138,16 +138,16 @@ func (s *Store) Wishes(ctx context.Context, code string, brands []string, tenant
 	if tenant == "" {
 		tenants = make(map[string][]string)
 		fields := make([]*redis.ScanCmd, len(entries))
-		if err := s.pipelined(ctx, func(p redis.Pipeliner) {
+		if err := s.roundTrip(ctx, func(p redis.Pipeliner) {
 			for i, name := range entries {
-				fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", wishesShown)
+				fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", subscribersShown)
 			}
 		}); err != nil {
 			return nil, fmt.Errorf("read subscriptions of a waybill: %w", err)
 		}
 		for i, name := range entries {
 			pairs, _ := fields[i].Val() // field, value, field, …
-			for j := 0; j+1 < min(len(pairs), 2*wishesShown); j += 2 {
+			for j := 0; j+1 < min(len(pairs), 2*subscribersShown); j += 2 {
 				who := strings.TrimPrefix(pairs[j], "@")
 				tenants[who] = append(tenants[who], name)
 			}
@@ -183,11 +183,11 @@ func (s *Store) Import(ctx context.Context, all []event.Subscription) (int, erro
 		return 0, fmt.Errorf("import subscriptions: %w", err)
 	}
 	now, added := s.Now(), 0
-	for part := range slices.Chunk(all, sliceWishes) {
+	for part := range slices.Chunk(all, sliceSubscriptions) {
 		args := []any{now.UnixMilli()}
 		for _, x := range part {
 			if life := x.Expires.Sub(now); life > 0 {
-				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(), letters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
+				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(), upstreamLetters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
 			}
 		}
 		answer, err := s.runBounded(ctx, importScript, args)

@@ -13,7 +13,7 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 	s := newStore(t, redisserver.Start(t).URL())
 	w := []event.Waybill{{CPCode: "zt", Code: "1"}}
 	for _, tenant := range []string{"t", "u"} {
-		if _, err := s.Wish(t.Context(), tenant, w); err != nil {
+		if _, err := s.Subscribe(t.Context(), tenant, w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -22,7 +22,7 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 		tenant string
 		short  bool
 	}{{"t", false}, {"u", true}} {
-		if was, err := s.Unwish(t.Context(), step.tenant, w[0]); err != nil || !was {
+		if was, err := s.Unsubscribe(t.Context(), step.tenant, w[0]); err != nil || !was {
 			t.Fatal(was, err)
 		}
 		life := s.client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val()
@@ -30,7 +30,7 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 			t.Errorf("when %s does not want it any more it lives for %s", step.tenant, life)
 		}
 	}
-	if _, err := s.Wish(t.Context(), "t", w); err != nil {
+	if _, err := s.Subscribe(t.Context(), "t", w); err != nil {
 		t.Fatal(err)
 	}
 	if life := s.client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val(); life <= day {

@@ -26,7 +26,7 @@ type Store interface {
 	Now() time.Time
 	Aside(ctx context.Context) (end func())
 	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
-	Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
+	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (
 		wait time.Duration, claimed []event.Claimed, err error)
 	Turn(ctx context.Context) (time.Duration, error)
@@ -272,7 +272,7 @@ func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybi
 	defer func() { <-t.writing }()
 
 	// A client that goes away must not cut short what is being written.
-	return p.o.Store.Wish(context.WithoutCancel(ctx), t.Name, waybills)
+	return p.o.Store.Subscribe(context.WithoutCancel(ctx), t.Name, waybills)
 }
 
 // waiterPause is how often somebody who waits for another's call looks what came of it.

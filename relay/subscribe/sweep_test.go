@@ -218,7 +218,7 @@ func TestWithoutAnAccountWhatIsPendingStaysSo(t *testing.T) {
 // wishes is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with it.
 type wishes struct{ leftovers }
 
-func (w *wishes) Wish(_ context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (w *wishes) Subscribe(_ context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
 	out := make([]event.SubscribeResult, len(waybills))
 	for i := range out {
 		out[i] = event.SubscribeResult{State: event.Live, CatchUp: true}
@@ -312,7 +312,7 @@ type shared struct {
 	cut      error
 }
 
-func (s *shared) Wish(ctx context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (s *shared) Subscribe(ctx context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
 	s.cut = ctx.Err()
 	return make([]event.SubscribeResult, len(waybills)), nil
 }
@@ -364,13 +364,13 @@ type writing struct {
 	now, most atomic.Int64
 }
 
-func (s *writing) Wish(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (s *writing) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
 	if n := s.now.Add(1); n > s.most.Load() {
 		s.most.Store(n)
 	}
 	time.Sleep(time.Second)
 	s.now.Add(-1)
-	return s.wishes.Wish(ctx, tenant, waybills)
+	return s.wishes.Subscribe(ctx, tenant, waybills)
 }
 
 func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {

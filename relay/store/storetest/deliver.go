@@ -604,7 +604,7 @@ func checkOrphans(t *testing.T, b *bench) {
 	}
 }
 
-func checkHistory(t *testing.T, b *bench) {
+func checkAttempts(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{History: 100})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	failed := func(o *event.Outcome) {
@@ -612,7 +612,7 @@ func checkHistory(t *testing.T, b *bench) {
 	}
 	settle(t, s, d, event.Retry, dueIn(s, 0), failed)
 	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
-	got, err := s.History(t.Context(), "t/a", 10)
+	got, err := s.Attempts(t.Context(), "t/a", 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -628,7 +628,7 @@ func checkHistory(t *testing.T, b *bench) {
 	for _, d := range take(t, s, "t/a", 600) {
 		settle(t, s, d, event.Delivered)
 	}
-	if got, err = s.History(t.Context(), "t/a", 1000); err != nil || len(got) < 100 || len(got) > 300 {
+	if got, err = s.Attempts(t.Context(), "t/a", 1000); err != nil || len(got) < 100 || len(got) > 300 {
 		t.Errorf("%d attempts are kept, want about 100; %v", len(got), err)
 	}
 }

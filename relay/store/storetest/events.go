@@ -154,7 +154,7 @@ func checkTrimEnds(t *testing.T, b *bench) {
 	}
 }
 
-func checkLook(t *testing.T, b *bench) {
+func checkEventAndWaybill(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	first := update("1", "a")
@@ -210,7 +210,7 @@ func checkLook(t *testing.T, b *bench) {
 	}
 }
 
-func checkLetters(t *testing.T, b *bench) {
+func checkDeadLetters(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	var want []string
@@ -223,7 +223,7 @@ func checkLetters(t *testing.T, b *bench) {
 	}
 	list := func(most int, endpoints ...string) (got []string) {
 		for cursor := ""; ; {
-			ls, next, err := s.Letters(t.Context(), endpoints, cursor, most)
+			ls, next, err := s.DeadLetters(t.Context(), endpoints, cursor, most)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +248,7 @@ func checkLetters(t *testing.T, b *bench) {
 	if got := list(4, "t/1"); !slices.Equal(got, mine) {
 		t.Errorf("of one endpoint: %v", got)
 	}
-	if _, _, err := s.Letters(t.Context(), nil, "x y", 1); err == nil {
+	if _, _, err := s.DeadLetters(t.Context(), nil, "x y", 1); err == nil {
 		t.Error("nonsense is taken for a cursor")
 	}
 
@@ -333,7 +333,7 @@ func checkHealth(t *testing.T, b *bench) {
 	}
 }
 
-func checkHeard(t *testing.T, b *bench) {
+func checkLastCallback(t *testing.T, b *bench) {
 	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
 	early := time.UnixMilli(1_700_000_000_123)
 	late := early.Add(time.Minute)
@@ -341,7 +341,7 @@ func checkHeard(t *testing.T, b *bench) {
 		s        *store.Store
 		at, want time.Time
 	}{{s, time.Time{}, time.Time{}}, {s, early, early}, {other, time.Time{}, early}, {other, late, late}, {s, early, late}} {
-		if got, err := c.s.Heard(t.Context(), c.at); err != nil || !got.Equal(c.want) {
+		if got, err := c.s.LastCallback(t.Context(), c.at); err != nil || !got.Equal(c.want) {
 			t.Errorf("%d: %s, %v, want %s", i, got, err, c.want)
 		}
 	}
@@ -410,7 +410,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if got := page(t, s, event.Query{Most: 10}); len(got) != 5 {
 		t.Errorf("all: %v", got)
 	}
-	if ls, _, err := s.Letters(t.Context(), nil, "", 10); len(ls) != 0 || err != nil {
+	if ls, _, err := s.DeadLetters(t.Context(), nil, "", 10); len(ls) != 0 || err != nil {
 		t.Errorf("dead letters: %v, %v", ls, err)
 	}
 	now, err := s.Replay(t.Context(), r.ID)

@@ -37,7 +37,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ALateUpdateIsNotTheLastOne":                           checkLateUpdate,
 	"ALateUpdateFromBeforeTheFirstWishIsNotTheLastOne":     checkLateBefore,
 	"ALateUpdateIsNoChangeOfTheStatus":                     checkLateStatus,
-	"ATenantThatTakesItsWishBackGetsNothing":               checkUnwish,
+	"ATenantThatTakesItsWishBackGetsNothing":               checkUnsubscribe,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
 	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":   checkTakenOver,
 	"LimitsCountOverReplicas":                              checkLimits,
@@ -53,9 +53,9 @@ func zt(codes ...string) []event.Waybill {
 	return out
 }
 
-func wish(t *testing.T, s *store.Store, tenant string, codes ...string) []event.SubscribeResult {
+func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []event.SubscribeResult {
 	t.Helper()
-	got, err := s.Wish(t.Context(), tenant, zt(codes...))
+	got, err := s.Subscribe(t.Context(), tenant, zt(codes...))
 	if err != nil || len(got) != len(codes) {
 		t.Fatalf("%d answers to %d wishes: %v", len(got), len(codes), err)
 	}
@@ -86,7 +86,7 @@ func answered(t *testing.T, s *store.Store, token string, state event.Upstream, 
 // live subscribes waybills for a tenant, as far as the provider is concerned.
 func live(t *testing.T, s *store.Store, tenant string, codes ...string) {
 	t.Helper()
-	wish(t, s, tenant, codes...)
+	subscribe(t, s, tenant, codes...)
 	claim(t, s, "t", codes...)
 	answered(t, s, "t", event.Live, event.Answer{UID: "u"}, codes...)
 }
@@ -119,7 +119,7 @@ func checkClaim(t *testing.T, b *bench) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			for _, w := range wish(t, stores[i%2], fmt.Sprint("t", i%5), codes...) {
+			for _, w := range subscribe(t, stores[i%2], fmt.Sprint("t", i%5), codes...) {
 				if w.State != event.Pending || w.Already || w.CatchUp {
 					t.Errorf("%+v", w)
 				}
@@ -137,7 +137,7 @@ func checkClaim(t *testing.T, b *bench) {
 func checkClaimLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
-	wish(t, s, "a", "1")
+	subscribe(t, s, "a", "1")
 	if _, mine := claim(t, s, "first", "1"); mine != 1 {
 		t.Error("the first does not get it")
 	}
@@ -163,7 +163,7 @@ func checkClaimLapses(t *testing.T, b *bench) {
 func checkLateAnswer(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	wish(t, s, "a", "1")
+	subscribe(t, s, "a", "1")
 	claim(t, s, "first", "1")
 	clock.forward(31 * time.Second)
 	claim(t, s, "second", "1")
@@ -185,7 +185,7 @@ func checkLateAnswer(t *testing.T, b *bench) {
 
 func checkRefused(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	wish(t, s, "a", "1")
+	subscribe(t, s, "a", "1")
 	claim(t, s, "x", "1")
 	answered(t, s, "x", event.Failed, event.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
 	got, _, err := s.Subscription(t.Context(), "a", zt("1")[0])
@@ -198,21 +198,21 @@ func checkRefused(t *testing.T, b *bench) {
 	if _, mine := claim(t, s, "y", "1"); mine != 0 {
 		t.Error("it is asked for again, though nobody wished")
 	}
-	if w := wish(t, s, "b", "1")[0]; w.State != event.Pending {
+	if w := subscribe(t, s, "b", "1")[0]; w.State != event.Pending {
 		t.Errorf("%+v", w)
 	}
 	if _, mine := claim(t, s, "y", "1"); mine != 1 {
 		t.Error("it is not asked for again")
 	}
 	answered(t, s, "y", event.Live, event.Answer{}, "1")
-	if w := wish(t, s, "a", "1")[0]; w.State != event.Live || !w.Already {
+	if w := subscribe(t, s, "a", "1")[0]; w.State != event.Live || !w.Already {
 		t.Errorf("%+v", w)
 	}
 }
 
 func checkTurns(t *testing.T, b *bench) {
 	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
-	wish(t, a, "a", "1", "2", "3")
+	subscribe(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
 		func() time.Duration { w, _ := claim(t, c, "2", "2"); return w },
@@ -290,10 +290,10 @@ func checkCatchUp(t *testing.T, b *bench) {
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a", "u/a"))
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
-	if w := wish(t, s, "t", "1")[0]; !w.Already || w.CatchUp {
+	if w := subscribe(t, s, "t", "1")[0]; !w.Already || w.CatchUp {
 		t.Errorf("a wish that was there: %+v", w)
 	}
-	if w := wish(t, s, "u", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
+	if w := subscribe(t, s, "u", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
 		t.Errorf("a later wish: %+v", w)
 	}
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 1 {
@@ -326,7 +326,7 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a"))
-	wish(t, s, "u", "1")
+	subscribe(t, s, "u", "1")
 	last, err := s.Latest(t.Context(), zt("1")[0])
 	if err != nil || last.Status != "a" {
 		t.Fatalf("%+v %v", last, err)
@@ -360,7 +360,7 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 	takeOne(t, s, "u/a")
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "u/a"))
 	clock.forward(20 * 24 * time.Hour)
-	wish(t, s, "u", "1")
+	subscribe(t, s, "u", "1")
 	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{Deliveries: 1}) {
 		t.Errorf("%+v", got)
 	}
@@ -385,7 +385,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 	other.CPCode = "sto"
 	acceptOne(t, s, other, nil)
 	clock.forward(20 * 24 * time.Hour)
-	if w := wish(t, s, "t", "1")[0]; w.State != event.Pending || !w.CatchUp {
+	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Pending || !w.CatchUp {
 		t.Errorf("%+v", w)
 	}
 	if got := catchUp(t, s, "t", "1", "t/a"); got.Queued != 1 {
@@ -405,7 +405,7 @@ func checkCatchUpStays(t *testing.T, b *bench) {
 		settle(t, s, d, event.Delivered)
 	}
 	acceptOne(t, s, update("2", "a"), to("t/stuck"))
-	wish(t, s, "u", "1", "2")
+	subscribe(t, s, "u", "1", "2")
 	for _, code := range []string{"1", "2"} {
 		if got := catchUp(t, s, "u", code, "u/"+code); got.Queued != 1 {
 			t.Errorf("%+v", got)
@@ -440,7 +440,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 	until(t, "the older events are gone", func() bool { return bodies() == 2 })
 	until(t, "their records, too", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
 	for _, code := range []string{"1", "2"} {
-		if wish(t, s, "u", code); catchUp(t, s, "u", code, "u/a").Queued != 1 {
+		if subscribe(t, s, "u", code); catchUp(t, s, "u", code, "u/a").Queued != 1 {
 			t.Errorf("waybill %s has no last event", code)
 		}
 		if d := takeOne(t, s, "u/a"); d.Damaged != "" || d.Event.Status != "b" {
@@ -467,7 +467,7 @@ func checkRenewed(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "a"), nil)
 	began := time.Now()
 	until(t, "the entry would have expired, had it not been renewed", func() bool {
-		wish(t, s, "t", "1")
+		subscribe(t, s, "t", "1")
 		return time.Since(began) > 2*ttl
 	})
 	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "a" {
@@ -479,7 +479,7 @@ func checkSignedExpires(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), under(event.IfSubscribed, "t/a"))
-	wish(t, s, "u", "1", "2") // the parcel is still signed for
+	subscribe(t, s, "u", "1", "2") // the parcel is still signed for
 	for code, want := range map[string]time.Duration{"1": 7 * time.Hour, "2": 60 * time.Hour} {
 		got, ok, err := s.Subscription(t.Context(), "t", zt(code)[0])
 		if life := got.Expires.Sub(s.Now()); err != nil || !ok || life > want+time.Second || life < want-time.Minute {
@@ -488,7 +488,7 @@ func checkSignedExpires(t *testing.T, b *bench) {
 	}
 	// One that was signed for before the first wish.
 	acceptOne(t, s, update("3", "signed"), nil)
-	wish(t, s, "t", "3")
+	subscribe(t, s, "t", "3")
 	if got, _, _ := s.Subscription(t.Context(), "t", zt("3")[0]); got.Expires.Sub(s.Now()) > 8*time.Hour {
 		t.Errorf("it expires at %s", got.Expires)
 	}
@@ -547,7 +547,7 @@ func checkMovesAgain(t *testing.T, b *bench) {
 			if got := lifeOf(t, s, "t", code); got != step.life {
 				t.Errorf("%s, after update %d the subscription lives for %s, want %s", code, i+1, got, step.life)
 			}
-			wish(t, s, "t", code) // renewed, it lives as long
+			subscribe(t, s, "t", code) // renewed, it lives as long
 			if got := lifeOf(t, s, "t", code); got != step.life {
 				t.Errorf("%s, renewed after update %d it lives for %s, want %s", code, i+1, got, step.life)
 			}
@@ -587,16 +587,16 @@ func checkMax(t *testing.T, b *bench) {
 		{"u", []string{"4"}, []bool{false}},
 		{"t", []string{"4"}, []bool{true}},
 	} {
-		for j, got := range wish(t, s, step.tenant, step.codes...) {
+		for j, got := range subscribe(t, s, step.tenant, step.codes...) {
 			if got.Full != step.full[j] {
 				t.Errorf("step %d, waybill %s: %+v", i, step.codes[j], got)
 			}
 		}
 	}
-	if _, err := s.Unwish(t.Context(), "t", zt("2")[0]); err != nil {
+	if _, err := s.Unsubscribe(t.Context(), "t", zt("2")[0]); err != nil {
 		t.Fatal(err)
 	}
-	if got := wish(t, s, "t", "4")[0]; got.Full || state(t, s, "t", "4") != event.Pending {
+	if got := subscribe(t, s, "t", "4")[0]; got.Full || state(t, s, "t", "4") != event.Pending {
 		t.Errorf("%+v", got)
 	}
 }
@@ -605,7 +605,7 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 	const full, short = 60 * time.Hour, 7 * time.Hour
 	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: short}})
 	for _, code := range []string{"moves", "arrives"} {
-		wish(t, s, "t", code)
+		subscribe(t, s, "t", code)
 		claim(t, s, "x", code)
 		answered(t, s, "x", event.Failed, event.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
 	}
@@ -613,7 +613,7 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 	if got := state(t, s, "t", "moves"); got != event.Live || lifeOf(t, s, "t", "moves") != full {
 		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "moves"))
 	}
-	if w := wish(t, s, "u", "moves")[0]; w.State != event.Live || !w.CatchUp {
+	if w := subscribe(t, s, "u", "moves")[0]; w.State != event.Live || !w.CatchUp {
 		t.Errorf("another wish: %+v", w)
 	}
 	acceptOne(t, s, at(9, "arrives", "1", "signed"), nil)
@@ -654,7 +654,7 @@ func checkLateBefore(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	acceptOne(t, s, at(10, "1", "b", "signed"), nil)
 	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
-	wish(t, s, "t", "1")
+	subscribe(t, s, "t", "1")
 	for range 2 {
 		if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
 			t.Errorf("%+v %v", last, err)
@@ -667,7 +667,7 @@ func checkLateBefore(t *testing.T, b *bench) {
 	acceptOne(t, s, at(10, "2", "a", "sending"), nil)
 	acceptOne(t, s, none, nil)
 	acceptOne(t, s, at(10, "2", "c", "sending"), nil)
-	wish(t, s, "t", "2")
+	subscribe(t, s, "t", "2")
 	if last, err := s.Latest(t.Context(), zt("2")[0]); err != nil || last == nil || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)
 	}
@@ -693,12 +693,12 @@ func checkLateStatus(t *testing.T, b *bench) {
 	}
 }
 
-func checkUnwish(t *testing.T, b *bench) {
+func checkUnsubscribe(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	live(t, s, "t", "1")
 	live(t, s, "u", "1")
 	for _, want := range []bool{true, false} {
-		if was, err := s.Unwish(t.Context(), "t", zt("1")[0]); err != nil || was != want {
+		if was, err := s.Unsubscribe(t.Context(), "t", zt("1")[0]); err != nil || was != want {
 			t.Errorf("%v %v", was, err)
 		}
 	}
@@ -708,7 +708,7 @@ func checkUnwish(t *testing.T, b *bench) {
 	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 0 || state(t, s, "t", "1") != "" {
 		t.Errorf("%+v %v", page, err)
 	}
-	if w := wish(t, s, "t", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
+	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
 		t.Errorf("wished anew: %+v", w)
 	}
 }
@@ -718,8 +718,8 @@ func checkTodo(t *testing.T, b *bench) {
 	a, c := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
 	live(t, a, "t", "1")
 	acceptOne(t, a, update("1", "a"), nil)
-	wish(t, a, "u", "1") // has to be caught up
-	wish(t, a, "u", "2") // has to be asked for
+	subscribe(t, a, "u", "1") // has to be caught up
+	subscribe(t, a, "u", "2") // has to be asked for
 	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("before the time: %v %v", got, err)
 	}
@@ -752,7 +752,7 @@ func checkTakenOver(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	began := s.Now()
-	wish(t, s, "a", "1")
+	subscribe(t, s, "a", "1")
 	for _, dies := range []string{"before it claims", "with a claim", "before it claims", "with a claim"} {
 		for {
 			clock.forward(2 * time.Second) // as often as replicas look
@@ -818,10 +818,10 @@ func checkLimits(t *testing.T, b *bench) {
 func checkImport(t *testing.T, b *bench) {
 	from := b.open(t, store.Options{})
 	live(t, from, "t", "1", "2")
-	wish(t, from, "u", "2", "3")
+	subscribe(t, from, "u", "2", "3")
 	claim(t, from, "x", "3")
 	answered(t, from, "x", event.Failed, event.Answer{Code: 1008, Msg: "余额不足"}, "3")
-	wish(t, from, "u", "4")
+	subscribe(t, from, "u", "4")
 	var all []event.Subscription
 	tenants, err := from.Subscribers(t.Context())
 	if err != nil || !slices.Equal(tenants, []string{"t", "u"}) {
@@ -849,7 +849,7 @@ func checkImport(t *testing.T, b *bench) {
 			t.Errorf("%+v (%v), want %+v: %v", got, ok, want, err)
 		}
 	}
-	if w := wish(t, into, "v", "1")[0]; w.State != event.Live {
+	if w := subscribe(t, into, "v", "1")[0]; w.State != event.Live {
 		t.Errorf("%+v", w)
 	}
 	if got, err := into.Todo(t.Context(), 10); err != nil || len(got) != 1 || got[0].Code != "4" {
@@ -863,8 +863,8 @@ func checkPages(t *testing.T, b *bench) {
 	for i := range 250 {
 		codes = append(codes, fmt.Sprintf("%04d", i))
 	}
-	wish(t, s, "t", codes...)
-	wish(t, s, "u", "other")
+	subscribe(t, s, "t", codes...)
+	subscribe(t, s, "u", "other")
 	for cursor, pages := "", 0; ; pages++ {
 		page, next, err := s.Subscriptions(t.Context(), "t", cursor, 70)
 		if err != nil || len(page) > 70 || pages > 4 {

@@ -119,7 +119,7 @@ func checkRedrive(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{Clock: clock.now})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Dead, because("the receiver refuses this body: 422"))
-	dead, _, err := s.Letters(t.Context(), []string{"t/a"}, "", 10)
+	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
 	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID || dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
 		t.Fatalf("%+v, %v", dead, err)
 	}
@@ -130,7 +130,7 @@ func checkRedrive(t *testing.T, b *bench) {
 	if n, err := s.Redrive(t.Context(), "t/a", d.Event.ID); err != nil || n != 0 {
 		t.Errorf("redriven twice: %d, %v", n, err)
 	}
-	if dead, _, err = s.Letters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(dead) != 0 {
+	if dead, _, err = s.DeadLetters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(dead) != 0 {
 		t.Errorf("%+v, %v", dead, err)
 	}
 	again := takeOne(t, s, "t/a")

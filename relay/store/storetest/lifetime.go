@@ -213,7 +213,7 @@ func checkReplayedDeadLetter(t *testing.T, b *bench) {
 	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], event.Dead, because("no"))
 
 	replayed(t, s, e, "t/a")
-	if letters, _, err := s.Letters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(letters) != 0 {
+	if letters, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(letters) != 0 {
 		t.Errorf("still a dead letter: %+v, %v", letters, err)
 	}
 	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)

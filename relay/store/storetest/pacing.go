@@ -30,7 +30,7 @@ func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Ti
 
 func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Pacing) *store.Store {
 	t.Helper()
-	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Flows: flows}})
+	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Pacing: flows}})
 }
 
 func fails(o *event.Outcome)   { o.Signal, o.Attempt.Status = event.Fails, 500 }
