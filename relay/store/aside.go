@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -130,4 +131,16 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 		out[i] = string(body)
 	}
 	return out, nil
+}
+
+// roundTrip runs commands in one round trip. What is not there is no error.
+func (s *Store) roundTrip(ctx context.Context, fill func(redis.Pipeliner)) error {
+	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		fill(p)
+		return nil
+	})
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
 }

@@ -45,32 +45,6 @@ func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, 
 	return p.XRevRangeN(ctx, s.failedKey(endpoint), "+", "-", int64(most)), p.LRange(ctx, s.deliveredKey(endpoint), 0, int64(most)-1)
 }
 
-// Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
-func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	states := make([]*redis.SliceCmd, len(ids))
-	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			short, err := shortID(id)
-			if err != nil {
-				return err
-			}
-			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look for closed events: %w", err)
-	}
-	closed := make([]bool, len(ids))
-	for i, state := range states {
-		f := state.Val()
-		closed[i] = len(f) == 2 && number(f[0]) <= 0 && number(f[1]) <= 0
-	}
-	return closed, nil
-}
-
 // latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest first; of two in the
 // same millisecond, one that delivered.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]EndpointAttempt, error) {

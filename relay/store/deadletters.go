@@ -138,3 +138,17 @@ func (s *Store) changeDeadLetters(ctx context.Context, ids []string, run func(ct
 	}
 	return n, nil
 }
+
+// Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
+func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (int, error) {
+	if err := s.clock.ensure(ctx); err != nil {
+		return 0, fmt.Errorf("redrive dead letters: %w", err)
+	}
+	n, err := s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
+	})
+	if err != nil {
+		return n, fmt.Errorf("redrive dead letters: %w", err)
+	}
+	return n, nil
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -218,68 +217,28 @@ func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 	return asks
 }
 
-// roundTrip runs commands in one round trip. What is not there is no error.
-func (s *Store) roundTrip(ctx context.Context, fill func(redis.Pipeliner)) error {
+// Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
+func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	states := make([]*redis.SliceCmd, len(ids))
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		fill(p)
+		for i, id := range ids {
+			short, err := shortID(id)
+			if err != nil {
+				return err
+			}
+			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
+		}
 		return nil
 	})
-	if errors.Is(err, redis.Nil) {
-		return nil
-	}
-	return err
-}
-
-// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed only the
-// latest has its text.
-func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error) {
-	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("look for closed events: %w", err)
 	}
-	twice := make([]*redis.StringCmd, len(endpoints))
-	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.StringSliceCmd, len(endpoints))
-	most := max(1, 1000/max(latest, 10)) // attempts are what costs most
-	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
-		parked[i] = p.HGet(ctx, s.key("ctl"), endpoints[i])
-		twice[i] = p.HGet(ctx, s.key("twice"), endpoints[i])
-		if latest > 0 {
-			failed[i], good[i] = s.latest(ctx, p, endpoints[i], latest)
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look at the health of endpoints: %w", err)
+	closed := make([]bool, len(ids))
+	for i, state := range states {
+		f := state.Val()
+		closed[i] = len(f) == 2 && number(f[0]) <= 0 && number(f[1]) <= 0
 	}
-	out := make([]event.EndpointHealth, len(endpoints))
-	for i, d := range depths {
-		h := event.EndpointHealth{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
-		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib/control.lua).
-		if f := strings.Fields(parked[i].Val()); len(f) >= 2 && f[0] != "ramp" {
-			h.Parked, h.ParkedSince = f[0], time.UnixMilli(number(f[1]))
-			if len(f) > 2 {
-				h.ParkedUntil = time.UnixMilli(number(f[2]))
-			}
-		}
-		if since := twice[i].Val(); since != "" {
-			h.AnswersTwice = time.UnixMilli(number(since))
-		}
-		out[i] = h
-		if latest == 0 {
-			continue
-		}
-		tries, err := latestFirst(failed[i].Val(), good[i].Val(), latest)
-		if err != nil {
-			return nil, fmt.Errorf("look at the health of endpoints: %w", err)
-		}
-		failed[i], good[i] = nil, nil
-		told := false // of what failed, the latest says why
-		for _, t := range tries {
-			if told {
-				t.Text = ""
-			}
-			told = told || !t.Good()
-			out[i].Latest = append(out[i].Latest, t.AttemptRecord)
-		}
-	}
-	return out, nil
+	return closed, nil
 }
