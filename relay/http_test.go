@@ -81,3 +81,33 @@ func startForReady(t *testing.T) *Relay {
 	}
 	return r
 }
+
+// What a client may send before it is known, and how long it may take for it, is bounded at both listeners.
+func TestBothListenersBoundHeadersAndTimes(t *testing.T) {
+	t.Parallel()
+	r := startForReady(t)
+	for name, e := range map[string]*echo.Echo{"public": r.public, "private": r.admin} {
+		s := e.Server
+		if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 {
+			t.Errorf("%s: a time is not bounded: %s, %s, %s, %s", name, s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout)
+		}
+
+		listener := httptest.NewUnstartedServer(e)
+		listener.Config.MaxHeaderBytes = s.MaxHeaderBytes
+		listener.Start()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, listener.URL+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Long", strings.Repeat("x", 100<<10))
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_ = answer.Body.Close()
+		listener.Close()
+		if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: a header of 100 KiB is answered %d", name, answer.StatusCode)
+		}
+	}
+}
