@@ -289,3 +289,45 @@ func TestWithoutRedisACallbackThatTheSpoolDoesNotTakeIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestALargeCallbackThatTheSpoolDoesNotTakeGoesToRedisOrIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir() + "/file"
+		if err := os.WriteFile(dir, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t, nil)
+		b.spool = newSpool(dir + "/spool")
+		cb := manyItems(whole.Items + 1)
+		if sum, err := b.Keep(t.Context(), cb, kuaidihelp.Result{}, true); err != nil || sum.New != whole.Items+1 {
+			t.Errorf("%+v, %v", sum, err)
+		}
+		b.store.setDown(errors.New("redis is down"))
+		if sum, err := b.Keep(t.Context(), cb, kuaidihelp.Result{}, true); err == nil {
+			t.Errorf("nobody has it: %+v", sum)
+		}
+	})
+}
+
+// roomy is a pool that has a slot for every delivery, and counts those that it gets back.
+type roomy struct {
+	fakePool
+	back map[string]int
+}
+
+func (*roomy) Reserve(string) bool { return true }
+
+func (r *roomy) Start(reserved map[string]int, _ []*event.Delivery) { r.back = reserved }
+
+func TestEverySlotThatWasReservedIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool := &roomy{}
+		b := newBench(t, func(o *Options) { o.Pool = pool })
+		b.keep("1")
+		if len(pool.back) != 1 || pool.back["shop/orders"] != 1 {
+			t.Errorf("given back: %v", pool.back)
+		}
+	})
+}
