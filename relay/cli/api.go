@@ -25,14 +25,14 @@ const (
 	exampleAdmin  = "example-admin-token-change-me"
 	// apiKeyVariable may hold the key of a tenant, who then calls instead of the operator.
 	apiKeyVariable = "KUAIRELAY_API_KEY"
-	maxAnswer      = 64 << 20
+	maxAnswer      = 64 << 20 // bytes
 )
 
 // client calls the API of a relay, as the operator or as a tenant.
 type client struct {
-	base   string // with the prefix of the API
-	key    string
-	tenant bool
+	base   string // URL of the relay, with the prefix of the API
+	key    string // the operator's token, or a tenant's API key
+	tenant bool   // it is a tenant's
 	http   *http.Client
 }
 
@@ -40,7 +40,7 @@ type client struct {
 type apiFlags struct {
 	url, token, key string
 
-	to, keyFile string // of subscribe: what --url was once, and a file with the key
+	to, keyFile string // of subscribe only: the old name of --url, and a file with the key
 }
 
 func addAPIFlags(cmd *cobra.Command) *apiFlags {

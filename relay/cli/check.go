@@ -52,7 +52,7 @@ func newCheck() *cobra.Command {
 		result := checked{File: file, OK: len(mistakes) == 0, Mistakes: mistakes, Warnings: findings(c.Warnings)}
 		result.Tenants, result.Endpoints, result.Routes = sizeOf(c)
 
-		// Mistakes go to stderr: stdout says only that there are none.
+		// For people, mistakes go to stderr, and stdout only says that the file is ok.
 		if output.isJSON() {
 			err = writeJSON(cmd.OutOrStdout(), result, "  ")
 		} else {

@@ -95,7 +95,7 @@ func (d *demoRun) subscribe(ctx context.Context, parcels []*fake.Parcel) error {
 // ask has a tenant subscribe a parcel, and shows the result and how many calls kuaidihelp has got by then. The tenant
 // is owed those of the statuses given that it wants.
 func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, statuses ...string) error {
-	// It is noted first: a webhook may arrive before the call returns.
+	// What is owed is noted first, because a webhook may arrive before the call returns.
 	d.score.mu.Lock()
 	for _, status := range statuses {
 		if t.wants(status) {
@@ -182,7 +182,7 @@ func (d *demoRun) await(ctx context.Context, callbacks int) error {
 	wait, done := context.WithTimeout(ctx, d.wait)
 	defer done()
 
-	// Each update is new once, all but the routed ones are unrouted, and one callback came twice.
+	// Every update is new once. Those that no tenant is owed are unrouted. One callback came twice.
 	want := map[string]int{
 		`kuairelay_callbacks_total{answer="success"}`:                     callbacks,
 		`kuairelay_events_total{result="new"}`:                            d.routed(),

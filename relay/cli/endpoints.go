@@ -27,7 +27,7 @@ func newEndpoints() *cobra.Command {
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		// The relay would answer an unknown state with an empty list.
+		// An unknown state is wrong usage, so it is found before the relay is asked.
 		known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}
 		if *state != "" && !slices.Contains(known, *state) {
 			return usagef("--state must be one of %s", strings.Join(known, ", "))

@@ -126,7 +126,7 @@ func explainWaybill(
 
 		x := explainEvent(past, explainer.ExplainPast(past, relay.PastOf(e, w, c.tenant)))
 
-		// What became of the delivery stands beside what the routes say.
+		// The state of each delivery is shown beside what the routes say.
 		for _, d := range e.Deliveries {
 			for i := range x.Endpoints {
 				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
@@ -183,7 +183,7 @@ func (x explained) print(w io.Writer) {
 				fmt.Fprintln(w, "         no route leads there")
 			}
 
-			// Of an endpoint that is owed the event, only the routes that match are shown.
+			// If the endpoint is owed the event, only the routes that match are shown.
 			for _, r := range ep.Routes {
 				if r.Matches || !ep.Owed {
 					fmt.Fprintf(w, "         %s: %s\n", r.At, printable(r.Why))

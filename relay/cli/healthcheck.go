@@ -57,7 +57,7 @@ func newHealthcheck() *cobra.Command {
 			return fmt.Errorf("unhealthy: %s: %s %s", u.Redacted(), response.Status, oneLine(text))
 		}
 
-		// A relay that is degraded accepts callbacks, so it is healthy for Docker.
+		// A relay that is degraded accepts callbacks, so it counts as healthy.
 		word := "healthy"
 		if wrong := degraded(text); wrong != "" {
 			word = "healthy, but degraded (" + wrong + ")"

@@ -28,7 +28,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Reading the body from the terminal; Ctrl-D ends it.")
 	}
 
-	// Reading a terminal cannot be interrupted, so it is left behind in its goroutine.
+	// A read from a terminal cannot be interrupted, so it is left behind in its goroutine.
 	type result struct {
 		text []byte
 		err  error

@@ -34,7 +34,7 @@ func newReplay() *cobra.Command {
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		// Without a filter it would be all events there are, which nobody asks for by accident.
+		// All events must not be sent again by accident.
 		body, err := filter.body()
 		switch {
 		case err != nil:
@@ -81,7 +81,7 @@ func watchReplay(cmd *cobra.Command, c *client, r api.Replay) api.Replay {
 		case <-tick.C:
 		}
 
-		// Without an answer the last one stays shown: the replay does not need this command.
+		// If the relay does not answer, the last state stays: the replay does not need this command.
 		now := r
 		if c.get(cmd.Context(), "/replays/"+url.PathEscape(r.ID), nil, &now) == nil {
 			r = now

@@ -85,7 +85,8 @@ func (b *scoreboard) note(t *demoTenant, got webhook) {
 		b.last[t] = map[string]int64{}
 	}
 
-	// Nothing may come that is not owed, or out of order: an older sequence is late, the same one comes twice.
+	// Nothing may come that is not owed, late or twice. Sequences of a waybill rise, so one that does not is late
+	// or came before.
 	if !t.owed[u] {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s got %s of %s, which it is not owed", t.name, u.status, u.waybill))
 	}

@@ -63,7 +63,7 @@ func newSign() *cobra.Command {
 			return writeJSON(cmd.OutOrStdout(), s, "  ")
 		}
 
-		// Many receivers sign or verify without it, and then wonder.
+		// The newline is rarely meant, and easily overlooked.
 		if strings.HasSuffix(string(body), "\n") {
 			fmt.Fprintln(cmd.ErrOrStderr(), "note: the body ends with a newline, which is signed, too")
 		}

@@ -47,7 +47,7 @@ func printStatus(w io.Writer, s api.Status) {
 	out := newScreen(w)
 	line := func(name, format string, args ...any) { out.row(label(name, 10), text(format, args...)) }
 
-	// First what is the case with the relay itself, and what is wrong.
+	// First the relay itself, and what is wrong with it.
 	ready := "ready"
 	switch {
 	case !s.Ready:
@@ -84,7 +84,7 @@ func printStatus(w io.Writer, s api.Status) {
 		line("replays", "%d running (kuairelay replay list)", s.Replays)
 	}
 
-	// Last the endpoints that need attention, as a table of their own.
+	// Endpoints that need attention are a table of their own.
 	if len(s.Attention) > 0 {
 		fmt.Fprintln(w)
 		printEndpoints(w, s.Attention, s.Time)

@@ -149,7 +149,7 @@ func newImport() *cobra.Command {
 			return err
 		}
 
-		// The ledger may have taken a part of them before an error.
+		// Before an error, the ledger may have taken some of them.
 		added, err := ledger.Import(cmd.Context(), all)
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s read, %d new in the ledger\n", plural(len(all), "subscription"), added)
 		return err

@@ -156,7 +156,7 @@ func explain(err error, r signedRequest) string {
 		}
 	}
 
-	// Or the key was not decoded.
+	// Or the secret's text was used as the key, without decoding its base64.
 	for _, s := range r.secrets {
 		for _, text := range []string{s, strings.TrimPrefix(s, "whsec_")} {
 			key, err := signature.ParseKey("whsec_" + base64.StdEncoding.EncodeToString([]byte(text)))

@@ -54,7 +54,7 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	out := newScreen(w)
 	out.row(text("waybill %s: %s", all.WaybillCode, plural(len(all.Events), "update")))
 
-	// A delivery that waits names the event that it waits for by its id; people count updates.
+	// A delivery that waits names the event before it by its id. People get the number of the update instead.
 	sequences := map[string]int{}
 
 	for i, e := range all.Events {
