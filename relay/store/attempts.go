@@ -18,7 +18,7 @@ type EndpointAttempt struct {
 	EventID string
 	// N is the number of the attempt of its delivery, from 1.
 	N int
-	// Kind is what became of the delivery: an event.Kind.
+	// Kind is what became of the delivery: an event.OutcomeKind.
 	Kind byte
 }
 
