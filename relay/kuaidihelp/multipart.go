@@ -102,6 +102,7 @@ func (m *multipartReader) field(text []byte) (f field, after []byte, last, ok bo
 			encoding = bytes.TrimSpace(value)
 		}
 	}
+
 	f.name = formName(disposition)
 	f.value, after, last, ok = m.next(text)
 	if ok && bytes.EqualFold(encoding, []byte("quoted-printable")) {
@@ -157,6 +158,7 @@ func paramValue(text []byte) (value, rest []byte) {
 	if bytes.IndexByte(value, '\\') < 0 {
 		return value, rest
 	}
+
 	// A backslash before anything else is itself, as in C:\name (mime.ParseMediaType reads it so).
 	const special = `()<>@,;:\"/[]?=`
 	unescaped := make([]byte, 0, len(value))
@@ -174,6 +176,7 @@ func (m *multipartReader) quotedPrintable(value []byte) ([]byte, bool) {
 	if m.decoder == nil {
 		m.decoder = bufio.NewReader(nil)
 	}
+
 	m.decoder.Reset(bytes.NewReader(value))
 	text := make([]byte, len(value))
 	n, err := io.ReadFull(quotedprintable.NewReader(m.decoder), text)

@@ -94,6 +94,8 @@ func jsonEnvelope(text []byte) (callback, error) {
 	var typ, data []byte
 	var bad error
 	seen := make(map[string]bool)
+
+	// Of a key that comes twice, nobody knows which is meant.
 	complete := members(text, func(key, value []byte) {
 		if bad != nil {
 			return
@@ -113,6 +115,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 		}
 		seen[string(name)] = true
 	})
+
 	switch {
 	case bad != nil:
 		return callback{}, bad
@@ -127,6 +130,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 	if !ok {
 		return callback{}, errors.New("type is not a valid JSON string")
 	}
+
 	name = bytes.TrimSpace(name)
 	if err := checkType(name); err != nil {
 		return callback{}, err

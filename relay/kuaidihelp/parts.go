@@ -108,6 +108,7 @@ func (r *partReader) readAll(contentType string) error {
 	if c.items == nil {
 		return r.other(c.typ, c.json)
 	}
+
 	r.items = c.items
 	r.pos = r.items.first()
 	for n := 0; r.pos != none; n++ {
@@ -148,6 +149,7 @@ func (r *partReader) item(n int, raw []byte) error {
 		r.rejectItem(n, raw, err)
 		return nil
 	}
+
 	e.Data = r.own(raw)
 	e.ReceivedAt = r.receivedAt
 	e.TrackedAt = newestTrack(e.Tracks, r.receivedAt)

@@ -55,11 +55,13 @@ func members(raw []byte, yield func(key, value []byte)) bool {
 	if i < len(raw) && raw[i] == '}' {
 		return i == len(raw)-1
 	}
+
 	for {
 		i = skipSpace(raw, i)
 		if i == len(raw) || raw[i] != '"' {
 			return false
 		}
+
 		keyEnd, ok := stringEnd(raw, i)
 		colon := skipSpace(raw, keyEnd)
 		if !ok || colon == len(raw) || raw[colon] != ':' {
@@ -69,6 +71,7 @@ func members(raw []byte, yield func(key, value []byte)) bool {
 		if end == len(raw) || raw[end] == ']' {
 			return false
 		}
+
 		yield(raw[i:keyEnd], trim(raw[colon+1:end]))
 		if raw[end] == '}' {
 			return end == len(raw)-1
@@ -145,6 +148,7 @@ func unquote(raw []byte) ([]byte, bool) {
 	if next < 0 {
 		return raw, true
 	}
+
 	text := make([]byte, 0, len(raw))
 	for ; next >= 0; next = bytes.IndexByte(raw, '\\') {
 		text = append(text, raw[:next]...)

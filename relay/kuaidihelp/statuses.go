@@ -42,6 +42,7 @@ func intern(text []byte) string {
 		return StatusSigned
 	case StatusQuestion:
 		return StatusQuestion
+
 	case STO:
 		return STO
 	case ZT:

@@ -142,9 +142,12 @@ func (p *Provider) do(call Call) Reply {
 		}
 		call.CPCode, call.Codes = d.CPCode, strings.Split(d.Codes, ",")
 	}
+
 	p.mu.Lock()
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
+
+	// What the provider itself would refuse is refused whatever the test decides.
 	var reply Reply
 	switch {
 	case len(call.Codes) > kuaidihelp.MaxPerCall:
@@ -154,6 +157,7 @@ func (p *Provider) do(call Call) Reply {
 	case p.o.Decide != nil:
 		reply = p.o.Decide(call)
 	}
+
 	if reply.Code == 0 && reply.Status == 0 {
 		p.subscribe(call)
 		reply.Msg = "成功"
