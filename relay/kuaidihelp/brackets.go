@@ -9,15 +9,16 @@ import (
 	"strconv"
 )
 
-// maxBrackets is how deep brackets become objects; what is deeper stays one key. It is beyond what event.ID allows, so that
-// such an item is rejected, with all that came, and it keeps the recursion below shallow.
+// maxBrackets is how deep brackets become objects; what is deeper stays one key. It is beyond what event.ID allows, so
+// that such an item is rejected, with all that came, and it keeps the recursion below shallow.
 const maxBrackets = 66
 
-// maxNodes bounds the tree of a form of so many bytes, so that it takes at most six times the form's memory: three bytes can
-// make a node. A field of a real callback has about forty bytes and makes one or two.
+// maxNodes bounds the tree of a form of so many bytes, so that it takes at most six times the form's memory: three
+// bytes can make a node. A field of a real callback has about forty bytes and makes one or two.
 func maxNodes(size int) int { return 1000 + size/9 }
 
-// tree is what the brackets of a form describe, as PHP reads them. The memory for it is taken once, before it is filled.
+// tree is what the brackets of a form describe, as PHP reads them. The memory for it is taken once, before it is
+// filled.
 type tree struct {
 	text  []byte // the names and values, decoded
 	nodes []node // the root first
@@ -26,8 +27,8 @@ type tree struct {
 	twice int32 // a node of the root whose name was there already, 0 if there is none
 }
 
-// node is a value, or a container, which has children. A key that came twice is in it twice, so that the JSON made of it
-// shows it, and event.ID can refuse it.
+// node is a value, or a container, which has children. A key that came twice is in it twice, so that the JSON made of
+// it shows it, and event.ID can refuse it.
 type node struct {
 	key    span  // empty for a pair of brackets without a key, which has a number
 	value  span  // of a value
@@ -70,8 +71,9 @@ var (
 	errUnpaired      = errors.New("brackets that do not pair up")
 )
 
-// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. A name
-// whose brackets do not pair up is a name without brackets, but in data, where something of an item would be lost silently.
+// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. A
+// name whose brackets do not pair up is a name without brackets, but in data, where something of an item would be lost
+// silently.
 func (t *tree) add(name, value span) error {
 	text := t.at(name)
 	base := bytes.IndexByte(text, '[')
@@ -175,8 +177,8 @@ func (t *tree) addNode(parent int32, key span) (int32, error) {
 	return n, nil
 }
 
-// enter makes a node known to find: all containers, and all children of the root, are in the table. A name that the root has
-// twice is remembered.
+// enter makes a node known to find: all containers, and all children of the root, are in the table. A name that the
+// root has twice is remembered.
 func (t *tree) enter(n int32) {
 	x := &t.nodes[n]
 	slot := t.slot(x.parent, x.number, t.at(x.key))
@@ -248,7 +250,8 @@ func index(key []byte) (int32, bool) {
 	return n, true
 }
 
-// list gives the children of a container in the order of their numbers, if all their keys are numbers. Gaps are allowed.
+// list gives the children of a container in the order of their numbers, if all their keys are numbers. Gaps are
+// allowed.
 func (t *tree) list(container int32) ([]int32, bool) {
 	count := 0
 	for n := t.nodes[container].first; n > 0; n = t.nodes[n].next {

@@ -23,15 +23,24 @@ func IsBrand(code string) bool { return slices.Contains(Brands(), code) }
 
 // alike are names that the brands have elsewhere, with their codes here.
 var alike = map[string]string{
-	"zto": ZT, "zhongtong": ZT, "shentong": STO, "yto": YTSD, "yuantong": YTSD, "jtsd": JT, "jtexpress": JT, "yunda": YD, "deppon": DBKD, "debangwuliu": DBKD,
+	"shentong":    STO,
+	"zto":         ZT,
+	"zhongtong":   ZT,
+	"yto":         YTSD,
+	"yuantong":    YTSD,
+	"jtsd":        JT,
+	"jtexpress":   JT,
+	"yunda":       YD,
+	"deppon":      DBKD,
+	"debangwuliu": DBKD,
 }
 
 // BrandLike names the brand that somebody may have meant by a code that is none; empty: there is no guess.
 func BrandLike(code string) string { return alike[strings.ToLower(strings.TrimSpace(code))] }
 
 // Brand gives the canonical code of a brand: "yt", as the rest of the platform says, is "ytsd", and "dp" and "dpkd" are
-// "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and surrounding space do not matter in a known code; any other code is
-// given back untouched.
+// "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and
+// surrounding space do not matter in a known code; any other code is given back untouched.
 func Brand(code string) string {
 	switch known := strings.ToLower(strings.TrimSpace(code)); known {
 	case STO, ZT, YTSD, JT, YD, DBKD:

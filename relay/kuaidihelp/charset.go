@@ -15,9 +15,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Decode gives a body in UTF-8: of GB 18030, GBK and GB 2312 if its Content-Type says so, of UTF-16 also if it has a byte order
-// mark. read reads all of what comes, within its bounds; an error of its own ends Decode. A body that is UTF-8, whatever its
-// Content-Type says, is given back as it is, and so is one of another charset, or a damaged one.
+// Decode gives a body in UTF-8: of GB 18030, GBK and GB 2312 if its Content-Type says so, of UTF-16 also if it has a
+// byte order mark. read reads all of what comes, within its bounds; an error of its own ends Decode. A body that is
+// UTF-8, whatever its Content-Type says, is given back as it is, and so is one of another charset, or a damaged one.
 func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	var from encoding.Encoding
 	var first transform.Transformer = transform.Nop
@@ -36,9 +36,9 @@ func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error
 		if text := trim(body); len(text) > 0 && bytes.IndexByte([]byte("{[-"), text[0]) < 0 {
 			first = unescape{}
 		}
-		_, err := io.Copy(io.Discard, transform.NewReader(bytes.NewReader(body), transform.Chain(first, encoding.UTF8Validator)))
-		if err == nil {
-			return body, nil
+		check := transform.NewReader(bytes.NewReader(body), transform.Chain(first, encoding.UTF8Validator))
+		if _, err := io.Copy(io.Discard, check); err == nil {
+			return body, nil // it is UTF-8 already
 		}
 	default:
 		return body, nil
@@ -61,7 +61,8 @@ func charsetOf(contentType string) string {
 	return strings.ToLower(strings.Trim(params["charset"], "' "))
 }
 
-// charsetNote begins the reason why a body was not understood, or an item of it, that is not UTF-8 and may not be meant to be.
+// charsetNote begins the reason why a body was not understood, or an item of it, that is not UTF-8 and may not be meant
+// to be.
 func charsetNote(contentType string, body []byte) string {
 	charset := charsetOf(contentType)
 	if charset == "" || utf8.Valid(body) {
@@ -70,8 +71,8 @@ func charsetNote(contentType string, body []byte) string {
 	return fmt.Sprintf("its charset is %.40q: ", charset)
 }
 
-// unescape takes the percent signs out of a urlencoded form, whose bytes are then those of its charset. What parts fields, and a
-// percent sign, stays escaped; none of these bytes can be a part of a Chinese character.
+// unescape takes the percent signs out of a urlencoded form, whose bytes are then those of its charset. What parts
+// fields, and a percent sign, stays escaped; none of these bytes can be a part of a Chinese character.
 type unescape struct{ transform.NopResetter }
 
 // Transform is that of transform.Transformer.

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg), MaxPerCall how many of them one
-// call takes.
+// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg), MaxPerCall how many of
+// them one call takes.
 const (
 	MethodSubscribe = "express.sub.msg"
 	MaxPerCall      = 10
@@ -28,8 +28,8 @@ const (
 	maxHeaders = 64 << 10
 )
 
-// Sign makes the `sign` of a call: the lower-case hex MD5 of app_id, method, ts and api_key, one after the other, as the provider's
-// page has it. It does not cover the data.
+// Sign makes the `sign` of a call: the lower-case hex MD5 of app_id, method, ts and api_key, one after the other, as
+// the provider's page has it. It does not cover the data.
 func Sign(appID, method, ts, apiKey string) string {
 	sum := md5.Sum([]byte(appID + method + ts + apiKey))
 	return hex.EncodeToString(sum[:])
@@ -49,8 +49,8 @@ type Client struct {
 	Now func() time.Time
 }
 
-// NewHTTP makes a client that keeps so many connections, and follows no redirect: what is signed is for one address only. It reads no
-// HTTP_PROXY or the like: what a call carries is for kuaidihelp alone.
+// NewHTTP makes a client that keeps so many connections, and follows no redirect: what is signed is for one address
+// only. It reads no HTTP_PROXY or the like: what a call carries is for kuaidihelp alone.
 func NewHTTP(connections int) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
@@ -62,7 +62,8 @@ func NewHTTP(connections int) *http.Client {
 	}
 }
 
-// ErrNoAnswer is what every error of Call is: the provider may have done what was asked, or not. Asking again does no harm.
+// ErrNoAnswer is what every error of Call is: the provider may have done what was asked, or not. Asking again does no
+// harm.
 type ErrNoAnswer struct {
 	// Refused says that asking again is of no use.
 	Refused bool
@@ -79,9 +80,9 @@ func (e *ErrNoAnswer) Error() string { return cmp.Or(e.Said, e.text) }
 // Unwrap gives the network error, if it was one.
 func (e *ErrNoAnswer) Unwrap() error { return e.cause }
 
-// Call asks the provider once. It signs with the time of this moment. data is the method's `data`, a JSON text. Whatever the
-// provider answers in its envelope is an answer; anything else is an *ErrNoAnswer. Neither holds the API key, its MD5 or the sign,
-// even if the provider should repeat them in another spelling.
+// Call asks the provider once. It signs with the time of this moment. data is the method's `data`, a JSON text.
+// Whatever the provider answers in its envelope is an answer; anything else is an *ErrNoAnswer. Neither holds the API
+// key, its MD5 or the sign, even if the provider should repeat them in another spelling.
 func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 5*time.Second))
 	defer cancel()

@@ -1,7 +1,8 @@
 package kuaidihelp
 
-// The codes of an answer. Those of the method are documented on the provider's page for express.sub.msg; those of the platform are
-// what public client code shows. 1008 is "too frequent" there and "out of credit" in the page's own sample: its msg counts.
+// The codes of an answer. Those of the method are documented on the provider's page for express.sub.msg; those of the
+// platform are what public client code shows. 1008 is "too frequent" there and "out of credit" in the page's own
+// sample: its msg counts.
 const (
 	CodeSuccess        = 0
 	CodeSystem         = 1001

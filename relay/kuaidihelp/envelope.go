@@ -52,7 +52,8 @@ func readAnswer(resp *http.Response, body []byte, secrets *scrubber) (Envelope, 
 		said += " without a body"
 		again = again || good
 	default:
-		said += " without its envelope, but with " + strconv.Quote(secrets.brief(string(bytes.ToValidUTF8(body[:min(len(body), 4<<10)], []byte("?")))))
+		start := bytes.ToValidUTF8(body[:min(len(body), 4<<10)], []byte("?"))
+		said += " without its envelope, but with " + strconv.Quote(secrets.brief(string(start)))
 	}
 	return Envelope{}, &ErrNoAnswer{Refused: !again, Said: said}
 }
@@ -75,8 +76,8 @@ func target(resp *http.Response, secrets *scrubber) string {
 	return " to " + secrets.brief(u.Host)
 }
 
-// unpack takes off what wraps an answer: gzip that was not asked for, spaces, and a byte order mark. It says what else is odd about
-// it, empty if nothing is.
+// unpack takes off what wraps an answer: gzip that was not asked for, spaces, and a byte order mark. It says what else
+// is odd about it, empty if nothing is.
 func unpack(resp *http.Response, body []byte) (out []byte, odd string) {
 	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
 		plain, err := gunzip(body)

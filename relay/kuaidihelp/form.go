@@ -20,8 +20,8 @@ func formReader(contentType string, body []byte) func(yield func(field) error) e
 	return func(yield func(field) error) error { return readMultipart(boundary, body, yield) }
 }
 
-// FormValues reads a form as leniently as those of callbacks are read, and gives the first value of each field, of those that are
-// asked for. An error says that it is a multipart form, and broken.
+// FormValues reads a form as leniently as those of callbacks are read, and gives the first value of each field, of
+// those that are asked for. An error says that it is a multipart form, and broken.
 func FormValues(contentType string, body []byte, names ...string) (map[string]string, error) {
 	values := make(map[string]string, len(names))
 	err := formReader(contentType, body)(func(f field) error {
@@ -41,7 +41,8 @@ func FormValues(contentType string, body []byte, names ...string) (map[string]st
 	return values, err
 }
 
-// readForm makes the tree of a form. It reads the body twice: first to know how much memory the tree needs, and whether it may.
+// readForm makes the tree of a form. It reads the body twice: first to know how much memory the tree needs, and whether
+// it may.
 func readForm(contentType string, body []byte) (*tree, error) {
 	if len(body) > math.MaxInt32 {
 		return nil, errors.New("a form of more than 2 GiB")
@@ -102,8 +103,8 @@ func brackets(name []byte) int {
 	return n
 }
 
-// readURLEncoded follows the WHATWG URL Standard §5.1: pairs are split at & and =, + is a space, and a % without two hex
-// digits is itself, so that nothing can fail but yield.
+// readURLEncoded follows the WHATWG URL Standard §5.1: pairs are split at & and =, + is a space, and a % without two
+// hex digits is itself, so that nothing can fail but yield.
 func readURLEncoded(body []byte, yield func(field) error) error {
 	for pair := range bytes.SplitSeq(body, []byte{'&'}) {
 		if len(pair) == 0 {
@@ -150,6 +151,7 @@ func formEnvelope(t *tree) (callback, error) {
 	case !t.isValue(typ):
 		return callback{}, errors.New("type is not a string")
 	}
+
 	name := bytes.TrimSpace(t.valueOf(typ))
 	if err := checkType(name); err != nil {
 		return callback{}, err

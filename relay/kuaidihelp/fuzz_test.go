@@ -76,7 +76,8 @@ func checkEvent(t *testing.T, e *event.Event, bound int) {
 	}
 }
 
-// checkCount asks that every item of a callback which encoding/json understands came out, once, as one thing or the other.
+// checkCount asks that every item of a callback which encoding/json understands came out, once, as one thing or the
+// other.
 func checkCount(t *testing.T, body []byte, got Result) {
 	t.Helper()
 	var callback map[string]json.RawMessage

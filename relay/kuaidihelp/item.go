@@ -123,9 +123,9 @@ func brandCode(aliases [3][]byte) string {
 // maxTracks bounds how many tracks of an item are read; a real parcel has less than a hundred.
 const maxTracks = 1000
 
-// readTracks reads the first tracks of an item's `data`: an array of objects, an object of such whose keys are numbers (a PHP
-// list with gaps), or a JSON string that holds one of these. Anything else is no track list: tracks are the provider's
-// courtesy, and an event is an event without them.
+// readTracks reads the first tracks of an item's `data`: an array of objects, an object of such whose keys are numbers
+// (a PHP list with gaps), or a JSON string that holds one of these. Anything else is no track list: tracks are the
+// provider's courtesy, and an event is an event without them.
 func readTracks(raw []byte) []event.Track {
 	if text, ok := unquote(raw); ok {
 		raw = trim(text)
@@ -150,7 +150,8 @@ func readTracks(raw []byte) []event.Track {
 		n = min(count(list), maxTracks)
 	}
 	tracks := make([]event.Track, 0, n)
-	for pos := list.first(); pos != none; {
+	pos := list.first()
+	for pos != none {
 		element, next, ok := list.item(pos)
 		if !ok || kindOf(element) != object {
 			return nil
@@ -171,6 +172,7 @@ func readTracks(raw []byte) []event.Track {
 	return tracks
 }
 
+// readTrack reads an object; false: it is none, or broken.
 func readTrack(raw []byte) (t event.Track, ok bool) {
 	ok = members(raw, func(key, value []byte) {
 		name, _ := unquote(key)
@@ -195,6 +197,7 @@ func readText(raw []byte) string {
 	return intern(text)
 }
 
+// hasTime says whether any of the tracks has a time.
 func hasTime(tracks []event.Track) bool {
 	for _, t := range tracks {
 		if strings.TrimSpace(t.Time) != "" {

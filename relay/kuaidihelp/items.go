@@ -6,8 +6,8 @@ import "slices"
 type items interface {
 	// first gives the position of the first item, none if there is none.
 	first() int
-	// item gives the item at a position, and the position of the next one, none after the last; false if the items end there
-	// in the midst.
+	// item gives the item at a position, and the position of the next one, none after the last; false if the items end
+	// there in the midst.
 	item(pos int) (raw []byte, next int, ok bool)
 }
 
@@ -80,8 +80,8 @@ type entry struct {
 	value  []byte
 }
 
-// numbered reads an object whose keys all are numbers: json_encode of PHP writes a list with gaps so. It says whether raw is
-// such an object, and complete.
+// numbered reads an object whose keys all are numbers: json_encode of PHP writes a list with gaps so. It says whether
+// raw is such an object, and complete.
 func numbered(raw []byte) (listItems, bool) {
 	count, good := 0, true
 	complete := members(raw, func(key, _ []byte) {

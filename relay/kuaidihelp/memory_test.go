@@ -107,7 +107,8 @@ func TestParsingAllocatesAtMostTenTimesTheBody(t *testing.T) {
 	}
 }
 
-// allocations are the bytes that reading a callback allocates: for the part of it that takes the most, and for its waybills.
+// allocations are the bytes that reading a callback allocates: for the part of it that takes the most, and for its
+// waybills.
 type allocations struct {
 	part, waybills, parts, events int
 }

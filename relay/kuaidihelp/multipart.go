@@ -13,7 +13,8 @@ import (
 // maxBoundary bounds a boundary that is guessed from the body. RFC 2046 §5.1.1 allows 70 characters.
 const maxBoundary = 200
 
-// boundaryOf gives the boundary that the Content-Type names and the body has, or else the one that the body begins with.
+// boundaryOf gives the boundary that the Content-Type names and the body has, or else the one that the body begins
+// with.
 func boundaryOf(contentType string, body []byte) string {
 	_, params, _ := mime.ParseMediaType(contentType) // an error leaves no params
 	if b := params["boundary"]; b != "" && bytes.Contains(body, []byte("--"+b)) {
@@ -61,7 +62,8 @@ type multipartReader struct {
 
 // next cuts text at the next line that is a delimiter. The line break before that line belongs to it.
 func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool) {
-	for from := 0; ; {
+	from := 0
+	for {
 		i := bytes.Index(text[from:], m.delimiter)
 		if i < 0 {
 			return nil, nil, false, false
@@ -72,6 +74,7 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 		if begin > 0 && !ok {
 			continue
 		}
+
 		line, after, _ := bytes.Cut(text[from:], []byte{'\n'})
 		line, last = bytes.CutPrefix(line, []byte("--"))
 		line = bytes.TrimLeft(line, " \t")
@@ -81,8 +84,8 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 	}
 }
 
-// field reads a part: its headers, and its value up to the next delimiter, which may follow the headers at once. A part that is no
-// field has no name.
+// field reads a part: its headers, and its value up to the next delimiter, which may follow the headers at once. A part
+// that is no field has no name.
 func (m *multipartReader) field(text []byte) (f field, after []byte, last, ok bool) {
 	var disposition, encoding []byte
 	for {
@@ -95,7 +98,8 @@ func (m *multipartReader) field(text []byte) (f field, after []byte, last, ok bo
 		if !ok {
 			return field{}, nil, false, false
 		}
-		switch key = bytes.TrimSpace(key); {
+		key = bytes.TrimSpace(key)
+		switch {
 		case disposition == nil && bytes.EqualFold(key, []byte("Content-Disposition")):
 			disposition = value
 		case encoding == nil && bytes.EqualFold(key, []byte("Content-Transfer-Encoding")):

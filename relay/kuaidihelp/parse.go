@@ -1,6 +1,6 @@
 // Package kuaidihelp knows the provider, kuaidihelp (快宝开放平台): how its callbacks may look, its brand codes and its
-// statuses. The facts are those of the provider's page for express.sub.msg and of its public clients; where the provider
-// leaves something open, every form is accepted. Nothing here does I/O.
+// statuses. The facts are those of the provider's page for express.sub.msg and of its public clients; where the
+// provider leaves something open, every form is accepted. Nothing here does I/O.
 package kuaidihelp
 
 import (
@@ -45,16 +45,17 @@ type Rejected struct {
 
 // Parse reads one callback of the provider: a JSON body, a form with `type` and `data`, a form with PHP brackets, or
 // multipart with the same fields; `data` is an array, one object, an object whose keys are numbers (a PHP list with
-// gaps), or a JSON string that holds one of these (none of this is documented). The body decides what it is, as a Content-Type may be wrong or missing; it is asked for a boundary only.
+// gaps), or a JSON string that holds one of these (none of this is documented). The body decides what it is, as a
+// Content-Type may be wrong or missing; it is asked for a boundary only.
 //
 // Every item becomes one event or one rejection: a bad item costs its siblings nothing. A callback of another type than
 // express_sub_msg is one event without a waybill, whose Data is the whole callback (a form: as an object of strings).
-// An item is rejected if it is not an object, names no usable waybill, or has no id (see event.ID). The whole callback is
-// rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` that holds no items.
+// An item is rejected if it is not an object, names no usable waybill, or has no id (see event.ID). The whole callback
+// is rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` that holds no items.
 //
 // An event's Data may share memory with the body, so nobody may write to the body afterwards. Parse takes time in
-// proportion to the body, whatever is in it; the events of a body full of tiny items take up to forty times its memory, but
-// Parts gives them out little by little.
+// proportion to the body, whatever is in it; the events of a body full of tiny items take up to forty times its memory,
+// but Parts gives them out little by little.
 func Parse(contentType string, body []byte, receivedAt time.Time) Result {
 	r := partReader{body: body, receivedAt: receivedAt}
 	r.read(contentType)
@@ -68,8 +69,8 @@ type callback struct {
 	json  []byte // of another type: the whole callback
 }
 
-// open finds out what a body holds, in memory of at most eight times the body. It returns an error if the callback as a whole
-// is not understood.
+// open finds out what a body holds, in memory of at most eight times the body. It returns an error if the callback as a
+// whole is not understood.
 func open(contentType string, body []byte) (callback, error) {
 	text := trim(bytes.TrimPrefix(trim(body), []byte("\uFEFF")))
 	switch kindOf(text) {
@@ -90,6 +91,7 @@ func open(contentType string, body []byte) (callback, error) {
 	return formEnvelope(form)
 }
 
+// jsonEnvelope reads type and data of a JSON body.
 func jsonEnvelope(text []byte) (callback, error) {
 	var typ, data []byte
 	var bad error
@@ -143,6 +145,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 
 var errNoType = errors.New("the callback has no type")
 
+// checkType says what is wrong with the type of a callback.
 func checkType(typ []byte) error {
 	switch {
 	case len(typ) == 0:

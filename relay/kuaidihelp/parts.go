@@ -14,14 +14,14 @@ import (
 type Limit struct {
 	// Items of one part.
 	Items int
-	// Bytes that the items of one part come to, an item of tiny tracks as much as these take. A larger item is a part of its
-	// own.
+	// Bytes that the items of one part come to, an item of tiny tracks as much as these take. A larger item is a part of
+	// its own.
 	Bytes int
 }
 
-// Parts reads one callback as Parse does, and yields what it came to in parts, in the order of its items: so a callback of a
-// great many items is never in memory as events all at once. A callback that is not understood as a whole is one part. There is
-// always at least one part, which may be empty.
+// Parts reads one callback as Parse does, and yields what it came to in parts, in the order of its items: so a callback
+// of a great many items is never in memory as events all at once. A callback that is not understood as a whole is one
+// part. There is always at least one part, which may be empty.
 func Parts(contentType string, body []byte, receivedAt time.Time, limit Limit) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		r := partReader{body: body, receivedAt: receivedAt, limit: limit, yield: yield}
@@ -45,15 +45,16 @@ func First(contentType string, body []byte, receivedAt time.Time, limit Limit) (
 	return first, false
 }
 
-// Waybills names the waybills that the items of a callback are about, in their order and as often as they come. It is much
-// cheaper than Parse, and names those of items that Parse would reject for another reason, too.
+// Waybills names the waybills that the items of a callback are about, in their order and as often as they come. It is
+// much cheaper than Parse, and names those of items that Parse would reject for another reason, too.
 func Waybills(contentType string, body []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		c, err := open(contentType, body)
 		if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
 			return // a callback that is not understood touches no waybill
 		}
-		for pos := c.items.first(); pos != none; {
+		pos := c.items.first()
+		for pos != none {
 			raw, next, _ := c.items.item(pos)
 			pos = next
 			var f fields
@@ -81,8 +82,11 @@ type partReader struct {
 	yielded bool
 	stopped bool // nothing more is wanted
 
-	// Items that were rejected one by one so far, and about how much memory they took; and those beyond.
-	rejected, rejectedSize, unlisted int
+	// rejected counts the items that were rejected one by one so far, rejectedSize about how much memory they took, and
+	// unlisted those beyond.
+	rejected     int
+	rejectedSize int
+	unlisted     int
 }
 
 // read reads the whole callback.
@@ -91,7 +95,9 @@ func (r *partReader) read(contentType string) {
 	err := r.readAll(contentType)
 	if err != nil {
 		// Nothing was yielded yet: see flush.
-		r.part, r.stopped, r.unlisted = Result{}, false, 0
+		r.part = Result{}
+		r.stopped = false
+		r.unlisted = 0
 		r.reject(r.body, err.Error())
 	}
 	if r.unlisted > 0 {
@@ -189,14 +195,17 @@ func (r *partReader) other(typ string, callback []byte) error {
 	return nil
 }
 
-// flush yields a part. An array that is cut off is no callback, so its end is looked for before its first part is yielded.
+// flush yields a part. An array that is cut off is no callback, so its end is looked for before its first part is
+// yielded.
 func (r *partReader) flush() error {
 	if !r.yielded && !complete(r.items, r.pos) {
 		return errCutOff
 	}
 	r.yielded = true
 	r.stopped = !r.yield(r.part)
-	r.part, r.count, r.bytes = Result{}, 0, 0
+	r.part = Result{}
+	r.count = 0
+	r.bytes = 0
 	return nil
 }
 
@@ -208,6 +217,7 @@ func (r *partReader) own(raw []byte) []byte {
 	return raw
 }
 
+// reject adds to the part what is not understood, and why.
 func (r *partReader) reject(raw []byte, reason string) {
 	r.part.Rejected = append(r.part.Rejected, Rejected{Raw: raw, Reason: r.note + reason})
 }

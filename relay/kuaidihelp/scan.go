@@ -118,6 +118,7 @@ func stringEnd(b []byte, i int) (int, bool) {
 	return len(b), false
 }
 
+// skipSpace gives the index of the first byte of b[i:] that is no space in JSON; len(b): there is none.
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
 		i++
@@ -125,6 +126,7 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
+// trim cuts off what is space in JSON, at both ends.
 func trim(b []byte) []byte {
 	b = b[skipSpace(b, 0):]
 	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
@@ -153,7 +155,8 @@ func unquote(raw []byte) ([]byte, bool) {
 	for ; next >= 0; next = bytes.IndexByte(raw, '\\') {
 		text = append(text, raw[:next]...)
 		var n int
-		if text, n = appendEscape(text, raw[next:]); n == 0 {
+		text, n = appendEscape(text, raw[next:])
+		if n == 0 {
 			return nil, false
 		}
 		raw = raw[next+n:]
@@ -161,8 +164,8 @@ func unquote(raw []byte) ([]byte, bool) {
 	return append(text, raw...), true
 }
 
-// appendEscape decodes the escape at the start of raw, which is a backslash and at least one byte more (a string cannot end
-// in a lone backslash), and gives how many bytes it took; 0 if it is no escape.
+// appendEscape decodes the escape at the start of raw, which is a backslash and at least one byte more (a string cannot
+// end in a lone backslash), and gives how many bytes it took; 0 if it is no escape.
 func appendEscape(text, raw []byte) ([]byte, int) {
 	const escapes, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
 	if i := strings.IndexByte(escapes, raw[1]); i >= 0 {

@@ -21,8 +21,8 @@ const maxBrief = 300
 // hidden stands for what was taken out of a text.
 const hidden = "***"
 
-// scrubber takes the account's secrets out of what the provider says: the API key, its MD5, and the sign of a call, in capitals or
-// not, in hex and base64, with escapes of URLs, JSON and HTML.
+// scrubber takes the account's secrets out of what the provider says: the API key, its MD5, and the sign of a call, in
+// capitals or not, in hex and base64, with escapes of URLs, JSON and HTML.
 type scrubber struct {
 	plain  *regexp.Regexp // each secret as it is, without regard to case
 	base64 []string       // what its base64 has in it, whatever stands around it
@@ -47,8 +47,8 @@ func newScrubber(apiKey, sign string) *scrubber {
 	return s
 }
 
-// base64Of gives what the base64 of any text that holds the secret has in it: that depends on where in a group of three bytes the
-// secret begins, and its ends mix with what stands around it.
+// base64Of gives what the base64 of any text that holds the secret has in it: that depends on where in a group of three
+// bytes the secret begins, and its ends mix with what stands around it.
 func base64Of(secret string) (out []string) {
 	for before := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
@@ -66,6 +66,7 @@ func (s *scrubber) text(text string) string {
 	if s.plain == nil {
 		return text
 	}
+
 	text = s.plain.ReplaceAllLiteralString(text, hidden)
 	decoded := text
 	for range 3 { // escapes of escapes
@@ -78,6 +79,7 @@ func (s *scrubber) text(text string) string {
 			return hidden
 		}
 	}
+
 	for _, all := range []string{text, decoded} {
 		std := strings.NewReplacer("-", "+", "_", "/").Replace(all)
 		for _, piece := range s.base64 {
@@ -129,8 +131,8 @@ func (s *scrubber) brief(text string) string {
 	return text
 }
 
-// json takes the secrets out of a JSON text: out of its strings, keys and numbers, once they are decoded. One that holds none stays as it
-// came.
+// json takes the secrets out of a JSON text: out of its strings, keys and numbers, once they are decoded. One that
+// holds none stays as it came.
 func (s *scrubber) json(raw json.RawMessage) json.RawMessage {
 	if s.plain == nil || len(raw) == 0 {
 		return raw

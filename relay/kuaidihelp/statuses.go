@@ -17,8 +17,8 @@ func Statuses() []string {
 	return []string{StatusCollected, StatusSending, StatusDelivering, StatusAllograph, StatusSigned, StatusQuestion}
 }
 
-// Status gives the status by its right name: in lower case, without space around it, and "allorgraph", as the platform also
-// spells it, is "allograph". The set is open: any other status is itself.
+// Status gives the status by its right name: in lower case, without space around it, and "allorgraph", as the platform
+// also spells it, is "allograph". The set is open: any other status is itself.
 func Status(status string) string {
 	status = strings.ToLower(strings.TrimSpace(status))
 	if status == "allorgraph" {

@@ -6,8 +6,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxAhead is how far a track may be ahead of the callback that brings it. One that says more is a slip of somebody's clock, and
-// would make every update after it look late.
+// maxAhead is how far a track may be ahead of the callback that brings it. One that says more is a slip of somebody's
+// clock, and would make every update after it look late.
 const maxAhead = 24 * time.Hour
 
 // newestTrack is when the newest track was; zero if no track has a time that can be read.
@@ -34,5 +34,6 @@ func newestTrack(tracks []event.Track, receivedAt time.Time) time.Time {
 
 // isPlainTime says whether text is as long as "2022-03-24 09:12:31", and has its separators in their places.
 func isPlainTime(text string) bool {
-	return len(text) == len(time.DateTime) && text[4] == '-' && text[7] == '-' && text[10] == ' ' && text[13] == ':' && text[16] == ':'
+	return len(text) == len(time.DateTime) &&
+		text[4] == '-' && text[7] == '-' && text[10] == ' ' && text[13] == ':' && text[16] == ':'
 }

@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// CheckCode says what keeps a text from being a waybill code that can be subscribed; nil: nothing. The provider takes lists that commas
-// separate. A number from a spreadsheet has lost digits: it would be another waybill, or none.
+// CheckCode says what keeps a text from being a waybill code that can be subscribed; nil: nothing. The provider takes
+// lists that commas separate. A number from a spreadsheet has lost digits: it would be another waybill, or none.
 func CheckCode(code string) error {
 	switch {
 	case !isWaybill(code):
 		return errors.New("must be 1 to 64 printable ASCII characters, without spaces and commas")
 	case isSpreadsheetNumber(code):
-		return fmt.Errorf("is %s, a number as a spreadsheet may write it, not a waybill code: its digits may be lost; give the code as text", code)
+		return fmt.Errorf("is %s, a number as a spreadsheet may write it, not a waybill code: "+
+			"its digits may be lost; give the code as text", code)
 	}
 	return nil
 }
@@ -28,8 +29,9 @@ func isWaybill(code string) bool {
 	return len(code) >= 1 && len(code) <= 64
 }
 
-// isSpreadsheetNumber says whether a text is a number as a spreadsheet writes it, or any that is not of digits alone: 7.77006E+14, 1.0, -5. A code like
-// 12E3 may be one. It is no regular expression, which took most of the time of a request for a thousand waybills.
+// isSpreadsheetNumber says whether a text is a number as a spreadsheet writes it, or any that is not of digits alone:
+// 7.77006E+14, 1.0, -5. A code like 12E3 may be one. It is no regular expression, which took most of the time of a
+// request for a thousand waybills.
 func isSpreadsheetNumber(code string) bool {
 	rest := code
 	sign := func() bool {
@@ -45,6 +47,7 @@ func isSpreadsheetNumber(code string) bool {
 		return was - len(rest)
 	}
 
+	// Before the exponent, a number is known by a point or a sign.
 	signed, whole := sign(), digits()
 	rest, point := strings.CutPrefix(rest, ".")
 	fraction := 0

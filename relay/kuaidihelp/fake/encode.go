@@ -33,12 +33,12 @@ const (
 // Encodings lists all encodings.
 func Encodings() []string { return []string{JSON, Object, JSONString, Form, PHP, Multipart} }
 
-// Encode writes a callback with these items, and gives it with its Content-Type. It fails for an unknown encoding, and for
-// Object if there is not exactly one item.
+// Encode writes a callback with these items, and gives it with its Content-Type. It fails for an unknown encoding, and
+// for Object if there is not exactly one item.
 //
 // kuaidihelp.Parse reads the same events, with the same ids, from every encoding, as all values of an Item are strings;
-// there is one exception: brackets cannot say that a list is empty, so with PHP an item without tracks has no `data`, and
-// another id.
+// there is one exception: brackets cannot say that a list is empty, so with PHP an item without tracks has no `data`,
+// and another id.
 func Encode(encoding string, items []Item) (contentType string, body []byte, err error) {
 	const formType = "application/x-www-form-urlencoded"
 	switch encoding {
@@ -60,7 +60,8 @@ func Encode(encoding string, items []Item) (contentType string, body []byte, err
 		contentType, body = multipartForm(marshal(wires(items)))
 		return contentType, body, nil
 	}
-	return "", nil, fmt.Errorf("encode callback: unknown encoding %q; known are %s", encoding, strings.Join(Encodings(), ", "))
+	known := strings.Join(Encodings(), ", ")
+	return "", nil, fmt.Errorf("encode callback: unknown encoding %q; known are %s", encoding, known)
 }
 
 // wire is an Item as JSON, with the aliases that the platform repeats the waybill code and the brand under.
@@ -138,7 +139,8 @@ func brackets(items []Item) []byte {
 	return body
 }
 
-// multipartForm writes into memory, where no write fails; the boundary is fixed, so that the same items give the same bytes.
+// multipartForm writes into memory, where no write fails; the boundary is fixed, so that the same items give the same
+// bytes.
 func multipartForm(data []byte) (contentType string, body []byte) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)

@@ -1,6 +1,6 @@
 // Package fake plays the provider: it makes up parcels and their updates, writes them in every encoding that a callback
-// may have, and posts them; a Provider takes subscriptions as well. The demo, `kuairelay send` and tests use it. All but Push and
-// the Provider is pure, and the same seed always gives the same parcels.
+// may have, and posts them; a Provider takes subscriptions as well. The demo, `kuairelay send` and tests use it. All
+// but Push and the Provider is pure, and the same seed always gives the same parcels.
 package fake
 
 import (
@@ -36,10 +36,16 @@ func NewParcels(seed uint64, brands []string) *Parcels {
 
 // prefixes are how waybill codes of a brand begin, so that they look like the real ones.
 var prefixes = map[string]string{
-	kuaidihelp.STO: "77", kuaidihelp.ZT: "78", kuaidihelp.YTSD: "YT", kuaidihelp.JT: "JT", kuaidihelp.YD: "43", kuaidihelp.DBKD: "DPK",
+	kuaidihelp.STO:  "77",
+	kuaidihelp.ZT:   "78",
+	kuaidihelp.YTSD: "YT",
+	kuaidihelp.JT:   "JT",
+	kuaidihelp.YD:   "43",
+	kuaidihelp.DBKD: "DPK",
 }
 
-// New gives a parcel that nothing has happened to. Its waybill code is unlike that of every other parcel of this generator.
+// New gives a parcel that nothing has happened to. Its waybill code is unlike that of every other parcel of this
+// generator.
 func (p *Parcels) New() *Parcel {
 	brand := p.brands[p.made%len(p.brands)]
 	p.made++
@@ -57,8 +63,8 @@ func (p *Parcels) Of(brand, code string) *Parcel {
 	}
 }
 
-// Updates gives updates without end, each of a random one of so many parcels under way (at least one). A parcel that was signed for
-// makes room for a new one. The updates of one parcel come in their order.
+// Updates gives updates without end, each of a random one of so many parcels under way (at least one). A parcel that
+// was signed for makes room for a new one. The updates of one parcel come in their order.
 func (p *Parcels) Updates(underWay int) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
 		parcels := make([]*Parcel, max(underWay, 1))
@@ -126,7 +132,9 @@ func (p *Parcel) Update(status string) Item {
 	return Item{WaybillCode: p.WaybillCode, CPCode: p.CPCode, Status: status, Tracks: p.tracks}
 }
 
-var cities = []string{"上海市", "杭州市", "广州市", "深圳市", "成都市", "武汉市", "西安市", "北京市", "郑州市", "沈阳市"}
+var cities = []string{
+	"上海市", "杭州市", "广州市", "深圳市", "成都市", "武汉市", "西安市", "北京市", "郑州市", "沈阳市",
+}
 
 // describe gives what a track says to people.
 func describe(status, city, next string) string {

@@ -42,7 +42,8 @@ type Options struct {
 	Window time.Duration
 	// Decide is asked what to answer to a call that is right; it may take its time. Nil: everything is taken.
 	Decide func(Call) Reply
-	// Subscribed hears of each waybill of a call that was taken, before it is answered: the real one may push that early, too.
+	// Subscribed hears of each waybill of a call that was taken, before it is answered: the real one may push that early,
+	// too.
 	Subscribed func(cpCode, code string)
 	// Callback is the address that Run pushes to; Pause is between two updates of a parcel. Default 100 ms.
 	Callback string
@@ -69,7 +70,12 @@ func NewProvider(o Options) *Provider {
 	if o.Pause == 0 {
 		o.Pause = 100 * time.Millisecond
 	}
-	return &Provider{o: o, parcels: NewParcels(1, nil), client: kuaidihelp.NewHTTP(4), subscribed: map[[2]string]bool{}}
+	return &Provider{
+		o:          o,
+		parcels:    NewParcels(1, nil),
+		client:     kuaidihelp.NewHTTP(4),
+		subscribed: map[[2]string]bool{},
+	}
 }
 
 // Calls lists the calls so far whose signature was right.
@@ -140,7 +146,8 @@ func (p *Provider) do(call Call) Reply {
 		if json.Unmarshal([]byte(call.Data), &d) != nil || d.Codes == "" {
 			return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
 		}
-		call.CPCode, call.Codes = d.CPCode, strings.Split(d.Codes, ",")
+		call.CPCode = d.CPCode
+		call.Codes = strings.Split(d.Codes, ",")
 	}
 
 	p.mu.Lock()
@@ -165,6 +172,7 @@ func (p *Provider) do(call Call) Reply {
 	return reply
 }
 
+// subscribe notes the waybills of a call. Those that are new are on their way from now on.
 func (p *Provider) subscribe(call Call) {
 	for _, code := range call.Codes {
 		p.mu.Lock()
@@ -180,17 +188,19 @@ func (p *Provider) subscribe(call Call) {
 	}
 }
 
-// Run pushes to Options.Callback what happens to the parcels that were subscribed, through all statuses until they are signed for,
-// each time in another encoding. A push that is not answered success is repeated at most three times. It returns nil when ctx is
-// cancelled.
+// Run pushes to Options.Callback what happens to the parcels that were subscribed, through all statuses until they are
+// signed for, each time in another encoding. A push that is not answered success is repeated at most three times. It
+// returns nil when ctx is cancelled.
 func (p *Provider) Run(ctx context.Context) error {
 	encodings := Encodings()
-	for n := 0; ; {
+	pushed := 0
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(p.o.Pause):
 		}
+
 		p.mu.Lock()
 		p.underWay = slices.DeleteFunc(p.underWay, (*Parcel).Signed)
 		var items []Item
@@ -198,13 +208,15 @@ func (p *Provider) Run(ctx context.Context) error {
 			items = append(items, parcel.Next())
 		}
 		p.mu.Unlock()
+
 		for _, item := range items {
-			p.push(ctx, encodings[n%len(encodings)], item)
-			n++
+			p.push(ctx, encodings[pushed%len(encodings)], item)
+			pushed++
 		}
 	}
 }
 
+// push pushes one update, until it is answered success.
 func (p *Provider) push(ctx context.Context, encoding string, item Item) {
 	contentType, body, err := Encode(encoding, []Item{item})
 	if err != nil {

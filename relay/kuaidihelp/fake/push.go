@@ -16,7 +16,9 @@ const maxAnswer = 1 << 10
 // Push posts a callback, once, and gives the answer's status and text (its first KiB). It fails if no answer came; an
 // answer that the provider would not like, like 503 failure, is no error. A nil client is http.DefaultClient.
 // The address holds the callback's token, so no error names it.
-func Push(ctx context.Context, client *http.Client, address, contentType string, body []byte) (status int, answer string, err error) {
+func Push(
+	ctx context.Context, client *http.Client, address, contentType string, body []byte,
+) (status int, answer string, err error) {
 	if client == nil {
 		client = http.DefaultClient
 	}
@@ -27,6 +29,7 @@ func Push(ctx context.Context, client *http.Client, address, contentType string,
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+
 	response, err := client.Do(request)
 	if err != nil {
 		var withURL *url.Error // its text holds the address, and so the token
@@ -36,6 +39,7 @@ func Push(ctx context.Context, client *http.Client, address, contentType string,
 		return 0, "", fmt.Errorf("push callback: %w", err)
 	}
 	defer response.Body.Close()
+
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return response.StatusCode, string(text), fmt.Errorf("read answer to callback: %w", err)
