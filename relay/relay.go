@@ -105,7 +105,7 @@ func New(o Options) (*Relay, error) {
 		Store: db, Pool: pool, Spool: files, UntilDelivered: db.Embedded(), Permanent: store.Permanent, Logger: o.Logger, Registry: registry,
 	})
 	silence := newSilence(db, o.Logger)
-	receiver := ingest.New(ingest.Options{Keep: in.Keep, Parse: in.Parse, Bytes: c.Limits.ParseBytes, Heard: silence.heard, Logger: o.Logger, Registry: registry})
+	receiver := ingest.New(ingest.Options{Keep: in.Keep, Parse: in.Parse, Bytes: c.Limits.ParseBytes, OnCallback: silence.heard, Logger: o.Logger, Registry: registry})
 	shares, keys := access.NewShares(db.Admit, registry), access.NewKeys()
 	r := &Relay{o: o, shares: shares, keys: keys, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
 		proxy: newProxy(c, db, in, shares, keys, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,

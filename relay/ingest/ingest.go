@@ -41,16 +41,17 @@ type Options struct {
 	Settings
 	// Budget is how long a callback may take to become durable. Default 3 s.
 	Budget time.Duration
-	// Keep makes a callback durable: its events with the deliveries that they owe, and what was not understood. It gets what the callback was parsed to, or the first part of it and true.
+	// Keep makes a callback durable: its events with their deliveries, and what was not understood. parsed is what the
+	// callback was parsed to; with more, the first part of that.
 	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error)
 	// Parse parses a callback, or the first part of one that has more. Default: all of it.
 	Parse func(cb *event.Callback) (parsed kuaidihelp.Result, more bool)
 	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
 	Bytes int64
-	// Heard hears of each callback with the right token and address. Default: nobody does.
-	Heard    func()
-	Logger   *zap.Logger
-	Registry prometheus.Registerer
+	// OnCallback hears of each callback with the right token and address. Default: nobody does.
+	OnCallback func()
+	Logger     *zap.Logger
+	Registry   prometheus.Registerer
 }
 
 // Receiver is the handler of the callback paths.
@@ -78,10 +79,11 @@ type settings struct {
 
 // New makes a Receiver.
 func New(o Options) *Receiver {
-	o.Budget, o.Bytes = cmp.Or(o.Budget, 3*time.Second), cmp.Or(o.Bytes, 64<<20)
+	o.Budget = cmp.Or(o.Budget, 3*time.Second)
+	o.Bytes = cmp.Or(o.Bytes, 64<<20)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
-	if o.Heard == nil {
-		o.Heard = func() {}
+	if o.OnCallback == nil {
+		o.OnCallback = func() {}
 	}
 	if o.Parse == nil {
 		o.Parse = func(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
@@ -104,8 +106,8 @@ func (r *Receiver) Use(set Settings) {
 	r.current.Store(now)
 }
 
-// Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too many, at
-// the end or the beginning, does no harm: the address is typed into a form of the provider.
+// Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too
+// many, at the end or the beginning, does no harm: the address is typed into a form of the provider.
 func (r *Receiver) Register(e *echo.Echo) {
 	e.Pre(trimSlashes)
 	e.POST("/callback/:token", r.receive)
@@ -117,7 +119,8 @@ func (r *Receiver) Register(e *echo.Echo) {
 func trimSlashes(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		u := c.Request().URL
-		if path := strings.Trim(u.Path, "/"); strings.HasPrefix(path, "callback/") {
+		path := strings.Trim(u.Path, "/")
+		if strings.HasPrefix(path, "callback/") {
 			u.Path = "/" + path
 			if u.RawPath != "" { // what echo routes by, then
 				u.RawPath = "/" + strings.Trim(u.RawPath, "/")
@@ -160,14 +163,14 @@ func (s *settings) know(c echo.Context) bool {
 
 // receive answers a callback, and writes one line about it.
 func (r *Receiver) receive(c echo.Context) error {
-	started, now := time.Now(), r.current.Load()
+	started := time.Now()
+	now := r.current.Load()
 	if !now.know(c) {
-		r.metrics.callbacks.WithLabelValues("refused").Inc()
-		r.refused.Store(started.UnixMilli())
-		r.o.Logger.Warn("callback", zap.Int("answer", 404), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
-		return echo.ErrNotFound
+		return r.refuse(c, started)
 	}
-	r.o.Heard()
+	r.o.OnCallback()
+
+	// The body, and what is made of it, takes room until the callback is answered.
 	held := r.rooms.enter(func() { _ = http.NewResponseController(c.Response()).SetReadDeadline(time.Unix(1, 0)) })
 	defer held.leave()
 	packed, err := held.read(c.Request(), now.MaxBody)
@@ -179,6 +182,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	if err != nil {
 		return r.unread(c, err)
 	}
+
 	// What the provider's connection does must not cut short what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
 	defer cancel()
@@ -186,65 +190,122 @@ func (r *Receiver) receive(c echo.Context) error {
 		return r.unread(c, err)
 	}
 	cb := &event.Callback{ReceivedAt: started, Headers: about, Body: body}
-	parsed, more := r.o.Parse(cb)
-	if encoding := about["Content-Encoding"]; encoding != "" && len(parsed.Rejected) == 1 && len(parsed.Rejected[0].Raw) == len(body) {
-		parsed.Rejected[0].Reason = fmt.Sprintf("its Content-Encoding is %.40q: %s", encoding, parsed.Rejected[0].Reason)
-	}
-	var id string
-	if len(parsed.Events) == 1 {
-		id = parsed.Events[0].ID
-	}
-	sum, err := r.o.Keep(ctx, cb, parsed, more)
+	k := kept{ip: c.RealIP(), bytes: len(body)}
+	k.parsed, k.more = r.o.Parse(cb)
+	blameEncoding(cb, k.parsed)
 
-	took := time.Since(started)
-	r.metrics.duration.Observe(took.Seconds())
-	fields := []zap.Field{
-		zap.String("ip", c.RealIP()), zap.Int("bytes", len(body)), zap.Int("events", len(parsed.Events)), zap.Int("new", sum.New),
-		zap.Int("duplicates", sum.Duplicates), zap.Int("unrouted", sum.Unrouted), zap.Int("deliveries", sum.Deliveries),
-		zap.Int("quarantined", len(parsed.Rejected)), zap.Duration("took", took),
+	// After an error, or with a spooled callback, Keep may still change the events: then their id is what it was before.
+	k.id = idOf(k.parsed)
+	k.sum, err = r.o.Keep(ctx, cb, k.parsed, k.more)
+	if err == nil && !k.sum.Spooled {
+		k.id = idOf(k.parsed) // with the suffix of a recurrence
 	}
-	if len(parsed.Events) == 1 {
-		if err == nil && !sum.Spooled {
-			id = parsed.Events[0].ID // with the suffix of a recurrence
-		}
-		fields = append(fields, zap.String("event", id), zap.String("waybill", parsed.Events[0].WaybillCode))
+	k.took = time.Since(started)
+	r.metrics.duration.Observe(k.took.Seconds())
+	return r.answer(c, now.Ack, k, err)
+}
+
+// refuse answers a callback with a wrong token or address.
+func (r *Receiver) refuse(c echo.Context, at time.Time) error {
+	r.metrics.callbacks.WithLabelValues("refused").Inc()
+	r.refused.Store(at.UnixMilli())
+	r.o.Logger.Warn("callback",
+		zap.Int("answer", http.StatusNotFound), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
+	return echo.ErrNotFound
+}
+
+// blameEncoding adds to the reason why nothing of a callback was understood that it is packed in a way that is not
+// known.
+func blameEncoding(cb *event.Callback, parsed kuaidihelp.Result) {
+	encoding := cb.Headers["Content-Encoding"]
+	if encoding == "" || len(parsed.Rejected) != 1 || len(parsed.Rejected[0].Raw) != len(cb.Body) {
+		return
 	}
-	if more {
-		fields = append(fields, zap.Bool("large", true)) // events are those of its first part
+	parsed.Rejected[0].Reason = fmt.Sprintf("its Content-Encoding is %.40q: %s", encoding, parsed.Rejected[0].Reason)
+}
+
+// idOf is the id of the event of a callback that has one; else empty.
+func idOf(parsed kuaidihelp.Result) string {
+	if len(parsed.Events) != 1 {
+		return ""
 	}
-	if sum.Spooled {
-		fields = append(fields, zap.Bool("spooled", true))
-	}
-	if len(parsed.Rejected) > 0 {
-		// The reason may name a key, and a key may be anything.
-		fields = append(fields, zap.String("why", quoted.ReplaceAllLiteralString(parsed.Rejected[0].Reason, `"…"`)))
-	}
+	return parsed.Events[0].ID
+}
+
+// kept is what came of a callback that was read.
+type kept struct {
+	ip     string            // who sent it
+	bytes  int               // of its body
+	parsed kuaidihelp.Result // or its first part
+	more   bool              // it has other parts
+	id     string            // of its event, if it has one
+	sum    event.Summary
+	took   time.Duration
+}
+
+// answer answers a callback that Keep made durable, or failed to.
+func (r *Receiver) answer(c echo.Context, ack string, k kept, err error) error {
+	fields := k.fields()
 	if err != nil {
 		r.metrics.callbacks.WithLabelValues("failure").Inc()
-		r.o.Logger.Error("callback", append(fields, zap.Int("answer", 503), zap.Error(err))...)
+		r.o.Logger.Error("callback", append(fields, zap.Int("answer", http.StatusServiceUnavailable), zap.Error(err))...)
 		return c.String(http.StatusServiceUnavailable, "failure")
 	}
+
 	r.metrics.callbacks.WithLabelValues("success").Inc()
 	level := zap.InfoLevel
-	if len(parsed.Rejected) > 0 {
+	if len(k.parsed.Rejected) > 0 {
 		level = zap.WarnLevel
 	}
-	r.o.Logger.Log(level, "callback", append(fields, zap.Int("answer", 200))...)
-	return c.String(http.StatusOK, now.Ack)
+	r.o.Logger.Log(level, "callback", append(fields, zap.Int("answer", http.StatusOK))...)
+	return c.String(http.StatusOK, ack)
+}
+
+// fields are what the line about a callback says of it. They hold nothing of its body but the waybill and the event's id.
+func (k kept) fields() []zap.Field {
+	fields := []zap.Field{
+		zap.String("ip", k.ip),
+		zap.Int("bytes", k.bytes),
+		zap.Int("events", len(k.parsed.Events)),
+		zap.Int("new", k.sum.New),
+		zap.Int("duplicates", k.sum.Duplicates),
+		zap.Int("unrouted", k.sum.Unrouted),
+		zap.Int("deliveries", k.sum.Deliveries),
+		zap.Int("quarantined", len(k.parsed.Rejected)),
+		zap.Duration("took", k.took),
+	}
+	if len(k.parsed.Events) == 1 {
+		fields = append(fields, zap.String("event", k.id), zap.String("waybill", k.parsed.Events[0].WaybillCode))
+	}
+	if k.more {
+		fields = append(fields, zap.Bool("large", true)) // events are those of its first part
+	}
+	if k.sum.Spooled {
+		fields = append(fields, zap.Bool("spooled", true))
+	}
+	if len(k.parsed.Rejected) > 0 {
+		// The reason may name a key, and a key may be anything.
+		why := quoted.ReplaceAllLiteralString(k.parsed.Rejected[0].Reason, `"…"`)
+		fields = append(fields, zap.String("why", why))
+	}
+	return fields
 }
 
 var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // unread answers a callback whose body could not be read as a whole.
 func (r *Receiver) unread(c echo.Context, err error) error {
-	status, answer := http.StatusBadRequest, "unread"
+	status := http.StatusBadRequest
+	answer := "unread"
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status = http.StatusRequestEntityTooLarge
 		err = large
 	}
 	if errors.Is(err, errNoRoom) {
-		status, answer = http.StatusServiceUnavailable, "no_room"
+		status = http.StatusServiceUnavailable
+		answer = "no_room"
 	}
+
 	r.metrics.callbacks.WithLabelValues(answer).Inc()
 	r.o.Logger.Warn("callback", zap.Int("answer", status), zap.String("ip", c.RealIP()), zap.Error(err))
 	return c.String(status, "failure")
@@ -271,10 +332,16 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
-		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_callbacks_total",
-			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); no_room (limits.parse_bytes is reached); refused (wrong token or address)."}, []string{"answer"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kuairelay_callback_duration_seconds",
-			Help: "How long callbacks took to become durable.", Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3}}),
+		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_callbacks_total",
+			Help: "Callbacks by answer: success; failure (not durable); unread (too large or cut off); " +
+				"no_room (limits.parse_bytes is reached); refused (wrong token or address).",
+		}, []string{"answer"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "kuairelay_callback_duration_seconds",
+			Help:    "How long callbacks took to become durable.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3},
+		}),
 	}
 	for _, answer := range []string{"success", "failure", "unread", "no_room", "refused"} {
 		m.callbacks.WithLabelValues(answer)

@@ -18,7 +18,8 @@ import (
 var errNoRoom = errors.New("no room: as many bodies are in memory as limits.parse_bytes allows")
 
 const (
-	// smallBody is up to where a body is small. Small ones have room of their own, so that large ones cannot keep them out.
+	// smallBody is up to where a body is small. Small ones have room of their own, so that large ones cannot keep them
+	// out.
 	smallBody = 64 << 10
 	// firstStep is how much of a body is allocated before any of it came; each further step is four times as much.
 	firstStep = 8 << 10
@@ -28,22 +29,32 @@ const (
 
 // rooms bound what all callbacks take in memory at one time.
 //
-// A body is counted as it comes, and not by its Content-Length: so who holds room has sent as much. A quarter of the room is for
-// small bodies. If a room is full, the bodies that have been coming for the longest time make place, but none before a second.
+// A body is counted as it comes, and not by its Content-Length: so who holds room has sent as much. A quarter of the
+// room is for small bodies. If a room is full, the bodies that have been coming for the longest time make place, but
+// none before a second.
 //
-// A callback that is being parsed takes up to ten times its body. So an eighth of the room is parsed at one time as small
-// bodies, and a sixteenth as large ones; the others wait for their turn, first come, first served.
+// A callback that is being parsed takes up to ten times its body. So an eighth of the room is parsed at one time as
+// small bodies, and a sixteenth as large ones; the others wait for their turn, first come, first served.
 type rooms struct {
-	small, large    *room
-	parsing         *semaphore.Weighted
-	parsingLarge    *semaphore.Weighted
-	most, mostLarge int64 // of the two
+	small, large *room
+
+	parsing      *semaphore.Weighted // bytes of small bodies that are parsed
+	parsingLarge *semaphore.Weighted // of large ones
+	most         int64               // that parsing has
+	mostLarge    int64               // that parsingLarge has
 }
 
+// newRooms makes rooms of so many bytes all together.
 func newRooms(bytes int64) *rooms {
-	r := &rooms{small: newRoom(bytes / 4), large: newRoom(bytes - bytes/4), most: bytes / 8, mostLarge: bytes / 16}
-	r.parsing, r.parsingLarge = semaphore.NewWeighted(r.most), semaphore.NewWeighted(r.mostLarge)
-	return r
+	most, mostLarge := bytes/8, bytes/16
+	return &rooms{
+		small:        newRoom(bytes / 4),
+		large:        newRoom(bytes - bytes/4),
+		parsing:      semaphore.NewWeighted(most),
+		parsingLarge: semaphore.NewWeighted(mostLarge),
+		most:         most,
+		mostLarge:    mostLarge,
+	}
 }
 
 // parse waits until a body of that size may be parsed.
@@ -66,9 +77,12 @@ type held struct {
 	began time.Time
 	// cut ends the reading of its body.
 	cut func()
-	// came says that all of the body is there; pushed that others got its room before.
-	came, pushed atomic.Bool
-	leaveTurn    func()
+	// came says that all of the body is there.
+	came atomic.Bool
+	// pushed says that others got its room before that.
+	pushed atomic.Bool
+	// leaveTurn ends its turn at parsing.
+	leaveTurn func()
 }
 
 // enter begins a callback. cut is called to make its body end.
@@ -83,7 +97,8 @@ func (h *held) leave() {
 	h.rooms.large.release(h, math.MaxInt64)
 }
 
-// read reads a body of at most so many bytes. It fails with errNoRoom, with *http.MaxBytesError, or as the connection does.
+// read reads a body of at most so many bytes. It fails with errNoRoom, with *http.MaxBytesError, or as the connection
+// does.
 func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 	if req.ContentLength > most {
 		return nil, &http.MaxBytesError{Limit: most}
@@ -92,6 +107,8 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 	if req.ContentLength >= 0 {
 		expected = req.ContentLength
 	}
+
+	// Memory is taken step by step, as the body comes.
 	src := http.MaxBytesReader(nil, req.Body, most)
 	var body []byte
 	for step := int64(firstStep); ; step *= 4 {
@@ -100,11 +117,13 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 			return nil, err
 		}
 		body = grown
+
 		for len(body) < cap(body) && err == nil {
 			var n int
 			n, err = src.Read(body[len(body):cap(body)])
 			body = body[:len(body)+n]
 		}
+
 		switch {
 		case errors.Is(err, io.EOF):
 			h.came.Store(true)
@@ -128,6 +147,7 @@ func (h *held) grow(body []byte, size int64) ([]byte, error) {
 	return grown, nil
 }
 
+// of is the room for bodies of a size.
 func (r *rooms) of(size int) *room {
 	if size > smallBody {
 		return r.large
@@ -157,11 +177,13 @@ func (r *room) take(h *held, bytes int64) bool {
 	return true
 }
 
-// push frees at least so many bytes for h, or none: of bodies that have been coming for too long, the oldest first. It needs mu.
+// push frees at least so many bytes for h, or none: of bodies that have been coming for too long, the oldest first. It
+// needs mu.
 func (r *room) push(h *held, bytes int64) {
 	if bytes <= 0 {
 		return
 	}
+
 	var slow []*held
 	sum := int64(0)
 	for x, has := range r.held {
@@ -173,6 +195,7 @@ func (r *room) push(h *held, bytes int64) {
 	if sum < bytes {
 		return
 	}
+
 	slices.SortFunc(slow, func(a, b *held) int { return a.began.Compare(b.began) })
 	for _, x := range slow {
 		if bytes <= 0 {
