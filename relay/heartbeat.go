@@ -14,8 +14,8 @@ import (
 // shareEvery is how often replicas tell each other, by Redis, when kuaidihelp has last called.
 const shareEvery = 10 * time.Second
 
-// silence knows when kuaidihelp has last called any of the replicas, and says so when that is too long ago.
-type silence struct {
+// heartbeat knows when kuaidihelp has last called any of the replicas, and says so when that is too long ago.
+type heartbeat struct {
 	store  *store.Store
 	log    *zap.Logger
 	began  time.Time    // counts as a call until there is one
@@ -26,8 +26,8 @@ type silence struct {
 	lastDesc, silentDesc *prometheus.Desc
 }
 
-func newSilence(s *store.Store, log *zap.Logger) *silence {
-	return &silence{store: s, log: log, began: s.Now(),
+func newHeartbeat(s *store.Store, log *zap.Logger) *heartbeat {
+	return &heartbeat{store: s, log: log, began: s.Now(),
 		lastDesc: prometheus.NewDesc("kuairelay_last_callback_timestamp_seconds",
 			"Unix time of the latest callback with the right token and address, at any replica; 0 if none is known.", nil, nil),
 		silentDesc: prometheus.NewDesc("kuairelay_provider_silent",
@@ -35,42 +35,42 @@ func newSilence(s *store.Store, log *zap.Logger) *silence {
 }
 
 // use sets the span without a callback after which kuaidihelp is silent; 0: it never is.
-func (s *silence) use(after time.Duration) { s.after.Store(int64(after)) }
+func (h *heartbeat) use(after time.Duration) { h.after.Store(int64(after)) }
 
 // heard takes notice of a callback.
-func (s *silence) heard() { s.raise(s.store.Now()) }
+func (h *heartbeat) heard() { h.raise(h.store.Now()) }
 
-func (s *silence) raise(t time.Time) {
+func (h *heartbeat) raise(t time.Time) {
 	ms := t.UnixMilli()
 	for {
-		last := s.last.Load()
-		if last >= ms || s.last.CompareAndSwap(last, ms) {
+		last := h.last.Load()
+		if last >= ms || h.last.CompareAndSwap(last, ms) {
 			return
 		}
 	}
 }
 
 // state says when the latest callback came (zero: none is known), and whether that is too long ago.
-func (s *silence) state() (last time.Time, silent bool) {
-	since := s.began
-	if ms := s.last.Load(); ms > 0 {
+func (h *heartbeat) state() (last time.Time, silent bool) {
+	since := h.began
+	if ms := h.last.Load(); ms > 0 {
 		last = time.UnixMilli(ms)
 		since = last
 	}
-	after := time.Duration(s.after.Load())
-	return last, after > 0 && s.store.Now().Sub(since) > after
+	after := time.Duration(h.after.Load())
+	return last, after > 0 && h.store.Now().Sub(since) > after
 }
 
 // run shares what this replica knows with the others, so that it outlives the process too, and logs when silence begins and ends.
-func (s *silence) run(ctx context.Context) {
+func (h *heartbeat) run(ctx context.Context) {
 	tick := time.NewTicker(shareEvery)
 	defer tick.Stop()
 	for {
-		s.share(ctx)
-		s.note()
+		h.share(ctx)
+		h.note()
 		select {
 		case <-ctx.Done():
-			s.share(context.WithoutCancel(ctx))
+			h.share(context.WithoutCancel(ctx))
 			return
 		case <-tick.C:
 		}
@@ -78,38 +78,38 @@ func (s *silence) run(ctx context.Context) {
 }
 
 // share does nothing if Redis cannot be reached: then each replica knows of its own callbacks alone.
-func (s *silence) share(ctx context.Context) {
+func (h *heartbeat) share(ctx context.Context) {
 	var mine time.Time
-	if ms := s.last.Load(); ms > 0 {
+	if ms := h.last.Load(); ms > 0 {
 		mine = time.UnixMilli(ms)
 	}
-	if last, err := s.store.LastCallback(ctx, mine); err == nil && !last.IsZero() {
-		s.raise(last)
+	if last, err := h.store.LastCallback(ctx, mine); err == nil && !last.IsZero() {
+		h.raise(last)
 	}
 }
 
-func (s *silence) note() {
-	last, silent := s.state()
-	if s.silent.Swap(silent) == silent {
+func (h *heartbeat) note() {
+	last, silent := h.state()
+	if h.silent.Swap(silent) == silent {
 		return
 	}
 	if silent {
-		s.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last), zap.Duration("silence", time.Duration(s.after.Load())))
+		h.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last), zap.Duration("silence", time.Duration(h.after.Load())))
 	} else {
-		s.log.Info("callbacks come again")
+		h.log.Info("callbacks come again")
 	}
 }
 
 // Describe implements prometheus.Collector.
-func (s *silence) Describe(ch chan<- *prometheus.Desc) { ch <- s.lastDesc; ch <- s.silentDesc }
+func (h *heartbeat) Describe(ch chan<- *prometheus.Desc) { ch <- h.lastDesc; ch <- h.silentDesc }
 
 // Collect implements prometheus.Collector.
-func (s *silence) Collect(ch chan<- prometheus.Metric) {
-	last, silent := s.state()
+func (h *heartbeat) Collect(ch chan<- prometheus.Metric) {
+	last, silent := h.state()
 	v := 0.0
 	if silent {
 		v = 1
 	}
-	ch <- prometheus.MustNewConstMetric(s.lastDesc, prometheus.GaugeValue, unixSeconds(last))
-	ch <- prometheus.MustNewConstMetric(s.silentDesc, prometheus.GaugeValue, v)
+	ch <- prometheus.MustNewConstMetric(h.lastDesc, prometheus.GaugeValue, unixSeconds(last))
+	ch <- prometheus.MustNewConstMetric(h.silentDesc, prometheus.GaugeValue, v)
 }

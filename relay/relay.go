@@ -51,28 +51,36 @@ type Options struct {
 
 // Relay is one replica: everything in one process but Redis and the tenants.
 type Relay struct {
-	o             Options
-	log           *zap.Logger
-	store         *store.Store
-	pool          *deliver.Pool
-	queues        *queues
-	receiver      *ingest.Receiver
-	proxy         *subscribe.Proxy
-	api           *api.API
-	spool         *spool.Spool
-	intake        *intake.Intake
-	advice        *adviser
-	replays       *replayer
-	silence       *silence
-	marker        *marker
-	shares        *access.Shares
-	keys          *access.Keys
-	readyNow      readyNow
-	upstream      *http.Client // to kuaidihelp
-	whenErrors    *prometheus.CounterVec
-	refused       *prometheus.CounterVec // connections, by listener
+	o        Options
+	log      *zap.Logger
+	registry *prometheus.Registry
+
+	// The data path, from a callback to its deliveries.
+	receiver *ingest.Receiver
+	intake   *intake.Intake
+	spool    *spool.Spool
+	store    *store.Store
+	pool     *deliver.Pool
+	replays  *replayer
+
+	// Subscriptions, and who asks.
+	proxy    *subscribe.Proxy
+	upstream *http.Client // to kuaidihelp
+	api      *api.API
+	keys     *access.Keys
+	shares   *access.Shares
+	wrong    *access.WrongKeys
+
+	// What an operator looks at.
+	queues     *queues
+	heartbeat  *heartbeat
+	marker     *marker
+	advice     *adviser
+	readyNow   readyNow
+	whenErrors *prometheus.CounterVec
+	refused    *prometheus.CounterVec // connections, by listener
+
 	reload        reload
-	wrong         *access.WrongKeys
 	public, admin *echo.Echo
 }
 
@@ -81,65 +89,81 @@ func New(o Options) (*Relay, error) {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	o.Version = cmp.Or(o.Version, "dev")
 	o.Grace = cmp.Or(o.Grace, 20*time.Second)
-	c, registry := o.Config, prometheus.NewRegistry()
+	c := o.Config
+	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
+	r := &Relay{o: o, log: o.Logger, registry: registry}
 
-	db, err := newStore(c, store.Options{Clock: o.Clock})
+	// The data path, from its end to its beginning.
+	var err error
+	r.store, err = newStore(c, store.Options{Clock: o.Clock})
 	if err != nil {
 		return nil, err
 	}
-	pool, err := deliver.New(deliver.Options{
-		Store: db, Logger: o.Logger, Registry: registry, UserAgent: "kuairelay/" + o.Version, ShutdownGrace: max(o.Grace*3/4, 1),
+	r.pool, err = deliver.New(deliver.Options{
+		Store:         r.store,
+		Logger:        o.Logger,
+		Registry:      registry,
+		UserAgent:     "kuairelay/" + o.Version,
+		ShutdownGrace: max(o.Grace*3/4, 1),
 	})
 	if err != nil {
 		return nil, err
 	}
-	files := spool.New(spool.Options{
-		Dir: c.Spool.Dir, MaxBytes: c.Spool.MaxBytes, MaxFile: max(64<<20, 2*c.Callback.MaxBody),
-		Waybills: func(cb *event.Callback) iter.Seq[string] {
-			return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body)
-		},
-		Works: func() { o.Logger.Info("the spool can be written again") },
+	r.spool = newSpool(c, o.Logger)
+	r.intake = intake.New(intake.Options{
+		Store:          r.store,
+		Pool:           r.pool,
+		Spool:          r.spool,
+		UntilDelivered: r.store.Embedded(),
+		Permanent:      store.Permanent,
+		Logger:         o.Logger,
+		Registry:       registry,
 	})
-	in := intake.New(intake.Options{
-		Store: db, Pool: pool, Spool: files, UntilDelivered: db.Embedded(), Permanent: store.Permanent, Logger: o.Logger, Registry: registry,
+	r.store.Notify(store.Listener{State: r.logRedis, Delivered: r.intake.Delivered})
+	r.heartbeat = newHeartbeat(r.store, o.Logger)
+	r.receiver = ingest.New(ingest.Options{
+		Keep:       r.intake.Keep,
+		Parse:      r.intake.Parse,
+		Bytes:      c.Limits.ParseBytes,
+		OnCallback: r.heartbeat.heard,
+		Logger:     o.Logger,
+		Registry:   registry,
 	})
-	silence := newSilence(db, o.Logger)
-	receiver := ingest.New(ingest.Options{Keep: in.Keep, Parse: in.Parse, Bytes: c.Limits.ParseBytes, OnCallback: silence.heard, Logger: o.Logger, Registry: registry})
-	shares, keys := access.NewShares(db.Admit, registry), access.NewKeys()
-	r := &Relay{o: o, shares: shares, keys: keys, log: o.Logger, store: db, pool: pool, queues: newQueues(db), receiver: receiver,
-		proxy: newProxy(c, db, in, shares, keys, o, registry), upstream: kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency), spool: files, intake: in, advice: &adviser{store: db, log: o.Logger}, silence: silence,
-		whenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
-			Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"}),
-	}
-	db.Notify(store.Listener{State: r.logRedis, Delivered: in.Delivered})
-	r.api = api.New(api.Options{
-		Store:        db,
-		Logger:       o.Logger,
-		Version:      o.Version,
-		Retake:       func(ctx context.Context, q event.Quarantined) (api.Retaken, error) { return retake(ctx, in, q) },
-		Tenant:       keys.Tenant,
-		Operator:     keys.Operator,
-		Enter:        shares.Enter,
-		Admit:        r.proxy.Admit,
-		OnDue:        pool.Feed,
-		LastCallback: silence.state,
-		Condition:    r.tell,
-		Waits:        in.Waits,
-		LastRefused:  receiver.Refused,
-		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
+
+	// Who may come in, and what they can ask.
+	r.keys = access.NewKeys()
+	r.shares = access.NewShares(r.store.Admit, registry)
+	r.wrong = access.NewWrongKeys(o.Logger, registry)
+	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
+	r.proxy = r.newProxy()
+	r.api = r.newAPI()
+	r.replays = newReplayer(&replayer{
+		store:     r.store,
+		pool:      r.pool,
+		match:     r.intake.Match,
+		endpoints: r.api.Endpoints,
+		most:      r.shares.Replays,
+		log:       o.Logger,
 	})
-	r.replays = newReplayer(&replayer{store: db, pool: pool, match: in.Match, endpoints: r.api.Endpoints, most: shares.Replays, log: o.Logger})
-	r.marker = newMarker(db, o.Logger, c.Spool.Dir)
-	registry.MustRegister(r.queues, r.whenErrors, &r.reload, newTroubleMetrics(r), silence, r.marker)
+
+	// What is measured, and said.
+	r.advice = &adviser{store: r.store, log: o.Logger}
+	r.marker = newMarker(r.store, o.Logger, c.Spool.Dir)
+	r.queues = newQueues(r.store)
+	r.whenErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
+		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
+	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
+		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
+	registry.MustRegister(r.queues, r.whenErrors, r.refused, &r.reload, newTroubleMetrics(r), newUnfinished(r.store), r.heartbeat, r.marker)
+
+	// The config that the parts work by: a reload does the same.
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
-	r.wrong = access.NewWrongKeys(o.Logger, registry)
-	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
-		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
-	registry.MustRegister(r.refused)
-	r.public, r.admin = newPublic(c, o.Logger, r.readyForAll, r.wrong, db.Aside), newAdmin(c, registry, o.Logger, r.ready, r.wrong, db.Aside)
+
+	r.public = newPublic(c, o.Logger, r.readyForAll, r.wrong, r.store.Aside)
+	r.admin = newAdmin(c, registry, o.Logger, r.ready, r.wrong, r.store.Aside)
 	r.admin.POST("/-/reload", r.reloadHTTP)
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
@@ -147,25 +171,57 @@ func New(o Options) (*Relay, error) {
 	if err := r.shares.Check(r.public); err != nil {
 		return nil, err
 	}
+
 	small := *c
 	small.Tenants = nil // they are the most of a large config, and are built into the parts by now
 	r.o.Config = &small
 	return r, nil
 }
 
+func newSpool(c *config.Config, log *zap.Logger) *spool.Spool {
+	return spool.New(spool.Options{
+		Dir:      c.Spool.Dir,
+		MaxBytes: c.Spool.MaxBytes,
+		MaxFile:  max(64<<20, 2*c.Callback.MaxBody),
+		Waybills: func(cb *event.Callback) iter.Seq[string] {
+			return kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body)
+		},
+		Works: func() { log.Info("the spool can be written again") },
+	})
+}
+
 // newProxy makes the subscribe proxy, which knows nobody yet.
-func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *access.Shares, k *access.Keys, o Options, registry *prometheus.Registry) *subscribe.Proxy {
-	registry.MustRegister(newUnfinished(db))
+func (r *Relay) newProxy() *subscribe.Proxy {
 	return subscribe.New(subscribe.Options{
-		Store:         db,
-		Tenant:        k.Tenant,
-		Signed:        k.Signed,
-		Enter:         s.Enter,
-		CatchUp:       in.CatchUp,
-		Concurrency:   c.Kuaidihelp.Concurrency,
-		ShutdownGrace: o.Grace * 3 / 4,
-		Logger:        o.Logger,
-		Registry:      registry,
+		Store:         r.store,
+		Tenant:        r.keys.Tenant,
+		Signed:        r.keys.Signed,
+		Enter:         r.shares.Enter,
+		CatchUp:       r.intake.CatchUp,
+		Concurrency:   r.o.Config.Kuaidihelp.Concurrency,
+		ShutdownGrace: r.o.Grace * 3 / 4,
+		Logger:        r.log,
+		Registry:      r.registry,
+	})
+}
+
+// newAPI makes the API, which knows nobody yet.
+func (r *Relay) newAPI() *api.API {
+	return api.New(api.Options{
+		Store:        r.store,
+		Logger:       r.log,
+		Version:      r.o.Version,
+		Retake:       r.retake,
+		Tenant:       r.keys.Tenant,
+		Operator:     r.keys.Operator,
+		Enter:        r.shares.Enter,
+		Admit:        r.proxy.Admit,
+		OnDue:        r.pool.Feed,
+		LastCallback: r.heartbeat.state,
+		Condition:    r.tell,
+		Waits:        r.intake.Waits,
+		LastRefused:  r.receiver.Refused,
+		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 	})
 }
 
@@ -173,9 +229,9 @@ func newProxy(c *config.Config, db *store.Store, in *intake.Intake, s *access.Sh
 const retakeMost = 64 << 20
 
 // retake takes in a callback, or an item of one, from quarantine as if it had just come.
-func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Retaken, error) {
-	read := func(r io.Reader) ([]byte, error) {
-		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(r), retakeMost))
+func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, error) {
+	read := func(from io.Reader) ([]byte, error) {
+		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(from), retakeMost))
 	}
 	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], read)
 	if err == nil {
@@ -185,7 +241,7 @@ func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Re
 		return api.Retaken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
 	}
 
-	out, err := in.Retake(ctx, q, body)
+	out, err := r.intake.Retake(ctx, q, body)
 	return api.Retaken(out), err
 }
 
@@ -194,6 +250,7 @@ func retake(ctx context.Context, in *intake.Intake, q event.Quarantined) (api.Re
 func (r *Relay) Run(ctx context.Context) (err error) {
 	closeStore := sync.OnceValue(r.store.Close)
 	defer func() { err = errors.Join(err, closeStore()) }()
+
 	c := r.o.Config
 	debug.FreeOSMemory() // as after a reload; later it would be in the way of callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
@@ -218,7 +275,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.store.Run(parts) })
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
-	running.Go(func() { r.silence.run(parts) })
+	running.Go(func() { r.heartbeat.run(parts) })
 	running.Go(func() { r.marker.run(parts) })
 	running.Go(func() { r.watch(parts) })
 	running.Go(func() { r.advice.run(parts) })
@@ -227,6 +284,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case <-r.intake.Adopted():
 	case <-time.After(time.Second):
 	}
+
 	// Replays end before the pool does: what they lease is not to wait for its lease to lapse.
 	replays, endReplays := context.WithCancel(parts)
 	defer endReplays()
@@ -235,6 +293,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		defer close(replayed)
 		r.replays.run(replays)
 	})
+
 	failed := make(chan error, 2)
 	go func() {
 		failed <- serve(r.public, access.LimitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, r.refused.WithLabelValues("public")))
@@ -247,11 +306,13 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+
 	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
 	// Callbacks and replays have an eighth of the grace, attempts three quarters, and what Redis has yet to be told the rest. Then
 	// nobody waits for Redis any more: it may be down.
 	last := time.AfterFunc(r.o.Grace, func() { _ = closeStore() })
 	defer last.Stop()
+
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace/8)
 	defer done()
 	endReplays()

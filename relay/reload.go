@@ -89,7 +89,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.Test)))
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // when all parts know the tenants that they let in
 	r.queues.use(eps)
-	r.silence.use(c.Callback.Silence)
+	r.heartbeat.use(c.Callback.Silence)
 	r.reload.done(c, made)
 	return nil
 }
