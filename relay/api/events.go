@@ -166,6 +166,7 @@ func (c *call) addParked(shown []*Event) error {
 		return nil
 	}
 
+	// Each endpoint is asked for once, however many deliveries it has.
 	slices.Sort(names)
 	health, err := c.endpoints.Health(c.ctx(), slices.Compact(names), 0)
 	if err != nil {

@@ -38,6 +38,8 @@ func openAPI(version string, extra []ExtraRoute) []byte {
 			d.add("/admin/v1"+path, r.method, d.operation(r, path, "operator"))
 		}
 	}
+
+	// Paths of other parts are described as tenants' routes are.
 	for _, x := range extra {
 		path := strings.TrimPrefix(x.Path, "/v1")
 		r := route{
@@ -50,6 +52,8 @@ func openAPI(version string, extra []ExtraRoute) []byte {
 		}
 		d.add(x.Path, x.Method, d.operation(r, path, "tenant"))
 	}
+
+	// The document itself is open to all.
 	d.add("/v1/openapi.json", http.MethodGet, map[string]any{
 		"summary":     "This document",
 		"operationId": "openapi",

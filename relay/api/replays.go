@@ -79,6 +79,7 @@ func createReplay(c *call) (Replay, error) {
 		return Replay{}, err
 	}
 
+	// The request is kept as it is worked off: with its end, in UTC.
 	if request.Until.IsZero() {
 		request.Until = c.now()
 	}
@@ -194,6 +195,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		Reroute: request.Reroute,
 	}
 
+	// What is to be matched anew belongs to no endpoint yet.
 	switch {
 	case request.Reroute:
 		f.State = "" // of the event, not of a delivery

@@ -153,6 +153,8 @@ func endpointRoutes() []route {
 			tenant: true, operator: true,
 			handler: answering(readEndpoint),
 		},
+
+		// What a person does with an endpoint. Each answers what came of it.
 		{
 			method: post, path: "/endpoints/{endpoint}/pause",
 			summary: "Send nothing to an endpoint until it is resumed: its deliveries wait",

@@ -69,6 +69,7 @@ func readStatus(c *call) (Status, error) {
 		out.Silent = silent
 	}
 
+	// What Redis cannot tell is missing, and the answer says so.
 	if doing, err := c.askStore(&out, names); err != nil {
 		out.Partial = true
 		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
@@ -98,6 +99,7 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 		}
 	}
 
+	// The latest event alone: when it came is asked for, and not what it is.
 	latest, err := c.events.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 	if err != nil {
 		return "list events", err

@@ -274,6 +274,7 @@ func (k kept) fields() []zap.Field {
 		zap.Int("quarantined", len(k.parsed.Rejected)),
 		zap.Duration("took", k.took),
 	}
+
 	if len(k.parsed.Events) == 1 {
 		fields = append(fields, zap.String("event", k.id), zap.String("waybill", k.parsed.Events[0].WaybillCode))
 	}

@@ -196,6 +196,7 @@ func (r *room) push(h *held, bytes int64) {
 		return
 	}
 
+	// The oldest make place, as many as it takes.
 	slices.SortFunc(slow, func(a, b *held) int { return a.began.Compare(b.began) })
 	for _, x := range slow {
 		if bytes <= 0 {

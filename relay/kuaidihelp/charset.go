@@ -44,6 +44,7 @@ func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error
 		return body, nil
 	}
 
+	// What does not decode as a whole is given back as it came.
 	decode := transform.Chain(first, from.NewDecoder())
 	plain, err := read(transform.NewReader(bytes.NewReader(body), decode))
 	if err != nil {

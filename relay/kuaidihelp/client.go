@@ -102,6 +102,7 @@ func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 
+	// An error of the client holds the address, which is left out.
 	client := c.HTTP
 	if client == nil {
 		client = NewHTTP(4)

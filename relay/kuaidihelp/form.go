@@ -57,6 +57,7 @@ func readForm(contentType string, body []byte) (*tree, error) {
 		return nil, err
 	}
 
+	// Now that its size is known, the tree gets all its memory at once.
 	t := newTree(min(nodes, maxNodes(len(body))), len(body))
 	n := 0
 	err = read(func(f field) error {
@@ -161,6 +162,7 @@ func formEnvelope(t *tree) (callback, error) {
 		return callback{typ: string(name), json: whole}, nil
 	}
 
+	// data is JSON in one field, or fields in brackets.
 	switch {
 	case data == 0:
 		return callback{}, errors.New("the callback has no data")

@@ -72,6 +72,7 @@ func members(raw []byte, yield func(key, value []byte)) bool {
 			return false
 		}
 
+		// What follows the value says whether there is another member.
 		yield(raw[i:keyEnd], trim(raw[colon+1:end]))
 		if raw[end] == '}' {
 			return end == len(raw)-1

@@ -80,6 +80,7 @@ func (s *scrubber) text(text string) string {
 		}
 	}
 
+	// A secret in base64 is looked for in both alphabets.
 	for _, all := range []string{text, decoded} {
 		std := strings.NewReplacer("-", "+", "_", "/").Replace(all)
 		for _, piece := range s.base64 {

@@ -72,6 +72,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		await(ctx, jobs)
 		p.takeOver(ctx, brands)
 
+		// A full page means that there is more: it is taken at once.
 		if len(todo) == most && ctx.Err() == nil {
 			continue
 		}
