@@ -76,6 +76,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 	}
+
 	root.AddGroup(
 		&cobra.Group{ID: groupRelay, Title: "The relay:"},
 		&cobra.Group{ID: groupAPI, Title: "To ask a running relay:"},
@@ -85,6 +86,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
 	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newPause(), newResume(), newTest())
 	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
+
 	root.SetHelpCommand(newHelp())
 	return root
 }

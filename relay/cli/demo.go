@@ -247,6 +247,7 @@ spool: {dir: %q}
 delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
 tenants:
 `, demoToken, d.api, demoAccount, d.account, filepath.Join(d.dir, "spool"))
+
 	for _, t := range d.tenants {
 		fmt.Fprintf(&b, `
   - name: %s

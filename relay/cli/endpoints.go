@@ -173,6 +173,7 @@ func newTest() *cobra.Command {
 				newScreen(w).row(column(printable(r.Endpoint), 0), marked(printable(describeAttempt(came)), mark),
 					text("in %d ms", r.DurationMS))
 			}
+
 			if err == nil && !r.Delivered {
 				err = errSaid
 			}

@@ -20,6 +20,7 @@ func newKeygen() *cobra.Command {
 		Example: "  kuairelay keygen > shop.secret        # and in the config:  secrets: [ file:shop.secret ]",
 		Args:    takes(0, 0, ""),
 	}
+
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := fmt.Fprintln(cmd.OutOrStdout(), signature.NewSecret()); err != nil {
 			return err

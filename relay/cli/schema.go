@@ -21,6 +21,7 @@ func newSchema() *cobra.Command {
 			"  kuairelay schema --tenant > tenants.d/tenant.schema.json",
 		Args: takes(0, 0, ""),
 	}
+
 	tenant := cmd.Flags().Bool("tenant", false, "that of a tenant's file in tenants_dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		text, err := config.JSONSchema(*tenant)

@@ -42,6 +42,7 @@ func newVersion() *cobra.Command {
 		Example: "  kuairelay version -o json",
 		Args:    takes(0, 0, ""),
 	}
+
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := currentVersion()

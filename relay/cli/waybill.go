@@ -24,6 +24,7 @@ func newWaybill() *cobra.Command {
 		Example: "  kuairelay waybill 777005949070187",
 		Args:    takes(1, 1, "CODE"),
 	}
+
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		w, err := c.waybill(cmd.Context(), args[0])
 		if err != nil {

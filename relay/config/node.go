@@ -65,6 +65,7 @@ func object(fields ...field) reader {
 		if !ok {
 			return
 		}
+
 		for _, f := range fields {
 			entry, ok := given[f.name]
 			switch {

@@ -43,6 +43,7 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 		Concurrency: 4,
 		Timeout:     5 * time.Second,
 	}
+
 	s := Subscriptions{
 		TTL:       60 * day,
 		SignedTTL: 7 * day,
@@ -50,6 +51,7 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 		Max:       1_000_000,
 		Limits:    Limits{Rate: 20},
 	}
+
 	return k, s
 }
 
