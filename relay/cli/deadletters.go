@@ -85,7 +85,7 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
-	all := cmd.Flags().Bool("all", false, "all there are")
+	all := cmd.Flags().Bool("all", false, "all dead letters")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		// What to change must be said: one dead letter, a filter, or all.
 		f, err := filter.body()

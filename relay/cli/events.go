@@ -83,7 +83,7 @@ func newTail() *cobra.Command {
 
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
-	count := cmd.Flags().IntP("number", "n", 10, "how many that are there already")
+	count := cmd.Flags().IntP("number", "n", 10, "how many of the latest events to show first")
 	every := cmd.Flags().Duration("interval", time.Second, "how often to look")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())

@@ -29,7 +29,7 @@ func newHealthcheck() *cobra.Command {
 		Args:    takes(0, 0, ""),
 	}
 
-	address := cmd.Flags().String("url", "http://127.0.0.1:8080/healthz", "what to ask")
+	address := cmd.Flags().String("url", "http://127.0.0.1:8080/healthz", "the URL to ask")
 	timeout := cmd.Flags().Duration("timeout", 3*time.Second, "how long to wait for the answer")
 
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -81,7 +81,7 @@ func newQuarantineShow() *cobra.Command {
 func newQuarantineReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [ID...]",
-		Short: "Take in what was not understood as if it had just come",
+		Short: "Take callbacks from quarantine in again, as if they had just come",
 		Long: "Takes in callbacks from quarantine as if they had just come, which may be of use after an upgrade.\n" +
 			"What is understood now leaves quarantine.",
 		Example: "  kuairelay quarantine replay --all",
@@ -89,7 +89,7 @@ func newQuarantineReplay() *cobra.Command {
 	}
 
 	flags := addAPIFlags(cmd)
-	all := cmd.Flags().Bool("all", false, "all there is")
+	all := cmd.Flags().Bool("all", false, "all that is in quarantine")
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")

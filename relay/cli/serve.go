@@ -34,7 +34,7 @@ func newServe() *cobra.Command {
 
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	grace := cmd.Flags().Duration("grace", 20*time.Second, "how long a shutdown takes at most")
-	level := logLevelFlag(cmd, "info", "log this and what is worse")
+	level := logLevelFlag(cmd, "info", "the lowest level that is logged")
 	format := &enum{words: []string{"console", "json"}}
 	cmd.Flags().Var(format, "log-format", "default: console if stderr is a terminal, otherwise json")
 

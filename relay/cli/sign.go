@@ -22,7 +22,7 @@ type signed struct {
 func newSign() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "sign [FILE]",
-		Short:   "Sign a body, as Standard Webhooks has it",
+		Short:   "Sign a body, by Standard Webhooks",
 		GroupID: groupTools,
 		Long: "Prints the three headers of Standard Webhooks for the bytes of FILE, or of stdin. Without --secret\n" +
 			"it takes " + secretVariable + " from the environment, where other users of the machine do not see it.",

@@ -14,7 +14,7 @@ import (
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show how a running relay does, and what needs attention",
+		Short:   "Show the state of a running relay, and what needs attention",
 		GroupID: groupAPI,
 		Long: "Shows the state of a running relay and what is wrong with it (also while Redis does not answer), and\n" +
 			"lists the endpoints that are parked or failing, or have dead letters. Exits with 1 if the relay\n" +

@@ -35,7 +35,7 @@ type exported struct {
 func newSubscriptions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "subscriptions",
-		Short:   "List a tenant's subscriptions; carry all over a lost Redis",
+		Short:   "List a tenant's subscriptions; export and import all of them",
 		GroupID: groupAPI,
 		Long: "Lists the subscriptions of a tenant, as a running relay has them.\n\n" +
 			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on\n" +
