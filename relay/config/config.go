@@ -3,7 +3,8 @@
 //
 // yaml.v3 is only the parser here. Its decoder is not used: how it treats unknown keys, lines and the text of numbers
 // depends on the Go types (go-yaml #460), and its errors print values, which may be secrets. Instead, schema.go is a
-// table of every key, and node.go walks the parsed nodes by it. A new key is one line of that table.
+// table of every key, reader.go has the pieces that it is made of, and node.go walks the parsed nodes. A new key is
+// one line of that table.
 //
 // These rules hold for every value: a scalar is its text as written (no octal numbers, no "no" that means false);
 // ${VAR}, ${VAR:-default} and file:PATH are expanded inside the scalar after parsing (expand.go); anchors, aliases,

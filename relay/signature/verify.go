@@ -111,6 +111,7 @@ func parseSignatures(header string) ([][]byte, error) {
 		}
 	}
 
+	// The caller is told what is wrong only if there is nothing to check.
 	if found == nil && malformed == nil {
 		malformed = fmt.Errorf("%w: no %s signature in header %s", ErrMalformed, version, HeaderSignature)
 	}
