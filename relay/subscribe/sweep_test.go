@@ -400,6 +400,20 @@ func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
 	})
 }
 
+func TestATenantThatTheConfigLostIsWrittenDownAllTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Options{Store: &wishes{}, CatchUp: func(context.Context, string, event.Waybill) error { return nil }})
+		runs(t, p)
+		ctx, cancel := context.WithTimeout(t.Context(), p.o.Budget)
+		defer cancel()
+		results, err := p.subscribe(ctx, p.current.Load().tenant("gone"), "zt", []string{"1"})
+		if err != nil || results[0].Result != Subscribed {
+			t.Errorf("%+v (%v)", results, err)
+		}
+	})
+}
+
 func TestACatchUpThatHasBegunIsEndedWhenTheRelayStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
