@@ -12,7 +12,7 @@ import (
 func listDeadLetters(c *call) (DeadLetters, error) {
 	r := c.reader()
 	limit := r.limit()
-	cursor := r.take("cursor")
+	cursor := r.param("cursor")
 	f := r.filter()
 	if err := r.end(); err != nil {
 		return DeadLetters{}, err
@@ -21,7 +21,7 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 		return DeadLetters{}, err
 	}
 
-	letters, next, err := c.letters(f, cursor, limit)
+	letters, next, err := c.readDeadLetters(f, cursor, limit)
 	if err != nil {
 		return DeadLetters{}, err
 	}
@@ -54,9 +54,9 @@ func (f *filter) ofDeadLetters() error {
 // maxPages is how many pages of dead letters are read for one answer, if the filter takes nothing of them.
 const maxPages = 6
 
-// letters reads a page, and the cursor of the next. The times of the filter are those at which the letters were given
+// readDeadLetters reads a page, and the cursor of the next. The times of the filter are those at which the letters were given
 // up. It may give nothing, and a cursor.
-func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
+func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
 	for range maxPages {
 		found, next, err := c.deadLetters.DeadLetters(c.ctx(), endpoints, cursor, limit)
@@ -69,7 +69,7 @@ func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, 
 			if !f.Since.IsZero() && l.DeadAt.Before(f.Since) {
 				return taken, "", nil // all that follow are older
 			}
-			if f.takesLetter(l) {
+			if f.takesDeadLetter(l) {
 				taken = append(taken, l)
 			}
 		}
@@ -81,9 +81,9 @@ func (c *call) letters(f filter, cursor string, limit int) ([]event.DeadLetter, 
 	return nil, cursor, nil
 }
 
-// takesLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after, and
+// takesDeadLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after, and
 // since.
-func (f *filter) takesLetter(l event.DeadLetter) bool {
+func (f *filter) takesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
 		(f.Brand == "" || l.CPCode == f.Brand) &&
 		(f.Status == "" || l.Status == f.Status) &&
@@ -110,7 +110,7 @@ type LettersDone struct {
 }
 
 func redriveDeadLetters(c *call) (LettersDone, error) {
-	return c.withLetters("redriven", func(endpoint string, ids []string) (int, error) {
+	return c.changeDeadLetters("redriven", func(endpoint string, ids []string) (int, error) {
 		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
 		c.o.OnDue(endpoint)
 		return n, err
@@ -118,19 +118,19 @@ func redriveDeadLetters(c *call) (LettersDone, error) {
 }
 
 func dismissDeadLetters(c *call) (LettersDone, error) {
-	return c.withLetters("dismissed", func(endpoint string, ids []string) (int, error) {
+	return c.changeDeadLetters("dismissed", func(endpoint string, ids []string) (int, error) {
 		return c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
 	})
 }
 
-// withLetters does something with the dead letters that the request names, at most maxLimit of a filter at a time.
-func (c *call) withLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
+// changeDeadLetters does something with the dead letters that the request names, at most maxLimit of a filter at a time.
+func (c *call) changeDeadLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
 	request, err := c.letterRequest()
 	if err != nil {
 		return LettersDone{}, err
 	}
 
-	byEndpoint, next, err := c.chosen(request)
+	byEndpoint, next, err := c.deadLetterIDs(request)
 	if err != nil {
 		return LettersDone{}, err
 	}
@@ -165,12 +165,12 @@ func (c *call) letterRequest() (letterRequest, error) {
 	return request, request.Filter.ofDeadLetters()
 }
 
-// chosen are the ids of the events of the dead letters that a request is about, by endpoint. Of all, it is a page, with
+// deadLetterIDs are the ids of the events of the dead letters that a request is about, by endpoint. Of all, it is a page, with
 // the cursor of the next.
-func (c *call) chosen(request letterRequest) (byEndpoint map[string][]string, next string, err error) {
+func (c *call) deadLetterIDs(request letterRequest) (byEndpoint map[string][]string, next string, err error) {
 	byEndpoint = make(map[string][]string)
 	if request.All {
-		letters, next, err := c.letters(request.Filter, request.Cursor, maxLimit)
+		letters, next, err := c.readDeadLetters(request.Filter, request.Cursor, maxLimit)
 		for _, l := range letters {
 			byEndpoint[l.Endpoint] = append(byEndpoint[l.Endpoint], l.EventID)
 		}

@@ -29,7 +29,7 @@ var endpointStates = []string{"ok", "failing", "idle", "paused", "gone", "open"}
 func listEndpoints(c *call) (Endpoints, error) {
 	r := c.reader()
 	limit := r.limit()
-	after := r.take("cursor")
+	after := r.param("cursor")
 	f := r.filterOf("tenant", "state")
 	if r.err == nil && f.State != "" && !slices.Contains(endpointStates, f.State) {
 		r.err = badf("state: must be one of %s", strings.Join(endpointStates, ", "))
@@ -73,16 +73,16 @@ func (r *reader) filterOf(names ...string) filter {
 	for _, name := range names {
 		switch name {
 		case "tenant":
-			f.Tenant = r.take(name)
+			f.Tenant = r.param(name)
 		case "endpoint":
-			f.Endpoint = r.take(name)
+			f.Endpoint = r.param(name)
 		}
 	}
 	if r.err == nil {
 		r.err = f.check(r.c)
 	}
 	if slices.Contains(names, "state") {
-		f.State = r.take("state")
+		f.State = r.param("state")
 	}
 	return f
 }

@@ -30,7 +30,7 @@ var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event,
 // listEvents gives a page of events, the latest first, or, with newer, going on to newer ones.
 func listEvents(c *call) (Events, error) {
 	r := c.reader()
-	q := event.Query{Most: r.limit(), Cursor: r.take("cursor"), Newer: r.flag("newer")}
+	q := event.Query{Most: r.limit(), Cursor: r.param("cursor"), Newer: r.flag("newer")}
 	data := r.flag("data")
 	if data {
 		q.Most = min(q.Most, maxData)

@@ -167,8 +167,8 @@ type reader struct {
 
 func (c *call) reader() *reader { return &reader{c: c, given: c.QueryParams()} }
 
-// take reads a parameter, so that end does not find it; empty: it is not given.
-func (r *reader) take(name string) string {
+// param reads a parameter, so that end does not find it; empty: it is not given.
+func (r *reader) param(name string) string {
 	v := r.given.Get(name)
 	r.given.Del(name)
 	return strings.TrimSpace(v)
@@ -176,7 +176,7 @@ func (r *reader) take(name string) string {
 
 // one reads a parameter with a function that says what is wrong with it.
 func one[T any](r *reader, name string, byDefault T, parse func(string) (T, error)) T {
-	text := r.take(name)
+	text := r.param(name)
 	if text == "" {
 		return byDefault
 	}
@@ -201,14 +201,14 @@ func (r *reader) limit() int {
 // filter reads the parameters that are those of a filter.
 func (r *reader) filter() filter {
 	f := filter{
-		Tenant:      r.take("tenant"),
-		Endpoint:    r.take("endpoint"),
-		Brand:       r.take("brand"),
-		Status:      r.take("status"),
-		WaybillCode: r.take("waybill_code"),
-		State:       r.take("state"),
+		Tenant:      r.param("tenant"),
+		Endpoint:    r.param("endpoint"),
+		Brand:       r.param("brand"),
+		Status:      r.param("status"),
+		WaybillCode: r.param("waybill_code"),
+		State:       r.param("state"),
 	}
-	if code := r.take("cp_code"); code != "" {
+	if code := r.param("cp_code"); code != "" {
 		f.Brand = code
 	}
 	f.Since = one(r, "since", time.Time{}, r.c.readTime)

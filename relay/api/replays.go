@@ -123,7 +123,7 @@ func (r *ReplayRequest) checkReplay(c *call) error {
 // listReplays gives a page of the caller's replays.
 func listReplays(c *call) (Replays, error) {
 	r := c.reader()
-	cursor := r.take("cursor")
+	cursor := r.param("cursor")
 	if err := r.end(); err != nil {
 		return Replays{}, err
 	}

@@ -35,7 +35,7 @@ type Subscriptions struct {
 func listSubscriptions(c *call) (Subscriptions, error) {
 	r := c.reader()
 	limit := r.limit()
-	cursor := r.take("cursor")
+	cursor := r.param("cursor")
 	f := r.filterOf("tenant")
 	if r.err == nil && f.Tenant == "" {
 		r.err = badf("tenant: it must say whose")
