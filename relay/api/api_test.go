@@ -24,7 +24,8 @@ type unused struct{ Store }
 
 func (unused) Now() time.Time { return noon }
 
-// bench is an API that knows two tenants, shop and other, with what it has logged, and whom it told that something is due.
+// bench is an API that knows two tenants, shop and other, with what it has logged, and whom it told that something is
+// due.
 type bench struct {
 	*API
 	logs *observer.ObservedLogs

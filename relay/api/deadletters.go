@@ -43,7 +43,7 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 	return out, nil
 }
 
-// ofDeadLetters refuses what makes no sense of dead letters.
+// ofDeadLetters refuses a state that no dead letter has.
 func (f *filter) ofDeadLetters() error {
 	if f.State != "" && f.State != string(event.StateDead) {
 		return badf("state: of a dead letter it is dead")
@@ -51,11 +51,11 @@ func (f *filter) ofDeadLetters() error {
 	return nil
 }
 
-// maxPages is how many pages of dead letters are read for one answer, if the filter takes nothing of them.
+// maxPages is how many pages of dead letters are read for one answer at most, as long as the filter takes none of them.
 const maxPages = 6
 
-// readDeadLetters reads a page, and the cursor of the next. The times of the filter are those at which the letters were given
-// up. It may give nothing, and a cursor.
+// readDeadLetters reads a page, and the cursor of the next. The times of the filter are those at which the letters were
+// given up. It may give nothing, and a cursor.
 func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
 	for range maxPages {
@@ -123,7 +123,8 @@ func dismissDeadLetters(c *call) (LettersDone, error) {
 	})
 }
 
-// changeDeadLetters does something with the dead letters that the request names, at most maxLimit of a filter at a time.
+// changeDeadLetters does something with the dead letters that the request names, at most maxLimit of a filter at a
+// time.
 func (c *call) changeDeadLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
 	request, err := c.letterRequest()
 	if err != nil {
@@ -165,8 +166,8 @@ func (c *call) letterRequest() (letterRequest, error) {
 	return request, request.Filter.ofDeadLetters()
 }
 
-// deadLetterIDs are the ids of the events of the dead letters that a request is about, by endpoint. Of all, it is a page, with
-// the cursor of the next.
+// deadLetterIDs gives the event ids of the dead letters that a request is about, by endpoint. If the request asks for
+// all, it gives one page of them and the cursor of the next.
 func (c *call) deadLetterIDs(request letterRequest) (byEndpoint map[string][]string, next string, err error) {
 	byEndpoint = make(map[string][]string)
 	if request.All {

@@ -35,7 +35,7 @@ func describe(err error) string {
 	return "it is not valid JSON"
 }
 
-// kinds says of the kinds of Go's values what JSON has for them.
+// kinds are the JSON types of Go's kinds, in words.
 var kinds = map[string]string{
 	"string":  "a string",
 	"bool":    "true or false",

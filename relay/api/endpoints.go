@@ -19,7 +19,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// sample is how many of an endpoint's latest attempts its rates are taken from.
+// sample is from how many of its latest attempts the rates of an endpoint are taken.
 const sample = 100
 
 // endpointStates are all that an endpoint can be in.
@@ -38,7 +38,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 		return Endpoints{}, err
 	}
 
-	// The page begins behind the name that the cursor is.
+	// The cursor is the name that the last page ended with.
 	names := c.settings.names
 	if f.Tenant != "" {
 		names = slices.Sorted(slices.Values(c.settings.endpointsOf(f.Tenant)))
@@ -67,7 +67,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 	return out, nil
 }
 
-// filterOf reads only some parameters of a filter. State is not one of deliveries here, and so not checked.
+// filterOf reads only some parameters of a filter. Here, state is not the state of a delivery: the caller checks it.
 func (r *reader) filterOf(names ...string) filter {
 	f := filter{}
 	for _, name := range names {
@@ -132,7 +132,7 @@ func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 	return out
 }
 
-// stateOfEndpoint is one of endpointStates.
+// stateOfEndpoint gives the state of an endpoint, one of endpointStates.
 func stateOfEndpoint(h event.EndpointHealth) string {
 	switch {
 	case h.Parked != "":
@@ -145,8 +145,7 @@ func stateOfEndpoint(h event.EndpointHealth) string {
 	return "ok"
 }
 
-// endpoint is the one that a path names. A tenant may put its own name before that of the endpoint, with the slash
-// escaped.
+// endpoint gives the endpoint that a path names. A tenant may write tenant/name, with the slash escaped.
 func (c *call) endpoint() (*Endpoint, error) {
 	name := c.Param("endpoint")
 	if plain, err := url.PathUnescape(name); err == nil {
@@ -162,8 +161,9 @@ func (c *call) endpoint() (*Endpoint, error) {
 	return c.settings.endpoints[full], nil
 }
 
-// fullName is tenant/name of the endpoint that a caller means who may leave out the tenant, if it is clear which. It is
-// an error if there is none. What begins with another tenant's name is not the caller's, whether it is there or not.
+// fullName gives the full name, tenant/name, of an endpoint that the caller names. The tenant may be left out where it
+// is clear. The error says that there is no such endpoint, or that it is not the caller's: every name that begins with
+// another tenant's is not, whether there is such an endpoint or not.
 func (c *call) fullName(name, tenant string) (string, error) {
 	full := name
 	if !strings.Contains(name, "/") && tenant != "" {

@@ -13,16 +13,17 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxData is how many events of a page may have their data with them, and dataOfPage how many bytes that may be, about.
+// maxData is how many events of a page have their data at most, and dataOfPage how many bytes these have together,
+// about.
 const (
 	maxData    = 100
 	dataOfPage = 2 << 20
 )
 
-// explainFor is how long routes are asked what they make of events, for one answer.
+// explainFor is how long one answer may spend on explaining events by the routes.
 const explainFor = 100 * time.Millisecond
 
-// maxRoutes is how many routes that do not match are shown of an event.
+// maxRoutes is how many routes that do not match are shown with an event.
 const maxRoutes = 50
 
 var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or not any more")
@@ -49,7 +50,7 @@ func listEvents(c *call) (Events, error) {
 		return Events{}, c.failed("list events", err)
 	}
 
-	// Where the data of all is too much for one answer, the page ends sooner, and the others come with the next.
+	// If the data of all is too much for one answer, the page ends sooner. The other events come with the next page.
 	if data {
 		n, err := c.events.FillData(c.ctx(), page.Events, dataOfPage)
 		if err != nil {
@@ -150,7 +151,7 @@ func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []
 	return c.addParked(shown)
 }
 
-// addParked adds to the open deliveries of events why their endpoints are parked, or that these are not in the config.
+// addParked adds to open deliveries why their endpoint is parked, and whether it is missing from the config.
 func (c *call) addParked(shown []*Event) error {
 	var open []*Delivery
 	var names []string
@@ -186,7 +187,8 @@ func (c *call) addParked(shown []*Event) error {
 	return nil
 }
 
-// explain says what the routes that the caller may know of make of an event: all that match, and some that do not.
+// explain says which of the routes that the caller may see match an event, and why. It gives all that match and some
+// that do not; left counts the others.
 func (c *call) explain(e *event.Stored, subscriptions []event.Subscription) (out []Route, left int) {
 	if c.settings.Explain == nil {
 		return nil, 0
@@ -205,7 +207,7 @@ func (c *call) explain(e *event.Stored, subscriptions []event.Subscription) (out
 	return out, left
 }
 
-// asJSON is data as it came, unless it could not stand in an answer.
+// asJSON gives data as it came; nil if it is not valid JSON, which could not be part of an answer.
 func asJSON(data []byte) json.RawMessage {
 	if len(data) == 0 || !json.Valid(data) || !utf8.Valid(data) {
 		return nil

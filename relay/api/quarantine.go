@@ -42,7 +42,7 @@ type QuarantineResult struct {
 
 var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "there is nothing of that id in quarantine")
 
-// showQuarantined gives what was not understood, with the callback itself if it is whole.
+// showQuarantined gives a callback as the API shows it; with its bytes, if whole.
 func showQuarantined(q event.Quarantined, whole bool) Quarantined {
 	out := Quarantined{
 		ID:         q.ID,
@@ -105,7 +105,7 @@ func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, erro
 	return page, strconv.Itoa(next), nil
 }
 
-// readQuarantined gives what a path names, with the callback as it came.
+// readQuarantined gives the callback that a path names, as it came.
 func readQuarantined(c *call) (Quarantined, error) {
 	q, err := c.oneQuarantined(c.Param("id"))
 	if err != nil {
@@ -114,7 +114,7 @@ func readQuarantined(c *call) (Quarantined, error) {
 	return showQuarantined(*q, true), nil
 }
 
-// oneQuarantined reads what has this id.
+// oneQuarantined reads the callback with this id.
 func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
 	q, err := c.quarantine.OneQuarantined(c.ctx(), id)
 	if err != nil {
@@ -133,8 +133,8 @@ type quarantineRequest struct {
 	Cursor string   `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
 }
 
-// replayQuarantine has callbacks taken in as if they had just come, which may be of use after an upgrade. What is
-// understood leaves quarantine.
+// replayQuarantine takes in callbacks as if they had just come. After an upgrade, more of them may be understood. These
+// leave quarantine.
 func replayQuarantine(c *call) (QuarantineResult, error) {
 	var request quarantineRequest
 	if err := c.body(&request); err != nil {
@@ -161,7 +161,7 @@ func replayQuarantine(c *call) (QuarantineResult, error) {
 	return out, nil
 }
 
-// retakeThese has what has these ids taken in. All must be there, or none is tried.
+// retakeThese takes in the callbacks with these ids. If one is not there, none is tried.
 func (c *call) retakeThese(ids []string, out *QuarantineResult) error {
 	for _, id := range ids {
 		if _, err := c.oneQuarantined(id); err != nil {
@@ -169,7 +169,7 @@ func (c *call) retakeThese(ids []string, out *QuarantineResult) error {
 		}
 	}
 
-	// They are read once more, one by one: together they may be gigabytes.
+	// Each is read again when its turn comes: together they may be gigabytes.
 	for _, id := range ids {
 		q, err := c.oneQuarantined(id)
 		if err != nil {
@@ -182,7 +182,7 @@ func (c *call) retakeThese(ids []string, out *QuarantineResult) error {
 	return nil
 }
 
-// retakePage has a page of all taken in, and adds the cursor of the next.
+// retakePage takes in one page of the quarantine, and adds the cursor of the next.
 func (c *call) retakePage(cursor string, out *QuarantineResult) error {
 	offset := 0
 	if cursor != "" {
@@ -208,7 +208,7 @@ func (c *call) retakePage(cursor string, out *QuarantineResult) error {
 	return nil
 }
 
-// retake has something taken in, and counts what came of it.
+// retake takes in one callback, and counts what came of it.
 func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	out.Tried++
 	taken, err := c.o.Retake(c.ctx(), q)

@@ -35,7 +35,7 @@ type filter struct {
 	Until       time.Time `json:"until,omitzero" doc:"accepted before this time"`
 }
 
-// The states that a filter knows beside those of deliveries.
+// A filter knows these states in addition to those of deliveries.
 const (
 	stateOpen     = "open"
 	stateUnrouted = "unrouted"
@@ -125,8 +125,8 @@ func (s *settings) endpointsOf(tenant string) []string {
 	return out
 }
 
-// match says whether an event passes the filter, but for the times and endpoints that the store looks after. Nil: all
-// do.
+// match gives a function that says whether an event passes the filter; nil: all events do. It leaves out times and
+// endpoints: the store looks after these.
 func (f *filter) match() func(*event.Stored) bool {
 	if f.Brand+f.Status+f.WaybillCode+f.State == "" {
 		return nil
@@ -139,7 +139,7 @@ func (f *filter) match() func(*event.Stored) bool {
 	}
 }
 
-// hasState says whether a delivery of an event that passes the filter is in its state.
+// hasState says whether an event has a delivery to one of the filter's endpoints that is in the filter's state.
 func (f *filter) hasState(e *event.Stored) bool {
 	switch f.State {
 	case "":
@@ -174,7 +174,7 @@ func (r *reader) param(name string) string {
 	return strings.TrimSpace(v)
 }
 
-// one reads a parameter with a function that says what is wrong with it.
+// one reads a parameter with a function. An error of the function is a mistake of the query.
 func one[T any](r *reader, name string, byDefault T, parse func(string) (T, error)) T {
 	text := r.param(name)
 	if text == "" {
@@ -245,7 +245,7 @@ func (r *reader) flag(name string) bool {
 	})
 }
 
-// end gives the first mistake. A parameter that nobody has asked for is one: it would be taken for a filter that holds.
+// end gives the first mistake. A parameter that does not exist is a mistake: its sender would believe that it filters.
 func (r *reader) end() error {
 	if r.err != nil {
 		return r.err
@@ -256,8 +256,8 @@ func (r *reader) end() error {
 	return nil
 }
 
-// failed is the answer to an error of the store, whose log line it writes: the operator learns which it was, a tenant
-// that there was one. doing says at what, as in "list events".
+// failed logs an error of the store, and gives the answer to it. Only the operator is told what the error says. doing
+// says what was tried, like "list events".
 func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
@@ -266,8 +266,7 @@ func (c *call) failed(doing string, err error) error {
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))
 }
 
-// cause is what an error of the store comes to, for the caller. Where Redis is, and what it says, is no tenant's
-// business.
+// cause says what an error of the store means to the caller. A tenant is not told where Redis is, nor what it says.
 func (c *call) cause(err error) string {
 	var trouble interface {
 		error

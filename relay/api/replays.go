@@ -63,7 +63,7 @@ func showReplay(r event.Replay) Replay {
 	return out
 }
 
-// createReplay begins a replay. Its until is now, if it was left out: what comes later is not replayed.
+// createReplay begins a replay. If until is left out, it is now: events that come later are not replayed.
 func createReplay(c *call) (Replay, error) {
 	var request ReplayRequest
 	if err := c.body(&request); err != nil {
@@ -79,7 +79,7 @@ func createReplay(c *call) (Replay, error) {
 		return Replay{}, err
 	}
 
-	// The request is kept as it is worked off: with its end, in UTC.
+	// The request is stored with its end, in UTC: it means the same whenever it is worked off.
 	if request.Until.IsZero() {
 		request.Until = c.now()
 	}
@@ -103,7 +103,7 @@ func createReplay(c *call) (Replay, error) {
 	return showReplay(r), nil
 }
 
-// checkReplay refuses what makes no sense of a replay.
+// checkReplay refuses a request that no replay can meet.
 func (r *ReplayRequest) checkReplay(c *call) error {
 	switch {
 	case r.Rate < 1 || r.Rate > maxRate:
@@ -138,7 +138,7 @@ func listReplays(c *call) (Replays, error) {
 	return out, nil
 }
 
-// replay is the one that a path names; nil: the caller has none of that name.
+// replay reads the replay that a path names. One of another tenant is not there.
 func (c *call) replay() (*event.Replay, error) {
 	r, err := c.replays.Replay(c.ctx(), c.Param("id"))
 	if err != nil {
@@ -181,7 +181,7 @@ type Plan struct {
 	Wants func(event.Owed) bool
 }
 
-// PlanOf reads what a replay was asked for, for who works it off. endpoints lists those of a tenant.
+// PlanOf reads the request of a replay into a plan to work it off. endpoints lists those of a tenant.
 func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error) {
 	var request ReplayRequest
 	if err := json.Unmarshal(r.Filter, &request); err != nil {
@@ -195,7 +195,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		Reroute: request.Reroute,
 	}
 
-	// What is to be matched anew belongs to no endpoint yet.
+	// An event that is matched anew belongs to no endpoint yet.
 	switch {
 	case request.Reroute:
 		f.State = "" // of the event, not of a delivery

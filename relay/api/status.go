@@ -39,7 +39,7 @@ type Status struct {
 // maxAttention is how many endpoints a status shows, and of how many attempts of each it judges.
 const maxAttention = 20
 
-// readStatus gives how the whole does. It answers without Redis too.
+// readStatus gives a summary of the relay. It needs no Redis to answer.
 func readStatus(c *call) (Status, error) {
 	r := c.reader()
 	if err := r.end(); err != nil {
@@ -99,7 +99,7 @@ func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 		}
 	}
 
-	// The latest event alone: when it came is asked for, and not what it is.
+	// Only the latest event is read, for its time.
 	latest, err := c.events.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 	if err != nil {
 		return "list events", err
@@ -138,7 +138,7 @@ func (c *call) askForOperator(out *Status) (doing string, err error) {
 	return "", nil
 }
 
-// orphans says which endpoints hold something and are not in the config: some of them, if they are many.
+// orphans says which endpoints have deliveries but are not in the config. Of many, it names a few.
 func (c *call) orphans() (all []string, err error) {
 	const most = 5
 	names, err := c.endpoints.Busy(c.ctx())

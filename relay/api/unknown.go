@@ -11,8 +11,8 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// subscriptionsOf are the subscriptions of a waybill that the caller may know of, under the known brands and those of
-// its events; nil if they cannot be read, which is said elsewhere.
+// subscriptionsOf gives the subscriptions of a waybill that the caller may see, under the known brands and those of its
+// events. Nil: they cannot be read.
 func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subscription {
 	if code == "" {
 		return nil
@@ -30,8 +30,8 @@ func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subsc
 	return subscriptions
 }
 
-// unknown says that there is no update of a waybill that the caller may see, and what else is known that may be why.
-// found are those that it may not see, or that are not owed to it.
+// unknown says that the caller may see no update of a waybill, and what may be the reason. found are the updates that
+// the caller may not see.
 func (c *call) unknown(code string, found []*event.Stored, subscriptions []event.Subscription) string {
 	all := []string{"no update of this waybill is known, or not any more"}
 	if c.tenant != "" {
@@ -43,8 +43,8 @@ func (c *call) unknown(code string, found []*event.Stored, subscriptions []event
 	return strings.Join(all, "; ")
 }
 
-// whyNotOwed says what a tenant may know of a waybill no update of which is owed to it: of one that it has not
-// subscribed, only that.
+// whyNotOwed says why no update of a waybill is owed to a tenant. Of a waybill that the tenant has not subscribed it
+// says nothing else.
 func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []event.Subscription) []string {
 	if subscriptions == nil {
 		return nil
@@ -53,7 +53,7 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ev
 		return []string{"you have not subscribed it"}
 	}
 
-	// What came under a brand that the tenant subscribed did not match its routes. What is left came under another.
+	// An update under a brand that the tenant subscribed did not match its routes. Other updates came under other brands.
 	var all []string
 	counts := map[string]int{}
 	for _, e := range found {
@@ -119,7 +119,7 @@ func (c *call) whereElse(code string) (all []string) {
 	return all
 }
 
-// upstream says how far the provider has been asked, if it does not push.
+// upstream says how far the subscription has come with the provider; empty: it is live.
 func upstream(w event.Subscription) string {
 	switch w.State {
 	case event.Pending:

@@ -106,8 +106,8 @@ func (r *Receiver) Use(set Settings) {
 	r.current.Store(now)
 }
 
-// Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. A slash too
-// many, at the end or the beginning, does no harm: the address is typed into a form of the provider.
+// Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. Extra slashes
+// at the end or the beginning do no harm: people type the address into a form of the provider.
 func (r *Receiver) Register(e *echo.Echo) {
 	e.Pre(trimSlashes)
 	e.POST("/callback/:token", r.receive)
@@ -115,7 +115,7 @@ func (r *Receiver) Register(e *echo.Echo) {
 	e.HEAD("/callback/:token", r.check)
 }
 
-// trimSlashes takes the slashes that are too many off a callback's path, before it is routed.
+// trimSlashes removes extra slashes from a callback's path, before it is routed.
 func trimSlashes(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		u := c.Request().URL
@@ -139,7 +139,7 @@ func (r *Receiver) check(c echo.Context) error {
 	return c.String(http.StatusOK, now.Ack)
 }
 
-// know says whether token and address are those of the provider. A stranger cannot tell which of them is wrong.
+// know says whether token and address are the provider's. The answer does not tell a stranger which of them is wrong.
 func (s *settings) know(c echo.Context) bool {
 	sum := sha256.Sum256([]byte(c.Param("token")))
 	ok := 0
@@ -214,8 +214,7 @@ func (r *Receiver) refuse(c echo.Context, at time.Time) error {
 	return echo.ErrNotFound
 }
 
-// blameEncoding adds to the reason why nothing of a callback was understood that it is packed in a way that is not
-// known.
+// blameEncoding adds the Content-Encoding to the reason why a callback was not understood, if it could not be unpacked.
 func blameEncoding(cb *event.Callback, parsed kuaidihelp.Result) {
 	encoding := cb.Headers["Content-Encoding"]
 	if encoding == "" || len(parsed.Rejected) != 1 || len(parsed.Rejected[0].Raw) != len(cb.Body) {
@@ -261,7 +260,8 @@ func (r *Receiver) answer(c echo.Context, ack string, k kept, err error) error {
 	return c.String(http.StatusOK, ack)
 }
 
-// fields are what the line about a callback says of it. They hold nothing of its body but the waybill and the event's id.
+// fields are what the line about a callback says of it. They hold nothing of its body but the waybill and the event's
+// id.
 func (k kept) fields() []zap.Field {
 	fields := []zap.Field{
 		zap.String("ip", k.ip),

@@ -18,12 +18,12 @@ import (
 var errNoRoom = errors.New("no room: as many bodies are in memory as limits.parse_bytes allows")
 
 const (
-	// smallBody is up to where a body is small. Small ones have room of their own, so that large ones cannot keep them
-	// out.
+	// smallBody is the size of the largest small body. Small bodies have room of their own, so that large ones cannot keep
+	// them out.
 	smallBody = 64 << 10
 	// firstStep is how much of a body is allocated before any of it came; each further step is four times as much.
 	firstStep = 8 << 10
-	// patience is how long a body may take to come, whoever else wants its room.
+	// patience is how long a body may take to arrive before others may have its room.
 	patience = time.Second
 )
 
@@ -177,8 +177,8 @@ func (r *room) take(h *held, bytes int64) bool {
 	return true
 }
 
-// push frees at least so many bytes for h, or none: of bodies that have been coming for too long, the oldest first. It
-// needs mu.
+// push frees at least so many bytes for h, or none. It takes them from bodies that have been coming for longer than
+// patience, the oldest first. The caller holds mu.
 func (r *room) push(h *held, bytes int64) {
 	if bytes <= 0 {
 		return
@@ -196,7 +196,7 @@ func (r *room) push(h *held, bytes int64) {
 		return
 	}
 
-	// The oldest make place, as many as it takes.
+	// The oldest give up their room, until there is enough.
 	slices.SortFunc(slow, func(a, b *held) int { return a.began.Compare(b.began) })
 	for _, x := range slow {
 		if bytes <= 0 {

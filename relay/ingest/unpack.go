@@ -11,9 +11,9 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Unpack decompresses a body: gzip whatever its Content-Encoding says, as a body tells that it is, and zlib if it says
-// deflate. read reads all of what comes, within its bounds; an error of its own ends Unpack. Any other body is given
-// back as it is, a damaged one too.
+// Unpack decompresses a body: gzip, which the body itself shows, whatever its Content-Encoding says, and zlib if that
+// says deflate. read reads all of its reader, within its own bounds; if it is over these, Unpack fails. Any other body
+// is given back as it is, and so is a damaged one.
 func Unpack(body []byte, encoding string, read func(io.Reader) ([]byte, error)) (plain []byte, err error) {
 	var r io.Reader
 	switch {
@@ -39,8 +39,8 @@ func Unpack(body []byte, encoding string, read func(io.Reader) ([]byte, error)) 
 	return plain, nil
 }
 
-// unpack is Unpack, and then kuaidihelp.Decode, within the rooms. Headers lose the Content-Encoding if the body has it
-// no more.
+// unpack is Unpack, and then kuaidihelp.Decode, within the rooms. It deletes the Content-Encoding from headers if it
+// has undone it.
 func (h *held) unpack(packed []byte, headers map[string]string, most int64) ([]byte, error) {
 	read := func(r io.Reader) ([]byte, error) {
 		return h.read(&http.Request{Body: io.NopCloser(r), ContentLength: -1}, most)

@@ -149,7 +149,7 @@ func (p *Proxy) admitted(c echo.Context, t *Tenant, waybills int) *envelope {
 	return asEnvelope(c, p.admit(c, t, waybills))
 }
 
-// asEnvelope gives an answer of HTTP's as an envelope; nil for none.
+// asEnvelope gives an HTTP error as an envelope; nil for nil.
 func asEnvelope(c echo.Context, err error) *envelope {
 	he, _ := errors.AsType[*echo.HTTPError](err)
 	var e envelope
@@ -164,7 +164,7 @@ func asEnvelope(c echo.Context, err error) *envelope {
 	return &e
 }
 
-// tooMuch is an answer 429 as an envelope.
+// tooMuch gives an answer 429 as an envelope.
 func tooMuch(c echo.Context, err error) envelope {
 	var message any = "too many requests"
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
@@ -227,7 +227,7 @@ func summary(results []WaybillResult) envelope {
 	return answer
 }
 
-// ours gives the code of the provider's for one of the relay's own.
+// ours gives the provider's code that stands for one of the relay's own.
 func ours(code int) int {
 	switch code {
 	case codeCredentials, codeNoAnswer:

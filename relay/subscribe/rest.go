@@ -95,7 +95,7 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	return c.JSON(http.StatusOK, waybillResults{results})
 }
 
-// common is the code of all results, if every one of them failed with it, else 0.
+// common gives the code that every result failed with; 0: there is no such code.
 func common(results []WaybillResult) int {
 	for _, r := range results {
 		if r.Result != Failed || r.Code != results[0].Code {
@@ -105,13 +105,13 @@ func common(results []WaybillResult) int {
 	return results[0].Code
 }
 
-// Admit counts a request about a tenant's subscriptions that another part answers, and that names no waybill to
-// subscribe. The error is the answer to one that is too much.
+// Admit counts a request about subscriptions that another part answers against its tenant's rate. The error is the
+// answer to one that is too much.
 func (p *Proxy) Admit(c echo.Context, tenant string) error {
 	return p.admit(c, p.current.Load().tenant(tenant), 0)
 }
 
-// admit turns a request away that is too much for its tenant.
+// admit counts a request against its tenant's limits. The error is the answer to one that is too much.
 func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 	wait, quota, err := p.o.Store.Admit(c.Request().Context(), t.Name, t.Limits, waybills)
 	if err != nil {

@@ -121,7 +121,7 @@ const (
 	Failed     = "failed"
 )
 
-// Codes of a failure that is none of the provider's, whose own begin at 1000.
+// Codes of the relay's own failures. The provider's codes begin at 1000.
 const (
 	codeFull        = 429 // the tenant has as many subscriptions as it may
 	codeCredentials = 502 // the provider refuses the relay's credentials
@@ -246,7 +246,8 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 		}
 	}
 
-	// Catching up goes on while the provider is asked. Calls that others are making are looked at again and again.
+	// Catching up goes on while the provider is asked. Where others are making the call, this looks for its result until
+	// ctx ends.
 	catchingUp := p.catchUp(t.Name, behind)
 	for len(open) > 0 {
 		open = p.askFor(ctx, t.Name, waybills, open, results)
@@ -275,7 +276,7 @@ func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybi
 	return p.o.Store.Subscribe(context.WithoutCancel(ctx), t.Name, waybills)
 }
 
-// waiterPause is how often somebody who waits for another's call looks what came of it.
+// waiterPause is how often a request that waits for another's call looks for its result.
 const waiterPause = 100 * time.Millisecond
 
 // askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the

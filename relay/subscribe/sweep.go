@@ -42,9 +42,9 @@ func await(ctx context.Context, jobs []*job) {
 	}
 }
 
-// sweep takes over what was begun and not finished: a replica was killed, or the queue was too long. It takes no more
-// until it has begun with what it took: the rest is there for other replicas, and if this one is killed, not much has
-// to wait once more.
+// sweep takes over what was begun and not finished, because a replica was killed or the queue was full. It begins with
+// all that it took before it takes more: other replicas can take the rest, and if this one is killed, little has to
+// wait again.
 func (p *Proxy) sweep(ctx context.Context) {
 	const most = 100
 	tick := time.NewTicker(p.o.SweepEvery)

@@ -24,8 +24,8 @@ var (
 )
 
 // ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has
-// claimed. It returns what is known of each then; pending is what another is asking for, or what the ledger could not
-// be asked about. When ctx ends, a call that is under way goes on, and no other is made.
+// claimed. It returns what is known of each. A waybill is pending if another is asking for it, or if the ledger does
+// not answer. When ctx ends, a call under way goes on, and no other is made.
 func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []event.Claimed {
 	unknown := make([]event.Claimed, len(waybills))
 	for i := range unknown {
@@ -55,7 +55,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 
 		e, err := p.callFor(ctx, mine)
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
-			// The answer does not say which waybill it is about: that is found by halves, so that it costs its siblings nothing.
+			// The answer does not say which waybill it is about. Asking by halves finds it, and does its siblings no harm.
 			half := len(mine) / 2
 			for i, c := range slices.Concat(p.ask(ctx, token, mine[:half]), p.ask(ctx, token, mine[half:])) {
 				claimed[at[i]] = c
@@ -91,7 +91,7 @@ func (p *Proxy) callFor(ctx context.Context, waybills []event.Waybill) (kuaidihe
 	return p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(waybills[0].CPCode, codes))
 }
 
-// outlive is a context for what is not to be cut short when ctx ends, but by the end of the grace that there is then.
+// outlive gives a context that goes on for ShutdownGrace after ctx has ended. The function returned ends it at once.
 func (p *Proxy) outlive(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -107,7 +107,7 @@ func (p *Proxy) outlive(ctx context.Context) (context.Context, context.CancelFun
 	}
 }
 
-// pause waits, and says whether there is reason to go on.
+// pause waits. It returns false if ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -183,7 +183,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	return e, nil
 }
 
-// trouble remembers whether something is amiss, so that it is logged when that begins and ends.
+// trouble remembers whether something is wrong, so that it is logged once when that begins, and once when it ends.
 type trouble struct {
 	gauge prometheus.Gauge // 1 if it is
 
@@ -191,7 +191,7 @@ type trouble struct {
 	amiss bool
 }
 
-// is notes whether something is amiss now, and says whether that has changed.
+// is notes whether something is wrong now, and says whether that has changed.
 func (t *trouble) is(amiss bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -207,7 +207,7 @@ func (t *trouble) is(amiss bool) bool {
 	return changed
 }
 
-// holds says whether something is amiss, as far as is known.
+// holds says whether something was wrong when it was last noted.
 func (t *trouble) holds() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
