@@ -54,15 +54,21 @@ type acceptRow struct {
 	body          []byte
 }
 
+// with is the call with one more row.
+func (c acceptCall) with(row acceptRow) acceptCall {
+	return acceptCall{rows: append(c.rows, row), deliveries: c.deliveries + len(row.To), bytes: c.bytes + len(row.body)}
+}
+
+// weight is what a call costs, in deliveries.
 func (c acceptCall) weight() int {
 	const perEvent = maxDeliveries / maxEvents
 	return max(len(c.rows)*perEvent, c.deliveries, c.bytes/(maxBytes/maxDeliveries))
 }
 
-// Accept makes events durable with their deliveries, in the order given, and drops duplicates; see lua/accept.lua. On return
-// every event has its ID (with the suffix of a recurrence), Sequence and AcceptedAt. More than 64 events or 512 deliveries
-// take several scripts; an event is never split. After an error the answers to a part may be there, whose leases are the
-// caller's, and more may have been accepted than that: asked again, those events are duplicates.
+// Accept makes events durable with their deliveries, in the order given, and drops duplicates; see lua/accept.lua. On
+// return every event has its ID (with the suffix of a recurrence), Sequence and AcceptedAt. More than 64 events or 512
+// deliveries take several scripts; an event is never split. After an error the answers to a part may be there. Their leases
+// are the caller's. More may have been accepted than that: asked again, those events are duplicates.
 //
 // A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may give
 // have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
@@ -77,6 +83,7 @@ func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Acce
 		if err != nil {
 			return fmt.Errorf("accept events: %w", err)
 		}
+
 		out = append(out, answer.rows...)
 		call = acceptCall{}
 		if answer.short != nil {
@@ -84,20 +91,23 @@ func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Acce
 		}
 		return nil
 	}
+
+	// An event that would make the call too large begins the next one.
 	for _, e := range entries {
 		row, err := newAcceptRow(e)
 		if err != nil {
 			return out, fmt.Errorf("accept events: %w", err)
 		}
-		next := acceptCall{rows: append(call.rows, row), deliveries: call.deliveries + len(e.To), bytes: call.bytes + len(row.body)}
+		next := call.with(row)
 		if len(call.rows) > 0 && next.weight() > maxDeliveries {
 			if err := flush(); err != nil {
 				return out, err
 			}
-			next = acceptCall{rows: []acceptRow{row}, deliveries: len(e.To), bytes: len(row.body)}
+			next = acceptCall{}.with(row)
 		}
 		call = next
 	}
+
 	err := flush()
 	return out, err
 }
@@ -127,17 +137,21 @@ func newAcceptRow(e event.Entry) (acceptRow, error) {
 
 // acceptAll makes one script call of many Accepts. All of them succeed or none does.
 func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
-	span, rows := 2*s.o.Timeout, 0
+	span := 2 * s.o.Timeout
+	rows := 0
 	for _, c := range calls {
-		span, rows = max(span, c.span()), rows+len(c.rows)
+		span = max(span, c.span())
+		rows += len(c.rows)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), span)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, err
 	}
-	local, now, token := time.Now(), s.Now(), s.newCall()
-	args, endpoints := s.acceptArgs(calls, now, token)
+
+	local := time.Now() // before the call: leases are not believed to last longer than they do
+	token := s.newCall()
+	args, endpoints := s.acceptArgs(calls, s.Now(), token)
 	answer, short := s.runDurably(ctx, args)
 	if short != nil {
 		s.health.saw(short)
@@ -148,14 +162,18 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 	if len(answer) != rows {
 		return nil, errShape
 	}
-	out, at := make([]acceptAnswer, len(calls)), 0
+
+	// Each caller gets the rows that are its own.
+	out := make([]acceptAnswer, len(calls))
+	at := 0
 	for i, c := range calls {
 		out[i] = acceptAnswer{make([]event.Accepted, len(c.rows)), short}
 		for j, row := range c.rows {
-			var err error
-			if out[i].rows[j], err = readAccepted(row, answer[at], endpoints, token, local); err != nil {
+			accepted, err := readAccepted(row, answer[at], endpoints, token, local)
+			if err != nil {
 				return nil, err
 			}
+			out[i].rows[j] = accepted
 			at++
 		}
 	}
@@ -164,20 +182,23 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 
 // acceptArgs lists the arguments of lua/accept.lua, and the endpoints by their index there.
 func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []event.Candidate) {
+	// Each endpoint is named once, with the slots that are kept free for it; rows have its index.
 	index := make(map[string]int)
 	var endpoints []event.Candidate
 	var slots []int
-	rows, total := 0, 0
+	rows := 0
+	deliveries := 0
 	for _, c := range calls {
 		rows += len(c.rows)
 		for _, row := range c.rows {
-			total += len(row.To)
+			deliveries += len(row.To)
 			for _, to := range row.To {
 				i, known := index[to.Endpoint]
 				if !known {
 					i = len(endpoints)
 					index[to.Endpoint] = i
-					endpoints, slots = append(endpoints, to), append(slots, 0)
+					endpoints = append(endpoints, to)
+					slots = append(slots, 0)
 				}
 				if to.Slot {
 					slots[i]++
@@ -185,9 +206,12 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 			}
 		}
 	}
-	args := make([]any, 0, 10+5*len(endpoints)+7*rows+2*total)
-	args = append(args, now.UnixMilli(), token, s.settings().Window.Milliseconds(), s.settings().BareWindow.Milliseconds(),
-		s.settings().Retention.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), strings.Join(s.o.Brands, " "), len(endpoints), rows)
+
+	set := s.settings()
+	args := make([]any, 0, 10+5*len(endpoints)+7*rows+2*deliveries)
+	args = append(args, now.UnixMilli(), token, set.Window.Milliseconds(), set.BareWindow.Milliseconds(),
+		set.Retention.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(),
+		strings.Join(s.o.Brands, " "), len(endpoints), rows)
 	for i, e := range endpoints {
 		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.pacingOf(e.Endpoint).rate)
 	}
@@ -244,6 +268,8 @@ func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 
 var errShape = errors.New("redis answered in a shape that is not the script's")
 
+// readAccepted reads what lua/accept.lua answers of one event: 0 or 1 (new), id, sequence, accepted at (ms), deliveries, and
+// of each endpoint that gets it its index: negative if it waits in the queue, else leased to the caller.
 func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token string, local time.Time) (event.Accepted, error) {
 	a, ok := answer.([]any)
 	if !ok || len(a) < 5 {
@@ -254,8 +280,11 @@ func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token 
 	if err != nil {
 		return event.Accepted{}, err
 	}
+
 	e := row.Event
-	e.ID, e.Sequence, e.AcceptedAt = id, number(a[2]), time.UnixMilli(number(a[3]))
+	e.ID = id
+	e.Sequence = number(a[2])
+	e.AcceptedAt = time.UnixMilli(number(a[3]))
 	out := event.Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
 	for _, v := range a[5:] {
 		i := number(v)
@@ -290,23 +319,26 @@ func encodeBody(e *event.Event) []byte {
 			body, _ = jsontext.AppendQuote(append(body, m.before...), m.value) // what is not UTF-8 is replaced
 		}
 	}
+
 	body = strconv.AppendInt(append(body, `,"received_at":`...), e.ReceivedAt.UnixMilli(), 10)
 	return append(append(body, "}\n"...), e.Data...)
 }
 
+// decodeBody reads what encodeBody has written; of a part of it, what is there.
 func decodeBody(body string) (*event.Event, error) {
-	for i := range len(body) {
-		if body[i] != '\n' {
-			continue
-		}
-		var h header
-		if err := json.Unmarshal([]byte(body[:i]), &h); err != nil {
-			return nil, fmt.Errorf("decode event: %w", err)
-		}
-		return &event.Event{Type: h.Type, WaybillCode: h.WaybillCode, CPCode: h.CPCode, Status: h.Status,
-			Data: []byte(body[i+1:]), ReceivedAt: time.UnixMilli(h.ReceivedAt)}, nil
+	first, data, found := strings.Cut(body, "\n")
+	if !found {
+		return nil, errors.New("decode event: the stored body has no header")
 	}
-	return nil, errors.New("decode event: the stored body has no header")
+
+	var h header
+	if err := json.Unmarshal([]byte(first), &h); err != nil {
+		return nil, fmt.Errorf("decode event: %w", err)
+	}
+	return &event.Event{
+		Type: h.Type, WaybillCode: h.WaybillCode, CPCode: h.CPCode, Status: h.Status,
+		Data: []byte(data), ReceivedAt: time.UnixMilli(h.ReceivedAt),
+	}, nil
 }
 
 func flag(b bool) int {

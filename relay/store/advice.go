@@ -29,8 +29,9 @@ const (
 )
 
 // Advice says what about Redis puts accepted events at risk: why, by the name of the advice. Nothing with an embedded one.
-func (s *Store) Advice(ctx context.Context) (map[string]string, error) {
-	out := make(map[string]string)
+func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
+	defer wrap(&err, "ask redis how it is set up")
+	out = make(map[string]string)
 	if s.memory != nil {
 		return out, nil
 	}
@@ -38,46 +39,58 @@ func (s *Store) Advice(ctx context.Context) (map[string]string, error) {
 	defer cancel()
 	node, err := s.node(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ask redis how it is set up: %w", err)
+		return nil, err
 	}
+
+	// One that tells nothing of itself is no failure: that is an advice of its own.
 	text, err := node.Info(ctx).Result()
 	var refused redis.Error
 	switch {
 	case errors.As(err, &refused):
 		out[AdviceUnreadable] = "it does not tell its INFO, so nothing is known of its persistence, eviction and replicas"
 	case err != nil:
-		return nil, fmt.Errorf("ask redis how it is set up: %w", err)
+		return nil, err
 	default:
 		s.adviseInfo(readInfo(text), out)
 	}
-	if fsync, err := node.ConfigGet(ctx, "appendfsync").Result(); err == nil && fsync["appendfsync"] == "no" && out[AdviceNoAOF] == "" {
-		out[AdviceNoAOF] = "appendfsync no: a crash of its host loses what the kernel has not written yet, half a minute or more; use everysec or always"
+
+	fsync, refusal := node.ConfigGet(ctx, "appendfsync").Result()
+	if refusal == nil && fsync["appendfsync"] == "no" && out[AdviceNoAOF] == "" {
+		out[AdviceNoAOF] = "appendfsync no: a crash of its host loses what the kernel has not written yet, " +
+			"half a minute or more; use everysec or always"
 	}
 	if skew := s.clock.skew(); skew.Abs() > skewMost {
-		out[AdviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; the times of events and deliveries are those of redis", skew.Round(time.Millisecond))
+		out[AdviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; the times of events and deliveries are those of redis",
+			skew.Round(time.Millisecond))
 	}
 	return out, nil
 }
 
+// adviseInfo adds what INFO shows.
 func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	if info["aof_enabled"] == "0" {
-		out[AdviceNoAOF] = "appendonly no: a crash of redis loses accepted events; use appendonly yes, and appendfsync always to lose none"
+		out[AdviceNoAOF] = "appendonly no: a crash of redis loses accepted events; " +
+			"use appendonly yes, and appendfsync always to lose none"
 	}
 	if p := info["maxmemory_policy"]; p != "" && p != "noeviction" {
 		out[AdviceEvicting] = "maxmemory-policy " + p + ": at maxmemory it would drop accepted events; use noeviction"
 	}
-	major, rest, _ := strings.Cut(info["redis_version"], ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, errA := strconv.Atoi(major)
-	b, errB := strconv.Atoi(minor)
-	if errA == nil && errB == nil && (a < oldestMajor || a == oldestMajor && b < oldestMinor) {
-		out[AdviceOldVersion] = fmt.Sprintf("redis %s is older than %d.%d, and lacks commands that are needed", info["redis_version"], oldestMajor, oldestMinor)
+
+	version, rest, _ := strings.Cut(info["redis_version"], ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, errMajor := strconv.Atoi(version)
+	minor, errMinor := strconv.Atoi(second)
+	if errMajor == nil && errMinor == nil && (major < oldestMajor || major == oldestMajor && minor < oldestMinor) {
+		out[AdviceOldVersion] = fmt.Sprintf("redis %s is older than %d.%d, and lacks commands that are needed",
+			info["redis_version"], oldestMajor, oldestMinor)
 	}
+
 	replicas, err := strconv.Atoi(info["connected_slaves"])
 	switch {
 	case err != nil:
 	case replicas < s.o.WaitReplicas:
-		out[AdviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: callbacks stay in the spool", replicas, s.o.WaitReplicas)
+		out[AdviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: callbacks stay in the spool",
+			replicas, s.o.WaitReplicas)
 	case replicas == 0 && s.watched():
 		out[AdviceNoReplicas] = "no replica follows the node that holds the events: if it is lost, they are, and nothing takes its place"
 	}

@@ -87,11 +87,13 @@ func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipel
 	return nil
 }
 
-// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its length. One that is not
-// there is empty. It returns as many as it has read.
+// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its length. One
+// that is not there is empty. It returns as many as it has read.
 func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
 	sizes := make([]*redis.IntCmd, len(shorts))
-	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) { sizes[i] = p.StrLen(ctx, s.bodyKey(shorts[i])) })
+	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) {
+		sizes[i] = p.StrLen(ctx, s.bodyKey(shorts[i]))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -101,19 +103,24 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 		n++
 	}
 
-	// A slice has several small bodies, or a part of a large one.
+	// A slice has several small bodies, or a part of a large one: it goes on with body from, at its byte at.
 	bodies := make([][]byte, n)
-	for from, at := 0, int64(0); from < n; {
+	from := 0
+	at := int64(0)
+	for from < n {
 		err := s.aside(ctx, func(ctx context.Context) error {
 			var parts []*redis.StringCmd
 			first := from
 			err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-				for room := int64(sliceBytes); from < n && room > 0 && len(parts) < sliceCommands; {
+				room := int64(sliceBytes)
+				for from < n && room > 0 && len(parts) < sliceCommands {
 					size := min(room, sizes[from].Val()-at)
 					parts = append(parts, p.GetRange(ctx, s.bodyKey(shorts[from]), at, at+max(size, 1)-1))
-					room, at = room-size, at+size
+					room -= size
+					at += size
 					if at >= sizes[from].Val() {
-						from, at = from+1, 0
+						from++
+						at = 0
 					}
 				}
 			})
@@ -126,6 +133,7 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 			return nil, err
 		}
 	}
+
 	out := make([]string, n)
 	for i, body := range bodies {
 		out[i] = string(body)

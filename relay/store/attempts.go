@@ -22,60 +22,86 @@ type EndpointAttempt struct {
 	Kind byte
 }
 
-// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept of
-// those that failed, and of those that delivered.
-func (s *Store) Attempts(ctx context.Context, endpoint string, most int) ([]EndpointAttempt, error) {
+// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept
+// of those that failed, and of those that delivered.
+func (s *Store) Attempts(ctx context.Context, endpoint string, most int) (attempts []EndpointAttempt, err error) {
+	defer wrap(&err, "list attempts")
 	var failed *redis.XMessageSliceCmd
 	var good *redis.StringSliceCmd
-	err := s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 		failed, good = s.latest(ctx, p, endpoint, most)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list attempts: %w", err)
+		return nil, err
 	}
-	tries, err := latestFirst(failed.Val(), good.Val(), most)
-	if err != nil {
-		return nil, fmt.Errorf("list attempts: %w", err)
-	}
-	return tries, nil
+	return latestFirst(failed.Val(), good.Val(), most)
 }
 
 // latest asks for the latest attempts of an endpoint, for latestFirst.
-func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, most int) (failed *redis.XMessageSliceCmd, good *redis.StringSliceCmd) {
-	return p.XRevRangeN(ctx, s.failedKey(endpoint), "+", "-", int64(most)), p.LRange(ctx, s.deliveredKey(endpoint), 0, int64(most)-1)
+func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, most int) (
+	failed *redis.XMessageSliceCmd, good *redis.StringSliceCmd,
+) {
+	failed = p.XRevRangeN(ctx, s.failedKey(endpoint), "+", "-", int64(most))
+	good = p.LRange(ctx, s.deliveredKey(endpoint), 0, int64(most)-1)
+	return failed, good
 }
 
-// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest first; of two in the
-// same millisecond, one that delivered.
+// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest
+// first; of two in the same millisecond, one that delivered.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]EndpointAttempt, error) {
 	all := make([]EndpointAttempt, 0, len(failed)+len(good))
 	for _, entry := range good {
-		t := EndpointAttempt{Kind: byte(event.Delivered)}
-		f := strings.Fields(entry)
-		if len(f) != 5 {
-			return nil, fmt.Errorf("attempt %q: not five fields", entry)
+		a, err := readDelivered(entry)
+		if err != nil {
+			return nil, err
 		}
-		t.At, t.Status, t.Duration, t.N = time.UnixMilli(number(f[0])), int(number(f[1])), time.Duration(number(f[2]))*time.Millisecond, int(number(f[3]))
-		t.EventID = f[4]
-		all = append(all, t)
+		all = append(all, a)
 	}
 	for _, entry := range failed {
-		field := func(name string) string { v, _ := entry.Values[name].(string); return v }
-		ms, _, _ := strings.Cut(entry.ID, "-")
-		t := EndpointAttempt{EventID: field("i"), N: int(number(field("n")))}
-		t.At, t.Status, t.Text, t.Duration = time.UnixMilli(number(ms)), int(number(field("s"))), field("m"), time.Duration(number(field("d")))*time.Millisecond
-		if k := field("k"); k != "" {
-			t.Kind = k[0]
-		}
-		all = append(all, t)
+		all = append(all, readFailed(entry))
 	}
 	slices.SortStableFunc(all, func(x, y EndpointAttempt) int { return y.At.Compare(x.At) })
 	all = all[:min(most, len(all))]
+
 	for i := range all {
-		var err error
-		if all[i].EventID, err = longID(all[i].EventID); err != nil {
+		id, err := longID(all[i].EventID)
+		if err != nil {
 			return nil, err
 		}
+		all[i].EventID = id
 	}
 	return all, nil
+}
+
+// readDelivered reads an attempt that delivered: "<at, ms> <status> <duration, ms> <number> <id>".
+func readDelivered(entry string) (EndpointAttempt, error) {
+	f := strings.Fields(entry)
+	if len(f) != 5 {
+		return EndpointAttempt{}, fmt.Errorf("attempt %q: not five fields", entry)
+	}
+	return EndpointAttempt{
+		AttemptRecord: readRecord(f[0], f[1], f[2]), EventID: f[4], N: int(number(f[3])), Kind: byte(event.Delivered),
+	}, nil
+}
+
+// readFailed reads an attempt that failed, an entry of a stream whose id begins with its time (ms).
+func readFailed(entry redis.XMessage) EndpointAttempt {
+	field := func(name string) string {
+		v, _ := entry.Values[name].(string)
+		return v
+	}
+	ms, _, _ := strings.Cut(entry.ID, "-")
+	a := EndpointAttempt{AttemptRecord: readRecord(ms, field("s"), field("d")), EventID: field("i"), N: int(number(field("n")))}
+	a.Text = field("m")
+	if k := field("k"); k != "" {
+		a.Kind = k[0]
+	}
+	return a
+}
+
+// readRecord reads when an attempt was made (ms), its status, and how long it took (ms).
+func readRecord(at, status, took string) event.AttemptRecord {
+	return event.AttemptRecord{
+		At: time.UnixMilli(number(at)), Status: int(number(status)), Duration: time.Duration(number(took)) * time.Millisecond,
+	}
 }

@@ -41,7 +41,7 @@ type deadLetterList struct {
 	ended    bool
 }
 
-// next gives the next letter, false at the end.
+// next gives the next dead letter, false at the end.
 func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 	for {
 		if err := m.openLists(ctx); err != nil {
@@ -50,6 +50,8 @@ func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 		if len(m.open) == 0 {
 			return deadLetter{}, false, nil
 		}
+
+		// The list with the latest one is at the top of the heap. It goes where its next one belongs.
 		list := m.open[0]
 		l := list.read[0]
 		list.read = list.read[1:]
@@ -63,6 +65,7 @@ func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 		} else {
 			heap.Fix(&m.open, 0)
 		}
+
 		if m.after.at == 0 || m.after.compare(l) < 0 {
 			return l, true, nil
 		}
@@ -77,17 +80,16 @@ func (m *deadLetterMerge) openLists(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(m.open) > 0 && int64(m.pending[0].Score) < m.open[0].read[0].at {
+		if !m.mayBeNext(m.pending[0]) {
 			return nil
 		}
+
+		// The endpoints that may be next are looked at together.
 		var lists []*deadLetterList
-		for len(m.pending) > 0 && len(lists) < mergeEndpoints {
-			if z := m.pending[0]; len(lists) == 0 || len(m.open) == 0 || int64(z.Score) >= m.open[0].read[0].at {
-				name, _ := z.Member.(string)
-				lists, m.pending = append(lists, &deadLetterList{endpoint: name, at: math.MaxInt64, size: mergeFirst}), m.pending[1:]
-				continue
-			}
-			break
+		for len(m.pending) > 0 && len(lists) < mergeEndpoints && m.mayBeNext(m.pending[0]) {
+			name, _ := m.pending[0].Member.(string)
+			lists = append(lists, &deadLetterList{endpoint: name, at: math.MaxInt64, size: mergeFirst})
+			m.pending = m.pending[1:]
 		}
 		if err := m.readLists(ctx, lists); err != nil {
 			return err
@@ -101,30 +103,39 @@ func (m *deadLetterMerge) openLists(ctx context.Context) error {
 }
 
 // findEndpoints finds further endpoints that have dead letters, the latest first.
-func (m *deadLetterMerge) findEndpoints(ctx context.Context) (err error) {
-	s := m.store
-	if m.endpoints == nil {
-		if m.begun && m.offset == 0 {
-			return nil
-		}
-		m.begun = true
-		err = s.aside(ctx, func(ctx context.Context) (err error) {
-			m.pending, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"),
-				&redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Offset: m.offset, Count: mergeEndpoints}).Result()
-			return err
-		})
-		m.offset += int64(len(m.pending))
-		if len(m.pending) < mergeEndpoints {
-			m.offset = 0 // that is the end
-		}
-		return err
-	}
-	if m.begun {
-		return nil
+func (m *deadLetterMerge) findEndpoints(ctx context.Context) error {
+	if m.begun && (m.endpoints != nil || m.offset == 0) {
+		return nil // those were all
 	}
 	m.begun = true
+	if m.endpoints != nil {
+		return m.findAmong(ctx)
+	}
+
+	s := m.store
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		m.pending, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"), &redis.ZRangeBy{
+			Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Offset: m.offset, Count: mergeEndpoints,
+		}).Result()
+		return err
+	})
+	m.offset += int64(len(m.pending))
+	if len(m.pending) < mergeEndpoints {
+		m.offset = 0 // that is the end
+	}
+	return err
+}
+
+// mayBeNext says whether an endpoint, by its latest dead letter, may have the next one of all.
+func (m *deadLetterMerge) mayBeNext(z redis.Z) bool {
+	return len(m.open) == 0 || int64(z.Score) >= m.open[0].read[0].at
+}
+
+// findAmong finds those of the endpoints asked for that have dead letters.
+func (m *deadLetterMerge) findAmong(ctx context.Context) error {
+	s := m.store
 	for part := range slices.Chunk(m.endpoints, sliceCommands) {
-		err = s.aside(ctx, func(ctx context.Context) error {
+		err := s.aside(ctx, func(ctx context.Context) error {
 			scores, err := s.client.ZMScore(ctx, s.key("dead"), part...).Result()
 			for i, score := range scores {
 				if int64(score) >= m.oldest {
@@ -146,27 +157,31 @@ func (m *deadLetterMerge) readLists(ctx context.Context, lists []*deadLetterList
 	s := m.store
 	found := make([]*redis.ZSliceCmd, len(lists))
 	err := s.slices(ctx, len(lists), len(lists), func(p redis.Pipeliner, i int) {
-		by := &redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Count: lists[i].size}
-		switch list := lists[i]; {
-		case list.at < math.MaxInt64:
-			by.Max, by.Offset = strconv.FormatInt(list.at, 10), list.same
-		case m.after.at > 0:
+		list := lists[i]
+		by := &redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Count: list.size}
+		switch {
+		case list.at < math.MaxInt64: // it goes on where it was left
+			by.Max = strconv.FormatInt(list.at, 10)
+			by.Offset = list.same
+		case m.after.at > 0: // it begins where the earlier page has ended
 			by.Max = strconv.FormatInt(m.after.at, 10)
 		}
-		found[i] = p.ZRevRangeByScoreWithScores(ctx, s.deadKey(lists[i].endpoint), by)
+		found[i] = p.ZRevRangeByScoreWithScores(ctx, s.deadKey(list.endpoint), by)
 	})
 	if err != nil {
 		return err
 	}
+
 	for i, list := range lists {
 		rows := found[i].Val()
 		list.ended = int64(len(rows)) < list.size
 		list.size = mergeMost
 		for _, z := range rows {
 			short, _ := z.Member.(string)
-			l := deadLetter{int64(z.Score), list.endpoint, short}
+			l := deadLetter{at: int64(z.Score), endpoint: list.endpoint, short: short}
 			if l.at != list.at {
-				list.at, list.same = l.at, 0
+				list.at = l.at
+				list.same = 0
 			}
 			list.same++
 			list.read = append(list.read, l)

@@ -14,32 +14,36 @@ import (
 	"kuairelay/relay/event"
 )
 
-// DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of an
-// earlier page on. next is empty at the end.
-func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) (out []event.DeadLetter, next string, err error) {
+// DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of
+// an earlier page on. next is empty at the end.
+func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) (
+	out []event.DeadLetter, next string, err error,
+) {
 	after, err := readDeadLetterCursor(cursor)
 	if err != nil {
 		return nil, "", err
 	}
-	m := &deadLetterMerge{store: s, after: after, endpoints: endpoints, oldest: s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()}
+	defer wrap(&err, "list dead letters")
+
+	oldest := s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()
+	m := &deadLetterMerge{store: s, after: after, endpoints: endpoints, oldest: oldest}
 	var all []deadLetter
-	for len(all) < most {
+	for len(all) <= most { // one more than wanted shows that there is a next page
 		l, ok, err := m.next(ctx)
 		if err != nil {
-			return nil, "", fmt.Errorf("list dead letters: %w", err)
+			return nil, "", err
 		}
 		if !ok {
-			out, err = s.readDeadLetters(ctx, all)
-			return out, "", err
+			break
 		}
 		all = append(all, l)
 	}
-	last := all[most-1]
-	if _, more, err := m.next(ctx); err != nil {
-		return nil, "", fmt.Errorf("list dead letters: %w", err)
-	} else if more {
+	if len(all) > most {
+		all = all[:most]
+		last := all[most-1]
 		next = fmt.Sprintf("%d %s %s", last.at, last.short, last.endpoint)
 	}
+
 	out, err = s.readDeadLetters(ctx, all)
 	return out, next, err
 }
@@ -72,18 +76,22 @@ func readDeadLetterCursor(cursor string) (l deadLetter, err error) {
 
 // readDeadLetters reads what else is to be known of dead letters.
 func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
-	states, heads := make([]*redis.StringCmd, len(all)), make([]*redis.StringCmd, len(all))
-	if err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
-		l := all[i]
-		states[i], heads[i] = p.HGet(ctx, s.eventKey(l.short), l.endpoint), p.GetRange(ctx, s.bodyKey(l.short), 0, 511)
-	}); err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
+	states := make([]*redis.StringCmd, len(all))
+	heads := make([]*redis.StringCmd, len(all))
+	err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
+		states[i] = p.HGet(ctx, s.eventKey(all[i].short), all[i].endpoint)
+		heads[i] = p.GetRange(ctx, s.bodyKey(all[i].short), 0, 511)
+	})
+	if err != nil {
+		return nil, err
 	}
+
+	// What was redriven or dismissed meanwhile is left out.
 	var out []event.DeadLetter
 	for i, l := range all {
 		id, err := longID(l.short)
 		if err != nil {
-			return nil, fmt.Errorf("list dead letters: %w", err)
+			return nil, err
 		}
 		if states[i].Val() == "" {
 			continue
@@ -92,7 +100,10 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 		if o.State != event.StateDead {
 			continue
 		}
-		x := event.DeadLetter{EventID: id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: o.Attempts, Reason: o.Why}
+
+		x := event.DeadLetter{
+			EventID: id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: o.Attempts, Reason: o.Why,
+		}
 		if e, err := decodeBody(heads[i].Val()); err == nil {
 			x.Type, x.WaybillCode, x.CPCode, x.Status = e.Type, e.WaybillCode, e.CPCode, e.Status
 		}
@@ -102,15 +113,12 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 }
 
 // Dismiss is done with dead letters of an endpoint; see lua/dismiss.lua. It returns how many there were.
-func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error) {
-	n, err := s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
+	defer wrap(&err, "dismiss dead letters")
+	return s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
 		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
 		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
 	})
-	if err != nil {
-		return n, fmt.Errorf("dismiss dead letters: %w", err)
-	}
-	return n, nil
 }
 
 // changeDeadLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
@@ -123,6 +131,7 @@ func (s *Store) changeDeadLetters(ctx context.Context, ids []string, run func(ct
 		}
 		shorts[i] = short
 	}
+
 	n := 0
 	for part := range slices.Chunk(shorts, sliceDeadLetters) {
 		err := s.aside(ctx, func(ctx context.Context) error {
@@ -140,15 +149,12 @@ func (s *Store) changeDeadLetters(ctx context.Context, ids []string, run func(ct
 }
 
 // Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
-func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (int, error) {
+func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
+	defer wrap(&err, "redrive dead letters")
 	if err := s.clock.ensure(ctx); err != nil {
-		return 0, fmt.Errorf("redrive dead letters: %w", err)
+		return 0, err
 	}
-	n, err := s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+	return s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
 		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
 	})
-	if err != nil {
-		return n, fmt.Errorf("redrive dead letters: %w", err)
-	}
-	return n, nil
 }

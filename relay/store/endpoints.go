@@ -19,16 +19,14 @@ func (s *Store) Park(ctx context.Context, endpoint string) error {
 // pace. An endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
-func (s *Store) park(ctx context.Context, endpoint, state string) error {
+func (s *Store) park(ctx context.Context, endpoint, state string) (err error) {
+	defer wrap(&err, "park or resume endpoint")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
-		return fmt.Errorf("park or resume endpoint: %w", err)
+		return err
 	}
-	if err := parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, state).Err(); err != nil {
-		return fmt.Errorf("park or resume endpoint: %w", err)
-	}
-	return nil
+	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, state).Err()
 }
 
 // Parked lists the endpoints whose deliveries do not move, each with its state: "paused", "gone", or "open" for its breaker.
@@ -39,9 +37,11 @@ func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list parked endpoints: %w", err)
 	}
+
 	for name, control := range all {
 		state, _, _ := strings.Cut(control, " ")
-		if all[name] = state; state == "ramp" {
+		all[name] = state
+		if state == "ramp" { // its deliveries move, at a growing pace
 			delete(all, name)
 		}
 	}
@@ -49,16 +49,14 @@ func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 }
 
 // Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts.
-func (s *Store) Distrust(ctx context.Context, endpoint string) error {
+func (s *Store) Distrust(ctx context.Context, endpoint string) (err error) {
+	defer wrap(&err, "note that an endpoint answers twice")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
-		return fmt.Errorf("note that an endpoint answers twice: %w", err)
+		return err
 	}
-	if err := s.client.HSetNX(ctx, s.key("twice"), endpoint, s.Now().UnixMilli()).Err(); err != nil {
-		return fmt.Errorf("note that an endpoint answers twice: %w", err)
-	}
-	return nil
+	return s.client.HSetNX(ctx, s.key("twice"), endpoint, s.Now().UnixMilli()).Err()
 }
 
 // Distrusted lists the endpoints that were seen to answer twice, each with since when.
@@ -69,6 +67,7 @@ func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list endpoints that answer twice: %w", err)
 	}
+
 	out := make(map[string]time.Time, len(all))
 	for name, since := range all {
 		out[name] = time.UnixMilli(number(since))
@@ -76,56 +75,82 @@ func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 	return out, nil
 }
 
-// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed only the
-// latest has its text.
-func (s *Store) Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error) {
+// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed
+// only the latest has its text.
+func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out []event.EndpointHealth, err error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
 		return nil, err
 	}
-	twice := make([]*redis.StringCmd, len(endpoints))
-	parked, failed, good := make([]*redis.StringCmd, len(endpoints)), make([]*redis.XMessageSliceCmd, len(endpoints)), make([]*redis.StringSliceCmd, len(endpoints))
+	defer wrap(&err, "look at the health of endpoints")
+
+	type row struct {
+		parked, twice *redis.StringCmd
+		failed        *redis.XMessageSliceCmd
+		good          *redis.StringSliceCmd
+	}
+	rows := make([]row, len(endpoints))
 	most := max(1, 1000/max(latest, 10)) // attempts are what costs most
 	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
-		parked[i] = p.HGet(ctx, s.key("ctl"), endpoints[i])
-		twice[i] = p.HGet(ctx, s.key("twice"), endpoints[i])
+		r := &rows[i]
+		r.parked = p.HGet(ctx, s.key("ctl"), endpoints[i])
+		r.twice = p.HGet(ctx, s.key("twice"), endpoints[i])
 		if latest > 0 {
-			failed[i], good[i] = s.latest(ctx, p, endpoints[i], latest)
+			r.failed, r.good = s.latest(ctx, p, endpoints[i], latest)
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look at the health of endpoints: %w", err)
+		return nil, err
 	}
-	out := make([]event.EndpointHealth, len(endpoints))
+
+	out = make([]event.EndpointHealth, len(endpoints))
 	for i, d := range depths {
-		h := event.EndpointHealth{Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered}
-		// Its state, since when, and of a breaker until when; one that is let go at a growing pace is parked no more (lua/lib/control.lua).
-		if f := strings.Fields(parked[i].Val()); len(f) >= 2 && f[0] != "ramp" {
-			h.Parked, h.ParkedSince = f[0], time.UnixMilli(number(f[1]))
-			if len(f) > 2 {
-				h.ParkedUntil = time.UnixMilli(number(f[2]))
-			}
+		r := &rows[i]
+		out[i] = event.EndpointHealth{
+			Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered,
 		}
-		if since := twice[i].Val(); since != "" {
-			h.AnswersTwice = time.UnixMilli(number(since))
+		readParked(r.parked.Val(), &out[i])
+		if since := r.twice.Val(); since != "" {
+			out[i].AnswersTwice = time.UnixMilli(number(since))
 		}
-		out[i] = h
 		if latest == 0 {
 			continue
 		}
-		tries, err := latestFirst(failed[i].Val(), good[i].Val(), latest)
+
+		attempts, err := latestFirst(r.failed.Val(), r.good.Val(), latest)
 		if err != nil {
-			return nil, fmt.Errorf("look at the health of endpoints: %w", err)
+			return nil, err
 		}
-		failed[i], good[i] = nil, nil
-		told := false // of what failed, the latest says why
-		for _, t := range tries {
-			if told {
-				t.Text = ""
-			}
-			told = told || !t.Good()
-			out[i].Latest = append(out[i].Latest, t.AttemptRecord)
-		}
+		*r = row{} // lets go of what was read: it may be much
+		out[i].Latest = recordsOf(attempts)
 	}
 	return out, nil
+}
+
+// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms). One that is let go
+// at a growing pace is parked no more; see lua/lib/control.lua.
+func readParked(control string, h *event.EndpointHealth) {
+	f := strings.Fields(control)
+	if len(f) < 2 || f[0] == "ramp" {
+		return
+	}
+	h.Parked = f[0]
+	h.ParkedSince = time.UnixMilli(number(f[1]))
+	if len(f) > 2 {
+		h.ParkedUntil = time.UnixMilli(number(f[2]))
+	}
+}
+
+// recordsOf are attempts without their events; of those that failed, the latest says why.
+func recordsOf(attempts []EndpointAttempt) []event.AttemptRecord {
+	var out []event.AttemptRecord
+	told := false
+	for _, a := range attempts {
+		if told {
+			a.Text = ""
+		}
+		told = told || !a.Good()
+		out = append(out, a.AttemptRecord)
+	}
+	return out
 }

@@ -35,6 +35,7 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, er
 	if err != nil {
 		return nil, nil //nolint:nilerr // what is no id names no event
 	}
+
 	found, err := s.load(ctx, []string{short}, tenant)
 	if err != nil || len(found) == 0 {
 		return nil, err
@@ -42,8 +43,8 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, er
 	return found[0], nil
 }
 
-// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It returns how many.
-// One that has expired meanwhile stays without.
+// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It returns
+// how many. One that has expired meanwhile stays without.
 func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64) (int, error) {
 	shorts := make([]string, len(events))
 	for i, e := range events {
@@ -53,6 +54,7 @@ func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64
 	if err != nil {
 		return 0, fmt.Errorf("read the data of events: %w", err)
 	}
+
 	for i, body := range bodies {
 		if e, err := decodeBody(body); err == nil {
 			events[i].Data = e.Data
@@ -61,13 +63,14 @@ func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64
 	return len(bodies), nil
 }
 
-// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does. Where that
-// would be more than dataOfWaybill bytes of data, the older ones come without.
+// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does.
+// Where that would be more than dataOfWaybill bytes of data, the older ones come without.
 func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error) {
 	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
 		return nil, fmt.Errorf("look at a waybill: %w", err)
 	}
+
 	shorts := slices.SortedFunc(maps.Keys(sequences), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sequences[b], sequences[a]), strings.Compare(a, b))
 	})
@@ -79,7 +82,8 @@ func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stor
 // eventsOf reads the events that the record of a waybill knows, with their sequences.
 func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, error) {
 	sequences := make(map[string]int64)
-	for cursor := uint64(0); ; {
+	cursor := uint64(0)
+	for {
 		var fields []string
 		err := s.aside(ctx, func(ctx context.Context) (err error) {
 			fields, cursor, err = s.client.HScan(ctx, record, cursor, "", sliceCommands).Result()
@@ -88,9 +92,10 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 		if err != nil {
 			return nil, err
 		}
+
 		for pair := range slices.Chunk(fields, 2) {
 			switch kind, rest, _ := strings.Cut(pair[0], ":"); kind {
-			case "i": // "<sequence>" or "<sequence> <occurrences>"
+			case "i": // "<sequence>" or "<sequence> <occurrences>", of which the last ten are of interest
 				seq, n, _ := strings.Cut(pair[1], " ")
 				for i := max(1, number(n)); i > max(0, number(n)-10); i-- {
 					short := rest
@@ -103,33 +108,39 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 				sequences[pair[1]] = max(sequences[pair[1]], 0)
 			}
 		}
+
 		if cursor == 0 {
 			return sequences, nil
 		}
 	}
 }
 
-// load loads events, passing over those that are not there, and their data as long as there is room for it.
-func (s *Store) load(ctx context.Context, shorts []string, tenant string) ([]*event.Stored, error) {
+// load reads events with their deliveries. It passes over those that are not there, and reads their data as long as there is
+// room for it.
+func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Stored, err error) {
+	defer wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
-	err := s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) { hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i])) })
+	err = s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
+		hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i]))
+	})
 	if err != nil {
-		return nil, fmt.Errorf("look at events: %w", err)
+		return nil, err
 	}
+
+	// The events whose data has no room still say what they are, in the first line of their bodies.
 	bodies, err := s.readBodies(ctx, shorts, dataOfWaybill)
 	if err != nil {
-		return nil, fmt.Errorf("look at events: %w", err)
+		return nil, err
 	}
-	heads := make([]*redis.StringCmd, len(shorts)) // of those whose data has no room
+	heads := make([]*redis.StringCmd, len(shorts))
 	err = s.slices(ctx, len(shorts)-len(bodies), sliceCommands, func(p redis.Pipeliner, i int) {
 		heads[len(bodies)+i] = p.GetRange(ctx, s.bodyKey(shorts[len(bodies)+i]), 0, headBytes)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look at events: %w", err)
+		return nil, err
 	}
 
-	var out []*event.Stored
-	var asks []ask
+	var lookups []lookup
 	for i, short := range shorts {
 		fields := hashes[i].Val()
 		if len(fields) == 0 {
@@ -142,7 +153,8 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string) ([]*ev
 			head, _, _ := strings.Cut(heads[i].Val(), "\n")
 			body = head + "\n"
 		}
-		end := s.Aside(ctx)
+
+		end := s.Aside(ctx) // to decode a large body takes time
 		e, bad := readStored(short, fields, body)
 		end()
 		if bad != nil {
@@ -151,34 +163,55 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string) ([]*ev
 		e.WithoutData = i >= len(bodies)
 		out = append(out, e)
 		for j := range e.Deliveries {
-			if o := &e.Deliveries[j]; tenant == ofAnyone || strings.HasPrefix(o.Endpoint, tenant+"/") {
-				asks = s.detail(asks, short, fields["w"], o)
+			o := &e.Deliveries[j]
+			if tenant == ofAnyone || strings.HasPrefix(o.Endpoint, tenant+"/") {
+				lookups = append(lookups, s.lookupsFor(short, fields["w"], o)...)
 			}
 		}
 	}
-	if err := s.slices(ctx, min(len(asks), maxDetails), sliceCommands, func(p redis.Pipeliner, i int) { asks[i].put(ctx, p) }); err != nil {
-		return nil, fmt.Errorf("look at events: %w", err)
+
+	lookups = lookups[:min(len(lookups), maxDetails)]
+	err = s.slices(ctx, len(lookups), sliceCommands, func(p redis.Pipeliner, i int) { lookups[i].ask(ctx, p) })
+	if err != nil {
+		return nil, err
 	}
-	for i := range asks[:min(len(asks), maxDetails)] {
-		asks[i].fill()
+	for _, l := range lookups {
+		l.fill()
 	}
 	return out, nil
 }
 
-// ask is a command, and what is done with its answer.
-type ask struct {
-	put  func(context.Context, redis.Pipeliner)
+// lookup is a command, and what is done with its answer.
+type lookup struct {
+	ask  func(context.Context, redis.Pipeliner)
 	fill func()
 }
 
-// detail adds what has to be asked for that the hash of an event does not say of a delivery.
-func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
+// lookupsFor is what has to be asked of a delivery that the hash of its event does not say.
+func (s *Store) lookupsFor(short, record string, o *event.Owed) []lookup {
+	var out []lookup
 	switch {
 	case o.State == event.StateWaiting:
-		var heads *redis.SliceCmd
-		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
+		out = append(out, s.lookupBehind(record, o))
+	case o.State.Open():
+		out = append(out, s.lookupDue(short, o))
+	}
+	for i := range o.Records {
+		if !o.Records[i].Good() {
+			out = append(out, s.lookupText(o.Endpoint, &o.Records[i]))
+		}
+	}
+	return out
+}
+
+// lookupBehind asks which event a delivery waits for.
+func (s *Store) lookupBehind(record string, o *event.Owed) lookup {
+	var heads *redis.SliceCmd
+	return lookup{
+		ask: func(ctx context.Context, p redis.Pipeliner) {
 			heads = p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
-		}, func() {
+		},
+		fill: func() {
 			v := heads.Val()
 			if len(v) != 2 {
 				return
@@ -187,55 +220,61 @@ func (s *Store) detail(asks []ask, short, record string, o *event.Owed) []ask {
 			if id, err := longID(head); err == nil {
 				o.Behind = id
 			}
-		}})
-	case o.State.Open():
-		var due *redis.FloatCmd
-		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
-			due = p.ZScore(ctx, s.queueKey(o.Endpoint), short)
-		}, func() {
+		},
+	}
+}
+
+// lookupDue asks when a delivery is due.
+func (s *Store) lookupDue(short string, o *event.Owed) lookup {
+	var due *redis.FloatCmd
+	return lookup{
+		ask: func(ctx context.Context, p redis.Pipeliner) { due = p.ZScore(ctx, s.queueKey(o.Endpoint), short) },
+		fill: func() {
 			if due.Err() == nil {
 				o.Due = time.UnixMilli(int64(due.Val()))
 			}
-		}})
+		},
 	}
-	for i := range o.Records {
-		t := &o.Records[i]
-		if t.Good() {
-			continue
-		}
-		id := t.Text
-		t.Text = ""
-		var entry *redis.XMessageSliceCmd
-		asks = append(asks, ask{func(ctx context.Context, p redis.Pipeliner) {
-			entry = p.XRange(ctx, s.failedKey(o.Endpoint), id, id)
-		}, func() {
+}
+
+// lookupText asks why an attempt failed. readOwed has left the id of its entry in a: where its text belongs.
+func (s *Store) lookupText(endpoint string, r *event.AttemptRecord) lookup {
+	id := r.Text
+	r.Text = ""
+	var entry *redis.XMessageSliceCmd
+	return lookup{
+		ask: func(ctx context.Context, p redis.Pipeliner) { entry = p.XRange(ctx, s.failedKey(endpoint), id, id) },
+		fill: func() {
 			if found := entry.Val(); len(found) == 1 {
-				t.Text, _ = found[0].Values["m"].(string)
+				r.Text, _ = found[0].Values["m"].(string)
 			}
-		}})
+		},
 	}
-	return asks
 }
 
 // Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
-func (s *Store) Closed(ctx context.Context, ids []string) ([]bool, error) {
+func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err error) {
+	defer wrap(&err, "look for closed events")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
+	shorts := make([]string, len(ids))
+	for i, id := range ids {
+		if shorts[i], err = shortID(id); err != nil {
+			return nil, err
+		}
+	}
+
 	states := make([]*redis.SliceCmd, len(ids))
-	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			short, err := shortID(id)
-			if err != nil {
-				return err
-			}
+	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+		for i, short := range shorts {
 			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
 		}
-		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for closed events: %w", err)
+		return nil, err
 	}
-	closed := make([]bool, len(ids))
+
+	closed = make([]bool, len(ids))
 	for i, state := range states {
 		f := state.Val()
 		closed[i] = len(f) == 2 && number(f[0]) <= 0 && number(f[1]) <= 0

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,6 +20,7 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, fmt.Errorf("list due endpoints: %w", err)
 	}
+
 	till := s.Now().Add(within).UnixMilli()
 	zs, err := s.client.ZRangeByScoreWithScores(ctx, s.key("due"), &redis.ZRangeBy{
 		Min: "-inf", Max: strconv.FormatInt(till, 10), Offset: int64(offset), Count: int64(most),
@@ -26,6 +28,7 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 	if err != nil {
 		return nil, fmt.Errorf("list due endpoints: %w", err)
 	}
+
 	out := make([]event.Due, len(zs))
 	for i, z := range zs {
 		name, _ := z.Member.(string)
@@ -40,41 +43,38 @@ const maxLeaseBytes = 1 << 20
 // leaseKept is how long a call of lease can be asked again with the same answer, less some seconds; see lua/lease.lua.
 const leaseKept = 50 * time.Second
 
-// Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. looked says for each
-// ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is asked again when
-// Redis is back, as long as its leases have not lapsed.
-func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, looked []event.LeaseProgress, err error) {
-	spans, longest := make(map[string]time.Duration, len(asks)), 2*s.o.Timeout
+// Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. progress says for
+// each ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is asked again
+// when Redis is back, as long as its leases have not lapsed.
+func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, progress []event.LeaseProgress, err error) {
+	spans := make(map[string]time.Duration, len(asks))
+	longest := 2 * s.o.Timeout
 	for _, a := range asks {
-		spans[a.Endpoint], longest = a.Lease, max(longest, min(a.Lease, leaseKept))
+		spans[a.Endpoint] = a.Lease
+		longest = max(longest, min(a.Lease, leaseKept))
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
-	local := time.Now()
+
+	local := time.Now() // before the call: leases are not believed to last longer than they do
 	answer, err := s.run(ctx, leaseScript, s.leaseArgs(asks, s.Now(), s.newCall()))
+	if err == nil && len(answer) != 2 {
+		err = errShape
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
-	if len(answer) != 2 {
-		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
-	}
-	counts, _ := answer[0].([]any)
-	if len(counts) != 4*len(asks) {
-		return nil, nil, fmt.Errorf("lease deliveries: %w", errShape)
-	}
-	for i := 0; i < len(counts); i += 4 {
-		again := number(counts[i+3])
-		looked = append(looked, event.LeaseProgress{N: int(number(counts[i])),
-			Next:    event.QueueCursor{Due: time.UnixMilli(number(counts[i+1])), Skip: int(number(counts[i+2]))},
-			Limited: again != 0, Again: time.Duration(max(again, 0)) * time.Millisecond})
+
+	if progress, err = readProgress(answer[0], len(asks)); err != nil {
+		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
 	if ds, err = readDeliveries(answer[1], local, spans); err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
-	return ds, looked, nil
+	return ds, progress, nil
 }
 
 // leaseArgs lists the arguments of lua/lease.lua.
@@ -82,10 +82,30 @@ func (s *Store) leaseArgs(asks []event.LeaseRequest, now time.Time, token string
 	args := make([]any, 0, 4+8*len(asks))
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {
-		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore), millis(a.From.Due), a.From.Skip,
-			s.pacingOf(a.Endpoint).rate)
+		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore),
+			millis(a.From.Due), a.From.Skip, s.pacingOf(a.Endpoint).rate)
 	}
 	return args
+}
+
+// readProgress reads how far each of n asks went: deliveries, the next place (due, skip), and when to ask again (ms; 0:
+// there is no limit, -1: when an attempt has ended).
+func readProgress(answer any, n int) ([]event.LeaseProgress, error) {
+	counts, _ := answer.([]any)
+	if len(counts) != 4*n {
+		return nil, errShape
+	}
+	out := make([]event.LeaseProgress, 0, n)
+	for ask := range slices.Chunk(counts, 4) {
+		again := number(ask[3])
+		out = append(out, event.LeaseProgress{
+			N:       int(number(ask[0])),
+			Next:    event.QueueCursor{Due: time.UnixMilli(number(ask[1])), Skip: int(number(ask[2]))},
+			Limited: again != 0,
+			Again:   time.Duration(max(again, 0)) * time.Millisecond,
+		})
+	}
+	return out, nil
 }
 
 // millis is a time as the scripts have it, 0 for none.
@@ -101,16 +121,17 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 	rs, _ := rows.([]any)
 	ds := make([]*event.Delivery, len(rs))
 	for i, r := range rs {
-		var err error
-		if ds[i], err = readDelivery(r, local, spans); err != nil {
+		d, err := readDelivery(r, local, spans)
+		if err != nil {
 			return nil, err
 		}
+		ds[i] = d
 	}
 	return ds, nil
 }
 
-// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted at, open since,
-// token, body.
+// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted at,
+// open since, token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
 	if !ok || len(r) != 9 {
@@ -125,14 +146,18 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 	if err != nil {
 		return nil, err
 	}
+
 	d := &event.Delivery{
 		Endpoint: endpoint, Attempts: int(number(r[2])), Reason: reasons[reason], Since: time.UnixMilli(number(r[6])),
 		Token: token, LeaseEnds: local.Add(spans[endpoint]),
 	}
 	if d.Event, err = decodeBody(body); err != nil {
-		d.Event, d.Damaged = &event.Event{}, err.Error()
+		d.Event = &event.Event{}
+		d.Damaged = err.Error()
 	}
-	d.Event.ID, d.Event.Sequence, d.Event.AcceptedAt = id, number(r[4]), time.UnixMilli(number(r[5]))
+	d.Event.ID = id
+	d.Event.Sequence = number(r[4])
+	d.Event.AcceptedAt = time.UnixMilli(number(r[5]))
 	if d.Attempts > 0 || d.Reason == "" {
 		d.Reason = event.ReasonRetry
 	}

@@ -45,13 +45,15 @@ func (s *Store) settleAll(lines [][]settleCall) ([][]event.Settled, error) {
 	return out, nil
 }
 
+// settleCalls asks for many outcomes at once, and gives what became of each.
 func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, err
 	}
-	local := time.Now()
+
+	local := time.Now() // before the call: leases are not believed to last longer than they do
 	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now()))
 	if err != nil {
 		return nil, err
@@ -59,31 +61,20 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 	if len(answer) != len(calls) {
 		return nil, errShape
 	}
+
 	out := make([]event.Settled, len(calls))
 	var delivered []string
 	for i, c := range calls {
-		row, _ := answer[i].([]any)
-		if len(row) == 0 {
-			return nil, errShape
+		settled, err := readSettled(answer[i], c, local)
+		if err != nil {
+			return nil, err
 		}
-		out[i].Late = number(row[0]) == 0
+		out[i] = settled
 		if c.Kind == event.Delivered {
 			delivered = append(delivered, c.Delivery.Event.ID)
 		}
-		if len(row) > 1 && row[1] != nil {
-			line, err := readDeliveries(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
-			if err != nil {
-				return nil, err
-			}
-			out[i].Leased, out[i].Line = true, line
-			if c.Held == 0 && len(line) > 0 {
-				out[i].Next, out[i].Line = line[0], line[1:]
-			}
-		}
-		if len(row) > 2 {
-			out[i].Breaker = readBreaker(row[2])
-		}
 	}
+
 	if s.listener.Delivered != nil && len(delivered) > 0 {
 		s.listener.Delivered(delivered)
 	}
@@ -92,6 +83,7 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 
 // settleArgs lists the arguments of lua/settle.lua.
 func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
+	// Each endpoint is named once, with the longest lease that is wanted of it; outcomes have its index.
 	index := make(map[string]int)
 	var names []string
 	var spans []time.Duration
@@ -100,33 +92,72 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		if !known {
 			i = len(names)
 			index[c.Delivery.Endpoint] = i
-			names, spans = append(names, c.Delivery.Endpoint), append(spans, 0)
+			names = append(names, c.Delivery.Endpoint)
+			spans = append(spans, 0)
 		}
 		spans[i] = max(spans[i], c.Next)
 	}
+
+	set := s.settings()
 	args := make([]any, 0, 7+4*len(names)+14*len(calls))
-	args = append(args, now.UnixMilli(), s.settings().Retention.Milliseconds(), s.settings().DeadLetterRetention.Milliseconds(),
-		s.settings().Window.Milliseconds(), s.o.History, len(names), len(calls))
+	args = append(args, now.UnixMilli(), set.Retention.Milliseconds(), set.DeadLetterRetention.Milliseconds(),
+		set.Window.Milliseconds(), s.o.History, len(names), len(calls))
 	for i, name := range names {
-		f := s.pacingOf(name)
-		args = append(args, name, spans[i].Milliseconds(), f.rate, f.breaker)
+		p := s.pacingOf(name)
+		args = append(args, name, spans[i].Milliseconds(), p.rate, p.breaker)
 	}
 	for _, c := range calls {
-		due, wanted := now, 0
-		if c.Next > 0 {
-			wanted = max(1, c.Held) + c.Wanted
-		}
-		if c.Kind == event.Retry {
-			due = c.Due
-		}
-		attempt, sign, text := event.Attempt{}, 0, ""
-		if c.Attempt != nil {
-			attempt, sign = *c.Attempt, 1+int(c.Signal)
-			text = attempt.Text()
-		}
-		args = append(args, c.short, index[c.Delivery.Endpoint]+1, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
-			wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
-			attempt.Duration.Milliseconds(), text, c.Held)
+		args = c.appendArgs(args, index[c.Delivery.Endpoint]+1, now)
 	}
 	return args
+}
+
+// appendArgs appends the arguments of lua/settle.lua for this outcome. endpoint is the index of its endpoint there.
+func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
+	due := now
+	if c.Kind == event.Retry {
+		due = c.Due
+	}
+	wanted := 0 // deliveries of the line, from the successor on
+	if c.Next > 0 {
+		wanted = max(1, c.Held) + c.Wanted
+	}
+
+	attempt, sign, text := event.Attempt{}, 0, ""
+	if c.Attempt != nil {
+		attempt = *c.Attempt
+		sign = 1 + int(c.Signal)
+		text = attempt.Text()
+	}
+	return append(args, c.short, endpoint, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
+		wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
+		attempt.Duration.Milliseconds(), text, c.Held)
+}
+
+// readSettled reads what lua/settle.lua answers of one outcome: 0 if it came too late, and if there are any, the deliveries
+// of its line that are leased to the caller, and what has changed at its breaker.
+func readSettled(answer any, c settleCall, local time.Time) (event.Settled, error) {
+	row, _ := answer.([]any)
+	if len(row) == 0 {
+		return event.Settled{}, errShape
+	}
+	out := event.Settled{Late: number(row[0]) == 0}
+
+	if len(row) > 1 && row[1] != nil {
+		line, err := readDeliveries(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
+		if err != nil {
+			return event.Settled{}, err
+		}
+		out.Leased = true
+		out.Line = line
+		if c.Held == 0 && len(line) > 0 {
+			out.Next = line[0]
+			out.Line = line[1:]
+		}
+	}
+
+	if len(row) > 2 {
+		out.Breaker = readBreaker(row[2])
+	}
+	return out, nil
 }

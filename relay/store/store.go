@@ -271,6 +271,13 @@ func (s *Store) readClock(ctx context.Context, moves int64, step time.Duration) 
 	return time.UnixMicro(t[0]), t[1], nil
 }
 
+// wrap names the step that failed. A method that may fail in several places defers it.
+func wrap(err *error, step string) {
+	if *err != nil {
+		*err = fmt.Errorf("%s: %w", step, *err)
+	}
+}
+
 // newCall names one call of a script: unique over replicas and restarts, so that it can be asked again, and used as the
 // token of the leases that it gives.
 func (s *Store) newCall() string {
