@@ -32,7 +32,10 @@ func checkSlots(t *testing.T, b *bench) {
 
 func checkOverdueFirst(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	acceptOne(t, s, update("1", "a"), to("t/a"))
+	overdue := update("1", "a")
+	acceptOne(t, s, overdue, to("t/a"))
+	until(t, "the first is due for a millisecond", func() bool { return s.Now().UnixMilli() > overdue.AcceptedAt.UnixMilli() })
+
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
 		t.Fatalf("behind a backlog: %+v", got)
 	}
