@@ -15,9 +15,10 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Decode gives a body in UTF-8: of GB 18030, GBK and GB 2312 if its Content-Type says so, of UTF-16 also if it has a
-// byte order mark. read reads all of what comes, within its bounds; an error of its own ends Decode. A body that is
-// UTF-8, whatever its Content-Type says, is given back as it is, and so is one of another charset, or a damaged one.
+// Decode gives a body in UTF-8. It decodes GB 18030, GBK, GB 2312 and UTF-16 if the Content-Type names them, and UTF-16
+// also if the body has a byte order mark. read reads all of its reader, within its own bounds; if it fails, so does
+// Decode. A body that is UTF-8, whatever its Content-Type says, is given back as it is, and so is one of another
+// charset, or a damaged one.
 func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	var from encoding.Encoding
 	var first transform.Transformer = transform.Nop
@@ -62,8 +63,8 @@ func charsetOf(contentType string) string {
 	return strings.ToLower(strings.Trim(params["charset"], "' "))
 }
 
-// charsetNote begins the reason why a body was not understood, or an item of it, that is not UTF-8 and may not be meant
-// to be.
+// charsetNote gives the beginning of the reason why a body, or an item of it, was not understood: its charset, if the
+// body is not UTF-8 and names another.
 func charsetNote(contentType string, body []byte) string {
 	charset := charsetOf(contentType)
 	if charset == "" || utf8.Valid(body) {

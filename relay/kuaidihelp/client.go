@@ -35,7 +35,7 @@ func Sign(appID, method, ts, apiKey string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Client makes calls with the account's credentials, which leave it in no other way than signed.
+// Client makes calls with the account's credentials. The API key leaves it only in signatures.
 type Client struct {
 	// URL of the API, https://kop.kuaidihelp.com/api.
 	URL string
@@ -62,8 +62,8 @@ func NewHTTP(connections int) *http.Client {
 	}
 }
 
-// ErrNoAnswer is what every error of Call is: the provider may have done what was asked, or not. Asking again does no
-// harm.
+// ErrNoAnswer is the type of every error of Call: the provider may have done what was asked, or not. Asking again does
+// no harm.
 type ErrNoAnswer struct {
 	// Refused says that asking again is of no use.
 	Refused bool

@@ -22,5 +22,6 @@ func CredentialsRefused(code int) bool {
 	return code == CodeBadAuth || code == CodeExpired || code == CodeAuthFailed
 }
 
-// ConcernsOneWaybill says whether a code that a call for several waybills was given may be due to one of them.
+// ConcernsOneWaybill says whether the code that answers a call for several waybills may be the fault of only one of
+// them.
 func ConcernsOneWaybill(code int) bool { return code == CodeNoRecord || code == CodeBadParameters }

@@ -58,7 +58,7 @@ func readAnswer(resp *http.Response, body []byte, secrets *scrubber) (Envelope, 
 	return Envelope{}, &ErrNoAnswer{Refused: !again, Said: said}
 }
 
-// mayPass says whether a status is one that may be another in a moment.
+// mayPass says whether a status is temporary.
 func mayPass(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -102,7 +102,7 @@ func gunzip(body []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxAnswer+1))
 }
 
-// readEnvelope takes a code that is a number, or the digits of one.
+// readEnvelope reads an envelope, whose code may be a number or a string of its digits.
 func readEnvelope(body []byte) (Envelope, bool) {
 	var raw struct {
 		Code *json.RawMessage `json:"code"`

@@ -33,7 +33,7 @@ func newEvent(raw []byte) (*event.Event, error) {
 	var f fields
 	members(raw, f.set) // if raw is broken, event.ID says so below
 
-	// Where both are wrong, the JSON is to blame.
+	// If both are wrong, the JSON is the reason to give.
 	waybill, codeErr := waybillCode(f.waybill)
 	if codeErr != nil {
 		if err := event.Check(raw); err != nil {
@@ -172,7 +172,7 @@ func readTracks(raw []byte) []event.Track {
 	return tracks
 }
 
-// readTrack reads an object; false: it is none, or broken.
+// readTrack reads one track; false: it is not a whole object.
 func readTrack(raw []byte) (t event.Track, ok bool) {
 	ok = members(raw, func(key, value []byte) {
 		name, _ := unquote(key)
@@ -188,7 +188,7 @@ func readTrack(raw []byte) (t event.Track, ok bool) {
 	return t, ok
 }
 
-// readText gives the text of a string, or the digits of a number (a time may be one); "" for anything else.
+// readText gives the text of a string, or the digits of a number, as a time may be; empty for anything else.
 func readText(raw []byte) string {
 	if kindOf(raw) == number {
 		return string(raw)

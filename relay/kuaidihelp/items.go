@@ -2,7 +2,8 @@ package kuaidihelp
 
 import "slices"
 
-// items are those of a callback's data, one after the other: each position says where the next one is.
+// items are the items of a callback's data. They are read one after the other: reading one gives the position of the
+// next.
 type items interface {
 	// first gives the position of the first item, none if there is none.
 	first() int

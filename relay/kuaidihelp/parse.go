@@ -25,7 +25,8 @@ const (
 	maxUnwraps = 3
 )
 
-// Result is what a callback came to. A callback that was understood, but is empty (`"data":[]`), has neither.
+// Result is what a callback was parsed to. A callback that was understood, but is empty (`"data":[]`), has neither
+// events nor rejected items.
 type Result struct {
 	// Events are in the order of the callback's items.
 	Events []*event.Event
@@ -97,7 +98,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 	var bad error
 	seen := make(map[string]bool)
 
-	// Of a key that comes twice, nobody knows which is meant.
+	// A key must not come twice: it is not known which is meant.
 	complete := members(text, func(key, value []byte) {
 		if bad != nil {
 			return

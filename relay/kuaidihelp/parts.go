@@ -14,8 +14,8 @@ import (
 type Limit struct {
 	// Items of one part.
 	Items int
-	// Bytes that the items of one part come to, an item of tiny tracks as much as these take. A larger item is a part of
-	// its own.
+	// Bytes of the items of one part. An item of many tiny tracks counts as the memory that its tracks take. An item that
+	// is larger than Bytes is a part of its own.
 	Bytes int
 }
 
@@ -163,7 +163,7 @@ func (r *partReader) item(n int, raw []byte) error {
 	return nil
 }
 
-// full says whether the part has no room for one more item of that size.
+// full says whether an item of that size has to go into the next part.
 func (r *partReader) full(size int) bool {
 	if r.count == 0 {
 		return false
@@ -209,7 +209,8 @@ func (r *partReader) flush() error {
 	return nil
 }
 
-// own copies an item that is a small part of its callback: else one event kept would keep the whole body in memory.
+// own copies an item that is a small part of its callback. Without the copy, one event would keep the whole body in
+// memory.
 func (r *partReader) own(raw []byte) []byte {
 	if len(raw) < len(r.body)/2 {
 		return bytes.Clone(raw)

@@ -28,7 +28,7 @@ type scrubber struct {
 	base64 []string       // what its base64 has in it, whatever stands around it
 }
 
-// minBase64 is how long a piece of base64 must be to be no chance.
+// minBase64 is how long a piece of base64 must be to be no coincidence.
 const minBase64 = 6
 
 func newScrubber(apiKey, sign string) *scrubber {
@@ -47,8 +47,9 @@ func newScrubber(apiKey, sign string) *scrubber {
 	return s
 }
 
-// base64Of gives what the base64 of any text that holds the secret has in it: that depends on where in a group of three
-// bytes the secret begins, and its ends mix with what stands around it.
+// base64Of gives the pieces of which one is in the base64 of every text that holds the secret. There are three: the
+// secret may begin at each place in a group of three bytes. Its ends are left out, for they mix with the bytes around
+// it.
 func base64Of(secret string) (out []string) {
 	for before := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
@@ -92,7 +93,7 @@ func (s *scrubber) text(text string) string {
 	return text
 }
 
-// decode takes the escapes of URLs, JSON and HTML out of a text, as far as they are right.
+// decode undoes the valid escapes of URLs, JSON and HTML in a text.
 func decode(text string) string {
 	text = percent.ReplaceAllStringFunc(text, func(escape string) string {
 		plain, err := url.PathUnescape(escape)

@@ -6,8 +6,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// maxAhead is how far a track may be ahead of the callback that brings it. One that says more is a slip of somebody's
-// clock, and would make every update after it look late.
+// maxAhead is how far the time of a track may be after its callback came. A later time is an error of somebody's clock,
+// and would make every later update look late.
 const maxAhead = 24 * time.Hour
 
 // newestTrack is when the newest track was; zero if no track has a time that can be read.

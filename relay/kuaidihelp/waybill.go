@@ -29,8 +29,8 @@ func isWaybill(code string) bool {
 	return len(code) >= 1 && len(code) <= 64
 }
 
-// isSpreadsheetNumber says whether a text is a number as a spreadsheet writes it, or any that is not of digits alone:
-// 7.77006E+14, 1.0, -5. A code like 12E3 may be one. It is no regular expression, which took most of the time of a
+// isSpreadsheetNumber says whether a text is a number that is not of digits alone, as a spreadsheet may write one:
+// 7.77006E+14, 1.0, -5. A text like 12E3 is none: it may be a code. A regular expression took most of the time of a
 // request for a thousand waybills.
 func isSpreadsheetNumber(code string) bool {
 	rest := code

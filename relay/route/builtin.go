@@ -19,7 +19,7 @@ var builtins = []string{
 	"date", "duration", "timezone",
 }
 
-// rates are what builtins of texts pay for each of their arguments, in order.
+// rates are the rates at which builtins of texts pay for their arguments, in order.
 var rates = map[string][]int{
 	"upper":       {perMapped},
 	"lower":       {perMapped},
@@ -35,8 +35,8 @@ var rates = map[string][]int{
 	"duration":    {perParsed},
 }
 
-// visitBuiltin has a builtin paid for. Those that are neither here nor in rates take the same time whatever they are
-// given, or are loops, which pay by the turn.
+// visitBuiltin makes an expression pay for a builtin. A builtin that is neither here nor in rates takes the same time
+// whatever its arguments are, or is a loop, which pays for each turn.
 func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 	args := n.Arguments
 	if len(args) == 0 {
@@ -79,7 +79,7 @@ func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 	payEach(args, rates[n.Name])
 }
 
-// visitDate has the reading of a date paid for. Its zone may be named last, and is then put first.
+// visitDate makes an expression pay for reading a date. A zone that is named last is put first.
 func (g *guard) visitDate(n *ast.BuiltinNode) {
 	rest := n.Arguments
 	if isZone(rest[0]) {
@@ -115,7 +115,7 @@ func (g *guard) visitZone(node *ast.Node, name ast.Node) {
 
 func isZone(node ast.Node) bool { return node.Type() == reflect.TypeFor[*time.Location]() }
 
-// payEach has arguments paid for, each at its rate; one that is 0, or missing, is none.
+// payEach makes an expression pay for arguments, each at its rate. A rate that is 0 or missing costs nothing.
 func payEach(args []ast.Node, rates []int) {
 	for i, rate := range rates[:min(len(rates), len(args))] {
 		if rate > 0 {

@@ -17,8 +17,8 @@ const (
 	// whenBudget is what the expressions of one tenant may cost for one event, all together: up to 5 ms. That is a loop
 	// over all that an event may hold, or a loop within a loop over 150 tracks.
 	whenBudget = 2_000_000
-	// eventBudget is what the expressions of all tenants may cost for one event. What is beyond is for everybody as much
-	// as whenShare, so that no tenant takes the evaluation of a plain expression from another.
+	// eventBudget is what the expressions of all tenants may cost for one event. When it is used up, every tenant still
+	// has whenShare, so that no tenant keeps another's plain expression from being evaluated.
 	eventBudget = 4 * whenBudget
 	whenShare   = 50_000
 	// maxElements limits what new lists may hold, all together.
@@ -131,7 +131,7 @@ func (v *view) pay(cost int) error {
 	return nil
 }
 
-// length is that of a text or list, 0 of anything else.
+// length gives the length of a text or list; 0 for anything else.
 func length(x any) int {
 	switch x := x.(type) {
 	case nil:
@@ -147,8 +147,8 @@ func length(x any) int {
 	return 0
 }
 
-// weigh pays for going through all of x, whatever is done with it on the way: printing it, sorting its numbers. Results
-// of what is below are copied at each level, so that depth costs, too.
+// weigh pays for going through all of x, to print it, to sort its numbers or the like. Each level copies the results of
+// the levels below, so that depth costs, too.
 func (v *view) weigh(x any, depth int) error {
 	if err := v.pay(perElement + depth); err != nil {
 		return err

@@ -15,7 +15,7 @@ type Report struct {
 	Pos       string   // Rule.Pos
 	Endpoints []string // Rule.To
 	Matched   bool
-	// If is what has to hold beside for a route that matches, which only the store can decide; empty: nothing.
+	// If is what else has to hold where a route matches, which only the store can decide; empty: nothing.
 	If string
 	// Changed and Subscribed are the conditions that If is made of.
 	Changed, Subscribed bool
@@ -112,7 +112,7 @@ func (r *rule) remains() string {
 	return ""
 }
 
-// noneOf says that a value is not what some patterns want, of which it names a few.
+// noneOf says that a value matches none of some patterns, and names a few of these.
 func noneOf(patterns []string) string {
 	const few = 10
 	if len(patterns) == 1 {

@@ -92,7 +92,7 @@ func (g *guard) Visit(node *ast.Node) {
 	}
 }
 
-// visitMember notes which parts of the event are named, and has a name that is calculated paid for.
+// visitMember notes which parts of the event an expression names, and makes it pay for a name that is calculated.
 func (g *guard) visitMember(n *ast.MemberNode) {
 	name, constant := n.Property.(*ast.StringNode)
 	if of, ok := n.Node.(*ast.IdentifierNode); ok && of.Value == "event" && constant {
@@ -106,7 +106,7 @@ func (g *guard) visitMember(n *ast.MemberNode) {
 	g.times = g.times || !constant || name.Value == "at"
 }
 
-// visitOperator has an operation paid for whose cost depends on the event.
+// visitOperator makes an expression pay for an operation whose cost depends on the event.
 func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 	switch n.Operator {
 	case "..":
@@ -152,7 +152,8 @@ func (g *guard) visitOperator(node *ast.Node, n *ast.BinaryNode) {
 	}
 }
 
-// visitOrder has a comparison of texts paid for. With the time of a track, which may be missing, it is false then.
+// visitOrder makes an expression pay for a comparison of texts. A comparison with the time of a track is false if the
+// track has none.
 func (g *guard) visitOrder(node *ast.Node, n *ast.BinaryNode) {
 	missing := isTrackTime(n.Left) || isTrackTime(n.Right)
 	if missing || maybeText(n.Left) && maybeText(n.Right) {
@@ -161,7 +162,7 @@ func (g *guard) visitOrder(node *ast.Node, n *ast.BinaryNode) {
 	}
 }
 
-// visitIn has a search in a list or object paid for. A range is allowed here, and so its fault is taken back.
+// visitIn makes an expression pay for a search in a list or object. A range is allowed here, so its fault is removed.
 func (g *guard) visitIn(node *ast.Node, n *ast.BinaryNode) {
 	g.faults = slices.DeleteFunc(g.faults, func(f fault) bool { return f.node == n.Right })
 	if span, ok := n.Right.(*ast.BinaryNode); ok && span.Operator == ".." {
@@ -188,13 +189,14 @@ func literals(node ast.Node) bool {
 	return ok && !slices.ContainsFunc(list.Nodes, func(item ast.Node) bool { return !literal(item) })
 }
 
-// maybeText says whether node can come to a text.
+// maybeText says whether node can evaluate to a text.
 func maybeText(node ast.Node) bool {
 	kind := node.Type().Kind()
 	return kind == reflect.String || kind == reflect.Interface
 }
 
-// isLarge says whether node can come to something that takes long to compare: a text, a list or an object of the event.
+// isLarge says whether node can evaluate to something that takes long to compare: a text, a list or an object of the
+// event.
 func isLarge(node ast.Node) bool {
 	switch node.(type) {
 	case *ast.StringNode, *ast.NilNode:
@@ -217,7 +219,7 @@ func asText(node *ast.Node) {
 	}
 }
 
-// pay makes sure that something which goes through the text or list that node comes to is paid for, at a rate.
+// pay makes an expression pay, at a rate, for going through the text or list that node evaluates to.
 func pay(node *ast.Node, rate int) {
 	switch (*node).Type().Kind() {
 	case reflect.String, reflect.Interface, reflect.Slice:
@@ -225,7 +227,7 @@ func pay(node *ast.Node, rate int) {
 	}
 }
 
-// weigh makes sure that what goes through all that node comes to is paid for.
+// weigh makes an expression pay for going through all that is in the value of node.
 func weigh(node *ast.Node) {
 	switch (*node).Type().Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64:

@@ -59,7 +59,7 @@ type track struct {
 // String prints a track as it came.
 func (t track) String() string { return fmt.Sprintf("{%s %s %s}", t.Time, t.Context, t.Status) }
 
-// allow says how much the next expression may cost, which belongs to a tenant. All expressions of a tenant are asked
+// allow says how much the next expression, which is a tenant's, may cost. The expressions of one tenant are evaluated
 // one after the other.
 func (s *subject) allow(tenant string) int {
 	if tenant != s.tenant {
@@ -134,7 +134,7 @@ func (s *subject) forget() {
 	*s = subject{machine: machine}
 }
 
-// withTimes makes tracks what an expression sees of them, and reads their times if they are asked for.
+// withTimes gives tracks as expressions see them, with their times if these are asked for.
 func withTimes(tracks []event.Track, times bool) []*track {
 	all := make([]track, len(tracks))
 	out := make([]*track, len(tracks))
