@@ -54,7 +54,7 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 			}
 			s.seen[endpoint] = s.round
 			s.at[endpoint] = int32(len(into))
-			into = append(into, Candidate{Endpoint: int(endpoint), ID: t.endpoints[endpoint], When: condition})
+			into = append(into, Candidate{ID: t.endpoints[endpoint], When: condition})
 		}
 	}
 	return into

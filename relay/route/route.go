@@ -69,9 +69,8 @@ type Options struct {
 
 // Candidate is an endpoint that an event is owed to, under Conditions that the store decides.
 type Candidate struct {
-	// Endpoint is the index in Table.Endpoints, ID the name there.
-	Endpoint int
-	ID       string
+	// ID names the endpoint, as "tenant/endpoint".
+	ID string
 	// When has a bit for each way in which a route leads to the endpoint. Any of them suffices.
 	When event.Conditions
 }
@@ -81,8 +80,8 @@ type Table struct {
 	options   Options
 	rules     []rule
 	index     *index
-	endpoints []string
-	targets   []int32 // of all rules: what rule.to is a part of
+	endpoints []string // that a route leads to, in the order of their first mention
+	targets   []int32  // of all rules, as indexes of endpoints: what rule.to is a part of
 	scratch   sync.Pool
 }
 
@@ -130,10 +129,6 @@ func New(options Options) (*Table, error) {
 	t.scratch.New = func() any { return newScratch(len(t.endpoints)) }
 	return t, nil
 }
-
-// Endpoints returns the names of all endpoints that a route leads to, in the order of their first mention.
-// The slice belongs to the Table.
-func (t *Table) Endpoints() []string { return t.endpoints }
 
 // compiler holds what the rules of a table share: thousands of tenants write the same lists and expressions.
 type compiler struct {
