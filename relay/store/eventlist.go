@@ -35,8 +35,10 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	if err != nil {
 		return page, err
 	}
+
 	q.Most = max(q.Most, 1)
-	codes, mine := codesOf(q.Endpoints), setOf(q.Endpoints)
+	codes := codesOf(q.Endpoints)
+	mine := setOf(q.Endpoints)
 	for calls := 1; ; calls++ {
 		want := min(maxPage, q.Most-len(page.Events))
 		if q.Match != nil {
@@ -46,18 +48,22 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		if err != nil {
 			return page, fmt.Errorf("list events: %w", err)
 		}
+
+		// What is left of the rows when the page is full is looked at again with the next page.
 		for i, e := range rows {
 			page.Looked++
 			if !owedTo(mine, e.Stored) || !wanted(q, e.Stored) {
 				continue
 			}
 			e.Next = e.after.String()
-			if page.Events = append(page.Events, e.Stored); len(page.Events) == q.Most && i < len(rows)-1 {
-				// The rest is looked at again with the next page.
-				next, over = e.after, false
+			page.Events = append(page.Events, e.Stored)
+			if len(page.Events) == q.Most && i < len(rows)-1 {
+				next = e.after
+				over = false
 				break
 			}
 		}
+
 		place = next
 		page.End = over
 		if over && !q.Newer {
@@ -70,6 +76,7 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	}
 }
 
+// wanted says whether an event is one that a query asks for, but for its endpoints.
 func wanted(q event.Query, e *event.Stored) bool {
 	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
 		(q.Match == nil || q.Match(e))
@@ -122,18 +129,23 @@ func (p place) String() string {
 	return strconv.FormatInt(p.chunk, 36) + "." + strconv.Itoa(p.index)
 }
 
-// placeOf is where a query begins. It is the zero place where there is nothing yet.
-func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error) {
-	if q.Cursor != "" {
-		chunk, index, _ := strings.Cut(q.Cursor, ".")
-		if p.chunk, err = strconv.ParseInt(chunk, 36, 64); err == nil {
-			p.index, err = strconv.Atoi(index)
-		}
-		if err != nil || p.chunk < 0 || p.index < -1 {
-			return p, event.ErrCursor
-		}
-		return p, nil
+// readPlace reads the cursor of a page.
+func readPlace(cursor string) (place, error) {
+	first, second, _ := strings.Cut(cursor, ".")
+	chunk, errChunk := strconv.ParseInt(first, 36, 64)
+	index, errIndex := strconv.Atoi(second)
+	if errChunk != nil || errIndex != nil || chunk < 0 || index < -1 {
+		return place{}, event.ErrCursor
 	}
+	return place{chunk, index}, nil
+}
+
+// placeOf is where a query begins. It is the zero place where there is nothing yet.
+func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
+	if q.Cursor != "" {
+		return readPlace(q.Cursor)
+	}
+
 	// An event is in the last chunk that began before it, or, if replicas' clocks differ by a little, beside that.
 	by := redis.ZRangeArgs{Key: s.key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
 	switch {
@@ -145,7 +157,7 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error)
 		by.Rev, by.Start, by.Stop = false, "-inf", "+inf"
 	}
 	var first []string
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
 		first, err = s.client.ZRangeArgs(ctx, by).Result()
 		if err == nil && len(first) == 0 && q.Newer { // all there is came later
 			first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
@@ -153,8 +165,10 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (p place, err error)
 		return err
 	})
 	if err != nil {
-		return p, fmt.Errorf("list events: %w", err)
+		return place{}, fmt.Errorf("list events: %w", err)
 	}
+
+	var p place
 	if len(first) > 0 {
 		p.chunk = number(first[0])
 	}
@@ -170,32 +184,41 @@ type placed struct {
 	after place
 }
 
-// eventRows asks for one part of a page.
-func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (rows []placed, next place, over bool, err error) {
+// eventRows asks for one part of a page: at most so many rows from a place on, where the next part begins, and whether that
+// was the last one.
+func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (
+	rows []placed, next place, over bool, err error,
+) {
 	if at.chunk == 0 {
 		return nil, at, true, nil
 	}
-	direction, stop := "o", int64(0)
+
+	// The script goes to older events (o) or to newer ones (n), up to where no chunk may have one that is wanted.
+	direction := "o"
+	stop := int64(0)
 	if !q.Since.IsZero() {
 		stop = q.Since.Add(-2 * time.Hour).UnixMilli() // no chunk is open for longer than an hour
 	}
 	if q.Newer {
-		direction, stop = "n", int64(1)<<53
+		direction = "n"
+		stop = int64(1) << 53
 		if !q.Until.IsZero() {
 			stop = q.Until.Add(time.Second).UnixMilli()
 		}
 	}
 	var answer []any
 	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		answer, err = eventsScript.Run(ctx, s.client, []string{s.prefix}, direction, at.chunk, at.index, stop, most, lookMost, codes).Slice()
+		answer, err = eventsScript.Run(ctx, s.client, []string{s.prefix},
+			direction, at.chunk, at.index, stop, most, lookMost, codes).Slice()
 		return err
 	})
+	if err == nil && len(answer) != 4 {
+		err = errShape
+	}
 	if err != nil {
 		return nil, at, false, err
 	}
-	if len(answer) != 4 {
-		return nil, at, false, errShape
-	}
+
 	list, _ := answer[3].([]any)
 	for _, v := range list {
 		row, _ := v.([]any)
@@ -230,16 +253,22 @@ func readStored(short string, fields map[string]string, body string) (*event.Sto
 	if err != nil {
 		return nil, err
 	}
+
 	out := &event.Stored{}
 	if e, err := decodeBody(body); err == nil {
 		out.Event = *e
 	} else if code, ok := strings.CutPrefix(fields["w"], "w:"); ok {
 		out.WaybillCode = code // the body is lost
 	}
-	out.ID, out.Sequence, out.AcceptedAt = id, number(fields["q"]), time.UnixMilli(number(fields["t"]))
+	out.ID = id
+	out.Sequence = number(fields["q"])
+	out.AcceptedAt = time.UnixMilli(number(fields["t"]))
 	if r := strings.Fields(fields["r"]); len(r) == 4 {
-		out.Repeats, out.LastRepeat = int(number(r[0])), time.UnixMilli(number(r[1]))
+		out.Repeats = int(number(r[0]))
+		out.LastRepeat = time.UnixMilli(number(r[1]))
 	}
+
+	// A field with a / is the state of a delivery; with an @ before it, its attempts that failed.
 	for name, state := range fields {
 		if strings.HasPrefix(name, "@") || !strings.Contains(name, "/") {
 			continue
@@ -250,22 +279,26 @@ func readStored(short string, fields map[string]string, body string) (*event.Sto
 	return out, nil
 }
 
-// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that failed.
+// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that failed,
+// "<entry> <status> <duration, ms>" with ; between them. lookupText replaces the entry.
 func readOwed(endpoint, state, failed string) event.Owed {
 	o := event.Owed{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
-	parts := strings.SplitN(state, " ", 4)
-	if len(parts) == 4 {
+	text := ""
+	if parts := strings.SplitN(state, " ", 4); len(parts) == 4 {
 		o.Attempts, _ = strconv.Atoi(parts[0][1:])
 		o.Reason = reasons[parts[1]]
-	} else {
-		parts = []string{state, "", "", ""}
+		text = parts[3]
 	}
-	for _, t := range strings.Split(failed, ";") {
-		if f := strings.Fields(t); len(f) == 3 {
+
+	for _, attempt := range strings.Split(failed, ";") {
+		if f := strings.Fields(attempt); len(f) == 3 {
 			ms, _, _ := strings.Cut(f[0], "-")
-			o.Records = append(o.Records, event.AttemptRecord{At: time.UnixMilli(number(ms)), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond, Text: f[0]})
+			r := readRecord(ms, f[1], f[2])
+			r.Text = f[0]
+			o.Records = append(o.Records, r)
 		}
 	}
+
 	switch state[0] {
 	case 'q':
 		if o.Attempts > 0 {
@@ -277,30 +310,31 @@ func readOwed(endpoint, state, failed string) event.Owed {
 		o.State = event.StateWaiting
 	case 'd':
 		o.State = event.StateDelivered
-		if f := strings.Fields(parts[3]); len(f) == 3 {
-			o.Records = append(o.Records, event.AttemptRecord{At: time.UnixMilli(number(f[0])), Status: int(number(f[1])), Duration: time.Duration(number(f[2])) * time.Millisecond})
+		if f := strings.Fields(text); len(f) == 3 {
+			o.Records = append(o.Records, readRecord(f[0], f[1], f[2]))
 		}
 	case 'x':
-		o.State, o.Why = event.StateDead, parts[3]
+		o.State = event.StateDead
+		o.Why = text
 	case 'm':
-		o.State, o.Why = event.StateDismissed, parts[3]
+		o.State = event.StateDismissed
+		o.Why = text
 	}
 	return o
 }
 
 // Trim takes what has expired out of the list of events; Run does it every minute.
-func (s *Store) Trim(ctx context.Context) error {
+func (s *Store) Trim(ctx context.Context) (err error) {
+	defer wrap(&err, "trim the list of events")
 	const most = 5 // chunks of a thousand
 	for ctx.Err() == nil {
 		if err := s.clock.ensure(ctx); err != nil {
-			return fmt.Errorf("trim the list of events: %w", err)
+			return err
 		}
-		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), s.settings().Retention.Milliseconds(), most).Int()
-		if err != nil {
-			return fmt.Errorf("trim the list of events: %w", err)
-		}
-		if n < most {
-			return nil
+		retention := s.settings().Retention.Milliseconds()
+		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), retention, most).Int()
+		if err != nil || n < most {
+			return err
 		}
 	}
 	return nil

@@ -26,11 +26,14 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the waybills.
-// After an error a part may have been written; wishing again does no harm.
+// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the
+// waybills. After an error a part may have been written; to subscribe again does no harm.
 func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	set := s.settings()
+	head := []any{
+		set.ClaimTTL.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(), tenant, set.SubscriptionsMax,
+	}
 	out := make([]event.SubscribeResult, 0, len(waybills))
-	head := []any{s.settings().ClaimTTL.Milliseconds(), s.settings().SubscriptionTTL.Milliseconds(), s.settings().SignedTTL.Milliseconds(), tenant, s.settings().SubscriptionsMax}
 	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
 			return errShape
@@ -52,10 +55,12 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 	return out, nil
 }
 
-// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua. token
-// names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has Settings.ClaimTTL for it.
-// It takes at most 10 waybills (sliceSubscriptions).
-func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (wait time.Duration, claimed []event.Claimed, err error) {
+// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua.
+// token names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has
+// Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
+func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
+	wait time.Duration, claimed []event.Claimed, err error,
+) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
 		if len(row) == 1 {
@@ -66,15 +71,23 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 			return errShape
 		}
 		state, _ := row[1].(string)
-		msg, _ := row[3].(string)
-		uid, _ := row[4].(string)
-		claimed = append(claimed, event.Claimed{Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: event.Answer{Code: int(number(row[2])), Msg: msg, UID: uid}})
+		claimed = append(claimed, event.Claimed{
+			Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: readAnswer(row[2], row[3], row[4]),
+		})
 		return nil
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("claim subscriptions: %w", err)
 	}
 	return wait, claimed, nil
+}
+
+// readAnswer reads what the provider has said of a waybill, as the ledger has it.
+func readAnswer(code, msg, uid any) event.Answer {
+	a := event.Answer{Code: int(number(code))}
+	a.Msg, _ = msg.(string)
+	a.UID, _ = uid.(string)
+	return a
 }
 
 // Turn takes a place in the line of all replicas' calls to the provider, and returns how long the caller has to wait for it.
@@ -97,9 +110,11 @@ func (s *Store) Answered(ctx context.Context, token string, waybills []event.Way
 	return nil
 }
 
-// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has the rows
-// that lead numbers, which are read as rows of one value, and one row for each waybill.
-func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int, read func(row []any) error) error {
+// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has the
+// rows that lead numbers, which are read as rows of one value, and one row for each waybill.
+func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
+	read func(row []any) error,
+) error {
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
@@ -109,17 +124,19 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 		for _, w := range part {
 			args = append(args, entry(w))
 		}
+
 		var answer []any
 		err := s.aside(ctx, func(ctx context.Context) (err error) {
 			answer, err = s.run(ctx, script, args)
 			return err
 		})
+		if err == nil && len(answer) != lead+len(part) {
+			err = errShape
+		}
 		if err != nil {
 			return err
 		}
-		if len(answer) != lead+len(part) {
-			return errShape
-		}
+
 		for i, v := range answer {
 			row, ok := v.([]any)
 			if i < lead {
@@ -136,16 +153,11 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 	return nil
 }
 
-// runBounded is run within two round trips' time.
-func (s *Store) runBounded(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
+// Unsubscribe deletes a tenant's subscription, and says whether there was one.
+func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
-	return s.run(ctx, script, args)
-}
-
-// Unsubscribe takes a tenant's wish back, and says whether there was one.
-func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
-	answer, err := s.runBounded(ctx, unsubscribeScript, []any{tenant, entry(w)})
+	answer, err := s.run(ctx, unsubscribeScript, []any{tenant, entry(w)})
 	if err != nil {
 		return false, fmt.Errorf("delete subscription: %w", err)
 	}
@@ -153,15 +165,14 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 }
 
 // Todo hands out what others have begun and not finished, at most so many; see lua/todo.lua.
-func (s *Store) Todo(ctx context.Context, most int) ([]event.UnfinishedWork, error) {
-	if err := s.clock.ensure(ctx); err != nil {
-		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
-	}
-	answer, err := s.runBounded(ctx, todoScript, []any{s.Now().UnixMilli(), s.settings().ClaimTTL.Milliseconds(), most})
+func (s *Store) Todo(ctx context.Context, most int) (out []event.UnfinishedWork, err error) {
+	defer wrap(&err, "look for unfinished subscriptions")
+	answer, err := s.call(ctx, todoScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
-		return nil, fmt.Errorf("look for unfinished subscriptions: %w", err)
+		return nil, err
 	}
-	out := make([]event.UnfinishedWork, len(answer))
+
+	out = make([]event.UnfinishedWork, len(answer))
 	for i, v := range answer {
 		member, _ := v.(string)
 		tenant, entry, _ := strings.Cut(member, " ")
@@ -181,9 +192,10 @@ func (s *Store) Unfinished(ctx context.Context) (int64, error) {
 	return n, nil
 }
 
-// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare; nil if none is
-// known.
-func (s *Store) Latest(ctx context.Context, w event.Waybill) (*event.Event, error) {
+// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare; nil if none
+// is known.
+func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, err error) {
+	defer wrap(&err, "read the last event of a waybill")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	short, err := s.client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
@@ -191,54 +203,55 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (*event.Event, erro
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the last event of a waybill: %w", err)
+		return nil, err
 	}
+
 	var body *redis.StringCmd
 	var state *redis.SliceCmd
-	if _, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		body, state = p.Get(ctx, s.bodyKey(short)), p.HMGet(ctx, s.eventKey(short), "q", "t")
-		return nil
-	}); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("read the last event of a waybill: %w", err)
+	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+		body = p.Get(ctx, s.bodyKey(short))
+		state = p.HMGet(ctx, s.eventKey(short), "q", "t")
+	})
+	if err != nil {
+		return nil, err
 	}
 	id, err := longID(short)
 	if err != nil {
 		return nil, err
 	}
-	e, err := decodeBody(body.Val())
-	if err != nil {
-		e = &event.Event{} // Redis has lost it: nobody can be caught up with it
+
+	e, lost := decodeBody(body.Val())
+	if lost != nil {
+		e = &event.Event{} // nobody can be caught up with it
 	}
 	e.ID = id
 	if fields := state.Val(); len(fields) == 2 {
-		e.Sequence, e.AcceptedAt = number(fields[0]), time.UnixMilli(number(fields[1]))
+		e.Sequence = number(fields[0])
+		e.AcceptedAt = time.UnixMilli(number(fields[1]))
 	}
 	return e, nil
 }
 
-// CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see lua/catchup.lua.
-// Without an event, and without endpoints, it only notes that the tenant is not owed anything any more.
-func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []event.Candidate) (event.CaughtUp, error) {
-	if err := s.clock.ensure(ctx); err != nil {
-		return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
-	}
+// CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
+// lua/catchup.lua. Without an event, and without endpoints, it only notes that the tenant is not owed anything any more.
+func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []event.Candidate) (
+	result event.CaughtUp, err error,
+) {
+	defer wrap(&err, "catch up")
 	short := ""
 	if e != nil {
-		var err error
 		if short, err = shortID(e.ID); err != nil {
-			return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
+			return event.CaughtUp{}, err
 		}
 	}
-	args := []any{s.Now().UnixMilli(), s.newCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
+
+	args := []any{s.newCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
 	for _, c := range to {
 		args = append(args, c.Endpoint, flag(c.Ordered))
 	}
-	answer, err := s.runBounded(ctx, catchUpScript, args)
-	if err == nil && len(answer) != 3 {
-		err = errShape
-	}
+	answer, err := s.call(ctx, catchUpScript, 3, args...)
 	if err != nil {
-		return event.CaughtUp{}, fmt.Errorf("catch up: %w", err)
+		return event.CaughtUp{}, err
 	}
 	return event.CaughtUp{Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2]))}, nil
 }

@@ -24,26 +24,34 @@ const (
 	pageBytes = 8 << 20
 )
 
-// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept once. If
-// there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many did.
+// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept once.
+// If there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many did.
 func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error) {
+	defer wrap(&err, "quarantine")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
-		return 0, fmt.Errorf("quarantine: %w", err)
+		return 0, err
 	}
-	head := []any{s.Now().UnixMilli(), s.settings().DeadLetterRetention.Milliseconds(),
-		cmp.Or(s.o.QuarantineCount, quarantineCount), cmp.Or(s.o.QuarantineBytes, quarantineBytes), flag(push)}
-	args, bytes := slices.Clone(head), 0
+
+	head := []any{
+		s.Now().UnixMilli(), s.settings().DeadLetterRetention.Milliseconds(),
+		cmp.Or(s.o.QuarantineCount, quarantineCount), cmp.Or(s.o.QuarantineBytes, quarantineBytes), flag(push),
+	}
+	args := slices.Clone(head)
+	size := 0
 	for i, q := range qs {
 		body, err := json.Marshal(q)
 		if err != nil {
-			return pushed, fmt.Errorf("quarantine: %w", err)
+			return pushed, err
 		}
-		args, bytes = append(args, q.ID, body), bytes+len(body)
-		if bytes < maxBytes && len(args) < 2*maxDeliveries && i < len(qs)-1 {
+		args = append(args, q.ID, body)
+		size += len(body)
+		if size < maxBytes && len(args) < 2*maxDeliveries && i < len(qs)-1 {
 			continue
 		}
+
+		// The call is full, or this was the last one.
 		answer, err := quarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Int64Slice()
 		if err != nil && strings.Contains(err.Error(), "quarantine: it is full") {
 			err = event.ErrQuarantineFull
@@ -52,10 +60,11 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 			err = errShape
 		}
 		if err != nil {
-			return pushed, fmt.Errorf("quarantine: %w", err)
+			return pushed, err
 		}
 		pushed += int(answer[1])
-		args, bytes = slices.Clone(head), 0
+		args = slices.Clone(head)
+		size = 0
 	}
 	return pushed, nil
 }
@@ -75,21 +84,25 @@ func (s *Store) CountQuarantined(ctx context.Context) (int, error) {
 // Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on, and fewer if they are
 // large. next is the offset of the next page, 0 if this is the last.
 func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
+	defer wrap(&err, "list quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), int64(offset), int64(offset+most)).Result()
 	if err != nil {
-		return nil, 0, fmt.Errorf("list quarantine: %w", err)
+		return nil, 0, err
 	}
+
+	// One more than wanted was asked for, to know whether there is a next page.
 	more := len(ids) > most
 	ids = ids[:min(len(ids), most)]
 	fit, err := s.fitting(ctx, ids)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list quarantine: %w", err)
+		return nil, 0, err
 	}
 	if more || fit < len(ids) {
 		next = offset + fit
 	}
+
 	for part := range slices.Chunk(ids[:fit], 200) {
 		keys := make([]string, len(part))
 		for i, id := range part {
@@ -97,7 +110,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 		}
 		bodies, err := s.client.MGet(ctx, keys...).Result()
 		if err != nil {
-			return nil, 0, fmt.Errorf("list quarantine: %w", err)
+			return nil, 0, err
 		}
 		for _, body := range bodies {
 			text, ok := body.(string)
@@ -116,21 +129,13 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 
 // fitting says how many of what is in quarantine have no more than pageBytes, or 1.
 func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
-	sizes := make([]*redis.IntCmd, len(ids))
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	if _, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			sizes[i] = p.StrLen(ctx, s.quarantinedKey(id))
-		}
-		return nil
-	}); err != nil {
+	sizes, err := s.sizesOf(ctx, ids)
+	if err != nil {
 		return 0, err
 	}
 	sum := int64(0)
 	for i, size := range sizes {
-		sum += size.Val()
+		sum += size
 		if i > 0 && sum > pageBytes {
 			return i, nil
 		}
@@ -145,46 +150,80 @@ const (
 )
 
 // QuarantinedNaming gives what has a text in it of the latest in quarantine that are not long; nil if none has.
-func (s *Store) QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error) {
+func (s *Store) QuarantinedNaming(ctx context.Context, text string) (found *event.Quarantined, err error) {
+	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
 	if err != nil {
-		return nil, fmt.Errorf("look into quarantine: %w", err)
+		return nil, err
 	}
-	sizes := make([]*redis.IntCmd, len(ids))
-	if err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-		for i, id := range ids {
-			sizes[i] = p.StrLen(ctx, s.quarantinedKey(id))
-		}
-	}); err != nil {
-		return nil, fmt.Errorf("look into quarantine: %w", err)
+	sizes, err := s.sizesOf(ctx, ids)
+	if err != nil {
+		return nil, err
 	}
+
 	for i, id := range ids {
-		if sizes[i].Val() > namingBytes {
+		if sizes[i] > namingBytes {
 			continue
 		}
-		q, err := s.OneQuarantined(ctx, id)
+		body, err := s.quarantinedBody(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if q != nil && bytes.Contains(q.Raw, []byte(text)) {
+		if body == nil {
+			continue // it has just expired
+		}
+		q, err := readQuarantined(body)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Contains(q.Raw, []byte(text)) {
 			return q, nil
 		}
 	}
 	return nil, nil
 }
 
-// OneQuarantined gives what is in quarantine under an id; nil if there is nothing.
-func (s *Store) OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
+// sizesOf are the lengths of what is in quarantine under some ids, in bytes.
+func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	answers := make([]*redis.IntCmd, len(ids))
+	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			answers[i] = p.StrLen(ctx, s.quarantinedKey(id))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	sizes := make([]int64, len(ids))
+	for i, answer := range answers {
+		sizes[i] = answer.Val()
+	}
+	return sizes, nil
+}
+
+// quarantinedBody reads what is in quarantine under an id, as it is stored; nil if there is nothing.
+func (s *Store) quarantinedBody(ctx context.Context, id string) ([]byte, error) {
 	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look into quarantine: %w", err)
+	return body, err
+}
+
+// OneQuarantined gives what is in quarantine under an id; nil if there is nothing.
+func (s *Store) OneQuarantined(ctx context.Context, id string) (q *event.Quarantined, err error) {
+	defer wrap(&err, "look into quarantine")
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	body, err := s.quarantinedBody(ctx, id)
+	if err != nil || body == nil {
+		return nil, err
 	}
 	return readQuarantined(body)
 }
@@ -202,7 +241,7 @@ func (s *Store) Unquarantine(ctx context.Context, id string) error {
 func readQuarantined(body []byte) (*event.Quarantined, error) {
 	var q event.Quarantined
 	if err := json.Unmarshal(body, &q); err != nil {
-		return nil, fmt.Errorf("look into quarantine: %w", err)
+		return nil, err
 	}
 	return &q, nil
 }

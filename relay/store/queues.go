@@ -27,82 +27,85 @@ func (s *Store) Busy(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	var due, dead, waiting, parked *redis.StringSliceCmd
-	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		due, dead = p.ZRange(ctx, s.key("due"), 0, -1), p.ZRange(ctx, s.key("dead"), 0, -1)
-		waiting, parked = p.HKeys(ctx, s.key("wait")), p.HKeys(ctx, s.key("ctl"))
-		return nil
+	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
+		due = p.ZRange(ctx, s.key("due"), 0, -1)
+		dead = p.ZRange(ctx, s.key("dead"), 0, -1)
+		waiting = p.HKeys(ctx, s.key("wait"))
+		parked = p.HKeys(ctx, s.key("ctl"))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list busy endpoints: %w", err)
 	}
+
 	names := slices.Concat(due.Val(), dead.Val(), waiting.Val(), parked.Val())
 	slices.Sort(names)
 	return slices.Compact(names), nil
 }
 
 // Depths returns the depth of each endpoint given, in the same order.
-func (s *Store) Depths(ctx context.Context, endpoints []string) ([]Depth, error) {
-	out, err := s.depths(ctx, endpoints)
+func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, err error) {
+	defer wrap(&err, "read queue depths")
+	const most = sliceCommands / 6
+	rows := make([]depthRow, len(endpoints))
+	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
+		ep := endpoints[i]
+		rows[i] = depthRow{
+			open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
+			first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
+			good: p.LIndex(ctx, s.deliveredKey(ep), 0),
+		}
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read queue depths: %w", err)
+		return nil, err
+	}
+
+	// Of those that have something open (most have not), the events at both ends of the queue say how old it is.
+	var busy []*depthRow
+	for i := range rows {
+		if len(rows[i].first.Val()) == 1 {
+			busy = append(busy, &rows[i])
+		}
+	}
+	err = s.slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
+		for _, ids := range [][]string{busy[i].first.Val(), busy[i].last.Val()} {
+			if len(ids) == 1 {
+				busy[i].accepted = append(busy[i].accepted, p.HGet(ctx, s.eventKey(ids[0]), "t"))
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	out = make([]Depth, len(endpoints))
+	for i, r := range rows {
+		out[i] = r.depth(endpoints[i])
 	}
 	return out, nil
 }
 
-func (s *Store) depths(ctx context.Context, endpoints []string) ([]Depth, error) {
-	const most = sliceCommands / 6
-	type row struct {
-		open, dead  *redis.IntCmd
-		waiting     *redis.StringCmd
-		first, last *redis.StringSliceCmd
-		good        *redis.StringCmd
-		accepted    [2]*redis.StringCmd
+// depthRow is what is asked of an endpoint for its depth.
+type depthRow struct {
+	open, dead  *redis.IntCmd
+	waiting     *redis.StringCmd
+	first, last *redis.StringSliceCmd // of the queue
+	good        *redis.StringCmd      // the latest attempt that delivered
+	accepted    []*redis.StringCmd    // when the first and the last were
+}
+
+// depth reads the answers.
+func (r depthRow) depth(endpoint string) Depth {
+	waiting, _ := r.waiting.Int64() // none waits: the field is not there
+	d := Depth{Endpoint: endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
+	if ms, _, found := strings.Cut(r.good.Val(), " "); found {
+		d.Delivered = time.UnixMilli(number(ms))
 	}
-	rows := make([]row, len(endpoints))
-	err := s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
-		ep := endpoints[i]
-		rows[i] = row{open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
-			first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
-			good: p.LIndex(ctx, s.deliveredKey(ep), 0)}
-	})
-	if err != nil {
-		return nil, err
-	}
-	var busy []int // most have nothing open
-	for i := range rows {
-		if len(rows[i].first.Val()) == 1 {
-			busy = append(busy, i)
+	for _, accepted := range r.accepted {
+		if ms, err := accepted.Int64(); err == nil && (d.Oldest.IsZero() || ms < d.Oldest.UnixMilli()) {
+			d.Oldest = time.UnixMilli(ms)
 		}
 	}
-	err = s.slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
-		r := &rows[busy[i]]
-		for j, ids := range [][]string{r.first.Val(), r.last.Val()} {
-			if len(ids) == 1 {
-				r.accepted[j] = p.HGet(ctx, s.eventKey(ids[0]), "t")
-			}
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Depth, len(endpoints))
-	for i, r := range rows {
-		waiting, _ := r.waiting.Int64() // none waits: the field is not there
-		d := Depth{Endpoint: endpoints[i], Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
-		if ms, _, found := strings.Cut(r.good.Val(), " "); found {
-			d.Delivered = time.UnixMilli(number(ms))
-		}
-		for _, accepted := range r.accepted {
-			if accepted == nil {
-				continue
-			}
-			if ms, err := accepted.Int64(); err == nil && (d.Oldest.IsZero() || ms < d.Oldest.UnixMilli()) {
-				d.Oldest = time.UnixMilli(ms)
-			}
-		}
-		out[i] = d
-	}
-	return out, nil
+	return d
 }
 
 // Backlog is how many deliveries of an endpoint are open or wait.
@@ -117,16 +120,17 @@ func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
 // Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it can
 // judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace given: a
 // replica that knows an endpoint drops its note each time, so that the grace begins anew.
-func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error) {
+func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) (old []string, err error) {
+	defer wrap(&err, "look for orphans")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	now := s.Now()
 	notes, err := s.client.HGetAll(ctx, s.key("orphans")).Result()
 	if err != nil {
-		return nil, fmt.Errorf("look for orphans: %w", err)
+		return nil, err
 	}
-	var old []string
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+
+	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
 		for name, since := range notes {
 			switch {
 			case !slices.Contains(unknown, name):
@@ -138,10 +142,9 @@ func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Durati
 		for _, name := range unknown {
 			p.HSetNX(ctx, s.key("orphans"), name, now.UnixMilli())
 		}
-		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for orphans: %w", err)
+		return nil, err
 	}
 	return old, nil
 }

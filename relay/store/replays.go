@@ -28,60 +28,60 @@ const (
 	listedOf       = 200
 )
 
-// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It is event.ErrBusy
-// if too many are open already.
-func (s *Store) NewReplay(ctx context.Context, r event.Replay) (event.Replay, error) {
+// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It is
+// event.ErrBusy if too many are open already.
+func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
+	defer wrap(&err, "begin a replay")
 	if err := s.clock.ensure(ctx); err != nil {
-		return r, fmt.Errorf("begin a replay: %w", err)
+		return r, err
 	}
 	now := s.Now()
 	random := make([]byte, 12)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
-	r.ID, r.State, r.Created = "rpl_"+strconv.FormatInt(now.UnixMilli(), 36)+hex.EncodeToString(random), "running", time.UnixMilli(now.UnixMilli())
+	r.ID = "rpl_" + strconv.FormatInt(now.UnixMilli(), 36) + hex.EncodeToString(random)
+	r.State = "running"
+	r.Created = time.UnixMilli(now.UnixMilli())
+
 	own, all := openOf, openOfAll
 	if r.Tenant == "" {
 		own, all = openOfOperator, 0
 	}
 	n := 0
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		n, err = newReplayScript.Run(ctx, s.client, []string{s.prefix}, now.UnixMilli(), r.ID, r.Tenant, r.Filter, replayLife.Milliseconds(), own, all, listedOf).Int()
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		n, err = newReplayScript.Run(ctx, s.client, []string{s.prefix},
+			now.UnixMilli(), r.ID, r.Tenant, r.Filter, replayLife.Milliseconds(), own, all, listedOf).Int()
 		return err
 	})
 	if err == nil && n == 0 {
 		err = event.ErrBusy
 	}
-	if err != nil {
-		return r, fmt.Errorf("begin a replay: %w", err)
-	}
-	return r, nil
+	return r, err
 }
 
-// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page on, and the cursor
-// of the next. tenant is whose; empty: everybody's.
+// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page on, and
+// the cursor of the next. tenant is whose; empty: everybody's.
 func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
-	list := "replays"
+	list := s.key("replays")
 	if tenant != "" {
-		list = "yt:" + tenant
+		list = s.tenantReplaysKey(tenant)
 	}
-	until, offset := int64(math.MaxInt64), int64(0)
-	if cursor != "" { // when the first of the first page was asked for (ms), and how many there were before
-		from, passed, _ := strings.Cut(cursor, "-")
-		var err error
-		if until, err = strconv.ParseInt(from, 10, 64); err == nil {
-			offset, err = strconv.ParseInt(passed, 10, 64)
-		}
-		if err != nil || until < 0 || offset < 0 {
-			return nil, "", event.ErrCursor
-		}
+	until, offset, err := readReplayCursor(cursor)
+	if err != nil {
+		return nil, "", err
 	}
+
 	var page []redis.Z
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		page, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key(list), &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(until, 10), Offset: offset, Count: int64(most)}).Result()
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		page, err = s.client.ZRevRangeByScoreWithScores(ctx, list, &redis.ZRangeBy{
+			Min: "-inf", Max: strconv.FormatInt(until, 10), Offset: offset, Count: int64(most),
+		}).Result()
 		return err
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("list replays: %w", err)
 	}
+
+	// New replays do not move the pages behind the first: all begin at its first one.
 	ids := make([]string, len(page))
 	for i, z := range page {
 		ids[i], _ = z.Member.(string)
@@ -96,20 +96,41 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 	return out, fmt.Sprintf("%d-%d", until, offset+int64(len(ids))), nil
 }
 
+// readReplayCursor reads when the first replay of the first page was asked for (ms), and how many were listed since.
+func readReplayCursor(cursor string) (until, offset int64, err error) {
+	if cursor == "" {
+		return math.MaxInt64, 0, nil
+	}
+	first, passed, _ := strings.Cut(cursor, "-")
+	until, errUntil := strconv.ParseInt(first, 10, 64)
+	offset, errOffset := strconv.ParseInt(passed, 10, 64)
+	if errUntil != nil || errOffset != nil || until < 0 || offset < 0 {
+		return 0, 0, event.ErrCursor
+	}
+	return until, offset, nil
+}
+
+// replays reads those that are still there of some replays.
 func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	if err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) { found[i] = p.HGetAll(ctx, s.replayKey(ids[i])) }); err != nil {
+	err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) {
+		found[i] = p.HGetAll(ctx, s.replayKey(ids[i]))
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}
+
 	var out []event.Replay
 	for i, id := range ids {
 		f := found[i].Val()
 		if f["state"] == "" {
 			continue
 		}
-		r := event.Replay{ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: f["state"], Cursor: f["cursor"],
+		r := event.Replay{
+			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: f["state"], Cursor: f["cursor"],
 			Created: time.UnixMilli(number(f["created"])), Looked: number(f["looked"]), Matched: number(f["matched"]),
-			Queued: number(f["queued"]), Skipped: number(f["skipped"])}
+			Queued: number(f["queued"]), Skipped: number(f["skipped"]),
+		}
 		if f["ended"] != "" {
 			r.Ended = time.UnixMilli(number(f["ended"]))
 		}
@@ -139,8 +160,8 @@ func (s *Store) CancelReplay(ctx context.Context, id string) (bool, error) {
 }
 
 // OpenReplays gives all replays that are to be worked off, by the time when they were asked for.
-func (s *Store) OpenReplays(ctx context.Context) ([]event.OpenReplay, error) {
-	var out []event.OpenReplay
+func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err error) {
+	defer wrap(&err, "look for replays")
 	const most = sliceCommands / 2
 	for from := int64(0); ; from += most {
 		var ids []string
@@ -149,14 +170,17 @@ func (s *Store) OpenReplays(ctx context.Context) ([]event.OpenReplay, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("look for replays: %w", err)
+			return nil, err
 		}
-		fields, held := make([]*redis.SliceCmd, len(ids)), make([]*redis.IntCmd, len(ids))
+
+		fields := make([]*redis.SliceCmd, len(ids))
+		held := make([]*redis.IntCmd, len(ids))
 		err = s.slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
-			fields[i], held[i] = p.HMGet(ctx, s.replayKey(ids[i]), "state", "tenant"), p.Exists(ctx, s.replayHolderKey(ids[i]))
+			fields[i] = p.HMGet(ctx, s.replayKey(ids[i]), "state", "tenant")
+			held[i] = p.Exists(ctx, s.replayHolderKey(ids[i]))
 		})
 		if err != nil {
-			return nil, fmt.Errorf("look for replays: %w", err)
+			return nil, err
 		}
 		for i, id := range ids {
 			f := fields[i].Val()
@@ -166,14 +190,15 @@ func (s *Store) OpenReplays(ctx context.Context) ([]event.OpenReplay, error) {
 			tenant, _ := f[1].(string)
 			out = append(out, event.OpenReplay{ID: id, Tenant: tenant, Taken: held[i].Val() > 0})
 		}
+
 		if len(ids) < most {
 			return out, nil
 		}
 	}
 }
 
-// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see lua/takereplay.lua. It is nil if another
-// replica has it, or if most of its tenant's other open replays are worked off already.
+// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see lua/takereplay.lua. It
+// is nil if another replica has it, or if most of its tenant's other open replays are worked off already.
 func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -181,6 +206,7 @@ func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most
 	for _, other := range others {
 		args = append(args, other)
 	}
+
 	n, err := takeReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
 	if err != nil {
 		return nil, fmt.Errorf("take a replay up: %w", err)
@@ -192,7 +218,8 @@ func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most
 }
 
 // adoptReplays puts replays that another version has written down into the lists of their tenants.
-func (s *Store) adoptReplays(ctx context.Context) error {
+func (s *Store) adoptReplays(ctx context.Context) (err error) {
+	defer wrap(&err, "list replays")
 	const most = sliceCommands
 	for from := int64(0); ; from += most {
 		var found []redis.Z
@@ -200,69 +227,72 @@ func (s *Store) adoptReplays(ctx context.Context) error {
 			found, err = s.client.ZRangeWithScores(ctx, s.key("replays"), from, from+most-1).Result()
 			return err
 		})
-		tenants := make([]*redis.StringCmd, len(found))
-		if err == nil {
-			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
-				id, _ := found[i].Member.(string)
-				tenants[i] = p.HGet(ctx, s.replayKey(id), "tenant")
-			})
-		}
-		if err == nil {
-			err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
-				if tenant, err := tenants[i].Result(); err == nil {
-					p.ZAddNX(ctx, s.tenantReplaysKey(tenant), found[i])
-					p.Expire(ctx, s.tenantReplaysKey(tenant), replayLife)
-				}
-			})
-		}
 		if err != nil {
-			return fmt.Errorf("list replays: %w", err)
+			return err
 		}
-		if len(found) < most {
-			return nil
+
+		tenants := make([]*redis.StringCmd, len(found))
+		err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+			id, _ := found[i].Member.(string)
+			tenants[i] = p.HGet(ctx, s.replayKey(id), "tenant")
+		})
+		if err != nil {
+			return err
+		}
+		err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+			if tenant, err := tenants[i].Result(); err == nil {
+				p.ZAddNX(ctx, s.tenantReplaysKey(tenant), found[i])
+				p.Expire(ctx, s.tenantReplaysKey(tenant), replayLife)
+			}
+		})
+		if err != nil || len(found) < most {
+			return err
 		}
 	}
 }
 
 // ReplayPage sends one page of a replay that the caller has claimed; see lua/replay.lua. It returns what is leased to the
-// caller, and false if the replay is its no more.
-func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) ([]*event.Delivery, bool, error) {
+// caller, and false if another replica has taken the replay over.
+func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) (leased []*event.Delivery, held bool, err error) {
+	defer wrap(&err, "replay events")
 	if err := s.clock.ensure(ctx); err != nil {
-		return nil, false, fmt.Errorf("replay events: %w", err)
+		return nil, false, err
 	}
 	state := "running"
 	if page.Done {
 		state = "done"
 	}
-	local, spans := time.Now(), make(map[string]time.Duration)
-	args := []any{s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, state, page.Looked, page.Matched, page.Counted, s.settings().Retention.Milliseconds()}
+	args := []any{
+		s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, state, page.Looked, page.Matched, page.Counted,
+		s.settings().Retention.Milliseconds(),
+	}
+	spans := make(map[string]time.Duration)
 	for _, r := range page.Resends {
 		short, err := shortID(r.EventID)
 		if err != nil {
-			return nil, false, fmt.Errorf("replay events: %w", err)
+			return nil, false, err
 		}
 		spans[r.Endpoint] = max(spans[r.Endpoint], r.Lease)
 		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(), flag(r.Add))
 	}
+
+	local := time.Now() // before the call: leases are not believed to last longer than they do
 	var answer []any
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
 		answer, err = s.run(ctx, replayScript, args)
 		return err
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("replay events: %w", err)
+		return nil, false, err
 	}
 	if len(answer) == 0 || number(answer[0]) == 0 {
 		return nil, false, nil
 	}
 	if len(answer) != 3 {
-		return nil, false, fmt.Errorf("replay events: %w", errShape)
+		return nil, false, errShape
 	}
-	out, err := readDeliveries(answer[1], local, spans)
-	if err != nil {
-		return nil, false, fmt.Errorf("replay events: %w", err)
-	}
-	return out, true, nil
+	leased, err = readDeliveries(answer[1], local, spans)
+	return leased, err == nil, err
 }
 
 // LetGoReplay lets another replica have a replay that the caller has claimed, if it is not at its end.

@@ -137,9 +137,12 @@ func New(o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+
 	id := make([]byte, 6)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
-	s := &Store{o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id), turn: make(chan struct{}, 1)}
+	s := &Store{
+		o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id), turn: make(chan struct{}, 1),
+	}
 	s.Use(o.Settings)
 	s.clock.local = o.Clock
 	s.clock.read = s.readClock
@@ -150,10 +153,15 @@ func New(o Options) (*Store, error) {
 	s.health = newHealth(o.Timeout, s.probe)
 	s.health.server = serverOf(o.URL)
 	s.client.AddHook(gate{s.health})
-	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is settled late keeps
-	// its slot for longer, and then new deliveries are queued, which costs more than the call.
-	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1}
-	s.settles = workers.Batcher[[]settleCall, []event.Settled]{Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2}
+
+	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is
+	// settled late keeps its slot for longer, and then new deliveries are queued, which costs more than the call.
+	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{
+		Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1,
+	}
+	s.settles = workers.Batcher[[]settleCall, []event.Settled]{
+		Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2,
+	}
 	return s, nil
 }
 
@@ -179,6 +187,7 @@ func (s *Store) Run(ctx context.Context) error {
 		defer tick.Stop()
 		expire = tick.C
 	}
+
 	// A failure leaves the last offset in place; whoever uses Redis next reports that it is down.
 	_ = s.clock.sync(ctx)
 	_ = s.adoptReplays(ctx)
@@ -282,6 +291,24 @@ func wrap(err *error, step string) {
 // token of the leases that it gives.
 func (s *Store) newCall() string {
 	return s.replica + strconv.FormatUint(s.calls.Add(1), 36)
+}
+
+// anySize is the size of an answer that may have any number of values.
+const anySize = -1
+
+// call runs a script whose first argument is the time of the store, in at most two round trips' time. size is how many values
+// its answer has.
+func (s *Store) call(ctx context.Context, script *redis.Script, size int, args ...any) ([]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	if err := s.clock.ensure(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := s.run(ctx, script, append([]any{s.Now().UnixMilli()}, args...))
+	if err == nil && size != anySize && len(answer) != size {
+		err = errShape
+	}
+	return answer, err
 }
 
 // run runs a script, and asks again when Redis has got over a trouble, until ctx ends: a script that ran although its reply

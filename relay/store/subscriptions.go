@@ -16,11 +16,12 @@ import (
 
 var china = time.FixedZone("UTC+8", 8*60*60)
 
-// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is because of
-// its daily quota. All replicas count together; what is refused uses up nothing.
+// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is because
+// of its daily quota. All replicas count together; what is refused uses up nothing.
 func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error) {
+	defer wrap(&err, "admit request")
 	if err := s.clock.ensure(ctx); err != nil {
-		return 0, false, fmt.Errorf("admit request: %w", err)
+		return 0, false, err
 	}
 	now := s.Now()
 	here := now.In(china)
@@ -29,13 +30,11 @@ func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybil
 	if l.Rate > 0 {
 		interval = 1000 / l.Rate
 	}
-	answer, err := s.runBounded(ctx, admitScript, []any{now.UnixMilli(), tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
-		max(1, midnight.Sub(now).Milliseconds())})
-	if err == nil && len(answer) != 2 {
-		err = errShape
-	}
+
+	answer, err := s.call(ctx, admitScript, 2, tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
+		max(1, midnight.Sub(now).Milliseconds()))
 	if err != nil {
-		return 0, false, fmt.Errorf("admit request: %w", err)
+		return 0, false, err
 	}
 	if number(answer[0]) == 0 {
 		return 0, false, nil
@@ -55,43 +54,57 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 	return found[0], true, nil
 }
 
-// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins: empty after
-// the last one. from is empty to begin. A subscription that is renewed between two pages may be missing from both.
-func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error) {
-	start, skip := "+inf", int64(0)
-	if from != "" { // the time when they expire (ms), and how many of those that do so then have been listed
-		var err error
-		var passed string
-		start, passed, _ = strings.Cut(from, "-")
-		if skip, err = strconv.ParseInt(passed, 10, 64); err != nil || skip < 0 || start == "" || strings.Trim(start, "0123456789") != "" {
-			return nil, "", event.ErrCursor
-		}
+// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins: empty
+// after the last one. from is empty to begin. A subscription that is renewed between two pages may be missing from both.
+func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) (
+	out []event.Subscription, next string, err error,
+) {
+	start, skip, err := readSubscriptionCursor(from)
+	if err != nil {
+		return nil, "", err
 	}
+	defer wrap(&err, "list subscriptions")
+
 	var page []redis.Z
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.subscribedKey(tenant), ByScore: true, Rev: true,
-			Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most)}).Result()
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+			Key: s.subscribedKey(tenant), ByScore: true, Rev: true,
+			Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most),
+		}).Result()
 		return err
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("list subscriptions: %w", err)
+		return nil, "", err
 	}
+
 	names := make([]string, len(page))
 	for i, z := range page {
 		names[i], _ = z.Member.(string)
 		if score := strconv.FormatInt(int64(z.Score), 10); score != start {
-			start, skip = score, 0
+			start = score
+			skip = 0
 		}
 		skip++
 	}
-	out, err := s.subscriptions(ctx, tenant, names)
-	if err != nil {
-		return nil, "", fmt.Errorf("list subscriptions: %w", err)
-	}
-	if len(page) < most {
-		return out, "", nil
+	out, err = s.subscriptions(ctx, tenant, names)
+	if err != nil || len(page) < most {
+		return out, "", err
 	}
 	return out, fmt.Sprintf("%s-%d", start, skip), nil
+}
+
+// readSubscriptionCursor reads where a page begins: when the first of it expires (ms; +inf: never), and how many of those that
+// do so then have been listed.
+func readSubscriptionCursor(from string) (start string, skip int64, err error) {
+	if from == "" {
+		return "+inf", 0, nil
+	}
+	start, passed, _ := strings.Cut(from, "-")
+	skip, err = strconv.ParseInt(passed, 10, 64)
+	if err != nil || skip < 0 || start == "" || strings.Trim(start, "0123456789") != "" {
+		return "", 0, event.ErrCursor
+	}
+	return start, skip, nil
 }
 
 // subscriptions reads those that are still there of some entries.
@@ -99,13 +112,16 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	fields, lives := make([]*redis.SliceCmd, len(entries)), make([]*redis.DurationCmd, len(entries))
-	if err := s.slices(ctx, len(entries), sliceCommands/2, func(p redis.Pipeliner, i int) {
+	fields := make([]*redis.SliceCmd, len(entries))
+	lives := make([]*redis.DurationCmd, len(entries))
+	err := s.slices(ctx, len(entries), sliceCommands/2, func(p redis.Pipeliner, i int) {
 		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i")
 		lives[i] = p.PTTL(ctx, s.entryKey(entries[i]))
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
+
 	now := s.Now()
 	var out []event.Subscription
 	for i, name := range entries {
@@ -114,10 +130,10 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 			continue
 		}
 		state, _ := f[1].(string)
-		msg, _ := f[3].(string)
-		uid, _ := f[4].(string)
-		out = append(out, event.Subscription{Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
-			State: upstreamStates[state], Answer: event.Answer{Code: int(number(f[2])), Msg: msg, UID: uid}})
+		out = append(out, event.Subscription{
+			Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
+			State: upstreamStates[state], Answer: readAnswer(f[2], f[3], f[4]),
+		})
 	}
 	return out, nil
 }
@@ -125,9 +141,12 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 // subscribersShown is how many tenants that have subscribed a waybill under one brand are told of, about.
 const subscribersShown = 100
 
-// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some, of each brand about
-// a hundred. It is never nil without an error.
-func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error) {
+// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some,
+// of each brand about a hundred. It is never nil without an error.
+func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
+	out []event.Subscription, err error,
+) {
+	defer wrap(&err, "read subscriptions of a waybill")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	entries := make([]string, len(brands))
@@ -136,39 +155,51 @@ func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []
 	}
 	tenants := map[string][]string{tenant: entries}
 	if tenant == "" {
-		tenants = make(map[string][]string)
-		fields := make([]*redis.ScanCmd, len(entries))
-		if err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-			for i, name := range entries {
-				fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", subscribersShown)
-			}
-		}); err != nil {
-			return nil, fmt.Errorf("read subscriptions of a waybill: %w", err)
-		}
-		for i, name := range entries {
-			pairs, _ := fields[i].Val() // field, value, field, …
-			for j := 0; j+1 < min(len(pairs), 2*subscribersShown); j += 2 {
-				who := strings.TrimPrefix(pairs[j], "@")
-				tenants[who] = append(tenants[who], name)
-			}
+		if tenants, err = s.subscribersOf(ctx, entries); err != nil {
+			return nil, err
 		}
 	}
-	out := []event.Subscription{}
+
+	out = []event.Subscription{}
 	for _, who := range slices.Sorted(maps.Keys(tenants)) {
 		found, err := s.subscriptions(ctx, who, tenants[who])
 		if err != nil {
-			return nil, fmt.Errorf("read subscriptions of a waybill: %w", err)
+			return nil, err
 		}
 		out = append(out, found...)
 	}
 	return out, nil
 }
 
+// subscribersOf are the entries that each tenant has subscribed of those given.
+func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string][]string, error) {
+	fields := make([]*redis.ScanCmd, len(entries))
+	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
+		for i, name := range entries {
+			fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", subscribersShown)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	tenants := make(map[string][]string)
+	for i, name := range entries {
+		pairs, _ := fields[i].Val() // field, value, field, …
+		for j := 0; j+1 < min(len(pairs), 2*subscribersShown); j += 2 {
+			tenant := strings.TrimPrefix(pairs[j], "@")
+			tenants[tenant] = append(tenants[tenant], name)
+		}
+	}
+	return tenants, nil
+}
+
 // Subscribers lists the tenants that have subscribed anything, sorted by name.
 func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	names, err := s.client.ZRangeByScore(ctx, s.key("ledger"), &redis.ZRangeBy{Min: strconv.FormatInt(s.Now().UnixMilli(), 10), Max: "+inf"}).Result()
+	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
+	names, err := s.client.ZRangeByScore(ctx, s.key("ledger"), &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list tenants with subscriptions: %w", err)
 	}
@@ -176,26 +207,25 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have expired are
-// passed over.
-func (s *Store) Import(ctx context.Context, all []event.Subscription) (int, error) {
+// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have expired
+// are passed over.
+func (s *Store) Import(ctx context.Context, all []event.Subscription) (added int, err error) {
+	defer wrap(&err, "import subscriptions")
 	if err := s.clock.ensure(ctx); err != nil {
-		return 0, fmt.Errorf("import subscriptions: %w", err)
+		return 0, err
 	}
-	now, added := s.Now(), 0
+	now := s.Now()
 	for part := range slices.Chunk(all, sliceSubscriptions) {
-		args := []any{now.UnixMilli()}
+		var args []any
 		for _, x := range part {
 			if life := x.Expires.Sub(now); life > 0 {
-				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(), upstreamLetters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
+				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(),
+					upstreamLetters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
 			}
 		}
-		answer, err := s.runBounded(ctx, importScript, args)
-		if err == nil && len(answer) != 1 {
-			err = errShape
-		}
+		answer, err := s.call(ctx, importScript, 1, args...)
 		if err != nil {
-			return added, fmt.Errorf("import subscriptions: %w", err)
+			return added, err
 		}
 		added += int(number(answer[0]))
 	}

@@ -147,6 +147,8 @@ func whyNoAnswer(err error) string {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
+
+	// The order matters: a name that cannot be resolved may also be a timeout, and a timeout a system call's error.
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return "no such host"
