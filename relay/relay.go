@@ -190,7 +190,7 @@ func newSpool(c *config.Config, log *zap.Logger) *spool.Spool {
 	})
 }
 
-// newProxy makes the subscribe proxy, which knows nobody yet.
+// newProxy makes the subscribe proxy: it has no tenants until use.
 func (r *Relay) newProxy() *subscribe.Proxy {
 	return subscribe.New(subscribe.Options{
 		Store:         r.store,
@@ -205,7 +205,7 @@ func (r *Relay) newProxy() *subscribe.Proxy {
 	})
 }
 
-// newAPI makes the API, which knows nobody yet.
+// newAPI makes the API: it has no tenants until use.
 func (r *Relay) newAPI() *api.API {
 	return api.New(api.Options{
 		Store:        r.store,

@@ -49,7 +49,7 @@ func (p *Private) Guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knows says whether a host is this listener. An address is: what a rebound name resolves to is still asked for by its name.
+// knows says whether a host is this listener. Any IP address is accepted: DNS rebinding needs a name, and the browser sends that name.
 func (p *Private) knows(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") || p.hosts[host] {
 		return true

@@ -25,11 +25,11 @@ const (
 	unbounded bound = "none"
 	// ofCallbacks is what kuaidihelp calls, with a token.
 	ofCallbacks bound = "callbacks"
-	// ofReads has limits.reads, and readsOf requests at one time.
+	// ofReads has limits.reads, and readsPerTenant requests at one time.
 	ofReads bound = "reads"
-	// ofTests has limits.tests beside that.
+	// ofTests has limits.tests, and testsPerTenant requests at one time.
 	ofTests bound = "tests"
-	// ofSubscriptions has subscriptions.rate, and subscribesOf requests at one time, which may wait for kuaidihelp.
+	// ofSubscriptions has subscriptions.rate, and subscribesPerTenant requests at one time, which may wait for kuaidihelp.
 	ofSubscriptions bound = "subscriptions"
 	// ofEndpoints counts test events by their endpoints, whoever sends them.
 	ofEndpoints bound = "endpoints"
@@ -71,9 +71,9 @@ var bounds = map[string]bound{
 // Requests at one time, in a process: of one tenant, and of all of them. One that is answered holds its place until the client
 // has read the answer.
 const (
-	readsOf, readsOfAll           = 4, 32
-	testsOf, testsOfAll           = 2, 16 // also of one endpoint, and of all
-	subscribesOf, subscribesOfAll = 64, 256
+	readsPerTenant, readsInAll           = 4, 32
+	testsPerTenant, testsInAll           = 2, 16 // also of one endpoint, and of all
+	subscribesPerTenant, subscribesInAll = 64, 256
 	// operatorReads is the same of the operator's.
 	operatorReads = 16
 )
@@ -169,8 +169,8 @@ func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) 
 	if wait := s.local(tenant, b, rates); wait > 0 {
 		return nil, s.refuse(c, tenant, b, wait, "too many requests a second ("+b.key()+")")
 	}
-	of, ofAll := b.atOnce()
-	if !s.take(b, tenant, of, ofAll) {
+	perTenant, inAll := b.atOnce()
+	if !s.take(b, tenant, perTenant, inAll) {
 		return nil, s.refuse(c, tenant, b, time.Second, "too many requests at one time")
 	}
 
@@ -194,14 +194,14 @@ func (b bound) key() string {
 	return "limits." + string(b)
 }
 
-func (b bound) atOnce() (of, ofAll int) {
+func (b bound) atOnce() (perTenant, inAll int) {
 	switch b {
 	case ofTests:
-		return testsOf, testsOfAll
+		return testsPerTenant, testsInAll
 	case ofSubscriptions:
-		return subscribesOf, subscribesOfAll
+		return subscribesPerTenant, subscribesInAll
 	}
-	return readsOf, readsOfAll
+	return readsPerTenant, readsInAll
 }
 
 func (r Allowance) of(b bound) float64 {
@@ -240,11 +240,11 @@ func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Durat
 
 // take lets a request in, if its tenant has fewer than so many under way. Of the room that is left for all, nobody takes more than half:
 // so there always is some for who has none.
-func (s *Shares) take(b bound, tenant string, of, ofAll int) bool {
+func (s *Shares) take(b bound, tenant string, perTenant, inAll int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, free := s.taken[b][tenant], ofAll-s.sum[b]
-	if n >= of || free <= 0 || n > free/2 {
+	n, free := s.taken[b][tenant], inAll-s.sum[b]
+	if n >= perTenant || free <= 0 || n > free/2 {
 		return false
 	}
 	if s.taken[b] == nil {
@@ -275,7 +275,7 @@ type Tester func(ctx context.Context, endpoint string, e *event.Event) (event.At
 // Test sends few test events at one time.
 func (s *Shares) Test(send Tester) Tester {
 	return func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error) {
-		if !s.take(ofEndpoints, endpoint, testsOf, testsOfAll) {
+		if !s.take(ofEndpoints, endpoint, testsPerTenant, testsInAll) {
 			return event.Attempt{}, event.ErrBusy
 		}
 		defer s.leave(ofEndpoints, endpoint)

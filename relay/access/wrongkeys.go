@@ -25,7 +25,8 @@ const (
 	maxGuessers   = 4096
 )
 
-// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong.
+// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong; package subscribe sets the
+// same.
 const wrongKey = "wrong key"
 
 // WrongKeys counts wrong keys, tells of them, and slows them.

@@ -85,8 +85,8 @@ func (e *endpoint) count(now time.Time) {
 	}
 }
 
-// noteAttempt notes an attempt that has ended just now, and says whether the endpoint has more slots for it. One that hangs now and then
-// keeps them, for others are answered meanwhile. What was leased ahead of one that is quick no more is handed back.
+// noteAttempt notes an attempt that just ended, and returns true if the endpoint has more slots now. One attempt that hangs takes no
+// slots away while others are answered. When the endpoint is no longer quick, what was leased ahead is handed back.
 func (e *endpoint) noteAttempt(a event.Attempt, timeout time.Duration) (more bool) {
 	now := time.Now()
 	quick := a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
@@ -142,8 +142,8 @@ func (e *endpoint) workers() int {
 	return 1
 }
 
-// idle says that there are fewer lines than attempts at the same time.
-func (e *endpoint) idle() bool {
+// nothingWaits says that no line waits for a worker.
+func (e *endpoint) nothingWaits() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.waiting) == 0

@@ -21,7 +21,8 @@ const (
 	leaseEach = 64
 )
 
-// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
+// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind. Nobody looks for
+// relays that have died: a lease that has lapsed is due like anything else.
 type feeder struct {
 	pool        *Pool
 	wake        chan struct{}

@@ -20,8 +20,8 @@ import (
 // What is not attempted any more (the endpoint fell silent, was parked, or is in the config no more; the relay stops) takes the same
 // way with the outcome Released.
 
-// work attempts a line, and then what waits: the rest of that line last. After a delivery the worker does not wait if others do: it
-// is settled aside. If the relay dies, what is being settled comes again: so that is as many as there may be attempts at most.
+// work attempts a line, and then what waits: the rest of that line last. If other lines wait, the worker takes one at once, and
+// another goroutine settles the outcomes. What is not settled when the relay dies is sent again, so settlingMost bounds these.
 func (p *Pool) work(e *endpoint, l line) {
 	defer p.working.Done()
 
@@ -46,8 +46,8 @@ func (p *Pool) work(e *endpoint, l line) {
 	}
 }
 
-// settlingMost is how many outcomes of an endpoint are settled aside at most: enough to keep the store busy, however many attempts
-// there are.
+// settlingMost bounds the lines of an endpoint whose outcomes are settled aside at one time: enough to keep the store busy, however
+// many attempts there are.
 const settlingMost = 64
 
 // settleAside settles outcomes that no worker waits for, and has what comes next in their line attempted.
@@ -100,7 +100,7 @@ func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
 		}
 
 		last := &outcomes[len(outcomes)-1]
-		if last.Kind != event.Delivered || !leased || !e.quick.Load() || !e.idle() {
+		if last.Kind != event.Delivered || !leased || !e.quick.Load() || !e.nothingWaits() {
 			return outcomes
 		}
 

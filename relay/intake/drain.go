@@ -20,7 +20,7 @@ const (
 	drainBytes = 1 << 20
 	// drainWorkers is how many of those are under way at once.
 	drainWorkers = 4
-	// heldWait is how long outcomes that were held back while Redis was away go before the spool.
+	// heldWait is how long the drain waits for held outcomes to be written first.
 	heldWait = 5 * time.Second
 	// refusals is how often a callback is offered to a Redis that refuses it, though it takes others.
 	refusals     = 3
@@ -40,7 +40,7 @@ type drainer struct {
 	began time.Time // since the spool was last empty
 	n     int       // callbacks since then
 
-	unread               rarely // complained of
+	unread               throttle // complained of
 	drained, quarantined atomic.Int64
 }
 
@@ -130,12 +130,12 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 			in.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
 			d.accepted([]*spool.File{f})
 			if err := in.spool.SetAside(f); err != nil {
-				in.log.Error("spool", zap.Error(err))
+				in.log.Error("cannot set a file of the spool aside", zap.Error(err))
 			}
 
 		default:
 			// Without free file descriptors it is every file.
-			if d.unread.now(unreadEvery) {
+			if d.unread.allow(unreadEvery) {
 				in.log.Error("a file of the spool cannot be read now, and is tried again", zap.String("file", f.Name()), zap.Error(err))
 			}
 			in.spool.Postpone(f, readPause)
@@ -194,7 +194,8 @@ func toQuarantine(cb *event.Callback, f *spool.File, why error) pending {
 	}
 }
 
-// failed puts files back. Trouble is waited for by run; what Redis refuses is offered alone, and then again after a pause.
+// failed puts files back. If Redis is in trouble, run waits. If Redis refuses a callback, that is offered alone next, and then again
+// after a pause.
 func (d *drainer) failed(ctx context.Context, files []*spool.File, err error) {
 	in := d.intake
 	refused := in.o.Store.Available() == nil && ctx.Err() == nil

@@ -100,7 +100,7 @@ type Intake struct {
 	metrics     *metrics
 
 	large      sync.Locker  // one large callback is read or written at a time: others have the rest of the processor and of the disk
-	slowRoutes rarely       // warned of
+	slowRoutes throttle     // warned of
 	pushed     atomic.Int64 // out of quarantine, by something newer
 	adopted    chan struct{}
 }
@@ -181,7 +181,7 @@ func (in *Intake) Stats() Stats {
 	}
 }
 
-// Keep returns when a callback is durable. parsed is what the callback holds, or with more its first part.
+// Keep returns when a callback is durable: in Redis, or in the spool, as the table above says. parsed is what the callback holds, or with more its first part.
 //
 // Keep owns parsed.Events until it returns. After an error, or if the summary says Spooled, it keeps them: the call to Redis may
 // still be running.
@@ -251,7 +251,7 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	select {
 	case <-routed:
 	case <-budget.C:
-		if in.slowRoutes.now(time.Minute) {
+		if in.slowRoutes.allow(time.Minute) {
 			in.log.Warn("callbacks wait for the when expressions of routes, and go to the spool meanwhile:"+
 				" some expressions are costly, or the processor is busy", zap.Duration("longer_than", routeBudget))
 		}
@@ -318,18 +318,18 @@ func (in *Intake) remove(files []*spool.File) {
 		return
 	}
 	if err := in.spool.Remove(files); err != nil {
-		in.log.Error("spool", zap.Error(err))
+		in.log.Error("cannot remove files of the spool", zap.Error(err))
 	}
 }
 
-// rarely keeps something from being said too often.
-type rarely struct {
+// throttle keeps something from being logged too often.
+type throttle struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-// now says whether it was last said longer ago than a span, and takes it for said.
-func (r *rarely) now(span time.Duration) bool {
+// allow returns true at most once per span.
+func (r *throttle) allow(span time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.last.IsZero() && time.Since(r.last) < span {

@@ -96,7 +96,7 @@ func (u *undelivered) writeIDs(p pending) {
 	}
 	p.callback.IDs = ids
 	if err := u.intake.spool.Rewrite(p.file, p.callback); err != nil {
-		u.intake.log.Error("an event's id may be another one after a restart", zap.Error(err))
+		u.intake.log.Error("cannot write event ids into a file of the spool: after a restart the events may have other ids", zap.Error(err))
 	}
 }
 

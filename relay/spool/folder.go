@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"kuairelay/relay/workers"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"kuairelay/relay/workers"
 )
 
 // folder is a sub-folder of the spool that is locked by this process.

@@ -55,7 +55,7 @@ type Spool struct {
 	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
-	// large are the large files that wait or are taken, which are in neither of the two maps; largeTaken is the one that is taken.
+	// large are the large files that wait or are taken, which are counted neither in busy nor in touched; largeTaken is the one that is taken.
 	large      map[*File]struct{}
 	largeTaken *File
 	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
@@ -324,7 +324,7 @@ func (s *Spool) Recheck() {
 	}
 }
 
-// toTry gives the folder that is to be tried, or what is known.
+// toTry returns the folder to write a test file to; nil: the error is what is known already.
 func (s *Spool) toTry() (*folder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

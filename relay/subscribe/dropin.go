@@ -99,7 +99,7 @@ func (p *Proxy) answer(c echo.Context) envelope {
 	// Who calls comes first: a stranger learns nothing else.
 	now := p.current.Load()
 	if !p.o.Signed(call["app_id"], call["method"], call["ts"], call["sign"]) {
-		c.Set("wrong key", true) // the answer itself has status 200
+		c.Set("wrong key", true) // for package access: the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not "+
 			"the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}

@@ -5,11 +5,21 @@
 --        number of endpoints E, number of outcomes N,
 --        E times: name, lease (ms) of a successor, rate,
 --                 breaker "<failures> <ratio> <window ms> <cool-off ms> <longest cool-off ms>", empty for none,
---        N times: id, index of the endpoint (from 1), token of the lease, kind, due (ms), reason, how much of its line is wanted:
---                 how many from the successor on, which is leased (0: not even that), sign of the endpoint (0 no attempt was
---                 made, 1 none, 2 it answers, 3 it fails), Retry-After (ms), number of the attempt, status, duration (ms), text,
---                 how many of what is wanted of the line the caller has, and does not need again
---        kind is d delivered, r retry at due, x dead, g the endpoint is gone (parked), u released: nothing was tried
+--        N times (their places have names in settle/call.lua):
+--          ID           event
+--          ENDPOINT     index of the endpoint, from 1
+--          TOKEN        of the lease
+--          KIND         d delivered, r retry at DUE, x dead, g the endpoint is gone (parked), u released: nothing was tried
+--          DUE          ms
+--          REASON       why it is dead
+--          WANTED       how many deliveries of the line the caller wants, from the successor on; 0: none, it is not leased
+--          SIGN         what the attempt says of the endpoint: 0 no attempt was made, 1 nothing, 2 it answers, 3 it fails
+--          RETRY_AFTER  ms that the endpoint asked for
+--          ATTEMPT      its number
+--          STATUS       of the answer; 0: there was none
+--          TOOK         ms
+--          TEXT         of the answer or error
+--          HELD         how many of the wanted deliveries the caller has already
 -- Returns N times {what became of it: 1 settled, 0 too late, if the caller has leased the successor the rows of the line as row() of
 --        lib/state.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
 -- The holder of a head has its line: what waits behind may be attempted, each after the one before was delivered, and is settled in
@@ -17,7 +27,7 @@
 -- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 
--- close ends a delivery; the last one of an event lets the event expire, the last one of a record the record.
+-- close ends a delivery. An event without open deliveries may expire, and a record without open events may expire too.
 local function close(e, v, id, st, dead, wanted, had, token)
   local ep, r = e.name, records[v.w]
   e.drop[#e.drop + 1], r.done[#r.done + 1] = id, e.head
@@ -92,7 +102,8 @@ end
 
 local out = {}
 for o = first, #ARGV, PLACES do out[#out + 1] = settle(o) end
-for _, d in ipairs(passed) do -- the outcome that was to follow was another holder's
+-- advance has leased these for an outcome later in this call. If that had another token, the lease has to lapse: it is queued.
+for _, d in ipairs(passed) do
   if string.sub(d.v.states[d.e.name], 1, 1) == 'l' then enqueue(d.e, d.id, now + d.e.lease) end
 end
 

@@ -14,7 +14,7 @@
 --                              "<entry in a:<endpoint>> <status> <ms>;"
 --   b:<id>             string  body of an event
 --   q:<endpoint>       zset    ready, retrying and leased deliveries: id by the time when it is due (a lease: when it lapses)
---   l:<endpoint> <rec> list    ids that wait behind the open head of a record at an endpoint
+--   l:<endpoint> <rec> list    ids that wait behind the open head of a record (<rec> is its key, w:<waybill>) at an endpoint
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
 --   a:<endpoint>       stream  the latest attempts that failed
 --   d:<endpoint>       list    the latest attempts that delivered, the latest first: "<when, ms> <status> <ms> <attempt> <id>"
@@ -36,7 +36,7 @@
 --   yopen              zset    replays that are to be worked off, by the same
 --   y:<replay>         hash    what a replay was asked for, its state, cursor, call, and what it has looked at, matched, queued, skipped
 --   yl:<replay>        string  who works a replay off
---   r:<call>           string  what an accepting call has answered, for when it is asked again, see accept.lua
+--   r:<call>           list    what a leasing call has answered, for when it is asked again, see lease.lua
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
 --   wait               hash    endpoint -> how many wait in its lists
@@ -55,8 +55,8 @@
 --                              is a tenant to be caught up
 --   only:<what>        string  call of the replica that does this alone
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
---   g:<line>           string  when the next in a line may come (ms): of a tenant its next request ("<tenant> reads", "<tenant> tests": of these), of "*" the next call to the
---                              provider, of an endpoint its next attempt; see place()
+--   g:<line>           string  when the next in a line may come (ms), see place(). A line is "<tenant> reads", "<tenant> tests" or
+--                              <tenant> for its requests, "*" for calls to the provider, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the lease that

@@ -33,7 +33,7 @@ local function judge(e, token, sign, o)
   local c = control(ep)
   if not c and (sign < '2' or e.breaker == '' or (sign == '2' and not failures(ep))) then return nil end
   local began = c and now - tonumber(ARGV[o + TOOK])
-  if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it says nothing of the time after
+  if c and c.state == 'ramp' and began < c.since - skew then return nil end -- the attempt began before the breaker closed
   if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
 
   local hint = tonumber(ARGV[o + RETRY_AFTER])

@@ -33,8 +33,7 @@ local function due_of(id, ep)
   return v, parse_state(v.states[ep] or '-')
 end
 
--- rows_of returns the rows of a line, of which the head is the first: from that after had on to the most-th, and no more than a small
--- part of what an answer may hold.
+-- rows_of returns rows had + 1 to most of a line, of which row 1 is the head. It stops after 64 KiB of bodies.
 local function rows_of(r, e, had, most, token)
   local l, ep = line_of(r, e), e.name
   if most > 1 then ahead(l, most - 1, 1) end
@@ -66,8 +65,8 @@ local function attempted(id, ep)
   return false
 end
 
--- advance gives the place at the head of the line to the next in it: one that was attempted already is leased, its outcome follows in
--- this call. It returns the rows that the caller wants of the line, if it gets that.
+-- advance makes the next waiting delivery the head of its line. If its outcome is in this call, it is leased for that. Else the
+-- caller gets it, if it may; else it is queued. It returns the rows that the caller gets, nil for none.
 local passed = {}
 local function advance(r, e, wanted, had, token)
   local ep, l, nxt = e.name, line_of(r, e), nil
