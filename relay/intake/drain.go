@@ -164,23 +164,33 @@ func (d *drainer) accepted(files []*spool.File) {
 	d.n = 0
 }
 
-// take accepts callbacks, and tells those who wait for them.
+// take accepts callbacks, counts what became of them, and tells those who wait for that.
 func (d *drainer) take(ctx context.Context, all []pending) error {
+	var o outcome
 	select {
-	case o := <-d.intake.begin(ctx, all):
-		d.intake.metrics.count(o.sum)
-		if o.err != nil {
-			return o.err
-		}
-		for i, p := range all {
-			if became, ok := p.file.Tag.(chan event.Summary); ok {
-				became <- o.each[i]
-			}
-		}
-		return nil
+	case o = <-d.intake.begin(ctx, all):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+
+	count := d.intake.metrics.count
+	if o.err != nil {
+		o.sum.Duplicates = 0 // it is asked again, and told of these again
+		o.sum.Quarantined = 0
+		count(o.sum)
+		return o.err
+	}
+	for i, p := range all {
+		switch tag := p.file.Tag.(type) {
+		case *takenTwice:
+			tag.add(o.each[i], count)
+			continue
+		case chan event.Summary:
+			tag <- o.each[i]
+		}
+		count(o.each[i])
+	}
+	return nil
 }
 
 // toQuarantine is a callback that goes to quarantine as it is.

@@ -215,11 +215,12 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	}
 
 	// Redis took too long, or has failed. The call goes on by itself: if it succeeds after all, the file is withdrawn.
-	file, err := in.spool.Put(cb, slices.Values(waybills), nil)
+	twice := &takenTwice{}
+	file, err := in.spool.Put(cb, slices.Values(waybills), twice)
 	if err != nil {
 		return in.lastChance(done, errors.Join(o.err, err))
 	}
-	go in.withdraw(done, file)
+	go in.withdraw(done, file, twice)
 	return event.Summary{Spooled: true}, nil
 }
 
@@ -281,17 +282,43 @@ func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, err
 	return event.Summary{}, why
 }
 
-// withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, it counts what is
-// known already.
-func (in *Intake) withdraw(done <-chan outcome, file *spool.File) {
-	o, late := <-done
+// withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, Redis is asked for it
+// twice.
+func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTwice) {
+	o, late := <-done // else it has failed before
 	if late && o.err == nil && in.spool.Withdraw(file) {
 		in.remove([]*spool.File{file})
-	} else {
-		o.sum.Duplicates = 0
-		o.sum.Quarantined = 0
+		in.metrics.count(o.sum)
+		return
 	}
-	in.metrics.count(o.sum)
+	if o.err != nil {
+		o.sum = event.Summary{} // the drain is told of all of it
+	}
+	twice.add(o.sum, in.metrics.count)
+}
+
+// takenTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain. Either may be
+// the one that finds its events new.
+type takenTwice struct {
+	mu    sync.Mutex
+	first *event.Summary
+}
+
+// add notes what one of the two was told, and counts when both are known.
+func (t *takenTwice) add(sum event.Summary, count func(event.Summary)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.first == nil {
+		t.first = &sum
+		return
+	}
+
+	// What is new to one of them is a duplicate to the other. A call that failed was told nothing.
+	both := *t.first
+	both.Add(sum)
+	both.Duplicates = max(0, t.first.Duplicates-sum.New, sum.Duplicates-t.first.New)
+	both.Quarantined = max(t.first.Quarantined, sum.Quarantined)
+	count(both)
 }
 
 // viaSpool keeps a callback in the spool, and waits a little for what becomes of it.

@@ -25,7 +25,8 @@ import (
 type fakeStore struct {
 	mu          sync.Mutex
 	down        error                                  // what Available says
-	accept      func(call int, es []event.Entry) error // before a call is answered
+	accept      func(call int, es []event.Entry) error // before a call is made
+	answer      func(call int)                         // after it was made
 	calls       int
 	known       map[string]bool // events that were accepted
 	quarantined []event.Quarantined
@@ -77,12 +78,15 @@ func (s *fakeStore) Accept(_ context.Context, es []event.Entry) ([]event.Accepte
 		}
 	}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	out := make([]event.Accepted, len(es))
-	for i, e := range es {
-		out[i] = event.Accepted{Duplicate: s.known[e.Event.ID], Deliveries: len(e.To)}
-		s.known[e.Event.ID] = true
+	s.with(func() {
+		for i, e := range es {
+			out[i] = event.Accepted{Duplicate: s.known[e.Event.ID], Deliveries: len(e.To)}
+			s.known[e.Event.ID] = true
+		}
+	})
+	if s.answer != nil {
+		s.answer(call)
 	}
 	return out, nil
 }
@@ -288,14 +292,56 @@ func TestACallbackThatTheDrainWasFasterToTakeIsCountedOnce(t *testing.T) {
 		b.store.setDown(nil)
 		b.run()
 		time.Sleep(time.Second)
-		if n := b.spool.Stats().Files; n != 0 || b.counted() != "new 1" || b.Stats().Drained != 1 {
-			t.Errorf("%d files are left, counted: %s, %+v", n, b.counted(), b.Stats())
+		if n := b.spool.Stats().Files; n != 0 || b.Stats().Drained != 1 {
+			t.Errorf("%d files are left, %+v", n, b.Stats())
 		}
 
 		// The first call is answered now: Redis says that it has the event.
 		close(release)
 		synctest.Wait()
 		if b.counted() != "new 1" {
+			t.Errorf("counted: %s", b.counted())
+		}
+		b.end()
+	})
+}
+
+// Redis has taken the callback, but its answer is late: the drain is told of a duplicate, which is none.
+func TestACallbackWhoseAnswerIsLateIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		release := make(chan struct{})
+		b.store.answer = func(call int) {
+			if call == 1 {
+				<-release
+			}
+		}
+		b.keep("1")
+		b.store.setDown(nil)
+		b.run()
+		time.Sleep(time.Second)
+		close(release)
+		synctest.Wait()
+		if n := b.spool.Stats().Files; n != 0 || b.counted() != "new 1" {
+			t.Errorf("%d files are left, counted: %s", n, b.counted())
+		}
+
+		// And once more, when it is a duplicate.
+		again := make(chan struct{})
+		b.store.with(func() {
+			b.store.answer = func(call int) {
+				if call == 3 {
+					<-again
+				}
+			}
+		})
+		b.keep("1")
+		b.store.setDown(nil)
+		time.Sleep(time.Second)
+		close(again)
+		synctest.Wait()
+		if b.counted() != "duplicate 1, new 1" {
 			t.Errorf("counted: %s", b.counted())
 		}
 		b.end()

@@ -25,7 +25,7 @@ func TestStoreOnMiniredis(t *testing.T) {
 			last = now
 		}
 	}()
-	slow := backend(t, "redis://"+m.Addr())
+	slow := backend(t, "redis://"+m.Addr()+"?read_timeout=2m&write_timeout=2m") // one script waits for another
 	slow.Slow = true
 	storetest.Run(t, slow)
 }
