@@ -125,7 +125,9 @@ func dismissDeadLetters(c *call) (LettersDone, error) {
 
 // changeDeadLetters does something with the dead letters that the request names, at most maxLimit of a filter at a
 // time.
-func (c *call) changeDeadLetters(done string, do func(endpoint string, ids []string) (int, error)) (LettersDone, error) {
+func (c *call) changeDeadLetters(
+	done string, do func(endpoint string, ids []string) (int, error),
+) (LettersDone, error) {
 	request, err := c.letterRequest()
 	if err != nil {
 		return LettersDone{}, err

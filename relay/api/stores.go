@@ -76,5 +76,14 @@ type stores struct {
 }
 
 func partsOf(s Store) stores {
-	return stores{events: s, endpoints: s, deadLetters: s, replays: s, quarantine: s, subscriptions: s, now: s.Now, aside: s.Aside}
+	return stores{
+		events:        s,
+		endpoints:     s,
+		deadLetters:   s,
+		replays:       s,
+		quarantine:    s,
+		subscriptions: s,
+		now:           s.Now,
+		aside:         s.Aside,
+	}
 }
