@@ -34,6 +34,6 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if life := s.client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val(); life <= day {
-		t.Errorf("wished anew it lives for %s", life)
+		t.Errorf("subscribed anew it lives for %s", life)
 	}
 }

@@ -104,12 +104,18 @@ func checkPrune(t *testing.T, b *bench) {
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
 	}
+
+	// The record remembers 41 events, of which one is still there.
 	acceptOne(t, s, update("1", "held"), to("t/a")) // its event is open: the record has to know it
 	until(t, "the events are gone", func() bool { return len(b.Keys(t, "{"+b.tag+"}:e:")) == 1 })
+
+	// Behind the window, further events prune it.
 	clock.forward(2 * time.Hour)
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint("later", i)), to("t/a"))
 	}
+
+	// What was pruned is new again; of an event that is still there it is a recurrence.
 	e := update("1", "0")
 	if acceptOne(t, s, e, to("t/a")).Duplicate || e.ID != update("1", "0").ID {
 		t.Errorf("forgotten content comes as %s", e.ID)
@@ -130,6 +136,8 @@ func checkChanged(t *testing.T, b *bench) {
 		e.Status, e.CPCode = status, brand
 		return acceptOne(t, s, e, changed).Deliveries
 	}
+
+	// Only an endpoint with another condition gets an update that changes nothing.
 	for i, step := range []struct {
 		brand, status string
 		want          int
@@ -146,6 +154,7 @@ func checkChanged(t *testing.T, b *bench) {
 			t.Errorf("step %d (%s %q): %d deliveries, want %d", i, step.brand, step.status, got, step.want)
 		}
 	}
+
 	if !acceptOne(t, s, update("2", "x"), changed).Duplicate && acceptOne(t, s, update("2", "x"), changed).Deliveries != 0 {
 		t.Error("a duplicate was delivered")
 	}
@@ -172,6 +181,8 @@ func checkBig(t *testing.T, b *bench) {
 		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
 	}
 	accept(t, s, entries...)
+
+	// Each waybill's sequence grows.
 	last := map[string]int64{}
 	for i, e := range entries {
 		if e.Event.Sequence <= last[e.Event.WaybillCode] {
@@ -179,6 +190,8 @@ func checkBig(t *testing.T, b *bench) {
 		}
 		last[e.Event.WaybillCode] = e.Event.Sequence
 	}
+
+	// The updates of a waybill are leased in their order.
 	due := map[string]int{}
 	for seen, rounds := 0, 0; seen < n; rounds++ {
 		if rounds > n {
@@ -237,6 +250,8 @@ func checkQuarantine(t *testing.T, b *bench) {
 			t.Fatal(err)
 		}
 	}
+
+	// It holds more than one call can write.
 	many := make([]event.Quarantined, 3000)
 	for i := range many {
 		many[i] = event.Quarantined{ID: fmt.Sprint("z", i), Raw: []byte("x")} // behind q1 and q2 in the same millisecond
@@ -244,6 +259,8 @@ func checkQuarantine(t *testing.T, b *bench) {
 	if _, err := s.Quarantine(t.Context(), many, false); err != nil {
 		t.Fatal(err)
 	}
+
+	// They are counted, and listed page by page.
 	if n, err := s.CountQuarantined(t.Context()); n != 3002 || err != nil {
 		t.Errorf("%d are counted, %v", n, err)
 	}
@@ -253,10 +270,13 @@ func checkQuarantine(t *testing.T, b *bench) {
 	if got, next, err := s.Quarantined(t.Context(), 10, 20); err != nil || len(got) != 20 || next != 30 {
 		t.Fatalf("%d in a page, next %d, %v", len(got), next, err)
 	}
+
 	got, _, err := s.Quarantined(t.Context(), 3000, 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%v, %v", got, err)
 	}
+
+	// What was kept comes back as it was.
 	i := slices.IndexFunc(got, func(q event.Quarantined) bool { return q.ID == "q1" })
 	if i < 0 || string(got[i].Raw) != string(q.Raw) || got[i].Reason != "no" || got[i].Headers["Content-Type"] != "x" || !got[i].ReceivedAt.Equal(q.ReceivedAt) {
 		t.Errorf("%+v", got)
@@ -274,15 +294,21 @@ func checkQuarantineIsBounded(t *testing.T, b *bench) {
 			t.Fatalf("%d made place, not %d; %v", pushed, want, err)
 		}
 	}
+
+	// The same one takes its place once.
 	for _, id := range []string{"1", "2", "3", "4", "5", "5", "1"} {
 		n, err := keep(false, id, 10)
 		must(0, n, err)
 	}
+
+	// One more is refused, or makes an older one give way.
 	if _, err := keep(false, "6", 10); !errors.Is(err, event.ErrQuarantineFull) {
 		t.Errorf("a sixth one: %v", err)
 	}
 	n, err := keep(true, "6", 10)
 	must(1, n, err)
+
+	// So are more bytes.
 	if _, err := keep(false, "7", 6000); !errors.Is(err, event.ErrQuarantineFull) {
 		t.Errorf("one that is large: %v", err)
 	}
@@ -293,6 +319,8 @@ func checkQuarantineIsBounded(t *testing.T, b *bench) {
 	if n, err := s.CountQuarantined(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d are left, %v", n, err)
 	}
+
+	// What is taken out makes room.
 	if err := s.Unquarantine(t.Context(), "8"); err != nil {
 		t.Fatal(err)
 	}

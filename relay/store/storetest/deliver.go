@@ -167,7 +167,8 @@ func checkUnordered(t *testing.T, b *bench) {
 func checkLines(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	endpoints := []string{"t/a", "t/b", "t/c"}
-	heads, had := map[string]*event.Delivery{}, map[string]string{}
+	heads := map[string]*event.Delivery{}
+	had := map[string]string{} // the statuses that each endpoint had, in their order
 	push := func(status string) {
 		for _, d := range acceptOne(t, s, update("1", status), slot(to(endpoints...))).Leased {
 			if heads[d.Endpoint] != nil {
@@ -180,6 +181,7 @@ func checkLines(t *testing.T, b *bench) {
 		had[endpoint] += heads[endpoint].Event.Status
 		heads[endpoint] = settle(t, s, heads[endpoint], event.Delivered, next).Next
 	}
+
 	// One endpoint is ahead of the others, runs empty, and gets a head of its own; then another one.
 	push("a")
 	push("b")
@@ -190,6 +192,8 @@ func checkLines(t *testing.T, b *bench) {
 	deliver("t/a")
 	push("d")
 	push("e")
+
+	// All get all updates in their order, and a line that is over does not hold the next update back.
 	for _, endpoint := range endpoints {
 		for heads[endpoint] != nil {
 			deliver(endpoint)
@@ -198,7 +202,8 @@ func checkLines(t *testing.T, b *bench) {
 			t.Errorf("%s had %s", endpoint, had[endpoint])
 		}
 	}
-	if push("f"); heads["t/a"] == nil || heads["t/b"] == nil || heads["t/c"] == nil {
+	push("f")
+	if heads["t/a"] == nil || heads["t/b"] == nil || heads["t/c"] == nil {
 		t.Errorf("after all is delivered: %v", heads)
 	}
 }
@@ -223,9 +228,13 @@ func checkRun(t *testing.T, b *bench) {
 	if got[0].Next == nil || got[0].Next.Event.Status != "b" || !slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
 		t.Fatalf("after the first comes %+v", got[0])
 	}
+
+	// Nobody else gets any of them.
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
 		t.Fatalf("%v can be leased beside the head", contents(ds))
 	}
+
+	// The run is settled in one call.
 	line := append([]*event.Delivery{got[0].Next}, got[0].Line[:2]...)
 	for range 2 { // the second time because the answer was lost
 		got = settleLine(t, s, event.Delivered, line...)
@@ -236,6 +245,7 @@ func checkRun(t *testing.T, b *bench) {
 	if d, err := s.Depths(t.Context(), []string{"t/a"}); err != nil || d[0].Open != 1 || d[0].Waiting != 1 {
 		t.Errorf("%+v, %v, want 1 open, and 1 that waits", d, err)
 	}
+
 	if n := settle(t, s, got[2].Next, event.Delivered, next).Next; n == nil || n.Event.Status != "f" {
 		t.Errorf("then comes %+v", n)
 	}
@@ -257,21 +267,30 @@ func checkRunHad(t *testing.T, b *bench) {
 		}
 		return got[len(ds)-1]
 	}
+
+	// The holder of a head asks for two more of its line.
 	first := ask(0, 2, acceptLine(t, s, "1", "t/a", "abcdef"))
 	if !first.Leased || first.Next == nil || !slices.Equal(contents(first.Line), []string{"1:c", "1:d"}) {
 		t.Fatalf("after the first comes %+v", first)
 	}
+
+	// What it has already is not sent again.
 	c, d := first.Line[0], first.Line[1]
 	second := ask(2, 1, first.Next)
 	if !second.Leased || second.Next != nil || !slices.Equal(contents(second.Line), []string{"1:e"}) {
 		t.Fatalf("behind c and d comes %+v", second)
 	}
+
 	if again := ask(2, 1, first.Next); !again.Leased || again.Next != nil || len(again.Line) != 0 {
 		t.Errorf("asked again: %+v", again)
 	}
+
+	// It may settle those that it had.
 	if third := ask(1, 5, c, d); !third.Leased || !slices.Equal(contents(third.Line), []string{"1:f"}) {
 		t.Errorf("behind e comes %+v", third)
 	}
+
+	// An endpoint that is parked gives nothing.
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
@@ -461,6 +480,8 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 		}
 		accept(t, s, entries...)
 	}
+
+	// Fifty old deliveries are due behind 250 young ones.
 	push("old", 50)
 	for _, d := range take(t, s, "t/a", 50) {
 		settle(t, s, d, event.Retry, dueIn(s, 2*time.Hour))
@@ -468,6 +489,8 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock.forward(time.Hour)
 	push("young", 250) // due before the old ones, most of them at the same time
 	clock.forward(90 * time.Minute)
+
+	// A parked endpoint's aged deliveries are asked for, page by page.
 	ask := event.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true, OpenBefore: s.Now().Add(-2 * time.Hour)}
 	old := 0
 	for round := 0; ; round++ {
@@ -484,6 +507,7 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 		}
 		ask.From = looked[0].Next
 	}
+
 	if old != 50 {
 		t.Errorf("%d of 50 old deliveries were found", old)
 	}
@@ -559,6 +583,8 @@ func checkDepths(t *testing.T, b *bench) {
 		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
 		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("3", "a"), To: to("t/a")})
 	settle(t, s, got[2].Leased[0], event.Dead, because("no"))
+
+	// One is leased, one queued, one waits, and one is dead.
 	ds, err := s.Depths(t.Context(), []string{"t/a", "t/none"})
 	if err != nil {
 		t.Fatal(err)
@@ -566,18 +592,23 @@ func checkDepths(t *testing.T, b *bench) {
 	if d := ds[0]; d.Open != 2 || d.Waiting != 1 || d.Dead != 1 || s.Now().Sub(d.Oldest).Abs() > 10*time.Second {
 		t.Errorf("%+v", d)
 	}
+
+	// A duplicate owes nothing; a dead letter and a parked endpoint are work.
 	acceptOne(t, s, update("1", "a"), to("t/b"))
 	settle(t, s, acceptOne(t, s, update("9", "a"), slot(to("t/c"))).Leased[0], event.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("9", "b"), slot(to("t/d"))).Leased[0], event.Delivered)
 	if err := s.Park(t.Context(), "t/e"); err != nil {
 		t.Fatal(err)
 	}
+
 	if got, err := s.Depths(t.Context(), []string{"t/c", "t/d"}); err != nil || !got[0].Delivered.IsZero() || time.Since(got[1].Delivered).Abs() > time.Minute {
 		t.Errorf("%+v, %v: t/d alone has got anything", got, err)
 	}
 	if busy, err := s.Busy(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
 		t.Errorf("busy: %v, %v; the duplicate for t/b is owed to nobody, and t/d is done", busy, err)
 	}
+
+	// An endpoint that has nothing is listed, too.
 	if d := ds[1]; d.Open != 0 || d.Waiting != 0 || d.Dead != 0 || !d.Oldest.IsZero() {
 		t.Errorf("%+v", d)
 	}
@@ -615,6 +646,7 @@ func checkAttempts(t *testing.T, b *bench) {
 	}
 	settle(t, s, d, event.Retry, dueIn(s, 0), failed)
 	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+
 	got, err := s.Attempts(t.Context(), "t/a", 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
@@ -625,6 +657,8 @@ func checkAttempts(t *testing.T, b *bench) {
 	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(event.Delivered) || g.Text != "" || time.Since(g.At).Abs() > time.Minute {
 		t.Errorf("the second: %+v", g)
 	}
+
+	// Of many attempts about as many are kept as the history is long.
 	for i := range 600 {
 		acceptOne(t, s, update(fmt.Sprint("many", i), "a"), to("t/a"))
 	}

@@ -26,7 +26,8 @@ func page(t *testing.T, s *store.Store, q event.Query) (found []string) {
 		if p.Next == "" || p.End {
 			return found
 		}
-		if q.Cursor = p.Next; pages > 10_000 {
+		q.Cursor = p.Next
+		if pages > 10_000 {
 			t.Fatal("the list does not end")
 		}
 	}
@@ -164,14 +165,19 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	settle(t, s, a, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy")}
 	})
+
+	// Two duplicates of the first event come, and an event of another waybill.
 	for range 2 {
 		acceptOne(t, s, update("1", "a"), to("t/a"))
 	}
 	acceptOne(t, s, update("2", "a"), to("t/a"))
+
+	// The waybill shows its events with what became of each delivery.
 	found, err := s.Waybill(t.Context(), "1", "")
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%d events, %v", len(found), err)
 	}
+
 	e, later := found[0], found[1]
 	if e.ID != first.ID || e.Status != "a" || string(e.Data) != string(first.Data) || e.Repeats != 2 || s.Now().Sub(e.LastRepeat) > time.Minute {
 		t.Errorf("%+v", e)
@@ -187,19 +193,25 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	if w := later.Deliveries[0]; w.State != event.StateWaiting || w.Behind != e.ID {
 		t.Errorf("waiting: %+v", w)
 	}
+
+	// A delivery that is given up shows why, and its attempts.
 	clock.forward(2 * time.Hour)
 	again := takeOne(t, s, "t/a") // 2:a was due before, and is open
 	for again.Event.WaybillCode != "1" {
 		again = takeOne(t, s, "t/a")
 	}
 	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) { o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"} })
+
 	one, err := s.Event(t.Context(), e.ID, "")
 	if err != nil || one == nil {
 		t.Fatal(one, err)
 	}
-	if x = one.Deliveries[0]; x.State != event.StateDead || x.Why != "no" || len(x.Records) != 2 || x.Records[1].Status != 0 || x.Records[1].Text != "timeout: no whole answer in time" {
+	x = one.Deliveries[0]
+	if x.State != event.StateDead || x.Why != "no" || len(x.Records) != 2 || x.Records[1].Status != 0 || x.Records[1].Text != "timeout: no whole answer in time" {
 		t.Errorf("dead: %+v", x)
 	}
+
+	// What is not there is no error.
 	for _, id := range []string{"nonsense", "evt_00", update("9", "z").ID} {
 		if none, err := s.Event(t.Context(), id, ""); none != nil || err != nil {
 			t.Errorf("%s: %v, %v", id, none, err)
@@ -222,7 +234,8 @@ func checkDeadLetters(t *testing.T, b *bench) {
 		clock.forward(time.Second)
 	}
 	list := func(most int, endpoints ...string) (got []string) {
-		for cursor := ""; ; {
+		cursor := ""
+		for {
 			ls, next, err := s.DeadLetters(t.Context(), endpoints, cursor, most)
 			if err != nil {
 				t.Fatal(err)
@@ -308,12 +321,14 @@ func checkHealth(t *testing.T, b *bench) {
 		}
 		settle(t, s, d, event.Delivered)
 	}
+
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Distrust(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
+
 	hs, err := s.Health(t.Context(), []string{"t/none", "t/a"}, 10)
 	if err != nil || len(hs) != 2 {
 		t.Fatal(hs, err)
@@ -321,6 +336,8 @@ func checkHealth(t *testing.T, b *bench) {
 	if h := hs[0]; h.Endpoint != "t/none" || h.Open+h.Waiting+h.Dead != 0 || h.Parked != "" || len(h.Latest) != 0 {
 		t.Errorf("%+v", h)
 	}
+
+	// The latest attempts come first, and a failure says why.
 	h := hs[1]
 	if h.Open != 1 || h.Oldest.IsZero() || h.Parked != "paused" || s.Now().Sub(h.ParkedSince).Abs() > time.Minute || len(h.Latest) != 4 {
 		t.Fatalf("%+v", h)

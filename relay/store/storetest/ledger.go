@@ -18,14 +18,14 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"OnlyOneGetsTheClaimOfAWaybill":                        checkClaim,
 	"AClaimThatLapsesIsTakenOver":                          checkClaimLapses,
 	"AnAnswerThatComesTooLateChangesNothing":               checkLateAnswer,
-	"ARefusedWaybillIsPendingAgainForTheNextWish":          checkRefused,
+	"ARefusedWaybillIsPendingAgainForTheNextSubscription":          checkRefused,
 	"CallsOfAllReplicasStandInOneLine":                     checkTurns,
 	"EveryConditionIsDecidedByTheStatusAndTheSubscription": checkConditions,
 	"AnEventWithoutABrandIsOfAnyThatIsSubscribed":          checkNoBrand,
-	"ALateWishIsCaughtUpOnceAndBehindWhatWaits":            checkCatchUp,
+	"ALateSubscriptionIsCaughtUpOnceAndBehindWhatWaits":            checkCatchUp,
 	"ACatchUpIsStaleWhenANewerEventHasCome":                checkCatchUpStale,
 	"ACatchUpBehindAStuckUpdateKeepsItsReasonAndItsAge":    checkCatchUpWaits,
-	"AnEventFromBeforeTheFirstWishIsCaughtUpWith":          checkCatchUpBefore,
+	"AnEventFromBeforeTheFirstSubscriptionIsCaughtUpWith":          checkCatchUpBefore,
 	"ACatchUpThatIsOpenNeverExpires":                       checkCatchUpStays,
 	"TheLastEventLivesAsLongAsItsEntry":                    checkLastEventLives,
 	"ARenewedEntryKeepsItsLastEvent":                       checkRenewed,
@@ -35,9 +35,9 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ATenantHasNoMoreSubscriptionsThanItMay":               checkMax,
 	"ARefusedWaybillThatIsPushedAllTheSameIsLive":          checkRefusedIsPushed,
 	"ALateUpdateIsNotTheLastOne":                           checkLateUpdate,
-	"ALateUpdateFromBeforeTheFirstWishIsNotTheLastOne":     checkLateBefore,
+	"ALateUpdateFromBeforeTheFirstSubscriptionIsNotTheLastOne":     checkLateBefore,
 	"ALateUpdateIsNoChangeOfTheStatus":                     checkLateStatus,
-	"ATenantThatTakesItsWishBackGetsNothing":               checkUnsubscribe,
+	"ATenantThatUnsubscribesGetsNothing":               checkUnsubscribe,
 	"UnfinishedWorkIsHandedOutToOne":                       checkTodo,
 	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":   checkTakenOver,
 	"LimitsCountOverReplicas":                              checkLimits,
@@ -57,7 +57,7 @@ func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []e
 	t.Helper()
 	got, err := s.Subscribe(t.Context(), tenant, zt(codes...))
 	if err != nil || len(got) != len(codes) {
-		t.Fatalf("%d answers to %d wishes: %v", len(got), len(codes), err)
+		t.Fatalf("%d answers to %d waybills: %v", len(got), len(codes), err)
 	}
 	return got
 }
@@ -196,7 +196,7 @@ func checkRefused(t *testing.T, b *bench) {
 		t.Errorf("a refused one is kept for %s", life)
 	}
 	if _, mine := claim(t, s, "y", "1"); mine != 0 {
-		t.Error("it is asked for again, though nobody wished")
+		t.Error("it is asked for again, though nobody subscribed")
 	}
 	if w := subscribe(t, s, "b", "1")[0]; w.State != event.Pending {
 		t.Errorf("%+v", w)
@@ -290,15 +290,18 @@ func checkCatchUp(t *testing.T, b *bench) {
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a", "u/a"))
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
+
+	// A tenant that subscribes later has to be caught up, once.
 	if w := subscribe(t, s, "t", "1")[0]; !w.Already || w.CatchUp {
-		t.Errorf("a wish that was there: %+v", w)
+		t.Errorf("a subscription that was there: %+v", w)
 	}
 	if w := subscribe(t, s, "u", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
-		t.Errorf("a later wish: %+v", w)
+		t.Errorf("a later subscription: %+v", w)
 	}
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
+
 	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (event.CaughtUp{Deliveries: 2, Queued: 2}) {
 		t.Errorf("%+v", got)
 	}
@@ -308,15 +311,20 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
+
+	// What it is caught up with comes before newer events.
 	acceptOne(t, s, update("1", "c"), under(event.IfSubscribed, "t/a", "u/a"))
 	d := takeOne(t, s, "u/a")
 	if d.Reason != event.ReasonCatchUp || d.Event.Status != "b" || string(d.Event.Data) == "" || d.Event.WaybillCode != "1" {
 		t.Errorf("%+v", d)
 	}
+
 	next := settle(t, s, d, event.Delivered, next).Next
 	if next == nil || next.Event.Status != "c" || next.Reason != event.ReasonNew || next.Event.Sequence <= d.Event.Sequence {
 		t.Errorf("%+v", next)
 	}
+
+	// The other tenant gets nothing twice.
 	if got := contents(take(t, s, "t/a", 9)); !slices.Equal(got, []string{"1:a"}) {
 		t.Errorf("the other tenant has %v", got)
 	}
@@ -331,6 +339,8 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	if err != nil || last.Status != "a" {
 		t.Fatalf("%+v %v", last, err)
 	}
+
+	// A newer event comes before the catch-up.
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
 	got, err := s.CatchUp(t.Context(), "u", zt("1")[0], last, to("u/a"))
 	if err != nil || got != (event.CaughtUp{Stale: true}) {
@@ -339,10 +349,11 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{}) {
 		t.Errorf("the newer one is there already: %+v", got)
 	}
+
 	if got := contents(take(t, s, "u/a", 9)); !slices.Equal(got, []string{"1:b"}) {
 		t.Errorf("%v", got)
 	}
-	// Nothing is known of this one, and nobody has wished for that.
+	// Nothing is known of this one, and nobody has subscribed it.
 	live(t, s, "t", "2")
 	if got := catchUp(t, s, "t", "2", "t/a"); got != (event.CaughtUp{}) {
 		t.Errorf("%+v", got)
@@ -436,11 +447,16 @@ func checkLastEventLives(t *testing.T, b *bench) {
 			}
 		}
 	}
+
+	// The events expire, but for the last one of each waybill.
 	bodies := func() int { return len(b.Keys(t, "{"+b.tag+"}:b:")) }
 	until(t, "the older events are gone", func() bool { return bodies() == 2 })
 	until(t, "their records, too", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
+
+	// A tenant that subscribes later gets that.
 	for _, code := range []string{"1", "2"} {
-		if subscribe(t, s, "u", code); catchUp(t, s, "u", code, "u/a").Queued != 1 {
+		subscribe(t, s, "u", code)
+		if catchUp(t, s, "u", code, "u/a").Queued != 1 {
 			t.Errorf("waybill %s has no last event", code)
 		}
 		if d := takeOne(t, s, "u/a"); d.Damaged != "" || d.Event.Status != "b" {
@@ -449,9 +465,12 @@ func checkLastEventLives(t *testing.T, b *bench) {
 			settle(t, s, d, event.Delivered)
 		}
 	}
+
 	if bodies() != 2 {
 		t.Errorf("%d bodies after the catch-up", bodies())
 	}
+
+	// It ends with its entry.
 	until(t, "no key is left", func() bool {
 		return !slices.ContainsFunc(b.Keys(t, "{"+b.tag+"}:"), func(k string) bool {
 			rest := strings.TrimPrefix(k, "{"+b.tag+"}:")
@@ -486,7 +505,7 @@ func checkSignedExpires(t *testing.T, b *bench) {
 			t.Errorf("waybill %s expires in %s, want %s (%v)", code, life, want, err)
 		}
 	}
-	// One that was signed for before the first wish.
+	// One that was signed for before the first subscription.
 	acceptOne(t, s, update("3", "signed"), nil)
 	subscribe(t, s, "t", "3")
 	if got, _, _ := s.Subscription(t.Context(), "t", zt("3")[0]); got.Expires.Sub(s.Now()) > 8*time.Hour {
@@ -522,6 +541,8 @@ func checkMovesAgain(t *testing.T, b *bench) {
 	const full, signed = 60 * time.Hour, 7 * time.Hour
 	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: signed}})
 	subscribed := under(event.IfSubscribed, "t/a")
+
+	// An event's own times decide; without times, the order in which events come.
 	for code, steps := range map[string][]struct {
 		event *event.Event
 		life  time.Duration
@@ -553,6 +574,7 @@ func checkMovesAgain(t *testing.T, b *bench) {
 			}
 		}
 	}
+
 	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 2 || page[1].Expires.Sub(s.Now()) < full-time.Minute {
 		t.Errorf("%+v %v", page, err)
 	}
@@ -614,7 +636,7 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "moves"))
 	}
 	if w := subscribe(t, s, "u", "moves")[0]; w.State != event.Live || !w.CatchUp {
-		t.Errorf("another wish: %+v", w)
+		t.Errorf("another subscription: %+v", w)
 	}
 	acceptOne(t, s, at(9, "arrives", "1", "signed"), nil)
 	if got := state(t, s, "t", "arrives"); got != event.Failed || lifeOf(t, s, "t", "arrives") != short {
@@ -709,7 +731,7 @@ func checkUnsubscribe(t *testing.T, b *bench) {
 		t.Errorf("%+v %v", page, err)
 	}
 	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
-		t.Errorf("wished anew: %+v", w)
+		t.Errorf("subscribed anew: %+v", w)
 	}
 }
 
@@ -720,9 +742,13 @@ func checkTodo(t *testing.T, b *bench) {
 	acceptOne(t, a, update("1", "a"), nil)
 	subscribe(t, a, "u", "1") // has to be caught up
 	subscribe(t, a, "u", "2") // has to be asked for
+
+	// As long as whoever began it may still finish it, nothing is handed out.
 	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("before the time: %v %v", got, err)
 	}
+
+	// Then each piece is handed out to one.
 	clock.forward(31 * time.Second)
 	var all []event.UnfinishedWork
 	for _, s := range []*store.Store{a, c, a} {
@@ -732,11 +758,14 @@ func checkTodo(t *testing.T, b *bench) {
 		}
 		all = append(all, got...)
 	}
+
 	want := []event.UnfinishedWork{{Waybill: zt("1")[0], Tenant: "u"}, {Waybill: zt("2")[0]}}
 	slices.SortFunc(all, func(x, y event.UnfinishedWork) int { return strings.Compare(x.Code, y.Code) })
 	if !slices.Equal(all, want) {
 		t.Errorf("%v", all)
 	}
+
+	// What is done is not handed out again.
 	catchUp(t, a, "u", "1", "u/a")
 	claim(t, a, "x", "2")
 	answered(t, a, "x", event.Live, event.Answer{}, "2")
@@ -746,8 +775,8 @@ func checkTodo(t *testing.T, b *bench) {
 	}
 }
 
-// checkTakenOver kills four replicas one after the other at the worst moments: when the wish is written, when a claim is made, and when
-// what is unfinished has been handed out.
+// checkTakenOver kills four replicas one after the other at the worst moments: when a subscription is written, when a claim is
+// made, and when what is unfinished has been handed out.
 func checkTakenOver(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
@@ -773,6 +802,7 @@ func checkTakenOver(t *testing.T, b *bench) {
 			}
 		}
 	}
+
 	if pending := s.Now().Sub(began); pending > time.Minute {
 		t.Errorf("after four replicas it has been pending for %s", pending)
 	}
@@ -781,10 +811,13 @@ func checkTakenOver(t *testing.T, b *bench) {
 func checkLimits(t *testing.T, b *bench) {
 	clock := &shifted{}
 	stores := []*store.Store{b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})}
+
+	// A rate of two a second, over both replicas.
 	in := 0
 	for i := range 30 {
 		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", event.Limits{Rate: 2}, 1)
-		if err != nil || quota || wait > 5*time.Second { // half a second, and what the replicas' clocks may differ; but not more at each refusal
+		// Half a second, and what the replicas' clocks may differ; but not more at each refusal.
+		if err != nil || quota || wait > 5*time.Second {
 			t.Fatalf("%s %v %v", wait, quota, err)
 		}
 		if wait == 0 {
@@ -794,6 +827,8 @@ func checkLimits(t *testing.T, b *bench) {
 	if in < 2 || in == 30 { // a second's worth, and what comes in the time that the test takes
 		t.Errorf("%d of 30 requests at once were let in, two a second", in)
 	}
+
+	// A quota by the day, of which a refused request uses nothing.
 	daily := event.Limits{DailyQuota: 100}
 	ask := func(n int) (bool, time.Duration) {
 		wait, quota, err := stores[n%2].Admit(t.Context(), "daily", daily, n)
@@ -810,6 +845,8 @@ func checkLimits(t *testing.T, b *bench) {
 			t.Errorf("step %d: %v, wait %s", i, ok, wait)
 		}
 	}
+
+	// Without limits.
 	if wait, _, err := stores[0].Admit(t.Context(), "free", event.Limits{}, 1_000_000); err != nil || wait != 0 {
 		t.Errorf("without limits: %s %v", wait, err)
 	}
@@ -822,6 +859,8 @@ func checkImport(t *testing.T, b *bench) {
 	claim(t, from, "x", "3")
 	answered(t, from, "x", event.Failed, event.Answer{Code: 1008, Msg: "余额不足"}, "3")
 	subscribe(t, from, "u", "4")
+
+	// Subscriptions in each state are exported.
 	var all []event.Subscription
 	tenants, err := from.Subscribers(t.Context())
 	if err != nil || !slices.Equal(tenants, []string{"t", "u"}) {
@@ -834,15 +873,20 @@ func checkImport(t *testing.T, b *bench) {
 		}
 		all = append(all, page...)
 	}
+
+	// Imported into another store, they are new once; one that has expired is passed over.
 	anew := &bench{b.Backend, b.tag + "b"}
 	into := anew.open(t, store.Options{})
 	gone := all[0]
-	gone.Code, gone.Expires = "gone", into.Now().Add(-time.Second)
+	gone.Code = "gone"
+	gone.Expires = into.Now().Add(-time.Second)
 	for _, want := range []int{5, 0} {
 		if n, err := into.Import(t.Context(), append(all, gone)); err != nil || n != want {
 			t.Errorf("%d new, want %d: %v", n, want, err)
 		}
 	}
+
+	// They are as they were, and their work is taken up.
 	for _, want := range all {
 		got, ok, err := into.Subscription(t.Context(), want.Tenant, want.Waybill)
 		if err != nil || !ok || got.State != want.State || got.Answer != want.Answer || !got.Since.Equal(want.Since) || got.Expires.Sub(want.Expires).Abs() > time.Second {
@@ -865,7 +909,10 @@ func checkPages(t *testing.T, b *bench) {
 	}
 	subscribe(t, s, "t", codes...)
 	subscribe(t, s, "u", "other")
-	for cursor, pages := "", 0; ; pages++ {
+
+	// The pages have each subscription once.
+	cursor := ""
+	for pages := 0; ; pages++ {
 		page, next, err := s.Subscriptions(t.Context(), "t", cursor, 70)
 		if err != nil || len(page) > 70 || pages > 4 {
 			t.Fatalf("page %d has %d: %v", pages, len(page), err)
@@ -873,14 +920,18 @@ func checkPages(t *testing.T, b *bench) {
 		for _, x := range page {
 			got = append(got, x.Code)
 		}
-		if cursor = next; cursor == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
 	}
+
 	slices.Sort(got)
 	if !slices.Equal(got, codes) {
 		t.Errorf("%d of %d", len(got), len(codes))
 	}
+
+	// A cursor that is none of ours is refused.
 	for _, bad := range []string{"x", "-1", "1", "1-x", "(1-0", "+inf-0"} {
 		if _, _, err := s.Subscriptions(t.Context(), "t", bad, 10); err != event.ErrCursor {
 			t.Errorf("cursor %q: %v", bad, err)

@@ -24,9 +24,12 @@ func checkNothingLeft(t *testing.T, b *bench) {
 	other.Type = "print_status"
 	entries = append(entries, event.Entry{Event: other, To: to("t/a")})
 	accept(t, s, entries...)
+
 	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}, false); err != nil {
 		t.Fatal(err)
 	}
+
+	// All deliveries are closed, in one way or another.
 	for closed, rounds := 0, 0; closed < 101; rounds++ {
 		if rounds > 2000 {
 			t.Fatalf("%d of 101 deliveries are closed", closed)
@@ -48,6 +51,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 			}
 		}
 	}
+
 	if len(b.Keys(t, "{"+b.tag+"}:")) == 0 {
 		t.Fatal("nothing was there to begin with")
 	}
@@ -68,6 +72,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
 	accept(t, s, entries...)
+
 	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all closed.
 	kinds := []event.OutcomeKind{event.Retry, event.Released, event.Retry}
 	for i, d := range take(t, s, "t/a", 6) {
@@ -78,23 +83,31 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 			settle(t, s, d, event.Delivered)
 		}
 	}
+
 	// A waybill that was done with gets two more updates.
 	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
 	accept(t, s, event.Entry{Event: update("back", "b"), To: to("t/c")}, event.Entry{Event: update("back", "c"), To: to("t/c")})
+
 	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
 	left := len(entries)
-	for redriven := 0; redriven == 0; {
+	redriven := 0
+	for redriven == 0 {
 		dead := take(t, s, "t/a", 1)[0]
 		settle(t, s, dead, event.Dead, because("no"))
-		var err error
-		if redriven, err = s.Redrive(t.Context(), "t/a", dead.Event.ID); err != nil {
+		n, err := s.Redrive(t.Context(), "t/a", dead.Event.ID)
+		if err != nil {
 			t.Fatal(err)
 		}
-		left -= 1 - redriven
+		redriven = n
+		left -= 1 - n
 	}
+
+	// By the time at which this event is gone, so are all others that are closed.
 	probe := update("probe", "a")
 	acceptOne(t, s, probe, nil)
 	until(t, "what is closed has expired", func() bool { return !slices.Contains(b.Keys(t, "{"+b.tag+"}:"), "{"+b.tag+"}:w:probe") })
+
+	// What is open is all there, whole.
 	clock.forward(1000 * time.Hour) // every lease has lapsed too
 	seen := map[string]int{}
 	for range 40 {
@@ -106,6 +119,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 			settle(t, s, d, event.Delivered)
 		}
 	}
+
 	if len(seen) != left {
 		t.Errorf("%d of %d open deliveries are left", len(seen), left)
 	}
@@ -119,10 +133,14 @@ func checkRedrive(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{Clock: clock.now})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Dead, because("the receiver refuses this body: 422"))
+
+	// It is listed, with its reason.
 	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
 	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID || dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
 		t.Fatalf("%+v, %v", dead, err)
 	}
+
+	// It is redriven once.
 	clock.forward(200 * time.Hour)
 	if n, err := s.Redrive(t.Context(), "t/a", d.Event.ID); err != nil || n != 1 {
 		t.Fatalf("redriven %d, %v", n, err)
@@ -133,6 +151,8 @@ func checkRedrive(t *testing.T, b *bench) {
 	if dead, _, err = s.DeadLetters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(dead) != 0 {
 		t.Errorf("%+v, %v", dead, err)
 	}
+
+	// It begins anew: attempts and age, but not sequence and acceptance.
 	again := takeOne(t, s, "t/a")
 	if again.Event.ID != d.Event.ID || again.Reason != event.ReasonRedrive || again.Attempts != 0 || again.Event.Sequence != d.Event.Sequence {
 		t.Errorf("%+v", again)
@@ -140,10 +160,14 @@ func checkRedrive(t *testing.T, b *bench) {
 	if s.Now().Sub(again.Since) > time.Minute || !again.Event.AcceptedAt.Equal(d.Event.AcceptedAt) {
 		t.Errorf("its age did not begin anew, or its acceptance did: since %s, accepted %s", again.Since, again.Event.AcceptedAt)
 	}
+
+	// Its retry is a retry.
 	settle(t, s, again, event.Retry, dueIn(s, 0))
-	if again = takeOne(t, s, "t/a"); again.Reason != event.ReasonRetry || again.Attempts != 1 || s.Now().Sub(again.Since) > time.Minute {
+	again = takeOne(t, s, "t/a")
+	if again.Reason != event.ReasonRetry || again.Attempts != 1 || s.Now().Sub(again.Since) > time.Minute {
 		t.Errorf("its retry: %+v", again)
 	}
+
 	if settle(t, s, again, event.Delivered).Late {
 		t.Error("late")
 	}
@@ -179,6 +203,8 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
 		event.Entry{Event: update("1", "c"), To: to("t/a")})
+
+	// A dead letter that is redriven does not take its old place in the line.
 	bb := settle(t, s, got[0].Leased[0], event.Dead, next).Next
 	if _, err := s.Redrive(t.Context(), "t/a", got[0].Leased[0].Event.ID); err != nil {
 		t.Fatal(err)
@@ -190,6 +216,7 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	if n := settle(t, s, bb, event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("successor of b: %+v", n)
 	}
+
 	// Nor does anything wait for one, though it was the head, and its event is open elsewhere.
 	head := acceptOne(t, s, update("2", "a"), slot(to("t/b", "t/c")))
 	settle(t, s, head.Leased[0], event.Dead, next)
@@ -197,6 +224,7 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	settle(t, s, takeOne(t, s, "t/b"), event.Retry, dueIn(s, time.Hour))
+
 	got = accept(t, s, event.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))}, event.Entry{Event: update("2", "c"), To: to("t/b")})
 	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
 		t.Fatalf("%+v", got)
@@ -221,10 +249,11 @@ func checkRandom(t *testing.T, b *bench) {
 	accepted := map[string][]string{} // endpoint and waybill → statuses in order
 	closed := map[string]int{}        // endpoint, waybill and status
 	var held []*event.Delivery
+
 	name := func(d *event.Delivery, status string) string {
 		return d.Endpoint + " " + d.Event.WaybillCode + " " + status
 	}
-	hold := func(ds ...*event.Delivery) {
+	hold := func(ds ...*event.Delivery) { // checks a lease against what is closed by then
 		for _, d := range ds {
 			line := accepted[d.Endpoint+" "+d.Event.WaybillCode]
 			if i := slices.Index(line, d.Event.Status); i < 0 {
@@ -235,6 +264,8 @@ func checkRandom(t *testing.T, b *bench) {
 			held = append(held, d)
 		}
 	}
+
+	// Events are accepted, leased, settled, and left to lapse.
 	total := 0
 	for step := range b.some(1500) {
 		s := stores[rnd.IntN(2)]
@@ -280,6 +311,8 @@ func checkRandom(t *testing.T, b *bench) {
 			}
 		}
 	}
+
+	// One replica delivers what is left.
 	for range 2000 {
 		clock.forward(2 * lease)
 		for _, ep := range endpoints {
@@ -295,6 +328,8 @@ func checkRandom(t *testing.T, b *bench) {
 			break
 		}
 	}
+
+	// Each was closed once, and nothing is open.
 	if len(closed) != total {
 		t.Errorf("%d of %d deliveries are closed", len(closed), total)
 	}
@@ -303,6 +338,7 @@ func checkRandom(t *testing.T, b *bench) {
 			t.Errorf("%s was closed %d times", k, n)
 		}
 	}
+
 	ds, err := stores[0].Depths(t.Context(), endpoints)
 	if err != nil {
 		t.Fatal(err)

@@ -68,6 +68,8 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s, other := b.regulated(t, clock, breaker), b.regulated(t, clock, breaker)
 	gather(t, s, "w", 40)
+
+	// Three failures open it, whichever replica writes them down.
 	inFlight := takeFor(t, s, "t/a", 3, time.Hour)
 	if c := fail(t, s, 2); c != nil {
 		t.Fatalf("after two failures: %+v", c)
@@ -80,12 +82,17 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 	if parkedAs(t, s) != "open" {
 		t.Fatalf("its state is %s", parkedAs(t, s))
 	}
+
+	// What was in flight does not change it.
 	if c := settle(t, s, inFlight[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker; c != nil {
 		t.Errorf("what was in flight when it opened changed it: %+v", c)
 	}
 	if got := settle(t, s, inFlight[1], event.Delivered, answers); got.Late || got.Breaker != nil {
 		t.Errorf("what was in flight is not delivered, or changed it: %+v", got)
 	}
+
+	// While it is open nothing is leased, nor due before it has cooled off. Then there is one probe, over all replicas.
+	// A probe that fails opens it for twice as long, up to a bound.
 	cool := 5 * time.Second
 	for probes := 1; probes <= 5; probes++ {
 		got := acceptOne(t, s, update(fmt.Sprint("x", probes), "a"), slot(to("t/a")))
@@ -98,6 +105,7 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 		if due, err := s.Due(t.Context(), cool+slack, 0, 10); err != nil || len(due) != 1 {
 			t.Errorf("due when it has cooled off: %v, %v", due, err)
 		}
+
 		clock.forward(cool + slack)
 		probe := take(t, s, "t/a", 10)
 		if len(probe) != 1 || len(take(t, other, "t/a", 10)) != 0 {
@@ -107,15 +115,21 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 		before := s.Now()
 		opened(t, s, settle(t, s, probe[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker, before, cool, probes)
 	}
+
+	// A probe that is answered closes it.
 	clock.forward(cool + slack)
 	probe := takeOne(t, other, "t/a")
 	if c := settle(t, other, probe, event.Delivered, answers).Breaker; c == nil || c.Open || parkedAs(t, s) != "" {
 		t.Fatalf("it does not close: %+v, %s", c, parkedAs(t, s))
 	}
+
+	// An attempt from before says nothing of the endpoint any more.
 	long := func(o *event.Outcome) { o.Attempt.Duration = time.Minute }
 	if c := settle(t, s, inFlight[2], event.Retry, fails, long, dueIn(s, time.Hour)).Breaker; c != nil {
 		t.Errorf("an attempt that began before it closed opened it again: %+v", c)
 	}
+
+	// What has gathered is let go at a growing pace.
 	width := 1
 	for ; width < 8; width *= 2 { // one, two, four: each that is answered makes room for one more
 		ds := take(t, s, "t/a", 20)
@@ -212,6 +226,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	s := b.regulated(t, clock, breaker)
 	gather(t, s, "w", 5)
 	fail(t, s, 3)
+
+	// Another endpoint gets the same events, and its line moves.
 	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: to("t/b")})[0]
 	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || len(got.Queued) != 0 {
 		t.Fatalf("%+v", got)
@@ -219,6 +235,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	if n := settle(t, s, got.Leased[0], event.Delivered, answers, next).Next; n == nil {
 		t.Error("the other endpoint's line does not move")
 	}
+
+	// Paused, it stays so when the breaker would have cooled off.
 	if err := s.Park(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "paused" {
 		t.Fatal(err, parkedAs(t, s))
 	}
@@ -226,6 +244,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	if n := len(take(t, s, "t/a", 10)); n != 0 {
 		t.Errorf("%d leased while it is paused", n)
 	}
+
+	// Resumed, it is let go at a growing pace.
 	if err := s.Resume(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "" {
 		t.Fatal(err, parkedAs(t, s))
 	}
@@ -261,10 +281,14 @@ func checkRate(t *testing.T, b *bench) {
 	stores := []*store.Store{b.regulated(t, clock, flows), b.regulated(t, clock, flows)}
 	s := stores[0]
 	gather(t, s, "w", 400)
+
+	// A new delivery does not go before those that wait.
 	got := acceptOne(t, s, update("x", "a"), slot(to("t/a")))
 	if len(got.Leased) != 0 {
 		t.Error("a new delivery was handed over before those that wait")
 	}
+
+	// Two replicas together take no more than the rate.
 	var held []*event.Delivery
 	ask := func(i int) (int, event.LeaseProgress) {
 		ds, looked, err := stores[i%2].Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
@@ -283,6 +307,7 @@ func checkRate(t *testing.T, b *bench) {
 		}
 		clock.forward(l.Again)
 	}
+
 	span := stores[0].Now().Sub(started).Seconds()
 	if most := 50*(span+slack.Seconds()) + 4; float64(total) > most {
 		t.Errorf("%d in %.2f s", total, span)
@@ -297,7 +322,8 @@ func checkRate(t *testing.T, b *bench) {
 		for _, d := range held {
 			settle(t, s, d, event.Delivered)
 		}
-		if held = nil; n == 0 && !l.Limited {
+		held = nil
+		if n == 0 && !l.Limited {
 			break
 		}
 		clock.forward(time.Second)
@@ -346,9 +372,13 @@ func checkTwice(t *testing.T, b *bench) {
 		}
 		return all
 	}
+
+	// Nobody is distrusted at first.
 	if all := known(s); len(all) != 0 {
 		t.Errorf("%v", all)
 	}
+
+	// The first time counts, and all replicas see it.
 	for _, name := range []string{"t/a", "t/b", "t/a"} {
 		if err := s.Distrust(t.Context(), name); err != nil {
 			t.Fatal(err)
