@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/store"
@@ -137,5 +138,118 @@ func checkReplaysThatAreKept(t *testing.T, b *bench) {
 	}
 	if r, err := s.Replay(t.Context(), first); r != nil || err != nil {
 		t.Errorf("the oldest is still there: %v, %v", r, err)
+	}
+}
+
+func checkReplay(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s, other := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
+	var ids []string
+	for i := range 4 {
+		e := update(fmt.Sprint(i), "a")
+		d := acceptOne(t, s, e, slot(to("t/a"))).Leased[0]
+		switch i {
+		case 0, 1:
+			settle(t, s, d, event.Delivered)
+		case 2:
+			settle(t, s, d, event.Dead, because("no"))
+		}
+		ids = append(ids, e.ID)
+	}
+	lone := update("lone", "a")
+	acceptOne(t, s, lone, nil)
+	asked, err := s.NewReplay(t.Context(), event.Replay{Tenant: "t", Filter: []byte(`{"x":1}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, mine, err := s.ReplayPage(t.Context(), asked.ID, event.ReplayPage{}); mine || err != nil {
+		t.Errorf("a page of what was not claimed: %v, %v", mine, err)
+	}
+	r, err := takeUp(t, s)
+	if err != nil || r == nil || r.ID != asked.ID || r.Tenant != "t" || string(r.Filter) != `{"x":1}` || r.State != "running" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, err := takeUp(t, other); r != nil || err != nil {
+		t.Errorf("claimed twice: %+v, %v", r, err)
+	}
+	send := event.ReplayPage{Cursor: "here", Looked: 5, Matched: 4, Resends: []event.Resend{
+		{EventID: ids[0], Endpoint: "t/a", Lease: lease}, {EventID: ids[1], Endpoint: "t/a"}, {EventID: ids[2], Endpoint: "t/a"},
+		{EventID: ids[3], Endpoint: "t/a"},                     // open
+		{EventID: lone.ID, Endpoint: "t/a"},                    // not owed
+		{EventID: lone.ID, Endpoint: "t/b", Add: true},         // owed from now on
+		{EventID: update("gone", "a").ID, Endpoint: "t/a"},     // not there
+		{EventID: ids[0], Endpoint: "t/a", Lease: time.Second}, // open by now
+	}}
+	leased, mine, err := s.ReplayPage(t.Context(), r.ID, send)
+	if err != nil || !mine || len(leased) != 1 || leased[0].Event.ID != ids[0] || leased[0].Reason != event.ReasonReplay || leased[0].Attempts != 0 {
+		t.Fatalf("%+v %v %v", leased, mine, err)
+	}
+	clock.forward(time.Millisecond)
+	var due []string
+	for _, d := range append(take(t, s, "t/a", 10), take(t, s, "t/b", 10)...) {
+		if d.Reason != event.ReasonReplay || len(d.Event.Data) == 0 {
+			t.Errorf("%+v", d)
+		}
+		due = append(due, d.Event.WaybillCode)
+		settle(t, s, d, event.Delivered)
+	}
+	slices.Sort(due)
+	if !slices.Equal(due, []string{"1", "2", "lone"}) {
+		t.Errorf("due are %v", due)
+	}
+	settle(t, s, leased[0], event.Delivered)
+	if got := page(t, s, event.Query{Most: 10, Endpoints: []string{"t/b"}}); !slices.Equal(got, []string{"lone:a"}) {
+		t.Errorf("of the new endpoint: %v", got)
+	}
+	if got := page(t, s, event.Query{Most: 10}); len(got) != 5 {
+		t.Errorf("all: %v", got)
+	}
+	if ls, _, err := s.DeadLetters(t.Context(), nil, "", 10); len(ls) != 0 || err != nil {
+		t.Errorf("dead letters: %v, %v", ls, err)
+	}
+	now, err := s.Replay(t.Context(), r.ID)
+	if err != nil || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 || now.Skipped != 4 {
+		t.Errorf("%+v, %v", now, err)
+	}
+
+	// Another replica goes on where it was.
+	s.LetGoReplay(t.Context(), r.ID)
+	if r, err = takeUp(t, other); err != nil || r == nil || r.Cursor != "here" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if _, mine, err := s.ReplayPage(t.Context(), r.ID, send); mine || err != nil {
+		t.Errorf("a page of what another has: %v, %v", mine, err)
+	}
+	if _, mine, err := other.ReplayPage(t.Context(), r.ID, event.ReplayPage{Done: true}); !mine || err != nil {
+		t.Errorf("the last page: %v, %v", mine, err)
+	}
+	if was, err := s.CancelReplay(t.Context(), r.ID); was || err != nil {
+		t.Errorf("cancelled what is done: %v, %v", was, err)
+	}
+	if r, err := takeUp(t, s); r != nil || err != nil {
+		t.Errorf("claimed what is done: %+v, %v", r, err)
+	}
+
+	second, err := s.NewReplay(t.Context(), event.Replay{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = takeUp(t, s); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := other.CancelReplay(t.Context(), second.ID); !was || err != nil {
+		t.Errorf("%v, %v", was, err)
+	}
+	if _, mine, err := s.ReplayPage(t.Context(), second.ID, send); mine || err != nil {
+		t.Errorf("a page of what was cancelled: %v, %v", mine, err)
+	}
+	all, next, err := s.Replays(t.Context(), "", "", 10)
+	if err != nil || next != "" || len(all) != 2 || all[0].ID != second.ID && all[1].ID != second.ID {
+		t.Errorf("%+v, %v", all, err)
+	}
+	for _, r := range all {
+		if want := map[string]string{asked.ID: "done", second.ID: "cancelled"}[r.ID]; r.State != want || r.Ended.IsZero() {
+			t.Errorf("%+v", r)
+		}
 	}
 }
