@@ -13,12 +13,12 @@ import (
 
 // The names of an advice, as metrics have them.
 const (
-	AdviceNoAOF       = "no_aof"
-	AdviceEvicting    = "evicting"
-	AdviceOldVersion  = "old_version"
-	AdviceNoReplicas  = "no_replicas"
-	AdviceFewReplicas = "few_replicas"
-	AdviceClockSkew   = "clock_skew"
+	adviceNoAOF       = "no_aof"
+	adviceEvicting    = "evicting"
+	adviceOldVersion  = "old_version"
+	adviceNoReplicas  = "no_replicas"
+	adviceFewReplicas = "few_replicas"
+	adviceClockSkew   = "clock_skew"
 	AdviceUnreadable  = "unreadable"
 )
 
@@ -55,12 +55,12 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	}
 
 	fsync, refusal := node.ConfigGet(ctx, "appendfsync").Result()
-	if refusal == nil && fsync["appendfsync"] == "no" && out[AdviceNoAOF] == "" {
-		out[AdviceNoAOF] = "appendfsync no: a crash of its host loses what the kernel has not written yet, " +
+	if refusal == nil && fsync["appendfsync"] == "no" && out[adviceNoAOF] == "" {
+		out[adviceNoAOF] = "appendfsync no: a crash of its host loses what the kernel has not written yet, " +
 			"half a minute or more; use everysec or always"
 	}
 	if skew := s.clock.skew(); skew.Abs() > skewMost {
-		out[AdviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; the times of events and deliveries are those of redis",
+		out[adviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; the times of events and deliveries are those of redis",
 			skew.Round(time.Millisecond))
 	}
 	return out, nil
@@ -69,11 +69,11 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 // adviseInfo adds what INFO shows.
 func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	if info["aof_enabled"] == "0" {
-		out[AdviceNoAOF] = "appendonly no: a crash of redis loses accepted events; " +
+		out[adviceNoAOF] = "appendonly no: a crash of redis loses accepted events; " +
 			"use appendonly yes, and appendfsync always to lose none"
 	}
 	if p := info["maxmemory_policy"]; p != "" && p != "noeviction" {
-		out[AdviceEvicting] = "maxmemory-policy " + p + ": at maxmemory it would drop accepted events; use noeviction"
+		out[adviceEvicting] = "maxmemory-policy " + p + ": at maxmemory it would drop accepted events; use noeviction"
 	}
 
 	version, rest, _ := strings.Cut(info["redis_version"], ".")
@@ -81,7 +81,7 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	major, errMajor := strconv.Atoi(version)
 	minor, errMinor := strconv.Atoi(second)
 	if errMajor == nil && errMinor == nil && (major < oldestMajor || major == oldestMajor && minor < oldestMinor) {
-		out[AdviceOldVersion] = fmt.Sprintf("redis %s is older than %d.%d, and lacks commands that are needed",
+		out[adviceOldVersion] = fmt.Sprintf("redis %s is older than %d.%d, and lacks commands that are needed",
 			info["redis_version"], oldestMajor, oldestMinor)
 	}
 
@@ -89,10 +89,10 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	switch {
 	case err != nil:
 	case replicas < s.o.WaitReplicas:
-		out[AdviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: callbacks stay in the spool",
+		out[adviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: callbacks stay in the spool",
 			replicas, s.o.WaitReplicas)
 	case replicas == 0 && s.watched():
-		out[AdviceNoReplicas] = "no replica follows the node that holds the events: if it is lost, they are, and nothing takes its place"
+		out[adviceNoReplicas] = "no replica follows the node that holds the events: if it is lost, they are, and nothing takes its place"
 	}
 }
 
