@@ -111,11 +111,11 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 			}
 		}
 
-		replay, err := r.store.TakeReplay(ctx, o.ID, others, r.most(o.Tenant))
+		replay, ok, err := r.store.TakeReplay(ctx, o.ID, others, r.most(o.Tenant))
 		if err != nil {
 			return err
 		}
-		if replay == nil {
+		if !ok {
 			continue
 		}
 		r.begin(*o, time.Now())
@@ -393,8 +393,8 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (
 	}
 
 	// By today's routes, whose conditions are asked of the ledger: that of a changed status is taken to hold.
-	whole, err := r.store.Event(ctx, e.ID, "")
-	if err != nil || whole == nil {
+	whole, ok, err := r.store.Event(ctx, e.ID, "")
+	if err != nil || !ok {
 		return nil, err
 	}
 	for _, c := range r.match(kuaidihelp.Reread(whole.Event)) {

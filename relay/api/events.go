@@ -76,11 +76,11 @@ func listEvents(c *call) (Events, error) {
 
 // readEvent gives one event.
 func readEvent(c *call) (Event, error) {
-	e, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
+	e, ok, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
 		return Event{}, c.failed("look at an event", err)
 	}
-	if e == nil {
+	if !ok {
 		return Event{}, errNoEvent
 	}
 	out := c.showEvent(e)

@@ -194,11 +194,11 @@ type shelf struct {
 	ids []string
 }
 
-func (s *shelf) OneQuarantined(_ context.Context, id string) (*event.Quarantined, error) {
+func (s *shelf) OneQuarantined(_ context.Context, id string) (*event.Quarantined, bool, error) {
 	if !slices.Contains(s.ids, id) {
-		return nil, nil
+		return nil, false, nil
 	}
-	return &event.Quarantined{ID: id}, nil
+	return &event.Quarantined{ID: id}, true, nil
 }
 
 func (s *shelf) Quarantined(_ context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
@@ -288,8 +288,8 @@ func (l *replayList) NewReplay(_ context.Context, r event.Replay) (event.Replay,
 	return r, l.err
 }
 
-func (*replayList) Replay(context.Context, string) (*event.Replay, error) {
-	return &event.Replay{ID: "r", Tenant: "other"}, nil
+func (*replayList) Replay(context.Context, string) (*event.Replay, bool, error) {
+	return &event.Replay{ID: "r", Tenant: "other"}, true, nil
 }
 
 func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {

@@ -116,11 +116,11 @@ func readQuarantined(c *call) (Quarantined, error) {
 
 // oneQuarantined reads the callback with this id.
 func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
-	q, err := c.quarantine.OneQuarantined(c.ctx(), id)
+	q, ok, err := c.quarantine.OneQuarantined(c.ctx(), id)
 	if err != nil {
 		return nil, c.failed("look into quarantine", err)
 	}
-	if q == nil {
+	if !ok {
 		return nil, errNotQuarantined
 	}
 	return q, nil

@@ -140,11 +140,11 @@ func listReplays(c *call) (Replays, error) {
 
 // replay reads the replay that a path names. One of another tenant is not there.
 func (c *call) replay() (*event.Replay, error) {
-	r, err := c.replays.Replay(c.ctx(), c.Param("id"))
+	r, ok, err := c.replays.Replay(c.ctx(), c.Param("id"))
 	if err != nil {
 		return nil, c.failed("look at a replay", err)
 	}
-	if r == nil || (c.tenant != "" && r.Tenant != c.tenant) {
+	if !ok || (c.tenant != "" && r.Tenant != c.tenant) {
 		return nil, errNoReplay
 	}
 	return r, nil

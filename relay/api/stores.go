@@ -23,7 +23,7 @@ type Store interface {
 type eventStore interface {
 	Events(ctx context.Context, q event.Query) (event.Page, error)
 	FillData(ctx context.Context, events []*event.Stored, most int64) (int, error)
-	Event(ctx context.Context, id, tenant string) (*event.Stored, error)
+	Event(ctx context.Context, id, tenant string) (*event.Stored, bool, error)
 	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
 }
 
@@ -44,15 +44,15 @@ type replayStore interface {
 	NewReplay(ctx context.Context, r event.Replay) (event.Replay, error)
 	Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error)
 	OpenReplays(ctx context.Context) ([]event.OpenReplay, error)
-	Replay(ctx context.Context, id string) (*event.Replay, error)
+	Replay(ctx context.Context, id string) (*event.Replay, bool, error)
 	CancelReplay(ctx context.Context, id string) (bool, error)
 }
 
 type quarantineStore interface {
 	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
 	CountQuarantined(ctx context.Context) (int, error)
-	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, error)
-	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, error)
+	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, bool, error)
+	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, bool, error)
 	Unquarantine(ctx context.Context, id string) error
 }
 

@@ -101,7 +101,7 @@ func (c *call) whereElse(code string) (all []string) {
 	if c.o.Waits(code) {
 		all = append(all, "an update of it waits in this replica's spool")
 	}
-	if q, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && q != nil {
+	if q, ok, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && ok {
 		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)",
 			stamp(q.ReceivedAt), q.ID))
 	}

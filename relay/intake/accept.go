@@ -67,7 +67,7 @@ func (in *Intake) accept(ctx context.Context, entries []event.Entry, tracked fun
 func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) error {
 	const tries = 20 // each time, a newer update has come in between
 	for range tries {
-		last, err := in.o.Store.Latest(ctx, w)
+		last, _, err := in.o.Store.Latest(ctx, w) // without one, the ledger only notes that the tenant is not owed it
 		if err != nil {
 			return err
 		}

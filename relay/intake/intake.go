@@ -56,7 +56,7 @@ type Store interface {
 	Closed(ctx context.Context, ids []string) ([]bool, error)
 
 	// Latest returns the last known event of a waybill; nil if none is known.
-	Latest(ctx context.Context, w event.Waybill) (*event.Event, error)
+	Latest(ctx context.Context, w event.Waybill) (*event.Event, bool, error)
 	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event, to []event.Candidate) (event.CaughtUp, error)
 }
 

@@ -108,7 +108,9 @@ func (s *fakeStore) Closed(_ context.Context, ids []string) ([]bool, error) {
 	return out, nil
 }
 
-func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, error) { return nil, nil }
+func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, bool, error) {
+	return nil, false, nil
+}
 
 func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event, []event.Candidate) (event.CaughtUp, error) {
 	return event.CaughtUp{}, nil

@@ -147,8 +147,9 @@ type behind struct {
 	to                   []event.Candidate
 }
 
-func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, error) {
-	return &event.Event{ID: testID(1), Type: event.TypeWaybill, CPCode: w.CPCode, WaybillCode: w.Code, Data: []byte(`{}`)}, nil
+func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, bool, error) {
+	last := &event.Event{ID: testID(1), Type: event.TypeWaybill, CPCode: w.CPCode, WaybillCode: w.Code, Data: []byte(`{}`)}
+	return last, true, nil
 }
 
 func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event, to []event.Candidate) (event.CaughtUp, error) {

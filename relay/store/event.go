@@ -28,19 +28,19 @@ const (
 // ofAnyone is the tenant of whom an event is read for the operator.
 const ofAnyone = ""
 
-// Event gives an event with its data, its deliveries and their attempts; nil if it is not there (any more). tenant is whose
-// deliveries are wanted; empty: everybody's.
-func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, error) {
+// Event gives an event with its data, its deliveries and their attempts, and whether it is there (still). tenant is
+// whose deliveries are wanted; empty: everybody's.
+func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, bool, error) {
 	short, err := shortID(id)
 	if err != nil {
-		return nil, nil //nolint:nilerr // what is no id names no event
+		return nil, false, nil //nolint:nilerr // what is no id names no event
 	}
 
 	found, err := s.load(ctx, []string{short}, tenant)
 	if err != nil || len(found) == 0 {
-		return nil, err
+		return nil, false, err
 	}
-	return found[0], nil
+	return found[0], true, nil
 }
 
 // FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It returns

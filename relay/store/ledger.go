@@ -192,18 +192,18 @@ func (s *Store) Unfinished(ctx context.Context) (int64, error) {
 	return n, nil
 }
 
-// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare; nil if none
-// is known.
-func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, err error) {
+// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare, and
+// whether one is known.
+func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, known bool, err error) {
 	defer wrap(&err, "read the last event of a waybill")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	short, err := s.client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
 	if errors.Is(err, redis.Nil) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 
 	var body *redis.StringCmd
@@ -213,11 +213,11 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, er
 		state = p.HMGet(ctx, s.eventKey(short), "q", "t")
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	id, err := longID(short)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 
 	e, lost := decodeBody(body.Val())
@@ -229,7 +229,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, er
 		e.Sequence = number(fields[0])
 		e.AcceptedAt = time.UnixMilli(number(fields[1]))
 	}
-	return e, nil
+	return e, true, nil
 }
 
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see

@@ -149,40 +149,34 @@ const (
 	namingBytes  = 64 << 10
 )
 
-// QuarantinedNaming gives what has a text in it of the latest in quarantine that are not long; nil if none has.
-func (s *Store) QuarantinedNaming(ctx context.Context, text string) (found *event.Quarantined, err error) {
+// QuarantinedNaming gives what has a text in it of the latest in quarantine that are not long, and whether any
+// has.
+func (s *Store) QuarantinedNaming(ctx context.Context, text string) (found *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sizes, err := s.sizesOf(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 
 	for i, id := range ids {
 		if sizes[i] > namingBytes {
 			continue
 		}
-		body, err := s.quarantinedBody(ctx, id)
+		q, ok, err := s.readOne(ctx, id)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if body == nil {
-			continue // it has just expired
-		}
-		q, err := readQuarantined(body)
-		if err != nil {
-			return nil, err
-		}
-		if bytes.Contains(q.Raw, []byte(text)) {
-			return q, nil
+		if ok && bytes.Contains(q.Raw, []byte(text)) {
+			return q, true, nil
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 // sizesOf are the lengths of what is in quarantine under some ids, in bytes.
@@ -207,25 +201,25 @@ func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
 	return sizes, nil
 }
 
-// quarantinedBody reads what is in quarantine under an id, as it is stored; nil if there is nothing.
-func (s *Store) quarantinedBody(ctx context.Context, id string) ([]byte, error) {
-	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
-	return body, err
-}
-
-// OneQuarantined gives what is in quarantine under an id; nil if there is nothing.
-func (s *Store) OneQuarantined(ctx context.Context, id string) (q *event.Quarantined, err error) {
+// OneQuarantined gives what is in quarantine under an id, and whether there is something.
+func (s *Store) OneQuarantined(ctx context.Context, id string) (q *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	body, err := s.quarantinedBody(ctx, id)
-	if err != nil || body == nil {
-		return nil, err
+	return s.readOne(ctx, id)
+}
+
+// readOne is OneQuarantined within the caller's time.
+func (s *Store) readOne(ctx context.Context, id string) (*event.Quarantined, bool, error) {
+	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, false, nil
 	}
-	return readQuarantined(body)
+	if err != nil {
+		return nil, false, err
+	}
+	q, err := readQuarantined(body)
+	return q, err == nil, err
 }
 
 // Unquarantine takes something out of quarantine.

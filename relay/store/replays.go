@@ -139,13 +139,13 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 	return out, nil
 }
 
-// Replay gives one replay; nil if there is none of that name.
-func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, error) {
+// Replay gives one replay, and whether there is one of that name.
+func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, bool, error) {
 	found, err := s.replays(ctx, []string{id})
 	if err != nil || len(found) == 0 {
-		return nil, err
+		return nil, false, err
 	}
-	return &found[0], nil
+	return &found[0], true, nil
 }
 
 // CancelReplay ends a replay. It says whether it was running.
@@ -198,8 +198,8 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 }
 
 // TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see lua/takereplay.lua. It
-// is nil if another replica has it, or if most of its tenant's other open replays are worked off already.
-func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, error) {
+// is not the caller's, false, if another replica has it, or if most of its tenant's other open replays are worked off already.
+func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	args := []any{id, s.replica, replayClaim.Milliseconds(), most}
@@ -209,10 +209,10 @@ func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most
 
 	n, err := takeReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
 	if err != nil {
-		return nil, fmt.Errorf("take a replay up: %w", err)
+		return nil, false, fmt.Errorf("take a replay up: %w", err)
 	}
 	if n == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	return s.Replay(ctx, id)
 }

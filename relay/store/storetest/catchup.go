@@ -11,7 +11,7 @@ import (
 // catchUp does what the relay does, for endpoints that every event is owed to.
 func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) event.CaughtUp {
 	t.Helper()
-	last, err := s.Latest(t.Context(), zt(code)[0])
+	last, _, err := s.Latest(t.Context(), zt(code)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +72,8 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a"))
 	subscribe(t, s, "u", "1")
-	last, err := s.Latest(t.Context(), zt("1")[0])
-	if err != nil || last.Status != "a" {
+	last, ok, err := s.Latest(t.Context(), zt("1")[0])
+	if err != nil || !ok || last.Status != "a" {
 		t.Fatalf("%+v %v", last, err)
 	}
 

@@ -63,7 +63,7 @@ func checkDeadLetters(t *testing.T, b *bench) {
 	if got := list(100, "t/1"); len(got) != 9 {
 		t.Errorf("%v", got)
 	}
-	if e, err := s.Event(t.Context(), id, ""); err != nil || e.Deliveries[0].State != event.StateDismissed || e.Deliveries[0].Why != "refused" {
+	if e, ok, err := s.Event(t.Context(), id, ""); err != nil || !ok || e.Deliveries[0].State != event.StateDismissed || e.Deliveries[0].Why != "refused" {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

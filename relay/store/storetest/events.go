@@ -202,8 +202,8 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	}
 	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) { o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"} })
 
-	one, err := s.Event(t.Context(), e.ID, "")
-	if err != nil || one == nil {
+	one, ok, err := s.Event(t.Context(), e.ID, "")
+	if err != nil || !ok {
 		t.Fatal(one, err)
 	}
 	x = one.Deliveries[0]
@@ -213,7 +213,7 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 
 	// What is not there is no error.
 	for _, id := range []string{"nonsense", "evt_00", update("9", "z").ID} {
-		if none, err := s.Event(t.Context(), id, ""); none != nil || err != nil {
+		if none, ok, err := s.Event(t.Context(), id, ""); ok || err != nil {
 			t.Errorf("%s: %v, %v", id, none, err)
 		}
 	}

@@ -66,7 +66,7 @@ func checkRenewed(t *testing.T, b *bench) {
 		subscribe(t, s, "t", "1")
 		return time.Since(began) > 2*ttl
 	})
-	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "a" {
+	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "a" {
 		t.Errorf("%+v %v", last, err)
 	}
 }
@@ -204,21 +204,21 @@ func checkLateUpdate(t *testing.T, b *bench) {
 	if !acceptOne(t, s, newest(), nil).Duplicate {
 		t.Error("the newest one is none that came before")
 	}
-	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)
 	}
 	// The ledger knows it for longer than the record of the waybill lives.
 	until(t, "the record expires", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
 	acceptOne(t, s, at(8, "1", "c", "collected"), nil)
-	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)
 	}
 	acceptOne(t, s, at(0, "1", "d", "sending"), nil)
-	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "sending" {
+	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "sending" {
 		t.Errorf("one without a time that can be read: %+v %v", last, err)
 	}
 	acceptOne(t, s, at(9, "1", "e", "question"), nil)
-	if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "sending" {
+	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "sending" {
 		t.Errorf("after that: %+v %v", last, err)
 	}
 }
@@ -229,7 +229,7 @@ func checkLateBefore(t *testing.T, b *bench) {
 	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
 	subscribe(t, s, "t", "1")
 	for range 2 {
-		if last, err := s.Latest(t.Context(), zt("1")[0]); err != nil || last == nil || last.Status != "signed" {
+		if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "signed" {
 			t.Errorf("%+v %v", last, err)
 		}
 		acceptOne(t, s, at(8, "1", "c", "collected"), nil)
@@ -241,7 +241,7 @@ func checkLateBefore(t *testing.T, b *bench) {
 	acceptOne(t, s, none, nil)
 	acceptOne(t, s, at(10, "2", "c", "sending"), nil)
 	subscribe(t, s, "t", "2")
-	if last, err := s.Latest(t.Context(), zt("2")[0]); err != nil || last == nil || last.Status != "signed" {
+	if last, ok, err := s.Latest(t.Context(), zt("2")[0]); err != nil || !ok || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)
 	}
 }

@@ -166,7 +166,7 @@ func replayed(t *testing.T, s *store.Store, e *event.Event, endpoint string) {
 	if _, mine, err := s.ReplayPage(t.Context(), r.ID, page); err != nil || !mine {
 		t.Fatalf("a page of the replay: %v, %v", mine, err)
 	}
-	if done, err := s.Replay(t.Context(), r.ID); err != nil || done == nil || done.Queued != 1 {
+	if done, ok, err := s.Replay(t.Context(), r.ID); err != nil || !ok || done.Queued != 1 {
 		t.Fatalf("the replay: %+v, %v", done, err)
 	}
 }

@@ -21,7 +21,8 @@ func takeUp(t *testing.T, s *store.Store) (*event.Replay, error) {
 	}
 	for _, o := range open {
 		if !o.Taken {
-			return s.TakeReplay(t.Context(), o.ID, nil, 0)
+			r, _, err := s.TakeReplay(t.Context(), o.ID, nil, 0)
+			return r, err
 		}
 	}
 	return nil, nil
@@ -79,11 +80,11 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 	taken := 0
 	for i, id := range mine {
 		others := slices.Delete(slices.Clone(mine), i, i+1)
-		r, err := stores[i%2].TakeReplay(t.Context(), id, others, 2)
+		_, ok, err := stores[i%2].TakeReplay(t.Context(), id, others, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r != nil {
+		if ok {
 			taken++
 		}
 	}
@@ -95,7 +96,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 	if was, err := stores[1].CancelReplay(t.Context(), mine[0]); !was || err != nil {
 		t.Fatal(was, err)
 	}
-	if r, err := stores[1].TakeReplay(t.Context(), mine[0], mine[1:], 2); r != nil || err != nil {
+	if r, ok, err := stores[1].TakeReplay(t.Context(), mine[0], mine[1:], 2); ok || err != nil {
 		t.Errorf("took up what was cancelled: %v, %v", r, err)
 	}
 	if _, err := stores[1].NewReplay(t.Context(), event.Replay{Tenant: "t3"}); err != nil {
@@ -136,7 +137,7 @@ func checkReplaysThatAreKept(t *testing.T, b *bench) {
 	if err != nil || len(all) != 200 {
 		t.Errorf("%d are kept, want 200; %v", len(all), err)
 	}
-	if r, err := s.Replay(t.Context(), first); r != nil || err != nil {
+	if r, ok, err := s.Replay(t.Context(), first); ok || err != nil {
 		t.Errorf("the oldest is still there: %v, %v", r, err)
 	}
 }
@@ -207,8 +208,8 @@ func checkReplay(t *testing.T, b *bench) {
 	if ls, _, err := s.DeadLetters(t.Context(), nil, "", 10); len(ls) != 0 || err != nil {
 		t.Errorf("dead letters: %v, %v", ls, err)
 	}
-	now, err := s.Replay(t.Context(), r.ID)
-	if err != nil || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 || now.Skipped != 4 {
+	now, ok, err := s.Replay(t.Context(), r.ID)
+	if err != nil || !ok || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 || now.Skipped != 4 {
 		t.Errorf("%+v, %v", now, err)
 	}
 
