@@ -62,6 +62,9 @@ func readHost(host string) (string, error) {
 	}
 
 	name := strings.TrimSuffix(host, ".")
+	if name == "" {
+		return "", errors.New("url: its host is empty") // to dial nothing is to dial this machine
+	}
 	if strings.HasSuffix(name, ".") {
 		return "", errors.New("url: its host ends in more than one dot")
 	}
