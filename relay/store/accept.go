@@ -42,7 +42,8 @@ func (c acceptCall) span() time.Duration {
 	return span
 }
 
-// acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have them.
+// acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have
+// them.
 type acceptAnswer struct {
 	rows  []event.Accepted
 	short error
@@ -67,11 +68,11 @@ func (c acceptCall) weight() int {
 
 // Accept makes events durable with their deliveries, in the order given, and drops duplicates; see lua/accept.lua. On
 // return every event has its ID (with the suffix of a recurrence), Sequence and AcceptedAt. More than 64 events or 512
-// deliveries take several scripts; an event is never split. After an error the answers to a part may be there. Their leases
-// are the caller's. More may have been accepted than that: asked again, those events are duplicates.
+// deliveries take several scripts; an event is never split. After an error the answers to a part may be there. Their
+// leases are the caller's. More may have been accepted than that: asked again, those events are duplicates.
 //
-// A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may give
-// have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
+// A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may
+// give have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
 func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error) {
 	out := make([]event.Accepted, 0, len(entries))
 	var call acceptCall
@@ -112,7 +113,8 @@ func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Acce
 	return out, err
 }
 
-// tracked is how lua/accept.lua is told of an event's tracks: "" if none has a time, or when the newest was (ms), 0 if that is unknown.
+// tracked is how lua/accept.lua is told of an event's tracks: "" if none has a time, or when the newest was (ms), 0 if
+// that is unknown.
 func tracked(e *event.Event) any {
 	switch {
 	case e.Bare:
@@ -227,8 +229,8 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 	return args, endpoints
 }
 
-// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection. If they
-// are too few, there is an answer beside the error.
+// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection.
+// If they are too few, there is an answer beside the error.
 func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
 	if s.o.WaitReplicas == 0 {
 		return s.run(ctx, acceptScript, args)
@@ -261,16 +263,20 @@ func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 		return fmt.Errorf("wait for redis replicas: %w", err)
 	}
 	if have < int64(s.o.WaitReplicas) {
-		return &trouble{state: Short, why: fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)}
+		why := fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)
+		return &trouble{state: Short, why: why}
 	}
 	return nil
 }
 
 var errShape = errors.New("redis answered in a shape that is not the script's")
 
-// readAccepted reads what lua/accept.lua answers of one event: 0 or 1 (new), id, sequence, accepted at (ms), deliveries, and
-// of each endpoint that gets it its index: negative if it waits in the queue, else leased to the caller.
-func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token string, local time.Time) (event.Accepted, error) {
+// readAccepted reads what lua/accept.lua answers of one event: 0 or 1 (new), id, sequence, accepted at (ms),
+// deliveries, and of each endpoint that gets it its index: negative if it waits in the queue, else leased to the
+// caller.
+func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token string, local time.Time) (
+	event.Accepted, error,
+) {
 	a, ok := answer.([]any)
 	if !ok || len(a) < 5 {
 		return event.Accepted{}, errShape
@@ -294,7 +300,8 @@ func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token 
 		}
 		c := endpoints[i-1]
 		out.Leased = append(out.Leased, &event.Delivery{
-			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Since: e.AcceptedAt, Token: token, LeaseEnds: local.Add(c.Lease),
+			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Since: e.AcceptedAt,
+			Token: token, LeaseEnds: local.Add(c.Lease),
 		})
 	}
 	return out, nil
@@ -309,7 +316,8 @@ type header struct {
 	ReceivedAt  int64  `json:"received_at"` // ms
 }
 
-// encodeBody writes what header has, by hand: it is on the way of every event, and reflection took longer than all else there.
+// encodeBody writes what header has, by hand: it is on the way of every event, and reflection took longer than all else
+// there.
 func encodeBody(e *event.Event) []byte {
 	body := make([]byte, 0, 128+len(e.Data))
 	for _, m := range []struct{ before, value string }{

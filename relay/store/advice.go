@@ -24,11 +24,13 @@ const (
 
 const (
 	oldestMajor, oldestMinor = 6, 2
-	// most that the clocks may differ without a word: the store goes by that of Redis, people and receivers by the local one.
+	// most that the clocks may differ without a word: the store goes by that of Redis, people and receivers by the
+	// local one.
 	skewMost = 2 * time.Second
 )
 
-// Advice says what about Redis puts accepted events at risk: why, by the name of the advice. Nothing with an embedded one.
+// Advice says what about Redis puts accepted events at risk: why, by the name of the advice. Nothing with an embedded
+// one.
 func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	defer wrap(&err, "ask redis how it is set up")
 	out = make(map[string]string)
@@ -47,7 +49,8 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	var refused redis.Error
 	switch {
 	case errors.As(err, &refused):
-		out[AdviceUnreadable] = "it does not tell its INFO, so nothing is known of its persistence, eviction and replicas"
+		out[AdviceUnreadable] = "it does not tell its INFO, " +
+			"so nothing is known of its persistence, eviction and replicas"
 	case err != nil:
 		return nil, err
 	default:
@@ -60,8 +63,8 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 			"half a minute or more; use everysec or always"
 	}
 	if skew := s.clock.skew(); skew.Abs() > skewMost {
-		out[adviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; the times of events and deliveries are those of redis",
-			skew.Round(time.Millisecond))
+		out[adviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; "+
+			"the times of events and deliveries are those of redis", skew.Round(time.Millisecond))
 	}
 	return out, nil
 }
@@ -89,10 +92,11 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	switch {
 	case err != nil:
 	case replicas < s.o.WaitReplicas:
-		out[adviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: callbacks stay in the spool",
-			replicas, s.o.WaitReplicas)
+		out[adviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: "+
+			"callbacks stay in the spool", replicas, s.o.WaitReplicas)
 	case replicas == 0 && s.watched():
-		out[adviceNoReplicas] = "no replica follows the node that holds the events: if it is lost, they are, and nothing takes its place"
+		out[adviceNoReplicas] = "no replica follows the node that holds the events: " +
+			"if it is lost, they are, and nothing takes its place"
 	}
 }
 

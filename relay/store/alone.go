@@ -9,7 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Alone lets one replica at a time do something that is named: it says whether the caller may, for so long at most, or until it calls done.
+// Alone lets one replica at a time do something that is named: it says whether the caller may, for so long at most, or
+// until it calls done.
 func (s *Store) Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

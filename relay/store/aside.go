@@ -8,25 +8,26 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What people read is made in slices that hold Redis for about half a millisecond each, one slice of a process at a time, and after each
-// millisecond Redis is left alone for as long: whatever is read, and by however many, new events and outcomes get their turn, and at least
-// half of Redis' time.
+// What people read is made in slices that hold Redis for about half a millisecond each, one slice of a process at a
+// time, and after each millisecond Redis is left alone for as long: whatever is read, and by however many, new events
+// and outcomes get their turn, and at least half of Redis' time.
 const (
-	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of bodies,
-	// dead letters and subscriptions changed.
+	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of
+	// bodies, dead letters and subscriptions changed.
 	sliceEvents        = 10
 	sliceCommands      = 100
 	sliceBytes         = 128 << 10
 	sliceDeadLetters   = 10
 	sliceSubscriptions = 10
-	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost bounds a rest: a slice may have waited for a Redis that is busy, or far away.
+	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost
+	// bounds a rest: a slice may have waited for a Redis that is busy, or far away.
 	restLeast = time.Millisecond
 	restMost  = 5 * time.Millisecond
 )
 
-// Aside waits for the turn of a slice that asks Redis nothing: the CPU that reading needs is kept from callbacks like Redis' time. The caller
-// calls end when it has worked for about half a millisecond, and may then ask for the next turn. It waits no longer than for Redis, and
-// goes on without a turn then.
+// Aside waits for the turn of a slice that asks Redis nothing: the CPU that reading needs is kept from callbacks like
+// Redis' time. The caller calls end when it has worked for about half a millisecond, and may then ask for the next
+// turn. It waits no longer than for Redis, and goes on without a turn then.
 func (s *Store) Aside(ctx context.Context) (end func()) {
 	end, err := s.takeTurn(ctx)
 	if err != nil {
@@ -35,8 +36,8 @@ func (s *Store) Aside(ctx context.Context) (end func()) {
 	return end
 }
 
-// aside runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does not answer, nobody
-// waits for one for longer than for an answer.
+// aside runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does
+// not answer, nobody waits for one for longer than for an answer.
 func (s *Store) aside(ctx context.Context, do func(context.Context) error) error {
 	end, err := s.takeTurn(ctx)
 	if err != nil {
@@ -87,8 +88,8 @@ func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipel
 	return nil
 }
 
-// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its length. One
-// that is not there is empty. It returns as many as it has read.
+// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its
+// length. One that is not there is empty. It returns as many as it has read.
 func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
 	sizes := make([]*redis.IntCmd, len(shorts))
 	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) {

@@ -22,8 +22,8 @@ type EndpointAttempt struct {
 	Kind byte
 }
 
-// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are kept
-// of those that failed, and of those that delivered.
+// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are
+// kept of those that failed, and of those that delivered.
 func (s *Store) Attempts(ctx context.Context, endpoint string, most int) (attempts []EndpointAttempt, err error) {
 	defer wrap(&err, "list attempts")
 	var failed *redis.XMessageSliceCmd
@@ -46,8 +46,8 @@ func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, 
 	return failed, good
 }
 
-// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the latest
-// first; of two in the same millisecond, one that delivered.
+// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the
+// latest first; of two in the same millisecond, one that delivered.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]EndpointAttempt, error) {
 	all := make([]EndpointAttempt, 0, len(failed)+len(good))
 	for _, entry := range good {
@@ -91,7 +91,8 @@ func readFailed(entry redis.XMessage) EndpointAttempt {
 		return v
 	}
 	ms, _, _ := strings.Cut(entry.ID, "-")
-	a := EndpointAttempt{AttemptRecord: readRecord(ms, field("s"), field("d")), EventID: field("i"), N: int(number(field("n")))}
+	a := EndpointAttempt{EventID: field("i"), N: int(number(field("n")))}
+	a.AttemptRecord = readRecord(ms, field("s"), field("d"))
 	a.Text = field("m")
 	if k := field("k"); k != "" {
 		a.Kind = k[0]
@@ -102,6 +103,7 @@ func readFailed(entry redis.XMessage) EndpointAttempt {
 // readRecord reads when an attempt was made (ms), its status, and how long it took (ms).
 func readRecord(at, status, took string) event.AttemptRecord {
 	return event.AttemptRecord{
-		At: time.UnixMilli(number(at)), Status: int(number(status)), Duration: time.Duration(number(took)) * time.Millisecond,
+		At: time.UnixMilli(number(at)), Status: int(number(status)),
+		Duration: time.Duration(number(took)) * time.Millisecond,
 	}
 }

@@ -14,12 +14,13 @@ const (
 	tripMost = time.Second
 )
 
-// clock tells the time of the store, which all replicas share, from the local monotonic clock: a local clock that is wrong, or
-// that is set, changes nothing. Nor does a step of the clock of Redis: who notices it moves the offset, see lua/clock.lua.
+// clock tells the time of the store, which all replicas share, from the local monotonic clock: a local clock that is
+// wrong, or that is set, changes nothing. Nor does a step of the clock of Redis: who notices it moves the offset, see
+// lua/clock.lua.
 type clock struct {
 	local func() time.Time
-	// read asks Redis for the time of the store, given how often its offset was moved as far as is known, and a step to move
-	// it by; it gives the time, and how often the offset was moved.
+	// read asks Redis for the time of the store, given how often its offset was moved as far as is known, and a step to
+	// move it by; it gives the time, and how often the offset was moved.
 	read func(ctx context.Context, moves int64, step time.Duration) (time.Time, int64, error)
 
 	mu    sync.RWMutex
@@ -63,8 +64,8 @@ func (c *clock) ensure(ctx context.Context) error {
 	return c.sync(ctx)
 }
 
-// sync asks Redis for the time; half of the round trip is taken for the way back. A time that is far from what it should be is
-// a step of the clock of Redis, which is made up for.
+// sync asks Redis for the time; half of the round trip is taken for the way back. A time that is far from what it
+// should be is a step of the clock of Redis, which is made up for.
 func (c *clock) sync(ctx context.Context) error {
 	c.mu.RLock()
 	known := c.moves

@@ -14,7 +14,8 @@ func TestTheTimeOfTheStoreGoesOnWhenTheClockOfRedisIsSet(t *testing.T) {
 	a, b := newStore(t, url), newStore(t, url)
 	for _, step := range []time.Duration{-time.Minute, time.Minute, -time.Hour} {
 		before := a.Now()
-		// The clock of Redis cannot be set here: the offset is, behind the backs of the replicas, which comes to the same.
+		// The clock of Redis cannot be set here: the offset is, behind the backs of the replicas, which comes to the
+		// same.
 		if err := a.client.HIncrBy(t.Context(), a.key("clock"), "offset", step.Milliseconds()).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -39,8 +39,8 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 		return redis.NewFailoverClient(o), nil, nil
 	case *redis.ClusterOptions:
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
-		// No redirect is followed. While a slot is moved, ASK leads to a node that has a part of the keys only: a script
-		// there would take the others for gone. Such an error is trouble, which ends when the slot has moved.
+		// No redirect is followed. While a slot is moved, ASK leads to a node that has a part of the keys only: a
+		// script there would take the others for gone. Such an error is trouble, which ends when the slot has moved.
 		o.MaxRedirects = -1
 		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -59,8 +59,8 @@ func tuned(o *redis.Options) *redis.Options {
 	return o
 }
 
-// impatient sets what the URL does not: go-redis would wait for seconds where nobody else answers (to learn the nodes of a
-// Cluster, say), and dial five times before it says that nobody is there.
+// impatient sets what the URL does not: go-redis would wait for seconds where nobody else answers (to learn the nodes
+// of a Cluster, say), and dial five times before it says that nobody is there.
 func impatient(dial, read, write *time.Duration, dials *int) {
 	*dial = cmp.Or(*dial, time.Second)
 	*read = cmp.Or(*read, 2*time.Second)

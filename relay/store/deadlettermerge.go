@@ -17,8 +17,8 @@ const (
 	mergeEndpoints = 100
 )
 
-// deadLetterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint is looked at when the
-// times get to its latest one, a few of its letters at a time.
+// deadLetterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint
+// is looked at when the times get to its latest one, a few of its dead letters at a time.
 type deadLetterMerge struct {
 	store     *Store
 	after     deadLetter // what comes before it, and itself, is passed over; zero: nothing is
@@ -190,7 +190,7 @@ func (m *deadLetterMerge) readLists(ctx context.Context, lists []*deadLetterList
 	return nil
 }
 
-// deadLetterHeap has the list whose next letter is the latest at its top.
+// deadLetterHeap has the list whose next dead letter is the latest at its top.
 type deadLetterHeap []*deadLetterList
 
 func (h deadLetterHeap) Len() int           { return len(h) }

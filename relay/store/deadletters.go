@@ -14,8 +14,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the cursor of
-// an earlier page on. next is empty at the end.
+// DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the
+// cursor of an earlier page on. next is empty at the end.
 func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) (
 	out []event.DeadLetter, next string, err error,
 ) {
@@ -122,7 +122,9 @@ func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n 
 }
 
 // changeDeadLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
-func (s *Store) changeDeadLetters(ctx context.Context, ids []string, run func(ctx context.Context, shorts []any) ([]any, error)) (int, error) {
+func (s *Store) changeDeadLetters(ctx context.Context, ids []string,
+	run func(ctx context.Context, shorts []any) ([]any, error),
+) (int, error) {
 	shorts := make([]any, len(ids))
 	for i, id := range ids {
 		short, err := shortID(id)

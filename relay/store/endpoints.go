@@ -15,8 +15,8 @@ func (s *Store) Park(ctx context.Context, endpoint string) error {
 	return s.park(ctx, endpoint, "paused")
 }
 
-// Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a growing
-// pace. An endpoint that was seen to answer twice is trusted again.
+// Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a
+// growing pace. An endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
 func (s *Store) park(ctx context.Context, endpoint, state string) (err error) {
@@ -29,7 +29,8 @@ func (s *Store) park(ctx context.Context, endpoint, state string) (err error) {
 	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, state).Err()
 }
 
-// Parked lists the endpoints whose deliveries do not move, each with its state: "paused", "gone", or "open" for its breaker.
+// Parked lists the endpoints whose deliveries do not move, each with its state: "paused", "gone", or "open" for its
+// breaker.
 func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -75,8 +76,8 @@ func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 	return out, nil
 }
 
-// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that failed
-// only the latest has its text.
+// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that
+// failed only the latest has its text.
 func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out []event.EndpointHealth, err error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
@@ -107,7 +108,8 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	for i, d := range depths {
 		r := &rows[i]
 		out[i] = event.EndpointHealth{
-			Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead, Oldest: d.Oldest, Delivered: d.Delivered,
+			Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead,
+			Oldest: d.Oldest, Delivered: d.Delivered,
 		}
 		readParked(r.parked.Val(), &out[i])
 		if since := r.twice.Val(); since != "" {
@@ -127,8 +129,8 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	return out, nil
 }
 
-// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms). One that is let go
-// at a growing pace is parked no more; see lua/lib/control.lua.
+// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms). One that is
+// let go at a growing pace is parked no more; see lua/lib/control.lua.
 func readParked(control string, h *event.EndpointHealth) {
 	f := strings.Fields(control)
 	if len(f) < 2 || f[0] == "ramp" {

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// maxOfWaybill is how many events of a waybill are looked at, the latest, and dataOfWaybill how many bytes of data they bring, about.
+	// maxOfWaybill is how many events of a waybill are looked at, the latest, and dataOfWaybill how many bytes of data
+	// they bring, about.
 	maxOfWaybill  = 200
 	dataOfWaybill = 4 << 20
 	// maxDetails is of how many deliveries and attempts of theirs more is asked than the events themselves say.
@@ -43,8 +44,8 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, bo
 	return found[0], true, nil
 }
 
-// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It returns
-// how many. One that has expired meanwhile stays without.
+// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It
+// returns how many. One that has expired meanwhile stays without.
 func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64) (int, error) {
 	shorts := make([]string, len(events))
 	for i, e := range events {
@@ -63,8 +64,8 @@ func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64
 	return len(bodies), nil
 }
 
-// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event does.
-// Where that would be more than dataOfWaybill bytes of data, the older ones come without.
+// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
+// does. Where that would be more than dataOfWaybill bytes of data, the older ones come without.
 func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error) {
 	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
@@ -115,8 +116,8 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	}
 }
 
-// load reads events with their deliveries. It passes over those that are not there, and reads their data as long as there is
-// room for it.
+// load reads events with their deliveries. It passes over those that are not there, and reads their data as long as
+// there is room for it.
 func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Stored, err error) {
 	defer wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// maxPage bounds the events that one call of the script loads, and lookMost what it may cost (see lua/events.lua): for so long,
-	// less than a millisecond, Redis does nothing else.
+	// maxPage bounds the events that one call of the script loads, and lookMost what it may cost (see lua/events.lua):
+	// for so long, less than a millisecond, Redis does nothing else.
 	maxPage  = 25
 	lookMost = 500
 	// pageCalls is how many calls a page may look for events that are wanted before it is given as it is.
 	pageCalls = 32
 )
 
-// Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An event is
-// in the list for as long as it is in Redis.
+// Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An
+// event is in the list for as long as it is in Redis.
 func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	var page event.Page
 	if q.Endpoints != nil && len(q.Endpoints) == 0 {
@@ -84,7 +84,8 @@ func wanted(q event.Query, e *event.Stored) bool {
 
 // owedTo says whether an event is or was owed to one of some endpoints; nil: to whomever.
 func owedTo(endpoints map[string]bool, e *event.Stored) bool {
-	return endpoints == nil || slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool { return endpoints[o.Endpoint] })
+	return endpoints == nil ||
+		slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool { return endpoints[o.Endpoint] })
 }
 
 func setOf(endpoints []string) map[string]bool {
@@ -115,8 +116,8 @@ func codesOf(endpoints []string) string {
 	return string(codes)
 }
 
-// place is where in the list of events to look: a chunk, and an index in it. Going to older ones, an index past the end is that
-// of the last, and -1 has the chunk behind it.
+// place is where in the list of events to look: a chunk, and an index in it. Going to older ones, an index past the end
+// is that of the last, and -1 has the chunk behind it.
 type place struct {
 	chunk int64
 	index int
@@ -184,8 +185,8 @@ type placed struct {
 	after place
 }
 
-// eventRows asks for one part of a page: at most so many rows from a place on, where the next part begins, and whether that
-// was the last one.
+// eventRows asks for one part of a page: at most so many rows from a place on, where the next part begins, and whether
+// that was the last one.
 func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (
 	rows []placed, next place, over bool, err error,
 ) {
@@ -279,8 +280,8 @@ func readStored(short string, fields map[string]string, body string) (*event.Sto
 	return out, nil
 }
 
-// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that failed,
-// "<entry> <status> <duration, ms>" with ; between them. lookupText replaces the entry.
+// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that
+// failed, "<entry> <status> <duration, ms>" with ; between them. lookupText replaces the entry.
 func readOwed(endpoint, state, failed string) event.Owed {
 	o := event.Owed{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
 	text := ""

@@ -20,7 +20,8 @@ const (
 	Up State = iota
 	// Full takes no events, for it is at maxmemory; deliveries go on, and free memory.
 	Full
-	// Short takes no events that would be durable, for fewer replicas follow than Options.WaitReplicas; deliveries go on.
+	// Short takes no events that would be durable, for fewer replicas follow than Options.WaitReplicas; deliveries go
+	// on.
 	Short
 	// Down does nothing: it is away, hangs, loads, is a read-only replica, lost a part of its Cluster, …
 	Down
@@ -36,8 +37,8 @@ const (
 	noticed    = 200 * time.Millisecond // a deadline that was shorter says nothing of Redis
 )
 
-// health knows whether Redis can be used. As soon as a call meets trouble, one prober asks Redis until it takes a write again,
-// and everybody else waits for that, or is told at once.
+// health knows whether Redis can be used. As soon as a call meets trouble, one prober asks Redis until it takes a write
+// again, and everybody else waits for that, or is told at once.
 type health struct {
 	// server is the Redis that it is about.
 	server server
@@ -63,7 +64,10 @@ type health struct {
 }
 
 func newHealth(timeout time.Duration, probe func(context.Context) error) *health {
-	h := &health{probe: probe, timeout: timeout, reach: make(chan struct{}), up: make(chan struct{}), closed: make(chan struct{})}
+	h := &health{
+		probe: probe, timeout: timeout,
+		reach: make(chan struct{}), up: make(chan struct{}), closed: make(chan struct{}),
+	}
 	close(h.reach)
 	close(h.up)
 	return h
@@ -114,8 +118,8 @@ func (h *health) saw(err error) {
 	}
 }
 
-// troubleOf is what an error says of this Redis; nil: nothing. What may be wrong with the URL is added as long as Redis has never
-// done anything.
+// troubleOf is what an error says of this Redis; nil: nothing. What may be wrong with the URL is added as long as Redis
+// has never done anything.
 func (h *health) troubleOf(err error) *trouble {
 	return h.server.trouble(err, h.answered.Load() == 0)
 }
@@ -157,7 +161,8 @@ func (h *health) become(t trouble) {
 	turn(&h.up, was == Up, t.state == Up)
 }
 
-// prober asks until there is no trouble any more: at once, and then after pauses that grow, and differ between replicas.
+// prober asks until there is no trouble any more: at once, and then after pauses that grow, and differ between
+// replicas.
 func (h *health) prober() {
 	for {
 		h.mu.Lock()

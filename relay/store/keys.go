@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// The keys of a store; lua/lib/base.lua says what each holds. All share one hash tag, so that a script may touch any of them.
+// The keys of a store; lua/lib/base.lua says what each holds. All share one hash tag, so that a script may touch any of
+// them.
 func (s *Store) key(name string) string                { return s.prefix + name }
 func (s *Store) queueKey(endpoint string) string       { return s.key("q:" + endpoint) }
 func (s *Store) deadKey(endpoint string) string        { return s.key("x:" + endpoint) }

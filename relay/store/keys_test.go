@@ -59,8 +59,8 @@ func TestEveryKeyIsInTheTable(t *testing.T) {
 	}
 }
 
-// Each script has those files of lua/lib before it that it needs, and no other: a name that is missing would be found out only when
-// its line is reached.
+// Each script has those files of lua/lib before it that it needs, and no other: a name that is missing would be found
+// out only when its line is reached.
 func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("scripts.go")

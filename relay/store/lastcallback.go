@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// LastCallback notes that a callback came at a time (zero: none did), and gives the time of the latest one of all replicas,
-// to the millisecond; zero if none is known.
+// LastCallback notes that a callback came at a time (zero: none did), and gives the time of the latest one of all
+// replicas, to the millisecond; zero if none is known.
 func (s *Store) LastCallback(ctx context.Context, at time.Time) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

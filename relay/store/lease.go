@@ -12,8 +12,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Due lists endpoints with a delivery that is due by now plus the span given, earliest first, at most most of them from the
-// offset on. An endpoint may be listed early, never late, unless it is parked.
+// Due lists endpoints with a delivery that is due by now plus the span given, earliest first, at most most of them from
+// the offset on. An endpoint may be listed early, never late, unless it is parked.
 func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -43,10 +43,12 @@ const maxLeaseBytes = 1 << 20
 // leaseKept is how long a call of lease can be asked again with the same answer, less some seconds; see lua/lease.lua.
 const leaseKept = 50 * time.Second
 
-// Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. progress says for
-// each ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is asked again
-// when Redis is back, as long as its leases have not lapsed.
-func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, progress []event.LeaseProgress, err error) {
+// Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. progress says
+// for each ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is
+// asked again when Redis is back, as long as its leases have not lapsed.
+func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (
+	ds []*event.Delivery, progress []event.LeaseProgress, err error,
+) {
 	spans := make(map[string]time.Duration, len(asks))
 	longest := 2 * s.o.Timeout
 	for _, a := range asks {
@@ -130,8 +132,8 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 	return ds, nil
 }
 
-// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted at,
-// open since, token, body.
+// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted
+// at, open since, token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
 	if !ok || len(r) != 9 {
@@ -166,7 +168,8 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 
 // reasons by the letter that the scripts keep.
 var reasons = map[string]event.Reason{
-	"n": event.ReasonNew, "r": event.ReasonRetry, "d": event.ReasonRedrive, "p": event.ReasonReplay, "c": event.ReasonCatchUp,
+	"n": event.ReasonNew, "r": event.ReasonRetry, "d": event.ReasonRedrive, "p": event.ReasonReplay,
+	"c": event.ReasonCatchUp,
 }
 
 // number reads an integer of an answer, which may come as one or as its digits.

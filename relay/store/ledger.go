@@ -26,13 +26,17 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of the
-// waybills. After an error a part may have been written; to subscribe again does no harm.
-func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of
+// the waybills. After an error a part may have been written; to subscribe again does no harm.
+func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
+	[]event.SubscribeResult, error,
+) {
 	set := s.settings()
 	head := []any{
-		set.ClaimTTL.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(), tenant, set.SubscriptionsMax,
+		set.ClaimTTL.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(), tenant,
+		set.SubscriptionsMax,
 	}
+
 	out := make([]event.SubscribeResult, 0, len(waybills))
 	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
@@ -49,15 +53,16 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 		})
 		return nil
 	})
+
 	if err != nil {
 		return nil, fmt.Errorf("write subscriptions: %w", err)
 	}
 	return out, nil
 }
 
-// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see lua/claim.lua.
-// token names the claim. If any are the caller's, it has to wait for so long before it makes the call, and has
-// Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
+// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see
+// lua/claim.lua. token names the claim. If any are the caller's, it has to wait for so long before it makes the call,
+// and has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
 	wait time.Duration, claimed []event.Claimed, err error,
 ) {
@@ -90,14 +95,17 @@ func readAnswer(code, msg, uid any) event.Answer {
 	return a
 }
 
-// Turn takes a place in the line of all replicas' calls to the provider, and returns how long the caller has to wait for it.
+// Turn takes a place in the line of all replicas' calls to the provider, and returns how long the caller has to wait
+// for it.
 func (s *Store) Turn(ctx context.Context) (time.Duration, error) {
 	wait, _, err := s.Claim(ctx, "", nil)
 	return wait, err
 }
 
 // Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua.
-func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error {
+func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
+	state event.Upstream, a event.Answer,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
 	args := []any{s.Now().UnixMilli(), token, s.settings().SignedTTL.Milliseconds()}
@@ -110,8 +118,8 @@ func (s *Store) Answered(ctx context.Context, token string, waybills []event.Way
 	return nil
 }
 
-// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has the
-// rows that lead numbers, which are read as rows of one value, and one row for each waybill.
+// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has
+// the rows that lead numbers, which are read as rows of one value, and one row for each waybill.
 func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
 	read func(row []any) error,
 ) error {
@@ -233,7 +241,8 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 }
 
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
-// lua/catchup.lua. Without an event, and without endpoints, it only notes that the tenant is not owed anything any more.
+// lua/catchup.lua. Without an event, and without endpoints, it only notes that the tenant is not owed anything any
+// more.
 func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []event.Candidate) (
 	result event.CaughtUp, err error,
 ) {
@@ -253,5 +262,7 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 	if err != nil {
 		return event.CaughtUp{}, err
 	}
-	return event.CaughtUp{Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2]))}, nil
+	return event.CaughtUp{
+		Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2])),
+	}, nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Marker gives a random text that is kept in Redis for ever, and puts one there if there is none: one that has changed says that
-// Redis has lost what it held.
+// Marker gives a random text that is kept in Redis for ever, and puts one there if there is none: one that has changed
+// says that Redis has lost what it held.
 func (s *Store) Marker(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

@@ -43,13 +43,15 @@ func encodeBreaker(b event.Breaker) string {
 		max(b.MaxCoolOff.Milliseconds(), 1))
 }
 
-// readBreaker reads what lua/settle.lua says of a breaker: "open <till> <probes failed>" or "closed", nil for anything else.
+// readBreaker reads what lua/settle.lua says of a breaker: "open <till> <probes failed>" or "closed", nil for anything
+// else.
 func readBreaker(v any) *event.BreakerChange {
 	text, _ := v.(string)
 	fields := strings.Fields(text)
 	switch {
 	case len(fields) == 3 && fields[0] == "open":
-		return &event.BreakerChange{Open: true, Until: time.UnixMilli(number(fields[1])), Probes: int(number(fields[2]))}
+		until := time.UnixMilli(number(fields[1]))
+		return &event.BreakerChange{Open: true, Until: until, Probes: int(number(fields[2]))}
 	case text == "closed":
 		return &event.BreakerChange{}
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// pipe is a connection whose Write never waits. An embedded Redis is behind a net.Pipe, which holds nothing: while a long pipeline
-// is still being written, Redis answers its beginning already, and each would wait for the other to read.
+// pipe is a connection whose Write never waits. An embedded Redis is behind a net.Pipe, which holds nothing: while a
+// long pipeline is still being written, Redis answers its beginning already, and each would wait for the other to read.
 type pipe struct {
 	net.Conn
 

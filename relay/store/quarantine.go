@@ -24,8 +24,9 @@ const (
 	pageBytes = 8 << 20
 )
 
-// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept once.
-// If there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many did.
+// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept
+// once. If there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many
+// did.
 func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error) {
 	defer wrap(&err, "quarantine")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
@@ -81,8 +82,8 @@ func (s *Store) CountQuarantined(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
-// Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on, and fewer if they are
-// large. next is the offset of the next page, 0 if this is the last.
+// Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on, and fewer if they
+// are large. next is the offset of the next page, 0 if this is the last.
 func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
 	defer wrap(&err, "list quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

@@ -15,8 +15,8 @@ type Depth struct {
 	Endpoint string
 	// Open counts what is queued, retrying or leased; Waiting what stands behind an older update of its waybill.
 	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted at the latest, taken from both ends of the queue: what is due first, and
-	// what is due last (the longest backoff). One in between may be older. Zero if nothing is open.
+	// Oldest is when the oldest open delivery was accepted at the latest, taken from both ends of the queue: what is
+	// due first, and what is due last (the longest backoff). One in between may be older. Zero if nothing is open.
 	Oldest time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
@@ -50,8 +50,9 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
 		ep := endpoints[i]
 		rows[i] = depthRow{
-			open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)), waiting: p.HGet(ctx, s.key("wait"), ep),
-			first: p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
+			open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)),
+			waiting: p.HGet(ctx, s.key("wait"), ep),
+			first:   p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
 			good: p.LIndex(ctx, s.deliveredKey(ep), 0),
 		}
 	})
@@ -117,9 +118,9 @@ func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
 	return int(d[0].Open + d[0].Waiting), nil
 }
 
-// Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it can
-// judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace given: a
-// replica that knows an endpoint drops its note each time, so that the grace begins anew.
+// Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it
+// can judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace
+// given: a replica that knows an endpoint drops its note each time, so that the grace begins anew.
 func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) (old []string, err error) {
 	defer wrap(&err, "look for orphans")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)

@@ -60,8 +60,8 @@ func dump(t *testing.T, s *Store) map[string]string {
 	return out
 }
 
-// A reply that is lost after the script ran is asked for again with the same call id: the answer has to be the same, and the
-// second run may change nothing.
+// A reply that is lost after the script ran is asked for again with the same call id: the answer has to be the same,
+// and the second run may change nothing.
 func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())

@@ -20,16 +20,16 @@ const (
 	replayLife = 30 * 24 * time.Hour
 	// replayClaim is how long a replay is left to a replica that does nothing with it.
 	replayClaim = 10 * time.Second
-	// openOf, openOfOperator and openOfAll are how many replays of a tenant, of the operator and of all tenants may be open, running or
-	// not; listedOf is how many are kept of each, the latest.
+	// openOf, openOfOperator and openOfAll are how many replays of a tenant, of the operator and of all tenants may be
+	// open, running or not; listedOf is how many are kept of each, the latest.
 	openOf         = 10
 	openOfOperator = 100
 	openOfAll      = 1000
 	listedOf       = 200
 )
 
-// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It is
-// event.ErrBusy if too many are open already.
+// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It
+// is event.ErrBusy if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
 	defer wrap(&err, "begin a replay")
 	if err := s.clock.ensure(ctx); err != nil {
@@ -58,8 +58,8 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 	return r, err
 }
 
-// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page on, and
-// the cursor of the next. tenant is whose; empty: everybody's.
+// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page
+// on, and the cursor of the next. tenant is whose; empty: everybody's.
 func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
 	list := s.key("replays")
 	if tenant != "" {
@@ -197,8 +197,9 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 	}
 }
 
-// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see lua/takereplay.lua. It
-// is not the caller's, false, if another replica has it, or if most of its tenant's other open replays are worked off already.
+// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see
+// lua/takereplay.lua. It is not the caller's, false, if another replica has it, or if most of its tenant's other open
+// replays are worked off already.
 func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -251,9 +252,11 @@ func (s *Store) adoptReplays(ctx context.Context) (err error) {
 	}
 }
 
-// ReplayPage sends one page of a replay that the caller has claimed; see lua/replay.lua. It returns what is leased to the
-// caller, and false if another replica has taken the replay over.
-func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) (leased []*event.Delivery, held bool, err error) {
+// ReplayPage sends one page of a replay that the caller has claimed; see lua/replay.lua. It returns what is leased to
+// the caller, and false if another replica has taken the replay over.
+func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) (
+	leased []*event.Delivery, held bool, err error,
+) {
 	defer wrap(&err, "replay events")
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, false, err

@@ -10,8 +10,8 @@ import (
 //go:embed lua
 var luaFiles embed.FS
 
-// scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic. Behind its
-// name stand the files of lua/lib that it needs beside base.
+// scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
+// Behind its name stand the files of lua/lib that it needs beside base.
 var (
 	acceptScript       = script("accept", "state", "control", "list", "rate", "ledger")
 	leaseScript        = script("lease", "state", "control", "rate")
@@ -39,8 +39,8 @@ var (
 	takeReplayScript   = script("takereplay")
 )
 
-// script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a folder in their
-// names), and its end.
+// script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a
+// folder in their names), and its end.
 func script(name string, parts ...string) *redis.Script {
 	text := luaFile("lib/base")
 	for _, part := range parts {

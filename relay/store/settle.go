@@ -14,8 +14,9 @@ type settleCall struct {
 	short string
 }
 
-// Settle writes down what came of a delivery, or of several of one line in their order; see lua/settle.lua. At most maxOutcomes. Calls
-// at the same time share one round trip. After an error the outcomes may have been written; settling them again does no harm.
+// Settle writes down what came of a delivery, or of several of one line in their order; see lua/settle.lua. At most
+// maxOutcomes. Calls at the same time share one round trip. After an error the outcomes may have been written; settling
+// them again does no harm.
 func (s *Store) Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error) {
 	calls := make([]settleCall, len(line))
 	for i, o := range line {
@@ -134,8 +135,8 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
 		attempt.Duration.Milliseconds(), text, c.Held)
 }
 
-// readSettled reads what lua/settle.lua answers of one outcome: 0 if it came too late, and if there are any, the deliveries
-// of its line that are leased to the caller, and what has changed at its breaker.
+// readSettled reads what lua/settle.lua answers of one outcome: 0 if it came too late, and if there are any, the
+// deliveries of its line that are leased to the caller, and what has changed at its breaker.
 func readSettled(answer any, c settleCall, local time.Time) (event.Settled, error) {
 	row, _ := answer.([]any)
 	if len(row) == 0 {

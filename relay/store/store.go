@@ -1,5 +1,6 @@
-// Package store keeps events and their deliveries in Redis: one Lua script per state change (folder lua), so that every step
-// is atomic and can be asked again after a lost reply. Without a URL it runs an embedded Redis in this process's memory.
+// Package store keeps events and their deliveries in Redis: one Lua script per state change (folder lua), so that every
+// step is atomic and can be asked again after a lost reply. Without a URL it runs an embedded Redis in this process's
+// memory.
 //
 // The states of a delivery:
 //
@@ -30,8 +31,8 @@ import (
 
 // Options of a Store. A zero field means its default.
 type Options struct {
-	// URL of Redis, in the forms of go-redis: redis[s]://user:password@host:port/db; Sentinel with ?master_name=…&addr=…;
-	// Cluster with ?addr=…. Empty: embedded.
+	// URL of Redis, in the forms of go-redis: redis[s]://user:password@host:port/db; Sentinel with
+	// ?master_name=…&addr=…; Cluster with ?addr=…. Empty: embedded.
 	URL string
 	// Tag is the hash tag of all keys: two stores with different tags share nothing. Default "kuairelay".
 	Tag string
@@ -52,26 +53,28 @@ type Options struct {
 
 // Listener is told what happens in a Store. A nil field means that nobody is.
 type Listener struct {
-	// State is called when Redis gets into another state than Up, and stays there after a first probe, and why; and when it
-	// is Up again, after how long.
+	// State is called when Redis gets into another state than Up, and stays there after a first probe, and why; and
+	// when it is Up again, after how long.
 	State func(s State, why string, after time.Duration)
 	// Delivered is called with events that were delivered to one more endpoint.
 	Delivered func(ids []string)
 }
 
-// Settings of a Store are what may change while it runs (see Use). A zero field means its default. All replicas should have the same.
+// Settings of a Store are what may change while it runs (see Use). A zero field means its default. All replicas should
+// have the same.
 type Settings struct {
 	// Window and BareWindow are dedupe.window and dedupe.bare_window. Defaults 72 h and 2 h.
 	Window, BareWindow time.Duration
 	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
 	Retention, DeadLetterRetention time.Duration
-	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the parcel was
-	// signed for, or the provider refused it. Defaults 60 and 7 days.
+	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the
+	// parcel was signed for, or the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
 	// SubscriptionsMax is how many waybills a tenant may have in the ledger at one time. Default 1,000,000.
 	SubscriptionsMax int
-	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it, before another
-	// takes it over. A replica that is killed costs that time, so that it is no longer than it must be. Default 10 s.
+	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it,
+	// before another takes it over. A replica that is killed costs that time, so that it is no longer than it must be.
+	// Default 10 s.
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
@@ -123,8 +126,8 @@ type Store struct {
 	settles workers.Batcher[[]settleCall, []event.Settled]
 }
 
-// New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it, because
-// it may hold a password.
+// New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it,
+// because it may hold a password.
 func New(o Options) (*Store, error) {
 	o.Tag = cmp.Or(o.Tag, "kuairelay")
 	o.History = cmp.Or(o.History, 500)
@@ -141,7 +144,8 @@ func New(o Options) (*Store, error) {
 	id := make([]byte, 6)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
 	s := &Store{
-		o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id), turn: make(chan struct{}, 1),
+		o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id),
+		turn: make(chan struct{}, 1),
 	}
 	s.Use(o.Settings)
 	s.clock.local = o.Clock
@@ -174,8 +178,8 @@ func (s *Store) Notify(l Listener) {
 // Embedded says whether the store lives in this process's memory.
 func (s *Store) Embedded() bool { return s.memory != nil }
 
-// Run keeps the clock in step with that of Redis, trims the list of events, and lets the keys of an embedded Redis expire. It
-// returns nil when ctx is cancelled.
+// Run keeps the clock in step with that of Redis, trims the list of events, and lets the keys of an embedded Redis
+// expire. It returns nil when ctx is cancelled.
 func (s *Store) Run(ctx context.Context) error {
 	sync := time.NewTicker(10 * time.Second)
 	defer sync.Stop()
@@ -239,7 +243,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// probe is Ready for the prober: it asks whatever is known, brings what is known of the Cluster up to date, and the clock.
+// probe is Ready for the prober: it asks whatever is known, brings what is known of the Cluster up to date, and the
+// clock.
 func (s *Store) probe(ctx context.Context) error {
 	err := s.check(ctx)
 	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil {
@@ -296,8 +301,8 @@ func (s *Store) newCall() string {
 // anySize is the size of an answer that may have any number of values.
 const anySize = -1
 
-// call runs a script whose first argument is the time of the store, in at most two round trips' time. size is how many values
-// its answer has.
+// call runs a script whose first argument is the time of the store, in at most two round trips' time. size is how many
+// values its answer has.
 func (s *Store) call(ctx context.Context, script *redis.Script, size int, args ...any) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
@@ -311,8 +316,8 @@ func (s *Store) call(ctx context.Context, script *redis.Script, size int, args .
 	return answer, err
 }
 
-// run runs a script, and asks again when Redis has got over a trouble, until ctx ends: a script that ran although its reply
-// was lost gives the same answer to the same call id.
+// run runs a script, and asks again when Redis has got over a trouble, until ctx ends: a script that ran although its
+// reply was lost gives the same answer to the same call id.
 func (s *Store) run(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
 	return s.repeat(ctx, func(ctx context.Context) ([]any, error) {
 		return script.Run(ctx, s.client, []string{s.prefix}, args...).Slice()

@@ -16,8 +16,9 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// The benchmarks ask a real Redis, with an append-only file as in production: one question at a time, which shows what a round
-// trip costs, and 32 at a time, which share round trips. Each event has a body of 1 KB and a waybill of its own.
+// The benchmarks ask a real Redis, with an append-only file as in production: one question at a time, which shows what
+// a round trip costs, and 32 at a time, which share round trips. Each event has a body of 1 KB and a waybill of its
+// own.
 
 func BenchmarkAccept(b *testing.B) {
 	benchmarkShapes(b, func(b *testing.B, s *store.Store, fanOut, atOnce int) {
@@ -58,7 +59,8 @@ func BenchmarkSettle(b *testing.B) {
 	})
 }
 
-// BenchmarkSettleLine settles updates of one waybill, 16 in a call, which answers with the next 16; the figures are for one update.
+// BenchmarkSettleLine settles updates of one waybill, 16 in a call, which answers with the next 16; the figures are for
+// one update.
 func BenchmarkSettleLine(b *testing.B) {
 	const run = 16
 	s := benchStore(b)
@@ -96,7 +98,8 @@ func BenchmarkSettleLine(b *testing.B) {
 	}
 }
 
-// benchmarkShapes runs a benchmark for one and for ten endpoints, with 1 and 32 questions at once, each on an empty Redis.
+// benchmarkShapes runs a benchmark for one and for ten endpoints, with 1 and 32 questions at once, each on an empty
+// Redis.
 func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut, atOnce int)) {
 	for _, fanOut := range []int{1, 10} {
 		for _, atOnce := range []int{1, 32} {

@@ -16,9 +16,11 @@ import (
 
 var china = time.FixedZone("UTC+8", 8*60*60)
 
-// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is because
-// of its daily quota. All replicas count together; what is refused uses up nothing.
-func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error) {
+// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is
+// because of its daily quota. All replicas count together; what is refused uses up nothing.
+func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (
+	wait time.Duration, quota bool, err error,
+) {
 	defer wrap(&err, "admit request")
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, false, err
@@ -54,8 +56,9 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 	return found[0], true, nil
 }
 
-// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins: empty
-// after the last one. from is empty to begin. A subscription that is renewed between two pages may be missing from both.
+// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins:
+// empty after the last one. from is empty to begin. A subscription that is renewed between two pages may be missing
+// from both.
 func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) (
 	out []event.Subscription, next string, err error,
 ) {
@@ -93,8 +96,8 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	return out, fmt.Sprintf("%s-%d", start, skip), nil
 }
 
-// readSubscriptionCursor reads where a page begins: when the first of it expires (ms; +inf: never), and how many of those that
-// do so then have been listed.
+// readSubscriptionCursor reads where a page begins: when the first of it expires (ms; +inf: never), and how many of
+// those that do so then have been listed.
 func readSubscriptionCursor(from string) (start string, skip int64, err error) {
 	if from == "" {
 		return "+inf", 0, nil
@@ -131,7 +134,8 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		}
 		state, _ := f[1].(string)
 		out = append(out, event.Subscription{
-			Tenant: tenant, Waybill: readEntry(name), Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
+			Tenant: tenant, Waybill: readEntry(name),
+			Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
 			State: upstreamStates[state], Answer: readAnswer(f[2], f[3], f[4]),
 		})
 	}
@@ -141,8 +145,8 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 // subscribersShown is how many tenants that have subscribed a waybill under one brand are told of, about.
 const subscribersShown = 100
 
-// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has some,
-// of each brand about a hundred. It is never nil without an error.
+// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has
+// some, of each brand about a hundred. It is never nil without an error.
 func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
 	out []event.Subscription, err error,
 ) {
@@ -207,8 +211,8 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have expired
-// are passed over.
+// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have
+// expired are passed over.
 func (s *Store) Import(ctx context.Context, all []event.Subscription) (added int, err error) {
 	defer wrap(&err, "import subscriptions")
 	if err := s.clock.ensure(ctx); err != nil {

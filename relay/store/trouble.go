@@ -15,7 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked again.
+// trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked
+// again.
 type trouble struct {
 	state State
 	why   string // for everybody: it names no address
@@ -118,7 +119,8 @@ func troubleOfAnswer(answer redis.Error, err error) *trouble {
 	return nil
 }
 
-// troubleOfSentinels says what is wrong with the Sentinels; empty if the error is not about them. go-redis has no type for that.
+// troubleOfSentinels says what is wrong with the Sentinels; empty if the error is not about them. go-redis has no type
+// for that.
 func troubleOfSentinels(err error) string {
 	const unreachable = "redis: all sentinels specified in configuration are unreachable"
 	if !strings.HasPrefix(err.Error(), unreachable) {
@@ -189,7 +191,8 @@ func serverOf(rawURL string) server {
 		return server{}
 	}
 	q := u.Query()
-	s := server{tls: u.Scheme == "rediss", sentinel: q.Has("master_name"), cluster: !q.Has("master_name") && q.Has("addr")}
+	s := server{tls: u.Scheme == "rediss", sentinel: q.Has("master_name")}
+	s.cluster = !s.sentinel && q.Has("addr")
 	if u.Scheme == "unix" {
 		s.address = u.Path
 		return s
@@ -209,7 +212,8 @@ func serverOf(rawURL string) server {
 	return s
 }
 
-// trouble is what an error says of this Redis; nil: nothing. never says that it has not answered yet, so that the URL may be wrong.
+// trouble is what an error says of this Redis; nil: nothing. never says that it has not answered yet, so that the URL
+// may be wrong.
 func (s server) trouble(err error, never bool) *trouble {
 	found := troubleOf(err)
 	if found == nil || found.at != "" {
@@ -218,7 +222,8 @@ func (s server) trouble(err error, never bool) *trouble {
 	t := *found
 	t.at = s.address
 	var dialed *net.OpError
-	if (s.sentinel || s.cluster) && errors.As(err, &dialed) && dialed.Addr != nil && !strings.Contains(s.address, dialed.Addr.String()) {
+	if (s.sentinel || s.cluster) && errors.As(err, &dialed) && dialed.Addr != nil &&
+		!strings.Contains(s.address, dialed.Addr.String()) {
 		t.at = dialed.Addr.String() + ", of " + s.address
 	}
 	switch {
@@ -243,8 +248,8 @@ func Trouble(err error) (s State, why string) {
 	return Down, "it refuses what it is asked"
 }
 
-// Permanent says that Redis has refused what was asked because of what it holds or of what was asked, so that asking again
-// is of no use.
+// Permanent says that Redis has refused what was asked because of what it holds or of what was asked, so that asking
+// again is of no use.
 func Permanent(err error) bool {
 	var answer redis.Error
 	if errors.Is(err, errShape) {

@@ -9,14 +9,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The errors below never repeat a part of the URL: if a password is not encoded, a part of it looks like a host, a path, or an option.
+// The errors below never repeat a part of the URL: if a password is not encoded, a part of it looks like a host, a
+// path, or an option.
 var (
-	errURLEncoding = errors.New("is not a URL; in a user or password write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 and a space as %20")
+	errURLEncoding = errors.New("is not a URL; in a user or password write % as %25, / as %2F, ? as %3F, # as %23, " +
+		"@ as %40 and a space as %20")
 	errURLFragment = errors.New("holds a #, and what is behind it would be dropped; in a password write it as %23")
-	errURLPassword = errors.New("has an @ behind a / or ?; in a password write / as %2F, ? as %3F, # as %23 and @ as %40")
+	errURLPassword = errors.New("has an @ behind a / or ?; in a password write / as %2F, ? as %3F, # as %23 " +
+		"and @ as %40")
 	errURLDatabase = errors.New("must end behind the host, or in / and the number of a database")
-	errURLOptions  = errors.New("has an option behind ? that is not known, or not with this value (they are those of go-redis: " +
-		"master_name and addr, dial_timeout, read_timeout, write_timeout, pool_size, min_idle_conns, protocol, client_name, skip_verify, …)")
+	errURLOptions  = errors.New("has an option behind ? that is not known, or not with this value (they are those of " +
+		"go-redis: master_name and addr, dial_timeout, read_timeout, write_timeout, pool_size, min_idle_conns, protocol, " +
+		"client_name, skip_verify, …)")
 )
 
 var database = regexp.MustCompile(`^/?[0-9]{0,5}$`)
@@ -27,7 +31,8 @@ func CheckURL(rawURL string) error {
 	return err
 }
 
-// parseURL reads a URL in the forms of go-redis, and gives one of *redis.Options, *redis.FailoverOptions and *redis.ClusterOptions.
+// parseURL reads a URL in the forms of go-redis, and gives one of *redis.Options, *redis.FailoverOptions and
+// *redis.ClusterOptions.
 func parseURL(rawURL string) (any, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -38,7 +43,8 @@ func parseURL(rawURL string) (any, error) {
 	}
 	if u.Scheme != "unix" {
 		switch beforeQuery, query, _ := strings.Cut(rawURL, "?"); {
-		case strings.Contains(u.EscapedPath(), "@"), u.User == nil && strings.Contains(query, "@"), strings.Count(beforeQuery, "@") > 1:
+		case strings.Contains(u.EscapedPath(), "@"), u.User == nil && strings.Contains(query, "@"),
+			strings.Count(beforeQuery, "@") > 1:
 			return nil, errURLPassword
 		case !database.MatchString(u.Path):
 			return nil, errURLDatabase

@@ -311,8 +311,8 @@ func checkTodo(t *testing.T, b *bench) {
 	}
 }
 
-// checkTakenOver kills four replicas one after the other at the worst moments: when a subscription is written, when a claim is
-// made, and when what is unfinished has been handed out.
+// checkTakenOver kills four replicas one after the other at the worst moments: when a subscription is written, when a
+// claim is made, and when what is unfinished has been handed out.
 func checkTakenOver(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})

@@ -73,7 +73,8 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	}
 	accept(t, s, entries...)
 
-	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all closed.
+	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all
+	// closed.
 	kinds := []event.OutcomeKind{event.Retry, event.Released, event.Retry}
 	for i, d := range take(t, s, "t/a", 6) {
 		settle(t, s, d, kinds[i%3], dueIn(s, 0))
@@ -128,8 +129,8 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	}
 }
 
-// checkRandom plays random operations on two replicas against what must hold: every delivery is closed exactly once, the first
-// lease of an update comes after its predecessor was closed, and in the end nothing is open.
+// checkRandom plays random operations on two replicas against what must hold: every delivery is closed exactly once,
+// the first lease of an update comes after its predecessor was closed, and in the end nothing is open.
 func checkRandom(t *testing.T, b *bench) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

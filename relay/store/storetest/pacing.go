@@ -10,7 +10,8 @@ import (
 	"kuairelay/relay/store"
 )
 
-// breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s, 40 s.
+// breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s,
+// 40 s.
 var breaker = map[string]event.Pacing{"t/a": {Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
 	MaxCoolOff: 40 * time.Second}}}
 
@@ -46,7 +47,8 @@ func gather(t *testing.T, s *store.Store, name string, n int) {
 	accept(t, s, entries...)
 }
 
-// fail settles so many deliveries of t/a as failed, each due again in an hour, and returns the last that was said of the breaker.
+// fail settles so many deliveries of t/a as failed, each due again in an hour, and returns the last that was said of
+// the breaker.
 func fail(t *testing.T, s *store.Store, n int) (last *event.BreakerChange) {
 	t.Helper()
 	for range n {

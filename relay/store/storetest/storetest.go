@@ -21,7 +21,8 @@ type Backend struct {
 	Slow bool
 	// Keys lists all keys that begin with a prefix.
 	Keys func(t testing.TB, prefix string) []string
-	// Life is how long a key has left as PTTL says it, in milliseconds: -1 ns if it never expires, -2 ns if it is not there.
+	// Life is how long a key has left as PTTL says it, in milliseconds: -1 ns if it never expires, -2 ns if it is not
+	// there.
 	Life func(t testing.TB, key string) time.Duration
 	// Delete removes a key, as an eviction would.
 	Delete func(t testing.TB, key string)
@@ -233,8 +234,8 @@ func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeK
 
 func next(o *event.Outcome) { o.Next = lease }
 
-// settleLine settles deliveries of one line in one call, all of them delivered but the last, which is of the kind given; up to 10 of
-// what comes next are wanted.
+// settleLine settles deliveries of one line in one call, all of them delivered but the last, which is of the kind
+// given; up to 10 of what comes next are wanted.
 func settleLine(t *testing.T, s *store.Store, kind event.OutcomeKind, line ...*event.Delivery) []event.Settled {
 	t.Helper()
 	os := make([]event.Outcome, len(line))
