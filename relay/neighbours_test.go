@@ -262,8 +262,9 @@ func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
 	if span := arrived.span(); span < 7500*time.Millisecond {
 		t.Errorf("400 at 50 a second took %s", span)
 	}
-	if judged > 0 && (most > 55 || least < 45) {
-		t.Errorf("%d to %d in a second, want 45 to 55", least, most)
+	// More than the rate is never sent. Fewer may arrive where the machine is busy; one replica alone would send half of them.
+	if judged > 0 && (most > 55 || least < 35) {
+		t.Errorf("%d to %d in a second, want 35 to 55", least, most)
 	}
 }
 
