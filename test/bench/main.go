@@ -96,7 +96,7 @@ func (o *options) parse(args []string) error {
 	f.StringVar(&o.Profile, "profile", "", "write profiles of the relay (CPU, allocations) in each case to this `directory`; that costs some speed")
 	f.StringVar(&o.LogLevel, "log-level", "info", "of the relay, which logs into a file; info, its default, is a line for each callback and attempt")
 	f.StringVar(&o.Path, "path", "", "of reads, flood only the paths that contain this `text`, like \"POST /v1/subscriptions\"")
-	only := f.String("only", "", "measure only these `cases`, and what they are compared to: W1,W2,…,W8,memory,replay,reads,bodies,large,large at a start")
+	only := f.String("only", "", "measure only these `cases`, and what they are compared to: W1,W2,…,W8,memory,replay,reads,whens,bodies,large,large at a start")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

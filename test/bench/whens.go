@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// whens is the case of a tenant whose expressions take as long as they may, for every event. Calm is what another tenant's events
+// get without it.
+const (
+	whens = "whens"
+
+	hostileRoutes = 20
+	// hostileWhen looks at some thousand numbers, and matches nothing.
+	hostileWhen = `any(1..9, any(1..9, any(1..9, any(1..9, # > 9))))`
+)
+
+func measureWhens(ctx context.Context, s *session) (f figures, err error) {
+	st, err := s.newRelay(ctx, whens, "everysec", s.small())
+	if err != nil {
+		return f, err
+	}
+	defer st.close()
+	if err := s.warm(ctx, st, 1); err != nil {
+		return f, err
+	}
+	calm, err := s.beside(ctx, st)
+	if err != nil {
+		return f, err
+	}
+
+	st.process.Kill()
+	hostile := fmt.Sprintf("  - name: hostile\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n    routes:\n", secret, s.urls(1)[0])
+	hostile += strings.Repeat(fmt.Sprintf("      - {to: e0, when: '%s'}\n", hostileWhen), hostileRoutes)
+	err = st.launch(ctx, s.small()+hostile)
+	if err != nil {
+		return f, err
+	}
+	err = s.warm(ctx, st, 1)
+	f, besideErr := s.beside(ctx, st)
+	f.Calm = calm.Latency
+	return f, errors.Join(err, besideErr)
+}
