@@ -15,7 +15,8 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// exposed are all series of a relay that has had everything happen to it: the labels of each, by the name of its metric.
+// exposed are all series of a relay that has had everything happen to it: the labels of each, by the name of its
+// metric.
 func exposed(t *testing.T) (series map[string][]map[string]string, text string) {
 	t.Helper()
 	endpoint := func(name string, status, failures int) string {

@@ -11,7 +11,8 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// refusing is a relay with one tenant whose endpoint refuses everything, and dead letters that differ in brand, status and waybill.
+// refusing is a relay with one tenant whose endpoint refuses everything, and dead letters that differ in brand, status
+// and waybill.
 func refusing(t *testing.T) *apiClient {
 	t.Helper()
 	shop := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusTeapot) })

@@ -151,7 +151,8 @@ func TestConnectionsAreBoundedAndReused(t *testing.T) {
 	shop.wait(400)
 	shop.mu.Lock()
 	defer shop.mu.Unlock()
-	// Up to 64 connections rest after an answer, the longer the slower the machine is; the server sees their end a little later.
+	// Up to 64 connections rest after an answer, the longer the slower the machine is; the server sees their end a little
+	// later.
 	if shop.most > 4+64+4 || shop.connected > 200 {
 		t.Errorf("400 deliveries, 4 in flight at most, took %d connections, %d of them at the same time", shop.connected, shop.most)
 	}

@@ -15,7 +15,8 @@ import (
 	"kuairelay/relay/route"
 )
 
-// Explanation says of one endpoint whether it is owed an event, and what each route that leads to it makes of the event.
+// Explanation says of one endpoint whether it is owed an event, and what each route that leads to it makes of the
+// event.
 type Explanation struct {
 	Endpoint string // "tenant/endpoint"
 	// Owed is true if a route matches, though the store may have the last word: the route's Why says so.
@@ -23,8 +24,8 @@ type Explanation struct {
 	Routes []route.Report
 }
 
-// If is what has to hold beside for an event to be owed, which only the store can decide: the status changed, the tenant has
-// subscribed the waybill. Empty: nothing.
+// If is what has to hold beside for an event to be owed, which only the store can decide: the status changed, the
+// tenant has subscribed the waybill. Empty: nothing.
 func (x Explanation) If() string {
 	var all []string
 	for _, r := range x.Routes {
@@ -73,7 +74,8 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 	return all
 }
 
-// ExplainPast is Explain for an event that a relay has accepted: what the store had to decide is decided, as far as is known.
+// ExplainPast is Explain for an event that a relay has accepted: what the store had to decide is decided, as far as is
+// known.
 func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 	all := x.Explain(e)
 	for i := range all {
@@ -85,7 +87,8 @@ func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 	return all
 }
 
-// EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its callback.
+// EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its
+// callback.
 func EventOf(e api.Event) *event.Event {
 	return kuaidihelp.Reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
 		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data})
@@ -165,8 +168,8 @@ func (x Explanation) reasons(matched, hidden bool) string {
 	return strings.Join(all, "; ")
 }
 
-// ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, or a single item as JSON.
-// It is an error if anything in it would be quarantined, or if there is no event.
+// ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, or a single item as
+// JSON. It is an error if anything in it would be quarantined, or if there is no event.
 func ReadEvents(sample []byte) ([]*event.Event, error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
@@ -182,8 +185,8 @@ func ReadEvents(sample []byte) ([]*event.Event, error) {
 	return result.Events, nil
 }
 
-// Past is what is known of an event that a relay has accepted, and of its waybill: enough to say of a route what the store has
-// decided then.
+// Past is what is known of an event that a relay has accepted, and of its waybill: enough to say of a route what the
+// store has decided then.
 type Past struct {
 	AcceptedAt time.Time
 	CPCode     string
@@ -222,8 +225,9 @@ func pastOf(e *event.Stored, wishes []event.Subscription) Past {
 	return p
 }
 
-// judge decides what a report leaves to the store: nothing was sent, so a condition did not hold when the event came, or the route
-// is newer than it. What was sent may have been sent for another route, so that nothing more is known of this one.
+// judge decides what a report leaves to the store: nothing was sent, so a condition did not hold when the event came,
+// or the route is newer than it. What was sent may have been sent for another route, so that nothing more is known of
+// this one.
 func (p Past) judge(r route.Report) route.Report {
 	sent := slices.ContainsFunc(r.Endpoints, func(endpoint string) bool { return slices.Contains(p.Sent, endpoint) })
 	switch {
@@ -255,7 +259,8 @@ func (p Past) judge(r route.Report) route.Report {
 	return r
 }
 
-// notSubscribed says why the tenant's subscriptions did not take the event, and whether that is sure. Neither: they took it.
+// notSubscribed says why the tenant's subscriptions did not take the event, and whether that is sure. Neither: they
+// took it.
 func (p Past) notSubscribed(tenant string) (why string, sure bool) {
 	if p.Wishes == nil {
 		return "subscribed: the tenant had not subscribed the waybill", false

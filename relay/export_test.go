@@ -11,8 +11,8 @@ import (
 // Routes lists those of both listeners, for tests that try them all.
 func (r *Relay) Routes() []*echo.Route { return slices.Concat(r.public.Routes(), r.admin.Routes()) }
 
-// Params has every request that comes from now on answered without its handler, and returns a function that gives the parameters of
-// one to a path.
+// Params has every request that comes from now on answered without its handler, and returns a function that gives the
+// parameters of one to a path.
 func (r *Relay) Params() func(method, path string) []string {
 	var values []string
 	both := []*echo.Echo{r.public, r.admin}

@@ -61,7 +61,8 @@ func (h *heartbeat) state() (last time.Time, silent bool) {
 	return last, after > 0 && h.store.Now().Sub(since) > after
 }
 
-// run shares what this replica knows with the others, so that it outlives the process too, and logs when silence begins and ends.
+// run shares what this replica knows with the others, so that it outlives the process too, and logs when silence begins
+// and ends.
 func (h *heartbeat) run(ctx context.Context) {
 	tick := time.NewTicker(shareEvery)
 	defer tick.Stop()

@@ -30,8 +30,8 @@ import (
 	"kuairelay/relay/store"
 )
 
-// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event with its
-// attempt: none takes a minute.
+// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event
+// with its attempt: none takes a minute.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
@@ -81,8 +81,8 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc, aside func(context.Context
 	return e
 }
 
-// answers writes answers as JSON. What is long is written in parts, and each but the first waits for a turn, so that no list takes a core
-// from callbacks for long.
+// answers writes answers as JSON. What is long is written in parts, and each but the first waits for a turn, so that no
+// list takes a core from callbacks for long.
 type answers struct {
 	echo.DefaultJSONSerializer
 	aside func(context.Context) (end func()) // store.Store.Aside
@@ -121,8 +121,8 @@ func (a *answer) Write(part []byte) (int, error) {
 	return n, err
 }
 
-// decodeParams decodes the parameters of every path, once: echo takes them from the path as it was sent where that has escapes that
-// mean something, as in A%2FB.
+// decodeParams decodes the parameters of every path, once: echo takes them from the path as it was sent where that has
+// escapes that mean something, as in A%2FB.
 func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().URL.RawPath == "" {
@@ -168,7 +168,8 @@ func writeProblem(c echo.Context, status int, detail string, more map[string]any
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
 }
 
-// readiness answers /readyz: ready, or degraded, which is able to accept callbacks durably as well, with something wrong.
+// readiness answers /readyz: ready, or degraded, which is able to accept callbacks durably as well, with something
+// wrong.
 type readiness struct {
 	Status  string   `json:"status"`
 	Redis   string   `json:"redis"`
@@ -226,7 +227,8 @@ func (relay *Relay) ready(e echo.Context) error {
 	return e.JSON(http.StatusOK, c.readiness)
 }
 
-// strangersWait is how long an answer of the public /readyz is given to all who ask: each check writes to Redis, and anybody may ask.
+// strangersWait is how long an answer of the public /readyz is given to all who ask: each check writes to Redis, and
+// anybody may ask.
 const strangersWait = time.Second
 
 // readyNow is what the public /readyz last found out.
@@ -237,7 +239,8 @@ type readyNow struct {
 	status  string
 }
 
-// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs, and have one check a second made.
+// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs, and have one check
+// a second made.
 func (relay *Relay) readyForAll(e echo.Context) error {
 	now := &relay.readyNow
 	now.mu.Lock()

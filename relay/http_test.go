@@ -18,7 +18,8 @@ import (
 	"kuairelay/relay/config"
 )
 
-// A long answer is what encoding/json writes, gives its turn back before each part is sent, and has the next one before it goes on.
+// A long answer is what encoding/json writes, gives its turn back before each part is sent, and has the next one before
+// it goes on.
 func TestALongAnswerIsWrittenInTurns(t *testing.T) {
 	t.Parallel()
 	value := api.Events{Next: "<&>", Events: make([]api.Event, 300)}

@@ -94,8 +94,8 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// alwaysShown is the number of endpoints up to which each has its series at every scrape. Above it only those have that hold
-// anything: ten thousand idle ones are to cost nothing.
+// alwaysShown is the number of endpoints up to which each has its series at every scrape. Above it only those have that
+// hold anything: ten thousand idle ones are to cost nothing.
 const alwaysShown = 200
 
 // queues asks the store for the depth of each endpoint's queue at every scrape.

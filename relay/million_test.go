@@ -19,9 +19,10 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// BenchmarkAPIOverAMillionEvents measures how long the API's answers take over HTTP with a million events in Redis: 250,000
-// waybills with four updates each, over a hundred endpoints, and one endpoint that has twenty events of all. KUAIRELAY_EVENTS
-// may say another number of events. Its figures are the slowest and the median of a hundred requests of each kind, in ms.
+// BenchmarkAPIOverAMillionEvents measures how long the API's answers take over HTTP with a million events in Redis:
+// 250,000 waybills with four updates each, over a hundred endpoints, and one endpoint that has twenty events of all.
+// KUAIRELAY_EVENTS may say another number of events. Its figures are the slowest and the median of a hundred requests
+// of each kind, in ms.
 //
 //	go test -run '^$' -bench API -benchtime 1x -timeout 1h ./relay
 func BenchmarkAPIOverAMillionEvents(b *testing.B) {
@@ -103,7 +104,8 @@ func (r *running) ask(t testing.TB, key, path string) string {
 	return body
 }
 
-// fill puts events into a Redis. One in ten is delivered, one in a thousand dead; the others wait at endpoints that are paused.
+// fill puts events into a Redis. One in ten is delivered, one in a thousand dead; the others wait at endpoints that are
+// paused.
 func fill(b *testing.B, address string, n int) {
 	b.Helper()
 	s, err := store.New(store.Options{URL: address, Timeout: time.Minute})

@@ -92,8 +92,8 @@ tenants:
 	}
 }
 
-// Each update is one script to accept it, and one to settle its delivery to the good endpoint: nobody asks for what is owed to those
-// that hang, have no slot left, or are paused.
+// Each update is one script to accept it, and one to settle its delivery to the good endpoint: nobody asks for what is
+// owed to those that hang, have no slot left, or are paused.
 func TestABadEndpointCostsItsNeighboursNoRoundTrip(t *testing.T) {
 	t.Parallel()
 	const events = 200
@@ -242,8 +242,8 @@ func TestAPausedEndpointsDeliveriesEndAfterTheRetention(t *testing.T) {
 	}
 }
 
-// Two replicas share the rate of an endpoint. What is counted is when requests arrive, so a second in which this machine did not
-// let the test, or its Redis, run for a while says nothing, and is left out.
+// Two replicas share the rate of an endpoint. What is counted is when requests arrive, so a second in which this
+// machine did not let the test, or its Redis, run for a while says nothing, and is left out.
 func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
 	t.Parallel()
 	var arrived seconds
@@ -262,7 +262,8 @@ func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
 	if span := arrived.span(); span < 7500*time.Millisecond {
 		t.Errorf("400 at 50 a second took %s", span)
 	}
-	// More than the rate is never sent. Fewer may arrive where the machine is busy; one replica alone would send half of them.
+	// More than the rate is never sent. Fewer may arrive where the machine is busy; one replica alone would send half of
+	// them.
 	if judged > 0 && (most > 55 || least < 35) {
 		t.Errorf("%d to %d in a second, want 35 to 55", least, most)
 	}

@@ -13,9 +13,9 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// testOrder pushes updates of some waybills back to back to two endpoints that answer 500 to half of the attempts, one of
-// them with a breaker that opens again and again, and checks that each has its first sight of the updates in the order of
-// acceptance.
+// testOrder pushes updates of some waybills back to back to two endpoints that answer 500 to half of the attempts, one
+// of them with a breaker that opens again and again, and checks that each has its first sight of the updates in the
+// order of acceptance.
 func testOrder(t *testing.T, redis string, updates, waybills int) {
 	t.Helper()
 	flaky := func(w http.ResponseWriter, _ int, _ received) {
@@ -50,7 +50,8 @@ tenants:
 	}
 }
 
-// checkOrder checks that the first attempts of each waybill's updates come in the order of their tracks' time, none missing.
+// checkOrder checks that the first attempts of each waybill's updates come in the order of their tracks' time, none
+// missing.
 func checkOrder(t *testing.T, name string, got []received, total int) {
 	t.Helper()
 	last, seen := map[string]string{}, map[string]bool{}

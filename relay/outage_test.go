@@ -82,8 +82,8 @@ func (x *inOrder) take(id, waybill string, sequence int64, accepted time.Time) (
 // outageEvents is fewer than an outage brings where it has to be quick: the store in memory is slow.
 var outageEvents = flag.Int("outage-events", 1000, "how many events TestAnOutageOfSixHoursCostsNothingButTime has")
 
-// An endpoint is down for six hours of simulated time, with the defaults of the config, while events for it and for another
-// endpoint are accepted: -args -outage-events 50000 takes some minutes.
+// An endpoint is down for six hours of simulated time, with the defaults of the config, while events for it and for
+// another endpoint are accepted: -args -outage-events 50000 takes some minutes.
 func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const outage, batch = 6 * time.Hour, 50

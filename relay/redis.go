@@ -82,9 +82,9 @@ const (
 	markerFile = ".redis.json"
 )
 
-// marker notices a Redis that holds less than it did: it was flushed, came back without its files, a replica without data took its
-// place, or the URL leads to another database. A key with a random value is kept in it; who finds another one, or none, where there
-// was one before, knows. The value is remembered over restarts, in the spool's folder.
+// marker notices a Redis that holds less than it did: it was flushed, came back without its files, a replica without
+// data took its place, or the URL leads to another database. A key with a random value is kept in it; who finds another
+// one, or none, where there was one before, knows. The value is remembered over restarts, in the spool's folder.
 type marker struct {
 	store *store.Store
 	log   *zap.Logger
@@ -126,7 +126,8 @@ func (m *marker) run(ctx context.Context) {
 	}
 }
 
-// read brings back what an earlier process has noted. Without a file that can be read, the first marker found is taken as it is.
+// read brings back what an earlier process has noted. Without a file that can be read, the first marker found is taken
+// as it is.
 func (m *marker) read() {
 	text, err := os.ReadFile(m.file)
 	if err != nil {

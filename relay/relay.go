@@ -34,8 +34,8 @@ import (
 // Options of a Relay. A zero field means its default.
 type Options struct {
 	Config *config.Config
-	// Load reads the config anew, for Reload, and tells onRead of every file and folder that it depends on, also after an error.
-	// These are watched. Nil: there is no reload.
+	// Load reads the config anew, for Reload, and tells onRead of every file and folder that it depends on, also after an
+	// error. These are watched. Nil: there is no reload.
 	Load func(onRead func(path string)) (*config.Config, error)
 	// Read is what Config was read from, as Load tells it. Nil: the config is read once more when the relay runs.
 	Read    []string
@@ -91,7 +91,8 @@ func New(o Options) (*Relay, error) {
 	o.Grace = cmp.Or(o.Grace, 20*time.Second)
 	c := o.Config
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
+	registry.MustRegister(buildInfo(o.Version), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r := &Relay{o: o, log: o.Logger, registry: registry}
 
 	// The data path, from its end to its beginning.
@@ -155,7 +156,8 @@ func New(o Options) (*Relay, error) {
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
-	registry.MustRegister(r.queues, r.whenErrors, r.refused, &r.reload, newTroubleMetrics(r), newUnfinished(r.store), r.heartbeat, r.marker)
+	registry.MustRegister(r.queues, r.whenErrors, r.refused, r.heartbeat, r.marker, &r.reload,
+		newTroubleMetrics(r), newUnfinished(r.store))
 
 	// The config that the parts work by: a reload does the same.
 	if err := r.use(c); err != nil {
@@ -245,8 +247,8 @@ func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, e
 	return api.Retaken(out), err
 }
 
-// Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or hand back
-// the deliveries under way, close the spool and the store.
+// Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or
+// hand back the deliveries under way, close the spool and the store.
 func (r *Relay) Run(ctx context.Context) (err error) {
 	closeStore := sync.OnceValue(r.store.Close)
 	defer func() { err = errors.Join(err, closeStore()) }()
@@ -262,7 +264,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		_ = public.Close()
 		return fmt.Errorf("admin.listen: %w", withoutHost(err))
 	}
-	r.log.Info("listening", zap.String("version", r.o.Version), zap.Stringer("public", public.Addr()), zap.Stringer("admin", admin.Addr()))
+	r.log.Info("listening", zap.String("version", r.o.Version),
+		zap.Stringer("public", public.Addr()), zap.Stringer("admin", admin.Addr()))
 	r.announce()
 	if r.o.OnListen != nil {
 		r.o.OnListen(public.Addr(), admin.Addr())
@@ -296,10 +299,12 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 
 	failed := make(chan error, 2)
 	go func() {
-		failed <- serve(r.public, access.LimitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, r.refused.WithLabelValues("public")))
+		refused := r.refused.WithLabelValues("public")
+		failed <- serve(r.public, access.LimitConnections(public, c.Limits.Connections, c.Server.TrustedProxies, refused))
 	}()
 	go func() {
-		failed <- serve(r.admin, access.LimitConnections(admin, c.Limits.Connections, nil, r.refused.WithLabelValues("admin")))
+		refused := r.refused.WithLabelValues("admin")
+		failed <- serve(r.admin, access.LimitConnections(admin, c.Limits.Connections, nil, refused))
 	}()
 
 	select {
@@ -308,8 +313,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 
 	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
-	// Callbacks and replays have an eighth of the grace, attempts three quarters, and what Redis has yet to be told the rest. Then
-	// nobody waits for Redis any more: it may be down.
+	// Callbacks and replays have an eighth of the grace, attempts three quarters, and what Redis has yet to be told the
+	// rest. Then nobody waits for Redis any more: it may be down.
 	last := time.AfterFunc(r.o.Grace, func() { _ = closeStore() })
 	defer last.Stop()
 
@@ -346,9 +351,9 @@ func (r *Relay) announce() {
 	r.warn(r.o.Config)
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
-		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are delivered, over a" +
-			" restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is a duplicate, parked endpoints, quarantine; routes and" +
-			" attempts begin anew. One replica only, and slower than with Redis")
+		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are" +
+			" delivered, over a restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is" +
+			" a duplicate, parked endpoints, quarantine; routes and attempts begin anew. One replica only, and slower than with Redis")
 	}
 	if r.o.Config.Kuaidihelp.APIKey == "" {
 		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")

@@ -67,8 +67,8 @@ func whole(yaml, spool string) string {
 	return yaml
 }
 
-// write puts another config in place of the one that the relay was started with; the relay has still to read it. It replaces the file, so that nobody
-// reads a half of it.
+// write puts another config in place of the one that the relay was started with; the relay has still to read it. It
+// replaces the file, so that nobody reads a half of it.
 func (r *running) write(yaml string) {
 	r.t.Helper()
 	must(r.t, os.WriteFile(r.file+".new", []byte(whole(yaml, r.spool)), 0o600))

@@ -26,8 +26,9 @@ import (
 	"kuairelay/relay/store"
 )
 
-// Load reads and checks a config file, with all that the parts of a relay say of it, so that New refuses nothing that Load has
-// taken, and every mistake is told at once, with its line. onRead, which may be nil, hears of every file that it depends on.
+// Load reads and checks a config file, with all that the parts of a relay say of it, so that New refuses nothing that
+// Load has taken, and every mistake is told at once, with its line. onRead, which may be nil, hears of every file that
+// it depends on.
 func Load(file string, onRead func(path string)) (*config.Config, error) {
 	return config.Load(file, config.Options{
 		CheckWhen:        route.CheckWhen,
@@ -38,8 +39,9 @@ func Load(file string, onRead func(path string)) (*config.Config, error) {
 	})
 }
 
-// matchMeans says what is meant by a value of match that no event has, for events have the right names of statuses and brands. Of
-// brands there are more than those that can be subscribed, with codes as short: what is near to one of these may well be another.
+// matchMeans says what is meant by a value of match that no event has, for events have the right names of statuses and
+// brands. Of brands there are more than those that can be subscribed, with codes as short: what is near to one of these
+// may well be another.
 func matchMeans(field, value string) (meant string, known []string) {
 	right := kuaidihelp.Status(value)
 	if field == "status" {
@@ -53,8 +55,8 @@ func matchMeans(field, value string) (meant string, known []string) {
 	return meant, known
 }
 
-// use switches the relay to a config, at the start and at each reload. It builds everything first: after an error nothing has
-// changed. Calls must not overlap.
+// use switches the relay to a config, at the start and at each reload. It builds everything first: after an error
+// nothing has changed. Calls must not overlap.
 func (r *Relay) use(c *config.Config) error {
 	var complained sync.Map // a route that fails is logged once, and counted each time
 	table, err := newTable(c, func(rule *route.Rule, err error) {
@@ -77,13 +79,24 @@ func (r *Relay) use(c *config.Config) error {
 	}
 
 	// The pool is the last that can refuse. It knows a new endpoint before an event is owed to it.
-	if err := r.pool.Use(deliver.Settings{Endpoints: eps, Egress: out, OrphanGrace: c.Delivery.OrphanGrace, Retention: c.Retention}); err != nil {
+	err = r.pool.Use(deliver.Settings{
+		Endpoints:   eps,
+		Egress:      out,
+		OrphanGrace: c.Delivery.OrphanGrace,
+		Retention:   c.Retention,
+	})
+	if err != nil {
 		return err
 	}
 
 	r.store.Use(storeSettings(c))
 	r.intake.Use(routesOf(table, c.Tenants))
-	r.receiver.Use(ingest.Settings{Tokens: reveal(c.Callback.Tokens), AllowCIDRs: c.Callback.AllowCIDRs, Ack: c.Callback.Ack, MaxBody: c.Callback.MaxBody})
+	r.receiver.Use(ingest.Settings{
+		Tokens:     reveal(c.Callback.Tokens),
+		AllowCIDRs: c.Callback.AllowCIDRs,
+		Ack:        c.Callback.Ack,
+		MaxBody:    c.Callback.MaxBody,
+	})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
 	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.Test)))
@@ -105,8 +118,9 @@ type Reloaded struct {
 	Warnings []string `json:"warnings,omitempty"` // "file:line: what is surely not meant"
 }
 
-// Reload reads the config anew and serves by it, or returns what is wrong with it, and goes on as before. Nothing that is under
-// way is cut short; what begins afterwards, a retry of a pending delivery as well, is done by the new config. why is for the log.
+// Reload reads the config anew and serves by it, or returns what is wrong with it, and goes on as before. Nothing that
+// is under way is cut short; what begins afterwards, a retry of a pending delivery as well, is done by the new config.
+// why is for the log.
 func (r *Relay) Reload(why string) (Reloaded, error) {
 	r.reload.one.Lock()
 	defer r.reload.one.Unlock()
@@ -155,7 +169,8 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		return out, nil
 	}
 
-	r.log.Info("config reloaded", zap.String("why", why), zap.String("fingerprint", c.Fingerprint), zap.Duration("took", time.Since(began)))
+	r.log.Info("config reloaded", zap.String("why", why), zap.String("fingerprint", c.Fingerprint),
+		zap.Duration("took", time.Since(began)))
 	r.warn(c)
 	if len(out.Restart) > 0 {
 		r.log.Warn("config: a restart is needed for these keys, until then they keep their values", zap.Strings("keys", out.Restart))
@@ -363,15 +378,15 @@ func (f fixed) changed(c *config.Config) []string {
 // lookEvery is the least time between two looks at the files.
 const lookEvery = time.Second
 
-// watch says when files were changed, and are not being changed any more. It looks, rather than being told: that works for a
-// link that is swapped (as Kubernetes does), for a file that is not there yet, and on every file system.
+// watch says when files were changed, and are not being changed any more. It looks, rather than being told: that works
+// for a link that is swapped (as Kubernetes does), for a file that is not there yet, and on every file system.
 type watch struct {
 	// handled is what the files looked like when a change was last reported, and last at the last look.
 	handled, last string
 }
 
-// changed looks at the files. It reports a change once, at the second look in a row that finds the same: a file that is half
-// written is given the time between two looks to be finished.
+// changed looks at the files. It reports a change once, at the second look in a row that finds the same: a file that is
+// half written is given the time between two looks to be finished.
 func (w *watch) changed(paths []string) bool {
 	now := look(paths)
 	settled := now == w.last

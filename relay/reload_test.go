@@ -274,8 +274,8 @@ func (x *tenant) connections() int {
 
 var reloads = flag.Int("reloads", 200, "how many reloads there are under load")
 
-// Two configs take turns under load: the endpoint u/all moves between two receivers that check different secrets, and each event
-// is owed either to t/even or to t/odd, whichever config is in force.
+// Two configs take turns under load: the endpoint u/all moves between two receivers that check different secrets, and
+// each event is owed either to t/even or to t/odd, whichever config is in force.
 func TestReloadsUnderLoadLoseAndMisrouteNothing(t *testing.T) {
 	var mu sync.Mutex
 	got := map[string]map[string]int{} // receiver, waybill: requests

@@ -19,14 +19,15 @@ import (
 const (
 	// replayLook is how often a replica looks for replays that nobody works off.
 	replayLook = 2 * time.Second
-	// replaysHere is how many replays a process works off at one time. While others wait for their places, each has replayTurn, and goes on
-	// later where it was.
+	// replaysHere is how many replays a process works off at one time. While others wait for their places, each has
+	// replayTurn, and goes on later where it was.
 	replaysHere = 16
 	replayTurn  = 5 * time.Second
 )
 
-// replayer works off replays, several at one time: it hands what is sent again to the pool from memory, in a small share of the slots, so
-// that nothing new waits behind it. Tenants and the operator take turns. Where a replay is, the store knows.
+// replayer works off replays, several at one time: it hands what is sent again to the pool from memory, in a small
+// share of the slots, so that nothing new waits behind it. Tenants and the operator take turns. Where a replay is, the
+// store knows.
 type replayer struct {
 	store *store.Store
 	pool  *deliver.Pool
@@ -157,8 +158,9 @@ func (r *replayer) isOver(taken time.Time) bool {
 // tenantTurn begins the name of a tenant in served.
 const tenantTurn = "of "
 
-// next gives the index of the replay to take up, -1 if there is none, or no place: one of the tenant of whom the fewest run, then of
-// whom one was taken up the longest ago here; of its replays that which was taken up the longest ago, then the oldest.
+// next gives the index of the replay to take up, -1 if there is none, or no place: one of the tenant of whom the fewest
+// run, then of whom one was taken up the longest ago here; of its replays that which was taken up the longest ago, then
+// the oldest.
 func (t *turns) next(open []event.OpenReplay, most func(tenant string) int) int {
 	runs := make(map[string]int) // of each tenant
 	known := make(map[string]bool)
@@ -218,7 +220,8 @@ const (
 	// replaySends bounds the deliveries that one script call queues, replayEvents the events of one page.
 	replaySends  = 64
 	replayEvents = 50
-	// replayWait is how long a delivery that is sent again waits for a slot. Where none gets free for so long, it is queued as any other.
+	// replayWait is how long a delivery that is sent again waits for a slot. Where none gets free for so long, it is
+	// queued as any other.
 	replayWait = 2 * time.Second
 )
 
@@ -258,8 +261,8 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	return nil
 }
 
-// keepPace waits until so many events may have been sent since a time, at a rate a second, and gives that time; it gives now if
-// that was before: what was missed is not made up for.
+// keepPace waits until so many events may have been sent since a time, at a rate a second, and gives that time; it
+// gives now if that was before: what was missed is not made up for.
 func keepPace(ctx context.Context, since time.Time, events, rate int) time.Time {
 	next := since.Add(time.Duration(events) * time.Second / time.Duration(max(1, rate)))
 	ahead := time.Until(next)

@@ -25,16 +25,26 @@ import (
 
 // newStore makes the store of a config; o has what is not in there. It opens no connection.
 func newStore(c *config.Config, o store.Options) (*store.Store, error) {
-	o.URL, o.WaitReplicas, o.Brands, o.Settings = c.Redis.URL.Reveal(), c.Redis.WaitReplicas, kuaidihelp.Brands(), storeSettings(c)
+	o.URL = c.Redis.URL.Reveal()
+	o.WaitReplicas = c.Redis.WaitReplicas
+	o.Brands = kuaidihelp.Brands()
+	o.Settings = storeSettings(c)
 	return store.New(o)
 }
 
 func storeSettings(c *config.Config) store.Settings {
 	const writing = 5 * time.Second // what the provider said, while Redis is slow
 	return store.Settings{
-		ClaimTTL: c.Kuaidihelp.Timeout + writing,
-		Window:   c.Dedupe.Window, BareWindow: c.Dedupe.BareWindow, Retention: c.Retention, DeadLetterRetention: c.DeadLetterRetention,
-		SubscriptionTTL: c.Subscriptions.TTL, SignedTTL: c.Subscriptions.SignedTTL, SubscriptionsMax: c.Subscriptions.Max, UpstreamRate: float64(c.Kuaidihelp.Rate), Pacing: flows(c.Tenants),
+		ClaimTTL:            c.Kuaidihelp.Timeout + writing,
+		Window:              c.Dedupe.Window,
+		BareWindow:          c.Dedupe.BareWindow,
+		Retention:           c.Retention,
+		DeadLetterRetention: c.DeadLetterRetention,
+		SubscriptionTTL:     c.Subscriptions.TTL,
+		SignedTTL:           c.Subscriptions.SignedTTL,
+		SubscriptionsMax:    c.Subscriptions.Max,
+		UpstreamRate:        float64(c.Kuaidihelp.Rate),
+		Pacing:              pacing(c.Tenants),
 	}
 }
 
@@ -49,7 +59,8 @@ func newTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Ta
 	return table, nil
 }
 
-// routesOf is what a config makes of an event: the endpoints that its table leads to, and whether these keep the order of a waybill.
+// routesOf is what a config makes of an event: the endpoints that its table leads to, and whether these keep the order
+// of a waybill.
 func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 	order := ordered(tenants)
 	return func(e *event.Event) []event.Candidate {
@@ -82,7 +93,14 @@ func rules(tenants []config.Tenant) []route.Rule {
 }
 
 func matchOf(m *config.Match) route.Match {
-	return route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed, Subscribed: m.Subscribed}
+	return route.Match{
+		Type:        m.Type,
+		CPCode:      m.CPCode,
+		Status:      m.Status,
+		WaybillCode: m.WaybillCode,
+		Changed:     m.Changed,
+		Subscribed:  m.Subscribed,
+	}
 }
 
 // made is an endpoint of the config, and of the pool.
@@ -91,8 +109,8 @@ type made struct {
 	is *deliver.Endpoint
 }
 
-// endpoints turns those of the config into those of the pool. One that is as it was before stays the very same, so that the pool
-// can tell.
+// endpoints turns those of the config into those of the pool. One that is as it was before stays the very same, so that
+// the pool can tell.
 func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endpoint, map[string]made, error) {
 	var all []*deliver.Endpoint
 	now := make(map[string]made)
@@ -116,8 +134,17 @@ func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endp
 func endpoint(e config.Endpoint) (*deliver.Endpoint, error) {
 	d := e.Delivery
 	ep := &deliver.Endpoint{
-		Name: e.ID, URL: e.URL, Format: e.Format, Timeout: d.Timeout, MaxInFlight: d.MaxInFlight, Rated: d.Rate > 0, MaxBacklog: d.MaxBacklog,
-		Policy: deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge}, AllowCIDRs: e.AllowCIDRs, TLS: e.TLS, Headers: make(http.Header),
+		Name:        e.ID,
+		URL:         e.URL,
+		Format:      e.Format,
+		Timeout:     d.Timeout,
+		MaxInFlight: d.MaxInFlight,
+		Rated:       d.Rate > 0,
+		MaxBacklog:  d.MaxBacklog,
+		Policy:      deliver.Policy{Retry: d.Retry, MaxAge: d.MaxAge},
+		AllowCIDRs:  e.AllowCIDRs,
+		TLS:         e.TLS,
+		Headers:     make(http.Header),
 	}
 	for _, h := range e.Headers {
 		ep.Headers.Set(h.Name, h.Value.Reveal())
@@ -161,8 +188,8 @@ func ordered(tenants []config.Tenant) map[string]bool {
 	return out
 }
 
-// flows are those of the endpoints, for the store, which keeps to them over all replicas.
-func flows(tenants []config.Tenant) map[string]event.Pacing {
+// pacing is that of the endpoints, for the store, which keeps to them over all replicas.
+func pacing(tenants []config.Tenant) map[string]event.Pacing {
 	out := make(map[string]event.Pacing)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
@@ -190,7 +217,14 @@ func egress(c *config.Config) (deliver.Egress, error) {
 func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
 	set := subscribe.Settings{Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
-		set.Upstream = &kuaidihelp.Client{URL: c.Kuaidihelp.APIURL, AppID: c.Kuaidihelp.AppID, APIKey: key, Timeout: c.Kuaidihelp.Timeout, HTTP: client, Now: now}
+		set.Upstream = &kuaidihelp.Client{
+			URL:     c.Kuaidihelp.APIURL,
+			AppID:   c.Kuaidihelp.AppID,
+			APIKey:  key,
+			Timeout: c.Kuaidihelp.Timeout,
+			HTTP:    client,
+			Now:     now,
+		}
 	}
 	for _, t := range c.Tenants {
 		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name,

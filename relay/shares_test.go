@@ -80,7 +80,8 @@ func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 	}
 }
 
-// watchForStalls says whether the machine stood still at some time, as a busy one may: then Redis' answers are late whoever asks.
+// watchForStalls says whether the machine stood still at some time, as a busy one may: then Redis' answers are late
+// whoever asks.
 func watchForStalls(t *testing.T) *atomic.Bool {
 	t.Helper()
 	stalled := new(atomic.Bool)
@@ -98,7 +99,8 @@ func watchForStalls(t *testing.T) *atomic.Bool {
 	return stalled
 }
 
-// flooding makes one request of shop's, and says whether the answer is a problem that names when to come again. /api has its own form.
+// flooding makes one request of shop's, and says whether the answer is a problem that names when to come again. /api
+// has its own form.
 func flooding(t *testing.T, public, method, path, body string) (status int, told bool) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, public+path, strings.NewReader(body))

@@ -13,7 +13,8 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// The flood asks for more than a hundred calls at ten a second. What another tenant asks for then takes its turn among them.
+// The flood asks for more than a hundred calls at ten a second. What another tenant asks for then takes its turn among
+// them.
 func TestATenantThatFloodsTheLineDoesNotHoldUpAnother(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})

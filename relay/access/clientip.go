@@ -9,13 +9,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// unknownIP is the address of a client that a trusted proxy does not tell, or tells in a way that cannot be read. It is no
-// address, so that it is in no list of networks.
+// unknownIP is the address of a client that a trusted proxy does not tell, or tells in a way that cannot be read. It is
+// no address, so that it is in no list of networks.
 const unknownIP = "unknown"
 
-// ClientIP gives the reader of a request's address, for everything that asks (echo.Context.RealIP): the address that the
-// connection came from, or, if that is a trusted proxy, the last one in X-Forwarded-For that is none. If all are, it is the
-// first. Headers of anybody else are not believed.
+// ClientIP gives the reader of a request's address, for everything that asks (echo.Context.RealIP): the address that
+// the connection came from, or, if that is a trusted proxy, the last one in X-Forwarded-For that is none. If all are,
+// it is the first. Headers of anybody else are not believed.
 func ClientIP(trusted []netip.Prefix) echo.IPExtractor {
 	isTrusted := func(ip netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(ip) })

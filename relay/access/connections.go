@@ -18,9 +18,9 @@ const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicatio
 	"Content-Length: 97\r\n\r\n" +
 	`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}`
 
-// Connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its next
-// request gives way to the next that comes, the longest idle first, and then one that has not said anything yet. Where all are
-// busy, the new one is answered 503: nothing of it was read, so nothing is lost.
+// Connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its
+// next request gives way to the next that comes, the longest idle first, and then one that has not said anything yet.
+// Where all are busy, the new one is answered 503: nothing of it was read, so nothing is lost.
 type Connections struct {
 	net.Listener
 	most    int

@@ -14,10 +14,11 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Keys tell who sends a request: which tenant, by its API keys, or the operator, by admin.token. No other part knows these.
+// Keys tell who sends a request: which tenant, by its API keys, or the operator, by admin.token. No other part knows
+// these.
 type Keys struct {
-	// mix is a key of this process. What is compared are digests under it, so that the time that a comparison takes says nothing of
-	// an API key or the token.
+	// mix is a key of this process. What is compared are digests under it, so that the time that a comparison takes says
+	// nothing of an API key or the token.
 	mix     []byte
 	current atomic.Pointer[credentials]
 }
@@ -40,7 +41,8 @@ func NewKeys() *Keys {
 	return k
 }
 
-// Use has API keys, by their tenants, and the operator's token hold from now on. Without a token nobody is the operator.
+// Use has API keys, by their tenants, and the operator's token hold from now on. Without a token nobody is the
+// operator.
 func (k *Keys) Use(tenants map[string][]string, operator string) {
 	now := &credentials{owners: make(map[digest]string), keys: tenants}
 	for tenant, keys := range tenants {

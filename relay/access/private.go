@@ -13,8 +13,8 @@ import (
 // maxProfile is how long a profile may take, in seconds.
 const maxProfile = 60
 
-// Private guards the private listener against pages in a browser that can reach it: a page of any site may send requests
-// there, and by DNS rebinding read the answers.
+// Private guards the private listener against pages in a browser that can reach it: a page of any site may send
+// requests there, and by DNS rebinding read the answers.
 type Private struct {
 	hosts    map[string]bool // names in lower case, beside those of loopback and addresses
 	cross    *http.CrossOriginProtection
@@ -49,7 +49,8 @@ func (p *Private) Guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knows says whether a host is this listener. Any IP address is accepted: DNS rebinding needs a name, and the browser sends that name.
+// knows says whether a host is this listener. Any IP address is accepted: DNS rebinding needs a name, and the browser
+// sends that name.
 func (p *Private) knows(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") || p.hosts[host] {
 		return true

@@ -68,8 +68,8 @@ var bounds = map[string]bound{
 	"DELETE /v1/replays/:id":                     ofReads,
 }
 
-// Requests at one time, in a process: of one tenant, and of all of them. One that is answered holds its place until the client
-// has read the answer.
+// Requests at one time, in a process: of one tenant, and of all of them. One that is answered holds its place until the
+// client has read the answer.
 const (
 	readsPerTenant, readsInAll           = 4, 32
 	testsPerTenant, testsInAll           = 2, 16 // also of one endpoint, and of all
@@ -79,17 +79,22 @@ const (
 )
 
 const (
-	// holdFor is how long a request that is too much waits for its refusal, so that a client that comes again at once costs little.
+	// holdFor is how long a request that is too much waits for its refusal, so that a client that comes again at once
+	// costs little.
 	holdFor = 500 * time.Millisecond
 	// heldMost is how many may wait for that; beyond, the connection is closed instead.
 	heldMost = 1024
 )
 
-// Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over all replicas,
-// and so many times at once. What a request then costs Redis is bounded there.
+// Admit lets a line of requests with a rate in, counted over all replicas, or says how long it has to wait. quota: because its waybills
+// are too many for the day.
+type Admit func(ctx context.Context, line string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
+
+// Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over
+// all replicas, and so many times at once. What a request then costs Redis is bounded there.
 type Shares struct {
 	// admit counts over all replicas: it lets a line of requests with a rate in, or says how long it has to wait.
-	admit   func(ctx context.Context, line string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
+	admit   Admit
 	refused *prometheus.CounterVec
 	rates   atomic.Pointer[map[string]Allowance]
 	held    atomic.Int64
@@ -100,17 +105,25 @@ type Shares struct {
 	next  map[string]time.Time     // when the next of a line may come, as far as this process knows
 }
 
-// Allowance is what a tenant may have: requests a second of each kind (0: any number), and replays that run at one time.
+// Allowance is what a tenant may have: requests a second of each kind (0: any number), and replays that run at one
+// time.
 type Allowance struct {
 	Reads, Tests, Subscriptions float64
 	Replays                     int
 }
 
 // NewShares makes Shares that allow anything, until Use. admit counts a request over all replicas.
-func NewShares(admit func(context.Context, string, event.Limits, int) (time.Duration, bool, error), registry prometheus.Registerer) *Shares {
-	s := &Shares{admit: admit, taken: make(map[bound]map[string]int), sum: make(map[bound]int), next: make(map[string]time.Time),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_tenant_refused_total",
-			Help: "Requests of a tenant that were answered 429, by what it had too much of: reads, tests, subscriptions."}, []string{"tenant", "limit"})}
+func NewShares(admit Admit, registry prometheus.Registerer) *Shares {
+	s := &Shares{
+		admit: admit,
+		taken: make(map[bound]map[string]int),
+		sum:   make(map[bound]int),
+		next:  make(map[string]time.Time),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_tenant_refused_total",
+			Help: "Requests of a tenant that were answered 429, by what it had too much of: reads, tests, subscriptions.",
+		}, []string{"tenant", "limit"}),
+	}
 	registry.MustRegister(s.refused)
 	s.Use(nil)
 	return s
@@ -153,8 +166,8 @@ func (s *Shares) Check(e *echo.Echo) error {
 	return nil
 }
 
-// Enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be called when it is
-// answered. The error is the answer to one that is too much.
+// Enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be
+// called when it is answered. The error is the answer to one that is too much.
 func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) {
 	b := bounds[c.Request().Method+" "+c.Path()]
 	if tenant == "" {
@@ -214,8 +227,8 @@ func (r Allowance) of(b bound) float64 {
 	return r.Reads
 }
 
-// local counts a request, and says how long it has to wait if that is one too many for this process: as many as come in a second
-// may come at once.
+// local counts a request, and says how long it has to wait if that is one too many for this process: as many as come in
+// a second may come at once.
 func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Duration) {
 	rate := rates.of(b)
 	if rate == 0 {
@@ -238,8 +251,8 @@ func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Durat
 	return 0
 }
 
-// take lets a request in, if its tenant has fewer than so many under way. Of the room that is left for all, nobody takes more than half:
-// so there always is some for who has none.
+// take lets a request in, if its tenant has fewer than so many under way. Of the room that is left for all, nobody
+// takes more than half: so there always is some for who has none.
 func (s *Shares) take(b bound, tenant string, perTenant, inAll int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// Wrong keys are answered at once as long as they are few, for people mistype and rotate them. From an address with more than
-// freeGuesses in guessEvery each takes guessPause longer than the one before, up to maxGuessPause. Only wrong ones wait: behind a
-// proxy many share an address. No more than maxPaused wait at one time; others are told 429, and no more than maxGuessers addresses
-// are remembered.
+// Wrong keys are answered at once as long as they are few, for people mistype and rotate them. From an address with
+// more than freeGuesses in guessEvery each takes guessPause longer than the one before, up to maxGuessPause. Only wrong
+// ones wait: behind a proxy many share an address. No more than maxPaused wait at one time; others are told 429, and no
+// more than maxGuessers addresses are remembered.
 const (
 	freeGuesses   = 10
 	guessEvery    = time.Minute
@@ -25,8 +25,8 @@ const (
 	maxGuessers   = 4096
 )
 
-// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong; package subscribe sets the
-// same.
+// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong; package
+// subscribe sets the same.
 const wrongKey = "wrong key"
 
 // WrongKeys counts wrong keys, tells of them, and slows them.

@@ -22,7 +22,8 @@ import (
 	"time"
 )
 
-// twoFaced is a receiver that says more than it is asked. Over TLS its records leave when it says so, several in one segment.
+// twoFaced is a receiver that says more than it is asked. Over TLS its records leave when it says so, several in one
+// segment.
 type twoFaced struct {
 	url         string
 	roots       *x509.CertPool

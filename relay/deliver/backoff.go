@@ -12,9 +12,9 @@ import (
 // together, and never brings one forward.
 const jitterShare = 0.1
 
-// backoff returns the pause after attempt n (1-based) of a schedule: schedule[n-1], made longer by up to a tenth as jitter,
-// in [0,1), says; false where the schedule has no pause left. With the schedule of config.example.yaml an endpoint that
-// stays down is tried ten times in a little over three days; the pauses between the attempts are
+// backoff returns the pause after attempt n (1-based) of a schedule: schedule[n-1], made longer by up to a tenth as
+// jitter, in [0,1), says; false where the schedule has no pause left. With the schedule of config.example.yaml an
+// endpoint that stays down is tried ten times in a little over three days; the pauses between the attempts are
 //
 //	after attempt    1    2    3    4    5    6    7    8    9
 //	at least        5s   5m  30m   2h   5h  10h  14h  20h  24h
@@ -27,9 +27,9 @@ func backoff(schedule []time.Duration, n int, jitter float64) (time.Duration, bo
 	return pause + time.Duration(float64(pause)*jitterShare*jitter), true
 }
 
-// ParseRetryAfter reads a Retry-After header (RFC 9110, 10.2.3) as a span from now: whole seconds, or a date in any of the
-// three forms of HTTP. It returns 0 for an absent header, a date that has passed, and anything that is neither. It does
-// not cap what a receiver asks for: Decide does.
+// ParseRetryAfter reads a Retry-After header (RFC 9110, 10.2.3) as a span from now: whole seconds, or a date in any of
+// the three forms of HTTP. It returns 0 for an absent header, a date that has passed, and anything that is neither. It
+// does not cap what a receiver asks for: Decide does.
 func ParseRetryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if header == "" {

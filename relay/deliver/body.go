@@ -24,8 +24,9 @@ func Body(format string, e *event.Event) []byte {
 	return concat(head, e.Data, "}")
 }
 
-// Type names the event as the standard body does: "waybill.<status>", "waybill.updated" if the item has no usable status, or
-// "callback.<type>" for a callback of another type, or "test" for one that a person sends. A name is usable if it has 1 to 64 of a–z, 0–9 and _, in any case.
+// Type names the event as the standard body does: "waybill.<status>", "waybill.updated" if the item has no usable
+// status, or "callback.<type>" for a callback of another type, or "test" for one that a person sends. A name is usable
+// if it has 1 to 64 of a–z, 0–9 and _, in any case.
 func Type(e *event.Event) string {
 	if e.Type == event.TypeTest {
 		return "test"

@@ -16,13 +16,15 @@ import (
 	"time"
 )
 
-// Egress says where attempts may go, beside each endpoint's own AllowCIDRs. The zero Egress allows public addresses only.
+// Egress says where attempts may go, beside each endpoint's own AllowCIDRs. The zero Egress allows public addresses
+// only.
 type Egress struct {
-	// AllowCIDRs are the networks that may be dialled though they are not public. Those that are always refused stay refused.
+	// AllowCIDRs are the networks that may be dialled though they are not public. Those that are always refused stay
+	// refused.
 	AllowCIDRs []netip.Prefix
-	// Proxy, if not nil, takes every request (http, https or socks5). Its own address is the operator's, and may be any. The
-	// address of an endpoint is then looked up here and checked before each attempt, but it is the proxy that dials, and that
-	// may resolve the name to another one: the proxy has to refuse what must not be reached.
+	// Proxy, if not nil, takes every request (http, https or socks5). Its own address is the operator's, and may be any.
+	// The address of an endpoint is then looked up here and checked before each attempt, but it is the proxy that dials,
+	// and that may resolve the name to another one: the proxy has to refuse what must not be reached.
 	Proxy *url.URL
 	// Resolver looks up names, a seam for tests. Default net.DefaultResolver.
 	Resolver *net.Resolver
@@ -56,8 +58,8 @@ func newGuard(e Egress, own []netip.Prefix) *guard {
 	return &guard{allow: append(append([]netip.Prefix(nil), own...), e.AllowCIDRs...), resolver: e.Resolver}
 }
 
-// check returns nil if the address may be dialled, and otherwise a *refusedAddress. An IPv6 address that carries an IPv4 one
-// (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP, …) leads there, and so has to pass with both.
+// check returns nil if the address may be dialled, and otherwise a *refusedAddress. An IPv6 address that carries an
+// IPv4 one (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP, …) leads there, and so has to pass with both.
 func (g *guard) check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	if class := always(addr); class != "" {
@@ -92,8 +94,8 @@ func (g *guard) allows(addr netip.Addr) bool {
 	return false
 }
 
-// dialer returns a DialContext that checks each address at the moment when it is dialled: what a name resolved to before
-// does not matter. Of a name with several addresses the forbidden ones are passed over.
+// dialer returns a DialContext that checks each address at the moment when it is dialled: what a name resolved to
+// before does not matter. Of a name with several addresses the forbidden ones are passed over.
 func (g *guard) dialer(timeout time.Duration) dialContext {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var refused atomic.Pointer[refusedAddress]
@@ -120,8 +122,8 @@ func (g *guard) dialer(timeout time.Duration) dialContext {
 	}
 }
 
-// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up a name. It
-// reads the URL as an attempt does.
+// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up
+// a name. It reads the URL as an attempt does.
 func CheckURL(rawURL string, allow []netip.Prefix) error {
 	u, err := readTarget(rawURL)
 	if err != nil {
@@ -146,8 +148,8 @@ func (g *guard) checkLiteral(host string) error {
 	return fmt.Errorf("a %w is not allowed: it is in none of egress.allow_cidrs and the endpoint's own", refused)
 }
 
-// checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to the
-// proxy: behind one there may be no DNS for names outside.
+// checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to
+// the proxy: behind one there may be no DNS for names outside.
 func (g *guard) checkHost(ctx context.Context, host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return g.check(addr)
@@ -187,9 +189,9 @@ func (e *Endpoint) tls() *tls.Config {
 	return e.TLS.Clone()
 }
 
-// transport is for what http1 does not speak to. HTTP/2 says which request an answer belongs to, and over direct connections there is
-// nothing else here. Behind a proxy it may be HTTP/1.1, where net/http can take what came before a request for its answer: so there
-// each attempt has a connection of its own.
+// transport is for what http1 does not speak to. HTTP/2 says which request an answer belongs to, and over direct
+// connections there is nothing else here. Behind a proxy it may be HTTP/1.1, where net/http can take what came before a
+// request for its answer: so there each attempt has a connection of its own.
 func (c *client) transport() *http.Transport {
 	e := &c.endpoint
 	t := &http.Transport{
@@ -213,8 +215,8 @@ func (c *client) transport() *http.Transport {
 	return t
 }
 
-// dialsMost is how many connections net/http may open for an attempt: it makes another one when the receiver ends the first before
-// it has taken the request, and again, without a bound.
+// dialsMost is how many connections net/http may open for an attempt: it makes another one when the receiver ends the
+// first before it has taken the request, and again, without a bound.
 const dialsMost = 3
 
 const errDials = protocolError("the receiver ends each connection before it takes the request")

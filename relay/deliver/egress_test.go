@@ -21,8 +21,8 @@ import (
 	"kuairelay/relay/signature"
 )
 
-// addresses is every form of address that the guard has to judge: its class, "" if anybody may be reached there, and whether a
-// list may allow it.
+// addresses is every form of address that the guard has to judge: its class, "" if anybody may be reached there, and
+// whether a list may allow it.
 var addresses = []struct {
 	addr, class string
 	listable    bool
@@ -154,8 +154,8 @@ func TestAListAllowsWhatItHoldsAndNothingElse(t *testing.T) {
 	}
 }
 
-// names is a DNS server on loopback. It answers a name with the next of its addresses at every question, and the last one
-// from then on.
+// names is a DNS server on loopback. It answers a name with the next of its addresses at every question, and the last
+// one from then on.
 type names struct {
 	mu    sync.Mutex
 	hosts map[string][]string

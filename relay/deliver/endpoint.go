@@ -14,13 +14,14 @@ type endpoint struct {
 	trust trust
 	// client is nil if the endpoint is in the config no more.
 	client atomic.Pointer[client]
-	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any moment.
+	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any
+	// moment.
 	inFlight atomic.Int64
-	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt that
-	// began later has got none.
+	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt
+	// that began later has got none.
 	answered atomic.Int64
-	// quick says that the attempt that ended last was delivered, within a tenth of the time-out: what is leased ahead is attempted
-	// long before its lease gets too short.
+	// quick says that the attempt that ended last was delivered, within a tenth of the time-out: what is leased ahead is
+	// attempted long before its lease gets too short.
 	quick atomic.Bool
 	// hungry says that more may be due in the store than there was room for.
 	hungry atomic.Bool
@@ -52,9 +53,10 @@ func (e *endpoint) setClient(c *client) {
 // silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
 const silentSlots = 2
 
-// Deliveries are held ahead of an endpoint that is quick: they keep its connections busy, and an event that comes while they are is handed
-// over in memory, which is half of what it costs to queue and lease it. No other replica can take them, so they are few: ahead for each
-// attempt that the endpoint may have at the same time, or as many as it takes in aheadFor, up to aheadMost.
+// Deliveries are held ahead of an endpoint that is quick: they keep its connections busy, and an event that comes while
+// they are is handed over in memory, which is half of what it costs to queue and lease it. No other replica can take
+// them, so they are few: ahead for each attempt that the endpoint may have at the same time, or as many as it takes in
+// aheadFor, up to aheadMost.
 const (
 	ahead     = 4
 	aheadFor  = time.Second
@@ -62,7 +64,8 @@ const (
 	paceFor   = 100 * time.Millisecond // for which attempts are counted: what an endpoint takes is to be known before a queue has formed
 )
 
-// slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted, none wait here.
+// slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted,
+// none wait here.
 func (e *endpoint) slots(c *client) int {
 	switch {
 	case e.answered.Load() == 0:
@@ -85,8 +88,9 @@ func (e *endpoint) count(now time.Time) {
 	}
 }
 
-// noteAttempt notes an attempt that just ended, and returns true if the endpoint has more slots now. One attempt that hangs takes no
-// slots away while others are answered. When the endpoint is no longer quick, what was leased ahead is handed back.
+// noteAttempt notes an attempt that just ended, and returns true if the endpoint has more slots now. One attempt that
+// hangs takes no slots away while others are answered. When the endpoint is no longer quick, what was leased ahead is
+// handed back.
 func (e *endpoint) noteAttempt(a event.Attempt, timeout time.Duration) (more bool) {
 	now := time.Now()
 	quick := a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
@@ -149,8 +153,8 @@ func (e *endpoint) nothingWaits() bool {
 	return len(e.waiting) == 0
 }
 
-// nextLine gives a worker the line that it attempts next, after its last one has become rest (nil: nothing comes next in it), and
-// whether that line is to be handed back instead. Without a line the worker ends.
+// nextLine gives a worker the line that it attempts next, after its last one has become rest (nil: nothing comes next
+// in it), and whether that line is to be handed back instead. Without a line the worker ends.
 func (e *endpoint) nextLine(rest line) (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -164,8 +168,8 @@ func (e *endpoint) nextLine(rest line) (l line, back bool) {
 	return l, back
 }
 
-// nextBeforeSettling gives a worker another line before its outcomes are settled, which is done aside then; nil if it has to wait for
-// that.
+// nextBeforeSettling gives a worker another line before its outcomes are settled, which is done aside then; nil if it
+// has to wait for that.
 func (e *endpoint) nextBeforeSettling() (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -186,8 +190,8 @@ func (e *endpoint) settledAside() {
 	e.settling--
 }
 
-// firstWaiting takes the first line that waits, if a worker may go on. It is handed back if handBack was called while it waited, or
-// if the endpoint fell silent, and has as many attempts as such a one gets. e.mu is held.
+// firstWaiting takes the first line that waits, if a worker may go on. It is handed back if handBack was called while
+// it waited, or if the endpoint fell silent, and has as many attempts as such a one gets. e.mu is held.
 func (e *endpoint) firstWaiting() (l line, back bool) {
 	if len(e.waiting) == 0 || e.running > e.workers() {
 		return nil, false
@@ -214,8 +218,8 @@ func (e *endpoint) handBack() {
 	e.mu.Unlock()
 }
 
-// release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many are held,
-// because every round trip to the store costs the same.
+// release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many
+// are held, because every round trip to the store costs the same.
 func (e *endpoint) release(p *Pool, n int64) {
 	left := e.inFlight.Add(-n)
 	if c := e.client.Load(); e.hungry.Load() && (c == nil || left <= int64(max(e.slots(c)/2, c.endpoint.MaxInFlight))) {
@@ -228,8 +232,8 @@ func (p *Pool) Rated(name string) bool { return p.client(name).rated() }
 
 func (c *client) rated() bool { return c != nil && c.endpoint.Rated }
 
-// ReserveSome is Reserve for what must not be in the way of anything else: it takes a slot while fewer than a quarter of the endpoint's
-// are taken, or fewer than two where it has four or more.
+// ReserveSome is Reserve for what must not be in the way of anything else: it takes a slot while fewer than a quarter
+// of the endpoint's are taken, or fewer than two where it has four or more.
 func (p *Pool) ReserveSome(name string) bool {
 	e, c := p.endpoint(name), p.client(name)
 	if c == nil {

@@ -18,7 +18,8 @@ type exchanged struct {
 	more bool
 }
 
-// exchange sends the request, and reads its answer. A receiver may answer before it has read everything, and then read no more.
+// exchange sends the request, and reads its answer. A receiver may answer before it has read everything, and then read
+// no more.
 func (c *connection) exchange(b *buffers) (exchanged, error) {
 	c.left = headMost + answerMost
 	w := c.send(b.request)
@@ -101,8 +102,8 @@ const (
 	unusable              // its end, or what only says that it will come; or it cannot be told
 )
 
-// look says what is on a connection that has no request: in its socket, in records of TLS that have not been opened, and in those that
-// have. It does not wait.
+// look says what is on a connection that has no request: in its socket, in records of TLS that have not been opened,
+// and in those that have. It does not wait.
 func (c *connection) look() sight {
 	c.socket.looking = true
 	n, err := c.Conn.Read(c.seen[:])
@@ -119,8 +120,8 @@ func (c *connection) look() sight {
 	return unusable
 }
 
-// isGoodbye says whether what a receiver sends on an idle connection is a 408: some say so before they close it (RFC 9110, section
-// 15.5.9). It is no second answer.
+// isGoodbye says whether what a receiver sends on an idle connection is a 408: some say so before they close it (RFC
+// 9110, section 15.5.9). It is no second answer.
 func isGoodbye(begin string) bool {
 	return slices.ContainsFunc([]string{"HTTP/1.1 408", "HTTP/1.0 408"}, func(s string) bool { return strings.HasPrefix(begin, s) })
 }

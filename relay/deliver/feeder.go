@@ -15,14 +15,14 @@ const (
 	duePage = 1000
 	// heldWait is how long the outcomes that were held back while the store was away go before new leases.
 	heldWait = 2 * time.Second
-	// leaseMost is how many deliveries are leased in one round trip, and leaseEach how many of one endpoint. While Redis leases them, it
-	// settles none: with more of one endpoint, its workers would stand still.
+	// leaseMost is how many deliveries are leased in one round trip, and leaseEach how many of one endpoint. While Redis
+	// leases them, it settles none: with more of one endpoint, its workers would stand still.
 	leaseMost = 256
 	leaseEach = 64
 )
 
-// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind. Nobody looks for
-// relays that have died: a lease that has lapsed is due like anything else.
+// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
+// Nobody looks for relays that have died: a lease that has lapsed is due like anything else.
 type feeder struct {
 	pool        *Pool
 	wake        chan struct{}
@@ -36,7 +36,13 @@ type feeder struct {
 }
 
 func newFeeder(p *Pool) feeder {
-	return feeder{pool: p, wake: make(chan struct{}, 1), hungry: make(map[*endpoint]struct{}), look: complaints{log: p.log}, lease: complaints{log: p.log}}
+	return feeder{
+		pool:   p,
+		wake:   make(chan struct{}, 1),
+		hungry: make(map[*endpoint]struct{}),
+		look:   complaints{log: p.log},
+		lease:  complaints{log: p.log},
+	}
 }
 
 // feed has the endpoint's free slots filled.
@@ -99,8 +105,8 @@ func (f *feeder) run(ctx context.Context) {
 	}
 }
 
-// lookForDue marks the endpoints that have something due as hungry, and sees to it that those which fall due before the next
-// look are looked at in time.
+// lookForDue marks the endpoints that have something due as hungry, and sees to it that those which fall due before the
+// next look are looked at in time.
 func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
 		failed := f.look.last != ""
@@ -180,8 +186,8 @@ func (f *feeder) rest(e *endpoint, d time.Duration) {
 	})
 }
 
-// asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is fed
-// again when it has one, a resting one when it has rested.
+// asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is
+// fed again when it has one, a resting one when it has rested.
 func (f *feeder) asks() (free []*endpoint, asks []event.LeaseRequest) {
 	f.mu.Lock()
 	for e := range f.hungry {

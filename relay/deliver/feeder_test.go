@@ -101,7 +101,8 @@ func runPool(t *testing.T, s Store, e *Endpoint) *Pool {
 	return p
 }
 
-// What a dead replica held is attempted by another after that time, and a live one has to end its attempt, and to settle it, before.
+// What a dead replica held is attempted by another after that time, and a live one has to end its attempt, and to
+// settle it, before.
 func TestALeaseLastsForTwoAttemptsAndSomeTimeToSettle(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t, "http://127.0.0.1:1")

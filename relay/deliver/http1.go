@@ -37,16 +37,17 @@ const (
 	errTwice   = protocolError("the receiver answers twice: this may be the answer to another request")
 )
 
-// http1 posts to one receiver over HTTP/1.1 (RFC 9112), one request at a time on each connection. The caller's goroutine writes
-// the request and reads the answer itself, where http.Transport has two more for each connection, and hands every message over
-// twice: that is a third of what an attempt costs. Answers are read by net/http all the same.
+// http1 posts to one receiver over HTTP/1.1 (RFC 9112), one request at a time on each connection. The caller's
+// goroutine writes the request and reads the answer itself, where http.Transport has two more for each connection, and
+// hands every message over twice: that is a third of what an attempt costs. Answers are read by net/http all the same.
 //
-// HTTP/1.1 has nothing that says which request an answer belongs to. So an answer counts only if nothing waited at any layer when its
-// request was written: a connection is looked at before each request (see connection.look), however short it was idle. What is
-// still on its way cannot be seen. Therefore a connection rests after each answer, for as long as the receiver has taken for any of
-// late, and others are used meanwhile: a second answer mostly comes in that time, and so does one that is owed because a second answer
-// was taken for it. A receiver that was seen to answer twice gets a connection for each attempt (see trust).
-// http.Transport has neither: a goroutine looks at its idle connections, and is late where the next request comes at once (see transport).
+// HTTP/1.1 has nothing that says which request an answer belongs to. So an answer counts only if nothing waited at any
+// layer when its request was written: a connection is looked at before each request (see connection.look), however
+// short it was idle. What is still on its way cannot be seen. Therefore a connection rests after each answer, for as
+// long as the receiver has taken for any of late, and others are used meanwhile: a second answer mostly comes in that
+// time, and so does one that is owed because a second answer was taken for it. A receiver that was seen to answer twice
+// gets a connection for each attempt (see trust). http.Transport has neither: a goroutine looks at its idle
+// connections, and is late where the next request comes at once (see transport).
 type http1 struct {
 	url     *url.URL
 	dial    dialContext
@@ -91,7 +92,8 @@ func (c *connection) endWith(ctx context.Context) {
 	c.forget = context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 }
 
-// post sends a request and reads its answer, both by the deadline, or until its context ends. The error is errHTTP2 if the receiver does not want HTTP/1.1.
+// post sends a request and reads its answer, both by the deadline, or until its context ends. The error is errHTTP2 if
+// the receiver does not want HTTP/1.1.
 func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply, error) {
 	c, err := h.connect(ctx, deadline)
 	if err != nil {
@@ -211,7 +213,8 @@ func (h *http1) connectTo(ctx context.Context) (c *connection, protocol string, 
 	return c, secure.ConnectionState().NegotiatedProtocol, nil
 }
 
-// take returns the connection that was used last of those that have rested, because the receiver has had the least time to give it up.
+// take returns the connection that was used last of those that have rested, because the receiver has had the least time
+// to give it up.
 func (h *http1) take() *connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// spoken is a receiver that answers each request with what the test says, byte for byte: of the n-th connection (from 1), the m-th request.
+// spoken is a receiver that answers each request with what the test says, byte for byte: of the n-th connection (from
+// 1), the m-th request.
 type spoken struct {
 	addr        string
 	connections atomic.Int64

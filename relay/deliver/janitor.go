@@ -10,8 +10,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// janitor ends what would stay open for ever: deliveries to endpoints that no replica has had in its config for the orphan
-// grace, and those of parked endpoints that are too old, or too many.
+// janitor ends what would stay open for ever: deliveries to endpoints that no replica has had in its config for the
+// orphan grace, and those of parked endpoints that are too old, or too many.
 type janitor struct {
 	pool *Pool
 	// aged is when the deliveries of a parked endpoint were last looked through for their age.
@@ -40,8 +40,8 @@ func (j *janitor) pause() time.Duration {
 	return most
 }
 
-// ageCheck is how often a parked endpoint's deliveries are looked through for the age given: all of them each time, so not too
-// often.
+// ageCheck is how often a parked endpoint's deliveries are looked through for the age given: all of them each time, so
+// not too often.
 func ageCheck(age time.Duration) time.Duration {
 	if age == 0 {
 		return time.Hour
@@ -100,8 +100,8 @@ func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) err
 	return nil
 }
 
-// shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time does that: several that count
-// the same backlog would give the same excess up once each.
+// shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time
+// does that: several that count the same backlog would give the same excess up once each.
 func (j *janitor) shedBacklog(ctx context.Context, c *client, state string) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
@@ -159,8 +159,8 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]string, grace t
 	return p.o.Store.Orphans(ctx, names, grace)
 }
 
-// giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due meanwhile,
-// because its predecessor was given up, is found at the end.
+// giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due
+// meanwhile, because its predecessor was given up, is found at the end.
 func (j *janitor) giveUp(ctx context.Context, ask event.LeaseRequest, most int, reason string) error {
 	for most > 0 && ctx.Err() == nil {
 		ask.Most = min(most, 100)

@@ -115,8 +115,8 @@ func (p *parked) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.D
 	return nil, []event.LeaseProgress{{}}, nil
 }
 
-// What waits for a person is given up after the retention, what a breaker holds back only at max_age. It takes long, and so is done
-// once in a while; after an error it is done with the next sweep.
+// What waits for a person is given up after the retention, what a breaker holds back only at max_age. It takes long,
+// and so is done once in a while; after an error it is done with the next sweep.
 func TestTheDeliveriesOfAParkedEndpointAreLookedThroughForTheirAge(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

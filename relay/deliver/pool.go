@@ -1,5 +1,5 @@
-// Package deliver makes deliveries: it takes them from memory as they are accepted, or leases them from the store when they
-// are due, posts each to its endpoint, signed, and writes down what came of it.
+// Package deliver makes deliveries: it takes them from memory as they are accepted, or leases them from the store when
+// they are due, posts each to its endpoint, signed, and writes down what came of it.
 package deliver
 
 import (
@@ -93,8 +93,8 @@ type Settings struct {
 	Retention time.Duration
 }
 
-// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by a small
-// multiple of that, whatever the backlog in the store.
+// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by
+// a small multiple of that, whatever the backlog in the store.
 type Pool struct {
 	o       Options
 	current atomic.Pointer[served]
@@ -142,9 +142,9 @@ func New(o Options) (*Pool, error) {
 	return p, p.Use(o.Settings)
 }
 
-// Use replaces the settings, also while the pool runs. Attempts that begin from now on keep to the new ones, those of pending
-// retries too; those under way end as they began. An endpoint that cannot work is an error, and changes nothing. Calls must not
-// overlap.
+// Use replaces the settings, also while the pool runs. Attempts that begin from now on keep to the new ones, those of
+// pending retries too; those under way end as they began. An endpoint that cannot work is an error, and changes
+// nothing. Calls must not overlap.
 func (p *Pool) Use(set Settings) error {
 	set.OrphanGrace = cmp.Or(set.OrphanGrace, 24*time.Hour)
 	was := p.current.Load()
@@ -210,8 +210,8 @@ func (p *Pool) client(name string) *client {
 	return nil
 }
 
-// Lease is how long deliveries of an endpoint are leased: enough for an attempt that begins late, and for its outcome to be
-// settled after some seconds without Redis. Zero if the pool does not know the endpoint.
+// Lease is how long deliveries of an endpoint are leased: enough for an attempt that begins late, and for its outcome
+// to be settled after some seconds without Redis. Zero if the pool does not know the endpoint.
 func (p *Pool) Lease(name string) time.Duration { return p.client(name).lease() }
 
 func (c *client) lease() time.Duration {
@@ -227,8 +227,8 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
-// Start attempts deliveries that were leased for slots reserved before, and gives the other slots back. Calls that share one
-// round trip to the store may get each other's leases, so only the sums over all calls agree.
+// Start attempts deliveries that were leased for slots reserved before, and gives the other slots back. Calls that
+// share one round trip to the store may get each other's leases, so only the sums over all calls agree.
 func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	for _, d := range leased {
 		e := p.endpoint(d.Endpoint)
@@ -249,7 +249,8 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	}
 }
 
-// Feed says that the store has something due for the endpoint that was not handed over: it is leased as soon as there is room.
+// Feed says that the store has something due for the endpoint that was not handed over: it is leased as soon as there
+// is room.
 func (p *Pool) Feed(name string) {
 	if e := p.endpoint(name); e != nil {
 		p.feeder.feed(e)
@@ -297,8 +298,8 @@ func (p *Pool) isStopping() bool {
 	}
 }
 
-// Run leases and attempts what is due until ctx is cancelled. Then it begins nothing new, lets what is under way finish within
-// the grace, hands the rest back, and returns nil.
+// Run leases and attempts what is due until ctx is cancelled. Then it begins nothing new, lets what is under way finish
+// within the grace, hands the rest back, and returns nil.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { p.feeder.run(ctx) })

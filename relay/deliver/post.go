@@ -78,7 +78,13 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 	}
 
 	c.direct = egress.Proxy == nil
-	c.http1 = &http1{url: u, dial: c.endpoint.dialer(egress, g), tls: c.endpoint.tls, trust: &trust{}, maxIdle: max(2*e.MaxInFlight, idleAtLeast)}
+	c.http1 = &http1{
+		url:     u,
+		dial:    c.endpoint.dialer(egress, g),
+		tls:     c.endpoint.tls,
+		trust:   &trust{},
+		maxIdle: max(2*e.MaxInFlight, idleAtLeast),
+	}
 	return c, nil
 }
 
@@ -218,7 +224,8 @@ func readReply(resp *http.Response) (r reply, whole bool, err error) {
 // locationMost is how much of a Location is shown.
 const locationMost = 300
 
-// withLocation puts before the answer where a redirect leads to, which is not followed: without a query, which may hold a secret.
+// withLocation puts before the answer where a redirect leads to, which is not followed: without a query, which may hold
+// a secret.
 func (r reply) withLocation(resp *http.Response) reply {
 	to := resp.Header.Get("Location")
 	if r.status/100 != 3 || to == "" {
@@ -285,8 +292,8 @@ func describeError(err error) string {
 	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(inner(err), class+": "))
 }
 
-// inner is the text of an error, without what is nobody's business but the operator's: the addresses of the resolver, of the proxy, and
-// of this host.
+// inner is the text of an error, without what is nobody's business but the operator's: the addresses of the resolver,
+// of the proxy, and of this host.
 func inner(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		why := "the resolver failed"

@@ -72,8 +72,8 @@ var outcomes = map[event.OutcomeKind]string{
 	event.Delivered: "delivered", event.Retry: "retry", event.Dead: "dead", event.Gone: "gone", event.Released: "released",
 }
 
-// complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble that the
-// store knows of is told elsewhere.
+// complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble
+// that the store knows of is told elsewhere.
 type complaints struct {
 	log   *zap.Logger
 	last  string

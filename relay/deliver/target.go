@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// readTarget reads the URL of an endpoint into the one form that is used from then on: to judge the address, to resolve and dial it, to
-// ask a proxy for it, and in the request. So nobody reads a spelling that nobody has judged.
+// readTarget reads the URL of an endpoint into the one form that is used from then on: to judge the address, to resolve
+// and dial it, to ask a proxy for it, and in the request. So nobody reads a spelling that nobody has judged.
 func readTarget(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
@@ -43,9 +43,9 @@ func readTarget(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// readHost gives a host its canonical spelling, as the URL Standard does (https://url.spec.whatwg.org/#host-parsing): a name in ASCII, or
-// an address. Whatever inet_aton, and so a resolver or a proxy, may read as an IPv4 address is one ("0x7f.1", "2852039166", full-width
-// digits, a dot at the end), or is refused.
+// readHost gives a host its canonical spelling, as the URL Standard does (https://url.spec.whatwg.org/#host-parsing): a
+// name in ASCII, or an address. Whatever inet_aton, and so a resolver or a proxy, may read as an IPv4 address is one
+// ("0x7f.1", "2852039166", full-width digits, a dot at the end), or is refused.
 func readHost(host string) (string, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.WithZone("").String(), nil // only link-local addresses need a zone, and those are refused
@@ -79,7 +79,8 @@ func readHost(host string) (string, error) {
 	return addr.String(), nil
 }
 
-// isNumber says whether the last label of a host makes an address of it: digits, or what begins as a hexadecimal number.
+// isNumber says whether the last label of a host makes an address of it: digits, or what begins as a hexadecimal
+// number.
 func isNumber(label string) bool {
 	if label != "" && strings.Trim(label, "0123456789") == "" {
 		return true
@@ -88,7 +89,8 @@ func isNumber(label string) bool {
 	return ok && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// readIPv4 reads one to four numbers, decimal, octal or hexadecimal, of which the last fills what is left of the address.
+// readIPv4 reads one to four numbers, decimal, octal or hexadecimal, of which the last fills what is left of the
+// address.
 func readIPv4(name string) (netip.Addr, bool) {
 	parts := strings.Split(name, ".")
 	if len(parts) > 4 {

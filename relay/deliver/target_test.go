@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// spellings are hosts that inet_aton, a resolver or a proxy may read as an address, with what they are to us; "": refused.
+// spellings are hosts that inet_aton, a resolver or a proxy may read as an address, with what they are to us; "":
+// refused.
 var spellings = map[string]string{
 	"2852039166": "169.254.169.254", "0xA9FEA9FE": "169.254.169.254", "0xa9fea9fe.": "169.254.169.254", "025177524776": "169.254.169.254",
 	"169.254.43518": "169.254.169.254", "169.16689662": "169.254.169.254", "0251.0376.0251.0376": "169.254.169.254",

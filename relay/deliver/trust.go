@@ -9,9 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// trust is whether the connections of an endpoint may be used again. An endpoint that is seen to send what nobody asked for (an answer
-// twice, or more than its answer) loses it: what is still on its way cannot be told from the answer to the next request. It stays
-// lost, for every replica and over restarts, until a person resumes the endpoint.
+// trust is whether the connections of an endpoint may be used again. An endpoint that is seen to send what nobody asked
+// for (an answer twice, or more than its answer) loses it: what is still on its way cannot be told from the answer to
+// the next request. It stays lost, for every replica and over restarts, until a person resumes the endpoint.
 type trust struct {
 	gone atomic.Bool
 
@@ -35,8 +35,8 @@ func (t *trust) lose(how string) {
 	}
 }
 
-// learn takes what the store says, which may be older than what was seen here, and says what changed by it. unsaved: the store is
-// to be told.
+// learn takes what the store says, which may be older than what was seen here, and says what changed by it. unsaved:
+// the store is to be told.
 func (t *trust) learn(lost bool) (changed, unsaved bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -144,8 +144,8 @@ func classify(a event.Attempt) answer {
 	return unclear
 }
 
-// signalOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it, but not the
-// refusal of one body, which is an answer; what the egress guard forbids says nothing.
+// signalOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it,
+// but not the refusal of one body, which is an answer; what the egress guard forbids says nothing.
 func signalOf(a event.Attempt) event.Signal {
 	switch classify(a) {
 	case unavailable, unclear:

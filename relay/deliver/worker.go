@@ -17,11 +17,12 @@ import (
 //	                           the store gave a successor    → the same slot, behind what waits
 //	                           nothing comes next            → the slot is released, and the feeder fills it
 //
-// What is not attempted any more (the endpoint fell silent, was parked, or is in the config no more; the relay stops) takes the same
-// way with the outcome Released.
+// What is not attempted any more (the endpoint fell silent, was parked, or is in the config no more; the relay stops)
+// takes the same way with the outcome Released.
 
-// work attempts a line, and then what waits: the rest of that line last. If other lines wait, the worker takes one at once, and
-// another goroutine settles the outcomes. What is not settled when the relay dies is sent again, so settlingMost bounds these.
+// work attempts a line, and then what waits: the rest of that line last. If other lines wait, the worker takes one at
+// once, and another goroutine settles the outcomes. What is not settled when the relay dies is sent again, so
+// settlingMost bounds these.
 func (p *Pool) work(e *endpoint, l line) {
 	defer p.working.Done()
 
@@ -46,8 +47,8 @@ func (p *Pool) work(e *endpoint, l line) {
 	}
 }
 
-// settlingMost bounds the lines of an endpoint whose outcomes are settled aside at one time: enough to keep the store busy, however
-// many attempts there are.
+// settlingMost bounds the lines of an endpoint whose outcomes are settled aside at one time: enough to keep the store
+// busy, however many attempts there are.
 const settlingMost = 64
 
 // settleAside settles outcomes that no worker waits for, and has what comes next in their line attempted.
@@ -76,16 +77,16 @@ func (p *Pool) settleLine(e *endpoint, outcomes []event.Outcome) (rest line) {
 }
 
 const (
-	// partFor is how long the deliveries of one line are attempted before they are settled. If the relay dies, the endpoint gets those
-	// again, and the ones that are attempted meanwhile, so it is short.
+	// partFor is how long the deliveries of one line are attempted before they are settled. If the relay dies, the
+	// endpoint gets those again, and the ones that are attempted meanwhile, so it is short.
 	partFor = 10 * time.Millisecond
 	// partMost is how many that are at most.
 	partMost = 32
 )
 
-// attemptLine attempts the deliveries of a line one after the other, as long as each is delivered. While some are settled, the next
-// are attempted: so two parts of the line are in hand, if there is so much of it and nothing else waits for the worker. It returns
-// the outcomes that are still to be settled.
+// attemptLine attempts the deliveries of a line one after the other, as long as each is delivered. While some are
+// settled, the next are attempted: so two parts of the line are in hand, if there is so much of it and nothing else
+// waits for the worker. It returns the outcomes that are still to be settled.
 func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
 	var settling chan event.Settled // of the part before
 	for {
@@ -137,8 +138,8 @@ func (p *Pool) attemptPart(e *endpoint, l line) []event.Outcome {
 	return outcomes
 }
 
-// attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint is in the
-// config no more is handed back.
+// attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint
+// is in the config no more is handed back.
 func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	released := event.Outcome{Delivery: d, Kind: event.Released}
 	c := e.client.Load()
@@ -171,8 +172,8 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Signal: signalOf(a)}
 }
 
-// settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in memory is
-// bounded. It returns what became of the last, and with it what comes next in the line.
+// settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in
+// memory is bounded. It returns what became of the last, and with it what comes next in the line.
 func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
 	last := &outcomes[len(outcomes)-1]
 	if !p.isStopping() {
@@ -200,8 +201,9 @@ func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
 	return settled[len(settled)-1]
 }
 
-// write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth nothing any
-// more: once the lease has lapsed, only a delivered one is. There is an answer for each, though it says nothing after an error.
+// write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth
+// nothing any more: once the lease has lapsed, only a delivered one is. There is an answer for each, though it says
+// nothing after an error.
 func (p *Pool) write(outcomes []event.Outcome) ([]event.Settled, error) {
 	first := true
 	wait := 50 * time.Millisecond

@@ -8,8 +8,8 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Routes gives the endpoints that an event may be owed to, and under which conditions. It asks nobody, and takes as long as the
-// expressions of tenants do, which is bounded for each event.
+// Routes gives the endpoints that an event may be owed to, and under which conditions. It asks nobody, and takes as
+// long as the expressions of tenants do, which is bounded for each event.
 type Routes func(*event.Event) []event.Candidate
 
 // Use has events routed anew from now on.
@@ -28,9 +28,9 @@ func (in *Intake) match(events []*event.Event) []event.Entry {
 	return entries
 }
 
-// accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is attempted when it
-// is due. tracked, unless nil, is told what became of the events before their first attempt. After an error the answers to a part
-// may be there.
+// accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is
+// attempted when it is due. tracked, unless nil, is told what became of the events before their first attempt. After an
+// error the answers to a part may be there.
 func (in *Intake) accept(ctx context.Context, entries []event.Entry, tracked func([]event.Accepted)) ([]event.Accepted, error) {
 	// A delivery that finds a free slot is leased to us by the same script that accepts its event.
 	pool := in.o.Pool
@@ -62,8 +62,9 @@ func (in *Intake) accept(ctx context.Context, entries []event.Entry, tracked fun
 	return accepted, err
 }
 
-// CatchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that have not got
-// it. The tenant has just subscribed: so the conditions "subscribed" and "changed" hold, because it knows of no status before.
+// CatchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that
+// have not got it. The tenant has just subscribed: so the conditions "subscribed" and "changed" hold, because it knows
+// of no status before.
 func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) error {
 	const tries = 20 // each time, a newer update has come in between
 	for range tries {

@@ -31,8 +31,8 @@ const (
 	adoptEvery  = 5 * time.Second
 )
 
-// drainer takes callbacks from the spool to Redis, oldest first. Several workers share it: while one waits for Redis, another
-// reads, or removes.
+// drainer takes callbacks from the spool to Redis, oldest first. Several workers share it: while one waits for Redis,
+// another reads, or removes.
 type drainer struct {
 	intake *Intake
 
@@ -81,7 +81,8 @@ func (d *drainer) batch(ctx context.Context, files []*spool.File) {
 
 	err := d.take(ctx, all)
 	if err != nil && len(all) == 1 && all[0].file.Refused >= refusals && in.o.Permanent(err) {
-		in.log.Error("redis refuses a callback for good: it goes to quarantine", zap.String("file", all[0].file.Name()), zap.Error(err))
+		in.log.Error("redis refuses a callback for good: it goes to quarantine",
+			zap.String("file", all[0].file.Name()), zap.Error(err))
 		all[0] = toQuarantine(all[0].callback, all[0].file, err)
 		err = d.take(ctx, all)
 	}
@@ -104,8 +105,8 @@ func (d *drainer) batch(ctx context.Context, files []*spool.File) {
 	in.remove(files)
 }
 
-// read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that cannot be
-// read at present goes back, and with it those behind it, which may be about the same waybills.
+// read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that
+// cannot be read at present goes back, and with it those behind it, which may be about the same waybills.
 func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) {
 	in := d.intake
 	for i, f := range files {
@@ -122,7 +123,8 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 			good = append(good, f)
 
 		case cb.Body != nil:
-			in.log.Error("a file of the spool is no callback, and goes to quarantine", zap.String("file", f.Name()), zap.Error(err))
+			in.log.Error("a file of the spool is no callback, and goes to quarantine",
+				zap.String("file", f.Name()), zap.Error(err))
 			all = append(all, toQuarantine(cb, f, err))
 			good = append(good, f)
 
@@ -136,7 +138,8 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 		default:
 			// Without free file descriptors it is every file.
 			if d.unread.allow(unreadEvery) {
-				in.log.Error("a file of the spool cannot be read now, and is tried again", zap.String("file", f.Name()), zap.Error(err))
+				in.log.Error("a file of the spool cannot be read now, and is tried again",
+					zap.String("file", f.Name()), zap.Error(err))
 			}
 			in.spool.Postpone(f, readPause)
 			in.spool.Return(files[i:], false)
@@ -204,8 +207,8 @@ func toQuarantine(cb *event.Callback, f *spool.File, why error) pending {
 	}
 }
 
-// failed puts files back. If Redis is in trouble, run waits. If Redis refuses a callback, that is offered alone next, and then again
-// after a pause.
+// failed puts files back. If Redis is in trouble, run waits. If Redis refuses a callback, that is offered alone next,
+// and then again after a pause.
 func (d *drainer) failed(ctx context.Context, files []*spool.File, err error) {
 	in := d.intake
 	refused := in.o.Store.Available() == nil && ctx.Err() == nil

@@ -1,5 +1,5 @@
-// Package intake makes callbacks durable: in Redis, or, if that does not take them in time, in the spool, from where it takes them
-// to Redis later.
+// Package intake makes callbacks durable: in Redis, or, if that does not take them in time, in the spool, from where it
+// takes them to Redis later.
 //
 // Keep is asked for each callback, and answers when it is durable:
 //
@@ -30,8 +30,8 @@ import (
 	"kuairelay/relay/workers"
 )
 
-// acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits before
-// that for the expressions of tenants: if these are slow, Redis is not.
+// acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits
+// before that for the expressions of tenants: if these are slow, Redis is not.
 const (
 	acceptBudget = 300 * time.Millisecond
 	routeBudget  = 200 * time.Millisecond
@@ -49,8 +49,8 @@ type Store interface {
 	Doubt(span time.Duration)
 
 	Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error)
-	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with push the
-	// oldest make place, and it returns how many.
+	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with
+	// push the oldest make place, and it returns how many.
 	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)
 	// Closed says of each event whether it owes nothing any more.
 	Closed(ctx context.Context, ids []string) ([]bool, error)
@@ -79,8 +79,8 @@ type Options struct {
 	Store Store
 	Pool  Pool
 	Spool *spool.Spool
-	// UntilDelivered keeps each callback in the spool until its events are delivered, because the store forgets them with the
-	// process: it is embedded.
+	// UntilDelivered keeps each callback in the spool until its events are delivered, because the store forgets them with
+	// the process: it is embedded.
 	UntilDelivered bool
 	// Permanent says of an error of Accept that asking again is of no use. Default: of none.
 	Permanent func(error) bool
@@ -141,7 +141,8 @@ func (in *Intake) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Adopted is closed when it is known what other processes have left in the spool: until then, callbacks go there as well.
+// Adopted is closed when it is known what other processes have left in the spool: until then, callbacks go there as
+// well.
 func (in *Intake) Adopted() <-chan struct{} { return in.adopted }
 
 // Close removes the files of what was delivered last, and lets go of the spool. Everything else has to have ended.
@@ -181,10 +182,11 @@ func (in *Intake) Stats() Stats {
 	}
 }
 
-// Keep returns when a callback is durable: in Redis, or in the spool, as the table above says. parsed is what the callback holds, or with more its first part.
+// Keep returns when a callback is durable: in Redis, or in the spool, as the table above says. parsed is what the
+// callback holds, or with more its first part.
 //
-// Keep owns parsed.Events until it returns. After an error, or if the summary says Spooled, it keeps them: the call to Redis may
-// still be running.
+// Keep owns parsed.Events until it returns. After an error, or if the summary says Spooled, it keeps them: the call to
+// Redis may still be running.
 func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error) {
 	if more {
 		return in.keepLarge(ctx, cb)
@@ -224,8 +226,8 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	return event.Summary{Spooled: true}, nil
 }
 
-// keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there to Redis in
-// parts, which may take minutes.
+// keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there
+// to Redis in parts, which may take minutes.
 func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summary, error) {
 	in.large.Lock()
 	_, err := in.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
@@ -239,7 +241,8 @@ func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summ
 		return event.Summary{}, errors.Join(why, err)
 	}
 
-	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that is known.
+	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that
+	// is known.
 	o := in.takeParts(ctx, pending{callback: cb})
 	in.metrics.count(o.sum)
 	return o.sum, o.err
@@ -269,7 +272,8 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	}
 }
 
-// lastChance waits once more for Redis, if the spool does not take a callback. why is the error if Redis does not take it either.
+// lastChance waits once more for Redis, if the spool does not take a callback. why is the error if Redis does not take
+// it either.
 func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, error) {
 	select {
 	case o, ended := <-done:
@@ -282,8 +286,8 @@ func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, err
 	return event.Summary{}, why
 }
 
-// withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, Redis is asked for it
-// twice.
+// withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, Redis
+// is asked for it twice.
 func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTwice) {
 	o, late := <-done // else it has failed before
 	if late && o.err == nil && in.spool.Withdraw(file) {
@@ -297,8 +301,8 @@ func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTw
 	twice.add(o.sum, in.metrics.count)
 }
 
-// takenTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain. Either may be
-// the one that finds its events new.
+// takenTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain.
+// Either may be the one that finds its events new.
 type takenTwice struct {
 	mu    sync.Mutex
 	first *event.Summary
@@ -339,7 +343,8 @@ func (in *Intake) viaSpool(ctx context.Context, cb *event.Callback, waybills []s
 	}
 }
 
-// remove deletes files of the spool. One that cannot be deleted is taken up again by the next process, and is a duplicate then.
+// remove deletes files of the spool. One that cannot be deleted is taken up again by the next process, and is a
+// duplicate then.
 func (in *Intake) remove(files []*spool.File) {
 	if len(files) == 0 {
 		return

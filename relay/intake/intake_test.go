@@ -241,8 +241,8 @@ func (b *bench) left() (waybills []string) {
 	return waybills
 }
 
-// A callback whose routing takes long goes to the spool. Redis was not asked yet, and is not said to be slow: the intake of
-// this test has none that could be doubted.
+// A callback whose routing takes long goes to the spool. Redis was not asked yet, and is not said to be slow: the
+// intake of this test has none that could be doubted.
 func TestSlowRoutingIsNotTakenForASlowRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -431,8 +431,8 @@ func TestAFileStaysUntilAllItsEventsAreDelivered(t *testing.T) {
 	})
 }
 
-// What is delivered while the answer of Accept is on its way was not tracked yet. Its file goes at once all the same, not with the
-// sweep of everything.
+// What is delivered while the answer of Accept is on its way was not tracked yet. Its file goes at once all the same,
+// not with the sweep of everything.
 func TestAnEventThatWasDeliveredBeforeItWasTrackedKeepsNoFile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -475,7 +475,8 @@ func TestWhatIsDeliveredAtTheEndOfAProcessIsNotTakenUpByTheNextOne(t *testing.T)
 	})
 }
 
-// However a callback waits when its process is told to stop, Run ends at once, and the callback is on disk for the next one.
+// However a callback waits when its process is told to stop, Run ends at once, and the callback is on disk for the next
+// one.
 func TestAShutdownWaitsForNobodyAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -9,9 +9,9 @@ import (
 	"kuairelay/relay/spool"
 )
 
-// This file reads callbacks. To read a large one takes a processor for many milliseconds. If that happened on all processors at
-// once, a small callback would wait for one at each of its steps. So large ones are read in turn, one at a time, whether they
-// come from the provider or from the spool.
+// This file reads callbacks. To read a large one takes a processor for many milliseconds. If that happened on all
+// processors at once, a small callback would wait for one at each of its steps. So large ones are read in turn, one at
+// a time, whether they come from the provider or from the spool.
 
 // whole is what a callback may have in it, so as to be taken as a whole.
 var whole = kuaidihelp.Limit{Items: spool.LargeItems, Bytes: spool.LargeBytes}
@@ -19,7 +19,8 @@ var whole = kuaidihelp.Limit{Items: spool.LargeItems, Bytes: spool.LargeBytes}
 // piece bounds what of a large callback is taken to Redis at one time: others are taken in between.
 var piece = kuaidihelp.Limit{Items: 64, Bytes: 256 << 10}
 
-// Parse parses a callback, or its first part if there are more, for Keep. One from the spool keeps the ids that it was given.
+// Parse parses a callback, or its first part if there are more, for Keep. One from the spool keeps the ids that it was
+// given.
 func (in *Intake) Parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
 	if len(cb.Body) > spool.LargeBytes {
 		in.large.Lock()

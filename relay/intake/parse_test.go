@@ -45,7 +45,8 @@ func TestOnlyALargeCallbackIsParsedInTurn(t *testing.T) {
 	}
 }
 
-// While a part of a large callback is on its way to Redis, another large one can be read, and small ones have the processor.
+// While a part of a large callback is on its way to Redis, another large one can be read, and small ones have the
+// processor.
 func TestTheTurnIsGivenUpWhileAPartIsUsed(t *testing.T) {
 	t.Parallel()
 	turn := &watchedTurn{}

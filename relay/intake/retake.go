@@ -15,8 +15,8 @@ type Retaken struct {
 	Rejected string
 }
 
-// Retake takes in a callback, or an item of one, from quarantine as if it had just come. body is what it holds, unpacked and in
-// UTF-8.
+// Retake takes in a callback, or an item of one, from quarantine as if it had just come. body is what it holds,
+// unpacked and in UTF-8.
 func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (Retaken, error) {
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := in.Parse(cb)

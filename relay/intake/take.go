@@ -31,8 +31,8 @@ type outcome struct {
 	err  error
 }
 
-// begin makes callbacks durable in Redis, in a goroutine of its own: who waits for it can go away. It ends by itself, and
-// closes the channel.
+// begin makes callbacks durable in Redis, in a goroutine of its own: who waits for it can go away. It ends by itself,
+// and closes the channel.
 func (in *Intake) begin(ctx context.Context, all []pending) <-chan outcome {
 	done := make(chan outcome, 1)
 	in.workers.Go(func() {
@@ -66,8 +66,8 @@ func (in *Intake) takeParts(ctx context.Context, whole pending) (all outcome) {
 	return all
 }
 
-// take makes callbacks durable in Redis. What was not understood goes first: it is kept once however often it comes, so that a
-// callback which fails halfway can be taken again.
+// take makes callbacks durable in Redis. What was not understood goes first: it is kept once however often it comes, so
+// that a callback which fails halfway can be taken again.
 func (in *Intake) take(ctx context.Context, all []pending) (o outcome) {
 	var rejected []event.Quarantined
 	var events []*event.Event
@@ -86,8 +86,8 @@ func (in *Intake) take(ctx context.Context, all []pending) (o outcome) {
 		}
 	}
 
-	// What is in the spool was answered success, and a callback that has events besides is not refused for one item: then the
-	// oldest in quarantine make place.
+	// What is in the spool was answered success, and a callback that has events besides is not refused for one item: then
+	// the oldest in quarantine make place.
 	push := len(events) > 0 || all[0].file != nil
 	o.err = in.quarantine(ctx, rejected, push)
 	if o.err != nil {

@@ -94,7 +94,8 @@ func TestOfALargeCallbackNothingIsLeftOut(t *testing.T) {
 	})
 }
 
-// full is a store whose quarantine is full: what is newer is refused, or pushes one out. It notes which of the two was asked for.
+// full is a store whose quarantine is full: what is newer is refused, or pushes one out. It notes which of the two was
+// asked for.
 type full struct {
 	*fakeStore
 	pushes []bool
@@ -140,7 +141,8 @@ func TestAFullQuarantineRefusesOnlyWhatHasNothingElseAndWasNotAnswered(t *testin
 	})
 }
 
-// behind is a store that knows the last update of every waybill, and queues it for whoever subscribes that, as often as it says.
+// behind is a store that knows the last update of every waybill, and queues it for whoever subscribes that, as often as
+// it says.
 type behind struct {
 	*fakeStore
 	queued, stale, calls int

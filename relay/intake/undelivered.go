@@ -20,8 +20,8 @@ const (
 	sweepAgain = time.Second
 )
 
-// undelivered knows which files of the spool hold events that are still owed to somebody. It is for an embedded Redis, which
-// forgets everything when the process ends: so a file has to stay until all its events are delivered.
+// undelivered knows which files of the spool hold events that are still owed to somebody. It is for an embedded Redis,
+// which forgets everything when the process ends: so a file has to stay until all its events are delivered.
 type undelivered struct {
 	intake *Intake
 	wake   chan struct{}
@@ -50,8 +50,9 @@ func newUndelivered(in *Intake) *undelivered {
 	}
 }
 
-// track returns what has to happen between the acceptance of callbacks and their first attempts: the events are tracked, and
-// ids that the content does not give (a recurrence has a suffix) are written down, so that they are the same after a restart.
+// track returns what has to happen between the acceptance of callbacks and their first attempts: the events are
+// tracked, and ids that the content does not give (a recurrence has a suffix) are written down, so that they are the
+// same after a restart.
 func (u *undelivered) track(all []pending) func([]event.Accepted) {
 	var before []string // ids that the content gives
 	for _, p := range all {
@@ -76,7 +77,8 @@ func (u *undelivered) track(all []pending) func([]event.Accepted) {
 	}
 }
 
-// trackFile tracks the events of one callback that are owed to somebody. It says whether one of them has another id than before.
+// trackFile tracks the events of one callback that are owed to somebody. It says whether one of them has another id
+// than before.
 func (u *undelivered) trackFile(p pending, before []string, accepted []event.Accepted) (changed bool) {
 	for i, a := range accepted {
 		id := p.parsed.Events[i].ID
@@ -186,8 +188,8 @@ func (u *undelivered) noteAll() {
 	}
 }
 
-// sweep removes the files all of whose events owe nothing any more. It returns false if the store could not be asked about some:
-// the next one asks about these.
+// sweep removes the files all of whose events owe nothing any more. It returns false if the store could not be asked
+// about some: the next one asks about these.
 func (u *undelivered) sweep(ctx context.Context) bool {
 	for {
 		ids := u.next()

@@ -14,7 +14,8 @@ import (
 	"kuairelay/relay/spool"
 )
 
-// untilDelivered runs a test with an intake whose files stay until their events are delivered. Nothing of it runs by itself.
+// untilDelivered runs a test with an intake whose files stay until their events are delivered. Nothing of it runs by
+// itself.
 func untilDelivered(t *testing.T, test func(*testing.T, *bench)) {
 	t.Helper()
 	t.Parallel()

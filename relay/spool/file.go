@@ -17,12 +17,12 @@ import (
 	"kuairelay/relay/event"
 )
 
-// ErrNotReadable says that a file of the spool cannot be read, now or later: it is not there, no regular file, or too large.
-// Any other error of Spool.Read without a body may pass.
+// ErrNotReadable says that a file of the spool cannot be read, now or later: it is not there, no regular file, or too
+// large. Any other error of Spool.Read without a body may pass.
 var ErrNotReadable = errors.New("it cannot be read")
 
-// Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without a
-// Body it could not be read: for good with ErrNotReadable, and else at present.
+// Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without
+// a Body it could not be read: for good with ErrNotReadable, and else at present.
 func (s *Spool) Read(f *File) (*event.Callback, error) {
 	text, err := readRegular(filepath.Join(f.folder.path, f.name), s.o.MaxFile)
 	if err != nil {
@@ -31,7 +31,8 @@ func (s *Spool) Read(f *File) (*event.Callback, error) {
 	return decode(text)
 }
 
-// readRegular reads a file that is a regular one, and has at most so many bytes. It follows no link, and waits for nobody.
+// readRegular reads a file that is a regular one, and has at most so many bytes. It follows no link, and waits for
+// nobody.
 func readRegular(path string, most int64) ([]byte, error) {
 	file, err := openRegular(path, os.O_RDONLY)
 	if err != nil {

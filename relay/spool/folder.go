@@ -23,7 +23,8 @@ type folder struct {
 	path string
 	lock *flock.Flock
 	dir  *os.File
-	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after it.
+	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after
+	// it.
 	syncs workers.Batcher[struct{}, struct{}]
 	files int // guarded by Spool.mu
 }
@@ -148,8 +149,8 @@ func (f *folder) try() error {
 	return nil
 }
 
-// names lists the callbacks in the folder, in the order in which they were written, and removes what was left half written.
-// What is no regular file, or has another name, is not ours, and stays as it is.
+// names lists the callbacks in the folder, in the order in which they were written, and removes what was left half
+// written. What is no regular file, or has another name, is not ours, and stays as it is.
 func (f *folder) names() ([]string, error) {
 	entries, err := os.ReadDir(f.path) // sorted by name
 	if err != nil {

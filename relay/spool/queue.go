@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// This file has the order in which callbacks leave the spool: oldest first, but none before an older one of its waybill.
+// This file has the order in which callbacks leave the spool: oldest first, but none before an older one of its
+// waybill.
 //
-// A large file names so many waybills that counting each of them would take more memory than the file has bytes, and taking it
-// to Redis takes minutes. So large files are kept apart: each has its waybills in a sorted list, and one of them is taken at a
-// time, while other files pass it by.
+// A large file names so many waybills that counting each of them would take more memory than the file has bytes, and
+// taking it to Redis takes minutes. So large files are kept apart: each has its waybills in a sorted list, and one of
+// them is taken at a time, while other files pass it by.
 
 // LargeItems and LargeBytes are from where on a callback is large: it has more items, or takes more on disk.
 const (
@@ -52,10 +53,10 @@ func (f *File) touches(h uint64) bool {
 	return found
 }
 
-// Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits until
-// there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file which was
-// taken before, or is passed over here: so several callers can take at once, and the order of a waybill is kept. They wait on,
-// as far as Touches is concerned, until they are given to Hold or to Return.
+// Next takes the oldest files that wait, one or more, at most so many, and of at most so many bytes on disk; it waits
+// until there is one, and gives ctx's error as soon as that has ended. None of them touches a waybill that is in a file
+// which was taken before, or is passed over here: so several callers can take at once, and the order of a waybill is
+// kept. They wait on, as far as Touches is concerned, until they are given to Hold or to Return.
 func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*File, error) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
@@ -221,7 +222,8 @@ func (s *Spool) release(files []*File) {
 	s.signal()
 }
 
-// about gives the hashes of the waybills that a callback of so many bytes names, sorted, each once, and whether it is large.
+// about gives the hashes of the waybills that a callback of so many bytes names, sorted, each once, and whether it is
+// large.
 func (s *Spool) about(waybills iter.Seq[string], bytes int) (hashes []uint64, large bool) {
 	n := 0
 	for w := range waybills {

@@ -1,5 +1,5 @@
-// Package spool keeps callbacks in files until the store has their events: what arrives while Redis is away, or slow, is durable
-// there, and is taken from there in its order.
+// Package spool keeps callbacks in files until the store has their events: what arrives while Redis is away, or slow,
+// is durable there, and is taken from there in its order.
 package spool
 
 import (
@@ -37,9 +37,9 @@ type Options struct {
 //	<dir>/<start>-<random>/lock                                            locked as long as its process lives
 //	<dir>/<start>-<random>/0000000042-20261124T081203.123Z.callback        a JSON line about the callback, then its body
 //
-// A file is written aside, synced, renamed, and its folder synced, before Put returns. Each process writes into a sub-folder
-// of its own, and takes over those whose process has ended. What is kept in memory of a file is some hundred bytes.
-// All methods may be called at the same time.
+// A file is written aside, synced, renamed, and its folder synced, before Put returns. Each process writes into a
+// sub-folder of its own, and takes over those whose process has ended. What is kept in memory of a file is some hundred
+// bytes. All methods may be called at the same time.
 type Spool struct {
 	o    Options
 	seed maphash.Seed
@@ -55,10 +55,12 @@ type Spool struct {
 	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
-	// large are the large files that wait or are taken, which are counted neither in busy nor in touched; largeTaken is the one that is taken.
+	// large are the large files that wait or are taken, which are counted neither in busy nor in touched; largeTaken is
+	// the one that is taken.
 	large      map[*File]struct{}
 	largeTaken *File
-	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in them.
+	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in
+	// them.
 	looked bool
 	// waybills is how many are known of the waiting and taken files, those of each file counted; most bounds it.
 	waybills, most int
@@ -97,7 +99,8 @@ type Counts struct {
 
 // Stats is what there is now.
 type Stats struct {
-	// Files and Bytes are on disk; Waiting of the files have not been accepted, the oldest of which came at Oldest (zero: none).
+	// Files and Bytes are on disk; Waiting of the files have not been accepted, the oldest of which came at Oldest (zero:
+	// none).
 	Files    int
 	Bytes    int64
 	MaxBytes int64 // that Bytes may come to
@@ -112,8 +115,8 @@ var ErrFull = errors.New("the spool is full: it holds spool.max_bytes")
 // ErrWaybills says that the callbacks in the spool name as many waybills as may be known of them.
 var ErrWaybills = errors.New("the spool is full: its callbacks name too many waybills")
 
-// bytesPerWaybill is how much spool.max_bytes has to be for each waybill that is known of what waits. An update has more, so
-// that the bound is met only by callbacks with next to nothing in them. leastWaybills are known of any spool.
+// bytesPerWaybill is how much spool.max_bytes has to be for each waybill that is known of what waits. An update has
+// more, so that the bound is met only by callbacks with next to nothing in them. leastWaybills are known of any spool.
 const (
 	bytesPerWaybill = 256
 	leastWaybills   = 1 << 20
@@ -149,7 +152,8 @@ func New(o Options) *Spool {
 	}
 }
 
-// Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of their Puts.
+// Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of
+// their Puts.
 func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*File, error) {
 	text, err := encode(cb)
 	if err != nil {
@@ -235,8 +239,8 @@ func (s *Spool) Withdraw(f *File) bool {
 	return true
 }
 
-// Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is as good as gone for this process;
-// the next one takes it up again.
+// Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is as good as gone for this
+// process; the next one takes it up again.
 func (s *Spool) Remove(files []*File) error {
 	var errs []error
 	left := make(map[*folder]bool)
