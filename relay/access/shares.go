@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -306,7 +307,7 @@ func (s *Shares) refuse(c echo.Context, tenant string, b bound, wait time.Durati
 	} else {
 		select {
 		case <-c.Request().Context().Done():
-		case <-time.After(holdFor):
+		case <-time.After(holdFor/2 + rand.N(holdFor)): // many that came at once are not to come again at once
 		}
 	}
 	s.held.Add(-1)
