@@ -17,8 +17,8 @@ const (
 	sliceEvents        = 10
 	sliceCommands      = 100
 	sliceBytes         = 128 << 10
-	sliceDeadLetters   = 10
-	sliceSubscriptions = 10
+	sliceDeadLetters   = 5
+	sliceSubscriptions = 5
 	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost
 	// bounds a rest: a slice may have waited for a Redis that is busy, or far away.
 	restLeast = time.Millisecond
