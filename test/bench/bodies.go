@@ -65,20 +65,30 @@ func (s *session) beside(ctx context.Context, st *stand) (figures, error) {
 	return s.measure(ctx, st, 1, loadOptions{Rate: besideRate, Duration: 2 * s.Duration})
 }
 
+// calm starts a relay, and measures small callbacks while nothing else is asked of it. The caller closes the stand.
+func (s *session) calm(ctx context.Context, name string) (st *stand, f figures, err error) {
+	st, err = s.newRelay(ctx, name, "everysec", s.small())
+	if err != nil {
+		return nil, f, err
+	}
+	err = s.warm(ctx, st, 1)
+	if err == nil {
+		f, err = s.beside(ctx, st)
+	}
+	if err != nil {
+		st.close()
+		return nil, f, err
+	}
+	return st, f, nil
+}
+
 // measureBodies pushes each of the worst bodies 64 times at once. Latency and Answer are those beside the body where the latency was longest.
 func measureBodies(ctx context.Context, s *session) (f figures, err error) {
-	st, err := s.newRelay(ctx, bodies, "everysec", s.small())
+	st, calm, err := s.calm(ctx, bodies)
 	if err != nil {
 		return f, err
 	}
 	defer st.close()
-	if err := s.warm(ctx, st, 1); err != nil {
-		return f, err
-	}
-	calm, err := s.beside(ctx, st)
-	if err != nil {
-		return f, err
-	}
 	for _, b := range worstBodies() {
 		answers := st.pushAll(ctx, b, bodiesAtOnce)
 		one, err := s.beside(ctx, st)
@@ -97,18 +107,11 @@ func measureBodies(ctx context.Context, s *session) (f figures, err error) {
 // measureLarge pushes four callbacks of 466,000 items each. At a start, a relay finds them in its spool.
 func measureLarge(name string, atStart bool) measurement {
 	return func(ctx context.Context, s *session) (f figures, err error) {
-		st, err := s.newRelay(ctx, name, "everysec", s.small())
+		st, calm, err := s.calm(ctx, name)
 		if err != nil {
 			return f, err
 		}
 		defer st.close()
-		if err := s.warm(ctx, st, 1); err != nil {
-			return f, err
-		}
-		calm, err := s.beside(ctx, st)
-		if err != nil {
-			return f, err
-		}
 
 		if atStart {
 			st.redis.Kill()

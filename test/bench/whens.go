@@ -19,18 +19,11 @@ const (
 )
 
 func measureWhens(ctx context.Context, s *session) (f figures, err error) {
-	st, err := s.newRelay(ctx, whens, "everysec", s.small())
+	st, calm, err := s.calm(ctx, whens)
 	if err != nil {
 		return f, err
 	}
 	defer st.close()
-	if err := s.warm(ctx, st, 1); err != nil {
-		return f, err
-	}
-	calm, err := s.beside(ctx, st)
-	if err != nil {
-		return f, err
-	}
 
 	st.process.Kill()
 	hostile := fmt.Sprintf("  - name: hostile\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n    routes:\n", secret, s.urls(1)[0])
