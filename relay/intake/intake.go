@@ -295,9 +295,6 @@ func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTw
 		in.metrics.count(o.sum)
 		return
 	}
-	if o.err != nil {
-		o.sum = event.Summary{} // the drain is told of all of it
-	}
 	twice.add(o.sum, in.metrics.count)
 }
 
@@ -317,7 +314,7 @@ func (t *takenTwice) add(sum event.Summary, count func(event.Summary)) {
 		return
 	}
 
-	// What is new to one of them is a duplicate to the other. A call that failed was told nothing.
+	// What is new to one of them is a duplicate to the other. A call that failed was told of a part at most.
 	both := *t.first
 	both.Add(sum)
 	both.Duplicates = max(0, t.first.Duplicates-sum.New, sum.Duplicates-t.first.New)

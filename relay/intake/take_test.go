@@ -243,13 +243,7 @@ func TestALateAnswerOfRedisIsTheLastChance(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]error{"it has it": nil, "it refuses it": errRefused} {
 		synctest.Test(t, func(t *testing.T) {
-			dir := t.TempDir() + "/file"
-			if err := os.WriteFile(dir, nil, 0o600); err != nil { // no folder can be made below it
-				t.Fatal(err)
-			}
-			b := newBench(t, nil)
-			b.spool = newSpool(dir + "/spool")
-			_, _ = b.spool.Adopt()
+			b := newBenchWithoutSpool(t)
 			b.store.accept = func(int, []event.Entry) error {
 				time.Sleep(acceptBudget * 3 / 2)
 				return late
