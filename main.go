@@ -1,5 +1,5 @@
-// Command kuairelay takes the callbacks of one shared kuaidihelp account and posts each update, signed, to every tenant that
-// it is owed to. See `kuairelay --help`; what the parts are is said in package kuairelay/relay.
+// Command kuairelay takes the callbacks of one shared kuaidihelp account and posts each update, signed, to every tenant
+// that it is owed to. See `kuairelay --help`; what the parts are is said in package kuairelay/relay.
 package main
 
 import (

@@ -3,7 +3,7 @@
 // workers) they may use.
 //
 //	POST /callback/{token} → ingest → intake.Parse → intake.Keep: route.Match → store.Accept → "success"
-//	                                                                                ↘ deliver.Pool → signed POST → store.Settle
+//	                                                       deliver.Pool → signed POST → store.Settle ↙
 //
 // A callback that the store does not take in time goes to the spool, and from there through the same Match and Accept
 // later: see package intake.

@@ -90,8 +90,10 @@ func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 // EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its
 // callback.
 func EventOf(e api.Event) *event.Event {
-	return kuaidihelp.Reread(event.Event{ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
-		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data})
+	return kuaidihelp.Reread(event.Event{
+		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
+		Sequence: e.Sequence, ReceivedAt: e.ReceivedAt, AcceptedAt: e.AcceptedAt, Data: e.Data,
+	})
 }
 
 // FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A
@@ -131,7 +133,8 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 			wanted := slices.Contains(test.Reaches, ex.Endpoint)
 			reached[ex.Endpoint] = ex.Owed
 			if ex.Owed && !wanted {
-				problems = append(problems, fmt.Sprintf("the event reaches %s as well: %s", ex.Endpoint, ex.reasons(true, test.Expanded)))
+				problems = append(problems, fmt.Sprintf("the event reaches %s as well: %s", ex.Endpoint,
+					ex.reasons(true, test.Expanded)))
 			}
 		}
 	}
@@ -143,7 +146,8 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 		}
 		for _, ex := range x.Explain(events[0]) {
 			if ex.Endpoint == endpoint {
-				problems = append(problems, fmt.Sprintf("the event does not reach %s: %s", endpoint, ex.reasons(false, test.Expanded)))
+				problems = append(problems, fmt.Sprintf("the event does not reach %s: %s", endpoint,
+					ex.reasons(false, test.Expanded)))
 			}
 		}
 	}
@@ -211,7 +215,8 @@ func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 		p.Wishes = []event.Subscription{}
 	}
 	for _, s := range all.Subscriptions {
-		p.Wishes = append(p.Wishes, event.Subscription{Tenant: s.Tenant, Waybill: event.Waybill{CPCode: s.CPCode, Code: s.WaybillCode}, Since: s.Since})
+		waybill := event.Waybill{CPCode: s.CPCode, Code: s.WaybillCode}
+		p.Wishes = append(p.Wishes, event.Subscription{Tenant: s.Tenant, Waybill: waybill, Since: s.Since})
 	}
 	return p
 }
@@ -272,13 +277,15 @@ func (p Past) notSubscribed(tenant string) (why string, sure bool) {
 		case w.CPCode != p.CPCode:
 			others = append(others, w.CPCode)
 		case w.Since.After(p.AcceptedAt):
-			return fmt.Sprintf("subscribed: the tenant has subscribed the waybill since %s, after this update came", w.Since.UTC().Format(time.RFC3339)), true
+			return fmt.Sprintf("subscribed: the tenant has subscribed the waybill since %s, after this update came",
+				w.Since.UTC().Format(time.RFC3339)), true
 		default:
 			return "", false
 		}
 	}
 	if len(others) > 0 {
-		return fmt.Sprintf("subscribed: the tenant has subscribed the waybill as %s, and this update is of %q", strings.Join(others, ", "), p.CPCode), true
+		return fmt.Sprintf("subscribed: the tenant has subscribed the waybill as %s, and this update is of %q",
+			strings.Join(others, ", "), p.CPCode), true
 	}
 	return "subscribed: the tenant has not subscribed the waybill", true
 }

@@ -95,7 +95,8 @@ func (h *heartbeat) note() {
 		return
 	}
 	if silent {
-		h.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last), zap.Duration("silence", time.Duration(h.after.Load())))
+		h.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last),
+			zap.Duration("silence", time.Duration(h.after.Load())))
 	} else {
 		h.log.Info("callbacks come again")
 	}

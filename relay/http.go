@@ -41,7 +41,8 @@ const (
 )
 
 // newPublic makes the public listener's handler: /healthz and /readyz; the parts add their own paths.
-func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
+func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong *access.WrongKeys,
+	aside func(context.Context) func()) *echo.Echo {
 	e := newEcho(log, ready, aside)
 	e.IPExtractor = access.ClientIP(c.Server.TrustedProxies)
 	e.Use(wrong.Watch)
@@ -49,12 +50,14 @@ func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong 
 }
 
 // newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
-func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc, wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
+func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc,
+	wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
 	e := newEcho(log, ready, aside)
 	p := access.NewPrivate(c.Admin.Listen, c.Console.Hosts)
 	e.Pre(p.Guard)
 	e.Use(wrong.Watch)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
+	e.GET("/metrics",
+		echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
 	e.GET("/debug/pprof/*", p.Profile(pprof.Index))
 	e.GET("/debug/pprof/cmdline", p.Profile(pprof.Cmdline))
 	e.GET("/debug/pprof/profile", p.Profile(pprof.Profile))
@@ -182,7 +185,7 @@ type readiness struct {
 type readyFor struct {
 	Fingerprint string    `json:"fingerprint"`
 	LoadedAt    time.Time `json:"loaded_at"`
-	Reload      string    `json:"reload"` // "ok", or "failed": the file has mistakes, and the config from before goes on serving
+	Reload      string    `json:"reload"` // "ok", or "failed": the files have mistakes, the old config stays in use
 }
 
 // condition is what this replica knows of itself, whatever Redis does.
@@ -196,7 +199,10 @@ type condition struct {
 func (relay *Relay) condition(ctx context.Context) condition {
 	embedded := relay.store.Embedded()
 	c := condition{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
-	c.readiness = readiness{Status: "ready", Redis: "up", Spool: "ok", Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor()}
+	c.readiness = readiness{
+		Status: "ready", Redis: "up", Spool: "ok",
+		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor(),
+	}
 	if c.redis != nil {
 		state, why := store.Trouble(c.redis)
 		c.Redis = state.String() + ": " + why
@@ -260,8 +266,10 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 func (relay *Relay) tell(ctx context.Context) api.Condition {
 	c := relay.condition(ctx)
 	stats := relay.spool.Stats()
-	out := api.Condition{Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool, Spooled: c.Spooled, SpooledSince: stats.Oldest,
-		Config: api.ConfigInUse(c.Config)}
+	out := api.Condition{
+		Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool,
+		Spooled: c.Spooled, SpooledSince: stats.Oldest, Config: api.ConfigInUse(c.Config),
+	}
 	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
 	if lost := relay.marker.problem(); lost != "" {
 		out.Problems = append(out.Problems, lost)
@@ -272,7 +280,8 @@ func (relay *Relay) tell(ctx context.Context) api.Condition {
 		out.Problems = append(out.Problems, fmt.Sprintf("redis advice %s: %s", name, advice[name]))
 	}
 	if relay.proxy.CredentialsRefused() {
-		out.Problems = append(out.Problems, "kuaidihelp refuses the account (kuaidihelp.app_id, .api_key): nobody can subscribe")
+		out.Problems = append(out.Problems,
+			"kuaidihelp refuses the account (kuaidihelp.app_id, .api_key): nobody can subscribe")
 	}
 	return out
 }
@@ -294,12 +303,14 @@ func (relay *Relay) troubles(c condition, spool spool.Stats) (all []string) {
 		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
 	}
 	if room := relay.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
-		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is full, and redis takes nothing, %s",
+		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is "+
+			"full, and redis takes nothing, %s",
 			room>>20, refused))
 	}
 	age := time.Since(spool.Oldest)
 	if c.redis == nil && !relay.store.Embedded() && !spool.Oldest.IsZero() && age > lateInSpool {
-		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why", age.Round(time.Second)))
+		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why",
+			age.Round(time.Second)))
 	}
 	return all
 }

@@ -32,24 +32,38 @@ func newTroubleMetrics(r *Relay) *troubleMetrics {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &troubleMetrics{store: r.store, spool: r.spool, intake: r.intake, pool: r.pool, advised: r.advice.present,
-		pushed: desc("kuairelay_quarantine_pushed_total", "What went out of quarantine unseen, because that was full, and something newer had to be kept."),
+
+		pushed: desc("kuairelay_quarantine_pushed_total",
+			"What went out of quarantine unseen, because that was full, and something newer had to be kept."),
 		state: desc("kuairelay_redis_state",
-			"1 for what Redis can do at present: up; full (maxmemory) and short (of replicas) take no events; down does nothing.", "state"),
-		advice:           desc("kuairelay_redis_advice", "1 for each thing about Redis that puts accepted events at risk.", "advice"),
-		held:             desc("kuairelay_outcomes_held", "Outcomes of attempts that wait for Redis to take them."),
-		files:            desc("kuairelay_spool_files", "Callbacks in the spool, those that wait and, with an embedded Redis, those that are not delivered."),
-		bytes:            desc("kuairelay_spool_bytes", "What they take on disk, in whole blocks of 4 KiB."),
-		most:             desc("kuairelay_spool_max_bytes", "What they may take at most: spool.max_bytes."),
-		room:             desc("kuairelay_spool_room_bytes", "What the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less."),
-		waiting:          desc("kuairelay_spool_waiting", "Callbacks in the spool that wait to be accepted."),
-		oldest:           desc("kuairelay_spool_oldest_age_seconds", "Age of the oldest of those since it was received; 0 if none waits."),
-		spooledCallbacks: desc("kuairelay_spool_callbacks_total", "Callbacks by what happened to them in the spool.", "result"),
+			"1 for what Redis can do at present: up; full (maxmemory) and short (of replicas) take no events; down does "+
+				"nothing.", "state"),
+		advice: desc("kuairelay_redis_advice",
+			"1 for each thing about Redis that puts accepted events at risk.", "advice"),
+		held: desc("kuairelay_outcomes_held",
+			"Outcomes of attempts that wait for Redis to take them."),
+
+		files: desc("kuairelay_spool_files",
+			"Callbacks in the spool, those that wait and, with an embedded Redis, those that are not delivered."),
+		bytes: desc("kuairelay_spool_bytes",
+			"What they take on disk, in whole blocks of 4 KiB."),
+		most: desc("kuairelay_spool_max_bytes",
+			"What they may take at most: spool.max_bytes."),
+		room: desc("kuairelay_spool_room_bytes",
+			"What the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less."),
+		waiting: desc("kuairelay_spool_waiting",
+			"Callbacks in the spool that wait to be accepted."),
+		oldest: desc("kuairelay_spool_oldest_age_seconds",
+			"Age of the oldest of those since it was received; 0 if none waits."),
+		spooledCallbacks: desc("kuairelay_spool_callbacks_total",
+			"Callbacks by what happened to them in the spool.", "result"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *troubleMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.waiting, m.oldest, m.spooledCallbacks} {
+	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.waiting,
+		m.oldest, m.spooledCallbacks} {
 		ch <- d
 	}
 }
@@ -109,12 +123,16 @@ func newQueues(s *store.Store) *queues {
 	return &queues{
 		store: s,
 		depth: prometheus.NewDesc("kuairelay_queue_depth",
-			"Deliveries of an endpoint: open (queued, retrying or leased), waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
+			"Deliveries of an endpoint: open (queued, retrying or leased), "+
+				"waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
 		oldest: prometheus.NewDesc("kuairelay_queue_oldest_age_seconds",
-			"Age of the oldest open delivery of an endpoint since its acceptance, at least: the ends of its queue are looked at; 0 if none is open.", []string{"endpoint"}, nil),
+			"Age of the oldest open delivery of an endpoint since its acceptance, at least: "+
+				"the ends of its queue are looked at; 0 if none is open.", []string{"endpoint"}, nil),
 		delivered: prometheus.NewDesc("kuairelay_endpoint_last_delivered_timestamp_seconds",
-			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.", []string{"endpoint"}, nil),
-		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.", []string{"endpoint", "state"}, nil),
+			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.",
+			[]string{"endpoint"}, nil),
+		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.",
+			[]string{"endpoint", "state"}, nil),
 	}
 }
 
@@ -181,7 +199,8 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 }
 
 func buildInfo(version string) prometheus.Collector {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kuairelay_build_info", Help: "Always 1; the label says which version runs.",
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kuairelay_build_info", Help: "Always 1; the label says which version runs.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	g.Set(1)
 	return g

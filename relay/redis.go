@@ -157,7 +157,8 @@ func (m *marker) look(ctx context.Context) {
 		return
 	}
 	if lost {
-		m.log.Error("redis has lost what it held, or is another one: open deliveries, pauses, the ledger of subscriptions and what is known of duplicates are gone",
+		m.log.Error("redis has lost what it held, or is another one: open deliveries, pauses, the ledger of subscriptions "+
+			"and what is known of duplicates are gone",
 			zap.String("redis", m.store.Address()))
 	}
 	if err := m.write(now); err != nil {
@@ -203,7 +204,8 @@ func (m *marker) problem() string {
 	if at.IsZero() || time.Since(at) > lossTold {
 		return ""
 	}
-	return fmt.Sprintf("redis at %s was found at %s without what it had held: open deliveries, pauses and subscriptions are gone; is it the right one? (kuairelay subscriptions import)",
+	return fmt.Sprintf("redis at %s was found at %s without what it had held: open deliveries, pauses and subscriptions "+
+		"are gone; is it the right one? (kuairelay subscriptions import)",
 		m.store.Address(), at.UTC().Format(time.RFC3339))
 }
 

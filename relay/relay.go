@@ -351,9 +351,10 @@ func (r *Relay) announce() {
 	r.warn(r.o.Config)
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
-		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they are" +
-			" delivered, over a restart too. Gone with the process: the ledger of subscriptions, history, what was delivered or is" +
-			" a duplicate, parked endpoints, quarantine; routes and attempts begin anew. One replica only, and slower than with Redis")
+		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they" +
+			" are delivered, over a restart too. Gone with the process: the ledger of subscriptions, history, what was" +
+			" delivered or is a duplicate, parked endpoints, quarantine; routes and attempts begin anew. One replica only," +
+			" and slower than with Redis")
 	}
 	if r.o.Config.Kuaidihelp.APIKey == "" {
 		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")

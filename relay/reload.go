@@ -147,7 +147,8 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		// Every mistake is a line of the log.
 		lines := strings.Split(err.Error(), "\n")
 		r.reload.failed(lines)
-		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why), zap.Int("mistakes", len(lines)))
+		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why),
+			zap.Int("mistakes", len(lines)))
 		for _, line := range lines {
 			r.log.Error("config", zap.String("mistake", line))
 		}
@@ -173,7 +174,8 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		zap.Duration("took", time.Since(began)))
 	r.warn(c)
 	if len(out.Restart) > 0 {
-		r.log.Warn("config: a restart is needed for these keys, until then they keep their values", zap.Strings("keys", out.Restart))
+		r.log.Warn("config: a restart is needed for these keys, until then they keep their values",
+			zap.Strings("keys", out.Restart))
 	}
 	return out, nil
 }
@@ -190,7 +192,8 @@ func (r *Relay) reloadHTTP(c echo.Context) error {
 	out, err := r.Reload("POST /-/reload")
 	if err != nil {
 		lines := strings.Split(err.Error(), "\n")
-		return writeProblem(c, http.StatusUnprocessableEntity, "the config was not reloaded: the one from before goes on serving", map[string]any{"errors": lines})
+		return writeProblem(c, http.StatusUnprocessableEntity,
+			"the config was not reloaded: the one from before goes on serving", map[string]any{"errors": lines})
 	}
 	return c.JSON(http.StatusOK, out)
 }
@@ -288,7 +291,8 @@ const mistakesShown = 10
 func (l *reload) problems() (all []string) {
 	now := l.current()
 	if !now.ok {
-		all = append(all, fmt.Sprintf("the config's files have mistakes: the config of %s goes on serving", now.at.UTC().Format(time.RFC3339)))
+		all = append(all, fmt.Sprintf("the config's files have mistakes: the config of %s goes on serving",
+			now.at.UTC().Format(time.RFC3339)))
 		for _, mistake := range now.mistakes[:min(mistakesShown, len(now.mistakes))] {
 			all = append(all, "config: "+mistake)
 		}
@@ -319,9 +323,12 @@ func (l *reload) readyFor() readyFor {
 }
 
 var (
-	configInfo = prometheus.NewDesc("kuairelay_config_info", "Always 1; the label is the fingerprint of the config that is served by.", []string{"fingerprint"}, nil)
-	configOK   = prometheus.NewDesc("kuairelay_config_last_reload_successful", "1 if the config was right when it was last read; 0: the one from before goes on serving.", nil, nil)
-	configAt   = prometheus.NewDesc("kuairelay_config_last_reload_success_timestamp_seconds", "When the config was last read, and was right.", nil, nil)
+	configInfo = prometheus.NewDesc("kuairelay_config_info",
+		"Always 1; the label is the fingerprint of the config that is served by.", []string{"fingerprint"}, nil)
+	configOK = prometheus.NewDesc("kuairelay_config_last_reload_successful",
+		"1 if the config was right when it was last read; 0: the one from before goes on serving.", nil, nil)
+	configAt = prometheus.NewDesc("kuairelay_config_last_reload_success_timestamp_seconds",
+		"When the config was last read, and was right.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -237,7 +237,8 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
 
-	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100)) // often a few, rather than many that what is new waits behind
+	// often a few, rather than many that what is new waits behind
+	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100))
 	pace := taken
 	for ctx.Err() == nil && !r.isOver(taken) {
 		page, err := r.store.Events(ctx, plan.Query)

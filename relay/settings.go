@@ -173,7 +173,8 @@ func sameTLS(a, b *tls.Config) bool {
 		return a == b
 	}
 	same := func(a, b tls.Certificate) bool { return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal) }
-	return a.ServerName == b.ServerName && (a.RootCAs == nil) == (b.RootCAs == nil) && (a.RootCAs == nil || a.RootCAs.Equal(b.RootCAs)) &&
+	return a.ServerName == b.ServerName && (a.RootCAs == nil) == (b.RootCAs == nil) &&
+		(a.RootCAs == nil || a.RootCAs.Equal(b.RootCAs)) &&
 		slices.EqualFunc(a.Certificates, b.Certificates, same)
 }
 

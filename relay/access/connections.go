@@ -14,7 +14,8 @@ import (
 const silentFor = time.Second
 
 // overloaded is what a connection is told that is one too many.
-const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\n" +
+const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n" +
+	"Retry-After: 1\r\nConnection: close\r\n" +
 	"Content-Length: 97\r\n\r\n" +
 	`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}`
 
@@ -42,7 +43,10 @@ type connection struct {
 
 // LimitConnections bounds the connections of a listener. trusted are proxies, which connect for many.
 func LimitConnections(l net.Listener, most int, trusted []netip.Prefix, refused prometheus.Counter) *Connections {
-	return &Connections{Listener: l, most: most, trusted: trusted, refused: refused, open: map[net.Conn]*connection{}, from: map[netip.Addr]int{}}
+	return &Connections{
+		Listener: l, most: most, trusted: trusted, refused: refused,
+		open: map[net.Conn]*connection{}, from: map[netip.Addr]int{},
+	}
 }
 
 // Accept gives the next connection that there is room for.
@@ -95,7 +99,8 @@ func (c *Connections) weakest() net.Conn {
 		switch {
 		case x.state == http.StateIdle && (idle == nil || x.since.Before(c.open[idle].since)):
 			idle = conn
-		case x.state == http.StateNew && time.Since(x.since) > silentFor && (silent == nil || x.since.Before(c.open[silent].since)):
+		case x.state == http.StateNew && time.Since(x.since) > silentFor &&
+			(silent == nil || x.since.Before(c.open[silent].since)):
 			silent = conn
 		}
 	}

@@ -40,7 +40,8 @@ func (p *Private) Guard(next echo.HandlerFunc) echo.HandlerFunc {
 		req := c.Request()
 		if host := hostname(req.Host); !p.knows(host) {
 			return echo.NewHTTPError(http.StatusMisdirectedRequest,
-				"the host "+strconv.Quote(shortHost(host))+" is none of this listener's: if it is, add it to console.hosts in the config")
+				"the host "+strconv.Quote(shortHost(host))+
+					" is none of this listener's: if it is, add it to console.hosts in the config")
 		}
 		if err := p.cross.Check(req); err != nil {
 			return echo.NewHTTPError(http.StatusForbidden, "a request from another site is not taken here")

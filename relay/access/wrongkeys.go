@@ -128,7 +128,8 @@ func (g *WrongKeys) note(address, kind string) time.Duration {
 
 	g.quiet++
 	if now.Sub(g.logged) > guessEvery {
-		g.log.Warn("a wrong key", zap.String("address", address), zap.String("path", kind), zap.Int("since_last_warning", g.quiet))
+		g.log.Warn("a wrong key", zap.String("address", address), zap.String("path", kind),
+			zap.Int("since_last_warning", g.quiet))
 		g.logged = now
 		g.quiet = 0
 	}

@@ -39,7 +39,8 @@ func classOf(addr netip.Addr, among []network) string {
 // machine's credentials to whoever asks: AWS, Azure, GCP, Alibaba, Oracle and others answer on 169.254.169.254, and on
 // these.
 var never = join(
-	networks(metadata, "169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32",
+	networks(metadata, "169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "192.0.0.192/32",
+		"168.63.129.16/32",
 		"fd00:ec2::254/128", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128"),
 	networks("link-local", "169.254.0.0/16", "fe80::/10"),
 	networks("unspecified", "0.0.0.0/8", "::/128"),
@@ -57,7 +58,8 @@ var listed = join(
 	networks("shared (carrier-grade NAT)", "100.64.0.0/10"),
 	networks("documentation", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
 	networks("benchmarking", "198.18.0.0/15", "2001:2::/48"),
-	networks("reserved", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4", "2001:10::/28", "2001:20::/28", "5f00::/16", "100::/64"),
+	networks("reserved", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4", "2001:10::/28", "2001:20::/28", "5f00::/16",
+		"100::/64"),
 	networks("local NAT64", "64:ff9b:1::/48"),
 	networks("Teredo", "2001::/32"),
 )
@@ -112,7 +114,8 @@ func carried(addr netip.Addr) []netip.Addr {
 	case teredo.Contains(addr):
 		client := netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})
 		return []netip.Addr{v4(4, 5, 6, 7), client}
-	case b[8]&^3 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // with the bits "universal" and "group" in either state
+	case b[8]&^3 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe:
+		// with the bits "universal" and "group" in either state
 		return []netip.Addr{last}
 	}
 	return nil

@@ -116,7 +116,8 @@ func (g *guard) dialer(timeout time.Duration) dialContext {
 		conn, err := d.DialContext(ctx, network, address)
 		if f := refused.Load(); err != nil && f != nil && allowed.Load() {
 			// Another address of the name may be used, and may answer the next time.
-			return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("no address answers, and %s is not allowed", f.addr)}
+			return nil, &net.OpError{Op: "dial", Net: network,
+				Err: fmt.Errorf("no address answers, and %s is not allowed", f.addr)}
 		}
 		return conn, err
 	}
@@ -211,7 +212,9 @@ func (c *client) transport() *http.Transport {
 		t.DisableKeepAlives = true
 		return t
 	}
-	t.DialTLSContext = withinDials(func(ctx context.Context, _, _ string) (net.Conn, error) { return c.http1.openHTTP2(ctx) })
+	t.DialTLSContext = withinDials(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return c.http1.openHTTP2(ctx)
+	})
 	return t
 }
 

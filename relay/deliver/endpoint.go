@@ -61,7 +61,7 @@ const (
 	ahead     = 4
 	aheadFor  = time.Second
 	aheadMost = 512
-	paceFor   = 100 * time.Millisecond // for which attempts are counted: what an endpoint takes is to be known before a queue has formed
+	paceFor   = 100 * time.Millisecond // for which attempts are counted: short, to be known before a queue has formed
 )
 
 // slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted,

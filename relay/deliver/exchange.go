@@ -123,7 +123,9 @@ func (c *connection) look() sight {
 // isGoodbye says whether what a receiver sends on an idle connection is a 408: some say so before they close it (RFC
 // 9110, section 15.5.9). It is no second answer.
 func isGoodbye(begin string) bool {
-	return slices.ContainsFunc([]string{"HTTP/1.1 408", "HTTP/1.0 408"}, func(s string) bool { return strings.HasPrefix(begin, s) })
+	return slices.ContainsFunc([]string{"HTTP/1.1 408", "HTTP/1.0 408"}, func(s string) bool {
+		return strings.HasPrefix(begin, s)
+	})
 }
 
 // Read refuses to read more than what is left for this answer.

@@ -58,7 +58,8 @@ func (j *janitor) sweep(ctx context.Context) error {
 	orphans, err := j.orphans(ctx, parked, now.OrphanGrace)
 	for _, name := range orphans {
 		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", now.OrphanGrace)
-		err = errors.Join(err, j.giveUp(ctx, event.LeaseRequest{Endpoint: name, Lease: time.Minute, Parked: true}, math.MaxInt, reason))
+		err = errors.Join(err, j.giveUp(ctx, event.LeaseRequest{Endpoint: name, Lease: time.Minute, Parked: true},
+			math.MaxInt, reason))
 	}
 	for name, state := range parked {
 		if c := p.client(name); c != nil {

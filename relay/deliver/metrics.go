@@ -35,7 +35,8 @@ func newHistograms(labelled bool) *histograms {
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
 			Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels),
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
-			Help: "From the acceptance of an event to its delivery.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels),
+			Help:    "From the acceptance of an event to its delivery.",
+			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels),
 		labelled,
 	}
 }
@@ -62,13 +63,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{}
 	m.times.Store(newHistograms(true))
 	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_attempts_total",
-		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."}, []string{"endpoint", "outcome"})
+		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."},
+		[]string{"endpoint", "outcome"})
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
 		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
 	m.breakers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_breaker_changes_total",
-		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."}, []string{"endpoint", "state"})
+		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."},
+		[]string{"endpoint", "state"})
 	m.twice = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kuairelay_endpoint_answers_twice",
-		Help: "1: the endpoint was seen to answer twice, and each attempt has a connection of its own until it is resumed."}, []string{"endpoint"})
+		Help: "1: the endpoint was seen to answer twice, and each attempt has a connection of its own until it is resumed."},
+		[]string{"endpoint"})
 	if r != nil {
 		r.MustRegister(m.attempts, m.deliveries, m.breakers, m.twice, m)
 	}
@@ -83,7 +87,8 @@ func (m *metrics) use(endpoints int, gone []*endpoint) {
 	h := m.times.Load()
 	for _, e := range gone {
 		of := prometheus.Labels{"endpoint": e.name}
-		for _, v := range []*prometheus.MetricVec{m.attempts.MetricVec, m.deliveries.MetricVec, m.breakers.MetricVec, m.twice.MetricVec, h.duration.MetricVec, h.latency.MetricVec} {
+		for _, v := range []*prometheus.MetricVec{m.attempts.MetricVec, m.deliveries.MetricVec, m.breakers.MetricVec,
+			m.twice.MetricVec, h.duration.MetricVec, h.latency.MetricVec} {
 			v.DeletePartialMatch(of)
 		}
 	}

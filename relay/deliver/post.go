@@ -45,7 +45,7 @@ type client struct {
 
 	direct bool // there is no proxy
 	http1  *http1
-	other  atomic.Pointer[http.Transport] // in the place of http1: for a receiver that has chosen HTTP/2, or behind a proxy
+	other  atomic.Pointer[http.Transport] // instead of http1: for a receiver that has chosen HTTP/2, or behind a proxy
 }
 
 func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error) {
@@ -158,7 +158,8 @@ type message struct {
 }
 
 // ownHeader names what a message has of its own.
-var ownHeader = [...]string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Kuairelay-Sequence", "Kuairelay-Reason"}
+var ownHeader = [...]string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Kuairelay-Sequence",
+	"Kuairelay-Reason"}
 
 // message signs exactly the bytes that are sent.
 func (c *client) message(d *event.Delivery, now time.Time) *message {
@@ -276,7 +277,8 @@ func describeError(err error) string {
 		class = "dns"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		class = "refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF):
 		class = "reset"
 	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &verify), errors.As(err, &authority):
 		class = "tls"

@@ -31,7 +31,8 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	case event.Dead:
 		fields = append(fields, zap.String("why", o.Reason))
 	case event.Gone:
-		fields = append(fields, zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
+		fields = append(fields,
+			zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
 	}
 	if settled.Late {
 		fields = append(fields, zap.Bool("late", true))
@@ -39,7 +40,8 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 
 	switch {
 	case err != nil:
-		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses", append(fields, zap.Error(err))...)
+		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses",
+			append(fields, zap.Error(err))...)
 	case o.Kind == event.Dead || o.Kind == event.Gone:
 		p.log.Warn("attempt", fields...)
 	default:

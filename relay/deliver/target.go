@@ -57,7 +57,7 @@ func readHost(host string) (string, error) {
 		}
 		host = ascii
 	}
-	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r) }) {
+	if strings.ContainsFunc(host, notInHost) {
 		return "", errors.New("url: its host has a character that no name has")
 	}
 
@@ -77,6 +77,11 @@ func readHost(host string) (string, error) {
 		return "", errors.New("url: its host ends in a number, and is no IPv4 address")
 	}
 	return addr.String(), nil
+}
+
+// notInHost says whether a character is in no host name.
+func notInHost(r rune) bool {
+	return r <= ' ' || r == 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r)
 }
 
 // isNumber says whether the last label of a host makes an address of it: digits, or what begins as a hexadecimal

@@ -93,7 +93,8 @@ func (p *Pool) syncTrust(ctx context.Context) error {
 // doubt is called when an endpoint is seen to answer twice.
 func (p *Pool) doubt(name, how string) {
 	p.metrics.trust(name, true)
-	p.log.Warn("endpoint answers twice: each attempt has a connection of its own from now on, until the endpoint is resumed",
+	p.log.Warn("endpoint answers twice: each attempt has a connection of its own from now on, "+
+		"until the endpoint is resumed",
 		zap.String("endpoint", name), zap.String("seen", how))
 	p.lookAtTrust()
 }

@@ -44,7 +44,7 @@ type Verdict struct {
 // What it does with each answer is this:
 //
 //	2xx                                          delivered, nothing else is
-//	410                                          gone: it speaks of the endpoint, not of this delivery, so a person has to look
+//	410                                          gone: it is about the endpoint, not this delivery: a person has to look
 //	408, 425, 429, 5xx, network error, time-out  the schedule, or Retry-After if that is later (24 hours at most)
 //	400, 402, 405 to 407, … (any other 4xx)      the schedule, dead after attempt 4: the receiver refuses this body
 //	forbidden by the egress guard                dead

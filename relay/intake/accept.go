@@ -31,7 +31,8 @@ func (in *Intake) match(events []*event.Event) []event.Entry {
 // accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is
 // attempted when it is due. tracked, unless nil, is told what became of the events before their first attempt. After an
 // error the answers to a part may be there.
-func (in *Intake) accept(ctx context.Context, entries []event.Entry, tracked func([]event.Accepted)) ([]event.Accepted, error) {
+func (in *Intake) accept(ctx context.Context, entries []event.Entry,
+	tracked func([]event.Accepted)) ([]event.Accepted, error) {
 	// A delivery that finds a free slot is leased to us by the same script that accepts its event.
 	pool := in.o.Pool
 	reserved := make(map[string]int) // slots, by endpoint

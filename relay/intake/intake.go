@@ -57,7 +57,8 @@ type Store interface {
 
 	// Latest returns the last known event of a waybill; nil if none is known.
 	Latest(ctx context.Context, w event.Waybill) (*event.Event, bool, error)
-	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event, to []event.Candidate) (event.CaughtUp, error)
+	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event,
+		to []event.Candidate) (event.CaughtUp, error)
 }
 
 // Pool is what Intake asks of those who deliver.
@@ -99,7 +100,7 @@ type Intake struct {
 	workers     *workers.Group
 	metrics     *metrics
 
-	large      sync.Locker  // one large callback is read or written at a time: others have the rest of the processor and of the disk
+	large      sync.Locker  // one large callback at a time is read or written: it leaves others processor and disk
 	slowRoutes throttle     // warned of
 	pushed     atomic.Int64 // out of quarantine, by something newer
 	adopted    chan struct{}
@@ -187,7 +188,8 @@ func (in *Intake) Stats() Stats {
 //
 // Keep owns parsed.Events until it returns. After an error, or if the summary says Spooled, it keeps them: the call to
 // Redis may still be running.
-func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error) {
+func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result,
+	more bool) (event.Summary, error) {
 	if more {
 		return in.keepLarge(ctx, cb)
 	}
@@ -373,7 +375,8 @@ type metrics struct{ events *prometheus.CounterVec }
 func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{events: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kuairelay_events_total",
-		Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to nobody), duplicate, quarantined.",
+		Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to " +
+			"nobody), duplicate, quarantined.",
 	}, []string{"result"})}
 	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
 		m.events.WithLabelValues(result)

@@ -98,7 +98,8 @@ func (u *undelivered) writeIDs(p pending) {
 	}
 	p.callback.IDs = ids
 	if err := u.intake.spool.Rewrite(p.file, p.callback); err != nil {
-		u.intake.log.Error("cannot write event ids into a file of the spool: after a restart the events may have other ids", zap.Error(err))
+		u.intake.log.Error("cannot write event ids into a file of the spool: after a restart the events may have other ids",
+			zap.Error(err))
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // and whatever the event. expr itself only counts what new arrays hold. Therefore
 //
 //   - only those builtins can be used that are pure, and whose cost can be told from their arguments;
-//   - everything whose cost depends on the event is paid for before it is done (see cost.go): guard puts the payment into
-//     the expression, as a call around an argument, or in place of the operation;
+//   - everything whose cost depends on the event is paid for before it is done (see cost.go): guard puts the payment
+//     into the expression, as a call around an argument, or in place of the operation;
 //   - what is paid is limited for an expression, for a tenant and for an event (see subject.allow);
 //   - what would be slow to compile is refused beforehand (see inspect).
 //

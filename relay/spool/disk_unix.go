@@ -10,5 +10,5 @@ func diskFree(dir string) (int64, error) {
 	if err := syscall.Statfs(dir, &disk); err != nil {
 		return 0, err
 	}
-	return int64(disk.Bavail) * int64(disk.Bsize), nil //nolint:gosec,unconvert // no disk is that large; the types differ by system
+	return int64(disk.Bavail) * int64(disk.Bsize), nil //nolint:gosec,unconvert // fits; types differ by system
 }

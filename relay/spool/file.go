@@ -140,7 +140,8 @@ func decode(text []byte) (*event.Callback, error) {
 	case json.Unmarshal(head, &h) != nil:
 		return &event.Callback{Body: text}, errors.New("spool: the file's first line is not the JSON of a spooled callback")
 	case h.Bytes != len(body):
-		return &event.Callback{Body: text}, fmt.Errorf("spool: the file has a body of %d bytes, its first line says %d", len(body), h.Bytes)
+		return &event.Callback{Body: text}, fmt.Errorf("spool: the file has a body of %d bytes, its first line says %d",
+			len(body), h.Bytes)
 	}
 	if slices.ContainsFunc(h.IDs, func(id string) bool { return !event.IsID(id) }) {
 		h.IDs = nil // they are damaged; the content gives them as well, but for recurrences

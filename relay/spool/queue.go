@@ -150,7 +150,8 @@ func (p *passed) over(f *File) bool {
 func (p *passed) free(f *File) bool {
 	if !f.large {
 		return !slices.ContainsFunc(f.waybills, func(h uint64) bool {
-			return p.spool.busy[h] > 0 || p.waybills[h] || slices.ContainsFunc(p.large, func(l *File) bool { return l.touches(h) })
+			return p.spool.busy[h] > 0 || p.waybills[h] ||
+				slices.ContainsFunc(p.large, func(l *File) bool { return l.touches(h) })
 		})
 	}
 	if len(p.large) > 0 {

@@ -13,9 +13,10 @@ var luaFiles embed.FS
 // scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
 // Behind its name stand the files of lua/lib that it needs beside base.
 var (
-	acceptScript       = script("accept", "state", "control", "list", "rate", "ledger")
-	leaseScript        = script("lease", "state", "control", "rate")
-	settleScript       = script("settle", "state", "control", "rate", "ledger", "settle/call", "settle/breaker", "settle/line")
+	acceptScript = script("accept", "state", "control", "list", "rate", "ledger")
+	leaseScript  = script("lease", "state", "control", "rate")
+	settleScript = script("settle", "state", "control", "rate", "ledger", "settle/call", "settle/breaker",
+		"settle/line")
 	redriveScript      = script("redrive", "state", "control")
 	parkScript         = script("park", "control")
 	quarantineScript   = script("quarantine")

@@ -9,11 +9,12 @@
 //	         leased → dead → redriven → queued
 //	waiting behind an older update of its waybill → leased or queued, when that one is settled
 //
-// A lease that lapses leaves its delivery queued: it is due like any other, for whichever replica looks first. A 410 leaves
-// it queued too, and parks the endpoint.
+// A lease that lapses leaves its delivery queued: it is due like any other, for whichever replica looks first. A 410
+// leaves it queued too, and parks the endpoint.
 //
-// A few writes are no scripts, and need not be: LastCallback and Marker write one key each; Alone and LetGoReplay take back a
-// claim that would end by itself within seconds; Orphans notes since when nobody knows an endpoint, which every replica may.
+// A few writes are no scripts, and need not be: LastCallback and Marker write one key each; Alone and LetGoReplay take
+// back a claim that would end by itself within seconds; Orphans notes since when nobody knows an endpoint, which every
+// replica may.
 //
 // Nothing that is open expires. The last settle of an event lets it expire after Options.Retention, or
 // Options.DeadLetterRetention if it has a dead letter.
