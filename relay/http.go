@@ -185,7 +185,7 @@ type readiness struct {
 type readyFor struct {
 	Fingerprint string    `json:"fingerprint"`
 	LoadedAt    time.Time `json:"loaded_at"`
-	Reload      string    `json:"reload"` // "ok", or "failed": the files have mistakes, the old config stays in use
+	Reload      string    `json:"reload"` // ReloadOK or ReloadFailed
 }
 
 // condition is what this replica knows of itself, whatever Redis does.
@@ -217,7 +217,7 @@ func (relay *Relay) condition(ctx context.Context) condition {
 	switch {
 	case !c.durable:
 		c.Status = "unready"
-	case c.redis != nil || c.spoolErr != nil || c.Config.Reload != "ok":
+	case c.redis != nil || c.spoolErr != nil || c.Config.Reload != ReloadOK:
 		c.Status = "degraded"
 	}
 	return c

@@ -194,7 +194,7 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for name, state := range parked {
-		ch <- prometheus.MustNewConstMetric(q.parked, prometheus.GaugeValue, 1, name, state)
+		ch <- prometheus.MustNewConstMetric(q.parked, prometheus.GaugeValue, 1, name, string(state))
 	}
 }
 

@@ -107,6 +107,12 @@ func (r *Relay) use(c *config.Config) error {
 	return nil
 }
 
+// What /readyz says of the last reload.
+const (
+	ReloadOK     = "ok"
+	ReloadFailed = "failed" // the files have mistakes, and the config from before goes on serving
+)
+
 // Reloaded is what came of a reload.
 type Reloaded struct {
 	// Fingerprint is that of the config that is served by now.
@@ -315,9 +321,9 @@ func (l *reload) consists(paths []string) {
 
 func (l *reload) readyFor() readyFor {
 	now := l.current()
-	out := readyFor{Fingerprint: now.fingerprint, LoadedAt: now.at.UTC().Truncate(time.Millisecond), Reload: "ok"}
+	out := readyFor{Fingerprint: now.fingerprint, LoadedAt: now.at.UTC().Truncate(time.Millisecond), Reload: ReloadOK}
 	if !now.ok {
-		out.Reload = "failed"
+		out.Reload = ReloadFailed
 	}
 	return out
 }

@@ -22,8 +22,23 @@ import (
 // sample is from how many of its latest attempts the rates of an endpoint are taken.
 const sample = 100
 
-// endpointStates are all that an endpoint can be in.
-var endpointStates = []string{"ok", "failing", "idle", "paused", "gone", "open"}
+// EndpointState is how an endpoint does, or why it is parked (event.Parked).
+type EndpointState string
+
+// The states of an endpoint that is not parked.
+const (
+	EndpointOK      EndpointState = "ok"
+	EndpointFailing EndpointState = "failing" // its latest attempt failed
+	EndpointIdle    EndpointState = "idle"    // none was made yet
+)
+
+// EndpointStates are the names of all states of an endpoint.
+func EndpointStates() []string {
+	return []string{
+		string(EndpointOK), string(EndpointFailing), string(EndpointIdle),
+		string(event.ParkedPaused), string(event.ParkedGone), string(event.ParkedOpen),
+	}
+}
 
 // listEndpoints gives a page of endpoints with their health, by name.
 func listEndpoints(c *call) (Endpoints, error) {
@@ -31,8 +46,8 @@ func listEndpoints(c *call) (Endpoints, error) {
 	limit := r.limit()
 	after := r.param("cursor")
 	f := r.filterOf("tenant", "state")
-	if r.err == nil && f.State != "" && !slices.Contains(endpointStates, f.State) {
-		r.err = badf("state: must be one of %s", strings.Join(endpointStates, ", "))
+	if r.err == nil && f.State != "" && !slices.Contains(EndpointStates(), f.State) {
+		r.err = badf("state: must be one of %s", strings.Join(EndpointStates(), ", "))
 	}
 	if err := r.end(); err != nil {
 		return Endpoints{}, err
@@ -60,7 +75,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 	}
 	for _, h := range health {
 		x := c.showEndpoint(h)
-		if f.State == "" || x.State == f.State {
+		if f.State == "" || string(x.State) == f.State {
 			out.Endpoints = append(out.Endpoints, x)
 		}
 	}
@@ -132,17 +147,17 @@ func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 	return out
 }
 
-// stateOfEndpoint gives the state of an endpoint, one of endpointStates.
-func stateOfEndpoint(h event.EndpointHealth) string {
+// stateOfEndpoint gives the state of an endpoint.
+func stateOfEndpoint(h event.EndpointHealth) EndpointState {
 	switch {
 	case h.Parked != "":
-		return h.Parked
+		return EndpointState(h.Parked)
 	case len(h.Latest) == 0:
-		return "idle"
+		return EndpointIdle
 	case !h.Latest[0].Good():
-		return "failing"
+		return EndpointFailing
 	}
-	return "ok"
+	return EndpointOK
 }
 
 // endpoint gives the endpoint that a path names. A tenant may write tenant/name, with the slash escaped.

@@ -157,7 +157,7 @@ func (c *call) addParked(shown []*Event) error {
 	var names []string
 	for _, e := range shown {
 		for i := range e.Deliveries {
-			if d := &e.Deliveries[i]; event.State(d.State).Open() {
+			if d := &e.Deliveries[i]; d.State.Open() {
 				open = append(open, d)
 				names = append(names, d.Endpoint)
 			}

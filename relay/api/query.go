@@ -37,13 +37,14 @@ type filter struct {
 
 // A filter knows these states in addition to those of deliveries.
 const (
-	stateOpen     = "open"
-	stateUnrouted = "unrouted"
+	stateOpen = "open"
+	// StateUnrouted is the state of an event that is owed to nobody.
+	StateUnrouted = "unrouted"
 )
 
 // states are all that a filter takes.
 func states() []string {
-	out := []string{stateOpen, stateUnrouted}
+	out := []string{stateOpen, StateUnrouted}
 	for _, s := range event.States() {
 		out = append(out, string(s))
 	}
@@ -80,7 +81,7 @@ func (f *filter) check(c *call) error {
 	if f.State != "" && !slices.Contains(states(), f.State) {
 		return badf("state: must be one of %s", strings.Join(states(), ", "))
 	}
-	if f.State == stateUnrouted && f.Tenant+f.Endpoint != "" {
+	if f.State == StateUnrouted && f.Tenant+f.Endpoint != "" {
 		return badf("state: what is owed to nobody belongs to no tenant")
 	}
 
@@ -144,7 +145,7 @@ func (f *filter) hasState(e *event.Stored) bool {
 	switch f.State {
 	case "":
 		return true
-	case stateUnrouted:
+	case StateUnrouted:
 		return len(e.Deliveries) == 0
 	}
 	return slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool {

@@ -27,16 +27,16 @@ type ReplayRequest struct {
 
 // Replay is a replay with how far it is.
 type Replay struct {
-	ID        string        `json:"id"`
-	Tenant    string        `json:"tenant,omitempty" doc:"who asked for it; none: the operator"`
-	Request   ReplayRequest `json:"request"`
-	State     string        `json:"state" doc:"running, done, or cancelled"`
-	CreatedAt time.Time     `json:"created_at"`
-	EndedAt   time.Time     `json:"ended_at,omitzero"`
-	Looked    int64         `json:"looked" doc:"events that were looked at"`
-	Matched   int64         `json:"matched" doc:"events that the request takes"`
-	Queued    int64         `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`
-	Skipped   int64         `json:"skipped" doc:"deliveries that were open already, or are not there any more"`
+	ID        string            `json:"id"`
+	Tenant    string            `json:"tenant,omitempty" doc:"who asked for it; none: the operator"`
+	Request   ReplayRequest     `json:"request"`
+	State     event.ReplayState `json:"state" doc:"running, done, or cancelled"`
+	CreatedAt time.Time         `json:"created_at"`
+	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	Looked    int64             `json:"looked" doc:"events that were looked at"`
+	Matched   int64             `json:"matched" doc:"events that the request takes"`
+	Queued    int64             `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`
+	Skipped   int64             `json:"skipped" doc:"deliveries that were open already, or are not there any more"`
 }
 
 // Replays is a list.
@@ -108,11 +108,11 @@ func (r *ReplayRequest) checkReplay(c *call) error {
 	switch {
 	case r.Rate < 1 || r.Rate > maxRate:
 		return badf("rate: must be from 1 to %d", maxRate)
-	case r.State == stateUnrouted && !r.Reroute:
+	case r.State == StateUnrouted && !r.Reroute:
 		return badf("state: what is owed to nobody is sent with reroute")
 	case r.State == stateOpen || event.State(r.State).Open():
 		return badf("state: what is still to be delivered is not sent again")
-	case r.Reroute && r.State != "" && r.State != stateUnrouted:
+	case r.Reroute && r.State != "" && r.State != StateUnrouted:
 		return badf("state: reroute is about what is owed to nobody")
 	case r.Reroute && c.tenant != "":
 		return badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
@@ -205,12 +205,12 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		p.Query.Endpoints = endpoints(f.Tenant)
 	}
 	p.Wants = func(o event.Owed) bool {
-		return !o.State.Open() && f.takesEndpoint(o.Endpoint) && (f.State == "" || string(o.State) == f.State)
+		return !o.State.Open() && f.takesEndpoint(o.Endpoint) && (f.State == "" || o.State == event.State(f.State))
 	}
 
 	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}
 	if request.Reroute {
-		match.State = stateUnrouted
+		match.State = StateUnrouted
 	}
 	p.Query.Match = match.match()
 	return p, nil

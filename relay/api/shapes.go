@@ -34,16 +34,16 @@ type Event struct {
 
 // Delivery is an event owed to an endpoint.
 type Delivery struct {
-	Endpoint string    `json:"endpoint" doc:"tenant/endpoint"`
-	State    string    `json:"state" doc:"queued, sending, retrying, waiting, delivered, dead, or dismissed"`
-	Attempts int       `json:"attempts" doc:"attempts since it was queued, redriven or replayed"`
-	Reason   string    `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
-	DueAt    time.Time `json:"due_at,omitzero" doc:"when it is tried next, or, while it is being sent, by when that must have ended; not in lists"`
-	Behind   string    `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
-	Parked   *Parked   `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
-	Orphan   bool      `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
-	Why      string    `json:"why,omitempty" doc:"why it is dead"`
-	Tries    []Attempt `json:"tries" doc:"its attempts as far as they are known, the oldest first"`
+	Endpoint string      `json:"endpoint" doc:"tenant/endpoint"`
+	State    event.State `json:"state" doc:"queued, sending, retrying, waiting, delivered, dead, or dismissed"`
+	Attempts int         `json:"attempts" doc:"attempts since it was queued, redriven or replayed"`
+	Reason   string      `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
+	DueAt    time.Time   `json:"due_at,omitzero" doc:"when it is tried next, or, while it is being sent, by when that must have ended; not in lists"`
+	Behind   string      `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
+	Parked   *Parked     `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
+	Orphan   bool        `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
+	Why      string      `json:"why,omitempty" doc:"why it is dead"`
+	Tries    []Attempt   `json:"tries" doc:"its attempts as far as they are known, the oldest first"`
 }
 
 // Attempt is one HTTP request to an endpoint.
@@ -65,9 +65,9 @@ type Route struct {
 
 // Parked is why nothing is sent to an endpoint, and since when.
 type Parked struct {
-	State string    `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+	State event.Parked `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
+	Since time.Time    `json:"since"`
+	Until time.Time    `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
 }
 
 // Events is a page.
@@ -86,24 +86,24 @@ type Waybill struct {
 
 // EndpointHealth is how an endpoint does.
 type EndpointHealth struct {
-	Endpoint    string    `json:"endpoint" doc:"tenant/endpoint"`
-	URL         string    `json:"url" doc:"without its query"`
-	Format      string    `json:"format"`
-	State       string    `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
-	Since       time.Time `json:"since,omitzero" doc:"when it was parked"`
-	Until       time.Time `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
-	Twice       time.Time `json:"answers_twice_since,omitzero" doc:"since when it is known to answer twice: each attempt has a connection of its own until it is resumed"`
-	Open        int64     `json:"open" doc:"deliveries queued, retrying or being sent"`
-	Waiting     int64     `json:"waiting" doc:"deliveries behind an older update of their waybill"`
-	Dead        int64     `json:"dead" doc:"dead letters"`
-	OldestAt    time.Time `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or, of more than two, before"`
-	Sample      int       `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
-	SuccessRate float64   `json:"success_rate" doc:"from 0 to 1"`
-	P50MS       int64     `json:"p50_ms"`
-	P95MS       int64     `json:"p95_ms"`
-	LastAt      time.Time `json:"last_attempt_at,omitzero"`
-	DeliveredAt time.Time `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
-	LastError   *Attempt  `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
+	Endpoint    string        `json:"endpoint" doc:"tenant/endpoint"`
+	URL         string        `json:"url" doc:"without its query"`
+	Format      string        `json:"format"`
+	State       EndpointState `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
+	Since       time.Time     `json:"since,omitzero" doc:"when it was parked"`
+	Until       time.Time     `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+	Twice       time.Time     `json:"answers_twice_since,omitzero" doc:"since when it is known to answer twice: each attempt has a connection of its own until it is resumed"`
+	Open        int64         `json:"open" doc:"deliveries queued, retrying or being sent"`
+	Waiting     int64         `json:"waiting" doc:"deliveries behind an older update of their waybill"`
+	Dead        int64         `json:"dead" doc:"dead letters"`
+	OldestAt    time.Time     `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or, of more than two, before"`
+	Sample      int           `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
+	SuccessRate float64       `json:"success_rate" doc:"from 0 to 1"`
+	P50MS       int64         `json:"p50_ms"`
+	P95MS       int64         `json:"p95_ms"`
+	LastAt      time.Time     `json:"last_attempt_at,omitzero"`
+	DeliveredAt time.Time     `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
+	LastError   *Attempt      `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
 }
 
 // Endpoints is a page.
@@ -158,10 +158,10 @@ func (c *call) showEvent(e *event.Stored) Event {
 // stateOf sums up the states of an event's deliveries: the worst of them counts.
 func stateOf(ds []Delivery) string {
 	if len(ds) == 0 {
-		return stateUnrouted
+		return StateUnrouted
 	}
 	has := func(want func(event.State) bool) bool {
-		return slices.ContainsFunc(ds, func(d Delivery) bool { return want(event.State(d.State)) })
+		return slices.ContainsFunc(ds, func(d Delivery) bool { return want(d.State) })
 	}
 
 	switch {
@@ -178,7 +178,7 @@ func stateOf(ds []Delivery) string {
 func showDelivery(o event.Owed) Delivery {
 	d := Delivery{
 		Endpoint: o.Endpoint,
-		State:    string(o.State),
+		State:    o.State,
 		Attempts: o.Attempts,
 		Reason:   string(o.Reason),
 		DueAt:    utc(o.Due),

@@ -13,7 +13,7 @@ func TestTheStateOfAnEventIsTheWorstOfItsDeliveries(t *testing.T) {
 		if s.Open() {
 			want = "open"
 		}
-		if got := stateOf([]Delivery{{State: string(s)}}); got != want {
+		if got := stateOf([]Delivery{{State: s}}); got != want {
 			t.Errorf("one delivery that is %s: %s, want %s", s, got, want)
 		}
 	}
@@ -23,7 +23,7 @@ func TestTheStateOfAnEventIsTheWorstOfItsDeliveries(t *testing.T) {
 	} {
 		var ds []Delivery
 		for _, s := range states {
-			ds = append(ds, Delivery{State: string(s)})
+			ds = append(ds, Delivery{State: s})
 		}
 		if got := stateOf(ds); got != want {
 			t.Errorf("%v: %s, want %s", states, got, want)

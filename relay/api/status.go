@@ -10,30 +10,30 @@ import (
 
 // Status sums up the relay, within what the caller may see.
 type Status struct {
-	Version     string           `json:"version"`
-	Time        time.Time        `json:"time"`
-	UptimeS     int64            `json:"uptime_s" doc:"of the replica that answers"`
-	Ready       bool             `json:"ready" doc:"whether callbacks can be accepted durably"`
-	Status      string           `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
-	Problems    []string         `json:"problems" doc:"what needs a person, or soon will, each a sentence"`
-	Partial     bool             `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
-	Redis       string           `json:"redis,omitempty" doc:"up, embedded, or what it cannot do, and why; of the replica that answers, for the operator only"`
-	Spool       string           `json:"spool,omitempty" doc:"ok, or why it takes nothing; for the operator only"`
-	Spooled     int              `json:"spooled,omitempty" doc:"callbacks that wait in the spool; for the operator only"`
-	SpooledAt   time.Time        `json:"spooled_at,omitzero" doc:"when the oldest of them came"`
-	Config      *ConfigInUse     `json:"config,omitempty" doc:"for the operator only"`
-	Endpoints   int              `json:"endpoints"`
-	States      map[string]int   `json:"states" doc:"endpoints by state"`
-	Open        int64            `json:"open"`
-	Waiting     int64            `json:"waiting"`
-	Dead        int64            `json:"dead"`
-	OldestAt    time.Time        `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or before"`
-	LastEventAt time.Time        `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
-	LastCallAt  time.Time        `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
-	Silent      bool             `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
-	Replays     int              `json:"replays" doc:"that are running"`
-	Quarantined int              `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
-	Attention   []EndpointHealth `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
+	Version     string                `json:"version"`
+	Time        time.Time             `json:"time"`
+	UptimeS     int64                 `json:"uptime_s" doc:"of the replica that answers"`
+	Ready       bool                  `json:"ready" doc:"whether callbacks can be accepted durably"`
+	Status      string                `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
+	Problems    []string              `json:"problems" doc:"what needs a person, or soon will, each a sentence"`
+	Partial     bool                  `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
+	Redis       string                `json:"redis,omitempty" doc:"up, embedded, or what it cannot do, and why; of the replica that answers, for the operator only"`
+	Spool       string                `json:"spool,omitempty" doc:"ok, or why it takes nothing; for the operator only"`
+	Spooled     int                   `json:"spooled,omitempty" doc:"callbacks that wait in the spool; for the operator only"`
+	SpooledAt   time.Time             `json:"spooled_at,omitzero" doc:"when the oldest of them came"`
+	Config      *ConfigInUse          `json:"config,omitempty" doc:"for the operator only"`
+	Endpoints   int                   `json:"endpoints"`
+	States      map[EndpointState]int `json:"states" doc:"endpoints by state"`
+	Open        int64                 `json:"open"`
+	Waiting     int64                 `json:"waiting"`
+	Dead        int64                 `json:"dead"`
+	OldestAt    time.Time             `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or before"`
+	LastEventAt time.Time             `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
+	LastCallAt  time.Time             `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
+	Silent      bool                  `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
+	Replays     int                   `json:"replays" doc:"that are running"`
+	Quarantined int                   `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
+	Attention   []EndpointHealth      `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
 }
 
 // maxAttention is how many endpoints a status shows, and of how many attempts of each it judges.
@@ -59,7 +59,7 @@ func readStatus(c *call) (Status, error) {
 		Status:    condition.Status,
 		Problems:  []string{},
 		Endpoints: len(names),
-		States:    map[string]int{},
+		States:    map[EndpointState]int{},
 		Attention: []EndpointHealth{},
 	}
 	if c.tenant == "" {
@@ -182,7 +182,7 @@ func (s *Status) add(e EndpointHealth) {
 		s.OldestAt = e.OldestAt
 	}
 
-	good := (e.State == "ok" || e.State == "idle") && e.Dead == 0
+	good := (e.State == EndpointOK || e.State == EndpointIdle) && e.Dead == 0
 	if !good && len(s.Attention) < maxAttention {
 		s.Attention = append(s.Attention, e)
 	}

@@ -8,7 +8,7 @@ import (
 func TestTheStatusSumsUpEndpoints(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	s := Status{States: map[string]int{}}
+	s := Status{States: map[EndpointState]int{}}
 	for _, at := range []time.Time{{}, now, now.Add(-time.Hour), now.Add(-time.Minute), {}} {
 		s.add(EndpointHealth{State: "ok", Open: 1, OldestAt: at})
 	}

@@ -13,6 +13,7 @@ import (
 
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/relay/subscribe"
 )
 
 // journey is the statuses that each parcel of the demo goes through.
@@ -115,7 +116,7 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 
 	r := results[0]
 	mark := good
-	if r.Result != "subscribed" || !d.provider.HasSubscribed(parcel.CPCode, parcel.WaybillCode) {
+	if r.Result != subscribe.Subscribed || !d.provider.HasSubscribed(parcel.CPCode, parcel.WaybillCode) {
 		mark = bad
 		err = fmt.Errorf("%s could not subscribe %s: %s %s", t.name, r.WaybillCode, r.Result, r.Msg)
 	}
@@ -123,7 +124,7 @@ func (d *demoRun) ask(ctx context.Context, t *demoTenant, parcel *fake.Parcel, s
 	d.score.mu.Lock()
 	defer d.score.mu.Unlock()
 	d.out.row(column(t.name, 6), column(r.CPCode, 5), column(r.WaybillCode, 15),
-		cell{text: r.Result, width: 10, mark: mark}, column(strconv.Itoa(len(d.provider.Calls())), 0))
+		cell{text: string(r.Result), width: 10, mark: mark}, column(strconv.Itoa(len(d.provider.Calls())), 0))
 	return err
 }
 

@@ -28,9 +28,8 @@ func newEndpoints() *cobra.Command {
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		// An unknown state is wrong usage, so it is found before the relay is asked.
-		known := []string{"ok", "failing", "idle", "paused", "gone", "open", "ramp"}
-		if *state != "" && !slices.Contains(known, *state) {
-			return usagef("--state must be one of %s", strings.Join(known, ", "))
+		if *state != "" && !slices.Contains(api.EndpointStates(), *state) {
+			return usagef("--state must be one of %s", strings.Join(api.EndpointStates(), ", "))
 		}
 
 		q := url.Values{}

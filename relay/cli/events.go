@@ -53,7 +53,7 @@ func eventRow(e api.Event, now time.Time) []cell {
 		if i > 0 {
 			deliveries += ", "
 		}
-		deliveries += d.Endpoint + " " + d.State
+		deliveries += d.Endpoint + " " + string(d.State)
 		if d.Attempts > 1 {
 			deliveries += " after " + strconv.Itoa(d.Attempts)
 		}

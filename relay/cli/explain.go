@@ -130,7 +130,7 @@ func explainWaybill(
 		for _, d := range e.Deliveries {
 			for i := range x.Endpoints {
 				if ep := &x.Endpoints[i]; ep.Endpoint == d.Endpoint {
-					ep.State = d.State
+					ep.State = string(d.State)
 				}
 			}
 		}

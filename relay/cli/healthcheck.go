@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"kuairelay/relay"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -85,7 +87,7 @@ func degraded(answer []byte) string {
 	if !slices.Contains([]string{"", "ok"}, ready.Spool) {
 		wrong = append(wrong, "the spool is "+printable(ready.Spool))
 	}
-	if ready.Config.Reload == "failed" {
+	if ready.Config.Reload == relay.ReloadFailed {
 		wrong = append(wrong, "the config's files have mistakes, and the one from before serves")
 	}
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 func newReplay() *cobra.Command {
@@ -72,7 +73,7 @@ func watchReplay(cmd *cobra.Command, c *client, r api.Replay) api.Replay {
 
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for r.State == "running" {
+	for r.State == event.ReplayRunning {
 		p.show("%s: %d events looked at, %d deliveries queued again (Ctrl-C leaves it running)", r.ID, r.Looked, r.Queued)
 
 		select {
@@ -103,7 +104,7 @@ func printReplay(cmd *cobra.Command, asJSON bool, r api.Replay) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s: of %d events %d match; %d deliveries %s, %d skipped\n",
 		r.ID, r.State, r.Looked, r.Matched, r.Queued, what, r.Skipped)
 
-	if r.State == "running" {
+	if r.State == event.ReplayRunning {
 		fmt.Fprintf(cmd.OutOrStdout(), "It goes on: kuairelay replay list, and kuairelay replay cancel %s\n", r.ID)
 	}
 	return err
@@ -162,7 +163,7 @@ func newReplayCancel() *cobra.Command {
 			_ = c.get(cmd.Context(), "/replays", nil, &list) // without a relay there is nothing to complete
 		}
 		for _, r := range list.Replays {
-			if r.State == "running" {
+			if r.State == event.ReplayRunning {
 				ids = append(ids, r.ID)
 			}
 		}

@@ -272,7 +272,7 @@ func (s *sent) print(w io.Writer) error {
 	return err
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // redact returns a callback's URL without its token.
 func redact(u *url.URL) string {

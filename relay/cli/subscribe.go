@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/subscribe"
 )
 
 const (
@@ -18,17 +19,6 @@ const (
 	keyVariable = "SHOP_API_KEY"
 	exampleKey  = "example-api-key-change-me"
 )
-
-// subscribed is the result of the API for one waybill.
-type subscribed struct {
-	CPCode      string `json:"cp_code"`
-	WaybillCode string `json:"waybill_code"`
-	Result      string `json:"result"`
-	Code        int    `json:"code,omitempty"`
-	Msg         string `json:"msg,omitempty"`
-	UID         string `json:"uid,omitempty"`
-	Warning     string `json:"warning,omitempty"`
-}
 
 func newSubscribe() *cobra.Command {
 	cmd := &cobra.Command{
@@ -57,7 +47,7 @@ func newSubscribe() *cobra.Command {
 			return err
 		}
 
-		var all []subscribed
+		var all []subscribe.WaybillResult
 		const most = 1000 // of one request
 		for some := range slices.Chunk(codes, most) {
 			got, err := c.subscribe(cmd.Context(), args[0], some)
@@ -75,7 +65,7 @@ func newSubscribe() *cobra.Command {
 
 		// All results are shown before one that failed makes the command fail.
 		for _, r := range all {
-			if err == nil && r.Result == "failed" {
+			if err == nil && r.Result == subscribe.Failed {
 				err = errSaid
 			}
 		}
@@ -103,26 +93,26 @@ func waybillCodes(cmd *cobra.Command, args []string) ([]string, error) {
 }
 
 // subscribe makes one request, and returns the results in the order of codes.
-func (c *client) subscribe(ctx context.Context, brand string, codes []string) ([]subscribed, error) {
-	var answer struct{ Results []subscribed }
+func (c *client) subscribe(ctx context.Context, brand string, codes []string) ([]subscribe.WaybillResult, error) {
+	var answer struct{ Results []subscribe.WaybillResult }
 	err := c.post(ctx, "/subscriptions", map[string]any{"cp_code": brand, "waybill_codes": codes}, &answer)
 	return answer.Results, err
 }
 
-func printSubscribed(out *screen, all []subscribed) {
+func printSubscribed(out *screen, all []subscribe.WaybillResult) {
 	out.row(label("CP_CODE", 7), label("WAYBILL", 18), label("RESULT", 10), label("CODE", 6), label("MESSAGE", 0))
 	for _, r := range all {
 		mark := good
 		code := "-"
 		switch r.Result {
-		case "failed":
+		case subscribe.Failed:
 			mark = bad
 			code = strconv.Itoa(r.Code)
-		case "pending":
+		case subscribe.Pending:
 			mark = plain
 		}
 
 		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18),
-			cell{text: r.Result, width: 10, mark: mark}, column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
+			cell{text: string(r.Result), width: 10, mark: mark}, column(code, 6), column(printable(cmp.Or(r.Msg, r.Warning)), 0))
 	}
 }

@@ -107,7 +107,7 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "a", "--key-file", "b"}, 2, "--key and --key-file"},
 		{[]string{"subscribe", "zt", "1", "--url", private.URL, "--key", "a"}, 1, "has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen"},
 		{[]string{"subscribe", "ZTO", "1", "--url", url, "--key-file", key}, 1, "cp_code ZTO is not a brand's code"},
-		{[]string{"endpoints", "--state", "nope", "--url", private.URL}, 2, "--state must be one of ok, failing, idle, paused, gone, open"},
+		{[]string{"endpoints", "--state", "ramp", "--url", private.URL}, 2, "--state must be one of ok, failing, idle, paused, gone, open"},
 		{[]string{"events", "--status", "singed", "--brand", "ZTO", "--url", private.URL}, 1, "warning: --status singed is none that kuaidihelp is known to send (collected, sending, delivering, allograph, signed, question)\nwarning: --brand ZTO is none"},
 		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", "/nowhere"}, 1, "no such file"},
 		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "waybill_codes[0] must be"},

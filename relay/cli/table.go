@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 const (
@@ -76,20 +79,23 @@ func text(format string, args ...any) cell {
 	return column(printable(fmt.Sprintf(format, args...)), 0)
 }
 
-// markOf returns the mark of a state.
-func markOf(state string) mark {
-	switch state {
-	case "delivered", "ok", "done", "live":
-		return good
-	case "dead", "failing", "gone", "failed":
-		return bad
-	case "idle", "unrouted", "dismissed", "cancelled":
-		return faint
-	}
-	return plain
+// stateMarks are the marks of states; all others are plain.
+var stateMarks = map[string]mark{
+	string(event.StateDelivered):  good,
+	string(event.StateDead):       bad,
+	string(event.StateDismissed):  faint,
+	string(event.ReplayDone):      good,
+	string(event.ReplayCancelled): faint,
+	string(event.Live):            good,
+	string(event.Failed):          bad,
+	string(event.ParkedGone):      bad,
+	string(api.EndpointOK):        good,
+	string(api.EndpointFailing):   bad,
+	string(api.EndpointIdle):      faint,
+	api.StateUnrouted:             faint,
 }
 
-func state(s string) cell { return marked(printable(s), markOf(s)) }
+func state[S ~string](s S) cell { return marked(printable(string(s)), stateMarks[string(s)]) }
 
 // clock returns a time in this machine's zone, with the date if it is not today.
 func clock(t, now time.Time) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 func newWaybill() *cobra.Command {
@@ -111,32 +112,32 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	case d.Parked != nil:
 		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)",
 			d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
-		if d.Parked.State == "open" {
+		if d.Parked.State == event.ParkedOpen {
 			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s",
 				clock(d.Parked.Since, now), clock(d.Parked.Until, now))
 		}
 	}
 
 	switch d.State {
-	case "dead":
+	case event.StateDead:
 		return d.Why + " (kuairelay dead-letters redrive)"
-	case "dismissed":
+	case event.StateDismissed:
 		return d.Why
-	case "waiting":
+	case event.StateWaiting:
 		if n := sequences[d.Behind]; n > 0 {
 			return fmt.Sprintf("behind update %d of this waybill%s", n, parked)
 		}
 		return "behind an older update of this waybill" + parked
-	case "queued", "retrying":
+	case event.StateQueued, event.StateRetrying:
 		if due := d.DueAt.Sub(now); due > 0 {
 			return fmt.Sprintf("due in %s, at %s%s", span(due), clock(d.DueAt, now), parked)
 		}
 		return "due now" + parked
-	case "sending":
+	case event.StateSending:
 		return "an attempt is under way" + parked
 	}
 
-	if d.Reason != "new" {
+	if d.Reason != string(event.ReasonNew) {
 		return "as " + d.Reason
 	}
 	return ""

@@ -70,10 +70,10 @@ func (j *janitor) sweep(ctx context.Context) error {
 }
 
 // boundAge gives up what is past max_age, and at an endpoint that waits for a person also what is past the retention.
-func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.Duration) error {
+func (j *janitor) boundAge(ctx context.Context, c *client, state event.Parked, r time.Duration) error {
 	e := &c.endpoint
 	age, reason := e.Policy.MaxAge, e.Policy.expiry()
-	if state != parkedOpen && r > 0 && (age == 0 || r < age) {
+	if state != event.ParkedOpen && r > 0 && (age == 0 || r < age) {
 		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", brief(r), state)
 	}
 	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
@@ -89,7 +89,7 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state string, r time.
 }
 
 // boundBacklog gives up what is above max_backlog, what has been in line for longest first.
-func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) error {
+func (j *janitor) boundBacklog(ctx context.Context, c *client, state event.Parked) error {
 	more := c.endpoint.MaxBacklog > 0
 	for more && ctx.Err() == nil {
 		var err error
@@ -103,7 +103,7 @@ func (j *janitor) boundBacklog(ctx context.Context, c *client, state string) err
 
 // shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time
 // does that: several that count the same backlog would give the same excess up once each.
-func (j *janitor) shedBacklog(ctx context.Context, c *client, state string) (more bool, err error) {
+func (j *janitor) shedBacklog(ctx context.Context, c *client, state event.Parked) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
 	done, may, err := store.Alone(ctx, "shed "+e.Name, span)
@@ -115,8 +115,8 @@ func (j *janitor) shedBacklog(ctx context.Context, c *client, state string) (mor
 	if err != nil || n <= e.MaxBacklog {
 		return false, err
 	}
-	what := "is " + state
-	if state == parkedOpen {
+	what := "is " + string(state)
+	if state == event.ParkedOpen {
 		what = "keeps failing"
 	}
 	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
@@ -128,11 +128,8 @@ func (j *janitor) shedBacklog(ctx context.Context, c *client, state string) (mor
 	return left < n, err
 }
 
-// parkedOpen is the state of an endpoint that its breaker holds back.
-const parkedOpen = "open"
-
 // orphans returns the endpoints with open deliveries that nobody has known for the grace.
-func (j *janitor) orphans(ctx context.Context, parked map[string]string, grace time.Duration) ([]string, error) {
+func (j *janitor) orphans(ctx context.Context, parked map[string]event.Parked, grace time.Duration) ([]string, error) {
 	p := j.pool
 	unknown := make(map[string]bool)
 	for name := range parked {

@@ -98,13 +98,13 @@ func TestTheJanitorSweepsAsOftenAsTheShortestSpanAsks(t *testing.T) {
 // parked is a store with an endpoint that is parked, which notes what the janitor asks for.
 type parked struct {
 	memory
-	state string
+	state event.Parked
 	asks  []event.LeaseRequest
 	fail  bool
 }
 
-func (p *parked) Parked(context.Context) (map[string]string, error) {
-	return map[string]string{"t/a": p.state}, nil
+func (p *parked) Parked(context.Context) (map[string]event.Parked, error) {
+	return map[string]event.Parked{"t/a": p.state}, nil
 }
 
 func (p *parked) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
@@ -120,13 +120,13 @@ func (p *parked) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.D
 func TestTheDeliveriesOfAParkedEndpointAreLookedThroughForTheirAge(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		state          string
+		state          event.Parked
 		age, retention time.Duration
 		want           time.Duration // 0: nothing is given up
 	}{
 		{"paused", 72 * time.Hour, 24 * time.Hour, 24 * time.Hour}, {"gone", 0, 24 * time.Hour, 24 * time.Hour},
 		{"paused", time.Hour, 24 * time.Hour, time.Hour}, {"paused", 0, 0, 0},
-		{parkedOpen, 72 * time.Hour, 24 * time.Hour, 72 * time.Hour}, {parkedOpen, 0, 24 * time.Hour, 0},
+		{event.ParkedOpen, 72 * time.Hour, 24 * time.Hour, 72 * time.Hour}, {event.ParkedOpen, 0, 24 * time.Hour, 0},
 	} {
 		e := newEndpoint(t, "http://127.0.0.1:1")
 		e.Policy.MaxAge = c.age

@@ -28,7 +28,7 @@ type Store interface {
 	Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error)
 	Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, looked []event.LeaseProgress, err error)
 	Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error)
-	Parked(ctx context.Context) (map[string]string, error)
+	Parked(ctx context.Context) (map[string]event.Parked, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
 	Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)

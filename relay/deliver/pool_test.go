@@ -60,7 +60,7 @@ func (m *memory) Distrusted(context.Context) (map[string]time.Time, error) {
 	defer m.mu.Unlock()
 	return maps.Clone(m.twice), nil
 }
-func (m *memory) Parked(context.Context) (map[string]string, error) { return nil, nil }
+func (m *memory) Parked(context.Context) (map[string]event.Parked, error) { return nil, nil }
 func (m *memory) Alone(context.Context, string, time.Duration) (func(), bool, error) {
 	return func() {}, true, nil
 }

@@ -98,12 +98,22 @@ type Page struct {
 	Looked int
 }
 
+// Parked is why nothing is sent to an endpoint; empty: the endpoint is not parked.
+type Parked string
+
+// Why an endpoint is parked.
+const (
+	ParkedPaused Parked = "paused" // by a person
+	ParkedGone   Parked = "gone"   // it answered 410
+	ParkedOpen   Parked = "open"   // its breaker is open
+)
+
 // EndpointHealth sums up an endpoint.
 type EndpointHealth struct {
 	Endpoint string
-	// Parked says why nothing is sent: "gone", "paused", or "open" (its breaker); empty: the endpoint is not parked.
-	// ParkedSince is when that began, and ParkedUntil is when the breaker lets the next attempt through.
-	Parked                   string
+	// Parked says why nothing is sent. ParkedSince is when that began, and ParkedUntil is when the breaker lets the next
+	// attempt through.
+	Parked                   Parked
 	ParkedSince, ParkedUntil time.Time
 	// AnswersTwice is since when the endpoint is known to send two answers to a request, so that each attempt gets a
 	// connection of its own; zero: it does not.
@@ -131,15 +141,24 @@ type DeadLetter struct {
 	Type, WaybillCode, CPCode, Status string
 }
 
+// ReplayState is how far a replay is.
+type ReplayState string
+
+// The states of a replay.
+const (
+	ReplayRunning   ReplayState = "running"
+	ReplayDone      ReplayState = "done"
+	ReplayCancelled ReplayState = "cancelled" // by a person
+)
+
 // Replay sends events again.
 type Replay struct {
 	ID string
 	// Tenant is who asked for it, and whose endpoints it is limited to; empty: the operator.
 	Tenant string
 	// Filter says which events to send, as JSON. The store does not read it.
-	Filter []byte
-	// State is "running", "done" or "cancelled".
-	State          string
+	Filter         []byte
+	State          ReplayState
 	Created, Ended time.Time
 	// Cursor is where the next page begins.
 	Cursor string

@@ -3,35 +3,39 @@ package store
 import (
 	"context"
 	"fmt"
-	"kuairelay/relay/event"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
 )
 
 // Park pauses an endpoint: its deliveries stay open, and none is attempted. A 410 parks it as gone by itself.
 func (s *Store) Park(ctx context.Context, endpoint string) error {
-	return s.park(ctx, endpoint, "paused")
+	return s.park(ctx, endpoint, event.ParkedPaused)
 }
 
 // Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a
 // growing pace. An endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
-func (s *Store) park(ctx context.Context, endpoint, state string) (err error) {
+func (s *Store) park(ctx context.Context, endpoint string, state event.Parked) (err error) {
 	defer wrap(&err, "park or resume endpoint")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
-	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, state).Err()
+	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, string(state)).Err()
 }
 
-// Parked lists the endpoints whose deliveries do not move, each with its state: "paused", "gone", or "open" for its
-// breaker.
-func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
+// ramp is the state of an endpoint in Redis whose breaker has closed, or that was resumed: its deliveries move, at a
+// growing pace; see lua/lib/control.lua.
+const ramp = "ramp"
+
+// Parked lists the endpoints whose deliveries do not move, each with why.
+func (s *Store) Parked(ctx context.Context) (map[string]event.Parked, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	all, err := s.client.HGetAll(ctx, s.key("ctl")).Result()
@@ -39,14 +43,13 @@ func (s *Store) Parked(ctx context.Context) (map[string]string, error) {
 		return nil, fmt.Errorf("list parked endpoints: %w", err)
 	}
 
+	out := make(map[string]event.Parked, len(all))
 	for name, control := range all {
-		state, _, _ := strings.Cut(control, " ")
-		all[name] = state
-		if state == "ramp" { // its deliveries move, at a growing pace
-			delete(all, name)
+		if state, _, _ := strings.Cut(control, " "); state != ramp {
+			out[name] = event.Parked(state)
 		}
 	}
-	return all, nil
+	return out, nil
 }
 
 // Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts.
@@ -129,14 +132,13 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	return out, nil
 }
 
-// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms). One that is
-// let go at a growing pace is parked no more; see lua/lib/control.lua.
+// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms).
 func readParked(control string, h *event.EndpointHealth) {
 	f := strings.Fields(control)
-	if len(f) < 2 || f[0] == "ramp" {
+	if len(f) < 2 || f[0] == ramp {
 		return
 	}
-	h.Parked = f[0]
+	h.Parked = event.Parked(f[0])
 	h.ParkedSince = time.UnixMilli(number(f[1]))
 	if len(f) > 2 {
 		h.ParkedUntil = time.UnixMilli(number(f[2]))

@@ -28,7 +28,7 @@ const (
 	listedOf       = 200
 )
 
-// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is "running" from now on. It
+// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. It
 // is event.ErrBusy if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
 	defer wrap(&err, "begin a replay")
@@ -39,7 +39,7 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 	random := make([]byte, 12)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	r.ID = "rpl_" + strconv.FormatInt(now.UnixMilli(), 36) + hex.EncodeToString(random)
-	r.State = "running"
+	r.State = event.ReplayRunning
 	r.Created = time.UnixMilli(now.UnixMilli())
 
 	own, all := openOf, openOfAll
@@ -127,7 +127,7 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 			continue
 		}
 		r := event.Replay{
-			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: f["state"], Cursor: f["cursor"],
+			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: event.ReplayState(f["state"]), Cursor: f["cursor"],
 			Created: time.UnixMilli(number(f["created"])), Looked: number(f["looked"]), Matched: number(f["matched"]),
 			Queued: number(f["queued"]), Skipped: number(f["skipped"]),
 		}
@@ -261,12 +261,12 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 	if err := s.clock.ensure(ctx); err != nil {
 		return nil, false, err
 	}
-	state := "running"
+	state := event.ReplayRunning
 	if page.Done {
-		state = "done"
+		state = event.ReplayDone
 	}
 	args := []any{
-		s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, state, page.Looked, page.Matched, page.Counted,
+		s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, string(state), page.Looked, page.Matched, page.Counted,
 		s.settings().Retention.Milliseconds(),
 	}
 	spans := make(map[string]time.Duration)

@@ -131,7 +131,7 @@ func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 
 // turnedAway counts a request of a tenant that is answered with an error.
 func (p *Proxy) turnedAway(t *Tenant, result string, err error) error {
-	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
+	p.metrics.requests.WithLabelValues(t.Name, string(result)).Inc()
 	return err
 }
 
@@ -155,12 +155,12 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 
 // report writes one line about a request, and counts its results.
 func (p *Proxy) report(t *Tenant, brand string, results []WaybillResult, began time.Time) {
-	count := map[string]int{}
+	count := map[Result]int{}
 	for _, r := range results {
 		count[r.Result]++
 	}
 	for result, n := range count {
-		p.metrics.requests.WithLabelValues(t.Name, result).Add(float64(n))
+		p.metrics.requests.WithLabelValues(t.Name, string(result)).Add(float64(n))
 	}
 	p.o.Logger.Info("subscribe",
 		zap.String("tenant", t.Name),

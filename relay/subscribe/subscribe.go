@@ -113,12 +113,15 @@ func (s *settings) tenant(name string) *Tenant {
 	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
 }
 
+// Result is what became of one waybill of a request.
+type Result string
+
 // The results of one waybill.
 const (
-	Subscribed = "subscribed"
-	Already    = "already" // the tenant had subscribed it before
-	Pending    = "pending" // written down; the provider is still to be asked
-	Failed     = "failed"
+	Subscribed Result = "subscribed"
+	Already    Result = "already" // the tenant had subscribed it before
+	Pending    Result = "pending" // written down; the provider is still to be asked
+	Failed     Result = "failed"
 )
 
 // Codes of the relay's own failures. The provider's codes begin at 1000.
@@ -200,11 +203,11 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return nil
 }
 
-// WaybillResult is what became of one waybill of a request.
+// WaybillResult is the answer about one waybill of a request.
 type WaybillResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code"`
-	Result      string `json:"result" doc:"subscribed, already, pending, or failed"`
+	Result      Result `json:"result" doc:"subscribed, already, pending, or failed"`
 	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`

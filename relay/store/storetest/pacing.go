@@ -57,7 +57,7 @@ func fail(t *testing.T, s *store.Store, n int) (last *event.BreakerChange) {
 	return last
 }
 
-func parkedAs(t *testing.T, s *store.Store) string {
+func parkedAs(t *testing.T, s *store.Store) event.Parked {
 	t.Helper()
 	p, err := s.Parked(t.Context())
 	if err != nil {

@@ -249,7 +249,7 @@ func checkReplay(t *testing.T, b *bench) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, r := range all {
-		if want := map[string]string{asked.ID: "done", second.ID: "cancelled"}[r.ID]; r.State != want || r.Ended.IsZero() {
+		if want := map[string]event.ReplayState{asked.ID: event.ReplayDone, second.ID: event.ReplayCancelled}[r.ID]; r.State != want || r.Ended.IsZero() {
 			t.Errorf("%+v", r)
 		}
 	}
