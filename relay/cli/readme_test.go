@@ -3,19 +3,14 @@ package cli_test
 import (
 	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"kuairelay/test/redisserver"
+	"kuairelay/test/terminal"
 )
 
 // notRun are the commands of the README that this test cannot run, by how they begin, with the reason.
@@ -81,7 +76,7 @@ func TestEveryCommandOfTheReadmeWorksAsItIsWritten(t *testing.T) {
 
 func runReadme(t *testing.T, file string, least int) {
 	t.Helper()
-	term := openTerminal(t)
+	term, dir := openTerminal(t)
 	seen := 0
 	for _, command := range readmeCommands(t, file) {
 		seen++
@@ -90,10 +85,16 @@ func runReadme(t *testing.T, file string, least int) {
 			continue
 		}
 		if ready := lookup(kept, command); ready != "" {
-			term.keep(command, ready)
+			job := term.Start(command)
+			if !job.Await(func(output string) bool { return strings.Contains(output, ready) }) {
+				t.Fatalf("%s\nprints no %q:\n%s", command, ready, job.Output())
+			}
 			continue
 		}
-		output, code := term.run(command)
+		if strings.Contains(command, " config.yaml") { // not in the repository
+			command = "(cd " + dir + " && " + command + "\n)"
+		}
+		output, code := term.Run(command)
 		if want := lookup(fail, command); want != "" {
 			if code != 1 || !strings.Contains(output, want) {
 				t.Errorf("%s\nexits with %d, and prints:\n%s", command, code, output)
@@ -154,122 +155,23 @@ func readmeCommands(t *testing.T, file string) []string {
 	return append(commands, texts...)
 }
 
-// terminal is a shell at the root of the repository, with a loopback interface of its own where the system allows that: the README's
-// ports are then free, whatever else runs here.
-type terminal struct {
-	t     *testing.T
-	in    io.Writer
-	out   *bufio.Reader
-	dir   string
-	count int
-}
-
-func openTerminal(t *testing.T) *terminal {
+// openTerminal opens a terminal at the root of the repository, with what the README says in placeholders: the key of
+// config.example.yaml's tenant, and in dir a config.yaml with a Redis, which is reached through a socket because it is
+// outside of the terminal's network.
+func openTerminal(t *testing.T) (term *terminal.Terminal, dir string) {
 	t.Helper()
-	dir := t.TempDir()
-	shell := []string{"unshare", "-n", "bash"}
-	if os.Geteuid() != 0 {
-		shell = []string{"unshare", "-rn", "bash"}
-	}
-	lonely := append(append([]string{}, shell...), "-c", "ip link set lo up")
-	if exec.Command(lonely[0], lonely[1:]...).Run() != nil {
-		shell = []string{"bash"}
-		for _, port := range []string{"8080", "8081", "9000"} {
-			l, err := net.Listen("tcp", "127.0.0.1:"+port)
-			if err != nil && os.Getenv("CI") != "true" {
-				t.Skipf("there can be no network of its own, and port %s of the README is taken", port)
-			}
-			if err != nil {
-				t.Fatalf("port %s of the README is taken", port)
-			}
-			_ = l.Close()
-		}
-	}
-	cmd := exec.Command(shell[0], shell[1:]...)
-	cmd.Dir = "../.."
-	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "KUAI") && !strings.HasPrefix(name, "SHOP_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Env = append(cmd.Env, "GOFLAGS=-mod=readonly", "GOPROXY=off")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	x := &terminal{t: t, in: in, out: bufio.NewReader(out), dir: dir}
-	t.Cleanup(func() {
-		// The shell and all that it keeps are one group of processes.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait()
-		for deadline := time.Now().Add(20 * time.Second); syscall.Kill(-cmd.Process.Pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Error("what the README starts does not end within 20 s of SIGTERM")
-				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-				return
-			}
-		}
-	})
-	// What the README says in placeholders: the key of config.example.yaml's tenant, and a config.yaml with a Redis, which is reached
-	// through a socket because it is outside of this network.
+	dir = t.TempDir()
 	socket := filepath.Join(dir, "redis.sock")
 	redisserver.Start(t, "--unixsocket", socket)
 	config := fmt.Sprintf("redis: {url: 'unix://%s'}\ncallback: {tokens: [callback-token]}\n", socket)
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintln(in, "export SHOP_API_KEY=example-api-key-change-me")
-	fmt.Fprintf(in, "ip link set lo up 2>/dev/null\nmkdir -p %s/bin && go build -o %[1]s/bin/kuairelay . && PATH=%[1]s/bin:$PATH\n", dir)
-	return x
-}
 
-// run runs a command to its end.
-func (x *terminal) run(command string) (output string, code int) {
-	x.t.Helper()
-	x.count++
-	file := filepath.Join(x.dir, fmt.Sprint("out", x.count))
-	if strings.Contains(command, " config.yaml") { // not in the repository
-		command = "(cd " + x.dir + " && " + command + "\n)"
+	term = terminal.Open(t, "../..", "GOFLAGS=-mod=readonly", "GOPROXY=off")
+	build := fmt.Sprintf("export SHOP_API_KEY=example-api-key-change-me PATH=%s/bin:$PATH && go build -o %[1]s/bin/kuairelay .", dir)
+	if output, code := term.Run(build); code != 0 {
+		t.Fatal(output)
 	}
-	fmt.Fprintf(x.in, "{ %s\n} >%s 2>&1 </dev/null; echo \"ended $?\"\n", command, file)
-	line, err := x.out.ReadString('\n')
-	if err != nil {
-		x.t.Fatalf("%s: the shell ended: %v", command, err)
-	}
-	code, err = strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ended ")))
-	if err != nil {
-		x.t.Fatalf("%s: the shell says %q", command, line)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	return string(text), code
-}
-
-// keep runs a command until the end of the test, and waits until it is at work.
-func (x *terminal) keep(command, ready string) {
-	x.t.Helper()
-	x.count++
-	file := filepath.Join(x.dir, fmt.Sprint("out", x.count))
-	fmt.Fprintf(x.in, "{ %s\n} >%s 2>&1 </dev/null &\n", command, file)
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		text, _ := os.ReadFile(file)
-		if strings.Contains(string(text), ready) {
-			return
-		}
-		if time.Now().After(deadline) {
-			x.t.Fatalf("%s\nprints no %q within two minutes:\n%s", command, ready, text)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	return term, dir
 }

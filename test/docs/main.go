@@ -1,0 +1,24 @@
+// Command docs holds the pages of the documentation to what they describe: go run ./test/docs writes the pages of
+// docs/reference that are made from their source, and the tests run what the pages say.
+//
+// Every command of every page in docs is run as it is written: go test ./test/docs -run Pages/tenant/quickstart. A page
+// is run from top to bottom by one bash, in a fresh copy of the repository's files, with kuairelay on its PATH, and with
+// a network and processes of its own. The info string of a fenced block says what is done with it:
+//
+//	```sh               each command has to succeed
+//	```sh fails         the last command has to fail
+//	```sh background    the commands go on until the end of the page; the text block after them says what they print
+//	                    when they are at work
+//	```sh skip="WHY"    it is not run
+//	```text             after a block of commands: each line is a line of what they print, in this order, whatever the
+//	                    number of spaces; … stands for anything
+//	```yaml file=PATH   (or another language) it is written to PATH, where the shell is now
+//
+// Other blocks are only shown. A page with <!-- setup: relay --> in one of its first five lines begins with `kuairelay
+// listen` and `kuairelay serve -c config.example.yaml` at work. What a reader does in another way (Ctrl-C) stands in an
+// HTML comment: blocks in it are run, but not shown; pkill ends only what the page has started. A page that needs a
+// program that is not installed is run up to there, and then skipped, which a CI counts as a failure: see need in
+// test/run.
+package main
+
+func main() {}
