@@ -14,9 +14,10 @@ import (
 
 // Costs are counted in units of about 2 ns. BenchmarkTheWorstWhens shows what the worst expressions take.
 const (
-	// whenBudget is what the expressions of one tenant may cost for one event, all together: up to 5 ms. That is a loop
-	// over all that an event may hold, or a loop within a loop over 150 tracks.
-	whenBudget = 2_000_000
+	// whenBudget is what the expressions of one tenant may cost for one event, all together: about 1 ms. That is a loop
+	// over all that an event may hold, or a loop within a loop over 60 tracks. Every event waits for the expressions of
+	// all tenants before it is accepted, so this is what one tenant can add to the latency of the others.
+	whenBudget = 500_000
 	// eventBudget is what the expressions of all tenants may cost for one event. When it is used up, every tenant still
 	// has whenShare, so that no tenant keeps another's plain expression from being evaluated.
 	eventBudget = 4 * whenBudget

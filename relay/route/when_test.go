@@ -271,8 +271,8 @@ func TestWhatAnOrdinaryEventNeedsIsNotTooCostly(t *testing.T) {
 	t.Parallel()
 	track := `{"time":"2022-03-24 09:12:31","context":"【杭州市】快件已从杭州中转部发出，准备发往上海","status":"sending"},`
 	ev := &event.Event{
-		Tracks: make([]event.Track, 150),
-		Data:   fmt.Appendf(nil, `{"tracks":[%snull]}`, strings.Repeat(track, 150)),
+		Tracks: make([]event.Track, 60),
+		Data:   fmt.Appendf(nil, `{"tracks":[%snull]}`, strings.Repeat(track, 60)),
 	}
 	for _, source := range []string{
 		`all(event.tracks, .context == "")`,
@@ -310,7 +310,7 @@ func TestATenantsExpressionsDoNotTakeFromAnothers(t *testing.T) {
 		}
 		failed[rule.To[0]]++
 	}})
-	ev := &event.Event{Tracks: make([]event.Track, 150)}
+	ev := &event.Event{Tracks: make([]event.Track, 60)}
 	for i := range ev.Tracks {
 		ev.Tracks[i].Status = "sending"
 	}
