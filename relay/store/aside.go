@@ -9,8 +9,8 @@ import (
 )
 
 // What people read is made in slices that hold Redis for about half a millisecond each, one slice of a process at a
-// time, and after each millisecond Redis is left alone for as long: whatever is read, and by however many, new events
-// and outcomes get their turn, and at least half of Redis' time.
+// time, and after each millisecond Redis is left alone for twice as long: whatever is read, and by however many, new
+// events and outcomes get their turn, and at least two thirds of Redis' time.
 const (
 	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of
 	// bodies, dead letters and subscriptions changed.
@@ -23,6 +23,9 @@ const (
 	// bounds a rest: a slice may have waited for a Redis that is busy, or far away.
 	restLeast = time.Millisecond
 	restMost  = 5 * time.Millisecond
+	// redriveEvery is how often sliceDeadLetters are redriven. Their deliveries come due at once, and each costs Redis and
+	// the relay as much as a new event.
+	redriveEvery = 10 * time.Millisecond
 )
 
 // Aside waits for the turn of a slice that asks Redis nothing: the CPU that reading needs is kept from callbacks like
@@ -65,7 +68,7 @@ func (s *Store) takeTurn(ctx context.Context) (end func(), err error) {
 			<-s.turn
 			return
 		}
-		rest := min(s.worked, restMost)
+		rest := min(2*s.worked, restMost)
 		s.worked = 0
 		time.AfterFunc(rest, func() { <-s.turn })
 	}, nil

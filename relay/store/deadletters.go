@@ -115,14 +115,29 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 // Dismiss is done with dead letters of an endpoint; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
 	defer wrap(&err, "dismiss dead letters")
-	return s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+	return s.changeDeadLetters(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
 		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
 		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
 	})
 }
 
-// changeDeadLetters runs a script on dead letters, some at a time, and counts those that it says 1 of.
-func (s *Store) changeDeadLetters(ctx context.Context, ids []string,
+// mayRedrive waits until some more dead letters may be redriven by this process.
+func (s *Store) mayRedrive(ctx context.Context) error {
+	select {
+	case s.redriving <- struct{}{}:
+		time.AfterFunc(redriveEvery, func() { <-s.redriving })
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// atOnce waits for nothing.
+func atOnce(context.Context) error { return nil }
+
+// changeDeadLetters runs a script on dead letters, some at a time, each time when it may, and counts those that the
+// script says 1 of.
+func (s *Store) changeDeadLetters(ctx context.Context, ids []string, may func(context.Context) error,
 	run func(ctx context.Context, shorts []any) ([]any, error),
 ) (int, error) {
 	shorts := make([]any, len(ids))
@@ -136,6 +151,9 @@ func (s *Store) changeDeadLetters(ctx context.Context, ids []string,
 
 	n := 0
 	for part := range slices.Chunk(shorts, sliceDeadLetters) {
+		if err := may(ctx); err != nil {
+			return n, err
+		}
 		err := s.aside(ctx, func(ctx context.Context) error {
 			answer, err := run(ctx, part)
 			for _, v := range answer {
@@ -150,13 +168,14 @@ func (s *Store) changeDeadLetters(ctx context.Context, ids []string,
 	return n, nil
 }
 
-// Redrive queues dead letters of an endpoint again, due at once. It returns how many there were.
+// Redrive queues dead letters of an endpoint again, due at once. It returns how many there were. A process redrives
+// about 500 a second, so that the deliveries that follow leave room for new events.
 func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
 	defer wrap(&err, "redrive dead letters")
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, err
 	}
-	return s.changeDeadLetters(ctx, ids, func(ctx context.Context, shorts []any) ([]any, error) {
+	return s.changeDeadLetters(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
 		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
 	})
 }

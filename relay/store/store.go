@@ -129,6 +129,8 @@ type Store struct {
 	turn   chan struct{} // of what is read, see aside
 	worked time.Duration // by those who had the turn since the last rest; whoever has it uses this
 
+	redriving chan struct{} // full until more dead letters may be redriven, see mayRedrive
+
 	accepts workers.Batcher[acceptCall, acceptAnswer]
 	settles workers.Batcher[[]settleCall, []event.Settled]
 }
@@ -152,7 +154,8 @@ func New(o Options) (*Store, error) {
 	_, _ = rand.Read(id) // never fails (crypto/rand)
 	s := &Store{
 		o: o, prefix: "{" + o.Tag + "}:", replica: base64.RawURLEncoding.EncodeToString(id),
-		turn: make(chan struct{}, 1),
+		turn:      make(chan struct{}, 1),
+		redriving: make(chan struct{}, 1),
 	}
 	s.Use(o.Settings)
 	s.clock.local = o.Clock
