@@ -121,3 +121,66 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 		}
 	}
 }
+
+// The page about Redis has every key of the table in lua/lib/base.lua with its type, and no other. Who is said to write a key is a
+// script that names it, or a file of this package.
+func TestThePageAboutRedisHasEveryKey(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/design/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]string)  // the type of a key
+	writers := make(map[string]string) // as the page has them
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|.*\\| (.+) \\|$").FindAllStringSubmatch(string(page), -1) {
+		listed[m[1]], writers[m[1]] = m[2], m[3]
+	}
+
+	kinds := make(map[string]string)
+	for _, m := range regexp.MustCompile(`(?m)^--   (\S+(?: <rec>)?) +(hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
+		kinds[m[1]] = m[2]
+	}
+	if len(kinds) < 30 {
+		t.Fatalf("the table has %d keys: is it read?", len(kinds))
+	}
+	for key, kind := range kinds {
+		if listed[key] != kind {
+			t.Errorf("docs/design/redis.md: %s is a %s, and the page says %q", key, kind, listed[key])
+		}
+	}
+	for key := range listed {
+		if kinds[key] == "" {
+			t.Errorf("docs/design/redis.md: there is no key %s in the table of lua/lib/base.lua", key)
+		}
+	}
+
+	source, err := os.ReadFile("scripts.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := make(map[string]string) // of scripts, with their parts
+	for _, call := range regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(string(source), -1) {
+		names := strings.Split(strings.ReplaceAll(call[1], `"`, ""), ", ")
+		text := luaFile(names[0])
+		for _, part := range names[1:] {
+			if !strings.Contains(part, "/") {
+				part = "lib/" + part
+			}
+			text += luaFile(part)
+		}
+		texts[names[0]] = text
+	}
+	for key, by := range writers {
+		family, _, _ := strings.Cut(key, "<")
+		for _, name := range regexp.MustCompile(`[\w.]+`).FindAllString(by, -1) {
+			text, script := texts[name]
+			if strings.HasSuffix(name, ".go") {
+				if _, err := os.Stat(name); err != nil {
+					t.Errorf("docs/design/redis.md: %s: %v", key, err)
+				}
+			} else if script && family != "w:" && !strings.Contains(text, "P .. '"+family+"'") {
+				t.Errorf("docs/design/redis.md: the script %s does not name %s", name, key)
+			}
+		}
+	}
+}
