@@ -13,6 +13,7 @@ import (
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/logonce"
 	"kuairelay/relay/store"
 )
 
@@ -42,7 +43,7 @@ type replayer struct {
 	wake chan struct{} // a place is free
 	mu   sync.Mutex
 	turns
-	last string // error that was told
+	failed logonce.Change[string] // as it was logged
 }
 
 // turns say whose replay comes next in a process.
@@ -77,15 +78,11 @@ func (r *replayer) run(ctx context.Context) {
 
 // tell logs an error once.
 func (r *replayer) tell(ctx context.Context, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil {
-		r.last = ""
+	if err != nil && ctx.Err() != nil {
 		return
 	}
-	if ctx.Err() == nil && err.Error() != r.last {
+	if r.failed.To(logonce.Text(err)) && err != nil {
 		r.log.Error("the store failed", zap.String("doing", "replay"), zap.Error(err))
-		r.last = err.Error()
 	}
 }
 

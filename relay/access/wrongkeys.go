@@ -10,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"kuairelay/relay/logonce"
 )
 
 // Wrong keys are answered at once as long as they are few, for people mistype and rotate them. From an address with
@@ -39,7 +41,7 @@ type WrongKeys struct {
 	pause  time.Duration // that each wrong key takes longer: guessPause
 	since  time.Time     // when counting began
 	by     map[string]int
-	logged time.Time
+	logged logonce.Throttle
 	quiet  int // wrong keys since then
 }
 
@@ -127,10 +129,9 @@ func (g *WrongKeys) note(address, kind string) time.Duration {
 	g.by[address]++
 
 	g.quiet++
-	if now.Sub(g.logged) > guessEvery {
+	if g.logged.Allow(guessEvery) {
 		g.log.Warn("a wrong key", zap.String("address", address), zap.String("path", kind),
 			zap.Int("since_last_warning", g.quiet))
-		g.logged = now
 		g.quiet = 0
 	}
 	over := max(g.by[address]-freeGuesses, 0)

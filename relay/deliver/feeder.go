@@ -27,6 +27,7 @@ type feeder struct {
 	pool        *Pool
 	wake        chan struct{}
 	look, lease complaints
+	failed      bool // the latest look did
 
 	mu sync.Mutex
 	// hungry endpoints have a free slot and, as far as is known, more due.
@@ -109,9 +110,10 @@ func (f *feeder) run(ctx context.Context) {
 // next look are looked at in time.
 func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
-		failed := f.look.last != ""
 		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
-		if f.look.about("look for due deliveries", err) {
+		failed := f.failed
+		f.failed = f.look.about("look for due deliveries", err)
+		if f.failed {
 			return
 		}
 		if failed { // what was attempted meanwhile is not to be attempted again for a lease that has lapsed

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/logonce"
 )
 
 // report logs and counts what came of an attempt. err is why it was not settled.
@@ -77,9 +78,8 @@ var outcomes = map[event.OutcomeKind]string{
 // complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble
 // that the store knows of is told elsewhere.
 type complaints struct {
-	log   *zap.Logger
-	last  string
-	quiet bool
+	log    *zap.Logger
+	latest logonce.Change[string]
 }
 
 func (c *complaints) about(doing string, err error) bool {
@@ -87,20 +87,17 @@ func (c *complaints) about(doing string, err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return true
-	case err == nil:
-		if c.last != "" && !c.quiet {
-			c.log.Info("the store answers again", zap.String("doing", doing))
-		}
-		c.last = ""
-		return false
 	case errors.As(err, &trouble):
-		c.last = err.Error()
-		c.quiet = true
+		c.latest.To("")
 		return true
-	case err.Error() != c.last:
-		c.log.Error("the store failed", zap.String("doing", doing), zap.Error(err))
-		c.last = err.Error()
-		c.quiet = false
 	}
-	return true
+
+	changed := c.latest.To(logonce.Text(err))
+	switch {
+	case changed && err == nil:
+		c.log.Info("the store answers again", zap.String("doing", doing))
+	case changed:
+		c.log.Error("the store failed", zap.String("doing", doing), zap.Error(err))
+	}
+	return err != nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/logonce"
 	"kuairelay/relay/spool"
 )
 
@@ -40,7 +41,7 @@ type drainer struct {
 	began time.Time // since the spool was last empty
 	n     int       // callbacks since then
 
-	unread               throttle // complained of
+	unread               logonce.Throttle // complained of
 	drained, quarantined atomic.Int64
 }
 
@@ -137,7 +138,7 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 
 		default:
 			// Without free file descriptors it is every file.
-			if d.unread.allow(unreadEvery) {
+			if d.unread.Allow(unreadEvery) {
 				in.log.Error("a file of the spool cannot be read now, and is tried again",
 					zap.String("file", f.Name()), zap.Error(err))
 			}
@@ -228,7 +229,7 @@ func (in *Intake) adopt(ctx context.Context) {
 	tick := time.NewTicker(adoptEvery)
 	defer tick.Stop()
 	first := sync.OnceFunc(func() { close(in.adopted) })
-	last := "" // trouble that was logged
+	var trouble logonce.Change[string]
 	for {
 		in.spool.Recheck()
 		adopted, err := in.spool.Adopt()
@@ -236,14 +237,9 @@ func (in *Intake) adopt(ctx context.Context) {
 			in.log.Info("spool folder adopted", zap.String("folder", a.Folder), zap.Int("callbacks", a.Callbacks))
 		}
 
-		now := ""
-		if err != nil {
-			now = err.Error()
-		}
-		if now != "" && now != last {
+		if trouble.To(logonce.Text(err)) && err != nil {
 			in.log.Error("the spool does not work", zap.Error(err))
 		}
-		last = now
 		first()
 
 		select {

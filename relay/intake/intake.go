@@ -26,6 +26,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/logonce"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/workers"
 )
@@ -100,9 +101,9 @@ type Intake struct {
 	workers     *workers.Group
 	metrics     *metrics
 
-	large      sync.Locker  // one large callback at a time is read or written: it leaves others processor and disk
-	slowRoutes throttle     // warned of
-	pushed     atomic.Int64 // out of quarantine, by something newer
+	large      sync.Locker      // one large callback at a time is read or written: it leaves others processor and disk
+	slowRoutes logonce.Throttle // warned of
+	pushed     atomic.Int64     // out of quarantine, by something newer
 	adopted    chan struct{}
 }
 
@@ -257,7 +258,7 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	select {
 	case <-routed:
 	case <-budget.C:
-		if in.slowRoutes.allow(time.Minute) {
+		if in.slowRoutes.Allow(time.Minute) {
 			in.log.Warn("callbacks wait for the when expressions of routes, and go to the spool meanwhile:"+
 				" some expressions are costly, or the processor is busy", zap.Duration("longer_than", routeBudget))
 		}
@@ -351,23 +352,6 @@ func (in *Intake) remove(files []*spool.File) {
 	if err := in.spool.Remove(files); err != nil {
 		in.log.Error("cannot remove files of the spool", zap.Error(err))
 	}
-}
-
-// throttle keeps something from being logged too often.
-type throttle struct {
-	mu   sync.Mutex
-	last time.Time
-}
-
-// allow returns true at most once per span.
-func (r *throttle) allow(span time.Duration) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.last.IsZero() && time.Since(r.last) < span {
-		return false
-	}
-	r.last = time.Now()
-	return true
 }
 
 type metrics struct{ events *prometheus.CounterVec }

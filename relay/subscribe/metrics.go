@@ -6,11 +6,12 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	calls       *prometheus.CounterVec
 	callTime    prometheus.Histogram
-	credentials prometheus.Gauge
+	credentials prometheus.GaugeFunc
 	sweepErrors prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+// newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
+func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_requests_total",
@@ -26,9 +27,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "How long calls to kuaidihelp took.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
-		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
+		credentials: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kuairelay_upstream_credentials_refused",
 			Help: "1 if kuaidihelp refused the account's credentials at the last call.",
+		}, func() float64 {
+			if refused() {
+				return 1
+			}
+			return 0
 		}),
 		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_sweep_errors_total",

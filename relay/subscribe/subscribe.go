@@ -19,6 +19,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/logonce"
 )
 
 // Store is the ledger; package store says what each method does.
@@ -96,7 +97,7 @@ type Proxy struct {
 	calls    *jobQueue // to the provider
 	catchUps *jobQueue
 	metrics  *metrics
-	refused  trouble // the account's credentials
+	refused  logonce.Change[bool] // the account's credentials
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -144,8 +145,8 @@ func New(o Options) *Proxy {
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	p := &Proxy{o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills), metrics: newMetrics(o.Registry)}
-	p.refused.gauge = p.metrics.credentials
+	p := &Proxy{o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills)}
+	p.metrics = newMetrics(o.Registry, p.CredentialsRefused)
 	p.Use(o.Settings)
 	return p
 }

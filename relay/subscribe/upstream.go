@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
@@ -171,7 +169,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	}
 
 	// That the account is refused is logged when it begins and when it ends.
-	changed := p.refused.is(result == "credentials")
+	changed := p.refused.To(result == "credentials")
 	switch {
 	case changed && result == "credentials":
 		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and "+
@@ -183,36 +181,5 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	return e, nil
 }
 
-// trouble remembers whether something is wrong, so that it is logged once when that begins, and once when it ends.
-type trouble struct {
-	gauge prometheus.Gauge // 1 if it is
-
-	mu    sync.Mutex
-	amiss bool
-}
-
-// is notes whether something is wrong now, and says whether that has changed.
-func (t *trouble) is(amiss bool) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	changed := t.amiss != amiss
-	t.amiss = amiss
-	if changed { // under the lock, so that the gauge says what the last call here did
-		value := 0.0
-		if amiss {
-			value = 1
-		}
-		t.gauge.Set(value)
-	}
-	return changed
-}
-
-// holds says whether something was wrong when it was last noted.
-func (t *trouble) holds() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.amiss
-}
-
 // CredentialsRefused says whether the provider has refused the account when it was last asked.
-func (p *Proxy) CredentialsRefused() bool { return p.refused.holds() }
+func (p *Proxy) CredentialsRefused() bool { return p.refused.Latest() }
