@@ -1,6 +1,6 @@
 // Package cli is the command line. It turns arguments into the options of the packages below, and their results into
 // text for people, JSON for programs, and an exit code. A command is in the file of its name, or in that of a command
-// that it goes with. Run is the only entry.
+// that it goes with. Run is the entry; Commands is for documentation.
 package cli
 
 import (
@@ -62,6 +62,13 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "kuairelay: %v\n", err)
 	}
 	return exitFail
+}
+
+// Commands returns the commands as a tree, for pages that describe them. Run is what runs one.
+func Commands() *cobra.Command {
+	root := newRoot()
+	addCompletion(root)
+	return root
 }
 
 func newRoot() *cobra.Command {
