@@ -27,9 +27,11 @@ func exposed(t *testing.T) (series map[string][]map[string]string, text string) 
 			}
 			w.WriteHeader(status)
 		})
-		return fmt.Sprintf("{name: %s, url: %q, secrets: [%s], retry: [1ms], breaker: {failures: %d}}", name, x.URL, secret, failures)
+		return fmt.Sprintf("{name: %s, url: %q, secrets: [%s], retry: [1ms], breaker: {failures: %d}}", name, x.URL, secret,
+			failures)
 	}
-	endpoints := []string{endpoint("good", 200, 0), endpoint("down", 503, 1), endpoint("gone", 410, 0), endpoint("refusing", 422, 0), endpoint("odd", 0, 0)}
+	endpoints := []string{endpoint("good", 200, 0), endpoint("down", 503, 1), endpoint("gone", 410, 0),
+		endpoint("refusing", 422, 0), endpoint("odd", 0, 0)}
 	r := startAPI(t, withToken(redisserver.Start(t).URL())+fmt.Sprintf(`
 admin: {token: %s}
 tenants:
@@ -63,8 +65,10 @@ tenants:
 			}
 			series[line[1]] = append(series[line[1]], labels)
 		}
-		return len(series["kuairelay_endpoint_parked"]) == 3 && series["kuairelay_redis_advice"] != nil && series["kuairelay_breaker_changes_total"] != nil &&
-			strings.Contains(text, `kuairelay_queue_depth{endpoint="shop/refusing",state="dead"} 1`) && series["kuairelay_when_errors_total"] != nil &&
+		return len(series["kuairelay_endpoint_parked"]) == 3 && series["kuairelay_redis_advice"] != nil &&
+			series["kuairelay_breaker_changes_total"] != nil &&
+			strings.Contains(text, `kuairelay_queue_depth{endpoint="shop/refusing",state="dead"} 1`) &&
+			series["kuairelay_when_errors_total"] != nil &&
 			series["kuairelay_endpoint_answers_twice"] != nil && series["kuairelay_tenant_refused_total"] != nil
 	})
 	return series, text
@@ -108,7 +112,11 @@ func checkUse(t *testing.T, place, text string, series map[string][]map[string]s
 				value = regexp.QuoteMeta(value)
 			}
 			whole := regexp.MustCompile("^(?:" + value + ")$")
-			if !slices.ContainsFunc(all, func(labels map[string]string) bool { v, has := labels[name]; return has && whole.MatchString(v) }) {
+			if !slices.ContainsFunc(all, func(labels map[string]string) bool {
+				v, has := labels[name]
+				return has &&
+					whole.MatchString(v)
+			}) {
 				t.Errorf("%s: there is no %s with %s", place, m[1], part[0])
 			}
 		}
@@ -176,14 +184,16 @@ func TestWhatAlertsDashboardAndReadmeNameIsExposed(t *testing.T) {
 	for _, v := range d.Templating.List {
 		checkUse(t, v.Name, v.Definition, series)
 	}
-	inReadme := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(read(t, "../README.md")+read(t, "../README.zh-CN.md"), -1)
+	inReadme := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(
+		read(t, "../README.md")+read(t, "../README.zh-CN.md"), -1)
 	for _, m := range inReadme {
 		all := series[m[1]]
 		if all == nil {
 			all = series[m[1]+"_bucket"]
 		}
 		for _, name := range strings.FieldsFunc(m[2], func(c rune) bool { return c == ',' }) {
-			if all != nil && !slices.ContainsFunc(all, func(labels map[string]string) bool { _, has := labels[name]; return has }) {
+			if all != nil &&
+				!slices.ContainsFunc(all, func(labels map[string]string) bool { _, has := labels[name]; return has }) {
 				t.Errorf("README: %s has no label %s", m[1], name)
 			}
 		}

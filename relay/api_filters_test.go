@@ -19,7 +19,8 @@ func refusing(t *testing.T) *apiClient {
 	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
 		strings.Replace(twoTenants(shop.URL, shop.URL), "retry: [10ms, 1h]", "retry: [1ms, 1ms, 1ms]", 1))
 	letter := `{"waybill_code":"%s","cp_code":"%s","status":"%s","data":[{"time":"2026-11-23 09:12:31","context":"x"}]}`
-	a.push("application/json", callback(fmt.Sprintf(letter, "81", "zt", "collected"), fmt.Sprintf(letter, "82", "sto", "collected"),
+	a.push("application/json", callback(fmt.Sprintf(letter, "81", "zt", "collected"),
+		fmt.Sprintf(letter, "82", "sto", "collected"),
 		fmt.Sprintf(letter, "83", "zt", "delivering")))
 	until(t, "all are dead", func() bool { return len(deadWaybills(a, "")) == 3 })
 	return a
@@ -42,8 +43,10 @@ func deadWaybills(a *apiClient, query string) (out []string) {
 func TestDeadLettersAreListedDismissedAndRedrivenByEachFilter(t *testing.T) {
 	t.Parallel()
 	for filter, want := range map[string][]string{
-		"brand=zt": {"81", "83"}, "cp_code=sto": {"82"}, "status=collected": {"81", "82"}, "status=delivering": {"83"}, "waybill_code=82": {"82"},
-		"brand=zt&status=collected": {"81"}, "brand=sto&status=delivering": nil, "state=dead": {"81", "82", "83"}, "endpoint=orders": {"81", "82", "83"},
+		"brand=zt": {"81", "83"}, "cp_code=sto": {"82"}, "status=collected": {"81", "82"}, "status=delivering": {"83"},
+		"waybill_code=82":           {"82"},
+		"brand=zt&status=collected": {"81"}, "brand=sto&status=delivering": nil, "state=dead": {"81", "82", "83"},
+		"endpoint=orders": {"81", "82", "83"},
 	} {
 		t.Run(filter, func(t *testing.T) {
 			t.Parallel()
@@ -77,7 +80,8 @@ func TestOnlyTheStateDeadIsOneOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	for _, state := range []string{"open", "delivered", "queued", "dismissed"} {
-		if status, text := a.call(shopKey, "GET", "/v1/dead-letters?state="+state, ""); status != 400 || !strings.Contains(text, "state:") {
+		if status, text := a.call(shopKey, "GET", "/v1/dead-letters?state="+state, ""); status != 400 ||
+			!strings.Contains(text, "state:") {
 			t.Errorf("%s: %d %s", state, status, text)
 		}
 	}
@@ -95,7 +99,8 @@ func TestAnEventSaysInWhichStateItIs(t *testing.T) {
 	})
 	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
 		strings.Replace(twoTenants(shop.URL, shop.URL), "retry: [10ms, 1h]", "retry: [1ms, 1ms, 1ms, 1h]", 1))
-	a.push("application/json", callback(item("910", "collected", "1"), item("911", "collected", "1"), item("912", "collected", "1")))
+	a.push("application/json", callback(item("910", "collected", "1"), item("911", "collected", "1"),
+		item("912", "collected", "1")))
 	stateOf := func(code string) string {
 		w := ok[struct{ Events []struct{ State string } }](a, shopKey, "GET", "/v1/waybills/"+code, "")
 		return w.Events[0].State
@@ -119,7 +124,8 @@ func TestAnEventSaysInWhichStateItIs(t *testing.T) {
 func TestAReplayIsAsFastAsAskedAndTakesNothingThatCameLater(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
-	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, "http://127.0.0.1:1"))
+	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
+		twoTenants(shop.URL, "http://127.0.0.1:1"))
 	var items []string
 	for i := range 6 {
 		items = append(items, item(fmt.Sprint(9200+i), "collected", "1"))
@@ -143,7 +149,8 @@ func TestAReplayIsAsFastAsAskedAndTakesNothingThatCameLater(t *testing.T) {
 
 func TestAllOfQuarantineIsTakenInPageByPage(t *testing.T) {
 	t.Parallel()
-	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	for i := range 101 {
 		a.push("text/plain", fmt.Sprint("not a callback ", i))
 	}

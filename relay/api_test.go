@@ -86,7 +86,8 @@ func (a *apiClient) template(path string) string {
 	best := ""
 	for name := range a.document["paths"].(map[string]any) {
 		form := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(name), `[^/]+`)
-		if regexp.MustCompile("^"+form+"$").MatchString(path) && (best == "" || strings.Count(name, "{") < strings.Count(best, "{")) {
+		if regexp.MustCompile("^"+form+"$").MatchString(path) &&
+			(best == "" || strings.Count(name, "{") < strings.Count(best, "{")) {
 			best = name
 		}
 	}
@@ -135,7 +136,8 @@ func (a *apiClient) check(method, path string, resp *http.Response, text []byte)
 	defer a.mu.Unlock()
 	kind := resp.Header.Get("Content-Type")
 	kind, _, _ = strings.Cut(kind, ";")
-	place := fmt.Sprintf("doc.json#/paths/%s/%s/responses/%d/content/%s/schema", escape(name), strings.ToLower(method), resp.StatusCode, escape(kind))
+	place := fmt.Sprintf("doc.json#/paths/%s/%s/responses/%d/content/%s/schema", escape(name), strings.ToLower(method),
+		resp.StatusCode, escape(kind))
 	if resp.StatusCode == http.StatusNoContent {
 		place = strings.TrimSuffix(place, "/content//schema")
 		if len(text) > 0 {
@@ -230,17 +232,21 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		return len(mine.Events) == 1 && mine.Events[0].State == "delivered"
 	})
 	id := mine.Events[0].ID
-	if with := ok[listed](a, shopKey, "GET", "/v1/events?data=true", "").Events[0].Data; !strings.Contains(string(with), `"1001"`) || mine.Events[0].Data != nil {
+	if with := ok[listed](a, shopKey, "GET", "/v1/events?data=true", "").Events[0].Data; !strings.Contains(string(with),
+		`"1001"`) || mine.Events[0].Data != nil {
 		t.Errorf("an event with its data: %s; without: %s", with, mine.Events[0].Data)
 	}
 	replay := ok[struct{ ID string }](a, shopKey, "POST", "/v1/replays", `{"dry_run":true}`)
 
 	// What stands for a parameter: something of shop's.
 	values := strings.NewReplacer(":tenant", "shop", ":endpoint", "orders", ":waybill", "1001", ":cp_code", "zt")
-	callers := []struct{ name, key string }{{"no key", ""}, {"wrong key", "wrong-key"}, {"shop's key", shopKey}, {"other's key", otherKey}, {"operator's token", adminToken}}
+	callers := []struct{ name, key string }{{"no key", ""}, {"wrong key", "wrong-key"}, {"shop's key", shopKey},
+		{"other's key", otherKey}, {"operator's token", adminToken}}
 	// What another tenant's key gets where it is not 404: its own, empty lists.
-	own := []string{"GET /v1/status", "GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters", "POST /v1/dead-letters/redrive",
-		"POST /v1/dead-letters/dismiss", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions", "POST /v1/subscriptions"}
+	own := []string{"GET /v1/status", "GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters",
+		"POST /v1/dead-letters/redrive",
+		"POST /v1/dead-letters/dismiss", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
+		"POST /v1/subscriptions"}
 	// What is no part of the API.
 	open := []string{"GET /healthz", "GET /readyz", "GET /v1/openapi.json", "GET /metrics", "POST /-/reload"}
 
@@ -248,7 +254,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 	for _, r := range a.relay.Routes() {
 		route, path := r.Method+" "+r.Path, values.Replace(r.Path)
 		switch {
-		case slices.Contains(open, route), strings.HasPrefix(r.Path, "/debug/pprof/"), strings.HasPrefix(r.Path, "/callback/"), route == "POST /api":
+		case slices.Contains(open, route), strings.HasPrefix(r.Path, "/debug/pprof/"),
+			strings.HasPrefix(r.Path, "/callback/"), route == "POST /api":
 			continue
 		case strings.Contains(path, "/replays/:id"):
 			path = strings.Replace(path, ":id", replay.ID, 1)
@@ -261,7 +268,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		}
 		admin := strings.HasPrefix(path, "/admin/")
 		body := map[string]string{"/redrive": `{"all":true}`, "/dismiss": `{"all":true}`, "/replays": `{"dry_run":true}`,
-			"/quarantine/replay": `{"ids":["qtn_0"]}`, "/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
+			"/quarantine/replay": `{"ids":["qtn_0"]}`,
+			"/v1/subscriptions":  `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
 		if path == "/admin/v1/subscriptions" {
 			path += "?tenant=shop"
 		}
@@ -281,7 +289,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 				}
 			case !admin && who.key == otherKey:
 				if slices.Contains(own, route) {
-					if status == 401 || strings.Contains(text, "1001") && r.Method == "GET" || strings.Contains(text, "shop") || strings.Contains(text, replay.ID) {
+					if status == 401 || strings.Contains(text, "1001") && r.Method == "GET" || strings.Contains(text, "shop") ||
+						strings.Contains(text, replay.ID) {
 						t.Errorf("%s: %d %s", name, status, text)
 					}
 				} else if status != 404 {
@@ -335,7 +344,8 @@ func TestWithoutATokenTheOperatorsAPIIsOff(t *testing.T) {
 	shop := newTenant(t, nil)
 	a := startAPI(t, twoTenants(shop.URL, shop.URL))
 	for _, key := range []string{"", "anything", " "} {
-		if status, text := a.call(key, "GET", "/admin/v1/events", ""); status != 503 || !strings.Contains(text, "admin.token") {
+		if status, text := a.call(key, "GET", "/admin/v1/events", ""); status != 503 ||
+			!strings.Contains(text, "admin.token") {
 			t.Errorf("%q: %d %s", key, status, text)
 		}
 	}
@@ -390,9 +400,11 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 		}
 	})
 	other := newTenant(t, nil)
-	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, other.URL))
+	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\n"+
+		twoTenants(shop.URL, other.URL))
 	a.push("application/json", callback(item("1001", "collected", "2026-11-23 09:00:00")))
-	a.push("application/json", callback(item("1001", "signed", "2026-11-23 10:00:00"), item("1002", "delivering", "2026-11-23 10:00:00")))
+	a.push("application/json", callback(item("1001", "signed", "2026-11-23 10:00:00"),
+		item("1002", "delivering", "2026-11-23 10:00:00")))
 	a.push("application/json", callback(item("1001", "signed", "2026-11-23 10:00:00")))
 	until(t, "1002 is tried twice", func() bool {
 		w := ok[listed](a, adminToken, "GET", "/admin/v1/waybills/1002", "")
@@ -405,7 +417,8 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 		return len(e) == 2 && e[0].State == "delivered" && e[1].State == "delivered"
 	})
 	w := ok[listed](a, adminToken, "GET", "/admin/v1/waybills/1001", "").Events[1]
-	if w.Status != "signed" || w.Repeats != 1 || len(w.Deliveries) != 2 || w.Deliveries[0].Endpoint != "other/mail" || len(w.Routes) != 2 || string(w.Data) != item("1001", "signed", "2026-11-23 10:00:00") {
+	if w.Status != "signed" || w.Repeats != 1 || len(w.Deliveries) != 2 || w.Deliveries[0].Endpoint != "other/mail" ||
+		len(w.Routes) != 2 || string(w.Data) != item("1001", "signed", "2026-11-23 10:00:00") {
 		t.Errorf("%+v", w)
 	}
 	collected := ok[listed](a, adminToken, "GET", "/admin/v1/waybills/1001", "").Events[0]
@@ -430,7 +443,8 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 
 	two := ok[listed](a, shopKey, "GET", "/v1/waybills/1002", "").Events
 	d := two[0].Deliveries[0]
-	if d.State != "retrying" || time.Until(d.Due) < 50*time.Minute || len(d.Tries) != 2 || d.Tries[0].Status != 500 || !strings.Contains(d.Tries[1].Text, "no such parcel") {
+	if d.State != "retrying" || time.Until(d.Due) < 50*time.Minute || len(d.Tries) != 2 || d.Tries[0].Status != 500 ||
+		!strings.Contains(d.Tries[1].Text, "no such parcel") {
 		t.Errorf("%+v", d)
 	}
 	if d := two[1].Deliveries[0]; d.State != "waiting" || d.Behind != two[0].ID {
@@ -438,19 +452,24 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 	}
 
 	for query, want := range map[string]int{
-		"": 4, "?limit=2": 2, "?status=signed": 2, "?state=open": 2, "?state=waiting": 1, "?state=delivered": 3, "?state=retrying": 1, "?waybill_code=1002": 2,
-		"?brand=zt": 4, "?cp_code=sto": 0, "?since=1h": 4, "?until=1h": 0, "?endpoint=other/mail": 2, "?tenant=other": 2, "?tenant=other&endpoint=mail&state=delivered": 2,
-		"?endpoint=shop/spare": 0, "?state=unrouted": 0, "?newer=true": 4,
+		"": 4, "?limit=2": 2, "?status=signed": 2, "?state=open": 2, "?state=waiting": 1, "?state=delivered": 3,
+		"?state=retrying": 1, "?waybill_code=1002": 2,
+		"?brand=zt": 4, "?cp_code=sto": 0, "?since=1h": 4, "?until=1h": 0, "?endpoint=other/mail": 2, "?tenant=other": 2,
+		"?tenant=other&endpoint=mail&state=delivered": 2,
+		"?endpoint=shop/spare":                        0, "?state=unrouted": 0, "?newer=true": 4,
 	} {
 		if got := ok[listed](a, adminToken, "GET", "/admin/v1/events"+query, ""); len(got.Events) != want {
 			t.Errorf("%s: %d events, want %d", query, len(got.Events), want)
 		}
 	}
 	for query, want := range map[string]string{
-		"?limit=0": "limit: must be", "?state=lost": "state: must be one of", "?since=yesterday": "since: must be a time", "?endpoint=shop/nope": `endpoint: there is no endpoint "shop/nope"`,
-		"?tenant=nope": "tenant: there is no tenant", "?sttaus=signed": "sttaus: there is no such parameter", "?cursor=x": "cursor: must be", "?since=1h&until=2h": "since: must be before until",
+		"?limit=0": "limit: must be", "?state=lost": "state: must be one of", "?since=yesterday": "since: must be a time",
+		"?endpoint=shop/nope": `endpoint: there is no endpoint "shop/nope"`,
+		"?tenant=nope":        "tenant: there is no tenant", "?sttaus=signed": "sttaus: there is no such parameter",
+		"?cursor=x": "cursor: must be", "?since=1h&until=2h": "since: must be before until",
 	} {
-		if status, text := a.call(adminToken, "GET", "/admin/v1/events"+query, ""); status != 400 || !strings.Contains(unquoted(text), want) {
+		if status, text := a.call(adminToken, "GET", "/admin/v1/events"+query, ""); status != 400 ||
+			!strings.Contains(unquoted(text), want) {
 			t.Errorf("%s: %d %s", query, status, text)
 		}
 	}
@@ -467,10 +486,12 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 		h = ok[health](a, shopKey, "GET", "/v1/endpoints/orders", "")
 		return h.State == "gone"
 	})
-	if h.Endpoint != "shop/orders" || strings.Contains(h.URL, "hidden") || h.Open != 2 || h.Waiting != 1 || h.Sample != 5 || h.SuccessRate != 0.4 || h.LastError == nil || h.LastError.Status != 410 {
+	if h.Endpoint != "shop/orders" || strings.Contains(h.URL, "hidden") || h.Open != 2 || h.Waiting != 1 ||
+		h.Sample != 5 || h.SuccessRate != 0.4 || h.LastError == nil || h.LastError.Status != 410 {
 		t.Errorf("%+v", h)
 	}
-	if d := ok[listed](a, shopKey, "GET", "/v1/waybills/1003", "").Events[0].Deliveries[0]; d.Parked == nil || d.Parked.State != "gone" {
+	if d := ok[listed](a, shopKey, "GET", "/v1/waybills/1003", "").Events[0].Deliveries[0]; d.Parked == nil ||
+		d.Parked.State != "gone" {
 		t.Errorf("%+v", d)
 	}
 	all := ok[struct{ Endpoints []health }](a, adminToken, "GET", "/admin/v1/endpoints?limit=2", "")
@@ -483,7 +504,8 @@ func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 		Attention                []health
 		Ready                    bool
 	}](a, adminToken, "GET", "/admin/v1/status", "")
-	if st.Endpoints != 3 || st.States["gone"] != 1 || st.States["idle"] != 1 || st.Open != 2 || st.Waiting != 1 || len(st.Attention) != 1 || !st.Ready {
+	if st.Endpoints != 3 || st.States["gone"] != 1 || st.States["idle"] != 1 || st.Open != 2 || st.Waiting != 1 ||
+		len(st.Attention) != 1 || !st.Ready {
 		t.Errorf("%+v", st)
 	}
 	if st := ok[struct{ Endpoints int }](a, otherKey, "GET", "/v1/status", ""); st.Endpoints != 1 {
@@ -535,14 +557,16 @@ func TestAPersonPausesResumesTestsRedrivesAndDismisses(t *testing.T) {
 		Next string
 	}
 	one := fmt.Sprintf(`{"dead_letters":[{"event_id":"%s","endpoint":"shop/orders"}]}`, dead.Letters[0].EventID)
-	if status, text, _ := a.api("POST", "/v1/dead-letters/redrive", otherKey, one); status != 400 || !strings.Contains(text, "not yours") {
+	if status, text, _ := a.api("POST", "/v1/dead-letters/redrive", otherKey, one); status != 400 ||
+		!strings.Contains(text, "not yours") {
 		t.Errorf("another tenant redrives what is shop's: %d %s", status, text)
 	}
 	if n := ok[done](a, shopKey, "POST", "/v1/dead-letters/dismiss", one); n.Done != 1 {
 		t.Errorf("%+v", n)
 	}
 	broken.Delete("yes")
-	if n := ok[done](a, shopKey, "POST", "/v1/dead-letters/redrive", `{"all":true,"filter":{"endpoint":"orders","brand":"zt"}}`); n.Done != 3 || n.Next != "" {
+	if n := ok[done](a, shopKey, "POST", "/v1/dead-letters/redrive",
+		`{"all":true,"filter":{"endpoint":"orders","brand":"zt"}}`); n.Done != 3 || n.Next != "" {
 		t.Errorf("%+v", n)
 	}
 	redriven := 0
@@ -555,10 +579,13 @@ func TestAPersonPausesResumesTestsRedrivesAndDismisses(t *testing.T) {
 		t.Errorf("%d redriven", redriven)
 	}
 	for body, want := range map[string]string{
-		`{}`: "either dead_letters or all", `{"all":true,"filter":{"endpoint":"nope"}}`: "there is no endpoint", `{"al":true}`: `there is no key "al"`,
-		`{"all":"yes"}`: "all must be true or false", `{`: "not valid JSON", `{"all":true,"filter":{"since":"monday"}}`: "times like",
+		`{}`: "either dead_letters or all", `{"all":true,"filter":{"endpoint":"nope"}}`: "there is no endpoint",
+		`{"al":true}`:   `there is no key "al"`,
+		`{"all":"yes"}`: "all must be true or false", `{`: "not valid JSON",
+		`{"all":true,"filter":{"since":"monday"}}`: "times like",
 	} {
-		if status, text := a.call(shopKey, "POST", "/v1/dead-letters/redrive", body); status != 400 || !strings.Contains(unquoted(text), want) {
+		if status, text := a.call(shopKey, "POST", "/v1/dead-letters/redrive", body); status != 400 ||
+			!strings.Contains(unquoted(text), want) {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
@@ -593,7 +620,8 @@ func TestAReplaySendsAgainWhatItsFilterTakes(t *testing.T) {
 		strings.Replace(twoTenants(shop.URL, other.URL), "{to: orders}", `{to: orders, match: {waybill_code: "3*"}}`, 1))
 	var items []string
 	for i := range 120 {
-		items = append(items, item(fmt.Sprint(3000+i), map[bool]string{true: "signed", false: "collected"}[i%4 == 0], "2026-11-23 09:00:00"))
+		items = append(items, item(fmt.Sprint(3000+i), map[bool]string{true: "signed", false: "collected"}[i%4 == 0],
+			"2026-11-23 09:00:00"))
 	}
 	a.push("application/json", callback(append(items, item("4000", "collected", "2026-11-23 09:00:00"))...))
 	shop.wait(120)
@@ -617,7 +645,8 @@ func TestAReplaySendsAgainWhatItsFilterTakes(t *testing.T) {
 	if r := finish(shopKey, "/v1", `{"dry_run":true}`); r.Queued != 120 || r.Matched != 120 {
 		t.Errorf("dry run: %+v", r)
 	}
-	if r := finish(shopKey, "/v1", `{"status":"signed","since":"2020-01-01T00:00:00Z","rate":10000}`); r.Queued != 30 || r.Matched != 30 || r.Skipped != 0 {
+	if r := finish(shopKey, "/v1", `{"status":"signed","since":"2020-01-01T00:00:00Z","rate":10000}`); r.Queued != 30 ||
+		r.Matched != 30 || r.Skipped != 0 {
 		t.Errorf("signed: %+v", r)
 	}
 	again := 0
@@ -643,7 +672,8 @@ func TestAReplaySendsAgainWhatItsFilterTakes(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	for body, want := range map[string]string{
-		`{"rate":-1}`: "rate: must be", `{"state":"open"}`: "state: what is still", `{"reroute":true}`: "reroute: an event", `{"state":"unrouted"}`: "state: what is owed to nobody",
+		`{"rate":-1}`: "rate: must be", `{"state":"open"}`: "state: what is still", `{"reroute":true}`: "reroute: an event",
+		`{"state":"unrouted"}`: "state: what is owed to nobody",
 	} {
 		if status, text := a.call(shopKey, "POST", "/v1/replays", body); status != 400 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %s", body, status, text)
@@ -707,7 +737,8 @@ func TestReroutedEventsReachWhomTheyAreOwedToToday(t *testing.T) {
 	url := redisserver.Start(t).URL()
 	shop := newTenant(t, nil)
 	before := startAPI(t, withToken(url)+"admin: {token: "+adminToken+"}\n")
-	before.push("application/json", callback(item("5000", "collected", "2026-11-23 09:00:00"), item("5001", "signed", "2026-11-23 09:00:00")))
+	before.push("application/json", callback(item("5000", "collected", "2026-11-23 09:00:00"),
+		item("5001", "signed", "2026-11-23 09:00:00")))
 	if e := ok[listed](before, adminToken, "GET", "/admin/v1/events?state=unrouted", ""); len(e.Events) != 2 {
 		t.Fatalf("%+v", e)
 	}

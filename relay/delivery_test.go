@@ -15,7 +15,8 @@ func TestACallbackReachesTheTenantSignedAndByteForByte(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
 	r := start(t, one(shop.URL, ""))
-	odd := `{ "cp_code":"zt","waybill_code":773005949070187, "status":"signed" ,"w":1.50e2,"x":"\u4e2d\/" , "data":[{"time":"2026-11-23 10:00:00"}]}`
+	odd := `{ "cp_code":"zt","waybill_code":773005949070187, "status":"signed" ,"w":1.50e2,"x":"\u4e2d\/" , ` +
+		`"data":[{"time":"2026-11-23 10:00:00"}]}`
 	if status, answer := r.push("application/json", callback(odd)); status != 200 || answer != "success" {
 		t.Fatalf("answer %d %q", status, answer)
 	}
@@ -116,7 +117,9 @@ func TestAGoneEndpointIsAskedOnce(t *testing.T) {
 		return r.metric(`kuairelay_endpoint_parked{endpoint="shop/orders",state="gone"}`) == "1"
 	})
 	r.push("application/json", callback(item("2", "signed", "2026-11-23 10:00:00")))
-	until(t, "both stay open", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "2" })
+	until(t, "both stay open", func() bool {
+		return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "2"
+	})
 	if n := len(shop.all()); n != 1 {
 		t.Errorf("%d requests", n)
 	}
@@ -154,7 +157,8 @@ func TestConnectionsAreBoundedAndReused(t *testing.T) {
 	// Up to 64 connections rest after an answer, the longer the slower the machine is; the server sees their end a little
 	// later.
 	if shop.most > 4+64+4 || shop.connected > 200 {
-		t.Errorf("400 deliveries, 4 in flight at most, took %d connections, %d of them at the same time", shop.connected, shop.most)
+		t.Errorf("400 deliveries, 4 in flight at most, took %d connections, %d of them at the same time", shop.connected,
+			shop.most)
 	}
 }
 

@@ -16,7 +16,8 @@ func explainer(t *testing.T, tenant string) *relay.Explainer {
 	text := "callback: {tokens: [long-enough]}\ntenants:\n  - name: shop\n    endpoints:\n" +
 		"      - {name: a, url: 'https://h', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}\n" +
 		"      - {name: b, url: 'https://h', secrets: [whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA]}\n" + tenant +
-		"  - name: other\n    endpoints: [{name: a, url: 'https://h', secrets: [whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB]}]\n    routes: [{to: a}]\n"
+		"  - name: other\n    endpoints: [{name: a, url: 'https://h', secrets: " +
+		"[whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB]}]\n    routes: [{to: a}]\n"
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -39,7 +40,8 @@ func TestTheTestsOfATenantSayWhatTheyExpectedAndWhatHappens(t *testing.T) {
       - {to: b, match: {changed: status, cp_code: zt}}
     tests:
       - {event: {waybill_code: 77, status: signed}, reaches: [a]}
-      - {event: '{"type":"express_sub_msg","data":[{"waybill_code":"1","status":"signed"},{"waybill_code":"2","cp_code":"zt","status":"x"}]}', reaches: [b, a]}
+      - {event: '{"type":"express_sub_msg","data":[{"waybill_code":"1","status":"signed"},`+
+		`{"waybill_code":"2","cp_code":"zt","status":"x"}]}', reaches: [b, a]}
       - {event: {waybill_code: "77", status: sending}, reaches: []}
       - {name: spelt, event: {waybill_code: "77", cp_code: zt, status: signed}, reaches: [a]}
       - {event: {waybill_code: "77", status: sending}, reaches: [a]}
@@ -80,7 +82,8 @@ func TestExplainSpeaksOfEveryEndpoint(t *testing.T) {
 			got = append(got, ex.Endpoint)
 		}
 	}
-	want := `shop/a no status "question" is not signed` + "\n" + `shop/a yes matches` + "\nshop/b\nother/a yes matches every event"
+	want := `shop/a no status "question" is not signed` + "\n" + `shop/a yes matches` +
+		"\nshop/b\nother/a yes matches every event"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
 	}

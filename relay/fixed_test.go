@@ -10,8 +10,10 @@ import (
 
 // applied are the fields of a config that a reload takes at once: use hands them on.
 var applied = []string{
-	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate", "Kuaidihelp.Timeout",
-	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance", "TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
+	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate",
+	"Kuaidihelp.Timeout",
+	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance",
+	"TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
 	"Fingerprint", "Warnings",
 }
 

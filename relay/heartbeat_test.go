@@ -20,13 +20,15 @@ func (r *running) lastCallback() float64 {
 
 func TestASilentProviderIsNoticedAndHeardAgain(t *testing.T) {
 	t.Parallel()
-	a := startAPI(t, "callback: {tokens: ["+token+"], silence: 300ms}\nadmin: {token: "+adminToken+"}\n"+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	a := startAPI(t, "callback: {tokens: ["+token+"], silence: 300ms}\nadmin: {token: "+adminToken+"}\n"+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	type status struct {
 		Last   time.Time `json:"last_callback_at"`
 		Silent bool
 	}
 	until(t, "nobody has called since the start", func() bool { return a.metric("kuairelay_provider_silent") == "1" })
-	if s := ok[status](a, adminToken, "GET", "/admin/v1/status", ""); !s.Silent || !s.Last.IsZero() || a.lastCallback() != 0 {
+	if s := ok[status](a, adminToken, "GET", "/admin/v1/status", ""); !s.Silent || !s.Last.IsZero() ||
+		a.lastCallback() != 0 {
 		t.Errorf("%+v, %v", s, a.lastCallback())
 	}
 	a.post("/callback/wrong-token", "application/json", callback(item("1", "collected", "2026-11-23 09:00:00")))

@@ -24,7 +24,8 @@ func TestALongAnswerIsWrittenInTurns(t *testing.T) {
 	t.Parallel()
 	value := api.Events{Next: "<&>", Events: make([]api.Event, 300)}
 	for i := range value.Events {
-		value.Events[i] = api.Event{ID: "evt_快递<&>", AcceptedAt: time.Unix(int64(i), 0), Data: json.RawMessage(`{"a": [1, "` + strings.Repeat("单", 100) + `"]}`)}
+		value.Events[i] = api.Event{ID: "evt_快递<&>", AcceptedAt: time.Unix(int64(i), 0),
+			Data: json.RawMessage(`{"a": [1, "` + strings.Repeat("单", 100) + `"]}`)}
 	}
 	var want bytes.Buffer
 	if err := json.NewEncoder(&want).Encode(value); err != nil {
@@ -42,7 +43,8 @@ func TestALongAnswerIsWrittenInTurns(t *testing.T) {
 	answer := httptest.NewRecorder()
 	e.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
 	if answer.Code != 200 || answer.Body.String() != want.String() {
-		t.Errorf("%d, and %d bytes that are not the %d of encoding/json: %.300s", answer.Code, answer.Body.Len(), want.Len(), answer.Body)
+		t.Errorf("%d, and %d bytes that are not the %d of encoding/json: %.300s", answer.Code, answer.Body.Len(), want.Len(),
+			answer.Body)
 	}
 	if least := want.Len() / answerPart; turns < least || held != 0 {
 		t.Errorf("%d turns of at least %d, of which %d were not given back", turns, least, held)
@@ -69,7 +71,8 @@ func TestStrangersLearnNoMoreThanWhetherTheRelayIsReady(t *testing.T) {
 // startForReady makes a relay that does not run: its handlers answer all the same.
 func startForReady(t *testing.T) *Relay {
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte("callback: {tokens: [callback-token]}\nspool: {dir: "+t.TempDir()+"}\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("callback: {tokens: [callback-token]}\nspool: {dir: "+t.TempDir()+"}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := config.Load(path, config.Options{})
@@ -90,7 +93,8 @@ func TestBothListenersBoundHeadersAndTimes(t *testing.T) {
 	for name, e := range map[string]*echo.Echo{"public": r.public, "private": r.admin} {
 		s := e.Server
 		if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 {
-			t.Errorf("%s: a time is not bounded: %s, %s, %s, %s", name, s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout)
+			t.Errorf("%s: a time is not bounded: %s, %s, %s, %s", name, s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout,
+				s.IdleTimeout)
 		}
 
 		listener := httptest.NewUnstartedServer(e)

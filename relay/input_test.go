@@ -39,9 +39,13 @@ func TestBadInputGetsTheAnswerOfTheContractAndLosesNothing(t *testing.T) {
 		{"wrong token", "/callback/wrong-token", callback(good(0)), 404, "", 0, 0},
 		{"no token", "/callback/", callback(good(0)), 404, "", 0, 0},
 		{"nested 100,000 deep", "", strings.Repeat("[", 100_000) + marker, 200, "success", 0, 1},
-		{"an item nested 100 deep, with siblings", "", callback(good(1), strings.Repeat(`{"no":"1","a":`, 100)+"1"+strings.Repeat("}", 100), good(2)), 200, "success", 2, 1},
-		{"not UTF-8, with siblings", "", callback(good(3), "{\"no\":\"1\",\"x\":\"\xff"+marker+"\"}", good(4)), 200, "success", 2, 1},
-		{"duplicate keys, with siblings", "", callback(good(5), `{"no":"1","`+marker+`":1,"`+marker+`":2}`, good(6)), 200, "success", 2, 1},
+		{"an item nested 100 deep, with siblings", "",
+			callback(good(1), strings.Repeat(`{"no":"1","a":`, 100)+"1"+strings.Repeat("}", 100), good(2)), 200, "success", 2,
+			1},
+		{"not UTF-8, with siblings", "", callback(good(3), "{\"no\":\"1\",\"x\":\"\xff"+marker+"\"}", good(4)), 200,
+			"success", 2, 1},
+		{"duplicate keys, with siblings", "", callback(good(5), `{"no":"1","`+marker+`":1,"`+marker+`":2}`, good(6)), 200,
+			"success", 2, 1},
 		{"data is a number", "", `{"type":"express_sub_msg","data":` + marker + `}`, 200, "success", 0, 1},
 		{"no type", "", `{"data":[` + good(7) + `]}`, 200, "success", 0, 1},
 		{"an item without a waybill", "", callback(`{"status":"` + marker + `"}`), 200, "success", 0, 1},
@@ -87,7 +91,8 @@ func TestACallbackThatIsCutOffIsNoSuccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := callback(item("1", "signed", "2026-11-23 10:00:00"))
-	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", token, len(body)+10, body); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", token,
+		len(body)+10, body); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
@@ -164,7 +169,8 @@ func TestTheProvidersCheckOfTheURLIsAnswered(t *testing.T) {
 	if status, answer := r.get(r.public + "/callback/" + token); status != 200 || answer != "success" {
 		t.Errorf("answer %d %q", status, answer)
 	}
-	if status, answer := r.get(r.public + "/callback/wrong-token"); status != 404 || !strings.Contains(answer, `"status":404`) {
+	if status, answer := r.get(r.public + "/callback/wrong-token"); status != 404 ||
+		!strings.Contains(answer, `"status":404`) {
 		t.Errorf("answer %d %q", status, answer)
 	}
 }
@@ -188,19 +194,22 @@ func TestAddressesOutsideTheListAreStrangers(t *testing.T) {
 
 func TestAListedAddressIsLetInHoweverAProxyWritesIt(t *testing.T) {
 	t.Parallel()
-	const listed = "callback: {tokens: [" + token + "], allow_cidrs: [127.0.0.0/8, '::1/128', 203.0.113.7, '2001:db8::/32']}\n"
+	const listed = "callback: {tokens: [" + token +
+		"], allow_cidrs: [127.0.0.0/8, '::1/128', 203.0.113.7, '2001:db8::/32']}\n"
 	direct := start(t, listed+one("http://127.0.0.1:1", ""))
 	if status, answer := direct.push("application/json", callback()); status != 200 {
 		t.Errorf("from a listed address: %d %q", status, answer)
 	}
 
-	const behind = "server: {listen: '127.0.0.1:0', trusted_proxies: [127.0.0.1, '::1']}\ncallback: {tokens: [" + token + "], allow_cidrs: [203.0.113.7, '2001:db8::/32']}\n"
+	const behind = "server: {listen: '127.0.0.1:0', trusted_proxies: [127.0.0.1, '::1']}\ncallback: {tokens: [" + token +
+		"], allow_cidrs: [203.0.113.7, '2001:db8::/32']}\n"
 	proxied := start(t, behind+one("http://127.0.0.1:1", ""))
 	for forwarded, want := range map[string]int{
 		"203.0.113.7": 200, "203.0.113.7:44321": 200, "[2001:db8::5]:443": 200, "203.0.113.7,": 200,
 		"203.0.113.8": 404, "203.0.113.8:44321": 404, "unknown": 404, "": 404, "203.0.113.7, 203.0.113.8": 404,
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, proxied.public+"/callback/"+token, strings.NewReader(callback()))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, proxied.public+"/callback/"+token,
+			strings.NewReader(callback()))
 		must(t, err)
 		req.Header.Set("X-Forwarded-For", forwarded)
 		if status, _ := proxied.do(req); status != want {
@@ -214,7 +223,8 @@ func TestACallbackInGBKIsRead(t *testing.T) {
 	shop := newTenant(t, nil)
 	r := start(t, one(shop.URL, ""))
 	const form = "type=express_sub_msg&data[0][no]=1&data[0][data][0][context]="
-	if status, answer := r.push("application/x-www-form-urlencoded; charset=GBK", form+"%D2%D1%C7%A9%CA%D5"); status != 200 {
+	if status, answer := r.push("application/x-www-form-urlencoded; charset=GBK",
+		form+"%D2%D1%C7%A9%CA%D5"); status != 200 {
 		t.Errorf("answer %d %q", status, answer)
 	}
 	if got := shop.wait(1)[0]; !strings.Contains(got.body, "已签收") {
@@ -227,7 +237,8 @@ func TestACompressedCallbackIsRead(t *testing.T) {
 	shop := newTenant(t, nil)
 	r := start(t, "callback: {tokens: ["+token+"], max_body: 64KiB}\n"+one(shop.URL, ""))
 	push := func(encoding string, body []byte) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token, bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token,
+			bytes.NewReader(body))
 		must(t, err)
 		req.Header.Set("Content-Encoding", encoding)
 		return r.do(req)
@@ -278,7 +289,8 @@ func TestACallbackOfUnknownLengthIsRead(t *testing.T) {
 	shop := newTenant(t, nil)
 	r := start(t, "callback: {tokens: ["+token+"], max_body: 64KiB}\n"+one(shop.URL, ""))
 	push := func(body string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token, io.MultiReader(strings.NewReader(body)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token,
+			io.MultiReader(strings.NewReader(body)))
 		must(t, err)
 		return r.do(req)
 	}
@@ -295,10 +307,12 @@ func TestTheCallbackURLMayBeWrittenInManyWays(t *testing.T) {
 	t.Parallel()
 	r := start(t, one("http://127.0.0.1:1", ""))
 	for path, want := range map[string]int{
-		"/callback/" + token: 200, "/callback/" + token + "/": 200, "//callback/" + token: 200, "/callback/" + token + "?x=1": 200,
+		"/callback/" + token: 200, "/callback/" + token + "/": 200, "//callback/" + token: 200,
+		"/callback/" + token + "?x=1":                           200,
 		"/callback/%" + fmt.Sprintf("%X", token[0]) + token[1:]: 200, "/callback/" + token + "%2525": 404,
 		"/callback/%" + fmt.Sprintf("%X", token[0]) + token[1:] + "/": 200,
-		"/callback/" + token + "x/":                                   404, "/callback/" + token + "/x": 404, "/callback//" + token: 404, "/callback/abc": 404,
+		"/callback/" + token + "x/":                                   404, "/callback/" + token + "/x": 404,
+		"/callback//" + token: 404, "/callback/abc": 404,
 	} {
 		if status, _ := r.post(path, "application/json", callback()); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
@@ -321,7 +335,8 @@ func TestShutdownDoesNotWaitForAnUploadThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf", token); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST /callback/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+		token); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the relay is busy with it", func() bool { status, _ := r.get(r.public + "/healthz"); return status == 200 })

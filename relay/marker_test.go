@@ -13,7 +13,8 @@ func TestARedisThatCameBackEmptyIsNoticed(t *testing.T) {
 	t.Parallel()
 	const metric, line = "kuairelay_redis_emptied_timestamp_seconds", "redis has lost what it held"
 	shop, redis, dir := newTenant(t, nil), redisserver.Start(t), filepath.Join(t.TempDir(), "spool")
-	config := "admin: {token: " + adminToken + "}\nredis: {url: '" + redis.URL() + "'}\nspool: {dir: " + dir + "}" + one(shop.URL, "")
+	config := "admin: {token: " + adminToken + "}\nredis: {url: '" + redis.URL() + "'}\nspool: {dir: " + dir + "}" +
+		one(shop.URL, "")
 	file := filepath.Join(dir, ".redis.json")
 	remembered := func() string {
 		text, _ := os.ReadFile(file) // there is none yet

@@ -136,8 +136,10 @@ func fill(b *testing.B, address string, n int) {
 				ep = "t0/rare"
 			}
 			entries = append(entries, event.Entry{
-				Event: &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt", Status: status, ReceivedAt: time.Now(),
-					Data: fmt.Appendf(nil, `{"waybill_code":%q,"cp_code":"zt","status":%q,"data":[{"time":"2026-11-24 08:00:00","context":%q}]}`, waybill, status, padding)},
+				Event: &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill,
+					CPCode: "zt", Status: status, ReceivedAt: time.Now(),
+					Data: fmt.Appendf(nil, `{"waybill_code":%q,"cp_code":"zt","status":%q,`+
+						`"data":[{"time":"2026-11-24 08:00:00","context":%q}]}`, waybill, status, padding)},
 				To: []event.Candidate{{Endpoint: ep, When: event.Always, Lease: time.Minute, Slot: i%10 == 0}},
 			})
 		}
@@ -147,7 +149,8 @@ func fill(b *testing.B, address string, n int) {
 		}
 		for i, x := range got {
 			for _, d := range x.Leased {
-				o := event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200, Duration: 20 * time.Millisecond}}
+				o := event.Outcome{Delivery: d, Kind: event.Delivered,
+					Attempt: &event.Attempt{Status: 200, Duration: 20 * time.Millisecond}}
 				if (from+i)%1000 == 0 {
 					o.Kind, o.Reason, o.Attempt.Status = event.Dead, "the receiver refuses this body: 422", 422
 				}

@@ -155,14 +155,18 @@ func TestAnEndpointThatFailsIsLeftAloneUntilAProbeIsAnswered(t *testing.T) {
 		}
 	})
 	head := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n"
-	config := head + one(shop.URL, ", max_in_flight: 4, retry: [10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms, 10ms], "+
+	config := head + one(shop.URL, ", max_in_flight: 4, retry: [10ms, 10ms, 10ms, 10ms, 10ms, "+
+		"10ms, 10ms, 10ms, 10ms, 10ms], "+
 		"breaker: {failures: 5, cool_off: 300ms, max_cool_off: 600ms}")
 	r, other := start(t, config), start(t, config)
 	r.pushMany(200)
-	until(t, "the breaker opens", func() bool { return r.metric(`kuairelay_endpoint_parked{endpoint="shop/orders",state="open"}`) == "1" })
+	until(t, "the breaker opens", func() bool {
+		return r.metric(`kuairelay_endpoint_parked{endpoint="shop/orders",state="open"}`) == "1"
+	})
 	opened := time.Now()
 	until(t, "two probes fail", func() bool {
-		return len(r.logs.FilterMessageSnippet("breaker stays open").All())+len(other.logs.FilterMessageSnippet("breaker stays open").All()) >= 2
+		return len(r.logs.FilterMessageSnippet("breaker stays open").All())+
+			len(other.logs.FilterMessageSnippet("breaker stays open").All()) >= 2
 	})
 	// In flight when it opened: what two replicas have room for, and then one probe after each cool-off, the first 300 ms.
 	if n, most := len(shop.all()), 5+2*4+int(time.Since(opened)/(300*time.Millisecond))+1; n > most {
@@ -224,7 +228,9 @@ func TestAParkedEndpointKeepsNoMoreThanItsBacklogAndTheRestAreDeadLetters(t *tes
 		t.Fatal(err)
 	}
 	shop.wait(30)
-	until(t, "the rest is delivered", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "0" })
+	until(t, "the rest is delivered", func() bool {
+		return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "0"
+	})
 	if n := len(shop.all()); n != 30 {
 		t.Errorf("the endpoint got %d requests", n)
 	}
@@ -237,7 +243,8 @@ func TestAPausedEndpointsDeliveriesEndAfterTheRetention(t *testing.T) {
 	r := start(t, "redis: {url: '"+redis+"'}\nretention: 2s\ndelivery: {max_age: 100s}\n"+one(shop.URL, ""))
 	r.pushMany(10)
 	until(t, "all are dead letters", func() bool { return len(deadLetters(t, redis, "shop/orders")) == 10 })
-	if d := deadLetters(t, redis, "shop/orders")[0]; d.Reason != "older than the retention of 2s, at an endpoint that is gone" {
+	if d := deadLetters(t, redis, "shop/orders")[0]; d.Reason != "older than the retention of "+
+		"2s, at an endpoint that is gone" {
 		t.Errorf("reason %q", d.Reason)
 	}
 }
@@ -257,7 +264,8 @@ func TestTwoReplicasShareARateToTheSecond(t *testing.T) {
 	}
 	shop.wait(400)
 	least, most, judged := arrived.windows(stalls)
-	t.Logf("400 at 50 a second took %s; of %d seconds without a stall the one with the fewest had %d, that with the most %d",
+	t.Logf("400 at 50 a second took %s; of %d seconds without a stall the one with the fewest "+
+		"had %d, that with the most %d",
 		arrived.span(), judged, least, most)
 	if span := arrived.span(); span < 7500*time.Millisecond {
 		t.Errorf("400 at 50 a second took %s", span)

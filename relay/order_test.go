@@ -26,7 +26,7 @@ func testOrder(t *testing.T, redis string, updates, waybills int) {
 	a, b := newTenant(t, flaky), newTenant(t, flaky)
 	steady := newTenant(t, nil)
 	r := start(t, redis+`
-delivery: {retry: [5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms, 5ms]}
+delivery: {retry: [`+strings.Repeat("5ms, ", 29)+`5ms]}
 tenants:
   - name: t
     endpoints:
@@ -37,14 +37,16 @@ tenants:
 `)
 	for i := range updates {
 		for w := range waybills {
-			if status, _ := r.push("application/json", callback(item(strconv.Itoa(w), "sending", fmt.Sprintf("%05d", i)))); status != 200 {
+			if status, _ := r.push("application/json",
+				callback(item(strconv.Itoa(w), "sending", fmt.Sprintf("%05d", i)))); status != 200 {
 				t.Fatalf("answer %d", status)
 			}
 		}
 	}
 	for name, x := range map[string]*tenant{"a": a, "b": b, "steady": steady} {
 		until(t, name+" has everything", func() bool {
-			return r.metric(`kuairelay_deliveries_total{endpoint="t/`+name+`",outcome="delivered"}`) == strconv.Itoa(updates*waybills)
+			return r.metric(`kuairelay_deliveries_total{endpoint="t/`+name+`",outcome="delivered"}`) == strconv.Itoa(
+				updates*waybills)
 		})
 		checkOrder(t, name, x.all(), updates*waybills)
 	}

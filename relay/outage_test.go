@@ -116,15 +116,19 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		flow := event.Pacing{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute}}
+		flow := event.Pacing{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+			MaxCoolOff: 15 * time.Minute}}
 		s.Use(store.Settings{Pacing: map[string]event.Pacing{"t/down": flow, "t/other": flow}})
 		var eps []*deliver.Endpoint
 		for name := range receivers {
-			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}}, MaxBacklog: 1_000_000,
-				Policy: deliver.Policy{MaxAge: 168 * time.Hour, Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute,
-					2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}}})
+			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}},
+				MaxBacklog: 1_000_000,
+				Policy: deliver.Policy{MaxAge: 168 * time.Hour,
+					Retry: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute,
+						2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}}})
 		}
-		pool, err := deliver.New(deliver.Options{Store: s, Settings: deliver.Settings{Endpoints: eps, Egress: deliver.Egress{Dial: network.dial}}})
+		pool, err := deliver.New(deliver.Options{Store: s,
+			Settings: deliver.Settings{Endpoints: eps, Egress: deliver.Egress{Dial: network.dial}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,10 +140,12 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 			reserved := map[string]int{}
 			for i := n; i < n+batch; i++ {
 				sum := sha256.Sum256(fmt.Append(nil, i))
-				e := &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: fmt.Sprint(i % waybills), Data: []byte(`{}`)}
+				e := &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
+					WaybillCode: fmt.Sprint(i % waybills), Data: []byte(`{}`)}
 				var to []event.Candidate
 				for _, ep := range []string{"t/down", "t/other"} {
-					c := event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep), Lease: pool.Lease(ep)}
+					c := event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep),
+						Lease: pool.Lease(ep)}
 					if c.Slot {
 						reserved[ep]++
 					}

@@ -54,7 +54,8 @@ func TestWhatTheStoreDecidedOfAPastUpdateIsTold(t *testing.T) {
 	t.Parallel()
 	shop, alerts, redis := newTenant(t, nil), newTenant(t, nil), redisserver.Start(t)
 	provider := newProvider(t, fake.Options{})
-	config := two(shop, alerts) + "  - name: watch\n    endpoints: [{name: all, url: '" + shop.URL + "', secrets: [" + secret + "]}]\n" +
+	config := two(shop, alerts) + "  - name: watch\n    endpoints: [{name: all, url: '" + shop.URL + "', secrets: [" +
+		secret + "]}]\n" +
 		"    routes: [{to: all, match: {changed: status}}]\n"
 	r := start(t, "admin: {token: "+adminToken+"}\n"+withToken(redis.URL())+account(provider.URL, "")+config)
 
@@ -68,7 +69,8 @@ func TestWhatTheStoreDecidedOfAPastUpdateIsTold(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	for i, wants := range [][]string{
-		{"shop yes: matches, if the tenant has subscribed the waybill\n", `alerts no: subscribed: the tenant has subscribed the waybill as sto, and this update is of "zt"`, "watch yes: "},
+		{"shop yes: matches, if the tenant has subscribed the waybill\n",
+			`alerts no: subscribed: the tenant has subscribed the waybill as sto, and this update is of "zt"`, "watch yes: "},
 		{"shop yes: ", "watch no: changed: the status had not changed"},
 	} {
 		for _, want := range wants {
@@ -81,13 +83,15 @@ func TestWhatTheStoreDecidedOfAPastUpdateIsTold(t *testing.T) {
 	// Who subscribes later is told that it was later.
 	r.subscribe(alertsKey, "zt", "1001")
 	until(t, "the latest is caught up with", func() bool { return len(alerts.all()) == 1 })
-	if got := r.whys(adminToken, "1001"); !strings.Contains(got[0], "alerts no: subscribed: the tenant has subscribed the waybill since 20") || !strings.Contains(got[0], "after this update came") {
+	if got := r.whys(adminToken, "1001"); !strings.Contains(got[0], "alerts no: subscribed: the tenant has "+
+		"subscribed the waybill since 20") || !strings.Contains(got[0], "after this update came") {
 		t.Errorf("%q", got)
 	}
 
 	// An update that nobody has subscribed.
 	r.mustPush(callback(item("1002", "collected", "1")))
-	if got := r.whys(adminToken, "1002"); len(got) != 1 || !strings.Contains(got[0], "shop no: subscribed: the tenant has not subscribed the waybill\n") {
+	if got := r.whys(adminToken, "1002"); len(got) != 1 ||
+		!strings.Contains(got[0], "shop no: subscribed: the tenant has not subscribed the waybill\n") {
 		t.Errorf("%q", got)
 	}
 }
@@ -128,14 +132,16 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	if got := r.whys(shopKey, "2002"); strings.Contains(got[0], "quarantine") {
 		t.Errorf("a tenant is told of quarantine: %s", got)
 	}
-	if status, _ := r.post("/callback/wrong-token", "application/json", callback(item("2003", "collected", "1"))); status != 404 {
+	if status, _ := r.post("/callback/wrong-token", "application/json",
+		callback(item("2003", "collected", "1"))); status != 404 {
 		t.Errorf("%d", status)
 	}
 	says(adminToken, "2003", "callbacks with a wrong token or address are refused, the latest at 20")
 	redis.Kill()
 	r.mustPush(callback(item("2004", "collected", "1")))
 	got := strings.Join(r.whys(adminToken, "2004"), "")
-	if !strings.Contains(got, "an update of which waits in this replica's spool: redis at "+redis.Addr+" is down: connection refused") {
+	if !strings.Contains(got, "an update of which waits in this replica's spool: redis at "+redis.Addr+
+		" is down: connection refused") {
 		t.Errorf("while redis is down: %s", got)
 	}
 	if files, _ := filepath.Glob(filepath.Join(r.spool, "*", "*.callback")); len(files) != 1 {

@@ -13,7 +13,8 @@ func TestEveryParameterOfAPathIsDecodedOnce(t *testing.T) {
 	routes := r.relay.Routes()
 	params := r.relay.Params()
 	for _, encoded := range []struct{ sent, want string }{
-		{"A%2FB", "A/B"}, {"JD1%2B2", "JD1+2"}, {"JD1+2", "JD1+2"}, {"A%3BB", "A;B"}, {"A%252FB", "A%2FB"}, {"%E5%8D%95", "单"}, {"a%25", "a%"},
+		{"A%2FB", "A/B"}, {"JD1%2B2", "JD1+2"}, {"JD1+2", "JD1+2"}, {"A%3BB", "A;B"}, {"A%252FB", "A%2FB"},
+		{"%E5%8D%95", "单"}, {"a%25", "a%"},
 	} {
 		tried := 0
 		for _, route := range routes {
@@ -82,7 +83,8 @@ func TestAWaybillInSmallLettersIsTakenWithAWarning(t *testing.T) {
 	r := start(t, account(p.URL, "")+two(shop, alerts))
 	const warning = "no update for YT1 matches yt1: small and capital letters differ, and couriers print capitals"
 	for code, want := range map[string]string{"YT1": "", "yt1": warning} {
-		if got := r.subscribe(shopKey, "yt", code)[0]; got.Warning != want || got.Result != "subscribed" || got.WaybillCode != code {
+		if got := r.subscribe(shopKey, "yt", code)[0]; got.Warning != want || got.Result != "subscribed" ||
+			got.WaybillCode != code {
 			t.Errorf("%s: %+v", code, got)
 		}
 	}

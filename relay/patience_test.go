@@ -73,7 +73,8 @@ func TestAnEndpointThatNoReplicaKnowsBecomesDeadLettersAfterTheGrace(t *testing.
 	}
 	start(t, head+"delivery: {orphan_grace: 1s}\n"+strings.ReplaceAll(one(shop.URL, ""), "orders", "renamed"))
 	until(t, "both updates are dead letters", func() bool { return len(deadLetters(t, redis, "shop/orders")) == 2 })
-	if d := deadLetters(t, redis, "shop/orders")[0]; !strings.Contains(d.Reason, "no replica has had the endpoint in its config for 1s") {
+	if d := deadLetters(t, redis, "shop/orders")[0]; !strings.Contains(d.Reason,
+		"no replica has had the endpoint in its config for 1s") {
 		t.Errorf("reason %q", d.Reason)
 	}
 }
@@ -100,7 +101,9 @@ func TestAHangingEndpointHoldsNoMoreThanItsSlots(t *testing.T) {
 		r.push("application/json", callback(items...))
 	}
 	shop.wait(2)
-	until(t, "the backlog is in Redis", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "2000" })
+	until(t, "the backlog is in Redis", func() bool {
+		return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "2000"
+	})
 	if n := runtime.NumGoroutine() - goroutines; n > 500 {
 		t.Errorf("2,000 deliveries took %d goroutines", n)
 	}
@@ -141,7 +144,9 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	})
 	r := start(t, one(shop.URL, ", retry: [1ms]"))
 	r.push("application/json", callback(item("1", "sending", "1")))
-	until(t, "it is a dead letter", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="dead"}`) == "1" })
+	until(t, "it is a dead letter", func() bool {
+		return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="dead"}`) == "1"
+	})
 	if len(elsewhere.all()) != 0 || len(shop.all()) != 2 {
 		t.Errorf("%d requests here and %d there", len(shop.all()), len(elsewhere.all()))
 	}
@@ -171,7 +176,8 @@ func TestAnAnswerThatNeverEndsIsATimeoutAndALongOneIsCutOff(t *testing.T) {
 	until(t, "the long answer counts as delivered", func() bool {
 		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "1"
 	})
-	if entries := r.logs.FilterMessage("attempt").FilterFieldKey("error").All(); len(entries) == 0 || !strings.HasPrefix(entries[0].ContextMap()["error"].(string), "timeout") {
+	if entries := r.logs.FilterMessage("attempt").FilterFieldKey("error").All(); len(entries) == 0 ||
+		!strings.HasPrefix(entries[0].ContextMap()["error"].(string), "timeout") {
 		t.Errorf("%+v", entries)
 	}
 }
@@ -202,7 +208,8 @@ tenants:
       - {to: changed, match: {changed: status}}
       - {to: when, when: 'len(event.tracks) > 0 and event.tracks[0].time == "3"'}
 `)
-	for _, it := range []string{item("771", "sending", "1"), item("771", "sending", "2"), item("771", "signed", "3"), item("881", "signed", "4")} {
+	for _, it := range []string{item("771", "sending", "1"), item("771", "sending", "2"), item("771", "signed", "3"),
+		item("881", "signed", "4")} {
 		r.push("application/json", callback(it))
 	}
 	until(t, "all are delivered", func() bool {
@@ -226,7 +233,9 @@ func TestWithManyEndpointsOnlyThoseThatHoldSomethingHaveQueueMetrics(t *testing.
 	yaml.WriteString("    routes: [{to: e7}]\n")
 	r := start(t, yaml.String())
 	r.push("application/json", callback(item("1", "sending", "1")))
-	until(t, "the busy endpoint is shown", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="t/e7",state="open"}`) == "1" })
+	until(t, "the busy endpoint is shown", func() bool {
+		return r.metric(`kuairelay_queue_depth{endpoint="t/e7",state="open"}`) == "1"
+	})
 	_, all := r.get(r.admin + "/metrics")
 	if n := strings.Count(all, "kuairelay_queue_oldest_age_seconds{"); n != 1 {
 		t.Errorf("%d endpoints are shown", n)

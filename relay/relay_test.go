@@ -280,7 +280,8 @@ tenants:
 
 // item is one waybill update as kuaidihelp pushes it.
 func item(waybill, status, at string) string {
-	return fmt.Sprintf(`{"waybill_code":"%s","cp_code":"zt","status":"%s","data":[{"time":"%s","context":"…","status":"%s"}]}`, waybill, status, at, status)
+	return fmt.Sprintf(`{"waybill_code":"%s","cp_code":"zt","status":"%s","data":[{"time":"%s",`+
+		`"context":"…","status":"%s"}]}`, waybill, status, at, status)
 }
 
 func callback(items ...string) string {

@@ -56,7 +56,9 @@ func TestAPendingRetryUsesTheURLAndSecretOfAReload(t *testing.T) {
 	down := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusServiceUnavailable) })
 	shop := newTenant(t, nil)
 	// Until the reload it is signed with another secret than that which shop checks.
-	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
 	t.Cleanup(refuses.Close)
 	const retry = ", retry: [1s, 1s, 1s, 1s, 1s]"
 	r := start(t, one(down.URL, retry))
@@ -79,18 +81,22 @@ func TestAPendingRetryUsesTheURLAndSecretOfAReload(t *testing.T) {
 func TestAReloadChangesWhatCallbacksAreTakenAndWhoMayAsk(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
-	before := "admin: {token: 'before-token-123456'}\n" + strings.Replace(one(shop.URL, ""), "name: shop", "name: shop\n    api_keys: [shop-key-before-1]", 1)
-	after := strings.NewReplacer("before-token-123456", "after-token-1234567", "shop-key-before-1", "shop-key-after-12").Replace(before) +
+	before := "admin: {token: 'before-token-123456'}\n" + strings.Replace(one(shop.URL, ""), "name: shop",
+		"name: shop\n    api_keys: [shop-key-before-1]", 1)
+	after := strings.NewReplacer("before-token-123456", "after-token-1234567", "shop-key-before-1",
+		"shop-key-after-12").Replace(before) +
 		"\ncallback: {tokens: [another-token], ack: '{\"ok\":1}', max_body: 1KiB}\n"
 	r := start(t, before)
 	r.mustReload(after)
 	if status, _ := r.push("application/json", callback(item("w1", "signed", "1"))); status != http.StatusNotFound {
 		t.Errorf("the old token: %d", status)
 	}
-	if status, body := r.post("/callback/another-token", "application/json", callback(item("w1", "signed", "1"))); status != http.StatusOK || body != `{"ok":1}` {
+	if status, body := r.post("/callback/another-token", "application/json",
+		callback(item("w1", "signed", "1"))); status != http.StatusOK || body != `{"ok":1}` {
 		t.Errorf("the new token: %d %s", status, body)
 	}
-	if status, _ := r.post("/callback/another-token", "application/json", strings.Repeat(" ", 1025)); status != http.StatusRequestEntityTooLarge {
+	if status, _ := r.post("/callback/another-token", "application/json",
+		strings.Repeat(" ", 1025)); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("larger than max_body: %d", status)
 	}
 	shop.wait(1)
@@ -99,8 +105,10 @@ func TestAReloadChangesWhatCallbacksAreTakenAndWhoMayAsk(t *testing.T) {
 		want     int
 	}{
 		{r.public + "/v1/events", "shop-key-before-1", 401}, {r.public + "/v1/events", "shop-key-after-12", 200},
-		{r.public + "/v1/subscriptions", "shop-key-before-1", 401}, {r.public + "/v1/subscriptions", "shop-key-after-12", 200},
-		{r.admin + "/admin/v1/events", "before-token-123456", 401}, {r.admin + "/admin/v1/events", "after-token-1234567", 200},
+		{r.public + "/v1/subscriptions", "shop-key-before-1", 401},
+		{r.public + "/v1/subscriptions", "shop-key-after-12", 200},
+		{r.admin + "/admin/v1/events", "before-token-123456", 401},
+		{r.admin + "/admin/v1/events", "after-token-1234567", 200},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url, nil)
 		must(t, err)
@@ -155,13 +163,15 @@ func TestAConfigWithMistakesIsNotTakenAndAllOfThemAreSaid(t *testing.T) {
 		ready["config"].(map[string]any)["fingerprint"] != fingerprint {
 		t.Errorf("readyz: %v", ready)
 	}
-	if r.metric("kuairelay_config_last_reload_successful") != "0" || r.metric(`kuairelay_config_info{fingerprint="`+fingerprint+`"}`) != "1" {
+	if r.metric("kuairelay_config_last_reload_successful") != "0" ||
+		r.metric(`kuairelay_config_info{fingerprint="`+fingerprint+`"}`) != "1" {
 		t.Error("the metrics do not say so")
 	}
 	must(t, os.RemoveAll(dir))
 	// An endpoint that could never be reached is found only when the pool is to take it.
 	r.write(one("http://169.254.169.254/", ""))
-	if status, answer := r.reload(); status != http.StatusUnprocessableEntity || !strings.Contains(strings.Join(answer.Errors, ""), "169.254.169.254 is never allowed") {
+	if status, answer := r.reload(); status != http.StatusUnprocessableEntity ||
+		!strings.Contains(strings.Join(answer.Errors, ""), "169.254.169.254 is never allowed") {
 		t.Errorf("%d %+v", status, answer)
 	}
 	r.mustReload(good)
@@ -228,7 +238,8 @@ tenants:
     routes:
       - {to: [%s]}
 `
-	with := fmt.Sprintf(tenants, stays.URL, secret, `- {name: gone, max_in_flight: 2, url: "`+gone.URL+`", secrets: [`+secret+`]}`, "stays, gone")
+	with := fmt.Sprintf(tenants, stays.URL, secret, `- {name: gone, max_in_flight: 2, url: "`+gone.URL+`", secrets: [`+
+		secret+`]}`, "stays, gone")
 	without := fmt.Sprintf(tenants, stays.URL, secret, "", "stays")
 	redis := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n"
 	r := start(t, redis+with)
@@ -239,12 +250,14 @@ tenants:
 	stays.wait(20)
 	conns := stays.connections()
 	r.mustReload(redis + without)
-	if status, body := r.get(r.admin + "/metrics"); status != 200 || strings.Contains(body, `kuairelay_deliveries_total{endpoint="shop/gone"`) {
+	if status, body := r.get(r.admin + "/metrics"); status != 200 ||
+		strings.Contains(body, `kuairelay_deliveries_total{endpoint="shop/gone"`) {
 		t.Error("its series are still there")
 	}
 	close(held) // what was under way ends as it began
 	until(t, "what was under way is settled", func() bool {
-		return r.logs.FilterField(zap.String("outcome", "delivered")).FilterField(zap.String("endpoint", "shop/gone")).Len() == 2
+		return r.logs.FilterField(zap.String("outcome", "delivered")).FilterField(
+			zap.String("endpoint", "shop/gone")).Len() == 2
 	})
 	r.mustPush(callback(item("after", "signed", "1")))
 	stays.wait(21)
@@ -442,7 +455,8 @@ tenants:
 	takeLogs()
 	sure, lost, misrouted, twice := 0, 0, 0, 0
 	for _, s := range all {
-		pairs := [][2]int{{got["even"][s.waybill], got["odd"][s.waybill]}, {got["moving0"][s.waybill], got["moving1"][s.waybill]}}
+		pairs := [][2]int{{got["even"][s.waybill], got["odd"][s.waybill]},
+			{got["moving0"][s.waybill], got["moving1"][s.waybill]}}
 		for _, p := range pairs {
 			switch {
 			case p[0]+p[1] == 0:
@@ -458,7 +472,8 @@ tenants:
 			}
 		}
 	}
-	t.Logf("%d reloads in %s beside %d callbacks, %d of them surely under one config (%d spooled): %d lost, %d misrouted, %d twice", *reloads, took.Round(time.Millisecond), n, sure,
+	t.Logf("%d reloads in %s beside %d callbacks, %d of them surely under one config (%d spooled): %d "+
+		"lost, %d misrouted, %d twice", *reloads, took.Round(time.Millisecond), n, sure,
 		len(spooled), lost, misrouted, twice)
 	if lost+misrouted+twice > 0 || sure < *reloads {
 		t.Error("none of them may be, and there is at least one that is sure for each config")
@@ -466,7 +481,8 @@ tenants:
 	g, h := settled()
 	for deadline := time.Now().Add(time.Minute); g > goroutines+5 || h > heap+4<<20; g, h = settled() {
 		if time.Now().After(deadline) {
-			t.Errorf("after a minute there are %d goroutines, and there were %d; the heap has %d KiB, and had %d", g, goroutines, h>>10, heap>>10)
+			t.Errorf("after a minute there are %d goroutines, and there were %d; the heap has %d KiB, and had %d", g, goroutines,
+				h>>10, heap>>10)
 			break
 		}
 		<-time.After(100 * time.Millisecond)

@@ -23,13 +23,18 @@ func TestTenantsAndTheOperatorTakeTurnsAtReplays(t *testing.T) {
 		served map[string]time.Time
 		want   int
 	}{
-		"nothing":                        {want: -1},
-		"the oldest":                     {open: []event.OpenReplay{{ID: "a", Tenant: "x"}, {ID: "b", Tenant: "x"}}, want: 0},
-		"another has it":                 {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true}, {ID: "b", Tenant: "x"}}, want: 1},
-		"of whom none runs":              {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true}, {ID: "b", Tenant: "x"}, {ID: "c", Tenant: "y"}}, want: 2},
-		"the operator too":               {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true}, {ID: "b", Tenant: "x"}, {ID: "c"}}, want: 2},
-		"no more than two of a tenant":   {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true}, {ID: "b", Tenant: "x", Taken: true}, {ID: "c", Tenant: "x"}}, want: -1},
-		"of the operator as many as are": {open: []event.OpenReplay{{ID: "a", Taken: true}, {ID: "b", Taken: true}, {ID: "c"}}, want: 2},
+		"nothing":    {want: -1},
+		"the oldest": {open: []event.OpenReplay{{ID: "a", Tenant: "x"}, {ID: "b", Tenant: "x"}}, want: 0},
+		"another has it": {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true},
+			{ID: "b", Tenant: "x"}}, want: 1},
+		"of whom none runs": {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true},
+			{ID: "b", Tenant: "x"}, {ID: "c", Tenant: "y"}}, want: 2},
+		"the operator too": {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true},
+			{ID: "b", Tenant: "x"}, {ID: "c"}}, want: 2},
+		"no more than two of a tenant": {open: []event.OpenReplay{{ID: "a", Tenant: "x", Taken: true},
+			{ID: "b", Tenant: "x", Taken: true}, {ID: "c", Tenant: "x"}}, want: -1},
+		"of the operator as many as are": {open: []event.OpenReplay{{ID: "a", Taken: true}, {ID: "b", Taken: true},
+			{ID: "c"}}, want: 2},
 		"who waited longest": {open: []event.OpenReplay{{ID: "a", Tenant: "x"}, {ID: "b", Tenant: "y"}},
 			served: map[string]time.Time{tenantTurn + "x": t2, tenantTurn + "y": t1}, want: 1},
 		"which waited longest": {open: []event.OpenReplay{{ID: "a", Tenant: "x"}, {ID: "b", Tenant: "x"}},
@@ -86,16 +91,19 @@ func TestAReplayHasATurnWhileOthersWaitForItsPlace(t *testing.T) {
 func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
-	db, err := store.New(store.Options{URL: redis.URL(), Settings: store.Settings{Retention: time.Hour, Window: time.Hour}})
+	db, err := store.New(store.Options{URL: redis.URL(),
+		Settings: store.Settings{Retention: time.Hour, Window: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt", Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
+	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt",
+		Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
 	if _, err := db.Accept(t.Context(), []event.Entry{{Event: e}}); err != nil {
 		t.Fatal(err)
 	}
-	table, err := route.New(route.Options{Rules: []route.Rule{{Tenant: "t", To: []string{"t/a"}, Match: route.Match{Subscribed: true}}}})
+	table, err := route.New(
+		route.Options{Rules: []route.Rule{{Tenant: "t", To: []string{"t/a"}, Match: route.Match{Subscribed: true}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +131,8 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if _, err := db.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 1 || sends[0].Endpoint != "t/a" || !sends[0].Add {
+	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 1 ||
+		sends[0].Endpoint != "t/a" || !sends[0].Add {
 		t.Errorf("subscribed, and sent to %+v (%v)", sends, err)
 	}
 }

@@ -46,7 +46,8 @@ func deliverAll(t *testing.T, a *apiClient, n int) {
 func TestASlowReplayHoldsUpNobodyElses(t *testing.T) {
 	t.Parallel()
 	shop, other := newTenant(t, nil), newTenant(t, nil)
-	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+"}\nlimits: {reads: 100000, replays: 2}\n"+twoTenants(shop.URL, other.URL))
+	a := startAPI(t, withToken(redisserver.Start(t).URL())+"admin: {token: "+adminToken+
+		"}\nlimits: {reads: 100000, replays: 2}\n"+twoTenants(shop.URL, other.URL))
 	deliverAll(t, a, 50)
 
 	// Two run, the others wait; what is more is refused.
@@ -54,7 +55,8 @@ func TestASlowReplayHoldsUpNobodyElses(t *testing.T) {
 	for range 10 {
 		slow = append(slow, ok[replayState](a, shopKey, "POST", "/v1/replays", `{"rate":1}`).ID)
 	}
-	if status, text := a.call(shopKey, "POST", "/v1/replays", `{"rate":1}`); status != http.StatusTooManyRequests || !strings.Contains(text, "limits.replays") {
+	if status, text := a.call(shopKey, "POST", "/v1/replays", `{"rate":1}`); status != http.StatusTooManyRequests ||
+		!strings.Contains(text, "limits.replays") {
 		t.Errorf("one more: %d %s", status, text)
 	}
 	if st := ok[struct{ Replays int }](a, shopKey, "GET", "/v1/status", ""); st.Replays != 10 {
@@ -98,7 +100,8 @@ func TestAReplayEndsWhoseEndpointAReloadTakesAway(t *testing.T) {
 	until(t, "it has begun", func() bool {
 		return ok[replayState](a, adminToken, "GET", "/admin/v1/replays/"+r.ID, "").Queued > 0
 	})
-	a.mustReload(strings.Replace(strings.Replace(yaml, "{name: orders,", "{name: moved,", 1), "{to: orders}", "{to: moved}", 1))
+	a.mustReload(strings.Replace(strings.Replace(yaml, "{name: orders,", "{name: moved,", 1), "{to: orders}",
+		"{to: moved}", 1))
 	ended(t, a, adminToken, "/admin/v1", r.ID)
 }
 
@@ -116,7 +119,8 @@ func TestAReplayGetsItsTurnAtAnEndpointThatIsNeverIdle(t *testing.T) {
 		strings.Replace(twoTenants(shop.URL, shop.URL), "retry: [10ms, 1h]", "max_in_flight: 4, timeout: 60s", 1))
 	deliverAll(t, a, 6)
 	a.push("application/json", callback(item("stuck", "collected", "1")))
-	until(t, "one attempt is under way", func() bool { return len(shop.all()) >= 13 }) // 6 to each of two endpoints, and the stuck one
+	// 6 to each of two endpoints, and the stuck one
+	until(t, "one attempt is under way", func() bool { return len(shop.all()) >= 13 })
 	r := ok[replayState](a, shopKey, "POST", "/v1/replays", `{"rate":10000,"endpoint":"orders","status":"signed"}`)
 	if r = ended(t, a, shopKey, "/v1", r.ID); r.Queued != 6 {
 		t.Errorf("%+v", r)

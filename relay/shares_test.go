@@ -51,7 +51,8 @@ func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 		method, path, _ := strings.Cut(path, " ")
 		path = strings.NewReplacer(":cp_code", "zt", ":waybill", "shop1", ":endpoint", "e", ":id", "evt_0").Replace(path)
 		t.Run(method+path, func(t *testing.T) {
-			body := map[string]string{"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1"]}`, "/v1/replays": `{"dry_run":true}`,
+			body := map[string]string{"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1"]}`,
+				"/v1/replays":              `{"dry_run":true}`,
 				"/v1/dead-letters/redrive": `{"all":true}`, "/v1/dead-letters/dismiss": `{"all":true}`}[path]
 			var refused atomic.Int64
 			var flood sync.WaitGroup
@@ -127,7 +128,8 @@ func flooding(t *testing.T, public, method, path, body string) (status int, told
 	if path == "/api" && strings.Contains(string(text), `"code":1008`) {
 		return http.StatusTooManyRequests, resp.Header.Get("Retry-After") != ""
 	}
-	return resp.StatusCode, resp.Header.Get("Retry-After") != "" && resp.Header.Get("Content-Type") == "application/problem+json"
+	return resp.StatusCode, resp.Header.Get("Retry-After") != "" &&
+		resp.Header.Get("Content-Type") == "application/problem+json"
 }
 
 func TestATestEventEndsWithTheRequestForItAndFewAreSentAtOneTime(t *testing.T) {

@@ -26,7 +26,8 @@ func TestACallbackThatNobodyHasIsRefusedAlsoIfRedisRefusesAtOnce(t *testing.T) {
 	must(t, os.RemoveAll(dir))
 	must(t, os.WriteFile(dir, nil, 0o600))
 	ask(t, redis, "CONFIG", "SET", "maxmemory", "1")
-	if status, answer := r.push("application/json", callback(item("2", "signed", "1"))); status != 503 || answer != "failure" {
+	if status, answer := r.push("application/json", callback(item("2", "signed", "1"))); status != 503 ||
+		answer != "failure" {
 		t.Errorf("answer %d %q", status, answer)
 	}
 	ask(t, redis, "CONFIG", "SET", "maxmemory", "0")
@@ -36,9 +37,11 @@ func TestACallbackThatNobodyHasIsRefusedAlsoIfRedisRefusesAtOnce(t *testing.T) {
 func TestACallbackOfUnknownLengthIsTakenFromAnAddressThatMayPush(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
-	r := start(t, "callback: {tokens: ["+token+"], allow_cidrs: [127.0.0.0/8, '::1/128'], max_body: 64KiB}\n"+one(shop.URL, ""))
+	r := start(t, "callback: {tokens: ["+token+"], allow_cidrs: [127.0.0.0/8, '::1/128'], max_body: 64KiB}\n"+
+		one(shop.URL, ""))
 	push := func(body string) int {
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, r.public+"/callback/"+token, io.MultiReader(strings.NewReader(body)))
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, r.public+"/callback/"+token,
+			io.MultiReader(strings.NewReader(body)))
 		must(t, err)
 		status, _ := r.do(req)
 		return status
@@ -162,7 +165,9 @@ func TestARelayEndsAtOnceWithAPipeInItsSpool(t *testing.T) {
 	must(t, os.Remove(path))
 	must(t, syscall.Mkfifo(path, 0o600)) // to open it would wait for the other end
 	must(t, redis.Restart())
-	until(t, "it is set aside", func() bool { return r.metric(`kuairelay_spool_callbacks_total{result="unreadable"}`) == "1" })
+	until(t, "it is set aside", func() bool {
+		return r.metric(`kuairelay_spool_callbacks_total{result="unreadable"}`) == "1"
+	})
 	ended := make(chan struct{})
 	go func() {
 		r.end()
@@ -187,5 +192,7 @@ func TestALargeCallbackIsTakenWithoutTheSpoolIfThatCannotBeWritten(t *testing.T)
 	r.mustPush(bare(2000))
 	shop.wait(2001)
 	must(t, os.Remove(dir))
-	until(t, "the log says that it works again", func() bool { return len(r.logs.FilterMessage("the spool can be written again").All()) > 0 })
+	until(t, "the log says that it works again", func() bool {
+		return len(r.logs.FilterMessage("the spool can be written again").All()) > 0
+	})
 }

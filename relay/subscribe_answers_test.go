@@ -71,14 +71,16 @@ func TestWhatTheProviderAnswersReachesTheWaybillsThatItConcerns(t *testing.T) {
 		"poor-1": {Code: 1008, Msg: "余额不足"},
 		"odd-1":  {Code: 4711, Msg: "what is that"},
 	} {
-		if got := r.subscribe(shopKey, "zt", code)[0]; got.Result != "failed" || got.Code != want.Code || got.Msg != want.Msg {
+		if got := r.subscribe(shopKey, "zt", code)[0]; got.Result != "failed" || got.Code != want.Code ||
+			got.Msg != want.Msg {
 			t.Errorf("%+v", got)
 		}
 	}
 	if got := r.subscribe(shopKey, "sf", "1")[0]; got.Code != 201103 || got.Msg != "不支持的快递品牌" {
 		t.Errorf("an unknown brand: %+v", got)
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1,norecord-2,12","cp_code":"zt"}`)); code != 201101 || msg != "查询暂无记录 (1 of 3: norecord-2)" {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1,`+
+		`norecord-2,12","cp_code":"zt"}`)); code != 201101 || msg != "查询暂无记录 (1 of 3: norecord-2)" {
 		t.Errorf("%d %s", code, msg)
 	}
 	// A refused waybill is asked for again by the next who wants it.
@@ -124,11 +126,13 @@ func TestAProviderThatDoesNotAnswerIsAskedAgainAndThenSaidToBeDown(t *testing.T)
 			t.Errorf("%s: %d %s after %d calls", code, status, text, p.asked(code))
 		}
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"down-2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "kuaidihelp answers HTTP 503") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey,
+		`{"waybill_codes":"down-2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "kuaidihelp answers HTTP 503") {
 		t.Errorf("%d %s", code, msg)
 	}
 	nobody := start(t, account("http://127.0.0.1:1/api", "")+two(shop, alerts))
-	if status, text, _ := nobody.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"1"}`); status != 504 || strings.Contains(text, "127.0.0.1") {
+	if status, text, _ := nobody.api("POST", "/v1/subscriptions", shopKey,
+		`{"cp_code":"zt","waybill_codes":"1"}`); status != 504 || strings.Contains(text, "127.0.0.1") {
 		t.Errorf("%d %s", status, text)
 	}
 }
@@ -140,14 +144,17 @@ func TestRefusedCredentialsAreTheOperatorsAffair(t *testing.T) {
 	r := start(t, account(p.URL, ", rate: 1000")+two(shop, alerts))
 	for range 2 {
 		status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"auth-1"}`)
-		if status != 502 || !strings.Contains(text, "refuses the relay's credentials") || strings.Contains(text, sharedID) || strings.Contains(text, sharedKey) {
+		if status != 502 || !strings.Contains(text, "refuses the relay's credentials") || strings.Contains(text, sharedID) ||
+			strings.Contains(text, sharedKey) {
 			t.Errorf("%d %s", status, text)
 		}
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"auth-1","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "credentials") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey,
+		`{"waybill_codes":"auth-1","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "credentials") {
 		t.Errorf("%d %s", code, msg)
 	}
-	if r.metric("kuairelay_upstream_credentials_refused") != "1" || r.metric(`kuairelay_upstream_calls_total{answer="credentials"}`) != "3" {
+	if r.metric("kuairelay_upstream_credentials_refused") != "1" ||
+		r.metric(`kuairelay_upstream_calls_total{answer="credentials"}`) != "3" {
 		t.Error("no metric says so")
 	}
 	if n := r.logs.FilterMessageSnippet("refuses the account's credentials").Len(); n != 1 {
@@ -163,7 +170,8 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey, "subscriptions: {rate: 0}\n    api_keys: ["+shopKey, 1)
+	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey, "subscriptions: {rate: 0}\n    api_keys: ["+shopKey,
+		1)
 	r := start(t, account(p.URL, ", rate: 1000")+yaml)
 	many := strings.Repeat("1,", 1000)
 	thousandAndOne := make([]string, 1001)
@@ -189,26 +197,33 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[]}`, 400, "waybill_codes is missing"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":""}`, 400, "waybill_codes[0] is empty"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"1,,2"}`, 400, "waybill_codes[1] is empty"},
-		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1","a\u0007"]}`, 400, "waybill_codes[1] must be 1 to 64 printable"},
+		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1","a\u0007"]}`, 400,
+			"waybill_codes[1] must be 1 to 64 printable"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1,2"]}`, 400, "waybill_codes[0] must be 1 to 64 printable"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["运单"]}`, 400, "waybill_codes[0] must be 1 to 64 printable"},
-		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1", 7.77006E+14]}`, 400, "waybill_codes[1] is 7.77006E+14, a number that is not of digits alone"},
+		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1", 7.77006E+14]}`, 400,
+			"waybill_codes[1] is 7.77006E+14, a number that is not of digits alone"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[1.0]}`, 400, "waybill_codes[0] is 1.0, a number"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[-5]}`, 400, "waybill_codes[0] is -5, a number"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[1e5]}`, 400, "waybill_codes[0] is 1e5, a number"},
-		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"1,7.77006E+14"}`, 400, "waybill_codes[1] is 7.77006E+14, a number as a spreadsheet may write it"},
+		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"1,7.77006E+14"}`, 400,
+			"waybill_codes[1] is 7.77006E+14, a number as a spreadsheet may write it"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["+1e+3"]}`, 400, "waybill_codes[0] is +1e+3, a number"},
-		{"POST", "", shopKey, `{"cp_code":"ZTO","waybill_codes":["1"]}`, 400, "cp_code ZTO is not a brand's code: kuaidihelp's page lists sto, zt, ytsd, jt, yd, dbkd; did you mean zt?"},
+		{"POST", "", shopKey, `{"cp_code":"ZTO","waybill_codes":["1"]}`, 400,
+			"cp_code ZTO is not a brand's code: kuaidihelp's page lists sto, zt, ytsd, jt, yd, dbkd; did you mean zt?"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":{}}`, 400, "waybill_codes must be a list"},
-		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"` + strings.Join(thousandAndOne, ",") + `"}`, 400, "1001 codes, and 1000 is the most"},
-		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"` + strings.Repeat(many, 200) + `1"}`, 413, "larger than 256 KiB"},
+		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"` + strings.Join(thousandAndOne, ",") + `"}`, 400,
+			"1001 codes, and 1000 is the most"},
+		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":"` + strings.Repeat(many, 200) + `1"}`, 413,
+			"larger than 256 KiB"},
 		{"GET", "?limit=0", shopKey, ``, 400, "limit must be"},
 		{"GET", "?cursor=x", shopKey, ``, 400, "cursor must be"},
 		{"GET", "/zt/none", shopKey, ``, 404, "has not subscribed"},
 		{"DELETE", "/zt/none", shopKey, ``, 404, "has not subscribed"},
 	} {
 		status, text, header := r.api(c.method, "/v1/subscriptions"+c.path, c.key, c.body)
-		if status != c.status || !strings.Contains(text, c.detail) || header.Get("Content-Type") != "application/problem+json" {
+		if status != c.status || !strings.Contains(text, c.detail) ||
+			header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s %.60s: %d %s", c.method, c.path, c.body, status, text)
 		}
 	}
@@ -218,8 +233,10 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 	if got := r.subscribe(shopKey, "zt", "1"); got[0].Result != "subscribed" {
 		t.Errorf("%+v", got)
 	}
-	if status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":[777005949070187, "1", "1"]}`); status != 200 ||
-		!strings.Contains(text, `"waybill_code":"777005949070187","result":"subscribed"`) || strings.Count(text, "already") != 1 {
+	if status, text, _ := r.api("POST", "/v1/subscriptions", shopKey,
+		`{"cp_code":"zt","waybill_codes":[777005949070187, "1", "1"]}`); status != 200 ||
+		!strings.Contains(text, `"waybill_code":"777005949070187","result":"subscribed"`) ||
+		strings.Count(text, "already") != 1 {
 		t.Errorf("%d %s", status, text)
 	}
 }
@@ -268,26 +285,38 @@ func TestTheDropInAnswersBadCallsInTheProvidersEnvelope(t *testing.T) {
 		code int
 		msg  string
 	}{
-		"good":                     {form("shop", method, now10(), shopKey, data), 0, "成功"},
-		"the other key":            {form("shop", method, now10(), "shop-key-2", data), 0, "成功"},
-		"milliseconds":             {form("shop", method, strconv.FormatInt(time.Now().UnixMilli(), 10), shopKey, data), 0, "成功"},
-		"eleven codes":             {form("shop", method, now10(), shopKey, `{"waybill_codes":"1,2,3,4,5,6,7,8,9,10,11","cp_code":"zt"}`), 0, "成功"},
-		"wrong key":                {form("shop", method, now10(), alertsKey, data), 1006, "app_id is not a tenant"},
-		"unknown tenant":           {form("nobody", method, now10(), shopKey, data), 1006, "app_id is not a tenant"},
-		"sign in upper case":       {upper, 1006, "app_id is not a tenant"},
-		"stale ts":                 {form("shop", method, ago(11*time.Minute), shopKey, data), 1005, "ts must be the time now"},
-		"ts of the future":         {form("shop", method, ago(-11*time.Minute), shopKey, data), 1005, "ts must be the time now"},
-		"ts of 12 digits":          {form("shop", method, "176000000000", shopKey, data), 1005, "ts must be the time now"},
-		"ts that is no number":     {form("shop", method, "now", shopKey, data), 1005, "ts must be the time now"},
-		"another method":           {form("shop", "cloud.print.do", now10(), shopKey, data), 1003, "passes only express.sub.msg"},
-		"no sign":                  {map[string][]string{"app_id": {"shop"}, "method": {method}, "ts": {now10()}, "data": {data}}, 1004, "the form has no sign"},
-		"nothing":                  {nil, 1004, "the form has no app_id"},
-		"data that is not JSON":    {form("shop", method, now10(), shopKey, "x"), 201102, "请求参数错误: data: not JSON, at byte 1"},
-		"data without codes":       {form("shop", method, now10(), shopKey, `{"cp_code":"zt"}`), 201102, "waybill_codes is missing"},
-		"an empty code":            {form("shop", method, now10(), shopKey, `{"waybill_codes":"1,","cp_code":"zt"}`), 201102, "waybill_codes[1] is empty"},
-		"a code with a line break": {form("shop", method, now10(), shopKey, `{"waybill_codes":"1\n2","cp_code":"zt"}`), 201102, "waybill_codes[0] must be"},
-		"an unknown brand":         {form("shop", method, now10(), shopKey, `{"waybill_codes":"1","cp_code":"sf"}`), 201103, "不支持的快递品牌"},
-		"an oversized body":        {form("shop", method, now10(), shopKey, strings.Repeat("x", 300<<10)), 1002, "larger than 256 KiB"},
+		"good":          {form("shop", method, now10(), shopKey, data), 0, "成功"},
+		"the other key": {form("shop", method, now10(), "shop-key-2", data), 0, "成功"},
+		"milliseconds": {form("shop", method, strconv.FormatInt(time.Now().UnixMilli(), 10), shopKey, data), 0,
+			"成功"},
+		"eleven codes": {form("shop", method, now10(), shopKey, `{"waybill_codes":"1,2,3,4,5,6,`+
+			`7,8,9,10,11","cp_code":"zt"}`), 0, "成功"},
+		"wrong key":          {form("shop", method, now10(), alertsKey, data), 1006, "app_id is not a tenant"},
+		"unknown tenant":     {form("nobody", method, now10(), shopKey, data), 1006, "app_id is not a tenant"},
+		"sign in upper case": {upper, 1006, "app_id is not a tenant"},
+		"stale ts": {form("shop", method, ago(11*time.Minute), shopKey, data), 1005,
+			"ts must be the time now"},
+		"ts of the future": {form("shop", method, ago(-11*time.Minute), shopKey, data), 1005,
+			"ts must be the time now"},
+		"ts of 12 digits":      {form("shop", method, "176000000000", shopKey, data), 1005, "ts must be the time now"},
+		"ts that is no number": {form("shop", method, "now", shopKey, data), 1005, "ts must be the time now"},
+		"another method": {form("shop", "cloud.print.do", now10(), shopKey, data), 1003,
+			"passes only express.sub.msg"},
+		"no sign": {map[string][]string{"app_id": {"shop"}, "method": {method}, "ts": {now10()},
+			"data": {data}}, 1004, "the form has no sign"},
+		"nothing": {nil, 1004, "the form has no app_id"},
+		"data that is not JSON": {form("shop", method, now10(), shopKey, "x"), 201102,
+			"请求参数错误: data: not JSON, at byte 1"},
+		"data without codes": {form("shop", method, now10(), shopKey, `{"cp_code":"zt"}`), 201102,
+			"waybill_codes is missing"},
+		"an empty code": {form("shop", method, now10(), shopKey, `{"waybill_codes":"1,","cp_code":"zt"}`), 201102,
+			"waybill_codes[1] is empty"},
+		"a code with a line break": {form("shop", method, now10(), shopKey, `{"waybill_codes":"1\n2","cp_code":"zt"}`),
+			201102, "waybill_codes[0] must be"},
+		"an unknown brand": {form("shop", method, now10(), shopKey, `{"waybill_codes":"1","cp_code":"sf"}`), 201103,
+			"不支持的快递品牌"},
+		"an oversized body": {form("shop", method, now10(), shopKey, strings.Repeat("x", 300<<10)), 1002,
+			"larger than 256 KiB"},
 	} {
 		if code, msg := r.dropIn(c.form); code != c.code || !strings.Contains(msg, c.msg) {
 			t.Errorf("%s: %d %s", name, code, msg)
@@ -311,13 +340,16 @@ func TestOtherMethodsArePassedOnOnlyIfTheConfigSaysSo(t *testing.T) {
 	}})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
 	r := start(t, account(p.URL, ", methods: [express.sub.msg, express.info.get]")+two(shop, alerts))
-	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `{"waybill_no":"1"}`)); code != 0 || msg != "成功" {
+	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `{"waybill_no":"1"}`)); code != 0 ||
+		msg != "成功" {
 		t.Errorf("%d %s", code, msg)
 	}
-	if calls := p.Calls(); len(calls) != 1 || calls[0].Method != "express.info.get" || calls[0].Data != `{"waybill_no":"1"}` {
+	if calls := p.Calls(); len(calls) != 1 || calls[0].Method != "express.info.get" ||
+		calls[0].Data != `{"waybill_no":"1"}` {
 		t.Errorf("%+v", calls)
 	}
-	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `auth`)); code != 1001 || !strings.Contains(msg, "credentials") {
+	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `auth`)); code != 1001 ||
+		!strings.Contains(msg, "credentials") {
 		t.Errorf("%d %s", code, msg)
 	}
 }
@@ -326,13 +358,16 @@ func TestWithoutAnAccountNothingCanBeSubscribedAndCallbacksGoOn(t *testing.T) {
 	t.Parallel()
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
 	r := start(t, two(shop, alerts)+"    \n")
-	if status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"1"}`); status != 503 || !strings.Contains(text, "kuaidihelp.api_key") {
+	if status, text, _ := r.api("POST", "/v1/subscriptions", shopKey,
+		`{"cp_code":"zt","waybill_codes":"1"}`); status != 503 || !strings.Contains(text, "kuaidihelp.api_key") {
 		t.Errorf("%d %s", status, text)
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "kuaidihelp.api_key") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey,
+		`{"waybill_codes":"1","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "kuaidihelp.api_key") {
 		t.Errorf("%d %s", code, msg)
 	}
-	if status, answer := r.push("application/json", callback(item("1", "sending", "1"))); status != 200 || answer != "success" {
+	if status, answer := r.push("application/json", callback(item("1", "sending", "1"))); status != 200 ||
+		answer != "success" {
 		t.Errorf("%d %s", status, answer)
 	}
 }
@@ -341,16 +376,20 @@ func TestATenantOverItsLimitsIsToldWhenToComeBack(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+alertsKey+"]", "api_keys: ["+alertsKey+"]\n    subscriptions: {rate: 0, daily_quota: 5}", 1)
-	yaml = strings.Replace(yaml, "api_keys: ["+shopKey+", shop-key-2]", "api_keys: ["+shopKey+"]\n    subscriptions: {rate: 1}", 1)
+	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+alertsKey+"]",
+		"api_keys: ["+alertsKey+"]\n    subscriptions: {rate: 0, daily_quota: 5}", 1)
+	yaml = strings.Replace(yaml, "api_keys: ["+shopKey+", shop-key-2]",
+		"api_keys: ["+shopKey+"]\n    subscriptions: {rate: 1}", 1)
 	r := start(t, account(p.URL, "")+yaml)
 	r.subscribe(alertsKey, "zt", "1", "2", "3")
 	status, text, header := r.api("POST", "/v1/subscriptions", alertsKey, `{"cp_code":"zt","waybill_codes":"4,5,6"}`)
-	if wait, _ := strconv.Atoi(header.Get("Retry-After")); status != 429 || wait < 1 || wait > 86400 || !strings.Contains(text, "daily_quota") {
+	if wait, _ := strconv.Atoi(header.Get("Retry-After")); status != 429 || wait < 1 || wait > 86400 ||
+		!strings.Contains(text, "daily_quota") {
 		t.Errorf("%d %s, Retry-After %s", status, text, header.Get("Retry-After"))
 	}
 	r.subscribe(alertsKey, "zt", "4", "5") // what was refused has used up nothing
-	if code, msg := r.dropIn(form("alerts", "express.sub.msg", now10(), alertsKey, `{"waybill_codes":"6","cp_code":"zt"}`)); code != 1008 || !strings.Contains(msg, "daily_quota") {
+	if code, msg := r.dropIn(form("alerts", "express.sub.msg", now10(), alertsKey,
+		`{"waybill_codes":"6","cp_code":"zt"}`)); code != 1008 || !strings.Contains(msg, "daily_quota") {
 		t.Errorf("%d %s", code, msg)
 	}
 	limited := 0
@@ -393,7 +432,8 @@ func TestSubscriptionsAreListedReadAndDeleted(t *testing.T) {
 			}
 			Next string
 		}
-		if err := json.Unmarshal([]byte(text), &page); err != nil || status != 200 || len(page.Subscriptions) > 10 || pages > 3 {
+		if err := json.Unmarshal([]byte(text), &page); err != nil || status != 200 || len(page.Subscriptions) > 10 ||
+			pages > 3 {
 			t.Fatalf("%d %s", status, text)
 		}
 		for _, s := range page.Subscriptions {
@@ -411,7 +451,8 @@ func TestSubscriptionsAreListedReadAndDeleted(t *testing.T) {
 	if !slices.Equal(got, codes) {
 		t.Errorf("listed %v", got)
 	}
-	if status, text, _ := r.api("GET", "/v1/subscriptions/ytsd/w20", shopKey, ""); status != 200 || !strings.Contains(text, `"cp_code":"ytsd","waybill_code":"w20"`) {
+	if status, text, _ := r.api("GET", "/v1/subscriptions/ytsd/w20", shopKey, ""); status != 200 ||
+		!strings.Contains(text, `"cp_code":"ytsd","waybill_code":"w20"`) {
 		t.Errorf("%d %s", status, text)
 	}
 	if status, _, _ := r.api("GET", "/v1/subscriptions/zt/other", shopKey, ""); status != 404 {
@@ -441,7 +482,8 @@ const sign = crypto.createHash('md5').update(appId + method + ts + appKey).diges
 const body = querystring.stringify({app_id: appId, method: method, ts: ts, sign: sign, data: data});
 const url = new URL(host + '/api');
 const req = http.request({hostname: url.hostname, port: url.port, path: url.pathname, method: 'POST',
-  headers: {'Content-Type': 'application/x-www-form-urlencoded; charset=UTF-8', 'Content-Length': Buffer.byteLength(body)}},
+  headers: {'Content-Type': 'application/x-www-form-urlencoded; charset=UTF-8',
+    'Content-Length': Buffer.byteLength(body)}},
   res => { res.setEncoding('utf8'); res.on('data', chunk => process.stdout.write(chunk)); });
 req.write(body);
 req.end();
@@ -460,9 +502,11 @@ func TestTheProvidersOwnSamplesWorkAfterChangingHostAndKey(t *testing.T) {
 	for _, ts := range []string{now10(), strconv.FormatInt(time.Now().UnixMilli(), 10)} {
 		for name, args := range map[string][]string{
 			"node": {script, r.public, "shop", shopKey, ts, data},
-			"curl": {"-sS", "-X", "POST", r.public + "/api", "-H", "Content-Type: application/x-www-form-urlencoded; charset=UTF-8",
+			"curl": {"-sS", "-X", "POST", r.public + "/api", "-H", "Content-Type: application/x-www-form-urlencoded; " +
+				"charset=UTF-8",
 				"--data-urlencode", "app_id=shop", "--data-urlencode", "method=express.sub.msg", "--data-urlencode", "ts=" + ts,
-				"--data-urlencode", "sign=" + kuaidihelp.Sign("shop", "express.sub.msg", ts, shopKey), "--data-urlencode", "data=" + data},
+				"--data-urlencode", "sign=" + kuaidihelp.Sign("shop", "express.sub.msg", ts, shopKey), "--data-urlencode",
+				"data=" + data},
 		} {
 			t.Run(name+" with "+strconv.Itoa(len(ts))+" digits", func(t *testing.T) {
 				needProgram(t, name)
@@ -506,7 +550,8 @@ func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) 
 		case strings.Contains(data, "page"):
 			_, _ = io.WriteString(w, "<html>系统维护 "+sharedKey+"</html>")
 		case strings.Contains(data, "echo"):
-			_, _ = fmt.Fprintf(w, `{"code":1008,"msg":"%s %s","data":{"k":"%s"},"uid":"%s"}`, escaped, strings.Repeat("满", 2000), escaped, escaped)
+			_, _ = fmt.Fprintf(w, `{"code":1008,"msg":"%s %s","data":{"k":"%s"},"uid":"%s"}`, escaped, strings.Repeat("满", 2000),
+				escaped, escaped)
 		}
 	}))
 	defer server.Close()
@@ -517,7 +562,8 @@ func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) 
 		t.Errorf("%+v after %d calls", got, calls.Load())
 	}
 	status, text, _ := r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"page"}`)
-	if status != 504 || !strings.Contains(text, "kuaidihelp answers HTTP 200 without its envelope") || !strings.Contains(text, "系统维护") || calls.Load() != 2 {
+	if status != 504 || !strings.Contains(text, "kuaidihelp answers HTTP 200 without its envelope") ||
+		!strings.Contains(text, "系统维护") || calls.Load() != 2 {
 		t.Errorf("%d %s after %d calls", status, text, calls.Load())
 	}
 
@@ -528,7 +574,8 @@ func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) 
 	}
 	_, kept, _ := r.api("GET", "/v1/subscriptions/zt/echo", shopKey, "")
 	for _, method := range []string{"express.sub.msg", "express.info.get"} {
-		_, answer := r.post("/api", "application/x-www-form-urlencoded", form("shop", method, now10(), shopKey, `{"waybill_codes":"echo","cp_code":"zt"}`).Encode())
+		_, answer := r.post("/api", "application/x-www-form-urlencoded",
+			form("shop", method, now10(), shopKey, `{"waybill_codes":"echo","cp_code":"zt"}`).Encode())
 		shown = append(shown, answer)
 	}
 	shown = append(shown, fmt.Sprint(got), text, kept)

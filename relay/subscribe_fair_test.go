@@ -64,7 +64,8 @@ func TestATenantOverItsQuotaDoesNotSlowAnother(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey, "subscriptions: {rate: 0, daily_quota: 10}\n    api_keys: ["+shopKey, 1)
+	yaml := strings.Replace(two(shop, alerts), "api_keys: ["+shopKey,
+		"subscriptions: {rate: 0, daily_quota: 10}\n    api_keys: ["+shopKey, 1)
 	yaml = strings.Replace(yaml, "api_keys: ["+alertsKey, "subscriptions: {rate: 0}\n    api_keys: ["+alertsKey, 1)
 	r := start(t, account(p.URL, ", rate: 1000")+yaml)
 	// Both take as long as they take: only their ratio says anything on a busy machine.
@@ -86,7 +87,8 @@ func TestATenantOverItsQuotaDoesNotSlowAnother(t *testing.T) {
 				return
 			default:
 			}
-			if status, _, _ := r.api("POST", "/v1/subscriptions", shopKey, fmt.Sprintf(`{"cp_code":"zt","waybill_codes":"x%d"}`, i)); status == 429 {
+			if status, _, _ := r.api("POST", "/v1/subscriptions", shopKey,
+				fmt.Sprintf(`{"cp_code":"zt","waybill_codes":"x%d"}`, i)); status == 429 {
 				refused++
 			}
 		}
@@ -136,14 +138,16 @@ func TestATenantAtItsMostSubscriptionsIsToldSo(t *testing.T) {
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
 	r := start(t, account(p.URL, "")+"subscriptions: {max: 2}\n"+two(shop, alerts))
 	for i, got := range r.subscribe(shopKey, "zt", "1", "2", "3") {
-		if full := i == 2; (got.Code == 429) != full || (got.Result == "failed") != full || full && !strings.Contains(got.Msg, "subscriptions.max") {
+		if full := i == 2; (got.Code == 429) != full || (got.Result == "failed") != full || full &&
+			!strings.Contains(got.Msg, "subscriptions.max") {
 			t.Errorf("%+v", got)
 		}
 	}
 	if p.asked("3") != 0 {
 		t.Error("kuaidihelp is asked for the third")
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1,3","cp_code":"zt"}`)); code != 1008 || !strings.Contains(msg, "(1 of 2: 3)") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey,
+		`{"waybill_codes":"1,3","cp_code":"zt"}`)); code != 1008 || !strings.Contains(msg, "(1 of 2: 3)") {
 		t.Errorf("%d %s", code, msg)
 	}
 	if got := r.subscribe(alertsKey, "zt", "3")[0]; got.Result != "subscribed" {
@@ -157,7 +161,8 @@ func TestSubscriptionsAreSaidToBeOutOfReachWhileRedisIsDown(t *testing.T) {
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
 	redis := redisserver.Start(t)
 	r := start(t, "redis: {url: '"+redis.URL()+"'}"+account(p.URL, "")+
-		strings.Replace(two(shop, alerts), "api_keys: ["+alertsKey+"]", "api_keys: ["+alertsKey+"]\n    subscriptions: {rate: 1}", 1))
+		strings.Replace(two(shop, alerts), "api_keys: ["+alertsKey+"]",
+			"api_keys: ["+alertsKey+"]\n    subscriptions: {rate: 1}", 1))
 	r.subscribe(shopKey, "zt", "1")
 
 	// Reading and deleting count for the rate, too.
@@ -182,7 +187,8 @@ func TestSubscriptionsAreSaidToBeOutOfReachWhileRedisIsDown(t *testing.T) {
 			t.Errorf("%s %s: %d %s, Retry-After %q", c.method, c.path, status, text, header.Get("Retry-After"))
 		}
 	}
-	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "the ledger cannot be reached") {
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey,
+		`{"waybill_codes":"2","cp_code":"zt"}`)); code != 1001 || !strings.Contains(msg, "the ledger cannot be reached") {
 		t.Errorf("%d %s", code, msg)
 	}
 }

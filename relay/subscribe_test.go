@@ -122,7 +122,8 @@ func (r *running) subscribe(key, brand string, codes ...string) []result {
 
 // form is a call to /api as the provider's samples make it.
 func form(appID, method, ts, key, data string) url.Values {
-	return url.Values{"app_id": {appID}, "method": {method}, "ts": {ts}, "sign": {kuaidihelp.Sign(appID, method, ts, key)}, "data": {data}}
+	return url.Values{"app_id": {appID}, "method": {method}, "ts": {ts}, "sign": {kuaidihelp.Sign(appID, method, ts, key)},
+		"data": {data}}
 }
 
 func now10() string { return strconv.FormatInt(time.Now().Unix(), 10) }
@@ -137,7 +138,8 @@ func (r *running) dropIn(f url.Values) (code int, msg string) {
 		Data map[string]any
 		UID  string
 	}
-	if err := json.Unmarshal([]byte(text), &e); err != nil || status != 200 || e.Code == nil || e.Data == nil || e.UID == "" {
+	if err := json.Unmarshal([]byte(text), &e); err != nil || status != 200 || e.Code == nil || e.Data == nil ||
+		e.UID == "" {
 		r.t.Fatalf("answer %d %s (%v)", status, text, err)
 	}
 	return *e.Code, e.Msg
@@ -164,7 +166,8 @@ func TestATenantGetsWhatItSubscribedAndNothingElse(t *testing.T) {
 			t.Errorf("the provider was asked for %s %d times", code, n)
 		}
 	}
-	r.push("application/json", callback(item("1", "sending", "a"), item("2", "sending", "a"), item("3", "sending", "a"), item("4", "sending", "a")))
+	r.push("application/json", callback(item("1", "sending", "a"), item("2", "sending", "a"), item("3", "sending", "a"),
+		item("4", "sending", "a")))
 	shop.wait(3)
 	alerts.wait(1)
 	until(t, "everything is delivered", func() bool {
@@ -182,7 +185,8 @@ func TestAnAliasIsTheSameBrandAndAnEventWithoutBrandIsOfAny(t *testing.T) {
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
 	r := start(t, account(p.URL, "")+two(shop, alerts))
 	r.subscribe(shopKey, "yt", "1")
-	if got := r.subscribe(alertsKey, "ytsd", "1"); got[0].Result != "subscribed" || got[0].CPCode != "ytsd" || p.asked("1") != 1 {
+	if got := r.subscribe(alertsKey, "ytsd", "1"); got[0].Result != "subscribed" || got[0].CPCode != "ytsd" ||
+		p.asked("1") != 1 {
 		t.Errorf("%+v, and the provider was asked %d times", got, p.asked("1"))
 	}
 	r.push("application/json", callback(strings.ReplaceAll(item("1", "sending", "a"), `"zt"`, `"yt"`)))
@@ -202,7 +206,8 @@ func TestATenantThatSubscribesLaterIsCaughtUpAtOnce(t *testing.T) {
 	r := start(t, account(p.URL, "")+two(shop, alerts))
 	r.push("application/json", callback(item("1", "collected", "0"))) // before anybody has subscribed it
 	r.subscribe(shopKey, "zt", "1")
-	if got := shop.wait(1)[0]; got.header.Get("Kuairelay-Reason") != "catch-up" || !strings.Contains(got.body, "collected") {
+	if got := shop.wait(1)[0]; got.header.Get("Kuairelay-Reason") != "catch-up" ||
+		!strings.Contains(got.body, "collected") {
 		t.Errorf("%v %s", got.header, got.body)
 	}
 	r.push("application/json", callback(item("1", "sending", "1")))
@@ -213,7 +218,8 @@ func TestATenantThatSubscribesLaterIsCaughtUpAtOnce(t *testing.T) {
 	}
 	r.subscribe(alertsKey, "zt", "1")
 	late := alerts.wait(1)[0]
-	if late.header.Get("Kuairelay-Reason") != "catch-up" || late.body != got[2].body || late.header.Get("Webhook-Id") != got[2].header.Get("Webhook-Id") {
+	if late.header.Get("Kuairelay-Reason") != "catch-up" || late.body != got[2].body ||
+		late.header.Get("Webhook-Id") != got[2].header.Get("Webhook-Id") {
 		t.Errorf("%v %s", late.header, late.body)
 	}
 	r.subscribe(alertsKey, "zt", "1")

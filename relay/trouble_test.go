@@ -47,7 +47,8 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 	redis := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	dir := filepath.Join(t.TempDir(), "spool")
 	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
-	if status, answer := r.readyz(); status != 200 || answer["status"] != "ready" || answer["redis"] != "up" || answer["spooled"] != 0.0 {
+	if status, answer := r.readyz(); status != 200 || answer["status"] != "ready" || answer["redis"] != "up" ||
+		answer["spooled"] != 0.0 {
 		t.Errorf("readyz: %d %v", status, answer)
 	}
 	update := func(n int) string { return callback(item("1", "sending", fmt.Sprintf("%05d", n))) }
@@ -58,7 +59,8 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 		r.mustPush(update(n)) // the first is a duplicate
 	}
 	r.mustPush(`{"nonsense":`)
-	if status, answer := r.readyz(); status != 200 || answer["status"] != "degraded" || answer["redis"] != "down: connection refused" || answer["spooled"] != 11.0 {
+	if status, answer := r.readyz(); status != 200 || answer["status"] != "degraded" ||
+		answer["redis"] != "down: connection refused" || answer["spooled"] != 11.0 {
 		t.Errorf("readyz: %d %v", status, answer)
 	}
 	for series, want := range map[string]string{
@@ -99,7 +101,10 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 	}
 	shop.wait(10)
 	checkOrder(t, "shop", shop.all(), 10)
-	until(t, "the spool is empty", func() bool { _, answer := r.readyz(); return answer["status"] == "ready" && answer["spooled"] == 0.0 })
+	until(t, "the spool is empty", func() bool {
+		_, answer := r.readyz()
+		return answer["status"] == "ready" && answer["spooled"] == 0.0
+	})
 	until(t, "its files are gone", func() bool { return len(spooled(t, dir)) == 0 })
 	for series, want := range map[string]string{
 		`kuairelay_events_total{result="new"}`:              "10",
@@ -112,7 +117,9 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 		until(t, series+" is "+want, func() bool { return r.metric(series) == want })
 	}
 	r.mustPush(update(3))
-	until(t, "the duplicate is known", func() bool { return r.metric(`kuairelay_events_total{result="duplicate"}`) == "2" })
+	until(t, "the duplicate is known", func() bool {
+		return r.metric(`kuairelay_events_total{result="duplicate"}`) == "2"
+	})
 }
 
 // fault is something that happens to Redis for a while. Its url is in the form of redis.url.
@@ -140,15 +147,21 @@ func ask(t *testing.T, s *redisserver.Server, command ...string) string {
 var faults = map[string]func(t *testing.T) fault{
 	"refusing, and back with its append-only file": func(t *testing.T) fault {
 		s := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) { must(t, s.Restart()) }}
+		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) {
+			must(t, s.Restart())
+		}}
 	},
 	"back without its data": func(t *testing.T) fault {
 		s := redisserver.Start(t)
-		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) { must(t, s.Restart()) }}
+		return fault{url: s.URL(), state: "down: ", do: func(*testing.T) { s.Kill() }, mend: func(t *testing.T) {
+			must(t, s.Restart())
+		}}
 	},
 	"hanging": func(t *testing.T) fault {
 		s := redisserver.Start(t)
-		return fault{url: s.URL(), state: "down: no answer", do: func(*testing.T) { s.Suspend() }, mend: func(*testing.T) { s.Continue() }}
+		return fault{url: s.URL(), state: "down: no answer", do: func(*testing.T) { s.Suspend() }, mend: func(*testing.T) {
+			s.Continue()
+		}}
 	},
 	"loading": func(t *testing.T) fault {
 		s := redisserver.Start(t, "--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
@@ -182,7 +195,9 @@ var faults = map[string]func(t *testing.T) fault{
 	},
 	"forgetting its scripts": func(t *testing.T) fault {
 		s := redisserver.Start(t)
-		return fault{url: s.URL(), state: "up", do: func(t *testing.T) { ask(t, s, "SCRIPT", "FLUSH") }, mend: func(*testing.T) {}}
+		return fault{url: s.URL(), state: "up", do: func(t *testing.T) {
+			ask(t, s, "SCRIPT", "FLUSH")
+		}, mend: func(*testing.T) {}}
 	},
 	"a master that is lost, and its replica promoted": func(t *testing.T) fault {
 		s := redisserver.StartSentinel(t)
@@ -190,7 +205,8 @@ var faults = map[string]func(t *testing.T) fault{
 	},
 	"a replica that is too slow": func(t *testing.T) fault {
 		s := redisserver.StartSentinel(t)
-		return fault{url: s.URL(), replicas: 1, state: "short: only 0 of 1 replicas", do: func(*testing.T) { s.Replica.Suspend() }, mend: func(*testing.T) { s.Replica.Continue() }}
+		return fault{url: s.URL(), replicas: 1, state: "short: only 0 of 1 replicas",
+			do: func(*testing.T) { s.Replica.Suspend() }, mend: func(*testing.T) { s.Replica.Continue() }}
 	},
 	"a cluster that loses a node": func(t *testing.T) fault {
 		c := redisserver.StartCluster(t, 3, "--appendonly", "yes", "--appendfsync", "always")
@@ -204,7 +220,9 @@ var faults = map[string]func(t *testing.T) fault{
 		c := redisserver.StartCluster(t, 3)
 		from := owner(t, c)
 		to := (from + 1) % 3
-		return fault{url: c.URL(), state: "down: a slot", do: func(t *testing.T) { beginMove(t, c, from, to) }, mend: func(t *testing.T) { endMove(t, c, from, to) }}
+		return fault{url: c.URL(), state: "down: a slot", do: func(t *testing.T) {
+			beginMove(t, c, from, to)
+		}, mend: func(t *testing.T) { endMove(t, c, from, to) }}
 	},
 }
 
@@ -239,12 +257,14 @@ func endMove(t *testing.T, c *redisserver.Cluster, from, to int) {
 }
 
 func moveKeys(t *testing.T, c *redisserver.Cluster, from, to, n int) bool {
-	keys := ask(t, c.Nodes[from], "CLUSTER", "GETKEYSINSLOT", ask(t, c.Nodes[0], "CLUSTER", "KEYSLOT", slotOfTag), fmt.Sprint(n))
+	keys := ask(t, c.Nodes[from], "CLUSTER", "GETKEYSINSLOT", ask(t, c.Nodes[0], "CLUSTER", "KEYSLOT", slotOfTag),
+		fmt.Sprint(n))
 	if keys == "" {
 		return false
 	}
 	host, port, _ := strings.Cut(c.Nodes[to].Addr, ":")
-	ask(t, c.Nodes[from], append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+	ask(t, c.Nodes[from], append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"},
+		strings.Split(keys, "\n")...)...)
 	return true
 }
 
@@ -267,7 +287,9 @@ func TestWhateverHappensToRedisNothingIsRefusedLostOrOutOfOrder(t *testing.T) {
 			}
 			push()
 			shop.wait(sent)
-			until(t, "all outcomes are settled", func() bool { return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "0" })
+			until(t, "all outcomes are settled", func() bool {
+				return r.metric(`kuairelay_queue_depth{endpoint="shop/orders",state="open"}`) == "0"
+			})
 			f.do(t)
 			push()
 			until(t, "readyz says "+f.state, func() bool {
@@ -280,9 +302,14 @@ func TestWhateverHappensToRedisNothingIsRefusedLostOrOutOfOrder(t *testing.T) {
 			push()
 			shop.wait(sent)
 			checkOrder(t, "shop", shop.all(), sent)
-			until(t, "it is ready again", func() bool { _, answer := r.readyz(); return answer["status"] == "ready" && answer["spooled"] == 0.0 })
+			until(t, "it is ready again", func() bool {
+				_, answer := r.readyz()
+				return answer["status"] == "ready" && answer["spooled"] == 0.0
+			})
 			r.mustPush(callback(item("w0", "sending", fmt.Sprintf("%05d", sent-5))))
-			until(t, "a duplicate is known", func() bool { return r.metric(`kuairelay_events_total{result="duplicate"}`) != "0" })
+			until(t, "a duplicate is known", func() bool {
+				return r.metric(`kuairelay_events_total{result="duplicate"}`) != "0"
+			})
 			if n := len(shop.all()); n != sent {
 				t.Errorf("%d requests for %d events", n, sent)
 			}
@@ -312,7 +339,8 @@ func TestDeliveriesGoOnAndAreSettledWhileRedisIsFull(t *testing.T) {
 	until(t, "all that Redis has is delivered", func() bool {
 		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "40"
 	})
-	if _, answer := r.readyz(); answer["status"] != "degraded" || answer["redis"] != "full: it is full (maxmemory)" || answer["spooled"] != 1.0 {
+	if _, answer := r.readyz(); answer["status"] != "degraded" || answer["redis"] != "full: it is full (maxmemory)" ||
+		answer["spooled"] != 1.0 {
 		t.Errorf("readyz: %v", answer)
 	}
 	ask(t, redis, "CONFIG", "SET", "maxmemory", "0")
@@ -339,7 +367,8 @@ func TestOutcomesThatRedisMissedAreNotForgotten(t *testing.T) {
 	must(t, redis.Restart())
 	shop.wait(2)
 	until(t, "both are settled", func() bool {
-		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "2" && r.metric("kuairelay_outcomes_held") == "0"
+		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "2" &&
+			r.metric("kuairelay_outcomes_held") == "0"
 	})
 	if n := len(shop.all()); n != 2 {
 		t.Errorf("%d requests", n)
@@ -413,12 +442,16 @@ func TestCallbacksAreRefusedOnlyIfNeitherRedisNorTheSpoolTakesThem(t *testing.T)
 		t.Errorf("answers %d %d %d", a, b, c)
 	}
 	status, answer := r.readyz()
-	if detail, _ := answer["detail"].(string); status != 503 || !strings.Contains(detail, "redis is down: ") || !strings.Contains(detail, "the spool is full: ") {
+	if detail, _ := answer["detail"].(string); status != 503 || !strings.Contains(detail, "redis is down: ") ||
+		!strings.Contains(detail, "the spool is full: ") {
 		t.Errorf("readyz: %d %v", status, answer)
 	}
 	must(t, redis.Restart())
 	shop.wait(2)
-	until(t, "the spool is empty", func() bool { _, answer := r.readyz(); return answer["status"] == "ready" && answer["spooled"] == 0.0 })
+	until(t, "the spool is empty", func() bool {
+		_, answer := r.readyz()
+		return answer["status"] == "ready" && answer["spooled"] == 0.0
+	})
 
 	// A spool that cannot be written is no trouble as long as Redis is there.
 	must(t, os.RemoveAll(dir))
@@ -446,7 +479,9 @@ func TestACallbackThatRedisRefusesForGoodGoesToQuarantine(t *testing.T) {
 	r.mustPush(callback(item("poisoned", "signed", "1")))
 	r.mustPush(callback(item("fine", "signed", "1")))
 	shop.wait(1)
-	until(t, "it is in quarantine", func() bool { return r.metric(`kuairelay_spool_callbacks_total{result="quarantined"}`) == "1" })
+	until(t, "it is in quarantine", func() bool {
+		return r.metric(`kuairelay_spool_callbacks_total{result="quarantined"}`) == "1"
+	})
 	if n := ask(t, redis, "ZCARD", "{kuairelay}:quarantine"); n != "1" {
 		t.Errorf("%s in quarantine", n)
 	}
@@ -463,20 +498,24 @@ func TestADamagedFileOfTheSpoolGoesToQuarantine(t *testing.T) {
 	body := callback(item("1", "signed", "1"))
 	for name, text := range map[string]string{
 		"lock": "",
-		"0000000001-20261124T081203.000Z.callback":  `{"received_at":"2026-11-24T08:12:03Z","bytes":999}` + "\n" + body,
-		"0000000002-20261124T081203.000Z.callback":  fmt.Sprintf(`{"received_at":"2026-11-24T08:12:03Z","bytes":%d}`, len(body)) + "\n" + body,
+		"0000000001-20261124T081203.000Z.callback": `{"received_at":"2026-11-24T08:12:03Z","bytes":999}` + "\n" + body,
+		"0000000002-20261124T081203.000Z.callback": fmt.Sprintf(`{"received_at":"2026-11-24T08:12:03Z","bytes":%d}`,
+			len(body)) + "\n" + body,
 		".0000000003-20261124T081203.000Z.callback": "half writ",
 	} {
 		must(t, os.WriteFile(filepath.Join(left, name), []byte(text), 0o600))
 	}
 	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
 	shop.wait(1)
-	until(t, "the other one is in quarantine", func() bool { return ask(t, redis, "ZCARD", "{kuairelay}:quarantine") == "1" })
+	until(t, "the other one is in quarantine", func() bool {
+		return ask(t, redis, "ZCARD", "{kuairelay}:quarantine") == "1"
+	})
 	until(t, "the folder is gone", func() bool { _, err := os.Stat(left); return os.IsNotExist(err) })
 	if n := r.metric(`kuairelay_spool_callbacks_total{result="adopted"}`); n != "2" {
 		t.Errorf("%s adopted", n)
 	}
-	if entries := r.logs.FilterMessage("spool folder adopted").All(); len(entries) != 1 || entries[0].ContextMap()["callbacks"] != int64(2) {
+	if entries := r.logs.FilterMessage("spool folder adopted").All(); len(entries) != 1 ||
+		entries[0].ContextMap()["callbacks"] != int64(2) {
 		t.Errorf("%v", entries)
 	}
 }

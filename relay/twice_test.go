@@ -18,7 +18,8 @@ func answerTwice(t *testing.T, w http.ResponseWriter) {
 		t.Error(err)
 		return
 	}
-	_, _ = io.WriteString(conn, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	_, _ = io.WriteString(conn, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"+
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	_ = conn.Close()
 }
 

@@ -226,7 +226,8 @@ func TestWrongKeysAreCountedToldOnceAMinuteAndSlowed(t *testing.T) {
 			t.Errorf("%d lines in the log", n)
 		}
 		for _, line := range logs.All() {
-			if context := line.ContextMap(); context["address"] != "192.0.2.1" || strings.Contains(context["path"].(string), "guess") {
+			if context := line.ContextMap(); context["address"] != "192.0.2.1" ||
+				strings.Contains(context["path"].(string), "guess") {
 				t.Errorf("logged %v", context)
 			}
 		}

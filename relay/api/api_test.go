@@ -41,7 +41,8 @@ func newBench(o Options) *bench {
 	o.OnDue = func(endpoint string) { b.due = append(b.due, endpoint) }
 	b.API = New(o)
 	b.Use(Settings{Tenants: []Tenant{
-		{Name: "shop", Endpoints: []Endpoint{{ID: "shop/orders", URL: "https://u:p@shop/hooks?token=x"}, {ID: "shop/b"}, {ID: "shop/a"}}},
+		{Name: "shop", Endpoints: []Endpoint{{ID: "shop/orders", URL: "https://u:p@shop/hooks?token=x"}, {ID: "shop/b"},
+			{ID: "shop/a"}}},
 		{Name: "other", Endpoints: []Endpoint{{ID: "other/mail"}}},
 	}})
 	return b
@@ -144,8 +145,10 @@ func TestAFaultOfTheStoreTellsATenantNothingOfRedis(t *testing.T) {
 	}{
 		{tenant: "", err: down, status: 503, detail: "cannot list events: redis at 10.0.0.1 is down"},
 		{tenant: "", err: odd, status: 503, detail: "cannot list events: ERR odd"},
-		{tenant: "shop", err: down, status: 503, detail: "cannot list events: the relay's redis does not answer, or does not take it; try again"},
-		{tenant: "shop", err: odd, status: 503, detail: "cannot list events: the relay's redis refuses it; its operator's log says why"},
+		{tenant: "shop", err: down, status: 503, detail: "cannot list events: the relay's redis does not answer, " +
+			"or does not take it; try again"},
+		{tenant: "shop", err: odd, status: 503, detail: "cannot list events: the relay's redis refuses " +
+			"it; its operator's log says why"},
 		{tenant: "shop", err: event.ErrCursor, status: 400, detail: "cursor: must be the next of an earlier page"},
 	} {
 		c, _ := b.call(x.tenant, "/", "")

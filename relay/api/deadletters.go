@@ -51,7 +51,8 @@ func (f *filter) ofDeadLetters() error {
 	return nil
 }
 
-// lettersAtOnce is how many dead letters one request for all changes at most. To redrive them takes a fifth of a second.
+// lettersAtOnce is how many dead letters one request for all changes at most. To redrive them takes a fifth of a
+// second.
 const lettersAtOnce = 100
 
 // maxPages is how many pages of dead letters are read for one answer at most, as long as the filter takes none of them.

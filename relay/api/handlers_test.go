@@ -22,7 +22,8 @@ type letterPages struct {
 	redriven  map[string][]string // ids by endpoint
 }
 
-func (l *letterPages) DeadLetters(_ context.Context, endpoints []string, cursor string, _ int) ([]event.DeadLetter, string, error) {
+func (l *letterPages) DeadLetters(_ context.Context, endpoints []string, cursor string,
+	_ int) ([]event.DeadLetter, string, error) {
 	l.endpoints = endpoints
 	at := len(cursor)
 	next := cursor + "+"
@@ -42,7 +43,8 @@ func (l *letterPages) Redrive(_ context.Context, endpoint string, ids ...string)
 
 // letter is a dead letter of a waybill that was given up so long before noon.
 func letter(waybill string, ago time.Duration) event.DeadLetter {
-	return event.DeadLetter{EventID: "evt_" + waybill, Endpoint: "shop/orders", WaybillCode: waybill, CPCode: "zt", DeadAt: noon.Add(-ago)}
+	return event.DeadLetter{EventID: "evt_" + waybill, Endpoint: "shop/orders", WaybillCode: waybill, CPCode: "zt",
+		DeadAt: noon.Add(-ago)}
 }
 
 func TestDeadLettersAreReadUntilThereIsOneThatTheFilterTakes(t *testing.T) {
@@ -86,7 +88,8 @@ func TestDeadLettersAreRedrivenByEndpoint(t *testing.T) {
 	store := &letterPages{}
 	b := newBench(Options{})
 	b.deadLetters = store
-	body := fmt.Sprintf(`{"dead_letters":[{"event_id":%q,"endpoint":"a"},{"event_id":%q,"endpoint":"shop/b"},{"event_id":"none","endpoint":"a"}]}`, id, id)
+	body := fmt.Sprintf(`{"dead_letters":[{"event_id":%q,"endpoint":"a"},{"event_id":%q,"endpoint":"shop/b"},`+
+		`{"event_id":"none","endpoint":"a"}]}`, id, id)
 	got, err := ask(b, redriveDeadLetters, "shop", "/", body)
 	want := map[string][]string{"shop/a": {id}, "shop/b": {id}}
 	if err != nil || got.Done != 2 || !maps.EqualFunc(store.redriven, want, slices.Equal) {
@@ -97,7 +100,8 @@ func TestDeadLettersAreRedrivenByEndpoint(t *testing.T) {
 	}
 
 	store.redriven = nil
-	_, err = ask(b, redriveDeadLetters, "shop", "/", fmt.Sprintf(`{"dead_letters":[{"event_id":%q,"endpoint":"other/mail"}]}`, id))
+	_, err = ask(b, redriveDeadLetters, "shop", "/", fmt.Sprintf(`{"dead_letters":[{"event_id":%q,`+
+		`"endpoint":"other/mail"}]}`, id))
 	refused(t, "another tenant's", err, 400, "other/mail is not yours")
 	if len(store.redriven) > 0 {
 		t.Errorf("redriven: %v", store.redriven)
@@ -105,7 +109,8 @@ func TestDeadLettersAreRedrivenByEndpoint(t *testing.T) {
 
 	store.pages = [][]event.DeadLetter{{letter("1", time.Hour)}, {letter("2", time.Hour)}}
 	all, err := ask(b, redriveDeadLetters, "", "/", `{"all":true}`)
-	if err != nil || all != (LettersDone{Done: 1, Next: "+"}) || !slices.Equal(store.redriven["shop/orders"], []string{"evt_1"}) {
+	if err != nil || all != (LettersDone{Done: 1, Next: "+"}) ||
+		!slices.Equal(store.redriven["shop/orders"], []string{"evt_1"}) {
 		t.Errorf("%+v (%v): %v", all, err, store.redriven)
 	}
 }
@@ -180,7 +185,8 @@ func TestTheHealthOfAnEndpointIsThatOfItsLatestAttempts(t *testing.T) {
 	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:]}).State; got != "failing" {
 		t.Errorf("after an attempt that failed it is %s", got)
 	}
-	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:], Parked: "gone"}).State; got != "gone" {
+	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:],
+		Parked: "gone"}).State; got != "gone" {
 		t.Errorf("parked, it is %s", got)
 	}
 	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders"}); got.State != "idle" || got.Sample != 0 {
@@ -248,7 +254,8 @@ func TestWhatIsUnderstoodLeavesQuarantine(t *testing.T) {
 	store.ids = append(store.ids, "down")
 	_, err = ask(b, replayQuarantine, "", "/", `{"ids":["down"]}`)
 	refused(t, "while Redis is down", err, 503, "cannot take in a callback from quarantine")
-	for _, body := range []string{`{}`, `{"all":true,"ids":["b"]}`, `{"all":true,"cursor":"-1"}`, `{"all":true,"cursor":"x"}`} {
+	for _, body := range []string{`{}`, `{"all":true,"ids":["b"]}`, `{"all":true,"cursor":"-1"}`,
+		`{"all":true,"cursor":"x"}`} {
 		_, err = ask(b, replayQuarantine, "", "/", body)
 		refused(t, body, err, 400, "")
 	}
@@ -298,7 +305,8 @@ func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {
 	store := &replayList{}
 	b.replays = store
 	got, err := ask(b, createReplay, "shop", "/", `{"endpoint":"orders","since":"2026-11-24T16:00:00+08:00"}`)
-	want := ReplayRequest{Rate: defaultRate, filter: filter{Tenant: "shop", Endpoint: "shop/orders", Since: noon.Add(-4 * time.Hour), Until: noon}}
+	want := ReplayRequest{Rate: defaultRate,
+		filter: filter{Tenant: "shop", Endpoint: "shop/orders", Since: noon.Add(-4 * time.Hour), Until: noon}}
 	if err != nil || got.Request != want || store.begun.Tenant != "shop" {
 		t.Errorf("%+v (%v), want %+v", got.Request, err, want)
 	}
@@ -339,7 +347,8 @@ type ledger struct {
 
 func (l *ledger) Subscriptions(_ context.Context, tenant, _ string, most int) ([]event.Subscription, string, error) {
 	l.most = most
-	return []event.Subscription{{Tenant: tenant, Since: noon, Expires: noon.Add(1500 * time.Microsecond), State: event.Failed}}, "next", l.err
+	return []event.Subscription{{Tenant: tenant, Since: noon, Expires: noon.Add(1500 * time.Microsecond),
+		State: event.Failed}}, "next", l.err
 }
 
 func (l *ledger) Unsubscribe(_ context.Context, _ string, w event.Waybill) (bool, error) {
@@ -352,7 +361,8 @@ func TestATenantReadsAndEndsItsOwnSubscriptions(t *testing.T) {
 	store := &ledger{}
 	b.subscriptions = store
 	page, err := ask(b, listOwnSubscriptions, "shop", "/?limit=1000&unknown=1", "")
-	if err != nil || store.most != 1000 || page.Next != "next" || !page.Subscriptions[0].Expires.Equal(noon.Add(time.Millisecond)) {
+	if err != nil || store.most != 1000 || page.Next != "next" ||
+		!page.Subscriptions[0].Expires.Equal(noon.Add(time.Millisecond)) {
 		t.Errorf("%+v (%v), %d at most", page, err, store.most)
 	}
 	for _, limit := range []string{"0", "1001", "x"} {

@@ -29,13 +29,17 @@ func TestAQueryIsRead(t *testing.T) {
 	}{
 		{tenant: "", query: "", want: query{limit: defaultLimit}},
 		{tenant: "shop", query: "", want: query{limit: defaultLimit, filter: filter{Tenant: "shop"}}},
-		{tenant: "shop", query: "endpoint=orders", want: query{limit: 100, filter: filter{Tenant: "shop", Endpoint: "shop/orders"}}},
-		{tenant: "", query: "endpoint=other/mail&tenant=other", want: query{limit: 100, filter: filter{Tenant: "other", Endpoint: "other/mail"}}},
+		{tenant: "shop", query: "endpoint=orders",
+			want: query{limit: 100, filter: filter{Tenant: "shop", Endpoint: "shop/orders"}}},
+		{tenant: "", query: "endpoint=other/mail&tenant=other",
+			want: query{limit: 100, filter: filter{Tenant: "other", Endpoint: "other/mail"}}},
 		{tenant: "", query: "limit=+500+&newer=true", want: query{limit: 500, newer: true}},
 		{tenant: "", query: "brand=yt&state=open", want: query{limit: 100, filter: filter{Brand: "ytsd", State: "open"}}},
 		{tenant: "", query: "brand=sto&cp_code=zt", want: query{limit: 100, filter: filter{Brand: "zt"}}},
-		{tenant: "", query: "since=2d&until=90m", want: query{limit: 100, filter: filter{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-90 * time.Minute)}}},
-		{tenant: "", query: "since=2026-11-24T08:00:00Z", want: query{limit: 100, filter: filter{Since: noon.Add(-4 * time.Hour)}}},
+		{tenant: "", query: "since=2d&until=90m",
+			want: query{limit: 100, filter: filter{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-90 * time.Minute)}}},
+		{tenant: "", query: "since=2026-11-24T08:00:00Z",
+			want: query{limit: 100, filter: filter{Since: noon.Add(-4 * time.Hour)}}},
 	} {
 		got, err := ask(b, readAll, x.tenant, "/?"+x.query, "")
 		if err != nil || !reflect.DeepEqual(got, x.want) {

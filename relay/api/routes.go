@@ -185,13 +185,15 @@ func deadLetterRoutes() []route {
 			params: paged(filterParams...), handler: answering(listDeadLetters),
 		},
 		{
-			method: post, path: "/dead-letters/redrive", summary: "Queue dead letters again: at most 500 by name, or 100 that a filter takes",
-			tenant: true, operator: true,
+			method: post, path: "/dead-letters/redrive",
+			summary: "Queue dead letters again: at most 500 by name, or 100 that a filter takes",
+			tenant:  true, operator: true,
 			body: letterRequest{}, handler: answering(redriveDeadLetters),
 		},
 		{
-			method: post, path: "/dead-letters/dismiss", summary: "Be done with dead letters: at most 500 by name, or 100 that a filter takes",
-			tenant: true, operator: true,
+			method: post, path: "/dead-letters/dismiss",
+			summary: "Be done with dead letters: at most 500 by name, or 100 that a filter takes",
+			tenant:  true, operator: true,
 			body: letterRequest{}, handler: answering(dismissDeadLetters),
 		},
 	}

@@ -18,7 +18,8 @@ func TestTheStateOfAnEventIsTheWorstOfItsDeliveries(t *testing.T) {
 		}
 	}
 	for want, states := range map[string][]event.State{
-		"unrouted": {}, "dead": {event.StateDelivered, event.StateQueued, event.StateDead}, "open": {event.StateDismissed, event.StateDelivered, event.StateWaiting},
+		"unrouted": {}, "dead": {event.StateDelivered, event.StateQueued, event.StateDead},
+		"open":      {event.StateDismissed, event.StateDelivered, event.StateWaiting},
 		"delivered": {event.StateDismissed, event.StateDelivered}, "dismissed": {event.StateDismissed, event.StateDismissed},
 	} {
 		var ds []Delivery

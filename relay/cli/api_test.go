@@ -43,14 +43,17 @@ tenants:
       - {name: mail, url: 'http://%s/mail', secrets: [%s]}
     routes: [{to: mail, match: {status: signed}}]
 `, operator, t.TempDir(), shopKey, address, secret, more, address, secret)))
-	return &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`), admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`), tenant: tenant}
+	return &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`),
+		admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`), tenant: tenant}
 }
 
 // push sends one update.
 func (s *served) push(waybill, status string) {
 	s.t.Helper()
-	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":%q,"data":[{"time":"2026-11-23 09:12:31"}]}]}`, waybill, status)
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.public+"/callback/callback-token", strings.NewReader(body))
+	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":%q,`+
+		`"data":[{"time":"2026-11-23 09:12:31"}]}]}`, waybill, status)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.public+"/callback/callback-token",
+		strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -95,7 +98,8 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 		_, out, _ := s.ask("waybill", "1001")
 		return strings.Contains(out, "503 ") && strings.Contains(out, "retrying")
 	})
-	s.says("waybill 1001", "waybill 1001: 2 updates", "again once", "shop/orders  retrying", "due in 1h0", "behind update 1 of this waybill",
+	s.says("waybill 1001", "waybill 1001: 2 updates", "again once", "shop/orders  retrying", "due in 1h0",
+		"behind update 1 of this waybill",
 		`status "collected" is not signed`, "matches every event")
 	// A tenant sees its own.
 	code, out, stderr := run(t, "", "waybill", "1001", "--url", s.public, "--key", shopKey)
@@ -109,15 +113,19 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 	s.says("waybill 1001", "the endpoint is paused since", "kuairelay resume shop/orders")
 
 	// Another config makes something else of the same updates.
-	other := write(t, "other.yaml", "callback: {tokens: [callback-token]}\ntenants:\n  - name: shop\n    endpoints: [{name: orders, url: 'https://shop.example', secrets: ["+
-		secret+"]}]\n    routes: [{to: orders, match: {status: signed}, when: 'len(event.tracks) == 1 && event.data.waybill_code == \"1001\"'}]\n")
-	s.says("explain -c "+other+" --waybill 1001", "  no   shop/orders, is retrying\n", `status "collected" is not signed`, "  yes  shop/orders, is waiting\n", "matches")
+	other := write(t, "other.yaml", "callback: {tokens: [callback-token]}\ntenants:\n  - name: shop\n"+
+		"    endpoints: [{name: orders, url: 'https://shop.example', secrets: ["+
+		secret+"]}]\n    routes: [{to: orders, match: {status: signed}, when: 'len(event.tracks) == 1 && "+
+		"event.data.waybill_code == \"1001\"'}]\n")
+	s.says("explain -c "+other+" --waybill 1001", "  no   shop/orders, is retrying\n", `status "collected" is not signed`,
+		"  yes  shop/orders, is waiting\n", "matches")
 	one := parse[[]explained](t, s.says("explain -o json -c "+other+" --waybill "+w.Events[1].ID))
 	if len(one) != 1 || len(one[0].Endpoints) != 1 || !one[0].Endpoints[0].Owed || one[0].Endpoints[0].State != "waiting" {
 		t.Errorf("%+v", one)
 	}
 
-	if code, _, stderr := s.ask("explain", "-c", other, "--waybill", "9999"); code != 1 || !strings.Contains(stderr, "no update of this waybill is known") {
+	if code, _, stderr := s.ask("explain", "-c", other, "--waybill", "9999"); code != 1 ||
+		!strings.Contains(stderr, "no update of this waybill is known") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	code, _, stderr = s.ask("waybill", "9999")
@@ -142,7 +150,10 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 	for i := range 3 {
 		s.push(fmt.Sprint(2000+i), "collected")
 	}
-	until(t, "there are dead letters", func() bool { _, out, _ := s.ask("dead-letters"); return strings.Count(out, "shop/orders") == 3 })
+	until(t, "there are dead letters", func() bool {
+		_, out, _ := s.ask("dead-letters")
+		return strings.Count(out, "shop/orders") == 3
+	})
 	s.says("status", "callbacks   the latest ", "ready, version", "3 dead letters", "2: ", "shop/orders")
 	s.says("events", "WAYBILL", "2002", "dead")
 	s.says("events --waybill 2001 -n 1", "2001")
@@ -154,7 +165,10 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 	all := parse[letters](t, s.says("dead-letters -o json"))
 	s.says("dead-letters dismiss "+all[0].EventID+" shop/orders", "dismissed: 1 dead letter")
 	s.says("dead-letters redrive --endpoint shop/orders", "queued again: 2 dead letters")
-	until(t, "they are dead again", func() bool { _, out, _ := s.ask("dead-letters"); return strings.Count(out, "shop/orders") == 2 })
+	until(t, "they are dead again", func() bool {
+		_, out, _ := s.ask("dead-letters")
+		return strings.Count(out, "shop/orders") == 2
+	})
 	if code, out, _ := s.ask("test", "shop/orders"); code != 1 || !strings.Contains(out, "422") {
 		t.Errorf("exit %d: %s", code, out)
 	}
@@ -209,13 +223,15 @@ func TestATenantsCommandsDoNothingForTheNameOfAnothersEndpoint(t *testing.T) {
 	for _, command := range []string{
 		"pause other/orders", "resume other/orders", "test other/orders", "pause other/mail", "pause nobody/orders",
 		"events --endpoint other/orders", "dead-letters --endpoint other/mail", "replay --dry-run --endpoint other/orders",
-		"dead-letters redrive --endpoint other/orders", "dead-letters dismiss evt_" + strings.Repeat("0", 64) + " other/orders",
+		"dead-letters redrive --endpoint other/orders", "dead-letters dismiss evt_" + strings.Repeat("0", 64) +
+			" other/orders",
 	} {
 		if code, out := as(shopKey, command); code != 1 || !strings.Contains(out, "is not yours") {
 			t.Errorf("%s: exit %d: %s", command, code, out)
 		}
 	}
-	if code, out := as(shopKey, "subscriptions --tenant other"); code != 2 || !strings.Contains(out, "--tenant is the operator's") {
+	if code, out := as(shopKey, "subscriptions --tenant other"); code != 2 ||
+		!strings.Contains(out, "--tenant is the operator's") {
 		t.Errorf("subscriptions of another tenant: exit %d: %s", code, out)
 	}
 	if out := s.says("endpoints"); strings.Contains(out, "paused") {
@@ -267,19 +283,25 @@ func TestCommandsSayWhatIsWrongWithTheRelayTheyAsk(t *testing.T) {
 		args []string
 		want string
 	}{
-		"wrong token":   {[]string{"status", "--url", s.admin, "--token", "wrong"}, "does not take this token (--token, or KUAIRELAY_ADMIN_TOKEN"},
-		"wrong key":     {[]string{"status", "--url", s.public, "--key", "wrong"}, "does not know this key"},
-		"public port":   {[]string{"status", "--url", s.public, "--token", operator}, "has no such API: the operator's is on admin.listen"},
-		"nothing there": {[]string{"status", "--url", "http://127.0.0.1:1", "--token", operator}, "no relay answers at 127.0.0.1:1: connection refused"},
+		"wrong token": {[]string{"status", "--url", s.admin, "--token", "wrong"},
+			"does not take this token (--token, or KUAIRELAY_ADMIN_TOKEN"},
+		"wrong key": {[]string{"status", "--url", s.public, "--key", "wrong"}, "does not know this key"},
+		"public port": {[]string{"status", "--url", s.public, "--token", operator},
+			"has no such API: the operator's is on admin.listen"},
+		"nothing there": {[]string{"status", "--url", "http://127.0.0.1:1", "--token", operator},
+			"no relay answers at 127.0.0.1:1: connection refused"},
 	} {
 		code, _, stderr := run(t, "", c.args...)
 		if code != 1 || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d: %s", name, code, stderr)
 		}
 	}
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("hello"))
+	}))
 	t.Cleanup(other.Close)
-	if code, _, stderr := run(t, "", "status", "--url", other.URL, "--token", "x"); code != 1 || !strings.Contains(stderr, "does not answer as a relay does") {
+	if code, _, stderr := run(t, "", "status", "--url", other.URL, "--token", "x"); code != 1 ||
+		!strings.Contains(stderr, "does not answer as a relay does") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -288,13 +310,15 @@ func TestTheShellCompletesNamesOfEndpoints(t *testing.T) {
 	t.Parallel()
 	s := serveAPI(t, "")
 	for _, args := range [][]string{{"pause", ""}, {"events", "--endpoint", ""}} {
-		code, out, stderr := run(t, "", append([]string{"__complete", args[0], "--url", s.admin, "--token", operator}, args[1:]...)...)
+		code, out, stderr := run(t, "", append([]string{"__complete", args[0], "--url", s.admin, "--token", operator},
+			args[1:]...)...)
 		if code != 0 || !strings.Contains(out, "shop/orders\n") || !strings.Contains(out, "other/mail\n") {
 			t.Errorf("%v: exit %d: %s%s", args, code, out, stderr)
 		}
 	}
 	began := time.Now()
-	if code, out, _ := run(t, "", "__complete", "pause", "--url", "http://127.0.0.1:1", ""); code != 0 || strings.Contains(out, "/") || time.Since(began) > 20*time.Second {
+	if code, out, _ := run(t, "", "__complete", "pause", "--url", "http://127.0.0.1:1", ""); code != 0 ||
+		strings.Contains(out, "/") || time.Since(began) > 20*time.Second {
 		t.Errorf("without a relay: exit %d: %s", code, out)
 	}
 }

@@ -10,7 +10,8 @@ func TestExplainSaysWhoGetsAnEventAndWhyNotTheOthers(t *testing.T) {
 	const example = "../../config.example.yaml"
 	const event = `{"waybill_code":"770","cp_code":"sto","status":"signed"}`
 	code, stdout, stderr := run(t, event, "explain", "-c", example)
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "  yes  shop/orders\n") || !strings.Contains(stdout, "  no   shop/alerts\n") ||
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "  yes  shop/orders\n") ||
+		!strings.Contains(stdout, "  no   shop/alerts\n") ||
 		!strings.Contains(stdout, `: status "signed" is none of question, allograph`) {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
@@ -32,8 +33,10 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 		{"no config", "", "explain needs the config whose routes it explains: -c FILE", nil, 2},
 		{"a config that is not there", "", "no such file", []string{"-c", "none.yaml"}, 1},
 		{"an event that is not there", "", "no such file", []string{"-c", "../../config.example.yaml", "none.json"}, 1},
-		{"two events", "", "either --waybill or EVENT.json", []string{"-c", "../../config.example.yaml", "--waybill", "1", "event.json"}, 2},
-		{"no waybill", `{"a":1}`, "the event cannot be understood: item 0: no waybill code", []string{"-c", "../../config.example.yaml"}, 1},
+		{"two events", "", "either --waybill or EVENT.json",
+			[]string{"-c", "../../config.example.yaml", "--waybill", "1", "event.json"}, 2},
+		{"no waybill", `{"a":1}`, "the event cannot be understood: item 0: no waybill code",
+			[]string{"-c", "../../config.example.yaml"}, 1},
 		{"no JSON", `{"a":`, "the event cannot be understood", []string{"-c", "../../config.example.yaml"}, 1},
 		{"nothing", ``, "the event cannot be understood: the body is empty", []string{"-c", "../../config.example.yaml"}, 1},
 	}
@@ -60,7 +63,8 @@ tenants:
       - {name: bad, event: {waybill_code: "1", status: sending}, reaches: [a]}
 `)
 	code, stdout, stderr := run(t, "", "check", file)
-	want := file + `:8: test fails: "bad": the event does not reach shop/a: the route at ` + file + `:5: status "sending" is not signed` + "\n"
+	want := file + `:8: test fails: "bad": the event does not reach shop/a: the route at ` + file +
+		`:5: status "sending" is not signed` + "\n"
 	if code != 1 || stdout != "" || stderr != want {
 		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}
@@ -77,7 +81,8 @@ func TestSchemaPrintsTheSchemasOfBothKindsOfFile(t *testing.T) {
 		t.Errorf("%d\n%s", code, stdout)
 	}
 	code, stdout, _ = run(t, "", "schema", "--tenant")
-	if got := parse[schema](t, stdout); code != 0 || got.Properties["endpoints"] == nil || got.Properties["callback"] != nil {
+	if got := parse[schema](t, stdout); code != 0 || got.Properties["endpoints"] == nil ||
+		got.Properties["callback"] != nil {
 		t.Errorf("%d\n%s", code, stdout)
 	}
 }

@@ -20,7 +20,9 @@ func TestDemoFailsWhenSomethingIsNotAsPromised(t *testing.T) {
 		spoil func(d *demoRun)
 		want  string
 	}{
-		"an update does not arrive":         {func(d *demoRun) { d.tenants[0].match = ", status: [signed, sending]" }, "shop has not got collected of "},
+		"an update does not arrive": {func(d *demoRun) {
+			d.tenants[0].match = ", status: [signed, sending]"
+		}, "shop has not got collected of "},
 		"one arrives that nobody asked for": {func(d *demoRun) { d.tenants[1].match = "" }, "which it is not owed"},
 		"the numbers of the relay differ":   {func(d *demoRun) { d.score.refused = 1 }, `outcome="retry"} is "", not 1`},
 	} {
@@ -43,7 +45,8 @@ func TestDemoFailsWhenASignatureIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.score.show(d.tenants[0], webhook{Error: signature.Verify(keys, nil, nil, time.Now(), 0).Error()})
-	if err := d.run(t.Context()); err == nil || !strings.Contains(err.Error(), "shop got a webhook that does not verify: not signed") {
+	if err := d.run(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "shop got a webhook that does not verify: not signed") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -82,18 +85,23 @@ func TestDemoStaysAndShowsWhatIsPushedToIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.subscribe(ctx, kuaidihelp.ZT, []string{"75000000000001"}); err != nil || got[0].Result != "subscribed" {
+		if got, err := c.subscribe(ctx, kuaidihelp.ZT, []string{"75000000000001"}); err != nil ||
+			got[0].Result != "subscribed" {
 			t.Fatalf("%+v %v", got, err)
 		}
 	}
-	contentType, body, err := fake.Encode(fake.Form, []fake.Item{{WaybillCode: "75000000000001", CPCode: kuaidihelp.ZT, Status: kuaidihelp.StatusSigned}})
+	contentType, body, err := fake.Encode(fake.Form,
+		[]fake.Item{{WaybillCode: "75000000000001", CPCode: kuaidihelp.ZT, Status: kuaidihelp.StatusSigned}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, answer, err := fake.Push(ctx, nil, address, contentType, body); status != 200 || answer != "success" || err != nil {
+	if status, answer, err := fake.Push(ctx, nil, address, contentType, body); status != 200 || answer != "success" ||
+		err != nil {
 		t.Fatalf("%d %s %v", status, answer, err)
 	}
-	eventually(t, "both tenants get it", func() bool { return strings.Count(out.String(), "waybill.signed      75000000000001 ") == 2 })
+	eventually(t, "both tenants get it", func() bool {
+		return strings.Count(out.String(), "waybill.signed      75000000000001 ") == 2
+	})
 	interrupt()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -171,7 +179,8 @@ func TestEndpointsSaysWhichAnswerTwiceAndHowThatEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	var out bytes.Buffer
-	printEndpoints(&out, []api.EndpointHealth{{Endpoint: "shop/a", State: "ok"}, {Endpoint: "shop/b", State: "ok", Twice: now.Add(-time.Hour)}}, now)
+	printEndpoints(&out, []api.EndpointHealth{{Endpoint: "shop/a", State: "ok"},
+		{Endpoint: "shop/b", State: "ok", Twice: now.Add(-time.Hour)}}, now)
 	for _, want := range []string{"shop/b answers requests twice", "kuairelay resume shop/b"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

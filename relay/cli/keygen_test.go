@@ -18,7 +18,8 @@ func TestKeygenMakesANewSecretThatSignsEachTime(t *testing.T) {
 		}
 		seen[made] = true
 	}
-	if code, _, stderr := run(t, "", "keygen", "32"); code != 2 || !strings.Contains(stderr, `keygen does not take the argument "32"`) {
+	if code, _, stderr := run(t, "", "keygen", "32"); code != 2 ||
+		!strings.Contains(stderr, `keygen does not take the argument "32"`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

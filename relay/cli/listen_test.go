@@ -11,7 +11,8 @@ import (
 	webhook "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// post posts a body to a tenant, signed by the official library with a secret, and returns status and text of the answer.
+// post posts a body to a tenant, signed by the official library with a secret, and returns status and text of the
+// answer.
 func post(t *testing.T, url, id, secret, body string) (int, string) {
 	t.Helper()
 	wh, err := webhook.NewWebhook(secret)
@@ -44,7 +45,8 @@ func post(t *testing.T, url, id, secret, body string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-const update = `{"type":"waybill.signed","timestamp":"2026-01-02T03:04:05.678Z","data":{ "waybill_code": 773005949070187, "status":"signed","cp_code":"zt"}}`
+const update = `{"type":"waybill.signed","timestamp":"2026-01-02T03:04:05.678Z","data":{ "waybill_code": ` +
+	`773005949070187, "status":"signed","cp_code":"zt"}}`
 
 func TestListenSaysOfEachWebhookWhetherItVerifies(t *testing.T) {
 	t.Parallel()
@@ -56,7 +58,8 @@ func TestListenSaysOfEachWebhookWhetherItVerifies(t *testing.T) {
 	if status, _ := post(t, url+"/hooks", "evt_1", other, update); status != 200 { // the same again, by the other secret
 		t.Errorf("status %d", status)
 	}
-	if status, _ := post(t, url+"/alerts", "evt_1", secret, `{"type":"express_sub_msg","data":[{"no":"77","brand":"zt"}]}`); status != 200 {
+	if status, _ := post(t, url+"/alerts", "evt_1", secret,
+		`{"type":"express_sub_msg","data":[{"no":"77","brand":"zt"}]}`); status != 200 {
 		t.Errorf("status %d", status)
 	}
 	status, text := post(t, url, "evt_2", "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB", update)
@@ -67,7 +70,8 @@ func TestListenSaysOfEachWebhookWhetherItVerifies(t *testing.T) {
 	if len(got) != 4 {
 		t.Fatalf("%s", c.stdout)
 	}
-	want := delivered{ID: "evt_1", Path: "/hooks", Type: "waybill.signed", Waybill: "773005949070187", Reason: "retry", Body: update, Sequence: 42,
+	want := delivered{ID: "evt_1", Path: "/hooks", Type: "waybill.signed", Waybill: "773005949070187", Reason: "retry",
+		Body: update, Sequence: 42,
 		Verified: true, Seen: 1, Answer: 200, Time: got[0].Time}
 	if got[0] != want || time.Since(want.Time).Abs() > time.Minute {
 		t.Errorf("%+v", got[0])
@@ -79,7 +83,8 @@ func TestListenSaysOfEachWebhookWhetherItVerifies(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	c.interrupt()
-	if code := c.wait(); code != 0 || !strings.Contains(c.stderr.String(), "4 webhooks: 3 verified, 1 not; 1 with an id that came before.") {
+	if code := c.wait(); code != 0 || !strings.Contains(c.stderr.String(),
+		"4 webhooks: 3 verified, 1 not; 1 with an id that came before.") {
 		t.Errorf("exit %d: %s", code, c.stderr)
 	}
 }
@@ -115,7 +120,8 @@ func TestListenAnswersAsItIsTold(t *testing.T) {
 	t.Parallel()
 	_, address := listen(t, "--secret", secret, "--status", "410", "--delay", "50ms")
 	began := time.Now()
-	if status, _ := post(t, "http://"+address, "evt_1", secret, update); status != 410 || time.Since(began) < 50*time.Millisecond {
+	if status, _ := post(t, "http://"+address, "evt_1", secret, update); status != 410 ||
+		time.Since(began) < 50*time.Millisecond {
 		t.Errorf("status %d after %s", status, time.Since(began))
 	}
 	_, address = listen(t, "--secret", secret, "--fail-rate", "1")
@@ -143,7 +149,8 @@ func TestListenStopsThoughAnAnswerIsHeldBack(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address, strings.NewReader(update))
-		req.Header = http.Header{"Webhook-Id": {"evt_1"}, "Webhook-Timestamp": {strconv.FormatInt(time.Now().Unix(), 10)}, "Webhook-Signature": {signature}}
+		req.Header = http.Header{"Webhook-Id": {"evt_1"}, "Webhook-Timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
+			"Webhook-Signature": {signature}}
 		resp, err := http.DefaultClient.Do(req)
 		if err == nil {
 			_ = resp.Body.Close()
@@ -179,7 +186,8 @@ func TestListenTakesItsSecretFromTheEnvironment(t *testing.T) {
 		t.Errorf("%s", c.stderr)
 	}
 	t.Setenv("SHOP_SECRET", "hunter2hunter2")
-	if code, _, stderr := run(t, "", "listen"); code != 2 || !strings.Contains(stderr, "SHOP_SECRET: secret does not begin with whsec_") || strings.Contains(stderr, "hunter2") {
+	if code, _, stderr := run(t, "", "listen"); code != 2 ||
+		!strings.Contains(stderr, "SHOP_SECRET: secret does not begin with whsec_") || strings.Contains(stderr, "hunter2") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }

@@ -58,13 +58,16 @@ var prints = map[string]string{
 	"kuairelay healthcheck":                                       "healthy",
 }
 
-// fail are those that cannot succeed here, with what they have to say: config.example.yaml has no account at kuaidihelp.
+// fail are those that cannot succeed here, with what they have to say: config.example.yaml has no account at
+// kuaidihelp.
 var fail = map[string]string{
 	"kuairelay subscribe": "no kuaidihelp account",
 }
 
 // placeholders of commands that stand in the text, rather than in a block.
-var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml", "EVENT.json", "relay/cli/testdata/event.json", "CODE", "777005949070187", "OLD NEW", "config.example.yaml config.example.yaml",
+var placeholders = strings.NewReplacer("-c FILE", "-c config.example.yaml", " FILE", " config.example.yaml",
+	"EVENT.json", "relay/cli/testdata/event.json", "CODE", "777005949070187", "OLD NEW",
+	"config.example.yaml config.example.yaml",
 	"kuairelay verify", "kuairelay verify --help", "kuairelay completion", "kuairelay completion bash")
 
 func TestEveryCommandOfTheReadmeWorksAsItIsWritten(t *testing.T) {
@@ -169,7 +172,8 @@ func openTerminal(t *testing.T) (term *terminal.Terminal, dir string) {
 	}
 
 	term = terminal.Open(t, "../..", "GOFLAGS=-mod=readonly", "GOPROXY=off")
-	build := fmt.Sprintf("export SHOP_API_KEY=example-api-key-change-me PATH=%s/bin:$PATH && go build -o %[1]s/bin/kuairelay .", dir)
+	build := fmt.Sprintf("export SHOP_API_KEY=example-api-key-change-me PATH=%s/bin:$PATH && go "+
+		"build -o %[1]s/bin/kuairelay .", dir)
 	if output, code := term.Run(build); code != 0 {
 		t.Fatal(output)
 	}

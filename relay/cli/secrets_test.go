@@ -14,8 +14,8 @@ import (
 	"kuairelay/relay/config"
 )
 
-// mark stands in every value that a variable expands to in these tests, and must be in nothing that is printed. It is also part
-// of base64, of a host, and of an expression.
+// mark stands in every value that a variable expands to in these tests, and must be in nothing that is printed. It is
+// also part of base64, of a host, and of an expression.
 const mark = "markedsecret"
 
 // markedValues are forms that some key takes, or nearly takes, so that it is said what is wrong with them.
@@ -53,10 +53,13 @@ const markedBase = `{
 	"egress": {"allow_cidrs": ["127.0.0.0/8"]},
 	"tenants": [{"name": "shop", "api_keys": ["api-key-of-the-test"],
 		"endpoints": [{"name": "a", "url": "https://h.example/x", "secrets": ["` + secret + `"]}],
-		"routes": [{"to": ["a"], "match": {"type": "express_sub_msg", "cp_code": "zt", "status": "signed", "waybill_code": "1"}, "when": "event.data.n == 1"}],
+		"routes": [{"to": ["a"], "when": "event.data.n == 1",
+			"match": {"type": "express_sub_msg", "cp_code": "zt", "status": "signed", "waybill_code": "1"}}],
 		"tests": [
-			{"name": "it", "event": {"waybill_code": "1", "cp_code": "zt", "status": "signed", "n": 1, "data": []}, "reaches": ["a"]},
-			{"name": "not it", "event": {"waybill_code": "1", "cp_code": "zt", "status": "question", "n": 1, "data": []}, "reaches": []}
+			{"name": "it", "reaches": ["a"],
+				"event": {"waybill_code": "1", "cp_code": "zt", "status": "signed", "n": 1, "data": []}},
+			{"name": "not it", "reaches": [],
+				"event": {"waybill_code": "1", "cp_code": "zt", "status": "question", "n": 1, "data": []}}
 		]}]
 }`
 
@@ -152,7 +155,8 @@ func hides(t *testing.T, what, printed string) {
 
 func TestNoCommandShowsWhatAVariableOrAFileHolds(t *testing.T) {
 	dir := t.TempDir()
-	file, base, event := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "base.yaml"), filepath.Join(dir, "event.json")
+	file, base, event := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "base.yaml"),
+		filepath.Join(dir, "event.json")
 	put := func(path, text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -220,7 +224,8 @@ func TestNoReloadAndNoAnswerOfTheAPIShowsWhatAVariableHolds(t *testing.T) {
 		}
 		return string(body)
 	}
-	if code, stdout, stderr := run(t, "", "send", "--to", "http://"+public+"/callback/callback-token-of-the-test", "-n", "1"); code != 0 {
+	if code, stdout, stderr := run(t, "", "send", "--to", "http://"+public+"/callback/callback-token-of-the-test", "-n",
+		"1"); code != 0 {
 		t.Fatalf("%s%s", stdout, stderr)
 	}
 	waybill := parse[struct {
@@ -288,8 +293,12 @@ tenants:
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	answer := parse[struct{ Errors []string }](t, func() string { body, _ := io.ReadAll(response.Body); return string(body) }())
-	for what, said := range map[string]string{"check": checked, "serve": served, "reload": strings.Join(answer.Errors, "\n") + "\n"} {
+	answer := parse[struct{ Errors []string }](t, func() string {
+		body, _ := io.ReadAll(response.Body)
+		return string(body)
+	}())
+	for what, said := range map[string]string{"check": checked, "serve": served,
+		"reload": strings.Join(answer.Errors, "\n") + "\n"} {
 		lines := strings.Split(strings.TrimSpace(said), "\n")
 		if len(lines) != len(want) {
 			t.Fatalf("%s says %q", what, said)

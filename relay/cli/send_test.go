@@ -36,7 +36,8 @@ func newRelayStub(t *testing.T, answer func(w http.ResponseWriter, n int)) *rela
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		contentType := req.Header.Get("Content-Type")
-		p := pushed{path: req.URL.Path, contentType: contentType, body: string(body), events: kuaidihelp.Parse(contentType, body, time.Now()).Events}
+		p := pushed{path: req.URL.Path, contentType: contentType, body: string(body),
+			events: kuaidihelp.Parse(contentType, body, time.Now()).Events}
 		r.mu.Lock()
 		r.got = append(r.got, p)
 		n := len(r.got)
@@ -122,14 +123,16 @@ func TestSendTakesEveryEncodingInTurn(t *testing.T) {
 func TestSendTakesBrandsAndStatusesThatAreGiven(t *testing.T) {
 	t.Parallel()
 	r := newRelayStub(t, nil)
-	send(t, r.URL, "-n", "200", "--waybills", "2", "--brand", "zt", "--brand", "yt", "--status", "question", "--status", "刻字")
+	send(t, r.URL, "-n", "200", "--waybills", "2", "--brand", "zt", "--brand", "yt", "--status", "question", "--status",
+		"刻字")
 	brands, statuses, most := map[string]int{}, map[string]int{}, 0
 	for _, p := range r.all() {
 		brands[p.events[0].CPCode]++
 		statuses[p.events[0].Status]++
 		most = max(most, len(p.events[0].Tracks))
 	}
-	if len(brands) != 2 || brands["zt"] == 0 || brands["ytsd"] == 0 || len(statuses) != 2 || statuses["question"] == 0 || statuses["刻字"] == 0 {
+	if len(brands) != 2 || brands["zt"] == 0 || brands["ytsd"] == 0 || len(statuses) != 2 || statuses["question"] == 0 ||
+		statuses["刻字"] == 0 {
 		t.Errorf("brands %v, statuses %v", brands, statuses)
 	}
 	if most > 20 {
@@ -202,15 +205,18 @@ func TestSendCountsFailuresByTheirKindAndNamesTheLikelyReason(t *testing.T) {
 		}
 	})
 	code, got := send(t, answers.URL+"/callback/my-token", "-n", "6", "--concurrency", "1")
-	want := map[string]int{"503 Service Unavailable": 2, "200 with another answer than --ack": 1, "connection closed before the answer": 1}
-	if code != 1 || got.Accepted != 2 || got.Failed != 4 || fmt.Sprint(got.Failures) != fmt.Sprint(want) || strings.Contains(got.To, "my-token") {
+	want := map[string]int{"503 Service Unavailable": 2, "200 with another answer than --ack": 1,
+		"connection closed before the answer": 1}
+	if code != 1 || got.Accepted != 2 || got.Failed != 4 || fmt.Sprint(got.Failures) != fmt.Sprint(want) ||
+		strings.Contains(got.To, "my-token") {
 		t.Errorf("exit %d: %+v", code, got)
 	}
 	if code, got := send(t, answers.URL, "-n", "1", "--ack", "success"); code != 0 || got.Failed != 0 {
 		t.Errorf("exit %d: %+v", code, got)
 	}
 	code, stdout, _ := run(t, "", "send", "--to", "http://127.0.0.1:1/callback/my-token", "-n", "2")
-	if code != 1 || !strings.Contains(stdout, "2  connection refused\n             is the relay running?") || strings.Contains(stdout, "my-token") {
+	if code != 1 || !strings.Contains(stdout, "2  connection refused\n             is the relay running?") ||
+		strings.Contains(stdout, "my-token") {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }
@@ -228,13 +234,15 @@ func TestSendPostsAFileAsItIs(t *testing.T) {
 	} {
 		before := len(r.all())
 		code, got := send(t, r.URL, write(t, "callback", body))
-		if p := r.all(); code != 0 || got.Sent != 1 || len(p) != before+1 || p[before].body != body || p[before].contentType != want {
+		if p := r.all(); code != 0 || got.Sent != 1 || len(p) != before+1 || p[before].body != body ||
+			p[before].contentType != want {
 			t.Errorf("%q: exit %d, %+v", body, code, p[before:])
 		}
 	}
 	before := len(r.all())
 	code, stdout, stderr := run(t, "from stdin", "send", "-", "--to", r.URL, "--content-type", "text/plain", "-n", "5")
-	if code != 0 || !strings.Contains(stdout, "5 callbacks (4 repeats) to "+r.URL+"/…\n") || strings.Contains(stdout, "seed") {
+	if code != 0 || !strings.Contains(stdout, "5 callbacks (4 repeats) to "+r.URL+"/…\n") ||
+		strings.Contains(stdout, "seed") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	for _, p := range r.all()[before:] {
@@ -242,7 +250,8 @@ func TestSendPostsAFileAsItIs(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if code, _, stderr := run(t, "", "send", "nowhere.json"); code != 1 || !strings.Contains(stderr, "nowhere.json: no such file") {
+	if code, _, stderr := run(t, "", "send", "nowhere.json"); code != 1 ||
+		!strings.Contains(stderr, "nowhere.json: no such file") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }
@@ -264,7 +273,8 @@ func TestSendWorksWithTheDocumentedSample(t *testing.T) {
 	t.Parallel()
 	_, public := serve(t, anyPort(""))
 	file := write(t, "callback.json",
-		`{"type":"express_sub_msg","data":[{"waybill_code":"777005949070187","cp_code":"sto","status":"delivering","data":[]}]}`)
+		`{"type":"express_sub_msg","data":[{"waybill_code":"777005949070187","cp_code":"sto",`+
+			`"status":"delivering","data":[]}]}`)
 	for range 2 {
 		if code, got := send(t, "http://"+public+"/callback/callback-token", file); code != 0 || got.Accepted != 1 {
 			t.Errorf("exit %d: %+v", code, got)

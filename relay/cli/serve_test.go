@@ -13,7 +13,8 @@ import (
 
 // anyPort is a config on free ports, with more in it.
 func anyPort(more string) string {
-	return "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n" + more + "\negress: {allow_cidrs: [127.0.0.0/8]}\n"
+	return "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n" +
+		more + "\negress: {allow_cidrs: [127.0.0.0/8]}\n"
 }
 
 // serve starts a relay, and returns it with its public address.
@@ -64,7 +65,8 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	}
 	tenant, address := listen(t)
 	text := string(example)
-	for _, change := range [][2]string{{"127.0.0.1:8080", "127.0.0.1:0"}, {"127.0.0.1:8081", "127.0.0.1:0"}, {"127.0.0.1:9000", address}} {
+	for _, change := range [][2]string{{"127.0.0.1:8080", "127.0.0.1:0"}, {"127.0.0.1:8081", "127.0.0.1:0"},
+		{"127.0.0.1:9000", address}} {
 		if !strings.Contains(text, change[0]) {
 			t.Fatalf("no %s in the example", change[0])
 		}
@@ -72,7 +74,8 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	}
 	relay, public := serve(t, text)
 
-	code, stdout, stderr := run(t, "", "send", "--to", "http://"+public+"/callback/change-me-please", "-n", "60", "--encoding", "all",
+	code, stdout, stderr := run(t, "", "send", "--to", "http://"+public+"/callback/change-me-please", "-n", "60",
+		"--encoding", "all",
 		"--duplicates", "0.2", "--seed", "7", "-o", "json")
 	sent := parse[struct{ Sent, Repeats, Updates, Accepted, Failed int }](t, stdout)
 	if code != 0 || sent.Sent != 60 || sent.Accepted != 60 || sent.Failed != 0 || sent.Repeats == 0 || sent.Updates != 60 {
@@ -97,7 +100,8 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	}
 	last := map[string]int64{}
 	for _, d := range orders() {
-		if !d.Verified || d.Seen != 1 || d.Answer != 200 || d.Reason != "new" || d.Sequence <= last[d.Waybill] || !strings.HasPrefix(d.ID, "evt_") ||
+		if !d.Verified || d.Seen != 1 || d.Answer != 200 || d.Reason != "new" || d.Sequence <= last[d.Waybill] ||
+			!strings.HasPrefix(d.ID, "evt_") ||
 			!strings.HasPrefix(d.Type, "waybill.") || !json.Valid([]byte(d.Body)) || !strings.Contains(d.Body, d.Waybill) {
 			t.Errorf("delivery %+v", d)
 		}
@@ -106,7 +110,8 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	if got := len(orders()); got != sent.Sent-sent.Repeats {
 		t.Errorf("%d deliveries of %d updates", got, sent.Sent-sent.Repeats)
 	}
-	for _, o := range []string{stdout, stderr, relay.stderr.String(), relay.stdout.String(), tenant.stderr.String(), tenant.stdout.String()} {
+	for _, o := range []string{stdout, stderr, relay.stderr.String(), relay.stdout.String(), tenant.stderr.String(),
+		tenant.stdout.String()} {
 		if strings.Contains(o, "whsec_") || strings.Contains(o, "change-me-please") {
 			t.Errorf("a secret is printed:\n%s", o)
 		}
@@ -130,7 +135,8 @@ tenants:
 	if code := relay.wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	if log := relay.stderr.String(); !strings.Contains(log, `"outcome":"delivered"`) || !strings.Contains(log, `"stopped"`) {
+	if log := relay.stderr.String(); !strings.Contains(log, `"outcome":"delivered"`) ||
+		!strings.Contains(log, `"stopped"`) {
 		t.Errorf("the attempt was not finished:\n%s", log)
 	}
 	if resp, err := http.Get("http://" + public + "/healthz"); err == nil {
@@ -141,12 +147,14 @@ tenants:
 
 func TestServeSaysToPeopleWhereItListens(t *testing.T) {
 	t.Parallel()
-	c := start(t, "", "serve", "-c", write(t, "config.yaml", anyPort("spool: {dir: "+t.TempDir()+"}")), "--log-format", "console", "--log-level", "error")
+	c := start(t, "", "serve", "-c", write(t, "config.yaml", anyPort("spool: {dir: "+t.TempDir()+"}")), "--log-format",
+		"console", "--log-level", "error")
 	public := after(t, c.stderr, "callbacks  ", "/callback/<token>\n")
 	if code, stdout, stderr := run(t, "", "healthcheck", "--url", public+"/readyz"); code != 0 {
 		t.Errorf("not ready: %s%s", stdout, stderr)
 	}
-	if !strings.Contains(c.stderr.String(), "config.yaml: 0 tenants, 0 endpoints, 0 routes\n") || strings.Contains(c.stderr.String(), "WARN") {
+	if !strings.Contains(c.stderr.String(), "config.yaml: 0 tenants, 0 endpoints, 0 routes\n") ||
+		strings.Contains(c.stderr.String(), "WARN") {
 		t.Errorf("%s", c.stderr)
 	}
 }
@@ -155,15 +163,21 @@ func TestServeRefusesWhatCannotWorkInOneLine(t *testing.T) {
 	t.Parallel()
 	busy := taken(t)
 	for name, c := range map[string]struct{ file, want string }{
-		"no file":              {"nowhere.yaml", "kuairelay: read config: open nowhere.yaml: no such file or directory\n"},
-		"public port in use":   {write(t, "c.yaml", "server: {listen: '"+busy+"'}\nadmin: {listen: '127.0.0.1:0'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: server.listen: listen tcp " + busy + ": bind: address already in use\n"},
-		"private port in use":  {write(t, "c.yaml", "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '"+busy+"'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: admin.listen: listen tcp " + busy + ": bind: address already in use\n"},
-		"Redis URL of no kind": {write(t, "c.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}")), "c.yaml:4: redis.url: must end behind the host, or in / and the number of a database\n"},
+		"no file": {"nowhere.yaml", "kuairelay: read config: open nowhere.yaml: no such file or directory\n"},
+		"public port in use": {write(t, "c.yaml", "server: {listen: '"+busy+"'}\nadmin: {listen: '127.0.0.1:0'}\n"+
+			"callback: {tokens: [callback-token]}\n"), "kuairelay: server.listen: listen tcp " + busy +
+			": bind: address already in use\n"},
+		"private port in use": {write(t, "c.yaml", "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '"+busy+
+			"'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: admin.listen: listen tcp " + busy +
+			": bind: address already in use\n"},
+		"Redis URL of no kind": {write(t, "c.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}")),
+			"c.yaml:4: redis.url: must end behind the host, or in / and the number of a database\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, stdout, stderr := run(t, "", "serve", "-c", c.file, "--log-level", "error")
-			if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 || strings.Contains(stderr, "hunter2") {
+			if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 ||
+				strings.Contains(stderr, "hunter2") {
 				t.Errorf("exit %d, stderr:\n%s", code, stderr)
 			}
 		})
@@ -209,7 +223,8 @@ func TestCheckForPrograms(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := run(t, "", "check", "-o", "json", write(t, "config.yaml", mistaken))
 	got := parse[findings](t, stdout)
-	if code != 1 || stderr != "" || got.OK || len(got.Mistakes) != 6 || got.Mistakes[2].Line != 5 || got.Mistakes[2].Msg == "" {
+	if code != 1 || stderr != "" || got.OK || len(got.Mistakes) != 6 || got.Mistakes[2].Line != 5 ||
+		got.Mistakes[2].Msg == "" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ = run(t, "", "check", "-o", "json", "../../config.example.yaml")
@@ -222,7 +237,8 @@ func TestCheckForPrograms(t *testing.T) {
 func TestCheckSaysThatAFileIsFine(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := run(t, "", "check", "../../config.example.yaml")
-	if code != 0 || strings.Count(stderr, "\n") != 6 || strings.Count(stderr, "which everybody knows") != 6 || stdout != "../../config.example.yaml: ok, 1 tenant, 2 endpoints, 3 routes\n" {
+	if code != 0 || strings.Count(stderr, "\n") != 6 || strings.Count(stderr, "which everybody knows") != 6 ||
+		stdout != "../../config.example.yaml: ok, 1 tenant, 2 endpoints, 3 routes\n" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }
@@ -238,15 +254,18 @@ tenants:
     routes: [{to: orders}]
 `))
 	code, stdout, stderr := run(t, "", "check", file)
-	if code != 0 || stderr != file+":9: warning: no route leads to endpoint shop/spare\n" || !strings.HasSuffix(stdout, ": ok, 1 tenant, 2 endpoints, 1 route\n") {
+	if code != 0 || stderr != file+":9: warning: no route leads to endpoint shop/spare\n" ||
+		!strings.HasSuffix(stdout, ": ok, 1 tenant, 2 endpoints, 1 route\n") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	file = write(t, "config.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}"))
 	code, stdout, stderr = run(t, "", "check", file)
-	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, file+":4: redis.url: must end behind the host") || strings.Contains(stderr, "hunter2") {
+	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, file+":4: redis.url: must end behind the host") ||
+		strings.Contains(stderr, "hunter2") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := run(t, "", "check", "nowhere.yaml"); code != 1 || !strings.Contains(stderr, "nowhere.yaml: no such file") {
+	if code, _, stderr := run(t, "", "check", "nowhere.yaml"); code != 1 ||
+		!strings.Contains(stderr, "nowhere.yaml: no such file") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }

@@ -25,14 +25,17 @@ const (
 func TestSignGivesTheVectorOfStandardWebhooks(t *testing.T) {
 	t.Parallel()
 	args := []string{"sign", "--secret", secret, "--id", vectorID, "--timestamp", vectorTime}
-	want := "webhook-id: " + vectorID + "\nwebhook-timestamp: " + vectorTime + "\nwebhook-signature: " + vectorSignature + "\n"
-	for name, args := range map[string][]string{"stdin": args, "dash": append(args[:len(args):len(args)], "-"), "file": append(args[:len(args):len(args)], write(t, "body", vectorBody))} {
+	want := "webhook-id: " + vectorID + "\nwebhook-timestamp: " + vectorTime + "\nwebhook-signature: " + vectorSignature +
+		"\n"
+	for name, args := range map[string][]string{"stdin": args, "dash": append(args[:len(args):len(args)], "-"),
+		"file": append(args[:len(args):len(args)], write(t, "body", vectorBody))} {
 		if code, stdout, stderr := run(t, vectorBody, args...); code != 0 || stdout != want || stderr != "" {
 			t.Errorf("%s: exit %d\n%s%s", name, code, stdout, stderr)
 		}
 	}
 	_, stdout, _ := run(t, vectorBody, append(args, "-o", "json")...)
-	if got := parse[map[string]string](t, stdout); got["webhook-id"] != vectorID || got["webhook-timestamp"] != vectorTime || got["webhook-signature"] != vectorSignature {
+	if got := parse[map[string]string](t, stdout); got["webhook-id"] != vectorID ||
+		got["webhook-timestamp"] != vectorTime || got["webhook-signature"] != vectorSignature {
 		t.Errorf("%s", stdout)
 	}
 }
@@ -89,25 +92,32 @@ func TestVerifySaysWhyASignatureFails(t *testing.T) {
 		want  string
 		flags []string
 	}{
-		"newline added":        {signed(`{"a":1}`, "{\"a\":1}\n"), "without the newline at the end", nil},
-		"CRLF added":           {signed(`{"a":1}`, "{\"a\":1}\r\n"), "without the newline at the end", nil},
-		"newline lost":         {signed("{\"a\":1}\n", `{"a":1}`), "with a newline at the end", nil},
-		"line ends":            {signed("a\nb\nc", "a\r\nb\r\nc"), "LF line ends", nil},
-		"byte order mark":      {signed("{}", "\xef\xbb\xbf{}"), "byte order mark", nil},
-		"indented":             {signed(`{"b":1.50,"a":"\u4e2d\/"}`, "{\n  \"b\": 1.50,\n  \"a\": \"\\u4e2d\\/\"\n}"), "parsed and written anew", nil},
-		"by Python":            {signed(`{"a":"中<","b":1}`, `{"a": "\u4e2d<", "b": 1}`), "parsed and written anew", nil},
-		"by Go":                {signed(`{"a":"<&>"}`, `{"a":"\u003c\u0026\u003e"}`), "parsed and written anew", nil},
-		"for HTML":             {signed(`{"a":"\u003c"}`, `{"a":"<"}`), "parsed and written anew", nil},
-		"key not decoded":      {request{"evt_1", now, sign([]byte(secret), "evt_1", now, "{}"), "{}"}, "the secret's text as the key", nil},
-		"prefix only cut":      {request{"evt_1", now, sign([]byte(secret[6:]), "evt_1", now, "{}"), "{}"}, "the secret's text as the key", nil},
-		"another secret":       {request{"evt_1", now, sign(make([]byte, 24), "evt_1", now, "{}"), "{}"}, "made with another secret", nil},
-		"another body":         {signed(`{"a":1}`, `{"a":2}`), "made with another secret, or over another id, timestamp or body", nil},
-		"empty body":           {signed(`{"a":1}`, ""), "the body is empty", nil},
-		"another id":           {request{"evt_2", now, sign(key, "evt_1", now, "{}"), "{}"}, "signature does not match", nil},
-		"too old":              {old, "too old by", nil},
-		"right but too old":    {old, "apart from its time the signature is right", nil},
-		"wrong and too old":    {request{vectorID, vectorTime, vectorSignature, "x"}, "the signature does not match, either", nil},
-		"wrong at any time":    {request{vectorID, vectorTime, vectorSignature, "x"}, "signature does not match", []string{"--tolerance", "0"}},
+		"newline added":   {signed(`{"a":1}`, "{\"a\":1}\n"), "without the newline at the end", nil},
+		"CRLF added":      {signed(`{"a":1}`, "{\"a\":1}\r\n"), "without the newline at the end", nil},
+		"newline lost":    {signed("{\"a\":1}\n", `{"a":1}`), "with a newline at the end", nil},
+		"line ends":       {signed("a\nb\nc", "a\r\nb\r\nc"), "LF line ends", nil},
+		"byte order mark": {signed("{}", "\xef\xbb\xbf{}"), "byte order mark", nil},
+		"indented": {signed(`{"b":1.50,"a":"\u4e2d\/"}`, "{\n  \"b\": 1.50,\n  \"a\": \"\\u4e2d\\/\"\n}"),
+			"parsed and written anew", nil},
+		"by Python": {signed(`{"a":"中<","b":1}`, `{"a": "\u4e2d<", "b": 1}`), "parsed and written anew", nil},
+		"by Go":     {signed(`{"a":"<&>"}`, `{"a":"\u003c\u0026\u003e"}`), "parsed and written anew", nil},
+		"for HTML":  {signed(`{"a":"\u003c"}`, `{"a":"<"}`), "parsed and written anew", nil},
+		"key not decoded": {request{"evt_1", now, sign([]byte(secret), "evt_1", now, "{}"), "{}"},
+			"the secret's text as the key", nil},
+		"prefix only cut": {request{"evt_1", now, sign([]byte(secret[6:]), "evt_1", now, "{}"), "{}"},
+			"the secret's text as the key", nil},
+		"another secret": {request{"evt_1", now, sign(make([]byte, 24), "evt_1", now, "{}"), "{}"},
+			"made with another secret", nil},
+		"another body": {signed(`{"a":1}`, `{"a":2}`), "made with another secret, or over " +
+			"another id, timestamp or body", nil},
+		"empty body":        {signed(`{"a":1}`, ""), "the body is empty", nil},
+		"another id":        {request{"evt_2", now, sign(key, "evt_1", now, "{}"), "{}"}, "signature does not match", nil},
+		"too old":           {old, "too old by", nil},
+		"right but too old": {old, "apart from its time the signature is right", nil},
+		"wrong and too old": {request{vectorID, vectorTime, vectorSignature, "x"}, "the signature does not match, either",
+			nil},
+		"wrong at any time": {request{vectorID, vectorTime, vectorSignature, "x"}, "signature does not match",
+			[]string{"--tolerance", "0"}},
 		"in the future":        {request{"a", "9999999999", vectorSignature, "x"}, "in the future", nil},
 		"milliseconds":         {request{"evt_1", now + "000", vectorSignature, "x"}, "looks like milliseconds", nil},
 		"time in words":        {request{"evt_1", "today", vectorSignature, "x"}, `"today" is not a number of seconds`, nil},
@@ -119,14 +129,16 @@ func TestVerifySaysWhyASignatureFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := append([]string{"verify", "--secret", secret, "--id", c.id, "--timestamp", c.at, "--signature", c.signature}, c.flags...)
+			args := append([]string{"verify", "--secret", secret, "--id", c.id, "--timestamp", c.at, "--signature", c.signature},
+				c.flags...)
 			code, stdout, stderr := run(t, c.body, args...)
 			if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || strings.Contains(stderr, secret[6:]) {
 				t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 			}
 		})
 	}
-	args := []string{"verify", "--secret", secret, "--id", vectorID, "--timestamp", vectorTime, "--signature", vectorSignature}
+	args := []string{"verify", "--secret", secret, "--id", vectorID, "--timestamp", vectorTime, "--signature",
+		vectorSignature}
 	if code, stdout, _ := run(t, vectorBody, append(args, "--tolerance", "0")...); code != 0 || stdout != "ok\n" {
 		t.Errorf("the vector at any time: exit %d %s", code, stdout)
 	}
@@ -137,7 +149,8 @@ func TestVerifySaysWhyASignatureFails(t *testing.T) {
 
 func TestVerifyForPrograms(t *testing.T) {
 	t.Parallel()
-	args := []string{"verify", "-o", "json", "--secret", secret, "--id", vectorID, "--timestamp", vectorTime, "--signature", vectorSignature}
+	args := []string{"verify", "-o", "json", "--secret", secret, "--id", vectorID, "--timestamp", vectorTime,
+		"--signature", vectorSignature}
 	type verdict struct {
 		Verified    bool
 		Error, Hint string
@@ -155,15 +168,18 @@ func TestVerifyForPrograms(t *testing.T) {
 func TestSignAndVerifyNeedAFileThatIsThereAndASecret(t *testing.T) {
 	t.Setenv("SHOP_SECRET", "")
 	for _, name := range []string{"sign", "verify"} {
-		if code, _, stderr := run(t, "", name, "nowhere", "--secret", secret, "--id", "a"); code != 1 || !strings.Contains(stderr, "open nowhere: no such file") {
+		if code, _, stderr := run(t, "", name, "nowhere", "--secret", secret, "--id", "a"); code != 1 ||
+			!strings.Contains(stderr, "open nowhere: no such file") {
 			t.Errorf("%s: exit %d\n%s", name, code, stderr)
 		}
-		if code, _, stderr := run(t, "", name, "--id", "a"); code != 2 || !strings.Contains(stderr, "a secret is missing: --secret whsec_…, or SHOP_SECRET") {
+		if code, _, stderr := run(t, "", name, "--id", "a"); code != 2 ||
+			!strings.Contains(stderr, "a secret is missing: --secret whsec_…, or SHOP_SECRET") {
 			t.Errorf("%s: exit %d\n%s", name, code, stderr)
 		}
 	}
 	t.Setenv("SHOP_SECRET", secret)
-	if code, stdout, _ := run(t, vectorBody, "sign", "--id", vectorID, "--timestamp", vectorTime); code != 0 || !strings.Contains(stdout, vectorSignature) {
+	if code, stdout, _ := run(t, vectorBody, "sign", "--id", vectorID, "--timestamp", vectorTime); code != 0 ||
+		!strings.Contains(stdout, vectorSignature) {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }

@@ -30,7 +30,8 @@ tenants:
 	good := config("")
 	file := write(t, "config.yaml", good)
 	relay := start(t, "", "serve", "-c", file)
-	s := &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`), admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`)}
+	s := &served{t: t, public: "http://" + after(t, relay.stderr, `"public":"`, `"`),
+		admin: "http://" + after(t, relay.stderr, `"admin":"`, `"`)}
 	ready := func() string {
 		code, out, stderr := run(t, "", "healthcheck", "--url", s.admin+"/readyz")
 		if code != 0 {
@@ -66,7 +67,8 @@ tenants:
 	redis.Kill()
 	s.push("7001", "collected")
 	down := "redis at " + redis.Addr + " is down: connection refused"
-	out := s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them", "1 callback waits for redis", "1: what they hold is not known")
+	out := s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them",
+		"1 callback waits for redis", "1: what they hold is not known")
 	if strings.Contains(out, "0 deliveries") {
 		t.Errorf("what is not known is told as none:\n%s", out)
 	}
@@ -75,7 +77,8 @@ tenants:
 		Status, Redis  string
 		Problems       []string
 	}
-	if got := parse[status](t, s.says("status -o json")); !got.Ready || !got.Partial || got.Status != "degraded" || got.Redis != "down: connection refused" || len(got.Problems) != 2 {
+	if got := parse[status](t, s.says("status -o json")); !got.Ready || !got.Partial || got.Status != "degraded" ||
+		got.Redis != "down: connection refused" || len(got.Problems) != 2 {
 		t.Errorf("%+v", got)
 	}
 	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (redis is down: connection refused)") {
@@ -87,8 +90,10 @@ tenants:
 	}
 
 	// Other commands fail, with the host and the cause.
-	for _, command := range []string{"endpoints", "waybill 7001", "events", "dead-letters", "quarantine", "replay list", "pause shop/orders", "subscriptions --tenant shop"} {
-		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, down) || !strings.Contains(stderr, "kuairelay: cannot ") {
+	for _, command := range []string{"endpoints", "waybill 7001", "events", "dead-letters", "quarantine", "replay list",
+		"pause shop/orders", "subscriptions --tenant shop"} {
+		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, down) ||
+			!strings.Contains(stderr, "kuairelay: cannot ") {
 			t.Errorf("%s: exit %d: %s", command, code, stderr)
 		}
 	}

@@ -18,12 +18,13 @@ import (
 // subscribeConfig writes the config of a relay with an account at a provider that is played.
 func subscribeConfig(t *testing.T, redis string) string {
 	t.Helper()
-	p := httptest.NewServer(fake.NewProvider(fake.Options{AppID: "50001", APIKey: "shared-key", Decide: func(c fake.Call) fake.Reply {
-		if slices.ContainsFunc(c.Codes, func(code string) bool { return strings.HasPrefix(code, "no") }) {
-			return fake.Reply{Code: 201101, Msg: "查询暂无记录"}
-		}
-		return fake.Reply{}
-	}}))
+	p := httptest.NewServer(fake.NewProvider(
+		fake.Options{AppID: "50001", APIKey: "shared-key", Decide: func(c fake.Call) fake.Reply {
+			if slices.ContainsFunc(c.Codes, func(code string) bool { return strings.HasPrefix(code, "no") }) {
+				return fake.Reply{Code: 201101, Msg: "查询暂无记录"}
+			}
+			return fake.Reply{}
+		}}))
 	t.Cleanup(p.Close)
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, `
@@ -62,7 +63,8 @@ func TestSubscribeSaysWhatBecameOfEachWaybill(t *testing.T) {
 		!strings.Contains(stdout, "ytsd     no2                 failed      201101  查询暂无记录") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	if code, stdout, _ = run(t, "", "subscribe", "sf", "1", "--url", url, "--key", "the-key-of-shop"); code != 1 || !strings.Contains(stdout, "201103  不支持的快递品牌") {
+	if code, stdout, _ = run(t, "", "subscribe", "sf", "1", "--url", url, "--key", "the-key-of-shop"); code != 1 ||
+		!strings.Contains(stdout, "201103  不支持的快递品牌") {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 	code, stdout, stderr = run(t, "1\n3\n", "subscribe", "ytsd", "-", "--to", url, "--key-file", key, "-o", "json")
@@ -70,7 +72,8 @@ func TestSubscribeSaysWhatBecameOfEachWaybill(t *testing.T) {
 		WaybillCode string `json:"waybill_code"`
 		Result      string
 	}
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got) != 2 || got[0].Result != "already" || got[1].Result != "subscribed" || got[1].WaybillCode != "3" {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got) != 2 ||
+		got[0].Result != "already" || got[1].Result != "subscribed" || got[1].WaybillCode != "3" {
 		t.Errorf("exit %d %v\n%s%s", code, err, stdout, stderr)
 	}
 }
@@ -97,18 +100,26 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscribe"}, 2, "needs CP_CODE and at least one WAYBILL"},
 		{[]string{"subscribe", "zt", "1", "--to", "nowhere"}, 2, "--to must be an http or https URL"},
 		{[]string{"subscribe", "zt", "-", "--to", url, "--key-file", key}, 2, "stdin holds no waybill"},
-		{[]string{"subscribe", "zt", "1", "--to", "http://127.0.0.1:1", "--key-file", key}, 1, "no relay answers at 127.0.0.1:1: connection refused"},
+		{[]string{"subscribe", "zt", "1", "--to", "http://127.0.0.1:1", "--key-file", key}, 1,
+			"no relay answers at 127.0.0.1:1: connection refused"},
 		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", os.DevNull}, 2, "/dev/null is empty"},
-		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "another"}, 1, "does not know this key (--key, or KUAIRELAY_API_KEY"},
+		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "another"}, 1,
+			"does not know this key (--key, or KUAIRELAY_API_KEY"},
 		{[]string{"subscribe", "zt", "1", "--url", url}, 1, "does not know this key"}, // that of the example
-		{[]string{"subscribe", "zt", "1", "--url", "http://relay.invalid"}, 2, "no key for the relay at relay.invalid: give --key, or set KUAIRELAY_API_KEY"},
-		{[]string{"status", "--url", "http://relay.invalid"}, 2, "no key for the relay at relay.invalid: give --token, or set KUAIRELAY_ADMIN_TOKEN"},
+		{[]string{"subscribe", "zt", "1", "--url", "http://relay.invalid"}, 2,
+			"no key for the relay at relay.invalid: give --key, or set KUAIRELAY_API_KEY"},
+		{[]string{"status", "--url", "http://relay.invalid"}, 2, "no key for the relay at relay.invalid: give --token, " +
+			"or set KUAIRELAY_ADMIN_TOKEN"},
 		{[]string{"subscribe", "zt", "1", "--url", url, "--to", url}, 2, "--to is the same as --url"},
 		{[]string{"subscribe", "zt", "1", "--url", url, "--key", "a", "--key-file", "b"}, 2, "--key and --key-file"},
-		{[]string{"subscribe", "zt", "1", "--url", private.URL, "--key", "a"}, 1, "has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen"},
+		{[]string{"subscribe", "zt", "1", "--url", private.URL, "--key", "a"}, 1,
+			"has no such API: the operator's is on admin.listen, a tenant's (--key) on server.listen"},
 		{[]string{"subscribe", "ZTO", "1", "--url", url, "--key-file", key}, 1, "cp_code ZTO is not a brand's code"},
-		{[]string{"endpoints", "--state", "ramp", "--url", private.URL}, 2, "--state must be one of ok, failing, idle, paused, gone, open"},
-		{[]string{"events", "--status", "singed", "--brand", "ZTO", "--url", private.URL}, 1, "warning: --status singed is none that kuaidihelp is known to send (collected, sending, delivering, allograph, signed, question)\nwarning: --brand ZTO is none"},
+		{[]string{"endpoints", "--state", "ramp", "--url", private.URL}, 2,
+			"--state must be one of ok, failing, idle, paused, gone, open"},
+		{[]string{"events", "--status", "singed", "--brand", "ZTO", "--url", private.URL}, 1,
+			"warning: --status singed is none that kuaidihelp is known to send (collected, sending, delivering, allograph, " +
+				"signed, question)\nwarning: --brand ZTO is none"},
 		{[]string{"subscribe", "zt", "1", "--to", url, "--key-file", "/nowhere"}, 1, "no such file"},
 		{[]string{"subscribe", "zt", "a b", "--to", url, "--key-file", key}, 1, "waybill_codes[0] must be"},
 		{[]string{"subscribe", "zt", "1", "--to", limited.URL, "--key-file", key}, 1, "too many; try again in 7 s"},
@@ -129,11 +140,13 @@ func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
 	url, key := serving(t, config)
 	run(t, "", "subscribe", "zt", "1", "2", "--to", url, "--key-file", key)
 	code, lines, stderr := run(t, "", "subscriptions", "export", "-c", config)
-	if code != 0 || stderr != "2 subscriptions exported\n" || strings.Count(lines, "\n") != 2 || !strings.Contains(lines, `{"tenant":"shop","cp_code":"zt","waybill_code":"1","since":"`) {
+	if code != 0 || stderr != "2 subscriptions exported\n" || strings.Count(lines, "\n") != 2 ||
+		!strings.Contains(lines, `{"tenant":"shop","cp_code":"zt","waybill_code":"1","since":"`) {
 		t.Fatalf("exit %d\n%s%s", code, lines, stderr)
 	}
 	anew := subscribeConfig(t, redisserver.Start(t).URL())
-	for _, want := range []string{"2 subscriptions read, 2 new in the ledger\n", "2 subscriptions read, 0 new in the ledger\n"} {
+	for _, want := range []string{"2 subscriptions read, 2 new in the ledger\n",
+		"2 subscriptions read, 0 new in the ledger\n"} {
 		if code, _, stderr := run(t, lines, "subscriptions", "import", "-c", anew); code != 0 || stderr != want {
 			t.Errorf("exit %d\n%s", code, stderr)
 		}
@@ -141,8 +154,10 @@ func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
 	if _, again, _ := run(t, "", "subscriptions", "export", "-c", anew); strings.Count(again, `"state":"live"`) != 2 {
 		t.Errorf("%s", again)
 	}
-	odd := strings.ReplaceAll(strings.ReplaceAll(lines, `"waybill_code":"1"`, `"waybill_code":"7.77006E+14"`), `"waybill_code":"2"`, `"waybill_code":"JT1E5/3"`)
-	if code, _, stderr := run(t, odd, "subscriptions", "import", "-c", anew); code != 0 || !strings.Contains(stderr, "is passed over: waybill_code is 7.77006E+14, a number as a spreadsheet") ||
+	odd := strings.ReplaceAll(strings.ReplaceAll(lines, `"waybill_code":"1"`, `"waybill_code":"7.77006E+14"`),
+		`"waybill_code":"2"`, `"waybill_code":"JT1E5/3"`)
+	if code, _, stderr := run(t, odd, "subscriptions", "import", "-c", anew); code != 0 ||
+		!strings.Contains(stderr, "is passed over: waybill_code is 7.77006E+14, a number as a spreadsheet") ||
 		!strings.HasSuffix(stderr, "1 subscription read, 1 new in the ledger\n") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
@@ -153,7 +168,8 @@ func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
 		strings.ReplaceAll(lines, `"live"`, `"alive"`): "line 1: state must be",
 		strings.ReplaceAll(lines, `"since"`, `"when"`): "line 1: not a subscription",
 	} {
-		if code, _, stderr := run(t, text, "subscriptions", "import", "-c", anew); code != 1 || !strings.Contains(stderr, says) {
+		if code, _, stderr := run(t, text, "subscriptions", "import", "-c", anew); code != 1 ||
+			!strings.Contains(stderr, says) {
 			t.Errorf("exit %d %s, want %s", code, stderr, says)
 		}
 	}

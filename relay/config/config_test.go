@@ -46,7 +46,8 @@ func TestEveryMistakeIsReportedAtOnceInFileOrder(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			options := Options{CheckWhen: rejectBad, LookupEnv: env("HOST", "Expanded.Host", "TOKEN", "Expanded/Token", "EMPTY", "")}
+			options := Options{CheckWhen: rejectBad,
+				LookupEnv: env("HOST", "Expanded.Host", "TOKEN", "Expanded/Token", "EMPTY", "")}
 			c, err := Load(file, options)
 			var mistakes Mistakes
 			if c != nil || !errors.As(err, &mistakes) {
@@ -66,7 +67,8 @@ func TestEveryMistakeIsReportedAtOnceInFileOrder(t *testing.T) {
 			if got != string(want) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			for _, secret := range []string{"Expanded", "token-from-a-file", "MfKQ9", "c2hvcnQ", "***", "sk_123", "u:p", "has/a"} {
+			for _, secret := range []string{"Expanded", "token-from-a-file", "MfKQ9", "c2hvcnQ", "***", "sk_123", "u:p",
+				"has/a"} {
 				if strings.Contains(got, secret) {
 					t.Errorf("the error holds %q:\n%s", secret, got)
 				}

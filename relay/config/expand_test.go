@@ -82,7 +82,8 @@ delivery: {max_in_flight: "${N:-32}", retry: ["${D}", 1s]}
 func TestAnExpandedValueNeverChangesTheStructure(t *testing.T) {
 	t.Parallel()
 	for _, tricky := range []string{
-		"[a, b]", "{a: b}", "a\nretention: 1s", "null", "~", "*x", "# no comment", "a: b", "'", "${HOME}", "$$", "file:testdata/full.yaml",
+		"[a, b]", "{a: b}", "a\nretention: 1s", "null", "~", "*x", "# no comment", "a: b", "'", "${HOME}", "$$",
+		"file:testdata/full.yaml",
 	} {
 		c := mustLoad(t, `callback: {tokens: [long-enough], ack: "${X}"}`, "X", tricky)
 		equal(t, "ack", c.Callback.Ack, tricky)
@@ -123,10 +124,12 @@ func TestAFileStandsForItsContentWithoutTheLastNewline(t *testing.T) {
 		}
 		equal(t, tt.written, c.Callback.Ack, tt.want)
 	}
-	if _, err := load(strings.Repeat("x", maxFile+1), "file:value"); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	if _, err := load(strings.Repeat("x", maxFile+1), "file:value"); err == nil ||
+		!strings.Contains(err.Error(), "larger than 1MiB") {
 		t.Errorf("a file that is too large: %v", err)
 	}
-	if _, err := load("", "file:${DIR}/none"); err == nil || strings.Contains(strings.ReplaceAll(err.Error(), dir+"/config.yaml", ""), dir) {
+	if _, err := load("", "file:${DIR}/none"); err == nil ||
+		strings.Contains(strings.ReplaceAll(err.Error(), dir+"/config.yaml", ""), dir) {
 		t.Errorf("a file that is missing, by its expanded path: %v", err)
 	}
 }

@@ -19,7 +19,9 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(strings.ReplaceAll(string(text), goodSecret, "\"x${TOKEN}\"")))
 	}
 	const secret = "Never/Shown"
-	options := Options{CheckWhen: rejectBad, LookupEnv: func(name string) (string, bool) { return secret, name != "UNSET" }}
+	options := Options{CheckWhen: rejectBad, LookupEnv: func(name string) (string, bool) {
+		return secret, name != "UNSET"
+	}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := load("fuzz.yaml", text, options)
 		if (c == nil) == (err == nil) {
@@ -47,12 +49,14 @@ func FuzzLoad(f *testing.F) {
 
 // FuzzSecretsStayOutOfErrors puts a secret as it is in every place where one may stand, and where a slip may put it.
 func FuzzSecretsStayOutOfErrors(f *testing.F) {
-	for _, s := range []string{"", "whsec_x", "a/b", "redis://:p@h:x/", "${X", "$x", "file:x", "*a", "!a", "&a b", ": x", "]", "\"", "'", "\n", "\t", "%"} {
+	for _, s := range []string{"", "whsec_x", "a/b", "redis://:p@h:x/", "${X", "$x", "file:x", "*a", "!a", "&a b", ": x",
+		"]", "\"", "'", "\n", "\t", "%"} {
 		f.Add(s)
 	}
 	const mark = "S3cr3t"
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, quoted := range []string{mark + s, s + mark, fmt.Sprintf("%q", mark+s), "'" + strings.ReplaceAll(mark+s, "'", "''") + "'"} {
+		for _, quoted := range []string{mark + s, s + mark, fmt.Sprintf("%q", mark+s),
+			"'" + strings.ReplaceAll(mark+s, "'", "''") + "'"} {
 			text := fmt.Sprintf(`
 redis: {url: %[1]s}
 callback: {tokens: [%[1]s, {a: b}, "x%[1]s"]}
@@ -70,7 +74,8 @@ tenants:
 			}
 			// A key, the path of a file and the name of a variable have to be named.
 			for _, line := range strings.Split(err.Error(), "\n") {
-				named := strings.Contains(line, "key ") || strings.Contains(line, "cannot read") || strings.Contains(line, "variable ")
+				named := strings.Contains(line, "key ") || strings.Contains(line, "cannot read") ||
+					strings.Contains(line, "variable ")
 				if strings.Contains(line, mark) && !named {
 					t.Errorf("%s\nin\n%s", line, text)
 				}
@@ -83,7 +88,8 @@ func BenchmarkLoadOf10000Tenants(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(head + "tenants:\n")
 	for i := range 10_000 {
-		fmt.Fprintf(&text, "  - name: t%d\n    endpoints:\n      - {name: a, url: 'http://h', secrets: [%s]}\n    routes:\n", i, goodSecret)
+		fmt.Fprintf(&text, "  - name: t%d\n    endpoints:\n      - {name: a, url: 'http://h', secrets: [%s]}\n    routes:\n",
+			i, goodSecret)
 		for j := range 10 {
 			fmt.Fprintf(&text, "      - {to: a, match: {cp_code: [zt, sto], status: s%d}}\n", j)
 		}

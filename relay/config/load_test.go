@@ -50,7 +50,8 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 			Breaker: Breaker{10, 0.5, time.Minute, 5 * time.Second, 15 * time.Minute},
 		},
 	}
-	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10, Concurrency: 4, Timeout: 5 * time.Second}
+	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10,
+		Concurrency: 4, Timeout: 5 * time.Second}
 	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, 1_000_000, Limits{20, 0}}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
@@ -73,12 +74,15 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	at := func(line int) Position { return Position{"testdata/full.yaml", line} }
 	in := func(line int) Position { return Position{"testdata/full.d/filed.yaml", line} }
 	delivery := Delivery{
-		Timeout: time.Second, Retry: []time.Duration{2 * time.Second, 3 * time.Minute}, MaxInFlight: 4, Rate: 2.5, MaxAge: 5 * time.Hour,
-		MaxBacklog: 14, Breaker: Breaker{15, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute}, OrphanGrace: 6 * time.Hour, Order: "none",
+		Timeout: time.Second, Retry: []time.Duration{2 * time.Second, 3 * time.Minute}, MaxInFlight: 4, Rate: 2.5,
+		MaxAge:     5 * time.Hour,
+		MaxBacklog: 14, Breaker: Breaker{15, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute},
+		OrphanGrace: 6 * time.Hour, Order: "none",
 	}
 	own := Delivery{
 		Timeout: 7 * time.Second, Retry: []time.Duration{8 * time.Second}, MaxInFlight: 9, Rate: 50, MaxAge: 10 * time.Hour,
-		MaxBacklog: 19, Breaker: Breaker{0, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute}, OrphanGrace: 6 * time.Hour, Order: "waybill",
+		MaxBacklog: 19, Breaker: Breaker{0, 0.25, 16 * time.Second, 17 * time.Second, 18 * time.Minute},
+		OrphanGrace: 6 * time.Hour, Order: "waybill",
 	}
 	want := &Config{Retention: 11 * time.Hour, DeadLetterRetention: 12 * 24 * time.Hour, Delivery: delivery}
 	want.Server.Listen = "0.0.0.0:1"
@@ -90,8 +94,10 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
 	want.Callback.Ack, want.Callback.MaxBody, want.Callback.Silence = "ok", 5_000_000, 9*time.Hour
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
-	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "http://user:password@proxy:3128"
-	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key", []string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
+	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		"http://user:password@proxy:3128"
+	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key",
+		[]string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
 	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, 5000, Limits{5, 1000}}
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
 	want.Console.Hosts = []string{"relay"}
@@ -100,31 +106,38 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},
 			Endpoints: []Endpoint{
 				{
-					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Shown: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own, Pos: at(39),
+					Name: "a", ID: "shop/a", URL: "https://h/x?y=1", Shown: "https://h/x?y=1", Format: "kuaidihelp", Delivery: own,
+					Pos:        at(39),
 					Secrets:    []SigningSecret{{Secret: goodSecret}, {goodSecret, time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 					Headers:    []Header{{"authorization", "Bearer x"}, {"X-Team", "logistics"}},
 					AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.7/32")},
 					TLS:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "inner.example"},
 				},
-				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Shown: "http://127.0.0.1:9/", Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(55)},
+				{Name: "b", ID: "shop/b", URL: "http://127.0.0.1:9/", Shown: "http://127.0.0.1:9/",
+					Secrets: []SigningSecret{{Secret: goodSecret}}, Format: "standard", Delivery: delivery, Pos: at(55)},
 			},
 			Routes: []Route{
-				{"shop", []string{"shop/a", "shop/b"}, &Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true, nil}, "len(event.tracks) > 0", at(57), 0, false},
+				{"shop", []string{"shop/a", "shop/b"},
+					&Match{[]string{"t"}, []string{"zt", "sto"}, []string{"signed"}, []string{"77*"}, "status", true, nil},
+					"len(event.tracks) > 0", at(57), 0, false},
 				{"shop", []string{"shop/b"}, nil, "", at(66), 1, false},
 			},
 			Pos: at(37),
 		},
-		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4}, Pos: at(67)},
+		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4},
+			Pos: at(67)},
 		{
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
 			Tests: []Test{
-				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`), nil, false, in(3)},
+				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`),
+					nil, false, in(3)},
 				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, true, in(6)},
 			},
 			Pos: in(1),
 		},
 	}
-	want.TenantsDir, want.TenantsEnv, want.TenantsFiles = "full.d", []string{"SHARED_TOKEN", "_x9"}, []string{"/run/secrets", "shared.pem"}
+	want.TenantsDir, want.TenantsEnv, want.TenantsFiles = "full.d", []string{"SHARED_TOKEN", "_x9"},
+		[]string{"/run/secrets", "shared.pem"}
 	want.Egress.TenantCIDRs = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
 	got.Warnings, got.Fingerprint = nil, "" // they have tests of their own
 	equal(t, "config", got, want)
@@ -153,7 +166,9 @@ func TestAScalarIsItsTextAsWritten(t *testing.T) {
 tenants:
   - name: 2024-01-01
     endpoints: [{name: 0123, url: "http://h", secrets: [`+goodSecret+`]}]
-    routes: [{to: 0123, match: {waybill_code: [0777005949070187, 1_000, 1e3, 0x1F, yes, no, true, .5, 2024-01-01, "null", 'a #b']}}]
+    routes:
+      - to: 0123
+        match: {waybill_code: [0777005949070187, 1_000, 1e3, 0x1F, yes, no, true, .5, 2024-01-01, "null", 'a #b']}
 `)
 	want := []string{"0777005949070187", "1_000", "1e3", "0x1F", "yes", "no", "true", ".5", "2024-01-01", "null", "a #b"}
 	equal(t, "waybills", c.Tenants[0].Routes[0].Match.WaybillCode, want)
@@ -176,7 +191,8 @@ func TestLoadSaysWhichFileItCannotRead(t *testing.T) {
 func TestLoadReadsTheEnvironmentByDefault(t *testing.T) {
 	t.Setenv("KUAIRELAY_TEST_ACK", "from the environment")
 	path := filepath.Join(t.TempDir(), "c.yaml")
-	if err := os.WriteFile(path, []byte("callback: {tokens: [long-enough], ack: \"${KUAIRELAY_TEST_ACK}\"}"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("callback: {tokens: [long-enough], ack: \"${KUAIRELAY_TEST_ACK}\"}"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(path, Options{})
@@ -208,11 +224,15 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 		{"two later ones together", "- {to: [b, a], match: {status: x}}\n- {to: a}\n- {to: b}", 1},
 		{"same when", "- {to: a, when: x}\n- {to: a, when: x, match: {status: x}}", 2},
 		{"only changes first", "- {to: a, match: {changed: status}}\n- {to: a, match: {type: t}}", 0},
-		{"only changes of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, changed: status}}", 2},
+		{"only changes of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, changed: status}}",
+			2},
 		{"other endpoint too", "- {to: a}\n- {to: [a, b]}", 1},
-		{"only subscribed ones first", "- {to: a, match: {subscribed: true}}\n- {to: a, match: {type: t}}\n- {to: b, when: other}", 0},
-		{"only subscribed ones of what is sent already", "- {to: a, match: {type: t}}\n- {to: a, match: {type: t, subscribed: true}}\n- {to: b, when: other}", 2},
-		{"subscribed and changed", "- {to: a, match: {subscribed: true}}\n- {to: a, match: {subscribed: true, changed: status}}\n- {to: b, when: other}", 2},
+		{"only subscribed ones first", "- {to: a, match: {subscribed: true}}\n" +
+			"- {to: a, match: {type: t}}\n- {to: b, when: other}", 0},
+		{"only subscribed ones of what is sent already", "- {to: a, match: {type: t}}\n" +
+			"- {to: a, match: {type: t, subscribed: true}}\n- {to: b, when: other}", 2},
+		{"subscribed and changed", "- {to: a, match: {subscribed: true}}\n- {to: a, match: {subscribed: true, changed: " +
+			"status}}\n- {to: b, when: other}", 2},
 		{"covered by two routes together", "- {to: a}\n- {to: b}\n- {to: [b, a]}", 3},
 		{"no route to b", "- {to: a}", -1},
 	}
@@ -265,10 +285,12 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	equal(t, "tenant", c.Tenants[0].Name, "shop")
 	equal(t, "url", c.Tenants[0].Endpoints[0].URL, "http://127.0.0.1:9000/hooks")
 	d := defaults()
-	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies, c.Callback.AllowCIDRs
+	d.Callback.Tokens, d.Server.TrustedProxies, d.Callback.AllowCIDRs = c.Callback.Tokens, c.Server.TrustedProxies,
+		c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
 	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
-	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs, c.Admin.Token
+	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs,
+		c.Admin.Token
 	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// accepts checks a form of scalars; an input whose want is the zero value must be refused, without being repeated. What is
-// taken, an editor must not mark.
+// accepts checks a form of scalars; an input whose want is the zero value must be refused, without being repeated. What
+// is taken, an editor must not mark.
 func accepts[T comparable](t *testing.T, name string, f form[T], tests map[string]T) {
 	t.Helper()
 	var zero T
@@ -32,7 +32,8 @@ func TestDurationsNeedAUnit(t *testing.T) {
 		"1d": 24 * time.Hour, "7d": 168 * time.Hour, "1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "0d1s": time.Second,
 		"36500d": 36500 * 24 * time.Hour, "1000000us": time.Second,
 		"": 0, "0": 0, "15": 0, "0s": 0, "0d": 0, "-1s": 0, "+1s": 0, "-1d": 0, "1d-1h": 0, "s": 0, "d": 0, "1x": 0, "1 s": 0,
-		" 1s": 0, "1s ": 0, "1h1d": 0, "1d1d": 0, "1e3s": 0, "1w": 0, "1D": 0, "1ns": 0, "999us": 0, "infd": 0, "nand": 0, "0x1d": 0,
+		" 1s": 0, "1s ": 0, "1h1d": 0, "1d1d": 0, "1e3s": 0, "1w": 0, "1D": 0, "1ns": 0, "999us": 0, "infd": 0, "nand": 0,
+		"0x1d":   0,
 		"36501d": 0, "36500d1h": 0, "99999999999999999999d": 0, "99999999999999999999h": 0, "9000000h": 0, "1.d": 0, ".5d": 0,
 	})
 	if d, err := durationOrZero.parse("0"); d != 0 || err != nil || durationOrZero.shows(t, "0") != nil {
@@ -62,15 +63,18 @@ func TestListenAddressesHaveAPort(t *testing.T) {
 	t.Parallel()
 	accepts(t, "listenAddress", listenAddress, map[string]string{
 		":8080": ":8080", "localhost:1": "localhost:1", "[::1]:0": "[::1]:0",
-		"": "", "8080": "", "h": "", "h:": "", "h:http": "", "h:65536": "", "::1:80": "", "http://h:80": "", "a b:80": "", "h:+80": "",
+		"": "", "8080": "", "h": "", "h:": "", "h:http": "", "h:65536": "", "::1:80": "", "http://h:80": "", "a b:80": "",
+		"h:+80": "",
 	})
 }
 
 func TestNetworksAreMaskedPrefixesOrSingleAddresses(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"10.0.0.0/8": "10.0.0.0/8", "10.1.2.3/8": "10.0.0.0/8", "10.1.2.3": "10.1.2.3/32", "::1": "::1/128", "fd00::/8": "fd00::/8", "0.0.0.0/0": "0.0.0.0/0",
-		"": "", "h": "", "10.0.0.0/33": "", "10.0.0": "", "fe80::1%eth0": "", "::ffff:10.0.0.1": "", "::ffff:10.0.0.0/104": "", "10.0.0.0-10.0.0.9": "",
+		"10.0.0.0/8": "10.0.0.0/8", "10.1.2.3/8": "10.0.0.0/8", "10.1.2.3": "10.1.2.3/32", "::1": "::1/128",
+		"fd00::/8": "fd00::/8", "0.0.0.0/0": "0.0.0.0/0",
+		"": "", "h": "", "10.0.0.0/33": "", "10.0.0": "", "fe80::1%eth0": "", "::ffff:10.0.0.1": "",
+		"::ffff:10.0.0.0/104": "", "10.0.0.0-10.0.0.9": "",
 	} {
 		got, err := network.parse(in)
 		if (err == nil) != (want != "") || err == nil && got.String() != want {
@@ -83,7 +87,8 @@ func TestCallbackTokensAreOnePathSegment(t *testing.T) {
 	t.Parallel()
 	accepts(t, "callbackToken", callbackToken, map[string]Secret{
 		"12345678": "12345678", "aB3-._~=+": "aB3-._~=+",
-		"": "", "1234567": "", "12345/678": "", "1234 5678": "", "1234567?": "", "1234567#": "", "1234%2F567": "", "12345678\n": "", "令牌令牌令牌": "",
+		"": "", "1234567": "", "12345/678": "", "1234 5678": "", "1234567?": "", "1234567#": "", "1234%2F567": "",
+		"12345678\n": "", "令牌令牌令牌": "",
 	})
 }
 
@@ -91,16 +96,19 @@ func TestEndpointURLsAreAbsoluteHTTPWithNothingUnsent(t *testing.T) {
 	t.Parallel()
 	accepts(t, "endpointURL", endpointURL, map[string]string{
 		"http://h": "http://h", "HTTPS://H:8443/x?y=z": "HTTPS://H:8443/x?y=z", "http://[::1]:9/": "http://[::1]:9/",
-		"": "", "/x": "", "//h/x": "", "h": "", "http:x": "", "http:///x": "", "ftp://h": "", "http://u@h": "", "http://u:p@h": "",
-		"http://h#": "", "http://h/#x": "", "http://h:0": "", "http://h:": "", "http://h:65536": "", "http://h:x": "", "http://h/\n": "",
-		" http://h": "", "http://h ": "", "http://h/%zz": "", "http://:80": "", `http://h\x`: "",
+		"": "", "/x": "", "//h/x": "", "h": "", "http:x": "", "http:///x": "", "ftp://h": "", "http://u@h": "",
+		"http://u:p@h": "",
+		"http://h#":    "", "http://h/#x": "", "http://h:0": "", "http://h:": "", "http://h:65536": "", "http://h:x": "",
+		"http://h/\n": "",
+		" http://h":   "", "http://h ": "", "http://h/%zz": "", "http://:80": "", `http://h\x`: "",
 	})
 }
 
 func TestRedisURLsHaveAKnownScheme(t *testing.T) {
 	t.Parallel()
 	accepts(t, "redisURL", redisURL, map[string]Secret{
-		"redis://h:6379/0": "redis://h:6379/0", "rediss://u:p@h": "rediss://u:p@h", "unix:///run/redis.sock": "unix:///run/redis.sock",
+		"redis://h:6379/0": "redis://h:6379/0", "rediss://u:p@h": "rediss://u:p@h",
+		"unix:///run/redis.sock":               "unix:///run/redis.sock",
 		"redis://h?addr=h2:6379&master_name=m": "redis://h?addr=h2:6379&master_name=m",
 		"h:6379":                               "", "http://h": "", "redis://:p%@h": "", "redis//h": "",
 	})
@@ -140,8 +148,9 @@ func TestASuggestionIsTheNearestWordIfAnyIsNear(t *testing.T) {
 	t.Parallel()
 	words := []string{"listen", "url", "retry", "max_age"}
 	for in, want := range map[string]string{
-		"lisetn": "listen", "lsten": "listen", "ulr": "url", "urls": "url", "retries": "retry", "maxage": "max_age", "max-age": "max_age",
-		"LISTEN": "", "spool": "", "x": "", "": "", strings.Repeat("url", 30): "",
+		"lisetn": "listen", "lsten": "listen", "ulr": "url", "urls": "url", "retries": "retry", "maxage": "max_age",
+		"max-age": "max_age",
+		"LISTEN":  "", "spool": "", "x": "", "": "", strings.Repeat("url", 30): "",
 	} {
 		if want != "" {
 			want = `; did you mean "` + want + `"?`

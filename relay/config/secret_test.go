@@ -24,9 +24,11 @@ func TestASecretPrintsAsSecretEverywhere(t *testing.T) {
 	h := holder{secret, []Secret{secret}, map[string]Secret{"k": secret}, &secret}
 	var config Config
 	config.Redis.URL, config.Callback.Tokens = secret, []Secret{secret}
-	config.Tenants = []Tenant{{Endpoints: []Endpoint{{Secrets: []SigningSecret{{Secret: secret}}, Headers: []Header{{"a", secret}}}}}}
+	config.Tenants = []Tenant{
+		{Endpoints: []Endpoint{{Secrets: []SigningSecret{{Secret: secret}}, Headers: []Header{{"a", secret}}}}}}
 
-	outputs := map[string]string{"string": secret.String(), "gostring": secret.GoString(), "error": fmt.Errorf("%w: %v", fmt.Errorf("%s", secret), secret).Error()}
+	outputs := map[string]string{"string": secret.String(), "gostring": secret.GoString(),
+		"error": fmt.Errorf("%w: %v", fmt.Errorf("%s", secret), secret).Error()}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10s", "%c", "%U", "%t", "%e", "%b"} {
 		outputs[verb] = fmt.Sprintf(verb, secret)
 		outputs["holder "+verb] = fmt.Sprintf(verb, h)

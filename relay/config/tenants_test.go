@@ -115,8 +115,10 @@ func TestATenantIsAFileOfItsOwn(t *testing.T) {
 // Kubernetes mounts a ConfigMap as links to files behind a link, which it swaps for all of them at once.
 func TestAMountedConfigMapIsRead(t *testing.T) {
 	t.Parallel()
-	dir := write(t, map[string]string{"config.yaml": head, "tenants.d/..2026_11_24/a.yaml": tenantFile("a"), "tenants.d/..2026_11_24/secret": goodSecret})
-	for link, to := range map[string]string{"..data": "..2026_11_24", "a.yaml": "..data/a.yaml", "secret": "..data/secret"} {
+	dir := write(t, map[string]string{"config.yaml": head, "tenants.d/..2026_11_24/a.yaml": tenantFile("a"),
+		"tenants.d/..2026_11_24/secret": goodSecret})
+	for link, to := range map[string]string{"..data": "..2026_11_24", "a.yaml": "..data/a.yaml",
+		"secret": "..data/secret"} {
 		if err := os.Symlink(to, filepath.Join(dir, "tenants.d", link)); err != nil {
 			t.Fatal(err)
 		}
@@ -136,12 +138,17 @@ func TestAFolderOfTenantsThatCannotBeReadIsAMistake(t *testing.T) {
 		name, config, want string
 		files              map[string]string
 	}{
-		{"missing", "tenants_dir: shops\n", "config.yaml:2: tenants_dir: cannot read the folder: no such file or directory", nil},
-		{"a file", "tenants_dir: f\n", "config.yaml:2: tenants_dir: cannot read the folder: not a directory", map[string]string{"f": ""}},
+		{"missing", "tenants_dir: shops\n", "config.yaml:2: tenants_dir: cannot read the folder: no such file or directory",
+			nil},
+		{"a file", "tenants_dir: f\n", "config.yaml:2: tenants_dir: cannot read the folder: not a directory",
+			map[string]string{"f": ""}},
 		{"not set", "tenants_dir: ${D}\n", "config.yaml:2: tenants_dir: variable D is not set", nil},
-		{"the default is a file", "", "config.yaml:1: cannot read the folder tenants.d beside this file: not a directory", map[string]string{"tenants.d": ""}},
-		{"a folder in it", "", "tenants.d/x.yaml:1: cannot read the file: not a regular file", map[string]string{"tenants.d/x.yaml/y": ""}},
-		{"a link to nothing", "", "tenants.d/gone.yaml:1: cannot read the file: no such file or directory", map[string]string{"tenants.d/a.yaml": "name: a"}},
+		{"the default is a file", "", "config.yaml:1: cannot read the folder tenants.d beside this file: not a directory",
+			map[string]string{"tenants.d": ""}},
+		{"a folder in it", "", "tenants.d/x.yaml:1: cannot read the file: not a regular file",
+			map[string]string{"tenants.d/x.yaml/y": ""}},
+		{"a link to nothing", "", "tenants.d/gone.yaml:1: cannot read the file: no such file or directory",
+			map[string]string{"tenants.d/a.yaml": "name: a"}},
 		{"empty", "", "tenants.d/a.yaml:1: the file is empty", map[string]string{"tenants.d/a.yaml": ""}},
 		{"the default is missing", "", "", nil},
 		{"the default is missing, and named", "tenants_dir: tenants.d\n", "", nil},
@@ -182,7 +189,8 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
       - {name: b, url: "http://127.0.0.1/", secrets: [` + otherSecret + `]}
     routes: [{to: [a, b]}]
 `,
-		"tenants.d/other.yaml": "name: other\nendpoints:\n  - {name: a, url: 'https://h', secrets: [" + goodSecret + "]}\nroutes: [{to: a}]\n",
+		"tenants.d/other.yaml": "name: other\nendpoints:\n  - {name: a, url: 'https://h', secrets: [" + goodSecret +
+			"]}\nroutes: [{to: a}]\n",
 	})
 	c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env()})
 	if err != nil {
@@ -195,18 +203,23 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
 	equal(t, "warnings", got, []string{
 		"config.yaml:3: tenant none has no endpoints: it receives nothing",
 		"config.yaml:6: endpoint shop/a has a plain http URL: its bodies can be read on the way",
-		"tenants.d/other.yaml:3: endpoint other/a has the same secret as shop/a (config.yaml:6): who holds it can sign for both",
+		"tenants.d/other.yaml:3: endpoint other/a has the same secret as shop/a (config.yaml:6): " +
+			"who holds it can sign for both",
 	})
 }
 
 func TestAConfigIsTheSameUntilSomethingThatItWasReadFromChanges(t *testing.T) {
 	t.Parallel()
 	for change, same := range map[string]bool{
-		"": true, "tenants.d/notes.txt": true, "config.yaml": false, "tenants.d/a.yaml": false, "tenants.d/secret": false, "tenants.d/b.yaml": false,
+		"": true, "tenants.d/notes.txt": true, "config.yaml": false, "tenants.d/a.yaml": false, "tenants.d/secret": false,
+		"tenants.d/b.yaml": false,
 	} {
-		dir := write(t, map[string]string{"config.yaml": head, "tenants.d/a.yaml": tenantFile("a"), "tenants.d/secret": goodSecret})
+		dir := write(t, map[string]string{"config.yaml": head, "tenants.d/a.yaml": tenantFile("a"),
+			"tenants.d/secret": goodSecret})
 		var read []string
-		c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env(), OnRead: func(path string) { read = append(read, path) }})
+		c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env(), OnRead: func(path string) {
+			read = append(read, path)
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,14 +261,16 @@ func TestWhatAConfigDependsOnIsNotedAndHasAFingerprint(t *testing.T) {
 		t.Errorf("the same files elsewhere have another fingerprint: %s and %s", again, first)
 	}
 	for change, text := range map[string]string{
-		"config.yaml": head + "\n", "tenants.d/a.yaml": tenantFile("a") + "\n", "tenants.d/secret": otherSecret, "tenants.d/b.yaml": "name: b",
+		"config.yaml": head + "\n", "tenants.d/a.yaml": tenantFile("a") + "\n", "tenants.d/secret": otherSecret,
+		"tenants.d/b.yaml": "name: b",
 	} {
 		if changed, _, err := load(change, text); changed == first || err != nil {
 			t.Errorf("after a change of %s: fingerprint %q, %v", change, changed, err)
 		}
 	}
 	var missing []string
-	if _, err := Load("nowhere.yaml", Options{OnRead: func(path string) { missing = append(missing, path) }}); err == nil || !slices.Equal(missing, []string{"nowhere.yaml"}) {
+	if _, err := Load("nowhere.yaml", Options{OnRead: func(path string) { missing = append(missing, path) }}); err ==
+		nil || !slices.Equal(missing, []string{"nowhere.yaml"}) {
 		t.Errorf("of a config that is not there, %v was read, %v", missing, err)
 	}
 	_, read, err = load("tenants.d/secret", "whsec_wrong")

@@ -17,14 +17,16 @@ func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
 		"callback: {tokens: [q7Lr2vXe9T]}":            "",
 		head + "admin: {token: aaaaaaaa}":             "admin.token: can be guessed",
 		head + "admin: {token: ''}":                   "",
-		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h', secrets: [" + goodSecret + "]}], routes: [{to: a}]}]": "tenants[0].api_keys[0]: can be guessed",
-		head + "tenants: [{name: a, endpoints: [{name: a, url: 'https://h', secrets: [whsec_" + strings.Repeat("A", 32) + "]}], routes: [{to: a}]}]":    "secrets[0]: can be guessed",
-		head + "kuaidihelp: {api_url: 'http://kop.kuaidihelp.com/api'}":                                                                                 "kuaidihelp.api_url: is plain http",
-		head + "kuaidihelp: {api_url: 'http://127.0.0.1:9/api'}":                                                                                        "",
-		head + "server: {trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]}":                                                                                     "server.trusted_proxies: trusts almost everybody",
-		head + "server: {trusted_proxies: ['::/1']}":                                                                                                    "server.trusted_proxies: trusts almost everybody",
-		head + "server: {trusted_proxies: [10.0.0.0/8, 'fd00::/8']}":                                                                                    "",
-		head + "egress: {allow_cidrs: [0.0.0.0/1]}":                                                                                                     "egress.allow_cidrs: lets every tenant reach",
+		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h', secrets: [" + goodSecret +
+			"]}], routes: [{to: a}]}]": "tenants[0].api_keys[0]: can be guessed",
+		head + "tenants: [{name: a, endpoints: [{name: a, url: 'https://h', secrets: [whsec_" + strings.Repeat("A", 32) +
+			"]}], routes: [{to: a}]}]": "secrets[0]: can be guessed",
+		head + "kuaidihelp: {api_url: 'http://kop.kuaidihelp.com/api'}": "kuaidihelp.api_url: is plain http",
+		head + "kuaidihelp: {api_url: 'http://127.0.0.1:9/api'}":        "",
+		head + "server: {trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]}":     "server.trusted_proxies: trusts almost everybody",
+		head + "server: {trusted_proxies: ['::/1']}":                    "server.trusted_proxies: trusts almost everybody",
+		head + "server: {trusted_proxies: [10.0.0.0/8, 'fd00::/8']}":    "",
+		head + "egress: {allow_cidrs: [0.0.0.0/1]}":                     "egress.allow_cidrs: lets every tenant reach",
 	} {
 		warnings := mustLoad(t, text).Warnings
 		switch {
@@ -43,7 +45,8 @@ func TestTheExamplesSecretsAreRefusedUnlessOnlyThisMachineCanReachTheRelay(t *te
 	}
 	var lines []int
 	for i, line := range strings.Split(string(example), "\n") {
-		if strings.Contains(line, ":-") && !strings.Contains(line, ":-}") && strings.Contains(line, "${") && !strings.HasPrefix(line, "#") {
+		if strings.Contains(line, ":-") && !strings.Contains(line, ":-}") && strings.Contains(line, "${") &&
+			!strings.HasPrefix(line, "#") {
 			lines = append(lines, i+1)
 		}
 	}

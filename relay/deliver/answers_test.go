@@ -164,7 +164,8 @@ var rounds = flag.Int("rounds", 20, "how often each timing of an answer is tried
 
 func TestASecondAnswerThatIsThereBeforeTheNextRequestIsNotTakenForItsAnswer(t *testing.T) {
 	t.Parallel()
-	const first, right = "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nfirst", "HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\nright"
+	const first, right = "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nfirst",
+		"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\nright"
 	for name, speak := range map[string]func(c *talk){
 		"in one write": func(c *talk) { say(c, first+strayAnswer) },
 		"in one segment": func(c *talk) {

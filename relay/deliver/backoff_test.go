@@ -73,7 +73,8 @@ func TestRetryAfterIsReadInEveryFormOfHTTP(t *testing.T) {
 
 // FuzzParseRetryAfter checks that no header gives a negative span, and that what we write ourselves is read back.
 func FuzzParseRetryAfter(f *testing.F) {
-	for _, header := range []string{"120", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "-1", "9e9"} {
+	for _, header := range []string{"120", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "-1",
+		"9e9"} {
 		f.Add(header, int64(90))
 	}
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)

@@ -38,10 +38,12 @@ func TestHTTP2IsUsedWhereTheReceiverOffersItAndItsAuthorityIsChecked(t *testing.
 	if r := <-got; r.ProtoMajor != 2 {
 		t.Errorf("it spoke %s", r.Proto)
 	}
-	if answer := try(t, poster(t, server.URL, loopback)); !strings.HasPrefix(answer, "tls: ") || strings.Count(answer, "tls: ") != 1 {
+	if answer := try(t, poster(t, server.URL, loopback)); !strings.HasPrefix(answer, "tls: ") ||
+		strings.Count(answer, "tls: ") != 1 {
 		t.Errorf("an authority that nobody trusts: %s", answer)
 	}
-	for name, want := range map[string]string{"example.com": "200", "other.example": "tls: "} { // the test's certificate is for example.com
+	// the test's certificate is for example.com
+	for name, want := range map[string]string{"example.com": "200", "other.example": "tls: "} {
 		answer := try(t, poster(t, server.URL, loopback, trusting, func(e *Endpoint) { e.TLS.ServerName = name }))
 		if !strings.HasPrefix(answer, want) {
 			t.Errorf("as %s: %s", name, answer)
@@ -51,7 +53,8 @@ func TestHTTP2IsUsedWhereTheReceiverOffersItAndItsAuthorityIsChecked(t *testing.
 
 func TestFindingOutThatAReceiverSpeaksHTTP2TakesNoMoreTimeThanAnAttemptHas(t *testing.T) {
 	t.Parallel()
-	slow := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { //nolint:gosec // the test server's
+	//nolint:gosec // the test server's
+	slow := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		time.Sleep(300 * time.Millisecond)
 		return nil, nil //nolint:nilnil // as it is
 	}}
@@ -92,14 +95,18 @@ func TestAReceiverMayAskForACertificate(t *testing.T) {
 func TestAnEndpointsHeadersAreSentAndReplaceNoneOfOurs(t *testing.T) {
 	t.Parallel()
 	got := make(chan http.Header, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Clone() }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Clone()
+	}))
 	t.Cleanup(server.Close)
-	mine := http.Header{"Authorization": {"Bearer x"}, "Webhook-Id": {"forged"}, "Kuairelay-Reason": {"forged"}, "Content-Type": {"text/plain"}}
+	mine := http.Header{"Authorization": {"Bearer x"}, "Webhook-Id": {"forged"}, "Kuairelay-Reason": {"forged"},
+		"Content-Type": {"text/plain"}}
 	if answer := try(t, poster(t, server.URL, loopback, func(e *Endpoint) { e.Headers = mine })); answer != "200" {
 		t.Fatal(answer)
 	}
 	h := <-got
-	for name, want := range map[string]string{"Authorization": "Bearer x", "Webhook-Id": "evt_1", "Kuairelay-Reason": "new", "Content-Type": "application/json"} {
+	for name, want := range map[string]string{"Authorization": "Bearer x", "Webhook-Id": "evt_1",
+		"Kuairelay-Reason": "new", "Content-Type": "application/json"} {
 		if h.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, h.Get(name), want)
 		}
@@ -121,7 +128,8 @@ func TestASecretSignsUntilItsTime(t *testing.T) {
 		keys = append(keys, Key{Key: k, Until: until})
 	}
 	c := poster(t, "https://shop.example/", Egress{}, func(e *Endpoint) { e.Keys = keys })
-	for at, want := range map[time.Time]int{now: 2, now.Add(time.Minute): 1, now.Add(-time.Second): 3, now.Add(-time.Hour): 4} {
+	for at, want := range map[time.Time]int{now: 2, now.Add(time.Minute): 1, now.Add(-time.Second): 3,
+		now.Add(-time.Hour): 4} {
 		r := c.message(newDelivery(time.Minute), at).request(t.Context())
 		if n := len(strings.Fields(r.Header.Get("Webhook-Signature"))); n != want {
 			t.Errorf("%s: %d signatures, want %d", at.Sub(now), n, want)

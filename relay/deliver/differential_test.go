@@ -65,7 +65,8 @@ func readings(t testing.TB, answer string) (ours, theirs string) {
 	m := c.message(newDelivery(time.Minute), time.Now())
 	ours = show(c.http1.post(t.Context(), time.Now().Add(time.Minute), m))
 
-	transport := &http.Transport{DialContext: dial, DisableCompression: true, DisableKeepAlives: true, MaxResponseHeaderBytes: headMost}
+	transport := &http.Transport{DialContext: dial, DisableCompression: true, DisableKeepAlives: true,
+		MaxResponseHeaderBytes: headMost}
 	resp, err := transport.RoundTrip(m.request(t.Context()))
 	if err != nil {
 		return ours, show(reply{}, err)

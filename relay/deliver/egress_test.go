@@ -114,7 +114,8 @@ var addresses = []struct {
 func TestTheEgressGuardKnowsEveryFormOfAddress(t *testing.T) {
 	t.Parallel()
 	everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	strict, lax, own := newGuard(Egress{}, nil), newGuard(Egress{AllowCIDRs: everything}, nil), newGuard(Egress{}, everything)
+	strict, lax, own := newGuard(Egress{}, nil), newGuard(Egress{AllowCIDRs: everything}, nil),
+		newGuard(Egress{}, everything)
 	for _, a := range addresses {
 		addr := netip.MustParseAddr(a.addr)
 		class := func(g *guard) string {
@@ -142,7 +143,8 @@ func TestTheEgressGuardKnowsEveryFormOfAddress(t *testing.T) {
 
 func TestAListAllowsWhatItHoldsAndNothingElse(t *testing.T) {
 	t.Parallel()
-	g := newGuard(Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}, []netip.Prefix{netip.MustParsePrefix("fd00:1::/32")})
+	g := newGuard(Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
+		[]netip.Prefix{netip.MustParsePrefix("fd00:1::/32")})
 	for addr, allowed := range map[string]bool{
 		"10.1.2.3": true, "::ffff:10.1.2.3": true, "fd00:1::2": true, "64:ff9b::10.1.2.3": true, "2002:a01:203::1": true,
 		"10.2.0.1": false, "fd00:2::1": false, "127.0.0.1": false, "64:ff9b::10.2.0.1": false, "fd00:1::5efe:10.2.0.1": true,
@@ -205,7 +207,8 @@ func (n *names) resolver(t *testing.T) *net.Resolver {
 
 func (n *names) answer(m dnsmessage.Message) *dnsmessage.Message {
 	q := m.Questions[0]
-	out := &dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
+	out := &dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true},
+		Questions: m.Questions}
 	if q.Type != dnsmessage.TypeA { // the names here have IPv4 addresses, each question for one counts
 		return out
 	}
@@ -277,7 +280,8 @@ func TestANameThatChangesItsAddressIsJudgedByTheAddressThatIsDialled(t *testing.
 		client := poster(t, "http://hooks.example:"+port+"/", one)
 		for i, want := range c.want {
 			before := requests.Load()
-			if got := try(t, client); got != want && !(strings.HasPrefix(want, "forbidden") && strings.HasPrefix(got, "forbidden")) {
+			if got := try(t, client); got != want &&
+				!(strings.HasPrefix(want, "forbidden") && strings.HasPrefix(got, "forbidden")) {
 				t.Errorf("%v, attempt %d: %q, want %q", c.answers, i+1, got, want)
 			}
 			if reached := requests.Load() > before; reached != (want == "200") {
@@ -295,21 +299,24 @@ func TestEveryURLFormOfAForbiddenAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	server, requests := counting(t)
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1.2.3", "[::1]", "0.0.0.0", "[::]"} {
+	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1.2.3", "[::1]", "0.0.0.0",
+		"[::]"} {
 		if got := try(t, poster(t, "http://"+host+":"+port+"/", Egress{})); !strings.HasPrefix(got, "forbidden: ") {
 			t.Errorf("%s: %s", host, got)
 		}
 	}
 	// Another spelling is read as the address that it is, and no resolver is asked.
 	for _, host := range []string{"0x7f000001", "2130706433", "0177.0.0.1", "127.1", "１２７.0.0.1", "127.0.0.1."} {
-		if got := try(t, poster(t, "http://"+host+":"+port+"/", Egress{})); !strings.HasPrefix(got, "forbidden: loopback address 127.0.0.1 (not in egress.allow_cidrs") {
+		if got := try(t, poster(t, "http://"+host+":"+port+"/", Egress{})); !strings.HasPrefix(got,
+			"forbidden: loopback address 127.0.0.1 (not in egress.allow_cidrs") {
 			t.Errorf("%s: %s", host, got)
 		}
 	}
 	if requests.Load() != 0 {
 		t.Errorf("%d requests got through", requests.Load())
 	}
-	if got := try(t, poster(t, server.URL, Egress{}, func(e *Endpoint) { e.AllowCIDRs = loopback.AllowCIDRs })); got != "200" {
+	if got := try(t, poster(t, server.URL, Egress{}, func(e *Endpoint) { e.AllowCIDRs = loopback.AllowCIDRs })); got !=
+		"200" {
 		t.Errorf("allowed by the endpoint's own list: %s", got)
 	}
 }
@@ -317,7 +324,8 @@ func TestEveryURLFormOfAForbiddenAddressIsRefused(t *testing.T) {
 func TestAnEndpointWhoseAddressCanNeverBeDialledIsNotTaken(t *testing.T) {
 	t.Parallel()
 	for target, want := range map[string]string{
-		"http://10.0.0.7/":              "endpoint t/a: url: a private address 10.0.0.7 is not allowed: it is in none of egress.allow_cidrs and the endpoint's own",
+		"http://10.0.0.7/": "endpoint t/a: url: a private address 10.0.0.7 is not allowed: it is in none of " +
+			"egress.allow_cidrs and the endpoint's own",
 		"http://169.254.169.254/latest": "endpoint t/a: url: a metadata address 169.254.169.254 is never allowed",
 		"http://2852039166/":            "endpoint t/a: url: a metadata address 169.254.169.254 is never allowed",
 		"http://1.2.3.4.5/":             "endpoint t/a: url: its host ends in a number, and is no IPv4 address",
@@ -327,7 +335,8 @@ func TestAnEndpointWhoseAddressCanNeverBeDialledIsNotTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}}})
+		_, err = New(Options{Store: &memory{},
+			Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: target, Keys: []Key{{Key: key}}}}}})
 		if got := fmt.Sprint(err); got != want && !(err == nil && want == "") {
 			t.Errorf("%s: %s", target, got)
 		}
@@ -351,15 +360,17 @@ func TestWithAProxyTheTargetIsCheckedAndTheProxyItselfIsNot(t *testing.T) {
 		w.WriteHeader(resp.StatusCode)
 	}))
 	t.Cleanup(proxy.Close)
-	n := &names{hosts: map[string][]string{"inner.example": {"10.0.0.7"}, "outer.example": {"8.8.8.8"}, "mixed.example": {"8.8.8.8 10.0.0.7"}}}
+	n := &names{hosts: map[string][]string{"inner.example": {"10.0.0.7"}, "outer.example": {"8.8.8.8"},
+		"mixed.example": {"8.8.8.8 10.0.0.7"}}}
 	egress := Egress{Resolver: n.resolver(t)}
 	egress.Proxy, _ = url.Parse(proxy.URL)
 	for host, want := range map[string]string{
 		"outer.example": "200", "8.8.8.8": "200",
 		"unknown.example": "200", // is the proxy's affair
 		"inner.example":   "forbidden: private address 10.0.0.7", "mixed.example": "forbidden: private address 10.0.0.7",
-		"169.254.169.254": "forbidden: metadata address 169.254.169.254", "0xA9FEA9FE": "forbidden: metadata address 169.254.169.254",
-		"127.1": "forbidden: loopback address 127.0.0.1", "[::1]": "forbidden: loopback address ::1",
+		"169.254.169.254": "forbidden: metadata address 169.254.169.254",
+		"0xA9FEA9FE":      "forbidden: metadata address 169.254.169.254",
+		"127.1":           "forbidden: loopback address 127.0.0.1", "[::1]": "forbidden: loopback address ::1",
 	} {
 		before := proxied.Load()
 		if got := try(t, poster(t, "http://"+host+"/", egress)); got != want && !strings.HasPrefix(got, want+" (") {

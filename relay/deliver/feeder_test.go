@@ -84,7 +84,8 @@ func TestARetryIsLookedForWhenItIsDue(t *testing.T) {
 // runPool runs a pool until the bubble ends.
 func runPool(t *testing.T, s Store, e *Endpoint) *Pool {
 	t.Helper()
-	p, err := New(Options{Store: s, Settings: Settings{Egress: loopback, OrphanGrace: time.Hour, Endpoints: []*Endpoint{e}}})
+	p, err := New(
+		Options{Store: s, Settings: Settings{Egress: loopback, OrphanGrace: time.Hour, Endpoints: []*Endpoint{e}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,8 @@ func TestAReceiverThatGoesAwayAgainAndAgainGetsFewConnectionsAnAttempt(t *testin
 			go goAway(tls.Server(conn, config))
 		}
 	}()
-	if got := try(t, c); got != "protocol: "+errDials.Error() && !strings.HasPrefix(got, "protocol: ") && !strings.HasPrefix(got, "reset: ") {
+	if got := try(t, c); got != "protocol: "+errDials.Error() && !strings.HasPrefix(got, "protocol: ") &&
+		!strings.HasPrefix(got, "reset: ") {
 		t.Error(got)
 	}
 	if n := f.connections.Load(); n > dialsMost+1 {
@@ -137,10 +138,15 @@ func TestAnErrorNamesNoAddressOfTheOperators(t *testing.T) {
 	source := &net.TCPAddr{IP: net.IPv4(10, 9, 8, 7), Port: 1}
 	to := &net.TCPAddr{IP: net.IPv4(8, 8, 8, 8), Port: 443}
 	for err, want := range map[error]string{
-		&net.DNSError{Err: "no such host", Name: "shop.example", Server: "10.9.8.7:53", IsNotFound: true}:                                "dns: lookup shop.example: no such host",
-		&net.DNSError{Err: "read udp 10.9.8.7:1->10.9.8.7:53: refused", Name: "shop.example"}:                                            "dns: lookup shop.example: the resolver failed",
-		&net.OpError{Op: "read", Net: "tcp", Source: source, Addr: to, Err: errors.New("broken")}:                                        "network: read tcp 8.8.8.8:443: broken",
-		&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Net: "tcp", Addr: source, Err: errors.New("broken")}}: "network: the proxy (egress.proxy): broken",
+		&net.DNSError{Err: "no such host", Name: "shop.example", Server: "10.9.8.7:53",
+			IsNotFound: true}: "dns: lookup shop.example: no such host",
+		&net.DNSError{Err: "read udp 10.9.8.7:1->10.9.8.7:53: refused",
+			Name: "shop.example"}: "dns: lookup shop.example: the resolver failed",
+		&net.OpError{Op: "read", Net: "tcp", Source: source, Addr: to,
+			Err: errors.New("broken")}: "network: read tcp 8.8.8.8:443: broken",
+		&net.OpError{Op: "proxyconnect", Net: "tcp",
+			Err: &net.OpError{Op: "dial", Net: "tcp", Addr: source,
+				Err: errors.New("broken")}}: "network: the proxy (egress.proxy): broken",
 	} {
 		if got := describeError(err); got != want {
 			t.Errorf("%s, want %s", got, want)

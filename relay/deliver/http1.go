@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	idleMost    = 90 * time.Second // that a connection waits for its next request
-	idleAtLeast = 64               // connections that may wait for a request, or twice as many as attempts, if that is more
+	idleMost = 90 * time.Second // that a connection waits for its next request
+	// connections that may wait for a request, or twice as many as attempts, if that is more
+	idleAtLeast = 64
 	restLeast   = time.Millisecond // that a connection is left alone after an answer, see http1.rest
 	headMost    = 64 << 10         // bytes of an answer's header: a receiver must not fill the memory, or the log
 	interimMost = 5                // answers before the answer: 100 Continue, 103 Early Hints, …

@@ -101,22 +101,27 @@ func TestAnswersAsReceiversGiveThem(t *testing.T) {
 		want   string // what the attempt says: its status and answer, or its error
 		kept   bool   // whether the second attempt has the same connection
 	}{
-		"a length":          {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok", true},
-		"nothing":           {"HTTP/1.1 204 No Content\r\n\r\n", "204 ", true},
-		"chunks":            {"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "500 ok", true},
-		"just as much":      {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(long), long), "200 " + long, true},
-		"more than is kept": {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sy", len(long)+1, long), "200 " + long, false},
-		"until it closes":   {"HTTP/1.1 200 OK\r\n\r\nok", "200 ok", false},
-		"HTTP/1.0":          {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok", false},
-		"it will close":     {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "200 ok", false},
-		"another one":       {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", "200 ok", false},
-		"first others":      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n", "202 ", true},
-		"only others":       {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 7), "protocol: the answer is not valid HTTP", false},
-		"another protocol":  {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "101 ", false},
-		"a part":            {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "reset: unexpected EOF", false},
-		"nothing at all":    {"", "reset: unexpected EOF", false},
-		"no HTTP":           {"SSH-2.0-OpenSSH_9.2\r\n", "protocol: the answer is not valid HTTP", false},
-		"an endless header": {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", headMost+answerMost), "protocol: the answer is not valid HTTP", false},
+		"a length": {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok", true},
+		"nothing":  {"HTTP/1.1 204 No Content\r\n\r\n", "204 ", true},
+		"chunks":   {"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "500 ok", true},
+		"just as much": {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(long), long), "200 " + long,
+			true},
+		"more than is kept": {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sy", len(long)+1, long),
+			"200 " + long, false},
+		"until it closes": {"HTTP/1.1 200 OK\r\n\r\nok", "200 ok", false},
+		"HTTP/1.0":        {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok", false},
+		"it will close":   {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "200 ok", false},
+		"another one":     {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", "200 ok", false},
+		"first others": {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" +
+			"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n", "202 ", true},
+		"only others": {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 7), "protocol: the answer is not valid HTTP",
+			false},
+		"another protocol": {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "101 ", false},
+		"a part":           {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "reset: unexpected EOF", false},
+		"nothing at all":   {"", "reset: unexpected EOF", false},
+		"no HTTP":          {"SSH-2.0-OpenSSH_9.2\r\n", "protocol: the answer is not valid HTTP", false},
+		"an endless header": {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", headMost+answerMost),
+			"protocol: the answer is not valid HTTP", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +162,8 @@ func TestWhatIsWrittenIsARequestOfHTTP(t *testing.T) {
 	}
 	m := c.message(d, at)
 	body := string(m.body)
-	want := "POST /hooks/a%2Fb?q=1&r=%E5%BF%AB HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\nUser-Agent: test\r\n" +
+	want := "POST /hooks/a%2Fb?q=1&r=%E5%BF%AB HTTP/1.1\r\nHost: " + host +
+		"\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\nUser-Agent: test\r\n" +
 		"X-Two: a\r\nX-Two: b\r\nWebhook-Id: evt_1\r\nWebhook-Timestamp: 1700000000\r\nWebhook-Signature: " + m.own[2] +
 		"\r\nKuairelay-Sequence: 0\r\nKuairelay-Reason: new\r\nContent-Length: " + fmt.Sprint(len(body)) + "\r\n\r\n" + body
 	if got := s.requests[0]; got != want {
@@ -185,7 +191,10 @@ func TestAConnectionThatHasEndedIsNotUsedAgain(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(net.Conn){
 		"closed": func(conn net.Conn) { _ = conn.Close() },
-		"reset":  func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0); _ = conn.Close() }, //nolint:forcetypeassert // it is one
+		"reset": func(conn net.Conn) {
+			_ = conn.(*net.TCPConn).SetLinger(0) //nolint:forcetypeassert // it is one
+			_ = conn.Close()
+		},
 		"an answer to nothing": func(conn net.Conn) {
 			say(conn, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n")
 		},
@@ -292,7 +301,9 @@ func TestHTTP1BySecureConnections(t *testing.T) {
 	server, got := secure(t, func(s *httptest.Server) { s.EnableHTTP2 = false })
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	c := poster(t, server.URL, loopback, func(e *Endpoint) { e.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12} })
+	c := poster(t, server.URL, loopback, func(e *Endpoint) {
+		e.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	})
 	var remote string
 	for range 3 {
 		if answer := try(t, c); answer != "200" {

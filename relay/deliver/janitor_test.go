@@ -71,7 +71,8 @@ func TestAnOrphanIsGivenUpLongBeforeItIsDueThoughTheStoreFailsOnce(t *testing.T)
 func TestAnEndpointOfTheConfigIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	a := &attic{left: newDelivery(time.Minute)}
-	j := newJanitor(t, a, Settings{OrphanGrace: time.Hour, Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, "http://127.0.0.1:1")}})
+	j := newJanitor(t, a, Settings{OrphanGrace: time.Hour, Egress: loopback,
+		Endpoints: []*Endpoint{newEndpoint(t, "http://127.0.0.1:1")}})
 	if err := j.sweep(t.Context()); err != nil || a.left == nil {
 		t.Errorf("given up: %+v (%v)", a.outcomes(), err)
 	}
@@ -131,7 +132,8 @@ func TestTheDeliveriesOfAParkedEndpointAreLookedThroughForTheirAge(t *testing.T)
 		e := newEndpoint(t, "http://127.0.0.1:1")
 		e.Policy.MaxAge = c.age
 		p := &parked{state: c.state, fail: true}
-		j := newJanitor(t, p, Settings{OrphanGrace: time.Hour, Retention: c.retention, Egress: loopback, Endpoints: []*Endpoint{e}})
+		j := newJanitor(t, p, Settings{OrphanGrace: time.Hour, Retention: c.retention, Egress: loopback,
+			Endpoints: []*Endpoint{e}})
 		if err := j.sweep(t.Context()); (err != nil) != (c.want > 0) {
 			t.Errorf("%+v: the store fails, %v", c, err)
 		}
@@ -148,7 +150,8 @@ func TestTheDeliveriesOfAParkedEndpointAreLookedThroughForTheirAge(t *testing.T)
 			}
 			continue
 		}
-		if len(p.asks) != 1 || !p.asks[0].Parked || p.asks[0].OpenBefore.Before(before.Add(-c.want)) || p.asks[0].OpenBefore.After(time.Now().Add(-c.want)) {
+		if len(p.asks) != 1 || !p.asks[0].Parked || p.asks[0].OpenBefore.Before(before.Add(-c.want)) ||
+			p.asks[0].OpenBefore.After(time.Now().Add(-c.want)) {
 			t.Errorf("%+v: asked %+v", c, p.asks)
 		}
 	}
@@ -171,7 +174,8 @@ func TestALeaseIsBounded(t *testing.T) {
 			j.pool.feeder.markHungry(of)
 		}
 		free, asks := j.pool.feeder.asks()
-		if len(free) != min(c.endpoints, leaseMost) || len(asks) != len(free) || slices.ContainsFunc(asks, func(a event.LeaseRequest) bool { return a.Most != c.want }) {
+		if len(free) != min(c.endpoints, leaseMost) || len(asks) != len(free) ||
+			slices.ContainsFunc(asks, func(a event.LeaseRequest) bool { return a.Most != c.want }) {
 			t.Errorf("%d endpoints: %d asks, the first %+v, want %d of each", c.endpoints, len(asks), asks[0], c.want)
 		}
 	}

@@ -25,7 +25,8 @@ import (
 )
 
 // loopback lets tests deliver to themselves.
-var loopback = Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+var loopback = Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("::1/128")}}
 
 // memory is a store of leased deliveries that only remembers what was settled.
 type memory struct {
@@ -105,7 +106,8 @@ func (m *memory) outcomes() []event.Outcome {
 }
 
 func newDelivery(leaseLeft time.Duration) *event.Delivery {
-	return &event.Delivery{Event: &event.Event{ID: "evt_1", Type: event.TypeWaybill, Data: []byte(`{}`), AcceptedAt: time.Now()},
+	return &event.Delivery{Event: &event.Event{ID: "evt_1", Type: event.TypeWaybill, Data: []byte(`{}`),
+		AcceptedAt: time.Now()},
 		Endpoint: "t/a", Reason: event.ReasonNew, Since: time.Now(), LeaseEnds: time.Now().Add(leaseLeft)}
 }
 
@@ -119,8 +121,10 @@ func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-		Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
+	p, err = New(
+		Options{Store: m, Settings: Settings{Egress: loopback,
+			Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+				Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +207,10 @@ func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 				d.Event.Sequence = int64(i)
 				m.line = append(m.line, d)
 			}
-			p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-				Timeout: time.Minute, MaxInFlight: 4, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
+			p, err := New(
+				Options{Store: m, Settings: Settings{Egress: loopback,
+					Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+						Timeout: time.Minute, MaxInFlight: 4, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +244,9 @@ func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
 	m.waits = func(line []event.Outcome) {
 		if line[len(line)-1].Held > 0 {
 			aside++
-			wait(t, "an attempt beyond what is being settled", func() bool { return int(requests.Load()) > len(m.settled)+len(line) })
+			wait(t, "an attempt beyond what is being settled", func() bool {
+				return int(requests.Load()) > len(m.settled)+len(line)
+			})
 		}
 	}
 	p.Start(map[string]int{}, []*event.Delivery{m.line[0]})
@@ -371,7 +379,8 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 		}
 		c.close()
 	}
-	if got := describeError(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}); !strings.HasPrefix(got, "dns: ") {
+	if got := describeError(&net.OpError{Op: "dial",
+		Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}); !strings.HasPrefix(got, "dns: ") {
 		t.Errorf("a name that does not resolve: %q", got)
 	}
 }
@@ -380,10 +389,14 @@ func TestBodiesOfEventsWithOddTypesAndStatuses(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.FixedZone("", 8*3600))
 	for _, c := range []struct{ format, typ, status, want string }{
-		{"standard", event.TypeWaybill, "signed", `{"type":"waybill.signed","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
-		{"standard", event.TypeWaybill, "", `{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
-		{"standard", event.TypeWaybill, "已签收\"", `{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
-		{"standard", "print_status", "", `{"type":"callback.print_status","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeWaybill, "signed", `{"type":"waybill.signed",` +
+			`"timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeWaybill, "",
+			`{"type":"waybill.updated","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", event.TypeWaybill, "已签收\"", `{"type":"waybill.updated",` +
+			`"timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
+		{"standard", "print_status", "", `{"type":"callback.print_status",` +
+			`"timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"standard", "a\"b", "", `{"type":"callback.other","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"standard", event.TypeTest, "signed", `{"type":"test","timestamp":"2026-01-01T19:04:05.678Z","data":{"a":1}}`},
 		{"kuaidihelp", event.TypeWaybill, "signed", `{"type":"express_sub_msg","data":[{"a":1}]}`},
@@ -403,7 +416,8 @@ func TestAnEndpointHasAllItsSlotsOnlyWhileItAnswers(t *testing.T) {
 		e := &endpoint{}
 		e.client.Store(&client{endpoint: Endpoint{MaxInFlight: 32}})
 		quick := event.Attempt{Status: 200, Duration: timeout / 10}
-		refuses, hangs := event.Attempt{Status: 500, Duration: time.Second}, event.Attempt{Err: "timeout", Duration: 10 * time.Second}
+		refuses, hangs := event.Attempt{Status: 500, Duration: time.Second},
+			event.Attempt{Err: "timeout", Duration: 10 * time.Second}
 		for _, step := range []struct {
 			ended event.Attempt
 			after time.Duration // since the one before ended
@@ -511,8 +525,11 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		m := &memory{}
-		p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-			Timeout: time.Minute, MaxInFlight: workers, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
+		p, err := New(
+			Options{Store: m, Settings: Settings{Egress: loopback,
+				Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+					Timeout: time.Minute, MaxInFlight: workers,
+					Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -529,7 +546,8 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 			got[o.Kind]++
 		}
 		if !maps.Equal(got, want) || most.Load() > 0 || e.inFlight.Load() != 0 {
-			t.Errorf("answer %d: %v, want %v; %d slots taken, %d attempts at the same time", status, got, want, e.inFlight.Load(), most.Load())
+			t.Errorf("answer %d: %v, want %v; %d slots taken, %d attempts at the same time", status, got, want,
+				e.inFlight.Load(), most.Load())
 		}
 		server.Close()
 	}
@@ -543,7 +561,8 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 	}
 	var eps []*Endpoint
 	for i := range 2000 {
-		eps = append(eps, &Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, MaxInFlight: 1})
+		eps = append(eps, &Endpoint{Name: fmt.Sprint("t/", i), URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}},
+			MaxInFlight: 1})
 	}
 	p, err := New(Options{Store: &memory{}, Settings: Settings{Egress: loopback, Endpoints: eps}})
 	if err != nil {

@@ -11,13 +11,16 @@ import (
 	"kuairelay/relay/event"
 )
 
-// BenchmarkPost compares an attempt over our own HTTP/1.1 client with one over net/http's transport: the same message, to the same
-// receiver, which is net/http's and part of what is measured.
+// BenchmarkPost compares an attempt over our own HTTP/1.1 client with one over net/http's transport: the same message,
+// to the same receiver, which is net/http's and part of what is measured.
 func BenchmarkPost(b *testing.B) {
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	b.Cleanup(receiver.Close)
 	e := &event.Event{
-		ID: "evt_4f1c", Type: event.TypeWaybill, WaybillCode: "777005949070187", Status: "delivering", Data: make([]byte, 1000),
+		ID: "evt_4f1c", Type: event.TypeWaybill, WaybillCode: "777005949070187", Status: "delivering",
+		Data: make([]byte, 1000),
 	}
 	for i := range e.Data {
 		e.Data[i] = '0'

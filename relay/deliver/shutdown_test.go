@@ -64,7 +64,8 @@ func TestAPoolThatHasEndedAttemptsNothing(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	t.Cleanup(server.Close)
 	m := &memory{}
-	p, err := New(Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, server.URL)}}})
+	p, err := New(
+		Options{Store: m, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, server.URL)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,8 @@ func TestAfterAnOutageHeldOutcomesAreSettledBeforeAnythingIsLeased(t *testing.T)
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(server.Close)
 	o := &outage{back: make(chan struct{})}
-	p, err := New(Options{Store: o, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, server.URL)}}})
+	p, err := New(
+		Options{Store: o, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, server.URL)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

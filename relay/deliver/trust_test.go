@@ -23,7 +23,8 @@ func TestThatAnEndpointAnswersTwiceIsKnownToEveryReplicaUntilItIsResumed(t *test
 	open := func() (*Pool, *observer.ObservedLogs) {
 		core, logs := observer.New(zap.WarnLevel)
 		p, err := New(Options{Store: m, Logger: zap.New(core), Registry: prometheus.NewRegistry(), Settings: Settings{
-			Egress: loopback, Endpoints: []*Endpoint{{Name: "t/a", URL: f.url, Keys: []Key{{Key: key}}, Timeout: 10 * time.Second}}}})
+			Egress:    loopback,
+			Endpoints: []*Endpoint{{Name: "t/a", URL: f.url, Keys: []Key{{Key: key}}, Timeout: 10 * time.Second}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -155,14 +155,20 @@ func TestADeadDeliverySaysWhy(t *testing.T) {
 		now  time.Time
 		want string
 	}{
-		"schedule used up":            {event.Attempt{Status: 503}, 10, testPolicy, testNow, "10 attempts failed, the last: 503 Service Unavailable"},
-		"beyond the schedule":         {event.Attempt{Status: 404}, 11, testPolicy, testNow, "11 attempts failed, the last: 404 Not Found"},
-		"a status without a name":     {event.Attempt{Status: 599}, 10, testPolicy, testNow, "10 attempts failed, the last: 599"},
-		"neither status nor error":    {event.Attempt{}, 10, testPolicy, testNow, "10 attempts failed, the last: no answer"},
-		"no retries at all":           {event.Attempt{Status: 500}, 1, Policy{}, testNow, "the only attempt failed: 500 Internal Server Error"},
-		"refused with no retries":     {event.Attempt{Status: 422}, 1, Policy{}, testNow, "the receiver refuses this body: 422"},
-		"refused, a short schedule":   {event.Attempt{Status: 400}, 2, short, testNow, "the receiver refuses this body: 400"},
-		"refused after other trouble": {event.Attempt{Status: 413}, 6, testPolicy, testNow, "the receiver refuses this body: 413"},
+		"schedule used up": {event.Attempt{Status: 503}, 10, testPolicy, testNow,
+			"10 attempts failed, the last: 503 Service Unavailable"},
+		"beyond the schedule": {event.Attempt{Status: 404}, 11, testPolicy, testNow,
+			"11 attempts failed, the last: 404 Not Found"},
+		"a status without a name": {event.Attempt{Status: 599}, 10, testPolicy, testNow,
+			"10 attempts failed, the last: 599"},
+		"neither status nor error": {event.Attempt{}, 10, testPolicy, testNow, "10 attempts failed, the last: no answer"},
+		"no retries at all": {event.Attempt{Status: 500}, 1, Policy{}, testNow,
+			"the only attempt failed: 500 Internal Server Error"},
+		"refused with no retries": {event.Attempt{Status: 422}, 1, Policy{}, testNow,
+			"the receiver refuses this body: 422"},
+		"refused, a short schedule": {event.Attempt{Status: 400}, 2, short, testNow, "the receiver refuses this body: 400"},
+		"refused after other trouble": {event.Attempt{Status: 413}, 6, testPolicy, testNow,
+			"the receiver refuses this body: 413"},
 		"as old as the policy allows": {event.Attempt{Status: 503}, 3, testPolicy, late, "older than max_age 168h"},
 		"older than an hour":          {event.Attempt{Err: "timeout: 15s"}, 1, short, late, "older than max_age 1h"},
 		"refused, and too old":        {event.Attempt{Status: 422}, 1, testPolicy, late, "older than max_age 168h"},
@@ -232,12 +238,14 @@ func TestARetryFallsDueAtMaxAgeAtTheLatest(t *testing.T) {
 	t.Parallel()
 	end := testAccepted.Add(testPolicy.MaxAge)
 	a := event.Attempt{Status: 503, RetryAfter: 24 * time.Hour}
-	if got := Decide(a, 1, testPolicy, end.Add(-time.Hour), testAccepted, 0); got != (Verdict{Kind: event.Retry, Due: end}) {
+	got := Decide(a, 1, testPolicy, end.Add(-time.Hour), testAccepted, 0)
+	if got != (Verdict{Kind: event.Retry, Due: end}) {
 		t.Errorf("got %v, want due at %s", got, end)
 	}
 	forever := Policy{Retry: testPolicy.Retry}
 	now := testAccepted.Add(10_000 * time.Hour)
-	if got := Decide(a, 1, forever, now, testAccepted, 0); got != (Verdict{Kind: event.Retry, Due: now.Add(24 * time.Hour)}) {
+	want := Verdict{Kind: event.Retry, Due: now.Add(24 * time.Hour)}
+	if got := Decide(a, 1, forever, now, testAccepted, 0); got != want {
 		t.Errorf("without max age: got %v", got)
 	}
 }

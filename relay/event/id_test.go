@@ -17,14 +17,16 @@ import (
 	"unicode/utf8"
 )
 
-// worked has keys out of order, keys that only UTF-16 would order otherwise, escapes of every kind, and numbers of every kind.
+// worked has keys out of order, keys that only UTF-16 would order otherwise, escapes of every kind, and numbers of
+// every kind.
 const worked = `{ "z" : 1, "a":{"\u00e9":"x","b":[true,false,null,1.0,-0.5]}, "waybill_code":777005949070187, ` +
 	`"context":"\u6b63\u5728\u6d3e\u4ef6 \/ \"\\ \u007f\u2028\u000b\b\n\ud83d\ude9a <&>" , "\uffee":1, "\ud83d\ude9a":2}`
 
 // TestIDIsWhatPythonComputes holds ID to a hash that was computed without it, `worked` being in the file item.json:
 //
 //	python3 -c 'import json,hashlib; v=["express_sub_msg","sto","777005949070187",json.load(open("item.json"))]
-//	print("evt_"+hashlib.sha256(json.dumps(v,sort_keys=True,separators=(",",":"),ensure_ascii=False).encode()).hexdigest())'
+//	text=json.dumps(v,sort_keys=True,separators=(",",":"),ensure_ascii=False)
+//	print("evt_"+hashlib.sha256(text.encode()).hexdigest())'
 func TestIDIsWhatPythonComputes(t *testing.T) {
 	t.Parallel()
 	const want = "evt_f08c8bdbdf25db14be470da72eada0646719d12c14cb18d68d884ca327a58fd1"
@@ -62,8 +64,10 @@ func TestIDTellsEveryChangeOfContent(t *testing.T) {
 		`1`, `1.0`, `1e0`, `1E0`, `10e-1`, `-1`, `0`, `-0`, `"1"`, `"1.0"`, `777005949070187`, `777005949070187.0`,
 		`777005949070187000000000000001`, `777005949070187000000000000002`,
 		`true`, `false`, `null`, `"true"`, `"null"`, `""`, `" "`, `"é"`, `"e\u0301"`, `"\\u00e9"`, `"a"`, `"A"`,
-		`{}`, `[]`, `[[]]`, `[{}]`, `{"a":1}`, `{"a":"1"}`, `{"A":1}`, `{"a":null}`, `{"a":[1]}`, `{"a":{"b":1}}`, `{"a":1,"b":1}`,
-		`{"b":1}`, `{"a":1,"b":2}`, `{"a":2,"b":1}`, `[1,2]`, `[2,1]`, `[1,2,2]`, `[12]`, `["1,2"]`, `["1","2"]`, `["1\",\"2"]`,
+		`{}`, `[]`, `[[]]`, `[{}]`, `{"a":1}`, `{"a":"1"}`, `{"A":1}`, `{"a":null}`, `{"a":[1]}`, `{"a":{"b":1}}`,
+		`{"a":1,"b":1}`,
+		`{"b":1}`, `{"a":1,"b":2}`, `{"a":2,"b":1}`, `[1,2]`, `[2,1]`, `[1,2,2]`, `[12]`, `["1,2"]`, `["1","2"]`,
+		`["1\",\"2"]`,
 	} {
 		id := mustID(t, item)
 		if other, ok := seen[id]; ok {
@@ -77,7 +81,8 @@ func TestIDCoversTypeBrandAndWaybill(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, a := range [][3]string{
-		{"t", "b", "w"}, {"u", "b", "w"}, {"t", "c", "w"}, {"t", "b", "x"}, {"t", "b", ""}, {"t", "", "b"}, {`t","b`, "", "w"}, {"t", `b","`, "w"},
+		{"t", "b", "w"}, {"u", "b", "w"}, {"t", "c", "w"}, {"t", "b", "x"}, {"t", "b", ""}, {"t", "", "b"},
+		{`t","b`, "", "w"}, {"t", `b","`, "w"},
 	} {
 		id, err := ID(a[0], a[1], a[2], []byte(`{}`))
 		if err != nil || seen[id] {
@@ -94,13 +99,17 @@ func TestIDRefusesWhatHasSeveralReadings(t *testing.T) {
 	t.Parallel()
 	const syntax, twice, utf, half, deep = "invalid JSON", "duplicate key", "invalid UTF-8", "surrogate", "levels"
 	for item, want := range map[string]string{
-		``: syntax, ` `: syntax, `{`: syntax, `{"a":1`: syntax, `{"a":1}}`: syntax, `{"a":1} {}`: syntax, `{"a":1,}`: syntax, `[1,]`: syntax, `[,1]`: syntax,
-		`{'a':1}`: syntax, `{a:1}`: syntax, `{"a":01}`: syntax, `{"a":+1}`: syntax, `{"a":.5}`: syntax, `{"a":NaN}`: syntax, `{"a":tru}`: syntax,
-		`{1:2}`: syntax, "{\"a\":\"\n\"}": syntax, `{"a":"\x"}`: syntax, `{"a":"\u12g4"}`: syntax, `{"a":"x}`: syntax, "\uFEFF{}": syntax,
+		``: syntax, ` `: syntax, `{`: syntax, `{"a":1`: syntax, `{"a":1}}`: syntax, `{"a":1} {}`: syntax, `{"a":1,}`: syntax,
+		`[1,]`: syntax, `[,1]`: syntax,
+		`{'a':1}`: syntax, `{a:1}`: syntax, `{"a":01}`: syntax, `{"a":+1}`: syntax, `{"a":.5}`: syntax, `{"a":NaN}`: syntax,
+		`{"a":tru}`: syntax,
+		`{1:2}`:     syntax, "{\"a\":\"\n\"}": syntax, `{"a":"\x"}`: syntax, `{"a":"\u12g4"}`: syntax, `{"a":"x}`: syntax,
+		"\uFEFF{}":        syntax,
 		`{"no":1,"no":1}`: twice, `{"a":{"no":1,"b":2,"no":3}}`: twice, `{"no":1,"n\u006f":1}`: twice, `[{"":1,"":2}]`: twice,
 		"{\"a\":\"\xff\"}": utf, "{\"\xc0\xaf\":1}": utf, "{\"a\":\"\xed\xa0\x80\"}": utf,
 		`{"a":"\ud83d"}`: half, `{"a":"\ude9a\ud83d"}`: half, `{"\ud83dx":1}`: half, `{"a":"\ud83d\u0041"}`: half,
-		nested(65): deep, `{"a":` + nested(64) + `}`: deep, strings.Repeat("[", 5<<20): deep, strings.Repeat(`{"a":`, 1<<20): deep,
+		nested(65): deep, `{"a":` + nested(64) + `}`: deep, strings.Repeat("[", 5<<20): deep,
+		strings.Repeat(`{"a":`, 1<<20): deep,
 	} {
 		id, err := ID("t", "b", "w", []byte(item))
 		if err == nil || !strings.Contains(err.Error(), want) || id != "" {
@@ -112,7 +121,8 @@ func TestIDRefusesWhatHasSeveralReadings(t *testing.T) {
 
 func TestErrorsOfIDQuoteNothingButKeys(t *testing.T) {
 	t.Parallel()
-	for _, item := range []string{`{"a":"13800000000","b":13800000000x}`, `{"a":"13800000000\x"}`, "{\"a\":\"13800000000\xff\"}", `{"a":13800000000,"a":13800000000}`} {
+	for _, item := range []string{`{"a":"13800000000","b":13800000000x}`, `{"a":"13800000000\x"}`,
+		"{\"a\":\"13800000000\xff\"}", `{"a":13800000000,"a":13800000000}`} {
 		if _, err := ID("t", "b", "w", []byte(item)); err == nil || strings.Contains(err.Error(), "138") {
 			t.Errorf("ID of %q: %v", item, err)
 		}
@@ -140,9 +150,11 @@ func TestIDIsTheSameFromManyGoroutinesAndAfterFailures(t *testing.T) {
 	wg.Wait()
 }
 
-// FuzzID compares ID with an oracle that works on decoded values, and asks that encoding/json's rewriting changes no id.
+// FuzzID compares ID with an oracle that works on decoded values, and asks that encoding/json's rewriting changes no
+// id.
 func FuzzID(f *testing.F) {
-	for _, seed := range []string{worked, nested(64), nested(65), `{"b":1,"a":{"d":"\u00e9\/","c":[1e0,{}]}}`, `{"a":1,"\u0061":2}`, `"\ud83d"`, "\"\xff\"", `{"a":`, `[1,2] 3`} {
+	for _, seed := range []string{worked, nested(64), nested(65), `{"b":1,"a":{"d":"\u00e9\/","c":[1e0,{}]}}`,
+		`{"a":1,"\u0061":2}`, `"\ud83d"`, "\"\xff\"", `{"a":`, `[1,2] 3`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, item []byte) {
@@ -247,7 +259,8 @@ func oracle(v any) string {
 	}
 }
 
-// reversed writes every object's keys backwards, and every character as an escape where that can be done with four digits.
+// reversed writes every object's keys backwards, and every character as an escape where that can be done with four
+// digits.
 func reversed(v any) string {
 	switch v := v.(type) {
 	case map[string]any:

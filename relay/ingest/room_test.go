@@ -49,7 +49,8 @@ func TestABodyThatIsTooLargeOrCutOffIsNotRead(t *testing.T) {
 	t.Parallel()
 	cut := io.MultiReader(strings.NewReader("half of "), failing{})
 	for name, req := range map[string]*http.Request{
-		"length": request(strings.NewReader(""), 11), "chunked": request(strings.NewReader(strings.Repeat("x", 11)), -1), "cut off": request(cut, -1),
+		"length": request(strings.NewReader(""), 11), "chunked": request(strings.NewReader(strings.Repeat("x", 11)), -1),
+		"cut off": request(cut, -1),
 	} {
 		h := newRooms(1 << 20).enter(func() {})
 		_, err := h.read(req, 10)

@@ -112,7 +112,8 @@ func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, bool, 
 	return nil, false, nil
 }
 
-func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event, []event.Candidate) (event.CaughtUp, error) {
+func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event,
+	[]event.Candidate) (event.CaughtUp, error) {
 	return event.CaughtUp{}, nil
 }
 
@@ -141,7 +142,8 @@ type bench struct {
 
 func newBench(t *testing.T, change func(*Options)) *bench {
 	t.Helper()
-	b := &bench{t: t, store: &fakeStore{known: make(map[string]bool)}, registry: prometheus.NewRegistry(), dir: t.TempDir()}
+	b := &bench{t: t, store: &fakeStore{known: make(map[string]bool)}, registry: prometheus.NewRegistry(),
+		dir: t.TempDir()}
 	o := Options{
 		Store: b.store, Pool: fakePool{}, Spool: newSpool(b.dir), Registry: b.registry, Logger: zap.NewNop(),
 		Permanent: func(err error) bool { return errors.Is(err, errRefused) },
@@ -208,7 +210,8 @@ func (b *bench) keep(waybill string) event.Summary {
 }
 
 func update(waybill string) (*event.Callback, kuaidihelp.Result) {
-	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":"signed","data":[]}]}`, waybill)
+	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt",`+
+		`"status":"signed","data":[]}]}`, waybill)
 	cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte(body)}
 	return cb, kuaidihelp.Parse("", cb.Body, cb.ReceivedAt)
 }
@@ -409,7 +412,10 @@ func TestWhatRedisRefusesForGoodGoesToQuarantineAndNothingElseDoes(t *testing.T)
 			if slices.ContainsFunc(es, func(e event.Entry) bool { return e.Event.WaybillCode == "bad" }) {
 				return errRefused
 			}
-			if slices.ContainsFunc(es, func(e event.Entry) bool { return e.Event.WaybillCode == "unlucky" && offered["unlucky"] < 10 }) {
+			if slices.ContainsFunc(es, func(e event.Entry) bool {
+				return e.Event.WaybillCode == "unlucky" &&
+					offered["unlucky"] < 10
+			}) {
 				return errors.New("not now")
 			}
 			return nil
@@ -422,10 +428,12 @@ func TestWhatRedisRefusesForGoodGoesToQuarantineAndNothingElseDoes(t *testing.T)
 		b.end()
 		b.store.mu.Lock()
 		defer b.store.mu.Unlock()
-		if q := b.store.quarantined; len(q) != 1 || !strings.Contains(string(q[0].Raw), `"bad"`) || !strings.Contains(q[0].Reason, "refused for good") {
+		if q := b.store.quarantined; len(q) != 1 || !strings.Contains(string(q[0].Raw), `"bad"`) ||
+			!strings.Contains(q[0].Reason, "refused for good") {
 			t.Errorf("in quarantine: %+v", q)
 		}
-		if s := b.Stats(); s.Quarantined != 1 || s.Drained != 1 || b.spool.Stats().Files != 0 || b.counted() != "new 2, quarantined 1" {
+		if s := b.Stats(); s.Quarantined != 1 || s.Drained != 1 || b.spool.Stats().Files != 0 ||
+			b.counted() != "new 2, quarantined 1" {
 			t.Errorf("%+v, %d files, counted: %s", s, b.spool.Stats().Files, b.counted())
 		}
 		// At its arrival, beside the other one, and then alone.
@@ -512,8 +520,11 @@ func TestAShutdownWaitsForNobodyAndLosesNothing(t *testing.T) {
 		arrange func(b *bench)
 		accept  func(release <-chan struct{}) error
 	}{
-		"redis is down":             {func(b *bench) { b.store.Doubt(0) }, nil},
-		"redis hangs in the drain":  {func(*bench) {}, func(release <-chan struct{}) error { <-release; return errors.New("too late") }},
+		"redis is down": {func(b *bench) { b.store.Doubt(0) }, nil},
+		"redis hangs in the drain": {func(*bench) {}, func(release <-chan struct{}) error {
+			<-release
+			return errors.New("too late")
+		}},
 		"redis refuses it, for now": {func(*bench) {}, func(<-chan struct{}) error { return errors.New("not now") }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func TestEachCallbackOfACallGetsItsOwnAnswer(t *testing.T) {
 			all = append(all, pending{callback: cb, parsed: parsed})
 		}
 		o := b.take(t.Context(), all)
-		if o.err != nil || len(o.each) != 3 || o.each[0].Duplicates != 1 || o.each[0].New != 0 || o.each[1].New != 1 || o.each[2].New != 1 {
+		if o.err != nil || len(o.each) != 3 || o.each[0].Duplicates != 1 || o.each[0].New != 0 || o.each[1].New != 1 ||
+			o.each[2].New != 1 {
 			t.Errorf("%+v", o)
 		}
 		if o.sum.New != 2 || o.sum.Duplicates != 1 {
@@ -41,7 +42,8 @@ func manyItems(n int) *event.Callback {
 	for i := range n {
 		items = append(items, fmt.Sprintf(`{"waybill_code":"%d","cp_code":"zt","status":"signed","data":[]}`, i))
 	}
-	return &event.Callback{ReceivedAt: time.Now(), Body: []byte(`{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`)}
+	return &event.Callback{ReceivedAt: time.Now(),
+		Body: []byte(`{"type":"express_sub_msg","data":[` + strings.Join(items, ",") + `]}`)}
 }
 
 func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
@@ -61,7 +63,8 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
 		o = b.takeParts(t.Context(), pending{callback: four})
-		if o.err != nil || o.sum.Duplicates != piece.Items || o.sum.New != 2*piece.Items+1 || len(o.each) != 1 || o.each[0] != o.sum || b.store.calls != 6 {
+		if o.err != nil || o.sum.Duplicates != piece.Items || o.sum.New != 2*piece.Items+1 || len(o.each) != 1 ||
+			o.each[0] != o.sum || b.store.calls != 6 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
 
@@ -122,7 +125,8 @@ func TestAFullQuarantineRefusesOnlyWhatHasNothingElseAndWasNotAnswered(t *testin
 		if err := keep("nonsense"); !errors.Is(err, event.ErrQuarantineFull) || b.Stats().Pushed != 0 {
 			t.Errorf("%v, %+v", err, b.Stats())
 		}
-		if err := keep(`{"type":"express_sub_msg","data":[{"waybill_code":"1","cp_code":"zt"},7]}`); err != nil || b.Stats().Pushed != 1 {
+		if err := keep(`{"type":"express_sub_msg","data":[{"waybill_code":"1","cp_code":"zt"},7]}`); err != nil ||
+			b.Stats().Pushed != 1 {
 			t.Errorf("with an event besides: %v, %+v", err, b.Stats())
 		}
 
@@ -154,7 +158,8 @@ func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, bool,
 	return last, true, nil
 }
 
-func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event, to []event.Candidate) (event.CaughtUp, error) {
+func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event,
+	to []event.Candidate) (event.CaughtUp, error) {
 	s.calls++
 	s.to = to
 	return event.CaughtUp{Stale: s.calls <= s.stale, Queued: s.queued}, nil
@@ -178,10 +183,12 @@ func TestATenantIsCaughtUpAtItsOwnEndpoints(t *testing.T) {
 			store, pool := &behind{fakeStore: &fakeStore{}, queued: c.queued, stale: c.stale}, &fed{}
 			b := newBench(t, func(o *Options) { o.Store, o.Pool = store, pool })
 			b.Use(func(*event.Event) []event.Candidate {
-				return []event.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true}, {Endpoint: "shops/orders"}}
+				return []event.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true},
+					{Endpoint: "shops/orders"}}
 			})
 			err := b.CatchUp(t.Context(), "shop", event.Waybill{CPCode: "zt", Code: "1"})
-			if !errors.Is(err, c.err) || store.calls != c.calls || len(store.to) != 1 || store.to[0].Endpoint != "shop/orders" || !store.to[0].Ordered {
+			if !errors.Is(err, c.err) || store.calls != c.calls || len(store.to) != 1 || store.to[0].Endpoint != "shop/orders" ||
+				!store.to[0].Ordered {
 				t.Errorf("%+v: %v after %d calls, for %+v", c, err, store.calls, store.to)
 			}
 			if want := c.queued > 0 && c.err == nil; slices.Equal(pool.endpoints, []string{"shop/orders"}) != want {
@@ -208,7 +215,8 @@ func TestWhatIsTakenFromQuarantineIsACallbackOrAnItem(t *testing.T) {
 			{"nonsense", Retaken{}, true},
 		} {
 			got, err := b.Retake(t.Context(), event.Quarantined{Raw: []byte(c.raw), ReceivedAt: time.Now()}, []byte(c.raw))
-			if rejected := got.Rejected != ""; err != nil || got.Events != c.want.Events || got.New != c.want.New || rejected != c.rejected {
+			if rejected := got.Rejected != ""; err != nil || got.Events != c.want.Events || got.New != c.want.New ||
+				rejected != c.rejected {
 				t.Errorf("%s: %+v, %v", c.raw, got, err)
 			}
 		}

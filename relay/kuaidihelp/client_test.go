@@ -52,11 +52,13 @@ func TestACallIsMadeAsTheProvidersPageSays(t *testing.T) {
 	if err != nil || e.Code != 0 || e.Msg != "成功" || e.UID != "6fb93a83" || string(e.Data) != "{}" {
 		t.Errorf("%+v %v", e, err)
 	}
-	if got.Method != "POST" || got.URL.Path != "/api" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded; charset=utf-8" {
+	if got.Method != "POST" || got.URL.Path != "/api" ||
+		got.Header.Get("Content-Type") != "application/x-www-form-urlencoded; charset=utf-8" {
 		t.Errorf("%s %s %v", got.Method, got.URL, got.Header)
 	}
 	form, err := url.ParseQuery(body)
-	want := url.Values{"app_id": {"50001"}, "method": {"express.sub.msg"}, "ts": {"1524209949"}, "data": {`{"cp_code":"zt","waybill_codes":"1,2\u0026"}`},
+	want := url.Values{"app_id": {"50001"}, "method": {"express.sub.msg"}, "ts": {"1524209949"},
+		"data": {`{"cp_code":"zt","waybill_codes":"1,2\u0026"}`},
 		"sign": {kuaidihelp.Sign("50001", "express.sub.msg", "1524209949", "secret-key")}}
 	if err != nil || form.Encode() != want.Encode() {
 		t.Errorf("%s", body)
@@ -114,25 +116,30 @@ func TestWhatIsNoAnswerSaysWhetherToAskAgain(t *testing.T) {
 		refused bool
 		says    string // to tenants too, unless it begins with "-"
 	}{
-		"HTTP 503":                    {write(503, "x"), false, `HTTP 503 without its envelope, but with "x"`},
-		"HTTP 503 with an envelope":   {write(503, `{"code":1001,"msg":"系统错误"}`), false, "HTTP 503 with code 1001: 系统错误"},
-		"HTTP 429":                    {write(429, ""), false, "HTTP 429 without a body"},
-		"HTTP 404":                    {write(404, "x"), true, "HTTP 404"},
-		"success in a HTTP 403":       {write(403, `{"code":0,"msg":"ok"}`), true, "HTTP 403 with code 0: ok"},
-		"a redirect":                  {write(307, "", "Location", "https://login.example/x?y=z"), true, "HTTP 307, a redirect to login.example, which is not followed"},
+		"HTTP 503":                  {write(503, "x"), false, `HTTP 503 without its envelope, but with "x"`},
+		"HTTP 503 with an envelope": {write(503, `{"code":1001,"msg":"系统错误"}`), false, "HTTP 503 with code 1001: 系统错误"},
+		"HTTP 429":                  {write(429, ""), false, "HTTP 429 without a body"},
+		"HTTP 404":                  {write(404, "x"), true, "HTTP 404"},
+		"success in a HTTP 403":     {write(403, `{"code":0,"msg":"ok"}`), true, "HTTP 403 with code 0: ok"},
+		"a redirect": {write(307, "", "Location", "https://login.example/x?y=z"), true,
+			"HTTP 307, a redirect to login.example, which is not followed"},
 		"a redirect on the same host": {write(302, page, "Location", "/x"), true, "HTTP 302, a redirect, which"},
-		"a page":                      {write(200, page), true, `HTTP 200 without its envelope, but with "<!DOCTYPE html> <html><title>系统维护</title>"`},
-		"a long page":                 {write(200, strings.Repeat("系统", 5000)), true, strings.Repeat("系统", 149) + "系…"},
-		"a page in GBK":               {write(200, "<title>\xb3\xc9\xb9\xa6"), true, `"<title>?`},
-		"no code":                     {write(200, `{"msg":"x"}`), true, `but with "{\"msg\":\"x\"}"`},
-		"a code that is no number":    {write(200, `{"code":"ok"}`), true, "without its envelope"},
-		"an array":                    {write(200, `[{"code":0}]`), true, "without its envelope"},
-		"nothing":                     {write(200, " \n"), false, "HTTP 200 without a body"},
-		"too much":                    {write(200, `{"code":0,"msg":"`+strings.Repeat("x", 1<<20)+`"}`), true, "HTTP 200 with more than 1 MiB"},
-		"another encoding":            {write(200, "\x0b\x02", "Content-Encoding", "br"), true, `in the content-encoding "br"`},
-		"half of a gzip":              {write(200, "\x1f\x8b\x08"), true, "with a broken gzip body"},
-		"cut off":                     {write(200, `{"code":0`, "Content-Length", "100"), false, "-broke off"},
-		"a broken answer":             {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "-does not answer"},
+		"a page": {write(200, page), true, `HTTP 200 without its envelope, but with "<!DOCTYPE html> ` +
+			`<html><title>系统维护</title>"`},
+		"a long page":              {write(200, strings.Repeat("系统", 5000)), true, strings.Repeat("系统", 149) + "系…"},
+		"a page in GBK":            {write(200, "<title>\xb3\xc9\xb9\xa6"), true, `"<title>?`},
+		"no code":                  {write(200, `{"msg":"x"}`), true, `but with "{\"msg\":\"x\"}"`},
+		"a code that is no number": {write(200, `{"code":"ok"}`), true, "without its envelope"},
+		"an array":                 {write(200, `[{"code":0}]`), true, "without its envelope"},
+		"nothing":                  {write(200, " \n"), false, "HTTP 200 without a body"},
+		"too much": {write(200, `{"code":0,"msg":"`+strings.Repeat("x", 1<<20)+`"}`), true,
+			"HTTP 200 with more than 1 MiB"},
+		"another encoding": {write(200, "\x0b\x02", "Content-Encoding", "br"), true, `in the content-encoding "br"`},
+		"half of a gzip":   {write(200, "\x1f\x8b\x08"), true, "with a broken gzip body"},
+		"cut off":          {write(200, `{"code":0`, "Content-Length", "100"), false, "-broke off"},
+		"a broken answer": {func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		}, false, "-does not answer"},
 		"no answer": {func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that the client goes
 			<-r.Context().Done()
@@ -167,9 +174,11 @@ func spellings(secret string) []string {
 	}
 	return []string{
 		secret, strings.ToUpper(secret), encoded, escaped, "%7B%22a%22:%22" + encoded,
-		strings.ReplaceAll(encoded, "%", "%25"), strings.ReplaceAll(secret, "e", "&#101;"), hex.EncodeToString([]byte(secret)),
+		strings.ReplaceAll(encoded, "%", "%25"), strings.ReplaceAll(secret, "e", "&#101;"),
+		hex.EncodeToString([]byte(secret)),
 		base64.StdEncoding.EncodeToString([]byte(secret)), base64.URLEncoding.EncodeToString([]byte("a=" + secret + "?")),
-		base64.StdEncoding.EncodeToString([]byte(`{"` + secret)), url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(secret + "ÿÿ"))),
+		base64.StdEncoding.EncodeToString([]byte(`{"` + secret)),
+		url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(secret + "ÿÿ"))),
 	}
 }
 
@@ -186,10 +195,11 @@ func TestAProviderThatRepeatsTheKeyDoesNotGiveItAwayInAnySpelling(t *testing.T) 
 		}
 		text := `before ` + escaped.String() + ` after`
 		for name, body := range map[string]string{
-			"an envelope": `{"code":1006,"msg":"` + text + `","data":{"` + text + `":["` + text + `"],"n":1.50},"uid":"` + text + `"}`,
-			"data":        `{"code":0,"data":"` + text + `"}`,
-			"a page":      `<p>` + spelling + `</p>`,
-			"no code":     `{"msg":"` + text + `"}`,
+			"an envelope": `{"code":1006,"msg":"` + text + `","data":{"` + text + `":["` + text + `"],"n":1.50},"uid":"` + text +
+				`"}`,
+			"data":    `{"code":0,"data":"` + text + `"}`,
+			"a page":  `<p>` + spelling + `</p>`,
+			"no code": `{"msg":"` + text + `"}`,
 		} {
 			c := answering(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
 			e, err := c.Call(t.Context(), "m", nil)
@@ -198,7 +208,8 @@ func TestAProviderThatRepeatsTheKeyDoesNotGiveItAwayInAnySpelling(t *testing.T) 
 				t.Errorf("%s: the data is not JSON: %s", name, e.Data)
 			}
 			shown := fmt.Sprint(e.Msg, e.UID, data, err)
-			if strings.Contains(shown, spelling) || !strings.Contains(shown, "***") || strings.Contains(strings.ToLower(shown), "secret-key") {
+			if strings.Contains(shown, spelling) || !strings.Contains(shown, "***") ||
+				strings.Contains(strings.ToLower(shown), "secret-key") {
 				t.Errorf("%s with %q: %s", name, spelling, shown)
 			}
 		}
@@ -212,7 +223,8 @@ func TestTextsOfTheProviderAreBounded(t *testing.T) {
 		_, _ = io.WriteString(w, `{"code":1008,"msg":"`+long+`\u0007\n!","data":{"x":"`+long+`","n":1.50},"uid":"`+long+`"}`)
 	})
 	e, err := c.Call(t.Context(), "m", nil)
-	if want := strings.Repeat("满", 299) + "…"; err != nil || e.Msg != want || e.UID != want || string(e.Data) != `{"x":"`+long+`","n":1.50}` {
+	if want := strings.Repeat("满", 299) + "…"; err != nil || e.Msg != want || e.UID != want ||
+		string(e.Data) != `{"x":"`+long+`","n":1.50}` {
 		t.Errorf("%d and %d characters (%v)", len([]rune(e.Msg)), len([]rune(e.UID)), err)
 	}
 }
@@ -242,7 +254,8 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestTheBodyOfEveryAnswerIsClosed(t *testing.T) {
 	t.Parallel()
 	broken := iotest.ErrReader(errors.New("broken off"))
-	for _, body := range []io.Reader{strings.NewReader(`{"code":0,"msg":"","data":{},"uid":""}`), strings.NewReader("no envelope"), broken} {
+	for _, body := range []io.Reader{strings.NewReader(`{"code":0,"msg":"","data":{},"uid":""}`),
+		strings.NewReader("no envelope"), broken} {
 		closed := 0
 		client := &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: counted{body, &closed}}, nil

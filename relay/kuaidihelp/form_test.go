@@ -184,7 +184,8 @@ func FuzzURLEncoded(f *testing.F) {
 
 // FuzzTree asks that the tree of a form has every value once, in the order it came, whatever the names are.
 func FuzzTree(f *testing.F) {
-	for _, body := range []string{sampleBrackets, "data[][no]=1&data[][no]=2", "a[b]=1&a[b][c]=2&a[1]=3&a[0]=4&a=5", "a[b[c]=1&[x]=2&a[[]]=3"} {
+	for _, body := range []string{sampleBrackets, "data[][no]=1&data[][no]=2", "a[b]=1&a[b][c]=2&a[1]=3&a[0]=4&a=5",
+		"a[b[c]=1&[x]=2&a[[]]=3"} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -16,7 +16,8 @@ import (
 func FuzzParse(f *testing.F) {
 	add := func(contentType, body string) { f.Add(contentType, []byte(body)) }
 	for _, data := range []string{
-		"[" + sample + `,{"no":2}]`, sample, quote("[" + sample + "]"), quote(sample), "[]", "7", `[{"no":"1","no":"2"},{"no":"1\ud83d"},1,{"no":"3"}]`,
+		"[" + sample + `,{"no":2}]`, sample, quote("[" + sample + "]"), quote(sample), "[]", "7",
+		`[{"no":"1","no":"2"},{"no":"1\ud83d"},1,{"no":"3"}]`,
 	} {
 		add("application/json", `{"type":"express_sub_msg","data":`+data+`}`)
 		add("application/x-www-form-urlencoded", "type=express_sub_msg&data="+url.QueryEscape(data))
@@ -52,7 +53,8 @@ func FuzzParse(f *testing.F) {
 			if len(r.Raw) > max(bound, len(body)) {
 				t.Errorf("raw of %d bytes", len(r.Raw))
 			}
-			if r.Reason == "" || len(r.Reason) > 600 || strings.ContainsFunc(r.Reason, unicode.IsControl) || !utf8.ValidString(r.Reason) {
+			if r.Reason == "" || len(r.Reason) > 600 || strings.ContainsFunc(r.Reason, unicode.IsControl) ||
+				!utf8.ValidString(r.Reason) {
 				t.Errorf("reason %q", r.Reason)
 			}
 		}
@@ -68,7 +70,8 @@ func checkEvent(t *testing.T, e *event.Event, bound int) {
 	if id, err := event.ID(e.Type, e.CPCode, e.WaybillCode, e.Data); err != nil || id != e.ID {
 		t.Errorf("id %s, want %s, %v", e.ID, id, err)
 	}
-	if e.Type == "" || (e.Type == event.TypeWaybill) != (e.WaybillCode != "") || !isCode([]byte(e.Type)) || !isCode([]byte(e.WaybillCode)) {
+	if e.Type == "" || (e.Type == event.TypeWaybill) != (e.WaybillCode != "") || !isCode([]byte(e.Type)) ||
+		!isCode([]byte(e.WaybillCode)) {
 		t.Errorf("type %q, waybill %q", e.Type, e.WaybillCode)
 	}
 	if e.ReceivedAt != at || e.Bare == hasTime(e.Tracks) || Brand(e.CPCode) != e.CPCode || Status(e.Status) != e.Status {
@@ -83,7 +86,8 @@ func checkCount(t *testing.T, body []byte, got Result) {
 	var callback map[string]json.RawMessage
 	var typ string
 	var items []json.RawMessage
-	if json.Unmarshal(body, &callback) != nil || json.Unmarshal(callback["type"], &typ) != nil || typ != event.TypeWaybill {
+	if json.Unmarshal(body, &callback) != nil || json.Unmarshal(callback["type"], &typ) != nil ||
+		typ != event.TypeWaybill {
 		return
 	}
 	if json.Unmarshal(callback["data"], &items) != nil || items == nil || len(items) > maxRejected {
@@ -99,7 +103,8 @@ func checkCount(t *testing.T, body []byte, got Result) {
 
 // FuzzUnquote compares unquote with encoding/json.
 func FuzzUnquote(f *testing.F) {
-	for _, seed := range []string{`"a\"b\\\/\b\f\n\r\t\u00e9\ud83d\ude9a"`, `"\ud83d"`, `"\x"`, `"a`, `"a"b"`, `a`, `"\u12"`} {
+	for _, seed := range []string{`"a\"b\\\/\b\f\n\r\t\u00e9\ud83d\ude9a"`, `"\ud83d"`, `"\x"`, `"a`, `"a"b"`, `a`,
+		`"\u12"`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -31,23 +31,26 @@ func worstBodies(size int) map[string]struct{ contentType, body string } {
 		nested = quote(nested)
 	}
 	return map[string]struct{ contentType, body string }{
-		"one plain item":           {"", repeat(head+`[{"no":"1","x":"`, "a", `"}]}`)},
-		"escapes":                  {"", repeat(head+`[{"no":"1","x":"`, `\u0000`, `"}]}`)},
-		"items of a number":        {"", repeat(head+"[", `{"no":1},`, `{"no":1}]}`)},
-		"items of a text":          {"", repeat(head+"[", `{"no":"12"},`, `{"no":1}]}`)},
-		"empty items":              {"", repeat(head+"[", `{},`, `{}]}`)},
-		"items with a key twice":   {"", repeat(head+"[", `{"a":1,"a":1},`, `{}]}`)},
-		"numbers for items":        {"", repeat(head+"[", `1,`, `1]}`)},
-		"items in a string":        {"", head + nested + "}"},
-		"numbered items":           {"", count(head+"{", `"%d":{},`, `"0":{}}}`)},
-		"the same number":          {"", repeat(head+"{", `"1":1,`, `"1":1}}`)},
-		"empty tracks":             {"", repeat(head+`[{"no":"1","data":[`, `{},`, `{}]}]}`)},
-		"tracks":                   {"", repeat(head+`[{"no":"1","data":[`, `{"time":"12","context":"ab"},`, `{}]}]}`)},
-		"items of many tracks":     {"", repeat(head+"[", `{"no":"1","data":[`+strings.Repeat("{},", maxTracks)+`{}]},`, "1]}")},
-		"tracks without a time":    {"", repeat(head+"[", `{"no":"1","data":[`+strings.Repeat(`{"time":"2026-13-01 1"},`, maxTracks)+`{}]},`, "1]}")},
-		"numbered tracks":          {"", count(head+`[{"no":"1","data":{`, `"%d":{},`, `"0":{}}}]}`)},
-		"tracks in a string":       {"", repeat(head+`[{"no":"1","data":"[`, `{},`, `{}]"}]}`)},
-		"braces in a track":        {"", repeat(head+"[", `{"no":"1","data":[{"time":"`+strings.Repeat("{", maxTracks)+`"}]},`, "1]}")},
+		"one plain item":         {"", repeat(head+`[{"no":"1","x":"`, "a", `"}]}`)},
+		"escapes":                {"", repeat(head+`[{"no":"1","x":"`, `\u0000`, `"}]}`)},
+		"items of a number":      {"", repeat(head+"[", `{"no":1},`, `{"no":1}]}`)},
+		"items of a text":        {"", repeat(head+"[", `{"no":"12"},`, `{"no":1}]}`)},
+		"empty items":            {"", repeat(head+"[", `{},`, `{}]}`)},
+		"items with a key twice": {"", repeat(head+"[", `{"a":1,"a":1},`, `{}]}`)},
+		"numbers for items":      {"", repeat(head+"[", `1,`, `1]}`)},
+		"items in a string":      {"", head + nested + "}"},
+		"numbered items":         {"", count(head+"{", `"%d":{},`, `"0":{}}}`)},
+		"the same number":        {"", repeat(head+"{", `"1":1,`, `"1":1}}`)},
+		"empty tracks":           {"", repeat(head+`[{"no":"1","data":[`, `{},`, `{}]}]}`)},
+		"tracks":                 {"", repeat(head+`[{"no":"1","data":[`, `{"time":"12","context":"ab"},`, `{}]}]}`)},
+		"items of many tracks": {"", repeat(head+"[", `{"no":"1","data":[`+strings.Repeat("{},", maxTracks)+`{}]},`,
+			"1]}")},
+		"tracks without a time": {"", repeat(head+"[", `{"no":"1","data":[`+
+			strings.Repeat(`{"time":"2026-13-01 1"},`, maxTracks)+`{}]},`, "1]}")},
+		"numbered tracks":    {"", count(head+`[{"no":"1","data":{`, `"%d":{},`, `"0":{}}}]}`)},
+		"tracks in a string": {"", repeat(head+`[{"no":"1","data":"[`, `{},`, `{}]"}]}`)},
+		"braces in a track": {"", repeat(head+"[", `{"no":"1","data":[{"time":"`+strings.Repeat("{", maxTracks)+
+			`"}]},`, "1]}")},
 		"members of an item":       {"", count(head+`[{"no":"1"`, `,"%d":1`, `}]}`)},
 		"members of many items":    {"", repeat(head+"[", count2(`{"no":"1"`, 200)+"},", "1]}")},
 		"members of the callback":  {"", count(`{"type":"x"`, `,"%d":1`, `}`)},
@@ -70,10 +73,11 @@ func worstBodies(size int) map[string]struct{ contentType, body string } {
 		"percent":                  {"", repeat(form+"data=", "%5b", "")},
 		"parts":                    {multipart, repeat("", "--b\r\n\r\n\r\n", "--b--")},
 		"parts with a name":        {multipart, repeat("", "--b\nContent-Disposition:form-data;name=\n\n\n", "--b--")},
-		"parts in brackets":        {multipart, repeat("", "--b\nContent-Disposition:form-data;name=data[][no]\n\n1\n", "--b--")},
-		"quoted-printable parts":   {multipart, repeat("", "--b\nContent-Transfer-Encoding:quoted-printable\n\n\n", "--b--")},
-		"headers of a part":        {multipart, repeat("--b\r\n", "a:\r\n", "\r\n--b--")},
-		"a boundary":               {"", repeat("--", "b", "")},
+		"parts in brackets": {multipart,
+			repeat("", "--b\nContent-Disposition:form-data;name=data[][no]\n\n1\n", "--b--")},
+		"quoted-printable parts": {multipart, repeat("", "--b\nContent-Transfer-Encoding:quoted-printable\n\n\n", "--b--")},
+		"headers of a part":      {multipart, repeat("--b\r\n", "a:\r\n", "\r\n--b--")},
+		"a boundary":             {"", repeat("--", "b", "")},
 	}
 }
 
@@ -96,13 +100,15 @@ func TestParsingAllocatesAtMostTenTimesTheBody(t *testing.T) {
 			most := times*len(body) + 2<<20
 			got := allocate(c.contentType, body)
 			if got.part > most {
-				t.Errorf("%s, %d bytes: %d bytes allocated, %.1f times the body", name, len(body), got.part, float64(got.part)/float64(len(body)))
+				t.Errorf("%s, %d bytes: %d bytes allocated, %.1f times the body", name, len(body), got.part,
+					float64(got.part)/float64(len(body)))
 			}
 			if got.waybills > most {
 				t.Errorf("%s, %d bytes: %d bytes allocated for waybills", name, len(body), got.waybills)
 			}
 			t.Logf("%-26s %8d bytes: at most %5.1f times that in each of %d parts, %d events; waybills %.1f",
-				name, len(body), float64(got.part)/float64(len(body)), got.parts, got.events, float64(got.waybills)/float64(len(body)))
+				name, len(body), float64(got.part)/float64(len(body)), got.parts, got.events,
+				float64(got.waybills)/float64(len(body)))
 		}
 	}
 }

@@ -26,8 +26,10 @@ const sample = `{"waybill_code":"777005949070187", "cp_code":"sto","status":"del
 // sampleBrackets is the sample (all strings) as PHP writes it, and flat the JSON that it means.
 const (
 	sampleBrackets = "data[0][waybill_code]=777005949070187&data[0][cp_code]=sto&data[0][status]=delivering" +
-		"&data[0][data][0][time]=2022-03-24+09%3A12%3A31&data[0][data][0][context]=%E6%AD%A3%E5%9C%A8%E6%B4%BE%E4%BB%B6&data[0][data][0][status]=delivering" +
-		"&data[0][data][1][time]=2022-03-23+20%3A01%3A10&data[0][data][1][context]=%E5%B7%B2%E5%8F%91%E5%BE%80&data[0][data][1][status]=sending" +
+		"&data[0][data][0][time]=2022-03-24+09%3A12%3A31&data[0][data][0][context]=%E6%AD%A3%E5%9C%A8%E6%B4%BE%E4%BB%B6&" +
+		"data[0][data][0][status]=delivering" +
+		"&data[0][data][1][time]=2022-03-23+20%3A01%3A10&data[0][data][1][context]=%E5%B7%B2%E5%8F%91%E5%BE%80&" +
+		"data[0][data][1][status]=sending" +
 		"&data[0][order]=desc&data[0][no]=777005949070187&data[0][brand]=sto"
 	flat = `{"waybill_code":"777005949070187","cp_code":"sto","status":"delivering",` +
 		`"data":[{"time":"2022-03-24 09:12:31","context":"正在派件","status":"delivering"},` +
@@ -48,53 +50,66 @@ func TestEveryEncodingOfACallbackIsUnderstood(t *testing.T) {
 		contentType, body string
 		want              []string
 	}{
-		"json array":                  {jsonType, envelope("[" + sample + "," + second + "]"), two},
-		"json object":                 {jsonType, envelope(sample), one},
-		"json string of an array":     {jsonType, envelope(quote("[" + sample + "," + second + "]")), two},
-		"json string of an object":    {jsonType, envelope(quote(sample)), one},
-		"json string twice":           {jsonType, envelope(quote(quote("[" + sample + "]"))), one},
-		"data before type":            {jsonType, `{"data":[` + sample + `],"type":"express_sub_msg"}`, one},
-		"unknown keys around":         {jsonType, `{"a":[{"x":"]}"}],"type":"express_sub_msg","b":"\"}","data":[` + sample + `],"c":null}`, one},
-		"escaped keys and type":       {jsonType, `{"t\u0079pe":"express\u005fsub_msg","\u0064ata":[` + sample + `]}`, one},
-		"white space everywhere":      {jsonType, "\r\n { \"type\" : \"express_sub_msg\" ,\t\"data\" : [ " + sample + " , " + second + " ] } \n", two},
-		"type with space around":      {jsonType, `{"type":" express_sub_msg\t","data":[` + sample + `]}`, one},
-		"a list with a gap":           {jsonType, envelope(`{"0":` + sample + `,"2":` + second + `}`), two},
-		"a list out of order":         {jsonType, envelope(`{"10":` + second + `, "9":` + sample + `}`), two},
-		"a list with a gap, string":   {jsonType, envelope(quote(`{"1":` + sample + `}`)), one},
-		"a list with a gap, form":     {formType, form(`{"1":` + sample + `}`), one},
-		"json with byte order mark":   {jsonType, "\uFEFF" + envelope("["+sample+"]"), one},
-		"json without content type":   {"", envelope("[" + sample + "]"), one},
-		"json as a form":              {formType, envelope("[" + sample + "]"), one},
-		"json as plain text":          {"text/plain", envelope("[" + sample + "]"), one},
-		"json as multipart":           {"multipart/form-data; boundary=x", envelope("[" + sample + "]"), one},
-		"json as a broken type":       {"application/json; charset", envelope("[" + sample + "]"), one},
-		"form array":                  {formType, form("[" + sample + "," + second + "]"), two},
-		"form object":                 {formType, form(sample), one},
-		"form string of an array":     {formType, form(quote("[" + sample + "," + second + "]")), two},
-		"form without content type":   {"", form("[" + sample + "]"), one},
-		"form as json":                {jsonType, form("[" + sample + "]"), one},
-		"form as multipart":           {"multipart/form-data; boundary=x", form("[" + sample + "]"), one},
-		"form with byte order mark":   {formType, "\uFEFF" + form("["+sample+"]"), one},
-		"form with space around":      {formType, "\n" + form(" ["+sample+"] ") + "\r\n", one},
-		"form with empty pairs":       {formType, "&&" + form("["+sample+"]") + "&", one},
-		"form, not all escaped":       {formType, "type=express_sub_msg&data=[{\"no\":\"5\",\"p\":\"100%\"}]", []string{`{"no":"5","p":"100%"}`}},
-		"brackets":                    {formType, "type=express_sub_msg&" + sampleBrackets, []string{flat}},
-		"brackets, escaped":           {formType, "type=express_sub_msg&" + strings.NewReplacer("[", "%5B", "]", "%5d").Replace(sampleBrackets), []string{flat}},
-		"brackets without type":       {"", sampleBrackets + "&type=express_sub_msg", []string{flat}},
-		"brackets, one object":        {formType, "type=express_sub_msg&" + strings.ReplaceAll(sampleBrackets, "data[0]", "data"), []string{flat}},
-		"brackets, two items":         {formType, "type=express_sub_msg&" + sampleBrackets + "&data[1][no]=2", []string{flat, second}},
-		"brackets, mixed":             {formType, "data[1][no]=2&data[0][no]=1&type=express_sub_msg&data[1][x]=y", []string{`{"no":"1"}`, `{"no":"2","x":"y"}`}},
-		"brackets with gaps":          {formType, "type=express_sub_msg&data[10][no]=10&data[9][no]=9&data[2][no]=2", []string{second, `{"no":"9"}`, `{"no":"10"}`}},
-		"brackets without numbers":    {formType, "type=express_sub_msg&data[][no]=1&data[][no]=2", []string{`{"no":"1"}`, second}},
-		"multipart array":             {multipartType, multipartBody("type", "express_sub_msg", "data", "["+sample+","+second+"]"), two},
-		"multipart object":            {multipartType, multipartBody("data", sample, "type", "express_sub_msg"), one},
-		"multipart brackets":          {multipartType, multipartBody("type", "express_sub_msg", "data[0][no]", "1", "data[1][no]", "2"), []string{`{"no":"1"}`, second}},
-		"multipart, sloppy parameter": {multipartType + "; charset", multipartBody("type", "express_sub_msg", "data", sample), one},
-		"no items":                    {jsonType, envelope("[]"), nil},
-		"no items, spaced":            {jsonType, envelope("[ \n]"), nil},
-		"no items in a form":          {formType, form("[]"), nil},
-		"multipart without header":    {"", multipartBody("type", "express_sub_msg", "data", sample), one},
-		"multipart, wrong boundary":   {"multipart/form-data; boundary=other", multipartBody("type", "express_sub_msg", "data", sample), one},
+		"json array":               {jsonType, envelope("[" + sample + "," + second + "]"), two},
+		"json object":              {jsonType, envelope(sample), one},
+		"json string of an array":  {jsonType, envelope(quote("[" + sample + "," + second + "]")), two},
+		"json string of an object": {jsonType, envelope(quote(sample)), one},
+		"json string twice":        {jsonType, envelope(quote(quote("[" + sample + "]"))), one},
+		"data before type":         {jsonType, `{"data":[` + sample + `],"type":"express_sub_msg"}`, one},
+		"unknown keys around": {jsonType, `{"a":[{"x":"]}"}],"type":"express_sub_msg","b":"\"}","data":[` + sample +
+			`],"c":null}`, one},
+		"escaped keys and type": {jsonType, `{"t\u0079pe":"express\u005fsub_msg","\u0064ata":[` + sample + `]}`, one},
+		"white space everywhere": {jsonType, "\r\n { \"type\" : \"express_sub_msg\" ,\t\"data\" : [ " + sample + " , " +
+			second + " ] } \n", two},
+		"type with space around":    {jsonType, `{"type":" express_sub_msg\t","data":[` + sample + `]}`, one},
+		"a list with a gap":         {jsonType, envelope(`{"0":` + sample + `,"2":` + second + `}`), two},
+		"a list out of order":       {jsonType, envelope(`{"10":` + second + `, "9":` + sample + `}`), two},
+		"a list with a gap, string": {jsonType, envelope(quote(`{"1":` + sample + `}`)), one},
+		"a list with a gap, form":   {formType, form(`{"1":` + sample + `}`), one},
+		"json with byte order mark": {jsonType, "\uFEFF" + envelope("["+sample+"]"), one},
+		"json without content type": {"", envelope("[" + sample + "]"), one},
+		"json as a form":            {formType, envelope("[" + sample + "]"), one},
+		"json as plain text":        {"text/plain", envelope("[" + sample + "]"), one},
+		"json as multipart":         {"multipart/form-data; boundary=x", envelope("[" + sample + "]"), one},
+		"json as a broken type":     {"application/json; charset", envelope("[" + sample + "]"), one},
+		"form array":                {formType, form("[" + sample + "," + second + "]"), two},
+		"form object":               {formType, form(sample), one},
+		"form string of an array":   {formType, form(quote("[" + sample + "," + second + "]")), two},
+		"form without content type": {"", form("[" + sample + "]"), one},
+		"form as json":              {jsonType, form("[" + sample + "]"), one},
+		"form as multipart":         {"multipart/form-data; boundary=x", form("[" + sample + "]"), one},
+		"form with byte order mark": {formType, "\uFEFF" + form("["+sample+"]"), one},
+		"form with space around":    {formType, "\n" + form(" ["+sample+"] ") + "\r\n", one},
+		"form with empty pairs":     {formType, "&&" + form("["+sample+"]") + "&", one},
+		"form, not all escaped": {formType, "type=express_sub_msg&data=[{\"no\":\"5\",\"p\":\"100%\"}]",
+			[]string{`{"no":"5","p":"100%"}`}},
+		"brackets": {formType, "type=express_sub_msg&" + sampleBrackets, []string{flat}},
+		"brackets, escaped": {formType, "type=express_sub_msg&" +
+			strings.NewReplacer("[", "%5B", "]", "%5d").Replace(sampleBrackets), []string{flat}},
+		"brackets without type": {"", sampleBrackets + "&type=express_sub_msg", []string{flat}},
+		"brackets, one object": {formType, "type=express_sub_msg&" +
+			strings.ReplaceAll(sampleBrackets, "data[0]", "data"), []string{flat}},
+		"brackets, two items": {formType, "type=express_sub_msg&" + sampleBrackets + "&data[1][no]=2",
+			[]string{flat, second}},
+		"brackets, mixed": {formType, "data[1][no]=2&data[0][no]=1&type=express_sub_msg&data[1][x]=y",
+			[]string{`{"no":"1"}`, `{"no":"2","x":"y"}`}},
+		"brackets with gaps": {formType, "type=express_sub_msg&data[10][no]=10&data[9][no]=9&data[2][no]=2",
+			[]string{second, `{"no":"9"}`, `{"no":"10"}`}},
+		"brackets without numbers": {formType, "type=express_sub_msg&data[][no]=1&data[][no]=2",
+			[]string{`{"no":"1"}`, second}},
+		"multipart array": {multipartType,
+			multipartBody("type", "express_sub_msg", "data", "["+sample+","+second+"]"), two},
+		"multipart object": {multipartType, multipartBody("data", sample, "type", "express_sub_msg"), one},
+		"multipart brackets": {multipartType,
+			multipartBody("type", "express_sub_msg", "data[0][no]", "1", "data[1][no]", "2"), []string{`{"no":"1"}`, second}},
+		"multipart, sloppy parameter": {multipartType + "; charset", multipartBody("type", "express_sub_msg", "data", sample),
+			one},
+		"no items":                 {jsonType, envelope("[]"), nil},
+		"no items, spaced":         {jsonType, envelope("[ \n]"), nil},
+		"no items in a form":       {formType, form("[]"), nil},
+		"multipart without header": {"", multipartBody("type", "express_sub_msg", "data", sample), one},
+		"multipart, wrong boundary": {"multipart/form-data; boundary=other",
+			multipartBody("type", "express_sub_msg", "data", sample), one},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +128,8 @@ func TestEveryEncodingOfACallbackIsUnderstood(t *testing.T) {
 
 func TestKeysThatAreNoListAreAnItem(t *testing.T) {
 	t.Parallel()
-	for _, data := range []string{`{"0":"a","no":"1"}`, `{"01":{},"no":"1"}`, `{"-1":{},"no":"1"}`, `{"no":"1","0":{"no":"2"}}`} {
+	for _, data := range []string{`{"0":"a","no":"1"}`, `{"01":{},"no":"1"}`, `{"-1":{},"no":"1"}`,
+		`{"no":"1","0":{"no":"2"}}`} {
 		if e := only(t, data); e.WaybillCode != "1" {
 			t.Errorf("%s: %+v", data, e)
 		}
@@ -161,7 +177,8 @@ func TestAnotherTypeIsOneEventOfTheWholeCallback(t *testing.T) {
 		"json, bom": {"", "\uFEFF " + whole + "\n", whole},
 		"form": {"", "type=print_status&data=%7B%22a%22%3A1%7D&x=%22%5C%0A&empty&list[]=1&list[]=2&o[k]=v",
 			`{"type":"print_status","data":"{\"a\":1}","x":"\"\\\u000a","empty":"","list":["1","2"],"o":{"k":"v"}}`},
-		"multipart": {multipartType, multipartBody("type", "print_status", "0", "zero"), `{"type":"print_status","0":"zero"}`},
+		"multipart": {multipartType, multipartBody("type", "print_status", "0", "zero"),
+			`{"type":"print_status","0":"zero"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,8 @@ func TestThePartsOfACallbackAreTheWholeOfIt(t *testing.T) {
 		`nothing like it`, ``,
 	} {
 		want := Parse("", []byte(body), time.Time{})
-		for _, limit := range []Limit{{}, {Items: 1}, {Items: 2}, {Items: 3}, {Items: 100}, {Bytes: 1}, {Bytes: 20}, {Items: 2, Bytes: 10}} {
+		for _, limit := range []Limit{{}, {Items: 1}, {Items: 2}, {Items: 3}, {Items: 100}, {Bytes: 1}, {Bytes: 20},
+			{Items: 2, Bytes: 10}} {
 			got, sizes := joined("", body, limit)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s in parts of %+v:\ngot  %+v\nwant %+v", body, limit, got, want)
@@ -60,7 +61,8 @@ func TestTheFirstPartOfACallbackSaysWhetherThereAreMore(t *testing.T) {
 			t.Errorf("%d items: %d events, more %v", n, len(first.Events), got)
 		}
 	}
-	if first, more := First("", body(100)[:300], time.Time{}, Limit{Items: 10}); more || len(first.Events) != 0 || len(first.Rejected) != 1 {
+	if first, more := First("", body(100)[:300], time.Time{}, Limit{Items: 10}); more || len(first.Events) != 0 ||
+		len(first.Rejected) != 1 {
 		t.Errorf("cut off: %d events, more %v", len(first.Events), more)
 	}
 }

@@ -11,56 +11,59 @@ func TestACallbackThatIsNotUnderstoodIsRejectedWhole(t *testing.T) {
 	t.Parallel()
 	const item = `{"no":"1"}`
 	for name, c := range map[string]struct{ contentType, body, want string }{
-		"empty":                    {"", "", "empty"},
-		"space":                    {"", " \r\n\t", "empty"},
-		"byte order mark":          {"", "\uFEFF", "empty"},
-		"text":                     {"text/plain", "hello", "neither JSON nor a form"},
-		"binary":                   {"", "\x00\x01\xff\xfe", "neither JSON nor a form"},
-		"json null":                {"application/json", "null", "neither JSON nor a form"},
-		"json array":               {"application/json", "[" + item + "]", "JSON array"},
-		"open brackets":            {"application/json", strings.Repeat("[", 5<<20), "JSON array"},
-		"one brace":                {"", "{", "not complete"},
-		"one brace, spaced":        {"", " { ", "not complete"},
-		"an open item":             {"", `{"type":"express_sub_msg","data":[{`, "not complete"},
-		"a key alone":              {"", `{"a"`, "not complete"},
-		"one bracket":              {"", "[", "JSON array"},
-		"an open list":             {"", `{"type":"express_sub_msg","data":[`, "not complete"},
-		"type of spaces":           {"", `{"type":" \n","data":[` + item + `]}`, "no type"},
-		"open braces":              {"application/json", strings.Repeat(`{"data":`, 600_000), "not complete"},
-		"truncated":                {"", `{"type":"express_sub_msg","data":[{"no":"1"},{"no":"2`, "not complete"},
-		"truncated after item":     {"", `{"type":"express_sub_msg","data":[{"no":"1"}`, "not complete"},
-		"trailing text":            {"", `{"type":"express_sub_msg","data":[` + item + `]}x`, "not complete"},
-		"two callbacks":            {"", `{"type":"express_sub_msg","data":[` + item + `]}{}`, "not complete"},
-		"wrong bracket":            {"", `{"type":"express_sub_msg","data":[` + item + `]]`, "not complete"},
-		"unquoted key":             {"", `{type:"express_sub_msg"}`, "not complete"},
-		"bad key":                  {"", `{"\x":1,"type":"express_sub_msg","data":[]}`, "not a JSON string"},
-		"key not utf-8":            {"", "{\"\xff\":1,\"type\":\"express_sub_msg\",\"data\":[]}", "not a JSON string"},
-		"no type":                  {"", `{"data":[` + item + `]}`, "no type"},
-		"empty type":               {"", `{"type":"","data":[` + item + `]}`, "no type"},
-		"type null":                {"", `{"type":null,"data":[` + item + `]}`, "not a string"},
-		"type number":              {"", `{"type":1,"data":[` + item + `]}`, "type is a number"},
-		"type object":              {"", `{"type":{},"data":[` + item + `]}`, "type is an object"},
-		"type broken":              {"", `{"type":"\x","data":[` + item + `]}`, "not a valid JSON string"},
-		"type not utf-8":           {"", "{\"type\":\"\xff\",\"data\":[]}", "not plain text"},
-		"type too long":            {"", `{"type":"` + strings.Repeat("t", 65) + `","data":[]}`, "longer than 64"},
-		"type with control":        {"", `{"type":"a\u0000b"}`, "not plain text"},
-		"type twice":               {"", `{"type":"express_sub_msg","data":[],"type":"express_sub_msg"}`, `duplicate key "type"`},
-		"data twice":               {"", `{"type":"express_sub_msg","data":[],"d\u0061ta":[]}`, `duplicate key "data"`},
-		"other twice":              {"", `{"x":1,"type":"express_sub_msg","x":1,"data":[]}`, `duplicate key "x"`},
-		"no data":                  {"", `{"type":"express_sub_msg"}`, "no data"},
-		"data null":                {"", `{"type":"express_sub_msg","data":null}`, "data is"},
-		"data number":              {"", `{"type":"express_sub_msg","data":13800000000}`, "data is a number"},
-		"data true":                {"", `{"type":"express_sub_msg","data":true}`, "data is"},
-		"data empty string":        {"", `{"type":"express_sub_msg","data":""}`, "no data"},
-		"data text":                {"", `{"type":"express_sub_msg","data":"text"}`, "data is"},
-		"data broken string":       {"", `{"type":"express_sub_msg","data":"\x"}`, "not a valid JSON string"},
-		"data wrapped too often":   {"", `{"type":"express_sub_msg","data":` + quote(quote(quote(quote("[]")))) + `}`, "data is a string"},
-		"data string truncated":    {"", `{"type":"express_sub_msg","data":"[{\"no\":\"1\"}"}`, "not a complete JSON array"},
-		"data mismatched":          {"", `{"type":"express_sub_msg","data":[` + item + `}}`, "not a complete JSON array"},
-		"data array and more":      {"", `{"type":"express_sub_msg","data":[` + item + `][]}`, "not a complete JSON array"},
-		"other type, bad json":     {"", `{"type":"x","y":tru}`, "invalid JSON"},
-		"other type, same key":     {"", `{"type":"x","y":{"z":1,"z":2}}`, `duplicate key "z"`},
-		"other type, deep":         {"", `{"type":"x","y":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`, "64 levels"},
+		"empty":                {"", "", "empty"},
+		"space":                {"", " \r\n\t", "empty"},
+		"byte order mark":      {"", "\uFEFF", "empty"},
+		"text":                 {"text/plain", "hello", "neither JSON nor a form"},
+		"binary":               {"", "\x00\x01\xff\xfe", "neither JSON nor a form"},
+		"json null":            {"application/json", "null", "neither JSON nor a form"},
+		"json array":           {"application/json", "[" + item + "]", "JSON array"},
+		"open brackets":        {"application/json", strings.Repeat("[", 5<<20), "JSON array"},
+		"one brace":            {"", "{", "not complete"},
+		"one brace, spaced":    {"", " { ", "not complete"},
+		"an open item":         {"", `{"type":"express_sub_msg","data":[{`, "not complete"},
+		"a key alone":          {"", `{"a"`, "not complete"},
+		"one bracket":          {"", "[", "JSON array"},
+		"an open list":         {"", `{"type":"express_sub_msg","data":[`, "not complete"},
+		"type of spaces":       {"", `{"type":" \n","data":[` + item + `]}`, "no type"},
+		"open braces":          {"application/json", strings.Repeat(`{"data":`, 600_000), "not complete"},
+		"truncated":            {"", `{"type":"express_sub_msg","data":[{"no":"1"},{"no":"2`, "not complete"},
+		"truncated after item": {"", `{"type":"express_sub_msg","data":[{"no":"1"}`, "not complete"},
+		"trailing text":        {"", `{"type":"express_sub_msg","data":[` + item + `]}x`, "not complete"},
+		"two callbacks":        {"", `{"type":"express_sub_msg","data":[` + item + `]}{}`, "not complete"},
+		"wrong bracket":        {"", `{"type":"express_sub_msg","data":[` + item + `]]`, "not complete"},
+		"unquoted key":         {"", `{type:"express_sub_msg"}`, "not complete"},
+		"bad key":              {"", `{"\x":1,"type":"express_sub_msg","data":[]}`, "not a JSON string"},
+		"key not utf-8":        {"", "{\"\xff\":1,\"type\":\"express_sub_msg\",\"data\":[]}", "not a JSON string"},
+		"no type":              {"", `{"data":[` + item + `]}`, "no type"},
+		"empty type":           {"", `{"type":"","data":[` + item + `]}`, "no type"},
+		"type null":            {"", `{"type":null,"data":[` + item + `]}`, "not a string"},
+		"type number":          {"", `{"type":1,"data":[` + item + `]}`, "type is a number"},
+		"type object":          {"", `{"type":{},"data":[` + item + `]}`, "type is an object"},
+		"type broken":          {"", `{"type":"\x","data":[` + item + `]}`, "not a valid JSON string"},
+		"type not utf-8":       {"", "{\"type\":\"\xff\",\"data\":[]}", "not plain text"},
+		"type too long":        {"", `{"type":"` + strings.Repeat("t", 65) + `","data":[]}`, "longer than 64"},
+		"type with control":    {"", `{"type":"a\u0000b"}`, "not plain text"},
+		"type twice": {"", `{"type":"express_sub_msg","data":[],"type":"express_sub_msg"}`,
+			`duplicate key "type"`},
+		"data twice":         {"", `{"type":"express_sub_msg","data":[],"d\u0061ta":[]}`, `duplicate key "data"`},
+		"other twice":        {"", `{"x":1,"type":"express_sub_msg","x":1,"data":[]}`, `duplicate key "x"`},
+		"no data":            {"", `{"type":"express_sub_msg"}`, "no data"},
+		"data null":          {"", `{"type":"express_sub_msg","data":null}`, "data is"},
+		"data number":        {"", `{"type":"express_sub_msg","data":13800000000}`, "data is a number"},
+		"data true":          {"", `{"type":"express_sub_msg","data":true}`, "data is"},
+		"data empty string":  {"", `{"type":"express_sub_msg","data":""}`, "no data"},
+		"data text":          {"", `{"type":"express_sub_msg","data":"text"}`, "data is"},
+		"data broken string": {"", `{"type":"express_sub_msg","data":"\x"}`, "not a valid JSON string"},
+		"data wrapped too often": {"", `{"type":"express_sub_msg","data":` + quote(quote(quote(quote("[]")))) + `}`,
+			"data is a string"},
+		"data string truncated": {"", `{"type":"express_sub_msg","data":"[{\"no\":\"1\"}"}`, "not a complete JSON array"},
+		"data mismatched":       {"", `{"type":"express_sub_msg","data":[` + item + `}}`, "not a complete JSON array"},
+		"data array and more":   {"", `{"type":"express_sub_msg","data":[` + item + `][]}`, "not a complete JSON array"},
+		"other type, bad json":  {"", `{"type":"x","y":tru}`, "invalid JSON"},
+		"other type, same key":  {"", `{"type":"x","y":{"z":1,"z":2}}`, `duplicate key "z"`},
+		"other type, deep": {"", `{"type":"x","y":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`,
+			"64 levels"},
 		"form: no type":            {"", "data=%5B%5D", "neither JSON nor a form"},
 		"form: empty type":         {"", "type=+&data=%5B%5D", "no type"},
 		"form: type twice":         {"", "type=express_sub_msg&type=express_sub_msg&data=%5B%5D", `duplicate key "type"`},
@@ -73,9 +76,12 @@ func TestACallbackThatIsNotUnderstoodIsRejectedWhole(t *testing.T) {
 		"form: odd brackets":       {"", "type=express_sub_msg&data[0][no]=1&data[0][x=1", "field 2: brackets"},
 		"form: text in brackets":   {"", "type=express_sub_msg&data[0]x[no]=1", "field 1: brackets"},
 		"form: other, not utf-8":   {"", "type=x&y=%FF", "invalid UTF-8"},
-		"multipart: truncated":     {multipartType, strings.TrimSuffix(multipartBody("type", "express_sub_msg", "data", "[]"), "--frontier--\r\n"), "multipart body is broken"},
-		"multipart: bad header":    {multipartType, "--frontier\r\nnot a header\r\n\r\nx\r\n--frontier--\r\n", "multipart body is broken"},
-		"multipart: no fields":     {multipartType, "--frontier--\r\n", "neither JSON nor a form"},
+		"multipart: truncated": {multipartType,
+			strings.TrimSuffix(multipartBody("type", "express_sub_msg", "data", "[]"), "--frontier--\r\n"),
+			"multipart body is broken"},
+		"multipart: bad header": {multipartType, "--frontier\r\nnot a header\r\n\r\nx\r\n--frontier--\r\n",
+			"multipart body is broken"},
+		"multipart: no fields": {multipartType, "--frontier--\r\n", "neither JSON nor a form"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +103,8 @@ func TestACallbackThatIsNotUnderstoodIsRejectedWhole(t *testing.T) {
 // badItems are items that are not understood, each with its reason.
 func badItems() map[string]string {
 	return map[string]string{
-		`1`: "not an object", `null`: "not an object", `"{}"`: "not an object", `[{"no":"1"}]`: "not an object", `{}x`: "invalid JSON",
+		`1`: "not an object", `null`: "not an object", `"{}"`: "not an object", `[{"no":"1"}]`: "not an object",
+		`{}x`:                             "invalid JSON",
 		``:                                "not an object",
 		`{}`:                              "no waybill code",
 		`{"waybill_code":""}`:             "no waybill code",
@@ -152,7 +159,8 @@ func TestABadItemIsRejectedAloneAndItsSiblingsGoOn(t *testing.T) {
 			if string(r.Raw) != bad {
 				t.Errorf("%s, %.60q: raw is %.60q", encoding, bad, r.Raw)
 			}
-			if !strings.HasPrefix(r.Reason, "item 1: ") || !strings.Contains(r.Reason, reason) || strings.Contains(r.Reason, "138") {
+			if !strings.HasPrefix(r.Reason, "item 1: ") || !strings.Contains(r.Reason, reason) ||
+				strings.Contains(r.Reason, "138") {
 				t.Errorf("%s, %.60q: reason %q, want %q", encoding, bad, r.Reason, reason)
 			}
 		}
@@ -161,7 +169,8 @@ func TestABadItemIsRejectedAloneAndItsSiblingsGoOn(t *testing.T) {
 
 func TestALoneSurrogateInsideAStringOfItemsCostsOneItem(t *testing.T) {
 	t.Parallel()
-	body := `{"type":"express_sub_msg","data":"[{\"no\":\"1\"},{\"no\":\"2\",\"x\":\"\ud83d\"},{\"no\":\"3\",\"x\":\"\ud83d\ude9a\"}]"}`
+	body := `{"type":"express_sub_msg","data":"[{\"no\":\"1\"},{\"no\":\"2\",\"x\":\"\ud83d\"},` +
+		`{\"no\":\"3\",\"x\":\"\ud83d\ude9a\"}]"}`
 	got := Parse("", []byte(body), at)
 	if len(got.Events) != 2 || len(got.Rejected) != 1 || got.Rejected[0].Reason != "item 1: invalid UTF-8" {
 		t.Fatalf("%d events, rejected %q", len(got.Events), got.Rejected)
@@ -270,7 +279,8 @@ func TestAFormCannotMakeAnEndlessTree(t *testing.T) {
 	t.Parallel()
 	body := "type=express_sub_msg" + strings.Repeat("&data"+strings.Repeat("[]", 60)+"=1", 10_000)
 	got := Parse("", []byte(body), at)
-	if len(got.Events) != 0 || len(got.Rejected) != 1 || !strings.Contains(got.Rejected[0].Reason, "more fields and brackets") {
+	if len(got.Events) != 0 || len(got.Rejected) != 1 ||
+		!strings.Contains(got.Rejected[0].Reason, "more fields and brackets") {
 		t.Errorf("%d events, %d rejected", len(got.Events), len(got.Rejected))
 	}
 }

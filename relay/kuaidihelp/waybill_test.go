@@ -10,7 +10,9 @@ import (
 func TestACodeIsCheckedAsTheExpressionsForItSay(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile(`^[!-+\--~]{1,64}$`)
-	number := regexp.MustCompile(`^([+-][0-9]+|[+-]?[0-9]*\.[0-9]+|[+-]?[0-9]+\.)$|^[+-]?[0-9]*\.?[0-9]+[eE][+-][0-9]+$|^[+-]?[0-9]*\.[0-9]*[eE][0-9]+$`)
+	number := regexp.MustCompile(
+		`^([+-][0-9]+|[+-]?[0-9]*\.[0-9]+|[+-]?[0-9]+\.)$|` +
+			`^[+-]?[0-9]*\.?[0-9]+[eE][+-][0-9]+$|^[+-]?[0-9]*\.[0-9]*[eE][0-9]+$`)
 	check := func(text string) {
 		want := code.MatchString(text) && !number.MatchString(text)
 		if err := CheckCode(text); (err == nil) != want {
@@ -31,7 +33,8 @@ func TestACodeIsCheckedAsTheExpressionsForItSay(t *testing.T) {
 		check(string([]byte{byte(c)}))
 		check("JT" + string([]byte{byte(c)}) + "7")
 	}
-	for _, text := range []string{strings.Repeat("7", 64), strings.Repeat("7", 65), strings.Repeat("A", 65), "7.77006E+14", "12E3", "1.5e3x", "运单"} {
+	for _, text := range []string{strings.Repeat("7", 64), strings.Repeat("7", 65), strings.Repeat("A", 65), "7.77006E+14",
+		"12E3", "1.5e3x", "运单"} {
 		check(text)
 	}
 }

@@ -71,7 +71,8 @@ func mixedRule(i int) Rule {
 	case 0, 1, 2:
 		r.Match = Match{CPCode: []string{brand}, Status: []string{status}, WaybillCode: []string{own + "*"}}
 	case 3:
-		r.Match = Match{CPCode: []string{brand, "sto", "ytsd"}, Status: []string{"signed", "question"}, WaybillCode: []string{own + "*"}}
+		r.Match = Match{CPCode: []string{brand, "sto", "ytsd"}, Status: []string{"signed", "question"},
+			WaybillCode: []string{own + "*"}}
 	case 4:
 		r.Match = Match{Status: []string{"signed"}, WaybillCode: []string{own[:5] + "8*", own + "1*"}}
 	case 5:
@@ -149,7 +150,8 @@ func BenchmarkMatch100kRoutes(b *testing.B) {
 }
 
 func BenchmarkMatchWhen(b *testing.B) {
-	for _, when := range []string{`len(event.tracks) > 0`, `any(event.tracks, .status == "sending")`, `event.data.weight > 2`} {
+	for _, when := range []string{`len(event.tracks) > 0`, `any(event.tracks, .status == "sending")`,
+		`event.data.weight > 2`} {
 		b.Run(when, func(b *testing.B) {
 			table := compile(b, Options{Rules: []Rule{{To: []string{"a/b"}, When: when}}})
 			benchmarkMatch(b, table, []*event.Event{whenEvent()})

@@ -26,10 +26,12 @@ func TestExplainNamesWhatDecidedForEveryRoute(t *testing.T) {
 		{Match{}, "true", true, "matches"},
 		{Match{Changed: "status"}, "", true, "matches, if the status changed"},
 		{Match{Subscribed: true}, "", true, "matches, if the tenant has subscribed the waybill"},
-		{Match{Changed: "status", Subscribed: true}, "", true, "matches, if the status changed and the tenant has subscribed the waybill"},
+		{Match{Changed: "status", Subscribed: true}, "", true, "matches, if the status changed and the " +
+			"tenant has subscribed the waybill"},
 		{Match{Status: []string{"signed", "question"}}, "", false, `status "sending" is none of signed, question`},
 		{Match{Status: []string{"sign*"}}, "", false, `status "sending" is not sign*`},
-		{Match{WaybillCode: many}, "", false, `waybill_code "7701" is none of 900*, 901*, 902*, 903*, 904*, 905*, 906*, 907*, 908*, 909*, and 3 more`},
+		{Match{WaybillCode: many}, "", false, `waybill_code "7701" is none of 900*, 901*, 902*, 903*, 904*, 905*, 906*, ` +
+			`907*, 908*, 909*, and 3 more`},
 		{Match{Type: []string{"print"}, CPCode: []string{"zt"}}, "", false, `type "express_sub_msg" is not print`},
 		{Match{CPCode: []string{"*"}, Status: []string{"signed"}}, "", false, `cp_code is absent`},
 		{Match{Status: []string{"sending"}}, "len(event.tracks) > 0", false, "when: false"},
@@ -38,9 +40,12 @@ func TestExplainNamesWhatDecidedForEveryRoute(t *testing.T) {
 	}
 	rules := make([]Rule, len(cases))
 	for i, c := range cases {
-		rules[i] = Rule{Tenant: "shop", To: []string{"shop/a", "shop/b"}, Match: c.match, When: c.when, Pos: fmt.Sprintf("shop.yaml:%d", i)}
+		rules[i] = Rule{Tenant: "shop", To: []string{"shop/a", "shop/b"}, Match: c.match, When: c.when,
+			Pos: fmt.Sprintf("shop.yaml:%d", i)}
 	}
-	table := compile(t, Options{Rules: rules, OnWhenError: func(*Rule, error) { t.Error("a report was taken for a failure") }})
+	table := compile(t, Options{Rules: rules, OnWhenError: func(*Rule, error) {
+		t.Error("a report was taken for a failure")
+	}})
 	ev := &event.Event{Type: event.TypeWaybill, WaybillCode: "7701", Status: "sending", Data: []byte(`{"phone":"139x"}`)}
 	for i, got := range table.Explain(ev) {
 		if got.Matched != cases[i].matched || got.Why != cases[i].why {

@@ -156,8 +156,10 @@ func randomRules(random *rand.Rand, n int) []Rule {
 func randomEvent(random *rand.Rand) *event.Event {
 	pick := func(few ...string) string { return few[random.IntN(len(few))] }
 	ev := &event.Event{
-		Type: pick(event.TypeWaybill, event.TypeWaybill, "print", "other", ""), CPCode: pick("", "zt", "sto", "yt", "jt", "xx"),
-		Status: pick("", "signed", "sending", "allograph", "question", "new"), Data: []byte(pick(`{"weight":2.5}`, `{}`, `nonsense`)),
+		Type:   pick(event.TypeWaybill, event.TypeWaybill, "print", "other", ""),
+		CPCode: pick("", "zt", "sto", "yt", "jt", "xx"),
+		Status: pick("", "signed", "sending", "allograph", "question", "new"),
+		Data:   []byte(pick(`{"weight":2.5}`, `{}`, `nonsense`)),
 	}
 	var code strings.Builder
 	for range random.IntN(6) {

@@ -43,16 +43,20 @@ func TestRoutesMatchAsConfigured(t *testing.T) {
 		"another suffix":             {Rule{Match: Match{WaybillCode: list("77*188")}}, 0, 0},
 		"a prefix that is all of it": {Rule{Match: Match{WaybillCode: list("777005949070187*")}}, event.Always, 0},
 		"any waybill":                {Rule{Match: Match{WaybillCode: list("*")}}, event.Always, 0},
-		"all keys":                   {Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("allograph"), list("7*"), "", false}}, event.Always, 0},
-		"all keys but one":           {Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("signed"), list("7*"), "", false}}, 0, 0},
-		"changed":                    {Rule{Match: Match{Changed: "status"}}, event.IfChanged, 0},
-		"subscribed":                 {Rule{Match: Match{Subscribed: true}}, event.IfSubscribed, 0},
-		"changed and subscribed":     {Rule{Match: Match{Changed: "status", Subscribed: true}}, event.IfChangedAndSubscribed, 0},
-		"changed to something else":  {Rule{Match: Match{Status: list("signed"), Changed: "status"}}, 0, 0},
-		"when":                       {Rule{When: `event.data.weight > 2`}, event.Always, 0},
-		"when false":                 {Rule{When: `event.data.weight > 3`}, 0, 0},
-		"when, match not holding":    {Rule{Match: Match{Status: list("signed")}, When: `true`}, 0, 0},
-		"when and changed":           {Rule{Match: Match{Changed: "status"}, When: `len(event.tracks) == 1`}, event.IfChanged, 0},
+		"all keys": {
+			Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("allograph"), list("7*"), "", false}}, event.Always, 0},
+		"all keys but one": {
+			Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("signed"), list("7*"), "", false}}, 0, 0},
+		"changed":    {Rule{Match: Match{Changed: "status"}}, event.IfChanged, 0},
+		"subscribed": {Rule{Match: Match{Subscribed: true}}, event.IfSubscribed, 0},
+		"changed and subscribed": {Rule{Match: Match{Changed: "status", Subscribed: true}}, event.IfChangedAndSubscribed,
+			0},
+		"changed to something else": {Rule{Match: Match{Status: list("signed"), Changed: "status"}}, 0, 0},
+		"when":                      {Rule{When: `event.data.weight > 2`}, event.Always, 0},
+		"when false":                {Rule{When: `event.data.weight > 3`}, 0, 0},
+		"when, match not holding":   {Rule{Match: Match{Status: list("signed")}, When: `true`}, 0, 0},
+		"when and changed": {Rule{Match: Match{Changed: "status"}, When: `len(event.tracks) == 1`}, event.IfChanged,
+			0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +202,8 @@ func TestLongListsAreFoundLikeShortOnes(t *testing.T) {
 		{To: []string{"a/status"}, Match: Match{Status: many, CPCode: many, Type: many}},
 	}})
 	for code, want := range map[string]string{
-		"1004999": "a/codes", "10049990": "", "2000000": "a/prefixes", "20049991": "a/prefixes", "2005000": "", "": "a/status",
+		"1004999": "a/codes", "10049990": "", "2000000": "a/prefixes", "20049991": "a/prefixes", "2005000": "",
+		"": "a/status",
 	} {
 		ev := &event.Event{WaybillCode: code, Status: "s4999", CPCode: "s0"}
 		if want == "a/status" {
@@ -218,7 +223,8 @@ func TestMatchIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	rules := randomRules(random, 200)
-	table := compile(t, Options{Rules: rules, Canonical: brands, CanonicalStatus: statuses, OnWhenError: func(*Rule, error) {}})
+	table := compile(t, Options{Rules: rules, Canonical: brands, CanonicalStatus: statuses,
+		OnWhenError: func(*Rule, error) {}})
 	var events []*event.Event
 	var want [][]Candidate
 	for range 50 {

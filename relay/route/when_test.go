@@ -161,22 +161,31 @@ func TestCheckWhenSaysWhatIsWrongInOneLine(t *testing.T) {
 		`event.tracks[0].time() == ""`:     "1:17:",
 		`now() > event.received_at`:        "1:1: now is not available here",
 		`map(event.tracks, .status) == []`: "1:1: map is not available here",
-		`reduce(event.tracks, #acc + #acc, "x") == ""`:                                    "1:1: reduce is not available here",
-		`any(event.tracks, repeat(.status, 9) == "")`:                                     "repeat is not available here",
-		`all(1..1000000, true)`:                                                           "1:6: a range can stand after in only",
-		`let r = 1..1000000; len(r) == 1`:                                                 "a range can stand after in only",
-		`event.data.no in 1..9 and len(1..9) > 1`:                                         "1:32: a range can stand after in only",
-		`event.status matches "("`:                                                        "missing closing )",
-		`event.status matches event.type`:                                                 "1:14: the pattern of matches must be a literal text",
-		`event.status matches "a" + "b"`:                                                  "the pattern of matches must be a literal text",
-		`event.status matches "` + strings.Repeat(".{0,1000}", 9) + `"`:                   "1:14: the patterns of matches are too large",
-		`timezone(event.status) == nil`:                                                   "1:1: the name of a time zone must be a literal text",
-		`date(event.status, "2006", event.status) == event.received_at`:                   "the name of a time zone must be a literal text",
-		`event.received_at.In(timezone("Asia/Nowhere")).Hour() == 1`:                      "there is no time zone \"Asia/Nowhere\"",
+		`reduce(event.tracks, #acc + #acc, "x") == ""`: "1:1: reduce is not available here",
+		`any(event.tracks, repeat(.status, 9) == "")`:  "repeat is not available here",
+		`all(1..1000000, true)`: "1:6: a range can " +
+			"stand after in only",
+		`let r = 1..1000000; len(r) == 1`: "a range can stand after in only",
+		`event.data.no in 1..9 and len(1..9) > 1`: "1:32: a range can " +
+			"stand after in only",
+		`event.status matches "("`: "missing closing )",
+		`event.status matches event.type`: "1:14: the pattern of " +
+			"matches must be a literal text",
+		`event.status matches "a" + "b"`: "the pattern of matches " +
+			"must be a literal text",
+		`event.status matches "` + strings.Repeat(".{0,1000}", 9) +
+			`"`: "1:14: the patterns of matches are too large",
+		`timezone(event.status) == nil`: "1:1: the name of a " +
+			"time zone must be a literal text",
+		`date(event.status, "2006", event.status) == event.received_at`: "the name of a time " +
+			"zone must be a literal text",
+		`event.received_at.In(timezone("Asia/Nowhere")).Hour() == 1`: "there is no time " +
+			"zone \"Asia/Nowhere\"",
 		strings.Repeat("(0 < ", 40) + "1" + strings.Repeat(" < 3 ? 1 : 2)", 40) + " == 1": "the expression is too large",
 		strings.Repeat("1 + ", 600) + "1 == 1":                                            "nodes",
-		strings.Repeat(" ", 5000) + "true":                                                "the expression has 5004 bytes, at most 4096 are allowed",
-		strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000):                       "expected bool, but got int",
+		strings.Repeat(" ", 5000) + "true": "the expression has 5004 " +
+			"bytes, at most 4096 are allowed",
+		strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000): "expected bool, but got int",
 	}
 	for source, want := range cases {
 		err := CheckWhen(source)
@@ -251,7 +260,8 @@ func TestARunawayExpressionIsStopped(t *testing.T) {
 		"a pattern that is large":       `event.data.text matches "(x?){100}y"`,
 		"a search in a loop":            `any(event.tracks, .status in event.data.tracks)`,
 		"lists made in a loop":          `all(event.tracks, all(event.tracks, [#, #, #, #] != nil))`,
-		"filters of filters in loops":   `all(event.tracks, len(filter(event.tracks, len(filter(event.tracks, true)) > 0)) > 0)`,
+		"filters of filters in loops": `all(event.tracks, len(filter(event.tracks, ` +
+			`len(filter(event.tracks, true)) > 0)) > 0)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -323,7 +333,8 @@ func TestATenantsExpressionsDoNotTakeFromAnothers(t *testing.T) {
 		t.Error("the last tenant did not get what its plain expression matches")
 	}
 	if failed["t00/costly"] != 4 || failed["t19/costly"] != 5 {
-		t.Errorf("of five costly expressions %d failed at the first tenant, want 4; %d at the last, want 5", failed["t00/costly"], failed["t19/costly"])
+		t.Errorf("of five costly expressions %d failed at the first tenant, want 4; %d at the last, want 5",
+			failed["t00/costly"], failed["t19/costly"])
 	}
 	for _, report := range table.Explain(ev) {
 		if report.Matched != got[report.Endpoints[0]] && !strings.Contains(report.Endpoints[0], "costly") {
@@ -344,9 +355,12 @@ func TestAnEventThatIsTooLargeToBeLookedIntoIsStillRoutedByItsFields(t *testing.
 		"parts": `[` + strings.Repeat("1,", maxWhenParts) + `1]`,
 	} {
 		var heard []string
-		table := compile(t, Options{Rules: rules, OnWhenError: func(_ *Rule, err error) { heard = append(heard, err.Error()) }})
+		table := compile(t, Options{Rules: rules, OnWhenError: func(_ *Rule, err error) {
+			heard = append(heard, err.Error())
+		}})
 		got := table.Match(&event.Event{Status: "signed", Data: []byte(data)}, nil)
-		if len(got) != 1 || got[0].ID != "a/fields" || len(heard) != 2 || !strings.HasPrefix(heard[0], "too costly for this event: it has more than") {
+		if len(got) != 1 || got[0].ID != "a/fields" || len(heard) != 2 ||
+			!strings.HasPrefix(heard[0], "too costly for this event: it has more than") {
 			t.Errorf("%s: got %v, heard %q", name, got, heard)
 		}
 	}
@@ -369,7 +383,8 @@ func TestWhatMakesTheLibraryPanicIsRefusedInOneLine(t *testing.T) {
 	t.Parallel()
 	for _, source := range panics {
 		err := CheckWhen(source)
-		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine") || len(err.Error()) > 500 {
+		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine") ||
+			len(err.Error()) > 500 {
 			t.Errorf("%.60q: %v", source, err)
 		}
 	}
@@ -390,10 +405,13 @@ func FuzzWhen(f *testing.F) {
 	for _, source := range []string{
 		`any(event.tracks, {.status in ["a"]}) and event.data.no startsWith "1"`, `let x = event.data; x?.a ?? 1 == 1`,
 		`event.received_at.Format("2006") == "2026"`, `sum(event.data.list, int(#)) in 1..9`, `event.data[0:1] matches "a.*"`,
-		`$env["event"].status + string(event.data) != upper("ß")`, `if true { 1 } else { 2 } == 1`, `first(event.tracks).time == ""`,
+		`$env["event"].status + string(event.data) != upper("ß")`, `if true { 1 } else { 2 } == 1`,
+		`first(event.tracks).time == ""`,
 		`event.status matches "(a?){9}b" and trim(event.status, "sd") < "x"`, `0 < (0 < len(event.status) < 9 ? 1 : 2) < 3`,
-		`event.tracks[0].at < event.received_at or event.data.no in 1..event.data.deep.n`, `(event.data.no ?: 1) in [[1], event.data.list]`,
-		`date(event.tracks[0].time, "2006-01-02 15:04:05", "Asia/Shanghai").Year() == 2022`, `median(event.data.list, [1, 2]) > 1`,
+		`event.tracks[0].at < event.received_at or event.data.no in 1..event.data.deep.n`,
+		`(event.data.no ?: 1) in [[1], event.data.list]`,
+		`date(event.tracks[0].time, "2006-01-02 15:04:05", "Asia/Shanghai").Year() == 2022`,
+		`median(event.data.list, [1, 2]) > 1`,
 		`filter(event.data.list, # > 1) | len() == min(1, 2)`, `event.status[1:-1] == b"x"`, `{"a": event}.a.data.no == 123`,
 	} {
 		f.Add(source)

@@ -174,7 +174,8 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 			fmt.Sprintf(verb, holder{key, key}), fmt.Sprintf(verb, &holder{key, key}))
 	}
 	for _, text := range texts {
-		for _, leak := range []string{"MfKQ9r8GKY", string(raw), fmt.Sprintf("%x", raw), fmt.Sprint(raw), strconv.Quote(string(raw))} {
+		for _, leak := range []string{"MfKQ9r8GKY", string(raw), fmt.Sprintf("%x", raw), fmt.Sprint(raw),
+			strconv.Quote(string(raw))} {
 			if strings.Contains(text, leak) {
 				t.Errorf("the key shows in %q", text)
 			}

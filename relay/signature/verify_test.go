@@ -23,10 +23,11 @@ func TestVerifySaysWhyASignatureFails(t *testing.T) {
 		kind   error
 		want   string
 	}{
-		"no id":                      {set(HeaderID, ""), ErrMissing, "missing header webhook-id"},
-		"no timestamp":               {set(HeaderTimestamp, ""), ErrMissing, "missing header webhook-timestamp"},
-		"no signature":               {set(HeaderSignature, ""), ErrMissing, "missing header webhook-signature"},
-		"timestamp in words":         {set(HeaderTimestamp, "today"), ErrMalformed, `webhook-timestamp "today" is not a number`},
+		"no id":        {set(HeaderID, ""), ErrMissing, "missing header webhook-id"},
+		"no timestamp": {set(HeaderTimestamp, ""), ErrMissing, "missing header webhook-timestamp"},
+		"no signature": {set(HeaderSignature, ""), ErrMissing, "missing header webhook-signature"},
+		"timestamp in words": {set(HeaderTimestamp, "today"), ErrMalformed,
+			`webhook-timestamp "today" is not a number`},
 		"timestamp with a sign":      {set(HeaderTimestamp, "+1614265330"), ErrMalformed, "is not a number"},
 		"timestamp negative":         {at(-1), ErrMalformed, "is not a number"},
 		"timestamp with fraction":    {set(HeaderTimestamp, "1614265330.5"), ErrMalformed, "is not a number"},
@@ -37,15 +38,18 @@ func TestVerifySaysWhyASignatureFails(t *testing.T) {
 		"too old by decades":         {at(0), ErrTimestamp, "too old by 448"},
 		"in the future":              {at(vectorTime + 8*60), ErrTimestamp, "in the future by 8m0s (5m0s allowed)"},
 		"in the future by millennia": {at(1 << 39), ErrTimestamp, "in the future by 2562047h47m"},
-		"only another version":       {set(HeaderSignature, "v1a,AAAA v2,BBBB"), ErrMalformed, "no v1 signature in header webhook-signature"},
-		"no version":                 {set(HeaderSignature, vectorValue[3:]), ErrMalformed, "no v1 signature in header"},
-		"malformed base64":           {set(HeaderSignature, "v1,%%%"), ErrMalformed, "malformed base64"},
-		"base64 without padding":     {set(HeaderSignature, strings.TrimRight(vectorValue, "=")), ErrMalformed, "malformed base64"},
-		"signature cut short":        {set(HeaderSignature, "v1,"+short), ErrMalformed, "has 9 bytes, not 32"},
-		"empty signature":            {set(HeaderSignature, "v1,"), ErrMalformed, "has 0 bytes, not 32"},
-		"another id":                 {set(HeaderID, "msg_other"), ErrMismatch, "another secret, or over another id, timestamp or body"},
-		"another timestamp":          {at(vectorTime + 1), ErrMismatch, "another secret"},
-		"leading zero in timestamp":  {set(HeaderTimestamp, "01614265330"), ErrMismatch, "another secret"},
+		"only another version": {set(HeaderSignature, "v1a,AAAA v2,BBBB"), ErrMalformed,
+			"no v1 signature in header webhook-signature"},
+		"no version":       {set(HeaderSignature, vectorValue[3:]), ErrMalformed, "no v1 signature in header"},
+		"malformed base64": {set(HeaderSignature, "v1,%%%"), ErrMalformed, "malformed base64"},
+		"base64 without padding": {set(HeaderSignature, strings.TrimRight(vectorValue, "=")), ErrMalformed,
+			"malformed base64"},
+		"signature cut short": {set(HeaderSignature, "v1,"+short), ErrMalformed, "has 9 bytes, not 32"},
+		"empty signature":     {set(HeaderSignature, "v1,"), ErrMalformed, "has 0 bytes, not 32"},
+		"another id": {set(HeaderID, "msg_other"), ErrMismatch,
+			"another secret, or over another id, timestamp or body"},
+		"another timestamp":         {at(vectorTime + 1), ErrMismatch, "another secret"},
+		"leading zero in timestamp": {set(HeaderTimestamp, "01614265330"), ErrMismatch, "another secret"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

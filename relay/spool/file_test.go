@@ -52,7 +52,8 @@ func TestWhatIsNoRegularFileStopsNoSpoolAndStaysAsItIs(t *testing.T) {
 	// Beside the folders of processes: a pipe and a link for a lock, a link to a folder, a file.
 	for _, err := range []error{
 		os.Mkdir(filepath.Join(dir, "pipe"), 0o700), syscall.Mkfifo(filepath.Join(dir, "pipe", "lock"), 0o600),
-		os.Mkdir(filepath.Join(dir, "link"), 0o700), os.Symlink(filepath.Join(dir, "victim"), filepath.Join(dir, "link", "lock")),
+		os.Mkdir(filepath.Join(dir, "link"), 0o700),
+		os.Symlink(filepath.Join(dir, "victim"), filepath.Join(dir, "link", "lock")),
 		os.Symlink(folder, filepath.Join(dir, "linked")), os.WriteFile(filepath.Join(dir, "file"), nil, 0o600),
 	} {
 		if err != nil {
@@ -176,7 +177,8 @@ func TestAFirstLineThatCouldNotBeReadAgainIsNotWritten(t *testing.T) {
 	t.Parallel()
 	s := adopted(t, t.TempDir())
 	f := put(t, s, 1, "a")
-	cb := &event.Callback{ReceivedAt: spoolStart, Body: []byte("a"), IDs: slices.Repeat([]string{"evt_" + strings.Repeat("0a", 32)}, 20_000)}
+	cb := &event.Callback{ReceivedAt: spoolStart, Body: []byte("a"),
+		IDs: slices.Repeat([]string{"evt_" + strings.Repeat("0a", 32)}, 20_000)}
 	if err := s.Rewrite(f, cb); err == nil {
 		t.Error("written")
 	}

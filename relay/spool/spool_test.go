@@ -19,7 +19,9 @@ import (
 
 func newSpool(t *testing.T, dir string) *Spool {
 	t.Helper()
-	s := New(Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] { return strings.FieldsSeq(string(cb.Body)) }})
+	s := New(Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
+		return strings.FieldsSeq(string(cb.Body))
+	}})
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
@@ -48,7 +50,8 @@ var spoolStart = time.Date(2026, 11, 24, 8, 12, 3, 0, time.UTC)
 
 func put(t *testing.T, s *Spool, n int, body string) *File {
 	t.Helper()
-	f, err := s.Put(&event.Callback{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second), Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)},
+	f, err := s.Put(&event.Callback{ReceivedAt: spoolStart.Add(time.Duration(n) * time.Second),
+		Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)},
 		strings.FieldsSeq(body), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -110,11 +113,13 @@ func TestASpooledCallbackIsAFileThatAPersonCanRead(t *testing.T) {
 		t.Errorf("name %s", f.name)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, f.Name()))
-	if err != nil || string(text) != `{"received_at":"2026-11-24T08:12:03Z","bytes":6,"headers":{"Content-Type":"text/plain"}}`+"\n77 78\n" {
+	if err != nil || string(text) != `{"received_at":"2026-11-24T08:12:03Z","bytes":6,`+
+		`"headers":{"Content-Type":"text/plain"}}`+"\n77 78\n" {
 		t.Errorf("%s, %v", text, err)
 	}
 	cb, err := s.Read(f)
-	if err != nil || string(cb.Body) != "77 78\n" || !cb.ReceivedAt.Equal(spoolStart) || cb.Headers["Content-Type"] != "text/plain" {
+	if err != nil || string(cb.Body) != "77 78\n" || !cb.ReceivedAt.Equal(spoolStart) ||
+		cb.Headers["Content-Type"] != "text/plain" {
 		t.Errorf("%+v, %v", cb, err)
 	}
 	cb.IDs = []string{"evt_" + strings.Repeat("0a", 32) + "-2"}
@@ -183,7 +188,8 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 		put(t, dead, n, fmt.Sprint("dead", n))
 	}
 	// What a crash can leave behind: a file that was being written, and a folder.
-	if err := os.WriteFile(filepath.Join(dead.own.path, ".0000000009-20261124T081203.000Z.callback"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dead.own.path, ".0000000009-20261124T081203.000Z.callback"), []byte("half"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); len(got) != 16 {
@@ -200,7 +206,8 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 		heirs = append(heirs, heir)
 		all.Go(func() {
 			got, err := heir.Adopt()
-			if n := heir.Stats().Adopted; err != nil || n > 0 && (len(got) != 1 || got[0].Callbacks != n) || n == 0 && len(got) > 0 {
+			if n := heir.Stats().Adopted; err != nil || n > 0 && (len(got) != 1 || got[0].Callbacks != n) || n == 0 &&
+				len(got) > 0 {
 				t.Errorf("%d callbacks: %+v, %v", n, got, err)
 			}
 		})
@@ -217,9 +224,12 @@ func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 		}
 		put(t, heir, 3, "own") // received before some of those, written after
 		got := bodies(t, heir)
-		if len(got) != 13 || !slices.IsSortedFunc(slices.DeleteFunc(slices.Clone(got), func(b string) bool { return b == "own" }), func(a, b string) int {
-			return len(a)*100 + strings.Compare(a, b) - len(b)*100
-		}) {
+		if len(got) != 13 ||
+			!slices.IsSortedFunc(slices.DeleteFunc(slices.Clone(got), func(b string) bool {
+				return b == "own"
+			}), func(a, b string) int {
+				return len(a)*100 + strings.Compare(a, b) - len(b)*100
+			}) {
 			t.Errorf("order: %v", got)
 		}
 	}
@@ -364,7 +374,8 @@ func poll(t *testing.T, what string, ok func() bool) {
 func TestADamagedFileIsToldFromOneThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	s := adopted(t, t.TempDir())
-	for what, text := range map[string]string{"first line": "no JSON\n{}", "no first line": "{}", "says 7": `{"bytes":7}` + "\nx"} {
+	for what, text := range map[string]string{"first line": "no JSON\n{}", "no first line": "{}",
+		"says 7": `{"bytes":7}` + "\nx"} {
 		f := put(t, s, 0, "1")
 		if err := os.WriteFile(filepath.Join(f.folder.path, f.name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -466,7 +477,8 @@ func BenchmarkPut(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if _, err := s.Put(&event.Callback{ReceivedAt: time.Now(), Body: body}, slices.Values([]string{"1"}), nil); err != nil {
+			if _, err := s.Put(&event.Callback{ReceivedAt: time.Now(), Body: body}, slices.Values([]string{"1"}),
+				nil); err != nil {
 				b.Error(err)
 			}
 		}

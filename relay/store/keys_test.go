@@ -14,7 +14,8 @@ import (
 func TestEveryKeyIsInTheTable(t *testing.T) {
 	t.Parallel()
 	table := make(map[string]bool) // whether it is used
-	for _, m := range regexp.MustCompile(`(?m)^--   (\S+) .*\b(?:hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^--   (\S+) .*\b(?:hash|zset|list|string|stream)  `).FindAllStringSubmatch(
+		luaFile("lib/base"), -1) {
 		family, _, _ := strings.Cut(m[1], "<")
 		table[family] = false
 	}
@@ -32,7 +33,8 @@ func TestEveryKeyIsInTheTable(t *testing.T) {
 	}
 	err := fs.WalkDir(luaFiles, "lua", func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			use(path, luaFile(strings.TrimSuffix(strings.TrimPrefix(path, "lua/"), ".lua")), regexp.MustCompile(`P \.\. '([^']*)'`))
+			use(path, luaFile(strings.TrimSuffix(strings.TrimPrefix(path, "lua/"), ".lua")),
+				regexp.MustCompile(`P \.\. '([^']*)'`))
 		}
 		return err
 	})
@@ -122,8 +124,8 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 	}
 }
 
-// The page about Redis has every key of the table in lua/lib/base.lua with its type, and no other. Who is said to write a key is a
-// script that names it, or a file of this package.
+// The page about Redis has every key of the table in lua/lib/base.lua with its type, and no other. Who is said to write
+// a key is a script that names it, or a file of this package.
 func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/design/redis.md")
@@ -132,12 +134,14 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	}
 	listed := make(map[string]string)  // the type of a key
 	writers := make(map[string]string) // as the page has them
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|.*\\| (.+) \\|$").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|.*\\| (.+) \\|$").FindAllStringSubmatch(
+		string(page), -1) {
 		listed[m[1]], writers[m[1]] = m[2], m[3]
 	}
 
 	kinds := make(map[string]string)
-	for _, m := range regexp.MustCompile(`(?m)^--   (\S+(?: <rec>)?) +(hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
+	for _, m := range regexp.MustCompile(
+		`(?m)^--   (\S+(?: <rec>)?) +(hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
 		kinds[m[1]] = m[2]
 	}
 	if len(kinds) < 30 {

@@ -32,7 +32,8 @@ func newStore(t *testing.T, url string) *Store {
 
 func newEntry(waybill, content string, endpoints ...string) event.Entry {
 	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
-	e := event.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, Data: []byte(`{}`)}}
+	e := event.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
+		WaybillCode: waybill, Data: []byte(`{}`)}}
 	for _, ep := range endpoints {
 		e.To = append(e.To, event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
 	}
@@ -96,7 +97,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		args, _ := s.acceptArgs([]acceptCall{call}, s.Now(), s.newCall())
 		return args
 	}
-	twice("accept", acceptScript, acceptArgs(newEntry("1", "a", "t/a", "t/b"), newEntry("1", "b", "t/a"), newEntry("1", "a", "t/a"),
+	twice("accept", acceptScript, acceptArgs(newEntry("1", "a", "t/a", "t/b"), newEntry("1", "b", "t/a"),
+		newEntry("1", "a", "t/a"),
 		newEntry("2", "a"), newEntry("3", "a", "t/a"), newEntry("4", "a", "t/a")))
 	twice("accept a duplicate", acceptScript, acceptArgs(newEntry("1", "a", "t/a")))
 
@@ -104,7 +106,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
 	s.clock.local = s.o.Clock
 	leased := twice("lease", leaseScript, s.leaseArgs([]event.LeaseRequest{
-		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(), s.newCall()))
+		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(),
+		s.newCall()))
 	rows := leased[1].([]any)
 	if len(rows) != 3 {
 		t.Fatalf("leased %d, want 3", len(rows))
@@ -127,7 +130,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no", Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
+		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no",
+			Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
 		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now()))
 	}
 	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
@@ -150,9 +154,10 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		script *redis.Script
 		args   []any
 	}{
-		"accept without a header":  {acceptScript, []any{1}},
-		"accept with too few":      {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1}},
-		"accept with a bad index":  {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
+		"accept without a header": {acceptScript, []any{1}},
+		"accept with too few":     {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1}},
+		"accept with a bad index": {acceptScript,
+			[]any{1, "c", 1, 1, 1, 1, 1, "", 0, 1, "id", "w:1", "", "", 0, "body", 1, 5, 1}},
 		"accept with too many":     {acceptScript, []any{1, "c", 1, 1, 1, 1, 1, "", 0, 0, "more"}},
 		"lease with too few":       {leaseScript, []any{1, "c", 1, 1, "t/a"}},
 		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
@@ -184,25 +189,29 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, s)
-	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil || !strings.Contains(err.Error(), "it is full") {
+	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil ||
+		!strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
 	if !reflect.DeepEqual(before, dump(t, s)) {
 		t.Error("a refused accept left something behind")
 	}
 	d := first[0].Leased[0]
-	got, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200}, Next: time.Minute})
+	got, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered,
+		Attempt: &event.Attempt{Status: 200}, Next: time.Minute})
 	if err != nil || got[0].Next == nil {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
-	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got[0].Next, Kind: event.Dead, Reason: "no", Attempt: &event.Attempt{Status: 422}})
+	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got[0].Next, Kind: event.Dead, Reason: "no",
+		Attempt: &event.Attempt{Status: 422}})
 	if err != nil || got[0].Late {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
 	if n, err := s.Redrive(t.Context(), "t/a", "evt_"+hexOf("1", "b")); err != nil || n != 1 {
 		t.Errorf("redrive: %d, %v", n, err)
 	}
-	if ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err != nil || len(ds) != 1 {
+	if ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err !=
+		nil || len(ds) != 1 {
 		t.Errorf("lease: %v, %v", ds, err)
 	}
 }
@@ -219,7 +228,8 @@ func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a")}); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
+	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a")}); err == nil ||
+		!strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("accept: %v", err)
 	}
 }
@@ -245,7 +255,8 @@ func TestIDsSurviveTheirShortForm(t *testing.T) {
 
 func TestARedisURLThatIsWrongIsRefusedWithoutBeingShown(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"redis://:hunter2@host:port:1/x", "http://user:hunter2@host", "redis://:hunter2@h:1/0?nonsense=1", "redis://:hunter2@%zz", "redis://:hunter2@h:1?addr=x&nonsense=1"} {
+	for _, url := range []string{"redis://:hunter2@host:port:1/x", "http://user:hunter2@host",
+		"redis://:hunter2@h:1/0?nonsense=1", "redis://:hunter2@%zz", "redis://:hunter2@h:1?addr=x&nonsense=1"} {
 		if _, err := New(Options{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}
@@ -272,7 +283,8 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err != nil || len(ds) != 1 || ds[0].Damaged == "" || ds[0].Event.ID != a.Event.ID {
 		t.Fatalf("%+v, %v", ds, err)
 	}
-	got, err := s.Settle(t.Context(), event.Outcome{Delivery: ds[0], Kind: event.Dead, Reason: ds[0].Damaged, Next: time.Minute})
+	got, err := s.Settle(t.Context(), event.Outcome{Delivery: ds[0], Kind: event.Dead, Reason: ds[0].Damaged,
+		Next: time.Minute})
 	if err != nil || got[0].Next == nil || got[0].Next.Event.ID != b.Event.ID || got[0].Next.Damaged != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -314,7 +326,8 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
-	got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"), newEntry("1", "b", "t/a", "t/b", "t/c")})
+	got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"),
+		newEntry("1", "b", "t/a", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 3 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -350,7 +363,8 @@ func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	deliver(second)
 	deliver(last)
 	deliver(middle)
-	if want := map[string]string{"h:t/a": b, "h:t/c": b}; !maps.Equal(heads(), want) { // those of other calls are told by their states
+	// those of other calls are told by their states
+	if want := map[string]string{"h:t/a": b, "h:t/c": b}; !maps.Equal(heads(), want) {
 		t.Errorf("at last: %v", heads())
 	}
 	got, err = s.Accept(t.Context(), []event.Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})

@@ -70,10 +70,12 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 		{"redis://" + sentinel, sentinel, "it runs no scripts"},
 		{"redis://" + sentinel + "?master_name=other", sentinel, "no Sentinel knows a master of the name in redis.url"},
 		{"redis://127.0.0.1:1?master_name=m", "127.0.0.1:1", "no Sentinel answers: connection refused"},
-		{"redis://:secret@" + redis.Addr + "?master_name=m", redis.Addr, "what answers at the addresses of the Sentinels is no Sentinel"},
+		{"redis://:secret@" + redis.Addr + "?master_name=m", redis.Addr,
+			"what answers at the addresses of the Sentinels is no Sentinel"},
 		{"redis://127.0.0.1:1?addr=127.0.0.1:2", "127.0.0.1:", "connection refused"},
 		{"redis://:secret@" + redis.Addr + "?addr=" + redis.Addr, redis.Addr, "it is no node of a Cluster"},
-		{"redis://" + strangerTo(t, cluster), "127.0.0.1:", "a slot has moved to another node (it is a node of a Cluster, which is written redis://HOST:PORT?addr=HOST:PORT)"},
+		{"redis://" + strangerTo(t, cluster), "127.0.0.1:", "a slot has moved to another node (it is a node of a Cluster, " +
+			"which is written redis://HOST:PORT?addr=HOST:PORT)"},
 	} {
 		s, err := New(Options{URL: c.url})
 		if err != nil {

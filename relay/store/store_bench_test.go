@@ -83,7 +83,8 @@ func BenchmarkSettleLine(b *testing.B) {
 	for n := 0; n < b.N; n += len(line) {
 		outcomes := make([]event.Outcome, len(line))
 		for i, d := range line {
-			outcomes[i] = event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
+			outcomes[i] = event.Outcome{Delivery: d, Kind: event.Delivered,
+				Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
 		}
 		last := &outcomes[len(line)-1]
 		last.Next, last.Wanted = time.Minute, run-1
@@ -157,8 +158,10 @@ func benchEntries(n, fanOut int) []event.Entry {
 		waybill := fmt.Sprintf("77%05d%08d", run, i)
 		sum := sha256.Sum256([]byte(waybill))
 		e := &event.Event{
-			ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt", Status: "sending",
-			Data: fmt.Appendf(nil, `{"waybill_code":%q,"context":%q}`, waybill, padding), ReceivedAt: time.UnixMilli(1_700_000_000_000),
+			ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt",
+			Status:     "sending",
+			Data:       fmt.Appendf(nil, `{"waybill_code":%q,"context":%q}`, waybill, padding),
+			ReceivedAt: time.UnixMilli(1_700_000_000_000),
 		}
 		entries[i].Event = e
 		for j := range fanOut {

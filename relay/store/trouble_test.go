@@ -245,11 +245,15 @@ func TestErrorsOfRedisAreTrouble(t *testing.T) {
 		state State
 	}{
 		{"OOM command not allowed when used memory > 'maxmemory'. script: x, on @user_script:1.", Full},
-		{"LOADING Redis is loading the dataset in memory", Down}, {"READONLY You can't write against a read only replica.", Down},
-		{"MASTERDOWN Link with MASTER is down", Down}, {"CLUSTERDOWN Hash slot not served", Down}, {"TRYAGAIN Multiple keys request", Down},
+		{"LOADING Redis is loading the dataset in memory", Down},
+		{"READONLY You can't write against a read only replica.", Down},
+		{"MASTERDOWN Link with MASTER is down", Down}, {"CLUSTERDOWN Hash slot not served", Down},
+		{"TRYAGAIN Multiple keys request", Down},
 		{"MOVED 1 127.0.0.1:1", Down}, {"ASK 1 127.0.0.1:1", Down}, {"NOREPLICAS Not enough good replicas to write.", Down},
-		{"MISCONF Redis is configured to save", Down}, {"BUSY Redis is busy running a script.", Down}, {"NOAUTH Authentication required.", Down},
-		{"WRONGPASS invalid", Down}, {"NOPERM this user has no permissions", Down}, {"ERR max number of clients reached", Down},
+		{"MISCONF Redis is configured to save", Down}, {"BUSY Redis is busy running a script.", Down},
+		{"NOAUTH Authentication required.", Down},
+		{"WRONGPASS invalid", Down}, {"NOPERM this user has no permissions", Down},
+		{"ERR max number of clients reached", Down},
 		{"ERR unknown command", Up}, {"WRONGTYPE Operation against a key", Up}, {"NOSCRIPT No matching script.", Up},
 	} {
 		// An error as the client makes it from Redis' words.
@@ -323,7 +327,8 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 		return got
 	}
 	names := func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
-	safe := redisserver.Start(t, "--appendonly", "yes", "--user", "shy", "on", ">secret", "~*", "+@all", "-info", "-config")
+	safe := redisserver.Start(t, "--appendonly", "yes", "--user", "shy", "on", ">secret", "~*", "+@all", "-info",
+		"-config")
 	if got := advice(Options{URL: safe.URL()}); len(got) != 0 {
 		t.Errorf("a safe one: %v", got)
 	}
@@ -341,10 +346,12 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 	}
 	risky := redisserver.Start(t, "--maxmemory-policy", "allkeys-lru")
 	ahead := func() time.Time { return time.Now().Add(time.Hour) }
-	if got := names(advice(Options{URL: risky.URL(), WaitReplicas: 1, Clock: ahead})); !slices.Equal(got, []string{"clock_skew", "evicting", "few_replicas", "no_aof"}) {
+	if got := names(advice(Options{URL: risky.URL(), WaitReplicas: 1, Clock: ahead})); !slices.Equal(got,
+		[]string{"clock_skew", "evicting", "few_replicas", "no_aof"}) {
 		t.Errorf("a risky one: %v", got)
 	}
-	if got := advice(Options{URL: redisserver.StartCluster(t, 3, "--appendonly", "yes").URL()}); !slices.Equal(names(got), []string{"no_replicas"}) {
+	if got := advice(Options{URL: redisserver.StartCluster(t, 3, "--appendonly", "yes").URL()}); !slices.Equal(names(got),
+		[]string{"no_replicas"}) {
 		t.Errorf("a cluster: %v", got)
 	}
 	old := make(map[string]string)

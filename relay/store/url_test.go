@@ -47,7 +47,8 @@ func TestAURLOfRedisThatIsReadInAnotherWayThanMeantIsRefusedWithItsCure(t *testi
 			_ = s.Close()
 		}
 		for _, said := range []error{err, newErr} {
-			if said != nil && (strings.Contains(said.Error(), "Sek") || strings.Contains(said.Error(), "ret99") || strings.Contains(said.Error(), "2024")) {
+			if said != nil && (strings.Contains(said.Error(), "Sek") || strings.Contains(said.Error(), "ret99") ||
+				strings.Contains(said.Error(), "2024")) {
 				t.Errorf("%s: a part of it is in %q", url, said)
 			}
 		}

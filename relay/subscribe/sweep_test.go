@@ -42,13 +42,15 @@ func tenant(name string) *Tenant {
 
 func (l *leftovers) Todo(_ context.Context, most int) (todo []event.UnfinishedWork, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
-		todo = append(todo, event.UnfinishedWork{Tenant: l.tenant, Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
+		todo = append(todo, event.UnfinishedWork{Tenant: l.tenant,
+			Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
 	}
 	l.handed.Add(int64(len(todo)))
 	return todo, nil
 }
 
-func (l *leftovers) Claim(_ context.Context, _ string, waybills []event.Waybill) (time.Duration, []event.Claimed, error) {
+func (l *leftovers) Claim(_ context.Context, _ string,
+	waybills []event.Waybill) (time.Duration, []event.Claimed, error) {
 	claimed := make([]event.Claimed, len(waybills))
 	for i := range claimed {
 		claimed[i] = event.Claimed{Mine: true, State: event.Pending}
@@ -56,7 +58,8 @@ func (l *leftovers) Claim(_ context.Context, _ string, waybills []event.Waybill)
 	return 0, claimed, nil
 }
 
-func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ event.Upstream, _ event.Answer) error {
+func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ event.Upstream,
+	_ event.Answer) error {
 	l.asked.Add(int64(len(waybills)))
 	return nil
 }
@@ -145,7 +148,8 @@ func TestAClientThatGoesAwayIsNoErrorOfTheLedger(t *testing.T) {
 		if gone {
 			cancel()
 		}
-		req := httptest.NewRequestWithContext(ctx, http.MethodPost, createPath, strings.NewReader(`{"cp_code":"zt","waybill_codes":"1"}`))
+		req := httptest.NewRequestWithContext(ctx, http.MethodPost, createPath,
+			strings.NewReader(`{"cp_code":"zt","waybill_codes":"1"}`))
 		e.ServeHTTP(httptest.NewRecorder(), req)
 		cancel()
 		want := 1
@@ -170,20 +174,22 @@ func TestTheSweeperCatchesUpWhomAKilledReplicaHasLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &leftovers{left: 250, tenant: "late"}
 		var caughtUp, under, most atomic.Int64
-		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}, CatchUp: func(ctx context.Context, tenant string, _ event.Waybill) error {
-			if tenant != "late" || ctx.Err() != nil {
-				t.Errorf("%s is caught up (%v)", tenant, ctx.Err())
-			}
-			most.Store(max(most.Load(), under.Add(1)))
-			time.Sleep(time.Second)
-			under.Add(-1)
-			caughtUp.Add(1)
-			return nil
-		}})
+		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}},
+			CatchUp: func(ctx context.Context, tenant string, _ event.Waybill) error {
+				if tenant != "late" || ctx.Err() != nil {
+					t.Errorf("%s is caught up (%v)", tenant, ctx.Err())
+				}
+				most.Store(max(most.Load(), under.Add(1)))
+				time.Sleep(time.Second)
+				under.Add(-1)
+				caughtUp.Add(1)
+				return nil
+			}})
 		runs(t, p)
 		time.Sleep(5 * time.Minute)
 		if caughtUp.Load() != 250 || l.asked.Load() != 0 || most.Load() != catchUpWorkers {
-			t.Errorf("%d of 250 were caught up, %d at a time; the provider was asked for %d", caughtUp.Load(), most.Load(), l.asked.Load())
+			t.Errorf("%d of 250 were caught up, %d at a time; the provider was asked for %d", caughtUp.Load(), most.Load(),
+				l.asked.Load())
 		}
 	})
 }
@@ -250,12 +256,14 @@ func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
 			go func() { _, _ = p.subscribe(ctx, of, "zt", codes) }()
 		}
 		synctest.Wait()
-		if _, err := p.subscribe(t.Context(), tenant("small"), "zt", codes[:3]); err != nil || own.Load() != 3 || large.Load() > 3*catchUpWorkers {
+		if _, err := p.subscribe(t.Context(), tenant("small"), "zt", codes[:3]); err != nil || own.Load() != 3 ||
+			large.Load() > 3*catchUpWorkers {
 			t.Errorf("%d of 3 are caught up, after %d of another tenant's (%v)", own.Load(), large.Load(), err)
 		}
 		gone() // what was begun is ended all the same
 		time.Sleep(time.Hour)
-		if n := large.Load(); n < maxWaybills || n > maxWaybills+catchUpWorkers { // room for some more came when the first had begun
+		// room for some more came when the first had begun
+		if n := large.Load(); n < maxWaybills || n > maxWaybills+catchUpWorkers {
 			t.Errorf("%d of %d are caught up", n, maxWaybills)
 		}
 	})
@@ -287,7 +295,8 @@ func TestAMethodIsNotCalledOutOfTurnWhileRedisIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(3 * 365 * 24 * time.Hour) // to when a time has ten digits
 		provider := &counting{}
-		p := New(Options{Store: &stuck{}, Signed: anySign, Settings: Settings{Upstream: provider, Methods: []string{"m"}, Tenants: []Tenant{{Name: "a"}}}})
+		p := New(Options{Store: &stuck{}, Signed: anySign,
+			Settings: Settings{Upstream: provider, Methods: []string{"m"}, Tenants: []Tenant{{Name: "a"}}}})
 		runs(t, p)
 		e := echo.New()
 		p.Register(e)
@@ -352,7 +361,8 @@ func TestAClientThatGoesAwayDoesNotCutShortWhatIsWritten(t *testing.T) {
 		p := New(Options{Store: l, Settings: Settings{Upstream: slow{}}})
 		ctx, gone := context.WithCancel(t.Context())
 		gone()
-		if results, err := p.subscribe(ctx, tenant("a"), "zt", []string{"1"}); err != nil || results[0].Result != Pending || l.cut != nil {
+		if results, err := p.subscribe(ctx, tenant("a"), "zt", []string{"1"}); err != nil || results[0].Result != Pending ||
+			l.cut != nil {
 			t.Errorf("%+v, %v; the wish was written with a context that says %v", results, err, l.cut)
 		}
 	})
@@ -364,7 +374,8 @@ type writing struct {
 	now, most atomic.Int64
 }
 
-func (s *writing) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (s *writing) Subscribe(ctx context.Context, tenant string,
+	waybills []event.Waybill) ([]event.SubscribeResult, error) {
 	if n := s.now.Add(1); n > s.most.Load() {
 		s.most.Store(n)
 	}
@@ -418,11 +429,12 @@ func TestACatchUpThatHasBegunIsEndedWhenTheRelayStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ended := errors.New("not ended")
-		p := New(Options{Store: &leftovers{left: 1, tenant: "late"}, CatchUp: func(ctx context.Context, _ string, _ event.Waybill) error {
-			time.Sleep(time.Second)
-			ended = ctx.Err()
-			return nil
-		}})
+		p := New(Options{Store: &leftovers{left: 1, tenant: "late"},
+			CatchUp: func(ctx context.Context, _ string, _ event.Waybill) error {
+				time.Sleep(time.Second)
+				ended = ctx.Err()
+				return nil
+			}})
 		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer stop()
 		if err := p.Run(ctx); err != nil || ended != nil {

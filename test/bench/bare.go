@@ -22,14 +22,16 @@ import (
 	"kuairelay/relay/signature"
 )
 
-// The bare relay is the third reference: what the relay's promises cost without its logic. It parses callbacks as the relay does,
-// answers them when Redis has their events, and posts these with the relay's client; a backlog it leases from Redis. In Redis it keeps
-// what the relay keeps of a new event that goes to one endpoint, by the same commands on the same keys, each in one script for many. But its
-// scripts decide nothing: it matches no routes, keeps no order, checks no lease, counts no failures, and tries nothing again, and it
-// writes no log and no metrics. So no relay that keeps its state like this is faster.
+// The bare relay is the third reference: what the relay's promises cost without its logic. It parses callbacks as the
+// relay does, answers them when Redis has their events, and posts these with the relay's client; a backlog it leases
+// from Redis. In Redis it keeps what the relay keeps of a new event that goes to one endpoint, by the same commands on
+// the same keys, each in one script for many. But its scripts decide nothing: it matches no routes, keeps no order,
+// checks no lease, counts no failures, and tries nothing again, and it writes no log and no metrics. So no relay that
+// keeps its state like this is faster.
 //
-// The durable forwarder is the same with the least that is durable: it does not parse, Redis has a body and that it is to be delivered,
-// and a duplicate is known by its bytes. So no relay with these libraries is faster, however it keeps its state.
+// The durable forwarder is the same with the least that is durable: it does not parse, Redis has a body and that it is
+// to be delivered, and a duplicate is known by its bytes. So no relay with these libraries is faster, however it keeps
+// its state.
 
 // bareOptions say where the bare relay posts to, where its Redis is, and whether it is only the durable forwarder.
 type bareOptions struct {
@@ -56,7 +58,8 @@ for i = 4, #ARGV, 3 do
   new[#new + 1] = known[6] and 0 or 1
   if not known[6] then
     call('SET', P .. 'b:' .. id, ARGV[i + 2], 'NX')
-    call('HSET', P .. 'e:' .. id, 'w', ARGV[i + 1], 'q', now, 't', now, 'c', '` + bareToken + `', 'o', '1', ep, 'l0 n ` + bareToken + ` ')
+    call('HSET', P .. 'e:' .. id, 'w', ARGV[i + 1], 'q', now, 't', now, 'c', '` + bareToken + `', 'o', '1',
+      ep, 'l0 n ` + bareToken + ` ')
     call('HSET', record, 'i:' .. id, now, 'q', now, 's:zt', 'sending', 'o', '1', 'h', id)
     due[#due + 1], due[#due + 2], listed[#listed + 1] = ARGV[2], id, id .. ' xx'
   end
@@ -162,8 +165,9 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 		return err
 	}
 	pool, err := deliver.New(deliver.Options{Store: wallClock{}, Settings: deliver.Settings{
-		Endpoints: []*deliver.Endpoint{{Name: bareEndpoint, URL: o.URL, Keys: []deliver.Key{{Key: key}}, Timeout: time.Minute}},
-		Egress:    deliver.Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Endpoints: []*deliver.Endpoint{{Name: bareEndpoint, URL: o.URL, Keys: []deliver.Key{{Key: key}},
+			Timeout: time.Minute}},
+		Egress: deliver.Egress{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}})
 	if err != nil {
 		return err
@@ -182,7 +186,8 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	if o.Least {
 		accept, settle = script(leastAccept), script(leastSettle)
 	}
-	came, posts, done := make(chan *bareDelivery, forwarderQueue), make(chan *bareDelivery, 4*callers), make(chan *bareDelivery, callers)
+	came, posts, done := make(chan *bareDelivery, forwarderQueue), make(chan *bareDelivery, 4*callers),
+		make(chan *bareDelivery, callers)
 	leaseEnds := func() int64 { return time.Now().Add(time.Minute).UnixMilli() }
 
 	go func() {
@@ -199,7 +204,8 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 				_, data, _ := strings.Cut(body, "\n")
 				sum, err := base64.RawURLEncoding.DecodeString(id)
 				fail(err)
-				posts <- &bareDelivery{id: id, event: &event.Event{ID: bareID + hex.EncodeToString(sum), Type: event.TypeWaybill, Data: []byte(data)}}
+				posts <- &bareDelivery{id: id, event: &event.Event{ID: bareID + hex.EncodeToString(sum), Type: event.TypeWaybill,
+					Data: []byte(data)}}
 			}
 		}
 	}()
@@ -254,7 +260,8 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 			if err != nil {
 				return err
 			}
-			d := &bareDelivery{id: base64.RawURLEncoding.EncodeToString(sum), record: "w:" + e.WaybillCode, event: e, kept: make(chan struct{})}
+			d := &bareDelivery{id: base64.RawURLEncoding.EncodeToString(sum), record: "w:" + e.WaybillCode, event: e,
+				kept: make(chan struct{})}
 			came <- d
 			<-d.kept
 		}
@@ -263,7 +270,8 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	return serve(ctx, e, out)
 }
 
-// launchBare starts a bare relay, or a durable forwarder, on a stand's Redis, which posts everything to the first endpoint.
+// launchBare starts a bare relay, or a durable forwarder, on a stand's Redis, which posts everything to the first
+// endpoint.
 func launchBare(least bool) func(*stand, context.Context) error {
 	return func(st *stand, ctx context.Context) error {
 		p, url, err := startServer(ctx, "bare", bareOptions{URL: st.s.urls(1)[0], Redis: st.redis.URL(), Least: least})

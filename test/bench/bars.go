@@ -25,7 +25,8 @@ func (b bar) met() bool {
 // bars are those of the cases that were measured.
 func (r results) bars() []bar {
 	return slices.Concat(r.forwarderBars("W1", forwarder1), r.forwarderBars("W2", forwarderX), r.hangBars(), r.drainBars(),
-		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.bodyBars(), r.footprintBars())
+		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.bodyBars(),
+		r.footprintBars())
 }
 
 // forwarderBars are those of W1 and W2.
@@ -34,8 +35,9 @@ func (r results) forwarderBars(name, reference string) []bar {
 		return nil
 	}
 	return []bar{
-		{name: name, what: "throughput", measured: r.rates(name, figures.rate), reference: "forwarder " + r.rates(reference, figures.rate),
-			value: r.ratio(name, reference, figures.rate), limit: 0.60, show: plain},
+		{name: name, what: "throughput", measured: r.rates(name, figures.rate),
+			reference: "forwarder " + r.rates(reference, figures.rate),
+			value:     r.ratio(name, reference, figures.rate), limit: 0.60, show: plain},
 		{name: name, what: "CPU of relay and Redis per 1,000", measured: cpuTime(r.of(name, figures.cpu)),
 			reference: "forwarder " + cpuTime(r.of(reference, figures.cpu)),
 			value:     r.ratio(name, reference, figures.cpu), limit: 2.2, most: true, show: plain},
@@ -64,10 +66,13 @@ func (r results) drainBars() []bar {
 	tenth := r.of("W4", func(f figures) float64 { return f.Drain.Tenth })
 	peak := r.of("W4", func(f figures) float64 { return f.Drain.Peak })
 	return []bar{
-		{name: "W4", what: fmt.Sprintf("drain of %s", report.Count(float64(r["W4"][0].Deliveries))), measured: r.rates("W4", figures.rate),
-			reference: "post loop " + r.rates(postLoop, figures.rate), value: r.ratio("W4", postLoop, figures.rate), limit: 0.60, show: plain},
-		{name: "W4", what: "the relay's peak memory, by that after a tenth", measured: megabytes(peak), reference: megabytes(tenth),
-			value: peak / tenth, limit: 1.25, most: true, show: plain},
+		{name: "W4", what: fmt.Sprintf("drain of %s", report.Count(float64(r["W4"][0].Deliveries))),
+			measured:  r.rates("W4", figures.rate),
+			reference: "post loop " + r.rates(postLoop, figures.rate), value: r.ratio("W4", postLoop, figures.rate), limit: 0.60,
+			show: plain},
+		{name: "W4", what: "the relay's peak memory, by that after a tenth", measured: megabytes(peak),
+			reference: megabytes(tenth),
+			value:     peak / tenth, limit: 1.25, most: true, show: plain},
 	}
 }
 
@@ -89,9 +94,14 @@ func (r results) replayBars() []bar {
 	if !r.has(replaying) {
 		return nil
 	}
-	p99, alone := r.of(replaying, func(f figures) float64 { return f.Latency.P99 }), r.of(replaying, func(f figures) float64 { return f.Calm.P99 })
-	return []bar{{name: replaying, what: "p99 of new events during a replay of 100,000, by that before", measured: millis(p99), reference: millis(alone),
-		value: r.of(replaying, func(f figures) float64 { return f.Latency.P99 / f.Calm.P99 }), limit: 1.5, most: true, show: plain}}
+	p99, alone := r.of(replaying, func(f figures) float64 {
+		return f.Latency.P99
+	}), r.of(replaying, func(f figures) float64 { return f.Calm.P99 })
+	return []bar{{name: replaying, what: "p99 of new events during a replay of 100,000, by that before",
+		measured: millis(p99), reference: millis(alone),
+		value: r.of(replaying, func(f figures) float64 {
+			return f.Latency.P99 / f.Calm.P99
+		}), limit: 1.5, most: true, show: plain}}
 }
 
 func (r results) routeBars() []bar {
@@ -99,11 +109,14 @@ func (r results) routeBars() []bar {
 		return nil
 	}
 	return []bar{
-		{name: "W6", what: "throughput, of three deliveries per event", measured: r.rates("W6", figures.rate), reference: "W1 " + r.rates("W1", figures.rate),
-			value: r.ratio("W6", "W1", figures.rate), limit: 0.9, show: plain},
+		{name: "W6", what: "throughput, of three deliveries per event", measured: r.rates("W6", figures.rate),
+			reference: "W1 " + r.rates("W1", figures.rate),
+			value:     r.ratio("W6", "W1", figures.rate), limit: 0.9, show: plain},
 		{name: "W6", what: "throughput, by that of the three routes alone", measured: r.rates("W6", figures.rate),
 			reference: r.rates(fewRoutes, figures.rate), value: r.ratio("W6", fewRoutes, figures.rate), limit: 0.9, show: plain},
-		{name: "W6", what: "matching one event", value: r.of("W6", func(f figures) float64 { return f.Routes.Match }), limit: 20e-6, most: true, show: micros},
+		{name: "W6", what: "matching one event", value: r.of("W6", func(f figures) float64 {
+			return f.Routes.Match
+		}), limit: 20e-6, most: true, show: micros},
 	}
 }
 
@@ -112,8 +125,12 @@ func (r results) idleBars() []bar {
 		return nil
 	}
 	return []bar{
-		{name: "W7", what: "Redis commands a second", value: r.of("W7", func(f figures) float64 { return f.Idle.Commands }), limit: 5, most: true, show: plain},
-		{name: "W7", what: "CPU, of one core", value: r.of("W7", func(f figures) float64 { return f.Idle.CPU }), limit: 0.005, most: true, show: percent},
+		{name: "W7", what: "Redis commands a second", value: r.of("W7", func(f figures) float64 {
+			return f.Idle.Commands
+		}), limit: 5, most: true, show: plain},
+		{name: "W7", what: "CPU, of one core", value: r.of("W7", func(f figures) float64 {
+			return f.Idle.CPU
+		}), limit: 0.005, most: true, show: percent},
 	}
 }
 
@@ -122,7 +139,8 @@ func (r results) orderBars() []bar {
 		return nil
 	}
 	return []bar{{name: "W8", what: "updates of one waybill, in order", measured: r.rates("W8", figures.rate),
-		reference: "serial post loop " + r.rates(serialLoop, figures.rate), value: r.ratio("W8", serialLoop, figures.rate), limit: 0.5, show: plain}}
+		reference: "serial post loop " + r.rates(serialLoop, figures.rate), value: r.ratio("W8", serialLoop, figures.rate),
+		limit: 0.5, show: plain}}
 }
 
 // footprintBars are memory, and the labels of histograms.
@@ -137,7 +155,9 @@ func (r results) footprintBars() (bars []bar) {
 	if r.has("W6") {
 		most("relay RSS in W6, at the end", r.most(func(f figures) float64 { return f.Routes.RSS }, "W6"), 250e6, megabytes)
 		most("relay RSS in W6, at its peak, with the config being loaded", r.most(rss, "W6"), 250e6, megabytes)
-		most("histograms with an endpoint label in W6", r.most(func(f figures) float64 { return float64(f.Routes.Labels) }, "W6"), 0, report.Count)
+		most("histograms with an endpoint label in W6", r.most(func(f figures) float64 {
+			return float64(f.Routes.Labels)
+		}, "W6"), 0, report.Count)
 	}
 	pending := func(f figures) float64 { return f.Drain.beside(f.Drain.Pending) }
 	if r.has(memory) {

@@ -12,7 +12,8 @@ import (
 	"kuairelay/test/process"
 )
 
-// The cases with callbacks as large as the relay takes them, beside small ones at a low rate. Calm is what those get without.
+// The cases with callbacks as large as the relay takes them, beside small ones at a low rate. Calm is what those get
+// without.
 const (
 	bodies       = "bodies"
 	large        = "large"
@@ -56,7 +57,8 @@ func manyItems() []byte {
 
 // small is a config with one endpoint, which gets what the small callbacks have.
 func (s *session) small() string {
-	return fmt.Sprintf("tenants:\n  - name: bench\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n    routes: [{to: e0, match: {waybill_code: \"77*\"}}]\n",
+	return fmt.Sprintf("tenants:\n  - name: bench\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n"+
+		"    routes: [{to: e0, match: {waybill_code: \"77*\"}}]\n",
 		secret, s.urls(1)[0])
 }
 
@@ -82,7 +84,8 @@ func (s *session) calm(ctx context.Context, name string) (st *stand, f figures, 
 	return st, f, nil
 }
 
-// measureBodies pushes each of the worst bodies 64 times at once. Latency and Answer are those beside the body where the latency was longest.
+// measureBodies pushes each of the worst bodies 64 times at once. Latency and Answer are those beside the body where
+// the latency was longest.
 func measureBodies(ctx context.Context, s *session) (f figures, err error) {
 	st, calm, err := s.calm(ctx, bodies)
 	if err != nil {
@@ -135,7 +138,8 @@ func measureLarge(name string, atStart bool) measurement {
 	}
 }
 
-// pushAll pushes a body n times at once. Each has to be answered, with success or for lack of room; the channel says when all are.
+// pushAll pushes a body n times at once. Each has to be answered, with success or for lack of room; the channel says
+// when all are.
 func (st *stand) pushAll(ctx context.Context, b body, n int) <-chan error {
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: n}}
 	each := make(chan error, n)
@@ -163,15 +167,21 @@ func (st *stand) pushAll(ctx context.Context, b body, n int) <-chan error {
 // bodyBars are those of the cases above.
 func (r results) bodyBars() (bars []bar) {
 	if r.has(bodies) {
-		bars = append(bars, bar{name: bodies, what: "RSS, 64 of the worst body of 4 MiB at once", value: r.most(func(f figures) float64 { return f.RSS }, bodies),
+		bars = append(bars, bar{name: bodies, what: "RSS, 64 of the worst body of 4 MiB at once",
+			value: r.most(func(f figures) float64 {
+				return f.RSS
+			}, bodies),
 			limit: 512e6, most: true, show: megabytes})
 	}
 	for _, name := range []string{large, largeAtStart} {
 		if !r.has(name) {
 			continue
 		}
-		p99, calm := r.of(name, func(f figures) float64 { return f.Latency.P99 }), r.of(name, func(f figures) float64 { return f.Calm.P99 })
-		bars = append(bars, bar{name: name, what: "p99 of small callbacks beside four of 466,000 items, by that before", measured: millis(p99), reference: millis(calm),
+		p99, calm := r.of(name, func(f figures) float64 {
+			return f.Latency.P99
+		}), r.of(name, func(f figures) float64 { return f.Calm.P99 })
+		bars = append(bars, bar{name: name, what: "p99 of small callbacks beside four of 466,000 items, by that before",
+			measured: millis(p99), reference: millis(calm),
 			value: r.of(name, func(f figures) float64 { return f.Latency.P99 / f.Calm.P99 }), limit: 3, most: true, show: plain})
 	}
 	return bars

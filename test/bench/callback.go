@@ -13,7 +13,8 @@ const (
 	secret = "whsec_YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2ghIQ=="
 	token  = "bench-token"
 
-	// stamp is the first member of every item. The receiver reads from it when the callback was pushed, and which one it is.
+	// stamp is the first member of every item. The receiver reads from it when the callback was pushed, and which one it
+	// is.
 	stamp        = `"bench":"0000000000000000000 000000000",`
 	stampKey     = `"bench":"`
 	sentDigits   = 19 // unix nanoseconds

@@ -135,9 +135,9 @@ func (s *session) flood(ctx context.Context, st *stand, n int) (figures, error) 
 	return s.measure(ctx, st, n, loadOptions{Callers: callers, Duration: s.Duration})
 }
 
-// measureOneToTen is W2, where all ten answer, and W3, where one of them takes every request and never answers, so that each of its
-// attempts ends with its time-out, many times in the course of the measurement. After the flood comes a time at a low rate: the
-// latencies of a flood are those of a queue.
+// measureOneToTen is W2, where all ten answer, and W3, where one of them takes every request and never answers, so that
+// each of its attempts ends with its time-out, many times in the course of the measurement. After the flood comes a
+// time at a low rate: the latencies of a flood are those of a queue.
 func measureOneToTen(name string, hanging int) measurement {
 	return func(ctx context.Context, s *session) (figures, error) {
 		n := endpoints - hanging
@@ -210,8 +210,8 @@ func measureIdle(ctx context.Context, s *session) (f figures, err error) {
 	return f, err
 }
 
-// measureOrder is W8: 1,000 updates of one waybill to one endpoint, in callbacks of 100; and that with five waybills, one after
-// the other, because 1,000 updates do not take long.
+// measureOrder is W8: 1,000 updates of one waybill to one endpoint, in callbacks of 100; and that with five waybills,
+// one after the other, because 1,000 updates do not take long.
 func measureOrder(ctx context.Context, s *session) (figures, error) {
 	const updates, items = 1000, 100
 	waybills := 5

@@ -13,7 +13,8 @@ type drain struct {
 	Events, Deliveries int
 	Body               float64 // mean length of a stored body
 	Pending, Delivered stored
-	// Before, Tenth and Peak are the relay's resident memory: when it is ready, when a tenth is delivered, and the most after that.
+	// Before, Tenth and Peak are the relay's resident memory: when it is ready, when a tenth is delivered, and the most
+	// after that.
 	Before, Tenth, Peak float64
 }
 
@@ -28,8 +29,8 @@ type stored struct {
 // beside is what a delivery takes beside the bodies.
 func (d drain) beside(s stored) float64 { return (s.Used - s.Bodies) / float64(d.Deliveries) }
 
-// fillers is how many push a backlog at once: with more, callbacks of 50 events would wait for longer than the relay lets them wait for
-// Redis, and go to its spool.
+// fillers is how many push a backlog at once: with more, callbacks of 50 events would wait for longer than the relay
+// lets them wait for Redis, and go to its spool.
 const fillers = 4
 
 // launchOn starts a relay with n healthy endpoints on a stand's Redis.
@@ -37,8 +38,9 @@ func launchOn(n int) func(*stand, context.Context) error {
 	return func(st *stand, ctx context.Context) error { return st.launch(ctx, oneTenant(st.s.answering(n))) }
 }
 
-// measureDrain is W4, and with ten endpoints the other half of the memory figures. A relay whose endpoints hang, and that makes
-// one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one, which launch starts, delivers.
+// measureDrain is W4, and with ten endpoints the other half of the memory figures. A relay whose endpoints hang, and
+// that makes one attempt at a time, takes in the backlog. It is stopped, and hands that attempt back. Another one,
+// which launch starts, delivers.
 func measureDrain(n int, launch func(*stand, context.Context) error) measurement {
 	return func(ctx context.Context, s *session) (f figures, err error) {
 		st, err := s.newRelay(ctx, fmt.Sprintf("W4 1 to %d", n), "everysec", oneTenant(s.hanging(n, 5*time.Minute, 1)))
@@ -59,7 +61,8 @@ func measureDrain(n int, launch func(*stand, context.Context) error) measurement
 			return f, st.blame(err)
 		}
 		if d.Pending, d.Body, err = st.stored(empty); err == nil && d.Pending.Events != d.Events {
-			err = fmt.Errorf("the backlog in Redis has %d events instead of %d: the rest is in the spool", d.Pending.Events, d.Events)
+			err = fmt.Errorf("the backlog in Redis has %d events instead of %d: the rest is in the spool", d.Pending.Events,
+				d.Events)
 		}
 		if err != nil {
 			return f, st.blame(err)
@@ -75,7 +78,8 @@ func measureDrain(n int, launch func(*stand, context.Context) error) measurement
 }
 
 // deliver starts what finds the backlog in its Redis, and waits until it is gone.
-func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain, launch func(*stand, context.Context) error) (f figures, err error) {
+func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain,
+	launch func(*stand, context.Context) error) (f figures, err error) {
 	if err := s.receiver.reset(ctx); err != nil {
 		return f, err
 	}
@@ -113,7 +117,8 @@ func (s *session) deliver(ctx context.Context, st *stand, n int, d *drain, launc
 	if err != nil {
 		return f, err
 	}
-	f = figures{Events: d.Events, Deliveries: d.Deliveries, CPU: after.process, RedisCPU: after.redis - before.redis, Commands: after.commandsSince(before)}
+	f = figures{Events: d.Events, Deliveries: d.Deliveries, CPU: after.process, RedisCPU: after.redis - before.redis,
+		Commands: after.commandsSince(before)}
 	first, last := a.Endpoints[0].First, a.Endpoints[0].Last
 	for _, e := range a.Endpoints[1:n] {
 		first, last = min(first, e.First), max(last, e.Last)
@@ -133,5 +138,6 @@ func (st *stand) stored(empty float64) (out stored, body float64, err error) {
 	if err != nil {
 		return out, 0, err
 	}
-	return stored{Used: used - empty, Bodies: kinds["b"].Bytes, Records: kinds["w"].Bytes, Events: int(kinds["b"].Keys)}, kinds["b"].Length / max(kinds["b"].Keys, 1), nil
+	return stored{Used: used - empty, Bodies: kinds["b"].Bytes, Records: kinds["w"].Bytes, Events: int(kinds["b"].Keys)},
+		kinds["b"].Length / max(kinds["b"].Keys, 1), nil
 }

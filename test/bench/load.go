@@ -37,7 +37,8 @@ type pushed struct {
 	Bytes  int       `json:"bytes"` // of all callbacks
 }
 
-// runLoad is the part "load": it pushes until it is done, and prints what it did. Every callback must be answered success.
+// runLoad is the part "load": it pushes until it is done, and prints what it did. Every callback must be answered
+// success.
 func runLoad(ctx context.Context, text []byte, out io.Writer) error {
 	var o loadOptions
 	if err := json.Unmarshal(text, &o); err != nil {
@@ -162,7 +163,9 @@ func (g *generator) fail(err error) {
 	g.failed = errors.Join(g.failed, err)
 }
 
-// newClient is the HTTP client of load, post loop and forwarder: net/http as it comes, with enough connections kept alive.
+// newClient is the HTTP client of load, post loop and forwarder: net/http as it comes, with enough connections kept
+// alive.
 func newClient(connections int) *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConns: connections, MaxIdleConnsPerHost: connections, DisableCompression: true}}
+	return &http.Client{Transport: &http.Transport{MaxIdleConns: connections, MaxIdleConnsPerHost: connections,
+		DisableCompression: true}}
 }

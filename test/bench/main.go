@@ -1,14 +1,14 @@
-// Command bench measures the relay as a whole: its throughput, latency, CPU time and memory, beside two references that do no
-// more than the physics ask, in one run on one machine. What it measures is said in the tables that it prints, and in the file
-// that --write asks for.
+// Command bench measures the relay as a whole: its throughput, latency, CPU time and memory, beside two references that
+// do no more than the physics ask, in one run on one machine. What it measures is said in the tables that it prints,
+// and in the file that --write asks for.
 //
 //	go run ./test/bench                             # everything: about 10 minutes
 //	go run ./test/bench --only W1,W2 --rounds 1     # a look
 //	go run ./test/bench --write docs/benchmarks.md
 //
-// It starts a redis-server of its own for each case, the relay as it is built from this tree, receiver, load, post loop and
-// forwarder, each as a process of its own; the last four are this program again, with the name of a part as its first
-// argument. The cases take turns, round by round, so that a machine that is busy for a while wrongs all of them.
+// It starts a redis-server of its own for each case, the relay as it is built from this tree, receiver, load, post loop
+// and forwarder, each as a process of its own; the last four are this program again, with the name of a part as its
+// first argument. The cases take turns, round by round, so that a machine that is busy for a while wrongs all of them.
 package main
 
 import (
@@ -91,12 +91,17 @@ func (o *options) parse(args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&o.Rounds, "rounds", 3, "how often each case is measured; the tables show medians")
 	f.DurationVar(&o.Duration, "duration", 5*time.Second, "of one measurement; W5 takes twice, W7 four times as long")
-	f.BoolVar(&o.Quick, "quick", false, "one short round with small backlogs and few routes: does it run? The figures mean nothing")
+	f.BoolVar(&o.Quick, "quick", false, "one short round with small backlogs and few routes: does it "+
+		"run? The figures mean nothing")
 	f.StringVar(&o.Write, "write", "", "write the tables to this `file` as well")
-	f.StringVar(&o.Profile, "profile", "", "write profiles of the relay (CPU, allocations) in each case to this `directory`; that costs some speed")
-	f.StringVar(&o.LogLevel, "log-level", "info", "of the relay, which logs into a file; info, its default, is a line for each callback and attempt")
-	f.StringVar(&o.Path, "path", "", "of reads, flood only the paths that contain this `text`, like \"POST /v1/subscriptions\"")
-	only := f.String("only", "", "measure only these `cases`, and what they are compared to: W1,W2,…,W8,memory,replay,reads,whens,bodies,large,large at a start")
+	f.StringVar(&o.Profile, "profile", "", "write profiles of the relay (CPU, allocations) in each case to this "+
+		"`directory`; that costs some speed")
+	f.StringVar(&o.LogLevel, "log-level", "info", "of the relay, which logs into a file; info, its default, is a line "+
+		"for each callback and attempt")
+	f.StringVar(&o.Path, "path", "", "of reads, flood only the paths that contain this `text`, "+
+		"like \"POST /v1/subscriptions\"")
+	only := f.String("only", "", "measure only these `cases`, and what they are compared to: "+
+		"W1,W2,…,W8,memory,replay,reads,whens,bodies,large,large at a start")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -49,8 +49,8 @@ func (f figures) calls() (all, scripts int64) {
 // stall is how long nothing may arrive before deliveries count as lost. A lease that lapses takes 35 s.
 const stall = 60 * time.Second
 
-// measure pushes callbacks to a stand, waits until every delivery that they owe to the first n endpoints has arrived, and
-// checks that each did so once.
+// measure pushes callbacks to a stand, waits until every delivery that they owe to the first n endpoints has arrived,
+// and checks that each did so once.
 func (s *session) measure(ctx context.Context, st *stand, n int, o loadOptions) (f figures, err error) {
 	if err := s.receiver.reset(ctx); err != nil {
 		return f, err
@@ -118,7 +118,8 @@ func (s *session) warm(ctx context.Context, st *stand, n int) error {
 	return err
 }
 
-// profile takes a CPU profile of the relay, and then one of its allocations since it started, if they are wanted. It gives their end.
+// profile takes a CPU profile of the relay, and then one of its allocations since it started, if they are wanted. It
+// gives their end.
 func (st *stand) profile(ctx context.Context, d time.Duration) <-chan error {
 	done := make(chan error, 1)
 	if st.s.Profile == "" || st.admin == "" || d < time.Second {

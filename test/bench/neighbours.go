@@ -25,8 +25,9 @@ func (s *session) bad(how string, i int) string {
 	return fmt.Sprintf("url: '%s/%s/%d', timeout: %s", s.receiver.url, how, i, badTimeout)
 }
 
-// measureTen pushes 2,000 events to each of ten endpoints as fast as they are answered, and then some at a low rate: the latencies of
-// a flood are those of a queue. how says what the tenth does; empty: answer. What is measured are the first nine.
+// measureTen pushes 2,000 events to each of ten endpoints as fast as they are answered, and then some at a low rate:
+// the latencies of a flood are those of a queue. how says what the tenth does; empty: answer. What is measured are the
+// first nine.
 func measureTen(name, how string) measurement {
 	return func(ctx context.Context, s *session) (figures, error) {
 		n := endpoints - 1
@@ -38,8 +39,8 @@ func measureTen(name, how string) measurement {
 	}
 }
 
-// measureThousand is that with 100 tenants, each of which gets every hundredth event at its ten endpoints. The last two of each hang,
-// if they are to.
+// measureThousand is that with 100 tenants, each of which gets every hundredth event at its ten endpoints. The last two
+// of each hang, if they are to.
 func measureThousand(name string, hang bool) measurement {
 	return func(ctx context.Context, s *session) (figures, error) {
 		n := endpoints - hangingGroup
@@ -97,12 +98,15 @@ func (r results) neighbourBars() (bars []bar) {
 			continue
 		}
 		compare := func(what string, show func(float64) string, of func(figures) float64, limit float64, most bool) {
-			bars = append(bars, bar{name: c.name, what: what, measured: show(r.of(c.name, of)), reference: "quiet " + show(r.of(c.quiet, of)),
-				value: r.ratio(c.name, c.quiet, of), limit: limit, most: most, show: plain})
+			bars = append(bars, bar{name: c.name, what: what, measured: show(r.of(c.name, of)),
+				reference: "quiet " + show(r.of(c.quiet, of)),
+				value:     r.ratio(c.name, c.quiet, of), limit: limit, most: most, show: plain})
 		}
 		compare("throughput of each good one", perSecond, figures.events, c.throughput, false)
 		compare("p99 of the good ones, in a flood", millis, func(f figures) float64 { return f.Latency.P99 }, 1.5, true)
-		compare("p99 of the good ones, at 50 events a second", millis, func(f figures) float64 { return f.Calm.P99 }, 1.5, true)
+		compare("p99 of the good ones, at 50 events a second", millis, func(f figures) float64 {
+			return f.Calm.P99
+		}, 1.5, true)
 	}
 	return bars
 }

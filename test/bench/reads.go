@@ -20,7 +20,8 @@ import (
 const (
 	// readers is how many connections a tenant floods each of its paths with.
 	readers = 64
-	// readEndpoints is how many endpoints the tenant has that reads, and readUpdates how many updates its longest waybill has.
+	// readEndpoints is how many endpoints the tenant has that reads, and readUpdates how many updates its longest waybill
+	// has.
 	readEndpoints = 2000
 	readUpdates   = 3000
 
@@ -276,7 +277,8 @@ func codes(n, request int) string {
 
 // floodTable has a row for each path that a tenant floods, with medians over the rounds.
 func (r results) floodTable() *report.Table {
-	t := &report.Table{Head: []string{"flooded by a tenant", "answered", "turned away", "callback p50", "p99", "by quiet", "arrival p50", "p99", "by quiet", "spooled",
+	t := &report.Table{Head: []string{"flooded by a tenant", "answered", "turned away", "callback p50", "p99", "by quiet",
+		"arrival p50", "p99", "by quiet", "spooled",
 		"CPU", "Redis' CPU"}}
 	rounds := r[reads]
 	for i, first := range rounds[0].Floods {
@@ -298,7 +300,9 @@ func (r results) floodTable() *report.Table {
 			millis(over(func(f flooded) float64 { return f.Answer.P50 })), millis(over(answer)), byQuiet(answer),
 			millis(over(func(f flooded) float64 { return f.Latency.P50 })), millis(over(latency)), byQuiet(latency),
 			report.Count(r.most(func(f figures) float64 { return float64(f.Floods[i].Spooled) }, reads)),
-			percent(over(func(f flooded) float64 { return f.CPU })), percent(over(func(f flooded) float64 { return f.RedisCPU })))
+			percent(over(func(f flooded) float64 { return f.CPU })), percent(over(func(f flooded) float64 {
+				return f.RedisCPU
+			})))
 	}
 	return t
 }

@@ -17,8 +17,8 @@ import (
 	"kuairelay/test/process"
 )
 
-// endpoints is how many the receiver has: /e/0 to /e/9, and with the same numbers those that take a request and then do not answer
-// (/hang/), answer 500 (/fail/), or reset the connection (/reset/).
+// endpoints is how many the receiver has: /e/0 to /e/9, and with the same numbers those that take a request and then do
+// not answer (/hang/), answer 500 (/fail/), or reset the connection (/reset/).
 const endpoints = 10
 
 // receiver is all tenants in one process, as cheap as can be: it reads a delivery, notes it down, and answers 200.
@@ -31,7 +31,7 @@ type receiver struct {
 // arrivals is what the receiver tells about itself.
 type arrivals struct {
 	Endpoints [endpoints]arrived `json:"endpoints"`
-	Latency   quantiles          `json:"latency"` // from the push of a callback to the arrival, over all endpoints that answer
+	Latency   quantiles          `json:"latency"` // from the push of a callback to the arrival, over all that answer
 }
 
 // runReceiver is the part "receiver": it prints its URL, and serves until it is killed.
@@ -171,8 +171,8 @@ func (r *remote) ask(ctx context.Context, question string, answer any) error {
 // reset forgets all that has arrived.
 func (r *remote) reset(ctx context.Context) error { return r.ask(ctx, "reset", nil) }
 
-// wait returns when so many events have arrived at each of the first n endpoints, and fails if for stall none does. It calls
-// watch, if not nil, about 50 times a second with the number of arrivals.
+// wait returns when so many events have arrived at each of the first n endpoints, and fails if for stall none does. It
+// calls watch, if not nil, about 50 times a second with the number of arrivals.
 func (r *remote) wait(ctx context.Context, n, events int, stall time.Duration, watch func(total int)) error {
 	last, moved := -1, time.Now()
 	for {

@@ -8,8 +8,8 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// command is how often Redis ran a command, from a client or from a script, and how long that took altogether. The time of a
-// script (evalsha) includes that of the commands in it.
+// command is how often Redis ran a command, from a client or from a script, and how long that took altogether. The time
+// of a script (evalsha) includes that of the commands in it.
 type command struct{ Calls, Micros int64 }
 
 // commandsOf reads INFO commandstats.
@@ -55,7 +55,8 @@ func infoOf(s *redisserver.Server, section string) (map[string]string, error) {
 	return out, nil
 }
 
-// usedMemory is what Redis holds for its data, in bytes: used_memory without the buffers of clients and append-only file.
+// usedMemory is what Redis holds for its data, in bytes: used_memory without the buffers of clients and append-only
+// file.
 func usedMemory(s *redisserver.Server) (float64, error) {
 	info, err := infoOf(s, "memory")
 	if err != nil {

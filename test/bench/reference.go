@@ -71,7 +71,8 @@ func runPostLoop(ctx context.Context, text []byte, out io.Writer) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return json.NewEncoder(out).Encode(posted{Posts: int(next.Load()), Seconds: time.Since(started).Seconds(), CPU: cpuOfSelf() - cpu})
+	return json.NewEncoder(out).Encode(posted{Posts: int(next.Load()), Seconds: time.Since(started).Seconds(),
+		CPU: cpuOfSelf() - cpu})
 }
 
 // signed is the header of a delivery, as a relay signs it.
@@ -124,8 +125,8 @@ const (
 	forwarderQueue   = 1024
 )
 
-// runForwarder is the part "forwarder": it posts every callback as it came to every URL, from memory. It answers as soon as
-// its workers have taken the callback over.
+// runForwarder is the part "forwarder": it posts every callback as it came to every URL, from memory. It answers as
+// soon as its workers have taken the callback over.
 func runForwarder(ctx context.Context, text []byte, out io.Writer) error {
 	var o forwarderOptions
 	if err := json.Unmarshal(text, &o); err != nil {

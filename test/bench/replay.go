@@ -19,8 +19,8 @@ type replayed struct {
 	Queued int    `json:"queued"`
 }
 
-// measureReplay pushes 200 callbacks a second, first alone (Calm), and then while everything that was delivered before, 100,000
-// events, is replayed at 1,000 a second.
+// measureReplay pushes 200 callbacks a second, first alone (Calm), and then while everything that was delivered before,
+// 100,000 events, is replayed at 1,000 a second.
 func measureReplay(ctx context.Context, s *session) (f figures, err error) {
 	st, err := s.newRelay(ctx, "replay", "everysec", oneTenant(s.answering(1)))
 	if err != nil {

@@ -31,7 +31,8 @@ type routes struct {
 	Labels          int     // series of histograms that have an endpoint label
 }
 
-// measureRoutes is W6: three tenants that get every event, and, if others, a great many more that get none. Each has one endpoint.
+// measureRoutes is W6: three tenants that get every event, and, if others, a great many more that get none. Each has
+// one endpoint.
 func measureRoutes(name string, others bool) measurement {
 	return func(ctx context.Context, s *session) (f figures, err error) {
 		n := 0
@@ -59,12 +60,14 @@ func measureRoutes(name string, others bool) measurement {
 	}
 }
 
-// manyTenants is the config of W6. The routes are of ten kinds, and most have a waybill prefix that is their tenant's own.
+// manyTenants is the config of W6. The routes are of ten kinds, and most have a waybill prefix that is their tenant's
+// own.
 func (s *session) manyTenants(others int) string {
 	var b bytes.Buffer
 	b.WriteString("tenants:\n")
 	tenant := func(name, url string) {
-		fmt.Fprintf(&b, "  - name: %s\n    endpoints: [ {name: e, url: '%s', secrets: [%s]} ]\n    routes:\n", name, url, secret)
+		fmt.Fprintf(&b, "  - name: %s\n    endpoints: [ {name: e, url: '%s', secrets: [%s]} ]\n    routes:\n", name, url,
+			secret)
 	}
 	for i, match := range [matching]string{`{waybill_code: "77*"}`, `{type: express_sub_msg}`, `{status: "*"}`} {
 		tenant(fmt.Sprintf("all%d", i), s.urls(matching)[i])
@@ -102,7 +105,8 @@ func otherRoutes(b *bytes.Buffer, tenant, n int) {
 	}
 }
 
-// matchTime loads a config as the relay does, and measures how long it takes to match one event, and checks that three routes do.
+// matchTime loads a config as the relay does, and measures how long it takes to match one event, and checks that three
+// routes do.
 func matchTime(path string) (seconds float64, all int, err error) {
 	c, err := config.Load(path, config.Options{CheckWhen: route.CheckWhen, LookupEnv: os.LookupEnv})
 	if err != nil {
@@ -113,7 +117,8 @@ func matchTime(path string) (seconds float64, all int, err error) {
 		for _, r := range t.Routes {
 			m := r.Match
 			rules = append(rules, route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, Pos: r.Pos.String(),
-				Match: route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode, Changed: m.Changed}})
+				Match: route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode,
+					Changed: m.Changed}})
 		}
 	}
 	table, err := route.New(route.Options{Rules: rules, Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status})

@@ -74,14 +74,17 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 	if err != nil {
 		return err
 	}
-	st.push, st.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token), fmt.Sprintf("http://127.0.0.1:%d", admin)
-	head := fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d', token: %s}\nredis: {url: '%s'}\ncallback: {tokens: [%s]}\nspool: {dir: '%s'}\negress: {allow_cidrs: [127.0.0.0/8]}\n",
+	st.push, st.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token),
+		fmt.Sprintf("http://127.0.0.1:%d", admin)
+	head := fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d', token: %s}\n"+
+		"redis: {url: '%s'}\ncallback: {tokens: [%s]}\nspool: {dir: '%s'}\negress: {allow_cidrs: [127.0.0.0/8]}\n",
 		public, admin, adminToken, st.redis.URL(), token, filepath.Join(st.dir, "spool"))
 	config := filepath.Join(st.dir, "config.yaml")
 	if err := os.WriteFile(config, []byte(head+yaml), 0o600); err != nil {
 		return err
 	}
-	st.process, err = process.Start(ctx, st.log, st.s.binary, "serve", "-c", config, "--grace", "200ms", "--log-level", st.s.LogLevel)
+	st.process, err = process.Start(ctx, st.log, st.s.binary, "serve", "-c", config, "--grace", "200ms", "--log-level",
+		st.s.LogLevel)
 	if err != nil {
 		return err
 	}
@@ -150,11 +153,13 @@ func (s *session) answering(n int) []string {
 	return out
 }
 
-// hanging are the settings of endpoints that take a request and never answer, with this time-out and this many attempts at one time.
+// hanging are the settings of endpoints that take a request and never answer, with this time-out and this many attempts
+// at one time.
 func (s *session) hanging(n int, timeout time.Duration, inFlight int) []string {
 	var out []string
 	for i := range n {
-		out = append(out, fmt.Sprintf("url: '%s/hang/%d', timeout: %s, max_in_flight: %d", s.receiver.url, i, timeout, inFlight))
+		out = append(out, fmt.Sprintf("url: '%s/hang/%d', timeout: %s, max_in_flight: %d", s.receiver.url, i, timeout,
+			inFlight))
 	}
 	return out
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// whens is the case of a tenant whose expressions take as long as they may, for every event. Calm is what another tenant's events
-// get without it.
+// whens is the case of a tenant whose expressions take as long as they may, for every event. Calm is what another
+// tenant's events get without it.
 const (
 	whens = "whens"
 
@@ -26,7 +26,8 @@ func measureWhens(ctx context.Context, s *session) (f figures, err error) {
 	defer st.close()
 
 	st.process.Kill()
-	hostile := fmt.Sprintf("  - name: hostile\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n    routes:\n", secret, s.urls(1)[0])
+	hostile := fmt.Sprintf("  - name: hostile\n    endpoints: [{name: e0, secrets: [%s], url: '%s'}]\n    routes:\n",
+		secret, s.urls(1)[0])
 	hostile += strings.Repeat(fmt.Sprintf("      - {to: e0, when: '%s'}\n", hostileWhen), hostileRoutes)
 	err = st.launch(ctx, s.small()+hostile)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package crash kills the built binary between a tenant's subscription and the provider, on a real Redis, and checks what everybody
-// gets and who is asked. test/faults has everything else that may fail.
+// Package crash kills the built binary between a tenant's subscription and the provider, on a real Redis, and checks
+// what everybody gets and who is asked. test/faults has everything else that may fail.
 package crash
 
 import (
@@ -56,7 +56,8 @@ func newReplica(t *testing.T, yaml string) *relay {
 	public, admin := freePort(t), freePort(t)
 	yaml = fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d'}\n", public, admin) + yaml
 	dir := t.TempDir()
-	r := &relay{t: t, config: filepath.Join(dir, "config.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", public), admin: fmt.Sprintf("http://127.0.0.1:%d", admin)}
+	r := &relay{t: t, config: filepath.Join(dir, "config.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", public),
+		admin: fmt.Sprintf("http://127.0.0.1:%d", admin)}
 	if err := os.WriteFile(r.config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}

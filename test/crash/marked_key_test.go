@@ -41,15 +41,17 @@ func (o *output) add(where string, text []byte) {
 	o.all[where] = append(o.all[where], text...)
 }
 
-// TestTheSharedKeyComesOutOfTheRelayInNoWay runs everything with a marked key, at a provider that repeats it wherever it can, and
-// searches all output: answers, logs, metrics, profiles, what tenants get, what is in Redis, and what the commands print.
+// TestTheSharedKeyComesOutOfTheRelayInNoWay runs everything with a marked key, at a provider that repeats it wherever
+// it can, and searches all output: answers, logs, metrics, profiles, what tenants get, what is in Redis, and what the
+// commands print.
 func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 	t.Parallel()
 	out := &output{all: map[string][]byte{}}
 	var signs []string
 	var mu sync.Mutex
 	digest := md5.Sum([]byte(markedKey))
-	telltale := "key " + markedKey + " md5 " + hex.EncodeToString(digest[:]) + " " + strings.ToUpper(hex.EncodeToString(digest[:])) + " sign "
+	telltale := "key " + markedKey + " md5 " + hex.EncodeToString(digest[:]) + " " +
+		strings.ToUpper(hex.EncodeToString(digest[:])) + " sign "
 
 	// A provider that repeats what it should not, in each of its answers.
 	taken := fake.NewProvider(fake.Options{AppID: accountID, APIKey: markedKey})
@@ -80,7 +82,8 @@ func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 		}
 		req.Body = io.NopCloser(strings.NewReader(string(body)))
 		taken.ServeHTTP(httptest.NewRecorder(), req)
-		_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "msg": told, "data": map[string]string{"told": told}, "uid": told})
+		_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "msg": told, "data": map[string]string{"told": told},
+			"uid": told})
 	}))
 	t.Cleanup(provider.Close)
 	tenant := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -92,7 +95,8 @@ func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 	redis := redisserver.Start(t, "--appendonly", "yes")
 	r := newReplica(t, fmt.Sprintf(`
 redis: {url: '%s'}
-kuaidihelp: {api_url: '%s/api', app_id: '%s', api_key: '${MARKED_KEY}', methods: [express.sub.msg, express.info.get], rate: 1000, timeout: 1s}
+kuaidihelp: {api_url: '%s/api', app_id: '%s', api_key: '${MARKED_KEY}', rate: 1000, timeout: 1s,
+  methods: [express.sub.msg, express.info.get]}
 subscriptions: {rate: 0}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
@@ -123,20 +127,24 @@ tenants:
 		out.add("answers", fmt.Appendf(text, "%v\n", resp.Header))
 	}
 	for _, code := range []string{"1", "2", "refused", "auth", "down", "junk", "cut", "away"} {
-		ask("POST", r.url, "/v1/subscriptions", `{"cp_code":"zt","waybill_codes":["`+code+`"]}`, "Authorization", "Bearer key-of-the-shop")
+		ask("POST", r.url, "/v1/subscriptions", `{"cp_code":"zt","waybill_codes":["`+code+`"]}`, "Authorization",
+			"Bearer key-of-the-shop")
 		ask("GET", r.url, "/v1/subscriptions/zt/"+code, "", "Authorization", "Bearer key-of-the-shop")
 		for _, method := range []string{"express.sub.msg", "express.info.get"} {
 			for _, key := range []string{"key-of-the-shop", markedKey} {
 				ts := strconv.FormatInt(time.Now().Unix(), 10)
-				form := url.Values{"app_id": {"shop"}, "method": {method}, "ts": {ts}, "sign": {kuaidihelp.Sign("shop", method, ts, key)},
+				form := url.Values{"app_id": {"shop"}, "method": {method}, "ts": {ts},
+					"sign": {kuaidihelp.Sign("shop", method, ts, key)},
 					"data": {`{"waybill_codes":"` + code + `x","cp_code":"zt"}`}}
 				ask("POST", r.url, "/api", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 			}
 		}
-		ask("POST", r.url, "/callback/"+token, `{"type":"express_sub_msg","data":[{"waybill_code":"`+code+`","cp_code":"zt","status":"sending","data":[{"time":"1"}]}]}`)
+		ask("POST", r.url, "/callback/"+token, `{"type":"express_sub_msg","data":[{"waybill_code":"`+code+
+			`","cp_code":"zt","status":"sending","data":[{"time":"1"}]}]}`)
 	}
 	ask("GET", r.url, "/v1/subscriptions", "", "Authorization", "Bearer key-of-the-shop")
-	for _, path := range []string{"/metrics", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/readyz", "/nothing"} {
+	for _, path := range []string{"/metrics", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/readyz",
+		"/nothing"} {
 		ask("GET", r.admin, path, "")
 	}
 	for _, command := range [][]string{
@@ -174,8 +182,10 @@ tenants:
 		t.Fatal(err)
 	}
 
-	secrets := map[string]string{"the key": markedKey, "its end": markedKey[len(markedKey)-20:], "its MD5": hex.EncodeToString(digest[:]),
-		"its MD5 in upper case": strings.ToUpper(hex.EncodeToString(digest[:])), "its base64": base64.StdEncoding.EncodeToString([]byte(markedKey))}
+	secrets := map[string]string{"the key": markedKey, "its end": markedKey[len(markedKey)-20:],
+		"its MD5":               hex.EncodeToString(digest[:]),
+		"its MD5 in upper case": strings.ToUpper(hex.EncodeToString(digest[:])),
+		"its base64":            base64.StdEncoding.EncodeToString([]byte(markedKey))}
 	mu.Lock()
 	for i, s := range signs {
 		secrets[fmt.Sprint("sign ", i)] = s
@@ -192,7 +202,8 @@ tenants:
 			}
 		}
 	}
-	for where, want := range map[string]string{"log": "refuses the account's credentials", "answers": `"uid":"key *** md5 ***`, "redis files": "s:zt 1", "command subscribe": "refused"} {
+	for where, want := range map[string]string{"log": "refuses the account's credentials",
+		"answers": `"uid":"key *** md5 ***`, "redis files": "s:zt 1", "command subscribe": "refused"} {
 		if !strings.Contains(string(out.all[where]), want) {
 			t.Errorf("%s has no %q: the test does not see what it is to search", where, want)
 		}

@@ -38,9 +38,9 @@ const (
 	accountKey  = "the-shared-key"
 )
 
-// TestSubscribersGetWhatTheyAskedForWhateverHappens does random operations on two replicas: tenants subscribe waybills one after
-// another and at the same time, through both APIs; the provider refuses, hangs, fails, loses its answers, and pushes before it
-// answers; replicas are killed. README says how to run it with more operations.
+// TestSubscribersGetWhatTheyAskedForWhateverHappens does random operations on two replicas: tenants subscribe waybills
+// one after another and at the same time, through both APIs; the provider refuses, hangs, fails, loses its answers, and
+// pushes before it answers; replicas are killed. README says how to run it with more operations.
 func TestSubscribersGetWhatTheyAskedForWhateverHappens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, *operations, cmp.Or(*seed, rand.Uint64()))
@@ -98,7 +98,8 @@ type subscriber struct {
 type promise struct{ least, above int64 }
 
 func newWorld(t *testing.T, n int, seed uint64) *world {
-	w := &world{t: t, n: n, seed: seed, parcels: map[string]*parcel{}, answers: map[string]int{}, stop: make(chan struct{})}
+	w := &world{t: t, n: n, seed: seed, parcels: map[string]*parcel{}, answers: map[string]int{},
+		stop: make(chan struct{})}
 	for i := range subscribers {
 		w.tenants = append(w.tenants, w.newSubscriber(i))
 	}
@@ -109,7 +110,8 @@ func newWorld(t *testing.T, n int, seed uint64) *world {
 	}
 	w.redis = redis.NewClient(options)
 	t.Cleanup(func() { _ = w.redis.Close() })
-	w.provider = fake.NewProvider(fake.Options{AppID: accountID, APIKey: accountKey, Decide: w.decide, Subscribed: w.subscribed})
+	w.provider = fake.NewProvider(fake.Options{AppID: accountID, APIKey: accountKey, Decide: w.decide,
+		Subscribed: w.subscribed})
 	upstream := httptest.NewServer(w.provider)
 	t.Cleanup(upstream.Close)
 	for range 2 {
@@ -148,8 +150,9 @@ func (w *world) newSubscriber(i int) *subscriber {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	x := &subscriber{name: fmt.Sprint("t", i), key: fmt.Sprint("key-of-tenant-", i), asked: map[string]bool{}, sure: map[string]promise{},
-		got: map[string][]int64{}, late: map[string]int{}}
+	x := &subscriber{name: fmt.Sprint("t", i), key: fmt.Sprint("key-of-tenant-", i), asked: map[string]bool{},
+		sure: map[string]promise{},
+		got:  map[string][]int64{}, late: map[string]int{}}
 	x.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
@@ -185,7 +188,8 @@ func (w *world) newSubscriber(i int) *subscriber {
 	return x
 }
 
-// decide is what goes wrong at the provider. A waybill that begins with "no" it refuses always, and whatever is in a call with it.
+// decide is what goes wrong at the provider. A waybill that begins with "no" it refuses always, and whatever is in a
+// call with it.
 func (w *world) decide(c fake.Call) fake.Reply {
 	reply, name := fake.Reply{}, "good"
 	switch i := rand.IntN(100); {
@@ -225,14 +229,15 @@ func (w *world) parcel(code string) *parcel {
 	return w.parcels[code]
 }
 
-// push pushes a waybill's next update to some replica until it is acknowledged. A call of a replica that ends with the test may ask for
-// one when there is none left to take it.
+// push pushes a waybill's next update to some replica until it is acknowledged. A call of a replica that ends with the
+// test may ask for one when there is none left to take it.
 func (w *world) push(code string) {
 	p := w.parcel(code)
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
 	n := p.begun.Add(1)
-	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":"%s","cp_code":"zt","status":"sending","n":%d,"data":[{"time":"%d"}]}]}`, code, n, n)
+	body := fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":"%s","cp_code":"zt","status":"sending",`+
+		`"n":%d,"data":[{"time":"%d"}]}]}`, code, n, n)
 	for w.t.Context().Err() == nil {
 		r := w.replicas[rand.IntN(2)]
 		if status, answer, err := post(r.url+"/callback/"+token, body); err == nil && status == 200 && answer == "success" {
@@ -243,7 +248,8 @@ func (w *world) push(code string) {
 	}
 }
 
-// subscribe asks for some waybills, through either API. A tenant whose request is cut off asks again, as its developers would.
+// subscribe asks for some waybills, through either API. A tenant whose request is cut off asks again, as its developers
+// would.
 func (w *world) subscribe(random *rand.Rand, x *subscriber, codes []string) {
 	least := make([]int64, len(codes))
 	x.mu.Lock()
@@ -287,7 +293,8 @@ func (w *world) request(to string, x *subscriber, codes []string, dropIn bool) (
 	if dropIn {
 		ts := strconv.FormatInt(time.Now().UnixMilli(), 10)
 		body = []byte(url.Values{"app_id": {x.name}, "method": {kuaidihelp.MethodSubscribe}, "ts": {ts},
-			"sign": {kuaidihelp.Sign(x.name, kuaidihelp.MethodSubscribe, ts, x.key)}, "data": {string(kuaidihelp.SubscribeData("zt", codes))}}.Encode())
+			"sign": {kuaidihelp.Sign(x.name, kuaidihelp.MethodSubscribe, ts, x.key)},
+			"data": {string(kuaidihelp.SubscribeData("zt", codes))}}.Encode())
 		req.URL.Path = "/api"
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -368,8 +375,8 @@ func (w *world) operate(random *rand.Rand) {
 	}
 }
 
-// kill kills a replica that has just written down what the provider was not asked for yet, and starts it again. Whoever subscribed
-// that does not ask again.
+// kill kills a replica that has just written down what the provider was not asked for yet, and starts it again. Whoever
+// subscribed that does not ask again.
 func (w *world) kill(i int) {
 	r, x := w.replicas[i%2], w.tenants[i%len(w.tenants)]
 	var codes []string
@@ -498,17 +505,19 @@ func (w *world) check() {
 		promised += len(x.sure)
 		x.mu.Unlock()
 	}
-	w.t.Logf("%d waybills, %d promises to tenants, answers %v; %d kills, with %d waybills between ledger and provider; %d deliveries, %d of them catch-ups",
+	w.t.Logf("%d waybills, %d promises to tenants, answers %v; %d kills, with %d waybills between ledger and provider; "+
+		"%d deliveries, %d of them catch-ups",
 		len(w.parcels), promised, w.answers, len(w.kills), w.betweens, deliveries, late)
-	w.t.Logf("%d calls to the provider (%d waybills taken for the first time, %d again after a lost reply or a kill); pending for %s at most",
+	w.t.Logf("%d calls to the provider (%d waybills taken for the first time, %d again after a lost reply or a "+
+		"kill); pending for %s at most",
 		len(w.calls), good, again, w.longest.Round(time.Second))
 	if w.betweens == 0 || late == 0 || again == 0 {
 		w.t.Error("what the test is for did not happen")
 	}
 }
 
-// countCalls checks that the provider was asked no more often than it had to be: a waybill that it took is asked for again only if
-// that answer was lost, or a replica was killed before it could write it down.
+// countCalls checks that the provider was asked no more often than it had to be: a waybill that it took is asked for
+// again only if that answer was lost, or a replica was killed before it could write it down.
 func (w *world) countCalls() (good, again int) {
 	byCode := map[string][]call{}
 	for _, c := range w.calls {
@@ -530,7 +539,8 @@ func (w *world) countCalls() (good, again int) {
 				return at.After(before.at) && at.Before(c.at) && at.Sub(before.at) < 5*time.Second
 			})
 			if before.reply == "good" && !killed {
-				w.t.Errorf("%s was asked for again at %s, though it was taken at %s and no replica was killed", code, c.at.Format(time.TimeOnly), before.at.Format(time.TimeOnly))
+				w.t.Errorf("%s was asked for again at %s, though it was taken at %s and no replica was killed", code,
+					c.at.Format(time.TimeOnly), before.at.Format(time.TimeOnly))
 			}
 			if before.reply == "lost" || before.reply == "good" {
 				again++

@@ -2,8 +2,8 @@
 // docs/reference that are made from their source, and the tests run what the pages say.
 //
 // Every command of every page in docs is run as it is written: go test ./test/docs -run Pages/tenant/quickstart. A page
-// is run from top to bottom by one bash, in a fresh copy of the repository's files, with kuairelay on its PATH, and with
-// a network and processes of its own. The info string of a fenced block says what is done with it:
+// is run from top to bottom by one bash, in a fresh copy of the repository's files, with kuairelay on its PATH, and
+// with a network and processes of its own. The info string of a fenced block says what is done with it:
 //
 //	```sh               each command has to succeed
 //	```sh fails         the last command has to fail

@@ -100,8 +100,8 @@ func readMarkdown(page string) text {
 	return t
 }
 
-// slug is GitHub's anchor of a heading: in lower case, without what is neither letter, mark, number, _ nor -, and with -
-// for each space.
+// slug is GitHub's anchor of a heading: in lower case, without what is neither letter, mark, number, _ nor -, and with
+// - for each space.
 func slug(heading string) string {
 	heading = linkText.ReplaceAllString(heading, "$1")
 	heading = tag.ReplaceAllString(heading, "")

@@ -17,7 +17,8 @@ import (
 func TestAnAnchorIsAsGitHubMakesIt(t *testing.T) {
 	t.Parallel()
 	got := readMarkdown(lines(
-		"# What a tenant's answer means: `2xx`", "## 401 / bad signature", "## 收不到回调？", "## Same", "'''sh", "# no heading", "'''",
+		"# What a tenant's answer means: `2xx`", "## 401 / bad signature", "## 收不到回调？", "## Same", "'''sh", "# no heading",
+		"'''",
 		"## Same", "## [Linked](x.md) **bold** _id_", "### Trailing ##", `<a id="own"></a>`))
 	var anchors []string
 	for _, h := range got.headings {
@@ -32,9 +33,11 @@ func TestAnAnchorIsAsGitHubMakesIt(t *testing.T) {
 
 func TestLinksAndCodeAreFoundWithTheirLines(t *testing.T) {
 	t.Parallel()
-	got := readMarkdown(lines("a [b](c.md#d) `[no](link.md)`", "![e](f.png \"title\") [`g`](h.md)", "`kuairelay", "listen`", "",
+	got := readMarkdown(lines("a [b](c.md#d) `[no](link.md)`", "![e](f.png \"title\") [`g`](h.md)", "`kuairelay",
+		"listen`", "",
 		"'''", "[in](block.md)", "'''", "[i]: j.md", `<img src="k.svg">`))
-	if want := []link{{1, "c.md#d"}, {2, "f.png"}, {2, "h.md"}, {9, "j.md"}, {10, "k.svg"}}; !slices.Equal(got.links, want) {
+	if want := []link{{1, "c.md#d"}, {2, "f.png"}, {2, "h.md"}, {9, "j.md"}, {10, "k.svg"}}; !slices.Equal(got.links,
+		want) {
 		t.Errorf("the links are %v, want %v", got.links, want)
 	}
 	if want := []span{{1, "[no](link.md)"}, {2, "g"}, {3, "kuairelay listen"}}; !slices.Equal(got.spans, want) {

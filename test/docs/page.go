@@ -155,8 +155,8 @@ func (p *page) expect(line int, body []string) {
 }
 
 // split finds the commands of a block, whose first line is the given one. A line goes on with the command before if it
-// begins with a space, or the command is not complete: it ends with a backslash, or within quotes, a here-document, or a
-// loop.
+// begins with a space, or the command is not complete: it ends with a backslash, or within quotes, a here-document, or
+// a loop.
 func split(line int, body []string) []command {
 	var commands []command
 	complete := true

@@ -44,7 +44,8 @@ func TestEachKindOfBlockIsAStep(t *testing.T) {
 	if len(first.commands) != 2 || first.commands[1] != (command{5, "two # with a comment"}) {
 		t.Errorf("the commands are %+v", first.commands)
 	}
-	if len(first.prints) != 2 || first.prints[0] != (expected{9, "printed by two"}) || first.prints[1] != (expected{12, "second…line"}) {
+	if len(first.prints) != 2 || first.prints[0] != (expected{9, "printed by two"}) ||
+		first.prints[1] != (expected{12, "second…line"}) {
 		t.Errorf("it prints %+v", first.prints)
 	}
 	if p.steps[3].reason != "takes too long" || p.steps[4].path != "conf/relay.yaml" || p.steps[4].text != "a: 1\n" {

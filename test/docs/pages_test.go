@@ -245,8 +245,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// goEnv makes a build in a copy of the repository as fast as one in the repository: with trimmed paths they have the same
-// cache.
+// goEnv makes a build in a copy of the repository as fast as one in the repository: with trimmed paths they have the
+// same cache.
 var goEnv = []string{"GOFLAGS=-mod=readonly -trimpath -buildvcs=false", "GOPROXY=off"}
 
 func TestAPageThatIsNotTrueIsFound(t *testing.T) {
@@ -261,7 +261,8 @@ func TestAPageThatIsNotTrueIsFound(t *testing.T) {
 			"'''sh skip=never", "false", "'''"), ""},
 		{"a command fails", lines("'''sh", "echo begins", "(echo says; exit 3)", "echo goes on", "'''"),
 			"x.md:3: (echo says; exit 3)\nexits with 3, and printed:\nbegins\nsays\n"},
-		{"a command that should fail succeeds", lines("'''sh fails", "echo fine", "'''"), "x.md:2: echo fine\nsucceeds, and should fail"},
+		{"a command that should fail succeeds", lines("'''sh fails", "echo fine", "'''"),
+			"x.md:2: echo fine\nsucceeds, and should fail"},
 		{"a command before one that fails", lines("'''sh fails", "false", "false", "'''"), "x.md:2: false\nexits with 1"},
 		{"mistake in the syntax", lines("'''sh", "echo )", "'''"), "x.md:2: echo )\nexits with "},
 		{"a line is missing", lines("'''sh", "echo one", "'''", "'''text", "one", "two", "'''"),
@@ -311,7 +312,8 @@ func tree(t *testing.T) (paths []string) {
 		return paths
 	}
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && path != "kuairelay" && !strings.HasPrefix(path, ".git/") && !strings.HasPrefix(path, "spool/") {
+		if err == nil && d.Type().IsRegular() && path != "kuairelay" && !strings.HasPrefix(path, ".git/") &&
+			!strings.HasPrefix(path, "spool/") {
 			paths = append(paths, path)
 		}
 		return err

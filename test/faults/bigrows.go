@@ -15,25 +15,29 @@ import (
 )
 
 var bigRows = []row{
-	{name: "mixed", fault: "all of it at random", does: "three relays with a spool each, one Redis behind a proxy, three endpoints; faults overlap", run: func(s *stage) {
+	{name: "mixed", fault: "all of it at random", does: "three relays with a spool each, one Redis behind a proxy, " +
+		"three endpoints; faults overlap", run: func(s *stage) {
 		relays, redis := 5*s.kills, s.kills
 		if !s.strict {
 			relays, redis = 2*s.kills, s.kills/2
 		}
 		s.mix(func(m *mix) bool { return m.relayKills.Load() >= int64(relays) && m.redisKills.Load() >= int64(redis) })
 	}},
-	{name: "outage", fault: "Redis down for a minute at 1,000 callbacks a second", does: "one relay, one endpoint; Redis is killed, and started again after 60 s", run: outage, alone: true},
+	{name: "outage", fault: "Redis down for a minute at 1,000 callbacks a second",
+		does: "one relay, one endpoint; Redis is killed, and started again after 60 s", run: outage, alone: true},
 }
 
 // longRow is the mixed row for so long.
 func longRow(d time.Duration) row {
-	return row{name: "long", fault: "all of it at random", does: fmt.Sprintf("as in the row mixed, for %s", d), run: func(s *stage) {
-		end := time.Now().Add(d)
-		s.mix(func(*mix) bool { return time.Now().After(end) })
-	}}
+	return row{name: "long", fault: "all of it at random", does: fmt.Sprintf("as in the row mixed, for %s", d),
+		run: func(s *stage) {
+			end := time.Now().Add(d)
+			s.mix(func(*mix) bool { return time.Now().After(end) })
+		}}
 }
 
-// mix is a run in which three actors, one for relays, one for Redis, one for endpoints, each do one thing after the other.
+// mix is a run in which three actors, one for relays, one for Redis, one for endpoints, each do one thing after the
+// other.
 type mix struct {
 	*stage
 	done                   func() bool
@@ -77,7 +81,8 @@ func (m *mix) seen() string {
 	return strings.Join(all, ", ")
 }
 
-// together runs actors at the same time, each with its own chances. When one fails, the others end after what they are at.
+// together runs actors at the same time, each with its own chances. When one fails, the others end after what they are
+// at.
 func (m *mix) together(actors ...func(*rand.Rand)) {
 	errs := make([]error, len(actors))
 	var group sync.WaitGroup

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// update is one update of one waybill: the n-th, counted from 1. The load pushes the next one only after this was acknowledged.
+// update is one update of one waybill: the n-th, counted from 1. The load pushes the next one only after this was
+// acknowledged.
 type update struct {
 	waybill string
 	n       int
@@ -28,7 +29,8 @@ var brands = []string{"zt", "sto", "yd"}
 
 // item is the JSON of an update as it is pushed, and has to arrive, byte for byte.
 func (u update) item() string {
-	return fmt.Sprintf(`{"waybill_code":"%s", "cp_code":"%s","status":"sending","n":%d,"data":[{"time":"2026-11-24 08:00:00","context":"第%d次 <&>"}]}`,
+	return fmt.Sprintf(`{"waybill_code":"%s", "cp_code":"%s","status":"sending","n":%d,"data":[{"time":"2026-11-24 `+
+		`08:00:00","context":"第%d次 <&>"}]}`,
 		u.waybill, u.brand(), u.n, u.n)
 }
 
@@ -40,7 +42,8 @@ type arrival struct {
 	item     string // data, as it came
 }
 
-// checker knows every event that was pushed and acknowledged, and what each endpoint got. Its methods may be called from any goroutine.
+// checker knows every event that was pushed and acknowledged, and what each endpoint got. Its methods may be called
+// from any goroutine.
 type checker struct {
 	mu     sync.Mutex
 	pushed map[string]int // by waybill: the highest n that was ever sent
@@ -77,8 +80,9 @@ type newest struct {
 }
 
 func newChecker(owed func(endpoint, brand string) bool) *checker {
-	return &checker{pushed: map[string]int{}, acked: map[update]bool{}, ids: map[update]string{}, owners: map[string]update{},
-		got: map[string]*inbox{}, owed: owed}
+	return &checker{pushed: map[string]int{}, acked: map[update]bool{}, ids: map[update]string{},
+		owners: map[string]update{},
+		got:    map[string]*inbox{}, owed: owed}
 }
 
 // endpoint makes an endpoint known. Only those count that are.

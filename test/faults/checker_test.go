@@ -24,11 +24,18 @@ var planted = map[string]struct {
 	"a repetition, in order": {func(s *sender) { s.all(); s.to(zt, 2) }, ""},
 	"a swap":                 {func(s *sender) { s.to(all, 1, 2, 3, 4, 5); s.to(zt, 1, 3, 2, 4, 5) }, "out of order: 1"},
 	"the last one first":     {func(s *sender) { s.to(all, 1, 2, 3, 4, 5); s.to(zt, 5, 1, 2, 3, 4) }, "out of order: 4"},
-	"a sequence that falls":  {func(s *sender) { s.sequence = func(n int) int { return 100 - n }; s.all() }, "out of order: 8"},
-	"a sequence that stays":  {func(s *sender) { s.sequence = func(int) int { return 7 }; s.all() }, "out of order: 8"},
-	"no sequence":            {func(s *sender) { s.sequence = func(int) int { return 0 }; s.all() }, "out of order: 10"},
-	"another secret":         {func(s *sender) { s.all(); s.secret = "whsec_" + strings.Repeat("A", 32); s.to(zt, 1) }, "unsigned: 1"},
-	"no signature":           {func(s *sender) { s.all(); s.strip = "webhook-signature"; s.to(zt, 1) }, "unsigned: 1"},
+	"a sequence that falls": {func(s *sender) {
+		s.sequence = func(n int) int { return 100 - n }
+		s.all()
+	}, "out of order: 8"},
+	"a sequence that stays": {func(s *sender) { s.sequence = func(int) int { return 7 }; s.all() }, "out of order: 8"},
+	"no sequence":           {func(s *sender) { s.sequence = func(int) int { return 0 }; s.all() }, "out of order: 10"},
+	"another secret": {func(s *sender) {
+		s.all()
+		s.secret = "whsec_" + strings.Repeat("A", 32)
+		s.to(zt, 1)
+	}, "unsigned: 1"},
+	"no signature": {func(s *sender) { s.all(); s.strip = "webhook-signature"; s.to(zt, 1) }, "unsigned: 1"},
 	"a body that was changed": {func(s *sender) {
 		s.all()
 		s.tamper = true
@@ -36,7 +43,11 @@ var planted = map[string]struct {
 	}, "unsigned: 1"},
 	"another brand's endpoint": {func(s *sender) { s.all(); s.to(sto, 1) }, "misrouted: 1"},
 	"what nobody pushed":       {func(s *sender) { s.all(); s.to(zt, 6) }, "misrouted: 1"},
-	"no event at all":          {func(s *sender) { s.all(); s.body = func(int) string { return `{"data":{}}` }; s.to(zt, 1) }, "misrouted: 1"},
+	"no event at all": {func(s *sender) {
+		s.all()
+		s.body = func(int) string { return `{"data":{}}` }
+		s.to(zt, 1)
+	}, "misrouted: 1"},
 	"an item written anew": {func(s *sender) {
 		s.to(all, 1, 2, 3, 4, 5)
 		s.body = func(n int) string {
@@ -44,7 +55,11 @@ var planted = map[string]struct {
 		}
 		s.to(zt, 1, 2, 3, 4, 5)
 	}, "altered: 5"},
-	"an id that changes":        {func(s *sender) { s.to(all, 1, 2, 3, 4, 5); s.id = "evt_other"; s.to(zt, 1, 2, 3, 4, 5) }, "altered: 5"},
+	"an id that changes": {func(s *sender) {
+		s.to(all, 1, 2, 3, 4, 5)
+		s.id = "evt_other"
+		s.to(zt, 1, 2, 3, 4, 5)
+	}, "altered: 5"},
 	"an id of two events":       {func(s *sender) { s.sameID = true; s.all() }, "altered: 8"},
 	"what was never answered":   {func(s *sender) { s.all(); s.check.pushing([]update{{"zt1", 6}}); s.to(zt, 6) }, ""},
 	"what was answered success": {func(s *sender) { s.all(); s.acknowledge(6); s.to(zt, 6) }, "lost: 1"},

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// brokenConfig breaks a relay's config again and again, in turn in one of several ways, and has it read in one of several.
+// brokenConfig breaks a relay's config again and again, in turn in one of several ways, and has it read in one of
+// several.
 func brokenConfig(s *stage) {
 	r := s.relay(relayOptions{redis: s.redis().URL()})
 	s.push(r)
@@ -19,9 +20,11 @@ func brokenConfig(s *stage) {
 	ways := []struct{ what, text, want string }{
 		{"half a file", string(good[:len(good)/2]) + "{", ""},
 		{"an unknown key", string(good) + "nonsense: 1\n", "unknown key"},
-		{"a variable that is not set", strings.Replace(string(good), "["+token+"]", `["${KUAIRELAY_NOT_SET_ANYWHERE}"]`, 1), "KUAIRELAY_NOT_SET_ANYWHERE"},
+		{"a variable that is not set", strings.Replace(string(good), "["+token+"]", `["${KUAIRELAY_NOT_SET_ANYWHERE}"]`, 1),
+			"KUAIRELAY_NOT_SET_ANYWHERE"},
 		{"a route to nowhere", strings.Replace(string(good), "{to: all", "{to: nowhere", 1), "nowhere"},
-		{"an address that is always refused", strings.Replace(string(good), s.endpoints[0].url(), "http://169.254.169.254/", 1), "169.254.169.254"},
+		{"an address that is always refused", strings.Replace(string(good), s.endpoints[0].url(), "http://169.254.169.254/",
+			1), "169.254.169.254"},
 	}
 	times := max(s.kills, 2*len(ways))
 	for i := range times {

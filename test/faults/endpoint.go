@@ -19,8 +19,8 @@ import (
 	webhook "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// endpoint is one of a tenant: it verifies every request with the official library, and tells the checker. It stays on its
-// address while it refuses connections for a time.
+// endpoint is one of a tenant: it verifies every request with the official library, and tells the checker. It stays on
+// its address while it refuses connections for a time.
 type endpoint struct {
 	name   string // tenant/endpoint
 	brand  string // the one that it gets, or all ("")
@@ -38,8 +38,8 @@ type endpoint struct {
 	server *http.Server
 }
 
-// answerer answers a request that is signed as it should be. If it takes the update, it calls take, which tells the checker and
-// says how often the update has come by now; an attempt that is refused is no arrival.
+// answerer answers a request that is signed as it should be. If it takes the update, it calls take, which tells the
+// checker and says how often the update has come by now; an attempt that is refused is no arrival.
 type answerer func(w http.ResponseWriter, req *http.Request, u update, take func() int)
 
 // newEndpoint starts an endpoint, with a secret of its own, so that no endpoint takes what is signed for another.
@@ -111,7 +111,8 @@ func (e *endpoint) serve(w http.ResponseWriter, req *http.Request) {
 		sequence, _ := strconv.ParseInt(req.Header.Get("kuairelay-sequence"), 10, 64)
 		var b struct{ Data json.RawMessage }
 		_ = json.Unmarshal(body, &b) // readUpdate has read it
-		return e.check.arrived(e.name, arrival{update: u, id: req.Header.Get("webhook-id"), sequence: sequence, item: string(b.Data)})
+		return e.check.arrived(e.name, arrival{update: u, id: req.Header.Get("webhook-id"), sequence: sequence,
+			item: string(b.Data)})
 	}
 	if answer := e.answer.Load(); answer != nil {
 		(*answer)(w, req, u, take)

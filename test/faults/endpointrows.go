@@ -7,33 +7,44 @@ import (
 )
 
 var endpointRows = []row{
-	{name: "endpoint-refuses", fault: "endpoint refuses", does: "one of three endpoints refuses connections", run: func(s *stage) {
-		e := s.endpoints[0]
-		s.result.repeated = inFlight // what it had taken when it was cut off, and not answered yet
-		s.sick(e.close, func() { s.must(e.open(s.ctx)) })
-	}},
+	{name: "endpoint-refuses", fault: "endpoint refuses", does: "one of three endpoints refuses connections",
+		run: func(s *stage) {
+			e := s.endpoints[0]
+			s.result.repeated = inFlight // what it had taken when it was cut off, and not answered yet
+			s.sick(e.close, func() { s.must(e.open(s.ctx)) })
+		}},
 	{name: "endpoint-errs", fault: "endpoint errs", does: "one of three endpoints answers 500", run: func(s *stage) {
 		s.behaves(func(w http.ResponseWriter, _ *http.Request, _ update, _ func() int) {
 			w.WriteHeader(http.StatusInternalServerError)
 		})
 	}},
-	{name: "endpoint-hangs", fault: "endpoint hangs", does: "one of three endpoints takes requests and never answers", run: func(s *stage) {
-		s.behaves(func(_ http.ResponseWriter, req *http.Request, _ update, _ func() int) { <-req.Context().Done() })
-	}},
-	{name: "endpoint-drips", fault: "endpoint answers slowly for ever", does: "one of three endpoints sends its answer's head byte by byte, without an end", run: func(s *stage) { s.behaves(drip) }},
-	{name: "endpoint-huge", fault: "endpoint answers with a huge body", does: "one of three endpoints answers 500 with a body without an end", run: func(s *stage) { s.behaves(huge) }},
-	{name: "endpoint-flaky", fault: "endpoint errs at random", does: "each endpoint answers one request in five with 500", run: func(s *stage) {
-		s.push(s.relay(relayOptions{redis: s.redis().URL()}))
-		for _, e := range s.endpoints {
-			e.behave(s.flaky())
-		}
-		s.more(s.kills * 25)
-		s.finish(1, 0)
-	}},
-	{name: "egress", fault: "endpoint resolves to a forbidden address", does: "a fourth endpoint is at localhost, 127.0.0.1, and the config allows 127.0.0.2 alone", run: egress},
+	{name: "endpoint-hangs", fault: "endpoint hangs", does: "one of three endpoints takes requests and never answers",
+		run: func(s *stage) {
+			s.behaves(func(_ http.ResponseWriter, req *http.Request, _ update, _ func() int) { <-req.Context().Done() })
+		}},
+	{name: "endpoint-drips", fault: "endpoint answers slowly for ever",
+		does: "one of three endpoints sends its answer's head byte by byte, without an end", run: func(s *stage) {
+			s.behaves(drip)
+		}},
+	{name: "endpoint-huge", fault: "endpoint answers with a huge body",
+		does: "one of three endpoints answers 500 with a body without an end", run: func(s *stage) {
+			s.behaves(huge)
+		}},
+	{name: "endpoint-flaky", fault: "endpoint errs at random", does: "each endpoint answers one request in five with 500",
+		run: func(s *stage) {
+			s.push(s.relay(relayOptions{redis: s.redis().URL()}))
+			for _, e := range s.endpoints {
+				e.behave(s.flaky())
+			}
+			s.more(s.kills * 25)
+			s.finish(1, 0)
+		}},
+	{name: "egress", fault: "endpoint resolves to a forbidden address",
+		does: "a fourth endpoint is at localhost, 127.0.0.1, and the config allows 127.0.0.2 alone", run: egress},
 }
 
-// egress has a fourth endpoint, on an address that the config does not allow. What it is owed becomes a dead letter, and it hears nothing.
+// egress has a fourth endpoint, on an address that the config does not allow. What it is owed becomes a dead letter,
+// and it hears nothing.
 func egress(s *stage) {
 	const name = "mail/forbidden"
 	e, err := newEndpoint(s.ctx, s.check, name, "", "127.0.0.1:0")
@@ -48,11 +59,13 @@ func egress(s *stage) {
 	s.more(s.kills * 25)
 	s.dead = name
 	s.finish(1, 0)
-	s.figure("%.0f dead letters there, %d requests", r.metric("kuairelay_queue_depth", `state="dead"`, `endpoint="`+name+`"`), e.requests.Load())
+	s.figure("%.0f dead letters there, %d requests",
+		r.metric("kuairelay_queue_depth", `state="dead"`, `endpoint="`+name+`"`), e.requests.Load())
 	if dead := r.metric("kuairelay_queue_depth", `state="dead"`, `endpoint="`+name+`"`); int(dead) < s.check.count() {
 		s.failf("%.0f dead letters of %d events", dead, s.check.count())
 	}
-	if n := r.metric("kuairelay_deliveries_total", `outcome="dead"`) - r.metric("kuairelay_deliveries_total", `outcome="dead"`, `endpoint="`+name+`"`); n > 0 {
+	if n := r.metric("kuairelay_deliveries_total", `outcome="dead"`) - r.metric("kuairelay_deliveries_total",
+		`outcome="dead"`, `endpoint="`+name+`"`); n > 0 {
 		s.failf("%.0f deliveries of others were given up", n)
 	}
 }
@@ -101,8 +114,8 @@ func (s *stage) behaves(a answerer) {
 	s.sick(func() { s.endpoints[0].behave(a) }, func() { s.endpoints[0].behave(nil) })
 }
 
-// sick is a fault of the first endpoint: the two others must go on as before, and nothing of its own may be lost, given up or out of
-// order when it is well again.
+// sick is a fault of the first endpoint: the two others must go on as before, and nothing of its own may be lost, given
+// up or out of order when it is well again.
 func (s *stage) sick(begin, end func()) {
 	e := s.endpoints[0]
 	r := s.relay(relayOptions{redis: s.redis().URL()})

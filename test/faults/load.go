@@ -28,8 +28,8 @@ type loadOptions struct {
 	prefix string
 }
 
-// load plays the provider: each pusher pushes the updates of its waybills, one after the other, each until it is answered
-// success. One callback in four holds an update of every waybill of the pusher.
+// load plays the provider: each pusher pushes the updates of its waybills, one after the other, each until it is
+// answered success. One callback in four holds an update of every waybill of the pusher.
 type load struct {
 	o     loadOptions
 	check *checker

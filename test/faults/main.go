@@ -1,5 +1,6 @@
-// Command faults lets everything fail that the design names, under load, and shows that nothing which was answered success is
-// lost, and that all of it heals by itself. It works on the built binary, real redis-servers and real endpoints, all on loopback.
+// Command faults lets everything fail that the design names, under load, and shows that nothing which was answered
+// success is lost, and that all of it heals by itself. It works on the built binary, real redis-servers and real
+// endpoints, all on loopback.
 //
 //	go run ./test/faults                              # every row: about 15 minutes
 //	go run ./test/faults --only redis-hung,spool-full # a part
@@ -7,8 +8,8 @@
 //	go run ./test/faults --write docs/faults.md
 //
 // A checker knows every event that was acknowledged and what each endpoint got: lost, repeated, out of order, unsigned,
-// misrouted, altered. The same rows run, shorter, as tests of this package. What is drawn at random comes from --seed; which
-// instruction a kill -9 meets is up to the machine.
+// misrouted, altered. The same rows run, shorter, as tests of this package. What is drawn at random comes from --seed;
+// which instruction a kill -9 meets is up to the machine.
 package main
 
 import (
@@ -127,7 +128,9 @@ func (o options) rows() []row {
 	if o.long > 0 {
 		return []row{longRow(o.long)}
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return len(o.only) > 0 && !slices.Contains(o.only, r.name) })
+	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool {
+		return len(o.only) > 0 && !slices.Contains(o.only, r.name)
+	})
 }
 
 func (o options) size() size {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// outage is a minute without Redis at full load: what it costs in memory, how long callbacks wait for their answers, and how long
-// the backlog takes to go away while new callbacks come in. Each callback is of a waybill of its own.
+// outage is a minute without Redis at full load: what it costs in memory, how long callbacks wait for their answers,
+// and how long the backlog takes to go away while new callbacks come in. Each callback is of a waybill of its own.
 func outage(s *stage) {
 	const rate, warm = 1000, 3 * time.Second
 	lasts := 12 * s.lasts // a minute
@@ -14,7 +14,10 @@ func outage(s *stage) {
 	redis := s.redis("--appendfsync", "everysec")
 	r := s.relay(relayOptions{redis: redis.URL(), quiet: true})
 	s.relays = []*relay{r}
-	s.startLoad(loadOptions{pushers: 256, waybills: 1000, rate: rate, single: true, catchUp: true, where: func(int) string { return r.url }})
+	s.startLoad(loadOptions{pushers: 256, waybills: 1000, rate: rate, single: true, catchUp: true,
+		where: func(int) string {
+			return r.url
+		}})
 	s.wait(warm)
 	s.load.phase()
 	before, most := r.memory(), 0.0
@@ -38,8 +41,10 @@ func outage(s *stage) {
 	})
 	after := s.load.phase()
 	s.figure("%d callbacks in %s, %.0f in the spool at the end", a.all(), lasts, waiting)
-	s.figure("relay %.0f MiB before, at most %.0f MiB more in the outage, %.0f MiB while it drains", before/(1<<20), (most-before)/(1<<20), peak/(1<<20))
-	s.figure("drained in %s (%.0f/s), while %d new callbacks were taken (p99 %s)", round(s.result.drained), waiting/s.result.drained.Seconds(), after.Success, round(after.quantile(0.99)))
+	s.figure("relay %.0f MiB before, at most %.0f MiB more in the outage, %.0f MiB while it drains", before/(1<<20),
+		(most-before)/(1<<20), peak/(1<<20))
+	s.figure("drained in %s (%.0f/s), while %d new callbacks were taken (p99 %s)", round(s.result.drained),
+		waiting/s.result.drained.Seconds(), after.Success, round(after.quantile(0.99)))
 	s.load.end()
 	s.figure("nothing in the spool %s after that", round(s.drains()))
 	s.finish(1, s.most())

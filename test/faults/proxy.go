@@ -17,8 +17,8 @@ type proxy struct {
 	target string
 	// delay holds up every reply, in nanoseconds.
 	delay atomic.Int64
-	// lose is how many of a thousand replies are lost although Redis has run the command: in turn, the connection is cut, or stays
-	// open and says nothing more.
+	// lose is how many of a thousand replies are lost although Redis has run the command: in turn, the connection is cut,
+	// or stays open and says nothing more.
 	lose atomic.Int64
 	lost atomic.Int64
 	// shift is added to the time that Redis tells, in seconds: to the relay, the clock of Redis has been set.
@@ -34,7 +34,8 @@ type proxy struct {
 func (s *stage) proxy(target string) *proxy {
 	l, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", "127.0.0.1:0")
 	s.must(err)
-	p := &proxy{addr: l.Addr().String(), target: target, listener: l, rand: rand.New(rand.NewPCG(s.seed, 2)), conns: map[net.Conn]bool{}}
+	p := &proxy{addr: l.Addr().String(), target: target, listener: l, rand: rand.New(rand.NewPCG(s.seed, 2)),
+		conns: map[net.Conn]bool{}}
 	s.cleanup(p.close)
 	go p.run(s.ctx)
 	return p

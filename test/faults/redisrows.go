@@ -10,18 +10,25 @@ import (
 )
 
 var redisRows = []row{
-	{name: "redis-down", fault: "Redis down", does: "Redis (`appendfsync always`) is killed (-9) and started again, again and again", run: redisDown},
+	{name: "redis-down", fault: "Redis down", does: "Redis (`appendfsync always`) is killed (-9) and " +
+		"started again, again and again", run: redisDown},
 	{name: "redis-hung", fault: "Redis hung", does: "Redis is held still (SIGSTOP), and goes on", run: redisHung},
-	{name: "redis-refusing", fault: "Redis refusing", does: "Redis throws out all clients and takes no new ones (`maxclients`)", run: redisRefusing},
+	{name: "redis-refusing", fault: "Redis refusing", does: "Redis throws out all clients and " +
+		"takes no new ones (`maxclients`)", run: redisRefusing},
 	{name: "redis-slow", fault: "Redis slow", does: "every reply takes 600 ms longer", run: redisSlow},
-	{name: "redis-loading", fault: "Redis loading", does: "Redis is killed, and takes long to load its append-only file", run: redisLoading},
-	{name: "redis-readonly", fault: "Redis read-only", does: "Redis becomes the replica of a master that is not there (`READONLY`)", run: redisReadonly},
-	{name: "reply-lost", fault: "a reply lost after the script ran", does: "one reply in 50 never reaches the relay: the connection is cut, or silent from then on", run: replyLost},
+	{name: "redis-loading", fault: "Redis loading", does: "Redis is killed, and takes long to load its append-only file",
+		run: redisLoading},
+	{name: "redis-readonly", fault: "Redis read-only", does: "Redis becomes the replica of a master " +
+		"that is not there (`READONLY`)", run: redisReadonly},
+	{name: "reply-lost", fault: "a reply lost after the script ran",
+		does: "one reply in 50 never reaches the relay: the connection is cut, or silent from then on", run: replyLost},
 	{name: "script-flush", fault: "script cache flushed", does: "`SCRIPT FLUSH`, again and again", run: scriptFlush},
-	{name: "clock-step", fault: "clock of Redis set", does: "to two relays, the clock of Redis is set by a minute, back and on, under them", run: clockStep},
+	{name: "clock-step", fault: "clock of Redis set", does: "to two relays, the clock of Redis is set by a " +
+		"minute, back and on, under them", run: clockStep},
 }
 
-// trouble lets a fault of Redis begin, last and end under load. While it lasts, every callback has to be answered success.
+// trouble lets a fault of Redis begin, last and end under load. While it lasts, every callback has to be answered
+// success.
 func (s *stage) trouble(begin, end func()) {
 	s.more(50)
 	s.load.phase()

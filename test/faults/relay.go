@@ -63,7 +63,8 @@ func (s *stage) newRelay(o relayOptions) *relay {
 		r.spool = filepath.Join(dir, "spool")
 	}
 	public, admin := s.port(), s.port()
-	r.url, r.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token), fmt.Sprintf("http://127.0.0.1:%d", admin)
+	r.url, r.admin = fmt.Sprintf("http://127.0.0.1:%d/callback/%s", public, token),
+		fmt.Sprintf("http://127.0.0.1:%d", admin)
 	if o.timeout == 0 {
 		o.timeout = time.Second
 	}
@@ -78,7 +79,9 @@ spool: {dir: '%s', max_bytes: %s}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.2]}
 delivery: {timeout: %s, max_in_flight: %d, retry: [50ms, 100ms, 200ms, 500ms, %s1s]}
-%s`, public, admin, o.redis, o.replicas, r.spool, o.maxSpool, token, o.timeout, inFlight, strings.Repeat("1s, ", 300), s.tenants())
+%s`,
+		public, admin, o.redis, o.replicas, r.spool, o.maxSpool, token, o.timeout, inFlight,
+		strings.Repeat("1s, ", 300), s.tenants())
 	s.must(os.WriteFile(r.config, []byte(text), 0o600))
 	var err error
 	r.log, err = os.Create(filepath.Join(dir, "relay.log"))
@@ -137,7 +140,8 @@ func (r *relay) takesCallbacks() {
 
 // launch starts the process.
 func (r *relay) launch() {
-	p, err := process.Start(r.s.ctx, r.log, r.s.binary, "serve", "-c", r.config, "--log-level", r.level, "--log-format", "json", "--grace", "8s")
+	p, err := process.Start(r.s.ctx, r.log, r.s.binary, "serve", "-c", r.config, "--log-level", r.level, "--log-format",
+		"json", "--grace", "8s")
 	r.s.must(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()

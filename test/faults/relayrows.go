@@ -11,15 +11,21 @@ import (
 )
 
 var relayRows = []row{
-	{name: "relay-kill", fault: "relay killed (-9)", does: "one relay, killed and started again under load", run: relayKill},
-	{name: "replica-kill", fault: "one of two relays killed (-9)", does: "two relays take callbacks in turn; one is killed and started again", run: replicaKill},
+	{name: "relay-kill", fault: "relay killed (-9)", does: "one relay, killed and started again under load",
+		run: relayKill},
+	{name: "replica-kill", fault: "one of two relays killed (-9)",
+		does: "two relays take callbacks in turn; one is killed and started again", run: replicaKill},
 	{name: "other-goes-on", fault: "one of two relays killed (-9), seen from the other",
 		does: "a relay dies with a delivery in flight; the other's own arrive before that lease falls due", run: otherGoesOn},
 	{name: "sigterm", fault: "SIGTERM", does: "two relays, stopped in turn in good order and started again", run: sigterm},
-	{name: "relay-hung", fault: "relay held still past its leases", does: "one of two relays is stopped (SIGSTOP) for longer than its leases last, and goes on", run: relayHung},
-	{name: "embedded-kill", fault: "embedded mode, kill -9", does: "a relay without Redis, killed and started again under load", run: embeddedKill},
-	{name: "quarantine", fault: "callback not understood", does: "callbacks that nobody understands, among others, before and after a kill -9", run: quarantine},
-	{name: "config-broken", fault: "config broken on reload", does: "a relay's config is broken in five ways and mended again under load; it is read on SIGHUP, POST /-/reload, or by itself", run: brokenConfig},
+	{name: "relay-hung", fault: "relay held still past its leases",
+		does: "one of two relays is stopped (SIGSTOP) for longer than its leases last, and goes on", run: relayHung},
+	{name: "embedded-kill", fault: "embedded mode, kill -9", does: "a relay without Redis, killed " +
+		"and started again under load", run: embeddedKill},
+	{name: "quarantine", fault: "callback not understood", does: "callbacks that nobody understands, among " +
+		"others, before and after a kill -9", run: quarantine},
+	{name: "config-broken", fault: "config broken on reload", does: "a relay's config is broken in five ways and mended " +
+		"again under load; it is read on SIGHUP, POST /-/reload, or by itself", run: brokenConfig},
 }
 
 func relayKill(s *stage) {
@@ -154,7 +160,8 @@ func embeddedKill(s *stage) {
 		r.kill()
 		r.start()
 	}
-	// A file stays until its events are delivered to every endpoint, and brings back those deliveries that were already made.
+	// A file stays until its events are delivered to every endpoint, and brings back those deliveries that were already
+	// made.
 	s.figure("%.0f callbacks in the spool, all in all, when it was killed", open)
 	s.result.repeated = int(open) * len(s.endpoints) * s.load.o.waybills
 	s.finish(s.kills, s.most())

@@ -9,11 +9,16 @@ import (
 )
 
 var spoolRows = []row{
-	{name: "spool-full", fault: "spool full, and Redis down", does: "`spool.max_bytes: 64KiB` while Redis is down", run: spoolFull},
-	{name: "spool-unwritable", fault: "spool unwritable, and Redis down", does: "the spool's folder is gone, with a file in its place, while Redis is down", run: spoolUnwritable},
-	{name: "spool-kill", fault: "relay killed (-9) while it spools", does: "Redis is down; the relay is killed and started again meanwhile", run: spoolKill},
-	{name: "spool-sigterm", fault: "SIGTERM with callbacks in the spool", does: "the relay is stopped in good order and started again, in turn while Redis is down and while the spool drains to a slow Redis", run: spoolSigterm},
-	{name: "spool-adopted", fault: "a dead relay's spool", does: "three relays share a spool folder; one spools, dies and stays dead; the two others see its files at the same time", run: spoolAdopted},
+	{name: "spool-full", fault: "spool full, and Redis down", does: "`spool.max_bytes: 64KiB` while Redis is down",
+		run: spoolFull},
+	{name: "spool-unwritable", fault: "spool unwritable, and Redis down",
+		does: "the spool's folder is gone, with a file in its place, while Redis is down", run: spoolUnwritable},
+	{name: "spool-kill", fault: "relay killed (-9) while it spools",
+		does: "Redis is down; the relay is killed and started again meanwhile", run: spoolKill},
+	{name: "spool-sigterm", fault: "SIGTERM with callbacks in the spool", does: "the relay is stopped in good order and " +
+		"started again, in turn while Redis is down and while the spool drains to a slow Redis", run: spoolSigterm},
+	{name: "spool-adopted", fault: "a dead relay's spool", does: "three relays share a spool folder; one spools, dies " +
+		"and stays dead; the two others see its files at the same time", run: spoolAdopted},
 }
 
 // refused waits until callbacks are refused, and says how many were since the phase began.
@@ -52,8 +57,8 @@ func spoolUnwritable(s *stage) {
 	})
 }
 
-// spoolBroken is a fault in which neither Redis nor the spool takes anything: failure is then the right answer, and a success that
-// is none shows as a loss.
+// spoolBroken is a fault in which neither Redis nor the spool takes anything: failure is then the right answer, and a
+// success that is none shows as a loss.
 func (s *stage) spoolBroken(begin, end func()) {
 	s.more(100)
 	s.load.phase()
@@ -137,7 +142,8 @@ func spoolSigterm(s *stage) {
 	if left == 0 {
 		s.failf("each time the spool had drained before the relay ended: the row shows nothing")
 	}
-	s.figure("exit 0 each time, after at most %s; %d callbacks were still in the spool when a relay that drained it had ended", round(longest), left)
+	s.figure("exit 0 each time, after at most %s; %d callbacks were still in the spool when a "+
+		"relay that drained it had ended", round(longest), left)
 	s.bar("the end after SIGTERM", longest, 9*time.Second) // the grace is 8
 	s.finish(times, s.most())
 }
@@ -162,7 +168,8 @@ func spoolAdopted(s *stage) {
 	s.must(redis.Restart())
 	s.result.resumed = s.resumes()
 	s.result.drained = s.result.resumed + s.drains()
-	adopted := a.metric("kuairelay_spool_callbacks_total", `result="adopted"`) + b.metric("kuairelay_spool_callbacks_total", `result="adopted"`)
+	adopted := a.metric("kuairelay_spool_callbacks_total", `result="adopted"`) +
+		b.metric("kuairelay_spool_callbacks_total", `result="adopted"`)
 	s.figure("%v callbacks adopted, each once (%v waited before Redis was back)", adopted, waiting)
 	s.more(50)
 	s.finish(1, s.most())

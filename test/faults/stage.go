@@ -32,8 +32,8 @@ var (
 	short = size{kills: 4, lasts: time.Second, rate: 40}
 )
 
-// stage is what a row plays on: its own endpoints, checker, load, relays and servers. Its methods are for the row's goroutine.
-// Whatever fails in them ends the row, as it does in a test, and whatever they start ends with the row.
+// stage is what a row plays on: its own endpoints, checker, load, relays and servers. Its methods are for the row's
+// goroutine. Whatever fails in them ends the row, as it does in a test, and whatever they start ends with the row.
 type stage struct {
 	*session
 	size
@@ -132,7 +132,8 @@ func (s *stage) blame(err error) error {
 		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
 			return strings.Contains(line, `"level":"info"`)
 		})
-		err = errors.Join(err, fmt.Errorf("the end of a relay's log:\n%.3000s", strings.Join(lines[max(0, len(lines)-8):], "\n")))
+		err = errors.Join(err, fmt.Errorf("the end of a relay's log:\n%.3000s",
+			strings.Join(lines[max(0, len(lines)-8):], "\n")))
 	}
 	return err
 }
@@ -178,12 +179,15 @@ func (s *stage) endpoint(name, brand string) *endpoint {
 
 // owed says by the routes that the config has.
 func (s *stage) owed(name, brand string) bool {
-	return slices.ContainsFunc(s.endpoints, func(e *endpoint) bool { return e.name == name && (e.brand == "" || e.brand == brand) })
+	return slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
+		return e.name == name && (e.brand == "" || e.brand == brand)
+	})
 }
 
 // redis starts a Redis that loses nothing by itself.
 func (s *stage) redis(args ...string) *redisserver.Server {
-	r, err := redisserver.New(s.folder("redis"), append([]string{"--appendonly", "yes", "--appendfsync", "always"}, args...)...)
+	r, err := redisserver.New(s.folder("redis"),
+		append([]string{"--appendonly", "yes", "--appendfsync", "always"}, args...)...)
 	s.must(err)
 	s.cleanup(r.Kill)
 	return r
@@ -203,8 +207,8 @@ func (s *stage) pushInTurn(relays ...*relay) {
 	s.pushTo(func(int) string { return relays[int(turn.Add(1))%len(relays)].url }, relays...)
 }
 
-// push starts the load of a row, in which each pusher, and so each waybill, has one of the relays: there is no order between
-// replicas while one of them spools. A second load has waybills of its own.
+// push starts the load of a row, in which each pusher, and so each waybill, has one of the relays: there is no order
+// between replicas while one of them spools. A second load has waybills of its own.
 func (s *stage) push(relays ...*relay) {
 	s.pushTo(func(p int) string { return relays[p%len(relays)].url }, relays...)
 }
@@ -260,8 +264,8 @@ func (s *stage) drains() time.Duration {
 	})
 }
 
-// finish ends the load, waits until everything acknowledged has arrived and nothing is owed any more, and judges it. The fault
-// happened so many times, and each time so many requests may have come again.
+// finish ends the load, waits until everything acknowledged has arrived and nothing is owed any more, and judges it.
+// The fault happened so many times, and each time so many requests may have come again.
 func (s *stage) finish(times, repeated int) {
 	s.load.end()
 	s.result.times = times
@@ -316,8 +320,8 @@ func (s *stage) spooled() (n int) {
 	return n
 }
 
-// excused is how many more requests may come again because the machine is busy: those that were answered too late, and, where Redis
-// was too late, those in flight then.
+// excused is how many more requests may come again because the machine is busy: those that were answered too late, and,
+// where Redis was too late, those in flight then.
 func (s *stage) excused() (n int) {
 	for _, r := range s.started {
 		n += r.logged(`"outcome":"retry"`) + r.logged("outcome not settled") + s.most()*r.logged("redis cannot take events")

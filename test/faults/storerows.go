@@ -12,16 +12,28 @@ import (
 )
 
 var storeRows = []row{
-	{name: "maxmemory", fault: "Redis at `maxmemory`", does: "`maxmemory` is set to what is used, with a backlog that an endpoint refuses at first", run: func(s *stage) { maxmemory(s, 0) }},
-	{name: "maxmemory-1", fault: "Redis at `maxmemory`, far below", does: "the same with `maxmemory 1`", run: func(s *stage) { maxmemory(s, 1) }},
-	{name: "redis-emptied", fault: "Redis lost with all its data", does: "Redis, which keeps nothing on disk here, is killed and started again empty", run: redisEmptied},
-	{name: "advice", fault: "Redis with an evicting policy or without AOF", does: "Redis runs with `appendonly no` and `allkeys-lru`", run: advice},
-	{name: "sentinel", fault: "Redis replica promoted (Sentinel)", does: "the master is killed, its replica is promoted, and the old master comes back as a replica; `wait_replicas: 1`", run: sentinel},
-	{name: "cluster-slot", fault: "slot moved (Cluster)", does: "the store's slot is moved to another node, key by key, and back", run: clusterSlot},
-	{name: "cluster-node", fault: "node lost (Cluster)", does: "the node with the store's slot is killed and comes back", run: clusterNode},
+	{name: "maxmemory", fault: "Redis at `maxmemory`", does: "`maxmemory` is set to what is used, with a backlog that " +
+		"an endpoint refuses at first", run: func(s *stage) {
+		maxmemory(s, 0)
+	}},
+	{name: "maxmemory-1", fault: "Redis at `maxmemory`, far below", does: "the same with `maxmemory 1`",
+		run: func(s *stage) {
+			maxmemory(s, 1)
+		}},
+	{name: "redis-emptied", fault: "Redis lost with all its data",
+		does: "Redis, which keeps nothing on disk here, is killed and started again empty", run: redisEmptied},
+	{name: "advice", fault: "Redis with an evicting policy or without AOF",
+		does: "Redis runs with `appendonly no` and `allkeys-lru`", run: advice},
+	{name: "sentinel", fault: "Redis replica promoted (Sentinel)", does: "the master is killed, its replica is " +
+		"promoted, and the old master comes back as a replica; `wait_replicas: 1`", run: sentinel},
+	{name: "cluster-slot", fault: "slot moved (Cluster)", does: "the store's slot is moved to " +
+		"another node, key by key, and back", run: clusterSlot},
+	{name: "cluster-node", fault: "node lost (Cluster)", does: "the node with the store's slot is killed and comes back",
+		run: clusterNode},
 }
 
-// maxmemory has a backlog wait when Redis becomes full: it has to be delivered all the same. most 0 is what Redis uses then.
+// maxmemory has a backlog wait when Redis becomes full: it has to be delivered all the same. most 0 is what Redis uses
+// then.
 func maxmemory(s *stage, most int) {
 	redis := s.redis("--maxmemory-policy", "noeviction")
 	r := s.relay(relayOptions{redis: redis.URL()})
@@ -72,8 +84,8 @@ func field(info, name string) string {
 	return ""
 }
 
-// redisEmptied ends with everything pushed and delivered before: what was open in Redis is lost with it, and nobody can help that.
-// Then the ids have to be the same, and the sequences to rise on.
+// redisEmptied ends with everything pushed and delivered before: what was open in Redis is lost with it, and nobody can
+// help that. Then the ids have to be the same, and the sequences to rise on.
 func redisEmptied(s *stage) {
 	redis, err := redisserver.New(s.folder("redis"))
 	s.must(err)
@@ -130,8 +142,8 @@ func advice(s *stage) {
 	s.finish(1, 0)
 }
 
-// sentinel waits for one replica at each accept, so that a promotion loses nothing: until the old master is back, as a replica,
-// callbacks go to the spool. One endpoint errs until then, so that something is left to be delivered.
+// sentinel waits for one replica at each accept, so that a promotion loses nothing: until the old master is back, as a
+// replica, callbacks go to the spool. One endpoint errs until then, so that something is left to be delivered.
 func sentinel(s *stage) {
 	servers, err := redisserver.NewSentinel(s.folder("sentinel"), "--appendonly", "yes", "--appendfsync", "always")
 	s.must(err)

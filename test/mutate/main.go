@@ -1,15 +1,15 @@
-// Command mutate finds what the tests do not notice. It changes one line of the code, runs tests on it, and lists the changes
-// that no test failed for.
+// Command mutate finds what the tests do not notice. It changes one line of the code, runs tests on it, and lists the
+// changes that no test failed for.
 //
 //	go run ./test/mutate --test 'go test -failfast ./relay/deliver' relay/deliver
-//	go run ./test/mutate --sample 40 --seed 7 --test 'go test -failfast -run TestStoreOnRedis$ ./relay/store' relay/store/lua
+//	go run ./test/mutate --sample 40 --seed 7 --test 'go test -failfast ./relay/store' relay/store/lua
 //	go run ./test/mutate --again holes.tsv --test 'go test ./relay/...'
 //
-// A survivor is a hole in the tests, or a change that makes no difference: a person has to judge. The tree is only read: the
-// changes are made, and the tests run, in a copy in a temporary directory.
+// A survivor is a hole in the tests, or a change that makes no difference: a person has to judge. The tree is only
+// read: the changes are made, and the tests run, in a copy in a temporary directory.
 //
-// It is our own because no Go tool that is kept up fits: gremlins and go-mutesting change no Lua, and the tests of a line here
-// are seldom those of its package alone, so that the commands have to be given.
+// It is our own because no Go tool that is kept up fits: gremlins and go-mutesting change no Lua, and the tests of a
+// line here are seldom those of its package alone, so that the commands have to be given.
 package main
 
 import (
@@ -46,13 +46,15 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("mutate [flags] FILE|DIRECTORY ...", flag.ContinueOnError)
 	var tests []string
-	f.Func("test", "a shell `command` that fails if a test does; may be given again, the commands run in turn until one fails", func(command string) error {
+	f.Func("test", "a shell `command` that fails if a test does; may be given again, the "+
+		"commands run in turn until one fails", func(command string) error {
 		tests = append(tests, command)
 		return nil
 	})
 	sample := f.Int("sample", 0, "try only so many of the changes, drawn by the seed; 0: all of them")
 	seed := f.Uint64("seed", 1, "draws the sample, and the order")
-	timeout := f.Duration("timeout", 0, "a command that takes longer has noticed the change; 0: three times what it takes on the unchanged code, and 20 s")
+	timeout := f.Duration("timeout", 0, "a command that takes longer has noticed the change; 0: three times what it "+
+		"takes on the unchanged code, and 20 s")
 	again := f.String("again", "", "make the changes listed in this `file`, as survivors are listed, instead of new ones")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -77,7 +79,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(root)
 	// What git knows, and what is new and not ignored.
-	list := "git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from - --ignore-failed-read"
+	list := "git ls-files -z --cached --others --exclude-standard | tar --create --null " +
+		"--files-from - --ignore-failed-read"
 	copying := exec.CommandContext(ctx, "sh", "-c", list+` 2>/dev/null | tar --extract --directory "$0"`, root)
 	if text, err := copying.CombinedOutput(); err != nil {
 		return fmt.Errorf("copy the tree: %w\n%s", err, text)

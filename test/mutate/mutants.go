@@ -54,7 +54,8 @@ func (m mutant) apply(text string) (string, error) {
 	lines := strings.Split(text, "\n")
 	best := -1
 	for i, line := range lines {
-		if strings.TrimSpace(line) == strings.TrimSpace(m.old) && (best < 0 || distance(i+1, m.line) < distance(best+1, m.line)) {
+		if strings.TrimSpace(line) == strings.TrimSpace(m.old) &&
+			(best < 0 || distance(i+1, m.line) < distance(best+1, m.line)) {
 			best = i
 		}
 	}
@@ -84,7 +85,8 @@ func mutantsOf(path string) ([]mutant, error) {
 
 // swapped are the operators that change places.
 var swapped = map[token.Token][]string{
-	token.LSS: {"<=", ">="}, token.LEQ: {"<", ">"}, token.GTR: {">=", "<="}, token.GEQ: {">", "<"}, token.EQL: {"!="}, token.NEQ: {"=="},
+	token.LSS: {"<=", ">="}, token.LEQ: {"<", ">"}, token.GTR: {">=", "<="}, token.GEQ: {">", "<"}, token.EQL: {"!="},
+	token.NEQ:  {"=="},
 	token.LAND: {"||"}, token.LOR: {"&&"}, token.ADD: {"-"}, token.SUB: {"+"}, token.MUL: {"/"}, token.QUO: {"*"},
 }
 
@@ -155,7 +157,8 @@ func otherNumbers(n *ast.BasicLit) []string {
 	}
 }
 
-// dull are calls to leave alone: what the log says is not tested, and a lock that is missing only the race detector sees.
+// dull are calls to leave alone: what the log says is not tested, and a lock that is missing only the race detector
+// sees.
 var dull = regexp.MustCompile(`^(?:\w+\.)*log\.|\.(?:R?Lock|R?Unlock)\(\)$`)
 
 // drop leaves out statements, one at a time. What declares something, or begins a block, stays.
@@ -201,7 +204,8 @@ var (
 	luaCount   = regexp.MustCompile(`^\s*([\w.]+) = .*$`)
 	luaIf      = regexp.MustCompile(`\b(if|elseif) (.+?) then\b`)
 	luaSwapped = map[string][]string{
-		"<": {"<=", ">="}, "<=": {"<", ">"}, ">": {">=", "<="}, ">=": {">", "<"}, "==": {"~="}, "~=": {"=="}, "and": {"or"}, "or": {"and"},
+		"<": {"<=", ">="}, "<=": {"<", ">"}, ">": {">=", "<="}, ">=": {">", "<"}, "==": {"~="}, "~=": {"=="}, "and": {"or"},
+		"or":  {"and"},
 		"not": {""}, "true": {"false"}, "false": {"true"}, "+": {"-"}, " - ": {" + "}, "*": {"/"},
 	}
 )

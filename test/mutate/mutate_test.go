@@ -61,8 +61,10 @@ func f(a int, mu *sync.Mutex, log logger) (bool, error) {
 	check(t, changes(all), map[string][]string{
 		`import "sync"`: nil, "mu.Lock()": nil, "defer mu.Unlock()": nil, `log.Info("text", a+1)`: nil,
 		"if a < 10 && len(s) > 0 {": {
-			"if a <= 10 && len(s) > 0 {", "if a >= 10 && len(s) > 0 {", "if a < 11 && len(s) > 0 {", "if a < 100 && len(s) > 0 {",
-			"if a < 10 || len(s) > 0 {", "if a < 10 && len(s) > 1 {", "if !(a < 10 && len(s) > 0) {", "if (a < 10 && len(s) > 0) && false {",
+			"if a <= 10 && len(s) > 0 {", "if a >= 10 && len(s) > 0 {", "if a < 11 && len(s) > 0 {",
+			"if a < 100 && len(s) > 0 {",
+			"if a < 10 || len(s) > 0 {", "if a < 10 && len(s) > 1 {", "if !(a < 10 && len(s) > 0) {",
+			"if (a < 10 && len(s) > 0) && false {",
 		},
 		"count(a)": {""}, "x := a * 2": {"x := a / 2", "x := a * 3"}, "a++": {"a--", ""}, "defer end()": {""}, "break": {""},
 		"return true, nil": {"return false, nil"},
@@ -82,10 +84,12 @@ return n == 0
 	check(t, changes(all), map[string][]string{
 		"-- a comment, of 1 < 2": nil,
 		"if a <= 1 and not b then return 'x and 1' end": {
-			"if a < 1 and not b then return 'x and 1' end", "if a <= 2 and not b then return 'x and 1' end", "if a <= 1 or not b then return 'x and 1' end",
+			"if a < 1 and not b then return 'x and 1' end", "if a <= 2 and not b then return 'x and 1' end",
+			"if a <= 1 or not b then return 'x and 1' end",
 			"if a <= 1 and  b then return 'x and 1' end", "if not (a <= 1 and not b) then return 'x and 1' end",
 		},
-		"rcall('HSET', key, 'a', num(b)) -- this": {""}, "local n = min(1, 2)": {"local n = min(2, 2)"}, "v.n = v.n + 1": {"", "v.n = v.n - 1"},
+		"rcall('HSET', key, 'a', num(b)) -- this": {""}, "local n = min(1, 2)": {"local n = min(2, 2)"},
+		"v.n = v.n + 1": {"", "v.n = v.n - 1"},
 		"return n == 0": {"return n ~= 0", "return n == 1"},
 	})
 }
@@ -116,7 +120,8 @@ func TestAMutantIsNoticedByAFailureOrATimeoutAndTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for command, want := range map[string]string{
-		"grep a x.go || { echo ok; echo '--- FAIL: TestA (0s)'; false; }": "TestA", "true": "", "grep -q a x.go || sleep 100": "timeout",
+		"grep a x.go || { echo ok; echo '--- FAIL: TestA (0s)'; false; }": "TestA", "true": "",
+		"grep -q a x.go || sleep 100":                             "timeout",
 		"grep a x.go || { echo 'FAIL x [build failed]'; false; }": "",
 	} {
 		tr.tests, tr.timeout = nil, 0
@@ -126,7 +131,8 @@ func TestAMutantIsNoticedByAFailureOrATimeoutAndTakenBack(t *testing.T) {
 		if err := tr.unchanged(t.Context(), []string{command}); err != nil {
 			t.Fatal(err)
 		}
-		if became, by, err := tr.try(t.Context(), mutant{"x.go", 1, "a", "c"}); (became == noticed) != (want != "") || by != want || err != nil {
+		if became, by, err := tr.try(t.Context(), mutant{"x.go", 1, "a", "c"}); (became == noticed) != (want != "") ||
+			by != want || err != nil {
 			t.Errorf("%s: %v, by %q, %v", command, became, by, err)
 		}
 	}
@@ -140,8 +146,10 @@ func TestAMutantIsNoticedByAFailureOrATimeoutAndTakenBack(t *testing.T) {
 
 func TestWhatIsNoticedIsCountedByPackage(t *testing.T) {
 	t.Parallel()
-	text := summary([]result{{mutant{file: "a/x.go"}, true}, {mutant{file: "a/y.go"}, false}, {mutant{file: "b/z.lua"}, true}})
-	for _, want := range []string{"| a       | 2       | 1       | 1 ", "| b       | 1       | 1       | 0 ", "| all     | 3       | 2       | 1 "} {
+	text := summary([]result{{mutant{file: "a/x.go"}, true}, {mutant{file: "a/y.go"}, false},
+		{mutant{file: "b/z.lua"}, true}})
+	for _, want := range []string{"| a       | 2       | 1       | 1 ", "| b       | 1       | 1       | 0 ",
+		"| all     | 3       | 2       | 1 "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -1,8 +1,10 @@
-// Command paragraphs holds the product's code to what can be read in steps: go run ./test/paragraphs [--figures] [folder]
+// Command paragraphs holds the product's code to what can be read in steps: go run ./test/paragraphs [--figures]
+// [folder]
 //
 // It prints one line for each place that breaks a rule, and exits with 1 if there is one:
 //
-//   - a function of more than 25 lines and one statement has a blank line in it, and a Lua script has no more than 25 lines of code without one or a comment
+//   - a function of more than 25 lines and one statement has a blank line in it, and a Lua script has no more than 25
+//     lines of code without one or a comment
 //   - an if declares (:=) or sets an error; it does nothing else before its condition
 //   - a for that begins with a statement ends with one: it is no scope for a variable
 //   - a struct of five fields or more is written with their names
@@ -114,7 +116,8 @@ func (r *report) lua(path, text string) {
 		}
 		run++
 		if run == longest+1 {
-			r.broken = append(r.broken, fmt.Sprintf("%s:%d: more than %d lines without a blank line or a comment", path, i+1, longest))
+			r.broken = append(r.broken, fmt.Sprintf("%s:%d: more than %d lines without a blank line or a comment", path, i+1,
+				longest))
 		}
 	}
 }
@@ -211,8 +214,8 @@ func plain(init ast.Stmt) bool {
 	return false
 }
 
-// positional is how many fields of a struct are written without their names: 0 if it is no struct, as far as its form shows. Structs
-// in a list leave their type out.
+// positional is how many fields of a struct are written without their names: 0 if it is no struct, as far as its form
+// shows. Structs in a list leave their type out.
 func positional(x *ast.CompositeLit) int {
 	switch t := x.Type.(type) {
 	case *ast.ArrayType:

@@ -45,12 +45,13 @@ func TestEachMistakeIsNamedWithItsPlace(t *testing.T) {
 	statements := strings.Repeat("\t_ = 0\n", 26)
 	folder := t.TempDir()
 	for name, text := range map[string]string{
-		"a.go":           planted,
-		"b.go":           "package planted\n\nfunc wall() {\n" + statements + "}\n",
-		"c.go":           "package planted\n\nfunc steps() {\n\t// first\n" + statements + "\n\t_ = 1\n}\n",
-		"b_test.go":      "package planted\n\nfunc tested() {\n" + statements + "}\n",
-		"wall.lua":       strings.Repeat("x = 1\n", 26),
-		"paragraphs.lua": strings.Repeat("x = 1\n", 25) + "\n" + strings.Repeat("x = 1\n", 25) + "-- then\n" + strings.Repeat("x = 1\n", 25),
+		"a.go":      planted,
+		"b.go":      "package planted\n\nfunc wall() {\n" + statements + "}\n",
+		"c.go":      "package planted\n\nfunc steps() {\n\t// first\n" + statements + "\n\t_ = 1\n}\n",
+		"b_test.go": "package planted\n\nfunc tested() {\n" + statements + "}\n",
+		"wall.lua":  strings.Repeat("x = 1\n", 26),
+		"paragraphs.lua": strings.Repeat("x = 1\n", 25) + "\n" + strings.Repeat("x = 1\n", 25) + "-- then\n" +
+			strings.Repeat("x = 1\n", 25),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package process runs programs for the benchmark and the faults program: each is ended by its id, and by the kernel when the
-// program that started it ends, however that happened. It finds ports for them, and for the crash tests.
+// Package process runs programs for the benchmark and the faults program: each is ended by its id, and by the kernel
+// when the program that started it ends, however that happened. It finds ports for them, and for the crash tests.
 package process
 
 import (
@@ -135,8 +135,8 @@ func MemoryOf(pid int) (now, peak float64, err error) {
 // given are the ports that FreePort has handed out to this program.
 var given sync.Map
 
-// FreePort finds a port of the loopback address on which nothing listens, between 22000 and 31999, which is below those that
-// systems give to outgoing connections. No two calls of one program get the same.
+// FreePort finds a port of the loopback address on which nothing listens, between 22000 and 31999, which is below those
+// that systems give to outgoing connections. No two calls of one program get the same.
 func FreePort(ctx context.Context) (int, error) {
 	for range 1000 {
 		port := 22000 + rand.IntN(10000)

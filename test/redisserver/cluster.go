@@ -15,12 +15,14 @@ const (
 	settleTimeout = 60 * time.Second // for the nodes to agree; two to three seconds on a machine with nothing else to do
 )
 
-// Cluster is a Redis Cluster of masters that share the slots evenly, without replicas: while a node is down, the whole Cluster is.
+// Cluster is a Redis Cluster of masters that share the slots evenly, without replicas: while a node is down, the whole
+// Cluster is.
 type Cluster struct {
 	Nodes []*Server
 }
 
-// NewCluster starts a Cluster of at least three nodes below dir, each with args as in New, and returns when all agree that it is up.
+// NewCluster starts a Cluster of at least three nodes below dir, each with args as in New, and returns when all agree
+// that it is up.
 func NewCluster(dir string, nodes int, args ...string) (*Cluster, error) {
 	if nodes < 3 {
 		return nil, fmt.Errorf("start a cluster of %d: Redis asks for three masters", nodes)
@@ -34,7 +36,8 @@ func NewCluster(dir string, nodes int, args ...string) (*Cluster, error) {
 }
 
 func (c *Cluster) start(dir string, nodes int, args []string) error {
-	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-announce-ip", "127.0.0.1"}, args...)
+	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-announce-ip",
+		"127.0.0.1"}, args...)
 	for i := range nodes {
 		node, err := newIn(dir, fmt.Sprintf("node-%d", i), args...)
 		if err != nil {
@@ -64,7 +67,8 @@ func (c *Cluster) start(dir string, nodes int, args []string) error {
 	return c.WaitUntilUp()
 }
 
-// WaitUntilUp returns when every node sees all nodes and all slots served, as after the Restart of a node. It gives up after a minute.
+// WaitUntilUp returns when every node sees all nodes and all slots served, as after the Restart of a node. It gives up
+// after a minute.
 func (c *Cluster) WaitUntilUp() error {
 	return poll(settleTimeout, func() error {
 		for _, node := range c.Nodes {
@@ -72,7 +76,8 @@ func (c *Cluster) WaitUntilUp() error {
 			if err != nil {
 				return err
 			}
-			for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))} {
+			for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384",
+				fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))} {
 				if !strings.Contains(info, want+"\r\n") {
 					return fmt.Errorf("wait for the cluster: node %s does not say %s:\n%s", node.Addr, want, info)
 				}

@@ -1,9 +1,9 @@
-// Package redisserver starts real redis-server processes for tests and benchmarks: one server, a Cluster, or a master with
-// its replica and Sentinels. Each listens on a free loopback port, keeps its files in a directory of its own, and can be
-// killed, restarted on the same port and data, or held still.
+// Package redisserver starts real redis-server processes for tests and benchmarks: one server, a Cluster, or a master
+// with its replica and Sentinels. Each listens on a free loopback port, keeps its files in a directory of its own, and
+// can be killed, restarted on the same port and data, or held still.
 //
-// Start, StartCluster and StartSentinel are for tests: they clean up by themselves, and skip the test where redis-server is
-// not installed (with CI=true they fail it). New, NewCluster and NewSentinel do the same for programs.
+// Start, StartCluster and StartSentinel are for tests: they clean up by themselves, and skip the test where
+// redis-server is not installed (with CI=true they fail it). New, NewCluster and NewSentinel do the same for programs.
 // On Linux a server also dies with the program that started it, however that ended.
 package redisserver
 
@@ -32,7 +32,8 @@ const (
 
 var errPortTaken = errors.New("the port is taken")
 
-// Server is one redis-server process, or several in a row on the same address and data. Its methods may be called from any goroutine.
+// Server is one redis-server process, or several in a row on the same address and data. Its methods may be called from
+// any goroutine.
 type Server struct {
 	// Addr is the server's host:port. It stays the same over Restart.
 	Addr string
@@ -45,8 +46,8 @@ type Server struct {
 	ended   chan struct{} // closed when process has been reaped
 }
 
-// New starts redis-server with its data in dir, which must exist, and returns when it answers. It persists nothing unless
-// args say so: they are options as on its command line ("--appendonly", "yes"). The default user must stay open,
+// New starts redis-server with its data in dir, which must exist, and returns when it answers. It persists nothing
+// unless args say so: they are options as on its command line ("--appendonly", "yes"). The default user must stay open,
 // for it is how the server is watched; more users can be added with --user. End it with Kill or Stop.
 func New(dir string, args ...string) (*Server, error) {
 	return start(freePort, dir, append([]string{"--save", "", "--appendonly", "no"}, args...))
@@ -74,8 +75,9 @@ func start(port func() (int, error), dir string, args []string) (*Server, error)
 	}
 }
 
-// freePort finds a port on which nothing listens, nor on the port of its Cluster bus, 10,000 above. Both are below the range
-// from which systems choose the port of an outgoing connection: a client that dials a dead server there can meet itself.
+// freePort finds a port on which nothing listens, nor on the port of its Cluster bus, 10,000 above. Both are below the
+// range from which systems choose the port of an outgoing connection: a client that dials a dead server there can meet
+// itself.
 func freePort() (int, error) {
 	for range 1000 {
 		port := 12000 + rand.IntN(10000)
@@ -148,7 +150,8 @@ func (s *Server) launch() error {
 	return err
 }
 
-// answers reports whether this very process serves its address, and has loaded its data: another Redis may hold the port.
+// answers reports whether this very process serves its address, and has loaded its data: another Redis may hold the
+// port.
 func (s *Server) answers() error {
 	info, err := s.ask(time.Second, "INFO", "server")
 	if err != nil {
@@ -179,7 +182,8 @@ func (s *Server) Kill() {
 	<-s.ended
 }
 
-// Stop ends the server in good order (SIGTERM), a suspended one too, and returns when it is gone. One that will not go within 10 seconds is killed.
+// Stop ends the server in good order (SIGTERM), a suspended one too, and returns when it is gone. One that will not go
+// within 10 seconds is killed.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +201,8 @@ func (s *Server) stop() {
 	}
 }
 
-// Restart starts the server again on the same address, data and arguments, and returns when it answers. A running one is stopped first.
+// Restart starts the server again on the same address, data and arguments, and returns when it answers. A running one
+// is stopped first.
 func (s *Server) Restart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +216,8 @@ func (s *Server) Restart() error {
 	})
 }
 
-// Suspend holds the server still (SIGSTOP), as a hung machine would be: connections open and stay open, nothing is answered.
+// Suspend holds the server still (SIGSTOP), as a hung machine would be: connections open and stay open, nothing is
+// answered.
 func (s *Server) Suspend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +231,8 @@ func (s *Server) Continue() {
 	s.signal(syscall.SIGCONT)
 }
 
-// signal reaches the process and, on Linux, its children (a rewrite of the append-only file). One that is gone is left alone.
+// signal reaches the process and, on Linux, its children (a rewrite of the append-only file). One that is gone is left
+// alone.
 func (s *Server) signal(sig syscall.Signal) {
 	select {
 	case <-s.ended:

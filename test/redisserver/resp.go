@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// exchange writes a command and reads its reply as text. This much of the Redis protocol is smaller than a client's pool,
-// retries and log, all of which would be in the way while servers die on purpose.
+// exchange writes a command and reads its reply as text. This much of the Redis protocol is smaller than a client's
+// pool, retries and log, all of which would be in the way while servers die on purpose.
 func exchange(conn net.Conn, command []string) (string, error) {
 	var request strings.Builder
 	fmt.Fprintf(&request, "*%d\r\n", len(command))

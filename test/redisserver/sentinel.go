@@ -14,15 +14,16 @@ import (
 const MasterName = "mymaster"
 
 // Sentinel is a master with one replica, watched by three Sentinels of which two must agree. They promote the replica
-// about two seconds after the master stopped answering. A restarted master becomes the replica of its successor, some ten seconds later.
+// about two seconds after the master stopped answering. A restarted master becomes the replica of its successor, some
+// ten seconds later.
 type Sentinel struct {
 	// Master and Replica are so named by their roles at the start.
 	Master, Replica *Server
 	Sentinels       []*Server
 }
 
-// NewSentinel starts master, replica and Sentinels below dir, the first two with args as in New, and returns when the replica
-// is in step and every Sentinel knows all others.
+// NewSentinel starts master, replica and Sentinels below dir, the first two with args as in New, and returns when the
+// replica is in step and every Sentinel knows all others.
 func NewSentinel(dir string, args ...string) (*Sentinel, error) {
 	s := &Sentinel{}
 	if err := s.start(dir, args); err != nil {
@@ -70,7 +71,8 @@ func newSentinel(dir, masterHost, masterPort string) (*Server, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "sentinel.conf") // the Sentinel rewrites it with what it learns
-	text := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n",
+	text := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 1000\n"+
+		"sentinel failover-timeout %[1]s 5000\n",
 		MasterName, masterHost, masterPort)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -93,8 +95,8 @@ func (s *Sentinel) waitUntilComplete() error {
 	})
 }
 
-// MasterAddr returns who is master now, by the word of the first Sentinel that answers. One that did not lead the promotion
-// hears of it up to two seconds later.
+// MasterAddr returns who is master now, by the word of the first Sentinel that answers. One that did not lead the
+// promotion hears of it up to two seconds later.
 func (s *Sentinel) MasterAddr() (string, error) {
 	var errs []error
 	for _, sentinel := range s.Sentinels {
@@ -107,7 +109,8 @@ func (s *Sentinel) MasterAddr() (string, error) {
 	return "", errors.Join(errs...)
 }
 
-// URL returns the Sentinels' addresses in the form of go-redis' ParseFailoverURL: redis://host:port?master_name=…&addr=host:port&…
+// URL returns the Sentinels' addresses in the form of go-redis' ParseFailoverURL:
+// redis://host:port?master_name=…&addr=host:port&…
 func (s *Sentinel) URL() string {
 	return s.Sentinels[0].URL() + "?master_name=" + MasterName + "&" + otherAddrs(s.Sentinels)
 }

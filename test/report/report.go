@@ -1,4 +1,5 @@
-// Package report has what the benchmark and the faults program write alike: Markdown tables, and where the figures were taken.
+// Package report has what the benchmark and the faults program write alike: Markdown tables, and where the figures were
+// taken.
 package report
 
 import (
@@ -66,7 +67,8 @@ type Machine struct {
 
 // ThisMachine looks around before a program begins to measure; command is how it was called.
 func ThisMachine(ctx context.Context, command string, args []string) (Machine, error) {
-	m := Machine{command: strings.Join(append([]string{command}, args...), " "), cpu: "unknown", load: "unknown", began: time.Now()}
+	m := Machine{command: strings.Join(append([]string{command}, args...), " "), cpu: "unknown", load: "unknown",
+		began: time.Now()}
 	load, _ := os.ReadFile("/proc/loadavg")
 	if fields := strings.Fields(string(load)); len(fields) > 3 {
 		m.load = strings.Join(fields[:3], ", ")
@@ -92,5 +94,6 @@ func ThisMachine(ctx context.Context, command string, args []string) (Machine, e
 // String says where, when, by which command and in which time the figures were taken.
 func (m Machine) String() string {
 	return fmt.Sprintf("Written by `%s` on %s: %d cores (%s), %s, Redis %s, %s.\nLoad averages before it began: %s.\n",
-		m.command, m.began.Format(time.DateOnly), runtime.NumCPU(), m.cpu, runtime.Version(), m.redis, time.Since(m.began).Round(time.Second), m.load)
+		m.command, m.began.Format(time.DateOnly), runtime.NumCPU(), m.cpu, runtime.Version(), m.redis,
+		time.Since(m.began).Round(time.Second), m.load)
 }

@@ -1,6 +1,6 @@
-// Package terminal runs commands as a reader of the documentation types them: one after the other in one bash, where the
-// system allows it with a network and processes of its own, so that the ports of the documentation are free and nothing
-// is left behind.
+// Package terminal runs commands as a reader of the documentation types them: one after the other in one bash, where
+// the system allows it with a network and processes of its own, so that the ports of the documentation are free and
+// nothing is left behind.
 package terminal
 
 import (

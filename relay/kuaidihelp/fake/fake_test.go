@@ -23,7 +23,8 @@ func TestEveryEncodingGivesTheSameEvents(t *testing.T) {
 		for !parcel.Signed() {
 			items := []Item{parcel.Next(), parcels.New().Update("question"), parcels.New().Update("a&b=c[%]+\"\\\n派")}
 			want := parse(t, JSON, items)
-			if want[0].CPCode != items[0].CPCode || want[0].WaybillCode != parcel.WaybillCode || !reflect.DeepEqual(want[0].Tracks, items[0].Tracks) || want[0].Bare {
+			if want[0].CPCode != items[0].CPCode || want[0].WaybillCode != parcel.WaybillCode ||
+				!reflect.DeepEqual(want[0].Tracks, items[0].Tracks) || want[0].Bare {
 				t.Errorf("the event of %+v is %+v", items[0], want[0])
 			}
 			for _, encoding := range Encodings() {
@@ -94,7 +95,8 @@ func TestAParcelGoesFromCollectedToSigned(t *testing.T) {
 			}
 			seen[item.Status]++
 		}
-		if statuses[0] != "collected" || statuses[1] != "sending" || !slices.Contains(statuses, "delivering") || statuses[len(statuses)-1] != "signed" {
+		if statuses[0] != "collected" || statuses[1] != "sending" || !slices.Contains(statuses, "delivering") ||
+			statuses[len(statuses)-1] != "signed" {
 			t.Fatalf("the journey was %v", statuses)
 		}
 		if again := parcel.Next(); again.Status != "signed" {

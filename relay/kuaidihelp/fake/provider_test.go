@@ -50,7 +50,8 @@ func TestTheProviderChecksACallAsTheRealOneDoes(t *testing.T) {
 		text, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
 		var e kuaidihelp.Envelope
-		if err := json.Unmarshal(text, &e); err != nil || e.Code != c.code || e.Msg == "" || e.UID == "" || string(e.Data) != "{}" {
+		if err := json.Unmarshal(text, &e); err != nil || e.Code != c.code || e.Msg == "" || e.UID == "" ||
+			string(e.Data) != "{}" {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
@@ -89,7 +90,8 @@ func TestTheProviderPushesWhatWasSubscribedUntilItIsSigned(t *testing.T) {
 	go func() { ended <- p.Run(ctx) }()
 	client := &kuaidihelp.Client{URL: s.URL, AppID: "1", APIKey: "key"}
 	for range 2 { // the second time changes nothing
-		if e, err := client.Call(ctx, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData("zt", []string{"77001", "77002"})); err != nil || e.Code != 0 {
+		if e, err := client.Call(ctx, kuaidihelp.MethodSubscribe,
+			kuaidihelp.SubscribeData("zt", []string{"77001", "77002"})); err != nil || e.Code != 0 {
 			t.Fatalf("%+v %v", e, err)
 		}
 	}

@@ -21,7 +21,8 @@ func checkWindow(t *testing.T, b *bench) {
 	acceptOne(t, s, first, to("t/a"))
 	clock.forward(71 * time.Hour)
 	again := update("1", "a")
-	if got := acceptOne(t, s, again, to("t/a")); !got.Duplicate || got.Deliveries != 0 || again.ID != first.ID || !again.AcceptedAt.Equal(first.AcceptedAt) {
+	if got := acceptOne(t, s, again, to("t/a")); !got.Duplicate || got.Deliveries != 0 || again.ID != first.ID ||
+		!again.AcceptedAt.Equal(first.AcceptedAt) {
 		t.Errorf("within the window: %+v of %s", got, again.ID)
 	}
 	clock.forward(2 * time.Hour)
@@ -64,7 +65,8 @@ func checkBare(t *testing.T, b *bench) {
 
 func checkSameCall(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: to("t/a")}, event.Entry{Event: update("1", "b"), To: to("t/a")},
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: to("t/a")},
+		event.Entry{Event: update("1", "b"), To: to("t/a")},
 		event.Entry{Event: update("1", "a"), To: to("t/a")})
 	if got[0].Duplicate || got[1].Duplicate || !got[2].Duplicate {
 		t.Errorf("%+v", got)
@@ -100,7 +102,8 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 
 func checkPrune(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
+	s := b.open(t, store.Options{Clock: clock.now,
+		Settings: store.Settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
 	}
@@ -128,7 +131,8 @@ func checkPrune(t *testing.T, b *bench) {
 
 func checkChanged(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	changed := []event.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease}, {Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
+	changed := []event.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease},
+		{Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
 	n := 0
 	push := func(brand, status string) int {
 		n++
@@ -155,7 +159,8 @@ func checkChanged(t *testing.T, b *bench) {
 		}
 	}
 
-	if !acceptOne(t, s, update("2", "x"), changed).Duplicate && acceptOne(t, s, update("2", "x"), changed).Deliveries != 0 {
+	if !acceptOne(t, s, update("2", "x"), changed).Duplicate &&
+		acceptOne(t, s, update("2", "x"), changed).Deliveries != 0 {
 		t.Error("a duplicate was delivered")
 	}
 }
@@ -219,7 +224,8 @@ func checkWide(t *testing.T, b *bench) {
 	for i := range 1200 {
 		names = append(names, fmt.Sprintf("t%d/a", i))
 	}
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to(names...))}, event.Entry{Event: update("1", "b"), To: slot(to(names...))})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to(names...))},
+		event.Entry{Event: update("1", "b"), To: slot(to(names...))})
 	if len(got[0].Leased) != 1200 || got[0].Deliveries != 1200 || len(got[1].Leased) != 0 || got[1].Deliveries != 1200 {
 		t.Fatalf("%d leased of %d, %d of %d", len(got[0].Leased), got[0].Deliveries, len(got[1].Leased), got[1].Deliveries)
 	}
@@ -244,7 +250,8 @@ func checkInvalidID(t *testing.T, b *bench) {
 
 func checkQuarantine(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	q := event.Quarantined{ID: "q1", ReceivedAt: time.UnixMilli(1_700_000_000_000).UTC(), Reason: "no", Raw: []byte("\xff\x00{"), Headers: map[string]string{"Content-Type": "x"}}
+	q := event.Quarantined{ID: "q1", ReceivedAt: time.UnixMilli(1_700_000_000_000).UTC(), Reason: "no",
+		Raw: []byte("\xff\x00{"), Headers: map[string]string{"Content-Type": "x"}}
 	for range 3 {
 		if _, err := s.Quarantine(t.Context(), []event.Quarantined{q, {ID: "q2"}}, false); err != nil {
 			t.Fatal(err)
@@ -278,7 +285,8 @@ func checkQuarantine(t *testing.T, b *bench) {
 
 	// What was kept comes back as it was.
 	i := slices.IndexFunc(got, func(q event.Quarantined) bool { return q.ID == "q1" })
-	if i < 0 || string(got[i].Raw) != string(q.Raw) || got[i].Reason != "no" || got[i].Headers["Content-Type"] != "x" || !got[i].ReceivedAt.Equal(q.ReceivedAt) {
+	if i < 0 || string(got[i].Raw) != string(q.Raw) || got[i].Reason != "no" || got[i].Headers["Content-Type"] != "x" ||
+		!got[i].ReceivedAt.Equal(q.ReceivedAt) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -331,7 +339,8 @@ func checkQuarantineIsBounded(t *testing.T, b *bench) {
 func checkAPageOfQuarantineHasABudget(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	for i := range 5 {
-		if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: fmt.Sprint(i), Raw: make([]byte, 4<<20)}}, false); err != nil {
+		if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: fmt.Sprint(i), Raw: make([]byte, 4<<20)}},
+			false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,12 +52,14 @@ func checkCatchUp(t *testing.T, b *bench) {
 	// What it is caught up with comes before newer events.
 	acceptOne(t, s, update("1", "c"), under(event.IfSubscribed, "t/a", "u/a"))
 	d := takeOne(t, s, "u/a")
-	if d.Reason != event.ReasonCatchUp || d.Event.Status != "b" || string(d.Event.Data) == "" || d.Event.WaybillCode != "1" {
+	if d.Reason != event.ReasonCatchUp || d.Event.Status != "b" || string(d.Event.Data) == "" ||
+		d.Event.WaybillCode != "1" {
 		t.Errorf("%+v", d)
 	}
 
 	next := settle(t, s, d, event.Delivered, next).Next
-	if next == nil || next.Event.Status != "c" || next.Reason != event.ReasonNew || next.Event.Sequence <= d.Event.Sequence {
+	if next == nil || next.Event.Status != "c" || next.Reason != event.ReasonNew ||
+		next.Event.Sequence <= d.Event.Sequence {
 		t.Errorf("%+v", next)
 	}
 
@@ -114,7 +116,8 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 	}
 	settle(t, s, takeOne(t, s, "u/a"), event.Delivered) // the head, whose lease has lapsed
 	got := takeOne(t, s, "u/a")
-	if age := s.Now().Sub(got.Since); got.Reason != event.ReasonCatchUp || got.Event.Status != "b" || age > time.Minute || age < 0 {
+	if age := s.Now().Sub(got.Since); got.Reason != event.ReasonCatchUp || got.Event.Status != "b" || age > time.Minute ||
+		age < 0 {
 		t.Errorf("%+v, its age is %s", got, age)
 	}
 	settle(t, s, got, event.Retry, dueIn(s, 0))
@@ -139,14 +142,17 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 	if got := catchUp(t, s, "t", "1", "t/a"); got.Queued != 1 {
 		t.Errorf("%+v", got)
 	}
-	if d := takeOne(t, s, "t/a"); d.Event.Status != "c" || d.Reason != event.ReasonCatchUp || s.Now().Sub(d.Since) > time.Minute {
+	if d := takeOne(t, s, "t/a"); d.Event.Status != "c" || d.Reason != event.ReasonCatchUp ||
+		s.Now().Sub(d.Since) > time.Minute {
 		t.Errorf("%+v", d)
 	}
 }
 
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 5 * time.Second}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+			SubscriptionTTL: 5 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")
 	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {

@@ -63,19 +63,23 @@ func checkDeadLetters(t *testing.T, b *bench) {
 	if got := list(100, "t/1"); len(got) != 9 {
 		t.Errorf("%v", got)
 	}
-	if e, ok, err := s.Event(t.Context(), id, ""); err != nil || !ok || e.Deliveries[0].State != event.StateDismissed || e.Deliveries[0].Why != "refused" {
+	if e, ok, err := s.Event(t.Context(), id, ""); err != nil || !ok || e.Deliveries[0].State != event.StateDismissed ||
+		e.Deliveries[0].Why != "refused" {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
 
 func checkDismissedExpires(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Dead, because("no"))
 	if n, err := s.Dismiss(t.Context(), "t/a", d.Event.ID); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	until(t, "a dismissed dead letter expires as a delivered event does", func() bool { return len(b.Keys(t, "{"+b.tag+"}:e:")) == 0 })
+	until(t, "a dismissed dead letter expires as a delivered event does", func() bool {
+		return len(b.Keys(t, "{"+b.tag+"}:e:")) == 0
+	})
 }
 
 func checkRedrive(t *testing.T, b *bench) {
@@ -86,7 +90,8 @@ func checkRedrive(t *testing.T, b *bench) {
 
 	// It is listed, with its reason.
 	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
-	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID || dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
+	if err != nil || len(dead) != 1 || dead[0].EventID != d.Event.ID ||
+		dead[0].Reason != "the receiver refuses this body: 422" || dead[0].Attempts != 1 {
 		t.Fatalf("%+v, %v", dead, err)
 	}
 
@@ -104,11 +109,13 @@ func checkRedrive(t *testing.T, b *bench) {
 
 	// It begins anew: attempts and age, but not sequence and acceptance.
 	again := takeOne(t, s, "t/a")
-	if again.Event.ID != d.Event.ID || again.Reason != event.ReasonRedrive || again.Attempts != 0 || again.Event.Sequence != d.Event.Sequence {
+	if again.Event.ID != d.Event.ID || again.Reason != event.ReasonRedrive || again.Attempts != 0 ||
+		again.Event.Sequence != d.Event.Sequence {
 		t.Errorf("%+v", again)
 	}
 	if s.Now().Sub(again.Since) > time.Minute || !again.Event.AcceptedAt.Equal(d.Event.AcceptedAt) {
-		t.Errorf("its age did not begin anew, or its acceptance did: since %s, accepted %s", again.Since, again.Event.AcceptedAt)
+		t.Errorf("its age did not begin anew, or its acceptance did: since %s, accepted %s", again.Since,
+			again.Event.AcceptedAt)
 	}
 
 	// Its retry is a retry.
@@ -125,7 +132,8 @@ func checkRedrive(t *testing.T, b *bench) {
 
 func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
-	s := b.open(t, store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], event.Delivered)
 	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], event.Delivered)
@@ -151,7 +159,8 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 
 func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "b"), To: to("t/a")},
 		event.Entry{Event: update("1", "c"), To: to("t/a")})
 
 	// A dead letter that is redriven does not take its old place in the line.
@@ -175,7 +184,8 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	}
 	settle(t, s, takeOne(t, s, "t/b"), event.Retry, dueIn(s, time.Hour))
 
-	got = accept(t, s, event.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))}, event.Entry{Event: update("2", "c"), To: to("t/b")})
+	got = accept(t, s, event.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))},
+		event.Entry{Event: update("2", "c"), To: to("t/b")})
 	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}

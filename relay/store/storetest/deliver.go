@@ -34,12 +34,15 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	overdue := update("1", "a")
 	acceptOne(t, s, overdue, to("t/a"))
-	until(t, "the first is due for a millisecond", func() bool { return s.Now().UnixMilli() > overdue.AcceptedAt.UnixMilli() })
+	until(t, "the first is due for a millisecond", func() bool {
+		return s.Now().UnixMilli() > overdue.AcceptedAt.UnixMilli()
+	})
 
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
 		t.Fatalf("behind a backlog: %+v", got)
 	}
-	for _, got := range accept(t, s, event.Entry{Event: update("3", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
+	for _, got := range accept(t, s, event.Entry{Event: update("3", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
 		if len(got.Leased) != 0 {
 			t.Errorf("the second of a call behind a backlog: %+v", got)
 		}
@@ -55,7 +58,8 @@ func checkOrder(t *testing.T, b *bench) {
 		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
 		event.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
-		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased), len(got[2].Leased), len(got[3].Leased))
+		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased),
+			len(got[2].Leased), len(got[3].Leased))
 	}
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
 		t.Fatalf("%v overtook their predecessor", contents(ds))
@@ -79,7 +83,8 @@ func checkOrder(t *testing.T, b *bench) {
 func checkSettledTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
 		if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Fatalf("successor %+v", n)
@@ -128,7 +133,8 @@ func checkEvicted(t *testing.T, b *bench) {
 
 func checkNoRoom(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], event.Delivered).Next; n != nil {
 		t.Fatalf("a successor that was not asked for")
 	}
@@ -140,7 +146,8 @@ func checkNoRoom(t *testing.T, b *bench) {
 func checkRetryHolds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
+		event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		event.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
 		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	settle(t, s, got[0].Leased[0], event.Retry, dueIn(s, time.Hour))
 	if n := settle(t, s, got[0].Leased[1], event.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
@@ -167,7 +174,8 @@ func checkUnordered(t *testing.T, b *bench) {
 func checkFencing(t *testing.T, b *bench) {
 	clock := &shifted{}
 	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
-	accept(t, slow, event.Entry{Event: update("1", "a"), To: to("t/a")}, event.Entry{Event: update("1", "b"), To: to("t/a")})
+	accept(t, slow, event.Entry{Event: update("1", "a"), To: to("t/a")},
+		event.Entry{Event: update("1", "b"), To: to("t/a")})
 	old := takeOne(t, slow, "t/a")
 	quick.Now()
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
@@ -178,7 +186,8 @@ func checkFencing(t *testing.T, b *bench) {
 	if taken.Reason != event.ReasonRetry {
 		t.Errorf("reason %s of a delivery that may have been attempted", taken.Reason)
 	}
-	if !settle(t, slow, old, event.Retry, dueIn(slow, 0)).Late || !settle(t, slow, old, event.Dead).Late || !settle(t, slow, old, event.Released).Late {
+	if !settle(t, slow, old, event.Retry, dueIn(slow, 0)).Late || !settle(t, slow, old, event.Dead).Late ||
+		!settle(t, slow, old, event.Released).Late {
 		t.Error("a lapsed holder changed the delivery")
 	}
 	if got := settle(t, slow, old, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "b" {
@@ -234,7 +243,8 @@ func checkGone(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, event.Gone)
-	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || got.Deliveries != 1 || len(got.Queued) != 0 {
+	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || got.Deliveries != 1 ||
+		len(got.Queued) != 0 {
 		t.Errorf("a gone endpoint was given a new delivery, or it is said to be due: %+v", got)
 	}
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
@@ -267,7 +277,8 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
-	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
+	ds, looked, err := s.Lease(t.Context(),
+		[]event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
 	if err != nil || !slices.Equal(contents(ds), []string{"1:a"}) || looked[0].N != 2 {
 		t.Errorf("%v, looked at %v, %v", contents(ds), looked, err)
 	}
@@ -294,7 +305,8 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock.forward(90 * time.Minute)
 
 	// A parked endpoint's aged deliveries are asked for, page by page.
-	ask := event.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true, OpenBefore: s.Now().Add(-2 * time.Hour)}
+	ask := event.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true,
+		OpenBefore: s.Now().Add(-2 * time.Hour)}
 	old := 0
 	for round := 0; ; round++ {
 		ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{ask})
@@ -336,10 +348,12 @@ func checkBytes(t *testing.T, b *bench) {
 	e.Data = []byte("{\"a\":\"\\u4e2d\\n中\",\n\"n\":1.50e3,\"z\":\"\x7f\"}\n")
 	acceptOne(t, s, e, to("t/a"))
 	got := takeOne(t, s, "t/a").Event
-	if string(got.Data) != string(e.Data) || got.Type != e.Type || got.CPCode != e.CPCode || got.Status != e.Status || got.WaybillCode != e.WaybillCode {
+	if string(got.Data) != string(e.Data) || got.Type != e.Type || got.CPCode != e.CPCode || got.Status != e.Status ||
+		got.WaybillCode != e.WaybillCode {
 		t.Errorf("got %+v", got)
 	}
-	if !got.ReceivedAt.Equal(e.ReceivedAt) || !got.AcceptedAt.Equal(e.AcceptedAt) || got.Sequence != e.Sequence || got.ID != e.ID {
+	if !got.ReceivedAt.Equal(e.ReceivedAt) || !got.AcceptedAt.Equal(e.AcceptedAt) || got.Sequence != e.Sequence ||
+		got.ID != e.ID {
 		t.Errorf("got %+v, want %+v", got, e)
 	}
 }

@@ -61,7 +61,8 @@ func checkDepths(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 
-	if got, err := s.Depths(t.Context(), []string{"t/c", "t/d"}); err != nil || !got[0].Delivered.IsZero() || time.Since(got[1].Delivered).Abs() > time.Minute {
+	if got, err := s.Depths(t.Context(), []string{"t/c", "t/d"}); err != nil || !got[0].Delivered.IsZero() ||
+		time.Since(got[1].Delivered).Abs() > time.Minute {
 		t.Errorf("%+v, %v: t/d alone has got anything", got, err)
 	}
 	if busy, err := s.Busy(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
@@ -111,10 +112,12 @@ func checkAttempts(t *testing.T, b *bench) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if g := got[1]; g.EventID != d.Event.ID || g.N != 1 || g.Status != 503 || g.Duration != 12*time.Millisecond || g.Kind != byte(event.Retry) || g.Text != "busy\uFFFD" {
+	if g := got[1]; g.EventID != d.Event.ID || g.N != 1 || g.Status != 503 || g.Duration != 12*time.Millisecond ||
+		g.Kind != byte(event.Retry) || g.Text != "busy\uFFFD" {
 		t.Errorf("the first: %+v", g)
 	}
-	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(event.Delivered) || g.Text != "" || time.Since(g.At).Abs() > time.Minute {
+	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(event.Delivered) || g.Text != "" ||
+		time.Since(g.At).Abs() > time.Minute {
 		t.Errorf("the second: %+v", g)
 	}
 
@@ -135,7 +138,9 @@ func checkHealth(t *testing.T, b *bench) {
 	for i := range 4 {
 		d := acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0]
 		if i == 0 {
-			settle(t, s, d, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) { o.Attempt = &event.Attempt{Status: 500, Answer: []byte("oops")} })
+			settle(t, s, d, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {
+				o.Attempt = &event.Attempt{Status: 500, Answer: []byte("oops")}
+			})
 			continue
 		}
 		settle(t, s, d, event.Delivered)
@@ -158,7 +163,8 @@ func checkHealth(t *testing.T, b *bench) {
 
 	// The latest attempts come first, and a failure says why.
 	h := hs[1]
-	if h.Open != 1 || h.Oldest.IsZero() || h.Parked != "paused" || s.Now().Sub(h.ParkedSince).Abs() > time.Minute || len(h.Latest) != 4 {
+	if h.Open != 1 || h.Oldest.IsZero() || h.Parked != "paused" || s.Now().Sub(h.ParkedSince).Abs() > time.Minute ||
+		len(h.Latest) != 4 {
 		t.Fatalf("%+v", h)
 	}
 	if !h.Latest[0].Good() || h.Latest[3].Status != 500 || h.Latest[3].Text != "oops" {

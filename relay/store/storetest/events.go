@@ -82,13 +82,16 @@ func checkEvents(t *testing.T, b *bench) {
 	for _, most := range sizes {
 		same("all", page(t, s, event.Query{Most: most}), older(all))
 		same("all, from the oldest on", page(t, s, event.Query{Most: most, Newer: true}), all)
-		same("those of two endpoints", page(t, s, event.Query{Most: most, Endpoints: []string{"t/b", "x/y"}}), older(want(of)))
+		same("those of two endpoints", page(t, s, event.Query{Most: most, Endpoints: []string{"t/b", "x/y"}}),
+			older(want(of)))
 		same("since", page(t, s, event.Query{Most: most, Since: middle}), older(all[1200:]))
 		same("until", page(t, s, event.Query{Most: most, Until: middle}), older(all[:1200]))
 		same("since, from the oldest on", page(t, s, event.Query{Most: most, Since: middle, Newer: true}), all[1200:])
 		same("until, from the oldest on", page(t, s, event.Query{Most: most, Until: middle, Newer: true}), all[:1200])
 		same("before all", page(t, s, event.Query{Most: most, Until: begin}), nil)
-		same("wanted", page(t, s, event.Query{Most: most, Match: func(e *event.Stored) bool { return strings.HasSuffix(e.WaybillCode, "77") }}),
+		same("wanted", page(t, s, event.Query{Most: most, Match: func(e *event.Stored) bool {
+			return strings.HasSuffix(e.WaybillCode, "77")
+		}}),
 			older(want(func(i int) bool { return i < 2500 && i%100 == 77 })))
 	}
 	same("of no endpoint", page(t, s, event.Query{Most: 10, Endpoints: []string{}}), nil)
@@ -97,7 +100,10 @@ func checkEvents(t *testing.T, b *bench) {
 	}
 
 	// Going to newer events, the end is where to go on later.
-	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute), Match: func(*event.Stored) bool { return false }})
+	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute),
+		Match: func(*event.Stored) bool {
+			return false
+		}})
 	for ; err == nil && !p.End; p, err = s.Events(t.Context(), event.Query{Most: 500, Newer: true, Cursor: p.Next}) {
 	}
 	if err != nil {
@@ -108,12 +114,14 @@ func checkEvents(t *testing.T, b *bench) {
 }
 
 func checkTrim(t *testing.T, b *bench) {
-	const short = 3 * time.Second // the list itself is gone if nothing is accepted for twice as long, as on a machine that is stalled
+	// the list itself is gone if nothing is accepted for twice as long, as on a machine that is stalled
+	const short = 3 * time.Second
 	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
 		var entries []event.Entry
 		for j := range 110 {
-			entries = append(entries, event.Entry{Event: update(fmt.Sprint(i, ".", j), "a")}) // owed to nobody, so that they expire
+			// owed to nobody, so that they expire
+			entries = append(entries, event.Entry{Event: update(fmt.Sprint(i, ".", j), "a")})
 		}
 		accept(t, s, entries...)
 	}
@@ -159,9 +167,12 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	first := update("1", "a")
-	got := accept(t, s, event.Entry{Event: first, To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: first, To: slot(to("t/a", "t/b"))},
+		event.Entry{Event: update("1", "b"), To: to("t/a")})
 	a, bb := got[0].Leased[0], got[0].Leased[1]
-	settle(t, s, bb, event.Delivered, func(o *event.Outcome) { o.Attempt = &event.Attempt{Status: 204, Duration: 7 * time.Millisecond} })
+	settle(t, s, bb, event.Delivered, func(o *event.Outcome) {
+		o.Attempt = &event.Attempt{Status: 204, Duration: 7 * time.Millisecond}
+	})
 	settle(t, s, a, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy")}
 	})
@@ -179,15 +190,18 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	}
 
 	e, later := found[0], found[1]
-	if e.ID != first.ID || e.Status != "a" || string(e.Data) != string(first.Data) || e.Repeats != 2 || s.Now().Sub(e.LastRepeat) > time.Minute {
+	if e.ID != first.ID || e.Status != "a" || string(e.Data) != string(first.Data) || e.Repeats != 2 ||
+		s.Now().Sub(e.LastRepeat) > time.Minute {
 		t.Errorf("%+v", e)
 	}
 	x, y := e.Deliveries[0], e.Deliveries[1]
 	if x.Endpoint != "t/a" || x.State != event.StateRetrying || x.Attempts != 1 || x.Due.Sub(s.Now()) < 50*time.Minute ||
-		len(x.Records) != 1 || x.Records[0].Status != 503 || x.Records[0].Text != "busy" || x.Records[0].Duration != 12*time.Millisecond {
+		len(x.Records) != 1 || x.Records[0].Status != 503 || x.Records[0].Text != "busy" ||
+		x.Records[0].Duration != 12*time.Millisecond {
 		t.Errorf("retrying: %+v", x)
 	}
-	if y.Endpoint != "t/b" || y.State != event.StateDelivered || len(y.Records) != 1 || y.Records[0].Status != 204 || y.Records[0].Duration != 7*time.Millisecond || !y.Records[0].Good() {
+	if y.Endpoint != "t/b" || y.State != event.StateDelivered || len(y.Records) != 1 || y.Records[0].Status != 204 ||
+		y.Records[0].Duration != 7*time.Millisecond || !y.Records[0].Good() {
 		t.Errorf("delivered: %+v", y)
 	}
 	if w := later.Deliveries[0]; w.State != event.StateWaiting || w.Behind != e.ID {
@@ -200,14 +214,17 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	for again.Event.WaybillCode != "1" {
 		again = takeOne(t, s, "t/a")
 	}
-	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) { o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"} })
+	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) {
+		o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"}
+	})
 
 	one, ok, err := s.Event(t.Context(), e.ID, "")
 	if err != nil || !ok {
 		t.Fatal(one, err)
 	}
 	x = one.Deliveries[0]
-	if x.State != event.StateDead || x.Why != "no" || len(x.Records) != 2 || x.Records[1].Status != 0 || x.Records[1].Text != "timeout: no whole answer in time" {
+	if x.State != event.StateDead || x.Why != "no" || len(x.Records) != 2 || x.Records[1].Status != 0 ||
+		x.Records[1].Text != "timeout: no whole answer in time" {
 		t.Errorf("dead: %+v", x)
 	}
 
@@ -235,7 +252,8 @@ func checkData(t *testing.T, b *bench) {
 	if _, err := s.FillData(t.Context(), append(page.Events, gone), 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if string(page.Events[0].Data) != string(two.Data) || string(page.Events[1].Data) != string(one.Data) || gone.Data != nil {
+	if string(page.Events[0].Data) != string(two.Data) || string(page.Events[1].Data) != string(one.Data) ||
+		gone.Data != nil {
 		t.Errorf("%s, %s, %s", page.Events[0].Data, page.Events[1].Data, gone.Data)
 	}
 	if _, err := s.FillData(t.Context(), nil, 1); err != nil {
@@ -250,7 +268,8 @@ func checkLastCallback(t *testing.T, b *bench) {
 	for i, c := range []struct {
 		s        *store.Store
 		at, want time.Time
-	}{{s, time.Time{}, time.Time{}}, {s, early, early}, {other, time.Time{}, early}, {other, late, late}, {s, early, late}} {
+	}{{s, time.Time{}, time.Time{}}, {s, early, early}, {other, time.Time{}, early}, {other, late, late},
+		{s, early, late}} {
 		if got, err := c.s.LastCallback(t.Context(), c.at); err != nil || !got.Equal(c.want) {
 			t.Errorf("%d: %s, %v, want %s", i, got, err, c.want)
 		}

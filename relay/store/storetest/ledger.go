@@ -113,7 +113,8 @@ func under(condition event.Conditions, endpoints ...string) []event.Candidate {
 }
 
 func checkClaim(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}})}
+	stores := []*store.Store{b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}}),
+		b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}})}
 	codes := []string{"1", "2", "3"}
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -211,7 +212,8 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}), b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
+	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}),
+		b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
 	subscribe(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
@@ -249,7 +251,8 @@ func checkConditions(t *testing.T, b *bench) {
 				if !changed {
 					e.Status = "a"
 				}
-				want := mask&event.Always != 0 || changed && mask&event.IfChanged != 0 || subscribed && mask&event.IfSubscribed != 0 ||
+				want := mask&event.Always != 0 || changed && mask&event.IfChanged != 0 || subscribed &&
+					mask&event.IfSubscribed != 0 ||
 					changed && subscribed && mask&event.IfChangedAndSubscribed != 0
 				if got := acceptOne(t, s, e, under(mask, "t/a")).Deliveries == 1; got != want {
 					t.Errorf("conditions %04b, subscribed %v, changed %v: %v, want %v", mask, subscribed, changed, got, want)

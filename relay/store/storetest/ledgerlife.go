@@ -11,7 +11,9 @@ import (
 
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short, SubscriptionTTL: 6 * time.Second}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+			SubscriptionTTL: 6 * time.Second}})
 	live(t, s, "t", "1", "2")
 	for _, code := range []string{"1", "2"} {
 		for _, c := range []string{"a", "b"} {
@@ -51,14 +53,17 @@ func checkLastEventLives(t *testing.T, b *bench) {
 	until(t, "no key is left", func() bool {
 		return !slices.ContainsFunc(b.Keys(t, "{"+b.tag+"}:"), func(k string) bool {
 			rest := strings.TrimPrefix(k, "{"+b.tag+"}:")
-			return !strings.HasPrefix(rest, "r:") && !strings.HasPrefix(rest, "a:") && !strings.HasPrefix(rest, "g:") && rest != "clock"
+			return !strings.HasPrefix(rest, "r:") && !strings.HasPrefix(rest, "a:") && !strings.HasPrefix(rest, "g:") &&
+				rest != "clock"
 		})
 	})
 }
 
 func checkRenewed(t *testing.T, b *bench) {
 	const ttl = 4 * time.Second
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond, SubscriptionTTL: ttl}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond,
+			SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)
 	began := time.Now()
@@ -152,7 +157,8 @@ func checkMovesAgain(t *testing.T, b *bench) {
 		}
 	}
 
-	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 2 || page[1].Expires.Sub(s.Now()) < full-time.Minute {
+	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 2 ||
+		page[1].Expires.Sub(s.Now()) < full-time.Minute {
 		t.Errorf("%+v %v", page, err)
 	}
 }
@@ -161,7 +167,9 @@ func checkSignedAlone(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{Settings: store.Settings{SignedTTL: 200 * time.Millisecond}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), nil)
-	until(t, "the ledger forgets the parcel that was signed for", func() bool { return len(b.Keys(t, "{"+b.tag+"}:s:")) == 1 })
+	until(t, "the ledger forgets the parcel that was signed for", func() bool {
+		return len(b.Keys(t, "{"+b.tag+"}:s:")) == 1
+	})
 	page, _, err := s.Subscriptions(t.Context(), "t", "", 10)
 	if err != nil || len(page) != 1 || page[0].Code != "2" {
 		t.Errorf("%+v %v", page, err)
@@ -196,7 +204,8 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 }
 
 func checkLateUpdate(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
 	newest := func() *event.Event { return at(10, "1", "b", "signed") }
 	live(t, s, "t", "1")
 	acceptOne(t, s, newest(), nil)

@@ -14,7 +14,8 @@ import (
 
 func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
-	s := b.open(t, store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
+	s := b.open(t,
+		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
 	var entries []event.Entry
 	for i := range 50 {
 		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -34,7 +35,8 @@ func checkNothingLeft(t *testing.T, b *bench) {
 		if rounds > 2000 {
 			t.Fatalf("%d of 101 deliveries are closed", closed)
 		}
-		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 20}, {Endpoint: "t/b", Lease: lease, Most: 20}})
+		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 20},
+			{Endpoint: "t/b", Lease: lease, Most: 20}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +68,8 @@ func checkNothingLeft(t *testing.T, b *bench) {
 func checkNothingOpenExpires(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
+	s := b.open(t, store.Options{Clock: clock.now,
+		Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
 	var entries []event.Entry
 	for i := range 40 {
 		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -87,7 +90,8 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 
 	// A waybill that was done with gets two more updates.
 	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
-	accept(t, s, event.Entry{Event: update("back", "b"), To: to("t/c")}, event.Entry{Event: update("back", "c"), To: to("t/c")})
+	accept(t, s, event.Entry{Event: update("back", "b"), To: to("t/c")},
+		event.Entry{Event: update("back", "c"), To: to("t/c")})
 
 	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
 	left := len(entries)
@@ -106,7 +110,9 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	// By the time at which this event is gone, so are all others that are closed.
 	probe := update("probe", "a")
 	acceptOne(t, s, probe, nil)
-	until(t, "what is closed has expired", func() bool { return !slices.Contains(b.Keys(t, "{"+b.tag+"}:"), "{"+b.tag+"}:w:probe") })
+	until(t, "what is closed has expired", func() bool {
+		return !slices.Contains(b.Keys(t, "{"+b.tag+"}:"), "{"+b.tag+"}:w:probe")
+	})
 
 	// What is open is all there, whole.
 	clock.forward(1000 * time.Hour) // every lease has lapsed too
@@ -193,7 +199,8 @@ func checkRandom(t *testing.T, b *bench) {
 			i := rnd.IntN(len(held))
 			d := held[i]
 			held = slices.Delete(held, i, i+1)
-			kind := []event.OutcomeKind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released, event.Dead}[rnd.IntN(6)]
+			kind := []event.OutcomeKind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released,
+				event.Dead}[rnd.IntN(6)]
 			got := settle(t, s, d, kind, dueIn(s, 0), next)
 			if !got.Late && (kind == event.Delivered || kind == event.Dead) {
 				closed[name(d, d.Event.Status)]++

@@ -38,7 +38,8 @@ const (
 func (b *bench) openLifetimes(t *testing.T) *store.Store {
 	t.Helper()
 	return b.open(t, store.Options{Settings: store.Settings{
-		Window: retention, Retention: retention, DeadLetterRetention: deadRetention, SubscriptionTTL: 10 * retention, SignedTTL: 2 * retention,
+		Window: retention, Retention: retention, DeadLetterRetention: deadRetention, SubscriptionTTL: 10 * retention,
+		SignedTTL: 2 * retention,
 	}})
 }
 
@@ -162,7 +163,8 @@ func replayed(t *testing.T, s *store.Store, e *event.Event, endpoint string) {
 	if err != nil || r == nil {
 		t.Fatalf("claimed %+v, %v", r, err)
 	}
-	page := event.ReplayPage{Looked: 1, Matched: 1, Done: true, Resends: []event.Resend{{EventID: e.ID, Endpoint: endpoint}}}
+	page := event.ReplayPage{Looked: 1, Matched: 1, Done: true,
+		Resends: []event.Resend{{EventID: e.ID, Endpoint: endpoint}}}
 	if _, mine, err := s.ReplayPage(t.Context(), r.ID, page); err != nil || !mine {
 		t.Fatalf("a page of the replay: %v, %v", mine, err)
 	}

@@ -69,7 +69,8 @@ func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string
 func checkRun(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
-	if got[0].Next == nil || got[0].Next.Event.Status != "b" || !slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
+	if got[0].Next == nil || got[0].Next.Event.Status != "b" ||
+		!slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
 		t.Fatalf("after the first comes %+v", got[0])
 	}
 
@@ -82,7 +83,8 @@ func checkRun(t *testing.T, b *bench) {
 	line := append([]*event.Delivery{got[0].Next}, got[0].Line[:2]...)
 	for range 2 { // the second time because the answer was lost
 		got = settleLine(t, s, event.Delivered, line...)
-		if last := got[2]; last.Late || last.Next == nil || last.Next.Event.Status != "e" || got[0].Next != nil || got[1].Next != nil {
+		if last := got[2]; last.Late || last.Next == nil || last.Next.Event.Status != "e" || got[0].Next != nil ||
+			got[1].Next != nil {
 			t.Fatalf("after a run comes %+v", got)
 		}
 	}
@@ -155,7 +157,8 @@ func checkRunEnds(t *testing.T, b *bench) {
 			t.Errorf("behind a dead letter comes %+v", got)
 		case kind != event.Dead && got.Next != nil:
 			t.Errorf("%c: %v overtook its predecessor", kind, got.Next.Event.Status)
-		case kind == event.Released && !slices.Equal(contents(ds), []string{waybill + ":c"}), kind != event.Released && len(ds) != 0:
+		case kind == event.Released && !slices.Equal(contents(ds), []string{waybill + ":c"}), kind != event.Released &&
+			len(ds) != 0:
 			t.Errorf("%c: due is %v", kind, contents(ds))
 		}
 	}
@@ -187,7 +190,8 @@ func checkTwoHolders(t *testing.T, b *bench) {
 	again := takeOne(t, s, "t/a")
 	// Whoever has the lease settles first, and leaves the line; what the other one says of the next is too late.
 	got, err := s.Settle(t.Context(), event.Outcome{Delivery: again, Kind: event.Delivered},
-		event.Outcome{Delivery: first.Next, Kind: event.Delivered}, event.Outcome{Delivery: first.Line[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
+		event.Outcome{Delivery: first.Next, Kind: event.Delivered},
+		event.Outcome{Delivery: first.Line[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
 	if err != nil || got[0].Late || !got[1].Late || !got[2].Late {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -199,7 +203,8 @@ func checkTwoHolders(t *testing.T, b *bench) {
 
 func checkDeadMovesOn(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], event.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor of a dead letter: %+v", n)
 	}

@@ -12,8 +12,9 @@ import (
 
 // breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s,
 // 40 s.
-var breaker = map[string]event.Pacing{"t/a": {Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
-	MaxCoolOff: 40 * time.Second}}}
+var breaker = map[string]event.Pacing{"t/a": {
+	Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+		MaxCoolOff: 40 * time.Second}}}
 
 // slack is more than the clocks of two stores differ by.
 const slack = 200 * time.Millisecond
@@ -138,7 +139,8 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 		if len(ds) != width || len(take(t, other, "t/a", 20)) != 0 {
 			t.Fatalf("%d leased at a width of %d", len(ds), width)
 		}
-		if got := acceptOne(t, s, update(fmt.Sprint("y", width), "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
+		if got := acceptOne(t, s, update(fmt.Sprint("y", width), "a"), slot(to("t/a"))); len(got.Leased) != 0 ||
+			len(got.Queued) != 1 {
 			t.Errorf("above a width of %d: %+v", width, got)
 		}
 		for _, d := range ds {
@@ -216,9 +218,11 @@ func checkBreakerProbe(t *testing.T, b *bench) {
 		t.Errorf("a probe that the guard refused: %+v", c)
 	}
 	before, notYet := s.Now(), func(o *event.Outcome) { o.Attempt.RetryAfter = 30 * time.Second }
-	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before, 30*time.Second, 1)
+	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before,
+		30*time.Second, 1)
 	clock.forward(30*time.Second + slack)
-	if c := settle(t, s, takeOne(t, s, "t/a"), event.Dead, answers, because("the receiver refuses this body: 422")).Breaker; c == nil || c.Open {
+	if c := settle(t, s, takeOne(t, s, "t/a"), event.Dead, answers,
+		because("the receiver refuses this body: 422")).Breaker; c == nil || c.Open {
 		t.Errorf("a probe that is refused is answered: %+v", c)
 	}
 }
@@ -230,7 +234,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	fail(t, s, 3)
 
 	// Another endpoint gets the same events, and its line moves.
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}, event.Entry{Event: update("1", "b"), To: to("t/b")})[0]
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		event.Entry{Event: update("1", "b"), To: to("t/b")})[0]
 	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || len(got.Queued) != 0 {
 		t.Fatalf("%+v", got)
 	}
@@ -267,7 +272,8 @@ func checkRateAmongOthers(t *testing.T, b *bench) {
 	for i, endpoint := range []string{"t/a", "t/a", "t/a", "t/b", "t/b"} {
 		acceptOne(t, s, update(strconv.Itoa(i), "a"), to(endpoint))
 	}
-	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 3}, {Endpoint: "t/b", Lease: lease, Most: 2}})
+	ds, looked, err := s.Lease(t.Context(),
+		[]event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 3}, {Endpoint: "t/b", Lease: lease, Most: 2}})
 	if err != nil || len(ds) != 4 || !looked[1].Limited {
 		t.Fatalf("%d deliveries, %+v, %v", len(ds), looked, err)
 	}
@@ -343,7 +349,8 @@ func checkRate(t *testing.T, b *bench) {
 func checkRateOfSuccessors(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.regulated(t, clock, map[string]event.Pacing{"t/a": {Rate: 0.1}})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
 		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
 		t.Fatalf("%+v", got)
@@ -352,7 +359,8 @@ func checkRateOfSuccessors(t *testing.T, b *bench) {
 		t.Errorf("the successor did not wait for its token: %v", contents([]*event.Delivery{n}))
 	}
 	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10}})
-	if err != nil || len(ds) != 0 || !looked[0].Limited || looked[0].Again < 5*time.Second || looked[0].Again > 10*time.Second {
+	if err != nil || len(ds) != 0 || !looked[0].Limited || looked[0].Again < 5*time.Second ||
+		looked[0].Again > 10*time.Second {
 		t.Errorf("%v %+v %v", contents(ds), looked, err)
 	}
 	if due, err := s.Due(t.Context(), 5*time.Second, 0, 10); err != nil || len(due) != 0 {

@@ -167,14 +167,16 @@ func checkReplay(t *testing.T, b *bench) {
 		t.Errorf("a page of what was not claimed: %v, %v", mine, err)
 	}
 	r, err := takeUp(t, s)
-	if err != nil || r == nil || r.ID != asked.ID || r.Tenant != "t" || string(r.Filter) != `{"x":1}` || r.State != "running" {
+	if err != nil || r == nil || r.ID != asked.ID || r.Tenant != "t" || string(r.Filter) != `{"x":1}` ||
+		r.State != "running" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if r, err := takeUp(t, other); r != nil || err != nil {
 		t.Errorf("claimed twice: %+v, %v", r, err)
 	}
 	send := event.ReplayPage{Cursor: "here", Looked: 5, Matched: 4, Resends: []event.Resend{
-		{EventID: ids[0], Endpoint: "t/a", Lease: lease}, {EventID: ids[1], Endpoint: "t/a"}, {EventID: ids[2], Endpoint: "t/a"},
+		{EventID: ids[0], Endpoint: "t/a", Lease: lease}, {EventID: ids[1], Endpoint: "t/a"},
+		{EventID: ids[2], Endpoint: "t/a"},
 		{EventID: ids[3], Endpoint: "t/a"},                     // open
 		{EventID: lone.ID, Endpoint: "t/a"},                    // not owed
 		{EventID: lone.ID, Endpoint: "t/b", Add: true},         // owed from now on
@@ -182,7 +184,8 @@ func checkReplay(t *testing.T, b *bench) {
 		{EventID: ids[0], Endpoint: "t/a", Lease: time.Second}, // open by now
 	}}
 	leased, mine, err := s.ReplayPage(t.Context(), r.ID, send)
-	if err != nil || !mine || len(leased) != 1 || leased[0].Event.ID != ids[0] || leased[0].Reason != event.ReasonReplay || leased[0].Attempts != 0 {
+	if err != nil || !mine || len(leased) != 1 || leased[0].Event.ID != ids[0] || leased[0].Reason != event.ReasonReplay ||
+		leased[0].Attempts != 0 {
 		t.Fatalf("%+v %v %v", leased, mine, err)
 	}
 	clock.forward(time.Millisecond)
@@ -209,7 +212,8 @@ func checkReplay(t *testing.T, b *bench) {
 		t.Errorf("dead letters: %v, %v", ls, err)
 	}
 	now, ok, err := s.Replay(t.Context(), r.ID)
-	if err != nil || !ok || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 || now.Skipped != 4 {
+	if err != nil || !ok || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 ||
+		now.Skipped != 4 {
 		t.Errorf("%+v, %v", now, err)
 	}
 
@@ -249,7 +253,8 @@ func checkReplay(t *testing.T, b *bench) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, r := range all {
-		if want := map[string]event.ReplayState{asked.ID: event.ReplayDone, second.ID: event.ReplayCancelled}[r.ID]; r.State != want || r.Ended.IsZero() {
+		if want := map[string]event.ReplayState{asked.ID: event.ReplayDone,
+			second.ID: event.ReplayCancelled}[r.ID]; r.State != want || r.Ended.IsZero() {
 			t.Errorf("%+v", r)
 		}
 	}

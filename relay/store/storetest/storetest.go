@@ -154,7 +154,8 @@ func update(waybill, content string) *event.Event {
 	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
 	return &event.Event{
 		ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill, CPCode: "zt", Status: content,
-		Data: fmt.Appendf(nil, `{"waybill_code":%q,"content":%q}`, waybill, content), ReceivedAt: time.UnixMilli(1_700_000_000_000),
+		Data:       fmt.Appendf(nil, `{"waybill_code":%q,"content":%q}`, waybill, content),
+		ReceivedAt: time.UnixMilli(1_700_000_000_000),
 	}
 }
 
@@ -219,7 +220,8 @@ func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
 	return ds[0]
 }
 
-func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeKind, change ...func(*event.Outcome)) event.Settled {
+func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeKind,
+	change ...func(*event.Outcome)) event.Settled {
 	t.Helper()
 	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
 	for _, f := range change {

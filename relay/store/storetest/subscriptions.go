@@ -47,7 +47,8 @@ func checkUnsubscribe(t *testing.T, b *bench) {
 	if got := acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a", "u/a")).Deliveries; got != 1 {
 		t.Errorf("%d deliveries", got)
 	}
-	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 0 || state(t, s, "t", "1") != "" {
+	if page, _, err := s.Subscriptions(t.Context(), "t", "", 10); err != nil || len(page) != 0 ||
+		state(t, s, "t", "1") != "" {
 		t.Errorf("%+v %v", page, err)
 	}
 	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
@@ -136,7 +137,8 @@ func checkImport(t *testing.T, b *bench) {
 	// They are as they were, and their work is taken up.
 	for _, want := range all {
 		got, ok, err := into.Subscription(t.Context(), want.Tenant, want.Waybill)
-		if err != nil || !ok || got.State != want.State || got.Answer != want.Answer || !got.Since.Equal(want.Since) || got.Expires.Sub(want.Expires).Abs() > time.Second {
+		if err != nil || !ok || got.State != want.State || got.Answer != want.Answer || !got.Since.Equal(want.Since) ||
+			got.Expires.Sub(want.Expires).Abs() > time.Second {
 			t.Errorf("%+v (%v), want %+v: %v", got, ok, want, err)
 		}
 	}
