@@ -328,7 +328,7 @@ func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, e
 			}
 		}
 		if !slot {
-			slot = s.slot(ctx, one.Endpoint)
+			slot = s.awaitSlot(ctx, one.Endpoint)
 		}
 		if ctx.Err() != nil {
 			return false, ctx.Err()
@@ -354,20 +354,11 @@ func (s *sending) flush(ctx context.Context) (mine bool, err error) {
 	return s.queue(ctx, s.id, sent)
 }
 
-// slot waits for a slot of an endpoint. There is none to wait for if a reload has taken the endpoint out of the config.
-func (r *replayer) slot(ctx context.Context, endpoint string) bool {
-	began := time.Now()
-	for time.Since(began) < replayWait && r.pool.Lease(endpoint) > 0 {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(2 * time.Millisecond):
-		}
-		if r.pool.ReserveSome(endpoint) {
-			return true
-		}
-	}
-	return false
+// awaitSlot waits for a slot of an endpoint, for at most replayWait.
+func (r *replayer) awaitSlot(ctx context.Context, endpoint string) bool {
+	ctx, cancel := context.WithTimeout(ctx, replayWait)
+	defer cancel()
+	return r.pool.AwaitSome(ctx, endpoint)
 }
 
 // queue queues some deliveries again, those that a slot is reserved for leased to us.

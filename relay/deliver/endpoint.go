@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ type endpoint struct {
 	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any
 	// moment.
 	inFlight atomic.Int64
+	// freed is closed when there may be a slot for who waits in AwaitSome; nil if nobody does.
+	freed atomic.Pointer[chan struct{}]
 	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt
 	// that began later has got none.
 	answered atomic.Int64
@@ -48,6 +51,7 @@ func (e *endpoint) setClient(c *client) {
 	if was := e.client.Swap(c); was != nil {
 		was.close()
 	}
+	e.wake()
 }
 
 // silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
@@ -100,7 +104,11 @@ func (e *endpoint) noteAttempt(a event.Attempt, timeout time.Duration) (more boo
 		e.handBack()
 	}
 	if a.Err == "" {
-		return e.answered.Swap(now.UnixNano()) == 0 || quick && !was
+		more = e.answered.Swap(now.UnixNano()) == 0 || quick && !was
+		if more {
+			e.wake()
+		}
+		return more
 	}
 	if last := e.answered.Load(); last < now.Add(-a.Duration).UnixNano() {
 		e.answered.CompareAndSwap(last, 0)
@@ -120,7 +128,7 @@ func (e *endpoint) reserve() bool {
 		}
 	}
 	if e.client.Load() == nil { // Use may not have seen that a slot is taken, and may forget the endpoint
-		e.inFlight.Add(-1)
+		e.free(1)
 		return false
 	}
 	return true
@@ -218,10 +226,39 @@ func (e *endpoint) handBack() {
 	e.mu.Unlock()
 }
 
+// free gives slots back, and returns how many are still taken.
+func (e *endpoint) free(n int64) (taken int64) {
+	taken = e.inFlight.Add(-n)
+	if c := e.client.Load(); e.freed.Load() != nil && c != nil && taken < c.someSlots() {
+		e.wake()
+	}
+	return taken
+}
+
+// wake has those who wait in AwaitSome try again.
+func (e *endpoint) wake() {
+	if freed := e.freed.Swap(nil); freed != nil {
+		close(*freed)
+	}
+}
+
+// nextFreed returns what is closed when a slot may have become free after this call.
+func (e *endpoint) nextFreed() <-chan struct{} {
+	for {
+		if freed := e.freed.Load(); freed != nil {
+			return *freed
+		}
+		made := make(chan struct{})
+		if e.freed.CompareAndSwap(nil, &made) {
+			return made
+		}
+	}
+}
+
 // release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many
 // are held, because every round trip to the store costs the same.
 func (e *endpoint) release(p *Pool, n int64) {
-	left := e.inFlight.Add(-n)
+	left := e.free(n)
 	if c := e.client.Load(); e.hungry.Load() && (c == nil || left <= int64(max(e.slots(c)/2, c.endpoint.MaxInFlight))) {
 		p.feeder.feed(e)
 	}
@@ -239,7 +276,37 @@ func (p *Pool) ReserveSome(name string) bool {
 	if c == nil {
 		return false
 	}
+	return e.inFlight.Load() < c.someSlots() && e.reserve()
+}
+
+// someSlots is below how many slots taken ReserveSome takes another one.
+func (c *client) someSlots() int64 {
 	slots := c.endpoint.MaxInFlight
-	some := max(1, min(slots/2, max(2, slots/4)))
-	return e.inFlight.Load() < int64(some) && e.reserve()
+	return int64(max(1, min(slots/2, max(2, slots/4))))
+}
+
+// AwaitSome waits until ReserveSome takes a slot. It returns false if ctx ends before, or if the endpoint is not in the
+// config.
+func (p *Pool) AwaitSome(ctx context.Context, name string) bool {
+	for {
+		e := p.endpoint(name)
+		if e == nil {
+			return false
+		}
+
+		// What changes from here on is not missed.
+		freed := e.nextFreed()
+		if p.ReserveSome(name) {
+			return true
+		}
+		if p.client(name) == nil {
+			return false
+		}
+
+		select {
+		case <-ctx.Done():
+			return false
+		case <-freed:
+		}
+	}
 }

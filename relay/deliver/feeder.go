@@ -158,7 +158,7 @@ func (f *feeder) fill(ctx context.Context) {
 				f.pool.start(e, line{d})
 			}
 			if n := a.Most - len(got[a.Endpoint]); n > 0 {
-				e.inFlight.Add(-int64(n)) // slots that nothing was leased for
+				e.free(int64(n)) // slots that nothing was leased for
 			}
 
 			if failed {

@@ -262,7 +262,7 @@ func (p *Pool) start(e *endpoint, l line) {
 	p.mu.Lock()
 	if p.stopped {
 		p.mu.Unlock()
-		e.inFlight.Add(-1)
+		e.free(1)
 		return
 	}
 	p.working.Add(1)
