@@ -98,7 +98,10 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 		t.Fatalf("%d scripts: are they found?", len(calls))
 	}
 	for _, call := range calls {
-		names := strings.Split(strings.ReplaceAll(call[1], `"`, ""), ", ")
+		var names []string
+		for _, name := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(call[1], -1) {
+			names = append(names, name[1])
+		}
 		script, text, given := names[0], luaFile(names[0]), []string{"base"}
 		for _, part := range names[1:] {
 			if strings.Contains(part, "/") {
@@ -164,7 +167,10 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	}
 	texts := make(map[string]string) // of scripts, with their parts
 	for _, call := range regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(string(source), -1) {
-		names := strings.Split(strings.ReplaceAll(call[1], `"`, ""), ", ")
+		var names []string
+		for _, name := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(call[1], -1) {
+			names = append(names, name[1])
+		}
 		text := luaFile(names[0])
 		for _, part := range names[1:] {
 			if !strings.Contains(part, "/") {
