@@ -23,6 +23,7 @@ type Subscription struct {
 	State       string    `json:"state" doc:"pending, live, or failed"`
 	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed"`
 	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed"`
+	UID         string    `json:"uid,omitempty" doc:"names the call at the provider"`
 }
 
 // Subscriptions is a page.
@@ -64,6 +65,7 @@ func showSubscription(s event.Subscription) Subscription {
 		Since:       utc(s.Since),
 		Expires:     utc(s.Expires),
 		State:       string(s.State),
+		UID:         s.Answer.UID,
 	}
 	if s.State == event.Failed {
 		out.Code = s.Answer.Code

@@ -134,10 +134,13 @@ func greet(w io.Writer, file string, c *config.Config, public, admin net.Addr) {
 }
 
 // baseURL returns the URL of a listener, as it is reached from this machine.
-func baseURL(a net.Addr) string {
-	host, port, err := net.SplitHostPort(a.String())
+func baseURL(a net.Addr) string { return listenURL(a.String()) }
+
+// listenURL is baseURL for an address as the config has it.
+func listenURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return a.String()
+		return address
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

@@ -3,10 +3,12 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/api"
+	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
@@ -40,7 +43,7 @@ func newSubscriptions() *cobra.Command {
 		Long: "Lists the subscriptions of a tenant, as a running relay has them.\n\n" +
 			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on\n" +
 			"pushing all the same. So export it now and then, and import it into the new Redis: both connect to\n" +
-			"redis.url of the config.",
+			"redis.url of the config. Without redis.url, export asks the running relay.",
 		Example: "  kuairelay subscriptions --tenant shop\n  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
@@ -83,30 +86,34 @@ func listSubscriptions(cmd *cobra.Command) {
 
 func newExport() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "export -c FILE",
-		Short:   "Write all subscriptions to stdout, one line of JSON each",
-		Long:    "Writes all subscriptions to stdout, one line of JSON each, by tenant. The relay may run meanwhile.",
+		Use:   "export -c FILE",
+		Short: "Write all subscriptions to stdout, one line of JSON each",
+		Long: "Writes all subscriptions to stdout, one line of JSON each, by tenant. The relay may run meanwhile.\n" +
+			"Without redis.url the ledger is in the relay's own process: then the relay has to run, and is asked\n" +
+			"for the subscriptions of the config's tenants, on admin.listen and with admin.token.",
 		Example: "  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
 
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ledger, err := openLedger(*file)
+		c, err := ledgerConfig(*file)
 		if err != nil {
 			return err
 		}
-		defer ledger.Close()
 
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		n := 0
-		if err := ledger.Export(cmd.Context(), func(s event.Subscription) error {
+		write := func(x exported) error {
 			n++
-			return writeJSON(out, exported{
-				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC(),
-				State: s.State, Code: s.Answer.Code, Msg: s.Answer.Msg, UID: s.Answer.UID,
-			}, "")
-		}); err != nil {
+			return writeJSON(out, x, "")
+		}
+
+		export := exportRedis
+		if c.Redis.URL == "" {
+			export = exportRunning
+		}
+		if err := export(cmd.Context(), c, write); err != nil {
 			return err
 		}
 
@@ -134,7 +141,15 @@ func newImport() *cobra.Command {
 
 	file := cmd.Flags().StringP("config", "c", "", "the config `FILE`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ledger, err := openLedger(*file)
+		c, err := ledgerConfig(*file)
+		if err != nil {
+			return err
+		}
+		if c.Redis.URL == "" {
+			return fmt.Errorf("%s has no redis.url: an embedded store lives only in the relay's own process, "+
+				"and takes no import", *file)
+		}
+		ledger, err := relay.OpenLedger(c)
 		if err != nil {
 			return err
 		}
@@ -157,21 +172,58 @@ func newImport() *cobra.Command {
 	return cmd
 }
 
-// openLedger connects to the Redis of a config.
-func openLedger(file string) (*relay.Ledger, error) {
+// ledgerConfig loads the config of the relay whose ledger is meant.
+func ledgerConfig(file string) (*config.Config, error) {
 	if file == "" {
 		return nil, usagef("it needs the relay's config: -c FILE")
 	}
+	return loadConfig(file)
+}
 
-	c, err := loadConfig(file)
+// exportRedis calls write for every subscription in the Redis of a config.
+func exportRedis(ctx context.Context, c *config.Config, write func(exported) error) error {
+	ledger, err := relay.OpenLedger(c)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer ledger.Close()
+
+	return ledger.Export(ctx, func(s event.Subscription) error {
+		return write(exported{
+			Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC(),
+			State: s.State, Code: s.Answer.Code, Msg: s.Answer.Msg, UID: s.Answer.UID,
+		})
+	})
+}
+
+// exportRunning calls write for every subscription that the tenants of a config have at the relay that runs with it.
+func exportRunning(ctx context.Context, c *config.Config, write func(exported) error) error {
+	const where = "without redis.url the ledger is in the relay's own process"
+	if c.Admin.Token == "" {
+		return errors.New(where + ", which has no API without admin.token")
+	}
+	flags := apiFlags{url: listenURL(c.Admin.Listen)}
+	client, err := flags.clientOf(c.Admin.Token.Reveal(), false)
+	if err != nil {
+		return err
 	}
 
-	if c.Redis.URL == "" {
-		return nil, fmt.Errorf("%s has no redis.url: an embedded store lives only in the relay's own process", file)
+	for _, t := range c.Tenants {
+		all, err := pages(ctx, client, "/subscriptions", url.Values{"tenant": {t.Name}}, math.MaxInt,
+			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next })
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		for _, s := range all {
+			if err := write(exported{
+				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
+				State: event.Upstream(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+			}); err != nil {
+				return err
+			}
+		}
 	}
-	return relay.OpenLedger(c)
+	return nil
 }
 
 // check returns what is wrong with a line, except for its waybill code.
