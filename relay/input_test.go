@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,6 +173,26 @@ func TestTheProvidersCheckOfTheURLIsAnswered(t *testing.T) {
 	if status, answer := r.get(r.public + "/callback/wrong-token"); status != 404 ||
 		!strings.Contains(answer, `"status":404`) {
 		t.Errorf("answer %d %q", status, answer)
+	}
+}
+
+func TestTheLogSaysWhichTokenACallbackHadWhileThereAreSeveral(t *testing.T) {
+	t.Parallel()
+	places := func(r *running, tokens ...string) (all []any) {
+		for _, x := range tokens {
+			r.post("/callback/"+x, "application/json", callback(item("1", "signed", "2026-11-23 09:00:00")))
+		}
+		for _, entry := range r.logs.FilterMessage("callback").All() {
+			all = append(all, entry.ContextMap()["token"])
+		}
+		return all
+	}
+	both := start(t, "callback: {tokens: [the-new-token, the-old-token]}\n"+one("http://127.0.0.1:1", ""))
+	if got := places(both, "the-old-token", "the-new-token", "neither-of-them"); !slices.Equal(got, []any{int64(2), int64(1), nil}) {
+		t.Errorf("the tokens of two are %v", got)
+	}
+	if got := places(start(t, one("http://127.0.0.1:1", "")), token); !slices.Equal(got, []any{nil}) {
+		t.Errorf("the token of one is %v", got)
 	}
 }
 

@@ -133,39 +133,42 @@ func trimSlashes(next echo.HandlerFunc) echo.HandlerFunc {
 // check answers who asks whether the URL is right.
 func (r *Receiver) check(c echo.Context) error {
 	now := r.current.Load()
-	if !now.know(c) {
+	if now.know(c) == 0 {
 		return echo.ErrNotFound
 	}
 	return c.String(http.StatusOK, now.Ack)
 }
 
-// know says whether token and address are the provider's. The answer does not tell a stranger which of them is wrong.
-func (s *settings) know(c echo.Context) bool {
+// know returns the place of the callback's token in Tokens, from 1 on; 0: token or address are not the provider's. The
+// answer does not tell a stranger which of them is wrong.
+func (s *settings) know(c echo.Context) (place int) {
 	sum := sha256.Sum256([]byte(c.Param("token")))
-	ok := 0
 	for i := range s.tokens {
-		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
+		if subtle.ConstantTimeCompare(sum[:], s.tokens[i][:]) == 1 {
+			place = i + 1
+		}
 	}
-	if ok == 0 || len(s.AllowCIDRs) == 0 {
-		return ok == 1
+	if place == 0 || len(s.AllowCIDRs) == 0 {
+		return place
 	}
 	ip, err := netip.ParseAddr(c.RealIP())
 	if err != nil {
-		return false
+		return 0
 	}
 	for _, p := range s.AllowCIDRs {
 		if p.Contains(ip.Unmap()) {
-			return true
+			return place
 		}
 	}
-	return false
+	return 0
 }
 
 // receive answers a callback, and writes one line about it.
 func (r *Receiver) receive(c echo.Context) error {
 	started := time.Now()
 	now := r.current.Load()
-	if !now.know(c) {
+	token := now.know(c)
+	if token == 0 {
 		return r.refuse(c, started)
 	}
 	r.o.OnCallback()
@@ -191,6 +194,9 @@ func (r *Receiver) receive(c echo.Context) error {
 	}
 	cb := &event.Callback{ReceivedAt: started, Headers: about, Body: body}
 	k := kept{ip: c.RealIP(), bytes: len(body)}
+	if len(now.tokens) > 1 {
+		k.token = token
+	}
 	k.parsed, k.more = r.o.Parse(cb)
 	blameEncoding(cb, k.parsed)
 
@@ -235,6 +241,7 @@ func idOf(parsed kuaidihelp.Result) string {
 type kept struct {
 	ip     string            // who sent it
 	bytes  int               // of its body
+	token  int               // the place of its token, if there are several: while one is replaced
 	parsed kuaidihelp.Result // or its first part
 	more   bool              // it has other parts
 	id     string            // of its event, if it has one
@@ -277,6 +284,9 @@ func (k kept) fields() []zap.Field {
 
 	if len(k.parsed.Events) == 1 {
 		fields = append(fields, zap.String("event", k.id), zap.String("waybill", k.parsed.Events[0].WaybillCode))
+	}
+	if k.token > 0 {
+		fields = append(fields, zap.Int("token", k.token))
 	}
 	if k.more {
 		fields = append(fields, zap.Bool("large", true)) // events are those of its first part
