@@ -87,9 +87,10 @@ const (
 	heldMost = 1024
 )
 
-// Admit lets a line of requests with a rate in, counted over all replicas, or says how long it has to wait. quota: because its waybills
-// are too many for the day.
-type Admit func(ctx context.Context, line string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
+// Admit lets a line of requests with a rate in, counted over all replicas, or says how long it has to wait. quota:
+// because its waybills are too many for the day.
+type Admit func(ctx context.Context, line string, l event.Limits,
+	waybills int) (wait time.Duration, quota bool, err error)
 
 // Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over
 // all replicas, and so many times at once. What a request then costs Redis is bounded there.
