@@ -48,7 +48,7 @@ type Explainer struct {
 
 // NewExplainer makes an Explainer of a checked config.
 func NewExplainer(c *config.Config) (*Explainer, error) {
-	table, err := newTable(c, nil)
+	table, err := NewTable(c, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func matchMeans(field, value string) (meant string, known []string) {
 // nothing has changed. Calls must not overlap.
 func (r *Relay) use(c *config.Config) error {
 	var complained sync.Map // a route that fails is logged once, and counted each time
-	table, err := newTable(c, func(rule *route.Rule, err error) {
+	table, err := NewTable(c, func(rule *route.Rule, err error) {
 		r.whenErrors.WithLabelValues(rule.Tenant).Inc()
 		if _, known := complained.LoadOrStore(rule.Pos, true); !known {
 			r.log.Warn("when failed, and is counted from now on", zap.String("route", rule.Pos), zap.Error(err))

@@ -48,8 +48,8 @@ func storeSettings(c *config.Config) store.Settings {
 	}
 }
 
-// newTable compiles the routes of a config.
-func newTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Table, error) {
+// NewTable compiles the routes of a config.
+func NewTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Table, error) {
 	table, err := route.New(route.Options{
 		Rules: rules(c.Tenants), Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status, OnWhenError: onWhenError,
 	})

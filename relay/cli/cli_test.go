@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -200,14 +202,34 @@ func TestWrongUsageExitsWith2AndNamesTheMistakeAndTheUsage(t *testing.T) {
 
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"serve", "check", "send", "listen", "sign", "verify", "demo", "healthcheck", "version"} {
-		for _, args := range [][]string{{name, "--help"}, {"help", name}} {
+	listed := regexp.MustCompile(`(?m)^  ([a-z][a-z-]+) +[A-Z]`) // a command in the help of the one above it
+	seen := 0
+	var look func(path []string)
+	look = func(path []string) {
+		for _, args := range [][]string{append(slices.Clone(path), "--help"), append([]string{"help"}, path...)} {
 			code, stdout, stderr := run(t, "", args...)
-			if code != 0 || stderr != "" || !strings.Contains(stdout, "Examples:\n  kuairelay "+name) {
+			if code != 0 || stderr != "" {
 				t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
 			}
+			commands := listed.FindAllStringSubmatch(stdout, -1)
+			if args[0] == "help" {
+				for _, m := range commands {
+					if m[1] != "help" && m[1] != "completion" && len(path) < 2 {
+						look(append(slices.Clone(path), m[1]))
+					}
+				}
+			}
+			if len(path) > 0 && !strings.Contains(stdout, "Examples:\n  kuairelay "+strings.Join(path, " ")) {
+				t.Errorf("%v: no example\n%s", args, stdout)
+			}
 		}
+		seen++
 	}
+	look(nil)
+	if seen < 30 {
+		t.Errorf("only %d commands: are they found?", seen)
+	}
+
 	code, stdout, _ := run(t, "")
 	if code != 0 || !strings.Contains(stdout, "kuairelay demo") {
 		t.Errorf("without arguments: exit %d\n%s", code, stdout)

@@ -4,10 +4,17 @@ import (
 	"kuairelay/relay/event"
 )
 
-// FormatKuaidihelp is the body of an endpoint that spoke to kuaidihelp before; any other format is the standard one.
-const FormatKuaidihelp = "kuaidihelp"
+// The formats of a body. FormatKuaidihelp is for receivers that spoke to kuaidihelp before.
+const (
+	FormatStandard   = "standard"
+	FormatKuaidihelp = "kuaidihelp"
+)
 
-// Body renders what an endpoint receives. It depends on the event alone, so that every attempt sends the same bytes:
+// Formats lists them, the default first.
+func Formats() []string { return []string{FormatStandard, FormatKuaidihelp} }
+
+// Body renders what an endpoint receives, in one of Formats. It depends on the event alone, so that every attempt sends
+// the same bytes:
 //
 //	standard    {"type":"waybill.signed","timestamp":"2026-01-02T03:04:05.678Z","data":{…the item…}}
 //	kuaidihelp  {"type":"express_sub_msg","data":[{…the item…}]}, or a callback of another type as it came

@@ -47,7 +47,7 @@ type Endpoint struct {
 	Name   string // "tenant/endpoint"
 	URL    string
 	Keys   []Key
-	Format string // see Body
+	Format string // one of Formats; empty: the first
 	Policy Policy
 	// AllowCIDRs are networks that this endpoint may have its address in, beside those of Options.Egress.
 	AllowCIDRs []netip.Prefix

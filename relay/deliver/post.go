@@ -52,6 +52,10 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 	e := *given
 	e.Timeout = cmp.Or(e.Timeout, 15*time.Second)
 	e.MaxInFlight = cmp.Or(e.MaxInFlight, 32)
+	e.Format = cmp.Or(e.Format, FormatStandard)
+	if !slices.Contains(Formats(), e.Format) {
+		return nil, fmt.Errorf("there is no format %q", e.Format)
+	}
 	u, err := readTarget(e.URL)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -191,6 +192,20 @@ func TestAHostWithACharacterThatNoNameHasIsRefused(t *testing.T) {
 	for _, host := range []string{`a"b`, "a<b", "a>b", "a b", "a|b", "a%7Cb", "a\x7fb"} {
 		if _, err := readTarget("http://" + host + "/"); err == nil {
 			t.Errorf("%q is taken", host)
+		}
+	}
+}
+
+func TestAnEndpointOfAFormatThatThereIsNotIsAnError(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t, "https://example.com")
+	for format, want := range map[string]string{
+		"": "", "standard": "", "kuaidihelp": "", "cloudevents": `there is no format "cloudevents"`,
+	} {
+		e.Format = format
+		_, err := newClient(e, Egress{}, "test")
+		if got := fmt.Sprint(err); err != nil && got != want || err == nil && want != "" {
+			t.Errorf("format %q: %v, want %q", format, err, want)
 		}
 	}
 }

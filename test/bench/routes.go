@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"time"
 
+	"kuairelay/relay"
 	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
@@ -112,16 +113,10 @@ func matchTime(path string) (seconds float64, all int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	var rules []route.Rule
 	for _, t := range c.Tenants {
-		for _, r := range t.Routes {
-			m := r.Match
-			rules = append(rules, route.Rule{Tenant: r.Tenant, To: r.To, When: r.When, Pos: r.Pos.String(),
-				Match: route.Match{Type: m.Type, CPCode: m.CPCode, Status: m.Status, WaybillCode: m.WaybillCode,
-					Changed: m.Changed}})
-		}
+		all += len(t.Routes)
 	}
-	table, err := route.New(route.Options{Rules: rules, Canonical: kuaidihelp.Brand, CanonicalStatus: kuaidihelp.Status})
+	table, err := relay.NewTable(c, nil)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -138,5 +133,5 @@ func matchTime(path string) (seconds float64, all int, err error) {
 			return 0, 0, fmt.Errorf("%d routes match event %d, not %d", len(found), i, matching)
 		}
 	}
-	return time.Since(started).Seconds() / times, len(rules), nil
+	return time.Since(started).Seconds() / times, all, nil
 }
