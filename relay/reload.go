@@ -377,6 +377,15 @@ func fixedKeys(c *config.Config) fixed {
 	}
 }
 
+// RestartKeys returns the keys that only a restart changes. A reload takes all others over.
+func RestartKeys() []string {
+	var keys []string
+	for _, k := range fixedKeys(&config.Config{}) {
+		keys = append(keys, k.key)
+	}
+	return keys
+}
+
 // changed names the keys that have other values in a config.
 func (f fixed) changed(c *config.Config) []string {
 	var keys []string

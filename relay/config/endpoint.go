@@ -21,10 +21,8 @@ func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 		return object(required("secret", one(&s.Secret, signingSecret)), optional("until", one(&s.Until, instant)))
 	}
 
-	of := entry(&SigningSecret{})
-	item := shape{"anyOf": []any{signingSecret.scalar(), of.schema()}}
-
-	return reader{fields: of.fields, shape: listOf(item, 1), read: func(v value) {
+	ofItems := func(entry shape) shape { return listOf(shape{"anyOf": []any{signingSecret.scalar(), entry}}, 1) }
+	return reader{fields: entry(&SigningSecret{}).fields, of: ofItems, read: func(v value) {
 		items := v.someItems()
 		lasting := false
 		for _, item := range items {

@@ -36,16 +36,16 @@ func listOf(item shape, least int) shape {
 
 func oneOrListOf(item shape) shape { return shape{"anyOf": []any{item, listOf(item, 1)}} }
 
-// schema returns the shape of what the reader reads.
-func (r reader) schema() shape {
-	if r.shape != nil || r.fields == nil {
+// schema returns the shape of what the reader reads. path is what the paths of its fields begin with.
+func (r reader) schema(path string) shape {
+	if r.fields == nil {
 		return r.shape
 	}
 
 	properties := shape{}
 	var needed []string
 	for _, f := range r.fields {
-		of := f.schema()
+		of := f.describe(path + f.name)
 		properties[f.name] = of
 		if f.required || f.section && of["required"] != nil {
 			needed = append(needed, f.name)
@@ -56,17 +56,21 @@ func (r reader) schema() shape {
 	if len(needed) > 0 {
 		s["required"] = needed
 	}
+	if r.of != nil {
+		return r.of(s)
+	}
 	return s
 }
 
 // JSONSchema returns the JSON Schema (draft 2020-12) of a config file or, with tenant, of a file in tenants_dir, for
-// editors. It is made from the table that Load reads by. Load checks more than the schema can say, such as names that
+// editors, with what each key is for and its default. It is made from the table that Load reads by. Load checks more than the schema can say, such as names that
 // have to exist.
 func JSONSchema(tenant bool) ([]byte, error) {
 	l := &loading{config: defaults()}
 	r := schema(l)
-	title := "The configuration of kuairelay"
+	title, path := "The configuration of kuairelay", ""
 	if tenant {
+		path = "tenants."
 		r = l.tenant(nowhere, new(Tenant))
 		title = "A tenant of kuairelay, as a file of tenants_dir"
 	}
@@ -76,6 +80,6 @@ func JSONSchema(tenant bool) ([]byte, error) {
 		"title":   title,
 		"$defs":   shape{"reference": pattern(`^file:|\$\{`)},
 	}
-	maps.Copy(s, r.schema())
+	maps.Copy(s, r.schema(path))
 	return json.MarshalIndent(s, "", "  ")
 }

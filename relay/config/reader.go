@@ -5,12 +5,16 @@ import "fmt"
 // reader reads one value into the variable it was made for, and notes every mistake in it.
 type reader struct {
 	read func(value)
-	// shape says what the value may be, in JSON Schema; nil for a mapping, because its fields say it.
+	// shape says what the value may be, in JSON Schema; nil if fields say it.
 	shape shape
 	// fields are the keys of a mapping, or of the mappings in a list.
 	fields []field
+	// of returns the shape of what holds such mappings, a list of them say; nil: it is one mapping.
+	of func(mapping shape) shape
 	// section says that a mapping that is left out is read like an empty one.
 	section bool
+	// fallback is the default as a file would say it; nil: none.
+	fallback any
 }
 
 type field struct {
@@ -46,7 +50,7 @@ func object(fields ...field) reader {
 
 // one reads a scalar.
 func one[T any](out *T, f form[T]) reader {
-	return reader{shape: f.scalar(), read: func(v value) {
+	return reader{shape: f.scalar(), fallback: inYAML(*out), read: func(v value) {
 		if got, ok := scalar(v, f); ok {
 			*out = got
 		}
@@ -93,18 +97,22 @@ func writtenOut(r reader) reader {
 
 // list reads a list of scalars, which may be empty.
 func list[T any](out *[]T, f form[T]) reader {
-	return reader{shape: listOf(f.scalar(), 0), read: func(v value) { *out = scalars(v.items(), f) }}
+	return reader{shape: listOf(f.scalar(), 0), fallback: inYAML(*out), read: func(v value) { *out = scalars(v.items(), f) }}
 }
 
 // some reads a list of at least one scalar.
 func some[T any](out *[]T, f form[T]) reader {
-	return reader{shape: listOf(f.scalar(), 1), read: func(v value) { *out = scalars(v.someItems(), f) }}
+	r := list(out, f)
+	r.shape = listOf(f.scalar(), 1)
+	r.read = func(v value) { *out = scalars(v.someItems(), f) }
+	return r
 }
 
 // each reads a list, and every item of it by the reader that schema returns for it.
 func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
 	item := schema(nowhere, new(T))
-	return reader{fields: item.fields, shape: listOf(item.schema(), 0), read: func(v value) {
+	ofItems := func(item shape) shape { return listOf(item, 0) }
+	return reader{fields: item.fields, of: ofItems, read: func(v value) {
 		for _, item := range v.items() {
 			var t T
 			schema(item, &t).read(item)

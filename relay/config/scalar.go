@@ -154,7 +154,7 @@ func sameListener(a, b string) bool {
 }
 
 // network takes a CIDR prefix, or one address as a network of its own.
-var network = form[netip.Prefix]{parseNetwork, shape{"type": "string"}}
+var network = form[netip.Prefix]{parseNetwork, pattern(`^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$`)}
 
 func parseNetwork(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)

@@ -21,12 +21,11 @@ func schema(l *loading) reader {
 			})),
 		)),
 		optional("admin", object(
-			optional("listen", reader{shape: listenAddress.scalar(), read: func(v value) {
-				one(&c.Admin.Listen, listenAddress).read(v)
+			optional("listen", after(one(&c.Admin.Listen, listenAddress), func(v value) {
 				if sameListener(c.Admin.Listen, c.Server.Listen) {
 					v.mistake("is server.listen too; the two need an address each")
 				}
-			}}),
+			})),
 			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) {
 				l.guard(v, c.Admin.Token.Reveal())
 			})),
@@ -77,19 +76,18 @@ func schema(l *loading) reader {
 		optional("limits", object(append(
 			allowance(&c.Limits.Allowance),
 			optional("connections", one(&c.Limits.Connections, wholeNumber(16, 1_000_000))),
-			optional("parse_bytes", reader{shape: size.scalar(), read: func(v value) {
-				one(&c.Limits.ParseBytes, size).read(v)
+			optional("parse_bytes", after(one(&c.Limits.ParseBytes, size), func(v value) {
 				if c.Limits.ParseBytes < parseBodies*c.Callback.MaxBody {
 					v.mistake("must be at least %d times callback.max_body", parseBodies)
 				}
-			}}),
+			})),
 		)...)),
 		optional("console", object(
 			optional("hosts", list(&c.Console.Hosts, hostName)),
 		)),
 
 		// The tenants come last: they inherit from what stands above.
-		optional("tenants_dir", reader{shape: text.scalar(), read: func(v value) {
+		optional("tenants_dir", reader{shape: text.scalar(), fallback: defaultTenantsDir, read: func(v value) {
 			l.tenantsDir = v
 			c.TenantsDir = "" // it stays so if the value has a mistake
 			one(&c.TenantsDir, text).read(v)

@@ -21,4 +21,28 @@
 // test/run.
 package main
 
-func main() {}
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// generated are the pages of docs/reference that are made from their source, by their names.
+var generated = map[string]func() (string, error){
+	"config.md": configPage,
+}
+
+const reference = "docs/reference"
+
+func main() {
+	for name, make := range generated {
+		text, err := make()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(reference, name), []byte(text), 0o644)
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			os.Exit(1)
+		}
+	}
+}

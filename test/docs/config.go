@@ -1,0 +1,238 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kuairelay/relay"
+	"kuairelay/relay/config"
+)
+
+const configIntro = `# Configuration
+
+Every key of the config file. ` + "`config.example.yaml`" + ` holds all of them, and works as it is.
+
+- A file in [` + "`tenants_dir`](#tenants_dir)" + ` holds the keys of one item of [` + "`tenants`](#tenants)" + `. All other keys
+  are the operator's. The author of such a file may use less than the operator: see [tenants](../operator/tenants.md).
+- A running relay reads its files again when one of them changes, on SIGHUP, and on ` + "`POST /-/reload`" + `. A key marked
+  *restart* keeps its value until the next start; every other change takes effect at once.
+- Any value may hold ` + "`${VAR}` or `${VAR:-default}`" + `, or be ` + "`file:PATH`" + ` (relative to the file that it stands in).
+  Variables keep their values until a restart; files are read again. ` + "`$$`" + ` is a dollar sign.
+- Durations have a unit: ` + "`ms`, `s`, `m`, `h` or `d`, as in `1h30m`" + `. Sizes have one too: ` +
+	"`B`, `KB`, `MB`, `GB`, `KiB`,\n  `MiB` or `GiB`" + `.
+- ` + "`kuairelay check FILE`" + ` shows all mistakes of a file with their lines. ` + "`kuairelay schema`" + ` prints the JSON Schema, with
+  which an editor completes keys and marks mistakes.
+`
+
+// configPage makes docs/reference/config.md from the schema of the config.
+func configPage() (string, error) {
+	text, err := config.JSONSchema(false)
+	if err != nil {
+		return "", err
+	}
+	var root configKey
+	if err := json.Unmarshal(text, &root); err != nil {
+		return "", err
+	}
+
+	p := &configWriter{restart: relay.RestartKeys()}
+	p.WriteString(configIntro)
+	for _, name := range slices.Sorted(maps.Keys(root.Properties)) {
+		p.section(2, name, root.Properties[name], slices.Contains(root.Required, name))
+	}
+	return p.String(), p.err
+}
+
+// configKey is a JSON Schema, as far as the config's goes.
+type configKey struct {
+	Description string
+	Default     any
+	Properties  map[string]configKey
+	Required    []string
+	Items       *configKey
+	AnyOf       []configKey
+
+	Type             any
+	Enum             []string
+	Const            any
+	Pattern          string
+	MinLength        int
+	MinItems         int
+	Minimum, Maximum *float64
+	ExclusiveMinimum *float64
+	Ref              string `json:"$ref"`
+}
+
+// mapping returns the key itself, or the mapping that its items are or may be; nil: it holds no mapping.
+func (k configKey) mapping() *configKey {
+	switch {
+	case k.Properties != nil:
+		return &k
+	case k.Items != nil:
+		return k.Items.mapping()
+	}
+	for _, x := range k.AnyOf {
+		if m := x.mapping(); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+type configWriter struct {
+	strings.Builder
+	restart []string
+	err     error
+}
+
+// section writes a key under a heading: a mapping with a table of its keys, which are sections of their own if they are
+// mappings again.
+func (w *configWriter) section(level int, path string, k configKey, required bool) {
+	fmt.Fprintf(w, "\n%s %s\n\n", strings.Repeat("#", level), path)
+	m := k.mapping()
+	if m == nil {
+		w.table(path, map[string]configKey{"": k}, nil)
+		return
+	}
+
+	about := k.Description
+	if k.Properties == nil {
+		about += " A list."
+	}
+	if required {
+		about += " Required."
+	}
+	fmt.Fprintln(w, about)
+	if rows := withMappings(m.Properties, false); len(rows) > 0 {
+		fmt.Fprintln(w)
+		w.table(path, rows, m.Required)
+	}
+	below := withMappings(m.Properties, true)
+	for _, name := range slices.Sorted(maps.Keys(below)) {
+		w.section(min(level+1, 3), path+"."+name, below[name], slices.Contains(m.Required, name))
+	}
+}
+
+func withMappings(keys map[string]configKey, want bool) map[string]configKey {
+	out := maps.Clone(keys)
+	maps.DeleteFunc(out, func(_ string, k configKey) bool { return (k.mapping() != nil) != want })
+	return out
+}
+
+func (w *configWriter) table(path string, keys map[string]configKey, required []string) {
+	fmt.Fprint(w, "| key | type | default | meaning |\n|---|---|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		k, full := keys[name], strings.TrimSuffix(path+"."+name, ".")
+		fallback := "none"
+		inherits := ""
+		about := k.Description
+		if before, after, ok := strings.Cut(about, " Default: `"); ok {
+			about, inherits = before, strings.TrimSuffix(after, "`.")
+		}
+		switch {
+		case inherits != "":
+			fallback = fmt.Sprintf("[`%s`](#%[1]s)", inherits)
+		case slices.Contains(required, name):
+			fallback = "required"
+		case k.Default != nil:
+			text, err := json.Marshal(k.Default)
+			if err != nil {
+				w.err = err
+			}
+			fallback = "`" + strings.ReplaceAll(strings.Trim(string(text), `"`), `","`, `", "`) + "`"
+			fallback = strings.ReplaceAll(fallback, `"`, "")
+		}
+		if slices.Contains(w.restart, full) {
+			about += " *restart*"
+		}
+		fmt.Fprintf(w, "| <a id=%q></a>`%s` | %s | %s | %s |\n", full, full, w.kind(full, k), fallback, cell(about))
+	}
+}
+
+// cell makes a text fit into a cell of a table.
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+// kind says what a value is, in words.
+func (w *configWriter) kind(path string, k configKey) string {
+	const reference = "#/$defs/reference"
+	switch {
+	case len(k.AnyOf) == 2 && k.AnyOf[1].Ref == reference:
+		return w.kind(path, k.AnyOf[0])
+	case len(k.AnyOf) == 2 && k.AnyOf[0].Const != nil:
+		return "0 or " + w.kind(path, k.AnyOf[1])
+	case len(k.AnyOf) == 2 && k.AnyOf[1].Items != nil:
+		return w.kind(path, k.AnyOf[0]) + ", or a list"
+	case len(k.Enum) > 0:
+		return "`" + strings.Join(k.Enum, "` or `") + "`"
+	case k.Const != nil:
+		return fmt.Sprintf("`%v`", k.Const)
+	case k.Items != nil && k.MinItems > 0:
+		return fmt.Sprintf("list of %s, at least %d", plural(w.kind(path, *k.Items)), k.MinItems)
+	case k.Items != nil:
+		return "list of " + plural(w.kind(path, *k.Items))
+	case k.Minimum != nil || k.ExclusiveMinimum != nil:
+		return w.number(k)
+	case k.Pattern != "":
+		return w.pattern(path, k.Pattern)
+	case fmt.Sprint(k.Type) == "object":
+		return "mapping"
+	case fmt.Sprint(k.Type) == "[object string]":
+		return "mapping or text"
+	}
+	return "text"
+}
+
+// plural is that of a kind.
+func plural(kind string) string {
+	if kind == variableName {
+		return "names of variables"
+	}
+	return kind + "s"
+}
+
+func (w *configWriter) number(k configKey) string {
+	switch {
+	case k.ExclusiveMinimum != nil:
+		return fmt.Sprintf("number above %v, at most %v", *k.ExclusiveMinimum, *k.Maximum)
+	case k.Type == "integer":
+		return fmt.Sprintf("whole number, %s to %s", grouped(*k.Minimum), grouped(*k.Maximum))
+	}
+	return fmt.Sprintf("number, %s to %s", grouped(*k.Minimum), grouped(*k.Maximum))
+}
+
+// grouped writes a whole number with a comma before each three digits.
+func grouped(f float64) string {
+	text := strconv.FormatInt(int64(f), 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+const variableName = "name of a variable"
+
+// pattern names a form by what it looks like. A new form is to be named here.
+func (w *configWriter) pattern(path, pattern string) string {
+	for part, name := range map[string]string{
+		"(ns|us":      "duration",
+		"KiB":         "size",
+		":[0-9]+$":    "`host:port`",
+		"rediss":      "URL",
+		"[Hh][Tt]":    "URL",
+		"socks5":      "URL",
+		"whsec_":      "secret",
+		"{4}-":        "time (RFC 3339)",
+		"A-Za-z0-9_":  variableName,
+		"0-9A-Fa-f.:": "network",
+	} {
+		if strings.Contains(pattern, part) {
+			return name
+		}
+	}
+	w.err = fmt.Errorf("%s: name the form %s in test/docs", path, pattern)
+	return ""
+}
