@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A key that is added to Match has to be known to covers: otherwise check says of a route that it adds nothing, although
-// the other one leaves events out.
+// A key that is added to Match has to be known to covers. Otherwise check says of a route that it adds nothing,
+// although the other one leaves events out.
 func TestARouteCoversNoOtherThatItLeavesEventsOutOf(t *testing.T) {
 	t.Parallel()
 	all := reflect.TypeFor[Match]()
