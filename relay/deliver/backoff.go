@@ -27,10 +27,10 @@ func backoff(schedule []time.Duration, n int, jitter float64) (time.Duration, bo
 	return pause + time.Duration(float64(pause)*jitterShare*jitter), true
 }
 
-// ParseRetryAfter reads a Retry-After header (RFC 9110, 10.2.3) as a span from now: whole seconds, or a date in any of
+// parseRetryAfter reads a Retry-After header (RFC 9110, 10.2.3) as a span from now: whole seconds, or a date in any of
 // the three forms of HTTP. It returns 0 for an absent header, a date that has passed, and anything that is neither. It
 // does not cap what a receiver asks for: Decide does.
-func ParseRetryAfter(header string, now time.Time) time.Duration {
+func parseRetryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if header == "" {
 		return 0

@@ -65,7 +65,7 @@ func TestRetryAfterIsReadInEveryFormOfHTTP(t *testing.T) {
 		"2026-03-01T00:00:00Z":           0,
 	}
 	for header, want := range cases {
-		if got := ParseRetryAfter(header, now); got != want {
+		if got := parseRetryAfter(header, now); got != want {
 			t.Errorf("%q: got %s, want %s", header, got, want)
 		}
 	}
@@ -79,11 +79,11 @@ func FuzzParseRetryAfter(f *testing.F) {
 	}
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, header string, seconds int64) {
-		if got := ParseRetryAfter(header, now); got < 0 {
+		if got := parseRetryAfter(header, now); got < 0 {
 			t.Fatalf("%q: %s", header, got)
 		}
 		span := time.Duration(max(0, seconds%1e9)) * time.Second
-		if got := ParseRetryAfter(now.Add(span).Format(http.TimeFormat), now); got != span {
+		if got := parseRetryAfter(now.Add(span).Format(http.TimeFormat), now); got != span {
 			t.Fatalf("%s ahead: got %s", span, got)
 		}
 	})

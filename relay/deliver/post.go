@@ -109,7 +109,7 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 		return a
 	}
 	a.Status, a.Answer = r.status, r.answer
-	a.RetryAfter = ParseRetryAfter(r.retryAfter, now)
+	a.RetryAfter = parseRetryAfter(r.retryAfter, now)
 	return a
 }
 
@@ -272,7 +272,7 @@ func describeError(err error) string {
 
 	switch {
 	case errors.As(err, &refused):
-		return ClassForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
+		return classForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
 	case errors.As(err, &protocol):
 		return "protocol: " + protocol.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -9,9 +9,9 @@ import (
 	"kuairelay/relay/event"
 )
 
-// ClassForbidden begins the Err of an attempt that the egress guard refused to dial; the address class follows it
+// classForbidden begins the Err of an attempt that the egress guard refused to dial; the address class follows it
 // ("forbidden: private address 10.0.0.7").
-const ClassForbidden = "forbidden"
+const classForbidden = "forbidden"
 
 const (
 	// maxRetryAfter caps what a Retry-After header can ask for.
@@ -120,7 +120,7 @@ const (
 
 func classify(a event.Attempt) answer {
 	if a.Err != "" {
-		if strings.HasPrefix(a.Err, ClassForbidden) {
+		if strings.HasPrefix(a.Err, classForbidden) {
 			return forbidden
 		}
 		return unavailable

@@ -105,7 +105,7 @@ func TestWhatSpeaksAgainstAnEndpointIsWhatGoesOnTheScheduleButForARefusal(t *tes
 	}
 	for text, want := range map[string]event.Signal{
 		"timeout: no whole answer in time": event.Fails, "refused: …": event.Fails, "dns: …": event.Fails,
-		ClassForbidden + ": private address 10.0.0.7": event.NoSignal,
+		classForbidden + ": private address 10.0.0.7": event.NoSignal,
 	} {
 		if got := signalOf(event.Attempt{Err: text}); got != want {
 			t.Errorf("%s: got %d, want %d", text, got, want)
@@ -137,7 +137,7 @@ func TestEveryNetworkErrorGoesOnTheSchedule(t *testing.T) {
 
 func TestWhatTheEgressGuardForbidsIsDeadAtOnceWithItsReason(t *testing.T) {
 	t.Parallel()
-	a := event.Attempt{Err: ClassForbidden + ": private address 10.0.0.7"}
+	a := event.Attempt{Err: classForbidden + ": private address 10.0.0.7"}
 	want := Verdict{Kind: event.Dead, Reason: "forbidden: private address 10.0.0.7"}
 	if got := Decide(a, 1, testPolicy, testNow, testAccepted, 0); got != want {
 		t.Errorf("got %v, want %v", got, want)
