@@ -52,7 +52,8 @@ func (s *Store) Parked(ctx context.Context) (map[string]event.Parked, error) {
 	return out, nil
 }
 
-// Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts.
+// Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts. It is one
+// command, which changes nothing when it is repeated.
 func (s *Store) Distrust(ctx context.Context, endpoint string) (err error) {
 	defer wrap(&err, "note that an endpoint answers twice")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

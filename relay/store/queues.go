@@ -121,6 +121,9 @@ func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
 // Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it
 // can judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace
 // given: a replica that knows an endpoint drops its note each time, so that the grace begins anew.
+//
+// It is no script, as each command is harmless alone. A note that another replica drops in between was returned as it
+// was a moment before; one that is not written, or dropped by mistake, only makes the grace longer.
 func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) (old []string, err error) {
 	defer wrap(&err, "look for orphans")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)

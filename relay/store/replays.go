@@ -218,7 +218,8 @@ func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most
 	return s.Replay(ctx, id)
 }
 
-// adoptReplays puts replays that another version has written down into the lists of their tenants.
+// adoptReplays puts replays that another version has written down into the lists of their tenants. It is no script: it
+// runs once, at the start, and only adds what is missing, so it may be cut short, or run in several replicas at once.
 func (s *Store) adoptReplays(ctx context.Context) (err error) {
 	defer wrap(&err, "list replays")
 	const most = sliceCommands
@@ -299,10 +300,4 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 }
 
 // LetGoReplay lets another replica have a replay that the caller has claimed, if it is not at its end.
-func (s *Store) LetGoReplay(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	if held, err := s.client.Get(ctx, s.replayHolderKey(id)).Result(); err == nil && held == s.replica {
-		s.client.Del(ctx, s.replayHolderKey(id)) // if that fails, the claim ends by itself
-	}
-}
+func (s *Store) LetGoReplay(ctx context.Context, id string) { s.letGo(ctx, "replay", id, s.replica) }

@@ -38,6 +38,7 @@ var (
 	cancelScript       = script("cancel")
 	newReplayScript    = script("newreplay")
 	takeReplayScript   = script("takereplay")
+	letGoScript        = script("letgo")
 )
 
 // script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a

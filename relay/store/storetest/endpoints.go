@@ -174,3 +174,43 @@ func checkHealth(t *testing.T, b *bench) {
 		t.Errorf("answers twice since %s, the other %s", h.AnswersTwice, hs[0].AnswersTwice)
 	}
 }
+
+func checkAlone(t *testing.T, b *bench) {
+	one, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	alone := func(s *store.Store, what string, span time.Duration) (done func(), may bool) {
+		t.Helper()
+		done, may, err := s.Alone(t.Context(), what, span)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done, may
+	}
+
+	done, may := alone(one, "shed", time.Hour)
+	if !may {
+		t.Fatal("nobody does it, and yet it may not be done")
+	}
+	notMine, may := alone(other, "shed", time.Hour)
+	if may {
+		t.Error("two do it at the same time")
+	}
+	if _, may := alone(other, "something else", time.Hour); !may {
+		t.Error("something else may not be done")
+	}
+	notMine()
+	if _, may := alone(other, "shed", time.Hour); may {
+		t.Error("it was ended by who did not do it")
+	}
+	done()
+
+	// The span is over before the first is done: another one has it, and keeps it.
+	late, may := alone(one, "shed", 50*time.Millisecond)
+	if !may {
+		t.Fatal("it may not be done after it was ended")
+	}
+	until(t, "the span is over", func() bool { _, may := alone(other, "shed", time.Hour); return may })
+	late()
+	if _, may := alone(one, "shed", time.Hour); may {
+		t.Error("who was late has ended what another does")
+	}
+}

@@ -225,6 +225,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if _, mine, err := s.ReplayPage(t.Context(), r.ID, send); mine || err != nil {
 		t.Errorf("a page of what another has: %v, %v", mine, err)
 	}
+	s.LetGoReplay(t.Context(), r.ID) // it is not its own any more
 	if _, mine, err := other.ReplayPage(t.Context(), r.ID, event.ReplayPage{Done: true}); !mine || err != nil {
 		t.Errorf("the last page: %v, %v", mine, err)
 	}

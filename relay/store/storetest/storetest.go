@@ -111,6 +111,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"TenantsShareReplaysAndNoTwoHaveOneID":                  checkReplaysOfManyTenants,
 	"TheLatestReplaysOfATenantAreKept":                      checkReplaysThatAreKept,
 	"ReplicasAgreeOnTheLatestCallback":                      checkLastCallback,
+	"OneReplicaAtATimeDoesWhatOnlyOneMay":                   checkAlone,
 	"AnOutcomeSettledAgainLeavesAnothersSuccessorAlone":     checkSettledTwiceByTwo,
 	"OfALimitedEndpointOnlyOneOfALineIsHandedOver":          checkLimitedLine,
 	"WhatRedisEvictedLeavesTheQueue":                        checkEvicted,
