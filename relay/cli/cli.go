@@ -74,9 +74,9 @@ func Commands() *cobra.Command {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kuairelay COMMAND",
-		Short: "Hands the callbacks of one kuaidihelp account on to many tenants, signed",
-		Long: "kuairelay receives the callbacks of one shared kuaidihelp account, drops duplicates, works out by\n" +
-			"rules which tenants each waybill update is owed to, and posts it to them as a signed webhook until\n" +
+		Short: "Relays the callbacks of one kuaidihelp account to many tenants, signed",
+		Long: "kuairelay receives the callbacks of one shared kuaidihelp account and drops duplicates. Routing\n" +
+			"rules say which tenants get an update; the relay posts it to each of them as a signed webhook, until\n" +
 			"they have it.\n\n" +
 			"New here? `kuairelay demo` shows all of it in one process.",
 		DisableFlagsInUseLine: true,

@@ -40,11 +40,11 @@ func newDeadLetters() *cobra.Command {
 
 	cmd.AddCommand(
 		newDeadLetterChange("redrive", "Queue dead letters again",
-			"Queues dead letters again, due at once: all that the flags take, or those of one event. They carry\n"+
-				"kuairelay-reason: redrive."),
-		newDeadLetterChange("dismiss", "Be done with dead letters",
-			"Takes dead letters off the list: all that the flags take, or those of one event. Their events expire\n"+
-				"as delivered ones do."),
+			"Queues dead letters again, due at once: all that the flags select, or that of one event at one endpoint.\n"+
+				"They carry kuairelay-reason: redrive."),
+		newDeadLetterChange("dismiss", "Take dead letters off the list",
+			"Takes dead letters off the list: all that the flags select, or that of one event at one endpoint. Their\n"+
+				"events expire as delivered ones do."),
 	)
 
 	return cmd
@@ -77,7 +77,7 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name + " [EVENT_ID TENANT/ENDPOINT]",
 		Short: short,
-		Long:  long + "\nWithout a flag that says which, --all is needed.",
+		Long:  long + "\nWithout a flag that selects, --all is needed.",
 		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n" +
 			"  kuairelay dead-letters " + name + " --all",
 		Args: takes(0, 2, ""),

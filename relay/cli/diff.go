@@ -51,13 +51,13 @@ type changeTotal struct {
 func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "diff OLD NEW",
-		Short:   "Show which real events another config would send elsewhere",
+		Short:   "Show which real events would go elsewhere with another config",
 		GroupID: groupRelay,
 		Long: "Compares two config files by the events that a running relay has accepted recently, or by those of a\n" +
-			"file: which endpoints each event would go to by NEW, but not by OLD, and the other way round. What\n" +
-			"depends on the ledger or on earlier updates (subscribed, changed) is not decided, but said:\n" +
-			"\"shop/orders if the tenant has subscribed the waybill\". Nothing is sent.\n\n" +
-			"--events takes JSON: what `kuairelay events --data -o json` prints, or items and callbacks of\n" +
+			"file. Shows which endpoints each event would go to by NEW but not by OLD, and by OLD but not by NEW.\n" +
+			"Nothing is sent. The command cannot know subscriptions or earlier statuses: for routes that depend\n" +
+			"on them it prints the condition, as in \"shop/orders if the tenant has subscribed the waybill\".\n\n" +
+			"--events takes JSON: the output of `kuairelay events --data -o json`, or items and callbacks of\n" +
 			"kuaidihelp.",
 		Example: "  kuairelay diff config.yaml new.yaml\n" +
 			"  kuairelay events --data -n 5000 -o json > events.json\n" +

@@ -152,8 +152,8 @@ func newPause() *cobra.Command {
 
 func newResume() *cobra.Command {
 	return onEndpoint("resume", "Go on sending to an endpoint",
-		"Goes on sending to an endpoint that was paused, or that answered 410. One that was seen to answer twice\n"+
-			"is trusted again: its connections are used for more than one attempt.", showEndpoint)
+		"Goes on sending to an endpoint that was paused, or that answered 410. If the endpoint was found to\n"+
+			"answer one request twice, each attempt has had a connection of its own since then: resume ends that.", showEndpoint)
 }
 
 func newTest() *cobra.Command {

@@ -40,11 +40,12 @@ func newExplain() *cobra.Command {
 		Use:     "explain -c FILE [EVENT.json]",
 		Short:   "Say which endpoints an event would go to, and why",
 		GroupID: groupRelay,
-		Long: "Says of every endpoint in a config whether an event would go there, and what each route that leads\n" +
-			"there makes of it. The event is an item of a callback, as JSON, or a whole callback as kuaidihelp\n" +
-			"sends it; it is read from EVENT.json, or from stdin. It sends nothing and connects to nothing: what\n" +
-			"depends on earlier updates of the waybill is named as such. With --waybill the events are those of a\n" +
-			"waybill that a running relay has seen, and the answer also says what became of each.",
+		Long: "Says for every endpoint in a config whether an event would go there, and how each route decides. The\n" +
+			"event is one item of a callback as JSON, or a whole callback as kuaidihelp sends it, from EVENT.json\n" +
+			"or stdin. Nothing is sent. The command cannot know subscriptions or earlier statuses: for routes\n" +
+			"that depend on them it prints the condition.\n\n" +
+			"With --waybill the events are those of a waybill that a running relay has seen. The answer then also\n" +
+			"says what became of each.",
 		Example: "  kuairelay explain -c config.yaml event.json\n" +
 			"  kuairelay explain -c config.yaml --waybill 777005949070187\n" +
 			"  echo '{\"waybill_code\":\"77\",\"cp_code\":\"sto\",\"status\":\"signed\"}' | kuairelay explain -c config.yaml",

@@ -22,11 +22,11 @@ import (
 func newHealthcheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "healthcheck",
-		Short:   "Ask a running relay whether it is alive",
+		Short:   "Ask a running relay whether it is alive, or ready",
 		GroupID: groupRelay,
-		Long: "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably), and exits with 0 or\n" +
-			"1. A relay that is degraded is able to accept callbacks: the exit status is 0, and the output says\n" +
-			"what is wrong. The Docker image uses it.",
+		Long: "Asks a relay's /healthz (alive) or /readyz (able to accept callbacks durably). Exits with 0 if it\n" +
+			"is, and with 1 if it is not or does not answer. A degraded relay is able to accept callbacks: the\n" +
+			"exit code is 0, and the output says what is wrong. The Docker image uses this command.",
 		Example: "  kuairelay healthcheck --url http://127.0.0.1:8080/readyz",
 		Args:    takes(0, 0, ""),
 	}

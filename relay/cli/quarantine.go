@@ -13,10 +13,10 @@ import (
 func newQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "quarantine",
-		Short:   "List what was not understood; show it, or take it in again",
+		Short:   "List callbacks that could not be understood; show or replay one",
 		GroupID: groupAPI,
-		Long: "Lists callbacks of kuaidihelp, and items of them, that were not understood, the latest first. For\n" +
-			"the operator.",
+		Long: "Lists callbacks of kuaidihelp, and items of callbacks, that could not be understood, the latest\n" +
+			"first. For the operator.",
 		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
@@ -56,7 +56,7 @@ func (f *apiFlags) runsAsOperator(
 func newQuarantineShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
-		Short:   "Write what was not understood to stdout, byte for byte",
+		Short:   "Write a callback or item from quarantine to stdout, byte for byte",
 		Example: "  kuairelay quarantine show qtn_… > callback",
 		Args:    takes(1, 1, "ID"),
 	}
@@ -81,15 +81,15 @@ func newQuarantineShow() *cobra.Command {
 func newQuarantineReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [ID...]",
-		Short: "Take callbacks from quarantine in again, as if they had just come",
-		Long: "Takes in callbacks from quarantine as if they had just come, which may be of use after an upgrade.\n" +
-			"What is understood now leaves quarantine.",
+		Short: "Parse callbacks from quarantine again, as if they had just come",
+		Long: "Parses callbacks from quarantine again, as if they had just come: an upgrade may have taught the\n" +
+			"relay their form. Those that are understood leave quarantine.",
 		Example: "  kuairelay quarantine replay --all",
 		Args:    takes(0, 500, "ID"),
 	}
 
 	flags := addAPIFlags(cmd)
-	all := cmd.Flags().Bool("all", false, "all that is in quarantine")
+	all := cmd.Flags().Bool("all", false, "all callbacks and items in quarantine")
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		if *all == (len(args) > 0) {
 			return usagef("either IDs or --all must say which")

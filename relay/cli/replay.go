@@ -19,9 +19,9 @@ func newReplay() *cobra.Command {
 		Short:   "Send events again, or count them",
 		GroupID: groupAPI,
 		Long: "Sends the events that the flags select again, with kuairelay-reason: replay, if they were delivered,\n" +
-			"given up or dismissed. Open deliveries are left alone. The relays send --rate events a second; this\n" +
-			"command shows the progress, and may be interrupted: the replay goes on. --reroute matches unrouted\n" +
-			"events again, by today's routes.",
+			"given up or dismissed. Open deliveries are not affected. The relay sends --rate events a second.\n" +
+			"This command shows the progress; if it is interrupted, the replay goes on. --reroute matches\n" +
+			"unrouted events again, by today's routes.",
 		Example: "  kuairelay replay --endpoint shop/orders --since 2h --dry-run\n" +
 			"  kuairelay replay --endpoint shop/orders --since 2h --rate 500\n" +
 			"  kuairelay replay --reroute --since 1d",
@@ -149,7 +149,7 @@ func newReplayList() *cobra.Command {
 func newReplayCancel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cancel REPLAY",
-		Short:   "End a replay; what it has queued is delivered",
+		Short:   "End a replay; deliveries that it has queued are made",
 		Example: "  kuairelay replay cancel rpl_mhq3s8x1abcd",
 		Args:    takes(1, 1, "REPLAY"),
 	}

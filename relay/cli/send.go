@@ -48,9 +48,9 @@ func newSend() *cobra.Command {
 		Use:     "send [FILE]",
 		Short:   "Play kuaidihelp: push callbacks to a relay",
 		GroupID: groupTools,
-		Long: "Makes up parcels and pushes their updates as kuaidihelp would, or, with FILE (- is stdin), pushes\n" +
-			"its content as it is. Updates of one parcel are pushed in order. Exits with 1 unless every callback\n" +
-			"was answered 200 success.",
+		Long: "Makes up parcels and pushes their updates as kuaidihelp would. With FILE (- is stdin) it pushes the\n" +
+			"content of the file as it is. Updates of one parcel are pushed in order. Exits with 1 unless every\n" +
+			"callback was answered 200 success.",
 		Example: "  kuairelay send                                   # 10 callbacks to the relay of config.example.yaml\n" +
 			"  kuairelay send -n 10000 --rate 500 --waybills 2000 --encoding all --duplicates 0.05\n" +
 			"  kuairelay send --brand zt --status signed --to https://relay.example.com/callback/TOKEN\n" +

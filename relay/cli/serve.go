@@ -23,8 +23,8 @@ func newServe() *cobra.Command {
 		Use:     "serve -c FILE",
 		Short:   "Run the relay",
 		GroupID: groupRelay,
-		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes or hands back\n" +
-			"what is under way within --grace; a second signal ends it at once. Logs go to stderr.\n\n" +
+		Long: "Runs the relay until SIGINT or SIGTERM. Then it takes no more callbacks, and finishes the attempts\n" +
+			"under way or hands them back, within --grace. A second signal ends it at once. Logs go to stderr.\n\n" +
 			"The config is read again when one of its files was changed, on SIGHUP, and on POST /-/reload of the\n" +
 			"private listener. A config with mistakes is not used: its mistakes are logged with file and line,\n" +
 			"and the previous config stays in use.",

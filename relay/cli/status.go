@@ -14,11 +14,11 @@ import (
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show the state of a running relay, and what needs attention",
+		Short:   "Show the state and the problems of a running relay",
 		GroupID: groupAPI,
-		Long: "Shows the state of a running relay and what is wrong with it (also while Redis does not answer), and\n" +
-			"lists the endpoints that are parked or failing, or have dead letters. Exits with 1 if the relay\n" +
-			"cannot accept callbacks durably, or does not answer.",
+		Long: "Shows the state of a running relay and its problems, also while Redis does not answer. Lists the\n" +
+			"endpoints that are parked or failing, or have dead letters. Exits with 1 if the relay cannot accept\n" +
+			"callbacks durably, or does not answer.",
 		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
 		Args:    takes(0, 0, ""),
 	}

@@ -40,10 +40,10 @@ func newSubscriptions() *cobra.Command {
 		Use:     "subscriptions",
 		Short:   "List a tenant's subscriptions; export and import all of them",
 		GroupID: groupAPI,
-		Long: "Lists the subscriptions of a tenant, as a running relay has them.\n\n" +
-			"The ledger says which tenant has subscribed which waybill. It is lost with Redis; kuaidihelp goes on\n" +
-			"pushing all the same. So export it now and then, and import it into the new Redis: both connect to\n" +
-			"redis.url of the config. Without redis.url, export asks the running relay.",
+		Long: "Lists the subscriptions of a tenant, from a running relay.\n\n" +
+			"The ledger holds which tenant has subscribed which waybill. It is lost if Redis loses its data,\n" +
+			"although kuaidihelp goes on pushing. So export it regularly, and import it into the new Redis. Both\n" +
+			"commands connect to redis.url of the config. Without redis.url, export asks the running relay.",
 		Example: "  kuairelay subscriptions --tenant shop\n  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
@@ -90,7 +90,7 @@ func newExport() *cobra.Command {
 		Short: "Write all subscriptions to stdout, one line of JSON each",
 		Long: "Writes all subscriptions to stdout, one line of JSON each, by tenant. The relay may run meanwhile.\n" +
 			"Without redis.url the ledger is in the relay's own process: then the relay has to run, and is asked\n" +
-			"for the subscriptions of the config's tenants, on admin.listen and with admin.token.",
+			"for the subscriptions of the config's tenants, on admin.listen with admin.token.",
 		Example: "  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
@@ -131,10 +131,10 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import -c FILE [LEDGER]",
 		Short: "Put exported subscriptions back",
-		Long: "Puts the subscriptions that export has written back into the ledger; without LEDGER, or with -, from\n" +
-			"stdin. What the ledger holds already stays as it is, so an import may be repeated. If a line is\n" +
-			"wrong, it is named and nothing is imported; a line whose waybill code is a spreadsheet's number is\n" +
-			"named and passed over.",
+		Long: "Puts subscriptions that export has written back into the ledger, from LEDGER, or from stdin if it is\n" +
+			"- or left out. Subscriptions that the ledger has already stay as they are, so an import may be\n" +
+			"repeated. If a line is wrong, it is named and nothing is imported. A line whose waybill code is a\n" +
+			"spreadsheet's number is named and skipped.",
 		Example: "  kuairelay subscriptions import -c config.yaml ledger.jsonl",
 		Args:    takes(0, 1, "LEDGER"),
 	}

@@ -17,11 +17,11 @@ import (
 func newWaybill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "waybill CODE",
-		Short:   "Show all that is known of a waybill: received, routed, attempted, and what comes next",
+		Short:   "Show where the updates of a waybill are: received, routed, attempted, and the next step",
 		GroupID: groupAPI,
-		Long: "Shows where the events of a waybill are: when each was received, and how often again; which\n" +
-			"endpoints it is owed to, and why not the others; each attempt; and what comes next. CODE may also be\n" +
-			"the id of one event, evt_….",
+		Long: "Shows where the events of a waybill are: when each was received, and how often again; the endpoints\n" +
+			"it goes to, and why not to the others; each attempt; and the next step. CODE may also be the id of\n" +
+			"one event, evt_….",
 		Example: "  kuairelay waybill 777005949070187",
 		Args:    takes(1, 1, "CODE"),
 	}

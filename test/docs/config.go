@@ -12,22 +12,6 @@ import (
 	"kuairelay/relay/config"
 )
 
-const configIntro = `# Configuration
-
-Every key of the config file. ` + "`config.example.yaml`" + ` holds all of them, and works as it is.
-
-- A file in [` + "`tenants_dir`](#tenants_dir)" + ` holds the keys of one item of [` + "`tenants`](#tenants)" + `. All other keys
-  are the operator's. The author of such a file may use less than the operator: see [tenants](../operator/tenants.md).
-- A running relay reads its files again when one of them changes, on SIGHUP, and on ` + "`POST /-/reload`" + `. A key marked
-  *restart* keeps its value until the next start; every other change takes effect at once.
-- Any value may hold ` + "`${VAR}` or `${VAR:-default}`" + `, or be ` + "`file:PATH`" + ` (relative to the file that it stands in).
-  Variables keep their values until a restart; files are read again. ` + "`$$`" + ` is a dollar sign.
-- Durations have a unit: ` + "`ms`, `s`, `m`, `h` or `d`, as in `1h30m`" + `. Sizes have one too: ` +
-	"`B`, `KB`, `MB`, `GB`, `KiB`,\n  `MiB` or `GiB`" + `.
-- ` + "`kuairelay check FILE`" + ` shows all mistakes of a file with their lines. ` + "`kuairelay schema`" + ` prints the JSON Schema, with
-  which an editor completes keys and marks mistakes.
-`
-
 // configPage makes docs/reference/config.md from the schema of the config.
 func configPage() (string, error) {
 	text, err := config.JSONSchema(false)
@@ -40,7 +24,7 @@ func configPage() (string, error) {
 	}
 
 	p := &configWriter{restart: relay.RestartKeys()}
-	p.WriteString(configIntro)
+	p.WriteString(intro("config"))
 	for _, name := range slices.Sorted(maps.Keys(root.Properties)) {
 		p.section(2, name, root.Properties[name], slices.Contains(root.Required, name))
 	}

@@ -22,6 +22,7 @@
 package main
 
 import (
+	"embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +30,20 @@ import (
 
 // generated are the pages of docs/reference that are made from their source, by their names.
 var generated = map[string]func() (string, error){
+	"cli.md":    cliPage,
 	"config.md": configPage,
+}
+
+//go:embed intro
+var intros embed.FS
+
+// intro returns the beginning of a generated page, which is written by hand.
+func intro(page string) string {
+	text, err := intros.ReadFile("intro/" + page + ".md")
+	if err != nil {
+		panic(err) // it is in the program
+	}
+	return string(text)
 }
 
 const reference = "docs/reference"

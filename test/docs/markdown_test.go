@@ -126,12 +126,33 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
+// skipped returns the lines of the commands of a page that are not run.
+func skipped(t *testing.T, path string) (lines []span) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parsePage(path, string(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.steps {
+		if s.kind == skip {
+			for i, line := range strings.Split(s.text, "\n") {
+				lines = append(lines, span{s.line + i, strings.TrimPrefix(line, "sudo ")})
+			}
+		}
+	}
+	return lines
+}
+
 func TestEveryCommandInTheTextExists(t *testing.T) {
 	t.Parallel()
 	seen := 0
 	for _, path := range append(pages(t), readmes...) {
 		page, _ := markdown(t, path)
-		for _, s := range page.spans {
+		for _, s := range append(page.spans, skipped(t, path)...) {
 			if strings.HasPrefix(s.code, "kuairelay ") {
 				seen++
 				if wrong := unknownIn(cli.Commands(), s.code); wrong != "" {
@@ -141,6 +162,25 @@ func TestEveryCommandInTheTextExists(t *testing.T) {
 		}
 	}
 	t.Logf("%d commands", seen)
+}
+
+func TestEveryExampleOfACommandExists(t *testing.T) {
+	t.Parallel()
+	root := cli.Commands()
+	var look func(cmd *cobra.Command)
+	look = func(cmd *cobra.Command) {
+		for line := range strings.SplitSeq(cmd.Example, "\n") {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "kuairelay ") {
+				if wrong := unknownIn(root, line); wrong != "" {
+					t.Errorf("%s: %s", line, wrong)
+				}
+			}
+		}
+		for _, below := range cmd.Commands() {
+			look(below)
+		}
+	}
+	look(root)
 }
 
 func TestACommandThatDoesNotExistIsFound(t *testing.T) {
@@ -170,18 +210,23 @@ func unknownIn(cmd *cobra.Command, line string) string {
 		line = line[:i]
 	}
 	arguments := false // no more commands come
+	value := false     // of the flag before
 	for _, word := range strings.Fields(line)[1:] {
-		switch name, _, _ := strings.Cut(word, "="); {
-		case strings.HasPrefix(name, "--"):
+		if value {
+			value = false
+			continue
+		}
+		switch name, _, given := strings.Cut(word, "="); {
+		case len(name) > 1 && name[0] == '-':
 			cmd.InitDefaultHelpFlag()
-			if cmd.Flags().Lookup(name[2:]) == nil && cmd.InheritedFlags().Lookup(name[2:]) == nil {
+			flag := cmd.Flags().Lookup(strings.TrimPrefix(name, "--"))
+			if len(name) == 2 {
+				flag = cmd.Flags().ShorthandLookup(name[1:])
+			}
+			if flag == nil {
 				return "there is no flag " + name
 			}
-		case len(name) == 2 && name[0] == '-':
-			cmd.InitDefaultHelpFlag()
-			if cmd.Flags().ShorthandLookup(name[1:]) == nil {
-				return "there is no flag " + name
-			}
+			value = !given && flag.NoOptDefVal == ""
 		case arguments || placeholder.MatchString(word):
 			arguments = true
 		default:
