@@ -6,17 +6,30 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Reread gives an event as it came, with its tracks, which the store does not keep apart from its data.
+// Reread gives an event that the store has kept as it was when it was accepted. The store keeps apart from an event's
+// data only what is taken over here; all other fields are read from the data again.
 func Reread(e event.Event) *event.Event {
-	if e.Type != event.TypeWaybill {
+	body := e.Data
+	if e.Type == event.TypeWaybill {
+		body = WithItem(e.Data)
+	}
+	parsed := Parse("", body, e.ReceivedAt)
+	if len(parsed.Events) != 1 {
 		return &e
 	}
-	parsed := Parse("", WithItem(e.Data), e.ReceivedAt)
-	if len(parsed.Events) == 1 {
-		e.Tracks = parsed.Events[0].Tracks
-		e.Bare = parsed.Events[0].Bare
-	}
-	return &e
+
+	// A newer version may read another name or status from the same data, but the event was accepted by these.
+	again := *parsed.Events[0]
+	again.ID = e.ID
+	again.Type = e.Type
+	again.WaybillCode = e.WaybillCode
+	again.CPCode = e.CPCode
+	again.Status = e.Status
+	again.Data = e.Data
+	again.ReceivedAt = e.ReceivedAt
+	again.AcceptedAt = e.AcceptedAt
+	again.Sequence = e.Sequence
+	return &again
 }
 
 // WithItem gives the body of a callback with one item, which is JSON.

@@ -200,8 +200,8 @@ func (s *Store) Unfinished(ctx context.Context) (int64, error) {
 	return n, nil
 }
 
-// Latest returns the last event of a waybill that is in the ledger, as it was accepted, but for Tracks and Bare, and
-// whether one is known.
+// Latest returns the last event of a waybill that is in the ledger, and whether one is known. The event has the fields
+// that are stored; the others can be read from its data again.
 func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, known bool, err error) {
 	defer wrap(&err, "read the last event of a waybill")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
