@@ -26,7 +26,7 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Subscribe writes down that a tenant wants to hear of waybills; see lua/wish.lua. The answers stand in the order of
+// Subscribe writes down that a tenant wants to hear of waybills; see lua/subscribe.lua. The answers stand in the order of
 // the waybills. After an error a part may have been written; to subscribe again does no harm.
 func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
 	[]event.SubscribeResult, error,
@@ -172,10 +172,10 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 	return len(answer) == 1 && number(answer[0]) == 1, nil
 }
 
-// Todo hands out what others have begun and not finished, at most so many; see lua/todo.lua.
+// Todo hands out what others have begun and not finished, at most so many; see lua/takeover.lua.
 func (s *Store) Todo(ctx context.Context, most int) (out []event.UnfinishedWork, err error) {
 	defer wrap(&err, "look for unfinished subscriptions")
-	answer, err := s.call(ctx, todoScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
+	answer, err := s.call(ctx, takeOverScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
 		return nil, err
 	}

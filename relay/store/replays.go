@@ -198,7 +198,7 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 }
 
 // TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see
-// lua/takereplay.lua. It is not the caller's, false, if another replica has it, or if most of its tenant's other open
+// lua/claimreplay.lua. It is not the caller's, false, if another replica has it, or if most of its tenant's other open
 // replays are worked off already.
 func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
@@ -208,7 +208,7 @@ func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most
 		args = append(args, other)
 	}
 
-	n, err := takeReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
+	n, err := claimReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
 	if err != nil {
 		return nil, false, fmt.Errorf("take a replay up: %w", err)
 	}

@@ -1,16 +1,17 @@
--- accept: drop duplicates, keep new events, queue or line up each delivery that they owe. One script, because an event must
--- never be remembered as seen while it is not queued.
+-- accept: drop duplicates, keep new events, queue or line up each delivery that they owe. One script, because an event
+-- must never be remembered as seen while it is not queued.
 --
--- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms), life of a ledger's entry (ms), the same after the
---        parcel was signed for (ms), brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
+-- ARGV   now (ms), call id, dedupe.window, dedupe.bare_window, retention (ms),
+--        life of an entry of the ledger (ms), the same after the parcel was signed for (ms),
+--        brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
 --        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0), rate,
---        N times: id, record, brand, status, when its newest track was (ms, 0 if that is unknown, empty if it is bare), body,
+--        N times: id, record, brand, status, when its newest track was (ms, 0 if unknown, empty if it is bare), body,
 --                 number of candidates C,
---                 C times: index of the endpoint (from 1), conditions, of which any suffices (the sum of: 1 always, 2 if the
---                          status changed, 4 if the tenant has subscribed the waybill, 8 if both)
--- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), deliveries, then indexes of endpoints: as it is where the
---        delivery is leased to the caller, negative where it is due at once and not held back…}
--- Asked again with the same call id, it gives the same answer: events that this call accepted are known by their field c.
+--                 C times: index of the endpoint (from 1), and conditions of which one is enough, as a sum:
+--                          1 always, 2 the status changed, 4 the tenant has subscribed the waybill, 8 both
+-- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), number of deliveries, indexes of endpoints…}:
+--        an index is positive if the delivery is leased to the caller, negative if it is due at once and not held back
+-- Asked again with the same call id, it gives the same answer: field c of an event names the call that accepted it.
 
 -- The places of an event's arguments, counted from its first: acceptArgs of accept.go writes them in this order.
 local ID, RECORD, BRAND, STATUS, TRACKED, BODY, CANDIDATES, FIRST = 0, 1, 2, 3, 4, 5, 6, 7
@@ -26,8 +27,8 @@ end
 local eps, by, events, at = {}, {}, {}, 11
 for i = 1, ne do
   local name = ARGV[at]
-  local e = {index = i, name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1',
-    rate = ARGV[at + 4], head = 'h:' .. name, code = code(name), spent = 0, queued = {}}
+  local e = {index = i, name = name, lease = tonumber(ARGV[at + 1]), slots = tonumber(ARGV[at + 2]),
+    ordered = ARGV[at + 3] == '1', rate = ARGV[at + 4], head = 'h:' .. name, code = code(name), spent = 0, queued = {}}
   if not (e.lease and e.slots) then return redis.error_reply('ERR accept: bad endpoint ' .. i) end
   eps[i], by[int(i)], at = e, e, at + 5
 end
@@ -37,16 +38,20 @@ for i = 1, nv do -- an event is known by where its arguments begin
   if not n then return redis.error_reply('ERR accept: bad event ' .. i) end
   events[i] = at
   for j = at + FIRST, at + FIRST + 2 * (n - 1), 2 do
-    if not (by[ARGV[j]] and num(ARGV[j + 1])) then return redis.error_reply('ERR accept: bad candidate of event ' .. i) end
+    if not (by[ARGV[j]] and num(ARGV[j + 1])) then
+      return redis.error_reply('ERR accept: bad candidate of event ' .. i)
+    end
   end
   at = at + FIRST + 2 * n
 end
 if at ~= #ARGV + 1 then return redis.error_reply('ERR accept: wrong number of arguments') end
 
--- A slot is used only where nothing is overdue: what waits longer goes first.
-local function may_lease(e)
+-- take_slot says whether the caller may lease a new delivery of the endpoint, and notes that it does. It may not while
+-- something is overdue there: what has waited longer goes first.
+local function take_slot(e)
   if e.open == nil then
-    e.open = e.slots > 0 and not control(e.name) and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
+    e.open = e.slots > 0 and not control(e.name)
+      and #rcall('ZRANGEBYSCORE', P .. 'q:' .. e.name, '-inf', now, 'LIMIT', 0, 1) == 0
     if e.open and e.rate ~= '' then e.slots = min(e.slots, (allowance(e.name, e.rate, now))) end
   end
   if not e.open or e.slots == 0 then return false end
@@ -54,8 +59,8 @@ local function may_lease(e)
   return true
 end
 
--- free says whether a delivery that is due may be leased now, or as soon as another attempt has ended. Where the endpoint is held
--- back, nobody need ask.
+-- free says whether a delivery that is due may be leased now, or as soon as another attempt has ended. If not, nobody
+-- needs to ask for a lease yet.
 local function free(e)
   local c = control(e.name)
   return not c or c.state == 'ramp' or gate(e.name, now) == now
@@ -66,7 +71,7 @@ local function enqueue(e, id, due)
   e.due = min(e.due or due, due)
 end
 
--- What is lined up in this call, by list, and how many by endpoint.
+-- lines has the ids that this call lines up, by list; lined has how many these are, by endpoint.
 local lines, lined = {}, {}
 local function line_up(ep, record, id)
   local key = P .. 'l:' .. ep .. ' ' .. record
@@ -79,7 +84,7 @@ local function line_up(ep, record, id)
   lined[ep] = (lined[ep] or 0) + 1
 end
 
--- opens knows of an event at which endpoints it is open in order, and whether it is open at all (any).
+-- opens says of an event at which endpoints it is open in order, and whether it is open anywhere (any).
 local opens = {}
 local function open_at(id, ep)
   local at = opens[id]
@@ -91,8 +96,8 @@ local function open_at(id, ep)
   return at[ep]
 end
 
--- prune forgets the ids of a record that are past the window. It runs each time the record has doubled, so that it costs
--- nothing per event.
+-- prune forgets the ids of a record that are older than the window. It runs each time the record has doubled: that
+-- costs next to nothing per event.
 local function prune(rk, size)
   local all, gone = rcall('HGETALL', rk), {}
   for i = 1, #all, 2 do
@@ -104,8 +109,8 @@ local function prune(rk, size)
   rcall('HSET', rk, 'p', max(32, 2 * (size - #gone)))
 end
 
--- entries_of lists the entries of the ledger that an event belongs to, and the tenants in them. It asks nothing where there is
--- no ledger. An event that names no brand may be of any.
+-- entries_of lists the entries of the ledger that an event belongs to, and the tenants in them. Without a ledger it
+-- asks Redis nothing. An event that names no brand may belong to any.
 local ledger = rcall('EXISTS', P .. 'ledger') == 1
 local function entries_of(record, brand)
   local entries, tenants = {}, {}
@@ -120,10 +125,11 @@ local function entries_of(record, brand)
   return entries, tenants
 end
 
--- note tells an entry of an update. One that is not late becomes its last event; the one before lives on as any other.
+-- note writes an update into an entry. Unless it is late, it becomes the entry's last event, and the one before expires
+-- like any other.
 --
--- The parcel moves again after it was signed for, or the provider pushes what it had refused to: such an entry is live, for as long
--- as one that has just been subscribed.
+-- An entry becomes live again, for as long as a new one, if its parcel moves after it was signed for, or if the
+-- provider pushes a waybill that it had refused.
 local function note(entry, id, signed, tracked, late)
   local key = P .. 's:' .. entry
   local f = rcall('HMGET', key, 'e', 'n', 'u', 'z')
@@ -155,14 +161,14 @@ local function note(entry, id, signed, tracked, late)
   end
 end
 
--- holds says whether any of a candidate's conditions does.
-local function holds(conditions, changed, wished)
-  return conditions % 2 >= 1 or (changed and conditions % 4 >= 2) or (wished and conditions % 8 >= 4)
-    or (changed and wished and conditions >= 8)
+-- holds says whether one of a candidate's conditions holds.
+local function holds(conditions, changed, subscribed)
+  return conditions % 2 >= 1 or (changed and conditions % 4 >= 2) or (subscribed and conditions % 8 >= 4)
+    or (changed and subscribed and conditions >= 8)
 end
 
--- repeated counts how often an event came again: what this call has counted before, when it was asked the first time, is not
--- counted twice. It is of use to people only, so a full Redis does without.
+-- repeated counts how often an event came again. A call that is asked again does not count twice. Only people read the
+-- number, so a full Redis need not write it.
 local repeats = {}
 local function repeated(id, known)
   local r = repeats[id]
@@ -192,8 +198,8 @@ local function again(o, id, seq)
   return answer
 end
 
--- The record of each event has those fields read that its events need (has), which are as they are by now. set is what is to be written,
--- at the end, once for all events of the call.
+-- Of each record, has holds the fields that the events of the call need, with their present values; set collects what
+-- is written at the end, once for all events of the call.
 local records = {}
 local function want(r, field)
   if r.has[field] == nil then r.has[field], r.fields[#r.fields + 1] = false, field end
@@ -241,7 +247,7 @@ end
 
 local leased, waiting, queued = pack_state('l', 0, 'n', me), pack_state('w', 0, 'n', ''), pack_state('q', 0, 'n', '')
 
--- accept decides the event that begins at o, and gives its answer.
+-- accept handles the event whose arguments begin at o, and returns its answer.
 local function accept(o)
   local given, record, brand = ARGV[o + ID], ARGV[o + RECORD], ARGV[o + BRAND]
   local status, n = ARGV[o + STATUS], num(ARGV[o + CANDIDATES])
@@ -249,7 +255,7 @@ local function accept(o)
   local r = records[P .. record]
   local has, last, occurrence = r.has, r.last, 1
 
-  -- Known, and within its window: a duplicate, or asked again by this call. Known from before: its next occurrence.
+  -- A known id within its window is a duplicate, or this call asked again. An older one makes a new occurrence.
   local known = has['i:' .. given]
   if known then
     local seq, times = string.match(known, '^(%d+) ?(%d*)$')
@@ -265,8 +271,8 @@ local function accept(o)
     occurrence = times + 1
   end
 
-  -- The first write is one that Redis refuses at maxmemory: a full Redis accepts nothing, rather than a part. An event that
-  -- the record has forgotten may still be there: then this is its next occurrence.
+  -- Redis refuses this first write at maxmemory, so that a full Redis accepts nothing, rather than a part. If the event
+  -- is still there, although the record has forgotten it, this is its next occurrence.
   local id = occurrence == 1 and given or given .. '-' .. occurrence
   while not rcall('SET', P .. 'b:' .. id, ARGV[o + BODY], 'NX') do
     occurrence = occurrence + 1
@@ -283,7 +289,7 @@ local function accept(o)
   r.last, r.new = seq, r.new + 1
   put(r, 'i:' .. given, occurrence == 1 and sequence or sequence .. ' ' .. occurrence)
 
-  -- What is last known follows the tracks, not the order of arrival: a late update changes nothing of it.
+  -- The last known status follows the tracks, not the order of arrival: a late update does not change it.
   local newest = tonumber(string.match(has['n:' .. brand] or '0', '^%d+'))
   local late = tracked > 0 and tracked < newest
   if not late and max(tracked, newest) > 0 then
@@ -291,7 +297,8 @@ local function accept(o)
   end
   local changed, codes, added = not late and status ~= '' and status ~= has['s:' .. brand], '', 0
 
-  -- Each endpoint that it is owed to gets a delivery: behind the open head of its record, leased to the caller, or queued.
+  -- Each endpoint that is owed the event gets a delivery: it waits behind the open head of its record, or is leased to
+  -- the caller, or is queued.
   local open, first = {}, {}
   if changed then put(r, 's:' .. brand, status) end
   for j = o + FIRST, o + FIRST + 2 * (n - 1), 2 do
@@ -308,7 +315,7 @@ local function accept(o)
         st = waiting
       else
         if ordered then first[#first + 1] = e end
-        if may_lease(e) then
+        if take_slot(e) then
           enqueue(e, id, now + e.lease)
           answer[#answer + 1] = e.index
           st = leased
@@ -329,7 +336,7 @@ local function accept(o)
     r.open, open.any, opens[id] = r.open + 1, true, open
   end
 
-  -- It is the head at all endpoints where it is the first, by one field, if nobody needs that any more.
+  -- The event becomes the head at all endpoints where it is the first: with the one field h, if that is free.
   local one = not (has.h and opens[has.h].any)
   if one and first[1] then has.h = id end
   for i = 1, #first do

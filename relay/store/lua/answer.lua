@@ -1,8 +1,9 @@
 -- answer: write down what the provider said of waybills. One script, so that a late answer does not undo a newer one.
 --
--- ARGV   now (ms), token of the claim, life of an entry that failed (ms), N times: entry, state (l live, f failed), code, text, uid
+-- ARGV   now (ms), token of the claim, life of an entry that failed (ms),
+--        N times: entry, state (l live, f failed), code, text, uid
 -- Returns N times: 1 written, 0 not: there is no such entry, or a failure came too late and changes nothing
--- A success is taken from whoever had a claim once. Asked again, nothing changes.
+-- A success counts even if the claim has lapsed. Asked again, nothing changes.
 local now, token, failed_ttl = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 if not (now and token and failed_ttl) or #ARGV % 5 ~= 3 then return redis.error_reply('ERR answer: wrong arguments') end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.

@@ -1,5 +1,5 @@
--- catchup: queue or line up the last event of a waybill for a tenant that subscribed it later. One script, so that it never comes
--- after a newer one.
+-- catchup: queue or line up the last event of a waybill for a tenant that subscribed it later. One script, so that it
+-- never comes after a newer one.
 --
 -- ARGV   now (ms), call id, tenant, entry, id of the event that the caller takes for the last one (empty: none),
 --        retention (ms),

@@ -1,11 +1,11 @@
--- claim: take upon oneself to ask the provider for waybills that are pending and that nobody has claimed. One script, so that two
--- who want the same waybill make one call.
+-- claim: give pending waybills that nobody has claimed to the caller, who then subscribes them at the provider. One
+-- script, so that two replicas with the same waybill make one call.
 --
 -- ARGV   now (ms), token, time of a claim (ms), milliseconds between two calls, N times: entry
--- Returns {how long to wait before the call (ms), N times {1 claimed or 0, state: p, l, f, or empty if there is no such entry, code,
---        text, uid}}
--- The wait is the caller's place in the line of all replicas' calls; it has one if something was claimed, or no entry was named. Asked again with
--- the same token, it claims the same.
+-- Returns {how long to wait before the call (ms),
+--        N times {1 claimed or 0, state: p, l, f, or empty if there is no such entry, code, text, uid}}
+-- The wait keeps the calls of all replicas to their rate. There is one if something was claimed, or if no entry was
+-- named. Asked again with the same token, it claims the same.
 local now, token, span, interval = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if not (now and token and span and interval) then return redis.error_reply('ERR claim: wrong arguments') end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.

@@ -1,10 +1,12 @@
--- clock: tell the time of the store: that of Redis, and an offset that keeps it from jumping when the clock of Redis is set, or
--- another server with another clock takes its place. One script, because the offset belongs to a clock at one moment.
+-- clock: tell the time of the store: that of Redis, and an offset that keeps it from jumping when the clock of Redis is
+-- set, or another server with another clock takes its place. One script, because the offset belongs to a clock at one
+-- moment.
 --
--- ARGV   moves that the caller knows, step: how far the store's time fell behind its own at the last call (ms, 0: it did not)
+-- ARGV   moves that the caller knows,
+--        step: how far the store's time fell behind the caller's own at the last call (ms, 0: it did not)
 -- Returns {time (µs), moves}
--- The step counts only if nobody else has moved the offset since: asked again, or late, it does no harm. An offset goes back to
--- 0 by a twentieth of the time that passes, so that no lease is much shorter or longer than it was given.
+-- The step counts only if nobody else has moved the offset since: asked again, or late, it does no harm. An offset goes
+-- back to 0 by a twentieth of the time that passes, so that no lease is much shorter or longer than it was given.
 local known, step = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not (known and step) then return redis.error_reply('ERR clock: wrong arguments') end
 rcall('ZREM', P .. 'due', '')
@@ -15,7 +17,7 @@ local f = rcall('HMGET', P .. 'clock', 'offset', 'moves', 'last')
 local offset, moves, last = tonumber(f[1] or 0), tonumber(f[2] or 0), tonumber(f[3] or 0)
 if step ~= 0 and known == moves then
   offset, moves = offset + step, moves + 1
-elseif now + offset < last - 2000 then -- set back while nobody was looking
+elseif now + offset < last - 2000 then -- the clock was set back between two calls
   offset, moves = last - math.floor(now), moves + 1
 elseif offset ~= 0 and last > 0 then
   local slew = min(math.abs(offset), math.floor(max(0, now + offset - last) / 20))

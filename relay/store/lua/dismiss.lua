@@ -1,4 +1,5 @@
--- dismiss: be done with dead letters. One script, so that an event whose last dead letter goes expires as a delivered one does.
+-- dismiss: close dead letters for good. One script, so that an event without any more dead letters expires like a
+-- delivered one.
 --
 -- ARGV   retention (ms), endpoint, N times: id
 -- Returns N times: 1 dismissed, 0 there is no such dead letter

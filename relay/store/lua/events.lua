@@ -1,17 +1,23 @@
--- events: a page of the list of all events, from a place in it. It changes nothing; one script, so that a page that has to look
--- at many events to find a few is few round trips. What it may look at is bounded, so that Redis has time for others in between.
+-- events: a page of the list of all events, from a place in it. It changes nothing; one script, so that a page that has
+-- to look at many events to find a few is few round trips. What it may look at is bounded, so that Redis has time for
+-- others in between.
 --
--- ARGV   o older or n newer, chunk and index of the first event to look at (past the end: the last), chunk to stop before, most events to give,
---        what it may cost (an event in the list is 1, one that is loaded 10 or more), codes of the endpoints, one after the other (none: all events)
+-- ARGV   o older or n newer, chunk and index of the first event to look at (past the end: the last),
+--        chunk to stop before, most events to return,
+--        most cost (an event in the list is 1, one that is loaded 10 or more),
+--        codes of the endpoints, one after the other (none: all events)
 -- Returns {chunk and index at which to go on, 1 if that is the end,
 --        {{id, {fields of e:<id>…}, head of its body, chunk and index of what comes after it}…}}
--- Endpoints may share a code: the caller looks again to whom an event is owed. Going to newer ones there is no end: what comes later
--- stands at the place where to go on.
+-- Endpoints may share a code, so the caller checks which endpoints an event is owed to. A page of newer events has no
+-- end: events that come later stand at the place where to go on.
 local older, chunk, at, stop = ARGV[1] == 'o', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, budget, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-if not (chunk and at and stop and most and budget and wanted) then return redis.error_reply('ERR events: wrong arguments') end
+if not (chunk and at and stop and most and budget and wanted) then
+  return redis.error_reply('ERR events: wrong arguments')
+end
 
--- any says whether a text of codes, from a place in it on, may have one that is wanted. Where both are long, it does not look.
+-- any says whether a text of codes, from a place in it on, may have a wanted one. If both are long, it says yes without
+-- looking.
 local function any(text, from)
   if wanted == '' then return true end
   if #wanted > 400 and #text > 400 then return true end
@@ -23,7 +29,7 @@ local function any(text, from)
   return false
 end
 
--- load gives what is known of an event, if it is still there.
+-- load returns the row of an event, nil if the event has expired.
 local function load(id, c, next)
   local fields = rcall('HGETALL', P .. 'e:' .. id)
   budget = budget - 10 - #fields / 4

@@ -1,8 +1,8 @@
--- import: put subscriptions back that were exported. One script, so that nobody sees a wish without its entry.
+-- import: put exported subscriptions back. One script, so that nobody sees a subscription without its entry.
 --
 -- ARGV   now (ms), N times: entry, tenant, since (ms), time to live (ms), state (l, p, f), code, text, uid
--- Returns {how many wishes were new}
--- What the ledger knows already of a waybill is not changed by it, but for living longer.
+-- Returns {how many subscriptions were new}
+-- What the ledger knows of a waybill already is not changed; it may live longer.
 local now = tonumber(ARGV[1])
 if not now or #ARGV % 8 ~= 1 then return redis.error_reply('ERR import: wrong arguments') end
 

@@ -3,19 +3,23 @@
 -- ARGV   now (ms), call id, most bytes of bodies, number of endpoints E,
 --        E times: name, lease (ms), most deliveries wanted, whatever holds the endpoint back (1 or 0),
 --                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over, rate
--- Returns {E times how many were looked at, of which the last was due (ms), how many due then were left, and, if a limit was
---        reached before most, in how many ms to ask again, or -1: when an attempt has ended}, {rows}} as
---        {{looked, due, left, again…}, {row…}}, the rows as row() of lib/state.lua gives them. One call gives at least one row, and
---        stops when their bodies are too many bytes: then as many were looked at as were wanted.
--- Asked again with the same call id, it gives the same answer, less the rows whose leases are no longer this call's: key
--- r:<call id> holds the counts, and endpoint and id of each row, for a minute.
+-- Returns {{looked, due, left, again, E times}, {row…}}, with rows as row() of lib/state.lua returns them:
+--          looked   how many deliveries were looked at
+--          due      when the last of them was due (ms)
+--          left     how many that were due at that same time were not leased
+--          again    if a limit was reached before most: in how many ms to ask again, -1: when an attempt has ended
+--        A call returns at least one row. It stops when the bodies have too many bytes: looked is then as high as most.
+-- Asked again with the same call id, it gives the same answer, less the rows whose leases are no longer this call's.
+-- Key r:<call id> holds the counts, and endpoint and id of each row, for a minute.
 local now, me, most_bytes, ne = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-if not (now and most_bytes and ne) or #ARGV ~= 4 + 8 * ne then return redis.error_reply('ERR lease: wrong arguments') end
+if not (now and most_bytes and ne) or #ARGV ~= 4 + 8 * ne then
+  return redis.error_reply('ERR lease: wrong arguments')
+end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
--- Asked again: what was leased then, as far as it still is.
+-- Asked again: the deliveries of the first answer that are still leased under this call id.
 local counts, rows, names = {}, {}, {}
 local given = rcall('LRANGE', P .. 'r:' .. me, 0, -1)
 if #given > 0 then
@@ -36,8 +40,9 @@ end
 -- A ramp is over after this time, however few attempts there were.
 local ramp_ms = 60000
 
--- room returns how many of the deliveries wanted may be leased, and if they are fewer, when to ask again (as Returns has it).
-local function room(ep, most, rate)
+-- allowed returns how many of the wanted deliveries may be leased, and, if these are fewer, when to ask again (see
+-- Returns).
+local function allowed(ep, most, rate)
   local c, again = control(ep), 0
   if c and c.state == 'ramp' and now - c.since >= ramp_ms then set_control(ep, nil) c = nil end
   if c and c.state == 'ramp' then
@@ -55,8 +60,8 @@ local function room(ep, most, rate)
   return most, again
 end
 
--- leased notes that n deliveries were leased by the room that there was.
-local function leased(ep, span, n, rate)
+-- count notes that n deliveries were leased: in the breaker, and in the rate.
+local function count(ep, span, n, rate)
   local c = control(ep)
   if c and c.state == 'open' then
     set_control(ep, {state = 'open', since = c.since, till = now + span, step = c.step, token = me})
@@ -69,11 +74,11 @@ end
 
 -- page is how many deliveries are read at a time.
 local page, bytes = 32, 0
-local function take(ep, span, most, force, before, from, skip, rate)
+local function lease_due(ep, span, most, force, before, from, skip, rate)
   if bytes >= most_bytes then return most, from, skip, 0 end
   local again, had = 0, #rows
   if not force then
-    most, again = room(ep, most, rate)
+    most, again = allowed(ep, most, rate)
     if most == 0 then return 0, from, skip, again end
   end
 
@@ -114,7 +119,7 @@ local function take(ep, span, most, force, before, from, skip, rate)
 
   many('ZADD', queue, add)
   many('ZREM', queue, drop)
-  if not force and #rows > had then leased(ep, span, #rows - had, rate) end
+  if not force and #rows > had then count(ep, span, #rows - had, rate) end
   if looked < most then again = 0 end
   return looked, due, left, again
 end
@@ -122,7 +127,7 @@ end
 for i = 1, ne do
   local at = 5 + 8 * (i - 1)
   local ep = ARGV[at]
-  local looked, due, left, again = take(ep, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1',
+  local looked, due, left, again = lease_due(ep, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1',
     tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7])
   for _, v in ipairs({looked, due, left, again}) do counts[#counts + 1] = v end
   retouch(ep, now + max(again, 0))

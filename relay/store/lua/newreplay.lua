@@ -1,11 +1,14 @@
--- newreplay: write a replay down, for any replica to work off. One script, so that its bounds hold however many are asked for at once.
+-- newreplay: write a replay down, for any replica to work off. One script, so that its bounds hold however many are
+-- asked for at once.
 --
--- ARGV   now (ms), replay, tenant, what it was asked for, how long it is listed (ms), most of the tenant that may be open, most of all (0: any),
---        most of the tenant that are listed
+-- ARGV   now (ms), replay, tenant, its request, how long it is listed (ms), most of the tenant that may be open,
+--        most of all tenants that may be open (0: any), most of the tenant that are listed
 -- Returns 1 written, 0 too many are open
 local now, replay, tenant, filter, life = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local most, all, listed = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-if not (now and replay and tenant and filter and life and most and all and listed) then return redis.error_reply('ERR newreplay: wrong arguments') end
+if not (now and replay and tenant and filter and life and most and all and listed) then
+  return redis.error_reply('ERR newreplay: wrong arguments')
+end
 rcall('ZREM', P .. 'due', '')
 
 local own = P .. 'yt:' .. tenant

@@ -1,5 +1,5 @@
--- park: stop leasing for an endpoint, or go on with it. One script, because an endpoint that is held back has another entry
--- in due, or none.
+-- park: stop leasing for an endpoint, or go on with it. One script, because an endpoint that is held back has another
+-- entry in due, or none.
 --
 -- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace, and
 --        an endpoint that answered twice is trusted again

@@ -1,9 +1,10 @@
--- quarantine: keep what was not understood, once. One script, so that nothing is kept that is not listed and counted.
+-- quarantine: keep what was not understood, once. One script, so that all that is kept is listed and counted.
 --
 -- ARGV   now (ms), how long it is kept (ms), how many there may be, how many bytes they may have,
 --        1 if the oldest go when there is no room, 0 if that is an error, N times: id, what is kept
 -- Returns how many were new, how many of the oldest went
-local now, span, most, bytes, push = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
+local now, span, most, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local push = ARGV[5] == '1'
 local FIRST = 6
 if not (now and span and most and bytes) or #ARGV < FIRST + 1 or (#ARGV - FIRST) % 2 == 0 then
   return redis.error_reply('ERR quarantine: wrong arguments')

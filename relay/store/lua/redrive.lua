@@ -1,5 +1,5 @@
--- redrive: queue a dead letter again, due at once and outside the order of its waybill. One script, so that an event cannot
--- expire between leaving the dead letters and being open.
+-- redrive: queue a dead letter again, due at once and outside the order of its waybill. One script, so that an event
+-- cannot expire between leaving the dead letters and being open.
 --
 -- ARGV   now (ms), call id, endpoint, N times: id
 -- Returns N times: 1 queued, 0 there is no such dead letter

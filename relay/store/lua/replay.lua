@@ -1,13 +1,13 @@
--- replay: send events again, one page of a replay, and note how far it is. One script, so that a replay whose relay dies goes
--- on where it was, and sends nothing twice.
+-- replay: send events again, one page of a replay, and note how far it is. One script, so that a replay whose relay
+-- dies goes on where it was, and sends nothing twice.
 --
--- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was), state after it (running or done), events looked at,
---        events that matched, deliveries
---        that a dry run counted, retention (ms),
+-- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was),
+--        state after it (running or done), events looked at, events that matched, deliveries that a dry run counted,
+--        retention (ms),
 --        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0, 1 if it may be new to the endpoint
--- Returns {1, rows as row() of lib/state.lua gives them of what is leased to the caller, queued}, or {0} if the replay is the
---        caller's no more: it was cancelled, or another one works it off
--- What is open already is skipped. Asked again with the same call id, it gives the same rows.
+-- Returns {1, rows of what is leased to the caller, as row() of lib/state.lua returns them, how many were queued},
+--        or {0} if the replay was cancelled, or another replica works it off
+-- Deliveries that are open already are skipped. Asked again with the same call id, it gives the same rows.
 local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local looked, matched, counted, retention = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then

@@ -1,5 +1,5 @@
--- settle: write down what came of deliveries, and lease the successor of each settled head to the caller if it wants it. One
--- script, because a head must not be closed without its successor being due or leased.
+-- settle: write down the outcomes of deliveries, and lease the successor of each settled head to the caller if it wants
+-- it. One script, because a head must not be closed without its successor being due or leased.
 --
 -- ARGV   now (ms), retention, dead_letter_retention, dedupe.window (ms), attempts kept per endpoint,
 --        number of endpoints E, number of outcomes N,
@@ -9,22 +9,23 @@
 --          ID           event
 --          ENDPOINT     index of the endpoint, from 1
 --          TOKEN        of the lease
---          KIND         d delivered, r retry at DUE, x dead, g the endpoint is gone (parked), u released: nothing was tried
+--          KIND         d delivered, r retry at DUE, x dead, g the endpoint is gone (parked), u released: no attempt
 --          DUE          ms
 --          REASON       why it is dead
---          WANTED       how many deliveries of the line the caller wants, from the successor on; 0: none, it is not leased
---          SIGN         what the attempt says of the endpoint: 0 no attempt was made, 1 nothing, 2 it answers, 3 it fails
+--          WANTED       how many deliveries of the line the caller wants, from the successor on; 0: it gets no lease
+--          SIGN         what the attempt says about the endpoint: 0 there was none, 1 nothing, 2 it answers, 3 it fails
 --          RETRY_AFTER  ms that the endpoint asked for
 --          ATTEMPT      its number
 --          STATUS       of the answer; 0: there was none
 --          TOOK         ms
 --          TEXT         of the answer or error
 --          HELD         how many of the wanted deliveries the caller has already
--- Returns N times {what became of it: 1 settled, 0 too late, if the caller has leased the successor the rows of the line as row() of
---        lib/state.lua gives them, what became of the breaker if that changed: "open <till> <probes failed>" or "closed"}
--- The holder of a head has its line: what waits behind may be attempted, each after the one before was delivered, and is settled in
--- that order in the same call as the head, under its token.
--- Asked again, by whichever call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
+-- Returns N times {1 settled or 0 too late,
+--        if the successor is leased to the caller: the rows of the line, as row() of lib/state.lua returns them,
+--        if the breaker has changed: "open <till> <probes failed>" or "closed"}
+-- The holder of a head holds its line: it may attempt what waits behind, each after the one before was delivered, and
+-- settles them in that order in the same call as the head, under the head's token.
+-- Asked again, by any call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 
 -- close ends a delivery. An event without open deliveries may expire, and a record without open events may expire too.
@@ -54,8 +55,8 @@ local function close(e, v, id, st, dead, wanted, had, token)
   if e.lined > 0 and head_of(r, e) == id then return advance(r, e, wanted, had, token) end
 end
 
--- repeated answers an outcome that is settled again: the successor, if it was leased to the same holder, for the time of a
--- new lease.
+-- repeated answers an outcome that is settled again: with the successor, if that is leased to the same holder, whose
+-- lease begins anew.
 local function repeated(e, r, had, token)
   local head = head_of(r, e)
   if not head then return {1} end
@@ -65,7 +66,7 @@ local function repeated(e, r, had, token)
   return {1, rows_of(r, e, had, 1, token)}
 end
 
--- settle decides the outcome that begins at o, and gives its answer.
+-- settle handles the outcome whose arguments begin at o, and returns its answer.
 local function settle(o)
   local id, e = ARGV[o + ID], by[ARGV[o + ENDPOINT]]
   local token, kind, sign = ARGV[o + TOKEN], ARGV[o + KIND], ARGV[o + SIGN]
@@ -73,7 +74,7 @@ local function settle(o)
   local state = v.states[ep]
   if not state then return {0} end
 
-  -- Closed already, or another's lease: nothing changes, unless it was delivered all the same.
+  -- If the delivery is closed, or leased to another holder, nothing changes, except that delivered closes an open one.
   local s, attempts, why, holder, text = parse_state(state)
   local mine = holder == token
   if s == 'd' or s == 'x' or s == 'm' then
@@ -102,7 +103,8 @@ end
 
 local out = {}
 for o = first, #ARGV, PLACES do out[#out + 1] = settle(o) end
--- advance has leased these for an outcome later in this call. If that had another token, the lease has to lapse: it is queued.
+-- advance has leased these for an outcome later in this call. One that is still leased had an outcome under another
+-- token: it is queued, to be due when the lease lapses.
 for _, d in ipairs(passed) do
   if string.sub(d.v.states[d.e.name], 1, 1) == 'l' then enqueue(d.e, d.id, now + d.e.lease) end
 end
@@ -139,7 +141,7 @@ for i = 1, #all_records do
   many('HDEL', r.key, del)
 end
 
--- then each endpoint: its queue and history, when it is looked at, its failures, and how many wait in its lines,
+-- then each endpoint: its queue and history, when it is due, its failures, and how many wait in its lines,
 for i = 1, ne do
   local e = eps[i]
   local ep = e.name

@@ -1,7 +1,7 @@
 -- trim: take what has expired out of the list of all events. One script, because a chunk is written anew.
 --
 -- ARGV   now (ms), retention (ms), most chunks
--- Returns how many chunks were looked through; as many as most: there may be more
+-- Returns how many chunks were looked through. If as many as most, there may be more
 local now, retention, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not (now and retention and most) then return redis.error_reply('ERR trim: wrong arguments') end
 

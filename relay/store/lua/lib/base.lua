@@ -1,40 +1,45 @@
--- Put in front of every script (see scripts.go): the keys that there are, and how to write to them.
+-- The beginning of every script (see scripts.go): all keys of the store, and how to write to them.
 --
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence,
---                              s:<brand> last status, n:<brand> "<when the newest track was (ms)> <sequence>" of the update that is
---                              last known, if any had such a time,
+--                              s:<brand> last status,
+--                              n:<brand> "<time of the newest track (ms)> <sequence>" of the update with that track,
 --                              h, h:<endpoint> the head, see in_order(),
 --                              o open events, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
---                              o open deliveries, x dead ones, s entry of the ledger, r "<how often> <last time, ms> <call> <how often
---                              in that call>" it came again,
+--                              o open deliveries, x dead ones, s entry of the ledger,
+--                              r "<how often> <last time, ms> <call> <how often in that call>" it came again,
 --                              <endpoint> -> state of that delivery, @<endpoint> -> its attempts that failed, each
 --                              "<entry in a:<endpoint>> <status> <ms>;"
 --   b:<id>             string  body of an event
---   q:<endpoint>       zset    ready, retrying and leased deliveries: id by the time when it is due (a lease: when it lapses)
---   l:<endpoint> <rec> list    ids that wait behind the open head of a record (<rec> is its key, w:<waybill>) at an endpoint
+--   q:<endpoint>       zset    ready, retrying and leased deliveries: id by the time when it is due (a lease: when it
+--                              lapses)
+--   l:<endpoint> <rec> list    ids that wait behind the open head of a record (<rec> is its key, w:<waybill>) at an
+--                              endpoint
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
 --   a:<endpoint>       stream  the latest attempts that failed
---   d:<endpoint>       list    the latest attempts that delivered, the latest first: "<when, ms> <status> <ms> <attempt> <id>"
+--   d:<endpoint>       list    the latest attempts that delivered, the latest first:
+--                              "<when, ms> <status> <ms> <attempt> <id>"
 --   log                zset    chunks of the list of all events, each named by the time when it began (ms)
 --   logt               zset    chunks by the time when they are to be trimmed (ms), see trim.lua
---   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(); "+" is put
---                              before one that stands there again, for endpoints that it was owed to later; one that has
---                              expired is empty
+--   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(). An
+--                              event is listed again, with "+" before it, for endpoints that it was owed to later.
+--                              One that has expired is empty
 --   c:<chunk>          string  codes of all endpoints in a chunk that is full
---   d:<tenant>         string  waybills that a tenant has subscribed today, until the day ends; it has no "/" as an endpoint has
+--   d:<tenant>         string  how many waybills a tenant has subscribed today, until the day ends; a tenant's name has
+--                              no "/", an endpoint's has
 --   ready              string  written to see whether Redis takes events, see ready.lua
---   clock              hash    what the store's time is, as Redis' own may go back: offset (ms), moves how often it was moved, last
---                              time that was told, see clock.lua
+--   clock              hash    the store's time, as that of Redis may go back: offset (ms), moves (how often it was
+--                              moved), last time that was told, see clock.lua
 --   orphans            hash    endpoint that no replica knows -> since when (ms)
 --   quarantine         zset    what was not understood: id by the time when it came (ms)
---   quarantined        hash    id -> bytes of it, "+" -> of all; what an older version has kept is not in it
+--   quarantined        hash    id -> its size in bytes, "+" -> of all; without what an older version has kept
 --   z:<id>             string  what was not understood, with its headers and the reason, as JSON
 --   replays            zset    all replays by the time when they were asked for (ms)
 --   yopen              zset    replays that are to be worked off, by the same
---   y:<replay>         hash    what a replay was asked for, its state, cursor, call, and what it has looked at, matched, queued, skipped
+--   y:<replay>         hash    the request of a replay, its state, cursor, call, and counts: looked at, matched,
+--                              queued, skipped
 --   yl:<replay>        string  who works a replay off
 --   r:<call>           list    what a leasing call has answered, for when it is asked again, see lease.lua
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
@@ -45,28 +50,30 @@
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
 --   twice              hash    endpoint -> since when (ms) it is known to answer twice, until it is resumed
 --   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
---   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live, f failed),
---                              c code, m text and i uid of the provider's answer, t token of the claim, x when it lapses (ms),
+--   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live,
+--                              f failed), c code, m text and i uid of the provider's answer,
+--                              t token of the claim, x when it lapses (ms),
 --                              e last event of the waybill, n when its newest track was (ms), if that is known,
 --                              z 1 if it was signed for, @<tenant> -> since (ms)
 --   t:<tenant>         zset    entries that a tenant has subscribed, by the time when they expire
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
---   todo               zset    what is to be taken over by then (ms): " <entry>" is to be subscribed upstream, "<tenant> <entry>"
---                              is a tenant to be caught up
+--   todo               zset    unfinished work, by the time when another replica takes it over (ms): " <entry>" is to
+--                              be subscribed upstream, "<tenant> <entry>" is a tenant to be caught up
 --   only:<what>        string  call of the replica that does this alone
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
---   g:<line>           string  when the next in a line may come (ms), see place(). A line is "<tenant> reads", "<tenant> tests" or
---                              <tenant> for its requests, "*" for calls to the provider, an endpoint for its attempts
+--   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
+--                              "<tenant> reads", "<tenant> tests" or <tenant> for its requests, "*" for calls to the
+--                              provider, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
--- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the lease that
--- held it last; text is why it is dead, when it was redriven, replayed, or caught up with (ms), or "<when, ms> <status> <ms>" of
--- what delivered it. Most of what waits is new and untried: its state is s alone.
+-- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the
+-- lease that held it last; text is why it is dead, when it was redriven, replayed, or caught up with (ms), or "<when,
+-- ms> <status> <ms>" of what delivered it. Most of what waits is new and untried: its state is s alone.
 local P = KEYS[1]
 local rcall, max, min = redis.call, math.max, math.min
 
--- int writes a whole number as a command takes it: Redis would write each anew as a fraction of 17 digits, and most come many times.
--- The embedded Redis' Lua would make an array as long as a positive index.
+-- int writes a whole number as a command takes it: Redis would write each anew as a fraction of 17 digits, and most
+-- come many times. The embedded Redis' Lua would make an array as long as a positive index.
 local ints = {}
 local function int(n)
   local s = ints[-n]
@@ -77,7 +84,7 @@ local function int(n)
   return s
 end
 
--- num is tonumber for what stands in the arguments many times.
+-- num is tonumber for texts that are in the arguments many times.
 local nums = {}
 local function num(s)
   local n = nums[s]

@@ -2,10 +2,10 @@
 
 -- control returns what holds an endpoint back, nil if nothing does. In ctl it is the state, since when (ms), and more:
 --   paused, gone                     a person resumes it
---   open <till> <step> <token>       the breaker: nothing is leased before till (ms), and then one delivery as a probe, under
---                                    this token ("-": none is under way); step is how many probes have failed
---   ramp <till> <step> <width> <out> it is let go at a growing pace: at most width leases, out of which are under way, at the
---                                    longest until till (ms)
+--   open <till> <step> <token>       the breaker: nothing is leased before till (ms), and then one delivery as a probe,
+--                                    under this token ("-": none is under way); step is how many probes have failed
+--   ramp <till> <step> <width> <out> the endpoint gets more and more at a time: at most width leases, of which out are
+--                                    under way, until till (ms) at the latest
 local controls, ctl_any, changed = {}, nil, {}
 local function control(ep)
   if ctl_any == nil then ctl_any = rcall('EXISTS', P .. 'ctl') == 1 end
@@ -13,8 +13,8 @@ local function control(ep)
   if controls[ep] == nil then
     local v = rcall('HGET', P .. 'ctl', ep)
     local state, since, till, step, a, b = string.match(v or '', '^(%a+) (%d+) ?(%d*) ?(%d*) ?(%S*) ?(%d*)$')
-    controls[ep] = v and {state = state, since = tonumber(since), till = tonumber(till), step = tonumber(step), token = a,
-      width = tonumber(a), out = tonumber(b)} or false
+    controls[ep] = v and {state = state, since = tonumber(since), till = tonumber(till), step = tonumber(step),
+      token = a, width = tonumber(a), out = tonumber(b)} or false
   end
   return controls[ep] or nil
 end
@@ -39,7 +39,8 @@ local function flush()
   end
 end
 
--- gate returns from when on a delivery that is due at the time given may be leased, nil if a person has to resume the endpoint.
+-- gate returns the time from which a delivery that is due at the time given may be leased, nil if a person has to
+-- resume the endpoint.
 local function gate(ep, due)
   local c = control(ep)
   if not c then return due end

@@ -1,18 +1,18 @@
 -- For how long records, events and entries of the ledger live.
 
--- kept is for how long a record lives on after its last open delivery was settled: as long as its events do, and as long as it
--- has to know duplicates, which is span. till is its field k.
+-- kept returns for how long a record lives on after its last open delivery was settled: for the span given, in which it
+-- has to know duplicates, and for as long as its events. till is its field k.
 local function kept(now, till, span)
   return max(span, (tonumber(till) or 0) - now)
 end
 
--- last lets a key live at least for so long from now.
+-- last lets a key live for at least the span from now.
 local function last(key, span)
   if rcall('PTTL', key) < span then rcall('PEXPIRE', key, span) end
 end
 
--- retain lets an entry of the ledger live for so long from now, and with it the last event of the waybill, unless that is
--- open and so lives anyway.
+-- retain lets an entry of the ledger live for the span from now, and with it the last event of the waybill. An open
+-- event has no end anyway.
 local function retain(entry, now, span)
   rcall('PEXPIRE', P .. 's:' .. entry, span)
   local fields = rcall('HKEYS', P .. 's:' .. entry)
@@ -32,7 +32,8 @@ local function retain(entry, now, span)
   end
 end
 
--- outlive is how long an event lives that is closed: as long as the entry of the ledger whose last event it is, or the span given.
+-- outlive returns how long a closed event lives: for the span given, and if it is the last event of its entry of the
+-- ledger, for as long as that.
 local function outlive(entry, id, span)
   if not entry or rcall('HGET', P .. 's:' .. entry, 'e') ~= id then return span end
   return max(span, rcall('PTTL', P .. 's:' .. entry))

@@ -1,13 +1,14 @@
 -- The breakers and rates of a call's endpoints.
 
--- failures returns the record of an endpoint that has failed of late, nil if it has not.
+-- failures returns the counts of an endpoint that has failed lately, nil if it has not.
 local failing, fail_any, counted = {}, nil, {}
 local function failures(ep)
   if fail_any == nil then fail_any = rcall('EXISTS', P .. 'fail') == 1 end
   if failing[ep] == nil then
     local v = fail_any and rcall('HGET', P .. 'fail', ep)
     local row, since, tries, bad = string.match(v or '', '^(%d+) (%d+) (%d+) (%d+)$')
-    failing[ep] = row and {row = tonumber(row), since = tonumber(since), tries = tonumber(tries), bad = tonumber(bad)} or false
+    failing[ep] = row and {row = tonumber(row), since = tonumber(since), tries = tonumber(tries), bad = tonumber(bad)}
+      or false
   end
   return failing[ep] or nil
 end
@@ -26,15 +27,16 @@ local function open(ep, b, since, step, hint)
   return string.format('open %.0f %d', now + cool, step)
 end
 
--- judge has the breaker of an endpoint learn from a settled lease, whose outcome begins at o. It returns what became of the breaker, if
--- that changed.
+-- judge updates the breaker of an endpoint by an outcome, whose arguments begin at o. It returns the breaker's new
+-- state if that has changed, as Returns of settle.lua says.
 local function judge(e, token, sign, o)
   local ep = e.name
   local c = control(ep)
   if not c and (sign < '2' or e.breaker == '' or (sign == '2' and not failures(ep))) then return nil end
   local began = c and now - tonumber(ARGV[o + TOOK])
-  if c and c.state == 'ramp' and began < c.since - skew then return nil end -- the attempt began before the breaker closed
-  if (c and c.state ~= 'open' and c.state ~= 'ramp') or (c and c.state == 'open' and c.token ~= token) then return nil end
+  if c and c.state == 'ramp' and began < c.since - skew then return nil end -- it began before the breaker closed
+  if c and c.state == 'open' and c.token ~= token then return nil end
+  if c and c.state ~= 'open' and c.state ~= 'ramp' then return nil end
 
   local hint = tonumber(ARGV[o + RETRY_AFTER])
   local need, ratio, window, cool, most = string.match(e.breaker, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
@@ -67,11 +69,12 @@ local function judge(e, token, sign, o)
   end
   r.row, r.bad = r.row + 1, r.bad + 1
   set_failures(ep, r)
-  if max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0) >= tonumber(need) then return open(ep, b, now, 0, hint) end
+  local bad = max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0)
+  if bad >= tonumber(need) then return open(ep, b, now, 0, hint) end
 end
 
--- may_lease says whether the caller may have a successor of the endpoint at once, and notes that it has.
-local function may_lease(e)
+-- take_successor says whether the caller may have a successor of the endpoint at once, and notes that it has.
+local function take_successor(e)
   local c = control(e.name)
   if c and (c.state ~= 'ramp' or c.out >= c.width) then return false end
   if e.rate ~= '' then

@@ -1,5 +1,5 @@
--- What a call of settle is asked, and what it knows of it: arguments, endpoints, events and records. What outcomes have in common is
--- read once here, and written once at the end.
+-- The arguments of a call of settle, and the endpoints, events and records that they name. What outcomes have in common
+-- is read once here, and written once at the end.
 
 -- The places of an outcome's arguments, counted from its first: settleArgs of settle.go writes them in this order.
 local ID, ENDPOINT, TOKEN, KIND, DUE, REASON, WANTED = 0, 1, 2, 3, 4, 5, 6
@@ -13,25 +13,32 @@ if not (now and retention and dead_retention and window and ne and nv) or #ARGV 
   return redis.error_reply('ERR settle: wrong arguments')
 end
 
--- An endpoint of this call: its arguments, what enters its queue (add, the earliest of it due) and leaves it (drop), attempts that
--- delivered, and how many wait in its lines (lined, once that was asked, and moved if it has changed since).
+-- An endpoint of this call has its arguments, and
+--   add, drop  what enters its queue and what leaves it; due is the earliest of add
+--   delivered  attempts that delivered
+--   lined      how many wait in its lines, once that was asked; moved: it has changed since
 local eps, by, first = {}, {}, 8 + 4 * ne
 for i = 1, ne do
   local at = 4 + 4 * i
-  eps[i] = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), rate = ARGV[at + 2], breaker = ARGV[at + 3], head = 'h:' .. ARGV[at],
-    queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}, delivered = {}}
+  eps[i] = {name = ARGV[at], lease = tonumber(ARGV[at + 1]), rate = ARGV[at + 2], breaker = ARGV[at + 3],
+    head = 'h:' .. ARGV[at], queue = P .. 'q:' .. ARGV[at], add = {}, drop = {}, delivered = {}}
   by[int(i)] = eps[i]
 end
 for o = first, #ARGV, PLACES do
-  if not by[ARGV[o + ENDPOINT]] then return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / PLACES + 1) end
+  if not by[ARGV[o + ENDPOINT]] then
+    return redis.error_reply('ERR settle: bad endpoint of outcome ' .. (o - first) / PLACES + 1)
+  end
 end
 
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
--- What outcomes of one call have in common is read once and written once: most of what a command costs is that it is called.
--- Of an event, the call knows the states by endpoint (states; false: it is not owed to that), and of one with outcomes here the fields
--- w, o, x, s, and the endpoints that these are of (its array). set has what is to be written, span for how long it lives on then.
+-- What outcomes of one call have in common is read once and written once, because the call itself is most of what a
+-- command costs. An event has
+--   states     state by endpoint; false: the event is not owed to that one
+--   w, open, dead, entry  its fields w, o, x, s, if it has outcomes here
+--   [1], …     the endpoints of these outcomes
+--   set, span  what is to be written, and for how long the event lives after that
 local events, every = {}, {}
 local function event(id)
   local v = events[id]
@@ -46,9 +53,11 @@ local function set_state(v, ep, st)
   v.states[ep], v.set[#v.set + 1], v.set[#v.set + 2] = st, ep, st
 end
 
--- A record has how many of its events were closed here (closed), and at which endpoints (heads that are not needed any more: done), and
--- the endpoints with a line that have outcomes here (its array), with how many of each (n). What it is in Redis is read once that
--- is needed: o, k, h, and heads, of which moved says which have changed.
+-- A record has
+--   closed     how many of its events were closed here
+--   done       fields of heads that are not needed any more
+--   [1], …     the endpoints with a line that have outcomes here; n has how many of each
+--   open, keep, h, heads  its fields o, k, h, h:<endpoint>, read when they are needed; moved: which heads have changed
 local records, all_records = {}, {}
 local function record(name)
   local r = records[name]
@@ -84,8 +93,9 @@ local function enqueue(e, id, due)
   e.due = min(e.due or due, due)
 end
 
--- remember keeps an attempt in the history of its endpoint: those that delivered apart, so that they do not crowd out the others.
--- Of those that failed the event keeps when, status and duration for as long as it lives.
+-- remember puts an attempt into the history of its endpoint. Those that delivered have a list of their own, so that
+-- they do not push out the others. Of those that failed, the event keeps time, status and duration for as long as it
+-- lives.
 local function remember(e, id, n, o, kind, what)
   if kind == 'd' then
     e.delivered[#e.delivered + 1] = what .. ' ' .. int(n) .. ' ' .. id
@@ -93,13 +103,14 @@ local function remember(e, id, n, o, kind, what)
   end
   local ep, status, took = e.name, ARGV[o + STATUS], ARGV[o + TOOK]
   e.failed = P .. 'a:' .. ep
-  local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*', 'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + TEXT])
+  local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*',
+    'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + TEXT])
   local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
   if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
   rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
 end
 
--- Everything that is known beforehand to be needed is read here, one command for each endpoint's, event's and record's.
+-- What every call needs is read here, with one command for all endpoints, and one for each event.
 local names = {}
 for i = 1, ne do names[i] = eps[i].name end
 local waiting = hmget(P .. 'wait', names)
@@ -117,7 +128,7 @@ for i = 1, #every do
   for j = 1, #v do v.states[v[j]] = f[j + 4] end
 end
 
--- Whose line may move on: with how many outcomes of its record here.
+-- Lines that may move on: how many outcomes of its record this call has.
 for o = first, #ARGV, PLACES do
   local v, e = events[ARGV[o + ID]], by[ARGV[o + ENDPOINT]]
   local r = v.w and record(v.w)

@@ -1,6 +1,7 @@
 -- What waits behind the deliveries of a call.
 
--- Of a line the call knows ids of those that wait (its array), as far as they were read, and how many of these were taken (at).
+-- Of a line the call knows the ids that wait, as far as they were read (its array), and how many of these it has taken
+-- off the line (at).
 local lines = {}
 local function line_of(r, e)
   r.lines = r.lines or {}
@@ -12,8 +13,8 @@ local function line_of(r, e)
   return l
 end
 
--- ahead has the next n of a line read, if there are so many; if it has to read, then at least so many more.
-local function ahead(l, n, more)
+-- read_ahead makes sure that the next n ids of a line are read, if it has so many. A read is of at least more ids.
+local function read_ahead(l, n, more)
   local from = #l
   if l.at + n <= from or l.whole then return end
   local to = max(l.at + n, from + more)
@@ -22,7 +23,7 @@ local function ahead(l, n, more)
   l.whole = #l < to
 end
 
--- due_of reads what is needed to lease a delivery.
+-- due_of reads what is needed to lease a delivery: it returns its event, and its state as parse_state does.
 local function due_of(id, ep)
   local v = event(id)
   if v.states[ep] == nil or not v.sequence then
@@ -36,7 +37,7 @@ end
 -- rows_of returns rows had + 1 to most of a line, of which row 1 is the head. It stops after 64 KiB of bodies.
 local function rows_of(r, e, had, most, token)
   local l, ep = line_of(r, e), e.name
-  if most > 1 then ahead(l, most - 1, 1) end
+  if most > 1 then read_ahead(l, most - 1, 1) end
 
   local ids, bodies = {}, {}
   for i = had + 1, most do
@@ -51,7 +52,9 @@ local function rows_of(r, e, had, most, token)
   for i = 1, #ids do
     local v, s, attempts, why, _, text = due_of(ids[i], ep)
     if bytes > 65536 or (had + i > 1 and s ~= 'w') then break end
-    rows[i], bytes = row(ep, ids[i], attempts, why, v.sequence, v.at, token, text, bodies[i] or ''), bytes + #(bodies[i] or '')
+    local body = bodies[i] or ''
+    rows[i] = row(ep, ids[i], attempts, why, v.sequence, v.at, token, text, body)
+    bytes = bytes + #body
   end
   return rows
 end
@@ -65,15 +68,15 @@ local function attempted(id, ep)
   return false
 end
 
--- advance makes the next waiting delivery the head of its line. If its outcome is in this call, it is leased for that. Else the
--- caller gets it, if it may; else it is queued. It returns the rows that the caller gets, nil for none.
+-- advance makes the next waiting delivery the head of its line. If its outcome is in this call, it is leased for that.
+-- Otherwise it is leased to the caller, if that is allowed, or queued. It returns the rows for the caller, or nil.
 local passed = {}
 local function advance(r, e, wanted, had, token)
   local ep, l, nxt = e.name, line_of(r, e), nil
   local v, s, attempts, why, _, text, here
-  repeat -- an event that Redis has evicted is passed over, and one that was delivered after its holder had lost the line
+  repeat -- passes over events that Redis has evicted, or that were delivered after their holder had lost the line
     if e.lined > 0 then
-      ahead(l, 1, r.n[e] or 1)
+      read_ahead(l, 1, r.n[e] or 1)
       nxt = l[l.at + 1]
     else
       nxt = nil
@@ -96,13 +99,13 @@ local function advance(r, e, wanted, had, token)
   set_head(r, e, nxt)
 
   if here then
-    may_lease(e) -- it counts
+    take_successor(e) -- it counts, whatever the answer
     set_state(v, ep, pack_state('l', attempts, why, token, text))
     passed[#passed + 1] = {v = v, e = e, id = nxt}
     return nil
   end
 
-  if wanted > 0 and may_lease(e) then
+  if wanted > 0 and take_successor(e) then
     local rows = rows_of(r, e, had, (e.rate ~= '' or control(ep)) and 1 or wanted, token)
     set_state(v, ep, pack_state('l', attempts, why, token, text))
     enqueue(e, nxt, now + e.lease)

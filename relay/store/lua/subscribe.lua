@@ -1,18 +1,20 @@
--- wish: write down that a tenant wants to hear of waybills. One script, so that an update that comes in between is either owed
--- to the tenant as a new one, or known here as one to catch up with.
+-- subscribe: write a tenant's subscriptions of waybills down. One script, so that an update that comes in between is
+-- either owed to the tenant as a new one, or known here as one to catch up with.
 --
 -- ARGV   now (ms), time of a claim (ms), life of an entry (ms), and of one whose parcel was signed for (ms), tenant,
---        how many entries a tenant may have, N times: entry
--- Returns N times {state: l live, p pending, or x if the tenant has as many as it may and nothing was written, 1 if the tenant had the wish and it was live, 1 if the tenant has to be caught up,
---        uid}
--- Whatever is left to do is in todo from now on, so that it is taken over if the caller dies. Asked again, nothing changes.
+--        how many subscriptions a tenant may have, N times: entry
+-- Returns N times {
+--        state: l live, p pending, or x if the tenant has as many as it may, and nothing was written,
+--        1 if the tenant had subscribed it and it was live, 1 if the tenant has to be caught up, uid}
+-- What is left to do is in todo from now on, so that another replica takes it over if the caller dies. Asked again,
+-- nothing changes.
 local now, claim = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ttl, signed_ttl, tenant, most = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 if not (now and claim and ttl and signed_ttl and tenant and most) then
-  return redis.error_reply('ERR wish: wrong arguments')
+  return redis.error_reply('ERR subscribe: wrong arguments')
 end
 
--- latest finds the last event of a waybill that is still there: the entry is new, and nobody has noted it. It returns its id,
+-- latest finds the last event of a waybill, if it has not expired; a new entry does not have it yet. It returns its id,
 -- whether the parcel was signed for, and when its newest track was (ms), if that is known.
 local function latest(entry)
   local brand, waybill = string.match(entry, '^(%S+) (.+)$')
@@ -35,7 +37,7 @@ local function latest(entry)
     return a.seq > b.seq
   end)
   for _, v in ipairs(seen) do
-    -- the header of the body, as encodeBody writes it, says the brand
+    -- The first line of the body, which encodeBody writes, names the brand.
     local head = string.match(rcall('GETRANGE', P .. 'b:' .. v.id, 0, 4095), '^[^\n]+')
     local ok, known = pcall(cjson.decode, head or '')
     if ok and (known.cp_code == nil or known.cp_code == brand) and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
@@ -44,7 +46,7 @@ local function latest(entry)
   end
 end
 
--- write writes one wish down, and returns its row.
+-- write writes one subscription down, and returns its row.
 local function write(entry)
   local key = P .. 's:' .. entry
   local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i')
