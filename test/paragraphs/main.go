@@ -5,6 +5,7 @@
 //
 //   - a function of more than 25 lines and one statement has a blank line in it, and a Lua script has no more than 25
 //     lines of code without one or a comment
+//   - a line of a Lua script has at most 120 columns; those of Go are the linter's
 //   - an if declares (:=) or sets an error; it does nothing else before its condition
 //   - a for that begins with a statement ends with one: it is no scope for a variable
 //   - a struct of five fields or more is written with their names
@@ -23,11 +24,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
 	longest = 25 // lines of a function or script without a blank one
 	places  = 5  // fields of a struct that have to be named
+	columns = 120
 )
 
 func main() {
@@ -105,10 +108,14 @@ func (r *report) printFigures(w io.Writer) {
 	fmt.Fprintf(w, "largest file                            %d lines, %s\n", r.largest, r.largestFile)
 }
 
-// lua looks for runs of lines without a blank one or a comment.
+// lua looks for long lines, and for runs of lines without a blank one or a comment.
 func (r *report) lua(path, text string) {
 	run := 0
 	for i, line := range strings.Split(text, "\n") {
+		if utf8.RuneCountInString(line) > columns {
+			r.broken = append(r.broken, fmt.Sprintf("%s:%d: more than %d columns", path, i+1, columns))
+		}
+
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "--") {
 			run = 0

@@ -50,6 +50,7 @@ func TestEachMistakeIsNamedWithItsPlace(t *testing.T) {
 		"c.go":      "package planted\n\nfunc steps() {\n\t// first\n" + statements + "\n\t_ = 1\n}\n",
 		"b_test.go": "package planted\n\nfunc tested() {\n" + statements + "}\n",
 		"wall.lua":  strings.Repeat("x = 1\n", 26),
+		"wide.lua":  "-- " + strings.Repeat("快", 117) + "\n-- " + strings.Repeat("快", 118) + "\n",
 		"paragraphs.lua": strings.Repeat("x = 1\n", 25) + "\n" + strings.Repeat("x = 1\n", 25) + "-- then\n" +
 			strings.Repeat("x = 1\n", 25),
 	} {
@@ -73,6 +74,7 @@ func TestEachMistakeIsNamedWithItsPlace(t *testing.T) {
 		"a.go:8: a literal of 5 fields without their names",
 		"b.go:3: wall has 26 lines without a blank line",
 		"wall.lua:26: more than 25 lines without a blank line or a comment",
+		"wide.lua:2: more than 120 columns",
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
