@@ -256,6 +256,7 @@ func checkGone(t *testing.T, b *bench) {
 	if p, err := s.Parked(t.Context()); err != nil || p["t/a"] != "gone" {
 		t.Errorf("parked: %v, %v", p, err)
 	}
+
 	if err := s.Resume(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}

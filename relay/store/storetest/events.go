@@ -126,6 +126,7 @@ func checkTrim(t *testing.T, b *bench) {
 		accept(t, s, entries...)
 	}
 	acceptOne(t, s, update("open", "a"), to("t/a"))
+
 	until(t, "only what is open is listed", func() bool {
 		if err := s.Trim(t.Context()); err != nil {
 			t.Fatal(err)

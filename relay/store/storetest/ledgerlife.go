@@ -216,6 +216,7 @@ func checkLateUpdate(t *testing.T, b *bench) {
 	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)
 	}
+
 	// The ledger knows it for longer than the record of the waybill lives.
 	until(t, "the record expires", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
 	acceptOne(t, s, at(8, "1", "c", "collected"), nil)

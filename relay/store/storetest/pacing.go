@@ -208,6 +208,7 @@ func checkBreakerProbe(t *testing.T, b *bench) {
 	if n := len(take(t, s, "t/a", 10)); n != 0 {
 		t.Fatalf("%d leased beside the probe", n)
 	}
+
 	clock.forward(lease/2 + slack)
 	released := takeOne(t, s, "t/a")
 	if c := settle(t, s, released, event.Released, func(o *event.Outcome) { o.Attempt = nil }).Breaker; c != nil {
@@ -217,6 +218,7 @@ func checkBreakerProbe(t *testing.T, b *bench) {
 	if c := settle(t, s, refused, event.Dead, because("forbidden: …")).Breaker; c != nil {
 		t.Errorf("a probe that the guard refused: %+v", c)
 	}
+
 	before, notYet := s.Now(), func(o *event.Outcome) { o.Attempt.RetryAfter = 30 * time.Second }
 	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before,
 		30*time.Second, 1)
