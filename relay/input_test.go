@@ -188,7 +188,8 @@ func TestTheLogSaysWhichTokenACallbackHadWhileThereAreSeveral(t *testing.T) {
 		return all
 	}
 	both := start(t, "callback: {tokens: [the-new-token, the-old-token]}\n"+one("http://127.0.0.1:1", ""))
-	if got := places(both, "the-old-token", "the-new-token", "neither-of-them"); !slices.Equal(got, []any{int64(2), int64(1), nil}) {
+	if got := places(both, "the-old-token", "the-new-token", "neither-of-them"); !slices.Equal(got,
+		[]any{int64(2), int64(1), nil}) {
 		t.Errorf("the tokens of two are %v", got)
 	}
 	if got := places(start(t, one("http://127.0.0.1:1", "")), token); !slices.Equal(got, []any{nil}) {

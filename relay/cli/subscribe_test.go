@@ -128,7 +128,8 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscriptions"}, 2, "whose? --tenant TENANT"},
 		{[]string{"subscriptions", "export"}, 2, "-c FILE"},
 		{[]string{"subscriptions", "import", "-c", "../../config.example.yaml"}, 1, "has no redis.url"},
-		{[]string{"subscriptions", "export", "-c", away}, 1, "without redis.url the ledger is in the relay's own process: no relay answers at 127.0.0.1:1"},
+		{[]string{"subscriptions", "export", "-c", away}, 1, "without redis.url the ledger is in the relay's own process: " +
+			"no relay answers at 127.0.0.1:1"},
 		{[]string{"subscriptions", "export", "-c", subscribeConfig(t, "")}, 1, "which has no API without admin.token"},
 	} {
 		code, stdout, stderr := run(t, "", c.args...)
@@ -143,18 +144,22 @@ func TestTheLedgerGoesFromAnEmbeddedRelayToRedis(t *testing.T) {
 	embedded := withAdmin(t, subscribeConfig(t, ""), "127.0.0.1:0")
 	c := start(t, "", "serve", "-c", embedded)
 	admin := after(t, c.stderr, `"admin":"`, `"`)
-	run(t, "", "subscribe", "zt", "1", "2", "no3", "--url", "http://"+after(t, c.stderr, `"public":"`, `"`), "--key", "the-key-of-shop")
+	run(t, "", "subscribe", "zt", "1", "2", "no3", "--url", "http://"+after(t, c.stderr, `"public":"`, `"`), "--key",
+		"the-key-of-shop")
 
 	code, lines, stderr := run(t, "", "subscriptions", "export", "-c", withAdmin(t, embedded, admin))
 	if code != 0 || stderr != "3 subscriptions exported\n" {
 		t.Fatalf("exit %d\n%s%s", code, lines, stderr)
 	}
 	anew := subscribeConfig(t, redisserver.Start(t).URL())
-	if code, _, stderr := run(t, lines, "subscriptions", "import", "-c", anew); code != 0 || stderr != "3 subscriptions read, 3 new in the ledger\n" {
+	if code, _, stderr := run(t, lines, "subscriptions", "import", "-c", anew); code != 0 ||
+		stderr != "3 subscriptions read, 3 new in the ledger\n" {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
-	withoutEnd := func(lines string) string { return regexp.MustCompile(`"expires":"[^"]*",`).ReplaceAllString(lines, "") } // now and what is left
-	if _, again, _ := run(t, "", "subscriptions", "export", "-c", anew); withoutEnd(again) != withoutEnd(lines) || strings.Count(again, `"uid":`) != 3 {
+	// now and what is left
+	withoutEnd := func(lines string) string { return regexp.MustCompile(`"expires":"[^"]*",`).ReplaceAllString(lines, "") }
+	if _, again, _ := run(t, "", "subscriptions", "export", "-c", anew); withoutEnd(again) != withoutEnd(lines) ||
+		strings.Count(again, `"uid":`) != 3 {
 		t.Errorf("%s became\n%s", lines, again)
 	}
 }
@@ -166,7 +171,8 @@ func withAdmin(t *testing.T, config, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := regexp.MustCompile(`(?m)^admin: .*$`).ReplaceAllString(string(text), fmt.Sprintf("admin: {listen: %q, token: %s}", address, operator))
+	line := regexp.MustCompile(`(?m)^admin: .*$`).ReplaceAllString(string(text),
+		fmt.Sprintf("admin: {listen: %q, token: %s}", address, operator))
 	return write(t, "config.yaml", line)
 }
 

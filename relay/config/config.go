@@ -6,7 +6,8 @@
 // table of every key, reader.go has the pieces that it is made of, and node.go walks the parsed nodes.
 //
 // A new key is a line of that table, a field and its default in this file, a line of config.example.yaml, and one of
-// describe.go, from which docs/reference/config.md is made (go run ./test/docs); relay/settings.go hands it to its part, and relay/reload.go says if only a restart changes it.
+// describe.go, from which docs/reference/config.md is made (go run ./test/docs); relay/settings.go hands it to its
+// part, and relay/reload.go says if only a restart changes it.
 //
 // These rules hold for every value: a scalar is its text as written (no octal numbers, no "no" that means false);
 // ${VAR}, ${VAR:-default} and file:PATH are expanded inside the scalar after parsing (expand.go); anchors, aliases,

@@ -172,7 +172,8 @@ var docs = map[string]string{
 	"tenants.routes.match.waybill_code": "Waybill, such as `77*`.",
 	"tenants.routes.match.changed":      "`status`: only updates whose status is not the waybill's last one.",
 	"tenants.routes.match.subscribed":   "`true`: only waybills that this tenant has subscribed.",
-	"tenants.routes.when":               "Expression over the event, which must be true as well, such as `len(event.tracks) > 0`.",
+	"tenants.routes.when": "Expression over the event, which must be true as well, " +
+		"such as `len(event.tracks) > 0`.",
 
 	"tenants.tests":         "Tests of the tenant's routes, which `kuairelay check` runs.",
 	"tenants.tests.name":    "Name that is shown if the test fails.",

@@ -63,8 +63,8 @@ func (r reader) schema(path string) shape {
 }
 
 // JSONSchema returns the JSON Schema (draft 2020-12) of a config file or, with tenant, of a file in tenants_dir, for
-// editors, with what each key is for and its default. It is made from the table that Load reads by. Load checks more than the schema can say, such as names that
-// have to exist.
+// editors, with what each key is for and its default. It is made from the table that Load reads by. Load checks more
+// than the schema can say, such as names that have to exist.
 func JSONSchema(tenant bool) ([]byte, error) {
 	l := &loading{config: defaults()}
 	r := schema(l)

@@ -97,7 +97,9 @@ func writtenOut(r reader) reader {
 
 // list reads a list of scalars, which may be empty.
 func list[T any](out *[]T, f form[T]) reader {
-	return reader{shape: listOf(f.scalar(), 0), fallback: inYAML(*out), read: func(v value) { *out = scalars(v.items(), f) }}
+	return reader{shape: listOf(f.scalar(), 0), fallback: inYAML(*out), read: func(v value) {
+		*out = scalars(v.items(), f)
+	}}
 }
 
 // some reads a list of at least one scalar.

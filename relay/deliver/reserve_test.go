@@ -51,10 +51,12 @@ func TestWhatIsSentAgainWaitsForASlot(t *testing.T) {
 		then         func(*Pool, *endpoint)
 		want         bool
 	}{
-		"a slot is freed":           {slots: 8, taken: 2, then: func(_ *Pool, e *endpoint) { e.free(1) }, want: true},
-		"all slots are freed":       {slots: 8, taken: 8, then: func(_ *Pool, e *endpoint) { e.free(8) }, want: true},
-		"too few slots are freed":   {slots: 8, taken: 8, then: func(_ *Pool, e *endpoint) { e.free(6) }},
-		"a slot is given back":      {slots: 8, taken: 2, then: func(p *Pool, _ *endpoint) { p.Start(map[string]int{"t/a": 1}, nil) }, want: true},
+		"a slot is freed":         {slots: 8, taken: 2, then: func(_ *Pool, e *endpoint) { e.free(1) }, want: true},
+		"all slots are freed":     {slots: 8, taken: 8, then: func(_ *Pool, e *endpoint) { e.free(8) }, want: true},
+		"too few slots are freed": {slots: 8, taken: 8, then: func(_ *Pool, e *endpoint) { e.free(6) }},
+		"a slot is given back": {slots: 8, taken: 2, then: func(p *Pool, _ *endpoint) {
+			p.Start(map[string]int{"t/a": 1}, nil)
+		}, want: true},
 		"a silent endpoint answers": {slots: 32, taken: 2, silent: true, then: answers, want: true},
 		"it gets more slots":        {slots: 1, taken: 1, then: func(p *Pool, _ *endpoint) { resize(t, p, 4) }, want: true},
 		"it goes out of the config": {slots: 8, taken: 2, then: func(p *Pool, _ *endpoint) { resize(t, p, 0) }},
@@ -145,7 +147,8 @@ func resize(t *testing.T, p *Pool, slots int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set.Endpoints = []*Endpoint{{Name: "t/a", URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, Timeout: time.Second, MaxInFlight: slots}}
+		set.Endpoints = []*Endpoint{{Name: "t/a", URL: "http://127.0.0.1:1", Keys: []Key{{Key: key}}, Timeout: time.Second,
+			MaxInFlight: slots}}
 	}
 	if err := p.Use(set); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 )
 
 // LastCallback notes that a callback came at a time (zero: none did), and gives the time of the latest one of all
-// replicas, to the millisecond; zero if none is known. It is no script: an older time never replaces a newer one, so the
-// order of replicas does not matter.
+// replicas, to the millisecond; zero if none is known. It is no script: an older time never replaces a newer one, so
+// the order of replicas does not matter.
 func (s *Store) LastCallback(ctx context.Context, at time.Time) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

@@ -26,8 +26,8 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Subscribe writes down that a tenant wants to hear of waybills; see lua/subscribe.lua. The answers stand in the order of
-// the waybills. After an error a part may have been written; to subscribe again does no harm.
+// Subscribe writes down that a tenant wants to hear of waybills; see lua/subscribe.lua. The answers stand in the order
+// of the waybills. After an error a part may have been written; to subscribe again does no harm.
 func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
 	[]event.SubscribeResult, error,
 ) {

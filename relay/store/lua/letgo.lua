@@ -1,5 +1,5 @@
--- letgo: end what only one replica may do at a time, if the caller still does it. One script, so that nothing is ended that
--- has lapsed, and that another replica does by now.
+-- letgo: end what only one replica may do at a time, if the caller still does it. One script, so that nothing is ended
+-- that has lapsed, and that another replica does by now.
 --
 -- ARGV   replay or only, the replay or what it is, who did it
 -- Returns 1 if the caller did it, else 0
