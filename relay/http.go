@@ -325,6 +325,8 @@ func spoolTrouble(err error) string {
 	switch {
 	case errors.Is(err, spool.ErrFull):
 		return "full: it holds spool.max_bytes"
+	case errors.Is(err, spool.ErrWaybills):
+		return "full: its callbacks name too many waybills"
 	case errors.As(err, &number):
 		return "unwritable: " + number.Error()
 	case errors.As(err, &path):

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +20,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
+	"kuairelay/relay/spool"
 )
 
 // A long answer is what encoding/json writes, gives its turn back before each part is sent, and has the next one before
@@ -113,6 +118,21 @@ func TestBothListenersBoundHeadersAndTimes(t *testing.T) {
 		listener.Close()
 		if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("%s: a header of 100 KiB is answered %d", name, answer.StatusCode)
+		}
+	}
+}
+
+func TestTheTroubleOfTheSpoolIsSaidWithoutPaths(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"full: it holds spool.max_bytes":             spool.ErrFull,
+		"full: its callbacks name too many waybills": spool.ErrWaybills,
+		"unwritable: no space left on device":        &fs.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC},
+		"unwritable: file already closed":            &fs.PathError{Op: "write", Path: "/secret", Err: fs.ErrClosed},
+		"unwritable":                                 errors.New("/secret does not work"),
+	} {
+		if got := spoolTrouble(fmt.Errorf("spool: %w", err)); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}
 }

@@ -335,6 +335,9 @@ func (s *Spool) toTry() (*folder, error) {
 	if s.bytes+block > s.o.MaxBytes {
 		return nil, ErrFull
 	}
+	if s.waybills >= s.most {
+		return nil, ErrWaybills
+	}
 	if err := s.open(); err != nil {
 		return nil, err
 	}

@@ -512,13 +512,16 @@ func TestTheSpoolKnowsNoMoreWaybillsThanItsSizeAllows(t *testing.T) {
 	if _, err := s.Put(cb, many(1), nil); !errors.Is(err, ErrWaybills) {
 		t.Errorf("one waybill too many: %v", err)
 	}
-	if s.Check() != nil {
-		t.Error("callbacks without waybills are not taken either")
+	if err := s.Check(); !errors.Is(err, ErrWaybills) {
+		t.Errorf("the spool would take a callback: %v", err)
 	}
 	taken := next(t, s, 1)
 	s.Hold(taken)
 	if err := s.Remove(taken); err != nil || taken[0] != first {
 		t.Fatalf("%v, or another file", err)
+	}
+	if err := s.Check(); err != nil {
+		t.Errorf("there is room again: %v", err)
 	}
 	if _, err := s.Put(cb, many(most-1), nil); err != nil {
 		t.Errorf("there is room again: %v", err)
