@@ -16,7 +16,7 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_requests_total",
 			Help: "Waybills that a tenant asked for by what it was told: subscribed, already, pending, failed; " +
-				"and requests that were turned away: limited, invalid, error.",
+				"and requests to subscribe that were turned away: limited, invalid, error.",
 		}, []string{"tenant", "result"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_upstream_calls_total",
