@@ -40,6 +40,8 @@ type drainer struct {
 	mu    sync.Mutex
 	began time.Time // since the spool was last empty
 	n     int       // callbacks since then
+	// parts are what calls that failed have made of files that are still to be taken.
+	parts map[*spool.File]event.Summary
 
 	unread               logonce.Throttle // complained of
 	drained, quarantined atomic.Int64
@@ -177,24 +179,37 @@ func (d *drainer) take(ctx context.Context, all []pending) error {
 		return ctx.Err()
 	}
 
+	// A callback is counted once, when it is done. A call that failed may have made a part of it durable, which the next
+	// call is told is known.
 	count := d.intake.metrics.count
-	if o.err != nil {
-		o.sum.Duplicates = 0 // it is asked again, and told of these again
-		o.sum.Quarantined = 0
-		count(o.sum)
-		return o.err
-	}
-	for i, p := range all {
-		switch tag := p.file.Tag.(type) {
+	for i := range o.each {
+		sum := d.withParts(all[i].file, o.each[i], o.err != nil)
+		if o.err != nil {
+			continue
+		}
+		switch tag := all[i].file.Tag.(type) {
 		case *takenTwice:
-			tag.add(o.each[i], count)
+			tag.add(sum, count)
 			continue
 		case chan event.Summary:
-			tag <- o.each[i]
+			tag <- sum
 		}
-		count(o.each[i])
+		count(sum)
 	}
-	return nil
+	return o.err
+}
+
+// withParts adds to what a call was told of a file what earlier calls were, which failed. It keeps that for the next
+// call if this one failed, too.
+func (d *drainer) withParts(f *spool.File, sum event.Summary, failed bool) event.Summary {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum = together(d.parts[f], sum)
+	delete(d.parts, f)
+	if failed && sum.New > 0 {
+		d.parts[f] = sum
+	}
+	return sum
 }
 
 // toQuarantine is a callback that goes to quarantine as it is.

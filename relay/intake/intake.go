@@ -124,6 +124,7 @@ func New(o Options) *Intake {
 		adopted: make(chan struct{}),
 	}
 	in.drain.intake = in
+	in.drain.parts = make(map[*spool.File]event.Summary)
 	if o.UntilDelivered {
 		in.undelivered = newUndelivered(in)
 	}
@@ -317,12 +318,17 @@ func (t *takenTwice) add(sum event.Summary, count func(event.Summary)) {
 		return
 	}
 
-	// What is new to one of them is a duplicate to the other. A call that failed was told of a part at most.
-	both := *t.first
-	both.Add(sum)
-	both.Duplicates = max(0, t.first.Duplicates-sum.New, sum.Duplicates-t.first.New)
-	both.Quarantined = max(t.first.Quarantined, sum.Quarantined)
-	count(both)
+	count(together(*t.first, sum))
+}
+
+// together sums up what two calls were told of the same callback. What is new to one of them is a duplicate to the
+// other. A call that failed was told of a part at most.
+func together(a, b event.Summary) event.Summary {
+	both := a
+	both.Add(b)
+	both.Duplicates = max(0, a.Duplicates-b.New, b.Duplicates-a.New)
+	both.Quarantined = max(a.Quarantined, b.Quarantined)
+	return both
 }
 
 // viaSpool keeps a callback in the spool, and waits a little for what becomes of it.

@@ -336,3 +336,53 @@ func TestEverySlotThatWasReservedIsGivenBack(t *testing.T) {
 		}
 	})
 }
+
+// halting is a store that fails so often, each time after it has accepted two more of the events that it is asked to.
+type halting struct {
+	*fakeStore
+	times int
+}
+
+func (s *halting) Accept(ctx context.Context, es []event.Entry) ([]event.Accepted, error) {
+	if s.times == 0 {
+		return s.fakeStore.Accept(ctx, es)
+	}
+	s.times--
+	fresh := 0
+	for i, e := range es {
+		if !s.known[e.Event.ID] {
+			fresh++
+		}
+		if fresh > 2 {
+			part, _ := s.fakeStore.Accept(ctx, es[:i])
+			return part, errors.New("no answer")
+		}
+	}
+	return s.fakeStore.Accept(ctx, es)
+}
+
+// Each call is told that what the calls before it have made durable is known.
+func TestWhatTheDrainTakesInSeveralCallsIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &halting{fakeStore: &fakeStore{known: make(map[string]bool)}, times: 3}
+		b := newBench(t, func(o *Options) { o.Store = store })
+		b.store = store.fakeStore
+		b.store.setDown(errors.New("redis is down"))
+		for range 2 { // of the second callback all is known
+			cb := manyItems(10)
+			if _, err := b.Keep(t.Context(), cb, kuaidihelp.Parse("", cb.Body, cb.ReceivedAt), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.keep("another")
+		b.store.setDown(nil)
+		b.run()
+		time.Sleep(time.Minute)
+		if b.counted() != "duplicate 10, new 11" || store.times > 0 || len(b.drain.parts) > 0 {
+			t.Errorf("counted: %s; it has to fail %d times more; %d parts are kept", b.counted(), store.times,
+				len(b.drain.parts))
+		}
+		b.end()
+	})
+}
