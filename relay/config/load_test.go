@@ -294,6 +294,28 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)
 }
 
+// TestEveryKeyArrivesInItsField tells nothing of a key that its file does not have.
+func TestTheFullConfigHoldsEveryKey(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, _, err := documents(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	present := map[string]bool{}
+	collectKeys("", root, present)
+	elsewhere := []string{"tenants.tests", "tenants.endpoints.tls.", "tenants.endpoints.breaker.", "tenants.limits."}
+	for _, key := range knownKeys("", schema(&loading{config: defaults()}).fields) {
+		isElsewhere := slices.ContainsFunc(elsewhere, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		if !present[key] && !isElsewhere {
+			t.Errorf("testdata/full.yaml lacks %s", key)
+		}
+	}
+}
+
 func TestTheExampleHoldsEveryKey(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(example)

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -230,4 +231,28 @@ func TestWhatTenantsDirLeavesOutIsWarnedOf(t *testing.T) {
 		"b.Yml:1: the file is not read: the name of a tenant's file ends in .yaml or .yml",
 		"team:1: the folder holds .yaml files, which are not read: tenants' files stand in tenants_dir itself",
 	})
+}
+
+// A key that is added where a tenant's own file has it needs a decision: a bound in endpointDelivery, tenantLimits or
+// tenantAllowance, or a place among those that cost the relay and Redis nothing.
+func TestEveryKeyOfATenantIsBoundedOrSaidToCostNothing(t *testing.T) {
+	t.Parallel()
+	bounded := map[string][]string{
+		"delivery":      {"max_in_flight", "max_backlog", "max_age", "retry"},
+		"subscriptions": {"rate", "daily_quota"},
+		"limits":        {"reads", "tests", "replays"},
+	}
+	costNothing := map[string][]string{"delivery": {"timeout", "rate", "breaker", "order"}}
+	for section, fields := range map[string][]field{
+		"delivery":      deliveryKeys(&Delivery{}),
+		"subscriptions": limits(&Limits{}),
+		"limits":        allowance(&Allowance{}),
+	} {
+		for _, f := range fields {
+			if !slices.Contains(bounded[section], f.name) && !slices.Contains(costNothing[section], f.name) {
+				t.Errorf("%s.%s: may a tenant's own file give it any value? Bound it in powers.go, and say so here",
+					section, f.name)
+			}
+		}
+	}
 }

@@ -2,10 +2,12 @@ package route
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 
 	"kuairelay/relay/event"
 )
@@ -170,4 +172,42 @@ func randomEvent(random *rand.Rand) *event.Event {
 		ev.Tracks = []event.Track{{Status: "signed"}}
 	}
 	return ev
+}
+
+// A key that is added to Match has to be asked: an event that lacks everything holds none. And the random tables have to
+// have it, which compare the table with its plain meaning above.
+func TestEveryKeyOfAMatchIsAsked(t *testing.T) {
+	t.Parallel()
+	drawn := make(map[string]bool)
+	for _, r := range randomRules(rand.New(rand.NewPCG(1, 2)), 200) {
+		for i := range reflect.TypeFor[Match]().NumField() {
+			if !reflect.ValueOf(r.Match).Field(i).IsZero() {
+				drawn[reflect.TypeFor[Match]().Field(i).Name] = true
+			}
+		}
+	}
+
+	for i := range reflect.TypeFor[Match]().NumField() {
+		name := reflect.TypeFor[Match]().Field(i).Name
+		if !drawn[name] {
+			t.Errorf("the random tables have no Match.%s", name)
+		}
+
+		rule := Rule{To: []string{"a/b"}}
+		switch v := reflect.ValueOf(&rule.Match).Elem().Field(i); v.Kind() {
+		case reflect.String:
+			v.SetString("status")
+		case reflect.Bool:
+			v.SetBool(true)
+		default:
+			v.Set(reflect.ValueOf([]string{"x"}))
+		}
+		table := compile(t, Options{Rules: []Rule{rule}})
+		if got := table.Match(&event.Event{}, nil); len(got) > 0 {
+			t.Errorf("a route with Match.%s matches an event that has nothing", name)
+		}
+		if why := table.Explain(&event.Event{})[0].Why; strings.HasPrefix(why, " ") || why == "" {
+			t.Errorf("Match.%s has no name: explain says %q", name, why)
+		}
+	}
 }

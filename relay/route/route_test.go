@@ -44,9 +44,15 @@ func TestRoutesMatchAsConfigured(t *testing.T) {
 		"a prefix that is all of it": {Rule{Match: Match{WaybillCode: list("777005949070187*")}}, event.Always, 0},
 		"any waybill":                {Rule{Match: Match{WaybillCode: list("*")}}, event.Always, 0},
 		"all keys": {
-			Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("allograph"), list("7*"), "", false}}, event.Always, 0},
+			Rule{Match: Match{
+				Type: list(event.TypeWaybill), CPCode: list("yt"), Status: list("allograph"), WaybillCode: list("7*"),
+			}}, event.Always, 0,
+		},
 		"all keys but one": {
-			Rule{Match: Match{list(event.TypeWaybill), list("yt"), list("signed"), list("7*"), "", false}}, 0, 0},
+			Rule{Match: Match{
+				Type: list(event.TypeWaybill), CPCode: list("yt"), Status: list("signed"), WaybillCode: list("7*"),
+			}}, 0, 0,
+		},
 		"changed":    {Rule{Match: Match{Changed: "status"}}, event.IfChanged, 0},
 		"subscribed": {Rule{Match: Match{Subscribed: true}}, event.IfSubscribed, 0},
 		"changed and subscribed": {Rule{Match: Match{Changed: "status", Subscribed: true}}, event.IfChangedAndSubscribed,
