@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -340,10 +341,13 @@ func TestEverySlotThatWasReservedIsGivenBack(t *testing.T) {
 // halting is a store that fails so often, each time after it has accepted two more of the events that it is asked to.
 type halting struct {
 	*fakeStore
+	one   sync.Mutex // call after another
 	times int
 }
 
 func (s *halting) Accept(ctx context.Context, es []event.Entry) ([]event.Accepted, error) {
+	s.one.Lock()
+	defer s.one.Unlock()
 	if s.times == 0 {
 		return s.fakeStore.Accept(ctx, es)
 	}
@@ -379,10 +383,10 @@ func TestWhatTheDrainTakesInSeveralCallsIsCountedOnce(t *testing.T) {
 		b.store.setDown(nil)
 		b.run()
 		time.Sleep(time.Minute)
+		b.end()
 		if b.counted() != "duplicate 10, new 11" || store.times > 0 || len(b.drain.parts) > 0 {
 			t.Errorf("counted: %s; it has to fail %d times more; %d parts are kept", b.counted(), store.times,
 				len(b.drain.parts))
 		}
-		b.end()
 	})
 }
