@@ -31,7 +31,7 @@ func newHeartbeat(s *store.Store, log *zap.Logger) *heartbeat {
 		lastDesc: prometheus.NewDesc("kuairelay_last_callback_timestamp_seconds",
 			"Unix time of the latest callback with the right token and address, at any replica; 0 if none is known.", nil, nil),
 		silentDesc: prometheus.NewDesc("kuairelay_provider_silent",
-			"1 if no such callback has come for longer than callback.silence.", nil, nil)}
+			"1 if no such callback has come for longer than callback.silence: kuaidihelp is silent.", nil, nil)}
 }
 
 // use sets the span without a callback after which kuaidihelp is silent; 0: it never is.

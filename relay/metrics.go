@@ -34,29 +34,29 @@ func newTroubleMetrics(r *Relay) *troubleMetrics {
 	return &troubleMetrics{store: r.store, spool: r.spool, intake: r.intake, pool: r.pool, advised: r.advice.present,
 
 		pushed: desc("kuairelay_quarantine_pushed_total",
-			"What went out of quarantine unseen, because that was full, and something newer had to be kept."),
+			"Callbacks and items that were removed from quarantine unseen, because it was full and a newer one had to be kept."),
 		state: desc("kuairelay_redis_state",
-			"1 for what Redis can do at present: up; full (maxmemory) and short (of replicas) take no events; down does "+
-				"nothing.", "state"),
+			"1 for the state of Redis: up; full (at maxmemory) and short (of replicas) take no events, but deliveries go "+
+				"on; down.", "state"),
 		advice: desc("kuairelay_redis_advice",
-			"1 for each thing about Redis that puts accepted events at risk.", "advice"),
+			"1 for each property of Redis that puts accepted events at risk.", "advice"),
 		held: desc("kuairelay_outcomes_held",
-			"Outcomes of attempts that wait for Redis to take them."),
+			"Outcomes of attempts that wait for Redis."),
 
 		files: desc("kuairelay_spool_files",
-			"Callbacks in the spool, those that wait and, with an embedded Redis, those that are not delivered."),
+			"Callbacks in the spool: those that wait and, with an embedded Redis, those that are not delivered yet."),
 		bytes: desc("kuairelay_spool_bytes",
-			"What they take on disk, in whole blocks of 4 KiB."),
+			"Disk that the spool takes, in whole blocks of 4 KiB."),
 		most: desc("kuairelay_spool_max_bytes",
-			"What they may take at most: spool.max_bytes."),
+			"Disk that the spool may take: spool.max_bytes."),
 		room: desc("kuairelay_spool_room_bytes",
-			"What the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less."),
+			"Disk that the spool can still take: the rest of spool.max_bytes, or of the disk if that is less."),
 		waiting: desc("kuairelay_spool_waiting",
 			"Callbacks in the spool that wait to be accepted."),
 		oldest: desc("kuairelay_spool_oldest_age_seconds",
-			"Age of the oldest of those since it was received; 0 if none waits."),
+			"Age of the oldest callback that waits in the spool, since it was received; 0: none waits."),
 		spooledCallbacks: desc("kuairelay_spool_callbacks_total",
-			"Callbacks by what happened to them in the spool.", "result"),
+			"Callbacks by result in the spool.", "result"),
 	}
 }
 
@@ -126,12 +126,12 @@ func newQueues(s *store.Store) *queues {
 			"Deliveries of an endpoint: open (queued, retrying or leased), "+
 				"waiting (behind an older update of their waybill), dead.", []string{"endpoint", "state"}, nil),
 		oldest: prometheus.NewDesc("kuairelay_queue_oldest_age_seconds",
-			"Age of the oldest open delivery of an endpoint since its acceptance, at least: "+
-				"the ends of its queue are looked at; 0 if none is open.", []string{"endpoint"}, nil),
+			"Age of the oldest open delivery of an endpoint since its acceptance; 0: none is open. "+
+				"It is a lower bound: only both ends of the queue are read.", []string{"endpoint"}, nil),
 		delivered: prometheus.NewDesc("kuairelay_endpoint_last_delivered_timestamp_seconds",
-			"Unix time of the latest delivery to an endpoint, as far as its history goes; 0 if there is none.",
+			"Unix time of the latest delivery in an endpoint's history; 0: none.",
 			[]string{"endpoint"}, nil),
-		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 if the endpoint is parked, with its state.",
+		parked: prometheus.NewDesc("kuairelay_endpoint_parked", "1 for an endpoint that is parked, by its state.",
 			[]string{"endpoint", "state"}, nil),
 	}
 }
@@ -198,6 +198,12 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// DescribeMetrics sends the descriptions of all metrics, for documentation.
+func (r *Relay) DescribeMetrics(ch chan<- *prometheus.Desc) {
+	r.registry.Describe(ch)
+	r.pool.DescribeTimes(ch)
+}
+
 func buildInfo(version string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kuairelay_build_info", Help: "Always 1; the label says which version runs.",
@@ -214,7 +220,8 @@ type unfinished struct {
 
 func newUnfinished(s *store.Store) *unfinished {
 	return &unfinished{s, prometheus.NewDesc("kuairelay_subscriptions_unfinished",
-		"Waybills that kuaidihelp has still to be asked for, and tenants that have still to be caught up.", nil, nil)}
+		"Waybills that kuaidihelp has still to be asked for, and "+
+			"tenants that have still to get a waybill's last update.", nil, nil)}
 }
 
 // Describe implements prometheus.Collector.

@@ -105,7 +105,7 @@ type remembered struct {
 func newMarker(s *store.Store, log *zap.Logger, dir string) *marker {
 	return &marker{store: s, log: log, file: filepath.Join(dir, markerFile),
 		desc: prometheus.NewDesc("kuairelay_redis_emptied_timestamp_seconds",
-			"Unix time at which Redis was last found without what it had held; 0: never.", nil, nil)}
+			"Unix time at which Redis was last found without the data that it had held; 0: never.", nil, nil)}
 }
 
 // run looks now and then, and as soon as Redis can be reached again.

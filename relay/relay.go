@@ -155,7 +155,7 @@ func New(o Options) (*Relay, error) {
 	r.whenErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
-		Help: "Connections that were one too many (limits.connections), and were answered 503."}, []string{"listener"})
+		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
 	registry.MustRegister(r.queues, r.whenErrors, r.refused, r.heartbeat, r.marker, &r.reload,
 		newTroubleMetrics(r), newUnfinished(r.store))
 

@@ -330,11 +330,11 @@ func (l *reload) readyFor() readyFor {
 
 var (
 	configInfo = prometheus.NewDesc("kuairelay_config_info",
-		"Always 1; the label is the fingerprint of the config that is served by.", []string{"fingerprint"}, nil)
+		"Always 1; the label is the fingerprint of the config in use.", []string{"fingerprint"}, nil)
 	configOK = prometheus.NewDesc("kuairelay_config_last_reload_successful",
-		"1 if the config was right when it was last read; 0: the one from before goes on serving.", nil, nil)
+		"1 if the config's files had no mistake when they were last read; 0: the previous config stays in use.", nil, nil)
 	configAt = prometheus.NewDesc("kuairelay_config_last_reload_success_timestamp_seconds",
-		"When the config was last read, and was right.", nil, nil)
+		"Unix time at which the config's files were last read without a mistake.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

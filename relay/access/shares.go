@@ -123,7 +123,7 @@ func NewShares(admit Admit, registry prometheus.Registerer) *Shares {
 		next:  make(map[string]time.Time),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_tenant_refused_total",
-			Help: "Requests of a tenant that were answered 429, by what it had too much of: reads, tests, subscriptions.",
+			Help: "Requests of a tenant that were answered 429, by limit: reads, tests, subscriptions.",
 		}, []string{"tenant", "limit"}),
 	}
 	registry.MustRegister(s.refused)

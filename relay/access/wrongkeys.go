@@ -49,7 +49,7 @@ type WrongKeys struct {
 func NewWrongKeys(log *zap.Logger, registry prometheus.Registerer) *WrongKeys {
 	w := &WrongKeys{log: log, paused: make(chan struct{}, maxPaused), pause: guessPause, by: map[string]int{},
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_wrong_keys_total",
-			Help: "Requests with a wrong key, token or signature, by what they asked for."}, []string{"path"})}
+			Help: "Requests with a wrong key, token or signature, by path."}, []string{"path"})}
 	registry.MustRegister(w.total)
 	return w
 }

@@ -33,9 +33,9 @@ func newHistograms(labelled bool) *histograms {
 	}
 	return &histograms{
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
-			Help: "How long attempts took.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels),
+			Help: "Duration of attempts.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels),
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
-			Help:    "From the acceptance of an event to its delivery.",
+			Help:    "Time from the acceptance of an event to its delivery.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels),
 		labelled,
 	}
@@ -52,6 +52,13 @@ func (h *histograms) of(endpoint string) []string {
 // Describe implements prometheus.Collector: it describes nothing, so that the labels may change.
 func (m *metrics) Describe(chan<- *prometheus.Desc) {}
 
+// DescribeTimes sends the descriptions of the histograms as they are at present.
+func (p *Pool) DescribeTimes(ch chan<- *prometheus.Desc) {
+	h := p.metrics.times.Load()
+	h.duration.Describe(ch)
+	h.latency.Describe(ch)
+}
+
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	h := m.times.Load()
@@ -63,15 +70,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{}
 	m.times.Store(newHistograms(true))
 	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_attempts_total",
-		Help: "HTTP requests to endpoints, by what becomes of the delivery: delivered, retry, dead, gone."},
+		Help: "Attempts by outcome: delivered, retry, dead, gone."},
 		[]string{"endpoint", "outcome"})
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_deliveries_total",
-		Help: "Deliveries that ended: delivered, or dead."}, []string{"endpoint", "outcome"})
+		Help: "Deliveries that ended, by outcome: delivered or dead."}, []string{"endpoint", "outcome"})
 	m.breakers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_breaker_changes_total",
-		Help: "Changes of an endpoint's breaker: it opened, stayed open after a probe failed (open, too), or closed."},
+		Help: "Changes of an endpoint's breaker: open (it opened, or stays open after a probe failed) or closed."},
 		[]string{"endpoint", "state"})
 	m.twice = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kuairelay_endpoint_answers_twice",
-		Help: "1: the endpoint was seen to answer twice, and each attempt has a connection of its own until it is resumed."},
+		Help: "1: the endpoint was found to answer a request twice; " +
+			"until it is resumed, each attempt has its own connection."},
 		[]string{"endpoint"})
 	if r != nil {
 		r.MustRegister(m.attempts, m.deliveries, m.breakers, m.twice, m)

@@ -350,7 +350,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"answer"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kuairelay_callback_duration_seconds",
-			Help:    "How long callbacks took to become durable.",
+			Help:    "Time until callbacks were durable.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3},
 		}),
 	}

@@ -365,8 +365,8 @@ type metrics struct{ events *prometheus.CounterVec }
 func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{events: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kuairelay_events_total",
-		Help: "Items of callbacks by what became of them: new (and owed to somebody), unrouted (new, but owed to " +
-			"nobody), duplicate, quarantined.",
+		Help: "Items of callbacks by result: new (routed to an endpoint), unrouted (new, but no route matched), " +
+			"duplicate, quarantined.",
 	}, []string{"result"})}
 	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
 		m.events.WithLabelValues(result)

@@ -15,7 +15,7 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_requests_total",
-			Help: "Waybills that a tenant asked for by what it was told: subscribed, already, pending, failed; " +
+			Help: "Waybills that a tenant asked for, by result: subscribed, already, pending, failed; " +
 				"and requests to subscribe that were turned away: limited, invalid, error.",
 		}, []string{"tenant", "result"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -24,7 +24,7 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		}, []string{"answer"}),
 		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kuairelay_upstream_call_duration_seconds",
-			Help:    "How long calls to kuaidihelp took.",
+			Help:    "Duration of calls to kuaidihelp.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		credentials: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -38,7 +38,7 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		}),
 		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_sweep_errors_total",
-			Help: "Looks for unfinished subscriptions that failed.",
+			Help: "Searches for unfinished subscriptions that failed.",
 		}),
 	}
 

@@ -30,8 +30,9 @@ import (
 
 // generated are the pages of docs/reference that are made from their source, by their names.
 var generated = map[string]func() (string, error){
-	"cli.md":    cliPage,
-	"config.md": configPage,
+	"cli.md":     cliPage,
+	"config.md":  configPage,
+	"metrics.md": metricsPage,
 }
 
 //go:embed intro
@@ -46,13 +47,16 @@ func intro(page string) string {
 	return string(text)
 }
 
+// top is the root of the repository.
+var top = "."
+
 const reference = "docs/reference"
 
 func main() {
 	for name, make := range generated {
 		text, err := make()
 		if err == nil {
-			err = os.WriteFile(filepath.Join(reference, name), []byte(text), 0o644)
+			err = os.WriteFile(filepath.Join(top, reference, name), []byte(text), 0o644)
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

@@ -240,6 +240,7 @@ func binary(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	top = root
 	code := m.Run()
 	_ = os.RemoveAll(built.folder)
 	os.Exit(code)

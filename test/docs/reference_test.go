@@ -3,8 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"kuairelay/test/terminal"
 )
 
 func TestTheReferenceIsWhatItsSourceSays(t *testing.T) {
@@ -31,5 +35,57 @@ func TestTheReferenceIsWhatItsSourceSays(t *testing.T) {
 			t.Errorf("%s/%s:%d is not what its source says: go run ./test/docs writes it\nit says  %s\nthe source %s",
 				reference, name, i+1, a[i], b[i])
 		})
+	}
+}
+
+// closed are the labels whose values are all known.
+var closed = []string{"outcome", "state", "answer", "listener", "result", "advice", "limit"}
+
+func TestEveryMetricOfARelayIsInTheReference(t *testing.T) {
+	t.Parallel()
+	term := terminal.Open(t, copyTree(t), append(goEnv, "PATH="+binary(t)+":"+os.Getenv("PATH"))...)
+	for command, ready := range map[string]string{
+		"kuairelay listen":                       "Listening on",
+		"kuairelay serve -c config.example.yaml": `"listening"`,
+	} {
+		job := term.Start(command)
+		if !job.Await(func(output string) bool { return strings.Contains(output, ready) }) {
+			t.Fatalf("%s\n%s", command, job.Output())
+		}
+	}
+	for _, command := range []string{"kuairelay send -n 20 --duplicates 0.5", "curl -s http://127.0.0.1:8080/v1/events",
+		"kuairelay pause shop/alerts", "kuairelay test shop/orders"} {
+		if output, code := term.Run(command); code != 0 {
+			t.Fatalf("%s\n%s", command, output)
+		}
+	}
+	scraped, _ := term.Run("curl -s http://127.0.0.1:8081/metrics")
+
+	all, err := metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{}
+	for _, m := range all {
+		kinds[m.name] = m.kind
+	}
+	types := regexp.MustCompile(`(?m)^# TYPE (kuairelay_\w+) (\w+)$`).FindAllStringSubmatch(scraped, -1)
+	for _, m := range types {
+		if kinds[m[1]] != m[2] {
+			t.Errorf("%s is a %s, and the reference has %q", m[1], m[2], kinds[m[1]])
+		}
+	}
+	line := regexp.MustCompile(`(?m)^(kuairelay_\w+?)(?:_bucket|_sum|_count)?\{(.*)\} `)
+	series := line.FindAllStringSubmatch(scraped, -1)
+	for _, m := range series {
+		for _, label := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(m[2], -1) {
+			values := labelValues[m[1]+" "+label[1]]
+			if slices.Contains(closed, label[1]) && !strings.Contains(values, "`"+label[2]+"`") {
+				t.Errorf("%s has %s=%q, and the reference only %s", m[1], label[1], label[2], values)
+			}
+		}
+	}
+	if len(types) < 30 || len(series) < 60 {
+		t.Errorf("only %d metrics and %d series", len(types), len(series))
 	}
 }
