@@ -1,6 +1,9 @@
 package store_test
 
 import (
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,9 +33,24 @@ func TestStoreOnMiniredis(t *testing.T) {
 	storetest.Run(t, slow)
 }
 
+// The store may do no more than the user whom the operator's page makes for it.
 func TestStoreOnRedis(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, backend(t, redisserver.Start(t).URL()))
+	page, err := os.ReadFile("../../docs/operator/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := regexp.MustCompile(`(?m)^user kuairelay on >\$password ~\{kuairelay\}:\* (.*)$`).FindSubmatch(page)
+	if rules == nil {
+		t.Fatal("the page has no user kuairelay")
+	}
+	// The checks have hash tags of their own.
+	user := append([]string{"--user", "kuairelay", "on", ">secret", "~*"}, strings.Fields(string(rules[1]))...)
+	server := redisserver.Start(t, user...)
+
+	restricted := backend(t, server.URL())
+	restricted.URL = strings.Replace(server.URL(), "redis://", "redis://kuairelay:secret@", 1)
+	storetest.Run(t, restricted)
 }
 
 func TestStoreOnRedisCluster(t *testing.T) {
