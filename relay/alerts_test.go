@@ -208,6 +208,21 @@ func TestWhatAlertsDashboardAndReadmeNameIsExposed(t *testing.T) {
 	promtool(t, text, "check", "metrics")
 }
 
+func TestEveryAlertIsExplainedAndNoOther(t *testing.T) {
+	t.Parallel()
+	names := func(text, line string) (all []string) {
+		for _, m := range regexp.MustCompile(line).FindAllStringSubmatch(text, -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	alerts := names(read(t, "../docs/alerts.yaml"), `(?m)^ *- alert: (\w+)$`)
+	_, section, _ := strings.Cut(read(t, "../docs/operator/monitoring.md"), "\n## Alerts\n")
+	if headings := names(section, `(?m)^### (\w+)$`); len(alerts) < 20 || !slices.Equal(headings, alerts) {
+		t.Errorf("docs/operator/monitoring.md explains\n%v\nand the alerts are\n%v", headings, alerts)
+	}
+}
+
 func TestPrometheusTakesTheAlertsAndTheDashboardsQueries(t *testing.T) {
 	t.Parallel()
 	needProgram(t, "promtool")
