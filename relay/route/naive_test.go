@@ -174,8 +174,8 @@ func randomEvent(random *rand.Rand) *event.Event {
 	return ev
 }
 
-// A key that is added to Match has to be asked: an event that lacks everything holds none. And the random tables have to
-// have it, which compare the table with its plain meaning above.
+// A key that is added to Match has to be asked: an event that lacks everything holds none. And the random tables have
+// to have it, which compare the table with its plain meaning above.
 func TestEveryKeyOfAMatchIsAsked(t *testing.T) {
 	t.Parallel()
 	drawn := make(map[string]bool)

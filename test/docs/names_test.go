@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Pages name files and tests, which move.
+func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
+	t.Parallel()
+	tests := make(map[string]bool)
+	for _, path := range tree(t) {
+		if !strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			tests[m[1]] = true
+		}
+	}
+
+	seen := 0
+	file := regexp.MustCompile("`((?:relay|test)/[\\w./-]+)`")
+	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
+	for _, path := range pages(t) {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range file.FindAllStringSubmatch(string(text), -1) {
+			seen++
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s: there is no %s", path, m[1])
+			}
+		}
+		for _, m := range name.FindAllString(string(text), -1) {
+			if seen++; !tests[m] && m != "TestPages" {
+				t.Errorf("%s: there is no test %s", path, m)
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d names: are they found?", seen)
+	}
+}
