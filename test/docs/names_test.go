@@ -11,6 +11,7 @@ import (
 // Pages name files and tests, which move.
 func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 	t.Parallel()
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 	tests := make(map[string]bool)
 	for _, path := range tree(t) {
 		if !strings.HasSuffix(path, "_test.go") {
@@ -20,7 +21,7 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range function.FindAllStringSubmatch(string(text), -1) {
 			tests[m[1]] = true
 		}
 	}
