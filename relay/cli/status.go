@@ -119,5 +119,10 @@ func printQueues(line func(name, format string, args ...any), s api.Status) {
 
 	line("open", "%d deliveries, and %d behind them%s", s.Open, s.Waiting, oldest)
 	line("dead", "%s", plural(int(s.Dead), "dead letter"))
-	line("last event", "%s ago", age(s.LastEventAt, s.Time))
+
+	last := "none"
+	if !s.LastEventAt.IsZero() {
+		last = age(s.LastEventAt, s.Time) + " ago"
+	}
+	line("last event", "%s", last)
 }

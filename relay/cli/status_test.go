@@ -40,7 +40,7 @@ tenants:
 		return out
 	}
 
-	if out := s.says("status", "ready, version", "1: 1 idle"); strings.Contains(out, "problem") {
+	if out := s.says("status", "ready, version", "1: 1 idle", "last event  none"); strings.Contains(out, "problem") {
 		t.Errorf("nothing is wrong, but status says\n%s", out)
 	}
 	if out := ready(); !strings.HasPrefix(out, "healthy: ") {
