@@ -1,6 +1,6 @@
 // Package relay wires the parts of kuairelay together, in one straight function (New), and runs them (Run). The parts
-// do not know each other: each declares the small interface that it needs. Leaves (event, kuaidihelp, signature, spool,
-// workers, logonce) they may use.
+// do not know each other: each declares the small interface that it needs. Leaves (event, queue, ledger, kuaidihelp,
+// signature, spool, workers, logonce) they may use.
 //
 //	POST /callback/{token} → ingest → intake.Parse → intake.Keep: route.Match → store.Accept → "success"
 //	                                                       deliver.Pool → signed POST → store.Settle ↙

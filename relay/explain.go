@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/route"
 )
 
@@ -197,7 +198,7 @@ type Past struct {
 	// Sent are the endpoints that it is or was owed to.
 	Sent []string
 	// Wishes are the subscriptions of its waybill, of any brand. Nil: they are not known.
-	Wishes []event.Subscription
+	Wishes []ledger.Subscription
 	// Tenant is the only one of whom anything is known; empty: all are.
 	Tenant string
 }
@@ -212,17 +213,17 @@ func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 		}
 	}
 	if all.Subscriptions != nil {
-		p.Wishes = []event.Subscription{}
+		p.Wishes = []ledger.Subscription{}
 	}
 	for _, s := range all.Subscriptions {
 		waybill := event.Waybill{CPCode: s.CPCode, Code: s.WaybillCode}
-		p.Wishes = append(p.Wishes, event.Subscription{Tenant: s.Tenant, Waybill: waybill, Since: s.Since})
+		p.Wishes = append(p.Wishes, ledger.Subscription{Tenant: s.Tenant, Waybill: waybill, Since: s.Since})
 	}
 	return p
 }
 
 // pastOf is what the store knows.
-func pastOf(e *event.Stored, wishes []event.Subscription) Past {
+func pastOf(e *event.Stored, wishes []ledger.Subscription) Past {
 	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode, Wishes: wishes}
 	for _, d := range e.Deliveries {
 		p.Sent = append(p.Sent, d.Endpoint)

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"kuairelay/relay/config"
-	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/store"
 )
 
@@ -21,7 +21,7 @@ func OpenLedger(c *config.Config) (*Ledger, error) {
 }
 
 // Export calls write for every subscription, by tenant. A subscription that is renewed meanwhile may be missing.
-func (l *Ledger) Export(ctx context.Context, write func(event.Subscription) error) error {
+func (l *Ledger) Export(ctx context.Context, write func(ledger.Subscription) error) error {
 	tenants, err := l.store.Subscribers(ctx)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (l *Ledger) Export(ctx context.Context, write func(event.Subscription) erro
 	return nil
 }
 
-func (l *Ledger) exportTenant(ctx context.Context, tenant string, write func(event.Subscription) error) error {
+func (l *Ledger) exportTenant(ctx context.Context, tenant string, write func(ledger.Subscription) error) error {
 	cursor := ""
 	for {
 		page, next, err := l.store.Subscriptions(ctx, tenant, cursor, 500)
@@ -54,7 +54,7 @@ func (l *Ledger) exportTenant(ctx context.Context, tenant string, write func(eve
 }
 
 // Import puts subscriptions back; what the ledger knows already stays. It returns how many were new.
-func (l *Ledger) Import(ctx context.Context, all []event.Subscription) (int, error) {
+func (l *Ledger) Import(ctx context.Context, all []ledger.Subscription) (int, error) {
 	return l.store.Import(ctx, all)
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"kuairelay/test/redisserver"
 )
@@ -114,7 +115,7 @@ func fill(b *testing.B, address string, n int) {
 	}
 	defer func() { _ = s.Close() }()
 	var settling sync.WaitGroup
-	settle := make(chan event.Outcome, 1000)
+	settle := make(chan queue.Outcome, 1000)
 	for range 64 {
 		settling.Go(func() {
 			for o := range settle {
@@ -127,7 +128,7 @@ func fill(b *testing.B, address string, n int) {
 	statuses := []string{"collected", "sending", "delivering", "signed"}
 	padding := strings.Repeat("快件已到达 ", 12)
 	for from := 0; from < n; from += 64 {
-		var entries []event.Entry
+		var entries []queue.Entry
 		for i := from; i < min(from+64, n); i++ {
 			waybill, status := fmt.Sprint(777_000_000_000+i%(n/4)), statuses[i*4/n]
 			sum := sha256.Sum256([]byte(waybill + status))
@@ -135,12 +136,12 @@ func fill(b *testing.B, address string, n int) {
 			if i%(n/20) == 17 {
 				ep = "t0/rare"
 			}
-			entries = append(entries, event.Entry{
+			entries = append(entries, queue.Entry{
 				Event: &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill,
 					CPCode: "zt", Status: status, ReceivedAt: time.Now(),
 					Data: fmt.Appendf(nil, `{"waybill_code":%q,"cp_code":"zt","status":%q,`+
 						`"data":[{"time":"2026-11-24 08:00:00","context":%q}]}`, waybill, status, padding)},
-				To: []event.Candidate{{Endpoint: ep, When: event.Always, Lease: time.Minute, Slot: i%10 == 0}},
+				To: []queue.Candidate{{Endpoint: ep, When: event.Always, Lease: time.Minute, Slot: i%10 == 0}},
 			})
 		}
 		got, err := s.Accept(b.Context(), entries)
@@ -149,10 +150,10 @@ func fill(b *testing.B, address string, n int) {
 		}
 		for i, x := range got {
 			for _, d := range x.Leased {
-				o := event.Outcome{Delivery: d, Kind: event.Delivered,
+				o := queue.Outcome{Delivery: d, Kind: queue.Delivered,
 					Attempt: &event.Attempt{Status: 200, Duration: 20 * time.Millisecond}}
 				if (from+i)%1000 == 0 {
-					o.Kind, o.Reason, o.Attempt.Status = event.Dead, "the receiver refuses this body: 422", 422
+					o.Kind, o.Reason, o.Attempt.Status = queue.Dead, "the receiver refuses this body: 422", 422
 				}
 				settle <- o
 			}

@@ -15,6 +15,7 @@ import (
 
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
 )
@@ -116,9 +117,9 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		flow := event.Pacing{Breaker: event.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+		flow := queue.Pacing{Breaker: queue.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
 			MaxCoolOff: 15 * time.Minute}}
-		s.Use(store.Settings{Pacing: map[string]event.Pacing{"t/down": flow, "t/other": flow}})
+		s.Use(store.Settings{Pacing: map[string]queue.Pacing{"t/down": flow, "t/other": flow}})
 		var eps []*deliver.Endpoint
 		for name := range receivers {
 			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}},
@@ -136,15 +137,15 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		parts.Go(func() { _ = pool.Run(ctx) }) // not that of the store: its clock is right, and nothing has to expire
 
 		for n := 0; n < events; n += batch {
-			var entries []event.Entry
+			var entries []queue.Entry
 			reserved := map[string]int{}
 			for i := n; i < n+batch; i++ {
 				sum := sha256.Sum256(fmt.Append(nil, i))
 				e := &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
 					WaybillCode: fmt.Sprint(i % waybills), Data: []byte(`{}`)}
-				var to []event.Candidate
+				var to []queue.Candidate
 				for _, ep := range []string{"t/down", "t/other"} {
-					c := event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep),
+					c := queue.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: pool.Reserve(ep),
 						Lease: pool.Lease(ep)}
 					if c.Slot {
 						reserved[ep]++
@@ -154,7 +155,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 				mu.Lock()
 				accepted[e.ID] = e
 				mu.Unlock()
-				entries = append(entries, event.Entry{Event: e, To: to})
+				entries = append(entries, queue.Entry{Event: e, To: to})
 			}
 			got, err := s.Accept(ctx, entries)
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/logonce"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -33,7 +34,7 @@ type replayer struct {
 	store *store.Store
 	pool  *deliver.Pool
 	// match gives the endpoints that an event may be owed to by the routes in use.
-	match func(*event.Event) []event.Candidate
+	match func(*event.Event) []queue.Candidate
 	// endpoints lists those of a tenant.
 	endpoints func(tenant string) []string
 	// most is how many replays of a tenant run at one time, in all replicas; 0: any number.

@@ -8,6 +8,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/route"
 	"kuairelay/relay/store"
 	"kuairelay/test/redisserver"
@@ -99,7 +100,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	t.Cleanup(func() { _ = db.Close() })
 	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt",
 		Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
-	if _, err := db.Accept(t.Context(), []event.Entry{{Event: e}}); err != nil {
+	if _, err := db.Accept(t.Context(), []queue.Entry{{Event: e}}); err != nil {
 		t.Fatal(err)
 	}
 	table, err := route.New(
@@ -107,9 +108,9 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReplayer(&replayer{store: db, match: func(e *event.Event) (to []event.Candidate) {
+	r := newReplayer(&replayer{store: db, match: func(e *event.Event) (to []queue.Candidate) {
 		for _, c := range table.Match(e, nil) {
-			to = append(to, event.Candidate{Endpoint: c.ID, When: c.When})
+			to = append(to, queue.Candidate{Endpoint: c.ID, When: c.When})
 		}
 		return to
 	}})

@@ -17,6 +17,8 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/route"
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
@@ -63,11 +65,11 @@ func NewTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Ta
 // of a waybill.
 func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 	order := ordered(tenants)
-	return func(e *event.Event) []event.Candidate {
+	return func(e *event.Event) []queue.Candidate {
 		found := table.Match(e, nil)
-		out := make([]event.Candidate, len(found))
+		out := make([]queue.Candidate, len(found))
 		for i, c := range found {
-			out[i] = event.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
+			out[i] = queue.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
 		}
 		return out
 	}
@@ -190,11 +192,11 @@ func ordered(tenants []config.Tenant) map[string]bool {
 }
 
 // pacing is that of the endpoints, for the store, which keeps to them over all replicas.
-func pacing(tenants []config.Tenant) map[string]event.Pacing {
-	out := make(map[string]event.Pacing)
+func pacing(tenants []config.Tenant) map[string]queue.Pacing {
+	out := make(map[string]queue.Pacing)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
-			out[e.ID] = event.Pacing{Rate: e.Delivery.Rate, Breaker: event.Breaker(e.Delivery.Breaker)}
+			out[e.ID] = queue.Pacing{Rate: e.Delivery.Rate, Breaker: queue.Breaker(e.Delivery.Breaker)}
 		}
 	}
 	return out
@@ -229,7 +231,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 	}
 	for _, t := range c.Tenants {
 		set.Tenants = append(set.Tenants, subscribe.Tenant{Name: t.Name,
-			Limits: event.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
+			Limits: ledger.Limits{Rate: float64(t.Limits.Rate), DailyQuota: t.Limits.DailyQuota}})
 	}
 	return set
 }
@@ -244,7 +246,7 @@ func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.S
 		}
 		set.Tenants = append(set.Tenants, tenant)
 	}
-	set.Explain = func(e *event.Stored, wishes []event.Subscription, tenant string) []api.Route {
+	set.Explain = func(e *event.Stored, wishes []ledger.Subscription, tenant string) []api.Route {
 		var out []api.Route
 		past := pastOf(e, wishes)
 		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {

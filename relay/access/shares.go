@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 )
 
 // bound says what keeps the requests to a path of the public listener from costing others something.
@@ -89,7 +90,7 @@ const (
 
 // Admit lets a line of requests with a rate in, counted over all replicas, or says how long it has to wait. quota:
 // because its waybills are too many for the day.
-type Admit func(ctx context.Context, line string, l event.Limits,
+type Admit func(ctx context.Context, line string, l ledger.Limits,
 	waybills int) (wait time.Duration, quota bool, err error)
 
 // Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over
@@ -192,7 +193,7 @@ func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) 
 	// A subscription is counted where its waybills are.
 	if b != ofSubscriptions {
 		// Without Redis the process's own count has to do: some answers need none.
-		wait, _, err := s.admit(c.Request().Context(), tenant+" "+string(b), event.Limits{Rate: rates.of(b)}, 0)
+		wait, _, err := s.admit(c.Request().Context(), tenant+" "+string(b), ledger.Limits{Rate: rates.of(b)}, 0)
 		if err == nil && wait > 0 {
 			s.leave(b, tenant)
 			return nil, s.refuse(c, tenant, b, wait, "too many requests a second ("+b.key()+")")

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 )
 
 // Settings are what the API knows of the config. They do not change once they were given.
@@ -24,7 +25,7 @@ type Settings struct {
 	Tenants []Tenant
 	// Explain says of every route of a tenant (empty: of all tenants) what it makes of an event. subscriptions are those
 	// of the event's waybill; nil: they are not known.
-	Explain func(e *event.Stored, subscriptions []event.Subscription, tenant string) []Route
+	Explain func(e *event.Stored, subscriptions []ledger.Subscription, tenant string) []Route
 	// Test sends an event to an endpoint at once, and says what came back. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }

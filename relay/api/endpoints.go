@@ -17,12 +17,13 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // sample is from how many of its latest attempts the rates of an endpoint are taken.
 const sample = 100
 
-// EndpointState is how an endpoint does, or why it is parked (event.Parked).
+// EndpointState is how an endpoint does, or why it is parked (queue.Parked).
 type EndpointState string
 
 // The states of an endpoint that is not parked.
@@ -36,7 +37,7 @@ const (
 func EndpointStates() []string {
 	return []string{
 		string(EndpointOK), string(EndpointFailing), string(EndpointIdle),
-		string(event.ParkedPaused), string(event.ParkedGone), string(event.ParkedOpen),
+		string(queue.ParkedPaused), string(queue.ParkedGone), string(queue.ParkedOpen),
 	}
 }
 
@@ -103,7 +104,7 @@ func (r *reader) filterOf(names ...string) filter {
 }
 
 // showEndpoint gives the health of an endpoint as the caller sees it.
-func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
+func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 	e := c.settings.endpoints[h.Endpoint]
 	out := EndpointHealth{
 		Endpoint:    h.Endpoint,
@@ -148,7 +149,7 @@ func (c *call) showEndpoint(h event.EndpointHealth) EndpointHealth {
 }
 
 // stateOfEndpoint gives the state of an endpoint.
-func stateOfEndpoint(h event.EndpointHealth) EndpointState {
+func stateOfEndpoint(h queue.EndpointHealth) EndpointState {
 	switch {
 	case h.Parked != "":
 		return EndpointState(h.Parked)

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 )
 
 // maxData is how many events of a page have their data at most, and dataOfPage how many bytes these have together,
@@ -135,7 +136,7 @@ func readWaybill(c *call) (Waybill, error) {
 
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are
 // parked. stored and shown are the same events.
-func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []event.Subscription) error {
+func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []ledger.Subscription) error {
 	var took time.Duration
 	for i, e := range slices.Backward(stored) { // the latest are asked for most
 		end := c.aside(c.ctx())
@@ -189,7 +190,7 @@ func (c *call) addParked(shown []*Event) error {
 
 // explain says which of the routes that the caller may see match an event, and why. It gives all that match and some
 // that do not; left counts the others.
-func (c *call) explain(e *event.Stored, subscriptions []event.Subscription) (out []Route, left int) {
+func (c *call) explain(e *event.Stored, subscriptions []ledger.Subscription) (out []Route, left int) {
 	if c.settings.Explain == nil {
 		return nil, 0
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 )
 
 // letterPages are dead letters a page each, and what is done with them.
@@ -121,9 +123,9 @@ type healthy struct {
 	paused map[string]bool
 }
 
-func (h healthy) Health(_ context.Context, endpoints []string, _ int) (out []event.EndpointHealth, _ error) {
+func (h healthy) Health(_ context.Context, endpoints []string, _ int) (out []queue.EndpointHealth, _ error) {
 	for _, e := range endpoints {
-		one := event.EndpointHealth{Endpoint: e}
+		one := queue.EndpointHealth{Endpoint: e}
 		if h.paused[e] {
 			one.Parked = "paused"
 		}
@@ -177,19 +179,19 @@ func TestTheHealthOfAnEndpointIsThatOfItsLatestAttempts(t *testing.T) {
 		attempt(200, 40*time.Millisecond, time.Minute), attempt(500, 10*time.Millisecond, 2*time.Minute),
 		attempt(200, 30*time.Millisecond, 3*time.Minute), attempt(503, 20*time.Millisecond, 4*time.Minute),
 	}
-	got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample})
+	got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample})
 	if got.State != "ok" || got.Sample != 4 || got.SuccessRate != 0.5 || got.P50MS != 30 || got.P95MS != 40 ||
 		!got.LastAt.Equal(noon.Add(-time.Minute)) || got.LastError == nil || got.LastError.Status != 500 {
 		t.Errorf("%+v, last error %+v", got, got.LastError)
 	}
-	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:]}).State; got != "failing" {
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:]}).State; got != "failing" {
 		t.Errorf("after an attempt that failed it is %s", got)
 	}
-	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:],
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:],
 		Parked: "gone"}).State; got != "gone" {
 		t.Errorf("parked, it is %s", got)
 	}
-	if got := c.showEndpoint(event.EndpointHealth{Endpoint: "shop/orders"}); got.State != "idle" || got.Sample != 0 {
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders"}); got.State != "idle" || got.Sample != 0 {
 		t.Errorf("without an attempt: %+v", got)
 	}
 }
@@ -338,27 +340,28 @@ func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {
 	}
 }
 
-// ledger holds one subscription, unless it fails.
-type ledger struct {
+// oneSubscription holds one subscription, unless it fails.
+type oneSubscription struct {
 	subscriptionStore
 	err  error
 	most int
 }
 
-func (l *ledger) Subscriptions(_ context.Context, tenant, _ string, most int) ([]event.Subscription, string, error) {
+func (l *oneSubscription) Subscriptions(_ context.Context, tenant, _ string,
+	most int) ([]ledger.Subscription, string, error) {
 	l.most = most
-	return []event.Subscription{{Tenant: tenant, Since: noon, Expires: noon.Add(1500 * time.Microsecond),
-		State: event.Failed}}, "next", l.err
+	return []ledger.Subscription{{Tenant: tenant, Since: noon, Expires: noon.Add(1500 * time.Microsecond),
+		State: ledger.Failed}}, "next", l.err
 }
 
-func (l *ledger) Unsubscribe(_ context.Context, _ string, w event.Waybill) (bool, error) {
+func (l *oneSubscription) Unsubscribe(_ context.Context, _ string, w event.Waybill) (bool, error) {
 	return w == event.Waybill{CPCode: "zt", Code: "1"}, l.err
 }
 
 func TestATenantReadsAndEndsItsOwnSubscriptions(t *testing.T) {
 	t.Parallel()
 	b := newBench(Options{})
-	store := &ledger{}
+	store := &oneSubscription{}
 	b.subscriptions = store
 	page, err := ask(b, listOwnSubscriptions, "shop", "/?limit=1000&unknown=1", "")
 	if err != nil || store.most != 1000 || page.Next != "next" ||
@@ -383,7 +386,7 @@ func TestALedgerThatFailsIsNoFaultWhereTheClientHasGone(t *testing.T) {
 	t.Parallel()
 	for _, gone := range []bool{false, true} {
 		b := newBench(Options{})
-		b.subscriptions = &ledger{err: errors.New("redis does not answer")}
+		b.subscriptions = &oneSubscription{err: errors.New("redis does not answer")}
 		c, answer := b.call("shop", "/", "")
 		ctx, cancel := context.WithCancel(t.Context())
 		c.SetRequest(c.Request().WithContext(ctx))

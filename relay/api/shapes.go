@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // The answers of the API. Times are RFC 3339 in UTC. The doc tags are what the OpenAPI document says of each field.
@@ -65,7 +66,7 @@ type Route struct {
 
 // Parked is why nothing is sent to an endpoint, and since when.
 type Parked struct {
-	State event.Parked `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
+	State queue.Parked `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
 	Since time.Time    `json:"since"`
 	Until time.Time    `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 )
 
 // Store is what the API needs of the store; package store says what each method does. Handlers know it by its parts,
@@ -29,7 +31,7 @@ type eventStore interface {
 
 type endpointStore interface {
 	Busy(ctx context.Context) ([]string, error)
-	Health(ctx context.Context, endpoints []string, latest int) ([]event.EndpointHealth, error)
+	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
 	Park(ctx context.Context, endpoint string) error
 	Resume(ctx context.Context, endpoint string) error
 }
@@ -57,9 +59,9 @@ type quarantineStore interface {
 }
 
 type subscriptionStore interface {
-	Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error)
-	Subscriptions(ctx context.Context, tenant, from string, most int) ([]event.Subscription, string, error)
-	WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]event.Subscription, error)
+	Subscription(ctx context.Context, tenant string, w event.Waybill) (ledger.Subscription, bool, error)
+	Subscriptions(ctx context.Context, tenant, from string, most int) ([]ledger.Subscription, string, error)
+	WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]ledger.Subscription, error)
 	Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 )
 
 // Subscription is a tenant's wish to hear of a waybill.
@@ -57,7 +58,7 @@ func listSubscriptions(c *call) (Subscriptions, error) {
 	return out, nil
 }
 
-func showSubscription(s event.Subscription) Subscription {
+func showSubscription(s ledger.Subscription) Subscription {
 	out := Subscription{
 		Tenant:      s.Tenant,
 		CPCode:      s.CPCode,
@@ -67,7 +68,7 @@ func showSubscription(s event.Subscription) Subscription {
 		State:       string(s.State),
 		UID:         s.Answer.UID,
 	}
-	if s.State == event.Failed {
+	if s.State == ledger.Failed {
 		out.Code = s.Answer.Code
 		out.Msg = s.Answer.Msg
 	}
@@ -76,14 +77,14 @@ func showSubscription(s event.Subscription) Subscription {
 
 // ownSubscription is a subscription as its tenant sees it.
 type ownSubscription struct {
-	CPCode      string         `json:"cp_code"`
-	WaybillCode string         `json:"waybill_code"`
-	Since       time.Time      `json:"since"`
-	Expires     time.Time      `json:"expires"`
-	State       event.Upstream `json:"state" doc:"pending, live, or failed"`
-	Code        int            `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
-	Msg         string         `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
-	UID         string         `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
+	CPCode      string          `json:"cp_code"`
+	WaybillCode string          `json:"waybill_code"`
+	Since       time.Time       `json:"since"`
+	Expires     time.Time       `json:"expires"`
+	State       ledger.Upstream `json:"state" doc:"pending, live, or failed"`
+	Code        int             `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	Msg         string          `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	UID         string          `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }
 
 type ownSubscriptions struct {
@@ -91,7 +92,7 @@ type ownSubscriptions struct {
 	Next          string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
-func showOwnSubscription(s event.Subscription) ownSubscription {
+func showOwnSubscription(s ledger.Subscription) ownSubscription {
 	out := ownSubscription{
 		CPCode:      s.CPCode,
 		WaybillCode: s.Code,
@@ -100,7 +101,7 @@ func showOwnSubscription(s event.Subscription) ownSubscription {
 		State:       s.State,
 		UID:         s.Answer.UID,
 	}
-	if s.State == event.Failed {
+	if s.State == ledger.Failed {
 		out.Code = s.Answer.Code
 		out.Msg = s.Answer.Msg
 	}

@@ -9,11 +9,12 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 )
 
 // subscriptionsOf gives the subscriptions of a waybill that the caller may see, under the known brands and those of its
 // events. Nil: they cannot be read.
-func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subscription {
+func (c *call) subscriptionsOf(code string, found []*event.Stored) []ledger.Subscription {
 	if code == "" {
 		return nil
 	}
@@ -32,7 +33,7 @@ func (c *call) subscriptionsOf(code string, found []*event.Stored) []event.Subsc
 
 // unknown says that the caller may see no update of a waybill, and what may be the reason. found are the updates that
 // the caller may not see.
-func (c *call) unknown(code string, found []*event.Stored, subscriptions []event.Subscription) string {
+func (c *call) unknown(code string, found []*event.Stored, subscriptions []ledger.Subscription) string {
 	all := []string{"no update of this waybill is known, or not any more"}
 	if c.tenant != "" {
 		all = append(all, c.whyNotOwed(code, found, subscriptions)...)
@@ -45,7 +46,7 @@ func (c *call) unknown(code string, found []*event.Stored, subscriptions []event
 
 // whyNotOwed says why no update of a waybill is owed to a tenant. Of a waybill that the tenant has not subscribed it
 // says nothing else.
-func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []event.Subscription) []string {
+func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ledger.Subscription) []string {
 	if subscriptions == nil {
 		return nil
 	}
@@ -77,7 +78,7 @@ func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ev
 }
 
 // whoSubscribed says who has subscribed a waybill, for the operator.
-func whoSubscribed(subscriptions []event.Subscription) []string {
+func whoSubscribed(subscriptions []ledger.Subscription) []string {
 	if subscriptions == nil {
 		return nil
 	}
@@ -120,11 +121,11 @@ func (c *call) whereElse(code string) (all []string) {
 }
 
 // upstream says how far the subscription has come with the provider; empty: it is live.
-func upstream(w event.Subscription) string {
+func upstream(w ledger.Subscription) string {
 	switch w.State {
-	case event.Pending:
+	case ledger.Pending:
 		return " (kuaidihelp has yet to take it)"
-	case event.Failed:
+	case ledger.Failed:
 		return fmt.Sprintf(" (kuaidihelp refused it: %d %s)", w.Answer.Code, w.Answer.Msg)
 	}
 	return ""

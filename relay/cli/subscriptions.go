@@ -20,19 +20,20 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 )
 
 // exported is a subscription as export writes it and import reads it: one line of JSON.
 type exported struct {
-	Tenant      string         `json:"tenant"`
-	CPCode      string         `json:"cp_code"`
-	WaybillCode string         `json:"waybill_code"`
-	Since       time.Time      `json:"since"`
-	Expires     time.Time      `json:"expires"`
-	State       event.Upstream `json:"state"`
-	Code        int            `json:"code,omitempty"`
-	Msg         string         `json:"msg,omitempty"`
-	UID         string         `json:"uid,omitempty"`
+	Tenant      string          `json:"tenant"`
+	CPCode      string          `json:"cp_code"`
+	WaybillCode string          `json:"waybill_code"`
+	Since       time.Time       `json:"since"`
+	Expires     time.Time       `json:"expires"`
+	State       ledger.Upstream `json:"state"`
+	Code        int             `json:"code,omitempty"`
+	Msg         string          `json:"msg,omitempty"`
+	UID         string          `json:"uid,omitempty"`
 }
 
 func newSubscriptions() *cobra.Command {
@@ -182,13 +183,13 @@ func ledgerConfig(file string) (*config.Config, error) {
 
 // exportRedis calls write for every subscription in the Redis of a config.
 func exportRedis(ctx context.Context, c *config.Config, write func(exported) error) error {
-	ledger, err := relay.OpenLedger(c)
+	source, err := relay.OpenLedger(c)
 	if err != nil {
 		return err
 	}
-	defer ledger.Close()
+	defer source.Close()
 
-	return ledger.Export(ctx, func(s event.Subscription) error {
+	return source.Export(ctx, func(s ledger.Subscription) error {
 		return write(exported{
 			Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.Code, Since: s.Since.UTC(), Expires: s.Expires.UTC(),
 			State: s.State, Code: s.Answer.Code, Msg: s.Answer.Msg, UID: s.Answer.UID,
@@ -217,7 +218,7 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 		for _, s := range all {
 			if err := write(exported{
 				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-				State: event.Upstream(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+				State: ledger.Upstream(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
 			}); err != nil {
 				return err
 			}
@@ -232,7 +233,7 @@ func (x exported) check() error {
 	case x.Tenant == "" || x.CPCode == "" || x.WaybillCode == "",
 		strings.ContainsAny(x.CPCode+x.WaybillCode+x.Tenant, " \n"):
 		return errors.New("tenant, cp_code and waybill_code must be words")
-	case x.State != event.Live && x.State != event.Pending && x.State != event.Failed:
+	case x.State != ledger.Live && x.State != ledger.Pending && x.State != ledger.Failed:
 		return errors.New("state must be live, pending or failed")
 	case x.Expires.IsZero() || x.Since.IsZero():
 		return errors.New("since and expires must be times")
@@ -242,8 +243,8 @@ func (x exported) check() error {
 
 // readLedger reads what export has written. A line whose waybill code cannot be one is skipped with a warning: an
 // older relay may have taken it, and the others are to be imported all the same.
-func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
-	var all []event.Subscription
+func readLedger(r io.Reader, warnings io.Writer) ([]ledger.Subscription, error) {
+	var all []ledger.Subscription
 
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -269,13 +270,13 @@ func readLedger(r io.Reader, warnings io.Writer) ([]event.Subscription, error) {
 			continue
 		}
 
-		all = append(all, event.Subscription{
+		all = append(all, ledger.Subscription{
 			Tenant:  x.Tenant,
 			Waybill: event.Waybill{CPCode: kuaidihelp.Brand(x.CPCode), Code: x.WaybillCode},
 			Since:   x.Since,
 			Expires: x.Expires,
 			State:   x.State,
-			Answer:  event.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID},
+			Answer:  ledger.Answer{Code: x.Code, Msg: x.Msg, UID: x.UID},
 		})
 	}
 	return all, lines.Err()

@@ -9,6 +9,8 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 )
 
 const (
@@ -86,9 +88,9 @@ var stateMarks = map[string]mark{
 	string(event.StateDismissed):  faint,
 	string(event.ReplayDone):      good,
 	string(event.ReplayCancelled): faint,
-	string(event.Live):            good,
-	string(event.Failed):          bad,
-	string(event.ParkedGone):      bad,
+	string(ledger.Live):           good,
+	string(ledger.Failed):         bad,
+	string(queue.ParkedGone):      bad,
 	string(api.EndpointOK):        good,
 	string(api.EndpointFailing):   bad,
 	string(api.EndpointIdle):      faint,

@@ -12,6 +12,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 func newWaybill() *cobra.Command {
@@ -112,7 +113,7 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 	case d.Parked != nil:
 		parked = fmt.Sprintf("; the endpoint is %s since %s (kuairelay resume %s)",
 			d.Parked.State, clock(d.Parked.Since, now), d.Endpoint)
-		if d.Parked.State == event.ParkedOpen {
+		if d.Parked.State == queue.ParkedOpen {
 			parked = fmt.Sprintf("; the endpoint's breaker is open since %s, until %s",
 				clock(d.Parked.Since, now), clock(d.Parked.Until, now))
 		}

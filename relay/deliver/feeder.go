@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 const (
@@ -190,7 +191,7 @@ func (f *feeder) rest(e *endpoint, d time.Duration) {
 
 // asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is
 // fed again when it has one, a resting one when it has rested.
-func (f *feeder) asks() (free []*endpoint, asks []event.LeaseRequest) {
+func (f *feeder) asks() (free []*endpoint, asks []queue.LeaseRequest) {
 	f.mu.Lock()
 	for e := range f.hungry {
 		if len(free) == leaseMost {
@@ -203,13 +204,13 @@ func (f *feeder) asks() (free []*endpoint, asks []event.LeaseRequest) {
 		}
 	}
 	f.mu.Unlock()
-	asks = make([]event.LeaseRequest, len(free))
+	asks = make([]queue.LeaseRequest, len(free))
 	for i, e := range free {
 		n := 1
 		for n < min(leaseEach, leaseMost/len(free)) && e.reserve() {
 			n++
 		}
-		asks[i] = event.LeaseRequest{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
+		asks[i] = queue.LeaseRequest{Endpoint: e.name, Lease: e.client.Load().lease(), Most: n}
 	}
 	return free, asks
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // agenda is a store with a delivery that falls due at a time, and notes when it was asked what is due, and for what is.
@@ -21,7 +22,7 @@ type agenda struct {
 	looks, leases []time.Duration // since began
 }
 
-func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]event.Due, error) {
+func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.Due, error) {
 	if within != lookAhead {
 		return nil, nil // the janitor
 	}
@@ -31,14 +32,14 @@ func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]event
 	if a.due.IsZero() || time.Until(a.due) > within {
 		return nil, nil
 	}
-	return []event.Due{{Endpoint: "t/a", At: a.due}}, nil
+	return []queue.Due{{Endpoint: "t/a", At: a.due}}, nil
 }
 
-func (a *agenda) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+func (a *agenda) Lease(context.Context, []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.leases = append(a.leases, time.Since(a.began))
-	return nil, []event.LeaseProgress{{}}, nil
+	return nil, []queue.LeaseProgress{{}}, nil
 }
 
 // within says whether one of some times is at most 50 ms after another.
@@ -72,7 +73,7 @@ func TestARetryIsLookedForWhenItIsDue(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		synctest.Wait()
 		os := a.outcomes()
-		if len(os) != 1 || os[0].Kind != event.Retry {
+		if len(os) != 1 || os[0].Kind != queue.Retry {
 			t.Fatalf("settled: %+v", os)
 		}
 		if due := os[0].Due.Sub(a.began); !within(a.looks, due) {

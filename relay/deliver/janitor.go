@@ -7,7 +7,7 @@ import (
 	"math"
 	"time"
 
-	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // janitor ends what would stay open for ever: deliveries to endpoints that no replica has had in its config for the
@@ -58,7 +58,7 @@ func (j *janitor) sweep(ctx context.Context) error {
 	orphans, err := j.orphans(ctx, parked, now.OrphanGrace)
 	for _, name := range orphans {
 		reason := fmt.Sprintf("no replica has had the endpoint in its config for %s", now.OrphanGrace)
-		err = errors.Join(err, j.giveUp(ctx, event.LeaseRequest{Endpoint: name, Lease: time.Minute, Parked: true},
+		err = errors.Join(err, j.giveUp(ctx, queue.LeaseRequest{Endpoint: name, Lease: time.Minute, Parked: true},
 			math.MaxInt, reason))
 	}
 	for name, state := range parked {
@@ -70,17 +70,17 @@ func (j *janitor) sweep(ctx context.Context) error {
 }
 
 // boundAge gives up what is past max_age, and at an endpoint that waits for a person also what is past the retention.
-func (j *janitor) boundAge(ctx context.Context, c *client, state event.Parked, r time.Duration) error {
+func (j *janitor) boundAge(ctx context.Context, c *client, state queue.Parked, r time.Duration) error {
 	e := &c.endpoint
 	age, reason := e.Policy.MaxAge, e.Policy.expiry()
-	if state != event.ParkedOpen && r > 0 && (age == 0 || r < age) {
+	if state != queue.ParkedOpen && r > 0 && (age == 0 || r < age) {
 		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", brief(r), state)
 	}
 	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
 		return nil
 	}
 	began := time.Now()
-	ask := event.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
+	ask := queue.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
 	err := j.giveUp(ctx, ask, math.MaxInt, reason)
 	if err == nil { // else they are looked through again with the next sweep
 		j.aged[e.Name] = began
@@ -89,7 +89,7 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state event.Parked, r
 }
 
 // boundBacklog gives up what is above max_backlog, what has been in line for longest first.
-func (j *janitor) boundBacklog(ctx context.Context, c *client, state event.Parked) error {
+func (j *janitor) boundBacklog(ctx context.Context, c *client, state queue.Parked) error {
 	more := c.endpoint.MaxBacklog > 0
 	for more && ctx.Err() == nil {
 		var err error
@@ -103,7 +103,7 @@ func (j *janitor) boundBacklog(ctx context.Context, c *client, state event.Parke
 
 // shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time
 // does that: several that count the same backlog would give the same excess up once each.
-func (j *janitor) shedBacklog(ctx context.Context, c *client, state event.Parked) (more bool, err error) {
+func (j *janitor) shedBacklog(ctx context.Context, c *client, state queue.Parked) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
 	done, may, err := store.Alone(ctx, "shed "+e.Name, span)
@@ -116,11 +116,11 @@ func (j *janitor) shedBacklog(ctx context.Context, c *client, state event.Parked
 		return false, err
 	}
 	what := "is " + string(state)
-	if state == event.ParkedOpen {
+	if state == queue.ParkedOpen {
 		what = "keeps failing"
 	}
 	reason := fmt.Sprintf("more than max_backlog %d deliveries at an endpoint that %s", e.MaxBacklog, what)
-	ask := event.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true}
+	ask := queue.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true}
 	if err := j.giveUp(ctx, ask, min(atOnce, n-e.MaxBacklog), reason); err != nil {
 		return false, err
 	}
@@ -129,7 +129,7 @@ func (j *janitor) shedBacklog(ctx context.Context, c *client, state event.Parked
 }
 
 // orphans returns the endpoints with open deliveries that nobody has known for the grace.
-func (j *janitor) orphans(ctx context.Context, parked map[string]event.Parked, grace time.Duration) ([]string, error) {
+func (j *janitor) orphans(ctx context.Context, parked map[string]queue.Parked, grace time.Duration) ([]string, error) {
 	p := j.pool
 	unknown := make(map[string]bool)
 	for name := range parked {
@@ -159,18 +159,18 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]event.Parked, g
 
 // giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due
 // meanwhile, because its predecessor was given up, is found at the end.
-func (j *janitor) giveUp(ctx context.Context, ask event.LeaseRequest, most int, reason string) error {
+func (j *janitor) giveUp(ctx context.Context, ask queue.LeaseRequest, most int, reason string) error {
 	for most > 0 && ctx.Err() == nil {
 		ask.Most = min(most, 100)
-		ds, looked, err := j.pool.o.Store.Lease(ctx, []event.LeaseRequest{ask})
+		ds, looked, err := j.pool.o.Store.Lease(ctx, []queue.LeaseRequest{ask})
 		if err != nil {
 			return err
 		}
 		for _, d := range ds {
-			o := event.Outcome{Delivery: d, Kind: event.Dead, Reason: reason}
+			o := queue.Outcome{Delivery: d, Kind: queue.Dead, Reason: reason}
 			settled, err := j.pool.o.Store.Settle(ctx, o)
 			if err != nil {
-				j.pool.report(o, event.Settled{}, err)
+				j.pool.report(o, queue.Settled{}, err)
 				return err
 			}
 			j.pool.report(o, settled[0], nil)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // attic is a store with a delivery to an endpoint that is in no config, which is due in a day.
@@ -17,25 +18,25 @@ type attic struct {
 	left *event.Delivery
 }
 
-func (a *attic) Due(_ context.Context, within time.Duration, _, _ int) ([]event.Due, error) {
+func (a *attic) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.Due, error) {
 	if a.left == nil || within < 24*time.Hour {
 		return nil, nil
 	}
-	return []event.Due{{Endpoint: a.left.Endpoint, At: time.Now().Add(24 * time.Hour)}}, nil
+	return []queue.Due{{Endpoint: a.left.Endpoint, At: time.Now().Add(24 * time.Hour)}}, nil
 }
 
 func (a *attic) Orphans(_ context.Context, unknown []string, _ time.Duration) ([]string, error) {
 	return unknown, nil
 }
 
-func (a *attic) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+func (a *attic) Lease(_ context.Context, asks []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
 	if a.left == nil || asks[0].Endpoint != a.left.Endpoint || !asks[0].Parked {
-		return nil, []event.LeaseProgress{{}}, nil
+		return nil, []queue.LeaseProgress{{}}, nil
 	}
-	return []*event.Delivery{a.left}, []event.LeaseProgress{{N: 1}}, nil
+	return []*event.Delivery{a.left}, []queue.LeaseProgress{{N: 1}}, nil
 }
 
-func (a *attic) Settle(ctx context.Context, outcomes ...event.Outcome) ([]event.Settled, error) {
+func (a *attic) Settle(ctx context.Context, outcomes ...queue.Outcome) ([]queue.Settled, error) {
 	settled, err := a.memory.Settle(ctx, outcomes...)
 	if err == nil {
 		a.left = nil
@@ -63,7 +64,7 @@ func TestAnOrphanIsGivenUpLongBeforeItIsDueThoughTheStoreFailsOnce(t *testing.T)
 	if err := j.sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if os := a.outcomes(); len(os) != 1 || os[0].Kind != event.Dead || !strings.Contains(os[0].Reason, "for 1h0m0s") {
+	if os := a.outcomes(); len(os) != 1 || os[0].Kind != queue.Dead || !strings.Contains(os[0].Reason, "for 1h0m0s") {
 		t.Errorf("settled: %+v", os)
 	}
 }
@@ -99,21 +100,21 @@ func TestTheJanitorSweepsAsOftenAsTheShortestSpanAsks(t *testing.T) {
 // parked is a store with an endpoint that is parked, which notes what the janitor asks for.
 type parked struct {
 	memory
-	state event.Parked
-	asks  []event.LeaseRequest
+	state queue.Parked
+	asks  []queue.LeaseRequest
 	fail  bool
 }
 
-func (p *parked) Parked(context.Context) (map[string]event.Parked, error) {
-	return map[string]event.Parked{"t/a": p.state}, nil
+func (p *parked) Parked(context.Context) (map[string]queue.Parked, error) {
+	return map[string]queue.Parked{"t/a": p.state}, nil
 }
 
-func (p *parked) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+func (p *parked) Lease(_ context.Context, asks []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
 	if p.fail {
 		return nil, nil, errors.New("no redis")
 	}
 	p.asks = append(p.asks, asks...)
-	return nil, []event.LeaseProgress{{}}, nil
+	return nil, []queue.LeaseProgress{{}}, nil
 }
 
 // What waits for a person is given up after the retention, what a breaker holds back only at max_age. It takes long,
@@ -121,13 +122,13 @@ func (p *parked) Lease(_ context.Context, asks []event.LeaseRequest) ([]*event.D
 func TestTheDeliveriesOfAParkedEndpointAreLookedThroughForTheirAge(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		state          event.Parked
+		state          queue.Parked
 		age, retention time.Duration
 		want           time.Duration // 0: nothing is given up
 	}{
 		{"paused", 72 * time.Hour, 24 * time.Hour, 24 * time.Hour}, {"gone", 0, 24 * time.Hour, 24 * time.Hour},
 		{"paused", time.Hour, 24 * time.Hour, time.Hour}, {"paused", 0, 0, 0},
-		{event.ParkedOpen, 72 * time.Hour, 24 * time.Hour, 72 * time.Hour}, {event.ParkedOpen, 0, 24 * time.Hour, 0},
+		{queue.ParkedOpen, 72 * time.Hour, 24 * time.Hour, 72 * time.Hour}, {queue.ParkedOpen, 0, 24 * time.Hour, 0},
 	} {
 		e := newEndpoint(t, "http://127.0.0.1:1")
 		e.Policy.MaxAge = c.age
@@ -175,7 +176,7 @@ func TestALeaseIsBounded(t *testing.T) {
 		}
 		free, asks := j.pool.feeder.asks()
 		if len(free) != min(c.endpoints, leaseMost) || len(asks) != len(free) ||
-			slices.ContainsFunc(asks, func(a event.LeaseRequest) bool { return a.Most != c.want }) {
+			slices.ContainsFunc(asks, func(a queue.LeaseRequest) bool { return a.Most != c.want }) {
 			t.Errorf("%d endpoints: %d asks, the first %+v, want %d of each", c.endpoints, len(asks), asks[0], c.want)
 		}
 	}

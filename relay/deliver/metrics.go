@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // manyEndpoints is the number above which histograms carry no endpoint label: each would be a dozen series.
@@ -121,18 +121,18 @@ func (m *metrics) trust(endpoint string, lost bool) {
 }
 
 // observe counts an outcome. One that came late, or that the store did not take, ends nothing.
-func (m *metrics) observe(o event.Outcome, settled bool, now time.Time) {
+func (m *metrics) observe(o queue.Outcome, settled bool, now time.Time) {
 	endpoint, outcome := o.Delivery.Endpoint, outcomes[o.Kind]
 	h := m.times.Load()
 	if o.Attempt != nil {
 		m.attempts.WithLabelValues(endpoint, outcome).Inc()
 		h.duration.WithLabelValues(h.of(endpoint)...).Observe(o.Attempt.Duration.Seconds())
 	}
-	if !settled || (o.Kind != event.Delivered && o.Kind != event.Dead) {
+	if !settled || (o.Kind != queue.Delivered && o.Kind != queue.Dead) {
 		return
 	}
 	m.deliveries.WithLabelValues(endpoint, outcome).Inc()
-	if o.Kind == event.Delivered {
+	if o.Kind == queue.Delivered {
 		h.latency.WithLabelValues(h.of(endpoint)...).Observe(now.Sub(o.Delivery.Event.AcceptedAt).Seconds())
 	}
 }

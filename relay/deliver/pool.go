@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
 	"kuairelay/relay/workers"
 )
@@ -25,10 +26,10 @@ import (
 // Store is what the pool needs of the store; package store says what each method does.
 type Store interface {
 	Now() time.Time
-	Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error)
-	Lease(ctx context.Context, asks []event.LeaseRequest) (ds []*event.Delivery, looked []event.LeaseProgress, err error)
-	Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error)
-	Parked(ctx context.Context) (map[string]event.Parked, error)
+	Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.Due, error)
+	Lease(ctx context.Context, asks []queue.LeaseRequest) (ds []*event.Delivery, looked []queue.LeaseProgress, err error)
+	Settle(ctx context.Context, line ...queue.Outcome) ([]queue.Settled, error)
+	Parked(ctx context.Context) (map[string]queue.Parked, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
 	Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)

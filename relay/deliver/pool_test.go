@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
 )
 
@@ -33,18 +34,18 @@ type memory struct {
 	failures atomic.Int64 // of Settle that are still to come
 
 	mu      sync.Mutex
-	settled []event.Outcome
+	settled []queue.Outcome
 	calls   []int                      // how many outcomes each Settle had
 	line    line                       // of one waybill, the head first; empty if there is none
-	waits   func(line []event.Outcome) // if it is there, what a Settle waits for
+	waits   func(line []queue.Outcome) // if it is there, what a Settle waits for
 	twice   map[string]time.Time
 }
 
 func (m *memory) Now() time.Time { return time.Now() }
-func (m *memory) Due(context.Context, time.Duration, int, int) ([]event.Due, error) {
+func (m *memory) Due(context.Context, time.Duration, int, int) ([]queue.Due, error) {
 	return nil, nil
 }
-func (m *memory) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+func (m *memory) Lease(context.Context, []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
 	return nil, nil, nil
 }
 func (m *memory) Distrust(_ context.Context, endpoint string) error {
@@ -61,7 +62,7 @@ func (m *memory) Distrusted(context.Context) (map[string]time.Time, error) {
 	defer m.mu.Unlock()
 	return maps.Clone(m.twice), nil
 }
-func (m *memory) Parked(context.Context) (map[string]event.Parked, error) { return nil, nil }
+func (m *memory) Parked(context.Context) (map[string]queue.Parked, error) { return nil, nil }
 func (m *memory) Alone(context.Context, string, time.Duration) (func(), bool, error) {
 	return func() {}, true, nil
 }
@@ -69,7 +70,7 @@ func (m *memory) Backlog(context.Context, string) (int, error) { return 0, nil }
 func (m *memory) Orphans(context.Context, []string, time.Duration) ([]string, error) {
 	return nil, nil
 }
-func (m *memory) Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error) {
+func (m *memory) Settle(ctx context.Context, line ...queue.Outcome) ([]queue.Settled, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -82,9 +83,9 @@ func (m *memory) Settle(ctx context.Context, line ...event.Outcome) ([]event.Set
 		m.waits(line)
 	}
 	m.settled, m.calls = append(m.settled, line...), append(m.calls, len(line))
-	answers := make([]event.Settled, len(line))
+	answers := make([]queue.Settled, len(line))
 	for i, o := range line {
-		if len(m.line) == 0 || m.line[0] != o.Delivery || o.Kind != event.Delivered {
+		if len(m.line) == 0 || m.line[0] != o.Delivery || o.Kind != queue.Delivered {
 			continue
 		}
 		m.line = m.line[1:]
@@ -99,10 +100,10 @@ func (m *memory) Settle(ctx context.Context, line ...event.Outcome) ([]event.Set
 	return answers, nil
 }
 
-func (m *memory) outcomes() []event.Outcome {
+func (m *memory) outcomes() []queue.Outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]event.Outcome(nil), m.settled...)
+	return append([]queue.Outcome(nil), m.settled...)
 }
 
 func newDelivery(leaseLeft time.Duration) *event.Delivery {
@@ -155,7 +156,7 @@ func TestNoAttemptStartsThatCouldOutliveItsLease(t *testing.T) {
 	p, requests := newPool(t, m)
 	p.Start(map[string]int{}, []*event.Delivery{newDelivery(9 * time.Second)})
 	wait(t, "it is handed back", func() bool { return len(m.outcomes()) == 1 })
-	if o := m.outcomes()[0]; o.Kind != event.Released || o.Attempt != nil || requests.Load() != 0 {
+	if o := m.outcomes()[0]; o.Kind != queue.Released || o.Attempt != nil || requests.Load() != 0 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
 	}
 }
@@ -168,7 +169,7 @@ func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
 	d.Since = time.Now().Add(-2 * time.Hour)
 	p.Start(map[string]int{}, []*event.Delivery{d})
 	wait(t, "it is given up", func() bool { return len(m.outcomes()) == 1 })
-	if o := m.outcomes()[0]; o.Kind != event.Dead || !strings.Contains(o.Reason, "max_age") || requests.Load() != 0 {
+	if o := m.outcomes()[0]; o.Kind != queue.Dead || !strings.Contains(o.Reason, "max_age") || requests.Load() != 0 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
 	}
 }
@@ -222,7 +223,7 @@ func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 				}
 			}
 			os := m.outcomes()
-			if len(got) != failing+1 || len(os) != failing+1 || os[failing].Kind != event.Retry {
+			if len(got) != failing+1 || len(os) != failing+1 || os[failing].Kind != queue.Retry {
 				t.Errorf("%d attempts, %d outcomes, the last is %c", len(got), len(os), os[len(os)-1].Kind)
 			}
 			if !c.calls(m.calls) {
@@ -241,7 +242,7 @@ func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
 	}
 	p, requests := newPool(t, m)
 	aside := 0
-	m.waits = func(line []event.Outcome) {
+	m.waits = func(line []queue.Outcome) {
 		if line[len(line)-1].Held > 0 {
 			aside++
 			wait(t, "an attempt beyond what is being settled", func() bool {
@@ -281,7 +282,7 @@ func TestAnOutcomeIsHeldUntilTheStoreTakesIt(t *testing.T) {
 	m.failures.Store(0)
 	p.Start(map[string]int{"t/a": 7}, nil)
 	wait(t, "it is settled", func() bool { return len(m.outcomes()) == 1 })
-	if o := m.outcomes()[0]; o.Kind != event.Delivered || requests.Load() != 1 {
+	if o := m.outcomes()[0]; o.Kind != queue.Delivered || requests.Load() != 1 {
 		t.Errorf("%+v after %d requests", o, requests.Load())
 	}
 	wait(t, "all slots are free", func() bool { return p.endpoint("t/a").inFlight.Load() == 0 })
@@ -298,15 +299,15 @@ func TestADeliveryWhoseEndTheStoreDoesNotTakeIsNotCountedAsEnded(t *testing.T) {
 		p.metrics.deliveries.Collect(series)
 		return len(series)
 	}
-	for _, kind := range []event.OutcomeKind{event.Dead, event.Delivered} {
-		o := event.Outcome{Delivery: newDelivery(time.Minute), Kind: kind}
-		p.report(o, event.Settled{}, errors.New("no redis"))
-		p.report(o, event.Settled{Late: true}, nil)
+	for _, kind := range []queue.OutcomeKind{queue.Dead, queue.Delivered} {
+		o := queue.Outcome{Delivery: newDelivery(time.Minute), Kind: kind}
+		p.report(o, queue.Settled{}, errors.New("no redis"))
+		p.report(o, queue.Settled{Late: true}, nil)
 	}
 	if n := counted(); n != 0 {
 		t.Errorf("%d outcomes are counted", n)
 	}
-	p.report(event.Outcome{Delivery: newDelivery(time.Minute), Kind: event.Dead}, event.Settled{}, nil)
+	p.report(queue.Outcome{Delivery: newDelivery(time.Minute), Kind: queue.Dead}, queue.Settled{}, nil)
 	if n := counted(); n != 1 {
 		t.Errorf("%d outcomes are counted", n)
 	}
@@ -492,7 +493,7 @@ func TestAWorkerDoesNotWaitForTheStoreWhileOthersWaitForIt(t *testing.T) {
 	m.failures.Store(0)
 	wait(t, "all are settled", func() bool { return len(m.outcomes()) == all })
 	for _, o := range m.outcomes() {
-		if o.Kind != event.Delivered {
+		if o.Kind != queue.Delivered {
 			t.Errorf("%+v", o)
 		}
 	}
@@ -506,10 +507,10 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for status, want := range map[int]map[event.OutcomeKind]int{
-		http.StatusOK:   {event.Delivered: all},
-		0:               {event.Retry: workers, event.Released: all - workers}, // cut off
-		http.StatusGone: {event.Gone: workers, event.Released: all - workers},
+	for status, want := range map[int]map[queue.OutcomeKind]int{
+		http.StatusOK:   {queue.Delivered: all},
+		0:               {queue.Retry: workers, queue.Released: all - workers}, // cut off
+		http.StatusGone: {queue.Gone: workers, queue.Released: all - workers},
 	} {
 		var now, most atomic.Int64
 		proceed := make(chan struct{})
@@ -541,7 +542,7 @@ func TestWhatIsLeasedAheadWaitsForAnAttemptToEnd(t *testing.T) {
 		wait(t, "as many attempts as there may be", func() bool { return now.Load() == workers })
 		close(proceed)
 		p.working.Wait()
-		got := make(map[event.OutcomeKind]int)
+		got := make(map[queue.OutcomeKind]int)
 		for _, o := range m.outcomes() {
 			got[o.Kind]++
 		}

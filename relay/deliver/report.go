@@ -6,12 +6,12 @@ import (
 
 	"go.uber.org/zap"
 
-	"kuairelay/relay/event"
 	"kuairelay/relay/logonce"
+	"kuairelay/relay/queue"
 )
 
 // report logs and counts what came of an attempt. err is why it was not settled.
-func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
+func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 	d := o.Delivery
 	fields := append(make([]zap.Field, 0, 11), // all there may be
 		zap.String("endpoint", d.Endpoint), zap.String("event", d.Event.ID), zap.String("waybill", d.Event.WaybillCode),
@@ -27,11 +27,11 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 		}
 	}
 	switch o.Kind {
-	case event.Retry:
+	case queue.Retry:
 		fields = append(fields, zap.Time("due", o.Due))
-	case event.Dead:
+	case queue.Dead:
 		fields = append(fields, zap.String("why", o.Reason))
-	case event.Gone:
+	case queue.Gone:
 		fields = append(fields,
 			zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
 	}
@@ -43,7 +43,7 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 	case err != nil:
 		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses",
 			append(fields, zap.Error(err))...)
-	case o.Kind == event.Dead || o.Kind == event.Gone:
+	case o.Kind == queue.Dead || o.Kind == queue.Gone:
 		p.log.Warn("attempt", fields...)
 	default:
 		p.log.Info("attempt", fields...)
@@ -52,7 +52,7 @@ func (p *Pool) report(o event.Outcome, settled event.Settled, err error) {
 }
 
 // reportBreaker says what an outcome made of its endpoint's breaker.
-func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange) {
+func (p *Pool) reportBreaker(e *endpoint, o queue.Outcome, b queue.BreakerChange) {
 	p.metrics.breaker(e.name, b.Open)
 	fields := []zap.Field{zap.String("endpoint", e.name)}
 	if !b.Open {
@@ -71,8 +71,8 @@ func (p *Pool) reportBreaker(e *endpoint, o event.Outcome, b event.BreakerChange
 }
 
 // outcomes as logs and metrics name them.
-var outcomes = map[event.OutcomeKind]string{
-	event.Delivered: "delivered", event.Retry: "retry", event.Dead: "dead", event.Gone: "gone", event.Released: "released",
+var outcomes = map[queue.OutcomeKind]string{
+	queue.Delivered: "delivered", queue.Retry: "retry", queue.Dead: "dead", queue.Gone: "gone", queue.Released: "released",
 }
 
 // complaints logs an error of the store once for each time that it changes, and says whether there was one. Trouble

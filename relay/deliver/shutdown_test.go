@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
 )
 
@@ -53,7 +54,7 @@ func TestAnAttemptThatIsCutOffAtTheEndOfTheGraceIsWrittenDown(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if os := m.outcomes(); len(os) != 1 || os[0].Kind == event.Delivered {
+	if os := m.outcomes(); len(os) != 1 || os[0].Kind == queue.Delivered {
 		t.Errorf("the next replica has to wait for the lease to lapse: %+v", os)
 	}
 }
@@ -102,22 +103,22 @@ func (o *outage) done() []string {
 	return slices.Clone(o.order)
 }
 
-func (o *outage) Due(context.Context, time.Duration, int, int) ([]event.Due, error) {
+func (o *outage) Due(context.Context, time.Duration, int, int) ([]queue.Due, error) {
 	select {
 	case <-o.back:
 		o.did("due")
-		return []event.Due{{Endpoint: "t/a", At: time.Now()}}, nil
+		return []queue.Due{{Endpoint: "t/a", At: time.Now()}}, nil
 	default:
 		return nil, errors.New("no redis")
 	}
 }
 
-func (o *outage) Lease(context.Context, []event.LeaseRequest) ([]*event.Delivery, []event.LeaseProgress, error) {
+func (o *outage) Lease(context.Context, []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
 	o.did("lease")
-	return nil, []event.LeaseProgress{{}}, nil
+	return nil, []queue.LeaseProgress{{}}, nil
 }
 
-func (o *outage) Settle(ctx context.Context, outcomes ...event.Outcome) ([]event.Settled, error) {
+func (o *outage) Settle(ctx context.Context, outcomes ...queue.Outcome) ([]queue.Settled, error) {
 	if len(o.done()) == 0 {
 		return nil, errors.New("no redis")
 	}
@@ -176,11 +177,11 @@ func TestTheLatencyOfDeliveriesIsThatOfTheDelivered(t *testing.T) {
 
 	d := newDelivery(time.Minute)
 	for _, step := range []struct {
-		kind    event.OutcomeKind
+		kind    queue.OutcomeKind
 		settled bool
 		want    uint64
-	}{{event.Retry, true, 0}, {event.Dead, true, 0}, {event.Delivered, false, 0}, {event.Delivered, true, 1}} {
-		m.observe(event.Outcome{Delivery: d, Kind: step.kind, Attempt: &event.Attempt{Status: 200}}, step.settled, time.Now())
+	}{{queue.Retry, true, 0}, {queue.Dead, true, 0}, {queue.Delivered, false, 0}, {queue.Delivered, true, 1}} {
+		m.observe(queue.Outcome{Delivery: d, Kind: step.kind, Attempt: &event.Attempt{Status: 200}}, step.settled, time.Now())
 		if n := count(); n != step.want {
 			t.Errorf("after outcome %c (settled: %t) %d latencies were observed, want %d", step.kind, step.settled, n, step.want)
 		}

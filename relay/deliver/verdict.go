@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // classForbidden begins the Err of an attempt that the egress guard refused to dial; the address class follows it
@@ -31,11 +32,11 @@ type Policy struct {
 
 // Verdict says what becomes of a delivery.
 type Verdict struct {
-	// Kind is event.Delivered, event.Retry, event.Dead or event.Gone.
-	Kind event.OutcomeKind
-	// Due is when the next attempt may start. Set for event.Retry only.
+	// Kind is queue.Delivered, queue.Retry, queue.Dead or queue.Gone.
+	Kind queue.OutcomeKind
+	// Due is when the next attempt may start. Set for queue.Retry only.
 	Due time.Time
-	// Reason says for people why a delivery is dead. Set for event.Dead only.
+	// Reason says for people why a delivery is dead. Set for queue.Dead only.
 	Reason string
 }
 
@@ -57,9 +58,9 @@ func Decide(a event.Attempt, n int, p Policy, now, since time.Time, jitter float
 	refused := false
 	switch classify(a) {
 	case delivered:
-		return Verdict{Kind: event.Delivered}
+		return Verdict{Kind: queue.Delivered}
 	case gone:
-		return Verdict{Kind: event.Gone}
+		return Verdict{Kind: queue.Gone}
 	case forbidden:
 		return dead("%s", a.Err)
 	case unavailable:
@@ -83,7 +84,7 @@ func Decide(a event.Attempt, n int, p Policy, now, since time.Time, jitter float
 	if end := since.Add(p.MaxAge); p.MaxAge > 0 && due.After(end) {
 		due = end
 	}
-	return Verdict{Kind: event.Retry, Due: due}
+	return Verdict{Kind: queue.Retry, Due: due}
 }
 
 // expired says whether a delivery that has been open since then is given up for its age.
@@ -146,14 +147,14 @@ func classify(a event.Attempt) answer {
 
 // signalOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it,
 // but not the refusal of one body, which is an answer; what the egress guard forbids says nothing.
-func signalOf(a event.Attempt) event.Signal {
+func signalOf(a event.Attempt) queue.Signal {
 	switch classify(a) {
 	case unavailable, unclear:
-		return event.Fails
+		return queue.Fails
 	case delivered, gone, refusal:
-		return event.Answers
+		return queue.Answers
 	}
-	return event.NoSignal
+	return queue.NoSignal
 }
 
 // describe names what an attempt came to, for people.
@@ -168,5 +169,5 @@ func describe(a event.Attempt) string {
 }
 
 func dead(format string, args ...any) Verdict {
-	return Verdict{Kind: event.Dead, Reason: fmt.Sprintf(format, args...)}
+	return Verdict{Kind: queue.Dead, Reason: fmt.Sprintf(format, args...)}
 }

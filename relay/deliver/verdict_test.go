@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // The schedule and age of config.example.yaml.
@@ -57,29 +58,29 @@ func TestEveryStatusGetsItsVerdictAfterEveryAttempt(t *testing.T) {
 	for status := -1; status <= 1100; status++ {
 		for n := 1; n <= 12; n++ {
 			a := event.Attempt{Status: status, RetryAfter: hint}
-			want := Verdict{Kind: event.Retry}
+			want := Verdict{Kind: queue.Retry}
 			if n <= len(testPolicy.Retry) {
 				want.Due = testNow.Add(testPolicy.Retry[n-1])
 			} else {
-				want.Kind = event.Dead
+				want.Kind = queue.Dead
 			}
 			switch rowOf(status) {
 			case rowDelivered:
-				want = Verdict{Kind: event.Delivered}
+				want = Verdict{Kind: queue.Delivered}
 			case rowGone:
-				want = Verdict{Kind: event.Gone}
+				want = Verdict{Kind: queue.Gone}
 			case rowScheduleWithHint:
-				if want.Kind == event.Retry {
+				if want.Kind == queue.Retry {
 					want.Due = testNow.Add(24 * time.Hour)
 				}
 			case rowRefused:
 				if n >= 4 {
-					want = Verdict{Kind: event.Dead, Reason: fmt.Sprintf("the receiver refuses this body: %d", status)}
+					want = Verdict{Kind: queue.Dead, Reason: fmt.Sprintf("the receiver refuses this body: %d", status)}
 				}
 			case rowSchedule:
 			}
 			got := Decide(a, n, testPolicy, testNow, testAccepted, 0)
-			if want.Kind == event.Dead && want.Reason == "" {
+			if want.Kind == queue.Dead && want.Reason == "" {
 				if !strings.HasPrefix(got.Reason, fmt.Sprintf("%d attempts failed, the last: ", n)) {
 					t.Errorf("%d after attempt %d: reason %q", status, n, got.Reason)
 				}
@@ -95,17 +96,17 @@ func TestEveryStatusGetsItsVerdictAfterEveryAttempt(t *testing.T) {
 func TestWhatSpeaksAgainstAnEndpointIsWhatGoesOnTheScheduleButForARefusal(t *testing.T) {
 	t.Parallel()
 	for status := -1; status <= 1100; status++ {
-		want := event.Answers
+		want := queue.Answers
 		if r := rowOf(status); r == rowScheduleWithHint || r == rowSchedule {
-			want = event.Fails
+			want = queue.Fails
 		}
 		if got := signalOf(event.Attempt{Status: status}); got != want {
 			t.Errorf("%d: got %d, want %d", status, got, want)
 		}
 	}
-	for text, want := range map[string]event.Signal{
-		"timeout: no whole answer in time": event.Fails, "refused: …": event.Fails, "dns: …": event.Fails,
-		classForbidden + ": private address 10.0.0.7": event.NoSignal,
+	for text, want := range map[string]queue.Signal{
+		"timeout: no whole answer in time": queue.Fails, "refused: …": queue.Fails, "dns: …": queue.Fails,
+		classForbidden + ": private address 10.0.0.7": queue.NoSignal,
 	} {
 		if got := signalOf(event.Attempt{Err: text}); got != want {
 			t.Errorf("%s: got %d, want %d", text, got, want)
@@ -119,17 +120,17 @@ func TestEveryNetworkErrorGoesOnTheSchedule(t *testing.T) {
 		a := event.Attempt{Err: class + ": it failed"}
 		for n := 1; n <= 9; n++ {
 			got := Decide(a, n, testPolicy, testNow, testAccepted, 0)
-			if want := (Verdict{Kind: event.Retry, Due: testNow.Add(testPolicy.Retry[n-1])}); got != want {
+			if want := (Verdict{Kind: queue.Retry, Due: testNow.Add(testPolicy.Retry[n-1])}); got != want {
 				t.Errorf("%s after attempt %d: got %v, want %v", class, n, got, want)
 			}
 		}
 		got := Decide(a, 10, testPolicy, testNow, testAccepted, 0)
-		if want := (Verdict{Kind: event.Dead, Reason: "10 attempts failed, the last: " + a.Err}); got != want {
+		if want := (Verdict{Kind: queue.Dead, Reason: "10 attempts failed, the last: " + a.Err}); got != want {
 			t.Errorf("%s after attempt 10: got %v, want %v", class, got, want)
 		}
 		// An answer that was cut short is no answer, whatever its status.
 		a.Status = 200
-		if got := Decide(a, 1, testPolicy, testNow, testAccepted, 0); got.Kind != event.Retry {
+		if got := Decide(a, 1, testPolicy, testNow, testAccepted, 0); got.Kind != queue.Retry {
 			t.Errorf("%s with status 200: got %v", class, got)
 		}
 	}
@@ -138,7 +139,7 @@ func TestEveryNetworkErrorGoesOnTheSchedule(t *testing.T) {
 func TestWhatTheEgressGuardForbidsIsDeadAtOnceWithItsReason(t *testing.T) {
 	t.Parallel()
 	a := event.Attempt{Err: classForbidden + ": private address 10.0.0.7"}
-	want := Verdict{Kind: event.Dead, Reason: "forbidden: private address 10.0.0.7"}
+	want := Verdict{Kind: queue.Dead, Reason: "forbidden: private address 10.0.0.7"}
 	if got := Decide(a, 1, testPolicy, testNow, testAccepted, 0); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -186,7 +187,7 @@ func TestADeadDeliverySaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := Decide(c.a, c.n, c.p, c.now, testAccepted, 0)
-			if want := (Verdict{Kind: event.Dead, Reason: c.want}); got != want {
+			if want := (Verdict{Kind: queue.Dead, Reason: c.want}); got != want {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		})
@@ -196,7 +197,7 @@ func TestADeadDeliverySaysWhy(t *testing.T) {
 func TestAgeKeepsNothingFromBeingDeliveredOrParked(t *testing.T) {
 	t.Parallel()
 	late := testAccepted.Add(1000 * time.Hour)
-	for status, want := range map[int]event.OutcomeKind{200: event.Delivered, 410: event.Gone} {
+	for status, want := range map[int]queue.OutcomeKind{200: queue.Delivered, 410: queue.Gone} {
 		if got := Decide(event.Attempt{Status: status}, 99, testPolicy, late, testAccepted, 0); got != (Verdict{Kind: want}) {
 			t.Errorf("%d: got %v", status, got)
 		}
@@ -228,7 +229,7 @@ func TestRetryAfterOnlyPostponesAndOnlyWhereTheTableSaysSo(t *testing.T) {
 	}
 	for _, c := range cases {
 		got := Decide(event.Attempt{Status: c.status, RetryAfter: c.hint}, 1, testPolicy, testNow, testAccepted, 0)
-		if want := (Verdict{Kind: event.Retry, Due: testNow.Add(c.want)}); got != want {
+		if want := (Verdict{Kind: queue.Retry, Due: testNow.Add(c.want)}); got != want {
 			t.Errorf("%d with Retry-After %s: got %v, want %v", c.status, c.hint, got, want)
 		}
 	}
@@ -239,12 +240,12 @@ func TestARetryFallsDueAtMaxAgeAtTheLatest(t *testing.T) {
 	end := testAccepted.Add(testPolicy.MaxAge)
 	a := event.Attempt{Status: 503, RetryAfter: 24 * time.Hour}
 	got := Decide(a, 1, testPolicy, end.Add(-time.Hour), testAccepted, 0)
-	if got != (Verdict{Kind: event.Retry, Due: end}) {
+	if got != (Verdict{Kind: queue.Retry, Due: end}) {
 		t.Errorf("got %v, want due at %s", got, end)
 	}
 	forever := Policy{Retry: testPolicy.Retry}
 	now := testAccepted.Add(10_000 * time.Hour)
-	want := Verdict{Kind: event.Retry, Due: now.Add(24 * time.Hour)}
+	want := Verdict{Kind: queue.Retry, Due: now.Add(24 * time.Hour)}
 	if got := Decide(a, 1, forever, now, testAccepted, 0); got != want {
 		t.Errorf("without max age: got %v", got)
 	}
@@ -261,15 +262,15 @@ func TestWhateverHappensARetryLiesAheadAndWithinTheAge(t *testing.T) {
 		n, now := 1+rand.IntN(12), testAccepted.Add(rand.N(250*time.Hour))
 		got := Decide(a, n, p, now, testAccepted, rand.Float64())
 		switch got.Kind {
-		case event.Retry:
+		case queue.Retry:
 			if got.Due.Before(now) || p.MaxAge > 0 && got.Due.After(testAccepted.Add(p.MaxAge)) || got.Reason != "" {
 				t.Fatalf("%v attempt %d at %s by %v: %v", a, n, now, p, got)
 			}
-		case event.Dead:
+		case queue.Dead:
 			if got.Reason == "" || !got.Due.IsZero() {
 				t.Fatalf("%v attempt %d by %v: %v", a, n, p, got)
 			}
-		case event.Delivered, event.Gone:
+		case queue.Delivered, queue.Gone:
 		default:
 			t.Fatalf("%v attempt %d by %v: %v", a, n, p, got)
 		}

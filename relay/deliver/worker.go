@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // The life of a line (a leased delivery, and what waits behind it), from its slot to the end of its slot:
@@ -28,12 +29,12 @@ func (p *Pool) work(e *endpoint, l line) {
 
 	back := false // l is handed back, unattempted
 	for l != nil {
-		outcomes := []event.Outcome{{Delivery: l[0], Kind: event.Released}}
+		outcomes := []queue.Outcome{{Delivery: l[0], Kind: queue.Released}}
 		if !back {
 			outcomes = p.attemptLine(e, l)
 		}
 
-		if outcomes[len(outcomes)-1].Kind == event.Delivered {
+		if outcomes[len(outcomes)-1].Kind == queue.Delivered {
 			l, back = e.nextBeforeSettling()
 			if l != nil {
 				p.working.Add(1)
@@ -52,7 +53,7 @@ func (p *Pool) work(e *endpoint, l line) {
 const settlingMost = 64
 
 // settleAside settles outcomes that no worker waits for, and has what comes next in their line attempted.
-func (p *Pool) settleAside(e *endpoint, outcomes []event.Outcome) {
+func (p *Pool) settleAside(e *endpoint, outcomes []queue.Outcome) {
 	rest := p.settleLine(e, outcomes)
 	e.settledAside()
 	if rest != nil && e.admit(rest) {
@@ -63,7 +64,7 @@ func (p *Pool) settleAside(e *endpoint, outcomes []event.Outcome) {
 }
 
 // settleLine settles the outcomes of a line, and gives its slot back, unless something comes next in it.
-func (p *Pool) settleLine(e *endpoint, outcomes []event.Outcome) (rest line) {
+func (p *Pool) settleLine(e *endpoint, outcomes []queue.Outcome) (rest line) {
 	settled := p.settle(e, outcomes)
 	if settled.Next != nil {
 		return append(line{settled.Next}, settled.Line...)
@@ -87,8 +88,8 @@ const (
 // attemptLine attempts the deliveries of a line one after the other, as long as each is delivered. While some are
 // settled, the next are attempted: so two parts of the line are in hand, if there is so much of it and nothing else
 // waits for the worker. It returns the outcomes that are still to be settled.
-func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
-	var settling chan event.Settled // of the part before
+func (p *Pool) attemptLine(e *endpoint, l line) []queue.Outcome {
+	var settling chan queue.Settled // of the part before
 	for {
 		outcomes := p.attemptPart(e, l)
 		l = l[len(outcomes):]
@@ -101,7 +102,7 @@ func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
 		}
 
 		last := &outcomes[len(outcomes)-1]
-		if last.Kind != event.Delivered || !leased || !e.quick.Load() || !e.nothingWaits() {
+		if last.Kind != queue.Delivered || !leased || !e.quick.Load() || !e.nothingWaits() {
 			return outcomes
 		}
 
@@ -114,7 +115,7 @@ func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
 		last.Held = len(l)
 		last.Wanted = max(0, 2*most-len(l))
 
-		settling = make(chan event.Settled, 1)
+		settling = make(chan queue.Settled, 1)
 		p.working.Add(1)
 		p.workers.Go(func() {
 			defer p.working.Done()
@@ -124,14 +125,14 @@ func (p *Pool) attemptLine(e *endpoint, l line) []event.Outcome {
 }
 
 // attemptPart attempts a line as long as each is delivered, and that does not take long.
-func (p *Pool) attemptPart(e *endpoint, l line) []event.Outcome {
+func (p *Pool) attemptPart(e *endpoint, l line) []queue.Outcome {
 	most := min(len(l), partMost)
-	outcomes := make([]event.Outcome, 0, most)
+	outcomes := make([]queue.Outcome, 0, most)
 	began := time.Now()
 	for len(outcomes) < most {
 		o := p.attempt(e, l[len(outcomes)])
 		outcomes = append(outcomes, o)
-		if o.Kind != event.Delivered || time.Since(began) > partFor {
+		if o.Kind != queue.Delivered || time.Since(began) > partFor {
 			break
 		}
 	}
@@ -140,8 +141,8 @@ func (p *Pool) attemptPart(e *endpoint, l line) []event.Outcome {
 
 // attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint
 // is in the config no more is handed back.
-func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
-	released := event.Outcome{Delivery: d, Kind: event.Released}
+func (p *Pool) attempt(e *endpoint, d *event.Delivery) queue.Outcome {
+	released := queue.Outcome{Delivery: d, Kind: queue.Released}
 	c := e.client.Load()
 	if c == nil {
 		return released
@@ -150,10 +151,10 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 	set := &c.endpoint
 	now := p.o.Store.Now()
 	if d.Damaged != "" {
-		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: d.Damaged}
+		return queue.Outcome{Delivery: d, Kind: queue.Dead, Reason: d.Damaged}
 	}
 	if set.Policy.expired(now, d.Since) {
-		return event.Outcome{Delivery: d, Kind: event.Dead, Reason: set.Policy.expiry()}
+		return queue.Outcome{Delivery: d, Kind: queue.Dead, Reason: set.Policy.expiry()}
 	}
 
 	// A lease that could lapse during the attempt would let another replica make it at the same time.
@@ -169,12 +170,12 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) event.Outcome {
 		p.feeder.feed(e)
 	}
 	v := Decide(a, d.Attempts+1, set.Policy, p.o.Store.Now(), d.Since, rand.Float64())
-	return event.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Signal: signalOf(a)}
+	return queue.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Signal: signalOf(a)}
 }
 
 // settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in
 // memory is bounded. It returns what became of the last, and with it what comes next in the line.
-func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
+func (p *Pool) settle(e *endpoint, outcomes []queue.Outcome) queue.Settled {
 	last := &outcomes[len(outcomes)-1]
 	if !p.isStopping() {
 		last.Next = e.client.Load().lease()
@@ -188,14 +189,14 @@ func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
 			p.reportBreaker(e, o, *breaker)
 		}
 		switch {
-		case o.Kind == event.Gone, breaker != nil && breaker.Open:
+		case o.Kind == queue.Gone, breaker != nil && breaker.Open:
 			e.handBack()
 		case breaker != nil:
 			p.feeder.feed(e)
 		}
 	}
 
-	if last.Kind == event.Retry {
+	if last.Kind == queue.Retry {
 		p.feeder.lookBy(time.Now().Add(last.Due.Sub(p.o.Store.Now()) + time.Millisecond))
 	}
 	return settled[len(settled)-1]
@@ -204,7 +205,7 @@ func (p *Pool) settle(e *endpoint, outcomes []event.Outcome) event.Settled {
 // write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth
 // nothing any more: once the lease has lapsed, only a delivered one is. There is an answer for each, though it says
 // nothing after an error.
-func (p *Pool) write(outcomes []event.Outcome) ([]event.Settled, error) {
+func (p *Pool) write(outcomes []queue.Outcome) ([]queue.Settled, error) {
 	first := true
 	wait := 50 * time.Millisecond
 	for {
@@ -212,8 +213,8 @@ func (p *Pool) write(outcomes []event.Outcome) ([]event.Settled, error) {
 		if err == nil {
 			return settled, nil
 		}
-		settled = make([]event.Settled, len(outcomes))
-		if o := outcomes[0]; o.Kind != event.Delivered && time.Now().After(o.Delivery.LeaseEnds) {
+		settled = make([]queue.Settled, len(outcomes))
+		if o := outcomes[0]; o.Kind != queue.Delivered && time.Now().After(o.Delivery.LeaseEnds) {
 			return settled, err
 		}
 

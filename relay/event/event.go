@@ -1,6 +1,9 @@
 // Package event holds the nouns that the parts of the relay share: the Event that a callback brings, the Delivery
-// that an endpoint is owed, the Attempt that tries to make it, and what the parts ask the store and get from it. It
-// also defines the event id (see ID). It does no I/O and imports nothing of ours.
+// that an endpoint is owed, the Attempt that tries to make it, and how people see them. It also defines the event id
+// (see ID). It does no I/O and imports nothing of ours.
+//
+// What the parts ask the store and get from it is in the packages queue (events and deliveries) and ledger
+// (subscriptions).
 package event
 
 import (
@@ -45,6 +48,12 @@ type Event struct {
 	// waybill.
 	AcceptedAt time.Time
 	Sequence   int64
+}
+
+// Waybill names a parcel: its canonical brand (kuaidihelp.Brand) and its waybill code.
+type Waybill struct {
+	CPCode string
+	Code   string
 }
 
 // Track is one entry of an item's track list. Time is the provider's display string (China time, not always well

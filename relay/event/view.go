@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // State is the state of a delivery, as people see it.
 type State string
@@ -98,38 +101,6 @@ type Page struct {
 	Looked int
 }
 
-// Parked is why nothing is sent to an endpoint; empty: the endpoint is not parked.
-type Parked string
-
-// Why an endpoint is parked.
-const (
-	ParkedPaused Parked = "paused" // by a person
-	ParkedGone   Parked = "gone"   // it answered 410
-	ParkedOpen   Parked = "open"   // its breaker is open
-)
-
-// EndpointHealth sums up an endpoint.
-type EndpointHealth struct {
-	Endpoint string
-	// Parked says why nothing is sent. ParkedSince is when that began, and ParkedUntil is when the breaker lets the next
-	// attempt through.
-	Parked                   Parked
-	ParkedSince, ParkedUntil time.Time
-	// AnswersTwice is since when the endpoint is known to send two answers to a request, so that each attempt gets a
-	// connection of its own; zero: it does not.
-	AnswersTwice time.Time
-	// Open counts deliveries that are queued, retrying or being sent. Waiting counts those behind an older update of
-	// their waybill.
-	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted; zero: nothing is open. With more than two open
-	// deliveries, the oldest may be older than this.
-	Oldest time.Time
-	// Delivered is when the latest delivery in the endpoint's history was made; zero: none.
-	Delivered time.Time
-	// Latest are the latest attempts, the latest first.
-	Latest []AttemptRecord
-}
-
 // DeadLetter is a dead letter.
 type DeadLetter struct {
 	EventID  string
@@ -192,3 +163,9 @@ type ReplayPage struct {
 	Looked, Matched, Counted int
 	Resends                  []Resend
 }
+
+// ErrBusy says that too many do this at the same time.
+var ErrBusy = errors.New("too many at one time")
+
+// ErrCursor says that a cursor was not returned by an earlier list.
+var ErrCursor = errors.New("not a cursor of an earlier list")

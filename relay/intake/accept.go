@@ -6,24 +6,25 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/queue"
 )
 
 // Routes gives the endpoints that an event may be owed to, and under which conditions. It asks nobody, and takes as
 // long as the expressions of tenants do, which is bounded for each event.
-type Routes func(*event.Event) []event.Candidate
+type Routes func(*event.Event) []queue.Candidate
 
 // Use has events routed anew from now on.
 func (in *Intake) Use(routes Routes) { in.routes.Store(&routes) }
 
 // Match gives the endpoints that an event may be owed to by the routes in use.
-func (in *Intake) Match(e *event.Event) []event.Candidate { return (*in.routes.Load())(e) }
+func (in *Intake) Match(e *event.Event) []queue.Candidate { return (*in.routes.Load())(e) }
 
 // match does that for many events, by the routes of one moment.
-func (in *Intake) match(events []*event.Event) []event.Entry {
+func (in *Intake) match(events []*event.Event) []queue.Entry {
 	routes := *in.routes.Load()
-	entries := make([]event.Entry, len(events))
+	entries := make([]queue.Entry, len(events))
 	for i, e := range events {
-		entries[i] = event.Entry{Event: e, To: routes(e)}
+		entries[i] = queue.Entry{Event: e, To: routes(e)}
 	}
 	return entries
 }
@@ -31,8 +32,8 @@ func (in *Intake) match(events []*event.Event) []event.Entry {
 // accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is
 // attempted when it is due. tracked, unless nil, is told what became of the events before their first attempt. After an
 // error the answers to a part may be there.
-func (in *Intake) accept(ctx context.Context, entries []event.Entry,
-	tracked func([]event.Accepted)) ([]event.Accepted, error) {
+func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
+	tracked func([]queue.Accepted)) ([]queue.Accepted, error) {
 	// A delivery that finds a free slot is leased to us by the same script that accepts its event.
 	pool := in.o.Pool
 	reserved := make(map[string]int) // slots, by endpoint
@@ -94,14 +95,14 @@ func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) e
 }
 
 // catchUpFor gives the endpoints of a tenant that an event is owed to, whatever the conditions; none without an event.
-func (in *Intake) catchUpFor(tenant string, last *event.Event) (to []event.Candidate) {
+func (in *Intake) catchUpFor(tenant string, last *event.Event) (to []queue.Candidate) {
 	if last == nil {
 		return nil
 	}
 	for _, c := range in.Match(kuaidihelp.Reread(*last)) {
 		owner, _, _ := strings.Cut(c.Endpoint, "/")
 		if owner == tenant {
-			to = append(to, event.Candidate{Endpoint: c.Endpoint, Ordered: c.Ordered})
+			to = append(to, queue.Candidate{Endpoint: c.Endpoint, Ordered: c.Ordered})
 		}
 	}
 	return to

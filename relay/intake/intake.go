@@ -27,6 +27,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/logonce"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/workers"
 )
@@ -49,7 +50,7 @@ type Store interface {
 	// Doubt says that Redis has not answered for so long: nobody waits for it before it takes a write.
 	Doubt(span time.Duration)
 
-	Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error)
+	Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error)
 	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with
 	// push the oldest make place, and it returns how many.
 	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)
@@ -59,7 +60,7 @@ type Store interface {
 	// Latest returns the last known event of a waybill; nil if none is known.
 	Latest(ctx context.Context, w event.Waybill) (*event.Event, bool, error)
 	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event,
-		to []event.Candidate) (event.CaughtUp, error)
+		to []queue.Candidate) (queue.CaughtUp, error)
 }
 
 // Pool is what Intake asks of those who deliver.

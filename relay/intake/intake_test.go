@@ -18,6 +18,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
 )
 
@@ -25,7 +26,7 @@ import (
 type fakeStore struct {
 	mu          sync.Mutex
 	down        error                                  // what Available says
-	accept      func(call int, es []event.Entry) error // before a call is made
+	accept      func(call int, es []queue.Entry) error // before a call is made
 	answer      func(call int)                         // after it was made
 	calls       int
 	known       map[string]bool // events that were accepted
@@ -66,7 +67,7 @@ func (s *fakeStore) Doubt(time.Duration) {
 	s.down = errors.New("redis is down")
 }
 
-func (s *fakeStore) Accept(_ context.Context, es []event.Entry) ([]event.Accepted, error) {
+func (s *fakeStore) Accept(_ context.Context, es []queue.Entry) ([]queue.Accepted, error) {
 	var call int
 	s.with(func() {
 		s.calls++
@@ -78,10 +79,10 @@ func (s *fakeStore) Accept(_ context.Context, es []event.Entry) ([]event.Accepte
 		}
 	}
 
-	out := make([]event.Accepted, len(es))
+	out := make([]queue.Accepted, len(es))
 	s.with(func() {
 		for i, e := range es {
-			out[i] = event.Accepted{Duplicate: s.known[e.Event.ID], Deliveries: len(e.To)}
+			out[i] = queue.Accepted{Duplicate: s.known[e.Event.ID], Deliveries: len(e.To)}
 			s.known[e.Event.ID] = true
 		}
 	})
@@ -113,8 +114,8 @@ func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, bool, 
 }
 
 func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event,
-	[]event.Candidate) (event.CaughtUp, error) {
-	return event.CaughtUp{}, nil
+	[]queue.Candidate) (queue.CaughtUp, error) {
+	return queue.CaughtUp{}, nil
 }
 
 // fakePool has no slots.
@@ -152,7 +153,7 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 		change(&o)
 	}
 	b.Intake = New(o)
-	b.Use(func(*event.Event) []event.Candidate { return []event.Candidate{{Endpoint: "shop/orders"}} })
+	b.Use(func(*event.Event) []queue.Candidate { return []queue.Candidate{{Endpoint: "shop/orders"}} })
 	if _, err := o.Spool.Adopt(); err != nil { // what Run does first
 		t.Fatal(err)
 	}
@@ -275,7 +276,7 @@ func TestACallbackThatRedisIsSlowToTakeIsSpooledAndItsFileWithdrawnWhenRedisHasI
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		release := make(chan struct{})
-		b.store.accept = func(int, []event.Entry) error { <-release; return nil }
+		b.store.accept = func(int, []queue.Entry) error { <-release; return nil }
 		began := time.Now()
 		if sum := b.keep("1"); !sum.Spooled {
 			t.Errorf("%+v", sum)
@@ -300,7 +301,7 @@ func TestACallbackThatTheDrainWasFasterToTakeIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		release := make(chan struct{})
-		b.store.accept = func(call int, _ []event.Entry) error {
+		b.store.accept = func(call int, _ []queue.Entry) error {
 			if call == 1 {
 				<-release
 			}
@@ -403,16 +404,16 @@ func TestWhatRedisRefusesForGoodGoesToQuarantineAndNothingElseDoes(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		offered := make(map[string]int)
-		b.store.accept = func(_ int, es []event.Entry) error {
+		b.store.accept = func(_ int, es []queue.Entry) error {
 			b.store.mu.Lock()
 			defer b.store.mu.Unlock()
 			for _, e := range es {
 				offered[e.Event.WaybillCode]++
 			}
-			if slices.ContainsFunc(es, func(e event.Entry) bool { return e.Event.WaybillCode == "bad" }) {
+			if slices.ContainsFunc(es, func(e queue.Entry) bool { return e.Event.WaybillCode == "bad" }) {
 				return errRefused
 			}
-			if slices.ContainsFunc(es, func(e event.Entry) bool {
+			if slices.ContainsFunc(es, func(e queue.Entry) bool {
 				return e.Event.WaybillCode == "unlucky" &&
 					offered["unlucky"] < 10
 			}) {
@@ -474,7 +475,7 @@ func TestAnEventThatWasDeliveredBeforeItWasTrackedKeepsNoFile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(o *Options) { o.UntilDelivered = true })
-		b.store.accept = func(_ int, es []event.Entry) error {
+		b.store.accept = func(_ int, es []queue.Entry) error {
 			b.Delivered([]string{es[0].Event.ID})
 			time.Sleep(time.Millisecond) // the store is asked about it meanwhile
 			return nil
@@ -533,7 +534,7 @@ func TestAShutdownWaitsForNobodyAndLosesNothing(t *testing.T) {
 				b := newBench(t, nil)
 				release := make(chan struct{})
 				if c.accept != nil {
-					b.store.accept = func(int, []event.Entry) error { return c.accept(release) }
+					b.store.accept = func(int, []queue.Entry) error { return c.accept(release) }
 				}
 				c.arrange(b)
 				b.keep("1")

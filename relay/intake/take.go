@@ -9,6 +9,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
 )
 
@@ -94,9 +95,9 @@ func (in *Intake) take(ctx context.Context, all []pending) (o outcome) {
 		return o
 	}
 
-	var accepted []event.Accepted
+	var accepted []queue.Accepted
 	if len(events) > 0 {
-		var tracked func([]event.Accepted)
+		var tracked func([]queue.Accepted)
 		if in.undelivered != nil {
 			tracked = in.undelivered.track(all)
 		}
@@ -128,7 +129,7 @@ func (in *Intake) quarantine(ctx context.Context, rejected []event.Quarantined, 
 	return err
 }
 
-func summarize(accepted []event.Accepted) (sum event.Summary) {
+func summarize(accepted []queue.Accepted) (sum event.Summary) {
 	for _, x := range accepted {
 		switch {
 		case x.Duplicate:

@@ -14,6 +14,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/queue"
 )
 
 func TestEachCallbackOfACallGetsItsOwnAnswer(t *testing.T) {
@@ -52,7 +53,7 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		fails := errors.New("redis is down")
-		b.store.accept = func(call int, _ []event.Entry) error {
+		b.store.accept = func(call int, _ []queue.Entry) error {
 			if call == 2 {
 				return fails
 			}
@@ -151,7 +152,7 @@ func TestAFullQuarantineRefusesOnlyWhatHasNothingElseAndWasNotAnswered(t *testin
 type behind struct {
 	*fakeStore
 	queued, stale, calls int
-	to                   []event.Candidate
+	to                   []queue.Candidate
 }
 
 func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, bool, error) {
@@ -160,10 +161,10 @@ func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, bool,
 }
 
 func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event,
-	to []event.Candidate) (event.CaughtUp, error) {
+	to []queue.Candidate) (queue.CaughtUp, error) {
 	s.calls++
 	s.to = to
-	return event.CaughtUp{Stale: s.calls <= s.stale, Queued: s.queued}, nil
+	return queue.CaughtUp{Stale: s.calls <= s.stale, Queued: s.queued}, nil
 }
 
 // fed is a pool that counts how often it is told that something is due.
@@ -183,8 +184,8 @@ func TestATenantIsCaughtUpAtItsOwnEndpoints(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, pool := &behind{fakeStore: &fakeStore{}, queued: c.queued, stale: c.stale}, &fed{}
 			b := newBench(t, func(o *Options) { o.Store, o.Pool = store, pool })
-			b.Use(func(*event.Event) []event.Candidate {
-				return []event.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true},
+			b.Use(func(*event.Event) []queue.Candidate {
+				return []queue.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true},
 					{Endpoint: "shops/orders"}}
 			})
 			err := b.CatchUp(t.Context(), "shop", event.Waybill{CPCode: "zt", Code: "1"})
@@ -253,7 +254,7 @@ func TestALateAnswerOfRedisIsTheLastChance(t *testing.T) {
 	for name, late := range map[string]error{"it has it": nil, "it refuses it": errRefused} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBenchWithoutSpool(t)
-			b.store.accept = func(int, []event.Entry) error {
+			b.store.accept = func(int, []queue.Entry) error {
 				time.Sleep(acceptBudget * 3 / 2)
 				return late
 			}
@@ -271,7 +272,7 @@ func TestWhatIsOwedToNobodyIsCountedAsThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		b.keep("1")
-		b.Use(func(*event.Event) []event.Candidate { return nil })
+		b.Use(func(*event.Event) []queue.Candidate { return nil })
 		b.keep("2")
 		b.keep("3")
 		if got := b.counted(); got != "new 1, unrouted 2" {
@@ -345,7 +346,7 @@ type halting struct {
 	times int
 }
 
-func (s *halting) Accept(ctx context.Context, es []event.Entry) ([]event.Accepted, error) {
+func (s *halting) Accept(ctx context.Context, es []queue.Entry) ([]queue.Accepted, error) {
 	s.one.Lock()
 	defer s.one.Unlock()
 	if s.times == 0 {

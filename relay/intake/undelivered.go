@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
 )
 
@@ -53,7 +53,7 @@ func newUndelivered(in *Intake) *undelivered {
 // track returns what has to happen between the acceptance of callbacks and their first attempts: the events are
 // tracked, and ids that the content does not give (a recurrence has a suffix) are written down, so that they are the
 // same after a restart.
-func (u *undelivered) track(all []pending) func([]event.Accepted) {
+func (u *undelivered) track(all []pending) func([]queue.Accepted) {
 	var before []string // ids that the content gives
 	for _, p := range all {
 		for _, e := range p.parsed.Events {
@@ -61,7 +61,7 @@ func (u *undelivered) track(all []pending) func([]event.Accepted) {
 		}
 	}
 
-	return func(accepted []event.Accepted) {
+	return func(accepted []queue.Accepted) {
 		for _, p := range all {
 			n := len(p.parsed.Events)
 			known := min(n, len(accepted))
@@ -79,7 +79,7 @@ func (u *undelivered) track(all []pending) func([]event.Accepted) {
 
 // trackFile tracks the events of one callback that are owed to somebody. It says whether one of them has another id
 // than before.
-func (u *undelivered) trackFile(p pending, before []string, accepted []event.Accepted) (changed bool) {
+func (u *undelivered) trackFile(p pending, before []string, accepted []queue.Accepted) (changed bool) {
 	for i, a := range accepted {
 		id := p.parsed.Events[i].ID
 		if !a.Duplicate && a.Deliveries > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
 )
 
@@ -52,12 +53,12 @@ func (b *bench) sweep(left int) {
 	}
 }
 
-var owed = event.Accepted{Deliveries: 1}
+var owed = queue.Accepted{Deliveries: 1}
 
 func TestAFileIsDoneWithTheLastOfItsEvents(t *testing.T) {
 	untilDelivered(t, func(t *testing.T, b *bench) {
 		u, p := b.undelivered, b.put(1, 2)
-		u.track([]pending{p})([]event.Accepted{owed, owed})
+		u.track([]pending{p})([]queue.Accepted{owed, owed})
 		b.Delivered([]string{testID(1)})
 		b.sweep(1)
 		b.Delivered([]string{testID(2)})
@@ -67,7 +68,7 @@ func TestAFileIsDoneWithTheLastOfItsEvents(t *testing.T) {
 		}
 
 		q := b.put(3)
-		u.track([]pending{q})([]event.Accepted{owed})
+		u.track([]pending{q})([]queue.Accepted{owed})
 		if done := u.accepted([]*spool.File{q.file}); len(done) != 0 {
 			t.Error("a file is done whose event is open")
 		}
@@ -83,8 +84,8 @@ func TestAFileIsDoneWithTheLastOfItsEvents(t *testing.T) {
 func TestADuplicateAndWhatIsOwedToNobodyAreNotTracked(t *testing.T) {
 	untilDelivered(t, func(t *testing.T, b *bench) {
 		u, first, again, unrouted := b.undelivered, b.put(1), b.put(1), b.put(2)
-		u.track([]pending{first})([]event.Accepted{owed})
-		u.track([]pending{again, unrouted})([]event.Accepted{{Duplicate: true, Deliveries: 1}, {}})
+		u.track([]pending{first})([]queue.Accepted{owed})
+		u.track([]pending{again, unrouted})([]queue.Accepted{{Duplicate: true, Deliveries: 1}, {}})
 		done := u.accepted([]*spool.File{first.file, again.file, unrouted.file})
 		if !slices.Equal(done, []*spool.File{again.file, unrouted.file}) {
 			t.Errorf("done are %d files", len(done))
@@ -98,7 +99,7 @@ func TestADuplicateAndWhatIsOwedToNobodyAreNotTracked(t *testing.T) {
 // After an error there are answers to a part of the events.
 func TestAPartialAnswerTracksWhatItIsAbout(t *testing.T) {
 	untilDelivered(t, func(t *testing.T, b *bench) {
-		b.undelivered.track([]pending{b.put(1, 2), b.put(3)})([]event.Accepted{owed})
+		b.undelivered.track([]pending{b.put(1, 2), b.put(3)})([]queue.Accepted{owed})
 		if tracked := b.undelivered.events; len(tracked) != 1 || tracked[testID(1)] == nil {
 			t.Errorf("tracked are %v", tracked)
 		}
@@ -117,7 +118,7 @@ func TestAnIDThatTheContentDoesNotGiveIsWrittenDown(t *testing.T) {
 			if c.recurs {
 				p.parsed.Events[0].ID += "-2"
 			}
-			tracked([]event.Accepted{owed})
+			tracked([]queue.Accepted{owed})
 			cb, err := b.spool.Read(p.file)
 			if err != nil {
 				t.Fatal(err)
@@ -154,7 +155,7 @@ func TestWhatTheStoreCouldNotBeAskedAboutIsAskedAgain(t *testing.T) {
 		store := &failing{fakeStore: &fakeStore{known: make(map[string]bool)}, err: errors.New("redis is down")}
 		b := newBench(t, func(o *Options) { o.UntilDelivered, o.Store = true, store })
 		p := b.put(1)
-		b.undelivered.track([]pending{p})([]event.Accepted{owed})
+		b.undelivered.track([]pending{p})([]queue.Accepted{owed})
 		b.undelivered.accepted([]*spool.File{p.file})
 		b.Delivered([]string{testID(1)})
 		if b.undelivered.sweep(t.Context()) || b.spool.Stats().Files != 1 {

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // The bounds of one script call.
@@ -45,12 +46,12 @@ func (c acceptCall) span() time.Duration {
 // acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have
 // them.
 type acceptAnswer struct {
-	rows  []event.Accepted
+	rows  []queue.Accepted
 	short error
 }
 
 type acceptRow struct {
-	event.Entry
+	queue.Entry
 	short, record string
 	body          []byte
 }
@@ -73,8 +74,8 @@ func (c acceptCall) weight() int {
 //
 // A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may
 // give have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
-func (s *Store) Accept(ctx context.Context, entries []event.Entry) ([]event.Accepted, error) {
-	out := make([]event.Accepted, 0, len(entries))
+func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error) {
+	out := make([]queue.Accepted, 0, len(entries))
 	var call acceptCall
 	flush := func() error {
 		if len(call.rows) == 0 {
@@ -125,7 +126,7 @@ func tracked(e *event.Event) any {
 	return max(0, e.TrackedAt.UnixMilli())
 }
 
-func newAcceptRow(e event.Entry) (acceptRow, error) {
+func newAcceptRow(e queue.Entry) (acceptRow, error) {
 	short, err := shortID(e.Event.ID)
 	if err != nil {
 		return acceptRow{}, err
@@ -169,7 +170,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 	out := make([]acceptAnswer, len(calls))
 	at := 0
 	for i, c := range calls {
-		out[i] = acceptAnswer{make([]event.Accepted, len(c.rows)), short}
+		out[i] = acceptAnswer{make([]queue.Accepted, len(c.rows)), short}
 		for j, row := range c.rows {
 			accepted, err := readAccepted(row, answer[at], endpoints, token, local)
 			if err != nil {
@@ -183,10 +184,10 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 }
 
 // acceptArgs lists the arguments of lua/accept.lua, and the endpoints by their index there.
-func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []event.Candidate) {
+func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []queue.Candidate) {
 	// Each endpoint is named once, with the slots that are kept free for it; rows have its index.
 	index := make(map[string]int)
-	var endpoints []event.Candidate
+	var endpoints []queue.Candidate
 	var slots []int
 	rows := 0
 	deliveries := 0
@@ -274,24 +275,24 @@ var errShape = errors.New("redis answered in a shape that is not the script's")
 // readAccepted reads what lua/accept.lua answers of one event: 0 or 1 (new), id, sequence, accepted at (ms),
 // deliveries, and of each endpoint that gets it its index: negative if it waits in the queue, else leased to the
 // caller.
-func readAccepted(row acceptRow, answer any, endpoints []event.Candidate, token string, local time.Time) (
-	event.Accepted, error,
+func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token string, local time.Time) (
+	queue.Accepted, error,
 ) {
 	a, ok := answer.([]any)
 	if !ok || len(a) < 5 {
-		return event.Accepted{}, errShape
+		return queue.Accepted{}, errShape
 	}
 	short, _ := a[1].(string)
 	id, err := longID(short)
 	if err != nil {
-		return event.Accepted{}, err
+		return queue.Accepted{}, err
 	}
 
 	e := row.Event
 	e.ID = id
 	e.Sequence = number(a[2])
 	e.AcceptedAt = time.UnixMilli(number(a[3]))
-	out := event.Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
+	out := queue.Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
 	for _, v := range a[5:] {
 		i := number(v)
 		if i < 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // EndpointAttempt is one attempt of an endpoint's history.
@@ -18,7 +19,7 @@ type EndpointAttempt struct {
 	EventID string
 	// N is the number of the attempt of its delivery, from 1.
 	N int
-	// Kind is what became of the delivery: an event.OutcomeKind.
+	// Kind is what became of the delivery: an queue.OutcomeKind.
 	Kind byte
 }
 
@@ -80,7 +81,7 @@ func readDelivered(entry string) (EndpointAttempt, error) {
 		return EndpointAttempt{}, fmt.Errorf("attempt %q: not five fields", entry)
 	}
 	return EndpointAttempt{
-		AttemptRecord: readRecord(f[0], f[1], f[2]), EventID: f[4], N: int(number(f[3])), Kind: byte(event.Delivered),
+		AttemptRecord: readRecord(f[0], f[1], f[2]), EventID: f[4], N: int(number(f[3])), Kind: byte(queue.Delivered),
 	}, nil
 }
 

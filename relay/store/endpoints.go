@@ -9,18 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // Park pauses an endpoint: its deliveries stay open, and none is attempted. A 410 parks it as gone by itself.
 func (s *Store) Park(ctx context.Context, endpoint string) error {
-	return s.park(ctx, endpoint, event.ParkedPaused)
+	return s.park(ctx, endpoint, queue.ParkedPaused)
 }
 
 // Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a
 // growing pace. An endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
-func (s *Store) park(ctx context.Context, endpoint string, state event.Parked) (err error) {
+func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked) (err error) {
 	defer wrap(&err, "park or resume endpoint")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -35,7 +36,7 @@ func (s *Store) park(ctx context.Context, endpoint string, state event.Parked) (
 const ramp = "ramp"
 
 // Parked lists the endpoints whose deliveries do not move, each with why.
-func (s *Store) Parked(ctx context.Context) (map[string]event.Parked, error) {
+func (s *Store) Parked(ctx context.Context) (map[string]queue.Parked, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	all, err := s.client.HGetAll(ctx, s.key("ctl")).Result()
@@ -43,10 +44,10 @@ func (s *Store) Parked(ctx context.Context) (map[string]event.Parked, error) {
 		return nil, fmt.Errorf("list parked endpoints: %w", err)
 	}
 
-	out := make(map[string]event.Parked, len(all))
+	out := make(map[string]queue.Parked, len(all))
 	for name, control := range all {
 		if state, _, _ := strings.Cut(control, " "); state != ramp {
-			out[name] = event.Parked(state)
+			out[name] = queue.Parked(state)
 		}
 	}
 	return out, nil
@@ -82,7 +83,7 @@ func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 
 // Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that
 // failed only the latest has its text.
-func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out []event.EndpointHealth, err error) {
+func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out []queue.EndpointHealth, err error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
 		return nil, err
@@ -108,10 +109,10 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 		return nil, err
 	}
 
-	out = make([]event.EndpointHealth, len(endpoints))
+	out = make([]queue.EndpointHealth, len(endpoints))
 	for i, d := range depths {
 		r := &rows[i]
-		out[i] = event.EndpointHealth{
+		out[i] = queue.EndpointHealth{
 			Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead,
 			Oldest: d.Oldest, Delivered: d.Delivered,
 		}
@@ -134,12 +135,12 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 }
 
 // readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms).
-func readParked(control string, h *event.EndpointHealth) {
+func readParked(control string, h *queue.EndpointHealth) {
 	f := strings.Fields(control)
 	if len(f) < 2 || f[0] == ramp {
 		return
 	}
-	h.Parked = event.Parked(f[0])
+	h.Parked = queue.Parked(f[0])
 	h.ParkedSince = time.UnixMilli(number(f[1]))
 	if len(f) > 2 {
 		h.ParkedUntil = time.UnixMilli(number(f[2]))

@@ -10,11 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // Due lists endpoints with a delivery that is due by now plus the span given, earliest first, at most most of them from
 // the offset on. An endpoint may be listed early, never late, unless it is parked.
-func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]event.Due, error) {
+func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.Due, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
@@ -29,10 +30,10 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 		return nil, fmt.Errorf("list due endpoints: %w", err)
 	}
 
-	out := make([]event.Due, len(zs))
+	out := make([]queue.Due, len(zs))
 	for i, z := range zs {
 		name, _ := z.Member.(string)
-		out[i] = event.Due{Endpoint: name, At: time.UnixMilli(int64(z.Score))}
+		out[i] = queue.Due{Endpoint: name, At: time.UnixMilli(int64(z.Score))}
 	}
 	return out, nil
 }
@@ -46,8 +47,8 @@ const leaseKept = 50 * time.Second
 // Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. progress says
 // for each ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is
 // asked again when Redis is back, as long as its leases have not lapsed.
-func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (
-	ds []*event.Delivery, progress []event.LeaseProgress, err error,
+func (s *Store) Lease(ctx context.Context, asks []queue.LeaseRequest) (
+	ds []*event.Delivery, progress []queue.LeaseProgress, err error,
 ) {
 	spans := make(map[string]time.Duration, len(asks))
 	longest := 2 * s.o.Timeout
@@ -80,7 +81,7 @@ func (s *Store) Lease(ctx context.Context, asks []event.LeaseRequest) (
 }
 
 // leaseArgs lists the arguments of lua/lease.lua.
-func (s *Store) leaseArgs(asks []event.LeaseRequest, now time.Time, token string) []any {
+func (s *Store) leaseArgs(asks []queue.LeaseRequest, now time.Time, token string) []any {
 	args := make([]any, 0, 4+8*len(asks))
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {
@@ -92,17 +93,17 @@ func (s *Store) leaseArgs(asks []event.LeaseRequest, now time.Time, token string
 
 // readProgress reads how far each of n asks went: deliveries, the next place (due, skip), and when to ask again (ms; 0:
 // there is no limit, -1: when an attempt has ended).
-func readProgress(answer any, n int) ([]event.LeaseProgress, error) {
+func readProgress(answer any, n int) ([]queue.LeaseProgress, error) {
 	counts, _ := answer.([]any)
 	if len(counts) != 4*n {
 		return nil, errShape
 	}
-	out := make([]event.LeaseProgress, 0, n)
+	out := make([]queue.LeaseProgress, 0, n)
 	for ask := range slices.Chunk(counts, 4) {
 		again := number(ask[3])
-		out = append(out, event.LeaseProgress{
+		out = append(out, queue.LeaseProgress{
 			N:       int(number(ask[0])),
-			Next:    event.QueueCursor{Due: time.UnixMilli(number(ask[1])), Skip: int(number(ask[2]))},
+			Next:    queue.Cursor{Due: time.UnixMilli(number(ask[1])), Skip: int(number(ask[2]))},
 			Limited: again != 0,
 			Again:   time.Duration(max(again, 0)) * time.Millisecond,
 		})

@@ -10,13 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 )
 
 // upstreamStates by the letter that the scripts keep.
-var upstreamStates = map[string]event.Upstream{"p": event.Pending, "l": event.Live, "f": event.Failed}
+var upstreamStates = map[string]ledger.Upstream{"p": ledger.Pending, "l": ledger.Live, "f": ledger.Failed}
 
 // upstreamLetters is the inverse of upstreamStates.
-var upstreamLetters = map[event.Upstream]string{event.Pending: "p", event.Live: "l", event.Failed: "f"}
+var upstreamLetters = map[ledger.Upstream]string{ledger.Pending: "p", ledger.Live: "l", ledger.Failed: "f"}
 
 // entry names a waybill in the ledger.
 func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
@@ -29,7 +31,7 @@ func readEntry(entry string) event.Waybill {
 // Subscribe writes down that a tenant wants to hear of waybills; see lua/subscribe.lua. The answers stand in the order
 // of the waybills. After an error a part may have been written; to subscribe again does no harm.
 func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
-	[]event.SubscribeResult, error,
+	[]ledger.SubscribeResult, error,
 ) {
 	set := s.settings()
 	head := []any{
@@ -37,19 +39,19 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 		set.SubscriptionsMax,
 	}
 
-	out := make([]event.SubscribeResult, 0, len(waybills))
+	out := make([]ledger.SubscribeResult, 0, len(waybills))
 	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 4 {
 			return errShape
 		}
 		state, _ := row[0].(string)
 		uid, _ := row[3].(string)
-		out = append(out, event.SubscribeResult{
+		out = append(out, ledger.SubscribeResult{
 			State:   upstreamStates[state],
 			Full:    state == "x",
 			Already: number(row[1]) == 1,
 			CatchUp: number(row[2]) == 1,
-			Answer:  event.Answer{UID: uid},
+			Answer:  ledger.Answer{UID: uid},
 		})
 		return nil
 	})
@@ -64,7 +66,7 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 // lua/claim.lua. token names the claim. If any are the caller's, it has to wait for so long before it makes the call,
 // and has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
-	wait time.Duration, claimed []event.Claimed, err error,
+	wait time.Duration, claimed []ledger.Claimed, err error,
 ) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
@@ -76,7 +78,7 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 			return errShape
 		}
 		state, _ := row[1].(string)
-		claimed = append(claimed, event.Claimed{
+		claimed = append(claimed, ledger.Claimed{
 			Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: readAnswer(row[2], row[3], row[4]),
 		})
 		return nil
@@ -88,8 +90,8 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 }
 
 // readAnswer reads what the provider has said of a waybill, as the ledger has it.
-func readAnswer(code, msg, uid any) event.Answer {
-	a := event.Answer{Code: int(number(code))}
+func readAnswer(code, msg, uid any) ledger.Answer {
+	a := ledger.Answer{Code: int(number(code))}
 	a.Msg, _ = msg.(string)
 	a.UID, _ = uid.(string)
 	return a
@@ -104,7 +106,7 @@ func (s *Store) Turn(ctx context.Context) (time.Duration, error) {
 
 // Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua.
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
-	state event.Upstream, a event.Answer,
+	state ledger.Upstream, a ledger.Answer,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
@@ -173,18 +175,18 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 }
 
 // Todo hands out what others have begun and not finished, at most so many; see lua/takeover.lua.
-func (s *Store) Todo(ctx context.Context, most int) (out []event.UnfinishedWork, err error) {
+func (s *Store) Todo(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
 	defer wrap(&err, "look for unfinished subscriptions")
 	answer, err := s.call(ctx, takeOverScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
 		return nil, err
 	}
 
-	out = make([]event.UnfinishedWork, len(answer))
+	out = make([]ledger.UnfinishedWork, len(answer))
 	for i, v := range answer {
 		member, _ := v.(string)
 		tenant, entry, _ := strings.Cut(member, " ")
-		out[i] = event.UnfinishedWork{Tenant: tenant, Waybill: readEntry(entry)}
+		out[i] = ledger.UnfinishedWork{Tenant: tenant, Waybill: readEntry(entry)}
 	}
 	return out, nil
 }
@@ -243,14 +245,14 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
 // lua/catchup.lua. Without an event, and without endpoints, it only notes that the tenant is not owed anything any
 // more.
-func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []event.Candidate) (
-	result event.CaughtUp, err error,
+func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []queue.Candidate) (
+	result queue.CaughtUp, err error,
 ) {
 	defer wrap(&err, "catch up")
 	short := ""
 	if e != nil {
 		if short, err = shortID(e.ID); err != nil {
-			return event.CaughtUp{}, err
+			return queue.CaughtUp{}, err
 		}
 	}
 
@@ -260,9 +262,9 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 	}
 	answer, err := s.call(ctx, catchUpScript, 3, args...)
 	if err != nil {
-		return event.CaughtUp{}, err
+		return queue.CaughtUp{}, err
 	}
-	return event.CaughtUp{
+	return queue.CaughtUp{
 		Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2])),
 	}, nil
 }

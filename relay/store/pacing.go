@@ -6,13 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // pacing is that of an endpoint as the scripts read it.
 type pacing struct{ rate, breaker string }
 
-func encodePacing(byEndpoint map[string]event.Pacing) map[string]pacing {
+func encodePacing(byEndpoint map[string]queue.Pacing) map[string]pacing {
 	m := make(map[string]pacing, len(byEndpoint))
 	for name, f := range byEndpoint {
 		m[name] = pacing{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
@@ -35,7 +35,7 @@ func encodeRate(perSecond float64) string {
 }
 
 // encodeBreaker writes a breaker as lua/settle.lua has it.
-func encodeBreaker(b event.Breaker) string {
+func encodeBreaker(b queue.Breaker) string {
 	if b.Failures <= 0 {
 		return ""
 	}
@@ -45,15 +45,15 @@ func encodeBreaker(b event.Breaker) string {
 
 // readBreaker reads what lua/settle.lua says of a breaker: "open <till> <probes failed>" or "closed", nil for anything
 // else.
-func readBreaker(v any) *event.BreakerChange {
+func readBreaker(v any) *queue.BreakerChange {
 	text, _ := v.(string)
 	fields := strings.Fields(text)
 	switch {
 	case len(fields) == 3 && fields[0] == "open":
 		until := time.UnixMilli(number(fields[1]))
-		return &event.BreakerChange{Open: true, Until: until, Probes: int(number(fields[2]))}
+		return &queue.BreakerChange{Open: true, Until: until, Probes: int(number(fields[2]))}
 	case text == "closed":
-		return &event.BreakerChange{}
+		return &queue.BreakerChange{}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/test/redisserver"
 )
 
@@ -30,12 +31,12 @@ func newStore(t *testing.T, url string) *Store {
 	return s
 }
 
-func newEntry(waybill, content string, endpoints ...string) event.Entry {
+func newEntry(waybill, content string, endpoints ...string) queue.Entry {
 	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
-	e := event.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
+	e := queue.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
 		WaybillCode: waybill, Data: []byte(`{}`)}}
 	for _, ep := range endpoints {
-		e.To = append(e.To, event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
+		e.To = append(e.To, queue.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
 	}
 	return e
 }
@@ -85,7 +86,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		}
 		return first
 	}
-	acceptArgs := func(entries ...event.Entry) []any {
+	acceptArgs := func(entries ...queue.Entry) []any {
 		call := acceptCall{}
 		for _, e := range entries {
 			row, err := newAcceptRow(e)
@@ -105,14 +106,14 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	clock := s.o.Clock
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
 	s.clock.local = s.o.Clock
-	leased := twice("lease", leaseScript, s.leaseArgs([]event.LeaseRequest{
+	leased := twice("lease", leaseScript, s.leaseArgs([]queue.LeaseRequest{
 		{Endpoint: "t/a", Lease: time.Minute, Most: 2}, {Endpoint: "t/b", Lease: time.Minute, Most: 10}}, s.Now(),
 		s.newCall()))
 	rows := leased[1].([]any)
 	if len(rows) != 3 {
 		t.Fatalf("leased %d, want 3", len(rows))
 	}
-	for i, kind := range []event.OutcomeKind{event.Delivered, event.Dead, event.Retry, event.Released, event.Gone} {
+	for i, kind := range []queue.OutcomeKind{queue.Delivered, queue.Dead, queue.Retry, queue.Released, queue.Gone} {
 		var d *event.Delivery
 		if i < len(rows) {
 			var err error
@@ -120,7 +121,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 				t.Fatal(err)
 			}
 		} else {
-			got, err := s.Accept(t.Context(), []event.Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
+			got, err := s.Accept(t.Context(), []queue.Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +131,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := event.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no",
+		o := queue.Outcome{Delivery: d, Kind: kind, Due: s.Now().Add(time.Hour), Reason: "no",
 			Attempt: &event.Attempt{Status: 200}, Next: time.Minute}
 		twice(outcomeName(kind), settleScript, s.settleArgs([]settleCall{{o, short}}, s.Now()))
 	}
@@ -145,7 +146,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
 }
 
-func outcomeName(k event.OutcomeKind) string { return "settle " + string(rune(k)) }
+func outcomeName(k queue.OutcomeKind) string { return "settle " + string(rune(k)) }
 
 func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 	t.Parallel()
@@ -183,7 +184,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	s := newStore(t, server.URL())
-	first, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
+	first, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, s)
-	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil ||
+	if _, err := s.Accept(t.Context(), []queue.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil ||
 		!strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
@@ -199,12 +200,12 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Error("a refused accept left something behind")
 	}
 	d := first[0].Leased[0]
-	got, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered,
+	got, err := s.Settle(t.Context(), queue.Outcome{Delivery: d, Kind: queue.Delivered,
 		Attempt: &event.Attempt{Status: 200}, Next: time.Minute})
 	if err != nil || got[0].Next == nil {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
-	got, err = s.Settle(t.Context(), event.Outcome{Delivery: got[0].Next, Kind: event.Dead, Reason: "no",
+	got, err = s.Settle(t.Context(), queue.Outcome{Delivery: got[0].Next, Kind: queue.Dead, Reason: "no",
 		Attempt: &event.Attempt{Status: 422}})
 	if err != nil || got[0].Late {
 		t.Fatalf("settle: %+v, %v", got, err)
@@ -212,7 +213,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	if n, err := s.Redrive(t.Context(), "t/a", "evt_"+hexOf("1", "b")); err != nil || n != 1 {
 		t.Errorf("redrive: %d, %v", n, err)
 	}
-	if ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err !=
+	if ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}}); err !=
 		nil || len(ds) != 1 {
 		t.Errorf("lease: %v, %v", ds, err)
 	}
@@ -230,7 +231,7 @@ func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a")}); err == nil ||
+	if _, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a")}); err == nil ||
 		!strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("accept: %v", err)
 	}
@@ -271,7 +272,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	s := newStore(t, server.URL())
 	a, b := newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")
 	a.To[0].Slot, b.To[0].Slot = false, false
-	if _, err := s.Accept(t.Context(), []event.Entry{a, b}); err != nil {
+	if _, err := s.Accept(t.Context(), []queue.Entry{a, b}); err != nil {
 		t.Fatal(err)
 	}
 	short, err := shortID(a.Event.ID)
@@ -281,11 +282,11 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err := s.client.Del(t.Context(), s.bodyKey(short)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+	ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
 	if err != nil || len(ds) != 1 || ds[0].Damaged == "" || ds[0].Event.ID != a.Event.ID {
 		t.Fatalf("%+v, %v", ds, err)
 	}
-	got, err := s.Settle(t.Context(), event.Outcome{Delivery: ds[0], Kind: event.Dead, Reason: ds[0].Damaged,
+	got, err := s.Settle(t.Context(), queue.Outcome{Delivery: ds[0], Kind: queue.Dead, Reason: ds[0].Damaged,
 		Next: time.Minute})
 	if err != nil || got[0].Next == nil || got[0].Next.Event.ID != b.Event.ID || got[0].Next.Damaged != "" {
 		t.Errorf("%+v, %v", got, err)
@@ -298,7 +299,7 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err := s.client.Del(t.Context(), s.eventKey(short), s.queueKey("t/a")).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
+	if out, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
@@ -310,12 +311,12 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 		e := newEntry(fmt.Sprint(i), "a", "t/a")
 		e.To[0].Slot = false
 		e.Event.Data = []byte(`{"x":"` + strings.Repeat("x", 400<<10) + `"}`)
-		if _, err := s.Accept(t.Context(), []event.Entry{e}); err != nil {
+		if _, err := s.Accept(t.Context(), []queue.Entry{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, want := range []int{3, 2} {
-		ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
+		ds, looked, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 10}})
 		if err != nil || len(ds) != want {
 			t.Fatalf("%d leased, want %d; %v", len(ds), want, err)
 		}
@@ -328,7 +329,7 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
-	got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"),
+	got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"),
 		newEntry("1", "b", "t/a", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 3 {
 		t.Fatalf("%+v, %v", got, err)
@@ -346,7 +347,7 @@ func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 		t.Errorf("at first: %v", heads())
 	}
 	deliver := func(d *event.Delivery) *event.Delivery {
-		settled, err := s.Settle(t.Context(), event.Outcome{Delivery: d, Kind: event.Delivered, Next: time.Minute})
+		settled, err := s.Settle(t.Context(), queue.Outcome{Delivery: d, Kind: queue.Delivered, Next: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -369,7 +370,7 @@ func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	if want := map[string]string{"h:t/a": b, "h:t/c": b}; !maps.Equal(heads(), want) {
 		t.Errorf("at last: %v", heads())
 	}
-	got, err = s.Accept(t.Context(), []event.Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})
+	got, err = s.Accept(t.Context(), []queue.Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 2 || len(got[1].Leased) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}

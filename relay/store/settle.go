@@ -7,17 +7,18 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 type settleCall struct {
-	event.Outcome
+	queue.Outcome
 	short string
 }
 
 // Settle writes down what came of a delivery, or of several of one line in their order; see lua/settle.lua. At most
 // maxOutcomes. Calls at the same time share one round trip. After an error the outcomes may have been written; settling
 // them again does no harm.
-func (s *Store) Settle(ctx context.Context, line ...event.Outcome) ([]event.Settled, error) {
+func (s *Store) Settle(ctx context.Context, line ...queue.Outcome) ([]queue.Settled, error) {
 	calls := make([]settleCall, len(line))
 	for i, o := range line {
 		short, err := shortID(o.Delivery.Event.ID)
@@ -34,12 +35,12 @@ func (s *Store) Settle(ctx context.Context, line ...event.Outcome) ([]event.Sett
 }
 
 // settleAll makes one script call of many Settles.
-func (s *Store) settleAll(lines [][]settleCall) ([][]event.Settled, error) {
+func (s *Store) settleAll(lines [][]settleCall) ([][]queue.Settled, error) {
 	settled, err := s.settleCalls(slices.Concat(lines...))
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]event.Settled, len(lines))
+	out := make([][]queue.Settled, len(lines))
 	for i, line := range lines {
 		out[i], settled = settled[:len(line)], settled[len(line):]
 	}
@@ -47,7 +48,7 @@ func (s *Store) settleAll(lines [][]settleCall) ([][]event.Settled, error) {
 }
 
 // settleCalls asks for many outcomes at once, and gives what became of each.
-func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
+func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
@@ -63,7 +64,7 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 		return nil, errShape
 	}
 
-	out := make([]event.Settled, len(calls))
+	out := make([]queue.Settled, len(calls))
 	var delivered []string
 	for i, c := range calls {
 		settled, err := readSettled(answer[i], c, local)
@@ -71,7 +72,7 @@ func (s *Store) settleCalls(calls []settleCall) ([]event.Settled, error) {
 			return nil, err
 		}
 		out[i] = settled
-		if c.Kind == event.Delivered {
+		if c.Kind == queue.Delivered {
 			delivered = append(delivered, c.Delivery.Event.ID)
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 // appendArgs appends the arguments of lua/settle.lua for this outcome. endpoint is the index of its endpoint there.
 func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
 	due := now
-	if c.Kind == event.Retry {
+	if c.Kind == queue.Retry {
 		due = c.Due
 	}
 	wanted := 0 // deliveries of the line, from the successor on
@@ -137,17 +138,17 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
 
 // readSettled reads what lua/settle.lua answers of one outcome: 0 if it came too late, and if there are any, the
 // deliveries of its line that are leased to the caller, and what has changed at its breaker.
-func readSettled(answer any, c settleCall, local time.Time) (event.Settled, error) {
+func readSettled(answer any, c settleCall, local time.Time) (queue.Settled, error) {
 	row, _ := answer.([]any)
 	if len(row) == 0 {
-		return event.Settled{}, errShape
+		return queue.Settled{}, errShape
 	}
-	out := event.Settled{Late: number(row[0]) == 0}
+	out := queue.Settled{Late: number(row[0]) == 0}
 
 	if len(row) > 1 && row[1] != nil {
 		line, err := readDeliveries(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})
 		if err != nil {
-			return event.Settled{}, err
+			return queue.Settled{}, err
 		}
 		out.Leased = true
 		out.Line = line

@@ -32,7 +32,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/workers"
 )
 
@@ -86,7 +86,7 @@ type Settings struct {
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
 	// Pacing is that of endpoints, by name. One that is not among them has neither rate nor breaker.
-	Pacing map[string]event.Pacing
+	Pacing map[string]queue.Pacing
 }
 
 // settings are Settings with their defaults, and the pacing as the scripts read them.
@@ -132,7 +132,7 @@ type Store struct {
 	redriving chan struct{} // full until more dead letters may be redriven, see mayRedrive
 
 	accepts workers.Batcher[acceptCall, acceptAnswer]
-	settles workers.Batcher[[]settleCall, []event.Settled]
+	settles workers.Batcher[[]settleCall, []queue.Settled]
 }
 
 // New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it,
@@ -173,7 +173,7 @@ func New(o Options) (*Store, error) {
 	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{
 		Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1,
 	}
-	s.settles = workers.Batcher[[]settleCall, []event.Settled]{
+	s.settles = workers.Batcher[[]settleCall, []queue.Settled]{
 		Do: s.settleAll, Weight: func(line []settleCall) int { return len(line) }, Limit: maxOutcomes, Most: 2,
 	}
 	return s, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"kuairelay/test/redisserver"
 )
@@ -49,7 +50,7 @@ func BenchmarkSettle(b *testing.B) {
 			b.Fatalf("%d of %d deliveries leased", len(leased), b.N)
 		}
 		atOnceDo(b, atOnce, b.N, func(ctx context.Context, i int) error {
-			settled, err := s.Settle(ctx, event.Outcome{Delivery: leased[i], Kind: event.Delivered, Next: time.Minute,
+			settled, err := s.Settle(ctx, queue.Outcome{Delivery: leased[i], Kind: queue.Delivered, Next: time.Minute,
 				Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}})
 			if err == nil && settled[0].Late {
 				err = fmt.Errorf("delivery %d is settled as late", i)
@@ -81,9 +82,9 @@ func BenchmarkSettleLine(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; n += len(line) {
-		outcomes := make([]event.Outcome, len(line))
+		outcomes := make([]queue.Outcome, len(line))
 		for i, d := range line {
-			outcomes[i] = event.Outcome{Delivery: d, Kind: event.Delivered,
+			outcomes[i] = queue.Outcome{Delivery: d, Kind: queue.Delivered,
 				Attempt: &event.Attempt{Status: 200, Duration: time.Millisecond}}
 		}
 		last := &outcomes[len(line)-1]
@@ -151,9 +152,9 @@ func atOnceDo(b *testing.B, atOnce, n int, do func(ctx context.Context, i int) e
 var benchRun atomic.Int64
 
 // benchEntries are new events, for each of whose deliveries there is room.
-func benchEntries(n, fanOut int) []event.Entry {
+func benchEntries(n, fanOut int) []queue.Entry {
 	run, padding := benchRun.Add(1), strings.Repeat("包裹", 160)
-	entries := make([]event.Entry, n)
+	entries := make([]queue.Entry, n)
 	for i := range entries {
 		waybill := fmt.Sprintf("77%05d%08d", run, i)
 		sum := sha256.Sum256([]byte(waybill))
@@ -165,7 +166,7 @@ func benchEntries(n, fanOut int) []event.Entry {
 		}
 		entries[i].Event = e
 		for j := range fanOut {
-			entries[i].To = append(entries[i].To, event.Candidate{
+			entries[i].To = append(entries[i].To, queue.Candidate{
 				Endpoint: fmt.Sprintf("bench/e%d", j), When: event.Always, Ordered: true, Slot: true, Lease: time.Minute,
 			})
 		}

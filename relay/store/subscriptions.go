@@ -12,13 +12,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 )
 
 var china = time.FixedZone("UTC+8", 8*60*60)
 
 // Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is
 // because of its daily quota. All replicas count together; what is refused uses up nothing.
-func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (
+func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (
 	wait time.Duration, quota bool, err error,
 ) {
 	defer wrap(&err, "admit request")
@@ -45,13 +46,13 @@ func (s *Store) Admit(ctx context.Context, tenant string, l event.Limits, waybil
 }
 
 // Subscription returns a tenant's subscription of a waybill, and whether there is one.
-func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill) (event.Subscription, bool, error) {
+func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill) (ledger.Subscription, bool, error) {
 	found, err := s.subscriptions(ctx, tenant, []string{entry(w)})
 	if err != nil {
-		return event.Subscription{}, false, fmt.Errorf("read subscription: %w", err)
+		return ledger.Subscription{}, false, fmt.Errorf("read subscription: %w", err)
 	}
 	if len(found) == 0 {
-		return event.Subscription{}, false, nil
+		return ledger.Subscription{}, false, nil
 	}
 	return found[0], true, nil
 }
@@ -60,7 +61,7 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 // empty after the last one. from is empty to begin. A subscription that is renewed between two pages may be missing
 // from both.
 func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) (
-	out []event.Subscription, next string, err error,
+	out []ledger.Subscription, next string, err error,
 ) {
 	start, skip, err := readSubscriptionCursor(from)
 	if err != nil {
@@ -111,7 +112,7 @@ func readSubscriptionCursor(from string) (start string, skip int64, err error) {
 }
 
 // subscriptions reads those that are still there of some entries.
-func (s *Store) subscriptions(ctx context.Context, tenant string, entries []string) ([]event.Subscription, error) {
+func (s *Store) subscriptions(ctx context.Context, tenant string, entries []string) ([]ledger.Subscription, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
@@ -126,14 +127,14 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	}
 
 	now := s.Now()
-	var out []event.Subscription
+	var out []ledger.Subscription
 	for i, name := range entries {
 		f := fields[i].Val()
 		if len(f) != 5 || f[0] == nil {
 			continue
 		}
 		state, _ := f[1].(string)
-		out = append(out, event.Subscription{
+		out = append(out, ledger.Subscription{
 			Tenant: tenant, Waybill: readEntry(name),
 			Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
 			State: upstreamStates[state], Answer: readAnswer(f[2], f[3], f[4]),
@@ -148,7 +149,7 @@ const subscribersShown = 100
 // WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has
 // some, of each brand about a hundred. It is never nil without an error.
 func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
-	out []event.Subscription, err error,
+	out []ledger.Subscription, err error,
 ) {
 	defer wrap(&err, "read subscriptions of a waybill")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
@@ -164,7 +165,7 @@ func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []
 		}
 	}
 
-	out = []event.Subscription{}
+	out = []ledger.Subscription{}
 	for _, who := range slices.Sorted(maps.Keys(tenants)) {
 		found, err := s.subscriptions(ctx, who, tenants[who])
 		if err != nil {
@@ -213,7 +214,7 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 
 // Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have
 // expired are passed over.
-func (s *Store) Import(ctx context.Context, all []event.Subscription) (added int, err error) {
+func (s *Store) Import(ctx context.Context, all []ledger.Subscription) (added int, err error) {
 	defer wrap(&err, "import subscriptions")
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/test/redisserver"
 )
 
@@ -91,17 +92,17 @@ func TestAReplyThatIsLostIsAskedForAgain(t *testing.T) {
 	s := newStore(t, d.url)
 	for _, waybill := range []string{"0", "1"} { // the first makes the scripts known
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])
-		got, err := s.Accept(t.Context(), []event.Entry{newEntry(waybill, "a", "t/a")})
+		got, err := s.Accept(t.Context(), []queue.Entry{newEntry(waybill, "a", "t/a")})
 		if err != nil || len(got) != 1 || got[0].Duplicate || len(got[0].Leased) != 1 {
 			t.Fatalf("accept: %+v, %v", got, err)
 		}
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])
-		settled, err := s.Settle(t.Context(), event.Outcome{Delivery: got[0].Leased[0], Kind: event.Released})
+		settled, err := s.Settle(t.Context(), queue.Outcome{Delivery: got[0].Leased[0], Kind: queue.Released})
 		if err != nil || settled[0].Late {
 			t.Fatalf("settle: %+v, %v", settled, err)
 		}
 		d.lose.Store(map[string]int64{"0": 0, "1": 1}[waybill])
-		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}})
+		ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: time.Minute, Most: 1}})
 		if err != nil || len(ds) != 1 {
 			t.Fatalf("lease: %v, %v", ds, err)
 		}
@@ -121,20 +122,20 @@ func TestCallsThatMeetAHungRedisGetTheirAnswersWhenItGoesOn(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	waiting := newEntry("1", "a", "t/b")
 	waiting.To[0].Slot = false
-	if _, err := s.Accept(t.Context(), []event.Entry{waiting}); err != nil {
+	if _, err := s.Accept(t.Context(), []queue.Entry{waiting}); err != nil {
 		t.Fatal(err)
 	}
 	server.Suspend()
-	accepted, leased := make(chan []event.Accepted, 1), make(chan []*event.Delivery, 1)
+	accepted, leased := make(chan []queue.Accepted, 1), make(chan []*event.Delivery, 1)
 	go func() {
-		got, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a")})
+		got, err := s.Accept(t.Context(), []queue.Entry{newEntry("2", "a", "t/a")})
 		if err != nil {
 			t.Error(err)
 		}
 		accepted <- got
 	}()
 	go func() {
-		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/b", Lease: time.Minute, Most: 1}})
+		ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/b", Lease: time.Minute, Most: 1}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -169,7 +170,7 @@ func TestTroubleEndsTheCallsOfAClosedStore(t *testing.T) {
 	server.Kill()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Accept(t.Context(), []event.Entry{newEntry("2", "a", "t/a")})
+		_, err := s.Accept(t.Context(), []queue.Entry{newEntry("2", "a", "t/a")})
 		done <- err
 	}()
 	poll(t, "the store knows that Redis is away", func() bool { state, _ := s.State(); return state == Down })
@@ -279,12 +280,12 @@ func TestAFewReplicasTakeNoEventUntilTheyAreBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "a", "t/a")}); err != nil || len(got) != 1 {
+	if got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a")}); err != nil || len(got) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	set.Replica.Suspend()
 	for i, content := range []string{"b", "a"} { // a is a duplicate, and has to wait for the replica too
-		got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", content, "t/b")})
+		got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", content, "t/b")})
 		if err == nil || !strings.Contains(err.Error(), "only 0 of 1 replicas have what is written") {
 			t.Errorf("accept: %v", err)
 		}
@@ -303,7 +304,7 @@ func TestAFewReplicasTakeNoEventUntilTheyAreBack(t *testing.T) {
 	if err := s.WaitUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Accept(t.Context(), []event.Entry{newEntry("1", "b", "t/b")}); err != nil || !got[0].Duplicate {
+	if got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "b", "t/b")}); err != nil || !got[0].Duplicate {
 		t.Errorf("accept: %+v, %v", got, err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/logonce"
 )
 
@@ -26,13 +27,13 @@ import (
 type Store interface {
 	Now() time.Time
 	Aside(ctx context.Context) (end func())
-	Admit(ctx context.Context, tenant string, l event.Limits, waybills int) (wait time.Duration, quota bool, err error)
-	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]event.SubscribeResult, error)
+	Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (wait time.Duration, quota bool, err error)
+	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (
-		wait time.Duration, claimed []event.Claimed, err error)
+		wait time.Duration, claimed []ledger.Claimed, err error)
 	Turn(ctx context.Context) (time.Duration, error)
-	Answered(ctx context.Context, token string, waybills []event.Waybill, state event.Upstream, a event.Answer) error
-	Todo(ctx context.Context, most int) ([]event.UnfinishedWork, error)
+	Answered(ctx context.Context, token string, waybills []event.Waybill, state ledger.Upstream, a ledger.Answer) error
+	Todo(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
 }
 
 // Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).
@@ -43,7 +44,7 @@ type Upstream interface {
 // Tenant is who may subscribe.
 type Tenant struct {
 	Name   string
-	Limits event.Limits
+	Limits ledger.Limits
 
 	writing chan struct{} // has room for wishesAtOnce requests
 }
@@ -237,7 +238,7 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 			results[i].Result = Failed
 			results[i].Code = codeFull
 			results[i].Msg = "this tenant has as many subscriptions as it may (subscriptions.max)"
-		case w.State != event.Live:
+		case w.State != ledger.Live:
 			open = append(open, i)
 		case w.Already:
 			results[i].Result = Already
@@ -264,7 +265,7 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 }
 
 // writeDown writes the wishes of a tenant into the ledger, when its turn among the tenant's requests has come.
-func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	select {
 	case t.writing <- struct{}{}:
 	default:
@@ -291,7 +292,7 @@ func (p *Proxy) askFor(
 	type batch struct {
 		*job
 		indexes []int
-		claimed []event.Claimed
+		claimed []ledger.Claimed
 	}
 
 	// The provider takes few waybills in one call. Batches of one request are asked for side by side.
@@ -318,10 +319,10 @@ func (p *Proxy) askFor(
 		for i, c := range b.claimed {
 			r := &results[b.indexes[i]]
 			switch c.State {
-			case event.Live:
+			case ledger.Live:
 				r.Result = Subscribed
 				r.UID = c.Answer.UID
-			case event.Failed:
+			case ledger.Failed:
 				r.Result = Failed
 				r.Code = c.Answer.Code
 				r.Msg = c.Answer.Msg

@@ -23,6 +23,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 )
 
 // leftovers is a ledger with waybills that a replica which was killed has left: each is handed out once.
@@ -40,9 +41,9 @@ func tenant(name string) *Tenant {
 	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
 }
 
-func (l *leftovers) Todo(_ context.Context, most int) (todo []event.UnfinishedWork, _ error) {
+func (l *leftovers) Todo(_ context.Context, most int) (todo []ledger.UnfinishedWork, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
-		todo = append(todo, event.UnfinishedWork{Tenant: l.tenant,
+		todo = append(todo, ledger.UnfinishedWork{Tenant: l.tenant,
 			Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
 	}
 	l.handed.Add(int64(len(todo)))
@@ -50,16 +51,16 @@ func (l *leftovers) Todo(_ context.Context, most int) (todo []event.UnfinishedWo
 }
 
 func (l *leftovers) Claim(_ context.Context, _ string,
-	waybills []event.Waybill) (time.Duration, []event.Claimed, error) {
-	claimed := make([]event.Claimed, len(waybills))
+	waybills []event.Waybill) (time.Duration, []ledger.Claimed, error) {
+	claimed := make([]ledger.Claimed, len(waybills))
 	for i := range claimed {
-		claimed[i] = event.Claimed{Mine: true, State: event.Pending}
+		claimed[i] = ledger.Claimed{Mine: true, State: ledger.Pending}
 	}
 	return 0, claimed, nil
 }
 
-func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ event.Upstream,
-	_ event.Answer) error {
+func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ ledger.Upstream,
+	_ ledger.Answer) error {
 	l.asked.Add(int64(len(waybills)))
 	return nil
 }
@@ -125,7 +126,7 @@ func TestACallIsCutShortAtTheEndOfTheGraceAndLeftToOthers(t *testing.T) {
 }
 
 // Admit fails as a store does whose caller has gone away.
-func (l *leftovers) Admit(ctx context.Context, _ string, _ event.Limits, _ int) (time.Duration, bool, error) {
+func (l *leftovers) Admit(ctx context.Context, _ string, _ ledger.Limits, _ int) (time.Duration, bool, error) {
 	return 0, false, cmp.Or(ctx.Err(), errors.New("redis does not answer"))
 }
 
@@ -224,10 +225,10 @@ func TestWithoutAnAccountWhatIsPendingStaysSo(t *testing.T) {
 // wishes is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with it.
 type wishes struct{ leftovers }
 
-func (w *wishes) Subscribe(_ context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
-	out := make([]event.SubscribeResult, len(waybills))
+func (w *wishes) Subscribe(_ context.Context, _ string, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
+	out := make([]ledger.SubscribeResult, len(waybills))
 	for i := range out {
-		out[i] = event.SubscribeResult{State: event.Live, CatchUp: true}
+		out[i] = ledger.SubscribeResult{State: ledger.Live, CatchUp: true}
 	}
 	return out, nil
 }
@@ -276,7 +277,7 @@ func (*stuck) Turn(context.Context) (time.Duration, error) {
 	return 0, errors.New("redis does not answer")
 }
 
-func (*stuck) Admit(context.Context, string, event.Limits, int) (time.Duration, bool, error) {
+func (*stuck) Admit(context.Context, string, ledger.Limits, int) (time.Duration, bool, error) {
 	return 0, false, nil
 }
 
@@ -321,18 +322,18 @@ type shared struct {
 	cut      error
 }
 
-func (s *shared) Subscribe(ctx context.Context, _ string, waybills []event.Waybill) ([]event.SubscribeResult, error) {
+func (s *shared) Subscribe(ctx context.Context, _ string, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	s.cut = ctx.Err()
-	return make([]event.SubscribeResult, len(waybills)), nil
+	return make([]ledger.SubscribeResult, len(waybills)), nil
 }
 
-func (s *shared) Claim(_ context.Context, _ string, waybills []event.Waybill) (time.Duration, []event.Claimed, error) {
+func (s *shared) Claim(_ context.Context, _ string, waybills []event.Waybill) (time.Duration, []ledger.Claimed, error) {
 	s.claims++
-	claimed := make([]event.Claimed, len(waybills))
+	claimed := make([]ledger.Claimed, len(waybills))
 	for i := range claimed {
-		claimed[i].State = event.Pending
+		claimed[i].State = ledger.Pending
 		if !time.Now().Before(s.answered) {
-			claimed[i].State = event.Live
+			claimed[i].State = ledger.Live
 		}
 	}
 	return 0, claimed, nil
@@ -375,7 +376,7 @@ type writing struct {
 }
 
 func (s *writing) Subscribe(ctx context.Context, tenant string,
-	waybills []event.Waybill) ([]event.SubscribeResult, error) {
+	waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	if n := s.now.Add(1); n > s.most.Load() {
 		s.most.Store(n)
 	}

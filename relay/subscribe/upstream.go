@@ -10,24 +10,25 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
 )
 
 // What a tenant is told where the provider said nothing that concerns it.
 var (
-	credentialsAnswer = event.Answer{
+	credentialsAnswer = ledger.Answer{
 		Code: codeCredentials,
 		Msg:  "kuaidihelp refuses the relay's credentials; its operator has to see to that",
 	}
-	noAnswer = event.Answer{Code: codeNoAnswer, Msg: "kuaidihelp does not answer; try again later"}
+	noAnswer = ledger.Answer{Code: codeNoAnswer, Msg: "kuaidihelp does not answer; try again later"}
 )
 
 // ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has
 // claimed. It returns what is known of each. A waybill is pending if another is asking for it, or if the ledger does
 // not answer. When ctx ends, a call under way goes on, and no other is made.
-func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []event.Claimed {
-	unknown := make([]event.Claimed, len(waybills))
+func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []ledger.Claimed {
+	unknown := make([]ledger.Claimed, len(waybills))
 	for i := range unknown {
-		unknown[i].State = event.Pending
+		unknown[i].State = ledger.Pending
 	}
 	for try := 0; ; try++ {
 		// Each call needs a turn among those of all replicas, and begins the claim anew.
@@ -72,7 +73,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
 		}
 		for _, i := range at {
-			claimed[i] = event.Claimed{State: state, Answer: answer}
+			claimed[i] = ledger.Claimed{State: state, Answer: answer}
 		}
 		return claimed
 	}
@@ -116,25 +117,25 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // verdict says what an answer, or the lack of one, means for the waybills of a call.
-func verdict(e kuaidihelp.Envelope, err error) (event.Upstream, event.Answer) {
+func verdict(e kuaidihelp.Envelope, err error) (ledger.Upstream, ledger.Answer) {
 	switch {
 	case err != nil:
-		return event.Failed, unanswered(err)
+		return ledger.Failed, unanswered(err)
 	case e.Code == kuaidihelp.CodeSuccess:
-		return event.Live, event.Answer{Msg: e.Msg, UID: e.UID}
+		return ledger.Live, ledger.Answer{Msg: e.Msg, UID: e.UID}
 	case kuaidihelp.CredentialsRefused(e.Code):
-		return event.Failed, credentialsAnswer
+		return ledger.Failed, credentialsAnswer
 	}
-	return event.Failed, event.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
+	return ledger.Failed, ledger.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
 }
 
 // unanswered is what a tenant is told in place of an answer: what came, if anything did.
-func unanswered(err error) event.Answer {
+func unanswered(err error) ledger.Answer {
 	e, ok := errors.AsType[*kuaidihelp.ErrNoAnswer](err)
 	if !ok || e.Said == "" {
 		return noAnswer
 	}
-	return event.Answer{Code: codeNoAnswer, Msg: e.Said + "; try again later"}
+	return ledger.Answer{Code: codeNoAnswer, Msg: e.Said + "; try again later"}
 }
 
 func refused(err error) bool {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -65,9 +66,9 @@ func checkBare(t *testing.T, b *bench) {
 
 func checkSameCall(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: to("t/a")},
-		event.Entry{Event: update("1", "b"), To: to("t/a")},
-		event.Entry{Event: update("1", "a"), To: to("t/a")})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: to("t/a")},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")},
+		queue.Entry{Event: update("1", "a"), To: to("t/a")})
 	if got[0].Duplicate || got[1].Duplicate || !got[2].Duplicate {
 		t.Errorf("%+v", got)
 	}
@@ -80,7 +81,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 	for i := range 64 {
 		wg.Go(func() {
 			for range 1000 / 64 {
-				out, err := stores[i%2].Accept(t.Context(), []event.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
+				out, err := stores[i%2].Accept(t.Context(), []queue.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -131,7 +132,7 @@ func checkPrune(t *testing.T, b *bench) {
 
 func checkChanged(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	changed := []event.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease},
+	changed := []queue.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease},
 		{Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
 	n := 0
 	push := func(brand, status string) int {
@@ -180,10 +181,10 @@ func checkSequence(t *testing.T, b *bench) {
 
 func checkBig(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	var entries []event.Entry
+	var entries []queue.Entry
 	n := b.some(3000)
 	for i := range n {
-		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
+		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
 	}
 	accept(t, s, entries...)
 
@@ -202,7 +203,7 @@ func checkBig(t *testing.T, b *bench) {
 		if rounds > n {
 			t.Fatalf("%d of %d were leased", seen, n)
 		}
-		var delivered []event.Outcome
+		var delivered []queue.Outcome
 		for _, d := range take(t, s, "t/a", 100) {
 			w := d.Event.WaybillCode
 			if got, err := strconv.Atoi(d.Event.Status); err != nil || got%7 != int(w[0]-'0') || got/7 != due[w] {
@@ -210,7 +211,7 @@ func checkBig(t *testing.T, b *bench) {
 			}
 			due[w]++
 			seen++
-			delivered = append(delivered, event.Outcome{Delivery: d, Kind: event.Delivered})
+			delivered = append(delivered, queue.Outcome{Delivery: d, Kind: queue.Delivered})
 		}
 		if _, err := s.Settle(t.Context(), delivered...); err != nil {
 			t.Fatal(err)
@@ -224,13 +225,13 @@ func checkWide(t *testing.T, b *bench) {
 	for i := range 1200 {
 		names = append(names, fmt.Sprintf("t%d/a", i))
 	}
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to(names...))},
-		event.Entry{Event: update("1", "b"), To: slot(to(names...))})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to(names...))},
+		queue.Entry{Event: update("1", "b"), To: slot(to(names...))})
 	if len(got[0].Leased) != 1200 || got[0].Deliveries != 1200 || len(got[1].Leased) != 0 || got[1].Deliveries != 1200 {
 		t.Fatalf("%d leased of %d, %d of %d", len(got[0].Leased), got[0].Deliveries, len(got[1].Leased), got[1].Deliveries)
 	}
 	for _, d := range []*event.Delivery{got[0].Leased[0], got[0].Leased[777], got[0].Leased[1199]} {
-		if n := settle(t, s, d, event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+		if n := settle(t, s, d, queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Errorf("successor at %s: %+v", d.Endpoint, n)
 		}
 	}
@@ -240,7 +241,7 @@ func checkInvalidID(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	bad := update("1", "a")
 	bad.ID = "evt_123"
-	if _, err := s.Accept(t.Context(), []event.Entry{{Event: bad}}); err == nil {
+	if _, err := s.Accept(t.Context(), []queue.Entry{{Event: bad}}); err == nil {
 		t.Error("an invalid id was accepted")
 	}
 	if keys := b.Keys(t, "{"+b.tag+"}:"); len(keys) != 0 {

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"slices"
 	"testing"
@@ -9,7 +11,7 @@ import (
 )
 
 // catchUp does what the relay does, for endpoints that every event is owed to.
-func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) event.CaughtUp {
+func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) queue.CaughtUp {
 	t.Helper()
 	last, _, err := s.Latest(t.Context(), zt(code)[0])
 	if err != nil {
@@ -32,17 +34,17 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if w := subscribe(t, s, "t", "1")[0]; !w.Already || w.CatchUp {
 		t.Errorf("a subscription that was there: %+v", w)
 	}
-	if w := subscribe(t, s, "u", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
+	if w := subscribe(t, s, "u", "1")[0]; w.State != ledger.Live || w.Already || !w.CatchUp {
 		t.Errorf("a later subscription: %+v", w)
 	}
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
 
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (event.CaughtUp{Deliveries: 2, Queued: 2}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CaughtUp{Deliveries: 2, Queued: 2}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (event.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CaughtUp{}) {
 		t.Errorf("a second time: %+v", got)
 	}
 	if n, err := s.Unfinished(t.Context()); err != nil || n != 0 {
@@ -57,7 +59,7 @@ func checkCatchUp(t *testing.T, b *bench) {
 		t.Errorf("%+v", d)
 	}
 
-	next := settle(t, s, d, event.Delivered, next).Next
+	next := settle(t, s, d, queue.Delivered, next).Next
 	if next == nil || next.Event.Status != "c" || next.Reason != event.ReasonNew ||
 		next.Event.Sequence <= d.Event.Sequence {
 		t.Errorf("%+v", next)
@@ -82,10 +84,10 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	// A newer event comes before the catch-up.
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
 	got, err := s.CatchUp(t.Context(), "u", zt("1")[0], last, to("u/a"))
-	if err != nil || got != (event.CaughtUp{Stale: true}) {
+	if err != nil || got != (queue.CaughtUp{Stale: true}) {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CaughtUp{}) {
 		t.Errorf("the newer one is there already: %+v", got)
 	}
 
@@ -94,10 +96,10 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	}
 	// Nothing is known of this one, and nobody has subscribed it.
 	live(t, s, "t", "2")
-	if got := catchUp(t, s, "t", "2", "t/a"); got != (event.CaughtUp{}) {
+	if got := catchUp(t, s, "t", "2", "t/a"); got != (queue.CaughtUp{}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (event.CaughtUp{}) || len(take(t, s, "nobody/a", 9)) != 0 {
+	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (queue.CaughtUp{}) || len(take(t, s, "nobody/a", 9)) != 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -111,16 +113,16 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "u/a"))
 	clock.forward(20 * 24 * time.Hour)
 	subscribe(t, s, "u", "1")
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (event.CaughtUp{Deliveries: 1}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CaughtUp{Deliveries: 1}) {
 		t.Errorf("%+v", got)
 	}
-	settle(t, s, takeOne(t, s, "u/a"), event.Delivered) // the head, whose lease has lapsed
+	settle(t, s, takeOne(t, s, "u/a"), queue.Delivered) // the head, whose lease has lapsed
 	got := takeOne(t, s, "u/a")
 	if age := s.Now().Sub(got.Since); got.Reason != event.ReasonCatchUp || got.Event.Status != "b" || age > time.Minute ||
 		age < 0 {
 		t.Errorf("%+v, its age is %s", got, age)
 	}
-	settle(t, s, got, event.Retry, dueIn(s, 0))
+	settle(t, s, got, queue.Retry, dueIn(s, 0))
 	if again := takeOne(t, s, "u/a"); again.Reason != event.ReasonRetry || s.Now().Sub(again.Since) > time.Minute {
 		t.Errorf("%+v", again)
 	}
@@ -136,7 +138,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 	other.CPCode = "sto"
 	acceptOne(t, s, other, nil)
 	clock.forward(20 * 24 * time.Hour)
-	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Pending || !w.CatchUp {
+	if w := subscribe(t, s, "t", "1")[0]; w.State != ledger.Pending || !w.CatchUp {
 		t.Errorf("%+v", w)
 	}
 	if got := catchUp(t, s, "t", "1", "t/a"); got.Queued != 1 {
@@ -156,7 +158,7 @@ func checkCatchUpStays(t *testing.T, b *bench) {
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")
 	for _, d := range acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased {
-		settle(t, s, d, event.Delivered)
+		settle(t, s, d, queue.Delivered)
 	}
 	acceptOne(t, s, update("2", "a"), to("t/stuck"))
 	subscribe(t, s, "u", "1", "2")
@@ -165,7 +167,7 @@ func checkCatchUpStays(t *testing.T, b *bench) {
 			t.Errorf("%+v", got)
 		}
 	}
-	settle(t, s, takeOne(t, s, "u/2"), event.Delivered)
+	settle(t, s, takeOne(t, s, "u/2"), queue.Delivered)
 	until(t, "the ledger has forgotten both", func() bool { return keys("s") == 0 })
 	if d := takeOne(t, s, "u/1"); d.Damaged != "" || d.Event.Status != "a" {
 		t.Errorf("%+v", d)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ func checkDeadLetters(t *testing.T, b *bench) {
 	for i := range 30 {
 		ep := fmt.Sprint("t/", i%3)
 		d := acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to(ep))).Leased[0]
-		settle(t, s, d, event.Dead, because("refused"))
+		settle(t, s, d, queue.Dead, because("refused"))
 		want = append([]string{ep + " " + fmt.Sprint(i)}, want...)
 		clock.forward(time.Second)
 	}
@@ -73,7 +74,7 @@ func checkDismissedExpires(t *testing.T, b *bench) {
 	s := b.open(t,
 		store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
-	settle(t, s, d, event.Dead, because("no"))
+	settle(t, s, d, queue.Dead, because("no"))
 	if n, err := s.Dismiss(t.Context(), "t/a", d.Event.ID); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -86,7 +87,7 @@ func checkRedrive(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
-	settle(t, s, d, event.Dead, because("the receiver refuses this body: 422"))
+	settle(t, s, d, queue.Dead, because("the receiver refuses this body: 422"))
 
 	// It is listed, with its reason.
 	dead, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10)
@@ -119,13 +120,13 @@ func checkRedrive(t *testing.T, b *bench) {
 	}
 
 	// Its retry is a retry.
-	settle(t, s, again, event.Retry, dueIn(s, 0))
+	settle(t, s, again, queue.Retry, dueIn(s, 0))
 	again = takeOne(t, s, "t/a")
 	if again.Reason != event.ReasonRetry || again.Attempts != 1 || s.Now().Sub(again.Since) > time.Minute {
 		t.Errorf("its retry: %+v", again)
 	}
 
-	if settle(t, s, again, event.Delivered).Late {
+	if settle(t, s, again, queue.Delivered).Late {
 		t.Error("late")
 	}
 }
@@ -134,9 +135,9 @@ func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	s := b.open(t,
 		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
-	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
-	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], event.Delivered)
-	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], queue.Delivered)
+	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	key := "{" + b.tag + "}:w:"
 	until(t, "a record without a dead letter expires", func() bool { return !slices.Contains(b.Keys(t, key), key+"2") })
 	if !slices.Contains(b.Keys(t, key), key+"1") {
@@ -148,10 +149,10 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	for i := range 2 {
-		settle(t, s, acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+		settle(t, s, acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 		clock.forward(500 * time.Hour)
 	}
-	settle(t, s, acceptOne(t, s, update("last", "a"), slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, update("last", "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	if d, err := s.Depths(t.Context(), []string{"t/a"}); err != nil || d[0].Dead != 2 {
 		t.Errorf("%+v, %v: the first is past its retention", d, err)
 	}
@@ -159,40 +160,40 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 
 func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "b"), To: to("t/a")},
-		event.Entry{Event: update("1", "c"), To: to("t/a")})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")},
+		queue.Entry{Event: update("1", "c"), To: to("t/a")})
 
 	// A dead letter that is redriven does not take its old place in the line.
-	bb := settle(t, s, got[0].Leased[0], event.Dead, next).Next
+	bb := settle(t, s, got[0].Leased[0], queue.Dead, next).Next
 	if _, err := s.Redrive(t.Context(), "t/a", got[0].Leased[0].Event.ID); err != nil {
 		t.Fatal(err)
 	}
 	a := takeOne(t, s, "t/a")
-	if n := settle(t, s, a, event.Delivered, next).Next; n != nil {
+	if n := settle(t, s, a, queue.Delivered, next).Next; n != nil {
 		t.Fatalf("the redriven one gave way to %s, which has to wait for b", n.Event.Status)
 	}
-	if n := settle(t, s, bb, event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+	if n := settle(t, s, bb, queue.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("successor of b: %+v", n)
 	}
 
 	// Nor does anything wait for one, though it was the head, and its event is open elsewhere.
 	head := acceptOne(t, s, update("2", "a"), slot(to("t/b", "t/c")))
-	settle(t, s, head.Leased[0], event.Dead, next)
+	settle(t, s, head.Leased[0], queue.Dead, next)
 	if _, err := s.Redrive(t.Context(), "t/b", head.Leased[0].Event.ID); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, s, takeOne(t, s, "t/b"), event.Retry, dueIn(s, time.Hour))
+	settle(t, s, takeOne(t, s, "t/b"), queue.Retry, dueIn(s, time.Hour))
 
-	got = accept(t, s, event.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))},
-		event.Entry{Event: update("2", "c"), To: to("t/b")})
+	got = accept(t, s, queue.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))},
+		queue.Entry{Event: update("2", "c"), To: to("t/b")})
 	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+	if n := settle(t, s, got[0].Leased[0], queue.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("successor at t/b: %+v", n)
 	}
-	if n := settle(t, s, head.Leased[1], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+	if n := settle(t, s, head.Leased[1], queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 		t.Errorf("successor at t/c: %+v", n)
 	}
 }

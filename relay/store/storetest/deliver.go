@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -41,8 +42,8 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
 		t.Fatalf("behind a backlog: %+v", got)
 	}
-	for _, got := range accept(t, s, event.Entry{Event: update("3", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
+	for _, got := range accept(t, s, queue.Entry{Event: update("3", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
 		if len(got.Leased) != 0 {
 			t.Errorf("the second of a call behind a backlog: %+v", got)
 		}
@@ -55,8 +56,8 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 func checkOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+		queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, queue.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
 		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased),
 			len(got[2].Leased), len(got[3].Leased))
@@ -66,13 +67,13 @@ func checkOrder(t *testing.T, b *bench) {
 	}
 	d := got[0].Leased[0]
 	for _, want := range []string{"b", "c"} {
-		n := settle(t, s, d, event.Delivered, next).Next
+		n := settle(t, s, d, queue.Delivered, next).Next
 		if n == nil || n.Event.Status != want || n.Reason != event.ReasonNew || n.Event.Sequence <= d.Event.Sequence {
 			t.Fatalf("successor %+v, want %s", n, want)
 		}
 		d = n
 	}
-	if n := settle(t, s, d, event.Delivered, next).Next; n != nil {
+	if n := settle(t, s, d, queue.Delivered, next).Next; n != nil {
 		t.Errorf("a successor after the last: %v", n.Event.Status)
 	}
 	if got := acceptOne(t, s, update("1", "d"), slot(to("t/a"))); len(got.Leased) != 1 {
@@ -83,10 +84,10 @@ func checkOrder(t *testing.T, b *bench) {
 func checkSettledTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
-		if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+		if n := settle(t, s, got[0].Leased[0], queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Fatalf("successor %+v", n)
 		}
 		clock.forward(lease * 2 / 3)
@@ -100,17 +101,17 @@ func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	head := acceptLine(t, s, "1", "t/a", "ab")
-	if n := settle(t, s, head, event.Delivered, next).Next; n == nil || n.Event.Status != "b" {
+	if n := settle(t, s, head, queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor %+v", n)
 	}
 
 	// The lease of the successor lapses, and another replica has it by now.
 	clock.forward(2 * lease)
 	other := takeOne(t, s, "t/a")
-	if n := settle(t, s, head, event.Delivered, next).Next; n != nil {
+	if n := settle(t, s, head, queue.Delivered, next).Next; n != nil {
 		t.Errorf("%s was handed out, though another replica holds it", n.Event.Status)
 	}
-	if settle(t, s, other, event.Retry, dueIn(s, time.Hour)).Late {
+	if settle(t, s, other, queue.Retry, dueIn(s, time.Hour)).Late {
 		t.Error("the other replica has lost its lease")
 	}
 }
@@ -118,14 +119,14 @@ func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 func checkEvicted(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	lost, kept := update("1", "a"), update("2", "a")
-	accept(t, s, event.Entry{Event: lost, To: to("t/a")}, event.Entry{Event: kept, To: to("t/a")})
+	accept(t, s, queue.Entry{Event: lost, To: to("t/a")}, queue.Entry{Event: kept, To: to("t/a")})
 	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
 
 	ds := take(t, s, "t/a", 10)
 	if len(ds) != 1 || ds[0].Event.ID != kept.ID {
 		t.Fatalf("leased %v", contents(ds))
 	}
-	settle(t, s, ds[0], event.Delivered)
+	settle(t, s, ds[0], queue.Delivered)
 	if queue := "{" + b.tag + "}:q:t/a"; len(b.Keys(t, queue)) != 0 {
 		t.Error("an event that Redis has lost is still in the queue")
 	}
@@ -133,9 +134,9 @@ func checkEvicted(t *testing.T, b *bench) {
 
 func checkNoRoom(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "b"), To: to("t/a")})
-	if n := settle(t, s, got[0].Leased[0], event.Delivered).Next; n != nil {
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	if n := settle(t, s, got[0].Leased[0], queue.Delivered).Next; n != nil {
 		t.Fatalf("a successor that was not asked for")
 	}
 	if d := takeOne(t, s, "t/a"); d.Event.Status != "b" {
@@ -146,11 +147,11 @@ func checkNoRoom(t *testing.T, b *bench) {
 func checkRetryHolds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
-		event.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
-		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
-	settle(t, s, got[0].Leased[0], event.Retry, dueIn(s, time.Hour))
-	if n := settle(t, s, got[0].Leased[1], event.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
+		queue.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		queue.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
+		queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	settle(t, s, got[0].Leased[0], queue.Retry, dueIn(s, time.Hour))
+	if n := settle(t, s, got[0].Leased[1], queue.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
 		t.Errorf("the other endpoint is held up: %+v", n)
 	}
 	if len(got[2].Leased) != 1 {
@@ -165,7 +166,7 @@ func checkUnordered(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	cs := slot(to("t/a"))
 	cs[0].Ordered = false
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: cs}, event.Entry{Event: update("1", "b"), To: cs})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: cs}, queue.Entry{Event: update("1", "b"), To: cs})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -174,8 +175,8 @@ func checkUnordered(t *testing.T, b *bench) {
 func checkFencing(t *testing.T, b *bench) {
 	clock := &shifted{}
 	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
-	accept(t, slow, event.Entry{Event: update("1", "a"), To: to("t/a")},
-		event.Entry{Event: update("1", "b"), To: to("t/a")})
+	accept(t, slow, queue.Entry{Event: update("1", "a"), To: to("t/a")},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")})
 	old := takeOne(t, slow, "t/a")
 	quick.Now()
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
@@ -186,14 +187,14 @@ func checkFencing(t *testing.T, b *bench) {
 	if taken.Reason != event.ReasonRetry {
 		t.Errorf("reason %s of a delivery that may have been attempted", taken.Reason)
 	}
-	if !settle(t, slow, old, event.Retry, dueIn(slow, 0)).Late || !settle(t, slow, old, event.Dead).Late ||
-		!settle(t, slow, old, event.Released).Late {
+	if !settle(t, slow, old, queue.Retry, dueIn(slow, 0)).Late || !settle(t, slow, old, queue.Dead).Late ||
+		!settle(t, slow, old, queue.Released).Late {
 		t.Error("a lapsed holder changed the delivery")
 	}
-	if got := settle(t, slow, old, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "b" {
+	if got := settle(t, slow, old, queue.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "b" {
 		t.Errorf("delivered by a lapsed holder: %+v", got)
 	}
-	if got := settle(t, quick, taken, event.Delivered, next); !got.Late || got.Next != nil {
+	if got := settle(t, quick, taken, queue.Delivered, next); !got.Late || got.Next != nil {
 		t.Errorf("delivered a second time: %+v", got)
 	}
 }
@@ -233,7 +234,7 @@ func checkClocks(t *testing.T, b *bench) {
 func checkRelease(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
-	settle(t, s, d, event.Released, func(o *event.Outcome) { o.Attempt = nil })
+	settle(t, s, d, queue.Released, func(o *queue.Outcome) { o.Attempt = nil })
 	if d := takeOne(t, s, "t/a"); d.Attempts != 0 || d.Reason != event.ReasonNew {
 		t.Errorf("after a release: %d attempts, reason %s", d.Attempts, d.Reason)
 	}
@@ -242,7 +243,7 @@ func checkRelease(t *testing.T, b *bench) {
 func checkGone(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
-	settle(t, s, d, event.Gone)
+	settle(t, s, d, queue.Gone)
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || got.Deliveries != 1 ||
 		len(got.Queued) != 0 {
 		t.Errorf("a gone endpoint was given a new delivery, or it is said to be due: %+v", got)
@@ -263,7 +264,7 @@ func checkGone(t *testing.T, b *bench) {
 	if due, err := s.Due(t.Context(), 0, 0, 10); err != nil || len(due) != 1 {
 		t.Errorf("due after resume: %v, %v", due, err)
 	}
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered) // what has gathered is let go at a growing pace
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered) // what has gathered is let go at a growing pace
 	if ds := take(t, s, "t/a", 10); len(ds) != 1 {
 		t.Errorf("after resume: %v", contents(ds))
 	}
@@ -279,7 +280,7 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	ds, looked, err := s.Lease(t.Context(),
-		[]event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
+		[]queue.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10, Parked: true, OpenBefore: s.Now().Add(-time.Minute)}})
 	if err != nil || !slices.Equal(contents(ds), []string{"1:a"}) || looked[0].N != 2 {
 		t.Errorf("%v, looked at %v, %v", contents(ds), looked, err)
 	}
@@ -289,9 +290,9 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	push := func(name string, n int) {
-		var entries []event.Entry
+		var entries []queue.Entry
 		for i := range n {
-			entries = append(entries, event.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+			entries = append(entries, queue.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 		}
 		accept(t, s, entries...)
 	}
@@ -299,18 +300,18 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	// Fifty old deliveries are due behind 250 young ones.
 	push("old", 50)
 	for _, d := range take(t, s, "t/a", 50) {
-		settle(t, s, d, event.Retry, dueIn(s, 2*time.Hour))
+		settle(t, s, d, queue.Retry, dueIn(s, 2*time.Hour))
 	}
 	clock.forward(time.Hour)
 	push("young", 250) // due before the old ones, most of them at the same time
 	clock.forward(90 * time.Minute)
 
 	// A parked endpoint's aged deliveries are asked for, page by page.
-	ask := event.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true,
+	ask := queue.LeaseRequest{Endpoint: "t/a", Lease: lease, Most: 40, Parked: true,
 		OpenBefore: s.Now().Add(-2 * time.Hour)}
 	old := 0
 	for round := 0; ; round++ {
-		ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{ask})
+		ds, looked, err := s.Lease(t.Context(), []queue.LeaseRequest{ask})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,7 +332,7 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 
 func checkOtherType(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	var got []event.Accepted
+	var got []queue.Accepted
 	for i := range 2 {
 		e := update("", fmt.Sprint(i))
 		e.Type = "print_status"
@@ -362,7 +363,7 @@ func checkBytes(t *testing.T, b *bench) {
 func checkLate(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	d := &event.Delivery{Event: update("1", "a"), Endpoint: "t/a", Token: "none"}
-	if got := settle(t, s, d, event.Delivered, next); !got.Late {
+	if got := settle(t, s, d, queue.Delivered, next); !got.Late {
 		t.Errorf("%+v", got)
 	}
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"slices"
 	"testing"
@@ -12,9 +13,9 @@ import (
 func checkDue(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := acceptOne(t, s, update("1", "a"), slot(to("t/a", "t/b", "t/c")))
-	settle(t, s, got.Leased[0], event.Retry, dueIn(s, 40*time.Second))
-	settle(t, s, got.Leased[1], event.Retry, dueIn(s, -time.Second))
-	settle(t, s, got.Leased[2], event.Delivered)
+	settle(t, s, got.Leased[0], queue.Retry, dueIn(s, 40*time.Second))
+	settle(t, s, got.Leased[1], queue.Retry, dueIn(s, -time.Second))
+	settle(t, s, got.Leased[2], queue.Delivered)
 	names := func(within time.Duration) (out []string) {
 		due, err := s.Due(t.Context(), within, 0, 10)
 		if err != nil {
@@ -40,9 +41,9 @@ func checkDue(t *testing.T, b *bench) {
 func checkDepths(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		event.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("1", "b"), To: to("t/a")},
-		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, event.Entry{Event: update("3", "a"), To: to("t/a")})
-	settle(t, s, got[2].Leased[0], event.Dead, because("no"))
+		queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, queue.Entry{Event: update("1", "b"), To: to("t/a")},
+		queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))}, queue.Entry{Event: update("3", "a"), To: to("t/a")})
+	settle(t, s, got[2].Leased[0], queue.Dead, because("no"))
 
 	// One is leased, one queued, one waits, and one is dead.
 	ds, err := s.Depths(t.Context(), []string{"t/a", "t/none"})
@@ -55,8 +56,8 @@ func checkDepths(t *testing.T, b *bench) {
 
 	// A duplicate owes nothing; a dead letter and a parked endpoint are work.
 	acceptOne(t, s, update("1", "a"), to("t/b"))
-	settle(t, s, acceptOne(t, s, update("9", "a"), slot(to("t/c"))).Leased[0], event.Dead, because("no"))
-	settle(t, s, acceptOne(t, s, update("9", "b"), slot(to("t/d"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, update("9", "a"), slot(to("t/c"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, update("9", "b"), slot(to("t/d"))).Leased[0], queue.Delivered)
 	if err := s.Park(t.Context(), "t/e"); err != nil {
 		t.Fatal(err)
 	}
@@ -102,21 +103,21 @@ func checkOrphans(t *testing.T, b *bench) {
 func checkAttempts(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{History: 100})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
-	failed := func(o *event.Outcome) {
+	failed := func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy\xff")}
 	}
-	settle(t, s, d, event.Retry, dueIn(s, 0), failed)
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+	settle(t, s, d, queue.Retry, dueIn(s, 0), failed)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
 
 	got, err := s.Attempts(t.Context(), "t/a", 10)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if g := got[1]; g.EventID != d.Event.ID || g.N != 1 || g.Status != 503 || g.Duration != 12*time.Millisecond ||
-		g.Kind != byte(event.Retry) || g.Text != "busy\uFFFD" {
+		g.Kind != byte(queue.Retry) || g.Text != "busy\uFFFD" {
 		t.Errorf("the first: %+v", g)
 	}
-	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(event.Delivered) || g.Text != "" ||
+	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(queue.Delivered) || g.Text != "" ||
 		time.Since(g.At).Abs() > time.Minute {
 		t.Errorf("the second: %+v", g)
 	}
@@ -126,7 +127,7 @@ func checkAttempts(t *testing.T, b *bench) {
 		acceptOne(t, s, update(fmt.Sprint("many", i), "a"), to("t/a"))
 	}
 	for _, d := range take(t, s, "t/a", 600) {
-		settle(t, s, d, event.Delivered)
+		settle(t, s, d, queue.Delivered)
 	}
 	if got, err = s.Attempts(t.Context(), "t/a", 1000); err != nil || len(got) < 100 || len(got) > 300 {
 		t.Errorf("%d attempts are kept, want about 100; %v", len(got), err)
@@ -138,12 +139,12 @@ func checkHealth(t *testing.T, b *bench) {
 	for i := range 4 {
 		d := acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0]
 		if i == 0 {
-			settle(t, s, d, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {
+			settle(t, s, d, queue.Retry, dueIn(s, time.Hour), func(o *queue.Outcome) {
 				o.Attempt = &event.Attempt{Status: 500, Answer: []byte("oops")}
 			})
 			continue
 		}
-		settle(t, s, d, event.Delivered)
+		settle(t, s, d, queue.Delivered)
 	}
 
 	if err := s.Park(t.Context(), "t/a"); err != nil {

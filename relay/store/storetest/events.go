@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -43,9 +44,9 @@ func checkEvents(t *testing.T, b *bench) {
 			clock.forward(time.Hour)
 			middle = s.Now().Truncate(time.Millisecond)
 		}
-		var entries []event.Entry
+		var entries []queue.Entry
 		for j := range 100 {
-			e := event.Entry{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
+			e := queue.Entry{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
 			if j%50 == 49 {
 				e.To = to("t/b", "u/c")
 			}
@@ -57,7 +58,7 @@ func checkEvents(t *testing.T, b *bench) {
 			begin = entries[0].Event.AcceptedAt
 		}
 	}
-	accept(t, s, event.Entry{Event: update("nobody's", "a")})
+	accept(t, s, queue.Entry{Event: update("nobody's", "a")})
 	all = append(all, "nobody's:a")
 	want := func(keep func(i int) bool) (out []string) {
 		for i, x := range all {
@@ -118,10 +119,10 @@ func checkTrim(t *testing.T, b *bench) {
 	const short = 3 * time.Second
 	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
-		var entries []event.Entry
+		var entries []queue.Entry
 		for j := range 110 {
 			// owed to nobody, so that they expire
-			entries = append(entries, event.Entry{Event: update(fmt.Sprint(i, ".", j), "a")})
+			entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i, ".", j), "a")})
 		}
 		accept(t, s, entries...)
 	}
@@ -168,13 +169,13 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	first := update("1", "a")
-	got := accept(t, s, event.Entry{Event: first, To: slot(to("t/a", "t/b"))},
-		event.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Entry{Event: first, To: slot(to("t/a", "t/b"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")})
 	a, bb := got[0].Leased[0], got[0].Leased[1]
-	settle(t, s, bb, event.Delivered, func(o *event.Outcome) {
+	settle(t, s, bb, queue.Delivered, func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 204, Duration: 7 * time.Millisecond}
 	})
-	settle(t, s, a, event.Retry, dueIn(s, time.Hour), func(o *event.Outcome) {
+	settle(t, s, a, queue.Retry, dueIn(s, time.Hour), func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy")}
 	})
 
@@ -215,7 +216,7 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	for again.Event.WaybillCode != "1" {
 		again = takeOne(t, s, "t/a")
 	}
-	settle(t, s, again, event.Dead, because("no"), func(o *event.Outcome) {
+	settle(t, s, again, queue.Dead, because("no"), func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Err: "timeout: no whole answer in time"}
 	})
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -53,7 +55,7 @@ func zt(codes ...string) []event.Waybill {
 	return out
 }
 
-func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []event.SubscribeResult {
+func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []ledger.SubscribeResult {
 	t.Helper()
 	got, err := s.Subscribe(t.Context(), tenant, zt(codes...))
 	if err != nil || len(got) != len(codes) {
@@ -76,7 +78,7 @@ func claim(t *testing.T, s *store.Store, token string, codes ...string) (wait ti
 	return wait, mine
 }
 
-func answered(t *testing.T, s *store.Store, token string, state event.Upstream, a event.Answer, codes ...string) {
+func answered(t *testing.T, s *store.Store, token string, state ledger.Upstream, a ledger.Answer, codes ...string) {
 	t.Helper()
 	if err := s.Answered(t.Context(), token, zt(codes...), state, a); err != nil {
 		t.Fatal(err)
@@ -88,10 +90,10 @@ func live(t *testing.T, s *store.Store, tenant string, codes ...string) {
 	t.Helper()
 	subscribe(t, s, tenant, codes...)
 	claim(t, s, "t", codes...)
-	answered(t, s, "t", event.Live, event.Answer{UID: "u"}, codes...)
+	answered(t, s, "t", ledger.Live, ledger.Answer{UID: "u"}, codes...)
 }
 
-func state(t *testing.T, s *store.Store, tenant, code string) event.Upstream {
+func state(t *testing.T, s *store.Store, tenant, code string) ledger.Upstream {
 	t.Helper()
 	got, ok, err := s.Subscription(t.Context(), tenant, zt(code)[0])
 	if err != nil {
@@ -104,7 +106,7 @@ func state(t *testing.T, s *store.Store, tenant, code string) event.Upstream {
 }
 
 // under makes candidates that are owed an event under a condition.
-func under(condition event.Conditions, endpoints ...string) []event.Candidate {
+func under(condition event.Conditions, endpoints ...string) []queue.Candidate {
 	cs := to(endpoints...)
 	for i := range cs {
 		cs[i].When = condition
@@ -121,7 +123,7 @@ func checkClaim(t *testing.T, b *bench) {
 	for i := range 20 {
 		wg.Go(func() {
 			for _, w := range subscribe(t, stores[i%2], fmt.Sprint("t", i%5), codes...) {
-				if w.State != event.Pending || w.Already || w.CatchUp {
+				if w.State != ledger.Pending || w.Already || w.CatchUp {
 					t.Errorf("%+v", w)
 				}
 			}
@@ -168,17 +170,17 @@ func checkLateAnswer(t *testing.T, b *bench) {
 	claim(t, s, "first", "1")
 	clock.forward(31 * time.Second)
 	claim(t, s, "second", "1")
-	answered(t, s, "first", event.Failed, event.Answer{Code: 504, Msg: "late"}, "1")
-	if got := state(t, s, "a", "1"); got != event.Pending {
+	answered(t, s, "first", ledger.Failed, ledger.Answer{Code: 504, Msg: "late"}, "1")
+	if got := state(t, s, "a", "1"); got != ledger.Pending {
 		t.Errorf("a failure of a lapsed claim made it %s", got)
 	}
-	answered(t, s, "first", event.Live, event.Answer{UID: "u1"}, "1")
-	answered(t, s, "second", event.Failed, event.Answer{Code: 504}, "1")
+	answered(t, s, "first", ledger.Live, ledger.Answer{UID: "u1"}, "1")
+	answered(t, s, "second", ledger.Failed, ledger.Answer{Code: 504}, "1")
 	got, _, err := s.Subscription(t.Context(), "a", zt("1")[0])
-	if err != nil || got.State != event.Live || got.Answer.UID != "u1" {
+	if err != nil || got.State != ledger.Live || got.Answer.UID != "u1" {
 		t.Errorf("%+v %v", got, err)
 	}
-	answered(t, s, "x", event.Live, event.Answer{}, "unknown")
+	answered(t, s, "x", ledger.Live, ledger.Answer{}, "unknown")
 	if state(t, s, "a", "unknown") != "" {
 		t.Error("an answer made an entry")
 	}
@@ -188,9 +190,9 @@ func checkRefused(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	subscribe(t, s, "a", "1")
 	claim(t, s, "x", "1")
-	answered(t, s, "x", event.Failed, event.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
+	answered(t, s, "x", ledger.Failed, ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
 	got, _, err := s.Subscription(t.Context(), "a", zt("1")[0])
-	if err != nil || got.State != event.Failed || got.Answer != (event.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}) {
+	if err != nil || got.State != ledger.Failed || got.Answer != (ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if life := got.Expires.Sub(s.Now()); life > 7*24*time.Hour || life < 6*24*time.Hour {
@@ -199,14 +201,14 @@ func checkRefused(t *testing.T, b *bench) {
 	if _, mine := claim(t, s, "y", "1"); mine != 0 {
 		t.Error("it is asked for again, though nobody subscribed")
 	}
-	if w := subscribe(t, s, "b", "1")[0]; w.State != event.Pending {
+	if w := subscribe(t, s, "b", "1")[0]; w.State != ledger.Pending {
 		t.Errorf("%+v", w)
 	}
 	if _, mine := claim(t, s, "y", "1"); mine != 1 {
 		t.Error("it is not asked for again")
 	}
-	answered(t, s, "y", event.Live, event.Answer{}, "1")
-	if w := subscribe(t, s, "a", "1")[0]; w.State != event.Live || !w.Already {
+	answered(t, s, "y", ledger.Live, ledger.Answer{}, "1")
+	if w := subscribe(t, s, "a", "1")[0]; w.State != ledger.Live || !w.Already {
 		t.Errorf("%+v", w)
 	}
 }
@@ -289,7 +291,7 @@ func checkTodo(t *testing.T, b *bench) {
 
 	// Then each piece is handed out to one.
 	clock.forward(31 * time.Second)
-	var all []event.UnfinishedWork
+	var all []ledger.UnfinishedWork
 	for _, s := range []*store.Store{a, c, a} {
 		got, err := s.Todo(t.Context(), 1)
 		if err != nil {
@@ -298,8 +300,8 @@ func checkTodo(t *testing.T, b *bench) {
 		all = append(all, got...)
 	}
 
-	want := []event.UnfinishedWork{{Waybill: zt("1")[0], Tenant: "u"}, {Waybill: zt("2")[0]}}
-	slices.SortFunc(all, func(x, y event.UnfinishedWork) int { return strings.Compare(x.Code, y.Code) })
+	want := []ledger.UnfinishedWork{{Waybill: zt("1")[0], Tenant: "u"}, {Waybill: zt("2")[0]}}
+	slices.SortFunc(all, func(x, y ledger.UnfinishedWork) int { return strings.Compare(x.Code, y.Code) })
 	if !slices.Equal(all, want) {
 		t.Errorf("%v", all)
 	}
@@ -307,7 +309,7 @@ func checkTodo(t *testing.T, b *bench) {
 	// What is done is not handed out again.
 	catchUp(t, a, "u", "1", "u/a")
 	claim(t, a, "x", "2")
-	answered(t, a, "x", event.Live, event.Answer{}, "2")
+	answered(t, a, "x", ledger.Live, ledger.Answer{}, "2")
 	clock.forward(31 * time.Second)
 	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("after it was done: %v %v", got, err)

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"slices"
 	"strings"
@@ -22,7 +24,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 				to = nil
 			}
 			for _, d := range acceptOne(t, s, update(code, c), slot(to)).Leased {
-				settle(t, s, d, event.Delivered)
+				settle(t, s, d, queue.Delivered)
 			}
 		}
 	}
@@ -41,7 +43,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 		if d := takeOne(t, s, "u/a"); d.Damaged != "" || d.Event.Status != "b" {
 			t.Errorf("%+v", d)
 		} else {
-			settle(t, s, d, event.Delivered)
+			settle(t, s, d, queue.Delivered)
 		}
 	}
 
@@ -188,17 +190,17 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 	for _, code := range []string{"moves", "arrives"} {
 		subscribe(t, s, "t", code)
 		claim(t, s, "x", code)
-		answered(t, s, "x", event.Failed, event.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
+		answered(t, s, "x", ledger.Failed, ledger.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
 	}
 	acceptOne(t, s, at(9, "moves", "1", "sending"), nil)
-	if got := state(t, s, "t", "moves"); got != event.Live || lifeOf(t, s, "t", "moves") != full {
+	if got := state(t, s, "t", "moves"); got != ledger.Live || lifeOf(t, s, "t", "moves") != full {
 		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "moves"))
 	}
-	if w := subscribe(t, s, "u", "moves")[0]; w.State != event.Live || !w.CatchUp {
+	if w := subscribe(t, s, "u", "moves")[0]; w.State != ledger.Live || !w.CatchUp {
 		t.Errorf("another subscription: %+v", w)
 	}
 	acceptOne(t, s, at(9, "arrives", "1", "signed"), nil)
-	if got := state(t, s, "t", "arrives"); got != event.Failed || lifeOf(t, s, "t", "arrives") != short {
+	if got := state(t, s, "t", "arrives"); got != ledger.Failed || lifeOf(t, s, "t", "arrives") != short {
 		t.Errorf("it is %s, and lives for %s", got, lifeOf(t, s, "t", "arrives"))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -16,14 +17,14 @@ func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
 		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
-	var entries []event.Entry
+	var entries []queue.Entry
 	for i := range 50 {
-		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
-	entries = append(entries, event.Entry{Event: update("unrouted", "a")})
+	entries = append(entries, queue.Entry{Event: update("unrouted", "a")})
 	other := update("", "other")
 	other.Type = "print_status"
-	entries = append(entries, event.Entry{Event: other, To: to("t/a")})
+	entries = append(entries, queue.Entry{Event: other, To: to("t/a")})
 	accept(t, s, entries...)
 
 	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}, false); err != nil {
@@ -35,7 +36,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 		if rounds > 2000 {
 			t.Fatalf("%d of 101 deliveries are closed", closed)
 		}
-		ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 20},
+		ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 20},
 			{Endpoint: "t/b", Lease: lease, Most: 20}})
 		if err != nil {
 			t.Fatal(err)
@@ -43,12 +44,12 @@ func checkNothingLeft(t *testing.T, b *bench) {
 		for _, d := range ds {
 			switch rand.IntN(4) {
 			case 0:
-				settle(t, s, d, event.Retry, dueIn(s, 0))
+				settle(t, s, d, queue.Retry, dueIn(s, 0))
 			case 1:
-				settle(t, s, d, event.Dead, because("no"))
+				settle(t, s, d, queue.Dead, because("no"))
 				closed++
 			default:
-				settle(t, s, d, event.Delivered)
+				settle(t, s, d, queue.Delivered)
 				closed++
 			}
 		}
@@ -70,35 +71,35 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now,
 		Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
-	var entries []event.Entry
+	var entries []queue.Entry
 	for i := range 40 {
-		entries = append(entries, event.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
 	accept(t, s, entries...)
 
 	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all
 	// closed.
-	kinds := []event.OutcomeKind{event.Retry, event.Released, event.Retry}
+	kinds := []queue.OutcomeKind{queue.Retry, queue.Released, queue.Retry}
 	for i, d := range take(t, s, "t/a", 6) {
 		settle(t, s, d, kinds[i%3], dueIn(s, 0))
 	}
 	for range entries {
 		for _, d := range take(t, s, "t/b", 100) {
-			settle(t, s, d, event.Delivered)
+			settle(t, s, d, queue.Delivered)
 		}
 	}
 
 	// A waybill that was done with gets two more updates.
-	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], event.Delivered)
-	accept(t, s, event.Entry{Event: update("back", "b"), To: to("t/c")},
-		event.Entry{Event: update("back", "c"), To: to("t/c")})
+	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], queue.Delivered)
+	accept(t, s, queue.Entry{Event: update("back", "b"), To: to("t/c")},
+		queue.Entry{Event: update("back", "c"), To: to("t/c")})
 
 	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
 	left := len(entries)
 	redriven := 0
 	for redriven == 0 {
 		dead := take(t, s, "t/a", 1)[0]
-		settle(t, s, dead, event.Dead, because("no"))
+		settle(t, s, dead, queue.Dead, because("no"))
 		n, err := s.Redrive(t.Context(), "t/a", dead.Event.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -123,14 +124,14 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 				t.Fatalf("%s has lost its body", d.Event.ID)
 			}
 			seen[d.Event.ID]++
-			settle(t, s, d, event.Delivered)
+			settle(t, s, d, queue.Delivered)
 		}
 	}
 
 	if len(seen) != left {
 		t.Errorf("%d of %d open deliveries are left", len(seen), left)
 	}
-	if n := settle(t, s, takeOne(t, s, "t/c"), event.Delivered, next).Next; n == nil || n.Event.Status != "c" {
+	if n := settle(t, s, takeOne(t, s, "t/c"), queue.Delivered, next).Next; n == nil || n.Event.Status != "c" {
 		t.Errorf("the waybill that came back: %+v", n)
 	}
 }
@@ -169,14 +170,14 @@ func checkRandom(t *testing.T, b *bench) {
 		s := stores[rnd.IntN(2)]
 		switch op := rnd.IntN(10); {
 		case op < 3 && step < b.some(1000):
-			var entries []event.Entry
+			var entries []queue.Entry
 			for range 1 + rnd.IntN(4) {
 				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(entries)))
 				cs := to(endpoints[:1+rnd.IntN(3)]...)
 				for i := range cs {
 					cs[i].Slot = rnd.IntN(2) == 0
 				}
-				entries = append(entries, event.Entry{Event: e, To: cs})
+				entries = append(entries, queue.Entry{Event: e, To: cs})
 			}
 			for _, e := range entries {
 				for _, c := range e.To {
@@ -199,10 +200,10 @@ func checkRandom(t *testing.T, b *bench) {
 			i := rnd.IntN(len(held))
 			d := held[i]
 			held = slices.Delete(held, i, i+1)
-			kind := []event.OutcomeKind{event.Delivered, event.Delivered, event.Delivered, event.Retry, event.Released,
-				event.Dead}[rnd.IntN(6)]
+			kind := []queue.OutcomeKind{queue.Delivered, queue.Delivered, queue.Delivered, queue.Retry, queue.Released,
+				queue.Dead}[rnd.IntN(6)]
 			got := settle(t, s, d, kind, dueIn(s, 0), next)
-			if !got.Late && (kind == event.Delivered || kind == event.Dead) {
+			if !got.Late && (kind == queue.Delivered || kind == queue.Dead) {
 				closed[name(d, d.Event.Status)]++
 			}
 			if got.Next != nil {
@@ -217,7 +218,7 @@ func checkRandom(t *testing.T, b *bench) {
 		for _, ep := range endpoints {
 			for _, d := range take(t, stores[0], ep, 50) {
 				hold(d)
-				if settle(t, stores[0], d, event.Delivered).Late {
+				if settle(t, stores[0], d, queue.Delivered).Late {
 					t.Fatal("late, though nobody else is there")
 				}
 				closed[name(d, d.Event.Status)]++

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -76,7 +78,7 @@ func shortID(t *testing.T, e *event.Event) string {
 func checkDeadLetterLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 
 	b.eventLives(t, e, deadRetention)
 	b.lives(t, "w:1", deadRetention)
@@ -94,12 +96,12 @@ func checkDismissedWhileOpen(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
 	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], event.Dead, because("no"))
+	settle(t, s, got.Leased[0], queue.Dead, because("no"))
 
 	dismiss(t, s, "t/a", e)
 	b.eventLives(t, e, forever)
 
-	if settle(t, s, got.Leased[1], event.Delivered).Late {
+	if settle(t, s, got.Leased[1], queue.Delivered).Late {
 		t.Error("the delivery that was still open is late")
 	}
 	b.eventLives(t, e, retention)
@@ -108,18 +110,18 @@ func checkDismissedWhileOpen(t *testing.T, b *bench) {
 func checkRedrivenIsOpen(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	dead := update("1", "a")
-	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	if n, err := s.Redrive(t.Context(), "t/a", dead.ID); n != 1 || err != nil {
 		t.Fatalf("redriven %d, %v", n, err)
 	}
 	b.eventLives(t, dead, forever)
 	acceptOne(t, s, update("1", "b"), to("t/b")) // open at another endpoint
 
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
 	b.eventLives(t, dead, retention)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, takeOne(t, s, "t/b"), event.Delivered)
+	settle(t, s, takeOne(t, s, "t/b"), queue.Delivered)
 	b.lives(t, "w:1", deadRetention)
 }
 
@@ -127,8 +129,8 @@ func checkNewerUpdateLeavesDeadLetter(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	live(t, s, "t", "1")
 	dead, delivered := update("1", "a"), update("1", "b")
-	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], event.Dead, because("no"))
-	settle(t, s, acceptOne(t, s, delivered, slot(to("t/a"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, delivered, slot(to("t/a"))).Leased[0], queue.Delivered)
 	b.eventLives(t, dead, deadRetention)
 	b.eventLives(t, delivered, 10*retention) // as the last update of a subscribed waybill
 
@@ -140,14 +142,14 @@ func checkNewerUpdateLeavesDeadLetter(t *testing.T, b *bench) {
 func checkReplayedLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Delivered)
 	b.eventLives(t, e, retention)
 
 	replayed(t, s, e, "t/a")
 	b.eventLives(t, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
 	b.eventLives(t, e, retention)
 	b.lives(t, "w:1", retention)
 }
@@ -183,7 +185,7 @@ func checkImportLives(t *testing.T, b *bench) {
 
 	short := before
 	short.Expires = s.Now().Add(retention)
-	if n, err := s.Import(t.Context(), []event.Subscription{short}); err != nil || n != 0 {
+	if n, err := s.Import(t.Context(), []ledger.Subscription{short}); err != nil || n != 0 {
 		t.Fatalf("%d new, %v", n, err)
 	}
 	after, ok, err := s.Subscription(t.Context(), "t", zt("1")[0])
@@ -200,11 +202,11 @@ func checkDeliveredLives(t *testing.T, b *bench) {
 	b.eventLives(t, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, got.Leased[0], event.Delivered)
+	settle(t, s, got.Leased[0], queue.Delivered)
 	b.eventLives(t, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, got.Leased[1], event.Delivered)
+	settle(t, s, got.Leased[1], queue.Delivered)
 	b.eventLives(t, e, retention)
 	b.lives(t, "w:1", retention)
 }
@@ -212,13 +214,13 @@ func checkDeliveredLives(t *testing.T, b *bench) {
 func checkReplayedDeadLetter(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], event.Dead, because("no"))
+	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 
 	replayed(t, s, e, "t/a")
 	if letters, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(letters) != 0 {
 		t.Errorf("still a dead letter: %+v, %v", letters, err)
 	}
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
 	b.eventLives(t, e, retention)
 }
 
@@ -226,10 +228,10 @@ func checkDeadThenDelivered(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
 	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], event.Dead, because("no"))
+	settle(t, s, got.Leased[0], queue.Dead, because("no"))
 	b.eventLives(t, e, forever)
 
-	settle(t, s, got.Leased[1], event.Delivered)
+	settle(t, s, got.Leased[1], queue.Delivered)
 	b.eventLives(t, e, deadRetention)
 	b.lives(t, "w:1", deadRetention)
 }
@@ -246,8 +248,8 @@ func checkLastDismissed(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	e := update("1", "a")
 	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], event.Dead, because("no"))
-	settle(t, s, got.Leased[1], event.Dead, because("no"))
+	settle(t, s, got.Leased[0], queue.Dead, because("no"))
+	settle(t, s, got.Leased[1], queue.Dead, because("no"))
 
 	dismiss(t, s, "t/a", e)
 	b.eventLives(t, e, deadRetention)
@@ -260,7 +262,7 @@ func checkReplayedSequence(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
 	first := update("1", "a")
 	d := acceptOne(t, s, first, slot(to("t/a"))).Leased[0]
-	settle(t, s, d, event.Delivered)
+	settle(t, s, d, queue.Delivered)
 	b.Delete(t, "{"+b.tag+"}:w:1") // as if it had expired
 
 	replayed(t, s, first, "t/a")
@@ -276,7 +278,7 @@ func checkReplayedSequence(t *testing.T, b *bench) {
 
 func checkRecordComesBack(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
-	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], event.Delivered)
+	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	b.lives(t, "w:1", retention)
 
 	acceptOne(t, s, update("1", "b"), to("t/a"))

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"slices"
 	"testing"
@@ -23,7 +24,7 @@ func checkLines(t *testing.T, b *bench) {
 	}
 	deliver := func(endpoint string) {
 		had[endpoint] += heads[endpoint].Event.Status
-		heads[endpoint] = settle(t, s, heads[endpoint], event.Delivered, next).Next
+		heads[endpoint] = settle(t, s, heads[endpoint], queue.Delivered, next).Next
 	}
 
 	// One endpoint is ahead of the others, runs empty, and gets a head of its own; then another one.
@@ -55,9 +56,9 @@ func checkLines(t *testing.T, b *bench) {
 // acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
 func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
 	t.Helper()
-	var entries []event.Entry
+	var entries []queue.Entry
 	for _, status := range statuses {
-		entries = append(entries, event.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
+		entries = append(entries, queue.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
 	}
 	got := accept(t, s, entries...)
 	if len(got[0].Leased) != 1 {
@@ -68,7 +69,7 @@ func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string
 
 func checkRun(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
+	got := settleLine(t, s, queue.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
 	if got[0].Next == nil || got[0].Next.Event.Status != "b" ||
 		!slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
 		t.Fatalf("after the first comes %+v", got[0])
@@ -82,7 +83,7 @@ func checkRun(t *testing.T, b *bench) {
 	// The run is settled in one call.
 	line := append([]*event.Delivery{got[0].Next}, got[0].Line[:2]...)
 	for range 2 { // the second time because the answer was lost
-		got = settleLine(t, s, event.Delivered, line...)
+		got = settleLine(t, s, queue.Delivered, line...)
 		if last := got[2]; last.Late || last.Next == nil || last.Next.Event.Status != "e" || got[0].Next != nil ||
 			got[1].Next != nil {
 			t.Fatalf("after a run comes %+v", got)
@@ -92,18 +93,18 @@ func checkRun(t *testing.T, b *bench) {
 		t.Errorf("%+v, %v, want 1 open, and 1 that waits", d, err)
 	}
 
-	if n := settle(t, s, got[2].Next, event.Delivered, next).Next; n == nil || n.Event.Status != "f" {
+	if n := settle(t, s, got[2].Next, queue.Delivered, next).Next; n == nil || n.Event.Status != "f" {
 		t.Errorf("then comes %+v", n)
 	}
 }
 
 func checkRunHad(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	ask := func(had, behind int, ds ...*event.Delivery) event.Settled {
+	ask := func(had, behind int, ds ...*event.Delivery) queue.Settled {
 		t.Helper()
-		var outcomes []event.Outcome
+		var outcomes []queue.Outcome
 		for _, d := range ds {
-			outcomes = append(outcomes, event.Outcome{Delivery: d, Kind: event.Delivered})
+			outcomes = append(outcomes, queue.Outcome{Delivery: d, Kind: queue.Delivered})
 		}
 		last := &outcomes[len(ds)-1]
 		last.Next, last.Held, last.Wanted = lease, had, behind
@@ -147,17 +148,17 @@ func checkRunHad(t *testing.T, b *bench) {
 
 func checkRunEnds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	for _, kind := range []event.OutcomeKind{event.Retry, event.Dead, event.Released} {
+	for _, kind := range []queue.OutcomeKind{queue.Retry, queue.Dead, queue.Released} {
 		waybill, endpoint := string(rune(kind)), "t/"+string(rune(kind))
-		first := settleLine(t, s, event.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
+		first := settleLine(t, s, queue.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
 		got := settleLine(t, s, kind, first.Next, first.Line[0])[1]
 		ds := take(t, s, endpoint, 10)
 		switch {
-		case kind == event.Dead && (got.Next == nil || got.Next.Event.Status != "d"):
+		case kind == queue.Dead && (got.Next == nil || got.Next.Event.Status != "d"):
 			t.Errorf("behind a dead letter comes %+v", got)
-		case kind != event.Dead && got.Next != nil:
+		case kind != queue.Dead && got.Next != nil:
 			t.Errorf("%c: %v overtook its predecessor", kind, got.Next.Event.Status)
-		case kind == event.Released && !slices.Equal(contents(ds), []string{waybill + ":c"}), kind != event.Released &&
+		case kind == queue.Released && !slices.Equal(contents(ds), []string{waybill + ":c"}), kind != queue.Released &&
 			len(ds) != 0:
 			t.Errorf("%c: due is %v", kind, contents(ds))
 		}
@@ -167,17 +168,17 @@ func checkRunEnds(t *testing.T, b *bench) {
 func checkRunWithoutLease(t *testing.T, b *bench) {
 	clock := &shifted{}
 	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
-	first := settleLine(t, slow, event.Delivered, acceptLine(t, slow, "1", "t/a", "abcd"))[0]
+	first := settleLine(t, slow, queue.Delivered, acceptLine(t, slow, "1", "t/a", "abcd"))[0]
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
 		t.Fatal("a lease that holds was taken")
 	}
 	clock.forward(2 * lease)
 	taken := takeOne(t, quick, "t/a")
 	// The one that is slow delivered the next two, and its outcome of the first of them is lost.
-	if got := settle(t, slow, first.Line[0], event.Delivered, next); got.Late || got.Next != nil {
+	if got := settle(t, slow, first.Line[0], queue.Delivered, next); got.Late || got.Next != nil {
 		t.Errorf("what was delivered is settled as %+v", got)
 	}
-	if got := settle(t, quick, taken, event.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "d" {
+	if got := settle(t, quick, taken, queue.Delivered, next); got.Late || got.Next == nil || got.Next.Event.Status != "d" {
 		t.Errorf("then comes %+v", got)
 	}
 }
@@ -185,13 +186,13 @@ func checkRunWithoutLease(t *testing.T, b *bench) {
 func checkTwoHolders(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	first := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcd"))[0]
+	first := settleLine(t, s, queue.Delivered, acceptLine(t, s, "1", "t/a", "abcd"))[0]
 	clock.forward(2 * lease)
 	again := takeOne(t, s, "t/a")
 	// Whoever has the lease settles first, and leaves the line; what the other one says of the next is too late.
-	got, err := s.Settle(t.Context(), event.Outcome{Delivery: again, Kind: event.Delivered},
-		event.Outcome{Delivery: first.Next, Kind: event.Delivered},
-		event.Outcome{Delivery: first.Line[0], Kind: event.Retry, Due: s.Now().Add(time.Hour)})
+	got, err := s.Settle(t.Context(), queue.Outcome{Delivery: again, Kind: queue.Delivered},
+		queue.Outcome{Delivery: first.Next, Kind: queue.Delivered},
+		queue.Outcome{Delivery: first.Line[0], Kind: queue.Retry, Due: s.Now().Add(time.Hour)})
 	if err != nil || got[0].Late || !got[1].Late || !got[2].Late {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -203,9 +204,9 @@ func checkTwoHolders(t *testing.T, b *bench) {
 
 func checkDeadMovesOn(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "b"), To: to("t/a")})
-	if n := settle(t, s, got[0].Leased[0], event.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	if n := settle(t, s, got[0].Leased[0], queue.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor of a dead letter: %+v", n)
 	}
 }

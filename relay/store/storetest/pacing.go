@@ -7,20 +7,21 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
 // breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s,
 // 40 s.
-var breaker = map[string]event.Pacing{"t/a": {
-	Breaker: event.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
+var breaker = map[string]queue.Pacing{"t/a": {
+	Breaker: queue.Breaker{Failures: 3, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
 		MaxCoolOff: 40 * time.Second}}}
 
 // slack is more than the clocks of two stores differ by.
 const slack = 200 * time.Millisecond
 
 // opened fails the test unless the breaker was opened, after before, for the span given, with so many failed probes.
-func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Time, span time.Duration, probes int) {
+func opened(t *testing.T, s *store.Store, c *queue.BreakerChange, before time.Time, span time.Duration, probes int) {
 	t.Helper()
 	if c == nil || !c.Open || c.Probes != probes {
 		t.Fatalf("%+v, want it open with %d failed probes", c, probes)
@@ -30,35 +31,35 @@ func opened(t *testing.T, s *store.Store, c *event.BreakerChange, before time.Ti
 	}
 }
 
-func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]event.Pacing) *store.Store {
+func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]queue.Pacing) *store.Store {
 	t.Helper()
 	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Pacing: flows}})
 }
 
-func fails(o *event.Outcome)   { o.Signal, o.Attempt.Status = event.Fails, 500 }
-func answers(o *event.Outcome) { o.Signal = event.Answers }
+func fails(o *queue.Outcome)   { o.Signal, o.Attempt.Status = queue.Fails, 500 }
+func answers(o *queue.Outcome) { o.Signal = queue.Answers }
 
 // gather accepts one event of each of so many waybills for t/a, and leases none of them.
 func gather(t *testing.T, s *store.Store, name string, n int) {
 	t.Helper()
-	var entries []event.Entry
+	var entries []queue.Entry
 	for i := range n {
-		entries = append(entries, event.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 	}
 	accept(t, s, entries...)
 }
 
 // fail settles so many deliveries of t/a as failed, each due again in an hour, and returns the last that was said of
 // the breaker.
-func fail(t *testing.T, s *store.Store, n int) (last *event.BreakerChange) {
+func fail(t *testing.T, s *store.Store, n int) (last *queue.BreakerChange) {
 	t.Helper()
 	for range n {
-		last = settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour)).Breaker
+		last = settle(t, s, takeOne(t, s, "t/a"), queue.Retry, fails, dueIn(s, time.Hour)).Breaker
 	}
 	return last
 }
 
-func parkedAs(t *testing.T, s *store.Store) event.Parked {
+func parkedAs(t *testing.T, s *store.Store) queue.Parked {
 	t.Helper()
 	p, err := s.Parked(t.Context())
 	if err != nil {
@@ -87,10 +88,10 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 	}
 
 	// What was in flight does not change it.
-	if c := settle(t, s, inFlight[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker; c != nil {
+	if c := settle(t, s, inFlight[0], queue.Retry, fails, dueIn(s, time.Hour)).Breaker; c != nil {
 		t.Errorf("what was in flight when it opened changed it: %+v", c)
 	}
-	if got := settle(t, s, inFlight[1], event.Delivered, answers); got.Late || got.Breaker != nil {
+	if got := settle(t, s, inFlight[1], queue.Delivered, answers); got.Late || got.Breaker != nil {
 		t.Errorf("what was in flight is not delivered, or changed it: %+v", got)
 	}
 
@@ -116,19 +117,19 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 		}
 		cool = min(2*cool, 40*time.Second)
 		before := s.Now()
-		opened(t, s, settle(t, s, probe[0], event.Retry, fails, dueIn(s, time.Hour)).Breaker, before, cool, probes)
+		opened(t, s, settle(t, s, probe[0], queue.Retry, fails, dueIn(s, time.Hour)).Breaker, before, cool, probes)
 	}
 
 	// A probe that is answered closes it.
 	clock.forward(cool + slack)
 	probe := takeOne(t, other, "t/a")
-	if c := settle(t, other, probe, event.Delivered, answers).Breaker; c == nil || c.Open || parkedAs(t, s) != "" {
+	if c := settle(t, other, probe, queue.Delivered, answers).Breaker; c == nil || c.Open || parkedAs(t, s) != "" {
 		t.Fatalf("it does not close: %+v, %s", c, parkedAs(t, s))
 	}
 
 	// An attempt from before says nothing of the endpoint any more.
-	long := func(o *event.Outcome) { o.Attempt.Duration = time.Minute }
-	if c := settle(t, s, inFlight[2], event.Retry, fails, long, dueIn(s, time.Hour)).Breaker; c != nil {
+	long := func(o *queue.Outcome) { o.Attempt.Duration = time.Minute }
+	if c := settle(t, s, inFlight[2], queue.Retry, fails, long, dueIn(s, time.Hour)).Breaker; c != nil {
 		t.Errorf("an attempt that began before it closed opened it again: %+v", c)
 	}
 
@@ -144,7 +145,7 @@ func checkBreakerCycle(t *testing.T, b *bench) {
 			t.Errorf("above a width of %d: %+v", width, got)
 		}
 		for _, d := range ds {
-			settle(t, s, d, event.Delivered, answers)
+			settle(t, s, d, queue.Delivered, answers)
 		}
 	}
 }
@@ -155,13 +156,13 @@ func checkBreakerRelapse(t *testing.T, b *bench) {
 	gather(t, s, "w", 40)
 	fail(t, s, 3)
 	clock.forward(5*time.Second + slack)
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered, answers)
 	before := s.Now()
 	opened(t, s, fail(t, s, 1), before, 10*time.Second, 1) // for longer than at first
 	clock.forward(10*time.Second + slack)
-	settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered, answers)
 	for range 3 { // a width of 4
-		settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers)
+		settle(t, s, takeOne(t, s, "t/a"), queue.Delivered, answers)
 	}
 	if c := fail(t, s, 2); c != nil { // 2, 1
 		t.Errorf("two failures at a width of 4: %+v", c)
@@ -175,9 +176,9 @@ func checkBreakerRatio(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.regulated(t, clock, breaker)
 	gather(t, s, "w", 60)
-	step := func(good bool) *event.BreakerChange {
+	step := func(good bool) *queue.BreakerChange {
 		if good {
-			return settle(t, s, takeOne(t, s, "t/a"), event.Delivered, answers).Breaker
+			return settle(t, s, takeOne(t, s, "t/a"), queue.Delivered, answers).Breaker
 		}
 		return fail(t, s, 1)
 	}
@@ -211,19 +212,19 @@ func checkBreakerProbe(t *testing.T, b *bench) {
 
 	clock.forward(lease/2 + slack)
 	released := takeOne(t, s, "t/a")
-	if c := settle(t, s, released, event.Released, func(o *event.Outcome) { o.Attempt = nil }).Breaker; c != nil {
+	if c := settle(t, s, released, queue.Released, func(o *queue.Outcome) { o.Attempt = nil }).Breaker; c != nil {
 		t.Errorf("a probe that was not sent: %+v", c)
 	}
 	refused := takeOne(t, s, "t/a")
-	if c := settle(t, s, refused, event.Dead, because("forbidden: …")).Breaker; c != nil {
+	if c := settle(t, s, refused, queue.Dead, because("forbidden: …")).Breaker; c != nil {
 		t.Errorf("a probe that the guard refused: %+v", c)
 	}
 
-	before, notYet := s.Now(), func(o *event.Outcome) { o.Attempt.RetryAfter = 30 * time.Second }
-	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), event.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before,
+	before, notYet := s.Now(), func(o *queue.Outcome) { o.Attempt.RetryAfter = 30 * time.Second }
+	opened(t, s, settle(t, s, takeOne(t, s, "t/a"), queue.Retry, fails, dueIn(s, time.Hour), notYet).Breaker, before,
 		30*time.Second, 1)
 	clock.forward(30*time.Second + slack)
-	if c := settle(t, s, takeOne(t, s, "t/a"), event.Dead, answers,
+	if c := settle(t, s, takeOne(t, s, "t/a"), queue.Dead, answers,
 		because("the receiver refuses this body: 422")).Breaker; c == nil || c.Open {
 		t.Errorf("a probe that is refused is answered: %+v", c)
 	}
@@ -236,12 +237,12 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	fail(t, s, 3)
 
 	// Another endpoint gets the same events, and its line moves.
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
-		event.Entry{Event: update("1", "b"), To: to("t/b")})[0]
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		queue.Entry{Event: update("1", "b"), To: to("t/b")})[0]
 	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || len(got.Queued) != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if n := settle(t, s, got.Leased[0], event.Delivered, answers, next).Next; n == nil {
+	if n := settle(t, s, got.Leased[0], queue.Delivered, answers, next).Next; n == nil {
 		t.Error("the other endpoint's line does not move")
 	}
 
@@ -270,12 +271,12 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 // What a call leases of one endpoint takes nothing of another's rate.
 func checkRateAmongOthers(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.regulated(t, clock, map[string]event.Pacing{"t/b": {Rate: 1}})
+	s := b.regulated(t, clock, map[string]queue.Pacing{"t/b": {Rate: 1}})
 	for i, endpoint := range []string{"t/a", "t/a", "t/a", "t/b", "t/b"} {
 		acceptOne(t, s, update(strconv.Itoa(i), "a"), to(endpoint))
 	}
 	ds, looked, err := s.Lease(t.Context(),
-		[]event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 3}, {Endpoint: "t/b", Lease: lease, Most: 2}})
+		[]queue.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 3}, {Endpoint: "t/b", Lease: lease, Most: 2}})
 	if err != nil || len(ds) != 4 || !looked[1].Limited {
 		t.Fatalf("%d deliveries, %+v, %v", len(ds), looked, err)
 	}
@@ -287,7 +288,7 @@ func checkRateAmongOthers(t *testing.T, b *bench) {
 
 func checkRate(t *testing.T, b *bench) {
 	clock := &shifted{}
-	flows := map[string]event.Pacing{"t/a": {Rate: 50}}
+	flows := map[string]queue.Pacing{"t/a": {Rate: 50}}
 	stores := []*store.Store{b.regulated(t, clock, flows), b.regulated(t, clock, flows)}
 	s := stores[0]
 	gather(t, s, "w", 400)
@@ -300,8 +301,8 @@ func checkRate(t *testing.T, b *bench) {
 
 	// Two replicas together take no more than the rate.
 	var held []*event.Delivery
-	ask := func(i int) (int, event.LeaseProgress) {
-		ds, looked, err := stores[i%2].Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
+	ask := func(i int) (int, queue.LeaseProgress) {
+		ds, looked, err := stores[i%2].Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: time.Hour, Most: 32}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,13 +325,13 @@ func checkRate(t *testing.T, b *bench) {
 	}
 	// A successor, and a new delivery where none wait, need a token too.
 	for len(held) > 0 {
-		settle(t, s, held[0], event.Delivered)
+		settle(t, s, held[0], queue.Delivered)
 		held = held[1:]
 	}
 	for {
 		n, l := ask(0)
 		for _, d := range held {
-			settle(t, s, d, event.Delivered)
+			settle(t, s, d, queue.Delivered)
 		}
 		held = nil
 		if n == 0 && !l.Limited {
@@ -350,17 +351,17 @@ func checkRate(t *testing.T, b *bench) {
 
 func checkRateOfSuccessors(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.regulated(t, clock, map[string]event.Pacing{"t/a": {Rate: 0.1}})
-	got := accept(t, s, event.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		event.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		event.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	s := b.regulated(t, clock, map[string]queue.Pacing{"t/a": {Rate: 0.1}})
+	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
+		queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if n := settle(t, s, got[0].Leased[0], event.Delivered, next).Next; n != nil {
+	if n := settle(t, s, got[0].Leased[0], queue.Delivered, next).Next; n != nil {
 		t.Errorf("the successor did not wait for its token: %v", contents([]*event.Delivery{n}))
 	}
-	ds, looked, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10}})
+	ds, looked, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: "t/a", Lease: lease, Most: 10}})
 	if err != nil || len(ds) != 0 || !looked[0].Limited || looked[0].Again < 5*time.Second ||
 		looked[0].Again > 10*time.Second {
 		t.Errorf("%v %+v %v", contents(ds), looked, err)
@@ -412,12 +413,12 @@ func checkTwice(t *testing.T, b *bench) {
 }
 
 func checkLimitedLine(t *testing.T, b *bench) {
-	s := b.regulated(t, &shifted{}, map[string]event.Pacing{"t/a": {Rate: 100}})
-	got := settleLine(t, s, event.Delivered, acceptLine(t, s, "1", "t/a", "abcde"))
+	s := b.regulated(t, &shifted{}, map[string]queue.Pacing{"t/a": {Rate: 100}})
+	got := settleLine(t, s, queue.Delivered, acceptLine(t, s, "1", "t/a", "abcde"))
 	for got[0].Next == nil { // the rate had no room for it yet: the queue has it
 		ds := take(t, s, "t/a", 1)
 		if len(ds) == 1 {
-			got = settleLine(t, s, event.Delivered, ds[0])
+			got = settleLine(t, s, queue.Delivered, ds[0])
 			break
 		}
 	}
@@ -434,7 +435,7 @@ func checkLimitedLine(t *testing.T, b *bench) {
 	if err := s.Resume(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)
 	}
-	if got := settleLine(t, s, event.Delivered, head); len(got[0].Line) != 0 {
+	if got := settleLine(t, s, queue.Delivered, head); len(got[0].Line) != 0 {
 		t.Errorf("%v were handed over past the ramp", contents(got[0].Line))
 	}
 }
@@ -466,8 +467,8 @@ func checkRampLapses(t *testing.T, b *bench) {
 func checkResumeForgives(t *testing.T, b *bench) {
 	s := b.regulated(t, &shifted{}, breaker)
 	gather(t, s, "w", 3)
-	give := func() *event.BreakerChange {
-		return settle(t, s, takeOne(t, s, "t/a"), event.Dead, fails, because("no")).Breaker
+	give := func() *queue.BreakerChange {
+		return settle(t, s, takeOne(t, s, "t/a"), queue.Dead, fails, because("no")).Breaker
 	}
 	for range 2 {
 		if c := give(); c != nil {
@@ -475,7 +476,7 @@ func checkResumeForgives(t *testing.T, b *bench) {
 		}
 	}
 	last := takeOne(t, s, "t/a")
-	settle(t, s, last, event.Dead, because("no"))
+	settle(t, s, last, queue.Dead, because("no"))
 
 	if err := s.Park(t.Context(), "t/a"); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -151,9 +152,9 @@ func checkReplay(t *testing.T, b *bench) {
 		d := acceptOne(t, s, e, slot(to("t/a"))).Leased[0]
 		switch i {
 		case 0, 1:
-			settle(t, s, d, event.Delivered)
+			settle(t, s, d, queue.Delivered)
 		case 2:
-			settle(t, s, d, event.Dead, because("no"))
+			settle(t, s, d, queue.Dead, because("no"))
 		}
 		ids = append(ids, e.ID)
 	}
@@ -195,13 +196,13 @@ func checkReplay(t *testing.T, b *bench) {
 			t.Errorf("%+v", d)
 		}
 		due = append(due, d.Event.WaybillCode)
-		settle(t, s, d, event.Delivered)
+		settle(t, s, d, queue.Delivered)
 	}
 	slices.Sort(due)
 	if !slices.Equal(due, []string{"1", "2", "lone"}) {
 		t.Errorf("due are %v", due)
 	}
-	settle(t, s, leased[0], event.Delivered)
+	settle(t, s, leased[0], queue.Delivered)
 	if got := page(t, s, event.Query{Most: 10, Endpoints: []string{"t/b"}}); !slices.Equal(got, []string{"lone:a"}) {
 		t.Errorf("of the new endpoint: %v", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
 
@@ -166,22 +167,22 @@ func bare(waybill, status string) *event.Event {
 	return e
 }
 
-func to(endpoints ...string) []event.Candidate {
-	var out []event.Candidate
+func to(endpoints ...string) []queue.Candidate {
+	var out []queue.Candidate
 	for _, ep := range endpoints {
-		out = append(out, event.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Lease: lease})
+		out = append(out, queue.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Lease: lease})
 	}
 	return out
 }
 
-func slot(cs []event.Candidate) []event.Candidate {
+func slot(cs []queue.Candidate) []queue.Candidate {
 	for i := range cs {
 		cs[i].Slot = true
 	}
 	return cs
 }
 
-func accept(t *testing.T, s *store.Store, entries ...event.Entry) []event.Accepted {
+func accept(t *testing.T, s *store.Store, entries ...queue.Entry) []queue.Accepted {
 	t.Helper()
 	out, err := s.Accept(t.Context(), entries)
 	if err != nil {
@@ -193,9 +194,9 @@ func accept(t *testing.T, s *store.Store, entries ...event.Entry) []event.Accept
 	return out
 }
 
-func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []event.Candidate) event.Accepted {
+func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []queue.Candidate) queue.Accepted {
 	t.Helper()
-	return accept(t, s, event.Entry{Event: e, To: cs})[0]
+	return accept(t, s, queue.Entry{Event: e, To: cs})[0]
 }
 
 func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Delivery {
@@ -205,7 +206,7 @@ func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Deli
 
 func takeFor(t *testing.T, s *store.Store, endpoint string, most int, span time.Duration) []*event.Delivery {
 	t.Helper()
-	ds, _, err := s.Lease(t.Context(), []event.LeaseRequest{{Endpoint: endpoint, Lease: span, Most: most}})
+	ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: endpoint, Lease: span, Most: most}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,10 +222,10 @@ func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
 	return ds[0]
 }
 
-func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeKind,
-	change ...func(*event.Outcome)) event.Settled {
+func settle(t *testing.T, s *store.Store, d *event.Delivery, kind queue.OutcomeKind,
+	change ...func(*queue.Outcome)) queue.Settled {
 	t.Helper()
-	o := event.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
+	o := queue.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
 	for _, f := range change {
 		f(&o)
 	}
@@ -235,15 +236,15 @@ func settle(t *testing.T, s *store.Store, d *event.Delivery, kind event.OutcomeK
 	return got[0]
 }
 
-func next(o *event.Outcome) { o.Next = lease }
+func next(o *queue.Outcome) { o.Next = lease }
 
 // settleLine settles deliveries of one line in one call, all of them delivered but the last, which is of the kind
 // given; up to 10 of what comes next are wanted.
-func settleLine(t *testing.T, s *store.Store, kind event.OutcomeKind, line ...*event.Delivery) []event.Settled {
+func settleLine(t *testing.T, s *store.Store, kind queue.OutcomeKind, line ...*event.Delivery) []queue.Settled {
 	t.Helper()
-	os := make([]event.Outcome, len(line))
+	os := make([]queue.Outcome, len(line))
 	for i, d := range line {
-		os[i] = event.Outcome{Delivery: d, Kind: event.Delivered, Attempt: &event.Attempt{Status: 200}}
+		os[i] = queue.Outcome{Delivery: d, Kind: queue.Delivered, Attempt: &event.Attempt{Status: 200}}
 	}
 	last := &os[len(os)-1]
 	last.Kind, last.Due, last.Next, last.Wanted = kind, s.Now().Add(time.Hour), lease, 9
@@ -253,10 +254,10 @@ func settleLine(t *testing.T, s *store.Store, kind event.OutcomeKind, line ...*e
 	}
 	return got
 }
-func dueIn(s *store.Store, d time.Duration) func(*event.Outcome) {
-	return func(o *event.Outcome) { o.Due = s.Now().Add(d) }
+func dueIn(s *store.Store, d time.Duration) func(*queue.Outcome) {
+	return func(o *queue.Outcome) { o.Due = s.Now().Add(d) }
 }
-func because(reason string) func(*event.Outcome) { return func(o *event.Outcome) { o.Reason = reason } }
+func because(reason string) func(*queue.Outcome) { return func(o *queue.Outcome) { o.Reason = reason } }
 
 // until polls a condition; it fails the test after 10 s.
 func until(t *testing.T, what string, ok func() bool) {

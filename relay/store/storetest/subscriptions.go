@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/store"
 	"slices"
 	"testing"
@@ -30,7 +31,7 @@ func checkMax(t *testing.T, b *bench) {
 	if _, err := s.Unsubscribe(t.Context(), "t", zt("2")[0]); err != nil {
 		t.Fatal(err)
 	}
-	if got := subscribe(t, s, "t", "4")[0]; got.Full || state(t, s, "t", "4") != event.Pending {
+	if got := subscribe(t, s, "t", "4")[0]; got.Full || state(t, s, "t", "4") != ledger.Pending {
 		t.Errorf("%+v", got)
 	}
 }
@@ -51,7 +52,7 @@ func checkUnsubscribe(t *testing.T, b *bench) {
 		state(t, s, "t", "1") != "" {
 		t.Errorf("%+v %v", page, err)
 	}
-	if w := subscribe(t, s, "t", "1")[0]; w.State != event.Live || w.Already || !w.CatchUp {
+	if w := subscribe(t, s, "t", "1")[0]; w.State != ledger.Live || w.Already || !w.CatchUp {
 		t.Errorf("subscribed anew: %+v", w)
 	}
 }
@@ -63,7 +64,7 @@ func checkLimits(t *testing.T, b *bench) {
 	// A rate of two a second, over both replicas.
 	in := 0
 	for i := range 30 {
-		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", event.Limits{Rate: 2}, 1)
+		wait, quota, err := stores[i%2].Admit(t.Context(), "fast", ledger.Limits{Rate: 2}, 1)
 		// Half a second, and what the replicas' clocks may differ; but not more at each refusal.
 		if err != nil || quota || wait > 5*time.Second {
 			t.Fatalf("%s %v %v", wait, quota, err)
@@ -77,7 +78,7 @@ func checkLimits(t *testing.T, b *bench) {
 	}
 
 	// A quota by the day, of which a refused request uses nothing.
-	daily := event.Limits{DailyQuota: 100}
+	daily := ledger.Limits{DailyQuota: 100}
 	ask := func(n int) (bool, time.Duration) {
 		wait, quota, err := stores[n%2].Admit(t.Context(), "daily", daily, n)
 		if err != nil || quota != (wait > 0) {
@@ -95,7 +96,7 @@ func checkLimits(t *testing.T, b *bench) {
 	}
 
 	// Without limits.
-	if wait, _, err := stores[0].Admit(t.Context(), "free", event.Limits{}, 1_000_000); err != nil || wait != 0 {
+	if wait, _, err := stores[0].Admit(t.Context(), "free", ledger.Limits{}, 1_000_000); err != nil || wait != 0 {
 		t.Errorf("without limits: %s %v", wait, err)
 	}
 }
@@ -105,11 +106,11 @@ func checkImport(t *testing.T, b *bench) {
 	live(t, from, "t", "1", "2")
 	subscribe(t, from, "u", "2", "3")
 	claim(t, from, "x", "3")
-	answered(t, from, "x", event.Failed, event.Answer{Code: 1008, Msg: "余额不足"}, "3")
+	answered(t, from, "x", ledger.Failed, ledger.Answer{Code: 1008, Msg: "余额不足"}, "3")
 	subscribe(t, from, "u", "4")
 
 	// Subscriptions in each state are exported.
-	var all []event.Subscription
+	var all []ledger.Subscription
 	tenants, err := from.Subscribers(t.Context())
 	if err != nil || !slices.Equal(tenants, []string{"t", "u"}) {
 		t.Fatalf("%v %v", tenants, err)
@@ -142,7 +143,7 @@ func checkImport(t *testing.T, b *bench) {
 			t.Errorf("%+v (%v), want %+v: %v", got, ok, want, err)
 		}
 	}
-	if w := subscribe(t, into, "v", "1")[0]; w.State != event.Live {
+	if w := subscribe(t, into, "v", "1")[0]; w.State != ledger.Live {
 		t.Errorf("%+v", w)
 	}
 	if got, err := into.Todo(t.Context(), 10); err != nil || len(got) != 1 || got[0].Code != "4" {

@@ -1,6 +1,10 @@
-package event
+package queue
 
-import "time"
+import (
+	"time"
+
+	"kuairelay/relay/event"
+)
 
 // OutcomeKind is what becomes of a leased delivery.
 type OutcomeKind byte
@@ -20,12 +24,12 @@ const (
 
 // Outcome is what came of a leased delivery, for the store to write down.
 type Outcome struct {
-	Delivery *Delivery
+	Delivery *event.Delivery
 	Kind     OutcomeKind
-	Due      time.Time // Retry only
-	Reason   string    // Dead only: why, for people
-	Attempt  *Attempt  // nil if none was made
-	Signal   Signal    // what the attempt says of the endpoint
+	Due      time.Time      // Retry only
+	Reason   string         // Dead only: why, for people
+	Attempt  *event.Attempt // nil if none was made
+	Signal   Signal         // what the attempt says of the endpoint
 	// Next asks for the successor of the same waybill and endpoint, leased for this long; 0: the caller has no room
 	// for it.
 	Next time.Duration
@@ -47,12 +51,12 @@ type LeaseRequest struct {
 	// Parked leases also if a person, its breaker or its rate holds the endpoint back.
 	Parked bool
 	// From is the Next of an earlier LeaseProgress; zero: from the beginning.
-	From QueueCursor
+	From Cursor
 }
 
-// QueueCursor is a place in the queue of an endpoint: a time, and how many of the deliveries due at that time have been
+// Cursor is a place in the queue of an endpoint: a time, and how many of the deliveries due at that time have been
 // passed over.
-type QueueCursor struct {
+type Cursor struct {
 	Due  time.Time
 	Skip int
 }
@@ -61,7 +65,7 @@ type QueueCursor struct {
 type LeaseProgress struct {
 	// N is how many deliveries were looked at. If it is the Most of the request, there may be more from Next on.
 	N    int
-	Next QueueCursor
+	Next Cursor
 	// Limited says that there may be more, but not yet. Again is how long to wait; 0: until an attempt at the
 	// endpoint has ended.
 	Limited bool
@@ -81,10 +85,10 @@ type Settled struct {
 	// Leased: the caller has the successor of the same waybill and endpoint, which it asked for.
 	Leased bool
 	// Next is that successor, unless the caller held it already.
-	Next *Delivery
+	Next *event.Delivery
 	// Line is what waits behind it and behind what the caller held, as many as it wanted. The holder of the lease
 	// attempts each after the one before it was delivered, and settles them in that order.
-	Line []*Delivery
+	Line []*event.Delivery
 	// Breaker is what became of the endpoint's breaker, nil if it is as it was.
 	Breaker *BreakerChange
 }

@@ -1,20 +1,24 @@
-package event
+// Package queue has what the parts ask the store about deliveries, and what they get from it: events are accepted
+// (Entry, Accepted), deliveries that are due are leased (LeaseRequest), and what came of each is settled (Outcome,
+// Settled). Pacing says how all replicas together hold back at an endpoint. There is no code: package store does it.
+package queue
 
 import (
-	"errors"
 	"time"
+
+	"kuairelay/relay/event"
 )
 
 // Entry is an event with the endpoints that it may be owed to.
 type Entry struct {
-	Event *Event
+	Event *event.Event
 	To    []Candidate
 }
 
 // Candidate is an endpoint that an event is owed to if a condition holds.
 type Candidate struct {
 	Endpoint string
-	When     Conditions
+	When     event.Conditions
 	// Ordered lines the delivery up behind older ones of its waybill.
 	Ordered bool
 	// Slot says that the caller has reserved room to attempt the delivery at once, under a lease of this length.
@@ -32,7 +36,7 @@ type Accepted struct {
 	// caller, it does not wait in line, and neither a breaker nor a person holds it back.
 	Queued []string
 	// Leased are the deliveries that the caller attempts, each in a slot that it had reserved.
-	Leased []*Delivery
+	Leased []*event.Delivery
 }
 
 // CaughtUp is the result of queueing the last event of a waybill for a tenant that subscribed the waybill after that
@@ -44,24 +48,3 @@ type CaughtUp struct {
 	// is due now.
 	Deliveries, Queued int
 }
-
-// Summary counts what became of the items of one or more callbacks.
-type Summary struct {
-	New, Duplicates, Quarantined int
-	// Deliveries counts the deliveries of all new events together; Unrouted counts the new events that have none.
-	Deliveries, Unrouted int
-	// Spooled: the callback is safe in the spool, and the counts are not known yet.
-	Spooled bool
-}
-
-// Add adds another summary to this one.
-func (s *Summary) Add(x Summary) {
-	s.New += x.New
-	s.Duplicates += x.Duplicates
-	s.Quarantined += x.Quarantined
-	s.Deliveries += x.Deliveries
-	s.Unrouted += x.Unrouted
-}
-
-// ErrQuarantineFull says that there is no room in quarantine.
-var ErrQuarantineFull = errors.New("the quarantine is full")

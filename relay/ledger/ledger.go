@@ -1,15 +1,12 @@
-package event
+// Package ledger has what the parts ask the store about the ledger, which holds all subscriptions, and what they get
+// from it. There is no code: package store does it.
+package ledger
 
 import (
-	"errors"
 	"time"
-)
 
-// Waybill names a parcel: its canonical brand (kuaidihelp.Brand) and its waybill code.
-type Waybill struct {
-	CPCode string
-	Code   string
-}
+	"kuairelay/relay/event"
+)
 
 // Upstream is the state of a waybill's subscription at the provider.
 type Upstream string
@@ -34,7 +31,7 @@ type Answer struct {
 // Subscription is a tenant's wish to hear of one waybill, as the ledger holds it.
 type Subscription struct {
 	Tenant string
-	Waybill
+	event.Waybill
 	// Since is when the tenant subscribed; Expires is when the ledger forgets it.
 	Since, Expires time.Time
 	State          Upstream
@@ -72,15 +69,9 @@ type Limits struct {
 	DailyQuota int
 }
 
-// ErrBusy says that too many do this at the same time.
-var ErrBusy = errors.New("too many at one time")
-
-// ErrCursor says that a cursor was not returned by an earlier list.
-var ErrCursor = errors.New("not a cursor of an earlier list")
-
 // UnfinishedWork was begun by another replica and not finished within the time of its claim. The caller takes it over.
 type UnfinishedWork struct {
-	Waybill
+	event.Waybill
 	// Tenant is the one to catch up; empty: the provider has to be asked.
 	Tenant string
 }

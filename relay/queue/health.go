@@ -1,0 +1,39 @@
+package queue
+
+import (
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// Parked is why nothing is sent to an endpoint; empty: the endpoint is not parked.
+type Parked string
+
+// Why an endpoint is parked.
+const (
+	ParkedPaused Parked = "paused" // by a person
+	ParkedGone   Parked = "gone"   // it answered 410
+	ParkedOpen   Parked = "open"   // its breaker is open
+)
+
+// EndpointHealth sums up an endpoint.
+type EndpointHealth struct {
+	Endpoint string
+	// Parked says why nothing is sent. ParkedSince is when that began, and ParkedUntil is when the breaker lets the next
+	// attempt through.
+	Parked                   Parked
+	ParkedSince, ParkedUntil time.Time
+	// AnswersTwice is since when the endpoint is known to send two answers to a request, so that each attempt gets a
+	// connection of its own; zero: it does not.
+	AnswersTwice time.Time
+	// Open counts deliveries that are queued, retrying or being sent. Waiting counts those behind an older update of
+	// their waybill.
+	Open, Waiting, Dead int64
+	// Oldest is when the oldest open delivery was accepted; zero: nothing is open. With more than two open
+	// deliveries, the oldest may be older than this.
+	Oldest time.Time
+	// Delivered is when the latest delivery in the endpoint's history was made; zero: none.
+	Delivered time.Time
+	// Latest are the latest attempts, the latest first.
+	Latest []event.AttemptRecord
+}
