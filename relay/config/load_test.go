@@ -148,7 +148,7 @@ func TestAnEndpointInheritsDefaultsThatStandLaterInTheFile(t *testing.T) {
 	c := mustLoad(t, `
 tenants:
   - routes: [{to: a}]
-    endpoints: [{timeout: 3s, secrets: [`+goodSecret+`], url: "http://h", name: a}]
+    endpoints: [{timeout: 3s, secrets: [`+goodSecret+`], url: "http://h.example", name: a}]
     name: shop
 delivery: {timeout: 2s, max_in_flight: 7}
 `+head)
@@ -165,7 +165,7 @@ func TestAScalarIsItsTextAsWritten(t *testing.T) {
 	c := mustLoad(t, head+`
 tenants:
   - name: 2024-01-01
-    endpoints: [{name: 0123, url: "http://h", secrets: [`+goodSecret+`]}]
+    endpoints: [{name: 0123, url: "http://h.example", secrets: [`+goodSecret+`]}]
     routes:
       - to: 0123
         match: {waybill_code: [0777005949070187, 1_000, 1e3, 0x1F, yes, no, true, .5, 2024-01-01, "null", 'a #b']}
@@ -240,8 +240,8 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			text := head + "tenants:\n- name: s\n  api_keys: [long-enough]\n  endpoints:\n" +
-				"  - {name: a, url: 'https://h', secrets: [" + goodSecret + "]}\n" +
-				"  - {name: b, url: 'https://h', secrets: [" + otherSecret + "]}\n" +
+				"  - {name: a, url: 'https://h.example', secrets: [" + goodSecret + "]}\n" +
+				"  - {name: b, url: 'https://h.example', secrets: [" + otherSecret + "]}\n" +
 				"  routes:\n  " + strings.ReplaceAll(tt.routes, "\n", "\n  ") + "\n"
 			if tt.line >= 0 && !strings.Contains(tt.routes, "b") {
 				text += "  - {to: b, when: other}\n"

@@ -95,12 +95,12 @@ func TestCallbackTokensAreOnePathSegment(t *testing.T) {
 func TestEndpointURLsAreAbsoluteHTTPWithNothingUnsent(t *testing.T) {
 	t.Parallel()
 	accepts(t, "endpointURL", endpointURL, map[string]string{
-		"http://h": "http://h", "HTTPS://H:8443/x?y=z": "HTTPS://H:8443/x?y=z", "http://[::1]:9/": "http://[::1]:9/",
+		"http://h.example": "http://h.example", "HTTPS://H:8443/x?y=z": "HTTPS://H:8443/x?y=z", "http://[::1]:9/": "http://[::1]:9/",
 		"": "", "/x": "", "//h/x": "", "h": "", "http:x": "", "http:///x": "", "ftp://h": "", "http://u@h": "",
 		"http://u:p@h": "",
 		"http://h#":    "", "http://h/#x": "", "http://h:0": "", "http://h:": "", "http://h:65536": "", "http://h:x": "",
-		"http://h/\n": "",
-		" http://h":   "", "http://h ": "", "http://h/%zz": "", "http://:80": "", `http://h\x`: "",
+		"http://h/\n":       "",
+		" http://h.example": "", "http://h.example ": "", "http://h/%zz": "", "http://:80": "", `http://h\x`: "",
 	})
 }
 
@@ -110,7 +110,7 @@ func TestRedisURLsHaveAKnownScheme(t *testing.T) {
 		"redis://h:6379/0": "redis://h:6379/0", "rediss://u:p@h": "rediss://u:p@h",
 		"unix:///run/redis.sock":               "unix:///run/redis.sock",
 		"redis://h?addr=h2:6379&master_name=m": "redis://h?addr=h2:6379&master_name=m",
-		"h:6379":                               "", "http://h": "", "redis://:p%@h": "", "redis//h": "",
+		"h:6379":                               "", "http://h.example": "", "redis://:p%@h": "", "redis//h": "",
 	})
 	// Other tools write several servers otherwise: who does is told how it is written here.
 	for in, want := range map[string]string{

@@ -28,7 +28,7 @@ func write(t *testing.T, files map[string]string) string {
 
 // tenantFile is a good file of tenants_dir.
 func tenantFile(name string) string {
-	return "name: " + name + "\nendpoints: [{name: a, url: 'https://h', secrets: [file:secret]}]\nroutes: [{to: a}]\n"
+	return "name: " + name + "\nendpoints: [{name: a, url: 'https://h.example', secrets: [file:secret]}]\nroutes: [{to: a}]\n"
 }
 
 func TestTwentyMistakesInFourFilesAreTwentyLinesInFileOrder(t *testing.T) {
@@ -48,9 +48,9 @@ endpoints:
   - name: x
     url: ftp://h
     secrets: [whsec_x]
-  - {name: x, url: "https://h", secrets: []}
+  - {name: x, url: "https://h.example", secrets: []}
 `,
-		"tenants.d/b.yml": `endpoints: [{name: x, url: "https://h", secrets: [` + goodSecret + `], timeout: 0}]
+		"tenants.d/b.yml": `endpoints: [{name: x, url: "https://h.example", secrets: [` + goodSecret + `], timeout: 0}]
 routes:
   - {to: y}
   - {to: x, match: {}}
@@ -189,7 +189,7 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
       - {name: b, url: "http://127.0.0.1/", secrets: [` + otherSecret + `]}
     routes: [{to: [a, b]}]
 `,
-		"tenants.d/other.yaml": "name: other\nendpoints:\n  - {name: a, url: 'https://h', secrets: [" + goodSecret +
+		"tenants.d/other.yaml": "name: other\nendpoints:\n  - {name: a, url: 'https://h.example', secrets: [" + goodSecret +
 			"]}\nroutes: [{to: a}]\n",
 	})
 	c, err := Load(filepath.Join(dir, "config.yaml"), Options{LookupEnv: env()})
@@ -203,6 +203,8 @@ func TestWhatIsLegalButSurelyNotMeantIsWarnedOf(t *testing.T) {
 	equal(t, "warnings", got, []string{
 		"config.yaml:3: tenant none has no endpoints: it receives nothing",
 		"config.yaml:6: endpoint shop/a has a plain http URL: its bodies can be read on the way",
+		"config.yaml:6: endpoint shop/a has a private name as its host, but neither its allow_cidrs nor egress.allow_cidrs " +
+			"has a network that it can be in: its deliveries become dead letters at their first attempt",
 		"tenants.d/other.yaml:3: endpoint other/a has the same secret as shop/a (config.yaml:6): " +
 			"who holds it can sign for both",
 	})

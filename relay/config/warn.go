@@ -10,10 +10,10 @@ import (
 )
 
 // warnings finds what is legal, but surely not meant: routes that add nothing, endpoints that no route leads to,
-// tenants without endpoints, secrets that two endpoints share, settings without effect, and bodies that travel
-// unencrypted.
+// tenants without endpoints, secrets that two endpoints share, settings without effect, bodies that travel unencrypted,
+// and hosts that no delivery can go to.
 func warnings(c *Config) []found {
-	w := &warner{secrets: map[Secret]*Endpoint{}}
+	w := &warner{config: c, secrets: map[Secret]*Endpoint{}}
 	for _, t := range c.Tenants {
 		if len(t.Endpoints) == 0 {
 			w.warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
@@ -34,6 +34,7 @@ func warnings(c *Config) []found {
 // warner gathers warnings.
 type warner struct {
 	all     []found
+	config  *Config
 	secrets map[Secret]*Endpoint // the first endpoint that has each
 }
 
@@ -69,6 +70,10 @@ func (w *warner) endpoint(e *Endpoint) {
 	if readable(e.URL) {
 		w.warn(e.Pos, "endpoint %s has a plain http URL: its bodies can be read on the way", e.ID)
 	}
+	if w.unreachable(e) {
+		w.warn(e.Pos, "endpoint %s has a private name as its host, but neither its allow_cidrs nor egress.allow_cidrs has "+
+			"a network that it can be in: its deliveries become dead letters at their first attempt", e.ID)
+	}
 	if e.TLS != nil && strings.HasPrefix(e.URL, "http:") {
 		w.warn(e.Pos, "endpoint %s has tls settings, but its url is http", e.ID)
 	}
@@ -94,6 +99,34 @@ func readable(endpoint string) bool {
 	}
 	addr, err := netip.ParseAddr(u.Hostname())
 	return err != nil || !addr.Unmap().IsLoopback()
+}
+
+// privateNames are the top-level domains that exist in private networks only, as RFC 6761, 6762 and 8375, ICANN and
+// Kubernetes have them. So are names without a dot.
+var privateNames = []string{"internal", "local", "lan", "svc", "home.arpa", "localhost"}
+
+// unreachable says whether the egress guard refuses the endpoint as far as its name tells. A proxy may know names that
+// are not known here.
+func (w *warner) unreachable(e *Endpoint) bool {
+	u, err := url.Parse(e.URL)
+	if err != nil || w.config.Egress.Proxy != "" {
+		return false
+	}
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if _, err := netip.ParseAddr(name); err == nil {
+		return false
+	}
+
+	private := !strings.Contains(name, ".") ||
+		slices.ContainsFunc(privateNames, func(domain string) bool { return strings.HasSuffix(name, "."+domain) })
+	here := name == "localhost" || strings.HasSuffix(name, ".localhost")
+	possible := func(p netip.Prefix) bool {
+		if here {
+			return p.Contains(netip.IPv6Loopback()) || p.Overlaps(netip.MustParsePrefix("127.0.0.0/8"))
+		}
+		return !p.Addr().IsLoopback()
+	}
+	return private && !slices.ContainsFunc(slices.Concat(e.AllowCIDRs, w.config.Egress.AllowCIDRs), possible)
 }
 
 // covering returns one of others if they together send r's endpoints all that r would. An endpoint gets an event

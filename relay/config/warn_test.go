@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +35,52 @@ func TestARouteCoversNoOtherThatItLeavesEventsOutOf(t *testing.T) {
 		}
 		if !(Route{Match: limited}).covers(Route{Match: same}) {
 			t.Errorf("a route with Match.%s does not cover another with the same", name)
+		}
+	}
+}
+
+func TestAPrivateNameThatNoNetworkIsAllowedForIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		host, egress, own string
+		want              bool
+	}{
+		{host: "orders", want: true},
+		{host: "orders:8443", want: true},
+		{host: "orders.shop.svc", want: true},
+		{host: "orders.shop.svc.cluster.local", want: true},
+		{host: "ORDERS.Internal.", want: true},
+		{host: "nas.lan", want: true},
+		{host: "box.home.arpa", want: true},
+		{host: "localhost", want: true},
+		{host: "shop.localhost", want: true},
+		{host: "shop.example", want: false},
+		{host: "local.example", want: false},
+		{host: "mylocal.example.com", want: false},
+		{host: "10.0.0.1", want: false}, // an address is checked when it is dialled, and in the config
+		{host: "[fd00::1]", want: false},
+
+		{host: "orders", egress: "allow_cidrs: [10.0.0.0/8]", want: false},
+		{host: "orders", own: "10.1.2.3", want: false},
+		{host: "orders", egress: "allow_cidrs: [127.0.0.0/8]", own: "::1", want: true},
+		{host: "orders", egress: "allow_cidrs: [127.0.0.0/8]", own: "fd00::/8", want: false},
+		{host: "orders", egress: "proxy: http://proxy.example:3128", want: false},
+		{host: "localhost", egress: "allow_cidrs: [10.0.0.0/8]", want: true},
+		{host: "localhost", egress: "allow_cidrs: [10.0.0.0/8]", own: "127.0.0.1", want: false},
+		{host: "localhost", own: "::1", want: false},
+		{host: "localhost", own: "0.0.0.0/0", want: false},
+	} {
+		text := fmt.Sprintf(`callback: {tokens: [long-enough]}
+egress: {%s}
+tenants: [{name: a, endpoints: [{name: a, url: 'https://%s/x', secrets: [%s], allow_cidrs: [%q]}], routes: [{to: a}]}]
+`, c.egress, c.host, goodSecret, c.own)
+		text = strings.Replace(text, `, allow_cidrs: [""]`, "", 1)
+		warned := false
+		for _, w := range mustLoad(t, text).Warnings {
+			warned = warned || strings.Contains(w.Msg, "endpoint a/a has a private name as its host")
+		}
+		if warned != c.want {
+			t.Errorf("warned: %v, want %v\n%s", warned, c.want, text)
 		}
 	}
 }
