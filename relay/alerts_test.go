@@ -3,6 +3,7 @@ package relay_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -156,7 +157,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-func TestWhatAlertsDashboardAndReadmeNameIsExposed(t *testing.T) {
+func TestWhatAlertsDashboardAndPagesNameIsExposed(t *testing.T) {
 	t.Parallel()
 	series, text := exposed(t)
 	for _, alert := range strings.Split(read(t, "../docs/alerts.yaml"), "- alert: ")[1:] {
@@ -184,25 +185,32 @@ func TestWhatAlertsDashboardAndReadmeNameIsExposed(t *testing.T) {
 	for _, v := range d.Templating.List {
 		checkUse(t, v.Name, v.Definition, series)
 	}
-	inReadme := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(
-		read(t, "../README.md")+read(t, "../README.zh-CN.md"), -1)
-	for _, m := range inReadme {
-		all := series[m[1]]
-		if all == nil {
-			all = series[m[1]+"_bucket"]
+	seen := 0
+	form := regexp.MustCompile("`(kuairelay_\\w+)(?:\\{([\\w,]+)\\})?`")
+	must(t, filepath.WalkDir("../docs", func(page string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(page) != ".md" {
+			return err
 		}
-		for _, name := range strings.FieldsFunc(m[2], func(c rune) bool { return c == ',' }) {
-			if all != nil &&
-				!slices.ContainsFunc(all, func(labels map[string]string) bool { _, has := labels[name]; return has }) {
-				t.Errorf("README: %s has no label %s", m[1], name)
+		for _, m := range form.FindAllStringSubmatch(read(t, page), -1) {
+			seen++
+			all := series[m[1]]
+			if all == nil {
+				all = series[m[1]+"_bucket"]
+			}
+			for _, name := range strings.FieldsFunc(m[2], func(c rune) bool { return c == ',' }) {
+				if all != nil &&
+					!slices.ContainsFunc(all, func(labels map[string]string) bool { _, has := labels[name]; return has }) {
+					t.Errorf("%s: %s has no label %s", page, m[1], name)
+				}
+			}
+			if all == nil {
+				t.Errorf("%s: no relay exposes %s", page, m[1])
 			}
 		}
-		if all == nil {
-			t.Errorf("README: no relay exposes %s", m[1])
-		}
-	}
-	if len(inReadme) < 20 {
-		t.Errorf("only %d metrics in the README: are they found?", len(inReadme))
+		return nil
+	}))
+	if seen < 20 {
+		t.Errorf("only %d metrics in the pages: are they found?", seen)
 	}
 	needProgram(t, "promtool")
 	promtool(t, text, "check", "metrics")

@@ -33,7 +33,7 @@ type Event struct {
 	Status string
 	// Tracks are the item's tracks in the order they came; nil if it has none.
 	Tracks []Track
-	// Bare says that no track has a time, so that equal content may be a new update (README, "Guarantees").
+	// Bare says that no track has a time, so that equal content may be a new update (see docs/design/guarantees.md).
 	Bare bool
 	// TrackedAt is the time of the newest track; zero if no track has a time that can be read. An update whose newest
 	// track is older than that of an update before it is late: it does not become what is last known of its waybill.

@@ -39,7 +39,7 @@ func IsID(text string) bool { return idForm.MatchString(text) }
 // where type is the callback's `type`, brand is the canonical brand code (kuaidihelp.Brand), waybill is the waybill
 // code as text, and item is the item's JSON as it came. For a callback of another type, brand and waybill are "" and
 // item is the whole callback. So the id depends on content alone: the same update has the same id over retries,
-// replays, replicas and a lost store (README, "Guarantees"), and the order of keys, white space and the spelling of
+// replays, replicas and a lost store (docs/design/guarantees.md). The order of keys, white space and the spelling of
 // escapes do not matter.
 //
 // Canonical JSON, so that an id can be computed elsewhere:

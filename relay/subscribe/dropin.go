@@ -28,8 +28,8 @@ type envelope struct {
 	UID  string          `json:"uid"`
 }
 
-// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope. README says
-// which code a refusal of ours has.
+// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope.
+// docs/tenant/subscribing.md says which code a refusal of ours has.
 func (p *Proxy) dropIn(c echo.Context) error {
 	e := p.answer(c)
 	if len(e.Data) == 0 {

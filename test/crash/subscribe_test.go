@@ -40,7 +40,7 @@ const (
 
 // TestSubscribersGetWhatTheyAskedForWhateverHappens does random operations on two replicas: tenants subscribe waybills
 // one after another and at the same time, through both APIs; the provider refuses, hangs, fails, loses its answers, and
-// pushes before it answers; replicas are killed. README says how to run it with more operations.
+// pushes before it answers; replicas are killed. docs/contributing.md says how to run it with more operations.
 func TestSubscribersGetWhatTheyAskedForWhateverHappens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, *operations, cmp.Or(*seed, rand.Uint64()))

@@ -27,9 +27,9 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 	}
 
 	seen := 0
-	file := regexp.MustCompile("`((?:relay|test)/[\\w./-]+)`")
+	file := regexp.MustCompile("`((?:relay|test|docs)/[\\w./-]+)`")
 	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
-	for _, path := range pages(t) {
+	for _, path := range append(pages(t), readmes...) {
 		text, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			t.Fatal(err)

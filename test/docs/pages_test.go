@@ -18,9 +18,8 @@ import (
 
 const root = "../.."
 
-// readmes are the pages outside docs. README.md and README.zh-CN.md are to stand here: as yet relay/cli/readme_test.go
-// runs them.
-var readmes = []string{}
+// readmes are the pages outside docs.
+var readmes = []string{"README.md", "README.zh-CN.md"}
 
 // pages returns the paths of the pages in docs, from the root.
 func pages(t *testing.T) []string {
