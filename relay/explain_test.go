@@ -14,9 +14,9 @@ import (
 func explainer(t *testing.T, tenant string) *relay.Explainer {
 	t.Helper()
 	text := "callback: {tokens: [long-enough]}\ntenants:\n  - name: shop\n    endpoints:\n" +
-		"      - {name: a, url: 'https://h', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}\n" +
-		"      - {name: b, url: 'https://h', secrets: [whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA]}\n" + tenant +
-		"  - name: other\n    endpoints: [{name: a, url: 'https://h', secrets: " +
+		"      - {name: a, url: 'https://h.example', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}\n" +
+		"      - {name: b, url: 'https://h.example', secrets: [whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA]}\n" + tenant +
+		"  - name: other\n    endpoints: [{name: a, url: 'https://h.example', secrets: " +
 		"[whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB]}]\n    routes: [{to: a}]\n"
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -56,7 +56,7 @@ func TestCheckRunsTheTestsOfTheTenants(t *testing.T) {
 	file := write(t, "config.yaml", `callback: {tokens: [long-enough]}
 tenants:
   - name: shop
-    endpoints: [{name: a, url: "https://h", secrets: [`+secret+`]}]
+    endpoints: [{name: a, url: "https://h.example", secrets: [`+secret+`]}]
     routes: [{to: a, match: {status: signed}}]
     tests:
       - {name: good, event: {waybill_code: "1", status: signed}, reaches: [a]}
