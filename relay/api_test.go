@@ -389,6 +389,65 @@ func TestEveryRouteIsInTheOpenAPIDocumentAndTheOtherWayRound(t *testing.T) {
 	}
 }
 
+func TestEverythingThatATenantReceivesIsInTheOpenAPIDocument(t *testing.T) {
+	t.Parallel()
+	standard, kuaidihelp := newTenant(t, nil), newTenant(t, nil)
+	a := startAPI(t, "admin: {token: "+adminToken+"}\n"+fmt.Sprintf(`
+callback: {tokens: [callback-token]}
+egress: {allow_cidrs: [127.0.0.1]}
+tenants:
+  - name: shop
+    api_keys: [%s]
+    endpoints:
+      - {name: standard, url: "%s", secrets: [%s]}
+      - {name: kuaidihelp, url: "%s", secrets: [%[3]s], format: kuaidihelp}
+    routes:
+      - {to: [standard, kuaidihelp]}
+`, shopKey, standard.URL, secret, kuaidihelp.URL))
+	a.load()
+
+	a.push("application/json", callback(item("1001", "signed", "2026-11-23 09:00:00")))
+	a.push("application/json", callback(`{"waybill_no":1002,"data":[]}`))
+	a.push("application/json", `{"type":"print_job","data":{"id":7}}`)
+	for _, name := range []string{"standard", "kuaidihelp"} {
+		ok[any](a, shopKey, "POST", "/v1/endpoints/"+name+"/test", "")
+	}
+	test := a.document["webhooks"].(map[string]any)["test"].(map[string]any)
+	headers := test["post"].(map[string]any)["parameters"].([]any)
+	for format, x := range map[string]*tenant{"standard": standard, "kuaidihelp": kuaidihelp} {
+		seen := map[string]int{}
+		for _, r := range x.wait(4) {
+			for i, name := range []string{"waybill", "callback", "test"} {
+				place := "doc.json#/webhooks/" + name + "/post/requestBody/content/application~1json/schema/anyOf/"
+				formats := map[string]string{"standard": "0", "kuaidihelp": "1"}
+				schema, err := a.compiler.Compile(place + formats[format])
+				if err != nil {
+					t.Fatal(err)
+				}
+				v, err := jsonschema.UnmarshalJSON(strings.NewReader(r.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if schema.Validate(v) == nil {
+					seen[name]++
+					break
+				}
+				if i == 2 {
+					t.Errorf("%s: %s is none of the webhooks", format, r.body)
+				}
+			}
+			for _, p := range headers {
+				if name := p.(map[string]any)["name"].(string); r.header.Get(name) == "" {
+					t.Errorf("%s: there is no %s", r.body, name)
+				}
+			}
+		}
+		if seen["waybill"] != 2 {
+			t.Errorf("%s: %v", format, seen)
+		}
+	}
+}
+
 func TestTheAPIShowsWhatBecameOfEveryEvent(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, func(w http.ResponseWriter, _ int, r received) {

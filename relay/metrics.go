@@ -198,6 +198,9 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// OpenAPI returns the document that describes the API, for documentation.
+func (r *Relay) OpenAPI() []byte { return r.api.OpenAPI() }
+
 // DescribeMetrics sends the descriptions of all metrics, for documentation.
 func (r *Relay) DescribeMetrics(ch chan<- *prometheus.Desc) {
 	r.registry.Describe(ch)

@@ -224,6 +224,7 @@ func (r *Relay) newAPI() *api.API {
 		Waits:        r.intake.Waits,
 		LastRefused:  r.receiver.Refused,
 		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
+		Webhooks:     deliver.Webhooks(kuaidihelp.Statuses()),
 	})
 }
 

@@ -66,6 +66,8 @@ type Options struct {
 	OnDue func(endpoint string)
 	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
 	ExtraRoutes []ExtraRoute
+	// Webhooks are those of the document: what tenants receive.
+	Webhooks map[string]any
 
 	// Condition says what this replica knows of itself. It needs no Redis for that. Default: it is ready.
 	Condition func(ctx context.Context) Condition
@@ -186,11 +188,14 @@ func (c *API) Register(public, admin *echo.Echo) {
 		}
 	}
 
-	text := openAPI(c.o.Version, c.o.ExtraRoutes) // once: strangers may ask for it
+	text := c.OpenAPI() // once: strangers may ask for it
 	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
 }
+
+// OpenAPI returns the document that describes the API.
+func (c *API) OpenAPI() []byte { return openAPI(c.o.Version, c.o.ExtraRoutes, c.o.Webhooks) }
 
 // asTenant lets a tenant in that shows one of its keys.
 func (c *API) asTenant(r route) echo.HandlerFunc {

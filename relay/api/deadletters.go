@@ -97,7 +97,7 @@ func (f *filter) takesDeadLetter(l event.DeadLetter) bool {
 // letterRequest says which dead letters are meant.
 type letterRequest struct {
 	Letters []letterName `json:"dead_letters,omitempty" doc:"these"`
-	All     bool         `json:"all,omitempty" doc:"all that the filter takes; an empty filter takes everything"`
+	All     bool         `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
 	Filter  filter       `json:"filter,omitzero" doc:"its since and until are times at which they were given up"`
 	Cursor  string       `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
 }
@@ -109,8 +109,8 @@ type letterName struct {
 
 // LettersDone is what became of dead letters.
 type LettersDone struct {
-	Done int    `json:"done" doc:"how many it was"`
-	Next string `json:"next,omitempty" doc:"there may be more that the filter takes: ask again with this cursor"`
+	Done int    `json:"done" doc:"how many were changed"`
+	Next string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
 }
 
 func redriveDeadLetters(c *call) (LettersDone, error) {

@@ -21,13 +21,13 @@ type ExtraRoute struct {
 	Problems map[int]string
 }
 
-const description = "What became of every event, how the endpoints do, and what a person does about it. " +
+const description = "Events with their deliveries and attempts, the health of endpoints, and ways to act on them. " +
 	"/v1 is on the public listener and shows a tenant its own; " +
 	"/admin/v1 is on the private one and shows the operator everything."
 
-// openAPI gives the OpenAPI 3.1 document of the API. It is made from the table of routes, and from the types that
-// handlers read and give, so that it cannot say anything else than they do.
-func openAPI(version string, extra []ExtraRoute) []byte {
+// openAPI gives the OpenAPI 3.1 document of the API. Its paths are made from the table of routes, and from the types
+// that handlers read and give, so that it cannot say anything else than they do. Its webhooks are those given.
+func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte {
 	d := document{paths: map[string]map[string]any{}, schemas: map[string]any{}}
 	for _, r := range routes() {
 		if r.tenant {
@@ -55,11 +55,11 @@ func openAPI(version string, extra []ExtraRoute) []byte {
 
 	// The document itself is open to all.
 	d.add("/v1/openapi.json", http.MethodGet, map[string]any{
-		"summary":     "This document",
+		"summary":     "The OpenAPI 3.1 document of this API",
 		"operationId": "openapi",
 		"security":    []any{},
 		"responses": map[string]any{"200": map[string]any{
-			"description": "It",
+			"description": "An OpenAPI 3.1 document",
 			"content":     content("application/json", map[string]any{"type": "object"}),
 		}},
 	})
@@ -69,6 +69,7 @@ func openAPI(version string, extra []ExtraRoute) []byte {
 		"openapi":    "3.1.0",
 		"info":       map[string]any{"title": "kuairelay", "version": version, "description": description},
 		"paths":      d.paths,
+		"webhooks":   webhooks,
 		"components": map[string]any{"schemas": d.schemas, "securitySchemes": securitySchemes()},
 	})
 	if err != nil {
@@ -154,7 +155,7 @@ func operationID(r route, who string) string {
 
 // responses are the good answer and the problems, by status.
 func (d *document) responses(r route) map[string]any {
-	good := map[string]any{"description": "Good"}
+	good := map[string]any{"description": "Success"}
 	if answer := r.handler.answer; answer != nil {
 		good["content"] = content("application/json", d.schema(reflect.TypeOf(answer)))
 	}

@@ -16,11 +16,11 @@ const (
 	maxRate     = 10_000
 )
 
-// ReplayRequest says what is to be sent again. What is still open is left alone.
+// ReplayRequest says what is to be sent again. Open deliveries are not affected.
 type ReplayRequest struct {
 	filter
-	// Reroute sends what is owed to nobody to whom it would be owed by today's routes.
-	Reroute bool `json:"reroute,omitempty" doc:"match events that were owed to nobody anew, by today's routes, instead of sending again what was delivered or given up"`
+	// Reroute sends unrouted events to the endpoints of today's routes.
+	Reroute bool `json:"reroute,omitempty" doc:"match unrouted events again, by today's routes, instead of sending again those that were delivered or given up"`
 	DryRun  bool `json:"dry_run,omitempty" doc:"only count"`
 	Rate    int  `json:"rate,omitempty" doc:"events a second at most; default 100"`
 }
@@ -34,7 +34,7 @@ type Replay struct {
 	CreatedAt time.Time         `json:"created_at"`
 	EndedAt   time.Time         `json:"ended_at,omitzero"`
 	Looked    int64             `json:"looked" doc:"events that were looked at"`
-	Matched   int64             `json:"matched" doc:"events that the request takes"`
+	Matched   int64             `json:"matched" doc:"events that the request selects"`
 	Queued    int64             `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`
 	Skipped   int64             `json:"skipped" doc:"deliveries that were open already, or are not there any more"`
 }

@@ -77,7 +77,7 @@ var (
 
 	filterParams = []param{
 		tenantParam,
-		{name: "endpoint", kind: "string", doc: "owed to this endpoint: tenant/name, or for a tenant the name alone"},
+		{name: "endpoint", kind: "string", doc: "routed to this endpoint: tenant/name, or for a tenant the name alone"},
 		{name: "brand", kind: "string", doc: "of this brand, or an alias of it; cp_code is the same"},
 		{name: "cp_code", kind: "string", doc: "the same as brand"},
 		{name: "status", kind: "string", doc: "with this status"},
@@ -118,8 +118,9 @@ func routes() []route {
 func eventRoutes() []route {
 	return []route{
 		{
-			method: get, path: "/status", summary: "How the whole does",
-			tenant: true, operator: true,
+			method: get, path: "/status",
+			summary: "The state of the relay and its problems; for a tenant of its own endpoints",
+			tenant:  true, operator: true,
 			handler: answering(readStatus),
 		},
 		{
@@ -129,12 +130,12 @@ func eventRoutes() []route {
 		},
 		{
 			method: get, path: "/events/{id}",
-			summary: "One event with its data, deliveries and attempts, and what the routes make of it",
+			summary: "One event with its data, deliveries and attempts, and how each route decides",
 			tenant:  true, operator: true,
 			handler: answering(readEvent),
 		},
 		{
-			method: get, path: "/waybills/{waybill}", summary: "All that is known of a waybill",
+			method: get, path: "/waybills/{waybill}", summary: "The events of a waybill with their deliveries and attempts, and its subscriptions",
 			tenant: true, operator: true,
 			handler: answering(readWaybill),
 		},
@@ -169,7 +170,7 @@ func endpointRoutes() []route {
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/test",
-			summary: "Send a signed event of type test at once, and say what came back",
+			summary: "Send a signed event of type test at once, and show the answer",
 			tenant:  true, operator: true,
 			handler: answering(testEndpoint),
 		},
@@ -186,13 +187,13 @@ func deadLetterRoutes() []route {
 		},
 		{
 			method: post, path: "/dead-letters/redrive",
-			summary: "Queue dead letters again: at most 500 by name, or 100 that a filter takes",
+			summary: "Queue dead letters again: at most 500 by name, or 100 by a filter",
 			tenant:  true, operator: true,
 			body: letterRequest{}, handler: answering(redriveDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/dismiss",
-			summary: "Be done with dead letters: at most 500 by name, or 100 that a filter takes",
+			summary: "Take dead letters off the list: at most 500 by name, or 100 by a filter",
 			tenant:  true, operator: true,
 			body: letterRequest{}, handler: answering(dismissDeadLetters),
 		},
@@ -207,17 +208,17 @@ func replayRoutes() []route {
 			params: []param{cursorParam}, handler: answering(listReplays),
 		},
 		{
-			method: post, path: "/replays", summary: "Send events again, as fast as asked, or count them",
+			method: post, path: "/replays", summary: "Send events again at a given rate, or count them",
 			tenant: true, operator: true,
 			body: ReplayRequest{}, status: http.StatusCreated, handler: answering(createReplay),
 		},
 		{
-			method: get, path: "/replays/{id}", summary: "One replay, and how far it is",
+			method: get, path: "/replays/{id}", summary: "One replay, and its progress",
 			tenant: true, operator: true,
 			handler: answering(readReplay),
 		},
 		{
-			method: del, path: "/replays/{id}", summary: "End a replay; what it has queued is delivered",
+			method: del, path: "/replays/{id}", summary: "End a replay; deliveries that it has queued are made",
 			tenant: true, operator: true,
 			handler: answering(cancelReplay),
 		},
@@ -254,17 +255,18 @@ func subscriptionRoutes() []route {
 func quarantineRoutes() []route {
 	return []route{
 		{
-			method: get, path: "/quarantine", summary: "A page of what was not understood, the latest first",
+			method: get, path: "/quarantine", summary: "A page of the quarantine, the latest first",
 			operator: true,
 			params:   paged(), handler: answering(listQuarantine),
 		},
 		{
-			method: get, path: "/quarantine/{id}", summary: "What was not understood, as it came",
+			method: get, path: "/quarantine/{id}", summary: "One callback or item of the quarantine, as it came",
 			operator: true,
 			handler:  answering(readQuarantined),
 		},
 		{
-			method: post, path: "/quarantine/replay", summary: "Take in what was not understood as if it had just come",
+			method: post, path: "/quarantine/replay",
+			summary:  "Parse callbacks of the quarantine again, as if they had just come",
 			operator: true,
 			body:     quarantineRequest{}, handler: answering(replayQuarantine),
 		},

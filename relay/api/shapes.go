@@ -29,7 +29,7 @@ type Event struct {
 	Deliveries   []Delivery      `json:"deliveries"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
 	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
-	Routes       []Route         `json:"routes,omitempty" doc:"what today's routes make of the event; not in lists, and of a waybill's events, where that takes long, of the latest only"`
+	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists, and of a waybill's events, if that takes long, for the latest only"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
 }
 

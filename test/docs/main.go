@@ -30,6 +30,7 @@ import (
 
 // generated are the pages of docs/reference that are made from their source, by their names.
 var generated = map[string]func() (string, error){
+	"api.md":     apiPage,
 	"cli.md":     cliPage,
 	"config.md":  configPage,
 	"metrics.md": metricsPage,

@@ -60,14 +60,19 @@ type metric struct {
 var description = regexp.MustCompile(
 	`^Desc\{fqName: (".*"), help: (".*"), unit: ".*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
-// metrics asks a relay for all its metrics, in the order of their names.
-func metrics() ([]metric, error) {
+// exampleRelay makes a relay of config.example.yaml, to be asked what it is. It does not run.
+func exampleRelay() (*relay.Relay, error) {
 	unset := func(string) (string, bool) { return "", false }
 	c, err := config.Load(filepath.Join(top, "config.example.yaml"), config.Options{LookupEnv: unset})
 	if err != nil {
 		return nil, err
 	}
-	r, err := relay.New(relay.Options{Config: c})
+	return relay.New(relay.Options{Config: c})
+}
+
+// metrics asks a relay for all its metrics, in the order of their names.
+func metrics() ([]metric, error) {
+	r, err := exampleRelay()
 	if err != nil {
 		return nil, err
 	}
