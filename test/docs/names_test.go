@@ -4,8 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"kuairelay/relay/deliver"
+	"kuairelay/relay/kuaidihelp"
 )
 
 // Pages name files and tests, which move.
@@ -48,5 +52,31 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 	}
 	if seen < 50 {
 		t.Errorf("only %d names: are they found?", seen)
+	}
+}
+
+func TestThePagesForReceiversNameEveryStatusBrandAndFormat(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"docs/tenant/receiving.md", "docs/zh/tenant/receiving.md"} {
+		page, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range slices.Concat(kuaidihelp.Statuses(), kuaidihelp.Brands(), deliver.Formats()) {
+			if !strings.Contains(string(page), "`"+word+"`") {
+				t.Errorf("%s does not name `%s`", path, word)
+			}
+		}
+	}
+}
+
+func TestTheIndexListsEveryPage(t *testing.T) {
+	t.Parallel()
+	index, _ := markdown(t, "docs/README.md")
+	for _, path := range pages(t) {
+		listed := slices.ContainsFunc(index.links, func(l link) bool { return "docs/"+l.target == path })
+		if !listed && path != "docs/README.md" && !strings.HasPrefix(path, "docs/zh/") {
+			t.Errorf("docs/README.md does not list %s", path)
+		}
 	}
 }
