@@ -139,11 +139,10 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	says(adminToken, "2003", "callbacks with a wrong token or address are refused, the latest at 20")
 	redis.Kill()
 	r.mustPush(callback(item("2004", "collected", "1")))
-	got := strings.Join(r.whys(adminToken, "2004"), "")
-	if !strings.Contains(got, "an update of which waits in this replica's spool: redis at "+redis.Addr+
-		" is down: connection refused") {
-		t.Errorf("while redis is down: %s", got)
-	}
+	until(t, "it is said that redis is down, and that an update waits", func() bool {
+		return strings.Contains(strings.Join(r.whys(adminToken, "2004"), ""),
+			"an update of which waits in this replica's spool: redis at "+redis.Addr+" is down: connection refused")
+	})
 	if files, _ := filepath.Glob(filepath.Join(r.spool, "*", "*.callback")); len(files) != 1 {
 		t.Errorf("spool: %v", files)
 	}

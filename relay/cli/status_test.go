@@ -67,6 +67,10 @@ tenants:
 	redis.Kill()
 	s.push("7001", "collected")
 	down := "redis at " + redis.Addr + " is down: connection refused"
+	until(t, "the relay knows why redis is down", func() bool { // first it only knows that its connections were closed
+		_, out, _ := s.ask("status")
+		return strings.Contains(out, down)
+	})
 	out := s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them",
 		"1 callback waits for redis", "1: what they hold is not known")
 	if strings.Contains(out, "0 deliveries") {
