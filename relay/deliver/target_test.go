@@ -200,7 +200,7 @@ func TestAnEndpointOfAFormatThatThereIsNotIsAnError(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t, "https://example.com")
 	for format, want := range map[string]string{
-		"": "", "standard": "", "kuaidihelp": "", "cloudevents": `there is no format "cloudevents"`,
+		"": "", "standard": "", "kuaidihelp": "", "no-such": `there is no format "no-such"`,
 	} {
 		e.Format = format
 		_, err := newClient(e, Egress{}, "test")
