@@ -135,8 +135,9 @@ func eventRoutes() []route {
 			handler: answering(readEvent),
 		},
 		{
-			method: get, path: "/waybills/{waybill}", summary: "The events of a waybill with their deliveries and attempts, and its subscriptions",
-			tenant: true, operator: true,
+			method: get, path: "/waybills/{waybill}",
+			summary: "The events of a waybill with their deliveries and attempts, and its subscriptions",
+			tenant:  true, operator: true,
 			handler: answering(readWaybill),
 		},
 	}
