@@ -45,7 +45,7 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 			}
 		}
 		for _, m := range name.FindAllString(string(text), -1) {
-			if seen++; !tests[m] && m != "TestPages" {
+			if seen++; !tests[m] && m != "TestPages" && m != "TestResult" { // a shape of the API
 				t.Errorf("%s: there is no test %s", path, m)
 			}
 		}
