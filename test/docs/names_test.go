@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/kuaidihelp"
 )
@@ -65,6 +67,36 @@ func TestThePagesForReceiversNameEveryStatusBrandAndFormat(t *testing.T) {
 		for _, word := range slices.Concat(kuaidihelp.Statuses(), kuaidihelp.Brands(), deliver.Formats()) {
 			if !strings.Contains(string(page), "`"+word+"`") {
 				t.Errorf("%s does not name `%s`", path, word)
+			}
+		}
+	}
+}
+
+func TestThePagesOfRoutesNameEveryMatchKey(t *testing.T) {
+	t.Parallel()
+	text, err := config.JSONSchema(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at any
+	if err := json.Unmarshal(text, &at); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{"properties", "routes", "items", "properties", "match", "properties"} {
+		at = at.(map[string]any)[step]
+	}
+	keys := at.(map[string]any)
+	if len(keys) < 6 {
+		t.Fatalf("match has %d keys: are they found?", len(keys))
+	}
+	for _, path := range []string{"docs/tenant/routes.md", "docs/zh/tenant/routes.md"} {
+		page, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range keys {
+			if !strings.Contains(string(page), "| `"+key) {
+				t.Errorf("%s has no row for %s", path, key)
 			}
 		}
 	}
