@@ -43,18 +43,11 @@ func TestPages(t *testing.T) {
 		name := strings.TrimSuffix(strings.TrimPrefix(path, "docs/"), ".md")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile(filepath.Join(root, path))
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := parsePage(path, string(text))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := parsed(t, path)
 			if len(p.steps) == 0 {
 				return
 			}
-			err = p.read(t, "PATH="+binary(t)+":"+os.Getenv("PATH"))
+			err := p.read(t, "PATH="+binary(t)+":"+os.Getenv("PATH"))
 			if cannot := new(cannotRun); errors.As(err, cannot) {
 				t.Skip(err)
 			}
@@ -63,6 +56,20 @@ func TestPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// parsed returns a page by its path from the root.
+func parsed(t *testing.T, path string) *page {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parsePage(path, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // read does all that a reader of the page does, from top to bottom, in a copy of the repository's files. It returns the

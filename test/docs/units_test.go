@@ -17,15 +17,7 @@ func TestSystemdTakesTheUnitsOfThePages(t *testing.T) {
 	needSystemd(t)
 	units := 0
 	for _, path := range pages(t) {
-		text, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := parsePage(path, string(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range p.steps {
+		for _, s := range parsed(t, path).steps {
 			if name, isUnit := strings.CutPrefix(s.path, unitFolder); isUnit {
 				units++
 				if output := verifyUnit(t, name, s.text); output != "" {
