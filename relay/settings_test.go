@@ -3,8 +3,11 @@ package relay
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +30,54 @@ func TestEveryKeyOfAMatchReachesTheTable(t *testing.T) {
 		if reflect.ValueOf(matchOf(&m)).IsZero() {
 			t.Errorf("Match.%s is not handed to the table", name)
 		}
+	}
+}
+
+// A key that is added to a section of the config has to be handed to a part.
+func TestEveryKeyOfTheConfigIsHandedOn(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := ""
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source += string(text)
+	}
+	before, rest, found := strings.Cut(source, "func fixedKeys(") // which only names keys
+	_, after, _ := strings.Cut(rest, "\n}\n")
+	if !found {
+		t.Fatal("fixedKeys is not found")
+	}
+
+	elsewhere := []string{
+		"Delivery", "Subscriptions.Limits", "Limits.Allowance", // the defaults of endpoints and tenants, which have them
+		"TenantsDir", "TenantsEnv", "TenantsFiles", "Egress.TenantCIDRs", // read by config itself
+	}
+	var walk func(name string, of reflect.Type)
+	walk = func(name string, of reflect.Type) {
+		if slices.Contains(elsewhere, name) {
+			return
+		}
+		if of.Kind() == reflect.Struct {
+			for i := range of.NumField() {
+				walk(name+"."+of.Field(i).Name, of.Field(i).Type)
+			}
+			return
+		}
+		if !strings.Contains(before+after, "."+name) {
+			t.Errorf("the config has %s, and no part is told of it", name)
+		}
+	}
+	for i := range reflect.TypeFor[config.Config]().NumField() {
+		walk(reflect.TypeFor[config.Config]().Field(i).Name, reflect.TypeFor[config.Config]().Field(i).Type)
 	}
 }
 
