@@ -25,9 +25,9 @@ type Explanation struct {
 	Routes []route.Report
 }
 
-// If is what has to hold beside for an event to be owed, which only the store can decide: the status changed, the
-// tenant has subscribed the waybill. Empty: nothing.
-func (x Explanation) If() string {
+// Condition is what must also hold for the event to be owed, and what only the store can decide: the status changed,
+// the tenant has subscribed the waybill. Empty: nothing.
+func (x Explanation) Condition() string {
 	var all []string
 	for _, r := range x.Routes {
 		switch {
@@ -178,7 +178,7 @@ func (x Explanation) reasons(matched, hidden bool) string {
 func ReadEvents(sample []byte) ([]*event.Event, error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
-		sample = kuaidihelp.WithItem(sample)
+		sample = kuaidihelp.WrapItem(sample)
 	}
 	result := kuaidihelp.Parse("", sample, time.Now())
 	for _, r := range result.Rejected {
@@ -197,8 +197,8 @@ type Past struct {
 	CPCode     string
 	// Sent are the endpoints that it is or was owed to.
 	Sent []string
-	// Wishes are the subscriptions of its waybill, of any brand. Nil: they are not known.
-	Wishes []ledger.Subscription
+	// Subscriptions are the subscriptions of its waybill, of any brand. Nil: they are not known.
+	Subscriptions []ledger.Subscription
 	// Tenant is the only one of whom anything is known; empty: all are.
 	Tenant string
 }
@@ -213,18 +213,18 @@ func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 		}
 	}
 	if all.Subscriptions != nil {
-		p.Wishes = []ledger.Subscription{}
+		p.Subscriptions = []ledger.Subscription{}
 	}
 	for _, s := range all.Subscriptions {
 		waybill := event.Waybill{CPCode: s.CPCode, Code: s.WaybillCode}
-		p.Wishes = append(p.Wishes, ledger.Subscription{Tenant: s.Tenant, Waybill: waybill, Since: s.Since})
+		p.Subscriptions = append(p.Subscriptions, ledger.Subscription{Tenant: s.Tenant, Waybill: waybill, Since: s.Since})
 	}
 	return p
 }
 
 // pastOf is what the store knows.
-func pastOf(e *event.Stored, wishes []ledger.Subscription) Past {
-	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode, Wishes: wishes}
+func pastOf(e *event.Record, subscriptions []ledger.Subscription) Past {
+	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode, Subscriptions: subscriptions}
 	for _, d := range e.Deliveries {
 		p.Sent = append(p.Sent, d.Endpoint)
 	}
@@ -268,11 +268,11 @@ func (p Past) judge(r route.Report) route.Report {
 // notSubscribed says why the tenant's subscriptions did not take the event, and whether that is sure. Neither: they
 // took it.
 func (p Past) notSubscribed(tenant string) (why string, sure bool) {
-	if p.Wishes == nil {
+	if p.Subscriptions == nil {
 		return "subscribed: the tenant had not subscribed the waybill", false
 	}
 	var others []string
-	for _, w := range p.Wishes {
+	for _, w := range p.Subscriptions {
 		switch {
 		case w.Tenant != tenant:
 		case w.CPCode != p.CPCode:

@@ -188,17 +188,17 @@ type readyFor struct {
 	Reload      string    `json:"reload"` // ReloadOK or ReloadFailed
 }
 
-// condition is what this replica knows of itself, whatever Redis does.
-type condition struct {
+// replicaStatus is what this replica knows of itself, whatever Redis does.
+type replicaStatus struct {
 	readiness
 	durable         bool  // whether a callback can be accepted so that it is not lost
 	redis, spoolErr error // why they take none
 }
 
-// condition asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
-func (relay *Relay) condition(ctx context.Context) condition {
+// checkStatus asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
+func (relay *Relay) checkStatus(ctx context.Context) replicaStatus {
 	embedded := relay.store.Embedded()
-	c := condition{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
+	c := replicaStatus{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
 	c.readiness = readiness{
 		Status: "ready", Redis: "up", Spool: "ok",
 		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor(),
@@ -225,7 +225,7 @@ func (relay *Relay) condition(ctx context.Context) condition {
 
 // ready answers /readyz: whether callbacks can be accepted durably, by Redis or by the spool.
 func (relay *Relay) ready(e echo.Context) error {
-	c := relay.condition(e.Request().Context())
+	c := relay.checkStatus(e.Request().Context())
 	if !c.durable {
 		return echo.NewHTTPError(http.StatusServiceUnavailable,
 			fmt.Sprintf("not able to accept callbacks durably: redis is %s; the spool is %s", c.Redis, c.Spool))
@@ -251,7 +251,7 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 	now := &relay.readyNow
 	now.mu.Lock()
 	if time.Since(now.checked) > strangersWait {
-		c := relay.condition(context.WithoutCancel(e.Request().Context()))
+		c := relay.checkStatus(context.WithoutCancel(e.Request().Context()))
 		now.durable, now.status, now.checked = c.durable, c.Status, time.Now()
 	}
 	durable, status := now.durable, now.status
@@ -263,10 +263,10 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 }
 
 // tell gives the API what the replica knows of itself, for the operator.
-func (relay *Relay) tell(ctx context.Context) api.Condition {
-	c := relay.condition(ctx)
+func (relay *Relay) tell(ctx context.Context) api.ReplicaStatus {
+	c := relay.checkStatus(ctx)
 	stats := relay.spool.Stats()
-	out := api.Condition{
+	out := api.ReplicaStatus{
 		Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool,
 		Spooled: c.Spooled, SpooledSince: stats.Oldest, Config: api.ConfigInUse(c.Config),
 	}
@@ -287,7 +287,7 @@ func (relay *Relay) tell(ctx context.Context) api.Condition {
 }
 
 // troubles says what is wrong with where callbacks are kept, and what follows from it.
-func (relay *Relay) troubles(c condition, spool spool.Stats) (all []string) {
+func (relay *Relay) troubles(c replicaStatus, spool spool.Stats) (all []string) {
 	refused := "callbacks are answered 503"
 	if c.redis != nil {
 		then := "callbacks go to the spool until it takes them"

@@ -15,8 +15,8 @@ import (
 	"kuairelay/relay/store"
 )
 
-// troubleMetrics shows at every scrape what Redis can do, and what waits for it.
-type troubleMetrics struct {
+// storageMetrics shows at every scrape what Redis can do, and what waits for it.
+type storageMetrics struct {
 	store   *store.Store
 	spool   *spool.Spool
 	intake  *intake.Intake
@@ -27,11 +27,11 @@ type troubleMetrics struct {
 	files, bytes, most, room, waiting, oldest, spooledCallbacks *prometheus.Desc
 }
 
-func newTroubleMetrics(r *Relay) *troubleMetrics {
+func newStorageMetrics(r *Relay) *storageMetrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
-	return &troubleMetrics{store: r.store, spool: r.spool, intake: r.intake, pool: r.pool, advised: r.advice.present,
+	return &storageMetrics{store: r.store, spool: r.spool, intake: r.intake, pool: r.pool, advised: r.advice.present,
 
 		pushed: desc("kuairelay_quarantine_pushed_total",
 			"Callbacks and items that were removed from quarantine unseen, because it was full and a newer one had to be kept."),
@@ -61,7 +61,7 @@ func newTroubleMetrics(r *Relay) *troubleMetrics {
 }
 
 // Describe implements prometheus.Collector.
-func (m *troubleMetrics) Describe(ch chan<- *prometheus.Desc) {
+func (m *storageMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.waiting,
 		m.oldest, m.spooledCallbacks} {
 		ch <- d
@@ -69,12 +69,12 @@ func (m *troubleMetrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
+func (m *storageMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	now, _ := m.store.State()
-	for _, s := range []store.State{store.Up, store.Full, store.Short, store.Down} {
+	now, _ := m.store.Availability()
+	for _, s := range []store.Availability{store.Up, store.Full, store.Short, store.Down} {
 		v := 0.0
 		if s == now {
 			v = 1
@@ -112,15 +112,15 @@ func (m *troubleMetrics) Collect(ch chan<- prometheus.Metric) {
 // hold anything: ten thousand idle ones are to cost nothing.
 const alwaysShown = 200
 
-// queues asks the store for the depth of each endpoint's queue at every scrape.
-type queues struct {
+// queueMetrics asks the store for the depth of each endpoint's queue at every scrape.
+type queueMetrics struct {
 	store                            *store.Store
 	names                            atomic.Pointer[[]string] // of all endpoints, sorted
 	depth, oldest, delivered, parked *prometheus.Desc
 }
 
-func newQueues(s *store.Store) *queues {
-	return &queues{
+func newQueueMetrics(s *store.Store) *queueMetrics {
+	return &queueMetrics{
 		store: s,
 		depth: prometheus.NewDesc("kuairelay_queue_depth",
 			"Deliveries of an endpoint: open (queued, retrying or leased), "+
@@ -137,7 +137,7 @@ func newQueues(s *store.Store) *queues {
 }
 
 // use has the endpoints given shown from now on.
-func (q *queues) use(eps []*deliver.Endpoint) {
+func (q *queueMetrics) use(eps []*deliver.Endpoint) {
 	var names []string
 	for _, e := range eps {
 		names = append(names, e.Name)
@@ -147,7 +147,7 @@ func (q *queues) use(eps []*deliver.Endpoint) {
 }
 
 // Describe implements prometheus.Collector.
-func (q *queues) Describe(ch chan<- *prometheus.Desc) {
+func (q *queueMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- q.depth
 	ch <- q.oldest
 	ch <- q.delivered
@@ -155,14 +155,14 @@ func (q *queues) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (q *queues) Collect(ch chan<- prometheus.Metric) {
+func (q *queueMetrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 
 	all := *q.names.Load()
 	names := all
 	if len(names) > alwaysShown {
-		busy, err := q.store.Busy(ctx)
+		busy, err := q.store.ActiveEndpoints(ctx)
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
 			return
@@ -234,7 +234,7 @@ func (u *unfinished) Describe(ch chan<- *prometheus.Desc) { ch <- u.count }
 func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	n, err := u.store.Unfinished(ctx)
+	n, err := u.store.CountUnfinished(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(u.count, fmt.Errorf("ask the store: %w", err))
 		return

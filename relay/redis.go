@@ -19,8 +19,8 @@ import (
 // adviceEvery is how often Redis is asked again how it is set up.
 const adviceEvery = time.Minute
 
-// adviser says, in log and metric, what about Redis puts accepted events at risk.
-type adviser struct {
+// redisWarnings says, in log and metric, what about Redis puts accepted events at risk.
+type redisWarnings struct {
 	store *store.Store
 	log   *zap.Logger
 
@@ -29,18 +29,18 @@ type adviser struct {
 }
 
 // present is what holds at present: why by the name of the advice.
-func (a *adviser) present() map[string]string {
+func (a *redisWarnings) present() map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.now)
 }
 
-func (a *adviser) run(ctx context.Context) {
+func (a *redisWarnings) run(ctx context.Context) {
 	tick := time.NewTicker(adviceEvery)
 	defer tick.Stop()
 	for a.store.WaitUp(ctx) == nil {
 		if now, err := a.store.Advice(ctx); err == nil {
-			a.hear(now)
+			a.report(now)
 		}
 		select {
 		case <-ctx.Done():
@@ -51,7 +51,7 @@ func (a *adviser) run(ctx context.Context) {
 }
 
 // hear logs each advice once, when it begins to hold.
-func (a *adviser) hear(now map[string]string) {
+func (a *redisWarnings) report(now map[string]string) {
 	was := a.present()
 	for name, why := range now {
 		if _, known := was[name]; known {

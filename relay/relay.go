@@ -72,10 +72,10 @@ type Relay struct {
 	wrong    *access.WrongKeys
 
 	// What an operator looks at.
-	queues     *queues
+	queues     *queueMetrics
 	heartbeat  *heartbeat
 	marker     *marker
-	advice     *adviser
+	advice     *redisWarnings
 	readyNow   readyNow
 	whenErrors *prometheus.CounterVec
 	refused    *prometheus.CounterVec // connections, by listener
@@ -149,15 +149,15 @@ func New(o Options) (*Relay, error) {
 	})
 
 	// What is measured, and said.
-	r.advice = &adviser{store: r.store, log: o.Logger}
+	r.advice = &redisWarnings{store: r.store, log: o.Logger}
 	r.marker = newMarker(r.store, o.Logger, c.Spool.Dir)
-	r.queues = newQueues(r.store)
+	r.queues = newQueueMetrics(r.store)
 	r.whenErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
 	registry.MustRegister(r.queues, r.whenErrors, r.refused, r.heartbeat, r.marker, &r.reload,
-		newTroubleMetrics(r), newUnfinished(r.store))
+		newStorageMetrics(r), newUnfinished(r.store))
 
 	// The config that the parts work by: a reload does the same.
 	if err := r.use(c); err != nil {
@@ -198,6 +198,7 @@ func (r *Relay) newProxy() *subscribe.Proxy {
 		Store:         r.store,
 		Tenant:        r.keys.Tenant,
 		Signed:        r.keys.Signed,
+		OnWrongKey:    access.MarkWrongKey,
 		Enter:         r.shares.Enter,
 		CatchUp:       r.intake.CatchUp,
 		Concurrency:   r.o.Config.Kuaidihelp.Concurrency,
@@ -210,21 +211,21 @@ func (r *Relay) newProxy() *subscribe.Proxy {
 // newAPI makes the API: it has no tenants until use.
 func (r *Relay) newAPI() *api.API {
 	return api.New(api.Options{
-		Store:        r.store,
-		Logger:       r.log,
-		Version:      r.o.Version,
-		Retake:       r.retake,
-		Tenant:       r.keys.Tenant,
-		Operator:     r.keys.Operator,
-		Enter:        r.shares.Enter,
-		Admit:        r.proxy.Admit,
-		OnDue:        r.pool.Feed,
-		LastCallback: r.heartbeat.state,
-		Condition:    r.tell,
-		Waits:        r.intake.Waits,
-		LastRefused:  r.receiver.Refused,
-		ExtraRoutes:  []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
-		Webhooks:     deliver.Webhooks(kuaidihelp.Statuses()),
+		Store:         r.store,
+		Logger:        r.log,
+		Version:       r.o.Version,
+		Retake:        r.retake,
+		Tenant:        r.keys.Tenant,
+		Operator:      r.keys.Operator,
+		Enter:         r.shares.Enter,
+		Admit:         r.proxy.Admit,
+		OnDue:         r.pool.Feed,
+		LastCallback:  r.heartbeat.state,
+		ReplicaStatus: r.tell,
+		Waits:         r.intake.Waits,
+		LastRefused:   r.receiver.Refused,
+		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
+		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
 	})
 }
 
@@ -338,7 +339,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 }
 
 // logRedis logs what becomes of Redis.
-func (r *Relay) logRedis(s store.State, why string, after time.Duration) {
+func (r *Relay) logRedis(s store.Availability, why string, after time.Duration) {
 	if s == store.Up {
 		r.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", r.spool.Stats().Waiting))
 		return

@@ -47,7 +47,7 @@ func matchMeans(field, value string) (meant string, known []string) {
 	if field == "status" {
 		known = kuaidihelp.Statuses()
 	} else {
-		right = cmp.Or(kuaidihelp.BrandLike(value), kuaidihelp.Brand(value))
+		right = cmp.Or(kuaidihelp.SuggestBrand(value), kuaidihelp.Brand(value))
 	}
 	if right != value {
 		meant = right
@@ -99,7 +99,7 @@ func (r *Relay) use(c *config.Config) error {
 	})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
-	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.Test)))
+	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.SendTest)))
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // when all parts know the tenants that they let in
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)

@@ -110,7 +110,7 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 			}
 		}
 
-		replay, ok, err := r.store.TakeReplay(ctx, o.ID, others, r.most(o.Tenant))
+		replay, ok, err := r.store.ClaimReplay(ctx, o.ID, others, r.most(o.Tenant))
 		if err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ const (
 // workOff sends a replay that was taken up page by page, to its end, or until others wait for its place.
 func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	taken := time.Now()
-	defer r.store.LetGoReplay(context.WithoutCancel(ctx), replay.ID)
+	defer r.store.ReleaseReplay(context.WithoutCancel(ctx), replay.ID)
 
 	plan, err := api.PlanOf(*replay, r.endpoints)
 	if err != nil {
@@ -375,7 +375,7 @@ func (r *replayer) queue(ctx context.Context, id string, part resend) (mine bool
 }
 
 // wanted lists the deliveries of an event that a replay sends.
-func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (out []event.Resend, err error) {
+func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (out []event.Resend, err error) {
 	if !plan.Reroute {
 		for _, o := range e.Deliveries {
 			if plan.Wants(o) && r.pool.Lease(o.Endpoint) > 0 { // one that is in no config any more has nobody to send it
@@ -399,7 +399,7 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Stored) (
 				return nil, err
 			}
 		}
-		if owed && plan.Wants(event.Owed{Endpoint: c.Endpoint}) {
+		if owed && plan.Wants(event.DeliveryRecord{Endpoint: c.Endpoint}) {
 			out = append(out, event.Resend{EventID: e.ID, Endpoint: c.Endpoint, Add: true})
 		}
 	}

@@ -114,25 +114,25 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 		}
 		return to
 	}})
-	plan := api.Plan{Reroute: true, Wants: func(event.Owed) bool { return true }}
+	plan := api.Plan{Reroute: true, Wants: func(event.DeliveryRecord) bool { return true }}
 
 	const entry = "{kuairelay}:s:zt 1"
 	if _, err := redis.Do("SET", entry, "not a hash"); err != nil { // so that reading it fails
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err == nil {
+	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err == nil {
 		t.Errorf("sent to %+v", sends)
 	}
 	if _, err := redis.Do("DEL", entry); err != nil {
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 0 {
+	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends) != 0 {
 		t.Errorf("not subscribed, and sent to %+v (%v)", sends, err)
 	}
 	if _, err := db.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Stored{Event: *e}); err != nil || len(sends) != 1 ||
+	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends) != 1 ||
 		sends[0].Endpoint != "t/a" || !sends[0].Add {
 		t.Errorf("subscribed, and sent to %+v (%v)", sends, err)
 	}

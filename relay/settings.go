@@ -246,9 +246,9 @@ func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.S
 		}
 		set.Tenants = append(set.Tenants, tenant)
 	}
-	set.Explain = func(e *event.Stored, wishes []ledger.Subscription, tenant string) []api.Route {
+	set.Explain = func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []api.Route {
 		var out []api.Route
-		past := pastOf(e, wishes)
+		past := pastOf(e, subscriptions)
 		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
 			r = past.judge(r)
 			out = append(out, api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})

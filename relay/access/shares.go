@@ -292,7 +292,7 @@ type Tester func(ctx context.Context, endpoint string, e *event.Event) (event.At
 func (s *Shares) Test(send Tester) Tester {
 	return func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error) {
 		if !s.take(ofEndpoints, endpoint, testsPerTenant, testsInAll) {
-			return event.Attempt{}, event.ErrBusy
+			return event.Attempt{}, event.ErrTooMany
 		}
 		defer s.leave(ofEndpoints, endpoint)
 		return send(ctx, endpoint, e)

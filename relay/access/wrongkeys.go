@@ -27,9 +27,12 @@ const (
 	maxGuessers   = 4096
 )
 
-// wrongKey is what a handler sets in its context, where the answer does not show that the key was wrong; package
-// subscribe sets the same.
+// wrongKey is the key of the context that MarkWrongKey sets.
 const wrongKey = "wrong key"
+
+// MarkWrongKey tells WrongKeys that the key of a request was wrong. It is for a handler whose answer does not show that
+// by its status.
+func MarkWrongKey(c echo.Context) { c.Set(wrongKey, true) }
 
 // WrongKeys counts wrong keys, tells of them, and slows them.
 type WrongKeys struct {
@@ -42,7 +45,7 @@ type WrongKeys struct {
 	since  time.Time     // when counting began
 	by     map[string]int
 	logged logonce.Throttle
-	quiet  int // wrong keys since then
+	quiet  int // wrong keys since the last warning
 }
 
 // NewWrongKeys makes WrongKeys that has seen none.
@@ -61,7 +64,7 @@ func (g *WrongKeys) SlowBy(d time.Duration) {
 	g.pause = d
 }
 
-// Watch looks at the outcome of each request of a listener.
+// Watch is the middleware of a listener: it counts and slows the requests that were answered for a wrong key.
 func (g *WrongKeys) Watch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		err := next(c)
@@ -95,7 +98,7 @@ func (g *WrongKeys) Watch(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// wrong says what a request asked for that had a wrong key; empty: it had none.
+// wrong returns the path of a request that had a wrong key; empty: the key was right, or none was needed.
 func (g *WrongKeys) wrong(c echo.Context, err error) string {
 	path := c.Path()
 	he, _ := errors.AsType[*echo.HTTPError](err)
@@ -114,7 +117,7 @@ func (g *WrongKeys) wrong(c echo.Context, err error) string {
 	return ""
 }
 
-// note counts a wrong key of an address, and says how long it has to wait for its answer.
+// note counts a wrong key of an address, and returns how long its answer has to wait.
 func (g *WrongKeys) note(address, kind string) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -25,7 +25,7 @@ type Settings struct {
 	Tenants []Tenant
 	// Explain says of every route of a tenant (empty: of all tenants) what it makes of an event. subscriptions are those
 	// of the event's waybill; nil: they are not known.
-	Explain func(e *event.Stored, subscriptions []ledger.Subscription, tenant string) []Route
+	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route
 	// Test sends an event to an endpoint at once, and says what came back. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }
@@ -69,8 +69,8 @@ type Options struct {
 	// Webhooks are those of the document: what tenants receive.
 	Webhooks map[string]any
 
-	// Condition says what this replica knows of itself. It needs no Redis for that. Default: it is ready.
-	Condition func(ctx context.Context) Condition
+	// ReplicaStatus says what this replica knows of itself. It needs no Redis for that. Default: it is ready.
+	ReplicaStatus func(ctx context.Context) ReplicaStatus
 	// Waits says whether an update of a waybill waits in this replica's spool. Default: none does.
 	Waits func(waybill string) bool
 	// LastRefused is when the latest callback came that had a wrong token or address; zero: none.
@@ -80,8 +80,8 @@ type Options struct {
 	LastCallback func() (last time.Time, silent bool)
 }
 
-// Condition is what a replica knows of itself, for the operator.
-type Condition struct {
+// ReplicaStatus is what a replica knows of itself, for the operator.
+type ReplicaStatus struct {
 	// Durable says whether callbacks can be accepted so that they are not lost.
 	Durable bool
 	// Status is ready, degraded or unready; Redis and Spool say in a word what they can do, and why not more.
@@ -123,8 +123,8 @@ func New(o Options) *API {
 	if o.OnDue == nil {
 		o.OnDue = func(string) {}
 	}
-	if o.Condition == nil {
-		o.Condition = func(context.Context) Condition { return Condition{Durable: true, Status: "ready"} }
+	if o.ReplicaStatus == nil {
+		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: "ready"} }
 	}
 	if o.Waits == nil {
 		o.Waits = func(string) bool { return false }

@@ -87,7 +87,7 @@ func TestAnAnswerIsWrittenAsJSONAndNothingWithoutABody(t *testing.T) {
 	t.Parallel()
 	b := newBench(Options{})
 	c, answer := b.call("", "/", "")
-	if err := write(c, http.StatusCreated, LettersDone{Done: 2}); err != nil || answer.Code != 201 ||
+	if err := write(c, http.StatusCreated, DeadLettersResult{Done: 2}); err != nil || answer.Code != 201 ||
 		strings.TrimSpace(answer.Body.String()) != `{"done":2}` || answer.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%v: %d %s %v", err, answer.Code, answer.Body, answer.Header())
 	}

@@ -94,8 +94,8 @@ func (f *filter) takesDeadLetter(l event.DeadLetter) bool {
 		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode)
 }
 
-// letterRequest says which dead letters are meant.
-type letterRequest struct {
+// deadLetterRequest says which dead letters are meant.
+type deadLetterRequest struct {
 	Letters []letterName `json:"dead_letters,omitempty" doc:"these"`
 	All     bool         `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
 	Filter  filter       `json:"filter,omitzero" doc:"its since and until are times at which they were given up"`
@@ -107,13 +107,13 @@ type letterName struct {
 	Endpoint string `json:"endpoint"`
 }
 
-// LettersDone is what became of dead letters.
-type LettersDone struct {
+// DeadLettersResult is what became of dead letters.
+type DeadLettersResult struct {
 	Done int    `json:"done" doc:"how many were changed"`
 	Next string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
 }
 
-func redriveDeadLetters(c *call) (LettersDone, error) {
+func redriveDeadLetters(c *call) (DeadLettersResult, error) {
 	return c.changeDeadLetters("redriven", func(endpoint string, ids []string) (int, error) {
 		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
 		c.o.OnDue(endpoint)
@@ -121,7 +121,7 @@ func redriveDeadLetters(c *call) (LettersDone, error) {
 	})
 }
 
-func dismissDeadLetters(c *call) (LettersDone, error) {
+func dismissDeadLetters(c *call) (DeadLettersResult, error) {
 	return c.changeDeadLetters("dismissed", func(endpoint string, ids []string) (int, error) {
 		return c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
 	})
@@ -131,22 +131,22 @@ func dismissDeadLetters(c *call) (LettersDone, error) {
 // filter at a time.
 func (c *call) changeDeadLetters(
 	done string, do func(endpoint string, ids []string) (int, error),
-) (LettersDone, error) {
-	request, err := c.letterRequest()
+) (DeadLettersResult, error) {
+	request, err := c.deadLetterRequest()
 	if err != nil {
-		return LettersDone{}, err
+		return DeadLettersResult{}, err
 	}
 
 	byEndpoint, next, err := c.deadLetterIDs(request)
 	if err != nil {
-		return LettersDone{}, err
+		return DeadLettersResult{}, err
 	}
 
-	out := LettersDone{Next: next}
+	out := DeadLettersResult{Next: next}
 	for endpoint, ids := range byEndpoint {
 		n, err := do(endpoint, ids)
 		if err != nil {
-			return LettersDone{}, c.failed("change dead letters", err)
+			return DeadLettersResult{}, c.failed("change dead letters", err)
 		}
 		out.Done += n
 		c.note(done, endpoint, zap.Int("dead_letters", n))
@@ -154,27 +154,27 @@ func (c *call) changeDeadLetters(
 	return out, nil
 }
 
-// letterRequest reads and checks a body.
-func (c *call) letterRequest() (letterRequest, error) {
-	var request letterRequest
+// deadLetterRequest reads and checks a body.
+func (c *call) deadLetterRequest() (deadLetterRequest, error) {
+	var request deadLetterRequest
 	if err := c.body(&request); err != nil {
-		return letterRequest{}, err
+		return deadLetterRequest{}, err
 	}
 	if request.All == (len(request.Letters) > 0) {
-		return letterRequest{}, badf("the body: either dead_letters or all must say which")
+		return deadLetterRequest{}, badf("the body: either dead_letters or all must say which")
 	}
 	if len(request.Letters) > maxLimit {
-		return letterRequest{}, badf("dead_letters: at most %d at a time", maxLimit)
+		return deadLetterRequest{}, badf("dead_letters: at most %d at a time", maxLimit)
 	}
 	if err := request.Filter.check(c); err != nil {
-		return letterRequest{}, err
+		return deadLetterRequest{}, err
 	}
 	return request, request.Filter.ofDeadLetters()
 }
 
 // deadLetterIDs gives the event ids of the dead letters that a request is about, by endpoint. If the request asks for
 // all, it gives one page of them and the cursor of the next.
-func (c *call) deadLetterIDs(request letterRequest) (byEndpoint map[string][]string, next string, err error) {
+func (c *call) deadLetterIDs(request deadLetterRequest) (byEndpoint map[string][]string, next string, err error) {
 	byEndpoint = make(map[string][]string)
 	if request.All {
 		letters, next, err := c.readDeadLetters(request.Filter, request.Cursor, lettersAtOnce)

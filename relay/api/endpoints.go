@@ -273,7 +273,7 @@ func testEndpoint(c *call) (TestResult, error) {
 
 	test := newTestEvent(e.ID, c.now())
 	attempt, err := c.settings.Test(c.ctx(), e.ID, test)
-	if errors.Is(err, event.ErrBusy) {
+	if errors.Is(err, event.ErrTooMany) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
 	}

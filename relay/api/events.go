@@ -89,7 +89,7 @@ func readEvent(c *call) (Event, error) {
 		return Event{}, errNoEvent
 	}
 
-	stored, shown := []*event.Stored{e}, []*Event{&out}
+	stored, shown := []*event.Record{e}, []*Event{&out}
 	if err := c.complete(stored, shown, c.subscriptionsOf(e.WaybillCode, stored)); err != nil {
 		return Event{}, err
 	}
@@ -109,7 +109,7 @@ func readWaybill(c *call) (Waybill, error) {
 	subscriptions := c.subscriptionsOf(out.WaybillCode, found)
 
 	// A tenant sees an event only if it is owed to it.
-	var stored []*event.Stored
+	var stored []*event.Record
 	for _, e := range found {
 		x := c.showEvent(e)
 		if c.tenant == "" || len(x.Deliveries) > 0 {
@@ -136,7 +136,7 @@ func readWaybill(c *call) (Waybill, error) {
 
 // complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are
 // parked. stored and shown are the same events.
-func (c *call) complete(stored []*event.Stored, shown []*Event, subscriptions []ledger.Subscription) error {
+func (c *call) complete(stored []*event.Record, shown []*Event, subscriptions []ledger.Subscription) error {
 	var took time.Duration
 	for i, e := range slices.Backward(stored) { // the latest are asked for most
 		end := c.aside(c.ctx())
@@ -190,7 +190,7 @@ func (c *call) addParked(shown []*Event) error {
 
 // explain says which of the routes that the caller may see match an event, and why. It gives all that match and some
 // that do not; left counts the others.
-func (c *call) explain(e *event.Stored, subscriptions []ledger.Subscription) (out []Route, left int) {
+func (c *call) explain(e *event.Record, subscriptions []ledger.Subscription) (out []Route, left int) {
 	if c.settings.Explain == nil {
 		return nil, 0
 	}

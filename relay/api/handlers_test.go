@@ -111,7 +111,7 @@ func TestDeadLettersAreRedrivenByEndpoint(t *testing.T) {
 
 	store.pages = [][]event.DeadLetter{{letter("1", time.Hour)}, {letter("2", time.Hour)}}
 	all, err := ask(b, redriveDeadLetters, "", "/", `{"all":true}`)
-	if err != nil || all != (LettersDone{Done: 1, Next: "+"}) ||
+	if err != nil || all != (DeadLettersResult{Done: 1, Next: "+"}) ||
 		!slices.Equal(store.redriven["shop/orders"], []string{"evt_1"}) {
 		t.Errorf("%+v (%v): %v", all, err, store.redriven)
 	}
@@ -202,7 +202,7 @@ type shelf struct {
 	ids []string
 }
 
-func (s *shelf) OneQuarantined(_ context.Context, id string) (*event.Quarantined, bool, error) {
+func (s *shelf) QuarantinedByID(_ context.Context, id string) (*event.Quarantined, bool, error) {
 	if !slices.Contains(s.ids, id) {
 		return nil, false, nil
 	}
@@ -326,7 +326,7 @@ func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {
 		refused(t, body, err, 400, detail)
 	}
 
-	store.err = event.ErrBusy
+	store.err = event.ErrTooMany
 	c, answer := b.call("shop", "/", `{}`)
 	_, err = createReplay(c)
 	refused(t, "one too many", err, 429, "too many replays")

@@ -116,7 +116,7 @@ func readQuarantined(c *call) (Quarantined, error) {
 
 // oneQuarantined reads the callback with this id.
 func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
-	q, ok, err := c.quarantine.OneQuarantined(c.ctx(), id)
+	q, ok, err := c.quarantine.QuarantinedByID(c.ctx(), id)
 	if err != nil {
 		return nil, c.failed("look into quarantine", err)
 	}

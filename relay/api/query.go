@@ -128,11 +128,11 @@ func (s *settings) endpointsOf(tenant string) []string {
 
 // match gives a function that says whether an event passes the filter; nil: all events do. It leaves out times and
 // endpoints: the store looks after these.
-func (f *filter) match() func(*event.Stored) bool {
+func (f *filter) match() func(*event.Record) bool {
 	if f.Brand+f.Status+f.WaybillCode+f.State == "" {
 		return nil
 	}
-	return func(e *event.Stored) bool {
+	return func(e *event.Record) bool {
 		return (f.Brand == "" || e.CPCode == f.Brand) &&
 			(f.Status == "" || e.Status == f.Status) &&
 			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) &&
@@ -141,14 +141,14 @@ func (f *filter) match() func(*event.Stored) bool {
 }
 
 // hasState says whether an event has a delivery to one of the filter's endpoints that is in the filter's state.
-func (f *filter) hasState(e *event.Stored) bool {
+func (f *filter) hasState(e *event.Record) bool {
 	switch f.State {
 	case "":
 		return true
 	case StateUnrouted:
 		return len(e.Deliveries) == 0
 	}
-	return slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool {
+	return slices.ContainsFunc(e.Deliveries, func(o event.DeliveryRecord) bool {
 		return f.takesEndpoint(o.Endpoint) && (string(o.State) == f.State || f.State == stateOpen && o.State.Open())
 	})
 }

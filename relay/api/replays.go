@@ -91,7 +91,7 @@ func createReplay(c *call) (Replay, error) {
 	}
 
 	r, err := c.replays.NewReplay(c.ctx(), event.Replay{Tenant: c.tenant, Filter: text})
-	if errors.Is(err, event.ErrBusy) {
+	if errors.Is(err, event.ErrTooMany) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
 		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests,
 			"too many replays run and wait already (limits.replays run at one time)")
@@ -178,7 +178,7 @@ type Plan struct {
 	DryRun  bool
 	Reroute bool
 	// Wants says whether a delivery of an event that the query takes is sent again.
-	Wants func(event.Owed) bool
+	Wants func(event.DeliveryRecord) bool
 }
 
 // PlanOf reads the request of a replay into a plan to work it off. endpoints lists those of a tenant.
@@ -204,7 +204,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 	case f.Tenant != "":
 		p.Query.Endpoints = endpoints(f.Tenant)
 	}
-	p.Wants = func(o event.Owed) bool {
+	p.Wants = func(o event.DeliveryRecord) bool {
 		return !o.State.Open() && f.takesEndpoint(o.Endpoint) && (f.State == "" || o.State == event.State(f.State))
 	}
 

@@ -190,13 +190,13 @@ func deadLetterRoutes() []route {
 			method: post, path: "/dead-letters/redrive",
 			summary: "Queue dead letters again: at most 500 by name, or 100 by a filter",
 			tenant:  true, operator: true,
-			body: letterRequest{}, handler: answering(redriveDeadLetters),
+			body: deadLetterRequest{}, handler: answering(redriveDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/dismiss",
 			summary: "Take dead letters off the list: at most 500 by name, or 100 by a filter",
 			tenant:  true, operator: true,
-			body: letterRequest{}, handler: answering(dismissDeadLetters),
+			body: deadLetterRequest{}, handler: answering(dismissDeadLetters),
 		},
 	}
 }

@@ -133,7 +133,7 @@ type DeadLetters struct {
 }
 
 // showEvent gives an event as the caller may see it.
-func (c *call) showEvent(e *event.Stored) Event {
+func (c *call) showEvent(e *event.Record) Event {
 	out := Event{
 		ID:           e.ID,
 		Type:         e.Type,
@@ -176,7 +176,7 @@ func stateOf(ds []Delivery) string {
 	return string(event.StateDismissed)
 }
 
-func showDelivery(o event.Owed) Delivery {
+func showDelivery(o event.DeliveryRecord) Delivery {
 	d := Delivery{
 		Endpoint: o.Endpoint,
 		State:    o.State,

@@ -50,20 +50,20 @@ func readStatus(c *call) (Status, error) {
 	if c.tenant != "" {
 		names = c.settings.endpointsOf(c.tenant)
 	}
-	condition := c.o.Condition(c.ctx())
+	replica := c.o.ReplicaStatus(c.ctx())
 	out := Status{
 		Version:   c.o.Version,
 		Time:      utc(c.now()),
 		UptimeS:   int64(time.Since(c.began).Seconds()),
-		Ready:     condition.Durable,
-		Status:    condition.Status,
+		Ready:     replica.Durable,
+		Status:    replica.Status,
 		Problems:  []string{},
 		Endpoints: len(names),
 		States:    map[EndpointState]int{},
 		Attention: []EndpointHealth{},
 	}
 	if c.tenant == "" {
-		out.addCondition(condition)
+		out.addReplica(replica)
 		last, silent := c.o.LastCallback()
 		out.LastCallAt = utc(last)
 		out.Silent = silent
@@ -77,14 +77,14 @@ func readStatus(c *call) (Status, error) {
 	return out, nil
 }
 
-// addCondition adds what only the operator may know of the replica.
-func (s *Status) addCondition(condition Condition) {
-	s.Problems = append(s.Problems, condition.Problems...)
-	s.Redis = condition.Redis
-	s.Spool = condition.Spool
-	s.Spooled = condition.Spooled
-	s.SpooledAt = utc(condition.SpooledSince)
-	s.Config = &condition.Config
+// addReplica adds what only the operator may know of the replica.
+func (s *Status) addReplica(replica ReplicaStatus) {
+	s.Problems = append(s.Problems, replica.Problems...)
+	s.Redis = replica.Redis
+	s.Spool = replica.Spool
+	s.Spooled = replica.Spooled
+	s.SpooledAt = utc(replica.SpooledSince)
+	s.Config = &replica.Config
 }
 
 // askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.
@@ -141,7 +141,7 @@ func (c *call) askForOperator(out *Status) (doing string, err error) {
 // orphans says which endpoints have deliveries but are not in the config. Of many, it names a few.
 func (c *call) orphans() (all []string, err error) {
 	const most = 5
-	names, err := c.endpoints.Busy(c.ctx())
+	names, err := c.endpoints.ActiveEndpoints(c.ctx())
 	if err != nil {
 		return nil, err
 	}

@@ -24,13 +24,13 @@ type Store interface {
 
 type eventStore interface {
 	Events(ctx context.Context, q event.Query) (event.Page, error)
-	FillData(ctx context.Context, events []*event.Stored, most int64) (int, error)
-	Event(ctx context.Context, id, tenant string) (*event.Stored, bool, error)
-	Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error)
+	FillData(ctx context.Context, events []*event.Record, most int64) (int, error)
+	Event(ctx context.Context, id, tenant string) (*event.Record, bool, error)
+	Waybill(ctx context.Context, code, tenant string) ([]*event.Record, error)
 }
 
 type endpointStore interface {
-	Busy(ctx context.Context) ([]string, error)
+	ActiveEndpoints(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
 	Park(ctx context.Context, endpoint string) error
 	Resume(ctx context.Context, endpoint string) error
@@ -53,8 +53,8 @@ type replayStore interface {
 type quarantineStore interface {
 	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
 	CountQuarantined(ctx context.Context) (int, error)
-	OneQuarantined(ctx context.Context, id string) (*event.Quarantined, bool, error)
-	QuarantinedNaming(ctx context.Context, text string) (*event.Quarantined, bool, error)
+	QuarantinedByID(ctx context.Context, id string) (*event.Quarantined, bool, error)
+	FindQuarantined(ctx context.Context, text string) (*event.Quarantined, bool, error)
 	Unquarantine(ctx context.Context, id string) error
 }
 

@@ -77,14 +77,14 @@ func showSubscription(s ledger.Subscription) Subscription {
 
 // ownSubscription is a subscription as its tenant sees it.
 type ownSubscription struct {
-	CPCode      string          `json:"cp_code"`
-	WaybillCode string          `json:"waybill_code"`
-	Since       time.Time       `json:"since"`
-	Expires     time.Time       `json:"expires"`
-	State       ledger.Upstream `json:"state" doc:"pending, live, or failed"`
-	Code        int             `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
-	Msg         string          `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
-	UID         string          `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
+	CPCode      string       `json:"cp_code"`
+	WaybillCode string       `json:"waybill_code"`
+	Since       time.Time    `json:"since"`
+	Expires     time.Time    `json:"expires"`
+	State       ledger.State `json:"state" doc:"pending, live, or failed"`
+	Code        int          `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	Msg         string       `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	UID         string       `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }
 
 type ownSubscriptions struct {

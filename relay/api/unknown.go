@@ -14,7 +14,7 @@ import (
 
 // subscriptionsOf gives the subscriptions of a waybill that the caller may see, under the known brands and those of its
 // events. Nil: they cannot be read.
-func (c *call) subscriptionsOf(code string, found []*event.Stored) []ledger.Subscription {
+func (c *call) subscriptionsOf(code string, found []*event.Record) []ledger.Subscription {
 	if code == "" {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (c *call) subscriptionsOf(code string, found []*event.Stored) []ledger.Subs
 
 // unknown says that the caller may see no update of a waybill, and what may be the reason. found are the updates that
 // the caller may not see.
-func (c *call) unknown(code string, found []*event.Stored, subscriptions []ledger.Subscription) string {
+func (c *call) unknown(code string, found []*event.Record, subscriptions []ledger.Subscription) string {
 	all := []string{"no update of this waybill is known, or not any more"}
 	if c.tenant != "" {
 		all = append(all, c.whyNotOwed(code, found, subscriptions)...)
@@ -46,7 +46,7 @@ func (c *call) unknown(code string, found []*event.Stored, subscriptions []ledge
 
 // whyNotOwed says why no update of a waybill is owed to a tenant. Of a waybill that the tenant has not subscribed it
 // says nothing else.
-func (c *call) whyNotOwed(code string, found []*event.Stored, subscriptions []ledger.Subscription) []string {
+func (c *call) whyNotOwed(code string, found []*event.Record, subscriptions []ledger.Subscription) []string {
 	if subscriptions == nil {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (c *call) whereElse(code string) (all []string) {
 	if c.o.Waits(code) {
 		all = append(all, "an update of it waits in this replica's spool")
 	}
-	if q, ok, err := c.quarantine.QuarantinedNaming(c.ctx(), code); err == nil && ok {
+	if q, ok, err := c.quarantine.FindQuarantined(c.ctx(), code); err == nil && ok {
 		all = append(all, fmt.Sprintf("a callback of %s that names it was not understood (kuairelay quarantine show %s)",
 			stamp(q.ReceivedAt), q.ID))
 	}

@@ -57,7 +57,7 @@ func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[stri
 	defer progress.end()
 
 	for {
-		var done api.LettersDone
+		var done api.DeadLettersResult
 		if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
 			return total, err
 		}
@@ -111,7 +111,7 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 		}
 
 		if asJSON {
-			return writeJSON(cmd.OutOrStdout(), api.LettersDone{Done: total}, "  ")
+			return writeJSON(cmd.OutOrStdout(), api.DeadLettersResult{Done: total}, "  ")
 		}
 
 		if len(args) == 2 && total == 0 {

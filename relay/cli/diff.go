@@ -221,7 +221,7 @@ func owed(x *relay.Explainer, e *event.Event) map[string]string {
 	out := map[string]string{}
 	for _, ex := range x.Explain(e) {
 		if ex.Owed {
-			out[ex.Endpoint] = ex.If()
+			out[ex.Endpoint] = ex.Condition()
 		}
 	}
 	return out

@@ -25,15 +25,15 @@ import (
 
 // exported is a subscription as export writes it and import reads it: one line of JSON.
 type exported struct {
-	Tenant      string          `json:"tenant"`
-	CPCode      string          `json:"cp_code"`
-	WaybillCode string          `json:"waybill_code"`
-	Since       time.Time       `json:"since"`
-	Expires     time.Time       `json:"expires"`
-	State       ledger.Upstream `json:"state"`
-	Code        int             `json:"code,omitempty"`
-	Msg         string          `json:"msg,omitempty"`
-	UID         string          `json:"uid,omitempty"`
+	Tenant      string       `json:"tenant"`
+	CPCode      string       `json:"cp_code"`
+	WaybillCode string       `json:"waybill_code"`
+	Since       time.Time    `json:"since"`
+	Expires     time.Time    `json:"expires"`
+	State       ledger.State `json:"state"`
+	Code        int          `json:"code,omitempty"`
+	Msg         string       `json:"msg,omitempty"`
+	UID         string       `json:"uid,omitempty"`
 }
 
 func newSubscriptions() *cobra.Command {
@@ -218,7 +218,7 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 		for _, s := range all {
 			if err := write(exported{
 				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-				State: ledger.Upstream(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+				State: ledger.State(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
 			}); err != nil {
 				return err
 			}

@@ -44,8 +44,8 @@ func (v value) resolve() (string, []string) {
 
 // mayUse notes that the value refers to a variable, and returns why it must not; empty: it may.
 func (v value) mayUse(variable string) string {
-	if v.src.powers != nil {
-		return v.src.powers.refuse(variable, v)
+	if v.src.permissions != nil {
+		return v.src.permissions.refuse(variable, v)
 	}
 
 	if v.src.variables == nil {
@@ -64,8 +64,8 @@ func (v value) readFile(path string) (content string, err error) {
 
 	// The file is read without links, so that it is the one that was allowed.
 	resolved := path
-	if v.src.powers != nil {
-		resolved, err = v.src.powers.open(path, v)
+	if v.src.permissions != nil {
+		resolved, err = v.src.permissions.open(path, v)
 	}
 	if err == nil {
 		content, err = readSmall(resolved)

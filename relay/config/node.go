@@ -10,12 +10,12 @@ import (
 
 // source is one file while it is read.
 type source struct {
-	path     string // as given to Load; it stands in every Position
-	dir      string // what a file:PATH is relative to
-	options  Options
-	powers   *powers // nil: the operator's, which are all
-	mistakes []found
-	warnings []found
+	path        string // as given to Load; it stands in every Position
+	dir         string // what a file:PATH is relative to
+	options     Options
+	permissions *permissions // nil: the operator's, which are all
+	mistakes    []found
+	warnings    []found
 	// variables are those that the file refers to.
 	variables map[string]bool
 	// read is called with what the config depends on; nil: it is not called.

@@ -125,8 +125,8 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 	endpointNames := map[string]Position{}
 	return object(
 		required("name", then(name(&t.Name, l.names), func() {
-			if v.src.powers != nil {
-				v.src.powers.tenant = t.Name
+			if v.src.permissions != nil {
+				v.src.permissions.tenant = t.Name
 			}
 		})),
 		optional("api_keys", l.keysOf(&t.APIKeys)),

@@ -80,8 +80,8 @@ func isTenant(name string) bool {
 }
 
 // file reads one file by a schema, and notes its mistakes in a source of its own.
-func (l *loading) file(path string, text []byte, p *powers, schema reader) {
-	src := &source{path: path, dir: filepath.Dir(path), options: l.options, powers: p, read: l.read}
+func (l *loading) file(path string, text []byte, p *permissions, schema reader) {
+	src := &source{path: path, dir: filepath.Dir(path), options: l.options, permissions: p, read: l.read}
 
 	l.sources = append(l.sources, src)
 	l.read(path, string(text))
@@ -148,7 +148,7 @@ func (l *loading) readTenant(path string, grants *grants) {
 	}
 
 	var t Tenant
-	l.file(path, []byte(text), &powers{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
+	l.file(path, []byte(text), &permissions{grants: grants}, reader{read: func(v value) { l.tenant(v, &t).read(v) }})
 	l.config.Tenants = append(l.config.Tenants, t)
 }
 

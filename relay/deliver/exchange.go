@@ -93,18 +93,18 @@ func (w *writing) end() (err error, cut bool) { //nolint:revive // an error and 
 	}
 }
 
-// sight is what a look at a connection sees.
-type sight uint8
+// idleState is what checkIdle finds on a connection that has no request.
+type idleState uint8
 
 const (
-	quiet    sight = iota // nothing has come, at any layer
-	stray                 // something that nobody asked for
-	unusable              // its end, or what only says that it will come; or it cannot be told
+	quiet    idleState = iota // nothing has come, at any layer
+	stray                     // something that nobody asked for
+	unusable                  // its end, or what only says that it will come; or it cannot be told
 )
 
-// look says what is on a connection that has no request: in its socket, in records of TLS that have not been opened,
-// and in those that have. It does not wait.
-func (c *connection) look() sight {
+// checkIdle says what is on a connection that has no request: in its socket, in records of TLS that have not been
+// opened, and in those that have. It does not wait.
+func (c *connection) checkIdle() idleState {
 	c.socket.looking = true
 	n, err := c.Conn.Read(c.seen[:])
 	c.socket.looking = false

@@ -22,7 +22,7 @@ type agenda struct {
 	looks, leases []time.Duration // since began
 }
 
-func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.Due, error) {
+func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.DueEndpoint, error) {
 	if within != lookAhead {
 		return nil, nil // the janitor
 	}
@@ -32,7 +32,7 @@ func (a *agenda) Due(_ context.Context, within time.Duration, _, _ int) ([]queue
 	if a.due.IsZero() || time.Until(a.due) > within {
 		return nil, nil
 	}
-	return []queue.Due{{Endpoint: "t/a", At: a.due}}, nil
+	return []queue.DueEndpoint{{Endpoint: "t/a", At: a.due}}, nil
 }
 
 func (a *agenda) Lease(context.Context, []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {

@@ -132,7 +132,7 @@ func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply
 func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := h.take(); c != nil; c = h.take() {
 		if c.SetDeadline(deadline) == nil && time.Since(c.since) < idleMost {
-			switch c.look() {
+			switch c.checkIdle() {
 			case quiet:
 				c.endWith(ctx)
 				return c, nil
@@ -149,7 +149,7 @@ func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, e
 		return nil, err
 	}
 	c.endWith(ctx)
-	if err = c.SetDeadline(deadline); err == nil && c.look() == stray {
+	if err = c.SetDeadline(deadline); err == nil && c.checkIdle() == stray {
 		err = errUnasked
 	}
 	if err != nil {

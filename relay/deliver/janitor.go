@@ -106,11 +106,11 @@ func (j *janitor) boundBacklog(ctx context.Context, c *client, state queue.Parke
 func (j *janitor) shedBacklog(ctx context.Context, c *client, state queue.Parked) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
-	done, may, err := store.Alone(ctx, "shed "+e.Name, span)
-	if err != nil || !may {
+	unlock, locked, err := store.TryLock(ctx, "shed "+e.Name, span)
+	if err != nil || !locked {
 		return false, err
 	}
-	defer done()
+	defer unlock()
 	n, err := store.Backlog(ctx, e.Name)
 	if err != nil || n <= e.MaxBacklog {
 		return false, err

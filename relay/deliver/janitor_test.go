@@ -18,11 +18,11 @@ type attic struct {
 	left *event.Delivery
 }
 
-func (a *attic) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.Due, error) {
+func (a *attic) Due(_ context.Context, within time.Duration, _, _ int) ([]queue.DueEndpoint, error) {
 	if a.left == nil || within < 24*time.Hour {
 		return nil, nil
 	}
-	return []queue.Due{{Endpoint: a.left.Endpoint, At: time.Now().Add(24 * time.Hour)}}, nil
+	return []queue.DueEndpoint{{Endpoint: a.left.Endpoint, At: time.Now().Add(24 * time.Hour)}}, nil
 }
 
 func (a *attic) Orphans(_ context.Context, unknown []string, _ time.Duration) ([]string, error) {

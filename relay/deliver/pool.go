@@ -26,12 +26,12 @@ import (
 // Store is what the pool needs of the store; package store says what each method does.
 type Store interface {
 	Now() time.Time
-	Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.Due, error)
+	Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.DueEndpoint, error)
 	Lease(ctx context.Context, asks []queue.LeaseRequest) (ds []*event.Delivery, looked []queue.LeaseProgress, err error)
 	Settle(ctx context.Context, line ...queue.Outcome) ([]queue.Settled, error)
 	Parked(ctx context.Context) (map[string]queue.Parked, error)
 	Backlog(ctx context.Context, endpoint string) (int, error)
-	Alone(ctx context.Context, what string, span time.Duration) (done func(), may bool, err error)
+	TryLock(ctx context.Context, what string, span time.Duration) (unlock func(), locked bool, err error)
 	Orphans(ctx context.Context, unknown []string, grace time.Duration) ([]string, error)
 	Distrust(ctx context.Context, endpoint string) error
 	Distrusted(ctx context.Context) (map[string]time.Time, error)

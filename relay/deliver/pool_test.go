@@ -42,7 +42,7 @@ type memory struct {
 }
 
 func (m *memory) Now() time.Time { return time.Now() }
-func (m *memory) Due(context.Context, time.Duration, int, int) ([]queue.Due, error) {
+func (m *memory) Due(context.Context, time.Duration, int, int) ([]queue.DueEndpoint, error) {
 	return nil, nil
 }
 func (m *memory) Lease(context.Context, []queue.LeaseRequest) ([]*event.Delivery, []queue.LeaseProgress, error) {
@@ -63,7 +63,7 @@ func (m *memory) Distrusted(context.Context) (map[string]time.Time, error) {
 	return maps.Clone(m.twice), nil
 }
 func (m *memory) Parked(context.Context) (map[string]queue.Parked, error) { return nil, nil }
-func (m *memory) Alone(context.Context, string, time.Duration) (func(), bool, error) {
+func (m *memory) TryLock(context.Context, string, time.Duration) (func(), bool, error) {
 	return func() {}, true, nil
 }
 func (m *memory) Backlog(context.Context, string) (int, error) { return 0, nil }

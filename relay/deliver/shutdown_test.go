@@ -103,11 +103,11 @@ func (o *outage) done() []string {
 	return slices.Clone(o.order)
 }
 
-func (o *outage) Due(context.Context, time.Duration, int, int) ([]queue.Due, error) {
+func (o *outage) Due(context.Context, time.Duration, int, int) ([]queue.DueEndpoint, error) {
 	select {
 	case <-o.back:
 		o.did("due")
-		return []queue.Due{{Endpoint: "t/a", At: time.Now()}}, nil
+		return []queue.DueEndpoint{{Endpoint: "t/a", At: time.Now()}}, nil
 	default:
 		return nil, errors.New("no redis")
 	}

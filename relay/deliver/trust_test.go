@@ -43,7 +43,7 @@ func TestThatAnEndpointAnswersTwiceIsKnownToEveryReplicaUntilItIsResumed(t *test
 
 	first, logs := open()
 	for range 3 {
-		if _, err := first.Test(t.Context(), "t/a", newDelivery(time.Minute).Event); err != nil {
+		if _, err := first.SendTest(t.Context(), "t/a", newDelivery(time.Minute).Event); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -47,8 +47,8 @@ type Store interface {
 	Available() error
 	// WaitUp returns when Redis takes events, or with an error when ctx ends before.
 	WaitUp(ctx context.Context) error
-	// Doubt says that Redis has not answered for so long: nobody waits for it before it takes a write.
-	Doubt(span time.Duration)
+	// SuspectDown says that Redis has not answered for so long: nobody waits for it before it takes a write.
+	SuspectDown(span time.Duration)
 
 	Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error)
 	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with
@@ -272,7 +272,7 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	case o = <-done:
 		return o, true
 	case <-budget.C:
-		in.o.Store.Doubt(acceptBudget)
+		in.o.Store.SuspectDown(acceptBudget)
 		return outcome{err: fmt.Errorf("redis did not answer within %s", acceptBudget)}, false
 	}
 }

@@ -60,7 +60,7 @@ func (s *fakeStore) WaitUp(ctx context.Context) error {
 	return nil
 }
 
-func (s *fakeStore) Doubt(time.Duration) {
+func (s *fakeStore) SuspectDown(time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doubted++
@@ -521,7 +521,7 @@ func TestAShutdownWaitsForNobodyAndLosesNothing(t *testing.T) {
 		arrange func(b *bench)
 		accept  func(release <-chan struct{}) error
 	}{
-		"redis is down": {func(b *bench) { b.store.Doubt(0) }, nil},
+		"redis is down": {func(b *bench) { b.store.SuspectDown(0) }, nil},
 		"redis hangs in the drain": {func(*bench) {}, func(release <-chan struct{}) error {
 			<-release
 			return errors.New("too late")

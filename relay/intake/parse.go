@@ -27,7 +27,7 @@ func (in *Intake) Parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool
 		defer in.large.Unlock()
 	}
 
-	parsed, more = kuaidihelp.First(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, whole)
+	parsed, more = kuaidihelp.ParseFirst(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, whole)
 	if len(cb.IDs) == len(parsed.Events) && !more {
 		for i, id := range cb.IDs {
 			parsed.Events[i].ID = id
@@ -38,7 +38,7 @@ func (in *Intake) Parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool
 
 // parts parses a large callback part by part.
 func (in *Intake) parts(cb *event.Callback) iter.Seq[kuaidihelp.Result] {
-	return inTurn(in.large, kuaidihelp.Parts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, piece))
+	return inTurn(in.large, kuaidihelp.ParseParts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, piece))
 }
 
 // inTurn yields what seq does. It holds turn while seq works, and not while a value is being used.

@@ -22,7 +22,7 @@ func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) 
 	parsed, more := in.Parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
 		// It may be an item.
-		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: kuaidihelp.WithItem(q.Raw)}
+		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: kuaidihelp.WrapItem(q.Raw)}
 		again, _ := in.Parse(item)
 		if len(again.Rejected) == 0 {
 			cb = item

@@ -35,8 +35,8 @@ var alike = map[string]string{
 	"debangwuliu": DBKD,
 }
 
-// BrandLike names the brand that somebody may have meant by a code that is none; empty: there is no guess.
-func BrandLike(code string) string { return alike[strings.ToLower(strings.TrimSpace(code))] }
+// SuggestBrand names the brand that somebody may have meant by a code that is none; empty: there is no guess.
+func SuggestBrand(code string) string { return alike[strings.ToLower(strings.TrimSpace(code))] }
 
 // Brand gives the canonical code of a brand: "yt", as the rest of the platform says, is "ytsd", and "dp" and "dpkd" are
 // "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and

@@ -121,7 +121,7 @@ type allocations struct {
 
 func allocate(contentType string, body []byte) (got allocations) {
 	last := allocatedSoFar()
-	for part := range Parts(contentType, body, at, Limit{Items: 500, Bytes: 1 << 20}) {
+	for part := range ParseParts(contentType, body, at, Limit{Items: 500, Bytes: 1 << 20}) {
 		got.part = max(got.part, allocatedSoFar()-last)
 		got.parts++
 		got.events += len(part.Events)

@@ -19,10 +19,10 @@ type Limit struct {
 	Bytes int
 }
 
-// Parts reads one callback as Parse does, and yields what it came to in parts, in the order of its items: so a callback
-// of a great many items is never in memory as events all at once. A callback that is not understood as a whole is one
-// part. There is always at least one part, which may be empty.
-func Parts(contentType string, body []byte, receivedAt time.Time, limit Limit) iter.Seq[Result] {
+// ParseParts reads one callback as Parse does, and yields what it came to in parts, in the order of its items: so a
+// callback of a great many items is never in memory as events all at once. A callback that is not understood as a whole
+// is one part. There is always at least one part, which may be empty.
+func ParseParts(contentType string, body []byte, receivedAt time.Time, limit Limit) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		r := partReader{body: body, receivedAt: receivedAt, limit: limit, yield: yield}
 		r.read(contentType)
@@ -32,10 +32,10 @@ func Parts(contentType string, body []byte, receivedAt time.Time, limit Limit) i
 	}
 }
 
-// First gives the first part of a callback, and whether there are more.
-func First(contentType string, body []byte, receivedAt time.Time, limit Limit) (first Result, more bool) {
+// ParseFirst gives the first part of a callback, and whether there are more.
+func ParseFirst(contentType string, body []byte, receivedAt time.Time, limit Limit) (first Result, more bool) {
 	n := 0
-	for part := range Parts(contentType, body, receivedAt, limit) {
+	for part := range ParseParts(contentType, body, receivedAt, limit) {
 		n++
 		if n > 1 {
 			return first, true

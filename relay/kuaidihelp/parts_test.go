@@ -11,7 +11,7 @@ import (
 
 // joined puts parts together again, and gives the size of each.
 func joined(contentType, body string, limit Limit) (all Result, sizes []int) {
-	for part := range Parts(contentType, []byte(body), time.Time{}, limit) {
+	for part := range ParseParts(contentType, []byte(body), time.Time{}, limit) {
 		all.Events = append(all.Events, part.Events...)
 		all.Rejected = append(all.Rejected, part.Rejected...)
 		sizes = append(sizes, len(part.Events)+len(part.Rejected))
@@ -56,12 +56,12 @@ func TestTheFirstPartOfACallbackSaysWhetherThereAreMore(t *testing.T) {
 		return []byte(`{"type":"express_sub_msg","data":[` + strings.TrimSuffix(strings.Repeat(`{"no":1},`, n), ",") + `]}`)
 	}
 	for n, more := range map[int]bool{0: false, 1: false, 10: false, 11: true, 100_000: true} {
-		first, got := First("", body(n), time.Time{}, Limit{Items: 10})
+		first, got := ParseFirst("", body(n), time.Time{}, Limit{Items: 10})
 		if got != more || len(first.Events) != min(n, 10) {
 			t.Errorf("%d items: %d events, more %v", n, len(first.Events), got)
 		}
 	}
-	if first, more := First("", body(100)[:300], time.Time{}, Limit{Items: 10}); more || len(first.Events) != 0 ||
+	if first, more := ParseFirst("", body(100)[:300], time.Time{}, Limit{Items: 10}); more || len(first.Events) != 0 ||
 		len(first.Rejected) != 1 {
 		t.Errorf("cut off: %d events, more %v", len(first.Events), more)
 	}

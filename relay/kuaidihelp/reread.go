@@ -11,7 +11,7 @@ import (
 func Reread(e event.Event) *event.Event {
 	body := e.Data
 	if e.Type == event.TypeWaybill {
-		body = WithItem(e.Data)
+		body = WrapItem(e.Data)
 	}
 	parsed := Parse("", body, e.ReceivedAt)
 	if len(parsed.Events) != 1 {
@@ -32,7 +32,7 @@ func Reread(e event.Event) *event.Event {
 	return &again
 }
 
-// WithItem gives the body of a callback with one item, which is JSON.
-func WithItem(item []byte) []byte {
+// WrapItem gives the body of a callback with one item, which is JSON.
+func WrapItem(item []byte) []byte {
 	return slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), item, []byte(`]}`))
 }

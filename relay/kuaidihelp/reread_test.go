@@ -14,9 +14,9 @@ func TestAnEventIsReadAgainAsItCame(t *testing.T) {
 	t.Parallel()
 	set := make(map[string]bool) // fields that an event here has
 	for _, body := range []string{
-		string(WithItem([]byte(`{"waybill_code":"1","cp_code":"zt","data":[{"time":"2022-03-24 09:12:31","context":"a"},` +
+		string(WrapItem([]byte(`{"waybill_code":"1","cp_code":"zt","data":[{"time":"2022-03-24 09:12:31","context":"a"},` +
 			`{"time":"2022-03-24 10:00:00","context":"b"}]}`))),
-		string(WithItem([]byte(`{"waybill_code":"1","cp_code":"zt","status":"signed"}`))),
+		string(WrapItem([]byte(`{"waybill_code":"1","cp_code":"zt","status":"signed"}`))),
 		`{"type":"print","waybill_code":"1","data":[{"time":"2026-11-23 09:12:31"}]}`,
 		"type=print&data=%7B%22a%22%3A1%7D",
 	} {

@@ -8,17 +8,17 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Upstream is the state of a waybill's subscription at the provider.
-type Upstream string
+// State is how the subscription of a waybill stands at the provider.
+type State string
 
-// The upstream states of a waybill.
+// The states of a waybill.
 const (
 	// Pending: the provider is to be asked, or is being asked.
-	Pending Upstream = "pending"
+	Pending State = "pending"
 	// Live: the provider accepted the subscription, and pushes updates until the parcel is signed for.
-	Live Upstream = "live"
+	Live State = "live"
 	// Failed: the provider refused or did not answer. It is asked again when the next tenant subscribes the waybill.
-	Failed Upstream = "failed"
+	Failed State = "failed"
 )
 
 // Answer is what the provider said about a waybill, or what the relay says in its place if the provider did not answer.
@@ -34,7 +34,7 @@ type Subscription struct {
 	event.Waybill
 	// Since is when the tenant subscribed; Expires is when the ledger forgets it.
 	Since, Expires time.Time
-	State          Upstream
+	State          State
 	// Answer is the one that led to Live or Failed.
 	Answer Answer
 }
@@ -42,7 +42,7 @@ type Subscription struct {
 // SubscribeResult is what the ledger says to a tenant that subscribes a waybill.
 type SubscribeResult struct {
 	// State is Live, or Pending if the provider has to be asked (or is being asked).
-	State Upstream
+	State State
 	// Full: the tenant has as many subscriptions as it may have, and this is not one of them. Nothing was written.
 	Full bool
 	// Already: the tenant had subscribed the waybill before, and the subscription was Live.
@@ -57,7 +57,7 @@ type Claimed struct {
 	// Mine: the caller has to ask the provider, within the time of the claim.
 	Mine bool
 	// State is Pending if another holds the claim; empty if the ledger does not know the waybill.
-	State  Upstream
+	State  State
 	Answer Answer
 }
 

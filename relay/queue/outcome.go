@@ -72,8 +72,8 @@ type LeaseProgress struct {
 	Again   time.Duration
 }
 
-// Due is an endpoint that has a delivery due at (or, rarely, after) At.
-type Due struct {
+// DueEndpoint is an endpoint that has a delivery due at (or, rarely, after) At.
+type DueEndpoint struct {
 	Endpoint string
 	At       time.Time
 }

@@ -31,7 +31,7 @@ const ofAnyone = ""
 
 // Event gives an event with its data, its deliveries and their attempts, and whether it is there (still). tenant is
 // whose deliveries are wanted; empty: everybody's.
-func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, bool, error) {
+func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Record, bool, error) {
 	short, err := shortID(id)
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what is no id names no event
@@ -46,7 +46,7 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Stored, bo
 
 // FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It
 // returns how many. One that has expired meanwhile stays without.
-func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64) (int, error) {
+func (s *Store) FillData(ctx context.Context, events []*event.Record, most int64) (int, error) {
 	shorts := make([]string, len(events))
 	for i, e := range events {
 		shorts[i], _ = shortID(e.ID) // it came from the store
@@ -66,7 +66,7 @@ func (s *Store) FillData(ctx context.Context, events []*event.Stored, most int64
 
 // Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
 // does. Where that would be more than dataOfWaybill bytes of data, the older ones come without.
-func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stored, error) {
+func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Record, error) {
 	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
 		return nil, fmt.Errorf("look at a waybill: %w", err)
@@ -76,7 +76,7 @@ func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Stor
 		return cmp.Or(cmp.Compare(sequences[b], sequences[a]), strings.Compare(a, b))
 	})
 	found, err := s.load(ctx, shorts[:min(len(shorts), maxOfWaybill)], tenant)
-	slices.SortFunc(found, func(a, b *event.Stored) int { return int(a.Sequence - b.Sequence) })
+	slices.SortFunc(found, func(a, b *event.Record) int { return int(a.Sequence - b.Sequence) })
 	return found, err
 }
 
@@ -118,7 +118,7 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 
 // load reads events with their deliveries. It passes over those that are not there, and reads their data as long as
 // there is room for it.
-func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Stored, err error) {
+func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Record, err error) {
 	defer wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
 	err = s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
@@ -189,7 +189,7 @@ type lookup struct {
 }
 
 // lookupsFor is what has to be asked of a delivery that the hash of its event does not say.
-func (s *Store) lookupsFor(short, record string, o *event.Owed) []lookup {
+func (s *Store) lookupsFor(short, record string, o *event.DeliveryRecord) []lookup {
 	var out []lookup
 	switch {
 	case o.State == event.StateWaiting:
@@ -206,7 +206,7 @@ func (s *Store) lookupsFor(short, record string, o *event.Owed) []lookup {
 }
 
 // lookupBehind asks which event a delivery waits for.
-func (s *Store) lookupBehind(record string, o *event.Owed) lookup {
+func (s *Store) lookupBehind(record string, o *event.DeliveryRecord) lookup {
 	var heads *redis.SliceCmd
 	return lookup{
 		ask: func(ctx context.Context, p redis.Pipeliner) {
@@ -226,7 +226,7 @@ func (s *Store) lookupBehind(record string, o *event.Owed) lookup {
 }
 
 // lookupDue asks when a delivery is due.
-func (s *Store) lookupDue(short string, o *event.Owed) lookup {
+func (s *Store) lookupDue(short string, o *event.DeliveryRecord) lookup {
 	var due *redis.FloatCmd
 	return lookup{
 		ask: func(ctx context.Context, p redis.Pipeliner) { due = p.ZScore(ctx, s.queueKey(o.Endpoint), short) },

@@ -52,11 +52,11 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		// What is left of the rows when the page is full is looked at again with the next page.
 		for i, e := range rows {
 			page.Looked++
-			if !owedTo(mine, e.Stored) || !wanted(q, e.Stored) {
+			if !owedTo(mine, e.Record) || !wanted(q, e.Record) {
 				continue
 			}
 			e.Next = e.after.String()
-			page.Events = append(page.Events, e.Stored)
+			page.Events = append(page.Events, e.Record)
 			if len(page.Events) == q.Most && i < len(rows)-1 {
 				next = e.after
 				over = false
@@ -77,15 +77,15 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 }
 
 // wanted says whether an event is one that a query asks for, but for its endpoints.
-func wanted(q event.Query, e *event.Stored) bool {
+func wanted(q event.Query, e *event.Record) bool {
 	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
 		(q.Match == nil || q.Match(e))
 }
 
 // owedTo says whether an event is or was owed to one of some endpoints; nil: to whomever.
-func owedTo(endpoints map[string]bool, e *event.Stored) bool {
+func owedTo(endpoints map[string]bool, e *event.Record) bool {
 	return endpoints == nil ||
-		slices.ContainsFunc(e.Deliveries, func(o event.Owed) bool { return endpoints[o.Endpoint] })
+		slices.ContainsFunc(e.Deliveries, func(o event.DeliveryRecord) bool { return endpoints[o.Endpoint] })
 }
 
 func setOf(endpoints []string) map[string]bool {
@@ -181,7 +181,7 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 
 // placed is an event of a page, with the place of what comes after it.
 type placed struct {
-	*event.Stored
+	*event.Record
 	after place
 }
 
@@ -249,13 +249,13 @@ func fieldsOf(v any) map[string]string {
 }
 
 // readStored reads an event from its hash (lua/lib/base.lua says what is in it) and its body, or the head of it.
-func readStored(short string, fields map[string]string, body string) (*event.Stored, error) {
+func readStored(short string, fields map[string]string, body string) (*event.Record, error) {
 	id, err := longID(short)
 	if err != nil {
 		return nil, err
 	}
 
-	out := &event.Stored{}
+	out := &event.Record{}
 	if e, err := decodeBody(body); err == nil {
 		out.Event = *e
 	} else if code, ok := strings.CutPrefix(fields["w"], "w:"); ok {
@@ -276,14 +276,14 @@ func readStored(short string, fields map[string]string, body string) (*event.Sto
 		}
 		out.Deliveries = append(out.Deliveries, readOwed(name, state, fields["@"+name]))
 	}
-	slices.SortFunc(out.Deliveries, func(a, b event.Owed) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+	slices.SortFunc(out.Deliveries, func(a, b event.DeliveryRecord) int { return strings.Compare(a.Endpoint, b.Endpoint) })
 	return out, nil
 }
 
 // readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that
 // failed, "<entry> <status> <duration, ms>" with ; between them. lookupText replaces the entry.
-func readOwed(endpoint, state, failed string) event.Owed {
-	o := event.Owed{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
+func readOwed(endpoint, state, failed string) event.DeliveryRecord {
+	o := event.DeliveryRecord{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
 	text := ""
 	if parts := strings.SplitN(state, " ", 4); len(parts) == 4 {
 		o.Attempts, _ = strconv.Atoi(parts[0][1:])

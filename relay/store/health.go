@@ -12,12 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// State says what Redis can do for us.
-type State uint8
+// Availability says what Redis can do for us.
+type Availability uint8
 
 const (
 	// Up takes events.
-	Up State = iota
+	Up Availability = iota
 	// Full takes no events, for it is at maxmemory; deliveries go on, and free memory.
 	Full
 	// Short takes no events that would be durable, for fewer replicas follow than Options.WaitReplicas; deliveries go
@@ -28,7 +28,7 @@ const (
 )
 
 // String gives the state's word in metrics and logs.
-func (s State) String() string { return [...]string{"up", "full", "short", "down"}[s] }
+func (s Availability) String() string { return [...]string{"up", "full", "short", "down"}[s] }
 
 const (
 	probeMost  = time.Second            // the longest pause between two probes
@@ -46,7 +46,7 @@ type health struct {
 	probe   func(context.Context) error
 	timeout time.Duration
 	// changed is told of a state that outlived the first probe, and of its end after that time. Nil: nobody is.
-	changed func(State, string, time.Duration)
+	changed func(Availability, string, time.Duration)
 
 	// answered is when Redis last did what it was asked, in ns since the epoch.
 	answered atomic.Int64
@@ -74,7 +74,7 @@ func newHealth(timeout time.Duration, probe func(context.Context) error) *health
 }
 
 // state returns the present state, and why it is not Up.
-func (h *health) state() (State, error) {
+func (h *health) state() (Availability, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.now.state == Up {
@@ -276,8 +276,8 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 	return err
 }
 
-// State says what Redis can do, as far as is known from the last calls, and why it is not Up.
-func (s *Store) State() (State, error) { return s.health.state() }
+// Availability says what Redis can do, as far as is known from the last calls, and why it is not Up.
+func (s *Store) Availability() (Availability, error) { return s.health.state() }
 
 // Available returns nil if Redis takes events, as far as is known from the last calls, and else why it does not.
 func (s *Store) Available() error {
@@ -285,8 +285,8 @@ func (s *Store) Available() error {
 	return why
 }
 
-// Doubt says that Redis has not answered for too long: it is down, until it takes a write.
-func (s *Store) Doubt(span time.Duration) {
+// SuspectDown says that Redis has not answered for too long: it is down, until it takes a write.
+func (s *Store) SuspectDown(span time.Duration) {
 	s.health.saw(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
 }
 

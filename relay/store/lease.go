@@ -15,7 +15,7 @@ import (
 
 // Due lists endpoints with a delivery that is due by now plus the span given, earliest first, at most most of them from
 // the offset on. An endpoint may be listed early, never late, unless it is parked.
-func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.Due, error) {
+func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.DueEndpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
@@ -30,10 +30,10 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 		return nil, fmt.Errorf("list due endpoints: %w", err)
 	}
 
-	out := make([]queue.Due, len(zs))
+	out := make([]queue.DueEndpoint, len(zs))
 	for i, z := range zs {
 		name, _ := z.Member.(string)
-		out[i] = queue.Due{Endpoint: name, At: time.UnixMilli(int64(z.Score))}
+		out[i] = queue.DueEndpoint{Endpoint: name, At: time.UnixMilli(int64(z.Score))}
 	}
 	return out, nil
 }

@@ -15,10 +15,10 @@ import (
 )
 
 // upstreamStates by the letter that the scripts keep.
-var upstreamStates = map[string]ledger.Upstream{"p": ledger.Pending, "l": ledger.Live, "f": ledger.Failed}
+var upstreamStates = map[string]ledger.State{"p": ledger.Pending, "l": ledger.Live, "f": ledger.Failed}
 
 // upstreamLetters is the inverse of upstreamStates.
-var upstreamLetters = map[ledger.Upstream]string{ledger.Pending: "p", ledger.Live: "l", ledger.Failed: "f"}
+var upstreamLetters = map[ledger.State]string{ledger.Pending: "p", ledger.Live: "l", ledger.Failed: "f"}
 
 // entry names a waybill in the ledger.
 func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
@@ -97,16 +97,16 @@ func readAnswer(code, msg, uid any) ledger.Answer {
 	return a
 }
 
-// Turn takes a place in the line of all replicas' calls to the provider, and returns how long the caller has to wait
-// for it.
-func (s *Store) Turn(ctx context.Context) (time.Duration, error) {
+// ReserveCall reserves the next call to the provider among those of all replicas, and returns how long the caller has
+// to wait for it.
+func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
 	wait, _, err := s.Claim(ctx, "", nil)
 	return wait, err
 }
 
 // Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua.
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
-	state ledger.Upstream, a ledger.Answer,
+	state ledger.State, a ledger.Answer,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
@@ -174,8 +174,8 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 	return len(answer) == 1 && number(answer[0]) == 1, nil
 }
 
-// Todo hands out what others have begun and not finished, at most so many; see lua/takeover.lua.
-func (s *Store) Todo(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
+// TakeOver hands out what others have begun and not finished, at most so many; see lua/takeover.lua.
+func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
 	defer wrap(&err, "look for unfinished subscriptions")
 	answer, err := s.call(ctx, takeOverScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
@@ -191,8 +191,8 @@ func (s *Store) Todo(ctx context.Context, most int) (out []ledger.UnfinishedWork
 	return out, nil
 }
 
-// Unfinished counts what is still to be done: waybills to be subscribed upstream, and tenants to be caught up.
-func (s *Store) Unfinished(ctx context.Context) (int64, error) {
+// CountUnfinished counts what is still to be done: waybills to be subscribed upstream, and tenants to be caught up.
+func (s *Store) CountUnfinished(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	n, err := s.client.ZCard(ctx, s.key("todo")).Result()

@@ -145,14 +145,14 @@ func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
 }
 
 const (
-	// namingLooked and namingBytes bound where QuarantinedNaming looks.
+	// namingLooked and namingBytes bound where FindQuarantined looks.
 	namingLooked = 20
 	namingBytes  = 64 << 10
 )
 
-// QuarantinedNaming gives what has a text in it of the latest in quarantine that are not long, and whether any
+// FindQuarantined gives what has a text in it of the latest in quarantine that are not long, and whether any
 // has.
-func (s *Store) QuarantinedNaming(ctx context.Context, text string) (found *event.Quarantined, ok bool, err error) {
+func (s *Store) FindQuarantined(ctx context.Context, text string) (found *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -202,15 +202,15 @@ func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
 	return sizes, nil
 }
 
-// OneQuarantined gives what is in quarantine under an id, and whether there is something.
-func (s *Store) OneQuarantined(ctx context.Context, id string) (q *event.Quarantined, ok bool, err error) {
+// QuarantinedByID gives what is in quarantine under an id, and whether there is something.
+func (s *Store) QuarantinedByID(ctx context.Context, id string) (q *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	return s.readOne(ctx, id)
 }
 
-// readOne is OneQuarantined within the caller's time.
+// readOne is QuarantinedByID within the caller's time.
 func (s *Store) readOne(ctx context.Context, id string) (*event.Quarantined, bool, error) {
 	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {

@@ -22,8 +22,9 @@ type Depth struct {
 	Delivered time.Time
 }
 
-// Busy lists the endpoints that may have something open, waiting or dead, sorted by name: all others have nothing.
-func (s *Store) Busy(ctx context.Context) ([]string, error) {
+// ActiveEndpoints lists the endpoints that may have something open, waiting or dead, sorted by name: all others have
+// nothing.
+func (s *Store) ActiveEndpoints(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
 	var due, dead, waiting, parked *redis.StringSliceCmd

@@ -166,8 +166,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"park without state":       {parkScript, []any{"t/a"}},
 		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
-		"letgo without a holder":   {letGoScript, []any{"only", "x"}},
-		"letgo of another kind":    {letGoScript, []any{"event", "x", "y"}},
+		"release without a holder": {releaseScript, []any{"only", "x"}},
+		"release of another kind":  {releaseScript, []any{"event", "x", "y"}},
 	} {
 		_, err := s.run(t.Context(), c.script, c.args)
 		var refused redis.Error

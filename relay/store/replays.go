@@ -29,7 +29,7 @@ const (
 )
 
 // NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. It
-// is event.ErrBusy if too many are open already.
+// is event.ErrTooMany if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
 	defer wrap(&err, "begin a replay")
 	if err := s.clock.ensure(ctx); err != nil {
@@ -53,7 +53,7 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 		return err
 	})
 	if err == nil && n == 0 {
-		err = event.ErrBusy
+		err = event.ErrTooMany
 	}
 	return r, err
 }
@@ -197,10 +197,10 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 	}
 }
 
-// TakeReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see
+// ClaimReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see
 // lua/claimreplay.lua. It is not the caller's, false, if another replica has it, or if most of its tenant's other open
 // replays are worked off already.
-func (s *Store) TakeReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
+func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	args := []any{id, s.replica, replayClaim.Milliseconds(), most}
@@ -299,5 +299,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 	return leased, err == nil, err
 }
 
-// LetGoReplay lets another replica have a replay that the caller has claimed, if it is not at its end.
-func (s *Store) LetGoReplay(ctx context.Context, id string) { s.letGo(ctx, "replay", id, s.replica) }
+// ReleaseReplay lets another replica have a replay that the caller has claimed, if it is not at its end.
+func (s *Store) ReleaseReplay(ctx context.Context, id string) {
+	s.release(ctx, "replay", id, s.replica)
+}

@@ -38,7 +38,7 @@ var (
 	cancelScript       = script("cancel")
 	newReplayScript    = script("newreplay")
 	claimReplayScript  = script("claimreplay")
-	letGoScript        = script("letgo")
+	releaseScript      = script("release")
 )
 
 // script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a

@@ -12,9 +12,9 @@
 // A lease that lapses leaves its delivery queued: it is due like any other, for whichever replica looks first. A 410
 // leaves it queued too, and parks the endpoint.
 //
-// A few writes are no scripts, and need not be: LastCallback and Marker write one key each; Alone and LetGoReplay take
-// back a claim that would end by itself within seconds; Orphans notes since when nobody knows an endpoint, which every
-// replica may.
+// A few writes are no scripts, and need not be: LastCallback and Marker write one key each; TryLock and ReleaseReplay
+// take back a claim that would end by itself within seconds; Orphans notes since when nobody knows an endpoint, which
+// every replica may.
 //
 // Nothing that is open expires. The last settle of an event lets it expire after Options.Retention, or
 // Options.DeadLetterRetention if it has a dead letter.
@@ -62,7 +62,7 @@ type Options struct {
 type Listener struct {
 	// State is called when Redis gets into another state than Up, and stays there after a first probe, and why; and
 	// when it is Up again, after how long.
-	State func(s State, why string, after time.Duration)
+	State func(s Availability, why string, after time.Duration)
 	// Delivered is called with events that were delivered to one more endpoint.
 	Delivered func(ids []string)
 }
@@ -238,7 +238,7 @@ func (s *Store) Now() time.Time { return s.clock.now() }
 
 // Ready returns nil if Redis would accept an event now.
 func (s *Store) Ready(ctx context.Context) error {
-	if _, err := s.State(); err != nil {
+	if _, err := s.Availability(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

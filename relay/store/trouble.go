@@ -18,7 +18,7 @@ import (
 // trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked
 // again.
 type trouble struct {
-	state State
+	state Availability
 	why   string // for everybody: it names no address
 	cause error  // if it came from a call
 	// at is which Redis it is, and hint what may help, for operators.
@@ -242,7 +242,7 @@ func (s server) trouble(err error, never bool) *trouble {
 func (s *Store) Address() string { return s.health.server.address }
 
 // Trouble tells of an error of a Store which state of Redis it speaks of, and why it is in it, without addresses.
-func Trouble(err error) (s State, why string) {
+func Trouble(err error) (s Availability, why string) {
 	if t := troubleOf(err); t != nil {
 		return t.state, t.why
 	}

@@ -141,7 +141,7 @@ func TestCallsThatMeetAHungRedisGetTheirAnswersWhenItGoesOn(t *testing.T) {
 		}
 		leased <- ds
 	}()
-	poll(t, "the store knows that Redis hangs", func() bool { state, _ := s.State(); return state == Down })
+	poll(t, "the store knows that Redis hangs", func() bool { state, _ := s.Availability(); return state == Down })
 	// Nobody else waits for it now.
 	if _, err := s.Due(t.Context(), 0, 0, 1); err == nil || !strings.Contains(err.Error(), " is down: no answer in time") {
 		t.Errorf("due: %v", err)
@@ -160,7 +160,7 @@ func TestCallsThatMeetAHungRedisGetTheirAnswersWhenItGoesOn(t *testing.T) {
 	if ds := <-leased; len(ds) != 1 {
 		t.Errorf("lease: %v", ds)
 	}
-	poll(t, "Redis is up", func() bool { state, _ := s.State(); return state == Up })
+	poll(t, "Redis is up", func() bool { state, _ := s.Availability(); return state == Up })
 }
 
 func TestTroubleEndsTheCallsOfAClosedStore(t *testing.T) {
@@ -173,7 +173,7 @@ func TestTroubleEndsTheCallsOfAClosedStore(t *testing.T) {
 		_, err := s.Accept(t.Context(), []queue.Entry{newEntry("2", "a", "t/a")})
 		done <- err
 	}()
-	poll(t, "the store knows that Redis is away", func() bool { state, _ := s.State(); return state == Down })
+	poll(t, "the store knows that Redis is away", func() bool { state, _ := s.Availability(); return state == Down })
 	_ = s.Close()
 	if err := <-done; err == nil {
 		t.Error("no error")
@@ -194,7 +194,7 @@ func TestOneProberAsksWithPausesThatGrow(t *testing.T) {
 			}
 			return nil
 		})
-		h.changed = func(s State, why string, _ time.Duration) { told = append(told, s.String()+" "+why) }
+		h.changed = func(s Availability, why string, _ time.Duration) { told = append(told, s.String()+" "+why) }
 		for range 100 {
 			h.saw(errors.New("dial tcp: no route"))
 		}
@@ -243,7 +243,7 @@ func TestErrorsOfRedisAreTrouble(t *testing.T) {
 	s := newStore(t, server.URL())
 	for _, c := range []struct {
 		text  string
-		state State
+		state Availability
 	}{
 		{"OOM command not allowed when used memory > 'maxmemory'. script: x, on @user_script:1.", Full},
 		{"LOADING Redis is loading the dataset in memory", Down},
@@ -294,7 +294,7 @@ func TestAFewReplicasTakeNoEventUntilTheyAreBack(t *testing.T) {
 			t.Errorf("accept: %+v", got)
 		}
 	}
-	if state, err := s.State(); state != Short || err == nil {
+	if state, err := s.Availability(); state != Short || err == nil {
 		t.Errorf("state %s, %v", state, err)
 	}
 	if _, err := s.Due(t.Context(), 0, 0, 1); err != nil {
@@ -397,7 +397,7 @@ func TestWhoAsksWhetherRedisIsReadyNoticesThatItIsNot(t *testing.T) {
 	if err := s.Ready(t.Context()); err == nil {
 		t.Error("a Redis that is gone is ready")
 	}
-	if state, _ := s.State(); state == Up {
+	if state, _ := s.Availability(); state == Up {
 		t.Error("nobody is told")
 	}
 }

@@ -68,7 +68,7 @@ func (p *Proxy) readCall(c echo.Context) (map[string]string, *envelope) {
 		return illegal("the body was cut off")
 	}
 
-	// A stranger's is read as well: in its turn, one at a time.
+	// The body is read before its sender is known: such bodies take turns, one at a time.
 	end := p.o.Store.Aside(req.Context())
 	defer end()
 	contentType := req.Header.Get(echo.HeaderContentType)
@@ -96,10 +96,10 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		return *refused
 	}
 
-	// Who calls comes first: a stranger learns nothing else.
+	// The key is checked first: without one, nobody learns what else is wrong.
 	now := p.current.Load()
 	if !p.o.Signed(call["app_id"], call["method"], call["ts"], call["sign"]) {
-		c.Set("wrong key", true) // for package access: the answer itself has status 200
+		p.o.OnWrongKey(c) // the answer itself has status 200
 		return refuse(kuaidihelp.CodeAuthFailed, "app_id is not a tenant of this relay, or sign is not "+
 			"the lower-case md5 of app_id + method + ts + api_key with a key of that tenant")
 	}
@@ -274,7 +274,7 @@ func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
 // callInTurn makes a call when its turn has come among those of all replicas. It makes none if by then nobody waits for
 // the answer any more, or running, the context of Run, has ended.
 func (p *Proxy) callInTurn(ctx, running context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
-	wait, err := p.o.Store.Turn(ctx)
+	wait, err := p.o.Store.ReserveCall(ctx)
 	if err != nil {
 		return kuaidihelp.Envelope{}, err
 	}

@@ -17,8 +17,8 @@ const (
 	maxBody     = 256 << 10
 )
 
-// wish is the body of a request, and the `data` of kuaidihelp's own.
-type wish struct {
+// subscribeRequest is the body of a request, and the `data` of kuaidihelp's own.
+type subscribeRequest struct {
 	CPCode       string `json:"cp_code" doc:"brand, by any of its names"`
 	WaybillCodes codes  `json:"waybill_codes" doc:"each of 1 to 64 printable ASCII characters"`
 }
@@ -72,7 +72,7 @@ var (
 // readWish reads and checks a body. The brand is canonical then, and no code comes twice. The error says what is wrong.
 // strict refuses keys that do not exist.
 func readWish(body []byte, strict bool) (brand string, waybills []string, err error) {
-	w, err := decodeWish(body, strict)
+	w, err := decodeSubscribeRequest(body, strict)
 	if err != nil {
 		return "", nil, err
 	}
@@ -108,18 +108,18 @@ func readWish(body []byte, strict bool) (brand string, waybills []string, err er
 	return brand, waybills, nil
 }
 
-// decodeWish reads the JSON of a body, which is one object.
-func decodeWish(body []byte, strict bool) (wish, error) {
+// decodeSubscribeRequest reads the JSON of a body, which is one object.
+func decodeSubscribeRequest(body []byte, strict bool) (subscribeRequest, error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if strict {
 		d.DisallowUnknownFields()
 	}
-	var w wish
+	var w subscribeRequest
 	if err := d.Decode(&w); err != nil {
-		return wish{}, explain(err)
+		return subscribeRequest{}, explain(err)
 	}
 	if d.More() {
-		return wish{}, errors.New("more than one JSON object")
+		return subscribeRequest{}, errors.New("more than one JSON object")
 	}
 	return w, nil
 }
@@ -142,14 +142,14 @@ func explain(err error) error {
 // knownBrands names the brands of the provider's page, and the one that may have been meant.
 func knownBrands(brand string) string {
 	known := "kuaidihelp's page lists " + strings.Join(kuaidihelp.Brands(), ", ")
-	if meant := kuaidihelp.BrandLike(brand); meant != "" {
+	if meant := kuaidihelp.SuggestBrand(brand); meant != "" {
 		known += "; did you mean " + meant + "?"
 	}
 	return known
 }
 
-// warning is what a tenant is told of a wish that may never match an update, and yet may be right: the set of brands is
-// open, and codes are compared letter by letter. Empty: there is nothing to say.
+// warning is what a tenant is told of a request that may never match an update, and yet may be right: the set of brands
+// is open, and codes are compared letter by letter. Empty: there is nothing to say.
 func warning(brand, code string) string {
 	var warnings []string
 	if !kuaidihelp.IsBrand(brand) {

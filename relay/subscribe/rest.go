@@ -35,7 +35,7 @@ func Create() Route {
 		Method:  http.MethodPost,
 		Path:    createPath,
 		Summary: "Subscribe waybills, at most 1000",
-		Body:    wish{},
+		Body:    subscribeRequest{},
 		Answer:  waybillResults{},
 		Problems: map[int]string{
 			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
@@ -144,7 +144,7 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 		return errGone
 	}
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
-	if errors.Is(err, event.ErrBusy) {
+	if errors.Is(err, event.ErrTooMany) {
 		busy := echo.NewHTTPError(http.StatusTooManyRequests, "too many requests of this tenant are being written down")
 		return p.turnedAway(t, "limited", busy)
 	}

@@ -31,9 +31,9 @@ type Store interface {
 	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (
 		wait time.Duration, claimed []ledger.Claimed, err error)
-	Turn(ctx context.Context) (time.Duration, error)
-	Answered(ctx context.Context, token string, waybills []event.Waybill, state ledger.Upstream, a ledger.Answer) error
-	Todo(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
+	ReserveCall(ctx context.Context) (time.Duration, error)
+	Answered(ctx context.Context, token string, waybills []event.Waybill, state ledger.State, a ledger.Answer) error
+	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
 }
 
 // Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).
@@ -46,12 +46,12 @@ type Tenant struct {
 	Name   string
 	Limits ledger.Limits
 
-	writing chan struct{} // has room for wishesAtOnce requests
+	writing chan struct{} // has room for writesAtOnce requests
 }
 
-// wishesAtOnce is how many requests of a tenant are written down at one time. One of a thousand waybills takes a
+// writesAtOnce is how many requests of a tenant are written down at one time. One of a thousand waybills takes a
 // hundred turns at the store, for which all who read wait too.
-const wishesAtOnce = 2
+const writesAtOnce = 2
 
 // Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
@@ -72,6 +72,8 @@ type Options struct {
 	Tenant func(c echo.Context) (name string, err error)
 	// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
 	Signed func(appID, method, ts, sign string) bool
+	// OnWrongKey is called for a call to /api that Signed refuses. Default: nothing.
+	OnWrongKey func(c echo.Context)
 	// Enter lets in a request whose tenant is known. The error is the answer to one that is too much. leave is called when
 	// the request is answered. Default: all are let in.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
@@ -112,7 +114,7 @@ func (s *settings) tenant(name string) *Tenant {
 	if t := s.tenants[name]; t != nil {
 		return t
 	}
-	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
+	return &Tenant{Name: name, writing: make(chan struct{}, writesAtOnce)}
 }
 
 // Result is what became of one waybill of a request.
@@ -140,6 +142,9 @@ func New(o Options) *Proxy {
 	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 15*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	if o.OnWrongKey == nil {
+		o.OnWrongKey = func(echo.Context) {}
+	}
 	if o.Enter == nil {
 		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
 	}
@@ -160,7 +165,7 @@ func (p *Proxy) Use(set Settings) {
 	}
 	now := &settings{Settings: set, tenants: make(map[string]*Tenant)}
 	for _, t := range set.Tenants {
-		t.writing = make(chan struct{}, wishesAtOnce)
+		t.writing = make(chan struct{}, writesAtOnce)
 		now.tenants[t.Name] = &t
 	}
 	p.current.Store(now)
@@ -216,8 +221,9 @@ type WaybillResult struct {
 	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
-// subscribe writes the wishes down, catches the tenant up, and has the provider asked. What is not known when ctx ends
-// is pending. The error is event.ErrBusy if until then too many other requests of the tenant were being written down.
+// subscribe writes the subscriptions down, catches the tenant up, and has the provider asked. What is not known when
+// ctx ends is pending. The error is event.ErrTooMany if until then too many other requests of the tenant were being
+// written down.
 func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes []string) ([]WaybillResult, error) {
 	waybills := make([]event.Waybill, len(codes))
 	results := make([]WaybillResult, len(codes))
@@ -226,13 +232,13 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 		results[i] = WaybillResult{CPCode: cpCode, WaybillCode: code, Result: Pending, Warning: warning(cpCode, code)}
 	}
 
-	wishes, err := p.writeDown(ctx, t, waybills)
+	written, err := p.writeDown(ctx, t, waybills)
 	if err != nil {
 		return nil, err
 	}
 	var open []int
 	var behind []event.Waybill
-	for i, w := range wishes {
+	for i, w := range written {
 		switch {
 		case w.Full:
 			results[i].Result = Failed
@@ -264,7 +270,7 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 	return results, nil
 }
 
-// writeDown writes the wishes of a tenant into the ledger, when its turn among the tenant's requests has come.
+// writeDown writes the subscriptions of a tenant into the ledger, when its turn among the tenant's requests has come.
 func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	select {
 	case t.writing <- struct{}{}:
@@ -272,7 +278,7 @@ func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybi
 		select {
 		case t.writing <- struct{}{}:
 		case <-ctx.Done():
-			return nil, event.ErrBusy
+			return nil, event.ErrTooMany
 		}
 	}
 	defer func() { <-t.writing }()

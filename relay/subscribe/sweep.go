@@ -50,7 +50,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 	tick := time.NewTicker(p.o.SweepEvery)
 	defer tick.Stop()
 	for {
-		todo, err := p.o.Store.Todo(ctx, most)
+		todo, err := p.o.Store.TakeOver(ctx, most)
 		if err != nil && ctx.Err() == nil {
 			p.metrics.sweepErrors.Inc() // whoever uses Redis next reports that it is down
 		}

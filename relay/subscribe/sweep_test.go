@@ -38,10 +38,10 @@ func (*leftovers) Aside(context.Context) (end func()) { return func() {} }
 
 // tenant has room for requests that are written down.
 func tenant(name string) *Tenant {
-	return &Tenant{Name: name, writing: make(chan struct{}, wishesAtOnce)}
+	return &Tenant{Name: name, writing: make(chan struct{}, writesAtOnce)}
 }
 
-func (l *leftovers) Todo(_ context.Context, most int) (todo []ledger.UnfinishedWork, _ error) {
+func (l *leftovers) TakeOver(_ context.Context, most int) (todo []ledger.UnfinishedWork, _ error) {
 	for ; l.left > 0 && len(todo) < most; l.left-- {
 		todo = append(todo, ledger.UnfinishedWork{Tenant: l.tenant,
 			Waybill: event.Waybill{CPCode: "zt", Code: fmt.Sprint(l.left)}})
@@ -59,7 +59,7 @@ func (l *leftovers) Claim(_ context.Context, _ string,
 	return 0, claimed, nil
 }
 
-func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ ledger.Upstream,
+func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ ledger.State,
 	_ ledger.Answer) error {
 	l.asked.Add(int64(len(waybills)))
 	return nil
@@ -222,10 +222,12 @@ func TestWithoutAnAccountWhatIsPendingStaysSo(t *testing.T) {
 	})
 }
 
-// wishes is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with it.
-type wishes struct{ leftovers }
+// liveLedger is a ledger in which every waybill is live, and every tenant that is new to one has to be caught up with
+// it.
+type liveLedger struct{ leftovers }
 
-func (w *wishes) Subscribe(_ context.Context, _ string, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
+func (w *liveLedger) Subscribe(_ context.Context, _ string,
+	waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	out := make([]ledger.SubscribeResult, len(waybills))
 	for i := range out {
 		out[i] = ledger.SubscribeResult{State: ledger.Live, CatchUp: true}
@@ -237,7 +239,7 @@ func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var large, own atomic.Int64
-		p := New(Options{Store: &wishes{}, CatchUp: func(_ context.Context, tenant string, _ event.Waybill) error {
+		p := New(Options{Store: &liveLedger{}, CatchUp: func(_ context.Context, tenant string, _ event.Waybill) error {
 			time.Sleep(time.Second)
 			if tenant == "large" {
 				large.Add(1)
@@ -273,7 +275,7 @@ func TestATenantThatHasMuchToCatchUpWithDoesNotHoldUpAnother(t *testing.T) {
 // stuck is a ledger that gives nobody a turn.
 type stuck struct{ leftovers }
 
-func (*stuck) Turn(context.Context) (time.Duration, error) {
+func (*stuck) ReserveCall(context.Context) (time.Duration, error) {
 	return 0, errors.New("redis does not answer")
 }
 
@@ -364,14 +366,14 @@ func TestAClientThatGoesAwayDoesNotCutShortWhatIsWritten(t *testing.T) {
 		gone()
 		if results, err := p.subscribe(ctx, tenant("a"), "zt", []string{"1"}); err != nil || results[0].Result != Pending ||
 			l.cut != nil {
-			t.Errorf("%+v, %v; the wish was written with a context that says %v", results, err, l.cut)
+			t.Errorf("%+v, %v; the subscription was written with a context that says %v", results, err, l.cut)
 		}
 	})
 }
 
-// writing is a ledger that takes a second to write wishes down, and counts how many it writes at one time.
+// writing is a ledger that takes a second to write subscriptions down, and counts how many it writes at one time.
 type writing struct {
-	wishes
+	liveLedger
 	now, most atomic.Int64
 }
 
@@ -382,7 +384,7 @@ func (s *writing) Subscribe(ctx context.Context, tenant string,
 	}
 	time.Sleep(time.Second)
 	s.now.Add(-1)
-	return s.wishes.Subscribe(ctx, tenant, waybills)
+	return s.liveLedger.Subscribe(ctx, tenant, waybills)
 }
 
 func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
@@ -398,7 +400,7 @@ func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
 			go func() {
 				ctx, cancel := context.WithTimeout(t.Context(), p.o.Budget)
 				defer cancel()
-				if _, err := p.subscribe(ctx, shop, "zt", []string{"1"}); errors.Is(err, event.ErrBusy) {
+				if _, err := p.subscribe(ctx, shop, "zt", []string{"1"}); errors.Is(err, event.ErrTooMany) {
 					late.Add(1)
 				} else if err == nil {
 					done.Add(1)
@@ -406,7 +408,7 @@ func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Minute)
-		if n := ledger.most.Load(); n != wishesAtOnce || done.Load() < 38 || done.Load()+late.Load() != 64 {
+		if n := ledger.most.Load(); n != writesAtOnce || done.Load() < 38 || done.Load()+late.Load() != 64 {
 			t.Errorf("%d at one time, %d done, %d told to come later", n, done.Load(), late.Load())
 		}
 	})
@@ -415,7 +417,7 @@ func TestFewRequestsOfATenantAreWrittenDownAtOneTime(t *testing.T) {
 func TestATenantThatTheConfigLostIsWrittenDownAllTheSame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := New(Options{Store: &wishes{}, CatchUp: func(context.Context, string, event.Waybill) error { return nil }})
+		p := New(Options{Store: &liveLedger{}, CatchUp: func(context.Context, string, event.Waybill) error { return nil }})
 		runs(t, p)
 		ctx, cancel := context.WithTimeout(t.Context(), p.o.Budget)
 		defer cancel()

@@ -117,7 +117,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // verdict says what an answer, or the lack of one, means for the waybills of a call.
-func verdict(e kuaidihelp.Envelope, err error) (ledger.Upstream, ledger.Answer) {
+func verdict(e kuaidihelp.Envelope, err error) (ledger.State, ledger.Answer) {
 	switch {
 	case err != nil:
 		return ledger.Failed, unanswered(err)

@@ -240,7 +240,7 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	for range callers {
 		go func() {
 			for d := range posts {
-				a, err := pool.Test(context.Background(), bareEndpoint, d.event)
+				a, err := pool.SendTest(context.Background(), bareEndpoint, d.event)
 				if err == nil && a.Status != http.StatusOK {
 					err = fmt.Errorf("a delivery was answered %d %s", a.Status, a.Err)
 				}

@@ -66,7 +66,7 @@ func checkDepths(t *testing.T, b *bench) {
 		time.Since(got[1].Delivered).Abs() > time.Minute {
 		t.Errorf("%+v, %v: t/d alone has got anything", got, err)
 	}
-	if busy, err := s.Busy(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
+	if busy, err := s.ActiveEndpoints(t.Context()); err != nil || !slices.Equal(busy, []string{"t/a", "t/c", "t/e"}) {
 		t.Errorf("busy: %v, %v; the duplicate for t/b is owed to nobody, and t/d is done", busy, err)
 	}
 
@@ -176,42 +176,42 @@ func checkHealth(t *testing.T, b *bench) {
 	}
 }
 
-func checkAlone(t *testing.T, b *bench) {
+func checkLock(t *testing.T, b *bench) {
 	one, other := b.open(t, store.Options{}), b.open(t, store.Options{})
-	alone := func(s *store.Store, what string, span time.Duration) (done func(), may bool) {
+	lock := func(s *store.Store, what string, span time.Duration) (unlock func(), locked bool) {
 		t.Helper()
-		done, may, err := s.Alone(t.Context(), what, span)
+		unlock, locked, err := s.TryLock(t.Context(), what, span)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return done, may
+		return unlock, locked
 	}
 
-	done, may := alone(one, "shed", time.Hour)
-	if !may {
+	unlock, locked := lock(one, "shed", time.Hour)
+	if !locked {
 		t.Fatal("nobody does it, and yet it may not be done")
 	}
-	notMine, may := alone(other, "shed", time.Hour)
-	if may {
+	notMine, locked := lock(other, "shed", time.Hour)
+	if locked {
 		t.Error("two do it at the same time")
 	}
-	if _, may := alone(other, "something else", time.Hour); !may {
+	if _, locked := lock(other, "something else", time.Hour); !locked {
 		t.Error("something else may not be done")
 	}
 	notMine()
-	if _, may := alone(other, "shed", time.Hour); may {
+	if _, locked := lock(other, "shed", time.Hour); locked {
 		t.Error("it was ended by who did not do it")
 	}
-	done()
+	unlock()
 
 	// The span is over before the first is done: another one has it, and keeps it.
-	late, may := alone(one, "shed", 50*time.Millisecond)
-	if !may {
+	late, locked := lock(one, "shed", 50*time.Millisecond)
+	if !locked {
 		t.Fatal("it may not be done after it was ended")
 	}
-	until(t, "the span is over", func() bool { _, may := alone(other, "shed", time.Hour); return may })
+	until(t, "the span is over", func() bool { _, locked := lock(other, "shed", time.Hour); return locked })
 	late()
-	if _, may := alone(one, "shed", time.Hour); may {
+	if _, locked := lock(one, "shed", time.Hour); locked {
 		t.Error("who was late has ended what another does")
 	}
 }

@@ -90,7 +90,7 @@ func checkEvents(t *testing.T, b *bench) {
 		same("since, from the oldest on", page(t, s, event.Query{Most: most, Since: middle, Newer: true}), all[1200:])
 		same("until, from the oldest on", page(t, s, event.Query{Most: most, Until: middle, Newer: true}), all[:1200])
 		same("before all", page(t, s, event.Query{Most: most, Until: begin}), nil)
-		same("wanted", page(t, s, event.Query{Most: most, Match: func(e *event.Stored) bool {
+		same("wanted", page(t, s, event.Query{Most: most, Match: func(e *event.Record) bool {
 			return strings.HasSuffix(e.WaybillCode, "77")
 		}}),
 			older(want(func(i int) bool { return i < 2500 && i%100 == 77 })))
@@ -102,7 +102,7 @@ func checkEvents(t *testing.T, b *bench) {
 
 	// Going to newer events, the end is where to go on later.
 	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute),
-		Match: func(*event.Stored) bool {
+		Match: func(*event.Record) bool {
 			return false
 		}})
 	for ; err == nil && !p.End; p, err = s.Events(t.Context(), event.Query{Most: 500, Newer: true, Cursor: p.Next}) {
@@ -250,7 +250,7 @@ func checkData(t *testing.T, b *bench) {
 	if err != nil || len(page.Events) != 2 || len(page.Events[0].Data) != 0 {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	gone := &event.Stored{Event: event.Event{ID: update("3", "gone").ID}}
+	gone := &event.Record{Event: event.Event{ID: update("3", "gone").ID}}
 	if _, err := s.FillData(t.Context(), append(page.Events, gone), 1<<20); err != nil {
 		t.Fatal(err)
 	}

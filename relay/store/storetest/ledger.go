@@ -40,7 +40,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ALateUpdateFromBeforeTheFirstSubscriptionIsNotTheLastOne": checkLateBefore,
 	"ALateUpdateIsNoChangeOfTheStatus":                         checkLateStatus,
 	"ATenantThatUnsubscribesGetsNothing":                       checkUnsubscribe,
-	"UnfinishedWorkIsHandedOutToOne":                           checkTodo,
+	"UnfinishedWorkIsHandedOutToOne":                           checkTakeOver,
 	"ReplicasThatDieInTurnLeaveNothingPendingForAMinute":       checkTakenOver,
 	"LimitsCountOverReplicas":                                  checkLimits,
 	"TheLedgerCanBeExportedAndImported":                        checkImport,
@@ -78,7 +78,7 @@ func claim(t *testing.T, s *store.Store, token string, codes ...string) (wait ti
 	return wait, mine
 }
 
-func answered(t *testing.T, s *store.Store, token string, state ledger.Upstream, a ledger.Answer, codes ...string) {
+func answered(t *testing.T, s *store.Store, token string, state ledger.State, a ledger.Answer, codes ...string) {
 	t.Helper()
 	if err := s.Answered(t.Context(), token, zt(codes...), state, a); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func live(t *testing.T, s *store.Store, tenant string, codes ...string) {
 	answered(t, s, "t", ledger.Live, ledger.Answer{UID: "u"}, codes...)
 }
 
-func state(t *testing.T, s *store.Store, tenant, code string) ledger.Upstream {
+func state(t *testing.T, s *store.Store, tenant, code string) ledger.State {
 	t.Helper()
 	got, ok, err := s.Subscription(t.Context(), tenant, zt(code)[0])
 	if err != nil {
@@ -158,7 +158,7 @@ func checkClaimLapses(t *testing.T, b *bench) {
 	if _, mine := claim(t, s, "first", "1"); mine != 0 {
 		t.Error("the first gets it back")
 	}
-	if got, err := s.Todo(t.Context(), 10); err != nil || len(got) != 0 {
+	if got, err := s.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("handed out while it is claimed: %v %v", got, err)
 	}
 }
@@ -222,7 +222,7 @@ func checkTurns(t *testing.T, b *bench) {
 		func() time.Duration { w, _ := claim(t, c, "2", "2"); return w },
 		func() time.Duration { w, _ := claim(t, c, "3", "1"); return w }, // claims nothing, and takes no place
 		func() time.Duration {
-			w, err := a.Turn(t.Context())
+			w, err := a.ReserveCall(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
@@ -276,7 +276,7 @@ func checkNoBrand(t *testing.T, b *bench) {
 	}
 }
 
-func checkTodo(t *testing.T, b *bench) {
+func checkTakeOver(t *testing.T, b *bench) {
 	clock := &shifted{}
 	a, c := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
 	live(t, a, "t", "1")
@@ -285,7 +285,7 @@ func checkTodo(t *testing.T, b *bench) {
 	subscribe(t, a, "u", "2") // has to be asked for
 
 	// As long as whoever began it may still finish it, nothing is handed out.
-	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
+	if got, err := a.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("before the time: %v %v", got, err)
 	}
 
@@ -293,7 +293,7 @@ func checkTodo(t *testing.T, b *bench) {
 	clock.forward(31 * time.Second)
 	var all []ledger.UnfinishedWork
 	for _, s := range []*store.Store{a, c, a} {
-		got, err := s.Todo(t.Context(), 1)
+		got, err := s.TakeOver(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func checkTodo(t *testing.T, b *bench) {
 	claim(t, a, "x", "2")
 	answered(t, a, "x", ledger.Live, ledger.Answer{}, "2")
 	clock.forward(31 * time.Second)
-	if got, err := a.Todo(t.Context(), 10); err != nil || len(got) != 0 {
+	if got, err := a.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("after it was done: %v %v", got, err)
 	}
 }
@@ -326,7 +326,7 @@ func checkTakenOver(t *testing.T, b *bench) {
 	for _, dies := range []string{"before it claims", "with a claim", "before it claims", "with a claim"} {
 		for {
 			clock.forward(2 * time.Second) // as often as replicas look
-			got, err := s.Todo(t.Context(), 10)
+			got, err := s.TakeOver(t.Context(), 10)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func takeUp(t *testing.T, s *store.Store) (*event.Replay, error) {
 	}
 	for _, o := range open {
 		if !o.Taken {
-			r, _, err := s.TakeReplay(t.Context(), o.ID, nil, 0)
+			r, _, err := s.ClaimReplay(t.Context(), o.ID, nil, 0)
 			return r, err
 		}
 	}
@@ -43,7 +43,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 				r, err := stores[i%2].NewReplay(t.Context(), event.Replay{Tenant: tenant, Filter: []byte(tenant)})
 				mu.Lock()
 				switch {
-				case errors.Is(err, event.ErrBusy):
+				case errors.Is(err, event.ErrTooMany):
 					refused++
 				case err != nil:
 					t.Error(err)
@@ -81,7 +81,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 	taken := 0
 	for i, id := range mine {
 		others := slices.Delete(slices.Clone(mine), i, i+1)
-		_, ok, err := stores[i%2].TakeReplay(t.Context(), id, others, 2)
+		_, ok, err := stores[i%2].ClaimReplay(t.Context(), id, others, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 	if was, err := stores[1].CancelReplay(t.Context(), mine[0]); !was || err != nil {
 		t.Fatal(was, err)
 	}
-	if r, ok, err := stores[1].TakeReplay(t.Context(), mine[0], mine[1:], 2); ok || err != nil {
+	if r, ok, err := stores[1].ClaimReplay(t.Context(), mine[0], mine[1:], 2); ok || err != nil {
 		t.Errorf("took up what was cancelled: %v, %v", r, err)
 	}
 	if _, err := stores[1].NewReplay(t.Context(), event.Replay{Tenant: "t3"}); err != nil {
@@ -219,14 +219,14 @@ func checkReplay(t *testing.T, b *bench) {
 	}
 
 	// Another replica goes on where it was.
-	s.LetGoReplay(t.Context(), r.ID)
+	s.ReleaseReplay(t.Context(), r.ID)
 	if r, err = takeUp(t, other); err != nil || r == nil || r.Cursor != "here" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if _, mine, err := s.ReplayPage(t.Context(), r.ID, send); mine || err != nil {
 		t.Errorf("a page of what another has: %v, %v", mine, err)
 	}
-	s.LetGoReplay(t.Context(), r.ID) // it is not its own any more
+	s.ReleaseReplay(t.Context(), r.ID) // it is not its own any more
 	if _, mine, err := other.ReplayPage(t.Context(), r.ID, event.ReplayPage{Done: true}); !mine || err != nil {
 		t.Errorf("the last page: %v, %v", mine, err)
 	}

@@ -112,7 +112,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"TenantsShareReplaysAndNoTwoHaveOneID":                  checkReplaysOfManyTenants,
 	"TheLatestReplaysOfATenantAreKept":                      checkReplaysThatAreKept,
 	"ReplicasAgreeOnTheLatestCallback":                      checkLastCallback,
-	"OneReplicaAtATimeDoesWhatOnlyOneMay":                   checkAlone,
+	"OneReplicaAtATimeDoesWhatOnlyOneMay":                   checkLock,
 	"AnOutcomeSettledAgainLeavesAnothersSuccessorAlone":     checkSettledTwiceByTwo,
 	"OfALimitedEndpointOnlyOneOfALineIsHandedOver":          checkLimitedLine,
 	"WhatRedisEvictedLeavesTheQueue":                        checkEvicted,

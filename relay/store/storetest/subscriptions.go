@@ -146,7 +146,7 @@ func checkImport(t *testing.T, b *bench) {
 	if w := subscribe(t, into, "v", "1")[0]; w.State != ledger.Live {
 		t.Errorf("%+v", w)
 	}
-	if got, err := into.Todo(t.Context(), 10); err != nil || len(got) != 1 || got[0].Code != "4" {
+	if got, err := into.TakeOver(t.Context(), 10); err != nil || len(got) != 1 || got[0].Code != "4" {
 		t.Errorf("what was pending is not taken up: %v %v", got, err)
 	}
 }

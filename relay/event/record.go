@@ -29,22 +29,22 @@ func (s State) Open() bool {
 	return s == StateQueued || s == StateSending || s == StateRetrying || s == StateWaiting
 }
 
-// Stored is an event as the store has it, with what became of it.
-type Stored struct {
+// Record is an event as the store has it, with what became of it.
+type Record struct {
 	Event
 	// Repeats is how often it came again, as a duplicate, and LastRepeat when it last did.
 	Repeats    int
 	LastRepeat time.Time
 	// Deliveries are those of the event, ordered by endpoint.
-	Deliveries []Owed
+	Deliveries []DeliveryRecord
 	// WithoutData says that the answer had no room for its data.
 	WithoutData bool
 	// Next is the cursor of the page that follows this event, set by Store.Events only.
 	Next string
 }
 
-// Owed is a delivery as the store has it.
-type Owed struct {
+// DeliveryRecord is a delivery as the store has it.
+type DeliveryRecord struct {
 	Endpoint string
 	State    State
 	// Attempts counts the finished attempts since the delivery was queued, redriven or replayed.
@@ -80,7 +80,7 @@ type Query struct {
 	// Since (inclusive) and Until (exclusive) bound the time of acceptance; zero: no bound.
 	Since, Until time.Time
 	// Match reports whether an event is wanted; nil: all are.
-	Match func(*Stored) bool
+	Match func(*Record) bool
 	// Newer goes on to newer events rather than older ones.
 	Newer bool
 	// Cursor is where an earlier page ended; empty: at the beginning.
@@ -91,7 +91,7 @@ type Query struct {
 
 // Page is an answer to a Query.
 type Page struct {
-	Events []*Stored
+	Events []*Record
 	// Next is the cursor of the next page; empty at the end. A page may have fewer events than wanted, even none, and
 	// a Next: then the search took too long. Towards newer events there always is a Next.
 	Next string
@@ -112,60 +112,8 @@ type DeadLetter struct {
 	Type, WaybillCode, CPCode, Status string
 }
 
-// ReplayState is how far a replay is.
-type ReplayState string
-
-// The states of a replay.
-const (
-	ReplayRunning   ReplayState = "running"
-	ReplayDone      ReplayState = "done"
-	ReplayCancelled ReplayState = "cancelled" // by a person
-)
-
-// Replay sends events again.
-type Replay struct {
-	ID string
-	// Tenant is who asked for it, and whose endpoints it is limited to; empty: the operator.
-	Tenant string
-	// Filter says which events to send, as JSON. The store does not read it.
-	Filter         []byte
-	State          ReplayState
-	Created, Ended time.Time
-	// Cursor is where the next page begins.
-	Cursor string
-	// Looked counts the events that were read, Matched those that the filter takes, Queued the deliveries that were
-	// queued again, and Skipped those that were open already or are not there any more.
-	Looked, Matched, Queued, Skipped int64
-}
-
-// OpenReplay is a replay that has not ended.
-type OpenReplay struct {
-	ID, Tenant string
-	// Taken says that a replica works on it.
-	Taken bool
-}
-
-// Resend is one delivery of a page of a replay.
-type Resend struct {
-	EventID, Endpoint string
-	// Lease is for how long it is leased to the caller, who has a slot for it; 0: it is queued for any replica.
-	Lease time.Duration
-	// Add sends it also if the endpoint was not owed it before.
-	Add bool
-}
-
-// ReplayPage is the progress of a replay by one page, or by a part of one.
-type ReplayPage struct {
-	// Cursor is where to go on; empty: it has not moved.
-	Cursor string
-	Done   bool
-	// Looked and Matched count events, as in Replay. Counted is how many deliveries a dry run would send.
-	Looked, Matched, Counted int
-	Resends                  []Resend
-}
-
-// ErrBusy says that too many do this at the same time.
-var ErrBusy = errors.New("too many at one time")
+// ErrTooMany says that too many do this at the same time.
+var ErrTooMany = errors.New("too many at one time")
 
 // ErrCursor says that a cursor was not returned by an earlier list.
 var ErrCursor = errors.New("not a cursor of an earlier list")

@@ -250,7 +250,7 @@ func TestEveryKeyOfATenantIsBoundedOrSaidToCostNothing(t *testing.T) {
 	} {
 		for _, f := range fields {
 			if !slices.Contains(bounded[section], f.name) && !slices.Contains(costNothing[section], f.name) {
-				t.Errorf("%s.%s: may a tenant's own file give it any value? Bound it in powers.go, and say so here",
+				t.Errorf("%s.%s: may a tenant's own file give it any value? Bound it in permissions.go, and say so here",
 					section, f.name)
 			}
 		}

@@ -7,10 +7,10 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Test sends an event to an endpoint at once, signed and guarded as any other, and says what came back. Nothing is
+// SendTest sends an event to an endpoint at once, signed and guarded as any other, and says what came back. Nothing is
 // written down, and the endpoint's slots, rate and state are not looked at: a person wants to know what it does. It
 // ends with ctx.
-func (p *Pool) Test(ctx context.Context, name string, e *event.Event) (event.Attempt, error) {
+func (p *Pool) SendTest(ctx context.Context, name string, e *event.Event) (event.Attempt, error) {
 	c := p.client(name)
 	if c == nil {
 		return event.Attempt{}, fmt.Errorf("there is no endpoint %s", name)

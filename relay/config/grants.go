@@ -22,8 +22,8 @@ type grants struct {
 	networks []netip.Prefix  // egress.tenant_cidrs, and egress.allow_cidrs, which every endpoint may use
 }
 
-// powers are what one file of tenants_dir may use.
-type powers struct {
+// permissions are what one file of tenants_dir may use.
+type permissions struct {
 	*grants
 	tenant string // its name; empty until it was read
 	// variables and used are allowed by their names. When all tenants are known, checkOwners finds those that belong
@@ -93,7 +93,7 @@ func variablePrefix(tenant string) string {
 
 // refuse returns why the value must not use a variable; empty: it may. It does not depend on whether the variable is
 // set.
-func (p *powers) refuse(variable string, by value) string {
+func (p *permissions) refuse(variable string, by value) string {
 	switch {
 	case slices.Contains(p.env, variable):
 		return ""
@@ -151,7 +151,7 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 }
 
 // open returns the path to read in place of the one that a value refers to. The error says why it must not be read.
-func (p *powers) open(path string, by value) (string, error) {
+func (p *permissions) open(path string, by value) (string, error) {
 	resolved, names, err := p.locate(path)
 	for _, name := range names {
 		p.used = append(p.used, use{name: name, by: by})
@@ -169,7 +169,7 @@ func (l *loading) checkOwners() {
 	}
 
 	for _, src := range l.sources {
-		p := src.powers
+		p := src.permissions
 		if p == nil {
 			continue
 		}
@@ -228,7 +228,7 @@ func inTenantsFile(r reader, check func(value)) reader {
 	read := r.read
 	r.read = func(v value) {
 		read(v)
-		if v.src.powers != nil {
+		if v.src.permissions != nil {
 			check(v)
 		}
 	}
@@ -247,7 +247,7 @@ func ownNetworks(out *[]netip.Prefix) reader {
 			within := func(allowed netip.Prefix) bool {
 				return allowed.Bits() <= own.Bits() && allowed.Contains(own.Addr())
 			}
-			if p := item.src.powers; p != nil && !slices.ContainsFunc(p.networks, within) {
+			if p := item.src.permissions; p != nil && !slices.ContainsFunc(p.networks, within) {
 				item.mistake("is not within egress.tenant_cidrs in %s, which says what files of tenants_dir may allow themselves",
 					p.main)
 			}
@@ -332,7 +332,7 @@ func capped(keys []field, section string, bounds map[string]func() string) []fie
 		keys[i].reader = inTenantsFile(k.reader, func(v value) {
 			if most := bound(); most != "" {
 				v.mistake("is more than a file of tenants_dir may have (%s); raise %s%s in %s to allow it",
-					most, section, k.name, v.src.powers.main)
+					most, section, k.name, v.src.permissions.main)
 			}
 		})
 	}
