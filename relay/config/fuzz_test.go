@@ -88,7 +88,8 @@ func BenchmarkLoadOf10000Tenants(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(head + "tenants:\n")
 	for i := range 10_000 {
-		fmt.Fprintf(&text, "  - name: t%d\n    endpoints:\n      - {name: a, url: 'http://h.example', secrets: [%s]}\n    routes:\n",
+		fmt.Fprintf(&text, "  - name: t%d\n    endpoints:\n"+
+			"      - {name: a, url: 'http://h.example', secrets: [%s]}\n    routes:\n",
 			i, goodSecret)
 		for j := range 10 {
 			fmt.Fprintf(&text, "      - {to: a, match: {cp_code: [zt, sto], status: s%d}}\n", j)

@@ -13,7 +13,8 @@ func anyVariable(name string) (string, bool) { return "Secret.Of." + name, true 
 
 // endpointWith is a tenant's file whose endpoint has more keys.
 func endpointWith(tenant, keys string) string {
-	return "name: " + tenant + "\nendpoints:\n  - {name: a, url: 'https://h.example', secrets: [" + goodSecret + "], " + keys +
+	return "name: " + tenant + "\nendpoints:\n  - {name: a, url: 'https://h.example', secrets: [" + goodSecret + "], " +
+		keys +
 		"}\nroutes: [{to: a}]\n"
 }
 
@@ -168,8 +169,8 @@ tenants:
   - name: shop
     subscriptions: {rate: 0}
     endpoints:
-      - {name: a, url: "https://h.example", secrets: [` + goodSecret + `], allow_cidrs: [10.0.0.0/8], max_in_flight: 5000,
-         headers: {x-a: "${PARCEL_KEY}", x-b: "file:../operators"}}
+      - {name: a, url: "https://h.example", secrets: [` + goodSecret + `], allow_cidrs: [10.0.0.0/8],
+         max_in_flight: 5000, headers: {x-a: "${PARCEL_KEY}", x-b: "file:../operators"}}
     routes: [{to: a}]
 `})
 	if _, err := Load(filepath.Join(dir, "conf/config.yaml"), Options{LookupEnv: anyVariable}); err != nil {

@@ -95,8 +95,9 @@ func TestCallbackTokensAreOnePathSegment(t *testing.T) {
 func TestEndpointURLsAreAbsoluteHTTPWithNothingUnsent(t *testing.T) {
 	t.Parallel()
 	accepts(t, "endpointURL", endpointURL, map[string]string{
-		"http://h.example": "http://h.example", "HTTPS://H:8443/x?y=z": "HTTPS://H:8443/x?y=z", "http://[::1]:9/": "http://[::1]:9/",
-		"": "", "/x": "", "//h/x": "", "h": "", "http:x": "", "http:///x": "", "ftp://h": "", "http://u@h": "",
+		"http://h.example": "http://h.example", "HTTPS://H:8443/x?y=z": "HTTPS://H:8443/x?y=z",
+		"http://[::1]:9/": "http://[::1]:9/",
+		"":                "", "/x": "", "//h/x": "", "h": "", "http:x": "", "http:///x": "", "ftp://h": "", "http://u@h": "",
 		"http://u:p@h": "",
 		"http://h#":    "", "http://h/#x": "", "http://h:0": "", "http://h:": "", "http://h:65536": "", "http://h:x": "",
 		"http://h/\n":       "",

@@ -28,7 +28,8 @@ func write(t *testing.T, files map[string]string) string {
 
 // tenantFile is a good file of tenants_dir.
 func tenantFile(name string) string {
-	return "name: " + name + "\nendpoints: [{name: a, url: 'https://h.example', secrets: [file:secret]}]\nroutes: [{to: a}]\n"
+	return "name: " + name + "\nendpoints: [{name: a, url: 'https://h.example', secrets: " +
+		"[file:secret]}]\nroutes: [{to: a}]\n"
 }
 
 func TestTwentyMistakesInFourFilesAreTwentyLinesInFileOrder(t *testing.T) {

@@ -17,9 +17,11 @@ func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
 		"callback: {tokens: [q7Lr2vXe9T]}":            "",
 		head + "admin: {token: aaaaaaaa}":             "admin.token: can be guessed",
 		head + "admin: {token: ''}":                   "",
-		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h.example', secrets: [" + goodSecret +
+		head + "tenants: [{name: a, api_keys: [abababab], endpoints: [{name: a, url: 'https://h.example', secrets: [" +
+			goodSecret +
 			"]}], routes: [{to: a}]}]": "tenants[0].api_keys[0]: can be guessed",
-		head + "tenants: [{name: a, endpoints: [{name: a, url: 'https://h.example', secrets: [whsec_" + strings.Repeat("A", 32) +
+		head + "tenants: [{name: a, endpoints: [{name: a, url: 'https://h.example', secrets: [whsec_" +
+			strings.Repeat("A", 32) +
 			"]}], routes: [{to: a}]}]": "secrets[0]: can be guessed",
 		head + "kuaidihelp: {api_url: 'http://kop.kuaidihelp.com/api'}": "kuaidihelp.api_url: is plain http",
 		head + "kuaidihelp: {api_url: 'http://127.0.0.1:9/api'}":        "",

@@ -62,6 +62,7 @@ func webhook(summary string, standard, kuaidihelp map[string]any) map[string]any
 			event.ReasonNew, event.ReasonRetry, event.ReasonRedrive, event.ReasonReplay, event.ReasonCatchUp,
 		}}),
 	}
+
 	answers := map[string]any{
 		"2XX": answerOf("Delivered"),
 		"410": answerOf("The endpoint is parked until a person resumes it"),
@@ -72,6 +73,7 @@ func webhook(summary string, standard, kuaidihelp map[string]any) map[string]any
 		"4XX": answerOf("Any other: this body is refused: a dead letter from the fourth attempt on"),
 		"5XX": answerOf("Tried again later, after Retry-After"),
 	}
+
 	body := map[string]any{"schema": map[string]any{"anyOf": []any{standard, provider}}}
 	return map[string]any{"post": map[string]any{
 		"summary":     summary,
