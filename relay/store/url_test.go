@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -52,5 +54,22 @@ func TestAURLOfRedisThatIsReadInAnotherWayThanMeantIsRefusedWithItsCure(t *testi
 				t.Errorf("%s: a part of it is in %q", url, said)
 			}
 		}
+	}
+}
+
+func TestTheFormsOfTheURLInTheOperatorsPageAreRead(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operator/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := regexp.MustCompile("(?m)^\\| .* \\| `((?:rediss?|unix)://\\S+)`").FindAllSubmatch(page, -1)
+	for _, form := range forms {
+		if err := store.CheckURL(string(form[1])); err != nil {
+			t.Errorf("%s: it %v", form[1], err)
+		}
+	}
+	if len(forms) != 5 {
+		t.Errorf("the page has %d forms: are they found?", len(forms))
 	}
 }
