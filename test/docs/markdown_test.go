@@ -46,13 +46,10 @@ func TestLinksAndCodeAreFoundWithTheirLines(t *testing.T) {
 }
 
 // markdown reads a page of the repository.
-func markdown(t *testing.T, path string) (page text, size int) {
+func markdown(t *testing.T, path string) (read text, size int) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return readMarkdown(string(content)), len(content)
+	page := fileText(t, path)
+	return readMarkdown(page), len(page)
 }
 
 func TestEveryLinkLeadsSomewhere(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
 
@@ -23,11 +24,8 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 		if !strings.HasSuffix(path, "_test.go") {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range function.FindAllStringSubmatch(string(text), -1) {
+		text := fileText(t, path)
+		for _, m := range function.FindAllStringSubmatch(text, -1) {
 			tests[m[1]] = true
 		}
 	}
@@ -36,17 +34,14 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 	file := regexp.MustCompile("`((?:relay|test|docs)/[\\w./-]+)`")
 	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
 	for _, path := range append(pages(t), readmes...) {
-		text, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range file.FindAllStringSubmatch(string(text), -1) {
+		text := fileText(t, path)
+		for _, m := range file.FindAllStringSubmatch(text, -1) {
 			seen++
 			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
 				t.Errorf("%s: there is no %s", path, m[1])
 			}
 		}
-		for _, m := range name.FindAllString(string(text), -1) {
+		for _, m := range name.FindAllString(text, -1) {
 			if seen++; !tests[m] && m != "TestPages" && m != "TestResult" { // a shape of the API
 				t.Errorf("%s: there is no test %s", path, m)
 			}
@@ -60,12 +55,9 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 func TestThePagesForReceiversNameEveryStatusBrandAndFormat(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"docs/tenant/receiving.md", "docs/zh/tenant/receiving.md"} {
-		page, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
+		page := fileText(t, path)
 		for _, word := range slices.Concat(kuaidihelp.Statuses(), kuaidihelp.Brands(), deliver.Formats()) {
-			if !strings.Contains(string(page), "`"+word+"`") {
+			if !strings.Contains(page, "`"+word+"`") {
 				t.Errorf("%s does not name `%s`", path, word)
 			}
 		}
@@ -90,12 +82,9 @@ func TestThePagesOfRoutesNameEveryMatchKey(t *testing.T) {
 		t.Fatalf("match has %d keys: are they found?", len(keys))
 	}
 	for _, path := range []string{"docs/tenant/routes.md", "docs/zh/tenant/routes.md"} {
-		page, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
+		page := fileText(t, path)
 		for key := range keys {
-			if !strings.Contains(string(page), "| `"+key) {
+			if !strings.Contains(page, "| `"+key) {
 				t.Errorf("%s has no row for %s", path, key)
 			}
 		}
@@ -111,4 +100,38 @@ func TestTheIndexListsEveryPage(t *testing.T) {
 			t.Errorf("docs/README.md does not list %s", path)
 		}
 	}
+}
+
+func TestTheDiagramOfADeliveryHasItsStates(t *testing.T) {
+	t.Parallel()
+	page := fileText(t, "docs/design/lifecycle.md")
+	_, rest, _ := strings.Cut(page, "## A delivery\n")
+	_, rest, _ = strings.Cut(rest, "stateDiagram-v2\n")
+	diagram, _, _ := strings.Cut(rest, "```")
+	var drawn []string
+	for _, m := range regexp.MustCompile(`(?m)^ +(\S+) --> ([\w*\[\]]+)`).FindAllStringSubmatch(diagram, -1) {
+		drawn = append(drawn, m[1], m[2])
+	}
+	drawn = slices.DeleteFunc(drawn, func(state string) bool { return state == "[*]" })
+	slices.Sort(drawn)
+	drawn = slices.Compact(drawn)
+
+	var states []string
+	for _, s := range event.States() {
+		states = append(states, string(s))
+	}
+	slices.Sort(states)
+	if !slices.Equal(drawn, states) {
+		t.Errorf("the diagram has the states %q, and there are %q", drawn, states)
+	}
+}
+
+// fileText returns what is in a file, by its path from the root.
+func fileText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

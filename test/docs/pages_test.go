@@ -61,11 +61,7 @@ func TestPages(t *testing.T) {
 // parsed returns a page by its path from the root.
 func parsed(t *testing.T, path string) *page {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := parsePage(path, string(text))
+	p, err := parsePage(path, fileText(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
