@@ -73,7 +73,7 @@ func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.Dead
 			if !f.Since.IsZero() && l.DeadAt.Before(f.Since) {
 				return taken, "", nil // all that follow are older
 			}
-			if f.takesDeadLetter(l) {
+			if f.matchesDeadLetter(l) {
 				taken = append(taken, l)
 			}
 		}
@@ -85,9 +85,9 @@ func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.Dead
 	return nil, cursor, nil
 }
 
-// takesDeadLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after, and
-// since.
-func (f *filter) takesDeadLetter(l event.DeadLetter) bool {
+// matchesDeadLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after,
+// and since.
+func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
 		(f.Brand == "" || l.CPCode == f.Brand) &&
 		(f.Status == "" || l.Status == f.Status) &&

@@ -149,12 +149,12 @@ func (f *filter) hasState(e *event.Record) bool {
 		return len(e.Deliveries) == 0
 	}
 	return slices.ContainsFunc(e.Deliveries, func(o event.DeliveryRecord) bool {
-		return f.takesEndpoint(o.Endpoint) && (string(o.State) == f.State || f.State == stateOpen && o.State.Open())
+		return f.matchesEndpoint(o.Endpoint) && (string(o.State) == f.State || f.State == stateOpen && o.State.Open())
 	})
 }
 
-// takesEndpoint says whether an endpoint passes the filter.
-func (f *filter) takesEndpoint(endpoint string) bool {
+// matchesEndpoint says whether an endpoint passes the filter.
+func (f *filter) matchesEndpoint(endpoint string) bool {
 	return (f.Endpoint == "" || endpoint == f.Endpoint) &&
 		(f.Tenant == "" || strings.HasPrefix(endpoint, f.Tenant+"/"))
 }

@@ -205,7 +205,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		p.Query.Endpoints = endpoints(f.Tenant)
 	}
 	p.Wants = func(o event.DeliveryRecord) bool {
-		return !o.State.Open() && f.takesEndpoint(o.Endpoint) && (f.State == "" || o.State == event.State(f.State))
+		return !o.State.Open() && f.matchesEndpoint(o.Endpoint) && (f.State == "" || o.State == event.State(f.State))
 	}
 
 	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}

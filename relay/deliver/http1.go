@@ -130,7 +130,7 @@ func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply
 
 // connect takes a connection that is idle, and on which nothing has come, or makes a new one.
 func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, error) {
-	for c := h.take(); c != nil; c = h.take() {
+	for c := h.idleConn(); c != nil; c = h.idleConn() {
 		if c.SetDeadline(deadline) == nil && time.Since(c.since) < idleMost {
 			switch c.checkIdle() {
 			case quiet:
@@ -214,9 +214,9 @@ func (h *http1) connectTo(ctx context.Context) (c *connection, protocol string, 
 	return c, secure.ConnectionState().NegotiatedProtocol, nil
 }
 
-// take returns the connection that was used last of those that have rested, because the receiver has had the least time
-// to give it up.
-func (h *http1) take() *connection {
+// idleConn returns the connection that was used last of those that have rested, because the receiver has had the least
+// time to give it up.
+func (h *http1) idleConn() *connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closing = false

@@ -79,8 +79,8 @@ type held struct {
 	cut func()
 	// came says that all of the body is there.
 	came atomic.Bool
-	// pushed says that others got its room before that.
-	pushed atomic.Bool
+	// evicted says that others got its room before that.
+	evicted atomic.Bool
 	// leaveTurn ends its turn at parsing.
 	leaveTurn func()
 }
@@ -128,7 +128,7 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			h.came.Store(true)
 			return body, nil
-		case h.pushed.Load():
+		case h.evicted.Load():
 			return nil, errNoRoom
 		case err != nil:
 			return nil, err
@@ -139,7 +139,7 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 // grow gives a body more memory, if there is room for it. Both are counted while one is copied to the other.
 func (h *held) grow(body []byte, size int64) ([]byte, error) {
 	from, to := h.rooms.of(cap(body)), h.rooms.of(int(size))
-	if !to.take(h, size) {
+	if !to.reserve(h, size) {
 		return nil, errNoRoom
 	}
 	grown := append(make([]byte, 0, size), body...)
@@ -164,12 +164,12 @@ type room struct {
 
 func newRoom(bytes int64) *room { return &room{free: bytes, held: make(map[*held]int64)} }
 
-// take gives h so many bytes more, if there are as many.
-func (r *room) take(h *held, bytes int64) bool {
+// reserve gives h so many more bytes, if there are as many.
+func (r *room) reserve(h *held, bytes int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.push(h, bytes-r.free)
-	if h.pushed.Load() || r.free < bytes {
+	r.evict(h, bytes-r.free)
+	if h.evicted.Load() || r.free < bytes {
 		return false
 	}
 	r.free -= bytes
@@ -177,9 +177,9 @@ func (r *room) take(h *held, bytes int64) bool {
 	return true
 }
 
-// push frees at least so many bytes for h, or none. It takes them from bodies that have been coming for longer than
+// evict frees at least so many bytes for h, or none. It takes them from bodies that have been coming for longer than
 // patience, the oldest first. The caller holds mu.
-func (r *room) push(h *held, bytes int64) {
+func (r *room) evict(h *held, bytes int64) {
 	if bytes <= 0 {
 		return
 	}
@@ -205,7 +205,7 @@ func (r *room) push(h *held, bytes int64) {
 		bytes -= r.held[x]
 		r.free += r.held[x]
 		delete(r.held, x)
-		x.pushed.Store(true)
+		x.evicted.Store(true)
 		x.cut()
 	}
 }

@@ -70,24 +70,24 @@ func (d *drainer) run(ctx context.Context) {
 			d.began = time.Now()
 		}
 		d.mu.Unlock()
-		d.batch(ctx, files)
+		d.drainBatch(ctx, files)
 	}
 }
 
-// batch takes files to Redis.
-func (d *drainer) batch(ctx context.Context, files []*spool.File) {
+// drainBatch takes files to Redis.
+func (d *drainer) drainBatch(ctx context.Context, files []*spool.File) {
 	in := d.intake
 	all, files := d.read(files)
 	if len(files) == 0 {
 		return
 	}
 
-	err := d.take(ctx, all)
+	err := d.acceptBatch(ctx, all)
 	if err != nil && len(all) == 1 && all[0].file.Refused >= refusals && in.o.Permanent(err) {
 		in.log.Error("redis refuses a callback for good: it goes to quarantine",
 			zap.String("file", all[0].file.Name()), zap.Error(err))
 		all[0] = toQuarantine(all[0].callback, all[0].file, err)
-		err = d.take(ctx, all)
+		err = d.acceptBatch(ctx, all)
 	}
 	if err != nil {
 		d.failed(ctx, files, err)
@@ -170,8 +170,8 @@ func (d *drainer) accepted(files []*spool.File) {
 	d.n = 0
 }
 
-// take accepts callbacks, counts what became of them, and tells those who wait for that.
-func (d *drainer) take(ctx context.Context, all []pending) error {
+// acceptBatch accepts callbacks, counts what became of them, and tells those who wait for that.
+func (d *drainer) acceptBatch(ctx context.Context, all []pending) error {
 	var o outcome
 	select {
 	case o = <-d.intake.begin(ctx, all):
@@ -188,7 +188,7 @@ func (d *drainer) take(ctx context.Context, all []pending) error {
 			continue
 		}
 		switch tag := all[i].file.Tag.(type) {
-		case *takenTwice:
+		case *askedTwice:
 			tag.add(sum, count)
 			continue
 		case chan event.Summary:

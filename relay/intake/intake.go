@@ -222,7 +222,7 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	}
 
 	// Redis took too long, or has failed. The call goes on by itself: if it succeeds after all, the file is withdrawn.
-	twice := &takenTwice{}
+	twice := &askedTwice{}
 	file, err := in.spool.Put(cb, slices.Values(waybills), twice)
 	if err != nil {
 		return in.lastChance(done, errors.Join(o.err, err))
@@ -248,7 +248,7 @@ func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summ
 
 	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that
 	// is known.
-	o := in.takeParts(ctx, pending{callback: cb})
+	o := in.acceptLarge(ctx, pending{callback: cb})
 	in.metrics.count(o.sum)
 	return o.sum, o.err
 }
@@ -293,7 +293,7 @@ func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, err
 
 // withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, Redis
 // is asked for it twice.
-func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTwice) {
+func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *askedTwice) {
 	o, late := <-done // else it has failed before
 	if late && o.err == nil && in.spool.Withdraw(file) {
 		in.remove([]*spool.File{file})
@@ -303,15 +303,15 @@ func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *takenTw
 	twice.add(o.sum, in.metrics.count)
 }
 
-// takenTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain.
+// askedTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain.
 // Either may be the one that finds its events new.
-type takenTwice struct {
+type askedTwice struct {
 	mu    sync.Mutex
 	first *event.Summary
 }
 
 // add notes what one of the two was told, and counts when both are known.
-func (t *takenTwice) add(sum event.Summary, count func(event.Summary)) {
+func (t *askedTwice) add(sum event.Summary, count func(event.Summary)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.first == nil {

@@ -372,7 +372,7 @@ func TestWhatTwoCallsWereToldIsCountedAsOneWhicheverCameFirst(t *testing.T) {
 	t.Parallel()
 	part, rest := event.Summary{New: 64, Deliveries: 64}, event.Summary{New: 36, Duplicates: 64, Deliveries: 36}
 	for _, told := range [][2]event.Summary{{part, rest}, {rest, part}} {
-		var twice takenTwice
+		var twice askedTwice
 		var counted []event.Summary
 		for _, sum := range told {
 			twice.add(sum, func(s event.Summary) { counted = append(counted, s) })

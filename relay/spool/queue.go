@@ -60,7 +60,7 @@ func (f *File) touches(h uint64) bool {
 func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*File, error) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
-		files, changed := s.take(most, bytes), s.changed
+		files, changed := s.nextBatch(most, bytes), s.changed
 		s.mu.Unlock()
 		if len(files) > 0 {
 			return files, nil
@@ -76,8 +76,8 @@ func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*File, error
 // lookThrough is how many files that have to wait for others are passed over in search of those that need not.
 const lookThrough = 1000
 
-// take needs mu.
-func (s *Spool) take(most int, bytes int64) []*File {
+// nextBatch takes the oldest files that may be taken now. It needs mu.
+func (s *Spool) nextBatch(most int, bytes int64) []*File {
 	if !s.looked {
 		return nil
 	}

@@ -297,7 +297,7 @@ func TestNothingIsTakenBeforeItIsKnownWhatOthersHaveLeft(t *testing.T) {
 	next := func() int {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.take(10, 1<<20))
+		return len(s.nextBatch(10, 1<<20))
 	}
 	if n := next(); n != 0 {
 		t.Errorf("%d files are taken at once", n)

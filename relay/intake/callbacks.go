@@ -39,16 +39,16 @@ func (in *Intake) begin(ctx context.Context, all []pending) <-chan outcome {
 	in.workers.Go(func() {
 		defer close(done)
 		if len(all) == 1 && all[0].large {
-			done <- in.takeParts(ctx, all[0])
+			done <- in.acceptLarge(ctx, all[0])
 			return
 		}
-		done <- in.take(ctx, all)
+		done <- in.acceptCallbacks(ctx, all)
 	})
 	return done
 }
 
-// takeParts takes one callback to Redis part by part. After an error, or the end of ctx, some parts of it are there.
-func (in *Intake) takeParts(ctx context.Context, whole pending) (all outcome) {
+// acceptLarge takes one callback to Redis part by part. After an error, or the end of ctx, some parts of it are there.
+func (in *Intake) acceptLarge(ctx context.Context, whole pending) (all outcome) {
 	cb := whole.callback
 	for part := range in.parts(cb) {
 		all.err = ctx.Err()
@@ -56,7 +56,7 @@ func (in *Intake) takeParts(ctx context.Context, whole pending) (all outcome) {
 			break
 		}
 
-		one := in.take(ctx, []pending{{callback: cb, parsed: part, file: whole.file, part: true}})
+		one := in.acceptCallbacks(ctx, []pending{{callback: cb, parsed: part, file: whole.file, part: true}})
 		all.sum.Add(one.sum)
 		all.err = one.err
 		if all.err != nil {
@@ -67,9 +67,9 @@ func (in *Intake) takeParts(ctx context.Context, whole pending) (all outcome) {
 	return all
 }
 
-// take makes callbacks durable in Redis. What was not understood goes first: it is kept once however often it comes, so
-// that a callback which fails halfway can be taken again.
-func (in *Intake) take(ctx context.Context, all []pending) (o outcome) {
+// acceptCallbacks makes callbacks durable in Redis. What was not understood goes first: it is kept once however often
+// it comes, so that a callback which fails halfway can be taken again.
+func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome) {
 	var rejected []event.Quarantined
 	var events []*event.Event
 	for _, p := range all {

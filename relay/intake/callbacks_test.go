@@ -27,7 +27,7 @@ func TestEachCallbackOfACallGetsItsOwnAnswer(t *testing.T) {
 			cb, parsed := update(waybill)
 			all = append(all, pending{callback: cb, parsed: parsed})
 		}
-		o := b.take(t.Context(), all)
+		o := b.acceptCallbacks(t.Context(), all)
 		if o.err != nil || len(o.each) != 3 || o.each[0].Duplicates != 1 || o.each[0].New != 0 || o.each[1].New != 1 ||
 			o.each[2].New != 1 {
 			t.Errorf("%+v", o)
@@ -60,11 +60,11 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 			return nil
 		}
 		four := manyItems(3*piece.Items + 1) // parts
-		o := b.takeParts(t.Context(), pending{callback: four})
+		o := b.acceptLarge(t.Context(), pending{callback: four})
 		if !errors.Is(o.err, fails) || o.sum.New != piece.Items || b.store.calls != 2 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
-		o = b.takeParts(t.Context(), pending{callback: four})
+		o = b.acceptLarge(t.Context(), pending{callback: four})
 		if o.err != nil || o.sum.Duplicates != piece.Items || o.sum.New != 2*piece.Items+1 || len(o.each) != 1 ||
 			o.each[0] != o.sum || b.store.calls != 6 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
@@ -72,7 +72,7 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if o := b.takeParts(ended, pending{callback: four}); o.err == nil || b.store.calls != 6 {
+		if o := b.acceptLarge(ended, pending{callback: four}); o.err == nil || b.store.calls != 6 {
 			t.Errorf("%+v after %d calls", o, b.store.calls)
 		}
 	})
@@ -137,7 +137,8 @@ func TestAFullQuarantineRefusesOnlyWhatHasNothingElseAndWasNotAnswered(t *testin
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := b.take(t.Context(), []pending{{callback: cb, parsed: kuaidihelp.Parse("", cb.Body, cb.ReceivedAt), file: file}})
+		o := b.acceptCallbacks(t.Context(),
+			[]pending{{callback: cb, parsed: kuaidihelp.Parse("", cb.Body, cb.ReceivedAt), file: file}})
 		if o.err != nil || b.Stats().Pushed != 2 {
 			t.Errorf("from the spool: %v, %+v", o.err, b.Stats())
 		}
