@@ -76,9 +76,14 @@ type configWriter struct {
 // section writes a key under a heading: a mapping with a table of its keys, which are sections of their own if they are
 // mappings again.
 func (w *configWriter) section(level int, path string, k configKey, required bool) {
+	who := "Set by the operator."
+	if strings.HasPrefix(path+".", "tenants.") {
+		who = "Set by the operator, or in a file of [`tenants_dir`](#tenants_dir)."
+	}
 	fmt.Fprintf(w, "\n%s %s\n\n", strings.Repeat("#", level), path)
 	m := k.mapping()
 	if m == nil {
+		fmt.Fprintf(w, "%s\n\n", who)
 		w.table(path, map[string]configKey{"": k}, nil)
 		return
 	}
@@ -90,7 +95,7 @@ func (w *configWriter) section(level int, path string, k configKey, required boo
 	if required {
 		about += " Required."
 	}
-	fmt.Fprintln(w, about)
+	fmt.Fprintln(w, about, who)
 	if rows := withMappings(m.Properties, false); len(rows) > 0 {
 		fmt.Fprintln(w)
 		w.table(path, rows, m.Required)

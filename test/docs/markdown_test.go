@@ -54,9 +54,15 @@ func markdown(t *testing.T, path string) (read text, size int) {
 
 func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	t.Parallel()
+	known := map[string]text{} // a page is the target of many links
+	of := func(path string) text {
+		if _, ok := known[path]; !ok {
+			known[path], _ = markdown(t, path)
+		}
+		return known[path]
+	}
 	for _, path := range append(pages(t), readmes...) {
-		page, _ := markdown(t, path)
-		for _, l := range page.links {
+		for _, l := range of(path).links {
 			if strings.Contains(l.target, "://") || strings.HasPrefix(l.target, "mailto:") {
 				continue
 			}
@@ -72,8 +78,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 			if anchor == "" || filepath.Ext(to) != ".md" {
 				continue
 			}
-			target, _ := markdown(t, to)
-			if !slices.ContainsFunc(target.headings, func(h heading) bool { return h.anchor == anchor }) {
+			if !slices.ContainsFunc(of(to).headings, func(h heading) bool { return h.anchor == anchor }) {
 				t.Errorf("%s:%d: %s has no heading #%s", path, l.line, to, anchor)
 			}
 		}
@@ -147,12 +152,13 @@ func skipped(t *testing.T, path string) (lines []span) {
 func TestEveryCommandInTheTextExists(t *testing.T) {
 	t.Parallel()
 	seen := 0
+	commands := cli.Commands()
 	for _, path := range append(pages(t), readmes...) {
 		page, _ := markdown(t, path)
 		for _, s := range append(page.spans, skipped(t, path)...) {
 			if strings.HasPrefix(s.code, "kuairelay ") {
 				seen++
-				if wrong := unknownIn(cli.Commands(), s.code); wrong != "" {
+				if wrong := unknownIn(commands, s.code); wrong != "" {
 					t.Errorf("%s:%d: `%s`: %s", path, s.line, s.code, wrong)
 				}
 			}

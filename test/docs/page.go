@@ -20,13 +20,17 @@ const (
 
 // step is a fenced block of a page that something is done with.
 type step struct {
-	kind     kind
-	line     int       // of the block's first line in the page
-	commands []command // of run, fails and background
-	text     string    // of background and file
-	path     string    // of file
-	reason   string    // of skip
-	prints   []expected
+	kind   kind
+	line   int // of the block's first line in the page
+	text   string
+	path   string // of file
+	reason string // of skip
+	prints []expected
+}
+
+// commands returns the commands of a block, in their order.
+func (s *step) commands() []command {
+	return split(s.line, strings.Split(strings.TrimSuffix(s.text, "\n"), "\n"))
 }
 
 // command is what a reader types at once: a line, and those that belong to it.
@@ -131,9 +135,6 @@ func (p *page) add(line int, info string, body []string, after bool) (commands b
 	case s.kind == file:
 		p.steps = append(p.steps, s)
 	case fields[0] == "sh":
-		if s.kind != skip {
-			s.commands = split(line, body)
-		}
 		p.steps = append(p.steps, s)
 		return true, nil
 	case fields[0] == "text" && after:

@@ -41,8 +41,8 @@ func TestEachKindOfBlockIsAStep(t *testing.T) {
 		}
 	}
 	first := p.steps[0]
-	if len(first.commands) != 2 || first.commands[1] != (command{5, "two # with a comment"}) {
-		t.Errorf("the commands are %+v", first.commands)
+	if got := first.commands(); len(got) != 2 || got[1] != (command{5, "two # with a comment"}) {
+		t.Errorf("the commands are %+v", got)
 	}
 	if len(first.prints) != 2 || first.prints[0] != (expected{9, "printed by two"}) ||
 		first.prints[1] != (expected{12, "second…line"}) {
@@ -54,7 +54,7 @@ func TestEachKindOfBlockIsAStep(t *testing.T) {
 	if p.steps[5].prints != nil {
 		t.Errorf("a text block after other text is taken for an output: %+v", p.steps[5].prints)
 	}
-	if got := p.steps[6].commands[0].text; got != "seven\n  --goes on" {
+	if got := p.steps[6].commands()[0].text; got != "seven\n  --goes on" {
 		t.Errorf("the command of a list is %q", got)
 	}
 }

@@ -40,7 +40,10 @@ func pages(t *testing.T) []string {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	for _, path := range append(pages(t), readmes...) {
-		name := strings.TrimSuffix(strings.TrimPrefix(path, "docs/"), ".md")
+		name := strings.TrimSuffix(path, ".md")
+		if below, ok := strings.CutPrefix(name, "docs/"); ok && below != "README" {
+			name = below
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := parsed(t, path)
@@ -112,18 +115,15 @@ func (e cannotRun) Error() string { return string(e) }
 
 func (r *reader) do(s *step) error {
 	r.Helper()
-	for _, c := range s.commands {
-		if killer.MatchString(c.text) && !r.term.OwnProcesses {
-			return cannotRun(fmt.Sprintf("%s:%d: %s would end processes of others on this machine", r.path, c.line, c.text))
-		}
-	}
-	switch s.kind {
-	case skip:
+	switch name := killer.FindString(s.text); {
+	case s.kind == skip:
 		r.Logf("%s:%d: not run: %s", r.path, s.line, s.reason)
 		return nil
-	case file:
+	case s.kind == file:
 		return r.write(s)
-	case background:
+	case name != "" && !r.term.OwnProcesses:
+		return cannotRun(fmt.Sprintf("%s:%d: %s would end processes of others on this machine", r.path, s.line, name))
+	case s.kind == background:
 		return r.start(s)
 	default:
 		return r.run(s)
@@ -147,7 +147,8 @@ func (r *reader) write(s *step) error {
 func (r *reader) run(s *step) error {
 	r.Helper()
 	all := ""
-	for i, c := range s.commands {
+	commands := s.commands()
+	for i, c := range commands {
 		output, code := r.term.Run(c.text)
 		all += output
 		if output != "" && !strings.HasSuffix(output, "\n") {
@@ -156,7 +157,7 @@ func (r *reader) run(s *step) error {
 		if err := r.installed(c.line, code, output); err != nil {
 			return err
 		}
-		wantFailure := s.kind == fails && i == len(s.commands)-1
+		wantFailure := s.kind == fails && i == len(commands)-1
 		if code != 0 && !wantFailure {
 			return fmt.Errorf("%s:%d: %s\nexits with %d, and printed:\n%s", r.path, c.line, c.text, code, all)
 		}
