@@ -96,6 +96,12 @@ func TestTheEdgesOfSomeForms(t *testing.T) {
 	if got, err := perSecond.parse("0.001"); got != 0.001 || err != nil {
 		t.Errorf("0.001 a second is %v, %v", got, err)
 	}
+	if got, err := perSecond.parse("100000"); got != 100_000 || err != nil {
+		t.Errorf("100000 a second is %v, %v", got, err)
+	}
+	if got, err := perSecond.parse("100000.5"); err == nil {
+		t.Errorf("100000.5 a second is taken: %v", got)
+	}
 	if got, err := headerText.parse(" \tx y "); got != "x y" || err != nil {
 		t.Errorf("a header keeps the space around it: %q, %v", got.Reveal(), err)
 	}

@@ -2,6 +2,7 @@ package route
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -440,4 +441,83 @@ func FuzzWhen(f *testing.F) {
 			t.Fatalf("took %s", took)
 		}
 	})
+}
+
+// What two objects have in common is paid for, key by key, as long as there is something left to pay with.
+func TestAComparisonOfObjectsIsPaidFor(t *testing.T) {
+	t.Parallel()
+	object := func() map[string]any {
+		out := make(map[string]any)
+		for i := range 100 {
+			out[fmt.Sprintf("%03d", i)] = float64(i)
+		}
+		return out
+	}
+	const plenty = 1 << 30
+	v := &view{left: plenty}
+	if err := v.payPair(object(), object()); err != nil {
+		t.Fatal(err)
+	}
+	cost := plenty - v.left
+	if least := 100 * (perElement + 3); cost < least {
+		t.Errorf("it costs %d, and its keys alone are %d", cost, least)
+	}
+	if err := (&view{left: cost}).payPair(object(), object()); err != nil {
+		t.Errorf("with just enough: %v", err)
+	}
+	if err := (&view{left: cost - 1}).payPair(object(), object()); !errors.Is(err, errTooCostly) {
+		t.Errorf("with too little: %v", err)
+	}
+}
+
+// The tracks of an event are made ready once, and once more for the first condition that asks for their times.
+func TestTracksAreMadeReadyOnceForAllConditions(t *testing.T) {
+	t.Parallel()
+	s := &subject{event: &event.Event{Tracks: []event.Track{{Time: "2022-03-24 09:12:31"}}}}
+	made := func(c *condition) *track {
+		t.Helper()
+		if err := s.prepare(c); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.view.Tracks) == 0 {
+			return nil
+		}
+		return s.view.Tracks[0]
+	}
+	if made(&condition{}) != nil {
+		t.Error("tracks that nobody asks for are made ready")
+	}
+	plain := made(&condition{usesTracks: true})
+	if plain == nil || made(&condition{usesTracks: true}) != plain {
+		t.Error("tracks are made ready again for the next condition")
+	}
+	timed := made(&condition{usesTracks: true, usesTimes: true})
+	if timed == nil || timed == plain || made(&condition{usesTracks: true, usesTimes: true}) != timed ||
+		made(&condition{usesTracks: true}) != timed {
+		t.Error("tracks with their times are made ready again")
+	}
+}
+
+// Whoever looks at a long text pays for its length, whichever way it is looked at.
+func TestALongTextIsPaidForByItsLength(t *testing.T) {
+	t.Parallel()
+	const length = 10_000
+	ev := &event.Event{Data: fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("a", length))}
+	for source, least := range map[string]int{
+		`event.data.text in ["b", "c"]`:         length * perCompared / 16,
+		`event.data.text == event.data.text`:    length * perCompared / 16,
+		`event.data[event.data.text] == "text"`: length * perCompared / 16,
+		`event.data.text contains "b"`:          length * perCompared / 2,
+		`event.data.text matches "^b"`:          length * perCompared,
+		`upper(event.data.text) == "b"`:         length * perCompared,
+	} {
+		when, err := newCondition(source)
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		s := &subject{event: ev}
+		if _, err := when.holds(s, "a"); err != nil || s.tenantSpent < least {
+			t.Errorf("%s: spent %d of at least %d, %v", source, s.tenantSpent, least, err)
+		}
+	}
 }

@@ -244,3 +244,33 @@ func TestALargeFileKeepsOnlyItsOwnWaybillsWaiting(t *testing.T) {
 	abandon(s)
 	check(adopted(t, dir)) // as found at a start
 }
+
+// A large file waits for each older file that is about one of its waybills, whether that is taken or put off.
+func TestALargeFileIsNotTakenBeforeAnOlderOneOfItsWaybills(t *testing.T) {
+	t.Parallel()
+	s := adopted(t, t.TempDir())
+	put(t, s, 0, "l1")
+	put(t, s, 1, large("l1"))
+	none := func(when string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if files, err := s.Next(ctx, 10, 1<<40); err == nil {
+			t.Fatalf("%s: %d files are taken", when, len(files))
+		}
+	}
+
+	older := next(t, s, 1)
+	none("the older one is taken")
+	s.Postpone(older[0], time.Hour)
+	s.Return(older, false)
+	none("the older one is put off")
+	s.Postpone(older[0], 0)
+	if got := next(t, s, 10); !slices.Equal(got, older) {
+		t.Errorf("%d files are taken, and not the older one", len(got))
+	}
+	s.Hold(older)
+	if got := next(t, s, 10); len(got) != 1 || !got[0].large {
+		t.Errorf("%d files are taken, and not the large one", len(got))
+	}
+}

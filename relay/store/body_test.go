@@ -2,6 +2,7 @@ package store
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,13 @@ func TestABodyIsReadAsItWasWritten(t *testing.T) {
 		got, err := decodeBody(string(encodeBody(&e)))
 		if err != nil || !reflect.DeepEqual(*got, e) {
 			t.Errorf("%+v, %v, want %+v", got, err, e)
+		}
+	}
+	// Without its body, an event is known by its record: of one without a waybill that is named by the event itself.
+	for record, want := range map[string]string{"w:77": "77", "n:" + strings.Repeat("A", 43): ""} {
+		got, err := readStored(strings.Repeat("A", 43), map[string]string{"w": record}, "")
+		if err != nil || got.WaybillCode != want {
+			t.Errorf("the waybill of record %s is %+v, %v, want %q", record, got, err, want)
 		}
 	}
 	if got, err := decodeBody(string(encodeBody(&event.Event{Status: "a\xffb"}))); err != nil || got.Status != "a\ufffdb" {
