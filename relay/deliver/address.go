@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// network is a network with what it is, as dead letters and logs name it.
+// network is a range of addresses with its class, as dead letters and logs name it.
 type network struct {
 	prefix netip.Prefix
 	class  string
@@ -35,9 +35,9 @@ func classOf(addr netip.Addr, among []network) string {
 	return ""
 }
 
-// never are the addresses that no endpoint can have, whatever a list allows. Those of metadata services give a
-// machine's credentials to whoever asks: AWS, Azure, GCP, Alibaba, Oracle and others answer on 169.254.169.254, and on
-// these.
+// never are the addresses that no endpoint may have, even if a list allows them. Metadata services give a machine's
+// credentials to everybody who asks: those of AWS, Azure, GCP, Alibaba, Oracle and others answer on 169.254.169.254 and
+// on these.
 var never = join(
 	networks(metadata, "169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "192.0.0.192/32",
 		"168.63.129.16/32",
@@ -78,8 +78,8 @@ var (
 	translated    = netip.MustParsePrefix("::ffff:0:0:0/96")
 )
 
-// special names the class of an address that has to be allowed by a list, "" if anybody may be reached there. Of IPv6
-// that is all but what is handed out for the public (2000::/3), and the forms that only carry an IPv4 address.
+// special names the class of an address that a list has to allow, "" if it is public. In IPv6, public addresses are
+// those in 2000::/3, and the forms that only carry an IPv4 address.
 func special(addr netip.Addr) string {
 	if class := classOf(addr, listed); class != "" {
 		return class
@@ -92,8 +92,8 @@ func special(addr netip.Addr) string {
 
 // carried returns the IPv4 addresses that an IPv6 address may lead to: by NAT64 (RFC 6052, 8215), 6to4 (RFC 3056),
 // Teredo (RFC 4380: server and client), ISATAP (RFC 5214), and as an IPv4-compatible (RFC 4291) or translated (RFC
-// 2765) address. A local NAT64 prefix may have any of the lengths of RFC 6052: all are looked at, and only an address
-// that must not be reached in any case counts, because the others may come of reading with the wrong length.
+// 2765) address. A local NAT64 prefix may have any of the lengths of RFC 6052, so all lengths are tried. A wrong length
+// reads a wrong address, so only addresses that are always refused count there.
 func carried(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() {
 		return nil

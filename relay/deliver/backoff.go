@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// jitterShare is how much of a pause the jitter can add at most: it spreads the retries of many deliveries that failed
-// together, and never brings one forward.
+// jitterShare is how much of a pause the jitter adds at most. It spreads the retries of many deliveries that failed
+// together, and never makes a pause shorter.
 const jitterShare = 0.1
 
 // backoff returns the pause after attempt n (1-based) of a schedule: schedule[n-1], made longer by up to a tenth as

@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// Egress says where attempts may go, beside each endpoint's own AllowCIDRs. The zero Egress allows public addresses
-// only.
+// Egress says where attempts may go, in addition to each endpoint's own AllowCIDRs. The zero Egress allows public
+// addresses only.
 type Egress struct {
-	// AllowCIDRs are the networks that may be dialled though they are not public. Those that are always refused stay
+	// AllowCIDRs are networks that may be dialled although they are not public. Addresses that are always refused stay
 	// refused.
 	AllowCIDRs []netip.Prefix
-	// Proxy, if not nil, takes every request (http, https or socks5). Its own address is the operator's, and may be any.
-	// The address of an endpoint is then looked up here and checked before each attempt, but it is the proxy that dials,
-	// and that may resolve the name to another one: the proxy has to refuse what must not be reached.
+	// Proxy, if not nil, gets every request (http, https or socks5). Its own address is not checked: the operator chose
+	// it. The address of an endpoint is looked up here and checked before each attempt. But the proxy dials, and may
+	// resolve the name to another address: it has to refuse what must not be reached.
 	Proxy *url.URL
-	// Resolver looks up names, a seam for tests. Default net.DefaultResolver.
+	// Resolver looks up names; tests replace it. Default net.DefaultResolver.
 	Resolver *net.Resolver
-	// Dial connects, a seam for tests: it is not guarded. Default a net.Dialer with the guard in it.
+	// Dial connects, without the guard; tests replace it. Default a net.Dialer with the guard in it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -59,7 +59,7 @@ func newGuard(e Egress, own []netip.Prefix) *guard {
 }
 
 // check returns nil if the address may be dialled, and otherwise a *refusedAddress. An IPv6 address that carries an
-// IPv4 one (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP, …) leads there, and so has to pass with both.
+// IPv4 one (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP, …) leads there, so both have to be allowed.
 func (g *guard) check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	if class := always(addr); class != "" {
@@ -94,8 +94,8 @@ func (g *guard) allows(addr netip.Addr) bool {
 	return false
 }
 
-// dialer returns a DialContext that checks each address at the moment when it is dialled: what a name resolved to
-// before does not matter. Of a name with several addresses the forbidden ones are passed over.
+// dialer returns a DialContext that checks each address at the moment when it is dialled, so that an earlier answer for
+// the name does not matter. If a name has several addresses, the forbidden ones are skipped.
 func (g *guard) dialer(timeout time.Duration) dialContext {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var refused atomic.Pointer[refusedAddress]
@@ -123,8 +123,8 @@ func (g *guard) dialer(timeout time.Duration) dialContext {
 	}
 }
 
-// CheckURL says whether a URL leads to an address that no attempt may go to, as far as that is seen without looking up
-// a name. It reads the URL as an attempt does.
+// CheckURL says whether a URL leads to an address that no attempt may go to, without looking up a name. It reads the
+// URL as an attempt does.
 func CheckURL(rawURL string, allow []netip.Prefix) error {
 	u, err := readTarget(rawURL)
 	if err != nil {
@@ -133,7 +133,7 @@ func CheckURL(rawURL string, allow []netip.Prefix) error {
 	return (&guard{allow: allow}).checkLiteral(u.Hostname())
 }
 
-// checkLiteral checks a host that is an address: it will be no other when it is dialled.
+// checkLiteral checks a host that is an address: it stays the same when it is dialled.
 func (g *guard) checkLiteral(host string) error {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
@@ -150,7 +150,7 @@ func (g *guard) checkLiteral(host string) error {
 }
 
 // checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to
-// the proxy: behind one there may be no DNS for names outside.
+// the proxy: behind a proxy there may be no DNS for names outside.
 func (g *guard) checkHost(ctx context.Context, host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return g.check(addr)
@@ -171,7 +171,7 @@ func (g *guard) checkHost(ctx context.Context, host string) error {
 	return nil
 }
 
-// dialer of an endpoint is guarded, unless there is a proxy: that is the operator's.
+// dialer connects to an endpoint, with the guard unless there is a proxy, which the operator chose.
 func (e *Endpoint) dialer(egress Egress, g *guard) dialContext {
 	switch {
 	case egress.Dial != nil:
@@ -182,7 +182,7 @@ func (e *Endpoint) dialer(egress Egress, g *guard) dialContext {
 	return g.dialer(e.Timeout)
 }
 
-// tls is how a connection to the endpoint is made secure.
+// tls is the TLS config of a connection to the endpoint.
 func (e *Endpoint) tls() *tls.Config {
 	if e.TLS == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS12}
@@ -190,9 +190,9 @@ func (e *Endpoint) tls() *tls.Config {
 	return e.TLS.Clone()
 }
 
-// transport is for what http1 does not speak to. HTTP/2 says which request an answer belongs to, and over direct
-// connections there is nothing else here. Behind a proxy it may be HTTP/1.1, where net/http can take what came before a
-// request for its answer: so there each attempt has a connection of its own.
+// transport makes the client for receivers that http1 does not serve: those that chose HTTP/2, and all behind a proxy.
+// HTTP/2 says which request an answer belongs to. Behind a proxy, net/http may speak HTTP/1.1, and could take a stray
+// answer for that of the next request: so there each attempt gets a connection of its own.
 func (c *client) transport() *http.Transport {
 	e := &c.endpoint
 	t := &http.Transport{
@@ -204,7 +204,7 @@ func (c *client) transport() *http.Transport {
 		MaxIdleConnsPerHost:    e.MaxInFlight,
 		IdleConnTimeout:        idleMost,
 		MaxResponseHeaderBytes: headMost,
-		// A connection that has died silently is not to cost every stream on it a time-out.
+		// A connection that has died silently must not cost every stream on it a time-out.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: e.Timeout, PingTimeout: e.Timeout},
 	}
 	if c.egress.Proxy != nil {
@@ -218,20 +218,20 @@ func (c *client) transport() *http.Transport {
 	return t
 }
 
-// dialsMost is how many connections net/http may open for an attempt: it makes another one when the receiver ends the
-// first before it has taken the request, and again, without a bound.
+// dialsMost is how many connections net/http may open for an attempt. It opens another one when the receiver ends the
+// first before it has taken the request, and repeats that without a bound.
 const dialsMost = 3
 
 const errDials = protocolError("the receiver ends each connection before it takes the request")
 
 type dialsKey struct{}
 
-// withDials gives an attempt the number of its connections.
+// withDials returns a context that counts the connections of an attempt.
 func withDials(ctx context.Context) context.Context {
 	return context.WithValue(ctx, dialsKey{}, new(atomic.Int64))
 }
 
-// withinDials has a dial fail that is one too many for its attempt.
+// withinDials makes a dial fail if its attempt has opened dialsMost connections.
 func withinDials(dial dialContext) dialContext {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if n, ok := ctx.Value(dialsKey{}).(*atomic.Int64); ok && n.Add(1) > dialsMost {

@@ -9,29 +9,29 @@ import (
 	"kuairelay/relay/event"
 )
 
-// endpoint is the running state of one Endpoint, whatever its settings are at the time.
+// endpoint is the running state of one Endpoint. It stays the same when the settings change.
 type endpoint struct {
 	name  string
 	trust trust
-	// client is nil if the endpoint is in the config no more.
+	// client is nil if the endpoint is no longer in the config.
 	client atomic.Pointer[client]
-	// inFlight are the slots taken: by deliveries that are attempted, that wait here for it, or that may be leased any
-	// moment.
+	// inFlight is the number of slots that are taken: by deliveries that are attempted, that wait here for an attempt, or
+	// that are about to be leased.
 	inFlight atomic.Int64
-	// freed is closed when there may be a slot for who waits in AwaitSome; nil if nobody does.
+	// freed is closed when a slot may be free for a caller of AwaitSome; nil if nobody waits.
 	freed atomic.Pointer[chan struct{}]
-	// answered is when the last answer came, whatever it was, in ns since the epoch; 0 if there was none, or if an attempt
-	// that began later has got none.
+	// answered is when the last answer came, good or bad, in ns since the epoch. 0: there was none, or an attempt that
+	// began later got none.
 	answered atomic.Int64
-	// quick says that the attempt that ended last was delivered, within a tenth of the time-out: what is leased ahead is
-	// attempted long before its lease gets too short.
+	// quick says that the latest attempt was delivered within a tenth of the time-out: deliveries that are leased ahead
+	// are then attempted long before their leases get too short.
 	quick atomic.Bool
-	// hungry says that more may be due in the store than there was room for.
+	// hungry says that the store may have more deliveries due than there were slots for.
 	hungry atomic.Bool
-	// resting says that the endpoint's rate gives nothing, and that the feeder will come back when it does.
+	// resting says that the rate of the endpoint allows nothing now. The feeder comes back when it does.
 	resting atomic.Bool
 
-	// pace is how many attempts end in aheadFor, as it was when they were counted last.
+	// pace is how many attempts end in aheadFor, as last counted.
 	pace atomic.Int64
 
 	mu         sync.Mutex
@@ -43,10 +43,11 @@ type endpoint struct {
 	ended      int
 }
 
-// line is a delivery that is leased, and what waits behind it that is read already, in their order. It takes one slot.
+// line is a leased delivery, and the deliveries behind it that have been read already, in their order. It takes one
+// slot.
 type line []*event.Delivery
 
-// setClient has attempts that begin from now on made by another client, or by none.
+// setClient sets the client that makes attempts from now on; nil: none does.
 func (e *endpoint) setClient(c *client) {
 	if was := e.client.Swap(c); was != nil {
 		was.close()
@@ -54,13 +55,12 @@ func (e *endpoint) setClient(c *client) {
 	e.wake()
 }
 
-// silentSlots is how many attempts an endpoint gets at the same time that does not answer: what hangs needs no room.
+// silentSlots is how many attempts an endpoint that does not answer gets at the same time.
 const silentSlots = 2
 
-// Deliveries are held ahead of an endpoint that is quick: they keep its connections busy, and an event that comes while
-// they are is handed over in memory, which is half of what it costs to queue and lease it. No other replica can take
-// them, so they are few: ahead for each attempt that the endpoint may have at the same time, or as many as it takes in
-// aheadFor, up to aheadMost.
+// Deliveries are leased ahead for an endpoint that is quick. They keep its connections busy, and a new event is handed
+// over in memory, which costs half of queueing and leasing it. No other replica can take them, so they are few: ahead
+// for each attempt that the endpoint may have at the same time, or as many as it takes in aheadFor, up to aheadMost.
 const (
 	ahead     = 4
 	aheadFor  = time.Second
@@ -68,8 +68,8 @@ const (
 	paceFor   = 100 * time.Millisecond // for which attempts are counted: short, to be known before a queue has formed
 )
 
-// slots is how many deliveries of the endpoint may be held at the same time. Where a rate says when they are attempted,
-// none wait here.
+// slots is how many deliveries of the endpoint may be held at the same time. None wait here if a rate says when they
+// are attempted.
 func (e *endpoint) slots(c *client) int {
 	switch {
 	case e.answered.Load() == 0:
@@ -80,7 +80,7 @@ func (e *endpoint) slots(c *client) int {
 	return c.endpoint.MaxInFlight
 }
 
-// count has pace learn from an attempt that ended now.
+// count counts an attempt that ended now into pace.
 func (e *endpoint) count(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -93,8 +93,8 @@ func (e *endpoint) count(now time.Time) {
 }
 
 // noteAttempt notes an attempt that just ended, and returns true if the endpoint has more slots now. One attempt that
-// hangs takes no slots away while others are answered. When the endpoint is no longer quick, what was leased ahead is
-// handed back.
+// hangs takes no slots away while others are answered. When the endpoint is no longer quick, deliveries that were
+// leased ahead are handed back.
 func (e *endpoint) noteAttempt(a event.Attempt, timeout time.Duration) (more bool) {
 	now := time.Now()
 	quick := a.Err == "" && a.Status/100 == 2 && a.Duration <= timeout/10
@@ -134,7 +134,7 @@ func (e *endpoint) reserve() bool {
 	return true
 }
 
-// admit says whether a worker is to attempt the line; otherwise it waits for one of those that there are.
+// admit returns true if a new worker attempts the line. Otherwise the line waits for one of the present workers.
 func (e *endpoint) admit(l line) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -146,7 +146,7 @@ func (e *endpoint) admit(l line) bool {
 	return true
 }
 
-// workers is how many attempts there may be at the same time.
+// workers is how many attempts may be made at the same time.
 func (e *endpoint) workers() int {
 	if c := e.client.Load(); c != nil {
 		return c.endpoint.MaxInFlight
@@ -161,8 +161,8 @@ func (e *endpoint) nothingWaits() bool {
 	return len(e.waiting) == 0
 }
 
-// nextLine gives a worker the line that it attempts next, after its last one has become rest (nil: nothing comes next
-// in it), and whether that line is to be handed back instead. Without a line the worker ends.
+// nextLine returns the line that a worker attempts next. rest is what is left of its last line; nil: nothing. back says
+// that the line is handed back instead of attempted. Without a line the worker ends.
 func (e *endpoint) nextLine(rest line) (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -176,8 +176,8 @@ func (e *endpoint) nextLine(rest line) (l line, back bool) {
 	return l, back
 }
 
-// nextBeforeSettling gives a worker another line before its outcomes are settled, which is done aside then; nil if it
-// has to wait for that.
+// nextBeforeSettling returns another line for a worker whose outcomes are not settled yet: they are then settled aside.
+// nil: the worker has to settle them itself.
 func (e *endpoint) nextBeforeSettling() (l line, back bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -191,15 +191,15 @@ func (e *endpoint) nextBeforeSettling() (l line, back bool) {
 	return l, back
 }
 
-// settledAside notes the end of what nextBeforeSettling began.
+// settledAside notes that outcomes have been settled aside.
 func (e *endpoint) settledAside() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.settling--
 }
 
-// firstWaiting takes the first line that waits, if a worker may go on. It is handed back if handBack was called while
-// it waited, or if the endpoint fell silent, and has as many attempts as such a one gets. e.mu is held.
+// firstWaiting takes the first waiting line, if a worker may go on. back is true if handBack was called while the line
+// waited, or if the endpoint does not answer and has as many attempts as such an endpoint gets. e.mu is held.
 func (e *endpoint) firstWaiting() (l line, back bool) {
 	if len(e.waiting) == 0 || e.running > e.workers() {
 		return nil, false
@@ -219,7 +219,7 @@ func (e *endpoint) firstWaiting() (l line, back bool) {
 	return l, e.answered.Load() == 0 && e.running > silentSlots
 }
 
-// handBack has the deliveries that wait handed back.
+// handBack marks the waiting deliveries to be handed back.
 func (e *endpoint) handBack() {
 	e.mu.Lock()
 	e.toHandBack = len(e.waiting)
@@ -235,14 +235,14 @@ func (e *endpoint) free(n int64) (taken int64) {
 	return taken
 }
 
-// wake has those who wait in AwaitSome try again.
+// wake lets the callers of AwaitSome try again.
 func (e *endpoint) wake() {
 	if freed := e.freed.Swap(nil); freed != nil {
 		close(*freed)
 	}
 }
 
-// nextFreed returns what is closed when a slot may have become free after this call.
+// nextFreed returns a channel that is closed when a slot may have become free after this call.
 func (e *endpoint) nextFreed() <-chan struct{} {
 	for {
 		if freed := e.freed.Load(); freed != nil {
@@ -255,8 +255,8 @@ func (e *endpoint) nextFreed() <-chan struct{} {
 	}
 }
 
-// release gives slots back, and has them filled again if the store may have more: as soon as a half is free where many
-// are held, because every round trip to the store costs the same.
+// release gives slots back, and feeds the endpoint if the store may have more. If the endpoint holds many, it waits
+// until half of the slots are free, because every round trip to the store costs the same.
 func (e *endpoint) release(p *Pool, n int64) {
 	left := e.free(n)
 	if c := e.client.Load(); e.hungry.Load() && (c == nil || left <= int64(max(e.slots(c)/2, c.endpoint.MaxInFlight))) {
@@ -269,8 +269,8 @@ func (p *Pool) Rated(name string) bool { return p.client(name).rated() }
 
 func (c *client) rated() bool { return c != nil && c.endpoint.Rated }
 
-// ReserveSome is Reserve for what must not be in the way of anything else: it takes a slot while fewer than a quarter
-// of the endpoint's are taken, or fewer than two where it has four or more.
+// ReserveSome is Reserve for deliveries that must not delay others. It takes a slot while fewer than a quarter of the
+// endpoint's slots are taken; of four to seven slots, while fewer than two are.
 func (p *Pool) ReserveSome(name string) bool {
 	e, c := p.endpoint(name), p.client(name)
 	if c == nil {
@@ -279,7 +279,7 @@ func (p *Pool) ReserveSome(name string) bool {
 	return e.inFlight.Load() < c.someSlots() && e.reserve()
 }
 
-// someSlots is below how many slots taken ReserveSome takes another one.
+// someSlots is the number of taken slots from which on ReserveSome takes no other one.
 func (c *client) someSlots() int64 {
 	slots := c.endpoint.MaxInFlight
 	return int64(max(1, min(slots/2, max(2, slots/4))))
@@ -294,7 +294,7 @@ func (p *Pool) AwaitSome(ctx context.Context, name string) bool {
 			return false
 		}
 
-		// What changes from here on is not missed.
+		// From here on, no change is missed.
 		freed := e.nextFreed()
 		if p.ReserveSome(name) {
 			return true

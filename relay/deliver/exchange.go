@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// exchanged is what came of one request on a connection.
+// exchanged is the result of one request on a connection.
 type exchanged struct {
 	reply
-	// usable says that nothing can come on the connection but the next answer, as far as can be seen.
+	// usable says that, as far as can be seen, only the next answer can come on the connection.
 	usable bool
-	// more says that more than the answer has come.
+	// more says that bytes came behind the answer.
 	more bool
 }
 
-// exchange sends the request, and reads its answer. A receiver may answer before it has read everything, and then read
-// no more.
+// exchange sends the request, and reads its answer. A receiver may answer before it has read the whole request, and
+// then read no further.
 func (c *connection) exchange(b *buffers) (exchanged, error) {
 	c.left = headMost + answerMost
 	w := c.send(b.request)
-	// While others have their turn the answer may come: then the first attempt to read it is the last.
+	// Other goroutines run first: the answer may come meanwhile, and is then read at the first try.
 	runtime.Gosched()
 
 	resp, err := readAnswer(b)
@@ -64,7 +64,7 @@ type writing struct {
 	err  error
 }
 
-// send writes a short request at once, and a long one while its answer is read.
+// send writes a short request at once, and a long one while the answer is read.
 func (c *connection) send(request []byte) writing {
 	w := writing{c: c}
 	if len(request) <= sentAtOnce {
@@ -79,7 +79,7 @@ func (c *connection) send(request []byte) writing {
 	return w
 }
 
-// end cuts what is still being sent. It returns the error of the request, and whether that was cut.
+// end stops what is still being sent. It returns the error of the request, and whether the request was cut.
 func (w *writing) end() (err error, cut bool) { //nolint:revive // an error and what it comes of
 	if w.done == nil {
 		return w.err, false
@@ -98,12 +98,12 @@ type idleState uint8
 
 const (
 	quiet    idleState = iota // nothing has come, at any layer
-	stray                     // something that nobody asked for
-	unusable                  // its end, or what only says that it will come; or it cannot be told
+	stray                     // something came that no request asked for
+	unusable                  // it has ended, or is about to end; or that cannot be told
 )
 
-// checkIdle says what is on a connection that has no request: in its socket, in records of TLS that have not been
-// opened, and in those that have. It does not wait.
+// checkIdle says what is on a connection that has no request: in its socket, in TLS records that have not been opened,
+// and in those that have. It does not wait.
 func (c *connection) checkIdle() idleState {
 	c.socket.looking = true
 	n, err := c.Conn.Read(c.seen[:])
@@ -120,15 +120,15 @@ func (c *connection) checkIdle() idleState {
 	return unusable
 }
 
-// isGoodbye says whether what a receiver sends on an idle connection is a 408: some say so before they close it (RFC
-// 9110, section 15.5.9). It is no second answer.
+// isGoodbye says whether the bytes that came on an idle connection are a 408. Some receivers send one before they close
+// the connection (RFC 9110, section 15.5.9). It is not a second answer.
 func isGoodbye(begin string) bool {
 	return slices.ContainsFunc([]string{"HTTP/1.1 408", "HTTP/1.0 408"}, func(s string) bool {
 		return strings.HasPrefix(begin, s)
 	})
 }
 
-// Read refuses to read more than what is left for this answer.
+// Read reads at most what is left for this answer.
 func (c *connection) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errors.New("the answer's header is too long")

@@ -10,30 +10,30 @@ import (
 )
 
 const (
-	// lookAhead is how often the store is asked what falls due, and how far ahead the answer reaches.
+	// lookAhead is how often the feeder asks the store for due endpoints, and how far ahead the answer reaches.
 	lookAhead = time.Second
 	// duePage is how many endpoints one answer lists.
 	duePage = 1000
-	// heldWait is how long the outcomes that were held back while the store was away go before new leases.
+	// heldWait is how long new leases wait for outcomes that the store did not take while it was down.
 	heldWait = 2 * time.Second
-	// leaseMost is how many deliveries are leased in one round trip, and leaseEach how many of one endpoint. While Redis
-	// leases them, it settles none: with more of one endpoint, its workers would stand still.
+	// leaseMost is how many deliveries are leased in one round trip, and leaseEach how many of one endpoint. Redis settles
+	// nothing while it leases: with more of one endpoint, its workers would have to wait.
 	leaseMost = 256
 	leaseEach = 64
 )
 
-// feeder fills free slots from the store: retries and backlogs as they fall due, and what other replicas left behind.
-// Nobody looks for relays that have died: a lease that has lapsed is due like anything else.
+// feeder fills free slots from the store: with retries and backlogs as they fall due, and with what other replicas left
+// behind. Nobody watches for relays that have died: a delivery whose lease has lapsed is due like any other.
 type feeder struct {
 	pool        *Pool
 	wake        chan struct{}
 	look, lease complaints
-	failed      bool // the latest look did
+	failed      bool // the latest look failed
 
 	mu sync.Mutex
-	// hungry endpoints have a free slot and, as far as is known, more due.
+	// hungry are the endpoints that have a free slot and may have more due.
 	hungry map[*endpoint]struct{}
-	// next is when to look for due endpoints again.
+	// next is when to ask for due endpoints again.
 	next time.Time
 }
 
@@ -47,13 +47,13 @@ func newFeeder(p *Pool) feeder {
 	}
 }
 
-// feed has the endpoint's free slots filled.
+// feed makes the feeder fill the endpoint's free slots.
 func (f *feeder) feed(e *endpoint) {
 	f.markHungry(e)
 	f.wakeUp()
 }
 
-// markHungry notes that the store may have more for the endpoint than there is room for.
+// markHungry notes that the store may have more for the endpoint than there are slots for.
 func (f *feeder) markHungry(e *endpoint) {
 	e.hungry.Store(true)
 	f.mu.Lock()
@@ -61,7 +61,7 @@ func (f *feeder) markHungry(e *endpoint) {
 	f.mu.Unlock()
 }
 
-// lookBy has the feeder ask for the due endpoints at the time given, if it would not do so before.
+// lookBy makes the feeder ask for due endpoints at the time given at the latest.
 func (f *feeder) lookBy(at time.Time) {
 	f.mu.Lock()
 	sooner := at.Before(f.next)
@@ -107,8 +107,8 @@ func (f *feeder) run(ctx context.Context) {
 	}
 }
 
-// lookForDue marks the endpoints that have something due as hungry, and sees to it that those which fall due before the
-// next look are looked at in time.
+// lookForDue marks the endpoints with something due as hungry. For those that fall due before the next look, it moves
+// that look forward.
 func (f *feeder) lookForDue(ctx context.Context) {
 	for offset := 0; ; offset += duePage {
 		page, err := f.pool.o.Store.Due(ctx, lookAhead, offset, duePage)
@@ -117,14 +117,14 @@ func (f *feeder) lookForDue(ctx context.Context) {
 		if f.failed {
 			return
 		}
-		if failed { // what was attempted meanwhile is not to be attempted again for a lease that has lapsed
+		if failed { // settle first what was attempted meanwhile: its leases may have lapsed
 			f.pool.AwaitHeld(ctx, heldWait)
 		}
 		now := f.pool.o.Store.Now()
 		for _, d := range page {
 			e := f.pool.endpoint(d.Endpoint)
 			if e == nil || e.client.Load() == nil {
-				continue // another replica may know it; the janitor looks after those that nobody does
+				continue // another replica may know it; if none does, the janitor ends it
 			}
 			if d.At.After(now) && !e.client.Load().rated() {
 				f.lookBy(time.Now().Add(d.At.Sub(now) + time.Millisecond))
@@ -180,7 +180,7 @@ func (f *feeder) fill(ctx context.Context) {
 	}
 }
 
-// rest has an endpoint fed when its rate gives something again, and not before.
+// rest makes the feeder feed an endpoint when its rate allows something again, and not before.
 func (f *feeder) rest(e *endpoint, d time.Duration) {
 	e.resting.Store(true)
 	time.AfterFunc(d, func() {
@@ -189,8 +189,8 @@ func (f *feeder) rest(e *endpoint, d time.Duration) {
 	})
 }
 
-// asks takes the free slots of hungry endpoints, each its share of one round trip. An endpoint without a free slot is
-// fed again when it has one, a resting one when it has rested.
+// asks takes the free slots of hungry endpoints, and returns a request for each: its share of one round trip. An
+// endpoint without a free slot is fed again when it has one, a resting one when its pause is over.
 func (f *feeder) asks() (free []*endpoint, asks []queue.LeaseRequest) {
 	f.mu.Lock()
 	for e := range f.hungry {

@@ -14,7 +14,7 @@ import (
 
 const (
 	idleMost = 90 * time.Second // that a connection waits for its next request
-	// connections that may wait for a request, or twice as many as attempts, if that is more
+	// idleAtLeast is how many connections may wait for a request, or twice as many as attempts, if that is more.
 	idleAtLeast = 64
 	restLeast   = time.Millisecond // that a connection is left alone after an answer, see http1.rest
 	headMost    = 64 << 10         // bytes of an answer's header: a receiver must not fill the memory, or the log
@@ -25,10 +25,10 @@ const (
 // errHTTP2 is the error of a receiver that chose HTTP/2. Nothing has been sent to it.
 var errHTTP2 = errors.New("the receiver speaks HTTP/2")
 
-// errHTTP1 is that of one that chose HTTP/2 before, and does not now.
+// errHTTP1 is the error of a receiver that chose HTTP/2 before, and HTTP/1.1 now.
 var errHTTP1 = errors.New("the receiver speaks HTTP/1.1")
 
-// protocolError is what is wrong with what a receiver sends, without any of it.
+// protocolError says what is wrong with an answer, and quotes nothing of it.
 type protocolError string
 
 func (e protocolError) Error() string { return string(e) }
@@ -39,16 +39,16 @@ const (
 )
 
 // http1 posts to one receiver over HTTP/1.1 (RFC 9112), one request at a time on each connection. The caller's
-// goroutine writes the request and reads the answer itself, where http.Transport has two more for each connection, and
-// hands every message over twice: that is a third of what an attempt costs. Answers are read by net/http all the same.
+// goroutine writes the request and reads the answer itself. http.Transport has two more goroutines for each connection,
+// and hands every message over twice: that is a third of the cost of an attempt. Answers are still read by net/http.
 //
-// HTTP/1.1 has nothing that says which request an answer belongs to. So an answer counts only if nothing waited at any
-// layer when its request was written: a connection is looked at before each request (see connection.look), however
-// short it was idle. What is still on its way cannot be seen. Therefore a connection rests after each answer, for as
-// long as the receiver has taken for any of late, and others are used meanwhile: a second answer mostly comes in that
-// time, and so does one that is owed because a second answer was taken for it. A receiver that was seen to answer twice
-// gets a connection for each attempt (see trust). http.Transport has neither: a goroutine looks at its idle
-// connections, and is late where the next request comes at once (see transport).
+// HTTP/1.1 does not say which request an answer belongs to. So an answer counts only if nothing waited at any layer
+// when its request was written: a connection is checked before each request (see connection.checkIdle), even if it was
+// idle for only a moment. An answer that is still on its way cannot be seen. So a connection rests after each answer,
+// for as long as the receiver's answers have taken lately, and others are used meanwhile. Most second answers come in
+// that time, and so do those that are late because a second answer was taken for them. A receiver that was seen to
+// answer twice gets a connection for each attempt (see trust). http.Transport does neither: one of its goroutines
+// watches the idle connections, and is late if the next request comes at once (see transport).
 type http1 struct {
 	url     *url.URL
 	dial    dialContext
@@ -58,7 +58,7 @@ type http1 struct {
 
 	mu      sync.Mutex
 	idle    []*connection // the one used last at the end
-	slowest time.Duration // that an answer took of late: an older one counts less with each that follows
+	slowest time.Duration // answer of late: an older one counts less with each that follows
 	reaping bool          // a timer runs that looks for those that have been idle too long
 	closing bool          // those that become idle are closed, until the next request
 }
@@ -70,7 +70,7 @@ type connection struct {
 	net.Conn
 	socket  *socket
 	records *records    // nil without TLS
-	forget  func() bool // what the end of its context does to it
+	forget  func() bool // undoes endWith
 	since   time.Time   // when it became idle
 	used    bool        // it has had a request before
 	left    int         // bytes that may still be read for this answer
@@ -88,13 +88,13 @@ const requestKept = 64 << 10
 
 var spare = sync.Pool{New: func() any { return &buffers{answer: bufio.NewReader(nil)} }}
 
-// endWith has the end of a request's context end the connection, until it waits for the next request.
+// endWith ends the connection when the context of its request ends, until it waits for the next request.
 func (c *connection) endWith(ctx context.Context) {
 	c.forget = context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 }
 
-// post sends a request and reads its answer, both by the deadline, or until its context ends. The error is errHTTP2 if
-// the receiver does not want HTTP/1.1.
+// post sends a request and reads its answer, by the deadline, or until ctx ends. The error is errHTTP2 if the receiver
+// does not want HTTP/1.1.
 func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply, error) {
 	c, err := h.connect(ctx, deadline)
 	if err != nil {
@@ -121,14 +121,14 @@ func (h *http1) post(ctx context.Context, deadline time.Time, m *message) (reply
 		_ = c.Close()
 	}
 
-	// If this was found out meanwhile, by this attempt or another, the answer may not be that of this request.
+	// Trust may have been lost meanwhile, by this attempt or another: then the answer may belong to another request.
 	if err == nil && reused && h.trust.lost() {
 		return reply{}, errTwice
 	}
 	return x.reply, err
 }
 
-// connect takes a connection that is idle, and on which nothing has come, or makes a new one.
+// connect returns an idle connection on which nothing has come, or a new one.
 func (h *http1) connect(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := h.idleConn(); c != nil; c = h.idleConn() {
 		if c.SetDeadline(deadline) == nil && time.Since(c.since) < idleMost {
@@ -214,8 +214,8 @@ func (h *http1) connectTo(ctx context.Context) (c *connection, protocol string, 
 	return c, secure.ConnectionState().NegotiatedProtocol, nil
 }
 
-// idleConn returns the connection that was used last of those that have rested, because the receiver has had the least
-// time to give it up.
+// idleConn returns the connection that was used last, of those that have rested: the receiver is the least likely to
+// have closed it.
 func (h *http1) idleConn() *connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -241,7 +241,7 @@ func (h *http1) idleConn() *connection {
 // rest is how long a connection is left alone after an answer. h.mu is held.
 func (h *http1) rest() time.Duration { return max(h.slowest, restLeast) }
 
-// keep has a connection wait for the next request. took is how long its last one was answered.
+// keep puts a connection back, for the next request. took is how long its last answer took.
 func (h *http1) keep(c *connection, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -263,7 +263,7 @@ func (h *http1) keep(c *connection, took time.Duration) {
 	}
 }
 
-// reap closes the connections that have been idle too long, and looks again as long as there are others.
+// reap closes the connections that have been idle too long, and runs again as long as there are others.
 func (h *http1) reap() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -279,7 +279,7 @@ func (h *http1) reap() {
 	}
 }
 
-// closeIdle closes the connections that have no request, and each of the others when its answer is read.
+// closeIdle closes the connections that have no request, and each other one when its answer is read.
 func (h *http1) closeIdle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

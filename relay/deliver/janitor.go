@@ -10,11 +10,11 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// janitor ends what would stay open for ever: deliveries to endpoints that no replica has had in its config for the
-// orphan grace, and those of parked endpoints that are too old, or too many.
+// janitor gives up deliveries that would stay open for ever: those to endpoints that no replica has had in its config
+// for the orphan grace, and those of parked endpoints that are too old, or too many.
 type janitor struct {
 	pool *Pool
-	// aged is when the deliveries of a parked endpoint were last looked through for their age.
+	// aged is when the deliveries of a parked endpoint were last checked for their age.
 	aged map[string]time.Time
 }
 
@@ -30,7 +30,7 @@ func (j *janitor) run(ctx context.Context) {
 	}
 }
 
-// pause is how long it may be to the next sweep.
+// pause is how long the next sweep may be away.
 func (j *janitor) pause() time.Duration {
 	now := j.pool.current.Load()
 	most := min(time.Minute, max(100*time.Millisecond, now.OrphanGrace/10))
@@ -40,8 +40,8 @@ func (j *janitor) pause() time.Duration {
 	return most
 }
 
-// ageCheck is how often a parked endpoint's deliveries are looked through for the age given: all of them each time, so
-// not too often.
+// ageCheck is how often the deliveries of a parked endpoint are checked for the age given. Each check reads all of
+// them, so it is rare.
 func ageCheck(age time.Duration) time.Duration {
 	if age == 0 {
 		return time.Hour
@@ -69,7 +69,8 @@ func (j *janitor) sweep(ctx context.Context) error {
 	return err
 }
 
-// boundAge gives up what is past max_age, and at an endpoint that waits for a person also what is past the retention.
+// boundAge gives up deliveries that are past max_age, and at an endpoint that a person has to resume also those that
+// are past the retention.
 func (j *janitor) boundAge(ctx context.Context, c *client, state queue.Parked, r time.Duration) error {
 	e := &c.endpoint
 	age, reason := e.Policy.MaxAge, e.Policy.expiry()
@@ -82,13 +83,13 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state queue.Parked, r
 	began := time.Now()
 	ask := queue.LeaseRequest{Endpoint: e.Name, Lease: c.lease(), Parked: true, OpenBefore: j.pool.o.Store.Now().Add(-age)}
 	err := j.giveUp(ctx, ask, math.MaxInt, reason)
-	if err == nil { // else they are looked through again with the next sweep
+	if err == nil { // else the next sweep checks them again
 		j.aged[e.Name] = began
 	}
 	return err
 }
 
-// boundBacklog gives up what is above max_backlog, what has been in line for longest first.
+// boundBacklog gives up deliveries above max_backlog, the oldest first.
 func (j *janitor) boundBacklog(ctx context.Context, c *client, state queue.Parked) error {
 	more := c.endpoint.MaxBacklog > 0
 	for more && ctx.Err() == nil {
@@ -101,8 +102,8 @@ func (j *janitor) boundBacklog(ctx context.Context, c *client, state queue.Parke
 	return nil
 }
 
-// shedBacklog gives up a part of what is above max_backlog, and says whether there may be more. One replica at a time
-// does that: several that count the same backlog would give the same excess up once each.
+// shedBacklog gives up a part of the deliveries above max_backlog, and says whether there may be more. One replica at a
+// time does this: several would count the same backlog, and each give up the whole excess.
 func (j *janitor) shedBacklog(ctx context.Context, c *client, state queue.Parked) (more bool, err error) {
 	const atOnce, span = 100, time.Minute
 	e, store := &c.endpoint, j.pool.o.Store
@@ -128,7 +129,7 @@ func (j *janitor) shedBacklog(ctx context.Context, c *client, state queue.Parked
 	return left < n, err
 }
 
-// orphans returns the endpoints with open deliveries that nobody has known for the grace.
+// orphans returns the endpoints with open deliveries that no replica has known for the grace.
 func (j *janitor) orphans(ctx context.Context, parked map[string]queue.Parked, grace time.Duration) ([]string, error) {
 	p := j.pool
 	unknown := make(map[string]bool)
@@ -157,8 +158,8 @@ func (j *janitor) orphans(ctx context.Context, parked map[string]queue.Parked, g
 	return p.o.Store.Orphans(ctx, names, grace)
 }
 
-// giveUp makes dead letters of what the ask leases, at most most of them, until there is no more of it. What comes due
-// meanwhile, because its predecessor was given up, is found at the end.
+// giveUp makes dead letters of the deliveries that the request leases, at most most of them, until there are no more.
+// Deliveries that become due meanwhile, because their predecessor was given up, are found at the end.
 func (j *janitor) giveUp(ctx context.Context, ask queue.LeaseRequest, most int, reason string) error {
 	for most > 0 && ctx.Err() == nil {
 		ask.Most = min(most, 100)

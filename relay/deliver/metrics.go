@@ -20,7 +20,7 @@ type metrics struct {
 	times      atomic.Pointer[histograms]
 }
 
-// histograms name endpoints as long as there are not too many.
+// histograms have an endpoint label as long as there are not too many endpoints.
 type histograms struct {
 	duration, latency *prometheus.HistogramVec
 	labelled          bool
@@ -41,7 +41,7 @@ func newHistograms(labelled bool) *histograms {
 	}
 }
 
-// of are the labels of an endpoint's series.
+// of returns the labels of an endpoint's series.
 func (h *histograms) of(endpoint string) []string {
 	if h.labelled {
 		return []string{endpoint}
@@ -87,7 +87,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// use fits the series to the number of endpoints, and drops those of endpoints that are gone.
+// use adapts the series to the number of endpoints, and drops those of endpoints that are gone.
 func (m *metrics) use(endpoints int, gone []*endpoint) {
 	if labelled := endpoints <= manyEndpoints; m.times.Load().labelled != labelled {
 		m.times.Store(newHistograms(labelled))
@@ -120,7 +120,7 @@ func (m *metrics) trust(endpoint string, lost bool) {
 	m.twice.DeleteLabelValues(endpoint)
 }
 
-// observe counts an outcome. One that came late, or that the store did not take, ends nothing.
+// observe counts an outcome. If it came late, or the store did not take it, no delivery has ended.
 func (m *metrics) observe(o queue.Outcome, settled bool, now time.Time) {
 	endpoint, outcome := o.Delivery.Endpoint, outcomes[o.Kind]
 	h := m.times.Load()

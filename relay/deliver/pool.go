@@ -1,5 +1,5 @@
-// Package deliver makes deliveries: it takes them from memory as they are accepted, or leases them from the store when
-// they are due, posts each to its endpoint, signed, and writes down what came of it.
+// Package deliver makes deliveries. It takes them from memory as they are accepted, or leases them from the store when
+// they are due, posts each to its endpoint, signed, and settles the outcome.
 package deliver
 
 import (
@@ -50,11 +50,12 @@ type Endpoint struct {
 	Keys   []Key
 	Format string // one of Formats; empty: the first
 	Policy Policy
-	// AllowCIDRs are networks that this endpoint may have its address in, beside those of Options.Egress.
+	// AllowCIDRs are networks that the address of this endpoint may be in, in addition to those of Options.Egress.
 	AllowCIDRs []netip.Prefix
-	// TLS is how the receiver is verified, and what it is shown. Default: the system's authorities, no certificate.
+	// TLS says how to verify the receiver, and which certificate to show it. Default: the system's authorities, no
+	// certificate.
 	TLS *tls.Config
-	// Headers are sent with every request, beside the relay's own.
+	// Headers are sent with every request, in addition to the relay's own.
 	Headers http.Header
 	// Timeout of a whole attempt, from the dial to the last byte that is read of the answer.
 	Timeout time.Duration
@@ -66,9 +67,10 @@ type Endpoint struct {
 	//	while it answers at once                  4 × MaxInFlight, or what it takes in a second if that is more, up to 512
 	//	connections without a request (see http1) 2 × MaxInFlight, at least 64
 	MaxInFlight int
-	// Rated says that the store keeps to a rate: it may have more for the endpoint than it hands over.
+	// Rated says that the store keeps the endpoint to a rate: it may have more due than it leases.
 	Rated bool
-	// MaxBacklog is how many deliveries a parked endpoint keeps; the oldest of what is above become dead letters. 0: all.
+	// MaxBacklog is how many deliveries a parked endpoint keeps; if there are more, the oldest become dead letters. 0: it
+	// keeps all.
 	MaxBacklog int
 }
 
@@ -79,13 +81,14 @@ type Options struct {
 	Logger    *zap.Logger
 	Registry  prometheus.Registerer
 	UserAgent string // default "kuairelay"
-	// ShutdownGrace is how long attempts that are under way may go on after Run's context ends. Default 20 s.
+	// ShutdownGrace is how long attempts may go on after Run's context ends. Default 20 s.
 	ShutdownGrace time.Duration
 }
 
 // Settings of a Pool are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
-	// Endpoints are not changed after they were given. One that is the very same as before keeps its connections.
+	// Endpoints must not be changed after they were given. An endpoint that is the same pointer as before keeps its
+	// connections.
 	Endpoints []*Endpoint
 	Egress    Egress
 	// OrphanGrace is how long a delivery waits for a replica that knows its endpoint. Default 24 h.
@@ -94,15 +97,15 @@ type Settings struct {
 	Retention time.Duration
 }
 
-// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. What it holds in memory is bounded by
-// a small multiple of that, whatever the backlog in the store.
+// Pool attempts deliveries, at most MaxInFlight of an endpoint at the same time. It holds a small multiple of that in
+// memory, whatever the backlog in the store.
 type Pool struct {
 	o       Options
 	current atomic.Pointer[served]
 	metrics *metrics
 	log     *zap.Logger
 
-	// attempts is cancelled when what is under way has to be cut short; stopping is closed when nothing new may begin.
+	// attempts is cancelled when running attempts have to be cut short; stopping is closed when nothing new may begin.
 	attempts context.Context
 	abort    context.CancelFunc
 	stopping chan struct{}
@@ -116,10 +119,10 @@ type Pool struct {
 	workers *workers.Group
 }
 
-// served are the settings in use. It is not changed; that of its endpoints is.
+// served are the settings in use. They are not changed, but the state of their endpoints is.
 type served struct {
 	Settings
-	// endpoints also holds those that are in the config no more, while something of theirs is under way.
+	// endpoints also has those that are no longer in the config, as long as something of theirs is under way.
 	endpoints map[string]*endpoint
 }
 
@@ -143,9 +146,9 @@ func New(o Options) (*Pool, error) {
 	return p, p.Use(o.Settings)
 }
 
-// Use replaces the settings, also while the pool runs. Attempts that begin from now on keep to the new ones, those of
-// pending retries too; those under way end as they began. An endpoint that cannot work is an error, and changes
-// nothing. Calls must not overlap.
+// Use replaces the settings, also while the pool runs. Attempts that begin from now on use the new ones, also those of
+// pending retries; attempts under way end as they began. An endpoint that cannot work is an error, and nothing changes.
+// Calls must not overlap.
 func (p *Pool) Use(set Settings) error {
 	set.OrphanGrace = cmp.Or(set.OrphanGrace, 24*time.Hour)
 	was := p.current.Load()
@@ -175,7 +178,7 @@ func (p *Pool) Use(set Settings) error {
 		clients[e.Name] = c
 	}
 
-	// Nothing fails from here on. What is under way for an endpoint that is gone ends as it began.
+	// From here on nothing fails. Attempts under way for an endpoint that is gone end as they began.
 	var gone []*endpoint
 	for name, e := range was.endpoints {
 		if now.endpoints[name] != nil {
@@ -200,10 +203,10 @@ func (p *Pool) Use(set Settings) error {
 	return nil
 }
 
-// endpoint is nil if the pool has nothing to do with it.
+// endpoint returns an endpoint by its name, nil if the pool has nothing to do with it.
 func (p *Pool) endpoint(name string) *endpoint { return p.current.Load().endpoints[name] }
 
-// client of an endpoint; nil if there is none of that name in the config.
+// client returns the client of an endpoint, nil if the config has none of that name.
 func (p *Pool) client(name string) *client {
 	if e := p.endpoint(name); e != nil {
 		return e.client.Load()
@@ -211,8 +214,8 @@ func (p *Pool) client(name string) *client {
 	return nil
 }
 
-// Lease is how long deliveries of an endpoint are leased: enough for an attempt that begins late, and for its outcome
-// to be settled after some seconds without Redis. Zero if the pool does not know the endpoint.
+// Lease is how long deliveries of an endpoint are leased: long enough for an attempt that begins late, and for its
+// outcome to be settled after some seconds without Redis. Zero if the pool does not know the endpoint.
 func (p *Pool) Lease(name string) time.Duration { return p.client(name).lease() }
 
 func (c *client) lease() time.Duration {
@@ -228,8 +231,8 @@ func (p *Pool) Reserve(name string) bool {
 	return e != nil && e.reserve()
 }
 
-// Start attempts deliveries that were leased for slots reserved before, and gives the other slots back. Calls that
-// share one round trip to the store may get each other's leases, so only the sums over all calls agree.
+// Start attempts deliveries that were leased for reserved slots, and gives the other slots back. Calls of Accept that
+// share a round trip may get each other's leases, so only the sums over all calls match.
 func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	for _, d := range leased {
 		e := p.endpoint(d.Endpoint)
@@ -250,15 +253,14 @@ func (p *Pool) Start(reserved map[string]int, leased []*event.Delivery) {
 	}
 }
 
-// Feed says that the store has something due for the endpoint that was not handed over: it is leased as soon as there
-// is room.
+// Feed says that the store has something due for the endpoint. It is leased as soon as there is a slot.
 func (p *Pool) Feed(name string) {
 	if e := p.endpoint(name); e != nil {
 		p.feeder.feed(e)
 	}
 }
 
-// start attempts a line in a slot that is taken. After the end of Run it does nothing: the lease lapses.
+// start attempts a line in a slot that is taken. After Run has ended it does nothing, and the lease lapses.
 func (p *Pool) start(e *endpoint, l line) {
 	p.mu.Lock()
 	if p.stopped {
@@ -278,7 +280,7 @@ func (p *Pool) start(e *endpoint, l line) {
 // Held is how many outcomes wait for the store to take them.
 func (p *Pool) Held() int { return int(p.held.Load()) }
 
-// AwaitHeld returns when no outcome waits any more, or when that has taken too long for this pause.
+// AwaitHeld returns when no outcome waits for the store any more, or after the longest pause given.
 func (p *Pool) AwaitHeld(ctx context.Context, most time.Duration) {
 	deadline := time.Now().Add(most)
 	for p.Held() > 0 && time.Now().Before(deadline) {
@@ -299,7 +301,7 @@ func (p *Pool) isStopping() bool {
 	}
 }
 
-// Run leases and attempts what is due until ctx is cancelled. Then it begins nothing new, lets what is under way finish
+// Run leases and attempts what is due until ctx is cancelled. Then it begins nothing new, lets running attempts finish
 // within the grace, hands the rest back, and returns nil.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup

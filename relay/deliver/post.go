@@ -27,7 +27,7 @@ import (
 // answerMost is how much of an answer is read and kept.
 const answerMost = 1 << 10
 
-// The headers of ours beside those of Standard Webhooks.
+// The relay's own headers, in addition to those of Standard Webhooks.
 const (
 	HeaderSequence = "kuairelay-sequence"
 	HeaderReason   = "kuairelay-reason"
@@ -73,7 +73,7 @@ func newClient(given *Endpoint, egress Egress, userAgent string) (*client, error
 		c.header.Del(name)
 	}
 
-	// The head of an HTTP/1.1 request is written once; what changes with each is put behind it.
+	// The head of an HTTP/1.1 request is written once. The headers that change are appended for each request.
 	c.head = append(c.head, "POST "+u.RequestURI()+" HTTP/1.1\r\nHost: "+u.Host+"\r\n"...)
 	for _, name := range slices.Sorted(maps.Keys(c.header)) {
 		for _, value := range c.header[name] {
@@ -113,7 +113,7 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 	return a
 }
 
-// send takes the way to the receiver that its URL, its answers and the config ask for.
+// send posts by HTTP/1.1 or HTTP/2, directly or through the proxy, as URL, receiver and config say.
 func (c *client) send(ctx context.Context, m *message) (reply, error) {
 	deadline := time.Now().Add(c.endpoint.Timeout)
 	if c.direct && c.other.Load() == nil {
@@ -149,19 +149,19 @@ func (c *client) send(ctx context.Context, m *message) (reply, error) {
 	}
 
 	r, _, err := readReply(resp)
-	// Of a longer answer no more is read, and the connection is given up with it.
+	// The rest of a longer answer is not read, and the connection is closed.
 	_ = resp.Body.Close()
 	return r, err
 }
 
-// message is what is sent to a receiver. Of the callback that brought the event it has no header.
+// message is what is sent to a receiver. It has no header of the callback that brought the event.
 type message struct {
 	client *client
 	own    [len(ownHeader)]string
 	body   []byte
 }
 
-// ownHeader names what a message has of its own.
+// ownHeader names the headers that differ from message to message.
 var ownHeader = [...]string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Kuairelay-Sequence",
 	"Kuairelay-Reason"}
 
@@ -207,14 +207,14 @@ func appendField(b []byte, name, value string) []byte {
 	return append(append(b, value...), "\r\n"...)
 }
 
-// reply is what matters of an answer.
+// reply is what the pool needs of an answer.
 type reply struct {
 	status     int
 	retryAfter string
 	answer     []byte // its beginning
 }
 
-// readReply reads no more of an answer than is kept of it, and says whether that was the whole.
+// readReply reads as much of an answer as is kept, and says whether that was all.
 func readReply(resp *http.Response) (r reply, whole bool, err error) {
 	r = reply{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
 	if resp.ContentLength == 0 {
@@ -229,8 +229,8 @@ func readReply(resp *http.Response) (r reply, whole bool, err error) {
 // locationMost is how much of a Location is shown.
 const locationMost = 300
 
-// withLocation puts before the answer where a redirect leads to, which is not followed: without a query, which may hold
-// a secret.
+// withLocation puts the target of a redirect before the answer; redirects are not followed. It leaves out the query,
+// which may hold a secret.
 func (r reply) withLocation(resp *http.Response) reply {
 	to := resp.Header.Get("Location")
 	if r.status/100 != 3 || to == "" {
@@ -247,7 +247,7 @@ func (r reply) withLocation(resp *http.Response) reply {
 	return r
 }
 
-// keys are those that still sign.
+// keys returns the keys that still sign.
 func (c *client) keys(now time.Time) []signature.Key {
 	keys := make([]signature.Key, 0, len(c.endpoint.Keys))
 	for _, k := range c.endpoint.Keys {
@@ -298,8 +298,8 @@ func describeError(err error) string {
 	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(inner(err), class+": "))
 }
 
-// inner is the text of an error, without what is nobody's business but the operator's: the addresses of the resolver,
-// of the proxy, and of this host.
+// inner returns the text of an error without the addresses of the resolver, of the proxy, and of this host: these are
+// only for the operator.
 func inner(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		why := "the resolver failed"

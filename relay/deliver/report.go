@@ -10,7 +10,7 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// report logs and counts what came of an attempt. err is why it was not settled.
+// report logs and counts the outcome of an attempt. err is why it was not settled.
 func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 	d := o.Delivery
 	fields := append(make([]zap.Field, 0, 11), // all there may be
@@ -51,7 +51,7 @@ func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 	p.metrics.observe(o, err == nil && !settled.Late, p.o.Store.Now())
 }
 
-// reportBreaker says what an outcome made of its endpoint's breaker.
+// reportBreaker logs and counts how an outcome changed its endpoint's breaker.
 func (p *Pool) reportBreaker(e *endpoint, o queue.Outcome, b queue.BreakerChange) {
 	p.metrics.breaker(e.name, b.Open)
 	fields := []zap.Field{zap.String("endpoint", e.name)}

@@ -7,8 +7,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// SendTest sends an event to an endpoint at once, signed and guarded as any other, and says what came back. Nothing is
-// written down, and the endpoint's slots, rate and state are not looked at: a person wants to know what it does. It
+// SendTest sends an event to an endpoint at once, signed and guarded like any other, and returns the result. Nothing is
+// stored, and the endpoint's slots, rate and state do not count: a person wants to see what the endpoint answers. It
 // ends with ctx.
 func (p *Pool) SendTest(ctx context.Context, name string, e *event.Event) (event.Attempt, error) {
 	c := p.client(name)

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// socket is the lowest layer of a connection. While looking is set, a read takes what has come, or fails with nothing,
-// instead of waiting. So a read through all that is built on it, TLS too, tells whether anything waits at any layer.
+// socket is the lowest layer of a connection. While looking is set, a read does not wait: it takes what has come, or
+// fails with nothing. So a read through all layers, TLS too, shows whether something waits at any of them.
 type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil if it has none
@@ -31,11 +31,11 @@ func (s *socket) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// errCannotLook is the error of a connection that cannot be asked what has come: it has one request, and no other.
+// errCannotLook is the error of a connection that cannot be read without waiting: it gets only one request.
 var errCannotLook = errors.New("the connection cannot be looked at")
 
-// nothing is the error of a look at a connection where nothing has come. It is a temporary net.Error: after such a one
-// crypto/tls goes on with the connection as if it had not been read.
+// nothing is the error of a read that found nothing. It is a temporary net.Error, because crypto/tls goes on after such
+// an error as if there had been no read.
 type nothing struct{}
 
 func (nothing) Error() string { return "nothing has come" }
@@ -46,8 +46,8 @@ func (nothing) Timeout() bool { return true }
 // Temporary implements net.Error.
 func (nothing) Temporary() bool { return true }
 
-// records stands between TLS and its connection, and follows the records that are read (RFC 8446, section 5.1):
-// crypto/tls reads as much as there is, and does not tell whether it has a part of one.
+// records stands between TLS and its connection, and follows the records that are read (RFC 8446, section 5.1).
+// crypto/tls reads as much as there is, and does not tell whether it has read a part of a record.
 type records struct {
 	net.Conn
 	header [5]byte

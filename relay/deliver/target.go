@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// readTarget reads the URL of an endpoint into the one form that is used from then on: to judge the address, to resolve
-// and dial it, to ask a proxy for it, and in the request. So nobody reads a spelling that nobody has judged.
+// readTarget reads the URL of an endpoint into the one form that is used from then on: to check the address, to resolve
+// and dial it, to ask a proxy for it, and in the request. So nothing reads a spelling that was not checked.
 func readTarget(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
@@ -43,9 +43,10 @@ func readTarget(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// readHost gives a host its canonical spelling, as the URL Standard does (https://url.spec.whatwg.org/#host-parsing): a
-// name in ASCII, or an address. Whatever inet_aton, and so a resolver or a proxy, may read as an IPv4 address is one
-// ("0x7f.1", "2852039166", full-width digits, a dot at the end), or is refused.
+// readHost returns the canonical spelling of a host, as the URL Standard has it
+// (https://url.spec.whatwg.org/#host-parsing): a name in ASCII, or an address. Everything that inet_aton, and so a
+// resolver or a proxy, may read as an IPv4 address becomes one ("0x7f.1", "2852039166", full-width digits, a dot at the
+// end), or is refused.
 func readHost(host string) (string, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.WithZone("").String(), nil // only link-local addresses need a zone, and those are refused
@@ -139,10 +140,11 @@ func readPart(part string) (uint64, bool) {
 	return n, err == nil
 }
 
-// pathMarks may stand in a path as they are, beside letters and digits (pchar and "/" of RFC 3986, section 3.3).
+// pathMarks are the characters that a path may have unencoded, besides letters and digits (pchar and "/" of RFC 3986,
+// section 3.3).
 const pathMarks = "-._~!$&'()*+,;=:@/"
 
-// escape percent-encodes what may not stand in a part of a URL. What is encoded already stays as it is.
+// escape percent-encodes the characters that a part of a URL may not have. What is encoded already stays as it is.
 func escape(part, marks string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder

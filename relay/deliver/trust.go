@@ -9,9 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// trust is whether the connections of an endpoint may be used again. An endpoint that is seen to send what nobody asked
-// for (an answer twice, or more than its answer) loses it: what is still on its way cannot be told from the answer to
-// the next request. It stays lost, for every replica and over restarts, until a person resumes the endpoint.
+// trust says whether the connections of an endpoint may be used again. An endpoint loses it when it is seen to send
+// something that no request asked for (two answers, or more than its answer): what is still on its way cannot be told
+// from the next answer. It stays lost, for every replica and over restarts, until a person resumes the endpoint.
 type trust struct {
 	gone atomic.Bool
 
@@ -35,8 +35,8 @@ func (t *trust) lose(how string) {
 	}
 }
 
-// learn takes what the store says, which may be older than what was seen here, and says what changed by it. unsaved:
-// the store is to be told.
+// learn takes over what the store says, which may be older than what was seen here. It returns whether that changed
+// anything; unsaved: the store does not know yet that trust was lost.
 func (t *trust) learn(lost bool) (changed, unsaved bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,10 +51,10 @@ func (t *trust) learn(lost bool) (changed, unsaved bool) {
 	return was != lost, false
 }
 
-// trustEvery is how often the store is asked which endpoints have lost their trust, or got it back.
+// trustEvery is how often the store is asked which endpoints have lost trust, or got it back.
 const trustEvery = 10 * time.Second
 
-// watchTrust keeps what this process and the store know of trust the same, until ctx ends.
+// watchTrust keeps this process and the store in step about trust, until ctx ends.
 func (p *Pool) watchTrust(ctx context.Context) {
 	store := complaints{log: p.log}
 	for {
@@ -99,7 +99,7 @@ func (p *Pool) doubt(name, how string) {
 	p.lookAtTrust()
 }
 
-// lookAtTrust has watchTrust look now.
+// lookAtTrust makes watchTrust look now.
 func (p *Pool) lookAtTrust() {
 	select {
 	case p.doubted <- struct{}{}:

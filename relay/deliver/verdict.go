@@ -17,14 +17,14 @@ const classForbidden = "forbidden"
 const (
 	// maxRetryAfter caps what a Retry-After header can ask for.
 	maxRetryAfter = 24 * time.Hour
-	// refusedAttempts is how often a body is offered to a receiver that refuses it.
+	// refusedAttempts is how many attempts a body gets that the receiver refuses.
 	refusedAttempts = 4
 )
 
 // Policy is how long and how often an endpoint's deliveries are tried.
 type Policy struct {
-	// Retry holds the pause after the first attempt, the second, …; after one attempt more than it has entries a
-	// delivery is dead.
+	// Retry has the pause after the first attempt, the second, and so on. A delivery is dead after one attempt more than
+	// Retry has entries.
 	Retry []time.Duration
 	// MaxAge is the age, since the event was accepted or redriven, at which a delivery is given up. 0 means never.
 	MaxAge time.Duration
@@ -40,9 +40,9 @@ type Verdict struct {
 	Reason string
 }
 
-// Decide returns what becomes of a delivery that has been open since the time given, after its n-th attempt (1-based)
-// came to a. It is pure: now is when the attempt ended, and jitter, in [0,1), lengthens the pause by up to a tenth.
-// What it does with each answer is this:
+// Decide returns what becomes of a delivery after its n-th attempt (1-based), whose result is a. since is when the
+// delivery was opened. Decide is pure: now is when the attempt ended, and jitter, in [0,1), makes the pause longer by
+// up to a tenth. Its decisions:
 //
 //	2xx                                          delivered, nothing else is
 //	410                                          gone: it is about the endpoint, not this delivery: a person has to look
@@ -51,8 +51,8 @@ type Verdict struct {
 //	forbidden by the egress guard                dead
 //	3xx, 401, 403, 404, and what is no answer    the schedule
 //
-// A delivery is dead when the schedule is used up, or when it is as old as the policy allows; a retry falls due at that
-// age at the latest, so that nothing stays open longer than it should.
+// A delivery is dead when the schedule is used up, or when it is as old as the policy allows. A retry is due at that
+// age at the latest, so that nothing stays open longer.
 func Decide(a event.Attempt, n int, p Policy, now, since time.Time, jitter float64) Verdict {
 	var hint time.Duration
 	refused := false
@@ -92,7 +92,7 @@ func (p Policy) expired(now, since time.Time) bool {
 	return p.MaxAge > 0 && now.Sub(since) >= p.MaxAge
 }
 
-// expiry is the reason of a delivery that was given up for its age.
+// expiry is the reason of a delivery that was given up because of its age.
 func (p Policy) expiry() string { return "older than max_age " + brief(p.MaxAge) }
 
 // brief shows a span without the units that are zero.
@@ -145,8 +145,8 @@ func classify(a event.Attempt) answer {
 	return unclear
 }
 
-// signalOf returns what an attempt says of its endpoint, for the breaker: what goes on the schedule speaks against it,
-// but not the refusal of one body, which is an answer; what the egress guard forbids says nothing.
+// signalOf returns what an attempt says about its endpoint, for the breaker. An attempt that goes on the schedule is a
+// failure. The refusal of one body is an answer. What the egress guard forbids says nothing.
 func signalOf(a event.Attempt) queue.Signal {
 	switch classify(a) {
 	case unavailable, unclear:
@@ -157,7 +157,7 @@ func signalOf(a event.Attempt) queue.Signal {
 	return queue.NoSignal
 }
 
-// describe names what an attempt came to, for people.
+// describe describes the result of an attempt for people.
 func describe(a event.Attempt) string {
 	if a.Err != "" {
 		return a.Err

@@ -21,9 +21,9 @@ import (
 // What is not attempted any more (the endpoint fell silent, was parked, or is in the config no more; the relay stops)
 // takes the same way with the outcome Released.
 
-// work attempts a line, and then what waits: the rest of that line last. If other lines wait, the worker takes one at
-// once, and another goroutine settles the outcomes. What is not settled when the relay dies is sent again, so
-// settlingMost bounds these.
+// work attempts a line, then the lines that wait, and last the rest of the first line. If other lines wait, the worker
+// takes one at once, and another goroutine settles the outcomes. If the relay dies, what is not settled is sent again,
+// so settlingMost bounds it.
 func (p *Pool) work(e *endpoint, l line) {
 	defer p.working.Done()
 
@@ -48,11 +48,11 @@ func (p *Pool) work(e *endpoint, l line) {
 	}
 }
 
-// settlingMost bounds the lines of an endpoint whose outcomes are settled aside at one time: enough to keep the store
-// busy, however many attempts there are.
+// settlingMost bounds the lines of an endpoint whose outcomes are settled aside at the same time. It is enough to keep
+// the store busy.
 const settlingMost = 64
 
-// settleAside settles outcomes that no worker waits for, and has what comes next in their line attempted.
+// settleAside settles outcomes that no worker waits for, and starts what comes next in their line.
 func (p *Pool) settleAside(e *endpoint, outcomes []queue.Outcome) {
 	rest := p.settleLine(e, outcomes)
 	e.settledAside()
@@ -63,7 +63,7 @@ func (p *Pool) settleAside(e *endpoint, outcomes []queue.Outcome) {
 	p.working.Done()
 }
 
-// settleLine settles the outcomes of a line, and gives its slot back, unless something comes next in it.
+// settleLine settles the outcomes of a line, and gives its slot back, unless something comes next in the line.
 func (p *Pool) settleLine(e *endpoint, outcomes []queue.Outcome) (rest line) {
 	settled := p.settle(e, outcomes)
 	if settled.Next != nil {
@@ -78,16 +78,16 @@ func (p *Pool) settleLine(e *endpoint, outcomes []queue.Outcome) (rest line) {
 }
 
 const (
-	// partFor is how long the deliveries of one line are attempted before they are settled. If the relay dies, the
-	// endpoint gets those again, and the ones that are attempted meanwhile, so it is short.
+	// partFor is how long deliveries of one line are attempted before they are settled. If the relay dies, the endpoint
+	// gets those again, and the ones that are attempted while they are settled, so it is short.
 	partFor = 10 * time.Millisecond
-	// partMost is how many that are at most.
+	// partMost is how many deliveries that are at most.
 	partMost = 32
 )
 
-// attemptLine attempts the deliveries of a line one after the other, as long as each is delivered. While some are
-// settled, the next are attempted: so two parts of the line are in hand, if there is so much of it and nothing else
-// waits for the worker. It returns the outcomes that are still to be settled.
+// attemptLine attempts the deliveries of a line one after the other, as long as each is delivered. While one part of
+// the line is settled, the next part is attempted, if there is one and no other line waits for the worker. It returns
+// the outcomes that are still to be settled.
 func (p *Pool) attemptLine(e *endpoint, l line) []queue.Outcome {
 	var settling chan queue.Settled // of the part before
 	for {
@@ -106,7 +106,7 @@ func (p *Pool) attemptLine(e *endpoint, l line) []queue.Outcome {
 			return outcomes
 		}
 
-		// The line goes on: the store is told how much of it we hold, and how much more is attempted soon.
+		// The line goes on: the store is told how many of its deliveries are held here, and how many more are attempted soon.
 		most := max(1, min(partMost, int(partFor/max(last.Attempt.Duration, 1))))
 		if len(l) == 0 {
 			last.Wanted = 2*most - 1
@@ -124,7 +124,7 @@ func (p *Pool) attemptLine(e *endpoint, l line) []queue.Outcome {
 	}
 }
 
-// attemptPart attempts a line as long as each is delivered, and that does not take long.
+// attemptPart attempts a line as long as each delivery is delivered, and for partFor at most.
 func (p *Pool) attemptPart(e *endpoint, l line) []queue.Outcome {
 	most := min(len(l), partMost)
 	outcomes := make([]queue.Outcome, 0, most)
@@ -139,8 +139,8 @@ func (p *Pool) attemptPart(e *endpoint, l line) []queue.Outcome {
 	return outcomes
 }
 
-// attempt tries a delivery once, unless it is too late for that, and says what is to become of it. One whose endpoint
-// is in the config no more is handed back.
+// attempt attempts a delivery once, unless it is too late for that, and returns the outcome. A delivery whose endpoint
+// is no longer in the config is handed back.
 func (p *Pool) attempt(e *endpoint, d *event.Delivery) queue.Outcome {
 	released := queue.Outcome{Delivery: d, Kind: queue.Released}
 	c := e.client.Load()
@@ -163,7 +163,7 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) queue.Outcome {
 	}
 	a := c.post(p.attempts, d, now)
 	if p.attempts.Err() != nil && a.Err != "" {
-		return released // it was cut short, and says nothing of the endpoint
+		return released // it was cut short, which says nothing about the endpoint
 	}
 
 	if e.noteAttempt(a, set.Timeout) && e.hungry.Load() {
@@ -173,8 +173,8 @@ func (p *Pool) attempt(e *endpoint, d *event.Delivery) queue.Outcome {
 	return queue.Outcome{Delivery: d, Kind: v.Kind, Due: v.Due, Reason: v.Reason, Attempt: &a, Signal: signalOf(a)}
 }
 
-// settle writes the outcomes of a line down, however long that takes: the slot stays taken, so that what is held in
-// memory is bounded. It returns what became of the last, and with it what comes next in the line.
+// settle settles the outcomes of a line, however long that takes: the slot stays taken, so that memory is bounded. It
+// returns the result for the last one, with what comes next in the line.
 func (p *Pool) settle(e *endpoint, outcomes []queue.Outcome) queue.Settled {
 	last := &outcomes[len(outcomes)-1]
 	if !p.isStopping() {
@@ -202,9 +202,9 @@ func (p *Pool) settle(e *endpoint, outcomes []queue.Outcome) queue.Settled {
 	return settled[len(settled)-1]
 }
 
-// write settles the outcomes of a line, and again after an error, until the pool is stopped for good or they are worth
-// nothing any more: once the lease has lapsed, only a delivered one is. There is an answer for each, though it says
-// nothing after an error.
+// write settles the outcomes of a line. After an error it tries again until the pool is stopped for good, or until the
+// outcomes are worth nothing: once the lease has lapsed, only a delivered one counts. There is a result for each, which
+// says nothing after an error.
 func (p *Pool) write(outcomes []queue.Outcome) ([]queue.Settled, error) {
 	first := true
 	wait := 50 * time.Millisecond
