@@ -14,12 +14,8 @@ import (
 
 // configPage makes docs/reference/config.md from the schema of the config.
 func configPage() (string, error) {
-	text, err := config.JSONSchema(false)
+	root, err := readSchema()
 	if err != nil {
-		return "", err
-	}
-	var root configKey
-	if err := json.Unmarshal(text, &root); err != nil {
 		return "", err
 	}
 
@@ -29,6 +25,27 @@ func configPage() (string, error) {
 		p.section(2, name, root.Properties[name], slices.Contains(root.Required, name))
 	}
 	return p.String(), p.err
+}
+
+// readSchema returns the schema of the config.
+func readSchema() (root configKey, err error) {
+	text, err := config.JSONSchema(false)
+	if err != nil {
+		return root, err
+	}
+	return root, json.Unmarshal(text, &root)
+}
+
+// find returns a key by its path.
+func (k configKey) find(path string) (configKey, bool) {
+	for name := range strings.SplitSeq(path, ".") {
+		below, ok := k.Properties[name]
+		if !ok {
+			return k, false
+		}
+		k = below
+	}
+	return k, true
 }
 
 // configKey is a JSON Schema, as far as the config's goes.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -87,5 +89,50 @@ func TestEveryMetricOfARelayIsInTheReference(t *testing.T) {
 	}
 	if len(types) < 30 || len(series) < 60 {
 		t.Errorf("only %d metrics and %d series", len(types), len(series))
+	}
+}
+
+// A bound of the page of limits that has a key is the default of the key.
+func TestTheLimitsAreTheDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := readSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.NewReplacer(" ", "", ",", "")
+	bounds := map[string][]string{} // by key
+	for line := range strings.SplitSeq(fileText(t, reference+"/limits.md"), "\n") {
+		cells := strings.Split(line, " | ")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, key := range codeSpan.FindAllString(cells[2], -1) {
+			key = strings.Trim(key, "`")
+			bounds[key] = append(bounds[key], cells[1])
+		}
+	}
+
+	held := 0
+	for key, cells := range bounds {
+		k, ok := c.find(key)
+		if !ok || k.Default == nil || k.Items != nil {
+			continue
+		}
+		held++
+		fallback := fmt.Sprint(k.Default)
+		if n, isNumber := k.Default.(float64); isNumber {
+			fallback = strconv.FormatFloat(n, 'f', -1, 64)
+		}
+		if d, isDays := strings.CutSuffix(fallback, "d"); isDays {
+			n, _ := strconv.Atoi(d)
+			fallback = strconv.Itoa(24*n) + "h"
+		}
+		has := func(cell string) bool { return strings.Contains(plain.Replace(cell), fallback) }
+		if !slices.ContainsFunc(cells, has) {
+			t.Errorf("limits.md: the default of %s is %s, and the page has %q", key, fallback, cells)
+		}
+	}
+	if held < 10 {
+		t.Errorf("only %d keys", held)
 	}
 }
