@@ -174,11 +174,11 @@ func writeProblem(c echo.Context, status int, detail string, more map[string]any
 // readiness answers /readyz: ready, or degraded, which is able to accept callbacks durably as well, with something
 // wrong.
 type readiness struct {
-	Status  string   `json:"status"`
-	Redis   string   `json:"redis"`
-	Spool   string   `json:"spool"`
-	Spooled int      `json:"spooled"` // callbacks that wait to be accepted
-	Config  readyFor `json:"config"`
+	Status  api.Readiness `json:"status"`
+	Redis   string        `json:"redis"`
+	Spool   string        `json:"spool"`
+	Spooled int           `json:"spooled"` // callbacks that wait to be accepted
+	Config  readyFor      `json:"config"`
 }
 
 // readyFor is the config that is served by.
@@ -200,7 +200,7 @@ func (relay *Relay) checkStatus(ctx context.Context) replicaStatus {
 	embedded := relay.store.Embedded()
 	c := replicaStatus{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
 	c.readiness = readiness{
-		Status: "ready", Redis: "up", Spool: "ok",
+		Status: api.Ready, Redis: "up", Spool: "ok",
 		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor(),
 	}
 	if c.redis != nil {
@@ -216,9 +216,9 @@ func (relay *Relay) checkStatus(ctx context.Context) replicaStatus {
 	c.durable = c.spoolErr == nil || c.redis == nil && !embedded
 	switch {
 	case !c.durable:
-		c.Status = "unready"
+		c.Status = api.Unready
 	case c.redis != nil || c.spoolErr != nil || c.Config.Reload != ReloadOK:
-		c.Status = "degraded"
+		c.Status = api.Degraded
 	}
 	return c
 }
@@ -242,7 +242,7 @@ type readyNow struct {
 	mu      sync.Mutex
 	checked time.Time
 	durable bool
-	status  string
+	status  api.Readiness
 }
 
 // readyForAll is ready for the public listener: strangers learn no more than a load balancer needs, and have one check
@@ -259,7 +259,7 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 	if !durable {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably")
 	}
-	return e.JSON(http.StatusOK, map[string]string{"status": status})
+	return e.JSON(http.StatusOK, map[string]api.Readiness{"status": status})
 }
 
 // tell gives the API what the replica knows of itself, for the operator.

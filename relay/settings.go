@@ -185,7 +185,7 @@ func ordered(tenants []config.Tenant) map[string]bool {
 	out := make(map[string]bool)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
-			out[e.ID] = e.Delivery.Order != "none"
+			out[e.ID] = e.Delivery.Order != config.OrderNone
 		}
 	}
 	return out

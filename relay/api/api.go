@@ -84,8 +84,9 @@ type Options struct {
 type ReplicaStatus struct {
 	// Durable says whether callbacks can be accepted so that they are not lost.
 	Durable bool
-	// Status is ready, degraded or unready; Redis and Spool say in a word what they can do, and why not more.
-	Status, Redis, Spool string
+	Status  Readiness
+	// Redis and Spool say in a word what they can do, and why not more.
+	Redis, Spool string
 	// Spooled counts callbacks in the spool that wait to be accepted; the oldest came at SpooledSince (zero: none waits).
 	Spooled      int
 	SpooledSince time.Time
@@ -93,6 +94,16 @@ type ReplicaStatus struct {
 	// Problems are what needs a person, or soon will, each a sentence.
 	Problems []string
 }
+
+// Readiness says in a word how a replica does.
+type Readiness string
+
+// What a replica can do with callbacks.
+const (
+	Ready    Readiness = "ready"
+	Degraded Readiness = "degraded" // it accepts them durably, but something is wrong
+	Unready  Readiness = "unready"  // it cannot accept them durably
+)
 
 // ConfigInUse is the config that the relay runs with.
 type ConfigInUse struct {
@@ -124,7 +135,7 @@ func New(o Options) *API {
 		o.OnDue = func(string) {}
 	}
 	if o.ReplicaStatus == nil {
-		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: "ready"} }
+		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: Ready} }
 	}
 	if o.Waits == nil {
 		o.Waits = func(string) bool { return false }

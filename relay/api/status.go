@@ -14,7 +14,7 @@ type Status struct {
 	Time        time.Time             `json:"time"`
 	UptimeS     int64                 `json:"uptime_s" doc:"of the replica that answers"`
 	Ready       bool                  `json:"ready" doc:"whether callbacks can be accepted durably"`
-	Status      string                `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
+	Status      Readiness             `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
 	Problems    []string              `json:"problems" doc:"what needs a person, or soon will, each a sentence"`
 	Partial     bool                  `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
 	Redis       string                `json:"redis,omitempty" doc:"up, embedded, or what it cannot do, and why; of the replica that answers, for the operator only"`

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay"
+	"kuairelay/relay/api"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -73,10 +74,11 @@ func newHealthcheck() *cobra.Command {
 // degraded says what is wrong with a relay that accepts callbacks, by its answer to /readyz; empty: nothing.
 func degraded(answer []byte) string {
 	var ready struct {
-		Status, Redis, Spool string
-		Config               struct{ Reload string }
+		Status       api.Readiness
+		Redis, Spool string
+		Config       struct{ Reload string }
 	}
-	if json.Unmarshal(answer, &ready) != nil || ready.Status != "degraded" {
+	if json.Unmarshal(answer, &ready) != nil || ready.Status != api.Degraded {
 		return "" // /healthz, or no trouble
 	}
 

@@ -52,7 +52,7 @@ func printStatus(w io.Writer, s api.Status) {
 	switch {
 	case !s.Ready:
 		ready = "NOT READY: callbacks cannot be accepted durably"
-	case s.Status == "degraded":
+	case s.Status == api.Degraded:
 		ready = "DEGRADED: callbacks are accepted durably, but something is wrong"
 	}
 

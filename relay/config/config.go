@@ -119,8 +119,14 @@ type Delivery struct {
 	MaxBacklog  int             // deliveries that a parked endpoint keeps; what is above becomes dead letters
 	Breaker     Breaker
 	OrphanGrace time.Duration // how long a delivery waits for its endpoint to come back into a config
-	Order       string        // "waybill": one update of a waybill at a time, in order; or "none"
+	Order       string        // OrderWaybill or OrderNone
 }
+
+// How updates of a waybill go to an endpoint.
+const (
+	OrderWaybill = "waybill" // one at a time, in order
+	OrderNone    = "none"
+)
 
 // Breaker says when an endpoint that fails is left alone, and for how long.
 type Breaker struct {
@@ -297,7 +303,7 @@ func defaults() *Config {
 				Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second, MaxCoolOff: 15 * time.Minute,
 			},
 			OrphanGrace: 24 * time.Hour,
-			Order:       "waybill",
+			Order:       OrderWaybill,
 		},
 	}
 

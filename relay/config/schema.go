@@ -114,7 +114,7 @@ func deliveryKeys(d *Delivery) []field {
 			optional("cool_off", one(&d.Breaker.CoolOff, duration)),
 			optional("max_cool_off", one(&d.Breaker.MaxCoolOff, duration)),
 		)),
-		optional("order", one(&d.Order, oneOf("waybill", "none"))),
+		optional("order", one(&d.Order, oneOf(OrderWaybill, OrderNone))),
 	}
 }
 
