@@ -291,8 +291,8 @@ func (s *Spool) Rewrite(f *File, cb *event.Callback) error {
 // Check returns nil if the spool would take a callback. When nothing was written for a while, or the last time without
 // success, it tries.
 func (s *Spool) Check() error {
-	own, err := s.toTry()
-	if own == nil {
+	own, untried, err := s.toTry()
+	if !untried {
 		return err
 	}
 	err = own.try() // not under mu: every callback asks what it touches
@@ -328,24 +328,25 @@ func (s *Spool) Recheck() {
 	}
 }
 
-// toTry returns the folder to write a test file to; nil: the error is what is known already.
-func (s *Spool) toTry() (*folder, error) {
+// toTry returns the folder to write a test file to, and whether that has to be tried. Otherwise the error says what is
+// known already.
+func (s *Spool) toTry() (own *folder, untried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bytes+block > s.o.MaxBytes {
-		return nil, ErrFull
+		return nil, false, ErrFull
 	}
 	if s.waybills >= s.most {
-		return nil, ErrWaybills
+		return nil, false, ErrWaybills
 	}
 	if err := s.open(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if time.Since(s.opened) < reopenPause || s.err == nil && time.Since(s.written) < recheckAfter {
-		return nil, s.err
+		return nil, false, s.err
 	}
 	s.opened = time.Now()
-	return s.own, nil
+	return s.own, true, nil
 }
 
 // Room is how many bytes the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less.
