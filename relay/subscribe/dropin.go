@@ -130,7 +130,7 @@ func (p *Proxy) answer(c echo.Context) envelope {
 
 // counted counts what a tenant is refused.
 func (p *Proxy) counted(t *Tenant, result string, e envelope) envelope {
-	_ = p.turnedAway(t, result, nil)
+	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
 	return e
 }
 

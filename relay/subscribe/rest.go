@@ -131,7 +131,7 @@ func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 
 // turnedAway counts a request of a tenant that is answered with an error.
 func (p *Proxy) turnedAway(t *Tenant, result string, err error) error {
-	p.metrics.requests.WithLabelValues(t.Name, string(result)).Inc()
+	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
 	return err
 }
 
