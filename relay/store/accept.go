@@ -30,7 +30,7 @@ type acceptCall struct {
 	bytes      int
 }
 
-// span is how long a call is of use to its caller: until the leases lapse that it may give.
+// span is how long the caller needs the answer: until the leases that it may bring lapse.
 func (c acceptCall) span() time.Duration {
 	var span time.Duration
 	for _, row := range c.rows {
@@ -43,8 +43,7 @@ func (c acceptCall) span() time.Duration {
 	return span
 }
 
-// acceptAnswer is what became of a call's rows. short is a trouble if not as many Redis replicas as are wanted have
-// them.
+// acceptAnswer is the result for a call's rows. short is a trouble if fewer Redis replicas have them than are wanted.
 type acceptAnswer struct {
 	rows  []queue.Accepted
 	short error
@@ -56,7 +55,7 @@ type acceptRow struct {
 	body          []byte
 }
 
-// with is the call with one more row.
+// with returns the call with one more row.
 func (c acceptCall) with(row acceptRow) acceptCall {
 	return acceptCall{rows: append(c.rows, row), deliveries: c.deliveries + len(row.To), bytes: c.bytes + len(row.body)}
 }
@@ -72,8 +71,8 @@ func (c acceptCall) weight() int {
 // deliveries take several scripts; an event is never split. After an error the answers to a part may be there. Their
 // leases are the caller's. More may have been accepted than that: asked again, those events are duplicates.
 //
-// A call that meets trouble on its way is kept, and asked again when Redis is back, as long as the leases that it may
-// give have not lapsed: so Accept may take that long, whatever ctx says, once its turn has come.
+// A call that meets trouble is kept, and asked again when Redis is back, as long as the leases that it may bring have
+// not lapsed. So once its turn has come, Accept may take that long, even if ctx ends.
 func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error) {
 	out := make([]queue.Accepted, 0, len(entries))
 	var call acceptCall
@@ -114,7 +113,7 @@ func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Acce
 	return out, err
 }
 
-// tracked is how lua/accept.lua is told of an event's tracks: "" if none has a time, or when the newest was (ms), 0 if
+// tracked encodes an event's tracks for lua/accept.lua: "" if none has a time, otherwise when the newest was (ms), 0 if
 // that is unknown.
 func tracked(e *event.Event) any {
 	switch {
@@ -138,7 +137,7 @@ func newAcceptRow(e queue.Entry) (acceptRow, error) {
 	return acceptRow{Entry: e, short: short, record: record, body: encodeBody(e.Event)}, nil
 }
 
-// acceptAll makes one script call of many Accepts. All of them succeed or none does.
+// acceptAll makes one script call of many Accepts. Either all of them succeed, or none.
 func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 	span := 2 * s.o.Timeout
 	rows := 0
@@ -152,7 +151,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 		return nil, err
 	}
 
-	local := time.Now() // before the call: leases are not believed to last longer than they do
+	local := time.Now() // before the call, so that leases are never taken for longer than they are
 	token := s.newCall()
 	args, endpoints := s.acceptArgs(calls, s.Now(), token)
 	answer, short := s.runDurably(ctx, args)
@@ -166,7 +165,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 		return nil, errShape
 	}
 
-	// Each caller gets the rows that are its own.
+	// Each caller gets its own rows.
 	out := make([]acceptAnswer, len(calls))
 	at := 0
 	for i, c := range calls {
@@ -185,7 +184,7 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 
 // acceptArgs lists the arguments of lua/accept.lua, and the endpoints by their index there.
 func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]any, []queue.Candidate) {
-	// Each endpoint is named once, with the slots that are kept free for it; rows have its index.
+	// Each endpoint is named once, with the slots that are reserved for it; rows have its index.
 	index := make(map[string]int)
 	var endpoints []queue.Candidate
 	var slots []int
@@ -231,7 +230,7 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 }
 
 // runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection.
-// If they are too few, there is an answer beside the error.
+// If there are too few, it returns the answer and an error.
 func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
 	if s.o.WaitReplicas == 0 {
 		return s.run(ctx, acceptScript, args)
@@ -250,11 +249,12 @@ func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
 	})
 }
 
-// replicasWait is how long replicas have to take what the master has: a part of what a callback waits for Redis.
+// replicasWait is how long Redis replicas have to get what the master has. It is a part of the time that a callback
+// waits for Redis.
 const replicasWait = 200 * time.Millisecond
 
-// replicated waits until enough Redis replicas have all that was written so far. WAIT counts from the connection's last
-// write, and duplicates write nothing: so there is one first.
+// replicated waits until enough Redis replicas have everything that was written so far. WAIT counts from the
+// connection's last write, and duplicates write nothing, so it writes something first.
 func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 	if err := readyScript.Run(ctx, conn, []string{s.prefix}).Err(); err != nil {
 		return err
@@ -272,9 +272,9 @@ func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
 
 var errShape = errors.New("redis answered in a shape that is not the script's")
 
-// readAccepted reads what lua/accept.lua answers of one event: 0 or 1 (new), id, sequence, accepted at (ms),
-// deliveries, and of each endpoint that gets it its index: negative if it waits in the queue, else leased to the
-// caller.
+// readAccepted reads the answer of lua/accept.lua for one event: 0 or 1 (new), id, sequence, accepted at (ms), number
+// of deliveries, and the index of each endpoint that gets it: negative if the delivery is queued, positive if it is
+// leased to the caller.
 func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token string, local time.Time) (
 	queue.Accepted, error,
 ) {
@@ -308,7 +308,7 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 	return out, nil
 }
 
-// header is the first line of a stored body, what is to be known of an event beside its data.
+// header is the first line of a stored body: what is known of an event in addition to its data.
 type header struct {
 	Type        string `json:"type"`
 	WaybillCode string `json:"waybill_code,omitempty"`
@@ -317,8 +317,8 @@ type header struct {
 	ReceivedAt  int64  `json:"received_at"` // ms
 }
 
-// encodeBody writes what header has, by hand: it is on the way of every event, and reflection took longer than all else
-// there.
+// encodeBody writes the header by hand. Every event needs it, and reflection took longer than everything else on the
+// way.
 func encodeBody(e *event.Event) []byte {
 	body := make([]byte, 0, 128+len(e.Data))
 	for _, m := range []struct{ before, value string }{
@@ -333,7 +333,7 @@ func encodeBody(e *event.Event) []byte {
 	return append(append(body, "}\n"...), e.Data...)
 }
 
-// decodeBody reads what encodeBody has written; of a part of it, what is there.
+// decodeBody reads a body that encodeBody has written, or as much as there is of a part of it.
 func decodeBody(body string) (*event.Event, error) {
 	first, data, found := strings.Cut(body, "\n")
 	if !found {

@@ -24,13 +24,13 @@ const (
 
 const (
 	oldestMajor, oldestMinor = 6, 2
-	// most that the clocks may differ without a word: the store goes by that of Redis, people and receivers by the
-	// local one.
+	// skewMost is how far the clocks may differ without an advice: the store uses the clock of Redis, people and receivers
+	// use the local one.
 	skewMost = 2 * time.Second
 )
 
-// Advice says what about Redis puts accepted events at risk: why, by the name of the advice. Nothing with an embedded
-// one.
+// Advice says what puts accepted events at risk in Redis: reasons by the name of the advice. An embedded Redis has
+// none.
 func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	defer wrap(&err, "ask redis how it is set up")
 	out = make(map[string]string)
@@ -44,7 +44,7 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 		return nil, err
 	}
 
-	// One that tells nothing of itself is no failure: that is an advice of its own.
+	// A Redis that does not answer INFO is not a failure, but an advice of its own.
 	text, err := node.Info(ctx).Result()
 	var refused redis.Error
 	switch {
@@ -69,7 +69,7 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	return out, nil
 }
 
-// adviseInfo adds what INFO shows.
+// adviseInfo adds the advice that follows from INFO.
 func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	if info["aof_enabled"] == "0" {
 		out[adviceNoAOF] = "appendonly no: a crash of redis loses accepted events; " +
@@ -100,7 +100,7 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	}
 }
 
-// watched says whether Redis is one that promises to survive the loss of a node.
+// watched says whether Redis is set up to survive the loss of a node.
 func (s *Store) watched() bool {
 	return s.health.server.cluster || s.health.server.sentinel
 }

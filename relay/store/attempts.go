@@ -19,12 +19,12 @@ type EndpointAttempt struct {
 	EventID string
 	// N is the number of the attempt of its delivery, from 1.
 	N int
-	// Kind is what became of the delivery: an queue.OutcomeKind.
+	// Kind is what became of the delivery: a queue.OutcomeKind.
 	Kind byte
 }
 
-// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History are
-// kept of those that failed, and of those that delivered.
+// Attempts lists the latest attempts of an endpoint, the latest first, at most most of them. About Options.History
+// attempts are kept of those that failed, and as many of those that delivered.
 func (s *Store) Attempts(ctx context.Context, endpoint string, most int) (attempts []EndpointAttempt, err error) {
 	defer wrap(&err, "list attempts")
 	var failed *redis.XMessageSliceCmd
@@ -47,8 +47,8 @@ func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, 
 	return failed, good
 }
 
-// latestFirst merges the attempts that failed and those that delivered, as lua/lib/base.lua has them (a:, d:), the
-// latest first; of two in the same millisecond, one that delivered.
+// latestFirst merges failed and delivered attempts (a: and d: of lua/lib/base.lua), the latest first. Of two in the
+// same millisecond, the delivered one comes first.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]EndpointAttempt, error) {
 	all := make([]EndpointAttempt, 0, len(failed)+len(good))
 	for _, entry := range good {

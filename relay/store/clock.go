@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// stepLeast is how far the clock of Redis has to be off for that to be a step.
+	// stepLeast is the smallest jump of the clock of Redis that counts as a step.
 	stepLeast = 2 * time.Second
-	// tripMost is the longest round trip after which the time that it brought can be believed.
+	// tripMost is the longest round trip whose time is believed.
 	tripMost = time.Second
 )
 
-// clock tells the time of the store, which all replicas share, from the local monotonic clock: a local clock that is
-// wrong, or that is set, changes nothing. Nor does a step of the clock of Redis: who notices it moves the offset, see
+// clock tells the time of the store, which all replicas share, from the local monotonic clock. So it does not matter if
+// the local clock is wrong, or is set. If the clock of Redis steps, the replica that notices moves the offset, see
 // lua/clock.lua.
 type clock struct {
 	local func() time.Time
-	// read asks Redis for the time of the store, given how often its offset was moved as far as is known, and a step to
-	// move it by; it gives the time, and how often the offset was moved.
+	// read asks Redis for the time of the store. moves is how often the offset was moved, as far as is known; step is how
+	// far to move it. It returns the time, and how often the offset was moved.
 	read func(ctx context.Context, moves int64, step time.Duration) (time.Time, int64, error)
 
 	mu    sync.RWMutex
@@ -31,7 +31,7 @@ type clock struct {
 
 func (c *clock) now() time.Time { return c.time(c.local()) }
 
-// time is the store's at a moment of the local clock.
+// time returns the time of the store at a moment of the local clock.
 func (c *clock) time(local time.Time) time.Time {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -47,7 +47,7 @@ func (c *clock) synced() bool {
 	return !c.at.IsZero()
 }
 
-// skew is how far the time of the store is ahead of the local clock; 0 if that is not known.
+// skew returns how far the time of the store is ahead of the local clock; 0 if that is not known.
 func (c *clock) skew() time.Duration {
 	if !c.synced() {
 		return 0
@@ -56,7 +56,7 @@ func (c *clock) skew() time.Duration {
 	return c.time(local).Round(0).Sub(local.Round(0)) // by the wall clock, which people and receivers see
 }
 
-// ensure syncs the clock if that was never done.
+// ensure syncs the clock if it was never synced.
 func (c *clock) ensure(ctx context.Context) error {
 	if c.synced() {
 		return nil
@@ -64,8 +64,8 @@ func (c *clock) ensure(ctx context.Context) error {
 	return c.sync(ctx)
 }
 
-// sync asks Redis for the time; half of the round trip is taken for the way back. A time that is far from what it
-// should be is a step of the clock of Redis, which is made up for.
+// sync asks Redis for the time, and takes half of the round trip for the way back. A time that is far from the expected
+// one is a step of the clock of Redis, for which the offset makes up.
 func (c *clock) sync(ctx context.Context) error {
 	c.mu.RLock()
 	known := c.moves

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// embedded is a Redis in this process, reached through pipes: it listens nowhere.
+// embedded is a Redis in this process, reached through pipes. It has no port.
 type embedded = miniredis.Miniredis
 
 // connect makes the client that the URL asks for. It opens no connection.
@@ -39,8 +39,8 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 		return redis.NewFailoverClient(o), nil, nil
 	case *redis.ClusterOptions:
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
-		// No redirect is followed. While a slot is moved, ASK leads to a node that has a part of the keys only: a
-		// script there would take the others for gone. Such an error is trouble, which ends when the slot has moved.
+		// No redirect is followed. While a slot is moved, ASK leads to a node that has only a part of the keys, and a script
+		// there would take the others for missing. The error is trouble, which ends when the slot has moved.
 		o.MaxRedirects = -1
 		impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -51,7 +51,7 @@ func connect(rawURL string) (redis.UniversalClient, *embedded, error) {
 	return nil, nil, fmt.Errorf("redis url: %T is no kind of options", parsed)
 }
 
-// tuned leaves deadlines and repeats to the store, and asks the server for nothing that an older one does not know.
+// tuned leaves deadlines and retries to the store, and uses no command that an older server does not know.
 func tuned(o *redis.Options) *redis.Options {
 	o.MaxRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, true, true
 	impatient(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.DialerRetries)
@@ -59,8 +59,8 @@ func tuned(o *redis.Options) *redis.Options {
 	return o
 }
 
-// impatient sets what the URL does not: go-redis would wait for seconds where nobody else answers (to learn the nodes
-// of a Cluster, say), and dial five times before it says that nobody is there.
+// impatient sets short time-outs, unless the URL has some. go-redis would wait for seconds (for the nodes of a Cluster,
+// for example), and dial five times before it reports that nobody answers.
 func impatient(dial, read, write *time.Duration, dials *int) {
 	*dial = cmp.Or(*dial, time.Second)
 	*read = cmp.Or(*read, 2*time.Second)
@@ -68,7 +68,7 @@ func impatient(dial, read, write *time.Duration, dials *int) {
 	*dials = cmp.Or(*dials, 1)
 }
 
-// node is the client of the node that holds the store.
+// node returns the client of the node that holds the store.
 func (s *Store) node(ctx context.Context) (*redis.Client, error) {
 	switch c := s.client.(type) {
 	case *redis.Client:
@@ -83,7 +83,7 @@ func (s *Store) node(ctx context.Context) (*redis.Client, error) {
 	return nil, fmt.Errorf("redis client %T has no nodes", s.client)
 }
 
-// conn is one connection of its own to that node, for commands that depend on each other.
+// conn returns a connection of its own to that node, for commands that depend on each other.
 func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
 	node, err := s.node(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
 	return node.Conn(), nil
 }
 
-// go-redis prints every failed dial to stderr by itself. The errors that it returns say the same, so nothing is lost.
+// go-redis prints every failed dial to stderr. The errors that it returns say the same, so nothing is lost.
 func init() { redis.SetLogger(silent{}) }
 
 type silent struct{}

@@ -13,12 +13,12 @@ import (
 const (
 	// mergeFirst and mergeMost are how many dead letters of an endpoint are read at a time, at first and later on.
 	mergeFirst, mergeMost = 4, 64
-	// mergeEndpoints is how many endpoints are looked at in a slice.
+	// mergeEndpoints is how many endpoints are read in a slice.
 	mergeEndpoints = 100
 )
 
-// deadLetterMerge gives the dead letters of many endpoints in the order of their times, the latest first. An endpoint
-// is looked at when the times get to its latest one, a few of its dead letters at a time.
+// deadLetterMerge lists the dead letters of many endpoints by their time, the latest first. It reads an endpoint only
+// when its latest dead letter is next, and then a few at a time.
 type deadLetterMerge struct {
 	store     *Store
 	after     deadLetter // what comes before it, and itself, is passed over; zero: nothing is
@@ -31,7 +31,7 @@ type deadLetterMerge struct {
 	open    deadLetterHeap
 }
 
-// deadLetterList is what is known of an endpoint's dead letters.
+// deadLetterList has the dead letters of an endpoint that were read, and where to read on.
 type deadLetterList struct {
 	endpoint string
 	read     []deadLetter
@@ -41,7 +41,7 @@ type deadLetterList struct {
 	ended    bool
 }
 
-// next gives the next dead letter, false at the end.
+// next returns the next dead letter, and false at the end.
 func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 	for {
 		if err := m.openLists(ctx); err != nil {
@@ -51,7 +51,7 @@ func (m *deadLetterMerge) next(ctx context.Context) (deadLetter, bool, error) {
 			return deadLetter{}, false, nil
 		}
 
-		// The list with the latest one is at the top of the heap. It goes where its next one belongs.
+		// The list with the latest one is at the top of the heap. It then moves to where its next one belongs.
 		list := m.open[0]
 		l := list.read[0]
 		list.read = list.read[1:]
@@ -84,7 +84,7 @@ func (m *deadLetterMerge) openLists(ctx context.Context) error {
 			return nil
 		}
 
-		// The endpoints that may be next are looked at together.
+		// The endpoints that may be next are read together.
 		var lists []*deadLetterList
 		for len(m.pending) > 0 && len(lists) < mergeEndpoints && m.mayBeNext(m.pending[0]) {
 			name, _ := m.pending[0].Member.(string)
@@ -126,7 +126,7 @@ func (m *deadLetterMerge) findEndpoints(ctx context.Context) error {
 	return err
 }
 
-// mayBeNext says whether an endpoint, by its latest dead letter, may have the next one of all.
+// mayBeNext says whether the latest dead letter of an endpoint may be the next one of all.
 func (m *deadLetterMerge) mayBeNext(z redis.Z) bool {
 	return len(m.open) == 0 || int64(z.Score) >= m.open[0].read[0].at
 }

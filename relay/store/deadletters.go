@@ -48,13 +48,13 @@ func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor stri
 	return out, next, err
 }
 
-// deadLetter is where a dead letter stands in the list.
+// deadLetter is the place of a dead letter in the list.
 type deadLetter struct {
 	at              int64 // ms
 	endpoint, short string
 }
 
-// compare has the latest first, and of one endpoint's of the same time the order in which Redis gives them.
+// compare orders the latest first, and those of one endpoint and time as Redis does.
 func (l deadLetter) compare(o deadLetter) int {
 	return cmp.Or(cmp.Compare(o.at, l.at), strings.Compare(l.endpoint, o.endpoint), strings.Compare(o.short, l.short))
 }
@@ -74,7 +74,7 @@ func readDeadLetterCursor(cursor string) (l deadLetter, err error) {
 	return l, nil
 }
 
-// readDeadLetters reads what else is to be known of dead letters.
+// readDeadLetters reads the events and states of dead letters.
 func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
 	states := make([]*redis.StringCmd, len(all))
 	heads := make([]*redis.StringCmd, len(all))
@@ -86,7 +86,7 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 		return nil, err
 	}
 
-	// What was redriven or dismissed meanwhile is left out.
+	// Dead letters that were redriven or dismissed meanwhile are left out.
 	var out []event.DeadLetter
 	for i, l := range all {
 		id, err := longID(l.short)
@@ -112,7 +112,7 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 	return out, nil
 }
 
-// Dismiss is done with dead letters of an endpoint; see lua/dismiss.lua. It returns how many there were.
+// Dismiss closes dead letters of an endpoint for good; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
 	defer wrap(&err, "dismiss dead letters")
 	return s.changeDeadLetters(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
@@ -121,7 +121,7 @@ func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n 
 	})
 }
 
-// mayRedrive waits until some more dead letters may be redriven by this process.
+// mayRedrive waits until this process may redrive some more dead letters.
 func (s *Store) mayRedrive(ctx context.Context) error {
 	select {
 	case s.redriving <- struct{}{}:
@@ -132,11 +132,11 @@ func (s *Store) mayRedrive(ctx context.Context) error {
 	}
 }
 
-// atOnce waits for nothing.
+// atOnce does not wait.
 func atOnce(context.Context) error { return nil }
 
-// changeDeadLetters runs a script on dead letters, some at a time, each time when it may, and counts those that the
-// script says 1 of.
+// changeDeadLetters runs a script on some dead letters at a time, waits before each part as may says, and counts the
+// dead letters for which the script answers 1.
 func (s *Store) changeDeadLetters(ctx context.Context, ids []string, may func(context.Context) error,
 	run func(ctx context.Context, shorts []any) ([]any, error),
 ) (int, error) {

@@ -12,13 +12,14 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// Park pauses an endpoint: its deliveries stay open, and none is attempted. A 410 parks it as gone by itself.
+// Park pauses an endpoint: its deliveries stay open, and none is attempted. An endpoint that answers 410 is parked as
+// gone without a call of Park.
 func (s *Store) Park(ctx context.Context, endpoint string) error {
 	return s.park(ctx, endpoint, queue.ParkedPaused)
 }
 
-// Resume goes on with an endpoint that is paused, gone, or held back by its breaker. What has gathered is let go at a
-// growing pace. An endpoint that was seen to answer twice is trusted again.
+// Resume ends the pause of an endpoint that is paused, gone, or held back by its breaker. Its backlog is sent at a
+// growing pace, and an endpoint that was seen to answer twice is trusted again.
 func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
 
 func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked) (err error) {
@@ -31,7 +32,7 @@ func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked) (
 	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, string(state)).Err()
 }
 
-// ramp is the state of an endpoint in Redis whose breaker has closed, or that was resumed: its deliveries move, at a
+// ramp is the state in Redis of an endpoint whose breaker has closed, or that was resumed: its deliveries are sent at a
 // growing pace; see lua/lib/control.lua.
 const ramp = "ramp"
 
@@ -53,8 +54,8 @@ func (s *Store) Parked(ctx context.Context) (map[string]queue.Parked, error) {
 	return out, nil
 }
 
-// Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time counts. It is one
-// command, which changes nothing when it is repeated.
+// Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time is kept. It is one
+// command, and repeating it changes nothing.
 func (s *Store) Distrust(ctx context.Context, endpoint string) (err error) {
 	defer wrap(&err, "note that an endpoint answers twice")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
@@ -65,7 +66,7 @@ func (s *Store) Distrust(ctx context.Context, endpoint string) (err error) {
 	return s.client.HSetNX(ctx, s.key("twice"), endpoint, s.Now().UnixMilli()).Err()
 }
 
-// Distrusted lists the endpoints that were seen to answer twice, each with since when.
+// Distrusted lists the endpoints that were seen to answer twice, with the time since when.
 func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -81,8 +82,8 @@ func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
 	return out, nil
 }
 
-// Health says how endpoints do, in the order given. latest is how many of their attempts are wanted; of those that
-// failed only the latest has its text.
+// Health sums up endpoints, in the order given. latest is how many of their attempts are wanted; of those that failed,
+// only the latest has its text.
 func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out []queue.EndpointHealth, err error) {
 	depths, err := s.Depths(ctx, endpoints)
 	if err != nil {
@@ -128,13 +129,13 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 		if err != nil {
 			return nil, err
 		}
-		*r = row{} // lets go of what was read: it may be much
+		*r = row{} // frees what was read: it may be much
 		out[i].Latest = recordsOf(attempts)
 	}
 	return out, nil
 }
 
-// readParked reads what holds an endpoint back: its state, since when, and of a breaker until when (ms).
+// readParked reads why an endpoint is held back: its state, since when, and for a breaker until when (ms).
 func readParked(control string, h *queue.EndpointHealth) {
 	f := strings.Fields(control)
 	if len(f) < 2 || f[0] == ramp {
@@ -147,7 +148,7 @@ func readParked(control string, h *queue.EndpointHealth) {
 	}
 }
 
-// recordsOf are attempts without their events; of those that failed, the latest says why.
+// recordsOf returns attempts without their events. Of those that failed, only the latest has its text.
 func recordsOf(attempts []EndpointAttempt) []event.AttemptRecord {
 	var out []event.AttemptRecord
 	told := false

@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	// maxOfWaybill is how many events of a waybill are looked at, the latest, and dataOfWaybill how many bytes of data
-	// they bring, about.
+	// maxOfWaybill is how many events of a waybill are read, the latest, and dataOfWaybill about how many bytes of data
+	// these have.
 	maxOfWaybill  = 200
 	dataOfWaybill = 4 << 20
-	// maxDetails is of how many deliveries and attempts of theirs more is asked than the events themselves say.
+	// maxDetails is for how many deliveries and attempts the store asks for more than the events themselves have.
 	maxDetails = 2000
-	// headBytes are of a body that begins with a line of what is known of the event beside its data.
+	// headBytes is how much of a body is read for its first line, which is the header.
 	headBytes = 4095
 )
 
-// ofAnyone is the tenant of whom an event is read for the operator.
+// ofAnyone stands for the operator, who sees the deliveries of every tenant.
 const ofAnyone = ""
 
-// Event gives an event with its data, its deliveries and their attempts, and whether it is there (still). tenant is
-// whose deliveries are wanted; empty: everybody's.
+// Event returns an event with its data, its deliveries and their attempts, and whether it is (still) there. tenant
+// limits the deliveries to those of a tenant; empty: all.
 func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Record, bool, error) {
 	short, err := shortID(id)
 	if err != nil {
@@ -44,8 +44,8 @@ func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Record, bo
 	return found[0], true, nil
 }
 
-// FillData gives the first events of a page their data, as many as have so many bytes together, but at least one. It
-// returns how many. One that has expired meanwhile stays without.
+// FillData adds the data of the first events of a page: as many as have together at most so many bytes, but at least
+// one. It returns how many. An event that has expired meanwhile stays without.
 func (s *Store) FillData(ctx context.Context, events []*event.Record, most int64) (int, error) {
 	shorts := make([]string, len(events))
 	for i, e := range events {
@@ -64,8 +64,8 @@ func (s *Store) FillData(ctx context.Context, events []*event.Record, most int64
 	return len(bodies), nil
 }
 
-// Waybill gives the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
-// does. Where that would be more than dataOfWaybill bytes of data, the older ones come without.
+// Waybill returns the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
+// does. If they have more than dataOfWaybill bytes of data, the older ones come without.
 func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Record, error) {
 	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
@@ -116,8 +116,8 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	}
 }
 
-// load reads events with their deliveries. It passes over those that are not there, and reads their data as long as
-// there is room for it.
+// load reads events with their deliveries, and their data as long as there is room for it. It skips events that are not
+// there.
 func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Record, err error) {
 	defer wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
@@ -128,7 +128,7 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out [
 		return nil, err
 	}
 
-	// The events whose data has no room still say what they are, in the first line of their bodies.
+	// Events without room for their data still have the first line of their bodies.
 	bodies, err := s.readBodies(ctx, shorts, dataOfWaybill)
 	if err != nil {
 		return nil, err
@@ -182,13 +182,13 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out [
 	return out, nil
 }
 
-// lookup is a command, and what is done with its answer.
+// lookup is a command, and how to use its answer.
 type lookup struct {
 	ask  func(context.Context, redis.Pipeliner)
 	fill func()
 }
 
-// lookupsFor is what has to be asked of a delivery that the hash of its event does not say.
+// lookupsFor returns the questions about a delivery that the hash of its event does not answer.
 func (s *Store) lookupsFor(short, record string, o *event.DeliveryRecord) []lookup {
 	var out []lookup
 	switch {
@@ -253,7 +253,7 @@ func (s *Store) lookupText(endpoint string, r *event.AttemptRecord) lookup {
 	}
 }
 
-// Closed says of each event given whether it owes nothing any more: no delivery is open, and none is a dead letter.
+// Closed says of each event given whether it is done with: no delivery is open, and none is a dead letter.
 func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err error) {
 	defer wrap(&err, "look for closed events")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxPage bounds the events that one call of the script loads, and lookMost what it may cost (see lua/events.lua):
-	// for so long, less than a millisecond, Redis does nothing else.
+	// maxPage bounds the events that one call of the script loads, and lookMost its cost (see lua/events.lua). Redis does
+	// nothing else during a call, which takes less than a millisecond.
 	maxPage  = 25
 	lookMost = 500
-	// pageCalls is how many calls a page may look for events that are wanted before it is given as it is.
+	// pageCalls is how many calls may look for the events of a page. Then the page is returned as it is.
 	pageCalls = 32
 )
 
-// Events gives a page of the list of all events by the time of their acceptance, without their data and tracks. An
+// Events returns a page of the list of all events by the time of their acceptance, without their data and tracks. An
 // event is in the list for as long as it is in Redis.
 func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	var page event.Page
@@ -49,7 +49,7 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 			return page, fmt.Errorf("list events: %w", err)
 		}
 
-		// What is left of the rows when the page is full is looked at again with the next page.
+		// Rows that are left when the page is full are read again with the next page.
 		for i, e := range rows {
 			page.Looked++
 			if !owedTo(mine, e.Record) || !wanted(q, e.Record) {
@@ -76,13 +76,13 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	}
 }
 
-// wanted says whether an event is one that a query asks for, but for its endpoints.
+// wanted says whether an event matches a query, except for its endpoints.
 func wanted(q event.Query, e *event.Record) bool {
 	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
 		(q.Match == nil || q.Match(e))
 }
 
-// owedTo says whether an event is or was owed to one of some endpoints; nil: to whomever.
+// owedTo says whether an event is or was owed to one of some endpoints; nil: to any.
 func owedTo(endpoints map[string]bool, e *event.Record) bool {
 	return endpoints == nil ||
 		slices.ContainsFunc(e.Deliveries, func(o event.DeliveryRecord) bool { return endpoints[o.Endpoint] })
@@ -99,7 +99,7 @@ func setOf(endpoints []string) map[string]bool {
 	return set
 }
 
-// codesOf are the codes of endpoints in the list of events, each once; code() of lua/lib/list.lua makes them too.
+// codesOf returns the codes of endpoints in the list of events, each once. code() of lua/lib/list.lua makes the same.
 func codesOf(endpoints []string) string {
 	seen := make(map[uint16]bool, len(endpoints))
 	codes := make([]byte, 0, 2*len(endpoints))
@@ -116,8 +116,8 @@ func codesOf(endpoints []string) string {
 	return string(codes)
 }
 
-// place is where in the list of events to look: a chunk, and an index in it. Going to older ones, an index past the end
-// is that of the last, and -1 has the chunk behind it.
+// place is a place in the list of events: a chunk, and an index in it. Going to older events, an index past the end
+// means the last one, and -1 the chunk before.
 type place struct {
 	chunk int64
 	index int
@@ -141,7 +141,7 @@ func readPlace(cursor string) (place, error) {
 	return place{chunk, index}, nil
 }
 
-// placeOf is where a query begins. It is the zero place where there is nothing yet.
+// placeOf returns where a query begins; the zero place if there is nothing yet.
 func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 	if q.Cursor != "" {
 		return readPlace(q.Cursor)
@@ -160,7 +160,7 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 	var first []string
 	err := s.aside(ctx, func(ctx context.Context) (err error) {
 		first, err = s.client.ZRangeArgs(ctx, by).Result()
-		if err == nil && len(first) == 0 && q.Newer { // all there is came later
+		if err == nil && len(first) == 0 && q.Newer { // all events came later
 			first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
 		}
 		return err
@@ -185,8 +185,8 @@ type placed struct {
 	after place
 }
 
-// eventRows asks for one part of a page: at most so many rows from a place on, where the next part begins, and whether
-// that was the last one.
+// eventRows asks for one part of a page: at most so many rows from a place on. It returns where the next part begins,
+// and whether this was the last one.
 func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (
 	rows []placed, next place, over bool, err error,
 ) {
@@ -194,7 +194,7 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 		return nil, at, true, nil
 	}
 
-	// The script goes to older events (o) or to newer ones (n), up to where no chunk may have one that is wanted.
+	// The script goes to older events (o) or to newer ones (n), up to the last chunk that may have a wanted one.
 	direction := "o"
 	stop := int64(0)
 	if !q.Since.IsZero() {
@@ -237,7 +237,7 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 	return rows, place{number(answer[0]), int(number(answer[1]))}, number(answer[2]) == 1, nil
 }
 
-// fieldsOf is a hash as a script answers it.
+// fieldsOf reads a hash from the answer of a script.
 func fieldsOf(v any) map[string]string {
 	list, _ := v.([]any)
 	out := make(map[string]string, len(list)/2)

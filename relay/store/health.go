@@ -12,18 +12,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Availability says what Redis can do for us.
+// Availability is what Redis can do at present.
 type Availability uint8
 
 const (
 	// Up takes events.
 	Up Availability = iota
-	// Full takes no events, for it is at maxmemory; deliveries go on, and free memory.
+	// Full takes no events, because Redis is at maxmemory. Deliveries go on, and free memory.
 	Full
-	// Short takes no events that would be durable, for fewer replicas follow than Options.WaitReplicas; deliveries go
-	// on.
+	// Short takes no events, because they would not be durable: fewer replicas follow than Options.WaitReplicas.
+	// Deliveries go on.
 	Short
-	// Down does nothing: it is away, hangs, loads, is a read-only replica, lost a part of its Cluster, …
+	// Down does nothing: Redis cannot be reached, hangs, loads, is a read-only replica, has lost a part of its Cluster, …
 	Down
 )
 
@@ -33,19 +33,20 @@ func (s Availability) String() string { return [...]string{"up", "full", "short"
 const (
 	probeMost  = time.Second            // the longest pause between two probes
 	probeFirst = 50 * time.Millisecond  // the shortest
-	probeCalm  = 5 * time.Second        // a trouble so long after the last one is a new one
-	noticed    = 200 * time.Millisecond // a deadline that was shorter says nothing of Redis
+	probeCalm  = 5 * time.Second        // a trouble that comes so long after the last one is a new one
+	noticed    = 200 * time.Millisecond // a call with a shorter deadline says nothing about Redis
 )
 
 // health knows whether Redis can be used. As soon as a call meets trouble, one prober asks Redis until it takes a write
-// again, and everybody else waits for that, or is told at once.
+// again. All other calls wait for that, or fail at once.
 type health struct {
-	// server is the Redis that it is about.
+	// server is the Redis whose health this is.
 	server server
-	// probe writes something; after says that probes are at an end, and how they ended.
+	// probe writes something; after is called when probing ends, with its result.
 	probe   func(context.Context) error
 	timeout time.Duration
-	// changed is told of a state that outlived the first probe, and of its end after that time. Nil: nobody is.
+	// changed is called for a state that outlived the first probe, and when that state has ended, after the time given.
+	// Nil: nothing is called.
 	changed func(Availability, string, time.Duration)
 
 	// answered is when Redis last did what it was asked, in ns since the epoch.
@@ -54,7 +55,7 @@ type health struct {
 	mu      sync.Mutex
 	now     trouble // state and why; Up: none
 	since   time.Time
-	ended   time.Time     // when the last trouble did
+	ended   time.Time     // when the last trouble ended
 	pauses  int           // how many pauses the prober has made in this trouble, for its backoff
 	reach   chan struct{} // closed while the state is not Down
 	up      chan struct{} // closed while it is Up
@@ -111,20 +112,20 @@ func (h *health) wait(ctx context.Context, events bool) error {
 	}
 }
 
-// saw takes notice of what a call came to.
+// saw takes notice of the result of a call.
 func (h *health) saw(err error) {
 	if t := h.troubleOf(err); t != nil {
 		h.set(t)
 	}
 }
 
-// troubleOf is what an error says of this Redis; nil: nothing. What may be wrong with the URL is added as long as Redis
-// has never done anything.
+// troubleOf returns the trouble that an error means for this Redis; nil: none. As long as Redis has never done
+// anything, it adds what may be wrong with the URL.
 func (h *health) troubleOf(err error) *trouble {
 	return h.server.trouble(err, h.answered.Load() == 0)
 }
 
-// set notes a trouble, and has it probed until it is over.
+// set notes a trouble, and starts probing until it is over.
 func (h *health) set(t *trouble) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,7 +135,7 @@ func (h *health) set(t *trouble) {
 	default:
 	}
 	if h.now.state >= t.state && h.probing {
-		return // the prober knows better
+		return // the prober decides
 	}
 	h.become(*t)
 	if !h.probing {
@@ -146,7 +147,7 @@ func (h *health) set(t *trouble) {
 	}
 }
 
-// become needs mu.
+// become changes the state. It needs mu.
 func (h *health) become(t trouble) {
 	was := h.now.state
 	h.now = t
@@ -161,8 +162,7 @@ func (h *health) become(t trouble) {
 	turn(&h.up, was == Up, t.state == Up)
 }
 
-// prober asks until there is no trouble any more: at once, and then after pauses that grow, and differ between
-// replicas.
+// prober probes until the trouble is over: at once, and then after pauses that grow and differ between replicas.
 func (h *health) prober() {
 	for {
 		h.mu.Lock()
@@ -186,7 +186,7 @@ func (h *health) prober() {
 	}
 }
 
-// probed notes what a probe came to, and says whether the trouble is over.
+// probed notes the result of a probe, and says whether the trouble is over.
 func (h *health) probed(t *trouble) bool {
 	h.mu.Lock()
 	was, told, after := h.now, h.told, time.Since(h.since)
@@ -218,14 +218,14 @@ func (h *health) close() {
 	}
 }
 
-// gateless marks the contexts of calls that go to Redis whatever is known of it, and whose errors say nothing.
+// gateless marks the contexts of calls that go to Redis even if it is down, and whose errors do not count.
 type gateless struct{}
 
 func withoutGate(ctx context.Context) context.Context {
 	return context.WithValue(ctx, gateless{}, true)
 }
 
-// gate is a redis.Hook: while Redis is down no command goes there, and a command that meets trouble closes it.
+// gate is a redis.Hook: while Redis is down, no command is sent, and a command that meets trouble closes the gate.
 type gate struct{ *health }
 
 // DialHook implements redis.Hook.
@@ -276,16 +276,16 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 	return err
 }
 
-// Availability says what Redis can do, as far as is known from the last calls, and why it is not Up.
+// Availability returns what Redis can do, as far as the last calls have shown, and why it is not Up.
 func (s *Store) Availability() (Availability, error) { return s.health.state() }
 
-// Available returns nil if Redis takes events, as far as is known from the last calls, and else why it does not.
+// Available returns nil if Redis takes events, as far as the last calls have shown, and otherwise why it does not.
 func (s *Store) Available() error {
 	_, why := s.health.state()
 	return why
 }
 
-// SuspectDown says that Redis has not answered for too long: it is down, until it takes a write.
+// SuspectDown tells the store that Redis has not answered for too long: it counts as down until it takes a write.
 func (s *Store) SuspectDown(span time.Duration) {
 	s.health.saw(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
 }

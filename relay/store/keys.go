@@ -27,7 +27,7 @@ func (s *Store) lockKey(what string) string            { return s.key("only:" + 
 
 const idPrefix = "evt_"
 
-// shortID turns an event id into the form it has in Redis, 43 characters instead of 68: the hash in base64url, and the
+// shortID returns the form of an event id in Redis, 43 characters instead of 68: the hash in base64url, and the
 // occurrence as it is.
 func shortID(id string) (string, error) {
 	digits, occurrence, _ := strings.Cut(strings.TrimPrefix(id, idPrefix), "-")

@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// LastCallback notes that a callback came at a time (zero: none did), and gives the time of the latest one of all
-// replicas, to the millisecond; zero if none is known. It is no script: an older time never replaces a newer one, so
-// the order of replicas does not matter.
+// LastCallback notes that a callback came at a time (zero: none did), and returns the time of the latest one at any
+// replica, to the millisecond; zero if none is known. It is no script: an older time never replaces a newer one, so the
+// order of replicas does not matter.
 func (s *Store) LastCallback(ctx context.Context, at time.Time) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// Due lists endpoints with a delivery that is due by now plus the span given, earliest first, at most most of them from
-// the offset on. An endpoint may be listed early, never late, unless it is parked.
+// Due lists endpoints with a delivery that is due within the span from now, the earliest first, at most most of them
+// from the offset on. An endpoint may be listed early, but never late, unless it is parked.
 func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.DueEndpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -38,15 +38,15 @@ func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int)
 	return out, nil
 }
 
-// maxLeaseBytes bounds the bodies of one answer: a larger one could take longer than a round trip may.
+// maxLeaseBytes bounds the bodies of one answer, so that it does not take longer than a round trip may.
 const maxLeaseBytes = 1 << 20
 
 // leaseKept is how long a call of lease can be asked again with the same answer, less some seconds; see lua/lease.lua.
 const leaseKept = 50 * time.Second
 
-// Lease takes deliveries that are due, for the caller alone until their leases lapse; see lua/lease.lua. progress says
-// for each ask how far it went. A delivery whose body was lost is Damaged. A call that meets trouble on its way is
-// asked again when Redis is back, as long as its leases have not lapsed.
+// Lease leases deliveries that are due to the caller; see lua/lease.lua. progress says for each request how far it
+// came. A delivery whose body was lost is Damaged. A call that meets trouble is asked again when Redis is back, as long
+// as its leases have not lapsed.
 func (s *Store) Lease(ctx context.Context, asks []queue.LeaseRequest) (
 	ds []*event.Delivery, progress []queue.LeaseProgress, err error,
 ) {
@@ -62,7 +62,7 @@ func (s *Store) Lease(ctx context.Context, asks []queue.LeaseRequest) (
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
 
-	local := time.Now() // before the call: leases are not believed to last longer than they do
+	local := time.Now() // before the call, so that leases are never taken for longer than they are
 	answer, err := s.run(ctx, leaseScript, s.leaseArgs(asks, s.Now(), s.newCall()))
 	if err == nil && len(answer) != 2 {
 		err = errShape
@@ -91,8 +91,8 @@ func (s *Store) leaseArgs(asks []queue.LeaseRequest, now time.Time, token string
 	return args
 }
 
-// readProgress reads how far each of n asks went: deliveries, the next place (due, skip), and when to ask again (ms; 0:
-// there is no limit, -1: when an attempt has ended).
+// readProgress reads how far each of n requests came: deliveries, the next place (due, skip), and when to ask again
+// (ms; 0: there is no limit, -1: when an attempt has ended).
 func readProgress(answer any, n int) ([]queue.LeaseProgress, error) {
 	counts, _ := answer.([]any)
 	if len(counts) != 4*n {
@@ -111,7 +111,7 @@ func readProgress(answer any, n int) ([]queue.LeaseProgress, error) {
 	return out, nil
 }
 
-// millis is a time as the scripts have it, 0 for none.
+// millis returns a time as the scripts have it, 0 for none.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -133,7 +133,7 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 	return ds, nil
 }
 
-// readDelivery reads a row as row() of lua/lib/state.lua gives it: endpoint, id, attempts, reason, sequence, accepted
+// readDelivery reads a row as row() of lua/lib/state.lua returns it: endpoint, id, attempts, reason, sequence, accepted
 // at, open since, token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
@@ -173,7 +173,7 @@ var reasons = map[string]event.Reason{
 	"c": event.ReasonCatchUp,
 }
 
-// number reads an integer of an answer, which may come as one or as its digits.
+// number reads an integer of an answer, which may come as an integer or as its digits.
 func number(v any) int64 {
 	switch n := v.(type) {
 	case int64:

@@ -28,8 +28,8 @@ func readEntry(entry string) event.Waybill {
 	return event.Waybill{CPCode: brand, Code: code}
 }
 
-// Subscribe writes down that a tenant wants to hear of waybills; see lua/subscribe.lua. The answers stand in the order
-// of the waybills. After an error a part may have been written; to subscribe again does no harm.
+// Subscribe writes a tenant's subscriptions of waybills down; see lua/subscribe.lua. The results are in the order of
+// the waybills. After an error some may have been written; subscribing them again changes nothing.
 func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
 	[]ledger.SubscribeResult, error,
 ) {
@@ -62,9 +62,9 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 	return out, nil
 }
 
-// Claim takes upon the caller to ask the provider for those of the waybills that are pending and free; see
-// lua/claim.lua. token names the claim. If any are the caller's, it has to wait for so long before it makes the call,
-// and has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
+// Claim gives those of the waybills that are pending and not claimed to the caller, who then asks the provider for
+// them; see lua/claim.lua. token names the claim. If the caller got any, it waits for the time returned before it makes
+// the call, and then has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
 	wait time.Duration, claimed []ledger.Claimed, err error,
 ) {
@@ -89,7 +89,7 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 	return wait, claimed, nil
 }
 
-// readAnswer reads what the provider has said of a waybill, as the ledger has it.
+// readAnswer reads the provider's answer about a waybill, as the ledger has it.
 func readAnswer(code, msg, uid any) ledger.Answer {
 	a := ledger.Answer{Code: int(number(code))}
 	a.Msg, _ = msg.(string)
@@ -97,14 +97,14 @@ func readAnswer(code, msg, uid any) ledger.Answer {
 	return a
 }
 
-// ReserveCall reserves the next call to the provider among those of all replicas, and returns how long the caller has
-// to wait for it.
+// ReserveCall reserves the next call to the provider, over all replicas, and returns how long the caller has to wait
+// for it.
 func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
 	wait, _, err := s.Claim(ctx, "", nil)
 	return wait, err
 }
 
-// Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua.
+// Answered writes down the provider's answer about waybills that the caller had claimed; see lua/answer.lua.
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
 	state ledger.State, a ledger.Answer,
 ) error {
@@ -120,8 +120,8 @@ func (s *Store) Answered(ctx context.Context, token string, waybills []event.Way
 	return nil
 }
 
-// inParts runs a script whose arguments are the time, a head, and entries, on some waybills at a time. Its answer has
-// the rows that lead numbers, which are read as rows of one value, and one row for each waybill.
+// inParts runs a script on some waybills at a time. The arguments of the script are the time, a head, and entries. Its
+// answer has lead numbers, which become rows of one value, and then one row for each waybill.
 func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
 	read func(row []any) error,
 ) error {
@@ -174,7 +174,7 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 	return len(answer) == 1 && number(answer[0]) == 1, nil
 }
 
-// TakeOver hands out what others have begun and not finished, at most so many; see lua/takeover.lua.
+// TakeOver returns work that others have begun and not finished, at most so much; see lua/takeover.lua.
 func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
 	defer wrap(&err, "look for unfinished subscriptions")
 	answer, err := s.call(ctx, takeOverScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
@@ -191,7 +191,7 @@ func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.Unfinished
 	return out, nil
 }
 
-// CountUnfinished counts what is still to be done: waybills to be subscribed upstream, and tenants to be caught up.
+// CountUnfinished counts unfinished work: waybills to be subscribed upstream, and tenants to be caught up.
 func (s *Store) CountUnfinished(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -232,7 +232,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 
 	e, lost := decodeBody(body.Val())
 	if lost != nil {
-		e = &event.Event{} // nobody can be caught up with it
+		e = &event.Event{} // it is gone: there is nothing to catch up with
 	}
 	e.ID = id
 	if fields := state.Val(); len(fields) == 2 {
@@ -243,8 +243,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 }
 
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
-// lua/catchup.lua. Without an event, and without endpoints, it only notes that the tenant is not owed anything any
-// more.
+// lua/catchup.lua. Without an event, or without endpoints, it only notes that the tenant has been caught up.
 func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []queue.Candidate) (
 	result queue.CaughtUp, err error,
 ) {

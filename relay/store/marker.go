@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Marker gives a random text that is kept in Redis for ever, and puts one there if there is none: one that has changed
-// says that Redis has lost what it held. It is no script: of several replicas that find none the first one puts it
-// there, and all read it after that.
+// Marker returns a random text that is kept in Redis for ever, and writes one if there is none. If it has changed,
+// Redis has lost its data. It is no script: of several replicas that find none, the first one writes it, and all read
+// it after that.
 func (s *Store) Marker(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()

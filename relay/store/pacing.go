@@ -9,7 +9,7 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// pacing is that of an endpoint as the scripts read it.
+// pacing is the pacing of an endpoint as the scripts read it.
 type pacing struct{ rate, breaker string }
 
 func encodePacing(byEndpoint map[string]queue.Pacing) map[string]pacing {
@@ -22,7 +22,7 @@ func encodePacing(byEndpoint map[string]queue.Pacing) map[string]pacing {
 
 func (s *Store) pacingOf(endpoint string) pacing { return s.settings().pacing[endpoint] }
 
-// burstShare is how much of a second's attempts may begin at once: enough to make up for a look that came late.
+// burstShare is the share of a second's attempts that may begin at once: enough to make up for a late look.
 const burstShare = 16
 
 // encodeRate writes a rate as lua/lib/rate.lua has it: "<ms between two attempts> <burst ms>".

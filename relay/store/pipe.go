@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// pipe is a connection whose Write never waits. An embedded Redis is behind a net.Pipe, which holds nothing: while a
-// long pipeline is still being written, Redis answers its beginning already, and each would wait for the other to read.
+// pipe is a connection whose Write never waits. An embedded Redis is behind a net.Pipe, which has no buffer. It answers
+// the beginning of a long pipeline while the rest is still being written: without the buffer, each side would wait for
+// the other to read.
 type pipe struct {
 	net.Conn
 
@@ -16,7 +17,7 @@ type pipe struct {
 	err     error // of the last write; there are none behind it
 }
 
-// Write takes all of b. What became of it shows at the next Write, and in that no answer comes.
+// Write takes all of b. An error shows at the next Write, and in that no answer comes.
 func (p *pipe) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// quarantineCount and quarantineBytes bound what is in quarantine, all together.
+	// quarantineCount and quarantineBytes bound the quarantine as a whole.
 	quarantineCount = 50_000
 	quarantineBytes = 128 << 20
-	// pageBytes bounds what a page of it has.
+	// pageBytes bounds a page of it.
 	pageBytes = 8 << 20
 )
 
-// Quarantine keeps them for Options.DeadLetterRetention. ID has to be derived from the content: the same one is kept
-// once. If there is no room, the error is ErrQuarantineFull; with push the oldest make place, and it returns how many
-// did.
+// Quarantine keeps callbacks or items for Options.DeadLetterRetention. Their IDs are derived from the content, so that
+// the same content is kept once. If there is no room, the error is ErrQuarantineFull; with push the oldest are removed
+// instead, and it returns how many.
 func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error) {
 	defer wrap(&err, "quarantine")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
@@ -70,7 +70,7 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 	return pushed, nil
 }
 
-// CountQuarantined says how many there are in quarantine.
+// CountQuarantined returns how many callbacks and items are in quarantine.
 func (s *Store) CountQuarantined(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -93,7 +93,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 		return nil, 0, err
 	}
 
-	// One more than wanted was asked for, to know whether there is a next page.
+	// One more than wanted was asked for, to see whether there is a next page.
 	more := len(ids) > most
 	ids = ids[:min(len(ids), most)]
 	fit, err := s.fitting(ctx, ids)
@@ -128,7 +128,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 	return page, next, nil
 }
 
-// fitting says how many of what is in quarantine have no more than pageBytes, or 1.
+// fitting returns how many of the ids given have together at most pageBytes, but at least 1.
 func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
 	sizes, err := s.sizesOf(ctx, ids)
 	if err != nil {
@@ -150,8 +150,8 @@ const (
 	namingBytes  = 64 << 10
 )
 
-// FindQuarantined gives what has a text in it of the latest in quarantine that are not long, and whether any
-// has.
+// FindQuarantined looks for a text in the latest of quarantine that are not long, and returns the one that has it, and
+// whether there is one.
 func (s *Store) FindQuarantined(ctx context.Context, text string) (found *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
@@ -180,7 +180,7 @@ func (s *Store) FindQuarantined(ctx context.Context, text string) (found *event.
 	return nil, false, nil
 }
 
-// sizesOf are the lengths of what is in quarantine under some ids, in bytes.
+// sizesOf returns the sizes of some ids in quarantine, in bytes.
 func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -202,7 +202,7 @@ func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
 	return sizes, nil
 }
 
-// QuarantinedByID gives what is in quarantine under an id, and whether there is something.
+// QuarantinedByID returns what is in quarantine under an id, and whether there is something.
 func (s *Store) QuarantinedByID(ctx context.Context, id string) (q *event.Quarantined, ok bool, err error) {
 	defer wrap(&err, "look into quarantine")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

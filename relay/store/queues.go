@@ -10,20 +10,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Depth is what an endpoint has open, waiting and given up.
+// Depth is how many deliveries an endpoint has, and how old they are.
 type Depth struct {
 	Endpoint string
-	// Open counts what is queued, retrying or leased; Waiting what stands behind an older update of its waybill.
+	// Open counts deliveries that are queued, retrying or leased; Waiting counts those behind an older update of their
+	// waybill.
 	Open, Waiting, Dead int64
-	// Oldest is when the oldest open delivery was accepted at the latest, taken from both ends of the queue: what is
-	// due first, and what is due last (the longest backoff). One in between may be older. Zero if nothing is open.
+	// Oldest is when the older one of two open deliveries was accepted: the one that is due first, and the one that is due
+	// last (the longest backoff). One in between may be older. Zero if nothing is open.
 	Oldest time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
 }
 
-// ActiveEndpoints lists the endpoints that may have something open, waiting or dead, sorted by name: all others have
-// nothing.
+// ActiveEndpoints lists the endpoints that may have something open, waiting or dead, sorted by name. All other
+// endpoints have nothing.
 func (s *Store) ActiveEndpoints(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
@@ -61,7 +62,7 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 		return nil, err
 	}
 
-	// Of those that have something open (most have not), the events at both ends of the queue say how old it is.
+	// Most endpoints have nothing open. For the others, the events at both ends of the queue show how old it is.
 	var busy []*depthRow
 	for i := range rows {
 		if len(rows[i].first.Val()) == 1 {
@@ -86,7 +87,7 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 	return out, nil
 }
 
-// depthRow is what is asked of an endpoint for its depth.
+// depthRow has the questions about an endpoint's depth.
 type depthRow struct {
 	open, dead  *redis.IntCmd
 	waiting     *redis.StringCmd
@@ -119,12 +120,14 @@ func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
 	return int(d[0].Open + d[0].Waiting), nil
 }
 
-// Orphans notes the endpoints that have open deliveries and are unknown to this replica, drops all other notes that it
-// can judge (known to it, or nothing open any more), and returns the unknown ones that nobody has known for the grace
-// given: a replica that knows an endpoint drops its note each time, so that the grace begins anew.
+// Orphans notes the endpoints that have open deliveries and are unknown to this replica. It drops the other notes that
+// it can judge: those of endpoints that it knows, and of those with nothing open any more. It returns the unknown
+// endpoints that no replica has known for the grace given. A replica that knows an endpoint drops its note each time,
+// and the grace begins anew.
 //
-// It is no script, as each command is harmless alone. A note that another replica drops in between was returned as it
-// was a moment before; one that is not written, or dropped by mistake, only makes the grace longer.
+// It is no script, because each command does no harm by itself. If another replica drops a note in between, the
+// endpoint was returned as it was a moment before. A note that is not written, or dropped by mistake, only makes the
+// grace longer.
 func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) (old []string, err error) {
 	defer wrap(&err, "look for orphans")
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)

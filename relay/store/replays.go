@@ -18,18 +18,18 @@ import (
 const (
 	// replayLife is how long a replay is listed after it was asked for.
 	replayLife = 30 * 24 * time.Hour
-	// replayClaim is how long a replay is left to a replica that does nothing with it.
+	// replayClaim is how long a replica keeps a replay that it does nothing with.
 	replayClaim = 10 * time.Second
-	// openOf, openOfOperator and openOfAll are how many replays of a tenant, of the operator and of all tenants may be
-	// open, running or not; listedOf is how many are kept of each, the latest.
+	// openOf, openOfOperator and openOfAll are how many replays of a tenant, of the operator and of all may be open,
+	// running or not. listedOf is how many of each are kept, the latest.
 	openOf         = 10
 	openOfOperator = 100
 	openOfAll      = 1000
 	listedOf       = 200
 )
 
-// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. It
-// is event.ErrTooMany if too many are open already.
+// NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. The
+// error is event.ErrTooMany if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
 	defer wrap(&err, "begin a replay")
 	if err := s.clock.ensure(ctx); err != nil {
@@ -58,8 +58,8 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 	return r, err
 }
 
-// Replays lists replays of the last 30 days, the latest first, at most most of them from the cursor of an earlier page
-// on, and the cursor of the next. tenant is whose; empty: everybody's.
+// Replays lists replays of the last 30 days, the latest first: at most most of them from the cursor of an earlier page
+// on, and the cursor of the next page. tenant is whose replays; empty: all.
 func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
 	list := s.key("replays")
 	if tenant != "" {
@@ -81,7 +81,7 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 		return nil, "", fmt.Errorf("list replays: %w", err)
 	}
 
-	// New replays do not move the pages behind the first: all begin at its first one.
+	// New replays do not shift later pages: all pages begin at the first replay of the first page.
 	ids := make([]string, len(page))
 	for i, z := range page {
 		ids[i], _ = z.Member.(string)
@@ -110,7 +110,7 @@ func readReplayCursor(cursor string) (until, offset int64, err error) {
 	return until, offset, nil
 }
 
-// replays reads those that are still there of some replays.
+// replays reads some replays. It skips those that have expired.
 func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
 	err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) {
@@ -159,7 +159,7 @@ func (s *Store) CancelReplay(ctx context.Context, id string) (bool, error) {
 	return n == 1, nil
 }
 
-// OpenReplays gives all replays that are to be worked off, by the time when they were asked for.
+// OpenReplays returns all replays that are to be worked off, in the order in which they were asked for.
 func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err error) {
 	defer wrap(&err, "look for replays")
 	const most = sliceCommands / 2
@@ -197,9 +197,9 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 	}
 }
 
-// ClaimReplay gives a replay to the caller to work off: for ten seconds, and again with each page; see
-// lua/claimreplay.lua. It is not the caller's, false, if another replica has it, or if most of its tenant's other open
-// replays are worked off already.
+// ClaimReplay gives a replay to the caller to work off: for ten seconds, and for ten more with each page; see
+// lua/claimreplay.lua. It returns false if another replica has it, or if most of its tenant's other open replays are
+// being worked off already.
 func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -218,8 +218,8 @@ func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, mos
 	return s.Replay(ctx, id)
 }
 
-// adoptReplays puts replays that another version has written down into the lists of their tenants. It is no script: it
-// runs once, at the start, and only adds what is missing, so it may be cut short, or run in several replicas at once.
+// adoptReplays puts replays of an older version into the lists of their tenants. It is no script: it runs once, at the
+// start, and only adds what is missing, so it may be cut short, or run in several replicas at once.
 func (s *Store) adoptReplays(ctx context.Context) (err error) {
 	defer wrap(&err, "list replays")
 	const most = sliceCommands
@@ -280,7 +280,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(), flag(r.Add))
 	}
 
-	local := time.Now() // before the call: leases are not believed to last longer than they do
+	local := time.Now() // before the call, so that leases are never taken for longer than they are
 	var answer []any
 	err = s.aside(ctx, func(ctx context.Context) (err error) {
 		answer, err = s.run(ctx, replayScript, args)
@@ -299,7 +299,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 	return leased, err == nil, err
 }
 
-// ReleaseReplay lets another replica have a replay that the caller has claimed, if it is not at its end.
+// ReleaseReplay lets another replica claim a replay that the caller has claimed, if it has not ended.
 func (s *Store) ReleaseReplay(ctx context.Context, id string) {
 	s.release(ctx, "replay", id, s.replica)
 }

@@ -10,8 +10,8 @@ import (
 //go:embed lua
 var luaFiles embed.FS
 
-// scripts are the state changes of the store; each file says its arguments, its answer, and why it has to be atomic.
-// Behind its name stand the files of lua/lib that it needs beside base.
+// The scripts are the state changes of the store. Each file says its arguments, its answer, and why it has to be
+// atomic. The other arguments of script are the files that it needs in addition to lib/base.
 var (
 	acceptScript = script("accept", "state", "control", "list", "rate", "ledger")
 	leaseScript  = script("lease", "state", "control", "rate")
@@ -41,8 +41,8 @@ var (
 	releaseScript      = script("release")
 )
 
-// script puts the files of a script together: what is common to all, what it needs of lua/lib, its own parts (with a
-// folder in their names), and its end.
+// script joins the files of a script: lib/base, what it needs of lua/lib, its own parts (those with a folder in their
+// names), and its end.
 func script(name string, parts ...string) *redis.Script {
 	text := luaFile("lib/base")
 	for _, part := range parts {
@@ -57,7 +57,7 @@ func script(name string, parts ...string) *redis.Script {
 func luaFile(name string) string {
 	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
-		panic(err) // it is embedded: only a wrong name above
+		panic(err) // the files are embedded, so a name above is wrong
 	}
 	return string(text)
 }

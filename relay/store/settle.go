@@ -15,9 +15,9 @@ type settleCall struct {
 	short string
 }
 
-// Settle writes down what came of a delivery, or of several of one line in their order; see lua/settle.lua. At most
-// maxOutcomes. Calls at the same time share one round trip. After an error the outcomes may have been written; settling
-// them again does no harm.
+// Settle writes down the outcome of a delivery, or of several of one line in their order; see lua/settle.lua. At most
+// maxOutcomes. Concurrent calls share a round trip. After an error the outcomes may have been written; settling them
+// again changes nothing.
 func (s *Store) Settle(ctx context.Context, line ...queue.Outcome) ([]queue.Settled, error) {
 	calls := make([]settleCall, len(line))
 	for i, o := range line {
@@ -47,7 +47,7 @@ func (s *Store) settleAll(lines [][]settleCall) ([][]queue.Settled, error) {
 	return out, nil
 }
 
-// settleCalls asks for many outcomes at once, and gives what became of each.
+// settleCalls settles many outcomes in one call, and returns the result of each.
 func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
 	defer cancel()
@@ -55,7 +55,7 @@ func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 		return nil, err
 	}
 
-	local := time.Now() // before the call: leases are not believed to last longer than they do
+	local := time.Now() // before the call, so that leases are never taken for longer than they are
 	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now()))
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 
 // settleArgs lists the arguments of lua/settle.lua.
 func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
-	// Each endpoint is named once, with the longest lease that is wanted of it; outcomes have its index.
+	// Each endpoint is named once, with the longest lease that is wanted at it; outcomes have its index.
 	index := make(map[string]int)
 	var names []string
 	var spans []time.Duration
@@ -136,8 +136,8 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
 		attempt.Duration.Milliseconds(), text, c.Held)
 }
 
-// readSettled reads what lua/settle.lua answers of one outcome: 0 if it came too late, and if there are any, the
-// deliveries of its line that are leased to the caller, and what has changed at its breaker.
+// readSettled reads the answer of lua/settle.lua for one outcome: 0 if it came too late; if there are any, the
+// deliveries of its line that are leased to the caller; and how its breaker has changed.
 func readSettled(answer any, c settleCall, local time.Time) (queue.Settled, error) {
 	row, _ := answer.([]any)
 	if len(row) == 0 {

@@ -9,12 +9,11 @@
 //	         leased → dead → redriven → queued
 //	waiting behind an older update of its waybill → leased or queued, when that one is settled
 //
-// A lease that lapses leaves its delivery queued: it is due like any other, for whichever replica looks first. A 410
-// leaves it queued too, and parks the endpoint.
+// A delivery whose lease has lapsed is still queued: it is due like any other, for the replica that looks first. An
+// endpoint that answers 410 is parked, and the delivery stays queued.
 //
-// A few writes are no scripts, and need not be: LastCallback and Marker write one key each; TryLock and ReleaseReplay
-// take back a claim that would end by itself within seconds; Orphans notes since when nobody knows an endpoint, which
-// every replica may.
+// A few writes need no script: LastCallback and Marker write one key each; TryLock takes a lock that ends by itself;
+// Orphans notes since when no replica knows an endpoint, which every replica may.
 //
 // Nothing that is open expires. The last settle of an event lets it expire after Options.Retention, or
 // Options.DeadLetterRetention if it has a dead letter.
@@ -44,26 +43,26 @@ type Options struct {
 	// Tag is the hash tag of all keys: two stores with different tags share nothing. Default "kuairelay".
 	Tag string
 	Settings
-	// Brands are those that an event may be of that names none.
+	// Brands are the brands that an event may have that names none.
 	Brands []string
-	// History is how many attempts are kept per endpoint, about. Default 500.
+	// History is about how many attempts are kept per endpoint. Default 500.
 	History int
 	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.
 	WaitReplicas int
-	// QuarantineCount and QuarantineBytes bound what is in quarantine, all together. Defaults 50,000 and 128 MiB.
+	// QuarantineCount and QuarantineBytes bound the quarantine as a whole. Defaults 50,000 and 128 MiB.
 	QuarantineCount, QuarantineBytes int
 	// Timeout of one round trip. Default 1 s, 5 s if embedded.
 	Timeout time.Duration
-	// Clock is the local clock, a seam for tests. Default time.Now.
+	// Clock is the local clock; tests replace it. Default time.Now.
 	Clock func() time.Time
 }
 
-// Listener is told what happens in a Store. A nil field means that nobody is.
+// Listener has functions that a Store calls. A field may be nil.
 type Listener struct {
-	// State is called when Redis gets into another state than Up, and stays there after a first probe, and why; and
-	// when it is Up again, after how long.
+	// State is called when Redis is not Up, and stays so after a first probe, with the reason; and when it is Up again,
+	// with how long that took.
 	State func(s Availability, why string, after time.Duration)
-	// Delivered is called with events that were delivered to one more endpoint.
+	// Delivered is called with the ids of events that were delivered to one more endpoint.
 	Delivered func(ids []string)
 }
 
@@ -74,18 +73,17 @@ type Settings struct {
 	Window, BareWindow time.Duration
 	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
 	Retention, DeadLetterRetention time.Duration
-	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed, SignedTTL how long after the
-	// parcel was signed for, or the provider refused it. Defaults 60 and 7 days.
+	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed. SignedTTL is how long it keeps
+	// one after the parcel was signed for, or after the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
 	// SubscriptionsMax is how many waybills a tenant may have in the ledger at one time. Default 1,000,000.
 	SubscriptionsMax int
-	// ClaimTTL is how long one replica may take over a call to the provider, and over writing down what came of it,
-	// before another takes it over. A replica that is killed costs that time, so that it is no longer than it must be.
-	// Default 10 s.
+	// ClaimTTL is how long a replica may take for a call to the provider and for writing down the answer, before another
+	// replica takes the work over. If a replica is killed, its work waits for that time, so it is short. Default 10 s.
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
-	// Pacing is that of endpoints, by name. One that is not among them has neither rate nor breaker.
+	// Pacing has the pacing of endpoints by name. An endpoint that is not in it has neither rate nor breaker.
 	Pacing map[string]queue.Pacing
 }
 
@@ -95,7 +93,7 @@ type settings struct {
 	pacing map[string]pacing
 }
 
-// Use replaces the settings: what begins from now on keeps to the new ones.
+// Use replaces the settings for all that begins from now on.
 func (s *Store) Use(set Settings) {
 	set.Window = cmp.Or(set.Window, 72*time.Hour)
 	set.BareWindow = cmp.Or(set.BareWindow, 2*time.Hour)
@@ -135,14 +133,14 @@ type Store struct {
 	settles workers.Batcher[[]settleCall, []queue.Settled]
 }
 
-// New makes a Store. It opens no connection and starts nothing; an invalid URL is an error that does not repeat it,
-// because it may hold a password.
+// New makes a Store. It opens no connection and starts nothing. The error for an invalid URL does not repeat the URL,
+// which may hold a password.
 func New(o Options) (*Store, error) {
 	o.Tag = cmp.Or(o.Tag, "kuairelay")
 	o.History = cmp.Or(o.History, 500)
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
-		if o.URL == "" { // it cannot be out of reach, only slow
+		if o.URL == "" { // it can be slow, but not out of reach
 			o.Timeout = 5 * time.Second
 		}
 	}
@@ -168,8 +166,9 @@ func New(o Options) (*Store, error) {
 	s.health.server = serverOf(o.URL)
 	s.client.AddHook(gate{s.health})
 
-	// One call accepts at a time, so that it has more events: much of its price is that it is made. Two settle: what is
-	// settled late keeps its slot for longer, and then new deliveries are queued, which costs more than the call.
+	// One call accepts at a time, so that it gets more events: much of the cost is the call itself. Two calls settle: an
+	// outcome that is settled late keeps its slot for longer, new deliveries are then queued, and that costs more than the
+	// call.
 	s.accepts = workers.Batcher[acceptCall, acceptAnswer]{
 		Do: s.acceptAll, Weight: acceptCall.weight, Limit: maxDeliveries, Most: 1,
 	}
@@ -179,7 +178,7 @@ func New(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Notify has l told what happens. It has to come before the first call.
+// Notify sets the listener. It has to come before the first call.
 func (s *Store) Notify(l Listener) {
 	s.listener = l
 	s.health.changed = l.State
@@ -188,8 +187,8 @@ func (s *Store) Notify(l Listener) {
 // Embedded says whether the store lives in this process's memory.
 func (s *Store) Embedded() bool { return s.memory != nil }
 
-// Run keeps the clock in step with that of Redis, trims the list of events, and lets the keys of an embedded Redis
-// expire. It returns nil when ctx is cancelled.
+// Run keeps the clock in step with Redis, trims the list of events, and lets the keys of an embedded Redis expire. It
+// returns nil when ctx is cancelled.
 func (s *Store) Run(ctx context.Context) error {
 	sync := time.NewTicker(10 * time.Second)
 	defer sync.Stop()
@@ -202,7 +201,7 @@ func (s *Store) Run(ctx context.Context) error {
 		expire = tick.C
 	}
 
-	// A failure leaves the last offset in place; whoever uses Redis next reports that it is down.
+	// After a failure the last offset stays in use. The next call reports that Redis is down.
 	_ = s.clock.sync(ctx)
 	_ = s.adoptReplays(ctx)
 	last := time.Now()
@@ -213,9 +212,9 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-sync.C:
 			_ = s.clock.sync(ctx)
 		case <-trim.C:
-			_ = s.Trim(ctx) // what it leaves it finds the next time
+			_ = s.Trim(ctx) // the next run finds what is left
 		case <-expire:
-			// Not miniredis' own ClockTTL: that looks at every key before every command.
+			// miniredis' own ClockTTL would check every key before every command.
 			now := time.Now()
 			s.memory.FastForward(now.Sub(last))
 			last = now
@@ -233,7 +232,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Now is the time by the clock of Redis, as far as it is known. Replicas agree on it.
+// Now returns the time by the clock of Redis, as far as it is known. All replicas have the same.
 func (s *Store) Now() time.Time { return s.clock.now() }
 
 // Ready returns nil if Redis would accept an event now.
@@ -253,8 +252,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// probe is Ready for the prober: it asks whatever is known, brings what is known of the Cluster up to date, and the
-// clock.
+// probe is Ready for the prober: it asks Redis even if that is down, and updates the clock and what is known of the
+// Cluster.
 func (s *Store) probe(ctx context.Context) error {
 	err := s.check(ctx)
 	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil {
@@ -302,8 +301,8 @@ func wrap(err *error, step string) {
 	}
 }
 
-// newCall names one call of a script: unique over replicas and restarts, so that it can be asked again, and used as the
-// token of the leases that it gives.
+// newCall returns the id of one call of a script. It is unique over replicas and restarts, so that the call can be
+// asked again, and can serve as the token of the leases that the call brings.
 func (s *Store) newCall() string {
 	return s.replica + strconv.FormatUint(s.calls.Add(1), 36)
 }
@@ -311,8 +310,8 @@ func (s *Store) newCall() string {
 // anySize is the size of an answer that may have any number of values.
 const anySize = -1
 
-// call runs a script whose first argument is the time of the store, in at most two round trips' time. size is how many
-// values its answer has.
+// call runs a script whose first argument is the time of the store. It takes at most two round trips. size is how many
+// values the answer has.
 func (s *Store) call(ctx context.Context, script *redis.Script, size int, args ...any) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
 	defer cancel()
@@ -326,8 +325,8 @@ func (s *Store) call(ctx context.Context, script *redis.Script, size int, args .
 	return answer, err
 }
 
-// run runs a script, and asks again when Redis has got over a trouble, until ctx ends: a script that ran although its
-// reply was lost gives the same answer to the same call id.
+// run runs a script, and asks again after each trouble of Redis, until ctx ends. A script that ran although its answer
+// was lost gives the same answer to the same call id.
 func (s *Store) run(ctx context.Context, script *redis.Script, args []any) ([]any, error) {
 	return s.repeat(ctx, func(ctx context.Context) ([]any, error) {
 		return script.Run(ctx, s.client, []string{s.prefix}, args...).Slice()

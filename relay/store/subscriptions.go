@@ -17,8 +17,8 @@ import (
 
 var china = time.FixedZone("UTC+8", 8*60*60)
 
-// Admit lets a tenant's request for so many waybills in, or says how long the tenant has to wait, and whether that is
-// because of its daily quota. All replicas count together; what is refused uses up nothing.
+// Admit lets a tenant's request for so many waybills in, or returns how long the tenant has to wait, and whether that
+// is because of its daily quota. All replicas count together. A refused request uses up nothing.
 func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (
 	wait time.Duration, quota bool, err error,
 ) {
@@ -57,9 +57,9 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 	return found[0], true, nil
 }
 
-// Subscriptions lists a tenant's, those that expire last first, at most most of them, and where the next page begins:
-// empty after the last one. from is empty to begin. A subscription that is renewed between two pages may be missing
-// from both.
+// Subscriptions lists the subscriptions of a tenant, those that expire last first: at most most of them, and where the
+// next page begins, empty after the last one. from is empty for the first page. A subscription that is renewed between
+// two pages may be missing from both.
 func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) (
 	out []ledger.Subscription, next string, err error,
 ) {
@@ -97,8 +97,8 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	return out, fmt.Sprintf("%s-%d", start, skip), nil
 }
 
-// readSubscriptionCursor reads where a page begins: when the first of it expires (ms; +inf: never), and how many of
-// those that do so then have been listed.
+// readSubscriptionCursor reads where a page begins: when its first subscription expires (ms; +inf: never), and how many
+// that expire then have been listed already.
 func readSubscriptionCursor(from string) (start string, skip int64, err error) {
 	if from == "" {
 		return "+inf", 0, nil
@@ -111,7 +111,7 @@ func readSubscriptionCursor(from string) (start string, skip int64, err error) {
 	return start, skip, nil
 }
 
-// subscriptions reads those that are still there of some entries.
+// subscriptions reads the subscriptions of some entries. It skips those that have ended.
 func (s *Store) subscriptions(ctx context.Context, tenant string, entries []string) ([]ledger.Subscription, error) {
 	if len(entries) == 0 {
 		return nil, nil
@@ -143,11 +143,11 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	return out, nil
 }
 
-// subscribersShown is how many tenants that have subscribed a waybill under one brand are told of, about.
+// subscribersShown is about how many tenants are shown that have subscribed a waybill under one brand.
 const subscribersShown = 100
 
-// WaybillSubscriptions gives the subscriptions of a waybill under some brands, of a tenant, or (empty) of whoever has
-// some, of each brand about a hundred. It is never nil without an error.
+// WaybillSubscriptions returns the subscriptions of a waybill under some brands, of one tenant, or of all (tenant is
+// empty): about a hundred of each brand. It is never nil without an error.
 func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
 	out []ledger.Subscription, err error,
 ) {
@@ -176,7 +176,7 @@ func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []
 	return out, nil
 }
 
-// subscribersOf are the entries that each tenant has subscribed of those given.
+// subscribersOf returns which of the entries each tenant has subscribed.
 func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string][]string, error) {
 	fields := make([]*redis.ScanCmd, len(entries))
 	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
@@ -212,8 +212,8 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. Those that have
-// expired are passed over.
+// Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. It skips those that
+// have expired.
 func (s *Store) Import(ctx context.Context, all []ledger.Subscription) (added int, err error) {
 	defer wrap(&err, "import subscriptions")
 	if err := s.clock.ensure(ctx); err != nil {

@@ -15,17 +15,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// trouble is an error that Redis will get over by itself, or with an operator's help: what was asked can be asked
-// again.
+// trouble is an error that ends by itself, or when an operator helps: the call can be made again.
 type trouble struct {
 	state Availability
 	why   string // for everybody: it names no address
 	cause error  // if it came from a call
-	// at is which Redis it is, and hint what may help, for operators.
+	// at names the Redis, and hint what may help, for operators.
 	at, hint string
 }
 
-// Trouble says that this is known, and told, elsewhere: who meets it need not complain.
+// Trouble says that this error is reported elsewhere already: a caller need not log it.
 func (t *trouble) Trouble() bool { return true }
 
 func (t *trouble) Unwrap() error { return t.cause }
@@ -53,7 +52,7 @@ const (
 	whyMoved   = "a slot has moved to another node"
 )
 
-// troubles by the code that begins an error of Redis.
+// troubles by the code that an error of Redis begins with.
 var troubles = map[string]trouble{
 	"OOM":         {state: Full, why: "it is full (maxmemory)"},
 	"LOADING":     {state: Down, why: "it is loading its data"},
@@ -72,7 +71,7 @@ var troubles = map[string]trouble{
 	"DENIED":      {state: Down, why: "it is in protected mode, and answers its own host only"},
 }
 
-// plainTroubles by how an error of Redis begins that has no code of its own.
+// plainTroubles by the beginning of errors of Redis that have no code of their own.
 var plainTroubles = []struct{ text, why string }{
 	{"ERR max number of clients", "it has too many clients"},
 	{"ERR DB index is out of range", "it has no database of the number in redis.url"},
@@ -85,7 +84,7 @@ var plainTroubles = []struct{ text, why string }{
 	{"ERR unknown command `evalsha`", "it runs no scripts: it is no redis that keeps data (a Sentinel?)"},
 }
 
-// troubleOf tells what an error says of Redis; nil if it says nothing, because Redis has answered.
+// troubleOf returns the trouble that an error means; nil if it is an ordinary answer of Redis.
 func troubleOf(err error) *trouble {
 	if err == nil {
 		return nil
@@ -105,7 +104,7 @@ func troubleOf(err error) *trouble {
 	return &trouble{state: Down, why: whyNoAnswer(err), cause: err}
 }
 
-// troubleOfAnswer is troubleOf for what Redis itself has said.
+// troubleOfAnswer is troubleOf for an error that Redis itself has answered.
 func troubleOfAnswer(answer redis.Error, err error) *trouble {
 	code, _, _ := strings.Cut(answer.Error(), " ")
 	if t, known := troubles[code]; known {
@@ -120,8 +119,8 @@ func troubleOfAnswer(answer redis.Error, err error) *trouble {
 	return nil
 }
 
-// troubleOfSentinels says what is wrong with the Sentinels; empty if the error is not about them. go-redis has no type
-// for that.
+// troubleOfSentinels returns what is wrong with the Sentinels; empty if the error is not about them. go-redis has no
+// type for these errors.
 func troubleOfSentinels(err error) string {
 	const unreachable = "redis: all sentinels specified in configuration are unreachable"
 	if !strings.HasPrefix(err.Error(), unreachable) {
@@ -142,7 +141,7 @@ func troubleOfSentinels(err error) string {
 	return "no Sentinel answers: " + whyNoAnswer(err)
 }
 
-// whyNoAnswer says why there was no answer, without addresses.
+// whyNoAnswer returns why there was no answer, without addresses.
 func whyNoAnswer(err error) string {
 	var timeout net.Error
 	var number syscall.Errno
@@ -179,7 +178,7 @@ func whyNoAnswer(err error) string {
 	return "no connection to it"
 }
 
-// server is the Redis that a URL names, as operators know it.
+// server is the Redis of a URL, as operators know it.
 type server struct {
 	address           string // host:port, or more of them, without user and password; empty: embedded
 	tls               bool
@@ -213,8 +212,8 @@ func serverOf(rawURL string) server {
 	return s
 }
 
-// trouble is what an error says of this Redis; nil: nothing. never says that it has not answered yet, so that the URL
-// may be wrong.
+// trouble returns the trouble that an error means for this Redis; nil: none. never says that Redis has not answered
+// yet, so that the URL may be wrong.
 func (s server) trouble(err error, never bool) *trouble {
 	found := troubleOf(err)
 	if found == nil || found.at != "" {
@@ -241,7 +240,7 @@ func (s server) trouble(err error, never bool) *trouble {
 // Address is where Redis is, for operators: host:port, or several of them, without user and password. Empty: embedded.
 func (s *Store) Address() string { return s.health.server.address }
 
-// Trouble tells of an error of a Store which state of Redis it speaks of, and why it is in it, without addresses.
+// Trouble returns which state of Redis an error of a Store comes from, and why Redis is in it, without addresses.
 func Trouble(err error) (s Availability, why string) {
 	if t := troubleOf(err); t != nil {
 		return t.state, t.why
@@ -249,8 +248,8 @@ func Trouble(err error) (s Availability, why string) {
 	return Down, "it refuses what it is asked"
 }
 
-// Permanent says that Redis has refused what was asked because of what it holds or of what was asked, so that asking
-// again is of no use.
+// Permanent says that Redis has refused a call because of the call or of the data in Redis, so that the same call fails
+// again.
 func Permanent(err error) bool {
 	var answer redis.Error
 	if errors.Is(err, errShape) {

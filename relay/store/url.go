@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The errors below never repeat a part of the URL: if a password is not encoded, a part of it looks like a host, a
-// path, or an option.
+// These errors never repeat a part of the URL: if a password is not encoded, a part of it looks like a host, a path, or
+// an option.
 var (
 	errURLEncoding = errors.New("is not a URL; in a user or password write % as %25, / as %2F, ? as %3F, # as %23, " +
 		"@ as %40 and a space as %20")
@@ -31,7 +31,7 @@ func CheckURL(rawURL string) error {
 	return err
 }
 
-// parseURL reads a URL in the forms of go-redis, and gives one of *redis.Options, *redis.FailoverOptions and
+// parseURL reads a URL in the forms of go-redis, and returns *redis.Options, *redis.FailoverOptions or
 // *redis.ClusterOptions.
 func parseURL(rawURL string) (any, error) {
 	u, err := url.Parse(rawURL)
