@@ -9,13 +9,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// unknownIP is the address of a client that a trusted proxy does not tell, or tells in a way that cannot be read. It is
-// no address, so that it is in no list of networks.
+// unknownIP stands for a client whose address a trusted proxy does not tell, or tells in a form that cannot be read. It
+// is not an address, so it is in no list of networks.
 const unknownIP = "unknown"
 
-// ClientIP gives the reader of a request's address, for everything that asks (echo.Context.RealIP): the address that
-// the connection came from, or, if that is a trusted proxy, the last one in X-Forwarded-For that is none. If all are,
-// it is the first. Headers of anybody else are not believed.
+// ClientIP returns the function that finds a request's client address (echo.Context.RealIP): the address that the
+// connection came from, or, if that is a trusted proxy, the last address in X-Forwarded-For that is not a trusted
+// proxy. If all of them are, it is the first one. Headers from anybody else are ignored.
 func ClientIP(trusted []netip.Prefix) echo.IPExtractor {
 	isTrusted := func(ip netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
@@ -60,5 +60,5 @@ func readIP(text string) (netip.Addr, bool) {
 	return plain(ip), err == nil
 }
 
-// plain is the address without a zone, which no network has, and as IPv4 if it is one.
+// plain returns the address without a zone, which no network has, and as IPv4 if it is one.
 func plain(ip netip.Addr) netip.Addr { return ip.WithZone("").Unmap() }

@@ -10,18 +10,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// silentFor is how long a new connection may say nothing before it gives way to others.
+// silentFor is how long a new connection may send nothing before others may replace it.
 const silentFor = time.Second
 
-// overloaded is what a connection is told that is one too many.
+// overloaded is the answer to a connection that is one too many.
 const overloaded = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n" +
 	"Retry-After: 1\r\nConnection: close\r\n" +
 	"Content-Length: 97\r\n\r\n" +
 	`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}`
 
-// Connections bounds how many connections a listener has. When there are as many as may be, one that waits idle for its
-// next request gives way to the next that comes, the longest idle first, and then one that has not said anything yet.
-// Where all are busy, the new one is answered 503: nothing of it was read, so nothing is lost.
+// Connections bounds how many connections a listener has. At the bound, a new connection replaces one that is idle
+// between requests, the longest idle first, or else one that has not sent anything yet. If all are busy, the new one is
+// answered 503. Nothing of it was read, so nothing is lost.
 type Connections struct {
 	net.Listener
 	most    int
@@ -49,7 +49,7 @@ func LimitConnections(l net.Listener, most int, trusted []netip.Prefix, refused 
 	}
 }
 
-// Accept gives the next connection that there is room for.
+// Accept returns the next connection that there is room for.
 func (c *Connections) Accept() (net.Conn, error) {
 	for {
 		conn, err := c.Listener.Accept()
@@ -69,7 +69,7 @@ func (c *Connections) Accept() (net.Conn, error) {
 	}
 }
 
-// admit notes a new connection, unless there are too many. One that has to give way for it is for the caller to close.
+// admit notes a new connection, unless there are too many. evicted is one that it replaces, for the caller to close.
 func (c *Connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
 	from := addressOf(conn)
 	c.mu.Lock()
@@ -92,7 +92,7 @@ func (c *Connections) admit(conn net.Conn) (evicted net.Conn, ok bool) {
 	return evicted, true
 }
 
-// weakest is the connection that gives way first; nil: all are busy.
+// weakest returns the connection to replace first; nil: all are busy.
 func (c *Connections) weakest() net.Conn {
 	var idle, silent net.Conn
 	for conn, x := range c.open {

@@ -1,4 +1,4 @@
-// Package access decides who may come in, and how much of it: who a client is (its address, its key), which hosts and
-// sites the private listener takes, how many connections there may be, how fast wrong keys are answered, and which
+// Package access decides which requests come in, and how many: who a client is (its address, its key), which hosts and
+// sites may use the private listener, how many connections there may be, how fast wrong keys are answered, and which
 // share each tenant has.
 package access

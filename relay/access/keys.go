@@ -14,11 +14,11 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Keys tell who sends a request: which tenant, by its API keys, or the operator, by admin.token. No other part knows
-// these.
+// Keys find out who sends a request: a tenant, by its API keys, or the operator, by admin.token. No other part has
+// these secrets.
 type Keys struct {
-	// mix is a key of this process. What is compared are digests under it, so that the time that a comparison takes says
-	// nothing of an API key or the token.
+	// mix is a random key of this process. Digests under it are compared, so that the time of a comparison tells nothing
+	// about a secret.
 	mix     []byte
 	current atomic.Pointer[credentials]
 }
@@ -26,7 +26,7 @@ type Keys struct {
 // digest stands for a key or token in comparisons.
 type digest [sha256.Size]byte
 
-// credentials are those of one config.
+// credentials are the secrets of one config.
 type credentials struct {
 	owners   map[digest]string   // tenants, by the digests of their keys
 	keys     map[string][]string // by tenant: kuaidihelp's signature is made with the key itself
@@ -41,8 +41,7 @@ func NewKeys() *Keys {
 	return k
 }
 
-// Use has API keys, by their tenants, and the operator's token hold from now on. Without a token nobody is the
-// operator.
+// Use sets the API keys, by tenant, and the operator's token. Without a token nobody is the operator.
 func (k *Keys) Use(tenants map[string][]string, operator string) {
 	now := &credentials{owners: make(map[digest]string), keys: tenants}
 	for tenant, keys := range tenants {
@@ -64,7 +63,7 @@ func (k *Keys) digest(key string) (sum digest) {
 	return sum
 }
 
-// Tenant names the tenant whose key a request carries. The error is the answer to a request without one.
+// Tenant returns the tenant whose key a request carries. The error is the answer to a request without such a key.
 func (k *Keys) Tenant(c echo.Context) (name string, err error) {
 	owner := k.current.Load().owners[k.digest(bearer(c))]
 	if owner == "" {
@@ -90,7 +89,7 @@ func (k *Keys) Operator(c echo.Context) error {
 func (k *Keys) Signed(appID, method, ts, sign string) bool {
 	keys := k.current.Load().keys[appID]
 
-	// A tenant that does not exist costs as much time as one that does.
+	// A tenant that does not exist takes as much time as one that does.
 	candidates := keys
 	if len(keys) == 0 {
 		candidates = []string{""}
@@ -104,7 +103,7 @@ func (k *Keys) Signed(appID, method, ts, sign string) bool {
 	return match == 1 && len(keys) > 0
 }
 
-// bearer is the key of a request; empty, which is nobody's key, if it has none.
+// bearer returns the key of a request; empty, which is nobody's key, if it has none.
 func bearer(c echo.Context) string {
 	scheme, key, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
 	if !strings.EqualFold(scheme, "bearer") {

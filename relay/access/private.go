@@ -13,15 +13,15 @@ import (
 // maxProfile is how long a profile may take, in seconds.
 const maxProfile = 60
 
-// Private guards the private listener against pages in a browser that can reach it: a page of any site may send
-// requests there, and by DNS rebinding read the answers.
+// Private guards the private listener against web pages. A page of any site can send requests there from a browser that
+// reaches it, and with DNS rebinding it can read the answers.
 type Private struct {
 	hosts    map[string]bool // names in lower case, beside those of loopback and addresses
 	cross    *http.CrossOriginProtection
 	profiles chan struct{} // one at a time
 }
 
-// NewPrivate makes the guard of a listener at an address, which is also known by the hosts given.
+// NewPrivate makes the guard of a listener at an address, which is also reached by the hosts given.
 func NewPrivate(listen string, hosts []string) *Private {
 	p := &Private{hosts: map[string]bool{}, cross: http.NewCrossOriginProtection(), profiles: make(chan struct{}, 1)}
 	own, _, err := net.SplitHostPort(listen)
@@ -34,7 +34,7 @@ func NewPrivate(listen string, hosts []string) *Private {
 	return p
 }
 
-// Guard lets a request through that was meant for this listener, and that no other site has sent.
+// Guard lets a request through if it names a host of this listener, and if no other site has sent it.
 func (p *Private) Guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		req := c.Request()
@@ -70,7 +70,7 @@ func hostname(host string) string {
 
 func shortHost(host string) string { return host[:min(len(host), 100)] }
 
-// Profile bounds what profiles cost: one at a time, and none for longer than a minute.
+// Profile bounds the cost of profiles: one at a time, and none for longer than a minute.
 func (p *Private) Profile(handle http.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if s := c.QueryParam("seconds"); s != "" {

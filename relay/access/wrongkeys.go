@@ -14,10 +14,10 @@ import (
 	"kuairelay/relay/logonce"
 )
 
-// Wrong keys are answered at once as long as they are few, for people mistype and rotate them. From an address with
-// more than freeGuesses in guessEvery each takes guessPause longer than the one before, up to maxGuessPause. Only wrong
-// ones wait: behind a proxy many share an address. No more than maxPaused wait at one time; others are told 429, and no
-// more than maxGuessers addresses are remembered.
+// A few wrong keys are answered at once, because people mistype and rotate them. From an address with more than
+// freeGuesses in guessEvery, each answer takes guessPause longer than the one before, up to maxGuessPause. Only wrong
+// keys wait, because many clients may share the address of a proxy. At most maxPaused requests wait at the same time;
+// others are answered 429. At most maxGuessers addresses are remembered.
 const (
 	freeGuesses   = 10
 	guessEvery    = time.Minute
@@ -34,7 +34,7 @@ const wrongKey = "wrong key"
 // by its status.
 func MarkWrongKey(c echo.Context) { c.Set(wrongKey, true) }
 
-// WrongKeys counts wrong keys, tells of them, and slows them.
+// WrongKeys counts wrong keys, logs them, and slows their answers.
 type WrongKeys struct {
 	log    *zap.Logger
 	total  *prometheus.CounterVec
@@ -57,7 +57,7 @@ func NewWrongKeys(log *zap.Logger, registry prometheus.Registerer) *WrongKeys {
 	return w
 }
 
-// SlowBy sets how much longer each wrong key takes than the one before. Default 100 ms.
+// SlowBy sets how much longer each answer to a wrong key takes than the one before. Default 100 ms.
 func (g *WrongKeys) SlowBy(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +79,7 @@ func (g *WrongKeys) Watch(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 
-		// The answer is late, so that guessing takes long; but only so many may wait.
+		// The answer is late, so that guessing takes long. Only so many requests may wait.
 		select {
 		case g.paused <- struct{}{}:
 			defer func() { <-g.paused }()

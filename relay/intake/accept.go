@@ -9,17 +9,17 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// Routes gives the endpoints that an event may be owed to, and under which conditions. It asks nobody, and takes as
-// long as the expressions of tenants do, which is bounded for each event.
+// Routes returns the endpoints that an event may be owed to, and under which conditions. It does no I/O. It takes as
+// long as the expressions of tenants, which are bounded for each event.
 type Routes func(*event.Event) []queue.Candidate
 
-// Use has events routed anew from now on.
+// Use replaces the routes.
 func (in *Intake) Use(routes Routes) { in.routes.Store(&routes) }
 
-// Match gives the endpoints that an event may be owed to by the routes in use.
+// Match returns the endpoints that an event may be owed to by the routes in use.
 func (in *Intake) Match(e *event.Event) []queue.Candidate { return (*in.routes.Load())(e) }
 
-// match does that for many events, by the routes of one moment.
+// match does that for many events, all by the same routes.
 func (in *Intake) match(events []*event.Event) []queue.Entry {
 	routes := *in.routes.Load()
 	entries := make([]queue.Entry, len(events))
@@ -29,12 +29,12 @@ func (in *Intake) match(events []*event.Event) []queue.Entry {
 	return entries
 }
 
-// accept makes routed events durable in Redis, and starts the attempts of what Redis leases to us; the rest is
-// attempted when it is due. tracked, unless nil, is told what became of the events before their first attempt. After an
-// error the answers to a part may be there.
+// accept makes routed events durable in Redis, and starts the attempts of the deliveries that Redis leases to this
+// process. The others are attempted when they are due. tracked, if not nil, gets the results before the first attempt.
+// After an error there may be results for a part of the events.
 func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
 	tracked func([]queue.Accepted)) ([]queue.Accepted, error) {
-	// A delivery that finds a free slot is leased to us by the same script that accepts its event.
+	// If a slot is free for a delivery, the script that accepts the event also leases the delivery to this process.
 	pool := in.o.Pool
 	reserved := make(map[string]int) // slots, by endpoint
 	for _, entry := range entries {
@@ -65,12 +65,12 @@ func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
 }
 
 // CatchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that
-// have not got it. The tenant has just subscribed: so the conditions "subscribed" and "changed" hold, because it knows
-// of no status before.
+// have not got it. The tenant has just subscribed, and knows of no earlier status, so the conditions "subscribed" and
+// "changed" hold.
 func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) error {
-	const tries = 20 // each time, a newer update has come in between
+	const tries = 20 // one is needed for each newer update that comes in between
 	for range tries {
-		last, _, err := in.o.Store.Latest(ctx, w) // without one, the ledger only notes that the tenant is not owed it
+		last, _, err := in.o.Store.Latest(ctx, w) // without one, the ledger only notes that the tenant is caught up
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (in *Intake) CatchUp(ctx context.Context, tenant string, w event.Waybill) e
 	return errTooFast
 }
 
-// catchUpFor gives the endpoints of a tenant that an event is owed to, whatever the conditions; none without an event.
+// catchUpFor returns the endpoints of a tenant that an event is owed to if all conditions hold; none without an event.
 func (in *Intake) catchUpFor(tenant string, last *event.Event) (to []queue.Candidate) {
 	if last == nil {
 		return nil

@@ -17,23 +17,24 @@ import (
 type pending struct {
 	callback *event.Callback
 	parsed   kuaidihelp.Result
-	file     *spool.File // that it comes from; nil: from kuaidihelp
-	refused  bool        // and so on its way to quarantine
+	file     *spool.File // in the spool that it comes from; nil: it comes from kuaidihelp
+	refused  bool        // it goes to quarantine
 	large    bool        // parsed is the first part of it
 	part     bool        // parsed is one part of it
-	// routed is closed once its events are routed, which asks nobody: what follows is up to Redis. Nil: nobody waits.
+	// routed is closed once its events are routed, which is done without Redis: the rest depends on Redis. Nil: nobody
+	// waits.
 	routed chan struct{}
 }
 
-// outcome is what became of callbacks, all together and one by one.
+// outcome is what became of callbacks, all together (sum) and each.
 type outcome struct {
 	sum  event.Summary
 	each []event.Summary
 	err  error
 }
 
-// begin makes callbacks durable in Redis, in a goroutine of its own: who waits for it can go away. It ends by itself,
-// and closes the channel.
+// begin makes callbacks durable in Redis, in a goroutine of its own, which ends by itself and closes the channel. The
+// caller need not wait for it.
 func (in *Intake) begin(ctx context.Context, all []pending) <-chan outcome {
 	done := make(chan outcome, 1)
 	in.workers.Go(func() {
@@ -47,7 +48,8 @@ func (in *Intake) begin(ctx context.Context, all []pending) <-chan outcome {
 	return done
 }
 
-// acceptLarge takes one callback to Redis part by part. After an error, or the end of ctx, some parts of it are there.
+// acceptLarge makes one callback durable in Redis, part by part. After an error, or the end of ctx, some parts of it
+// are there.
 func (in *Intake) acceptLarge(ctx context.Context, whole pending) (all outcome) {
 	cb := whole.callback
 	for part := range in.parts(cb) {
@@ -67,8 +69,8 @@ func (in *Intake) acceptLarge(ctx context.Context, whole pending) (all outcome) 
 	return all
 }
 
-// acceptCallbacks makes callbacks durable in Redis. What was not understood goes first: it is kept once however often
-// it comes, so that a callback which fails halfway can be taken again.
+// acceptCallbacks makes callbacks durable in Redis. What was not understood goes first: it is kept once, however often
+// it comes, so a callback that fails halfway can be accepted again.
 func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome) {
 	var rejected []event.Quarantined
 	var events []*event.Event
@@ -79,7 +81,7 @@ func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome
 		events = append(events, p.parsed.Events...)
 	}
 
-	// Routes are matched in memory, before anything is written: one script can then do the rest.
+	// Routes are matched in memory, before anything is written, so that one script can do the rest.
 	entries := in.match(events)
 	for _, p := range all {
 		if p.routed != nil {
@@ -87,8 +89,8 @@ func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome
 		}
 	}
 
-	// What is in the spool was answered success, and a callback that has events besides is not refused for one item: then
-	// the oldest in quarantine make place.
+	// Callbacks in the spool were answered success, and a callback that also has events is not refused because of one
+	// item. For these, the oldest in quarantine are removed if there is no room.
 	push := len(events) > 0 || all[0].file != nil
 	o.err = in.quarantine(ctx, rejected, push)
 	if o.err != nil {
@@ -104,7 +106,7 @@ func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome
 		accepted, o.err = in.accept(ctx, entries, tracked)
 	}
 
-	// Each callback gets the answers to its own events, which stand in its order.
+	// Each callback gets the results of its own events, which are in its order.
 	o.each = make([]event.Summary, len(all))
 	for i, p := range all {
 		n := min(len(p.parsed.Events), len(accepted))
@@ -156,7 +158,7 @@ func quarantined(cb *event.Callback, x kuaidihelp.Rejected) event.Quarantined {
 	}
 }
 
-// waybillsOf names those that events touch.
+// waybillsOf returns the waybills of events.
 func waybillsOf(events []*event.Event) []string {
 	var out []string
 	for _, e := range events {

@@ -19,14 +19,14 @@ const (
 	// drainMost and drainBytes bound what is taken from the spool for one round trip to Redis.
 	drainMost  = 64
 	drainBytes = 1 << 20
-	// drainWorkers is how many of those are under way at once.
+	// drainWorkers is how many round trips are under way at the same time.
 	drainWorkers = 4
-	// heldWait is how long the drain waits for held outcomes to be written first.
+	// heldWait is how long the drain waits for outcomes that the store did not take yet.
 	heldWait = 5 * time.Second
-	// refusals is how often a callback is offered to a Redis that refuses it, though it takes others.
+	// refusals is how often a callback is tried that Redis refuses, although Redis takes others.
 	refusals     = 3
 	refusedPause = time.Second
-	// readPause is when a file is read again that could not be read.
+	// readPause is the pause before a file is read again that could not be read.
 	readPause   = time.Second
 	unreadEvery = time.Minute
 	adoptEvery  = 5 * time.Second
@@ -40,10 +40,10 @@ type drainer struct {
 	mu    sync.Mutex
 	began time.Time // since the spool was last empty
 	n     int       // callbacks since then
-	// parts are what calls that failed have made of files that are still to be taken.
+	// parts are the results that failed calls had for files that still wait.
 	parts map[*spool.File]event.Summary
 
-	unread               logonce.Throttle // complained of
+	unread               logonce.Throttle // logged
 	drained, quarantined atomic.Int64
 }
 
@@ -74,7 +74,7 @@ func (d *drainer) run(ctx context.Context) {
 	}
 }
 
-// drainBatch takes files to Redis.
+// drainBatch accepts the callbacks of files, and removes the files.
 func (d *drainer) drainBatch(ctx context.Context, files []*spool.File) {
 	in := d.intake
 	all, files := d.read(files)
@@ -108,8 +108,8 @@ func (d *drainer) drainBatch(ctx context.Context, files []*spool.File) {
 	in.remove(files)
 }
 
-// read reads the callbacks of files, and gives them with their files. What never can be read is set aside. One that
-// cannot be read at present goes back, and with it those behind it, which may be about the same waybills.
+// read reads the callbacks of files, and returns them with their files. A file that can never be read is set aside. If
+// a file cannot be read at present, it goes back, with those behind it, which may be about the same waybills.
 func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) {
 	in := d.intake
 	for i, f := range files {
@@ -118,7 +118,7 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 		case err == nil:
 			parsed, more := in.Parse(cb)
 			if more && len(files) > 1 {
-				in.spool.Postpone(f, 0) // it is taken in parts, and so alone
+				in.spool.Postpone(f, 0) // it is accepted in parts, so alone
 				in.spool.Return(files[i:], false)
 				return all, good
 			}
@@ -139,7 +139,7 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 			}
 
 		default:
-			// Without free file descriptors it is every file.
+			// If the process has no free file descriptors, every file fails.
 			if d.unread.Allow(unreadEvery) {
 				in.log.Error("a file of the spool cannot be read now, and is tried again",
 					zap.String("file", f.Name()), zap.Error(err))
@@ -170,7 +170,7 @@ func (d *drainer) accepted(files []*spool.File) {
 	d.n = 0
 }
 
-// acceptBatch accepts callbacks, counts what became of them, and tells those who wait for that.
+// acceptBatch accepts callbacks, counts the results, and sends them to those who wait for them.
 func (d *drainer) acceptBatch(ctx context.Context, all []pending) error {
 	var o outcome
 	select {
@@ -179,8 +179,8 @@ func (d *drainer) acceptBatch(ctx context.Context, all []pending) error {
 		return ctx.Err()
 	}
 
-	// A callback is counted once, when it is done. A call that failed may have made a part of it durable, which the next
-	// call is told is known.
+	// A callback is counted once, when it is done. If a call fails, a part of the callback may be durable, which the next
+	// call takes for duplicates.
 	count := d.intake.metrics.count
 	for i := range o.each {
 		sum := d.withParts(all[i].file, o.each[i], o.err != nil)
@@ -199,8 +199,8 @@ func (d *drainer) acceptBatch(ctx context.Context, all []pending) error {
 	return o.err
 }
 
-// withParts adds to what a call was told of a file what earlier calls were, which failed. It keeps that for the next
-// call if this one failed, too.
+// withParts adds the results of earlier calls for a file, which failed, to those of a call. If that failed too, it
+// keeps the sum for the next one.
 func (d *drainer) withParts(f *spool.File, sum event.Summary, failed bool) event.Summary {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -212,7 +212,7 @@ func (d *drainer) withParts(f *spool.File, sum event.Summary, failed bool) event
 	return sum
 }
 
-// toQuarantine is a callback that goes to quarantine as it is.
+// toQuarantine makes a callback go to quarantine as it is.
 func toQuarantine(cb *event.Callback, f *spool.File, why error) pending {
 	rejected := kuaidihelp.Rejected{Raw: cb.Body, Reason: "from the spool: " + why.Error()}
 	return pending{
@@ -223,8 +223,8 @@ func toQuarantine(cb *event.Callback, f *spool.File, why error) pending {
 	}
 }
 
-// failed puts files back. If Redis is in trouble, run waits. If Redis refuses a callback, that is offered alone next,
-// and then again after a pause.
+// failed puts files back. If Redis is in trouble, run waits. If Redis refuses a callback, the callback is tried alone
+// next, and then again after a pause.
 func (d *drainer) failed(ctx context.Context, files []*spool.File, err error) {
 	in := d.intake
 	refused := in.o.Store.Available() == nil && ctx.Err() == nil
@@ -239,7 +239,7 @@ func (d *drainer) failed(ctx context.Context, files []*spool.File, err error) {
 	in.spool.Return(files, refused)
 }
 
-// adopt takes over what processes have left behind that have ended, now and from time to time, until ctx ends.
+// adopt takes over the folders of processes that have ended, now and every few seconds, until ctx ends.
 func (in *Intake) adopt(ctx context.Context) {
 	tick := time.NewTicker(adoptEvery)
 	defer tick.Stop()

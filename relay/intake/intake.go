@@ -1,7 +1,7 @@
-// Package intake makes callbacks durable: in Redis, or, if that does not take them in time, in the spool, from where it
-// takes them to Redis later.
+// Package intake makes callbacks durable: in Redis, or, if Redis does not take them in time, in the spool. From there
+// it takes them to Redis later.
 //
-// Keep is asked for each callback, and answers when it is durable:
+// Keep is called for each callback, and returns when it is durable:
 //
 //	Redis takes events              → routed, accepted in one script; attempts start at once
 //	Redis is down, full or slow     → a file of the spool; the drain takes it to Redis, oldest first
@@ -32,8 +32,8 @@ import (
 	"kuairelay/relay/workers"
 )
 
-// acceptBudget is how long a callback waits for Redis before it goes to the spool, and routeBudget how long it waits
-// before that for the expressions of tenants: if these are slow, Redis is not.
+// acceptBudget is how long a callback waits for Redis before it goes to the spool. routeBudget is how long it waits
+// before that for the expressions of tenants: if these are slow, Redis is not to blame.
 const (
 	acceptBudget = 300 * time.Millisecond
 	routeBudget  = 200 * time.Millisecond
@@ -41,20 +41,20 @@ const (
 
 var errTooFast = errors.New("catch up: updates of the waybill come too fast")
 
-// Store is what Intake asks of Redis.
+// Store is what Intake needs of the store.
 type Store interface {
-	// Available returns nil if Redis takes events, as far as is known from the last calls, and else why it does not.
+	// Available returns nil if Redis takes events, as far as the last calls have shown, and otherwise why it does not.
 	Available() error
 	// WaitUp returns when Redis takes events, or with an error when ctx ends before.
 	WaitUp(ctx context.Context) error
-	// SuspectDown says that Redis has not answered for so long: nobody waits for it before it takes a write.
+	// SuspectDown tells the store that Redis has not answered for so long: nobody waits for Redis before it takes a write.
 	SuspectDown(span time.Duration)
 
 	Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error)
-	// Quarantine keeps what was not understood. Without push it gives event.ErrQuarantineFull if there is no room; with
-	// push the oldest make place, and it returns how many.
+	// Quarantine keeps what was not understood. Without push the error is event.ErrQuarantineFull if there is no room;
+	// with push the oldest are removed instead, and it returns how many.
 	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)
-	// Closed says of each event whether it owes nothing any more.
+	// Closed says of each event whether it is done with: nothing is open or dead.
 	Closed(ctx context.Context, ids []string) ([]bool, error)
 
 	// Latest returns the last known event of a waybill; nil if none is known.
@@ -63,11 +63,11 @@ type Store interface {
 		to []queue.Candidate) (queue.CaughtUp, error)
 }
 
-// Pool is what Intake asks of those who deliver.
+// Pool is what Intake needs of the delivery pool.
 type Pool interface {
 	// Reserve takes a slot of an endpoint, if one is free. Each has to be given back by Start.
 	Reserve(endpoint string) bool
-	// Lease is how long deliveries of an endpoint are leased; 0 if nobody knows it.
+	// Lease is how long deliveries of an endpoint are leased; 0 if the endpoint is unknown.
 	Lease(endpoint string) time.Duration
 	// Start attempts deliveries that were leased for reserved slots, and gives the other slots back.
 	Start(reserved map[string]int, leased []*event.Delivery)
@@ -77,15 +77,15 @@ type Pool interface {
 	AwaitHeld(ctx context.Context, most time.Duration)
 }
 
-// Options of an Intake. Store, Pool and Spool are needed; a zero field else means its default.
+// Options of an Intake. Store, Pool and Spool are required; another zero field means its default.
 type Options struct {
 	Store Store
 	Pool  Pool
 	Spool *spool.Spool
-	// UntilDelivered keeps each callback in the spool until its events are delivered, because the store forgets them with
-	// the process: it is embedded.
+	// UntilDelivered keeps each callback in the spool until its events are delivered. It is for an embedded store, which
+	// loses its data when the process ends.
 	UntilDelivered bool
-	// Permanent says of an error of Accept that asking again is of no use. Default: of none.
+	// Permanent says of an error of Accept that the same call will fail again. Default: false.
 	Permanent func(error) bool
 	Logger    *zap.Logger
 	Registry  prometheus.Registerer
@@ -102,13 +102,13 @@ type Intake struct {
 	workers     *workers.Group
 	metrics     *metrics
 
-	large      sync.Locker      // one large callback at a time is read or written: it leaves others processor and disk
+	large      sync.Locker      // one large callback is read or written at a time, to leave processor and disk to others
 	slowRoutes logonce.Throttle // warned of
-	pushed     atomic.Int64     // out of quarantine, by something newer
+	pushed     atomic.Int64     // see Stats.Pushed
 	adopted    chan struct{}
 }
 
-// New makes an Intake, which needs Use before the first callback, and Run. It touches no disk.
+// New makes an Intake. It needs Use before the first callback, and Run. New does not touch the disk.
 func New(o Options) *Intake {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.Permanent == nil {
@@ -132,7 +132,7 @@ func New(o Options) *Intake {
 	return in
 }
 
-// Run takes callbacks from the spool to Redis, those of processes that have ended too, until ctx ends.
+// Run takes callbacks from the spool to Redis, also those of processes that have ended, until ctx ends.
 func (in *Intake) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { in.adopt(ctx) })
@@ -145,11 +145,11 @@ func (in *Intake) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Adopted is closed when it is known what other processes have left in the spool: until then, callbacks go there as
-// well.
+// Adopted is closed when it is known what other processes have left in the spool. Until then, all callbacks go to the
+// spool.
 func (in *Intake) Adopted() <-chan struct{} { return in.adopted }
 
-// Close removes the files of what was delivered last, and lets go of the spool. Everything else has to have ended.
+// Close removes the files whose events were delivered last, and closes the spool. Everything else must have ended.
 func (in *Intake) Close() error {
 	if in.undelivered != nil {
 		in.undelivered.sweep(context.Background())
@@ -171,9 +171,9 @@ func (in *Intake) Waits(waybill string) bool {
 
 // Stats is what has happened to callbacks since the start.
 type Stats struct {
-	// Drained and Quarantined are callbacks that the drain took to Redis: as events, and as they were.
+	// Drained and Quarantined are callbacks that the drain has taken to Redis: as events, and to quarantine.
 	Drained, Quarantined int64
-	// Pushed is what went out of quarantine because that was full, and something newer had to be kept.
+	// Pushed is how many were removed from a full quarantine, to keep something newer.
 	Pushed int64
 }
 
@@ -201,7 +201,8 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 		return in.viaSpool(ctx, cb, waybills)
 	}
 
-	// What Redis does not take, or has to wait for an older update of its waybill, goes to the spool at once.
+	// If Redis does not take events, or an older update of the waybill waits in the spool, the callback goes to the spool
+	// at once.
 	why := in.o.Store.Available()
 	if why != nil || in.spool.Touches(waybills) {
 		_, err := in.spool.Put(cb, slices.Values(waybills), nil)
@@ -221,7 +222,7 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 		}
 	}
 
-	// Redis took too long, or has failed. The call goes on by itself: if it succeeds after all, the file is withdrawn.
+	// Redis took too long, or has failed. The call goes on by itself. If it succeeds, the file is withdrawn.
 	twice := &askedTwice{}
 	file, err := in.spool.Put(cb, slices.Values(waybills), twice)
 	if err != nil {
@@ -231,8 +232,8 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	return event.Summary{Spooled: true}, nil
 }
 
-// keepLarge keeps a callback that has more in it than fits into memory as events. It goes to the spool, and from there
-// to Redis in parts, which may take minutes.
+// keepLarge keeps a callback with more events than fit into memory. It goes to the spool, and from there to Redis in
+// parts, which may take minutes.
 func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summary, error) {
 	in.large.Lock()
 	_, err := in.spool.Put(cb, kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body), nil)
@@ -246,14 +247,14 @@ func (in *Intake) keepLarge(ctx context.Context, cb *event.Callback) (event.Summ
 		return event.Summary{}, errors.Join(why, err)
 	}
 
-	// Redis takes as much of it as it can until the provider has waited long enough. When the callback comes again, that
-	// is known.
+	// Redis takes as much of it as it can while the provider waits. When the callback comes again, these events are
+	// duplicates.
 	o := in.acceptLarge(ctx, pending{callback: cb})
 	in.metrics.count(o.sum)
 	return o.sum, o.err
 }
 
-// await waits for what becomes of a callback, as long as its routing and then Redis may take.
+// await waits for the outcome of a callback, as long as its routing and then Redis may take.
 func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome, ended bool) {
 	budget := time.NewTimer(routeBudget)
 	defer budget.Stop()
@@ -277,8 +278,8 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	}
 }
 
-// lastChance waits once more for Redis, if the spool does not take a callback. why is the error if Redis does not take
-// it either.
+// lastChance waits once more for Redis, if the spool does not take a callback. why is the error to return if Redis does
+// not take it either.
 func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, error) {
 	select {
 	case o, ended := <-done:
@@ -292,9 +293,9 @@ func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, err
 }
 
 // withdraw takes a callback out of the spool if Redis has accepted it after the budget. If the drain was faster, Redis
-// is asked for it twice.
+// gets the callback twice.
 func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *askedTwice) {
-	o, late := <-done // else it has failed before
+	o, late := <-done // not late: it has failed before
 	if late && o.err == nil && in.spool.Withdraw(file) {
 		in.remove([]*spool.File{file})
 		in.metrics.count(o.sum)
@@ -303,14 +304,14 @@ func (in *Intake) withdraw(done <-chan outcome, file *spool.File, twice *askedTw
 	twice.add(o.sum, in.metrics.count)
 }
 
-// askedTwice has a callback counted once that Redis is asked for twice: by a call that took too long, and by the drain.
-// Either may be the one that finds its events new.
+// askedTwice counts a callback once that Redis gets twice: from a call that took too long, and from the drain. Either
+// may be the one that finds its events new.
 type askedTwice struct {
 	mu    sync.Mutex
 	first *event.Summary
 }
 
-// add notes what one of the two was told, and counts when both are known.
+// add notes the result of one of the two calls, and counts when both are known.
 func (t *askedTwice) add(sum event.Summary, count func(event.Summary)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -322,8 +323,8 @@ func (t *askedTwice) add(sum event.Summary, count func(event.Summary)) {
 	count(together(*t.first, sum))
 }
 
-// together sums up what two calls were told of the same callback. What is new to one of them is a duplicate to the
-// other. A call that failed was told of a part at most.
+// together sums up the results of two calls for the same callback. What is new to one of them is a duplicate to the
+// other. A call that failed has a result for a part at most.
 func together(a, b event.Summary) event.Summary {
 	both := a
 	both.Add(b)
@@ -332,7 +333,7 @@ func together(a, b event.Summary) event.Summary {
 	return both
 }
 
-// viaSpool keeps a callback in the spool, and waits a little for what becomes of it.
+// viaSpool keeps a callback in the spool, and waits a little for its outcome.
 func (in *Intake) viaSpool(ctx context.Context, cb *event.Callback, waybills []string) (event.Summary, error) {
 	became := make(chan event.Summary, 1)
 	_, err := in.spool.Put(cb, slices.Values(waybills), became)
@@ -350,8 +351,8 @@ func (in *Intake) viaSpool(ctx context.Context, cb *event.Callback, waybills []s
 	}
 }
 
-// remove deletes files of the spool. One that cannot be deleted is taken up again by the next process, and is a
-// duplicate then.
+// remove deletes files of the spool. If a file cannot be deleted, the next process takes it over, and its events are
+// duplicates.
 func (in *Intake) remove(files []*spool.File) {
 	if len(files) == 0 {
 		return

@@ -7,16 +7,16 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Retaken is what came of a callback from quarantine.
+// Retaken is the result of accepting a callback from quarantine.
 type Retaken struct {
-	// Events that it holds, and those of them that are new.
+	// Events is how many it holds, and New how many of them are new.
 	Events, New int
 	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
 	Rejected string
 }
 
-// Retake takes in a callback, or an item of one, from quarantine as if it had just come. body is what it holds,
-// unpacked and in UTF-8.
+// Retake accepts a callback, or an item of one, from quarantine as if it had just come. body is its content, unpacked
+// and in UTF-8.
 func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (Retaken, error) {
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := in.Parse(cb)

@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// sweepEvery is how often everything that is open is looked at, for what became of it without a delivery.
+	// sweepEvery is how often all open events are checked, for those that were closed without a delivery.
 	sweepEvery = 30 * time.Second
-	// sweepMost is how many events the store is asked about at one time.
+	// sweepMost is how many events one call to the store asks about.
 	sweepMost = 1000
-	// sweepAgain is the pause after the store could not be asked.
+	// sweepAgain is the pause after such a call has failed.
 	sweepAgain = time.Second
 )
 
-// undelivered knows which files of the spool hold events that are still owed to somebody. It is for an embedded Redis,
-// which forgets everything when the process ends: so a file has to stay until all its events are delivered.
+// undelivered knows which files of the spool have events that are not delivered yet. It is for an embedded Redis, which
+// loses its data when the process ends: a file has to stay until all its events are delivered.
 type undelivered struct {
 	intake *Intake
 	wake   chan struct{}
@@ -29,8 +29,9 @@ type undelivered struct {
 	mu     sync.Mutex
 	events map[string]*openFile
 	files  map[*spool.File]*openFile
-	maybe  []string // events that may owe nothing any more
-	// early are events that were delivered before they were tracked: the store had them, and its answer was on its way.
+	maybe  []string // events that may be done with
+	// early are events that were delivered before they were tracked: the store had them, and its answer was still on its
+	// way.
 	early map[string]bool
 }
 
@@ -50,9 +51,9 @@ func newUndelivered(in *Intake) *undelivered {
 	}
 }
 
-// track returns what has to happen between the acceptance of callbacks and their first attempts: the events are
-// tracked, and ids that the content does not give (a recurrence has a suffix) are written down, so that they are the
-// same after a restart.
+// track returns a function to call between the acceptance of callbacks and their first attempts. It tracks the events.
+// Ids that the content does not give (a recurrence has a suffix) are written into the files, so that they are the same
+// after a restart.
 func (u *undelivered) track(all []pending) func([]queue.Accepted) {
 	var before []string // ids that the content gives
 	for _, p := range all {
@@ -69,7 +70,7 @@ func (u *undelivered) track(all []pending) func([]queue.Accepted) {
 			before = before[n:]
 			accepted = accepted[known:]
 
-			// All ids of a large callback are more than the first line of a file may hold.
+			// The ids of a large callback do not fit into the first line of a file.
 			if changed && !p.part {
 				u.writeIDs(p)
 			}
@@ -77,8 +78,8 @@ func (u *undelivered) track(all []pending) func([]queue.Accepted) {
 	}
 }
 
-// trackFile tracks the events of one callback that are owed to somebody. It says whether one of them has another id
-// than before.
+// trackFile tracks the events of one callback that have deliveries. It says whether one of them has another id than
+// before.
 func (u *undelivered) trackFile(p pending, before []string, accepted []queue.Accepted) (changed bool) {
 	for i, a := range accepted {
 		id := p.parsed.Events[i].ID
@@ -116,7 +117,7 @@ func (u *undelivered) add(id string, file *spool.File) {
 	}
 }
 
-// file needs mu.
+// file returns what is known of a file. It needs mu.
 func (u *undelivered) file(file *spool.File) *openFile {
 	f := u.files[file]
 	if f == nil {
@@ -126,7 +127,7 @@ func (u *undelivered) file(file *spool.File) *openFile {
 	return f
 }
 
-// accepted says that all events of the files are tracked, and returns the files of which none is open.
+// accepted notes that all events of the files are tracked, and returns the files without open events.
 func (u *undelivered) accepted(files []*spool.File) (done []*spool.File) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -141,14 +142,14 @@ func (u *undelivered) accepted(files []*spool.File) (done []*spool.File) {
 	return done
 }
 
-// delivered takes notice of events that may owe nothing any more.
+// delivered notes events that may be done with.
 func (u *undelivered) delivered(ids []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.note(ids...)
 }
 
-// note needs mu.
+// note makes the next sweep check some events. It needs mu.
 func (u *undelivered) note(ids ...string) {
 	u.maybe = append(u.maybe, ids...)
 	select {
@@ -157,7 +158,7 @@ func (u *undelivered) note(ids ...string) {
 	}
 }
 
-// run sweeps when something was delivered, and everything that is open from time to time, until ctx ends.
+// run sweeps when something was delivered, and checks all open events every sweepEvery, until ctx ends.
 func (u *undelivered) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -179,7 +180,7 @@ func (u *undelivered) run(ctx context.Context) {
 	}
 }
 
-// noteAll has the next sweep look at everything that is open.
+// noteAll makes the next sweep check all open events.
 func (u *undelivered) noteAll() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -189,8 +190,8 @@ func (u *undelivered) noteAll() {
 	}
 }
 
-// sweep removes the files all of whose events owe nothing any more. It returns false if the store could not be asked
-// about some: the next one asks about these.
+// sweep removes the files whose events are all done with. It returns false if the store could not be asked about some:
+// the next sweep asks about these.
 func (u *undelivered) sweep(ctx context.Context) bool {
 	for {
 		ids := u.next()
@@ -208,7 +209,7 @@ func (u *undelivered) sweep(ctx context.Context) bool {
 	}
 }
 
-// next takes the ids that the store is to be asked about.
+// next takes the ids that the store is asked about.
 func (u *undelivered) next() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -221,7 +222,7 @@ func (u *undelivered) next() []string {
 	return ids
 }
 
-// close forgets the events that owe nothing any more, and returns the files that are done with them.
+// close forgets the events that are done with, and returns the files that have no others.
 func (u *undelivered) close(ids []string, closed []bool) (done []*spool.File) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
