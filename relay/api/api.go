@@ -107,8 +107,8 @@ const (
 
 // ConfigInUse is the config that the relay runs with.
 type ConfigInUse struct {
-	Fingerprint string    `json:"fingerprint"`
-	LoadedAt    time.Time `json:"loaded_at"`
+	Fingerprint string    `json:"fingerprint" doc:"a hash of its files; replicas should agree"`
+	LoadedAt    time.Time `json:"loaded_at" doc:"when it was last read without a mistake"`
 	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the config from before goes on serving"`
 }
 

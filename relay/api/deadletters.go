@@ -103,8 +103,8 @@ type deadLetterRequest struct {
 }
 
 type letterName struct {
-	EventID  string `json:"event_id"`
-	Endpoint string `json:"endpoint"`
+	EventID  string `json:"event_id" doc:"id of the event"`
+	Endpoint string `json:"endpoint" doc:"tenant/endpoint"`
 }
 
 // DeadLettersResult is what became of dead letters.

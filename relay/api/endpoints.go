@@ -251,12 +251,12 @@ func (c *call) note(what, endpoint string, more ...zap.Field) {
 
 // TestResult is what came of a test event.
 type TestResult struct {
-	EventID    string `json:"event_id"`
-	Endpoint   string `json:"endpoint"`
+	EventID    string `json:"event_id" doc:"webhook-id of the test event"`
+	Endpoint   string `json:"endpoint" doc:"tenant/endpoint"`
 	Delivered  bool   `json:"delivered" doc:"whether the answer was 2xx"`
 	Status     int    `json:"status" doc:"HTTP status; 0: no answer came"`
-	DurationMS int64  `json:"duration_ms"`
-	Error      string `json:"error,omitempty"`
+	DurationMS int64  `json:"duration_ms" doc:"how long the attempt took"`
+	Error      string `json:"error,omitempty" doc:"why no answer came"`
 	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
 }
 

@@ -89,15 +89,17 @@ func securitySchemes() map[string]any {
 }
 
 func problemSchema() map[string]any {
-	text := map[string]any{"type": "string"}
+	text := func(description string) map[string]any {
+		return map[string]any{"type": "string", "description": description}
+	}
 	return map[string]any{
 		"type":        "object",
 		"description": "RFC 9457",
 		"properties": map[string]any{
-			"type":   text,
-			"title":  text,
-			"status": map[string]any{"type": "integer"},
-			"detail": map[string]any{"type": "string", "description": "what is wrong"},
+			"type":   text("about:blank: the status tells problems apart"),
+			"title":  text("name of the status"),
+			"status": map[string]any{"type": "integer", "description": "HTTP status"},
+			"detail": text("what is wrong"),
 		},
 		"required":             []string{"type", "title", "status"},
 		"additionalProperties": false,

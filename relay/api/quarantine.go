@@ -16,17 +16,17 @@ import (
 // Quarantined is a callback, or an item of one, that was not understood.
 type Quarantined struct {
 	ID         string            `json:"id" doc:"qtn_ and the SHA-256 of what came"`
-	ReceivedAt time.Time         `json:"received_at"`
-	Reason     string            `json:"reason"`
-	Bytes      int               `json:"bytes"`
-	Headers    map[string]string `json:"headers"`
+	ReceivedAt time.Time         `json:"received_at" doc:"when the callback arrived"`
+	Reason     string            `json:"reason" doc:"why it could not be understood"`
+	Bytes      int               `json:"bytes" doc:"size of the callback or item"`
+	Headers    map[string]string `json:"headers" doc:"headers of the callback, by name"`
 	Text       string            `json:"text,omitempty" doc:"what came, if it is text; not in lists"`
 	Raw        []byte            `json:"raw,omitempty" doc:"what came, in base64; not in lists"`
 }
 
 // QuarantineList is a page.
 type QuarantineList struct {
-	Quarantined []Quarantined `json:"quarantined"`
+	Quarantined []Quarantined `json:"quarantined" doc:"the latest first"`
 	Next        string        `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 

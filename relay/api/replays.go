@@ -27,12 +27,12 @@ type ReplayRequest struct {
 
 // Replay is a replay with how far it is.
 type Replay struct {
-	ID        string            `json:"id"`
+	ID        string            `json:"id" doc:"rpl_ and letters and digits"`
 	Tenant    string            `json:"tenant,omitempty" doc:"who asked for it; none: the operator"`
-	Request   ReplayRequest     `json:"request"`
+	Request   ReplayRequest     `json:"request" doc:"what is sent again"`
 	State     event.ReplayState `json:"state" doc:"running, done, or cancelled"`
-	CreatedAt time.Time         `json:"created_at"`
-	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	CreatedAt time.Time         `json:"created_at" doc:"when it was asked for"`
+	EndedAt   time.Time         `json:"ended_at,omitzero" doc:"when it was done or cancelled"`
 	Looked    int64             `json:"looked" doc:"events that were looked at"`
 	Matched   int64             `json:"matched" doc:"events that the request selects"`
 	Queued    int64             `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`

@@ -17,16 +17,16 @@ import (
 type Event struct {
 	ID           string          `json:"id" doc:"evt_ and a SHA-256, which every webhook of it carries as webhook-id"`
 	Type         string          `json:"type" doc:"type of the callback"`
-	WaybillCode  string          `json:"waybill_code,omitempty"`
+	WaybillCode  string          `json:"waybill_code,omitempty" doc:"waybill; none in a callback of another type"`
 	CPCode       string          `json:"cp_code,omitempty" doc:"brand"`
-	Status       string          `json:"status,omitempty"`
+	Status       string          `json:"status,omitempty" doc:"status of the update"`
 	State        string          `json:"state" doc:"open, delivered, dead (at least one dead letter), or unrouted"`
 	Sequence     int64           `json:"sequence" doc:"rises with every update of the waybill"`
 	ReceivedAt   time.Time       `json:"received_at,omitzero" doc:"when the callback arrived"`
 	AcceptedAt   time.Time       `json:"accepted_at" doc:"when it was durable"`
 	Repeats      int             `json:"repeats" doc:"how often it came again, and was dropped as a duplicate"`
-	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero"`
-	Deliveries   []Delivery      `json:"deliveries"`
+	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero" doc:"when it came again last"`
+	Deliveries   []Delivery      `json:"deliveries" doc:"one for each endpoint that it was routed to"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
 	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
 	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists, and of a waybill's events, if that takes long, for the latest only"`
@@ -51,35 +51,35 @@ type Delivery struct {
 type Attempt struct {
 	At         time.Time `json:"at" doc:"when it ended"`
 	Status     int       `json:"status" doc:"HTTP status; 0: no answer came"`
-	DurationMS int64     `json:"duration_ms"`
+	DurationMS int64     `json:"duration_ms" doc:"from its start to the end of the answer, or to the error"`
 	Text       string    `json:"text,omitempty" doc:"the error, or the first KiB of the answer to one that failed, for the latest of an endpoint"`
 }
 
 // Route is what a route makes of an event.
 type Route struct {
-	Tenant    string   `json:"tenant"`
+	Tenant    string   `json:"tenant" doc:"name of its tenant"`
 	At        string   `json:"at" doc:"file and line"`
-	Endpoints []string `json:"endpoints"`
-	Matched   bool     `json:"matched"`
-	Why       string   `json:"why"`
+	Endpoints []string `json:"endpoints" doc:"where it leads, tenant/endpoint"`
+	Matched   bool     `json:"matched" doc:"whether the event matches"`
+	Why       string   `json:"why" doc:"what decided"`
 }
 
 // Parked is why nothing is sent to an endpoint, and since when.
 type Parked struct {
 	State queue.Parked `json:"state" doc:"paused, gone (it answered 410), or open (its breaker is)"`
-	Since time.Time    `json:"since"`
+	Since time.Time    `json:"since" doc:"since when"`
 	Until time.Time    `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
 }
 
 // Events is a page.
 type Events struct {
-	Events []Event `json:"events"`
+	Events []Event `json:"events" doc:"by the time of their acceptance"`
 	Next   string  `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. A page may hold fewer events than limit, even none, and still have a next"`
 }
 
 // Waybill is everything that is known of a waybill.
 type Waybill struct {
-	WaybillCode string  `json:"waybill_code"`
+	WaybillCode string  `json:"waybill_code" doc:"the waybill that was asked for"`
 	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
 	// Subscriptions are those of the waybill, whatever their brand. A tenant sees its own.
 	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
@@ -89,7 +89,7 @@ type Waybill struct {
 type EndpointHealth struct {
 	Endpoint    string        `json:"endpoint" doc:"tenant/endpoint"`
 	URL         string        `json:"url" doc:"without its query"`
-	Format      string        `json:"format"`
+	Format      string        `json:"format" doc:"standard or kuaidihelp"`
 	State       EndpointState `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
 	Since       time.Time     `json:"since,omitzero" doc:"when it was parked"`
 	Until       time.Time     `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
@@ -100,35 +100,35 @@ type EndpointHealth struct {
 	OldestAt    time.Time     `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or, of more than two, before"`
 	Sample      int           `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
 	SuccessRate float64       `json:"success_rate" doc:"from 0 to 1"`
-	P50MS       int64         `json:"p50_ms"`
-	P95MS       int64         `json:"p95_ms"`
-	LastAt      time.Time     `json:"last_attempt_at,omitzero"`
+	P50MS       int64         `json:"p50_ms" doc:"half of the attempts took at most this long"`
+	P95MS       int64         `json:"p95_ms" doc:"95 % of the attempts took at most this long"`
+	LastAt      time.Time     `json:"last_attempt_at,omitzero" doc:"when the latest attempt ended"`
 	DeliveredAt time.Time     `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
 	LastError   *Attempt      `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
 }
 
 // Endpoints is a page.
 type Endpoints struct {
-	Endpoints []EndpointHealth `json:"endpoints"`
+	Endpoints []EndpointHealth `json:"endpoints" doc:"by name"`
 	Next      string           `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
 // DeadLetter is a delivery that was given up.
 type DeadLetter struct {
-	EventID     string    `json:"event_id"`
-	Endpoint    string    `json:"endpoint"`
-	DeadAt      time.Time `json:"dead_at"`
-	Attempts    int       `json:"attempts"`
-	Reason      string    `json:"reason"`
-	Type        string    `json:"type"`
-	WaybillCode string    `json:"waybill_code,omitempty"`
-	CPCode      string    `json:"cp_code,omitempty"`
-	Status      string    `json:"status,omitempty"`
+	EventID     string    `json:"event_id" doc:"id of the event"`
+	Endpoint    string    `json:"endpoint" doc:"tenant/endpoint"`
+	DeadAt      time.Time `json:"dead_at" doc:"when it was given up"`
+	Attempts    int       `json:"attempts" doc:"attempts before it was given up"`
+	Reason      string    `json:"reason" doc:"why it was given up"`
+	Type        string    `json:"type" doc:"type of the callback"`
+	WaybillCode string    `json:"waybill_code,omitempty" doc:"waybill"`
+	CPCode      string    `json:"cp_code,omitempty" doc:"brand"`
+	Status      string    `json:"status,omitempty" doc:"status of the update"`
 }
 
 // DeadLetters is a page.
 type DeadLetters struct {
-	DeadLetters []DeadLetter `json:"dead_letters"`
+	DeadLetters []DeadLetter `json:"dead_letters" doc:"the latest first"`
 	Next        string       `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 

@@ -10,8 +10,8 @@ import (
 
 // Status sums up the relay, within what the caller may see.
 type Status struct {
-	Version     string                `json:"version"`
-	Time        time.Time             `json:"time"`
+	Version     string                `json:"version" doc:"version of the relay"`
+	Time        time.Time             `json:"time" doc:"the relay's time"`
 	UptimeS     int64                 `json:"uptime_s" doc:"of the replica that answers"`
 	Ready       bool                  `json:"ready" doc:"whether callbacks can be accepted durably"`
 	Status      Readiness             `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
@@ -22,11 +22,11 @@ type Status struct {
 	Spooled     int                   `json:"spooled,omitempty" doc:"callbacks that wait in the spool; for the operator only"`
 	SpooledAt   time.Time             `json:"spooled_at,omitzero" doc:"when the oldest of them came"`
 	Config      *ConfigInUse          `json:"config,omitempty" doc:"for the operator only"`
-	Endpoints   int                   `json:"endpoints"`
+	Endpoints   int                   `json:"endpoints" doc:"number of endpoints"`
 	States      map[EndpointState]int `json:"states" doc:"endpoints by state"`
-	Open        int64                 `json:"open"`
-	Waiting     int64                 `json:"waiting"`
-	Dead        int64                 `json:"dead"`
+	Open        int64                 `json:"open" doc:"deliveries queued, retrying or being sent"`
+	Waiting     int64                 `json:"waiting" doc:"deliveries behind an older update of their waybill"`
+	Dead        int64                 `json:"dead" doc:"dead letters"`
 	OldestAt    time.Time             `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or before"`
 	LastEventAt time.Time             `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
 	LastCallAt  time.Time             `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`

@@ -16,11 +16,11 @@ import (
 
 // Subscription is a tenant's wish to hear of a waybill.
 type Subscription struct {
-	Tenant      string    `json:"tenant"`
-	CPCode      string    `json:"cp_code"`
-	WaybillCode string    `json:"waybill_code"`
-	Since       time.Time `json:"since"`
-	Expires     time.Time `json:"expires"`
+	Tenant      string    `json:"tenant" doc:"name of the tenant"`
+	CPCode      string    `json:"cp_code" doc:"brand"`
+	WaybillCode string    `json:"waybill_code" doc:"waybill"`
+	Since       time.Time `json:"since" doc:"when the tenant subscribed the waybill"`
+	Expires     time.Time `json:"expires" doc:"when it ends"`
 	State       string    `json:"state" doc:"pending, live, or failed"`
 	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed"`
 	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed"`
@@ -29,7 +29,7 @@ type Subscription struct {
 
 // Subscriptions is a page.
 type Subscriptions struct {
-	Subscriptions []Subscription `json:"subscriptions"`
+	Subscriptions []Subscription `json:"subscriptions" doc:"those that end last first"`
 	Next          string         `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
@@ -77,10 +77,10 @@ func showSubscription(s ledger.Subscription) Subscription {
 
 // ownSubscription is a subscription as its tenant sees it.
 type ownSubscription struct {
-	CPCode      string       `json:"cp_code"`
-	WaybillCode string       `json:"waybill_code"`
-	Since       time.Time    `json:"since"`
-	Expires     time.Time    `json:"expires"`
+	CPCode      string       `json:"cp_code" doc:"brand"`
+	WaybillCode string       `json:"waybill_code" doc:"waybill"`
+	Since       time.Time    `json:"since" doc:"when the tenant subscribed the waybill"`
+	Expires     time.Time    `json:"expires" doc:"when it ends"`
 	State       ledger.State `json:"state" doc:"pending, live, or failed"`
 	Code        int          `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
 	Msg         string       `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
@@ -88,7 +88,7 @@ type ownSubscription struct {
 }
 
 type ownSubscriptions struct {
-	Subscriptions []ownSubscription `json:"subscriptions"`
+	Subscriptions []ownSubscription `json:"subscriptions" doc:"those that end last first"`
 	Next          string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 

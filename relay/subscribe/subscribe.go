@@ -213,7 +213,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 // WaybillResult is the answer about one waybill of a request.
 type WaybillResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
-	WaybillCode string `json:"waybill_code"`
+	WaybillCode string `json:"waybill_code" doc:"waybill, as it was asked for"`
 	Result      Result `json:"result" doc:"subscribed, already, pending, or failed"`
 	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
 	Msg         string `json:"msg,omitempty" doc:"of a failure"`

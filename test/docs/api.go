@@ -353,6 +353,8 @@ func (w *apiWriter) kind(s schema) string {
 		return "`" + strings.Join(s.Enum, "`, `") + "`"
 	case s.Items != nil:
 		return "list of " + w.kind(*s.Items)
+	case s.Type == "object" && s.AdditionalProperties != nil && s.Properties == nil:
+		return "object"
 	case s.Format == "date-time":
 		return "time"
 	case len(s.AnyOf) > 0:
