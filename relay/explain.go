@@ -16,17 +16,16 @@ import (
 	"kuairelay/relay/route"
 )
 
-// Explanation says of one endpoint whether it is owed an event, and what each route that leads to it makes of the
-// event.
+// Explanation says of one endpoint whether it is owed an event, and what each of its routes makes of the event.
 type Explanation struct {
 	Endpoint string // "tenant/endpoint"
-	// Owed is true if a route matches, though the store may have the last word: the route's Why says so.
+	// Owed is true if a route matches. The route's Why says whether the store has to decide as well.
 	Owed   bool
 	Routes []route.Report
 }
 
-// Condition is what must also hold for the event to be owed, and what only the store can decide: the status changed,
-// the tenant has subscribed the waybill. Empty: nothing.
+// Condition is what must also hold for the event to be owed, and only the store can decide: the status changed, the
+// tenant has subscribed the waybill. Empty: nothing.
 func (x Explanation) Condition() string {
 	var all []string
 	for _, r := range x.Routes {
@@ -41,7 +40,7 @@ func (x Explanation) Condition() string {
 	return strings.Join(all, ", or ")
 }
 
-// Explainer answers who is owed an event by the routes of a config, and why, without a relay or a store.
+// Explainer says which endpoints are owed an event by the routes of a config, and why, without a relay or a store.
 type Explainer struct {
 	config *config.Config
 	table  *route.Table
@@ -75,7 +74,7 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 	return all
 }
 
-// ExplainPast is Explain for an event that a relay has accepted: what the store had to decide is decided, as far as is
+// ExplainPast is Explain for an event that a relay has accepted: it says what the store has decided, as far as that is
 // known.
 func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 	all := x.Explain(e)
@@ -88,8 +87,7 @@ func (x *Explainer) ExplainPast(e *event.Event, past Past) []Explanation {
 	return all
 }
 
-// EventOf gives an event that a relay has accepted, as its API shows it with its data, as it was read from its
-// callback.
+// EventOf turns an event of the API, with its data, into the event that its callback was parsed to.
 func EventOf(e api.Event) *event.Event {
 	return kuaidihelp.Reread(event.Event{
 		ID: e.ID, Type: e.Type, WaybillCode: e.WaybillCode, CPCode: e.CPCode, Status: e.Status,
@@ -97,8 +95,8 @@ func EventOf(e api.Event) *event.Event {
 	})
 }
 
-// FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead. A
-// condition that only the store can decide is taken to hold.
+// FailedTests runs the tests of every tenant, and says of each that fails what it expected and what happens instead.
+// Conditions that only the store can decide count as true.
 func (x *Explainer) FailedTests() []config.Mistake {
 	var failed []config.Mistake
 	for _, t := range x.config.Tenants {
@@ -123,7 +121,7 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 		return []string{err.Error()}
 	}
 
-	// What is reached, and was not to be.
+	// Endpoints that are reached, and should not be.
 	reached := map[string]bool{}
 	for _, e := range events {
 		for _, ex := range x.Explain(e) {
@@ -140,7 +138,7 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 		}
 	}
 
-	// What was to be reached, and is not.
+	// Endpoints that should be reached, and are not.
 	for _, endpoint := range test.Reaches {
 		if reached[endpoint] {
 			continue
@@ -155,7 +153,7 @@ func (x *Explainer) run(test config.Test) (problems []string) {
 	return problems
 }
 
-// reasons lists why the routes match, or do not; nothing of the event if that is hidden.
+// reasons lists why the routes match, or do not. hidden leaves out what it would quote of the event.
 func (x Explanation) reasons(matched, hidden bool) string {
 	var all []string
 	for _, r := range x.Routes {
@@ -190,20 +188,20 @@ func ReadEvents(sample []byte) ([]*event.Event, error) {
 	return result.Events, nil
 }
 
-// Past is what is known of an event that a relay has accepted, and of its waybill: enough to say of a route what the
-// store has decided then.
+// Past is what is known of an accepted event and its waybill: enough to say what the store decided about a route.
 type Past struct {
 	AcceptedAt time.Time
 	CPCode     string
-	// Sent are the endpoints that it is or was owed to.
+	// Sent are the endpoints that the event is or was owed to.
 	Sent []string
-	// Subscriptions are the subscriptions of its waybill, of any brand. Nil: they are not known.
+	// Subscriptions are those of the waybill, under any brand. Nil: they are not known.
 	Subscriptions []ledger.Subscription
-	// Tenant is the only one of whom anything is known; empty: all are.
+	// Tenant is the tenant that the other fields are limited to; empty: they are about all tenants.
 	Tenant string
 }
 
-// PastOf reads what the API tells of an event and its waybill. A tenant is told of its own things only.
+// PastOf reads an event and its waybill from the API. asTenant says that the answers were for a tenant, which sees only
+// its own.
 func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode}
 	for _, d := range e.Deliveries {
@@ -222,7 +220,7 @@ func PastOf(e api.Event, all api.Waybill, asTenant bool) Past {
 	return p
 }
 
-// pastOf is what the store knows.
+// pastOf returns what the store knows.
 func pastOf(e *event.Record, subscriptions []ledger.Subscription) Past {
 	p := Past{AcceptedAt: e.AcceptedAt, CPCode: e.CPCode, Subscriptions: subscriptions}
 	for _, d := range e.Deliveries {
@@ -231,9 +229,9 @@ func pastOf(e *event.Record, subscriptions []ledger.Subscription) Past {
 	return p
 }
 
-// judge decides what a report leaves to the store: nothing was sent, so a condition did not hold when the event came,
-// or the route is newer than it. What was sent may have been sent for another route, so that nothing more is known of
-// this one.
+// judge fills in what a report leaves to the store. If nothing was sent, a condition did not hold when the event came,
+// or the route is newer than the event. If something was sent, that may be because of another route, and nothing more
+// is known about this one.
 func (p Past) judge(r route.Report) route.Report {
 	sent := slices.ContainsFunc(r.Endpoints, func(endpoint string) bool { return slices.Contains(p.Sent, endpoint) })
 	switch {
@@ -265,8 +263,8 @@ func (p Past) judge(r route.Report) route.Report {
 	return r
 }
 
-// notSubscribed says why the tenant's subscriptions did not take the event, and whether that is sure. Neither: they
-// took it.
+// notSubscribed says why the tenant's subscriptions did not match the event, and whether that is sure. If it returns
+// neither, they matched.
 func (p Past) notSubscribed(tenant string) (why string, sure bool) {
 	if p.Subscriptions == nil {
 		return "subscribed: the tenant had not subscribed the waybill", false

@@ -34,7 +34,7 @@ func TestEveryKeyIsEitherAppliedByAReloadOrNeedsARestart(t *testing.T) {
 			}
 			return
 		}
-		before := fixedKeys(&c)
+		before := newRestartKeys(&c)
 		switch v := field(&c); v.Kind() {
 		case reflect.String:
 			v.SetString("x")

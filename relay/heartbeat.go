@@ -11,10 +11,10 @@ import (
 	"kuairelay/relay/store"
 )
 
-// shareEvery is how often replicas tell each other, by Redis, when kuaidihelp has last called.
+// shareEvery is how often replicas tell each other, through Redis, when kuaidihelp last called.
 const shareEvery = 10 * time.Second
 
-// heartbeat knows when kuaidihelp has last called any of the replicas, and says so when that is too long ago.
+// heartbeat knows when kuaidihelp last called any of the replicas, and logs when that is too long ago.
 type heartbeat struct {
 	store  *store.Store
 	log    *zap.Logger
@@ -37,7 +37,7 @@ func newHeartbeat(s *store.Store, log *zap.Logger) *heartbeat {
 // use sets the span without a callback after which kuaidihelp is silent; 0: it never is.
 func (h *heartbeat) use(after time.Duration) { h.after.Store(int64(after)) }
 
-// heard takes notice of a callback.
+// heard notes a callback that came now.
 func (h *heartbeat) heard() { h.raise(h.store.Now()) }
 
 func (h *heartbeat) raise(t time.Time) {
@@ -50,7 +50,7 @@ func (h *heartbeat) raise(t time.Time) {
 	}
 }
 
-// state says when the latest callback came (zero: none is known), and whether that is too long ago.
+// state returns when the latest callback came (zero: none is known), and whether that is too long ago.
 func (h *heartbeat) state() (last time.Time, silent bool) {
 	since := h.began
 	if ms := h.last.Load(); ms > 0 {
@@ -61,8 +61,8 @@ func (h *heartbeat) state() (last time.Time, silent bool) {
 	return last, after > 0 && h.store.Now().Sub(since) > after
 }
 
-// run shares what this replica knows with the others, so that it outlives the process too, and logs when silence begins
-// and ends.
+// run shares the time with the other replicas, so that it also outlives the process, and logs when silence begins and
+// ends.
 func (h *heartbeat) run(ctx context.Context) {
 	tick := time.NewTicker(shareEvery)
 	defer tick.Stop()
@@ -78,7 +78,8 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// share does nothing if Redis cannot be reached: then each replica knows of its own callbacks alone.
+// share tells the other replicas, and learns from them. It does nothing if Redis cannot be reached: then each replica
+// knows only its own callbacks.
 func (h *heartbeat) share(ctx context.Context) {
 	var mine time.Time
 	if ms := h.last.Load(); ms > 0 {

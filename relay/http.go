@@ -30,8 +30,8 @@ import (
 	"kuairelay/relay/store"
 )
 
-// What one connection may cost, at both listeners. A request and its answer are a callback, a list, or a test event
-// with its attempt: none takes a minute.
+// Bounds of one connection, at both listeners. A request with its answer is a callback, a list, or a test event with
+// its attempt: none takes a minute.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
@@ -84,8 +84,8 @@ func newEcho(log *zap.Logger, ready echo.HandlerFunc, aside func(context.Context
 	return e
 }
 
-// answers writes answers as JSON. What is long is written in parts, and each but the first waits for a turn, so that no
-// list takes a core from callbacks for long.
+// answers writes answers as JSON. A long answer is written in parts, and each part but the first waits for a turn, so
+// that no list keeps a core from callbacks for long.
 type answers struct {
 	echo.DefaultJSONSerializer
 	aside func(context.Context) (end func()) // store.Store.Aside
@@ -103,17 +103,17 @@ func (a answers) Serialize(c echo.Context, value any, _ string) error {
 	return parts.Flush()
 }
 
-// answerPart is the length of a part, which takes about a fifth of a millisecond to make.
+// answerPart is the size of a part, which takes about a fifth of a millisecond to write.
 const answerPart = 16 << 10
 
-// answer is one that is being written.
+// answer is an answer that is being written.
 type answer struct {
 	to   io.Writer
 	turn func() (end func())
 	end  func() // of the present turn
 }
 
-// Write writes a part, for which the client may let it wait, and then waits for the turn of the next one.
+// Write writes a part, at the pace of the client, and then waits for the turn of the next one.
 func (a *answer) Write(part []byte) (int, error) {
 	a.end()
 	a.end = func() {}
@@ -124,8 +124,8 @@ func (a *answer) Write(part []byte) (int, error) {
 	return n, err
 }
 
-// decodeParams decodes the parameters of every path, once: echo takes them from the path as it was sent where that has
-// escapes that mean something, as in A%2FB.
+// decodeParams decodes the parameters of every path once. echo takes them from the path as it was sent if that has
+// escapes with a meaning, as in A%2FB.
 func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().URL.RawPath == "" {
@@ -171,24 +171,23 @@ func writeProblem(c echo.Context, status int, detail string, more map[string]any
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
 }
 
-// readiness answers /readyz: ready, or degraded, which is able to accept callbacks durably as well, with something
-// wrong.
+// readiness is the answer of /readyz: ready, or degraded: callbacks are still accepted durably, but something is wrong.
 type readiness struct {
-	Status  api.Readiness `json:"status"`
-	Redis   string        `json:"redis"`
-	Spool   string        `json:"spool"`
-	Spooled int           `json:"spooled"` // callbacks that wait to be accepted
-	Config  readyFor      `json:"config"`
+	Status  api.Readiness   `json:"status"`
+	Redis   string          `json:"redis"`
+	Spool   string          `json:"spool"`
+	Spooled int             `json:"spooled"` // callbacks that wait to be accepted
+	Config  configReadiness `json:"config"`
 }
 
-// readyFor is the config that is served by.
-type readyFor struct {
+// configReadiness is the config in use.
+type configReadiness struct {
 	Fingerprint string    `json:"fingerprint"`
 	LoadedAt    time.Time `json:"loaded_at"`
 	Reload      string    `json:"reload"` // ReloadOK or ReloadFailed
 }
 
-// replicaStatus is what this replica knows of itself, whatever Redis does.
+// replicaStatus is what this replica knows of itself, without asking the others.
 type replicaStatus struct {
 	readiness
 	durable         bool  // whether a callback can be accepted so that it is not lost
@@ -201,7 +200,7 @@ func (relay *Relay) checkStatus(ctx context.Context) replicaStatus {
 	c := replicaStatus{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
 	c.readiness = readiness{
 		Status: api.Ready, Redis: "up", Spool: "ok",
-		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.readyFor(),
+		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.ready(),
 	}
 	if c.redis != nil {
 		state, why := store.Trouble(c.redis)
@@ -233,11 +232,11 @@ func (relay *Relay) ready(e echo.Context) error {
 	return e.JSON(http.StatusOK, c.readiness)
 }
 
-// strangersWait is how long an answer of the public /readyz is given to all who ask: each check writes to Redis, and
+// strangersWait is how long an answer of the public /readyz is reused for everybody: each check writes to Redis, and
 // anybody may ask.
 const strangersWait = time.Second
 
-// readyNow is what the public /readyz last found out.
+// readyNow is the latest answer of the public /readyz.
 type readyNow struct {
 	mu      sync.Mutex
 	checked time.Time
@@ -245,8 +244,8 @@ type readyNow struct {
 	status  api.Readiness
 }
 
-// readyForAll is ready for the public listener: strangers learn no more than a load balancer needs, and have one check
-// a second made.
+// readyForAll is ready for the public listener. Strangers get what a load balancer needs and no more, and cause at most
+// one check a second.
 func (relay *Relay) readyForAll(e echo.Context) error {
 	now := &relay.readyNow
 	now.mu.Lock()
@@ -262,8 +261,8 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 	return e.JSON(http.StatusOK, map[string]api.Readiness{"status": status})
 }
 
-// tell gives the API what the replica knows of itself, for the operator.
-func (relay *Relay) tell(ctx context.Context) api.ReplicaStatus {
+// apiStatus returns what the replica knows of itself, for the operator.
+func (relay *Relay) apiStatus(ctx context.Context) api.ReplicaStatus {
 	c := relay.checkStatus(ctx)
 	stats := relay.spool.Stats()
 	out := api.ReplicaStatus{
@@ -286,7 +285,7 @@ func (relay *Relay) tell(ctx context.Context) api.ReplicaStatus {
 	return out
 }
 
-// troubles says what is wrong with where callbacks are kept, and what follows from it.
+// troubles says what is wrong with Redis and the spool, and what follows from it.
 func (relay *Relay) troubles(c replicaStatus, spool spool.Stats) (all []string) {
 	refused := "callbacks are answered 503"
 	if c.redis != nil {
@@ -315,7 +314,7 @@ func (relay *Relay) troubles(c replicaStatus, spool spool.Stats) (all []string) 
 	return all
 }
 
-// lateInSpool is how long a callback may wait in the spool for a Redis that takes callbacks.
+// lateInSpool is how long a callback may wait in the spool while Redis takes callbacks.
 const lateInSpool = 2 * time.Minute
 
 // spoolTrouble says what is wrong, without paths.

@@ -8,7 +8,7 @@ import (
 	"kuairelay/relay/store"
 )
 
-// Ledger is the store's part that subscriptions are in, for tools that carry it over a lost Redis.
+// Ledger has the subscriptions of a store, for tools that save and restore them.
 type Ledger struct{ store *store.Store }
 
 // OpenLedger makes the ledger of a config's store. It opens no connection yet.

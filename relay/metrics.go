@@ -108,8 +108,8 @@ func (m *storageMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// alwaysShown is the number of endpoints up to which each has its series at every scrape. Above it only those have that
-// hold anything: ten thousand idle ones are to cost nothing.
+// alwaysShown is the number of endpoints up to which each has its series at every scrape. If there are more, only
+// endpoints with deliveries have: ten thousand idle ones must cost nothing.
 const alwaysShown = 200
 
 // queueMetrics asks the store for the depth of each endpoint's queue at every scrape.
@@ -136,7 +136,7 @@ func newQueueMetrics(s *store.Store) *queueMetrics {
 	}
 }
 
-// use has the endpoints given shown from now on.
+// use sets the endpoints to show.
 func (q *queueMetrics) use(eps []*deliver.Endpoint) {
 	var names []string
 	for _, e := range eps {
@@ -215,7 +215,7 @@ func buildInfo(version string) prometheus.Collector {
 	return g
 }
 
-// unfinished asks the store at every scrape for what is still to be done for subscriptions.
+// unfinished asks the store at every scrape for the unfinished work of subscriptions.
 type unfinished struct {
 	store *store.Store
 	count *prometheus.Desc
@@ -242,7 +242,7 @@ func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(u.count, prometheus.GaugeValue, float64(n))
 }
 
-// unixSeconds is a time as Prometheus has it; 0 for none.
+// unixSeconds returns a time as Prometheus has it; 0 for none.
 func unixSeconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

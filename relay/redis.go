@@ -16,10 +16,10 @@ import (
 	"kuairelay/relay/store"
 )
 
-// adviceEvery is how often Redis is asked again how it is set up.
+// adviceEvery is how often the setup of Redis is checked.
 const adviceEvery = time.Minute
 
-// redisWarnings says, in log and metric, what about Redis puts accepted events at risk.
+// redisWarnings logs, and shows in a metric, what puts accepted events at risk in Redis.
 type redisWarnings struct {
 	store *store.Store
 	log   *zap.Logger
@@ -28,7 +28,7 @@ type redisWarnings struct {
 	now map[string]string
 }
 
-// present is what holds at present: why by the name of the advice.
+// present returns the advice that holds at present: the reason by its name.
 func (a *redisWarnings) present() map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,7 +50,7 @@ func (a *redisWarnings) run(ctx context.Context) {
 	}
 }
 
-// hear logs each advice once, when it begins to hold.
+// report logs each advice once, when it begins to hold.
 func (a *redisWarnings) report(now map[string]string) {
 	was := a.present()
 	for name, why := range now {
@@ -76,15 +76,15 @@ func (a *redisWarnings) report(now map[string]string) {
 const (
 	// markerEvery is how often Redis is asked for its marker.
 	markerEvery = 10 * time.Second
-	// lossTold is for how long a status names a Redis that came back empty.
+	// lossTold is how long the status mentions a Redis that came back empty.
 	lossTold = 24 * time.Hour
-	// markerFile is in spool.dir. Processes that share the folder share it: it says the same for all.
+	// markerFile is in spool.dir. Processes with the same folder share the file, because it says the same for all.
 	markerFile = ".redis.json"
 )
 
-// marker notices a Redis that holds less than it did: it was flushed, came back without its files, a replica without
-// data took its place, or the URL leads to another database. A key with a random value is kept in it; who finds another
-// one, or none, where there was one before, knows. The value is remembered over restarts, in the spool's folder.
+// marker notices a Redis that has lost data: it was flushed, came back without its files, was replaced by a replica
+// without data, or the URL leads to another database. A key in Redis has a random value, which is remembered in the
+// spool's folder over restarts. If the key has another value, or is missing, Redis has lost data.
 type marker struct {
 	store *store.Store
 	log   *zap.Logger
@@ -95,10 +95,10 @@ type marker struct {
 	now remembered
 }
 
-// remembered is what the file holds.
+// remembered is the content of the file.
 type remembered struct {
 	Marker string `json:"marker"`
-	// EmptiedAt is when a Redis without the marker was noticed last; zero: never.
+	// EmptiedAt is when a Redis without the marker was last noticed; zero: never.
 	EmptiedAt time.Time `json:"emptied_at,omitzero"`
 }
 
@@ -108,7 +108,7 @@ func newMarker(s *store.Store, log *zap.Logger, dir string) *marker {
 			"Unix time at which Redis was last found without the data that it had held; 0: never.", nil, nil)}
 }
 
-// run looks now and then, and as soon as Redis can be reached again.
+// run looks every markerEvery, and as soon as Redis can be reached again.
 func (m *marker) run(ctx context.Context) {
 	if m.store.Embedded() {
 		return
@@ -126,8 +126,7 @@ func (m *marker) run(ctx context.Context) {
 	}
 }
 
-// read brings back what an earlier process has noted. Without a file that can be read, the first marker found is taken
-// as it is.
+// read loads the file of an earlier process. Without a readable file, the first marker that is found counts.
 func (m *marker) read() {
 	text, err := os.ReadFile(m.file)
 	if err != nil {
@@ -135,14 +134,14 @@ func (m *marker) read() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_ = json.Unmarshal(text, &m.now) // what is damaged is as if it were not there
+	_ = json.Unmarshal(text, &m.now) // a damaged file counts as missing
 }
 
-// look compares the marker with the one that is remembered.
+// look compares the marker with the remembered one.
 func (m *marker) look(ctx context.Context) {
 	found, err := m.store.Marker(ctx)
 	if err != nil {
-		return // the store tells
+		return // the store logs that
 	}
 	m.mu.Lock()
 	was := m.now
@@ -198,7 +197,7 @@ func (m *marker) emptiedAt() time.Time {
 	return m.now.EmptiedAt
 }
 
-// problem says that Redis came back empty, for a day; empty: it did not.
+// problem says for a day that Redis came back empty; empty: it did not.
 func (m *marker) problem() string {
 	at := m.emptiedAt()
 	if at.IsZero() || time.Since(at) > lossTold {

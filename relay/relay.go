@@ -34,16 +34,17 @@ import (
 // Options of a Relay. A zero field means its default.
 type Options struct {
 	Config *config.Config
-	// Load reads the config anew, for Reload, and tells onRead of every file and folder that it depends on, also after an
-	// error. These are watched. Nil: there is no reload.
+	// Load reads the config again, for Reload. It calls onRead with every file and folder that the config depends on, also
+	// after an error; these are watched. Nil: there is no reload.
 	Load func(onRead func(path string)) (*config.Config, error)
-	// Read is what Config was read from, as Load tells it. Nil: the config is read once more when the relay runs.
+	// Read has the files that Config was read from, as Load passes them to onRead. Nil: the config is read once more when
+	// the relay runs.
 	Read    []string
 	Logger  *zap.Logger
 	Version string // default "dev"
-	// Grace is how long a shutdown takes at most, for what is under way. Default 20 s.
+	// Grace is how long a shutdown takes at most. Default 20 s.
 	Grace time.Duration
-	// Clock is the local clock, a seam for tests. Default time.Now.
+	// Clock is the local clock; tests replace it. Default time.Now.
 	Clock func() time.Time
 	// OnListen is called when both listeners are open.
 	OnListen func(public, admin net.Addr)
@@ -80,7 +81,7 @@ type Relay struct {
 	whenErrors *prometheus.CounterVec
 	refused    *prometheus.CounterVec // connections, by listener
 
-	reload        reload
+	reload        configState
 	public, admin *echo.Echo
 }
 
@@ -159,7 +160,7 @@ func New(o Options) (*Relay, error) {
 	registry.MustRegister(r.queues, r.whenErrors, r.refused, r.heartbeat, r.marker, &r.reload,
 		newStorageMetrics(r), newUnfinished(r.store))
 
-	// The config that the parts work by: a reload does the same.
+	// The parts get their settings from the config, as at a reload.
 	if err := r.use(c); err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func New(o Options) (*Relay, error) {
 	}
 
 	small := *c
-	small.Tenants = nil // they are the most of a large config, and are built into the parts by now
+	small.Tenants = nil // they are most of a large config, and the parts have what they need of them
 	r.o.Config = &small
 	return r, nil
 }
@@ -221,7 +222,7 @@ func (r *Relay) newAPI() *api.API {
 		Admit:         r.proxy.Admit,
 		OnDue:         r.pool.Feed,
 		LastCallback:  r.heartbeat.state,
-		ReplicaStatus: r.tell,
+		ReplicaStatus: r.apiStatus,
 		Waits:         r.intake.Waits,
 		LastRefused:   r.receiver.Refused,
 		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
@@ -229,10 +230,10 @@ func (r *Relay) newAPI() *api.API {
 	})
 }
 
-// retakeMost bounds what a callback from quarantine may come to, decompressed and in UTF-8.
+// retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.
 const retakeMost = 64 << 20
 
-// retake takes in a callback, or an item of one, from quarantine as if it had just come.
+// retake accepts a callback, or an item of one, from quarantine as if it had just come.
 func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, error) {
 	read := func(from io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(from), retakeMost))
@@ -242,7 +243,7 @@ func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, e
 		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
 	}
 	if err != nil {
-		return api.Retaken{Rejected: err.Error()}, nil //nolint:nilerr // it is what the operator asked: why it was not taken
+		return api.Retaken{Rejected: err.Error()}, nil //nolint:nilerr // the operator asked why it is not understood
 	}
 
 	out, err := r.intake.Retake(ctx, q, body)
@@ -256,7 +257,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, closeStore()) }()
 
 	c := r.o.Config
-	debug.FreeOSMemory() // as after a reload; later it would be in the way of callbacks
+	debug.FreeOSMemory() // as after a reload; later it would delay callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("server.listen: %w", withoutHost(err))
@@ -273,7 +274,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		r.o.OnListen(public.Addr(), admin.Addr())
 	}
 
-	// The parts outlive ctx: they are stopped one after the other below.
+	// The parts go on after ctx has ended: they are stopped one after the other below.
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var running sync.WaitGroup
@@ -290,7 +291,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	case <-time.After(time.Second):
 	}
 
-	// Replays end before the pool does: what they lease is not to wait for its lease to lapse.
+	// Replays end before the pool does, so that what they have leased is handed back.
 	replays, endReplays := context.WithCancel(parts)
 	defer endReplays()
 	replayed := make(chan struct{})
@@ -315,8 +316,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 
 	r.log.Info("stopping", zap.Stringer("grace", r.o.Grace))
-	// Callbacks and replays have an eighth of the grace, attempts three quarters, and what Redis has yet to be told the
-	// rest. Then nobody waits for Redis any more: it may be down.
+	// Callbacks and replays get an eighth of the grace, attempts three quarters, and outcomes that Redis has not taken yet
+	// the rest. Then nobody waits for Redis any more: it may be down.
 	last := time.AfterFunc(r.o.Grace, func() { _ = closeStore() })
 	defer last.Stop()
 
@@ -324,7 +325,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	defer done()
 	endReplays()
 	if r.public.Shutdown(grace) != nil {
-		// Somebody was still sending. Nothing of that was answered, so nothing is lost.
+		// A client was still sending. It got no answer, so nothing is lost.
 		_ = r.public.Close()
 	}
 	select {
@@ -338,7 +339,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	return err
 }
 
-// logRedis logs what becomes of Redis.
+// logRedis logs that Redis takes no events, or takes them again.
 func (r *Relay) logRedis(s store.Availability, why string, after time.Duration) {
 	if s == store.Up {
 		r.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", r.spool.Stats().Waiting))
@@ -348,7 +349,7 @@ func (r *Relay) logRedis(s store.Availability, why string, after time.Duration) 
 		zap.String("redis", r.store.Address()), zap.Stringer("state", s), zap.String("why", why))
 }
 
-// announce says at start what an operator has to know, but would not see.
+// announce logs at the start what an operator has to know, and would not see otherwise.
 func (r *Relay) announce() {
 	r.warn(r.o.Config)
 	r.o.Config.Warnings = nil
@@ -363,7 +364,7 @@ func (r *Relay) announce() {
 	}
 }
 
-// withoutHost takes a host that is no IP address out of an error of listening: it may be an expanded value.
+// withoutHost removes a host that is no IP address from the error of a listener: it may be an expanded value.
 func withoutHost(err error) error {
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("look up its host: %s", e.Err)

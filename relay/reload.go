@@ -26,9 +26,9 @@ import (
 	"kuairelay/relay/store"
 )
 
-// Load reads and checks a config file, with all that the parts of a relay say of it, so that New refuses nothing that
-// Load has taken, and every mistake is told at once, with its line. onRead, which may be nil, hears of every file that
-// it depends on.
+// Load reads and checks a config file with the checks of all parts of a relay. So New refuses nothing that Load has
+// accepted, and all mistakes are reported at once, with their lines. onRead, if not nil, is called with every file that
+// the config depends on.
 func Load(file string, onRead func(path string)) (*config.Config, error) {
 	return config.Load(file, config.Options{
 		CheckWhen:        route.CheckWhen,
@@ -39,9 +39,9 @@ func Load(file string, onRead func(path string)) (*config.Config, error) {
 	})
 }
 
-// matchMeans says what is meant by a value of match that no event has, for events have the right names of statuses and
-// brands. Of brands there are more than those that can be subscribed, with codes as short: what is near to one of these
-// may well be another.
+// matchMeans returns what was meant by a value of match that no event has: events have the canonical names of statuses
+// and brands. It does not guess a brand by similar letters: there are more brands than those that can be subscribed,
+// and codes are so short that a similar one may be another brand.
 func matchMeans(field, value string) (meant string, known []string) {
 	right := kuaidihelp.Status(value)
 	if field == "status" {
@@ -58,7 +58,7 @@ func matchMeans(field, value string) (meant string, known []string) {
 // use switches the relay to a config, at the start and at each reload. It builds everything first: after an error
 // nothing has changed. Calls must not overlap.
 func (r *Relay) use(c *config.Config) error {
-	var complained sync.Map // a route that fails is logged once, and counted each time
+	var complained sync.Map // routes whose failure was logged; each failure is counted
 	table, err := NewTable(c, func(rule *route.Rule, err error) {
 		r.whenErrors.WithLabelValues(rule.Tenant).Inc()
 		if _, known := complained.LoadOrStore(rule.Pos, true); !known {
@@ -69,7 +69,7 @@ func (r *Relay) use(c *config.Config) error {
 		return err
 	}
 
-	eps, made, err := endpoints(c.Tenants, r.reload.made)
+	eps, built, err := endpoints(c.Tenants, r.reload.built)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (r *Relay) use(c *config.Config) error {
 		return err
 	}
 
-	// The pool is the last that can refuse. It knows a new endpoint before an event is owed to it.
+	// The pool is the last part that can refuse the config. It knows a new endpoint before an event is owed to it.
 	err = r.pool.Use(deliver.Settings{
 		Endpoints:   eps,
 		Egress:      out,
@@ -100,33 +100,33 @@ func (r *Relay) use(c *config.Config) error {
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
 	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.SendTest)))
-	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // when all parts know the tenants that they let in
+	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)
-	r.reload.done(c, made)
+	r.reload.done(c, built)
 	return nil
 }
 
-// What /readyz says of the last reload.
+// The results of the last reload in /readyz.
 const (
 	ReloadOK     = "ok"
 	ReloadFailed = "failed" // the files have mistakes, and the config from before goes on serving
 )
 
-// Reloaded is what came of a reload.
+// Reloaded is the result of a reload.
 type Reloaded struct {
-	// Fingerprint is that of the config that is served by now.
+	// Fingerprint is that of the config in use.
 	Fingerprint string `json:"fingerprint"`
-	// Changed is false if the files have the same in them as before.
+	// Changed is false if the files have the same content as before.
 	Changed bool `json:"changed"`
-	// Restart are the keys that have changed since the start, and keep their values until the next one.
+	// Restart has the keys that have changed since the start, and keep their values until a restart.
 	Restart  []string `json:"restart,omitempty"`
 	Warnings []string `json:"warnings,omitempty"` // "file:line: what is surely not meant"
 }
 
-// Reload reads the config anew and serves by it, or returns what is wrong with it, and goes on as before. Nothing that
-// is under way is cut short; what begins afterwards, a retry of a pending delivery as well, is done by the new config.
-// why is for the log.
+// Reload reads the config again and switches to it, or returns what is wrong with it and keeps the old one. Nothing
+// under way is cut short. What begins afterwards, also a retry of a pending delivery, uses the new config. why is for
+// the log.
 func (r *Relay) Reload(why string) (Reloaded, error) {
 	r.reload.one.Lock()
 	defer r.reload.one.Unlock()
@@ -144,7 +144,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	before := r.reload.current()
 	var paths []string
 	c, err := r.o.Load(func(path string) { paths = append(paths, path) })
-	r.reload.consists(paths)
+	r.reload.setFiles(paths)
 	changed := err == nil && c.Fingerprint != before.fingerprint
 	if changed {
 		err = r.use(c)
@@ -167,7 +167,7 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	}
 	r.reload.needs(out.Restart)
 
-	// The watch looks often: it says nothing of files that are as they were.
+	// The watch looks often, and logs nothing about files that have not changed.
 	if !changed {
 		r.reload.unchanged()
 		if why != onChange || !before.ok {
@@ -186,14 +186,14 @@ func (r *Relay) read(why string) (Reloaded, error) {
 	return out, nil
 }
 
-// warn logs what in a config is surely not meant.
+// warn logs what in a config is probably a mistake.
 func (r *Relay) warn(c *config.Config) {
 	for _, w := range c.Warnings {
 		r.log.Warn("config", zap.String("at", w.Pos.String()), zap.String("warning", w.Msg))
 	}
 }
 
-// reloadHTTP answers POST /-/reload: what came of it, or all that is wrong, as problem JSON with errors.
+// reloadHTTP answers POST /-/reload: the result, or all mistakes, as problem JSON with errors.
 func (r *Relay) reloadHTTP(c echo.Context) error {
 	out, err := r.Reload("POST /-/reload")
 	if err != nil {
@@ -204,7 +204,7 @@ func (r *Relay) reloadHTTP(c echo.Context) error {
 	return c.JSON(http.StatusOK, out)
 }
 
-// onChange is why a watch reloads.
+// onChange is the reason of a reload by the watch.
 const onChange = "a file changed"
 
 // watch reloads the config whenever one of its files was changed, until ctx is cancelled.
@@ -212,7 +212,7 @@ func (r *Relay) watch(ctx context.Context) {
 	if r.o.Load == nil {
 		return
 	}
-	r.reload.consists(r.o.Read)
+	r.reload.setFiles(r.o.Read)
 	w := watch{handled: look(r.o.Read)}
 	if !config.Same(r.o.Read, r.reload.current().fingerprint) {
 		_, _ = r.Reload(onChange) // they were changed since they were read for the start, or are not known
@@ -220,7 +220,8 @@ func (r *Relay) watch(ctx context.Context) {
 	for {
 		began := time.Now()
 		changed, pause := w.changed(r.reload.current().paths), lookEvery
-		if took := time.Since(began); took > lookEvery/200 { // ten thousand files are not to keep the machine busy
+		// with ten thousand files, looking must not keep the machine busy
+		if took := time.Since(began); took > lookEvery/200 {
 			pause = min(200*took, 10*lookEvery)
 		}
 		if changed {
@@ -234,11 +235,11 @@ func (r *Relay) watch(ctx context.Context) {
 	}
 }
 
-// reload knows what was loaded, and when.
-type reload struct {
+// configState knows which config was loaded, and when.
+type configState struct {
 	one   sync.Mutex // held while the config is read, and swapped
-	made  map[string]made
-	fixed fixed
+	built map[string]builtEndpoint
+	fixed restartKeys
 
 	mu  sync.Mutex
 	now loaded
@@ -253,48 +254,48 @@ type loaded struct {
 	restart     []string  // keys that have changed since the start, and keep their values until the next one
 }
 
-func (l *reload) current() loaded {
+func (l *configState) current() loaded {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.now
 }
 
-// unchanged notes that the config in use was found right again.
-func (l *reload) unchanged() {
+// unchanged notes that the files were read again and are right.
+func (l *configState) unchanged() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.ok, l.now.at = true, time.Now()
 }
 
-// done notes a config that is served by from now on.
-func (l *reload) done(c *config.Config, made map[string]made) {
+// done notes a config that is in use from now on.
+func (l *configState) done(c *config.Config, built map[string]builtEndpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now.ok, l.now.at, l.now.fingerprint, l.made = true, time.Now(), c.Fingerprint, made
+	l.now.ok, l.now.at, l.now.fingerprint, l.built = true, time.Now(), c.Fingerprint, built
 	if l.fixed == nil {
-		l.fixed = fixedKeys(c)
+		l.fixed = newRestartKeys(c)
 	}
 }
 
 // failed notes that the files have mistakes.
-func (l *reload) failed(mistakes []string) {
+func (l *configState) failed(mistakes []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.ok, l.now.mistakes = false, mistakes
 }
 
-// needs notes which keys only a restart takes over.
-func (l *reload) needs(keys []string) {
+// needs notes the changed keys that only a restart applies.
+func (l *configState) needs(keys []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.restart = keys
 }
 
-// mistakesShown is how many mistakes of a config a status names.
+// mistakesShown is how many mistakes of a config the status has.
 const mistakesShown = 10
 
-// problems says what of the config's files is not served by.
-func (l *reload) problems() (all []string) {
+// problems returns what is wrong with the config's files, and which keys wait for a restart.
+func (l *configState) problems() (all []string) {
 	now := l.current()
 	if !now.ok {
 		all = append(all, fmt.Sprintf("the config's files have mistakes: the config of %s goes on serving",
@@ -312,16 +313,17 @@ func (l *reload) problems() (all []string) {
 	return all
 }
 
-// consists notes of which files a config was read.
-func (l *reload) consists(paths []string) {
+// setFiles notes the files that a config was read from.
+func (l *configState) setFiles(paths []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now.paths = paths
 }
 
-func (l *reload) readyFor() readyFor {
+func (l *configState) ready() configReadiness {
 	now := l.current()
-	out := readyFor{Fingerprint: now.fingerprint, LoadedAt: now.at.UTC().Truncate(time.Millisecond), Reload: ReloadOK}
+	out := configReadiness{Fingerprint: now.fingerprint, LoadedAt: now.at.UTC().Truncate(time.Millisecond),
+		Reload: ReloadOK}
 	if !now.ok {
 		out.Reload = ReloadFailed
 	}
@@ -338,14 +340,14 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (l *reload) Describe(ch chan<- *prometheus.Desc) {
+func (l *configState) Describe(ch chan<- *prometheus.Desc) {
 	ch <- configInfo
 	ch <- configOK
 	ch <- configAt
 }
 
 // Collect implements prometheus.Collector.
-func (l *reload) Collect(ch chan<- prometheus.Metric) {
+func (l *configState) Collect(ch chan<- prometheus.Metric) {
 	now, ok := l.current(), 0.0
 	if now.ok {
 		ok = 1
@@ -355,14 +357,14 @@ func (l *reload) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(configAt, prometheus.GaugeValue, float64(now.at.UnixMilli())/1000)
 }
 
-// fixed are the values of the keys that only a restart changes.
-type fixed []struct {
+// restartKeys are the values of the keys that only a restart applies.
+type restartKeys []struct {
 	key   string
 	value any
 }
 
-func fixedKeys(c *config.Config) fixed {
-	return fixed{
+func newRestartKeys(c *config.Config) restartKeys {
+	return restartKeys{
 		{"server.listen", c.Server.Listen},
 		{"server.trusted_proxies", c.Server.TrustedProxies},
 		{"admin.listen", c.Admin.Listen},
@@ -377,19 +379,19 @@ func fixedKeys(c *config.Config) fixed {
 	}
 }
 
-// RestartKeys returns the keys that only a restart changes. A reload takes all others over.
+// RestartKeys returns the keys that only a restart applies. A reload applies all others.
 func RestartKeys() []string {
 	var keys []string
-	for _, k := range fixedKeys(&config.Config{}) {
+	for _, k := range newRestartKeys(&config.Config{}) {
 		keys = append(keys, k.key)
 	}
 	return keys
 }
 
-// changed names the keys that have other values in a config.
-func (f fixed) changed(c *config.Config) []string {
+// changed returns the keys that have other values in a config.
+func (f restartKeys) changed(c *config.Config) []string {
 	var keys []string
-	for i, k := range fixedKeys(c) {
+	for i, k := range newRestartKeys(c) {
 		if !reflect.DeepEqual(k.value, f[i].value) {
 			keys = append(keys, k.key)
 		}
@@ -397,18 +399,18 @@ func (f fixed) changed(c *config.Config) []string {
 	return keys
 }
 
-// lookEvery is the least time between two looks at the files.
+// lookEvery is the shortest time between two looks at the files.
 const lookEvery = time.Second
 
-// watch says when files were changed, and are not being changed any more. It looks, rather than being told: that works
-// for a link that is swapped (as Kubernetes does), for a file that is not there yet, and on every file system.
+// watch notices when files have changed, and are not being changed any more. It polls, because that works for a link
+// that is swapped (as Kubernetes does), for a file that does not exist yet, and on every file system.
 type watch struct {
-	// handled is what the files looked like when a change was last reported, and last at the last look.
+	// handled describes the files when a change was last reported, and last at the last look.
 	handled, last string
 }
 
-// changed looks at the files. It reports a change once, at the second look in a row that finds the same: a file that is
-// half written is given the time between two looks to be finished.
+// changed looks at the files. It reports a change once, when two looks in a row find the same: a file that is half
+// written has the time between two looks to be finished.
 func (w *watch) changed(paths []string) bool {
 	now := look(paths)
 	settled := now == w.last
@@ -420,7 +422,7 @@ func (w *watch) changed(paths []string) bool {
 	return true
 }
 
-// look describes files and folders so that any change of theirs changes the description. Links are followed.
+// look describes files and folders; any change of theirs changes the description. It follows links.
 func look(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {

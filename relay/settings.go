@@ -25,7 +25,7 @@ import (
 	"kuairelay/relay/subscribe"
 )
 
-// newStore makes the store of a config; o has what is not in there. It opens no connection.
+// newStore makes the store of a config; o has the options that are not in a config. It opens no connection.
 func newStore(c *config.Config, o store.Options) (*store.Store, error) {
 	o.URL = c.Redis.URL.Reveal()
 	o.WaitReplicas = c.Redis.WaitReplicas
@@ -61,8 +61,8 @@ func NewTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Ta
 	return table, nil
 }
 
-// routesOf is what a config makes of an event: the endpoints that its table leads to, and whether these keep the order
-// of a waybill.
+// routesOf returns the routing of a config: the endpoints that its table leads to for an event, and whether these keep
+// the order of a waybill.
 func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 	order := ordered(tenants)
 	return func(e *event.Event) []queue.Candidate {
@@ -105,17 +105,18 @@ func matchOf(m *config.Match) route.Match {
 	}
 }
 
-// made is an endpoint of the config, and of the pool.
-type made struct {
+// builtEndpoint is an endpoint of the config, with the one that was built from it for the pool.
+type builtEndpoint struct {
 	of config.Endpoint
 	is *deliver.Endpoint
 }
 
-// endpoints turns those of the config into those of the pool. One that is as it was before stays the very same, so that
-// the pool can tell.
-func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endpoint, map[string]made, error) {
+// endpoints builds the endpoints of the pool from the config. An endpoint that has not changed stays the same pointer,
+// so that the pool can tell.
+func endpoints(tenants []config.Tenant, before map[string]builtEndpoint) ([]*deliver.Endpoint, map[string]builtEndpoint,
+	error) {
 	var all []*deliver.Endpoint
-	now := make(map[string]made)
+	now := make(map[string]builtEndpoint)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
 			m, known := before[e.ID]
@@ -124,7 +125,7 @@ func endpoints(tenants []config.Tenant, before map[string]made) ([]*deliver.Endp
 				if err != nil {
 					return nil, nil, err
 				}
-				m = made{e, ep}
+				m = builtEndpoint{e, ep}
 			}
 			now[e.ID] = m
 			all = append(all, m.is)
@@ -161,7 +162,7 @@ func endpoint(e config.Endpoint) (*deliver.Endpoint, error) {
 	return ep, nil
 }
 
-// sameEndpoint says whether two configs have the same of an endpoint, wherever it stands in them.
+// sameEndpoint says whether two configs have the same endpoint, apart from its position in the file.
 func sameEndpoint(a, b config.Endpoint) bool {
 	if !sameTLS(a.TLS, b.TLS) {
 		return false
@@ -180,7 +181,7 @@ func sameTLS(a, b *tls.Config) bool {
 		slices.EqualFunc(a.Certificates, b.Certificates, same)
 }
 
-// ordered says which endpoints keep the order of a waybill.
+// ordered returns which endpoints keep the order of a waybill.
 func ordered(tenants []config.Tenant) map[string]bool {
 	out := make(map[string]bool)
 	for _, t := range tenants {
@@ -191,7 +192,7 @@ func ordered(tenants []config.Tenant) map[string]bool {
 	return out
 }
 
-// pacing is that of the endpoints, for the store, which keeps to them over all replicas.
+// pacing returns the pacing of the endpoints, for the store, which applies it over all replicas.
 func pacing(tenants []config.Tenant) map[string]queue.Pacing {
 	out := make(map[string]queue.Pacing)
 	for _, t := range tenants {
@@ -202,7 +203,7 @@ func pacing(tenants []config.Tenant) map[string]queue.Pacing {
 	return out
 }
 
-// egress turns that of the config into that of the pool.
+// egress builds the pool's Egress from the config.
 func egress(c *config.Config) (deliver.Egress, error) {
 	out := deliver.Egress{AllowCIDRs: c.Egress.AllowCIDRs}
 	if c.Egress.Proxy == "" {
@@ -216,7 +217,7 @@ func egress(c *config.Config) (deliver.Egress, error) {
 	return out, nil
 }
 
-// proxySettings are those of a config. Without the account's key there is no provider to ask.
+// proxySettings returns the proxy's settings. Without the account's key there is no provider.
 func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
 	set := subscribe.Settings{Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
@@ -236,7 +237,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 	return set
 }
 
-// apiSettings is what the API is to know of a config, and of what was built from it.
+// apiSettings returns what the API needs of a config, and of what was built from it.
 func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.Settings {
 	set := api.Settings{Test: test}
 	for _, t := range c.Tenants {
@@ -266,7 +267,7 @@ func reveal(secrets []config.Secret) []string {
 	return out
 }
 
-// apiKeys are those of all tenants, by their names.
+// apiKeys returns the API keys of all tenants, by tenant.
 func apiKeys(tenants []config.Tenant) map[string][]string {
 	keys := make(map[string][]string, len(tenants))
 	for _, t := range tenants {
@@ -275,7 +276,7 @@ func apiKeys(tenants []config.Tenant) map[string][]string {
 	return keys
 }
 
-// allowances are what each tenant may have of what all use.
+// allowances returns what each tenant may take of the shared resources.
 func allowances(tenants []config.Tenant) map[string]access.Allowance {
 	all := make(map[string]access.Allowance, len(tenants))
 	for _, t := range tenants {

@@ -51,10 +51,10 @@ func TestEveryKeyOfTheConfigIsHandedOn(t *testing.T) {
 		}
 		source += string(text)
 	}
-	before, rest, found := strings.Cut(source, "func fixedKeys(") // which only names keys
+	before, rest, found := strings.Cut(source, "func newRestartKeys(") // which only names keys
 	_, after, _ := strings.Cut(rest, "\n}\n")
 	if !found {
-		t.Fatal("fixedKeys is not found")
+		t.Fatal("newRestartKeys is not found")
 	}
 
 	elsewhere := []string{

@@ -20,7 +20,7 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// envelope is an answer in the provider's form; the order of the keys is that of its page.
+// envelope is an answer in the provider's form, with the keys in the order of the provider's page.
 type envelope struct {
 	Code int             `json:"code"`
 	Msg  string          `json:"msg"`
@@ -28,8 +28,8 @@ type envelope struct {
 	UID  string          `json:"uid"`
 }
 
-// dropIn answers POST /api as the provider's own address would: HTTP 200, whatever is in the envelope.
-// docs/tenant/subscribing.md says which code a refusal of ours has.
+// dropIn answers POST /api as the provider would: HTTP 200, with the result in the envelope. docs/tenant/subscribing.md
+// has the codes of the relay's own refusals.
 func (p *Proxy) dropIn(c echo.Context) error {
 	e := p.answer(c)
 	if len(e.Data) == 0 {
@@ -50,7 +50,7 @@ var tsForm = regexp.MustCompile(`^([0-9]{10}|[0-9]{13})$`)
 // parameters are the fields of a call.
 var parameters = []string{"app_id", "method", "ts", "sign", "data"}
 
-// readCall reads the fields of a call; an error is what it is refused with.
+// readCall reads the fields of a call, or returns the envelope that refuses it.
 func (p *Proxy) readCall(c echo.Context) (map[string]string, *envelope) {
 	illegal := func(why string) (map[string]string, *envelope) {
 		e := refuse(kuaidihelp.CodeIllegalRequest, "%s", why)
@@ -89,7 +89,7 @@ func (p *Proxy) readCall(c echo.Context) (map[string]string, *envelope) {
 	return call, nil
 }
 
-// answer checks who calls, and when, and does what the method asks for.
+// answer checks key and time of a call, and does what the method asks for.
 func (p *Proxy) answer(c echo.Context) envelope {
 	call, refused := p.readCall(c)
 	if refused != nil {
@@ -128,13 +128,13 @@ func (p *Proxy) answer(c echo.Context) envelope {
 	return p.subscribeLike(c, t, call["data"])
 }
 
-// counted counts what a tenant is refused.
+// counted counts a refused call of a tenant, and returns its answer.
 func (p *Proxy) counted(t *Tenant, result string, e envelope) envelope {
 	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
 	return e
 }
 
-// age is how far a ts is from now.
+// age returns how far a ts is from now.
 func (p *Proxy) age(ts string) time.Duration {
 	n, _ := strconv.ParseInt(ts, 10, 64) // its form was checked
 	at := time.Unix(n, 0)
@@ -149,7 +149,7 @@ func (p *Proxy) admitted(c echo.Context, t *Tenant, waybills int) *envelope {
 	return asEnvelope(c, p.admit(c, t, waybills))
 }
 
-// asEnvelope gives an HTTP error as an envelope; nil for nil.
+// asEnvelope returns an HTTP error as an envelope; nil for nil.
 func asEnvelope(c echo.Context, err error) *envelope {
 	he, _ := errors.AsType[*echo.HTTPError](err)
 	var e envelope
@@ -164,7 +164,7 @@ func asEnvelope(c echo.Context, err error) *envelope {
 	return &e
 }
 
-// tooMuch gives an answer 429 as an envelope.
+// tooMuch returns an answer 429 as an envelope.
 func tooMuch(c echo.Context, err error) envelope {
 	var message any = "too many requests"
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
@@ -174,12 +174,12 @@ func tooMuch(c echo.Context, err error) envelope {
 	return refuse(kuaidihelp.CodeTooMuch, "%v; try again in %s s", message, after)
 }
 
-// subscribeLike does what the provider's express.sub.msg does, with more than ten waybills too. The envelope has room
-// for one code: it is that of the first waybill that failed, and msg names them all.
+// subscribeLike does what the provider's express.sub.msg does, also with more than ten waybills. The envelope has room
+// for one code: that of the first waybill that failed. msg names all that failed.
 func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	began := time.Now()
 	end := p.o.Store.Aside(c.Request().Context())
-	brand, codes, err := readWish([]byte(data), false)
+	brand, codes, err := readSubscribeRequest([]byte(data), false)
 	end()
 	if err != nil {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeBadParameters, "请求参数错误: data: %v", err))
@@ -198,7 +198,7 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 	return summary(results)
 }
 
-// summary is the one answer to the results of many waybills: the first failure, or else success.
+// summary sums up the results of many waybills in one answer: the first failure, or else success.
 func summary(results []WaybillResult) envelope {
 	answer := envelope{Msg: "成功"}
 	var failed []string
@@ -214,7 +214,7 @@ func summary(results []WaybillResult) envelope {
 		}
 	}
 
-	// Where some failed and others did not, msg says which.
+	// If some failed and others did not, msg says which.
 	if len(failed) > 0 && len(failed) < len(results) {
 		const few = 20
 		some := strings.Join(failed[:min(few, len(failed))], ",")
@@ -227,7 +227,7 @@ func summary(results []WaybillResult) envelope {
 	return answer
 }
 
-// ours gives the provider's code that stands for one of the relay's own.
+// ours returns the provider's code for one of the relay's own.
 func ours(code int) int {
 	switch code {
 	case codeCredentials, codeNoAnswer:
@@ -238,8 +238,8 @@ func ours(code int) int {
 	return code
 }
 
-// pass makes another method's call with the shared credentials, and hands its answer on. It waits for its turn as all
-// calls do.
+// pass makes a call of another method with the shared credentials, and returns its answer. It waits for its turn like
+// all calls.
 func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
 	if e := p.admitted(c, t, 1); e != nil {
 		return *e
@@ -271,8 +271,8 @@ func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
 	return envelope{Code: e.Code, Msg: e.Msg, Data: e.Data, UID: e.UID}
 }
 
-// callInTurn makes a call when its turn has come among those of all replicas. It makes none if by then nobody waits for
-// the answer any more, or running, the context of Run, has ended.
+// callInTurn makes a call when its turn among those of all replicas has come. It makes none if ctx or running, the
+// context of Run, has ended by then.
 func (p *Proxy) callInTurn(ctx, running context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
 	wait, err := p.o.Store.ReserveCall(ctx)
 	if err != nil {

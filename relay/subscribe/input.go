@@ -23,8 +23,7 @@ type subscribeRequest struct {
 	WaybillCodes codes  `json:"waybill_codes" doc:"each of 1 to 64 printable ASCII characters"`
 }
 
-// codes are waybill codes: a JSON list, whose numbers are taken by their digits, or one text that separates them by
-// commas.
+// codes are waybill codes: a JSON list, in which numbers count by their digits, or one text with commas.
 type codes []string
 
 // JSONSchema says what a client may send.
@@ -69,9 +68,9 @@ var (
 	brandForm = regexp.MustCompile(`^[!-~]{1,32}$`)
 )
 
-// readWish reads and checks a body. The brand is canonical then, and no code comes twice. The error says what is wrong.
-// strict refuses keys that do not exist.
-func readWish(body []byte, strict bool) (brand string, waybills []string, err error) {
+// readSubscribeRequest reads and checks a body. It returns the canonical brand, and each code once. The error says what
+// is wrong. strict refuses unknown keys.
+func readSubscribeRequest(body []byte, strict bool) (brand string, waybills []string, err error) {
 	w, err := decodeSubscribeRequest(body, strict)
 	if err != nil {
 		return "", nil, err
@@ -124,7 +123,7 @@ func decodeSubscribeRequest(body []byte, strict bool) (subscribeRequest, error) 
 	return w, nil
 }
 
-// explain says of an error of the decoder what is wrong with the body.
+// explain turns an error of the decoder into what is wrong with the body.
 func explain(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -139,7 +138,7 @@ func explain(err error) error {
 	return errors.New("not a JSON object")
 }
 
-// knownBrands names the brands of the provider's page, and the one that may have been meant.
+// knownBrands lists the brands of the provider's page, and the one that was probably meant.
 func knownBrands(brand string) string {
 	known := "kuaidihelp's page lists " + strings.Join(kuaidihelp.Brands(), ", ")
 	if meant := kuaidihelp.SuggestBrand(brand); meant != "" {
@@ -148,8 +147,8 @@ func knownBrands(brand string) string {
 	return known
 }
 
-// warning is what a tenant is told of a request that may never match an update, and yet may be right: the set of brands
-// is open, and codes are compared letter by letter. Empty: there is nothing to say.
+// warning warns a tenant of a request that may never match an update, but may be right: the set of brands is open, and
+// codes are compared letter by letter. Empty: there is no warning.
 func warning(brand, code string) string {
 	var warnings []string
 	if !kuaidihelp.IsBrand(brand) {

@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		}),
 	}
 
-	// A series of each answer is there from the start, so that its first call counts as an increase.
+	// Each answer has a series from the start, so that its first call counts as an increase.
 	for _, answer := range []string{"success", "refused", "credentials", "no_answer"} {
 		m.calls.WithLabelValues(answer)
 	}

@@ -8,7 +8,7 @@ import (
 // maxQueued is how many calls of one tenant may wait at one time.
 const maxQueued = 200
 
-// job is one call to the provider, or a few that belong together; or one catch-up.
+// job is one call to the provider, a few calls that belong together, or one catch-up.
 type job struct {
 	do   func(context.Context) // gets the context of Run
 	done chan struct{}         // closed when do has returned
@@ -16,8 +16,8 @@ type job struct {
 
 func newJob(do func(context.Context)) *job { return &job{do: do, done: make(chan struct{})} }
 
-// jobQueue is where jobs wait for the provider, or for Redis. Each tenant has a queue of its own, and the queues take
-// turns: a tenant that has a thousand jobs waiting does not hold up another that has one.
+// jobQueue holds the jobs that wait for the provider, or for Redis. Each tenant has its own queue, and the queues take
+// turns: a tenant with a thousand waiting jobs does not delay one with a single job.
 type jobQueue struct {
 	most int // jobs of one tenant
 
@@ -33,7 +33,7 @@ func newJobQueue(most int) *jobQueue {
 	return q
 }
 
-// put adds a job; false: the tenant has too many waiting, and the job was not taken.
+// put adds a job. It returns false if too many of the tenant wait; the job was not added.
 func (q *jobQueue) put(tenant string, j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -67,7 +67,7 @@ func (q *jobQueue) next(ctx context.Context) *job {
 		q.filled.Wait()
 	}
 
-	// A tenant that has more takes its next turn behind all others.
+	// A tenant with more jobs goes behind all others.
 	tenant := q.turns[0]
 	q.turns = q.turns[1:]
 	jobs := q.queues[tenant]

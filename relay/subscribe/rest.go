@@ -18,14 +18,14 @@ import (
 const notConfigured = "this relay has no kuaidihelp account (kuaidihelp.api_key of its config): " +
 	"nothing can be subscribed"
 
-// Route is a path of the API, and what a document of it says.
+// Route is a path of the API with its documentation.
 type Route struct {
 	Method  string
 	Path    string // with parameters in braces
 	Summary string
-	// Body and Answer are zero values of what is read and answered. Tags named doc describe their fields.
+	// Body and Answer are zero values of the types that are read and answered. Tags named doc describe their fields.
 	Body, Answer any
-	// Problems are other answers, with what they mean, beside 400, 401, 404 and 503.
+	// Problems are further answers, by status, besides 400, 401, 404 and 503.
 	Problems map[int]string
 }
 
@@ -67,7 +67,7 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	}
 
 	end := p.o.Store.Aside(c.Request().Context())
-	brand, codes, err := readWish(body, true)
+	brand, codes, err := readSubscribeRequest(body, true)
 	end()
 	if err != nil {
 		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
@@ -88,14 +88,14 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	}
 	p.report(t, brand, results, began)
 
-	// What concerns the relay itself, and so every waybill, is the answer to the request.
+	// A failure that is about the relay itself, and so about every waybill, is the answer to the request.
 	if code := common(results); code == codeCredentials || code == codeNoAnswer {
 		return echo.NewHTTPError(code, results[0].Msg)
 	}
 	return c.JSON(http.StatusOK, waybillResults{results})
 }
 
-// common gives the code that every result failed with; 0: there is no such code.
+// common returns the code that every result failed with; 0: there is no such code.
 func common(results []WaybillResult) int {
 	for _, r := range results {
 		if r.Result != Failed || r.Code != results[0].Code {
@@ -105,13 +105,13 @@ func common(results []WaybillResult) int {
 	return results[0].Code
 }
 
-// Admit counts a request about subscriptions that another part answers against its tenant's rate. The error is the
-// answer to one that is too much.
+// Admit counts a request about subscriptions, which another part answers, against its tenant's rate. The error is the
+// answer to a request above it.
 func (p *Proxy) Admit(c echo.Context, tenant string) error {
 	return p.admit(c, p.current.Load().tenant(tenant), 0)
 }
 
-// admit counts a request against its tenant's limits. The error is the answer to one that is too much.
+// admit counts a request against its tenant's limits. The error is the answer to a request above them.
 func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 	wait, quota, err := p.o.Store.Admit(c.Request().Context(), t.Name, t.Limits, waybills)
 	if err != nil {
@@ -129,13 +129,13 @@ func (p *Proxy) admit(c echo.Context, t *Tenant, waybills int) error {
 	return p.turnedAway(t, "limited", echo.NewHTTPError(http.StatusTooManyRequests, detail))
 }
 
-// turnedAway counts a request of a tenant that is answered with an error.
+// turnedAway counts a tenant's request that is answered with an error.
 func (p *Proxy) turnedAway(t *Tenant, result string, err error) error {
 	p.metrics.requests.WithLabelValues(t.Name, result).Inc()
 	return err
 }
 
-// errGone is for a client that has gone away, which is no fault of the ledger's. Nobody reads it.
+// errGone is the answer to a client that has gone away. Nobody reads it; it says that the ledger did not fail.
 var errGone = echo.NewHTTPError(http.StatusServiceUnavailable, "the client has gone away")
 
 // unavailable answers that the ledger cannot be reached.

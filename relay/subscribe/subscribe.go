@@ -1,6 +1,6 @@
-// Package subscribe takes tenants' requests to hear of waybills: as JSON at POST /v1/subscriptions, and at /api in the
-// form of kuaidihelp's own. It writes them into the ledger first. Then it asks kuaidihelp once for each waybill,
-// however many tenants and replicas want it, with the shared credentials, which no tenant holds.
+// Package subscribe takes tenants' requests to subscribe waybills: as JSON at POST /v1/subscriptions, and at /api in
+// kuaidihelp's own form. It writes them into the ledger first. Then it asks kuaidihelp once for each waybill, however
+// many tenants and replicas want it, with the shared credentials, which no tenant has.
 package subscribe
 
 import (
@@ -36,7 +36,7 @@ type Store interface {
 	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
 }
 
-// Upstream is the provider: it answers one call, and repeats nothing (kuaidihelp.Client).
+// Upstream is the provider: it makes one call, and does not repeat it (kuaidihelp.Client).
 type Upstream interface {
 	Call(ctx context.Context, method string, data []byte) (kuaidihelp.Envelope, error)
 }
@@ -49,8 +49,8 @@ type Tenant struct {
 	writing chan struct{} // has room for writesAtOnce requests
 }
 
-// writesAtOnce is how many requests of a tenant are written down at one time. One of a thousand waybills takes a
-// hundred turns at the store, for which all who read wait too.
+// writesAtOnce is how many requests of a tenant are written down at the same time. A request of a thousand waybills
+// takes a hundred turns at the store, and readers wait for these turns, too.
 const writesAtOnce = 2
 
 // Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
@@ -60,7 +60,7 @@ type Settings struct {
 	Tenants  []Tenant
 	// Methods are those that may be called through /api. Default express.sub.msg.
 	Methods []string
-	// TSWindow is by how much the ts of a call to /api may differ from the time here. Default 10 min.
+	// TSWindow is how far the ts of a call to /api may be from the time here. Default 10 min.
 	TSWindow time.Duration
 }
 
@@ -81,13 +81,13 @@ type Options struct {
 	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
 	// Concurrency is how many calls are made at one time. Default 4.
 	Concurrency int
-	// Budget is how long a request may take; what is not known by then is pending. Default 20 s.
+	// Budget is how long a request may take; waybills without a result by then are pending. Default 20 s.
 	Budget time.Duration
-	// Pauses are those before a call that got no answer is repeated. Default 200 ms, 1 s.
+	// Pauses come before each repetition of a call that got no answer. Default 200 ms, 1 s.
 	Pauses []time.Duration
-	// ShutdownGrace is how long a call that is under way may go on when Run is to end. Default 15 s.
+	// ShutdownGrace is how long a running call may go on when Run ends. Default 15 s.
 	ShutdownGrace time.Duration
-	// SweepEvery is how often to look for what others left unfinished. Default 2 s.
+	// SweepEvery is how often to look for unfinished work of others. Default 2 s.
 	SweepEvery time.Duration
 	Logger     *zap.Logger
 	Registry   prometheus.Registerer
@@ -109,7 +109,7 @@ type settings struct {
 	tenants map[string]*Tenant
 }
 
-// tenant is the one of a name. If the config lost it while its request came in, it has no limits.
+// tenant returns a tenant by its name. If the config lost it while its request came in, it has no limits.
 func (s *settings) tenant(name string) *Tenant {
 	if t := s.tenants[name]; t != nil {
 		return t
@@ -157,7 +157,7 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// Use replaces the settings: requests that come, and calls that are made from now on, keep to the new ones.
+// Use replaces the settings for requests and calls that begin from now on.
 func (p *Proxy) Use(set Settings) {
 	set.TSWindow = cmp.Or(set.TSWindow, 10*time.Minute)
 	if set.Methods == nil {
@@ -177,7 +177,7 @@ func (p *Proxy) Register(e *echo.Echo) {
 	e.POST(createPath, p.authenticated(p.create))
 }
 
-// authenticated lets a tenant in that shows one of its keys.
+// authenticated lets a tenant in that sends one of its keys.
 func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		name, err := p.o.Tenant(c)
@@ -194,9 +194,9 @@ func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.Han
 	}
 }
 
-// Run makes the calls that requests wait for, and takes over what other replicas left unfinished. It returns nil when
-// ctx is cancelled, and the calls under way have ended: what they were told is written down. One that gets no answer
-// within ShutdownGrace is cut short, and left to other replicas.
+// Run makes the calls that requests wait for, and takes over unfinished work of other replicas. It returns nil when ctx
+// is cancelled and the running calls have ended and their results are written down. A call without an answer within
+// ShutdownGrace is cut short, and left to other replicas.
 func (p *Proxy) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for range p.o.Concurrency {
@@ -221,9 +221,9 @@ type WaybillResult struct {
 	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
-// subscribe writes the subscriptions down, catches the tenant up, and has the provider asked. What is not known when
-// ctx ends is pending. The error is event.ErrTooMany if until then too many other requests of the tenant were being
-// written down.
+// subscribe writes the subscriptions down, catches the tenant up, and asks the provider. Waybills without a result when
+// ctx ends are pending. The error is event.ErrTooMany if too many other requests of the tenant were being written down
+// until then.
 func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes []string) ([]WaybillResult, error) {
 	waybills := make([]event.Waybill, len(codes))
 	results := make([]WaybillResult, len(codes))
@@ -257,8 +257,8 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 		}
 	}
 
-	// Catching up goes on while the provider is asked. Where others are making the call, this looks for its result until
-	// ctx ends.
+	// Catching up goes on while the provider is asked. If others are making the call, this waits for its result until ctx
+	// ends.
 	catchingUp := p.catchUp(t.Name, behind)
 	for len(open) > 0 {
 		open = p.askFor(ctx, t.Name, waybills, open, results)
@@ -270,7 +270,7 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 	return results, nil
 }
 
-// writeDown writes the subscriptions of a tenant into the ledger, when its turn among the tenant's requests has come.
+// writeDown writes the subscriptions of a tenant into the ledger, when it is this request's turn.
 func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybill) ([]ledger.SubscribeResult, error) {
 	select {
 	case t.writing <- struct{}{}:
@@ -283,15 +283,15 @@ func (p *Proxy) writeDown(ctx context.Context, t *Tenant, waybills []event.Waybi
 	}
 	defer func() { <-t.writing }()
 
-	// A client that goes away must not cut short what is being written.
+	// If the client goes away, what is being written must not be cut short.
 	return p.o.Store.Subscribe(context.WithoutCancel(ctx), t.Name, waybills)
 }
 
-// waiterPause is how often a request that waits for another's call looks for its result.
+// waiterPause is how often a request looks for the result of another's call.
 const waiterPause = 100 * time.Millisecond
 
-// askFor has the provider asked for the waybills at the indexes given, and fills in their results. It returns the
-// indexes whose calls others are making. When ctx ends, they go on, and nobody waits for them.
+// askFor asks the provider for the waybills at the indexes given, and fills in their results. It returns the indexes
+// for which others are making the call. When ctx ends, the calls go on, and nobody waits for them.
 func (p *Proxy) askFor(
 	ctx context.Context, tenant string, waybills []event.Waybill, open []int, results []WaybillResult,
 ) (others []int) {
@@ -301,7 +301,7 @@ func (p *Proxy) askFor(
 		claimed []ledger.Claimed
 	}
 
-	// The provider takes few waybills in one call. Batches of one request are asked for side by side.
+	// The provider takes few waybills in one call. The batches of one request are asked for concurrently.
 	var batches []*batch
 	for part := range slices.Chunk(open, kuaidihelp.MaxPerCall) {
 		b := &batch{indexes: part}
@@ -341,7 +341,7 @@ func (p *Proxy) askFor(
 	return others
 }
 
-// newToken names a claim, or a request of ours: unique over replicas and restarts.
+// newToken returns the name of a claim, or of a request: unique over replicas and restarts.
 func newToken() string {
 	id := make([]byte, 20)
 	_, _ = rand.Read(id) // never fails (crypto/rand)

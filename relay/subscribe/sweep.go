@@ -14,12 +14,12 @@ import (
 // catchUpWorkers is how many tenants' waybills are caught up at one time. Tenants take turns in it.
 const catchUpWorkers = 8
 
-// catchUp has the last known updates of waybills queued for a tenant, and returns the jobs that do so. One that fails,
-// or that finds no room in the queue, is left to the sweeper.
+// catchUp queues the last known updates of waybills for a tenant, and returns the jobs that do it. A job that fails, or
+// finds no room, is left to the sweeper.
 func (p *Proxy) catchUp(tenant string, waybills []event.Waybill) (jobs []*job) {
 	for _, w := range waybills {
 		j := newJob(func(running context.Context) {
-			// What has begun is ended, whoever goes away.
+			// A catch-up that has begun is finished, even if the caller goes away.
 			if err := p.o.CatchUp(context.WithoutCancel(running), tenant, w); err != nil {
 				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
 			}
@@ -42,9 +42,8 @@ func await(ctx context.Context, jobs []*job) {
 	}
 }
 
-// sweep takes over what was begun and not finished, because a replica was killed or the queue was full. It begins with
-// all that it took before it takes more: other replicas can take the rest, and if this one is killed, little has to
-// wait again.
+// sweep takes over unfinished work: its replica was killed, or the queue was full. It begins all jobs of one page
+// before it takes the next, so that other replicas can take the rest, and little is delayed if this replica is killed.
 func (p *Proxy) sweep(ctx context.Context) {
 	const most = 100
 	tick := time.NewTicker(p.o.SweepEvery)
@@ -52,11 +51,11 @@ func (p *Proxy) sweep(ctx context.Context) {
 	for {
 		todo, err := p.o.Store.TakeOver(ctx, most)
 		if err != nil && ctx.Err() == nil {
-			p.metrics.sweepErrors.Inc() // whoever uses Redis next reports that it is down
+			p.metrics.sweepErrors.Inc() // the next call reports that Redis is down
 		}
 
-		brands := map[string][]event.Waybill{} // that kuaidihelp has still to be asked for
-		behind := map[string][]event.Waybill{} // that tenants have still to be caught up with
+		brands := map[string][]event.Waybill{} // to ask kuaidihelp for
+		behind := map[string][]event.Waybill{} // to catch tenants up with
 		for _, t := range todo {
 			if t.Tenant == "" {
 				brands[t.CPCode] = append(brands[t.CPCode], t.Waybill)
@@ -72,7 +71,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		await(ctx, jobs)
 		p.takeOver(ctx, brands)
 
-		// A full page means that there is more: it is taken at once.
+		// After a full page there is more, which is taken at once.
 		if len(todo) == most && ctx.Err() == nil {
 			continue
 		}
@@ -84,7 +83,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 	}
 }
 
-// takeOver has the provider asked for waybills, by brand, and returns when the last of these calls has begun.
+// takeOver asks the provider for waybills, by brand, and returns when the last of these calls has begun.
 func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill) {
 	if p.current.Load().Upstream == nil {
 		return
@@ -109,5 +108,5 @@ func (p *Proxy) takeOver(ctx context.Context, brands map[string][]event.Waybill)
 	}
 }
 
-// sweeper is the tenant whose queue has what is taken over.
+// sweeper is the tenant whose queue has the work that was taken over.
 const sweeper = ""

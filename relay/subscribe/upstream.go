@@ -13,7 +13,7 @@ import (
 	"kuairelay/relay/ledger"
 )
 
-// What a tenant is told where the provider said nothing that concerns it.
+// The answers to a tenant if the provider said nothing that concerns it.
 var (
 	credentialsAnswer = ledger.Answer{
 		Code: codeCredentials,
@@ -23,15 +23,15 @@ var (
 )
 
 // ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has
-// claimed. It returns what is known of each. A waybill is pending if another is asking for it, or if the ledger does
-// not answer. When ctx ends, a call under way goes on, and no other is made.
+// claimed. It returns the result for each. A waybill is pending if another is asking for it, or if the ledger does not
+// answer. When ctx ends, a running call goes on, and no other begins.
 func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []ledger.Claimed {
 	unknown := make([]ledger.Claimed, len(waybills))
 	for i := range unknown {
 		unknown[i].State = ledger.Pending
 	}
 	for try := 0; ; try++ {
-		// Each call needs a turn among those of all replicas, and begins the claim anew.
+		// Each call waits for its turn among those of all replicas, and begins the claim anew.
 		wait, claimed, err := p.o.Store.Claim(context.WithoutCancel(ctx), token, waybills)
 		if err != nil {
 			p.o.Logger.Error("subscribe", zap.Error(err))
@@ -54,7 +54,8 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 
 		e, err := p.callFor(ctx, mine)
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
-			// The answer does not say which waybill it is about. Asking by halves finds it, and does its siblings no harm.
+			// The answer does not say which waybill it is about. Asking for each half again finds that one, and the others get
+			// their own answers.
 			half := len(mine) / 2
 			for i, c := range slices.Concat(p.ask(ctx, token, mine[:half]), p.ask(ctx, token, mine[half:])) {
 				claimed[at[i]] = c
@@ -79,7 +80,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 	}
 }
 
-// callFor asks the provider for waybills of one brand. When ctx ends, it goes on for the grace.
+// callFor asks the provider for waybills of one brand. When ctx ends, it may go on for the grace.
 func (p *Proxy) callFor(ctx context.Context, waybills []event.Waybill) (kuaidihelp.Envelope, error) {
 	codes := make([]string, len(waybills))
 	for i, w := range waybills {
@@ -90,7 +91,7 @@ func (p *Proxy) callFor(ctx context.Context, waybills []event.Waybill) (kuaidihe
 	return p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(waybills[0].CPCode, codes))
 }
 
-// outlive gives a context that goes on for ShutdownGrace after ctx has ended. The function returned ends it at once.
+// outlive returns a context that goes on for ShutdownGrace after ctx has ended. The function returned ends it at once.
 func (p *Proxy) outlive(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -116,7 +117,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// verdict says what an answer, or the lack of one, means for the waybills of a call.
+// verdict says what an answer, or its absence, means for the waybills of a call.
 func verdict(e kuaidihelp.Envelope, err error) (ledger.State, ledger.Answer) {
 	switch {
 	case err != nil:
@@ -129,7 +130,7 @@ func verdict(e kuaidihelp.Envelope, err error) (ledger.State, ledger.Answer) {
 	return ledger.Failed, ledger.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
 }
 
-// unanswered is what a tenant is told in place of an answer: what came, if anything did.
+// unanswered returns the answer to a tenant if the provider gave none: what came instead, if anything.
 func unanswered(err error) ledger.Answer {
 	e, ok := errors.AsType[*kuaidihelp.ErrNoAnswer](err)
 	if !ok || e.Said == "" {
@@ -143,7 +144,7 @@ func refused(err error) bool {
 	return ok && e.Refused
 }
 
-// call asks the provider once, counts it, and raises an alarm where it refuses the account.
+// call asks the provider once, counts the answer, and logs an error if the provider refuses the account.
 func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihelp.Envelope, error) {
 	upstream := p.current.Load().Upstream
 	if upstream == nil { // since the call was asked for
@@ -169,7 +170,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 		return e, err
 	}
 
-	// That the account is refused is logged when it begins and when it ends.
+	// The log says when the provider begins to refuse the account, and when that ends.
 	changed := p.refused.To(result == "credentials")
 	switch {
 	case changed && result == "credentials":
@@ -182,5 +183,5 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	return e, nil
 }
 
-// CredentialsRefused says whether the provider has refused the account when it was last asked.
+// CredentialsRefused says whether the provider refused the account at the last call.
 func (p *Proxy) CredentialsRefused() bool { return p.refused.Latest() }
