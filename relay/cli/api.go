@@ -311,7 +311,9 @@ func pages[P, T any](
 }
 
 // numberFlag adds -n, how many items a list shows.
-func numberFlag(cmd *cobra.Command) *int { return cmd.Flags().IntP("number", "n", 50, "how many to list") }
+func numberFlag(cmd *cobra.Command) *int {
+	return cmd.Flags().IntP("number", "n", 50, "how many to list")
+}
 
 // endpointPath returns the path of an endpoint. The operator names it tenant/name. A tenant may leave its own name
 // out; the relay checks that the endpoint is the tenant's.

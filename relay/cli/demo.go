@@ -34,11 +34,11 @@ func newDemo() *cobra.Command {
 		Use:     "demo",
 		Short:   "See the whole relay at work, in one process",
 		GroupID: groupTools,
-		Long: "Runs a relay on an embedded store, two tenants that subscribe parcels and verify every signature,\n" +
-			"and a kuaidihelp that takes the subscriptions and pushes three parcels through all statuses in all\n" +
-			"encodings, one callback twice; one delivery is refused at first, and one parcel subscribed late.\n" +
-			"Prints every delivery as it arrives, and exits with 1 if anything did not arrive as promised. On a\n" +
-			"terminal it then goes on serving until Ctrl-C.",
+		Long: "Runs a relay with an embedded Redis, two tenants that subscribe parcels and verify every signature,\n" +
+			"and a played kuaidihelp. That takes the subscriptions and pushes three parcels through all statuses\n" +
+			"in all encodings. One callback comes twice, one delivery is refused at first, and one parcel is\n" +
+			"subscribed late. Prints every delivery as it arrives, and exits with 1 if anything did not arrive as\n" +
+			"promised. On a terminal it then goes on serving until Ctrl-C.",
 		Example: "  kuairelay demo --once",
 		Args:    takes(0, 0, ""),
 	}

@@ -82,16 +82,19 @@ func writeCommand(w *strings.Builder, level int, cmd *cobra.Command, common []*p
 
 // writeHelp writes a help text. Lines that are indented are code.
 func writeHelp(w *strings.Builder, text string) {
-	code := false
+	code, empty := false, true
 	for line := range strings.SplitSeq(text, "\n") {
 		indented := strings.HasPrefix(line, "  ")
+		if indented && !code && !empty {
+			fmt.Fprintln(w)
+		}
 		if indented && !code {
-			fmt.Fprint(w, "\n```text\n")
+			fmt.Fprintln(w, "```text")
 		}
 		if !indented && code {
 			fmt.Fprint(w, "```\n")
 		}
-		code = indented
+		code, empty = indented, line == ""
 		fmt.Fprintln(w, strings.TrimPrefix(line, "  "))
 	}
 	if code {
@@ -114,8 +117,11 @@ func writeFlags(w *strings.Builder, flags []*pflag.Flag) {
 		if kind == "" {
 			fallback = "off"
 		}
-		if !slices.Contains([]string{"", "0", "false", "[]", "0s"}, f.DefValue) {
+		switch {
+		case !slices.Contains([]string{"", "0", "false", "[]", "0s"}, f.DefValue):
 			fallback = "`" + f.DefValue + "`"
+		case strings.Contains(usage, "default"): // it says more than one word
+			fallback = ""
 		}
 		fmt.Fprintf(w, "| `%s` | %s | %s |\n", cell(name), fallback, cell(usage))
 	}
