@@ -30,7 +30,7 @@ type Config struct {
 	// Server is the public listener.
 	Server struct {
 		Listen         string         // host:port
-		TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+		TrustedProxies []netip.Prefix // X-Forwarded-For counts if it comes from these
 	}
 	// Admin is the private listener.
 	Admin struct {
@@ -47,13 +47,13 @@ type Config struct {
 	// Subscriptions says how waybills are subscribed. Its Limits are the defaults that the tenants' limits already
 	// hold.
 	Subscriptions Subscriptions
-	// Spool is where callbacks are kept that Redis cannot take. With an embedded store, all callbacks are kept there
-	// until they are delivered.
+	// Spool keeps callbacks that Redis does not take. With an embedded store, it keeps every callback until it is
+	// delivered.
 	Spool struct {
 		Dir      string // relative to the working directory
 		MaxBytes int64
 	}
-	// Callback is what kuaidihelp calls.
+	// Callback is the address that kuaidihelp calls.
 	Callback struct {
 		Tokens     []Secret       // the last segment of the callback's path; at least one
 		AllowCIDRs []netip.Prefix // who may call; empty: anyone who knows a token
@@ -61,34 +61,34 @@ type Config struct {
 		MaxBody    int64          // bytes
 		Silence    time.Duration  // without a callback for longer, kuaidihelp is silent; 0: it never is
 	}
-	// Dedupe is for how long an event that was seen before is a duplicate.
+	// Dedupe says for how long an event that comes again is a duplicate.
 	Dedupe struct {
 		Window     time.Duration // of an event with track times
 		BareWindow time.Duration // of an event without any
 	}
-	// Retention is for how long delivered events are kept.
+	// Retention is how long delivered events are kept.
 	Retention time.Duration
-	// DeadLetterRetention is for how long dead letters are kept.
+	// DeadLetterRetention is how long dead letters are kept.
 	DeadLetterRetention time.Duration
 	// Delivery holds the defaults of every endpoint, which Endpoint.Delivery already holds.
 	Delivery Delivery
-	// Egress is where deliveries may go.
+	// Egress says where deliveries may go.
 	Egress struct {
 		AllowCIDRs []netip.Prefix // networks that endpoints may be in though they are not public
 		// TenantCIDRs are the networks that a file of TenantsDir may allow its own endpoints.
 		TenantCIDRs []netip.Prefix
 		Proxy       Secret // http://, https:// or socks5://; it may hold a password; empty: none
 	}
-	// Limits bound what costs others something. Each tenant's Allowance already holds the defaults.
+	// Limits bound shared resources. Each tenant's Allowance already has the defaults.
 	Limits struct {
 		Allowance // the default of every tenant
-		// ParseBytes is how many bytes the bodies of callbacks may have together that are read, parsed and made
-		// durable at the same time.
+		// ParseBytes is how many bytes the bodies of all callbacks may have together that are read, parsed and made durable
+		// at the same time.
 		ParseBytes int64
 		// Connections is how many connections each listener has at the same time.
 		Connections int
 	}
-	// Console is what serves people: the private listener's pages and API.
+	// Console is for people: the private listener's pages and API.
 	Console struct {
 		Hosts []string // more names by which the private listener is reached: loopback, addresses and its own are known
 	}
@@ -102,10 +102,10 @@ type Config struct {
 	TenantsFiles []string
 	// Tenants in file order: those of the config file itself, then those of TenantsDir by file name.
 	Tenants []Tenant
-	// Fingerprint is a hash, in hex, of all that was read. It is equal for equal names and contents of files, on any
+	// Fingerprint is a hash, in hex, of everything that was read. Equal names and contents of files have the same, on any
 	// machine.
 	Fingerprint string
-	// Warnings say what is legal, but surely not meant, in file order.
+	// Warnings are about what is legal, but probably a mistake, in file order.
 	Warnings []Mistake
 }
 
@@ -122,13 +122,13 @@ type Delivery struct {
 	Order       string        // OrderWaybill or OrderNone
 }
 
-// How updates of a waybill go to an endpoint.
+// The orders in which updates of a waybill go to an endpoint.
 const (
 	OrderWaybill = "waybill" // one at a time, in order
 	OrderNone    = "none"
 )
 
-// Breaker says when an endpoint that fails is left alone, and for how long.
+// Breaker says when deliveries to a failing endpoint pause, and for how long.
 type Breaker struct {
 	// So many Failures in a row open it. So many within Window also do, if they are at least the share Ratio (0 to 1)
 	// of all attempts in it. 0: it never opens.
@@ -169,7 +169,7 @@ type Test struct {
 	Name   string // for people, as written; may be empty
 	// Event is an item of a callback, or a whole callback, as JSON.
 	Event []byte
-	// Reaches are endpoint IDs; none: the event must reach nobody.
+	// Reaches are endpoint IDs; none: the event must reach no endpoint.
 	Reaches []string
 	// Expanded says that Event holds text from a variable or a file, so nothing of it may be shown.
 	Expanded bool
@@ -213,7 +213,7 @@ type Match struct {
 	Written *Match
 }
 
-// Options are what Load needs beside the file.
+// Options are what Load needs in addition to the file.
 type Options struct {
 	// CheckWhen returns what is wrong with a when expression. The first line of its error is shown if nothing in the
 	// expression was expanded. Nil checks nothing.
@@ -224,8 +224,8 @@ type Options struct {
 	// CheckEndpointURL returns an error if an endpoint's URL leads to an address that is not allowed, with these
 	// networks allowed. The error is shown if nothing in the URL was expanded. Nil checks nothing.
 	CheckEndpointURL func(url string, allow []netip.Prefix) error
-	// MatchMeans judges a value of match's status or cp_code. If no event is known to have the value, meant is the
-	// value that is surely meant. Values that are close to one of known may be slips. Nil judges nothing.
+	// MatchMeans checks a value of match's status or cp_code. If no event can have the value, meant is the value that is
+	// probably meant. Values that are close to one of known may be slips. Nil checks nothing.
 	MatchMeans func(field, value string) (meant string, known []string)
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
@@ -262,7 +262,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 		sum:     sha256.New(),
 	}
 
-	// The operator's file comes first: it says what those of the tenants may use.
+	// The operator's file is read first: it says what those of the tenants may use.
 	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	l.judgeExamples()
@@ -312,7 +312,7 @@ func defaults() *Config {
 	c.Limits.Connections = 4096
 	c.TenantsDir = defaultTenantsDir
 
-	// Everybody may reach the public listener, and only this machine the private one.
+	// The public listener is open to everybody, the private one only to this machine.
 	c.Server.Listen = ":8080"
 	c.Admin.Listen = "127.0.0.1:8081"
 

@@ -14,8 +14,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// signingSecrets reads a list of secrets, each as itself or as {secret, until}. At least one must have no until, so
-// that an endpoint never runs out of secrets to sign with.
+// signingSecrets reads a list of secrets, each as a text or as {secret, until}. At least one must have no until, so
+// that an endpoint always has a secret to sign with.
 func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 	entry := func(s *SigningSecret) reader {
 		return object(required("secret", one(&s.Secret, signingSecret)), optional("until", one(&s.Until, instant)))
@@ -149,8 +149,8 @@ var decimal = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
 // anyText takes every text, also none.
 var anyText = form[string]{func(s string) (string, error) { return s, nil }, anyScalar}
 
-// tlsConfig reads how a receiver is verified, and which certificate it is shown. A setting that is empty counts as
-// left out. The files are read here, so that their mistakes have a line; their paths are relative to the config file.
+// tlsConfig reads how to verify a receiver, and which certificate to show it. An empty setting counts as left out. The
+// files are read here, so that their mistakes have a line; their paths are relative to the config file.
 func tlsConfig(out **tls.Config) reader {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var ca, cert, key string

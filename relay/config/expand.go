@@ -71,7 +71,7 @@ func (v value) readFile(path string) (content string, err error) {
 		content, err = readSmall(resolved)
 	}
 
-	// A change of the file changes the config, also if it cannot be read now.
+	// If the file changes, so does the config, even if the file cannot be read now.
 	if v.src.read != nil {
 		v.src.read(path, content)
 	}
@@ -118,7 +118,7 @@ func expand(s string, lookup func(string) (string, bool)) (string, []string) {
 			return out.String(), problems
 		}
 
-		// What follows the $ decides what it is.
+		// The character after the $ says what it is.
 		switch {
 		case strings.HasPrefix(rest, "$"):
 			out.WriteByte('$')

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// grants are what the operator's file allows the files of tenants_dir. Tenants write those: their pull requests are
-// checked, and later served, where the operator's secrets are. The operator's file itself may use everything.
+// grants are what the operator's file allows the files of tenants_dir. Tenants write those files, and they are checked
+// and used where the operator's secrets are. The operator's file itself may use everything.
 type grants struct {
 	main     string          // the operator's file, for messages
 	folder   string          // tenants_dir, absolute and without links
@@ -111,9 +111,9 @@ func (p *permissions) refuse(variable string, by value) string {
 	return ""
 }
 
-// locate returns the path without its links, so that the file that is read is the one that was allowed, and its names
-// in tenants_dir: that of the file and, if path is a link, that of the link. If tenants_files allows the file, there
-// are no names. The error says why it must not be read.
+// locate returns the path without its links, so that the file that is read is the one that was allowed. names are its
+// names in tenants_dir: that of the file and, if path is a link, that of the link; none if tenants_files allows the
+// file. The error says why the file must not be read.
 func (g *grants) locate(path string) (resolved string, names []string, err error) {
 	outside := fmt.Errorf("it is outside of tenants_dir; tenants_files in %s allows it", g.main)
 	written := filepath.Join(withoutLinks(filepath.Dir(path)), filepath.Base(path))
@@ -124,7 +124,7 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 	switch {
 	case err != nil && inside:
 		return "", nil, reason(err)
-	case err != nil: // nor is it to be seen whether there is such a file somewhere else
+	case err != nil: // nor must it show whether there is such a file somewhere else
 		return "", nil, outside
 	}
 
@@ -137,7 +137,7 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 		return resolved, nil, nil
 	}
 
-	// Any other file has to be in tenants_dir, whatever links lead to it.
+	// Any other file has to be in tenants_dir, after all links are followed.
 	target, ok := below(g.folder, resolved)
 	if !ok {
 		return "", nil, outside
@@ -339,8 +339,7 @@ func capped(keys []field, section string, bounds map[string]func() string) []fie
 	return keys
 }
 
-// headersOfTenant reads headers, and bounds them in a tenant's file: they are in memory once for each request that is
-// under way.
+// headersOfTenant reads headers, and bounds them in a tenant's file: each running request has them in memory.
 func headersOfTenant(out *[]Header) reader {
 	return inTenantsFile(headers(out), func(v value) {
 		total := 0

@@ -45,7 +45,7 @@ type found struct {
 	column int
 }
 
-// inOrderOf sorts by file, in the order of files, and by the place in it.
+// inOrderOf sorts mistakes by file, in the order of files, and by their place in it.
 func inOrderOf(files []string, all []found) []Mistake {
 	rank := make(map[string]int, len(files))
 	for i, file := range files {

@@ -35,7 +35,7 @@ func (v value) child(node *yaml.Node, path string) value {
 	return value{src: v.src, node: node, path: path, at: node}
 }
 
-// nowhere is a value to look at what a schema reads, without a file.
+// nowhere is a value without a file, to see which keys a schema reads.
 var nowhere = value{src: &source{}, at: &yaml.Node{}}
 
 // text returns the value's text with everything expanded. It returns false after a mistake.
@@ -150,8 +150,8 @@ func suggestKey(name string, known []field) string {
 	return "; the keys here are " + strings.Join(names, ", ")
 }
 
-// usable notes the forms of YAML that are never meant in this file. It returns false if nothing of the value is left
-// to read.
+// usable notes forms of YAML that are never right in this file. It returns false if nothing of the value is left to
+// read.
 func (v value) usable() bool {
 	n := v.node
 	switch {
@@ -215,7 +215,7 @@ func (v value) mistake(format string, args ...any) {
 	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
 }
 
-// warn notes what is legal, but surely not meant. The arguments must not hold an expanded value.
+// warn notes what is legal, but probably a mistake. The arguments must not hold an expanded value.
 func (v value) warn(format string, args ...any) {
 	msg := v.path + ": " + fmt.Sprintf(format, args...)
 	v.src.warnings = append(v.src.warnings, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})

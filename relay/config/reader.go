@@ -9,11 +9,11 @@ type reader struct {
 	shape shape
 	// fields are the keys of a mapping, or of the mappings in a list.
 	fields []field
-	// of returns the shape of what holds such mappings, a list of them say; nil: it is one mapping.
+	// of returns the shape of what holds such mappings, such as a list of them; nil: it is one mapping.
 	of func(mapping shape) shape
 	// section says that a mapping that is left out is read like an empty one.
 	section bool
-	// fallback is the default as a file would say it; nil: none.
+	// fallback is the default as it would be in a file; nil: none.
 	fallback any
 }
 
@@ -67,7 +67,7 @@ func at(where *value, r reader) reader {
 	return r
 }
 
-// both reads a scalar, and keeps it as it is written as well, so that it can be shown.
+// both reads a scalar, and also keeps it as it is written, so that it can be shown.
 func both[T any](out *T, asWritten *string, f form[T]) reader {
 	return reader{shape: f.scalar(), read: func(v value) {
 		if got, ok := scalar(v, f); ok {

@@ -8,9 +8,9 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// builtins are the functions of expr that a when can use. Not among them: now (an event must be routed alike at any
-// time), keys and values (their order is random), and those which build large things or work on what they have built
-// (map, reduce, repeat, replace, join, sort, toJSON, …).
+// builtins are the functions of expr that a when can use. It cannot use now (an event must be routed alike at any
+// time), keys and values (their order is random), and functions that build large things, or work on what they have
+// built (map, reduce, repeat, replace, join, sort, toJSON, …).
 var builtins = []string{
 	"all", "any", "none", "one", "filter", "find", "findIndex", "findLast", "findLastIndex", "count", "sum",
 	"len", "first", "last", "get", "take", "min", "max", "mean", "median",
@@ -35,8 +35,8 @@ var rates = map[string][]int{
 	"duration":    {perParsed},
 }
 
-// visitBuiltin makes an expression pay for a builtin. A builtin that is neither here nor in rates takes the same time
-// whatever its arguments are, or is a loop, which pays for each turn.
+// visitBuiltin makes an expression pay for a builtin. A builtin without a case here and without rates takes the same
+// time for all arguments, or is a loop, which pays for each turn.
 func (g *guard) visitBuiltin(node *ast.Node, n *ast.BuiltinNode) {
 	args := n.Arguments
 	if len(args) == 0 {
@@ -131,7 +131,7 @@ func weighAll(args []ast.Node) {
 	}
 }
 
-// builtinCost is what a builtin costs in nodes, without what depends on its arguments.
+// builtinCost is the cost of a builtin, without the part that depends on its arguments.
 func builtinCost(n *ast.BuiltinNode) int {
 	switch n.Name {
 	case "date":

@@ -14,12 +14,12 @@ import (
 
 // Costs are counted in units of about 2 ns. BenchmarkTheWorstWhens shows what the worst expressions take.
 const (
-	// whenBudget is what the expressions of one tenant may cost for one event, all together: about 1 ms. That is a loop
-	// over all that an event may hold, or a loop within a loop over 60 tracks. Every event waits for the expressions of
-	// all tenants before it is accepted, so this is what one tenant can add to the latency of the others.
+	// whenBudget is the cost that all expressions of one tenant may have for one event: about 1 ms. That is enough for a
+	// loop over everything that an event may hold, or a loop within a loop over 60 tracks. Every event waits for the
+	// expressions of all tenants before it is accepted, so this is what one tenant can add to the latency of the others.
 	whenBudget = 500_000
-	// eventBudget is what the expressions of all tenants may cost for one event. When it is used up, every tenant still
-	// has whenShare, so that no tenant keeps another's plain expression from being evaluated.
+	// eventBudget is the cost that the expressions of all tenants may have for one event. When it is used up, every tenant
+	// still has whenShare, so that no tenant keeps another's simple expression from being evaluated.
 	eventBudget = 4 * whenBudget
 	whenShare   = 50_000
 	// maxElements limits what new lists may hold, all together.
@@ -37,7 +37,7 @@ const (
 	perElement = 60 // an element of a list or object that is printed, added up, …
 )
 
-// What going through a text costs, in sixteenths of a unit for each byte.
+// The cost of going through a text, in sixteenths of a unit for each byte.
 const (
 	perCompared  = 1
 	perCopied    = 32
@@ -123,7 +123,7 @@ var guardFunctions = []expr.Option{
 	expr.Function(textFunction, func(args ...any) (any, error) { return digits(args[0]), nil }, new(func(any) any)),
 }
 
-// pay takes cost from what is left of the budget.
+// pay subtracts cost from what is left of the budget.
 func (v *view) pay(cost int) error {
 	v.left -= cost
 	if v.left < 0 {
@@ -132,7 +132,7 @@ func (v *view) pay(cost int) error {
 	return nil
 }
 
-// length gives the length of a text or list; 0 for anything else.
+// length returns the length of a text or list; 0 for anything else.
 func length(x any) int {
 	switch x := x.(type) {
 	case nil:
@@ -149,7 +149,7 @@ func length(x any) int {
 }
 
 // weigh pays for going through all of x, to print it, to sort its numbers or the like. Each level copies the results of
-// the levels below, so that depth costs, too.
+// the levels below, so depth costs as well.
 func (v *view) weigh(x any, depth int) error {
 	if err := v.pay(perElement + depth); err != nil {
 		return err
@@ -196,11 +196,11 @@ func (v *view) weigh(x any, depth int) error {
 	return nil
 }
 
-// payPair pays for a comparison of two values: for what they have in common.
+// payPair pays for a comparison of two values: for the length that both have.
 func (v *view) payPair(x, y any) error {
 	cost := perNode
 
-	// Two lists or objects of different lengths differ without a look into them.
+	// Two lists or objects of different lengths are compared by their lengths alone.
 	switch x := x.(type) {
 	case string:
 		cost += min(len(x), length(y)) * perCompared / 16
@@ -258,7 +258,7 @@ func (v *view) payIn(x, in any) error {
 	return v.pay(perNode * (1 + len(list)))
 }
 
-// paySplit pays for a search of the separator, and for the pieces that come of it.
+// paySplit pays for a search of the separator, and for the pieces.
 func (v *view) paySplit(text, separator string) error {
 	if err := v.pay((1 + len(text) + len(separator)) * perSearched / 16); err != nil {
 		return err
@@ -289,7 +289,7 @@ func (v *view) order(operator string, missing bool, x, y any) (bool, error) {
 	}
 }
 
-// timeOf gives the time that x points to, and any other value as it is. The time of a track may be missing.
+// timeOf returns the time that x points to, and any other value as it is. The time of a track may be missing.
 func timeOf(x any) (value any, missing bool) {
 	at, ok := x.(*time.Time)
 	switch {
@@ -301,7 +301,7 @@ func timeOf(x any) (value any, missing bool) {
 	return *at, false
 }
 
-// present gives the time of a track, and an error if the track has none.
+// present returns the time of a track, and an error if the track has none.
 func present(x any) (time.Time, error) {
 	value, _ := timeOf(x)
 	at, ok := value.(time.Time)

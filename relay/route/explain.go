@@ -15,19 +15,19 @@ type Report struct {
 	Pos       string   // Rule.Pos
 	Endpoints []string // Rule.To
 	Matched   bool
-	// If is what else has to hold where a route matches, which only the store can decide; empty: nothing.
+	// If is what else must hold for a matching route, and only the store can decide; empty: nothing.
 	If string
-	// Changed and Subscribed are the conditions that If is made of.
+	// Changed and Subscribed are the conditions in If.
 	Changed, Subscribed bool
-	// Why names what decided, for people: the first key of the match that does not hold and the event's value of it, the
-	// when, or that the store has the last word. It may quote the event.
+	// Why says for people what decided: the first key of the match that does not hold, with the event's value; the when;
+	// or that the store decides. It may quote the event.
 	Why string
 	// Cause is Why without anything of the event.
 	Cause string
 }
 
 // Explain reports on every route, in their order. It goes through all of them: it is for people, not for the data path.
-// Options.OnWhenError does not hear of what fails here.
+// Options.OnWhenError is not called for what fails here.
 func (t *Table) Explain(ev *event.Event) []Report { return t.ExplainTo(ev, "") }
 
 // ExplainTo is Explain of the routes of one tenant alone; empty: of all.
@@ -73,7 +73,7 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 		return false, fmt.Sprintf("%s %q is %s", name, value, wanted), fmt.Sprintf("%s is %s", name, wanted)
 	}
 
-	// The when is asked only if the match holds.
+	// The when is evaluated only if the match holds.
 	if r.when != nil {
 		ok, err := r.when.holds(s, in.Tenant)
 		var failed *whenError
@@ -99,7 +99,7 @@ func (r *rule) explain(in *Rule, values *[fields]string, s *subject) (matched bo
 	return true, why, why
 }
 
-// remains is what only the store can decide.
+// remains returns what only the store can decide.
 func (r *rule) remains() string {
 	switch {
 	case r.changed && r.subscribed:

@@ -32,7 +32,7 @@ type guard struct {
 	faults []fault
 }
 
-// fault is what expr allows and we do not.
+// fault is something in an expression that expr allows and a when must not have.
 type fault struct {
 	node ast.Node
 	text string
@@ -83,7 +83,7 @@ func (g *guard) Visit(node *ast.Node) {
 			pay(&n.Arguments[i], perFormatted)
 		}
 	case *ast.PredicateNode:
-		// What stands in a loop is paid for at each turn.
+		// A loop pays for its nodes at each turn.
 		turn := call(turnFunction, theEvent(), whole(perTurn+costOf(n.Node)))
 		turn.SetLocation(n.Node.Location())
 		n.Node = &ast.SequenceNode{Nodes: []ast.Node{turn, n.Node}}
@@ -212,7 +212,7 @@ func isLarge(node ast.Node) bool {
 // isTrackTime says whether node is the time of a track, or nil.
 func isTrackTime(node ast.Node) bool { return node.Type() == reflect.TypeFor[*time.Time]() }
 
-// asText makes sure that node is not a number where it could be one.
+// asText converts node to text if it could be a number.
 func asText(node *ast.Node) {
 	if (*node).Type().Kind() == reflect.Interface {
 		patch(node, textFunction, *node)
@@ -227,7 +227,7 @@ func pay(node *ast.Node, rate int) {
 	}
 }
 
-// weigh makes an expression pay for going through all that is in the value of node.
+// weigh makes an expression pay for going through everything in the value of node.
 func weigh(node *ast.Node) {
 	switch (*node).Type().Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64:
@@ -236,7 +236,7 @@ func weigh(node *ast.Node) {
 	}
 }
 
-// patch puts a call in the place of node.
+// patch replaces node by a call.
 func patch(node *ast.Node, function string, arguments ...ast.Node) {
 	ast.Patch(node, call(function, arguments...))
 }
@@ -249,7 +249,7 @@ func call(function string, arguments ...ast.Node) ast.Node {
 	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: function}, Arguments: arguments}
 }
 
-// costOf is what all nodes of an expression cost, each once.
+// costOf returns the cost of all nodes of an expression, each counted once.
 func costOf(node ast.Node) int {
 	var sum nodeCosts
 	ast.Walk(&node, &sum)
@@ -261,7 +261,7 @@ type nodeCosts int
 // Visit implements ast.Visitor.
 func (c *nodeCosts) Visit(node *ast.Node) { *c += nodeCosts(nodeCost(*node)) }
 
-// nodeCost is what a node costs by itself, without what depends on the event.
+// nodeCost is the cost of a node itself, without the part that depends on the event.
 func nodeCost(node ast.Node) int {
 	switch n := node.(type) {
 	case *ast.BuiltinNode:

@@ -37,10 +37,10 @@ type span struct{ start, end int32 }
 const (
 	noWaybill    = -1
 	wholeWaybill = 0
-	// gate stands in place of a mask in the key which says that any class of the group knows this waybill part. An event
-	// whose part is unknown is spared the lookups in every class.
+	// gate replaces the mask in a key that says that some class of the group has this waybill part. An event with an
+	// unknown part needs no lookup in each class.
 	gate = 0xFF
-	// maxCombinations limits under how many tuples a rule with several lists is filed. The longer lists are left out then.
+	// maxCombinations limits the tuples of a rule with several lists. The longer lists are then left out.
 	maxCombinations = 32
 )
 
@@ -92,7 +92,7 @@ func newIndex(rules []rule) *index {
 	return x
 }
 
-// gated says whether the group has a gate: with one class it would save nothing.
+// gated says whether the group has a gate: it saves nothing if there is one class.
 func (g group) gated() bool { return g.waybill != noWaybill && len(g.masks) > 1 }
 
 // parts returns the waybill parts that a rule is filed under.
@@ -117,8 +117,8 @@ func (x *index) parts(r *rule) []part {
 	return parts
 }
 
-// exactFields chooses which fields besides the waybill code go into a rule's tuples: those without a glob, the shortest
-// lists first, as long as the combinations do not get too many.
+// exactFields chooses the fields, besides the waybill code, of a rule's tuples: those without a glob, the shortest
+// lists first, as long as there are not too many combinations.
 func (r *rule) exactFields(combinations int) (mask uint8) {
 	order := [...]int{fieldType, fieldBrand, fieldStatus}
 	values := func(field int) int {
@@ -208,7 +208,7 @@ func (x *index) find(values *[fields]string, hits []int32) []int32 {
 			}
 		}
 
-		// A class is looked up with the event's own values, if it has all that the class demands.
+		// A class is looked up with the event's own values, if the event has all fields of the class.
 		for _, mask := range g.masks {
 			if mask&^present != 0 {
 				continue

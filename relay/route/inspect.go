@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// maxWhenVisits limits the parts of an expression where one that is written once counts as often as it is evaluated:
-	// the parser puts the b of a < b < c into two comparisons, and the a of a ?: b into two places.
+	// maxWhenVisits limits the parts of an expression, each counted as often as it is evaluated: the parser puts the b of
+	// a < b < c into two comparisons, and the a of a ?: b into two places.
 	maxWhenVisits = 2 * maxWhenNodes
 	// maxPatternSize limits the regular expressions of an expression, in instructions, all together.
 	maxPatternSize = 1000
 )
 
-// inspect refuses what would be slow to compile, before it is compiled. A mistake that it does not see is left to expr.
+// inspect refuses expressions that would be slow to compile. It leaves mistakes that it does not see to expr.
 func inspect(source string) (err error) {
 	config := conf.CreateNew()
 	config.MaxNodes = maxWhenNodes
@@ -41,7 +41,7 @@ func inspect(source string) (err error) {
 	return nil
 }
 
-// inspector panics with a *file.Error at the first fault: nothing else ends a walk.
+// inspector panics with a *file.Error at the first fault, because nothing else ends a walk.
 type inspector struct {
 	visits  int
 	pattern int // size of all patterns so far
@@ -77,8 +77,8 @@ func stop(node ast.Node, text string) {
 	panic(&file.Error{Location: node.Location(), Message: text})
 }
 
-// patternSize is about how many instructions a regular expression has once it is compiled, counted without doing so: a
-// repetition is as large as all that it repeats. A large class of characters counts more.
+// patternSize returns about how many instructions a regular expression has when it is compiled, without compiling it: a
+// repetition is as large as everything that it repeats. A large class of characters counts more.
 func patternSize(pattern string) int {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {

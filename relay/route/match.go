@@ -6,7 +6,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// scratch is what one Match needs and the next can use again.
+// scratch is the memory of one Match, which the next can use again.
 type scratch struct {
 	hits []int32
 	// seen and at are by endpoint: seen is the round that last added it, at is where.
@@ -20,8 +20,8 @@ func newScratch(endpoints int) *scratch {
 	return &scratch{seen: make([]uint32, endpoints), at: make([]int32, endpoints)}
 }
 
-// Match appends to into the endpoints that ev is owed to, each once, in the order of the routes that first lead there.
-// It allocates only for expressions, and where into has no room.
+// Match appends to into the endpoints that ev is owed to, each once, in the order of the routes that lead to them
+// first. It allocates only for expressions, or if into has no room.
 func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 	s := t.scratch.Get().(*scratch)
 	defer func() {
@@ -34,7 +34,7 @@ func (t *Table) Match(ev *event.Event, into []Candidate) []Candidate {
 		s.round = 1
 	}
 
-	// Few of all rules can match. They are asked in the order of the routes.
+	// Only a few of all rules can match. They are checked in the order of the routes.
 	values := valuesOf(ev)
 	s.event = ev
 	s.hits = t.index.find(&values, s.hits[:0])
@@ -76,14 +76,14 @@ func (t *Table) holds(i int, values *[fields]string, s *scratch) bool {
 	return ok
 }
 
-// What rule.fails returns beside a field.
+// The results of rule.fails other than a field.
 const (
 	holdsAll        = -1
 	failsChange     = fields
 	failsSubscribed = fields + 1
 )
 
-// condition is what is left for the store to decide.
+// condition returns what is left for the store to decide.
 func (r *rule) condition() event.Conditions {
 	switch {
 	case r.changed && r.subscribed:
@@ -96,8 +96,8 @@ func (r *rule) condition() event.Conditions {
 	return event.Always
 }
 
-// fails returns the first part of the match that does not hold: a field, failsChange if the status is absent that might
-// have changed, failsSubscribed if there is no waybill that might be subscribed, or holdsAll.
+// fails returns the first part of the match that does not hold: a field; failsChange if the match needs a changed
+// status and the event has none; failsSubscribed if it needs a subscription and the event has no waybill; or holdsAll.
 func (r *rule) fails(values *[fields]string) int {
 	for field, p := range r.match {
 		if p != nil && !p.match(values[field]) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// patterns is one list of a match: values and globs, any of which may hold. It is compiled so that a list of thousands
+// patterns is one list of a match: values and globs, of which any may match. It is compiled so that a list of thousands
 // is searched, not scanned.
 type patterns struct {
 	whole  []string // sorted: values without a glob
@@ -13,7 +13,7 @@ type patterns struct {
 	globs  []string // every other glob
 }
 
-// newPatterns sorts texts by what they take to match, and drops those that a shorter prefix covers.
+// newPatterns sorts texts by how they are matched, and drops those that a shorter prefix covers.
 func newPatterns(texts []string) *patterns {
 	p := new(patterns)
 	for _, text := range texts {
@@ -73,8 +73,8 @@ func (p *patterns) matchPrefix(value string) bool {
 // exact says whether the list holds values only, and no glob.
 func (p *patterns) exact() bool { return len(p.prefix) == 0 && len(p.globs) == 0 }
 
-// heads returns what a value must begin with that is none of p.whole, or false if there is a pattern that leaves it
-// open, like "*9".
+// heads returns the beginnings that a value must have that is none of p.whole, or false if a pattern leaves that open,
+// like "*9".
 func (p *patterns) heads() ([]string, bool) {
 	heads := slices.Clone(p.prefix)
 	for _, glob := range p.globs {

@@ -23,9 +23,9 @@ type Rule struct {
 	Tenant string
 	// To names the endpoints, as "tenant/endpoint".
 	To []string
-	// Match limits the route to some events. The zero Match lets all of them pass.
+	// Match limits the route to some events. All events pass the zero Match.
 	Match Match
-	// Written is shown in place of Match, where that holds values which may not be; nil: Match is shown.
+	// Written is shown instead of Match, if Match has values that must not be shown; nil: Match is shown.
 	Written *Match
 	// When is an expression in addition to Match (see CheckWhen); empty: none.
 	When string
@@ -58,12 +58,13 @@ type Match struct {
 type Options struct {
 	// Rules are the routes of all tenants. The Table keeps the slice: it must not be changed any more.
 	Rules []Rule
-	// Canonical gives the canonical code of a brand, the one that events carry; nil: codes are canonical already.
+	// Canonical returns the canonical code of a brand, which events have; nil: codes are canonical already.
 	Canonical func(cpCode string) string
-	// CanonicalStatus gives the spelling of a status that events carry; nil: they are spelt so already.
+	// CanonicalStatus returns the spelling of a status that events have; nil: statuses are spelt so already.
 	CanonicalStatus func(status string) string
-	// OnWhenError hears of every when that failed to evaluate, in the goroutine that called Table.Match; nil: nobody does.
-	// The error says where in the expression, and nothing of the event: it may be logged. Table.Explain says what failed.
+	// OnWhenError is called for every when that failed to evaluate, in the goroutine that called Table.Match; nil: it is
+	// not called. The error names the place in the expression, and quotes nothing of the event, so it may be logged.
+	// Table.Explain says what failed.
 	OnWhenError func(rule *Rule, err error)
 }
 
@@ -71,7 +72,7 @@ type Options struct {
 type Candidate struct {
 	// ID names the endpoint, as "tenant/endpoint".
 	ID string
-	// When has a bit for each way in which a route leads to the endpoint. Any of them suffices.
+	// When has a bit for each way in which a route leads to the endpoint. One of them is enough.
 	When event.Conditions
 }
 
@@ -94,13 +95,13 @@ const (
 	fields
 )
 
-// rule is a compiled Rule, at the same place in Table.rules as that in Options.Rules.
+// rule is a compiled Rule. It has the same index in Table.rules as the Rule in Options.Rules.
 type rule struct {
 	match   [fields]*patterns // nil: no limit
 	when    *condition        // nil: none
 	to      span              // of Table.targets
 	changed bool
-	// subscribed asks for a waybill, and that the tenant has subscribed it.
+	// subscribed: the event must have a waybill, which the tenant has subscribed.
 	subscribed bool
 }
 
@@ -158,7 +159,7 @@ func (c *compiler) compile(in *Rule, out *rule) (mistakes []error) {
 	}
 	out.subscribed = in.Match.Subscribed
 
-	// A when that does not compile is a mistake beside others: they are told all at once.
+	// A when that does not compile is one of the mistakes: all are reported at once.
 	if in.When != "" {
 		when, err := c.condition(in.When)
 		if err != nil {

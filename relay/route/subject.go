@@ -10,8 +10,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// subject is the event that conditions are asked about, made ready for them once and only as far as they need it. It
-// also knows what they have cost.
+// subject is the event that conditions are evaluated for. It is prepared for them once, and only as far as they need
+// it. It also counts their cost.
 type subject struct {
 	event    *event.Event
 	prepared bool
@@ -30,7 +30,7 @@ type subject struct {
 	spent       int
 }
 
-// env is what an expression sees; its names are those of the config.
+// env has the names that an expression can use; they are those of the config.
 type env struct {
 	Event *view `expr:"event"`
 }
@@ -59,8 +59,8 @@ type track struct {
 // String prints a track as it came.
 func (t track) String() string { return fmt.Sprintf("{%s %s %s}", t.Time, t.Context, t.Status) }
 
-// allow says how much the next expression, which is a tenant's, may cost. The expressions of one tenant are evaluated
-// one after the other.
+// allow returns how much the next expression, which is a tenant's, may cost. The expressions of one tenant are
+// evaluated one after the other.
 func (s *subject) allow(tenant string) int {
 	if tenant != s.tenant {
 		s.tenant = tenant
@@ -69,13 +69,13 @@ func (s *subject) allow(tenant string) int {
 	return max(min(whenBudget-s.tenantSpent, max(eventBudget-s.spent, whenShare)), 0)
 }
 
-// charge notes what an expression has cost.
+// charge adds the cost of an expression.
 func (s *subject) charge(cost int) {
 	s.tenantSpent += cost
 	s.spent += cost
 }
 
-// prepare makes of the event what a condition needs.
+// prepare prepares what a condition needs of the event.
 func (s *subject) prepare(c *condition) error {
 	ev := s.event
 	if !s.prepared {
@@ -90,7 +90,7 @@ func (s *subject) prepare(c *condition) error {
 		}
 	}
 
-	// What the condition looks into is made ready once, for the first that needs it.
+	// What a condition looks into is prepared once, for the first one that needs it.
 	if (c.usesData || c.usesTracks) && s.tooLarge() {
 		return &whenError{text: tooLarge, detail: tooLarge}
 	}
@@ -109,8 +109,8 @@ func (s *subject) prepare(c *condition) error {
 	return nil
 }
 
-// tooLarge says whether the event is too large to be looked into. What is in it is counted without reading it: by its
-// commas and brackets.
+// tooLarge says whether the event is too large for expressions that look into it. Its parts are counted without parsing
+// it: by commas and brackets.
 func (s *subject) tooLarge() bool {
 	if !s.measured {
 		s.measured = true
@@ -123,7 +123,8 @@ func (s *subject) tooLarge() bool {
 
 var tooLarge = fmt.Sprintf("%v: it has more than %d KiB or %d parts", errTooCostly, maxWhenData>>10, maxWhenParts)
 
-// forget lets go of the event. After much work the machine is made anew: it keeps room for each loop that it entered.
+// forget releases the event. After much work the machine is made anew, because it keeps memory for each loop that it
+// entered.
 func (s *subject) forget() {
 	machine := s.machine
 	if s.spent > whenShare {
@@ -134,7 +135,7 @@ func (s *subject) forget() {
 	*s = subject{machine: machine}
 }
 
-// withTimes gives tracks as expressions see them, with their times if these are asked for.
+// withTimes returns tracks as expressions see them, with their times if times is set.
 func withTimes(tracks []event.Track, times bool) []*track {
 	all := make([]track, len(tracks))
 	out := make([]*track, len(tracks))

@@ -4,5 +4,5 @@ package spool
 
 import "errors"
 
-// diskFree cannot be asked here: what the spool may hold is then known by spool.max_bytes alone.
+// diskFree is not available here: spool.max_bytes alone bounds the spool.
 func diskFree(string) (int64, error) { return 0, errors.ErrUnsupported }

@@ -17,12 +17,12 @@ import (
 	"kuairelay/relay/event"
 )
 
-// ErrNotReadable says that a file of the spool cannot be read, now or later: it is not there, no regular file, or too
-// large. Any other error of Spool.Read without a body may pass.
+// ErrNotReadable says that a file of the spool can never be read: it is missing, not a regular file, or too large. Any
+// other error of Spool.Read without a body may pass.
 var ErrNotReadable = errors.New("it cannot be read")
 
-// Read gives the callback of a file. A file that is no callback gives an error and, in Body, all that is in it; without
-// a Body it could not be read: for good with ErrNotReadable, and else at present.
+// Read returns the callback of a file. If the file is no callback, it returns an error and, in Body, the content of the
+// file. Without a Body the file could not be read: never with ErrNotReadable, otherwise only now.
 func (s *Spool) Read(f *File) (*event.Callback, error) {
 	text, err := readRegular(filepath.Join(f.folder.path, f.name), s.o.MaxFile)
 	if err != nil {
@@ -31,8 +31,7 @@ func (s *Spool) Read(f *File) (*event.Callback, error) {
 	return decode(text)
 }
 
-// readRegular reads a file that is a regular one, and has at most so many bytes. It follows no link, and waits for
-// nobody.
+// readRegular reads a regular file of at most so many bytes. It follows no link, and does not block.
 func readRegular(path string, most int64) ([]byte, error) {
 	file, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -77,12 +76,12 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// outOfResources says that an error is about this process or machine as a whole, and not about one file.
+// outOfResources says that an error is about the process or machine, and not about one file.
 func outOfResources(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// SetAside renames a file that cannot be read at all, after Hold, so that nobody tries it again.
+// SetAside renames a file that cannot be read at all, after Hold, so that no process tries it again.
 func (s *Spool) SetAside(f *File) error {
 	old := filepath.Join(f.folder.path, f.name)
 	err := os.Rename(old, freeName(old+unreadable))
@@ -99,7 +98,7 @@ func (s *Spool) SetAside(f *File) error {
 	return nil
 }
 
-// freeName is a path at which there is nothing yet: path itself, path.2, …
+// freeName returns a path that does not exist yet: path itself, path.2, …
 func freeName(path string) string {
 	name := path
 	for n := 2; n < 1000; n++ {

@@ -23,13 +23,12 @@ type folder struct {
 	path string
 	lock *flock.Flock
 	dir  *os.File
-	// syncs lets many writers share one sync of the folder: the entries that were there when it began are durable after
-	// it.
+	// syncs lets many writers share one sync of the folder. Entries that exist when it begins are durable when it ends.
 	syncs workers.Batcher[struct{}, struct{}]
 	files int // guarded by Spool.mu
 }
 
-// newFolder makes a folder in dir, and locks it before it has a name by which others would find it.
+// newFolder makes a folder in dir, and locks it before it gets a name by which other processes find it.
 func newFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func newFolder(dir string) (*folder, error) {
 		return nil, err
 	}
 
-	// It is locked, and so may be found.
+	// It is locked, so others may find it now.
 	f.path = filepath.Join(dir, name)
 	if err = os.Rename(hidden, f.path); err == nil {
 		err = syncDir(dir)
@@ -67,7 +66,7 @@ func newFolder(dir string) (*folder, error) {
 
 var errLocked = errors.New("another process has it")
 
-// openFolder locks a folder that is there.
+// openFolder locks an existing folder.
 func openFolder(path string) (*folder, error) {
 	f := &folder{path: path, lock: flock.New(filepath.Join(path, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))}
 	f.syncs = workers.Batcher[struct{}, struct{}]{
@@ -90,7 +89,7 @@ func openFolder(path string) (*folder, error) {
 	return f, nil
 }
 
-// write puts text into a file of that name, durably, and as a whole or not at all.
+// write writes a file, durably, and as a whole or not at all.
 func (f *folder) write(name string, text []byte) error {
 	aside, final := filepath.Join(f.path, "."+name), filepath.Join(f.path, name)
 	err := writeSynced(aside, text)
@@ -124,7 +123,7 @@ func writeSynced(path string, text []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// createNew makes a file that was not there, not even as a link.
+// createNew makes a file that must not exist yet, not even as a link.
 func createNew(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
@@ -149,8 +148,8 @@ func (f *folder) try() error {
 	return nil
 }
 
-// names lists the callbacks in the folder, in the order in which they were written, and removes what was left half
-// written. What is no regular file, or has another name, is not ours, and stays as it is.
+// names lists the callbacks in the folder, in the order in which they were written, and removes files that were left
+// half written. Anything else in the folder stays as it is.
 func (f *folder) names() ([]string, error) {
 	entries, err := os.ReadDir(f.path) // sorted by name
 	if err != nil {
@@ -183,7 +182,7 @@ func (f *folder) remove() error {
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lock" }) {
 		return nil
 	}
-	// Whoever opens the lock file now gets one that is about to vanish, and then finds no folder.
+	// A process that opens the lock file now gets one that is about to vanish, and then finds no folder.
 	return os.RemoveAll(f.path)
 }
 
@@ -203,7 +202,7 @@ type Adoption struct {
 	Callbacks int
 }
 
-// Adopt makes this process's own folder, and takes over those whose process has ended, with all that waits in them.
+// Adopt makes this process's own folder, and takes over those of processes that have ended, with all waiting callbacks.
 func (s *Spool) Adopt() ([]Adoption, error) {
 	s.mu.Lock()
 	err := s.open()
@@ -230,7 +229,7 @@ func (s *Spool) Adopt() ([]Adoption, error) {
 		}
 	}
 
-	// From now on it is known which waybills wait.
+	// From now on the waybills of all waiting callbacks are known.
 	s.mu.Lock()
 	s.looked = true
 	s.signal()
@@ -269,7 +268,7 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 			return nil, err // nothing is known of these files: later
 		}
 
-		// A file that is damaged counts as received with the one before it.
+		// A damaged file counts as received when the one before it was.
 		f.ReceivedAt = cb.ReceivedAt
 		f.size = onDisk(len(cb.Body))
 		if err == nil {
@@ -294,7 +293,7 @@ func (s *Spool) adopt(path string) ([]*File, error) {
 	return files, nil
 }
 
-// merge puts two lists together, the older of the two first ones each time: each list keeps its own order.
+// merge merges two lists: it takes the older of the two first files each time, and each list keeps its own order.
 func merge(a, b []*File) []*File {
 	out := make([]*File, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
@@ -307,7 +306,7 @@ func merge(a, b []*File) []*File {
 	return append(append(out, a...), b...)
 }
 
-// Close lets go of all folders, and removes the empty ones.
+// Close unlocks all folders, and removes the empty ones.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

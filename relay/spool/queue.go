@@ -15,13 +15,13 @@ import (
 // taking it to Redis takes minutes. So large files are kept apart: each has its waybills in a sorted list, and one of
 // them is taken at a time, while other files pass it by.
 
-// LargeItems and LargeBytes are from where on a callback is large: it has more items, or takes more on disk.
+// LargeItems and LargeBytes are the bounds above which a callback is large: by its items, or by its bytes on disk.
 const (
 	LargeItems = 1024
 	LargeBytes = 1 << 20
 )
 
-// Touches says whether one of the waybills is in a callback that still waits: a newer one has to line up behind it.
+// Touches says whether one of the waybills is in a callback that still waits: a newer callback has to wait behind that.
 func (s *Spool) Touches(waybills []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *Spool) Next(ctx context.Context, most int, bytes int64) ([]*File, error
 	return nil, ctx.Err()
 }
 
-// lookThrough is how many files that have to wait for others are passed over in search of those that need not.
+// lookThrough is how many files that have to wait for others are skipped in search of those that need not.
 const lookThrough = 1000
 
 // nextBatch takes the oldest files that may be taken now. It needs mu.
@@ -101,7 +101,7 @@ func (s *Spool) nextBatch(most int, bytes int64) []*File {
 		bytes -= f.size
 	}
 
-	// What was passed over goes back to the front.
+	// Skipped files go back to the front.
 	s.waiting = s.waiting[n-len(passed.files):]
 	copy(s.waiting, passed.files)
 	if len(s.waiting) == 0 {
@@ -130,7 +130,7 @@ type passed struct {
 	large    []*File         // and the one that is taken
 }
 
-// over passes a file over, if it has to wait.
+// over skips a file, if it has to wait.
 func (p *passed) over(f *File) bool {
 	if !f.until.After(p.now) && p.free(f) {
 		return false
@@ -146,7 +146,7 @@ func (p *passed) over(f *File) bool {
 	return true
 }
 
-// free says whether no older file touches what f touches.
+// free says whether no older file has a waybill of f.
 func (p *passed) free(f *File) bool {
 	if !f.large {
 		return !slices.ContainsFunc(f.waybills, func(h uint64) bool {
@@ -170,7 +170,7 @@ func (p *passed) free(f *File) bool {
 	return true
 }
 
-// Postpone says, before Return, that a file is not to be taken before a pause is over, and then alone.
+// Postpone says, before Return, that a file is not taken again before a pause is over, and then alone.
 func (s *Spool) Postpone(f *File, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +182,7 @@ func (s *Spool) Postpone(f *File, pause time.Duration) {
 	})
 }
 
-// Return puts back what was taken. With alone each of them is taken alone from now on.
+// Return puts back files that were taken. With alone, each of them is taken alone from now on.
 func (s *Spool) Return(files []*File, alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *Spool) Return(files []*File, alone bool) {
 	s.waiting = append(files[:len(files):len(files)], s.waiting...)
 }
 
-// Hold ends the waiting of files that were taken, and leaves them on disk.
+// Hold ends the waiting of files that were taken. They stay on disk.
 func (s *Spool) Hold(files []*File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +203,7 @@ func (s *Spool) Hold(files []*File) {
 	}
 }
 
-// release needs mu.
+// release ends the waiting of files. It needs mu.
 func (s *Spool) release(files []*File) {
 	for _, f := range files {
 		delete(s.taken, f)
@@ -223,8 +223,7 @@ func (s *Spool) release(files []*File) {
 	s.signal()
 }
 
-// about gives the hashes of the waybills that a callback of so many bytes names, sorted, each once, and whether it is
-// large.
+// about returns the hashes of the waybills of a callback of so many bytes, sorted, each once, and whether it is large.
 func (s *Spool) about(waybills iter.Seq[string], bytes int) (hashes []uint64, large bool) {
 	n := 0
 	for w := range waybills {
@@ -244,7 +243,7 @@ func sortedOnce(hashes []uint64) []uint64 {
 	return slices.Compact(hashes)
 }
 
-// touch and untouch need mu: a file begins to wait, waits no longer.
+// touch counts the waybills of a file that begins to wait, untouch those of one that no longer does. They need mu.
 func (s *Spool) touch(f *File) {
 	f.folder.files++
 	s.files++

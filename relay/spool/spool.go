@@ -1,5 +1,5 @@
-// Package spool keeps callbacks in files until the store has their events: what arrives while Redis is away, or slow,
-// is durable there, and is taken from there in its order.
+// Package spool keeps callbacks in files until the store has their events. A callback that comes while Redis is down or
+// slow is durable there, and is taken from there in order.
 package spool
 
 import (
@@ -20,15 +20,15 @@ import (
 
 // Options of a Spool. A zero field means its default.
 type Options struct {
-	// Dir holds a sub-folder for each process. It is made when it is not there.
+	// Dir has a sub-folder for each process. It is made if it does not exist.
 	Dir string
 	// MaxBytes bounds what this process has on disk, each file in whole blocks of 4 KiB. Default 1 GiB.
 	MaxBytes int64
 	// MaxFile bounds what is read of one file. Default 64 MiB.
 	MaxFile int64
-	// Waybills names those that a callback touches. It is asked of files that another process left behind.
+	// Waybills returns the waybills of a callback. It is called for files that another process left behind.
 	Waybills func(*event.Callback) iter.Seq[string]
-	// Works is called when something was written again after a failure. Default: nothing is.
+	// Works is called when a write succeeds again after a failure. Default: nothing is.
 	Works func()
 }
 
@@ -55,14 +55,13 @@ type Spool struct {
 	busy    map[uint64]int // how many of those touch a waybill
 	// touched counts the waiting and taken files of each waybill, by its hash.
 	touched map[uint64]int
-	// large are the large files that wait or are taken, which are counted neither in busy nor in touched; largeTaken is
-	// the one that is taken.
+	// large are the large files that wait or are taken. They are counted neither in busy nor in touched. largeTaken is the
+	// one that is taken.
 	large      map[*File]struct{}
 	largeTaken *File
-	// looked says that the folders which were there at the start have been taken over: until then any waybill may be in
-	// them.
+	// looked says that the folders that existed at the start have been taken over. Until then they may have any waybill.
 	looked bool
-	// waybills is how many are known of the waiting and taken files, those of each file counted; most bounds it.
+	// waybills is how many waybills all waiting and taken files have, counted for each file; most bounds it.
 	waybills, most int
 	files          int
 	bytes          int64
@@ -74,9 +73,9 @@ type Spool struct {
 // File is a callback in the spool.
 type File struct {
 	ReceivedAt time.Time
-	// Tag is the caller's own, nil for a file that was taken over.
+	// Tag is for the caller, nil for a file that was taken over.
 	Tag any
-	// Refused is the caller's own: how often the store has refused it.
+	// Refused is for the caller: how often the store has refused the file.
 	Refused int
 
 	folder   *folder
@@ -97,7 +96,7 @@ type Counts struct {
 	Written, Failed, Adopted, Unreadable int
 }
 
-// Stats is what there is now.
+// Stats is the present content of the spool.
 type Stats struct {
 	// Files and Bytes are on disk; Waiting of the files have not been accepted, the oldest of which came at Oldest (zero:
 	// none).
@@ -109,14 +108,14 @@ type Stats struct {
 	Counts
 }
 
-// ErrFull says that the spool holds as much as it may.
+// ErrFull says that the spool is full.
 var ErrFull = errors.New("the spool is full: it holds spool.max_bytes")
 
-// ErrWaybills says that the callbacks in the spool name as many waybills as may be known of them.
+// ErrWaybills says that the callbacks in the spool have as many waybills as the spool can keep in memory.
 var ErrWaybills = errors.New("the spool is full: its callbacks name too many waybills")
 
-// bytesPerWaybill is how much spool.max_bytes has to be for each waybill that is known of what waits. An update has
-// more, so that the bound is met only by callbacks with next to nothing in them. leastWaybills are known of any spool.
+// bytesPerWaybill is how many bytes of spool.max_bytes allow one waybill in memory. An update has more bytes than that,
+// so the bound is reached only by callbacks with next to nothing in them. leastWaybills are allowed in any spool.
 const (
 	bytesPerWaybill = 256
 	leastWaybills   = 1 << 20
@@ -152,7 +151,7 @@ func New(o Options) *Spool {
 	}
 }
 
-// Put keeps a callback, durably when it returns nil. Callbacks that touch the same waybill are taken in the order of
+// Put keeps a callback, and returns nil when it is durable. Callbacks with a common waybill are taken in the order of
 // their Puts.
 func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*File, error) {
 	text, err := encode(cb)
@@ -185,7 +184,7 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Fi
 	return f, nil
 }
 
-// begin takes the room and the name for a file, and counts its waybills as touched from now on.
+// begin reserves room and a name for a file, and counts its waybills from now on.
 func (s *Spool) begin(f *File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +207,7 @@ func (s *Spool) begin(f *File) error {
 	return nil
 }
 
-// open makes the process's own folder, if there is none; after a failure not more than once a second. It needs mu.
+// open makes the process's own folder, if there is none; after a failure at most once a second. It needs mu.
 func (s *Spool) open() error {
 	if s.own != nil {
 		return nil
@@ -226,7 +225,7 @@ func (s *Spool) open() error {
 	return err
 }
 
-// Withdraw ends the waiting of a file, if it was not taken yet, for Remove.
+// Withdraw ends the waiting of a file that was not taken yet, before Remove.
 func (s *Spool) Withdraw(f *File) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,8 +238,8 @@ func (s *Spool) Withdraw(f *File) bool {
 	return true
 }
 
-// Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is as good as gone for this
-// process; the next one takes it up again.
+// Remove deletes files from the disk, durably, after Hold. A file that cannot be deleted is gone for this process; the
+// next process takes it over.
 func (s *Spool) Remove(files []*File) error {
 	var errs []error
 	left := make(map[*folder]bool)
@@ -276,7 +275,7 @@ func (s *Spool) Remove(files []*File) error {
 	return nil
 }
 
-// Rewrite replaces what a file says of its callback.
+// Rewrite replaces the first line of a file, which describes its callback.
 func (s *Spool) Rewrite(f *File, cb *event.Callback) error {
 	text, err := encode(cb)
 	if err == nil {
@@ -288,8 +287,8 @@ func (s *Spool) Rewrite(f *File, cb *event.Callback) error {
 	return nil
 }
 
-// Check returns nil if the spool would take a callback. When nothing was written for a while, or the last time without
-// success, it tries.
+// Check returns nil if the spool would take a callback. If nothing was written for a while, or the last write failed,
+// it writes a test file.
 func (s *Spool) Check() error {
 	own, untried, err := s.toTry()
 	if !untried {
@@ -305,7 +304,7 @@ func (s *Spool) Check() error {
 	return err
 }
 
-// wrote notes how a write has ended. It needs mu.
+// wrote notes the result of a write. It needs mu.
 func (s *Spool) wrote(err error) {
 	failed := s.err != nil
 	s.err = err
@@ -328,8 +327,7 @@ func (s *Spool) Recheck() {
 	}
 }
 
-// toTry returns the folder to write a test file to, and whether that has to be tried. Otherwise the error says what is
-// known already.
+// toTry returns the folder to write a test file to, and whether a test is needed. Otherwise the error is the known one.
 func (s *Spool) toTry() (own *folder, untried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -355,7 +353,7 @@ func (s *Spool) Room() int64 {
 	room := max(0, s.o.MaxBytes-s.bytes)
 	s.mu.Unlock()
 
-	// The folder is made with the first file: until then its disk is that of the folder above it.
+	// The folder is made with the first file. Until then, the disk is that of the folder above it.
 	dir := s.o.Dir
 	for {
 		free, err := diskFree(dir)
@@ -369,7 +367,7 @@ func (s *Spool) Room() int64 {
 	}
 }
 
-// Stats says what there is in the spool, as far as it is this process's.
+// Stats returns the content of the spool, as far as this process has it.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -400,7 +398,7 @@ func (s *Spool) signal() {
 	s.changed = make(chan struct{})
 }
 
-// gone needs mu: a file is no longer on disk.
+// gone notes that a file is no longer on disk. It needs mu.
 func (s *Spool) gone(f *File) {
 	f.folder.files--
 	s.files--
