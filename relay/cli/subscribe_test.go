@@ -203,6 +203,11 @@ func TestTheLedgerGoesFromOneRedisToAnother(t *testing.T) {
 		!strings.HasSuffix(stderr, "1 subscription read, 1 new in the ledger\n") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
+	lost := subscribeConfig(t, "redis://127.0.0.1:1/0")
+	if code, _, stderr := run(t, lines, "subscriptions", "import", "-c", lost); code != 1 ||
+		!strings.HasPrefix(stderr, "kuairelay: not all of 2 subscriptions are in the ledger (0 new; import them again): ") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
 	for text, says := range map[string]string{
 		"{":            "line 1: not a subscription",
 		lines + `{}`:   "line 3: tenant, cp_code and waybill_code must be words",

@@ -165,10 +165,13 @@ func newImport() *cobra.Command {
 			return err
 		}
 
-		// Before an error, the ledger may have taken some of them.
 		added, err := ledger.Import(cmd.Context(), all)
+		if err != nil {
+			return fmt.Errorf("not all of %s are in the ledger (%d new; import them again): %w",
+				plural(len(all), "subscription"), added, err)
+		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s read, %d new in the ledger\n", plural(len(all), "subscription"), added)
-		return err
+		return nil
 	}
 	return cmd
 }

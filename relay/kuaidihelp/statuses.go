@@ -1,6 +1,10 @@
 package kuaidihelp
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // The statuses of an item that the platform is known to send (as public client code shows them). The set is open.
 const (
@@ -17,12 +21,18 @@ func Statuses() []string {
 	return []string{StatusCollected, StatusSending, StatusDelivering, StatusAllograph, StatusSigned, StatusQuestion}
 }
 
-// Status gives the status by its right name: in lower case, without space around it, and "allorgraph", as the platform
-// also spells it, is "allograph". The set is open: any other status is itself.
+// aliases are other spellings of a status that the platform sends, in lower case, with its right name.
+var aliases = map[string]string{"allorgraph": StatusAllograph}
+
+// Aliases lists them, in alphabetical order.
+func Aliases() []string { return slices.Sorted(maps.Keys(aliases)) }
+
+// Status gives the status by its right name: in lower case, without space around it, and an alias by the status that
+// it stands for. The set is open: any other status is itself.
 func Status(status string) string {
 	status = strings.ToLower(strings.TrimSpace(status))
-	if status == "allorgraph" {
-		return StatusAllograph
+	if name, ok := aliases[status]; ok {
+		return name
 	}
 	return status
 }

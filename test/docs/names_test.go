@@ -64,6 +64,20 @@ func TestThePagesForReceiversNameEveryStatusBrandAndFormat(t *testing.T) {
 	}
 }
 
+func TestThePagesNameEveryAliasOfAStatus(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"tenant/receiving.md", "tenant/routes.md"} {
+		for _, path := range []string{"docs/" + name, "docs/zh/" + name} {
+			page := fileText(t, path)
+			for _, alias := range kuaidihelp.Aliases() {
+				if !strings.Contains(page, "`"+alias+"`") {
+					t.Errorf("%s does not name `%s`", path, alias)
+				}
+			}
+		}
+	}
+}
+
 func TestThePagesOfRoutesNameEveryMatchKey(t *testing.T) {
 	t.Parallel()
 	text, err := config.JSONSchema(true)
