@@ -164,10 +164,10 @@ func TestConnectionsAreBoundedAndReused(t *testing.T) {
 
 func TestAWaybillsUpdatesArriveInOrderThoughTheEndpointFailsAtRandom(t *testing.T) {
 	t.Parallel()
-	testOrder(t, "", 40, 12)
+	testOrder(t, "", 30, 10)
 }
 
 func TestOrderOnRedis(t *testing.T) {
 	t.Parallel()
-	testOrder(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}", 60, 16)
+	testOrder(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}", 30, 10)
 }
