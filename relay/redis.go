@@ -92,11 +92,11 @@ type marker struct {
 	desc  *prometheus.Desc
 
 	mu  sync.Mutex
-	now remembered
+	now markerState
 }
 
-// remembered is the content of the file.
-type remembered struct {
+// markerState is the content of the file.
+type markerState struct {
 	Marker string `json:"marker"`
 	// EmptiedAt is when a Redis without the marker was last noticed; zero: never.
 	EmptiedAt time.Time `json:"emptied_at,omitzero"`
@@ -166,7 +166,7 @@ func (m *marker) look(ctx context.Context) {
 }
 
 // write replaces the file in one step.
-func (m *marker) write(r remembered) error {
+func (m *marker) write(r markerState) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err

@@ -234,7 +234,7 @@ func (r *Relay) newAPI() *api.API {
 const retakeMost = 64 << 20
 
 // retake accepts a callback, or an item of one, from quarantine as if it had just come.
-func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, error) {
+func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.RetakeResult, error) {
 	read := func(from io.Reader) ([]byte, error) {
 		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(from), retakeMost))
 	}
@@ -243,11 +243,11 @@ func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.Retaken, e
 		body, err = kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
 	}
 	if err != nil {
-		return api.Retaken{Rejected: err.Error()}, nil //nolint:nilerr // the operator asked why it is not understood
+		return api.RetakeResult{Rejected: err.Error()}, nil //nolint:nilerr // the operator asked why it is not understood
 	}
 
 	out, err := r.intake.Retake(ctx, q, body)
-	return api.Retaken(out), err
+	return api.RetakeResult(out), err
 }
 
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or

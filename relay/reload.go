@@ -113,8 +113,8 @@ const (
 	ReloadFailed = "failed" // the files have mistakes, and the config from before goes on serving
 )
 
-// Reloaded is the result of a reload.
-type Reloaded struct {
+// ReloadResult is the result of a reload.
+type ReloadResult struct {
 	// Fingerprint is that of the config in use.
 	Fingerprint string `json:"fingerprint"`
 	// Changed is false if the files have the same content as before.
@@ -127,7 +127,7 @@ type Reloaded struct {
 // Reload reads the config again and switches to it, or returns what is wrong with it and keeps the old one. Nothing
 // under way is cut short. What begins afterwards, also a retry of a pending delivery, uses the new config. why is for
 // the log.
-func (r *Relay) Reload(why string) (Reloaded, error) {
+func (r *Relay) Reload(why string) (ReloadResult, error) {
 	r.reload.one.Lock()
 	defer r.reload.one.Unlock()
 	out, err := r.read(why)
@@ -135,9 +135,9 @@ func (r *Relay) Reload(why string) (Reloaded, error) {
 	return out, err
 }
 
-func (r *Relay) read(why string) (Reloaded, error) {
+func (r *Relay) read(why string) (ReloadResult, error) {
 	if r.o.Load == nil {
-		return Reloaded{}, errors.New("this relay was not started with a config file")
+		return ReloadResult{}, errors.New("this relay was not started with a config file")
 	}
 
 	began := time.Now()
@@ -158,10 +158,10 @@ func (r *Relay) read(why string) (Reloaded, error) {
 		for _, line := range lines {
 			r.log.Error("config", zap.String("mistake", line))
 		}
-		return Reloaded{Fingerprint: before.fingerprint}, err
+		return ReloadResult{Fingerprint: before.fingerprint}, err
 	}
 
-	out := Reloaded{Fingerprint: c.Fingerprint, Changed: changed, Restart: r.reload.fixed.changed(c)}
+	out := ReloadResult{Fingerprint: c.Fingerprint, Changed: changed, Restart: r.reload.fixed.changed(c)}
 	for _, w := range c.Warnings {
 		out.Warnings = append(out.Warnings, w.String())
 	}
@@ -242,10 +242,10 @@ type configState struct {
 	fixed restartKeys
 
 	mu  sync.Mutex
-	now loaded
+	now loadedConfig
 }
 
-type loaded struct {
+type loadedConfig struct {
 	fingerprint string
 	at          time.Time // of the last success
 	ok          bool      // the last reload
@@ -254,7 +254,7 @@ type loaded struct {
 	restart     []string  // keys that have changed since the start, and keep their values until the next one
 }
 
-func (l *configState) current() loaded {
+func (l *configState) current() loadedConfig {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.now

@@ -25,7 +25,7 @@ import (
 
 // reload asks the relay to read its config again.
 func (r *running) reload() (status int, answer struct {
-	relay.Reloaded
+	relay.ReloadResult
 	Detail string
 	Errors []string
 }) {
@@ -39,14 +39,14 @@ func (r *running) reload() (status int, answer struct {
 	return status, answer
 }
 
-func (r *running) mustReload(yaml string) relay.Reloaded {
+func (r *running) mustReload(yaml string) relay.ReloadResult {
 	r.t.Helper()
 	r.write(yaml)
 	status, answer := r.reload()
 	if status != http.StatusOK {
 		r.t.Fatalf("%d %+v", status, answer)
 	}
-	return answer.Reloaded
+	return answer.ReloadResult
 }
 
 const otherSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

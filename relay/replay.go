@@ -19,35 +19,35 @@ import (
 )
 
 const (
-	// replayLook is how often a replica looks for replays that nobody works off.
+	// replayLook is how often a replica looks for replays that no replica works off.
 	replayLook = 2 * time.Second
-	// replaysHere is how many replays a process works off at one time. While others wait for their places, each has
+	// replaysHere is how many replays a process works off at the same time. While others wait for a place, each has
 	// replayTurn, and goes on later where it was.
 	replaysHere = 16
 	replayTurn  = 5 * time.Second
 )
 
-// replayer works off replays, several at one time: it hands what is sent again to the pool from memory, in a small
-// share of the slots, so that nothing new waits behind it. Tenants and the operator take turns. Where a replay is, the
-// store knows.
+// replayer works off replays, several at the same time. It hands deliveries to the pool from memory, in a small share
+// of the slots, so that new deliveries do not wait behind them. Tenants and the operator take turns. The store knows
+// how far each replay is.
 type replayer struct {
 	store *store.Store
 	pool  *deliver.Pool
-	// match gives the endpoints that an event may be owed to by the routes in use.
+	// match returns the endpoints that an event may be owed to by the routes in use.
 	match func(*event.Event) []queue.Candidate
-	// endpoints lists those of a tenant.
+	// endpoints returns the endpoints of a tenant.
 	endpoints func(tenant string) []string
-	// most is how many replays of a tenant run at one time, in all replicas; 0: any number.
+	// most is how many replays of a tenant run at the same time, over all replicas; 0: any number.
 	most func(tenant string) int
 	log  *zap.Logger
 
 	wake chan struct{} // a place is free
 	mu   sync.Mutex
 	turns
-	failed logonce.Change[string] // as it was logged
+	failed logonce.Change[string] // the last error that was logged
 }
 
-// turns say whose replay comes next in a process.
+// turns decide whose replay is next in a process.
 type turns struct {
 	here    map[string]bool      // replays that are worked off here
 	served  map[string]time.Time // when a replay, or one of a tenant, was last taken up here
@@ -60,7 +60,7 @@ func newReplayer(r *replayer) *replayer {
 	return r
 }
 
-// run works off replays until ctx ends. It returns when those under way have been let go.
+// run works off replays until ctx ends. It returns when the claims of those under way are released.
 func (r *replayer) run(ctx context.Context) {
 	tick := time.NewTicker(replayLook)
 	defer tick.Stop()
@@ -73,12 +73,12 @@ func (r *replayer) run(ctx context.Context) {
 		case <-tick.C:
 		case <-r.wake:
 		}
-		r.tell(ctx, r.takeUp(ctx, &running))
+		r.logError(ctx, r.claimOpen(ctx, &running))
 	}
 }
 
-// tell logs an error once.
-func (r *replayer) tell(ctx context.Context, err error) {
+// logError logs an error once, until it changes.
+func (r *replayer) logError(ctx context.Context, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
 	}
@@ -87,8 +87,8 @@ func (r *replayer) tell(ctx context.Context, err error) {
 	}
 }
 
-// takeUp begins with as many replays as there is room for.
-func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
+// claimOpen claims as many open replays as there are places for, and begins to work them off.
+func (r *replayer) claimOpen(ctx context.Context, running *sync.WaitGroup) error {
 	open, err := r.store.OpenReplays(ctx)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 		}
 
 		o := &open[next]
-		o.Taken = true // if not by us, then by another replica
+		o.Taken = true // by this replica, or else by another one
 		var others []string
 		for _, x := range open {
 			if x.Tenant == o.Tenant && x.ID != o.ID {
@@ -120,7 +120,7 @@ func (r *replayer) takeUp(ctx context.Context, running *sync.WaitGroup) error {
 		r.begin(*o, time.Now())
 		running.Go(func() {
 			err := r.workOff(ctx, replay)
-			r.tell(ctx, err)
+			r.logError(ctx, err)
 			r.end(replay.ID, err == nil)
 		})
 	}
@@ -146,19 +146,19 @@ func (r *replayer) end(id string, well bool) {
 	}
 }
 
-// isOver says whether a replay that was taken up then has had its turn, and others wait.
+// isOver says whether a replay that was claimed at a time has had its turn, and others wait.
 func (r *replayer) isOver(taken time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.crowded && time.Since(taken) > replayTurn
 }
 
-// tenantTurn begins the name of a tenant in served.
+// tenantTurn is the beginning of a tenant's name in served.
 const tenantTurn = "of "
 
-// next gives the index of the replay to take up, -1 if there is none, or no place: one of the tenant of whom the fewest
-// run, then of whom one was taken up the longest ago here; of its replays that which was taken up the longest ago, then
-// the oldest.
+// next returns the index of the replay to claim, -1 if there is none, or no place. It prefers, in this order: the
+// tenant with the fewest running replays; the tenant whose last claim here is the oldest; of its replays, the one whose
+// last claim here is the oldest; the oldest replay.
 func (t *turns) next(open []event.OpenReplay, most func(tenant string) int) int {
 	runs := make(map[string]int) // of each tenant
 	known := make(map[string]bool)
@@ -193,17 +193,17 @@ func (t *turns) next(open []event.OpenReplay, most func(tenant string) int) int 
 	return best
 }
 
-// resend is a part of a replay's page, and the slots that are reserved for it.
-type resend struct {
+// pagePart is a part of a replay's page, with the slots that are reserved for it.
+type pagePart struct {
 	event.ReplayPage
 	reserved map[string]int // by endpoint
 }
 
-// full says that a part is as much as one script call takes.
-func (p *resend) full() bool { return len(p.Resends) >= replaySends }
+// full says that the part is as large as one script call may be.
+func (p *pagePart) full() bool { return len(p.Resends) >= replaySends }
 
-// add takes a delivery into the part.
-func (p *resend) add(s event.Resend, slot bool) {
+// add adds a delivery to the part.
+func (p *pagePart) add(s event.Resend, slot bool) {
 	p.Resends = append(p.Resends, s)
 	if !slot {
 		return
@@ -215,15 +215,14 @@ func (p *resend) add(s event.Resend, slot bool) {
 }
 
 const (
-	// replaySends bounds the deliveries that one script call queues, replayEvents the events of one page.
+	// replaySends bounds the deliveries of one script call, replayEvents the events of one page.
 	replaySends  = 64
 	replayEvents = 50
-	// replayWait is how long a delivery that is sent again waits for a slot. Where none gets free for so long, it is
-	// queued as any other.
+	// replayWait is how long a delivery waits for a slot. If none is free by then, the delivery is queued like any other.
 	replayWait = 2 * time.Second
 )
 
-// workOff sends a replay that was taken up page by page, to its end, or until others wait for its place.
+// workOff sends a claimed replay page by page, to its end, or until others wait for its place.
 func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	taken := time.Now()
 	defer r.store.ReleaseReplay(context.WithoutCancel(ctx), replay.ID)
@@ -235,7 +234,7 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
 
-	// often a few, rather than many that what is new waits behind
+	// Few events at a time, and often: new events must not wait behind many.
 	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100))
 	pace := taken
 	for ctx.Err() == nil && !r.isOver(taken) {
@@ -260,8 +259,8 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	return nil
 }
 
-// keepPace waits until so many events may have been sent since a time, at a rate a second, and gives that time; it
-// gives now if that was before: what was missed is not made up for.
+// keepPace waits until so many events may have been sent since a time, at a rate a second, and returns that time; or
+// now, if that is later: missed events are not made up for.
 func keepPace(ctx context.Context, since time.Time, events, rate int) time.Time {
 	next := since.Add(time.Duration(events) * time.Second / time.Duration(max(1, rate)))
 	ahead := time.Until(next)
@@ -275,10 +274,10 @@ func keepPace(ctx context.Context, since time.Time, events, rate int) time.Time 
 	return next
 }
 
-// send sends a page. It says whether the replay is still ours.
+// send sends a page. It returns false if the replay is no longer this replica's.
 func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page event.Page) (mine bool, err error) {
-	s := &sending{replayer: r, id: id, looked: page.Looked}
-	defer func() { r.pool.Start(s.part.reserved, nil) }() // after an error, what was reserved for nothing
+	s := &pageSender{replayer: r, id: id, looked: page.Looked}
+	defer func() { r.pool.Start(s.part.reserved, nil) }() // after an error: slots that were not used
 
 	for _, e := range page.Events {
 		resends, err := r.wanted(ctx, plan, e)
@@ -291,7 +290,7 @@ func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page even
 			return false, err
 		}
 
-		// All deliveries of this event are in the part: the replay goes on behind it.
+		// All deliveries of this event are in the part, so the cursor moves past it.
 		s.part.Cursor = e.Next
 		s.part.Looked++
 		if len(resends) > 0 {
@@ -305,16 +304,16 @@ func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page even
 	return s.flush(ctx)
 }
 
-// sending sends a page in parts. Each moves the replay on behind the last event of which it has all deliveries.
-type sending struct {
+// pageSender sends a page in parts. Each part moves the cursor past the last event that is complete.
+type pageSender struct {
 	*replayer
 	id     string
-	part   resend
+	part   pagePart
 	looked int // events of the page that no part has counted
 }
 
-// add puts deliveries into the part, and sends it each time that it is full or has to make place.
-func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, err error) {
+// add adds deliveries to the part, and sends the part whenever it is full, or has to free its slots.
+func (s *pageSender) add(ctx context.Context, resends []event.Resend) (mine bool, err error) {
 	for _, one := range resends {
 		if s.part.full() {
 			if mine, err := s.flush(ctx); err != nil || !mine {
@@ -323,7 +322,7 @@ func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, e
 		}
 
 		slot := s.pool.ReserveSome(one.Endpoint)
-		if !slot && len(s.part.Resends) > 0 { // what holds slots goes first
+		if !slot && len(s.part.Resends) > 0 { // deliveries with slots are sent before the wait
 			if mine, err := s.flush(ctx); err != nil || !mine {
 				return false, err
 			}
@@ -339,7 +338,7 @@ func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, e
 		if lease == 0 {
 			continue // a reload has taken the endpoint out of the config
 		}
-		if slot && !s.pool.Rated(one.Endpoint) { // else it is leased when its turn comes
+		if slot && !s.pool.Rated(one.Endpoint) { // with a rate, it is leased when its turn comes
 			one.Lease = lease
 		}
 		s.part.add(one, slot)
@@ -347,23 +346,23 @@ func (s *sending) add(ctx context.Context, resends []event.Resend) (mine bool, e
 	return true, nil
 }
 
-// flush sends the part, and begins another one.
-func (s *sending) flush(ctx context.Context) (mine bool, err error) {
+// flush sends the part, and begins the next one.
+func (s *pageSender) flush(ctx context.Context) (mine bool, err error) {
 	sent := s.part
-	s.part = resend{}
+	s.part = pagePart{}
 	s.looked -= sent.Looked
 	return s.queue(ctx, s.id, sent)
 }
 
-// awaitSlot waits for a slot of an endpoint, for at most replayWait.
+// awaitSlot waits for a slot of an endpoint, for replayWait at most.
 func (r *replayer) awaitSlot(ctx context.Context, endpoint string) bool {
 	ctx, cancel := context.WithTimeout(ctx, replayWait)
 	defer cancel()
 	return r.pool.AwaitSome(ctx, endpoint)
 }
 
-// queue queues some deliveries again, those that a slot is reserved for leased to us.
-func (r *replayer) queue(ctx context.Context, id string, part resend) (mine bool, err error) {
+// queue queues the deliveries of a part. Those with a reserved slot are leased to this process.
+func (r *replayer) queue(ctx context.Context, id string, part pagePart) (mine bool, err error) {
 	leased, mine, err := r.store.ReplayPage(ctx, id, part.ReplayPage)
 	r.pool.Start(part.reserved, leased)
 	for _, s := range part.Resends {
@@ -374,18 +373,18 @@ func (r *replayer) queue(ctx context.Context, id string, part resend) (mine bool
 	return mine, err
 }
 
-// wanted lists the deliveries of an event that a replay sends.
+// wanted returns the deliveries of an event that a replay sends.
 func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (out []event.Resend, err error) {
 	if !plan.Reroute {
 		for _, o := range e.Deliveries {
-			if plan.Wants(o) && r.pool.Lease(o.Endpoint) > 0 { // one that is in no config any more has nobody to send it
+			if plan.Wants(o) && r.pool.Lease(o.Endpoint) > 0 { // an endpoint that is in no config gets nothing
 				out = append(out, event.Resend{EventID: e.ID, Endpoint: o.Endpoint})
 			}
 		}
 		return out, nil
 	}
 
-	// By today's routes, whose conditions are asked of the ledger: that of a changed status is taken to hold.
+	// The routes in use decide, and the ledger answers their conditions. A changed status counts as true.
 	whole, ok, err := r.store.Event(ctx, e.ID, "")
 	if err != nil || !ok {
 		return nil, err

@@ -61,7 +61,7 @@ func (c *Connections) Accept() (net.Conn, error) {
 			_ = evicted.Close()
 		}
 		if ok {
-			return &counted{Conn: conn, of: c}, nil
+			return &countedConn{Conn: conn, of: c}, nil
 		}
 		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = conn.Write([]byte(overloaded))
@@ -112,7 +112,7 @@ func (c *Connections) weakest() net.Conn {
 
 // OnState is for http.Server.ConnState.
 func (c *Connections) OnState(conn net.Conn, state http.ConnState) {
-	if x, ok := conn.(*counted); ok {
+	if x, ok := conn.(*countedConn); ok {
 		conn = x.Conn
 	}
 	c.mu.Lock()
@@ -135,15 +135,15 @@ func (c *Connections) forget(conn net.Conn) {
 	}
 }
 
-// counted is a connection that is forgotten when it is closed.
-type counted struct {
+// countedConn is a connection that is forgotten when it is closed.
+type countedConn struct {
 	net.Conn
 	of   *Connections
 	once sync.Once
 }
 
 // Close implements net.Conn.
-func (x *counted) Close() error {
+func (x *countedConn) Close() error {
 	x.once.Do(func() {
 		x.of.mu.Lock()
 		defer x.of.mu.Unlock()

@@ -61,7 +61,7 @@ type Options struct {
 	Admit func(c echo.Context, tenant string) error
 
 	// Retake takes in a callback from quarantine as if it had just come.
-	Retake func(ctx context.Context, q event.Quarantined) (Retaken, error)
+	Retake func(ctx context.Context, q event.Quarantined) (RetakeResult, error)
 	// OnDue hears of an endpoint that has something due again.
 	OnDue func(endpoint string)
 	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
@@ -112,8 +112,8 @@ type ConfigInUse struct {
 	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the config from before goes on serving"`
 }
 
-// Retaken is what came of a callback from quarantine.
-type Retaken struct {
+// RetakeResult is what came of a callback from quarantine.
+type RetakeResult struct {
 	Events int
 	New    int
 	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.

@@ -96,13 +96,13 @@ func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
 
 // deadLetterRequest says which dead letters are meant.
 type deadLetterRequest struct {
-	Letters []letterName `json:"dead_letters,omitempty" doc:"these"`
-	All     bool         `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
-	Filter  filter       `json:"filter,omitzero" doc:"its since and until are times at which they were given up"`
-	Cursor  string       `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
+	Letters []deadLetterName `json:"dead_letters,omitempty" doc:"these"`
+	All     bool             `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
+	Filter  filter           `json:"filter,omitzero" doc:"its since and until are times at which they were given up"`
+	Cursor  string           `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
 }
 
-type letterName struct {
+type deadLetterName struct {
 	EventID  string `json:"event_id" doc:"id of the event"`
 	Endpoint string `json:"endpoint" doc:"tenant/endpoint"`
 }

@@ -226,14 +226,14 @@ func (s *shelf) Unquarantine(_ context.Context, id string) error {
 }
 
 // retakes takes in what is not bad: two events of each, one of them new.
-func retakes(_ context.Context, q event.Quarantined) (Retaken, error) {
+func retakes(_ context.Context, q event.Quarantined) (RetakeResult, error) {
 	switch {
 	case strings.HasPrefix(q.ID, "down"):
-		return Retaken{}, errors.New("redis is down")
+		return RetakeResult{}, errors.New("redis is down")
 	case strings.HasPrefix(q.ID, "bad"):
-		return Retaken{Rejected: "not understood"}, nil
+		return RetakeResult{Rejected: "not understood"}, nil
 	}
-	return Retaken{Events: 2, New: 1}, nil
+	return RetakeResult{Events: 2, New: 1}, nil
 }
 
 func TestWhatIsUnderstoodLeavesQuarantine(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// exchanged is the result of one request on a connection.
-type exchanged struct {
+// exchangeResult is the result of one request on a connection.
+type exchangeResult struct {
 	reply
 	// usable says that, as far as can be seen, only the next answer can come on the connection.
 	usable bool
@@ -20,7 +20,7 @@ type exchanged struct {
 
 // exchange sends the request, and reads its answer. A receiver may answer before it has read the whole request, and
 // then read no further.
-func (c *connection) exchange(b *buffers) (exchanged, error) {
+func (c *connection) exchange(b *buffers) (exchangeResult, error) {
 	c.left = headMost + answerMost
 	w := c.send(b.request)
 	// Other goroutines run first: the answer may come meanwhile, and is then read at the first try.
@@ -31,14 +31,14 @@ func (c *connection) exchange(b *buffers) (exchanged, error) {
 		if unsent, cut := w.end(); unsent != nil && !cut {
 			err = unsent
 		}
-		return exchanged{}, err
+		return exchangeResult{}, err
 	}
 	r, whole, err := readReply(resp)
 	unsent, _ := w.end()
 
 	final := whole && err == nil && resp.StatusCode >= http.StatusOK
 	more := final && b.answer.Buffered() > 0
-	return exchanged{reply: r, usable: final && !more && unsent == nil && !resp.Close, more: more}, err
+	return exchangeResult{reply: r, usable: final && !more && unsent == nil && !resp.Close, more: more}, err
 }
 
 // readAnswer reads the head of the answer, and passes over interim ones (RFC 9110, section 15.2).
@@ -57,16 +57,16 @@ func readAnswer(b *buffers) (*http.Response, error) {
 	return nil, errors.New("too many interim answers")
 }
 
-// writing is a request that is sent, or being sent.
-type writing struct {
+// sentRequest is a request that is sent, or being sent.
+type sentRequest struct {
 	c    *connection
 	done chan error // nil: it has ended, with err
 	err  error
 }
 
 // send writes a short request at once, and a long one while the answer is read.
-func (c *connection) send(request []byte) writing {
-	w := writing{c: c}
+func (c *connection) send(request []byte) sentRequest {
+	w := sentRequest{c: c}
 	if len(request) <= sentAtOnce {
 		_, w.err = c.Write(request)
 		return w
@@ -80,7 +80,7 @@ func (c *connection) send(request []byte) writing {
 }
 
 // end stops what is still being sent. It returns the error of the request, and whether the request was cut.
-func (w *writing) end() (err error, cut bool) { //nolint:revive // an error and what it comes of
+func (w *sentRequest) end() (err error, cut bool) { //nolint:revive // an error and what it comes of
 	if w.done == nil {
 		return w.err, false
 	}

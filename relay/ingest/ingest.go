@@ -1,5 +1,5 @@
 // Package ingest receives the provider's callbacks over HTTP. It answers success only after everything in a callback is
-// durable: its events in the store, or, where it was not understood, in quarantine, or all of it in the spool.
+// durable: its events in the store, or what was not understood in quarantine, or all of it in the spool.
 package ingest
 
 import (
@@ -26,7 +26,8 @@ import (
 
 // Settings of a Receiver are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
-	// Tokens are the last segments of the callback paths that are taken; the first one in use, the others for rotation.
+	// Tokens are the last segments of the callback paths that are accepted: the first one is in use, the others are for
+	// rotation.
 	Tokens []string
 	// AllowCIDRs are the addresses that may push; empty: all.
 	AllowCIDRs []netip.Prefix
@@ -48,7 +49,7 @@ type Options struct {
 	Parse func(cb *event.Callback) (parsed kuaidihelp.Result, more bool)
 	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
 	Bytes int64
-	// OnCallback hears of each callback with the right token and address. Default: nobody does.
+	// OnCallback is called for each callback with the right token and address. Default: nothing is called.
 	OnCallback func()
 	Logger     *zap.Logger
 	Registry   prometheus.Registerer
@@ -63,7 +64,7 @@ type Receiver struct {
 	refused atomic.Int64 // unix ms of the latest callback with a wrong token or address; 0: none
 }
 
-// Refused is when the latest callback came that had a wrong token or address; zero: none since the start.
+// Refused returns when the latest callback with a wrong token or address came; zero: none since the start.
 func (r *Receiver) Refused() time.Time {
 	if ms := r.refused.Load(); ms > 0 {
 		return time.UnixMilli(ms)
@@ -95,7 +96,7 @@ func New(o Options) *Receiver {
 	return r
 }
 
-// Use replaces the settings: callbacks that come from now on are taken by the new ones.
+// Use replaces the settings for callbacks that come from now on.
 func (r *Receiver) Use(set Settings) {
 	set.Ack = cmp.Or(set.Ack, "success")
 	set.MaxBody = cmp.Or(set.MaxBody, 4<<20)
@@ -107,7 +108,7 @@ func (r *Receiver) Use(set Settings) {
 }
 
 // Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. Extra slashes
-// at the end or the beginning do no harm: people type the address into a form of the provider.
+// at its ends are ignored: people type the address into a form of the provider.
 func (r *Receiver) Register(e *echo.Echo) {
 	e.Pre(trimSlashes)
 	e.POST("/callback/:token", r.receive)
@@ -130,7 +131,7 @@ func trimSlashes(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// check answers who asks whether the URL is right.
+// check answers the provider's check of the URL.
 func (r *Receiver) check(c echo.Context) error {
 	now := r.current.Load()
 	if now.know(c) == 0 {
@@ -139,8 +140,8 @@ func (r *Receiver) check(c echo.Context) error {
 	return c.String(http.StatusOK, now.Ack)
 }
 
-// know returns the place of the callback's token in Tokens, from 1 on; 0: token or address are not the provider's. The
-// answer does not tell a stranger which of them is wrong.
+// know returns the position of the callback's token in Tokens, from 1 on; 0: token or address are wrong. The answer
+// does not tell a stranger which of them.
 func (s *settings) know(c echo.Context) (place int) {
 	sum := sha256.Sum256([]byte(c.Param("token")))
 	for i := range s.tokens {
@@ -163,7 +164,7 @@ func (s *settings) know(c echo.Context) (place int) {
 	return 0
 }
 
-// receive answers a callback, and writes one line about it.
+// receive answers a callback, and writes one log line about it.
 func (r *Receiver) receive(c echo.Context) error {
 	started := time.Now()
 	now := r.current.Load()
@@ -173,7 +174,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	}
 	r.o.OnCallback()
 
-	// The body, and what is made of it, takes room until the callback is answered.
+	// The body, and what is made of it, has memory reserved until the callback is answered.
 	held := r.rooms.enter(func() { _ = http.NewResponseController(c.Response()).SetReadDeadline(time.Unix(1, 0)) })
 	defer held.leave()
 	packed, err := held.read(c.Request(), now.MaxBody)
@@ -186,7 +187,7 @@ func (r *Receiver) receive(c echo.Context) error {
 		return r.unread(c, err)
 	}
 
-	// What the provider's connection does must not cut short what is being written.
+	// If the provider closes the connection, what is being written must not be cut short.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), r.o.Budget)
 	defer cancel()
 	if err := held.parse(ctx, len(body)); err != nil {
@@ -200,7 +201,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	k.parsed, k.more = r.o.Parse(cb)
 	blameEncoding(cb, k.parsed)
 
-	// After an error, or with a spooled callback, Keep may still change the events: then their id is what it was before.
+	// After an error, or with a spooled callback, Keep may still change the events: the id is then the one from before.
 	k.id = idOf(k.parsed)
 	k.sum, err = r.o.Keep(ctx, cb, k.parsed, k.more)
 	if err == nil && !k.sum.Spooled {
@@ -229,7 +230,7 @@ func blameEncoding(cb *event.Callback, parsed kuaidihelp.Result) {
 	parsed.Rejected[0].Reason = fmt.Sprintf("its Content-Encoding is %.40q: %s", encoding, parsed.Rejected[0].Reason)
 }
 
-// idOf is the id of the event of a callback that has one; else empty.
+// idOf returns the id of the event of a callback that has one event, else nothing.
 func idOf(parsed kuaidihelp.Result) string {
 	if len(parsed.Events) != 1 {
 		return ""
@@ -237,7 +238,7 @@ func idOf(parsed kuaidihelp.Result) string {
 	return parsed.Events[0].ID
 }
 
-// kept is what came of a callback that was read.
+// kept is the result of a callback that was read.
 type kept struct {
 	ip     string            // who sent it
 	bytes  int               // of its body
@@ -267,8 +268,7 @@ func (r *Receiver) answer(c echo.Context, ack string, k kept, err error) error {
 	return c.String(http.StatusOK, ack)
 }
 
-// fields are what the line about a callback says of it. They hold nothing of its body but the waybill and the event's
-// id.
+// fields are the fields of a callback's log line. Of its body they have only the waybill and the event's id.
 func (k kept) fields() []zap.Field {
 	fields := []zap.Field{
 		zap.String("ip", k.ip),
@@ -295,7 +295,7 @@ func (k kept) fields() []zap.Field {
 		fields = append(fields, zap.Bool("spooled", true))
 	}
 	if len(k.parsed.Rejected) > 0 {
-		// The reason may name a key, and a key may be anything.
+		// The reason may quote a key, and a key may have any text.
 		why := quoted.ReplaceAllLiteralString(k.parsed.Rejected[0].Reason, `"…"`)
 		fields = append(fields, zap.String("why", why))
 	}
@@ -322,10 +322,10 @@ func (r *Receiver) unread(c echo.Context, err error) error {
 	return c.String(status, "failure")
 }
 
-// mostHeader bounds what is kept of a header. A longer one says nothing more.
+// mostHeader bounds how much of a header is kept.
 const mostHeader = 1 << 10
 
-// headers are those that say how a body is to be read, and who sent it.
+// headers returns the headers that say how to read the body, and who sent it.
 func headers(req *http.Request) map[string]string {
 	out := map[string]string{}
 	for _, name := range []string{"Content-Type", "Content-Encoding", "User-Agent"} {

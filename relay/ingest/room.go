@@ -14,27 +14,27 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// errNoRoom refuses a callback for the bytes that others hold. The provider comes again.
+// errNoRoom refuses a callback because others use the memory. The provider sends it again.
 var errNoRoom = errors.New("no room: as many bodies are in memory as limits.parse_bytes allows")
 
 const (
-	// smallBody is the size of the largest small body. Small bodies have room of their own, so that large ones cannot keep
-	// them out.
+	// smallBody is the size of the largest small body. Small bodies have memory of their own, so that large ones cannot
+	// keep them out.
 	smallBody = 64 << 10
-	// firstStep is how much of a body is allocated before any of it came; each further step is four times as much.
+	// firstStep is how much of a body is allocated before any of it came. Each further step is four times as much.
 	firstStep = 8 << 10
-	// patience is how long a body may take to arrive before others may have its room.
+	// patience is how long a body may take to arrive before others may get its memory.
 	patience = time.Second
 )
 
-// rooms bound what all callbacks take in memory at one time.
+// rooms bound the memory of all callbacks together.
 //
-// A body is counted as it comes, and not by its Content-Length: so who holds room has sent as much. A quarter of the
-// room is for small bodies. If a room is full, the bodies that have been coming for the longest time make place, but
-// none before a second.
+// A body is counted as it comes, not by its Content-Length: a client that uses memory has sent as much. A quarter of
+// the memory is for small bodies. If a room is full, the bodies that have been coming for the longest time are evicted,
+// but none within its first second.
 //
-// A callback that is being parsed takes up to ten times its body. So an eighth of the room is parsed at one time as
-// small bodies, and a sixteenth as large ones; the others wait for their turn, first come, first served.
+// A callback that is being parsed takes up to ten times its body. So small bodies are parsed at the same time up to an
+// eighth of the memory, and large ones up to a sixteenth. The others wait for their turn, first come, first served.
 type rooms struct {
 	small, large *room
 
@@ -44,7 +44,7 @@ type rooms struct {
 	mostLarge    int64               // that parsingLarge has
 }
 
-// newRooms makes rooms of so many bytes all together.
+// newRooms makes rooms of so many bytes together.
 func newRooms(bytes int64) *rooms {
 	most, mostLarge := bytes/8, bytes/16
 	return &rooms{
@@ -71,15 +71,15 @@ func (h *held) parse(ctx context.Context, size int) error {
 	return nil
 }
 
-// held is what one callback has of the rooms.
+// held is the memory of one callback.
 type held struct {
 	rooms *rooms
 	began time.Time
-	// cut ends the reading of its body.
+	// cut stops the reading of its body.
 	cut func()
-	// came says that all of the body is there.
+	// came says that the whole body has arrived.
 	came atomic.Bool
-	// evicted says that others got its room before that.
+	// evicted says that others got its memory before that.
 	evicted atomic.Bool
 	// leaveTurn ends its turn at parsing.
 	leaveTurn func()
@@ -97,8 +97,8 @@ func (h *held) leave() {
 	h.rooms.large.release(h, math.MaxInt64)
 }
 
-// read reads a body of at most so many bytes. It fails with errNoRoom, with *http.MaxBytesError, or as the connection
-// does.
+// read reads a body of at most so many bytes. It fails with errNoRoom, with *http.MaxBytesError, or with the error of
+// the connection.
 func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 	if req.ContentLength > most {
 		return nil, &http.MaxBytesError{Limit: most}
@@ -108,7 +108,7 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 		expected = req.ContentLength
 	}
 
-	// Memory is taken step by step, as the body comes.
+	// Memory is reserved step by step, as the body comes.
 	src := http.MaxBytesReader(nil, req.Body, most)
 	var body []byte
 	for step := int64(firstStep); ; step *= 4 {
@@ -136,7 +136,7 @@ func (h *held) read(req *http.Request, most int64) ([]byte, error) {
 	}
 }
 
-// grow gives a body more memory, if there is room for it. Both are counted while one is copied to the other.
+// grow gives a body more memory, if there is enough. Old and new are both counted while one is copied to the other.
 func (h *held) grow(body []byte, size int64) ([]byte, error) {
 	from, to := h.rooms.of(cap(body)), h.rooms.of(int(size))
 	if !to.reserve(h, size) {
@@ -147,7 +147,7 @@ func (h *held) grow(body []byte, size int64) ([]byte, error) {
 	return grown, nil
 }
 
-// of is the room for bodies of a size.
+// of returns the room for bodies of a size.
 func (r *rooms) of(size int) *room {
 	if size > smallBody {
 		return r.large
@@ -155,7 +155,7 @@ func (r *rooms) of(size int) *room {
 	return r.small
 }
 
-// room is a number of bytes, and who holds how many of them.
+// room is a number of bytes, and which callbacks have how many of them.
 type room struct {
 	mu   sync.Mutex
 	free int64
@@ -196,7 +196,7 @@ func (r *room) evict(h *held, bytes int64) {
 		return
 	}
 
-	// The oldest give up their room, until there is enough.
+	// The oldest are evicted, until there is enough.
 	slices.SortFunc(slow, func(a, b *held) int { return a.began.Compare(b.began) })
 	for _, x := range slow {
 		if bytes <= 0 {

@@ -11,9 +11,9 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Unpack decompresses a body: gzip, which the body itself shows, whatever its Content-Encoding says, and zlib if that
-// says deflate. read reads all of its reader, within its own bounds; if it is over these, Unpack fails. Any other body
-// is given back as it is, and so is a damaged one.
+// Unpack decompresses a body: gzip, which is seen in the body itself, and zlib if the Content-Encoding is deflate. read
+// reads all of its reader, within its own bounds; beyond these, Unpack fails. Any other body is returned as it is, and
+// so is a damaged one.
 func Unpack(body []byte, encoding string, read func(io.Reader) ([]byte, error)) (plain []byte, err error) {
 	var r io.Reader
 	switch {

@@ -162,10 +162,10 @@ func (s *behind) Latest(_ context.Context, w event.Waybill) (*event.Event, bool,
 }
 
 func (s *behind) CatchUp(_ context.Context, _ string, _ event.Waybill, _ *event.Event,
-	to []queue.Candidate) (queue.CaughtUp, error) {
+	to []queue.Candidate) (queue.CatchUpResult, error) {
 	s.calls++
 	s.to = to
-	return queue.CaughtUp{Stale: s.calls <= s.stale, Queued: s.queued}, nil
+	return queue.CatchUpResult{Stale: s.calls <= s.stale, Queued: s.queued}, nil
 }
 
 // fed is a pool that counts how often it is told that something is due.
@@ -208,14 +208,14 @@ func TestWhatIsTakenFromQuarantineIsACallbackOrAnItem(t *testing.T) {
 		const item = `{"waybill_code":"%s","cp_code":"zt","status":"signed","data":[]}`
 		for _, c := range []struct {
 			raw      string
-			want     Retaken
+			want     RetakeResult
 			rejected bool
 		}{
-			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`]}`, "1"), Retaken{Events: 1, New: 1}, false},
-			{fmt.Sprintf(item, "2"), Retaken{Events: 1, New: 1}, false},
-			{fmt.Sprintf(item, "1"), Retaken{Events: 1}, false},
-			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`,7]}`, "3"), Retaken{Events: 1, New: 1}, true},
-			{"nonsense", Retaken{}, true},
+			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`]}`, "1"), RetakeResult{Events: 1, New: 1}, false},
+			{fmt.Sprintf(item, "2"), RetakeResult{Events: 1, New: 1}, false},
+			{fmt.Sprintf(item, "1"), RetakeResult{Events: 1}, false},
+			{fmt.Sprintf(`{"type":"express_sub_msg","data":[`+item+`,7]}`, "3"), RetakeResult{Events: 1, New: 1}, true},
+			{"nonsense", RetakeResult{}, true},
 		} {
 			got, err := b.Retake(t.Context(), event.Quarantined{Raw: []byte(c.raw), ReceivedAt: time.Now()}, []byte(c.raw))
 			if rejected := got.Rejected != ""; err != nil || got.Events != c.want.Events || got.New != c.want.New ||

@@ -60,7 +60,7 @@ type Store interface {
 	// Latest returns the last known event of a waybill; nil if none is known.
 	Latest(ctx context.Context, w event.Waybill) (*event.Event, bool, error)
 	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event,
-		to []queue.Candidate) (queue.CaughtUp, error)
+		to []queue.Candidate) (queue.CatchUpResult, error)
 }
 
 // Pool is what Intake needs of the delivery pool.

@@ -114,8 +114,8 @@ func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, bool, 
 }
 
 func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event,
-	[]queue.Candidate) (queue.CaughtUp, error) {
-	return queue.CaughtUp{}, nil
+	[]queue.Candidate) (queue.CatchUpResult, error) {
+	return queue.CatchUpResult{}, nil
 }
 
 // fakePool has no slots.

@@ -7,8 +7,8 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Retaken is the result of accepting a callback from quarantine.
-type Retaken struct {
+// RetakeResult is the result of accepting a callback from quarantine.
+type RetakeResult struct {
 	// Events is how many it holds, and New how many of them are new.
 	Events, New int
 	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
@@ -17,7 +17,7 @@ type Retaken struct {
 
 // Retake accepts a callback, or an item of one, from quarantine as if it had just come. body is its content, unpacked
 // and in UTF-8.
-func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (Retaken, error) {
+func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (RetakeResult, error) {
 	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := in.Parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
@@ -30,7 +30,7 @@ func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) 
 		}
 	}
 
-	out := Retaken{Events: len(parsed.Events)}
+	out := RetakeResult{Events: len(parsed.Events)}
 	if more {
 		for range kuaidihelp.Waybills(cb.Headers["Content-Type"], cb.Body) {
 			out.Events++

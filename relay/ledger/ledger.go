@@ -52,8 +52,8 @@ type SubscribeResult struct {
 	Answer  Answer
 }
 
-// Claimed is the result of claiming a waybill, so that only one replica asks the provider for it.
-type Claimed struct {
+// ClaimResult is the result of claiming a waybill, so that only one replica asks the provider for it.
+type ClaimResult struct {
 	// Mine: the caller has to ask the provider, within the time of the claim.
 	Mine bool
 	// State is Pending if another holds the claim; empty if the ledger does not know the waybill.

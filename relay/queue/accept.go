@@ -39,9 +39,9 @@ type Accepted struct {
 	Leased []*event.Delivery
 }
 
-// CaughtUp is the result of queueing the last event of a waybill for a tenant that subscribed the waybill after that
-// event.
-type CaughtUp struct {
+// CatchUpResult is the result of queueing the last event of a waybill for a tenant that subscribed the waybill after
+// that event.
+type CatchUpResult struct {
 	// Stale: the waybill has a newer last event by now. Nothing was changed.
 	Stale bool
 	// Deliveries is how many endpoints are owed the event now that were not before; Queued is at how many of them it

@@ -83,15 +83,15 @@ func (s *Spool) nextBatch(most int, bytes int64) []*File {
 	}
 
 	var out []*File
-	passed := passed{spool: s, now: time.Now(), waybills: make(map[uint64]bool)}
+	skipped := skippedFiles{spool: s, now: time.Now(), waybills: make(map[uint64]bool)}
 	if s.largeTaken != nil {
-		passed.large = append(passed.large, s.largeTaken)
+		skipped.large = append(skipped.large, s.largeTaken)
 	}
 
 	n := 0
-	for ; n < len(s.waiting) && len(out) < most && len(passed.files) < lookThrough; n++ {
+	for ; n < len(s.waiting) && len(out) < most && len(skipped.files) < lookThrough; n++ {
 		f := s.waiting[n]
-		if passed.over(f) {
+		if skipped.over(f) {
 			continue
 		}
 		if len(out) > 0 && (f.alone || f.large || out[0].alone || out[0].large || bytes < f.size) {
@@ -102,8 +102,8 @@ func (s *Spool) nextBatch(most int, bytes int64) []*File {
 	}
 
 	// Skipped files go back to the front.
-	s.waiting = s.waiting[n-len(passed.files):]
-	copy(s.waiting, passed.files)
+	s.waiting = s.waiting[n-len(skipped.files):]
+	copy(s.waiting, skipped.files)
 	if len(s.waiting) == 0 {
 		s.waiting = nil // and with it the list's memory
 	}
@@ -121,8 +121,8 @@ func (s *Spool) nextBatch(most int, bytes int64) []*File {
 	return out
 }
 
-// passed are the files that cannot be taken yet, and what they keep others from.
-type passed struct {
+// skippedFiles are the files that cannot be taken yet, and what they keep others from.
+type skippedFiles struct {
 	spool    *Spool
 	now      time.Time
 	files    []*File
@@ -131,7 +131,7 @@ type passed struct {
 }
 
 // over skips a file, if it has to wait.
-func (p *passed) over(f *File) bool {
+func (p *skippedFiles) over(f *File) bool {
 	if !f.until.After(p.now) && p.free(f) {
 		return false
 	}
@@ -147,7 +147,7 @@ func (p *passed) over(f *File) bool {
 }
 
 // free says whether no older file has a waybill of f.
-func (p *passed) free(f *File) bool {
+func (p *skippedFiles) free(f *File) bool {
 	if !f.large {
 		return !slices.ContainsFunc(f.waybills, func(h uint64) bool {
 			return p.spool.busy[h] > 0 || p.waybills[h] ||

@@ -179,8 +179,8 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 	return p, nil
 }
 
-// placed is an event of a page, with the place of what comes after it.
-type placed struct {
+// placedEvent is an event of a page, with the place of what comes after it.
+type placedEvent struct {
 	*event.Record
 	after place
 }
@@ -188,7 +188,7 @@ type placed struct {
 // eventRows asks for one part of a page: at most so many rows from a place on. It returns where the next part begins,
 // and whether this was the last one.
 func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (
-	rows []placed, next place, over bool, err error,
+	rows []placedEvent, next place, over bool, err error,
 ) {
 	if at.chunk == 0 {
 		return nil, at, true, nil
@@ -232,7 +232,7 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 		if err != nil {
 			return nil, at, false, err
 		}
-		rows = append(rows, placed{e, place{number(row[3]), int(number(row[4]))}})
+		rows = append(rows, placedEvent{e, place{number(row[3]), int(number(row[4]))}})
 	}
 	return rows, place{number(answer[0]), int(number(answer[1]))}, number(answer[2]) == 1, nil
 }

@@ -66,7 +66,7 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 // them; see lua/claim.lua. token names the claim. If the caller got any, it waits for the time returned before it makes
 // the call, and then has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
 func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
-	wait time.Duration, claimed []ledger.Claimed, err error,
+	wait time.Duration, claimed []ledger.ClaimResult, err error,
 ) {
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
@@ -78,7 +78,7 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 			return errShape
 		}
 		state, _ := row[1].(string)
-		claimed = append(claimed, ledger.Claimed{
+		claimed = append(claimed, ledger.ClaimResult{
 			Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: readAnswer(row[2], row[3], row[4]),
 		})
 		return nil
@@ -245,13 +245,13 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 // CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
 // lua/catchup.lua. Without an event, or without endpoints, it only notes that the tenant has been caught up.
 func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []queue.Candidate) (
-	result queue.CaughtUp, err error,
+	result queue.CatchUpResult, err error,
 ) {
 	defer wrap(&err, "catch up")
 	short := ""
 	if e != nil {
 		if short, err = shortID(e.ID); err != nil {
-			return queue.CaughtUp{}, err
+			return queue.CatchUpResult{}, err
 		}
 	}
 
@@ -261,9 +261,9 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 	}
 	answer, err := s.call(ctx, catchUpScript, 3, args...)
 	if err != nil {
-		return queue.CaughtUp{}, err
+		return queue.CatchUpResult{}, err
 	}
-	return queue.CaughtUp{
+	return queue.CatchUpResult{
 		Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2])),
 	}, nil
 }

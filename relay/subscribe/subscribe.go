@@ -30,7 +30,7 @@ type Store interface {
 	Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (wait time.Duration, quota bool, err error)
 	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.SubscribeResult, error)
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (
-		wait time.Duration, claimed []ledger.Claimed, err error)
+		wait time.Duration, claimed []ledger.ClaimResult, err error)
 	ReserveCall(ctx context.Context) (time.Duration, error)
 	Answered(ctx context.Context, token string, waybills []event.Waybill, state ledger.State, a ledger.Answer) error
 	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
@@ -298,7 +298,7 @@ func (p *Proxy) askFor(
 	type batch struct {
 		*job
 		indexes []int
-		claimed []ledger.Claimed
+		claimed []ledger.ClaimResult
 	}
 
 	// The provider takes few waybills in one call. The batches of one request are asked for concurrently.

@@ -51,10 +51,10 @@ func (l *leftovers) TakeOver(_ context.Context, most int) (todo []ledger.Unfinis
 }
 
 func (l *leftovers) Claim(_ context.Context, _ string,
-	waybills []event.Waybill) (time.Duration, []ledger.Claimed, error) {
-	claimed := make([]ledger.Claimed, len(waybills))
+	waybills []event.Waybill) (time.Duration, []ledger.ClaimResult, error) {
+	claimed := make([]ledger.ClaimResult, len(waybills))
 	for i := range claimed {
-		claimed[i] = ledger.Claimed{Mine: true, State: ledger.Pending}
+		claimed[i] = ledger.ClaimResult{Mine: true, State: ledger.Pending}
 	}
 	return 0, claimed, nil
 }
@@ -329,9 +329,10 @@ func (s *shared) Subscribe(ctx context.Context, _ string, waybills []event.Waybi
 	return make([]ledger.SubscribeResult, len(waybills)), nil
 }
 
-func (s *shared) Claim(_ context.Context, _ string, waybills []event.Waybill) (time.Duration, []ledger.Claimed, error) {
+func (s *shared) Claim(_ context.Context, _ string,
+	waybills []event.Waybill) (time.Duration, []ledger.ClaimResult, error) {
 	s.claims++
-	claimed := make([]ledger.Claimed, len(waybills))
+	claimed := make([]ledger.ClaimResult, len(waybills))
 	for i := range claimed {
 		claimed[i].State = ledger.Pending
 		if !time.Now().Before(s.answered) {

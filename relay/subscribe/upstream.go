@@ -25,8 +25,8 @@ var (
 // ask claims waybills of one brand, at most kuaidihelp.MaxPerCall, and asks the provider for those that nobody else has
 // claimed. It returns the result for each. A waybill is pending if another is asking for it, or if the ledger does not
 // answer. When ctx ends, a running call goes on, and no other begins.
-func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []ledger.Claimed {
-	unknown := make([]ledger.Claimed, len(waybills))
+func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []ledger.ClaimResult {
+	unknown := make([]ledger.ClaimResult, len(waybills))
 	for i := range unknown {
 		unknown[i].State = ledger.Pending
 	}
@@ -74,7 +74,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
 		}
 		for _, i := range at {
-			claimed[i] = ledger.Claimed{State: state, Answer: answer}
+			claimed[i] = ledger.ClaimResult{State: state, Answer: answer}
 		}
 		return claimed
 	}

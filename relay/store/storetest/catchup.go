@@ -11,7 +11,7 @@ import (
 )
 
 // catchUp does what the relay does, for endpoints that every event is owed to.
-func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) queue.CaughtUp {
+func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) queue.CatchUpResult {
 	t.Helper()
 	last, _, err := s.Latest(t.Context(), zt(code)[0])
 	if err != nil {
@@ -41,10 +41,10 @@ func checkCatchUp(t *testing.T, b *bench) {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
 
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CaughtUp{Deliveries: 2, Queued: 2}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CatchUpResult{Deliveries: 2, Queued: 2}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CatchUpResult{}) {
 		t.Errorf("a second time: %+v", got)
 	}
 	if n, err := s.CountUnfinished(t.Context()); err != nil || n != 0 {
@@ -84,10 +84,10 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	// A newer event comes before the catch-up.
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
 	got, err := s.CatchUp(t.Context(), "u", zt("1")[0], last, to("u/a"))
-	if err != nil || got != (queue.CaughtUp{Stale: true}) {
+	if err != nil || got != (queue.CatchUpResult{Stale: true}) {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CaughtUp{}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CatchUpResult{}) {
 		t.Errorf("the newer one is there already: %+v", got)
 	}
 
@@ -96,10 +96,11 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 	}
 	// Nothing is known of this one, and nobody has subscribed it.
 	live(t, s, "t", "2")
-	if got := catchUp(t, s, "t", "2", "t/a"); got != (queue.CaughtUp{}) {
+	if got := catchUp(t, s, "t", "2", "t/a"); got != (queue.CatchUpResult{}) {
 		t.Errorf("%+v", got)
 	}
-	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (queue.CaughtUp{}) || len(take(t, s, "nobody/a", 9)) != 0 {
+	if got := catchUp(t, s, "nobody", "1", "nobody/a"); got != (queue.CatchUpResult{}) ||
+		len(take(t, s, "nobody/a", 9)) != 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -113,7 +114,7 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "u/a"))
 	clock.forward(20 * 24 * time.Hour)
 	subscribe(t, s, "u", "1")
-	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CaughtUp{Deliveries: 1}) {
+	if got := catchUp(t, s, "u", "1", "u/a"); got != (queue.CatchUpResult{Deliveries: 1}) {
 		t.Errorf("%+v", got)
 	}
 	settle(t, s, takeOne(t, s, "u/a"), queue.Delivered) // the head, whose lease has lapsed
