@@ -99,6 +99,32 @@ func TestOfALargeCallbackNothingIsLeftOut(t *testing.T) {
 	})
 }
 
+// The spool takes a callback for a small one that names few waybills. If the drain finds more items in it than fit, that
+// one, and those behind it, wait for the next round.
+func TestACallbackThatTurnsOutToBeLargeHoldsNothingBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.store.setDown(errors.New("redis is down"))
+		b.keep("1")
+		many := strings.Repeat("1,", whole.Items) + `{"waybill_code":"7","cp_code":"zt","status":"signed","data":[]}`
+		cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte(`{"type":"express_sub_msg","data":[` + many + `]}`)}
+		parsed, more := b.Parse(cb)
+		if sum, err := b.Keep(t.Context(), cb, parsed, more); err != nil || !more || !sum.Spooled {
+			t.Fatalf("%+v, %v; it is large: %v", sum, err, more)
+		}
+		b.keep("2")
+
+		b.store.setDown(nil)
+		b.run()
+		time.Sleep(time.Second)
+		if left := b.spool.Stats().Files; left != 0 || b.Stats().Drained != 3 {
+			t.Errorf("%d files are left, %+v", left, b.Stats())
+		}
+		b.end()
+	})
+}
+
 // full is a store whose quarantine is full: what is newer is refused, or pushes one out. It notes which of the two was
 // asked for.
 type full struct {
