@@ -355,9 +355,9 @@ func (r *Relay) announce() {
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
 		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they" +
-			" are delivered, over a restart too. Gone with the process: the ledger of subscriptions, history, what was" +
-			" delivered or is a duplicate, parked endpoints, quarantine; routes and attempts begin anew. One replica only," +
-			" and slower than with Redis")
+			" are delivered, over a restart too. A restart loses all else: the ledger of subscriptions, the history, which" +
+			" updates are duplicates, which endpoints are parked, the quarantine. Updates that are not delivered are then" +
+			" routed and attempted as if they were new. Run one replica only. It is slower than with Redis")
 	}
 	if r.o.Config.Kuaidihelp.APIKey == "" {
 		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")

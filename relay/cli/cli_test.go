@@ -175,7 +175,7 @@ func TestWrongUsageExitsWith2AndNamesTheMistakeAndTheUsage(t *testing.T) {
 		"sign --timestamp -1 --secret " + secret: {"--timestamp must not be negative"},
 		"sign a b --secret " + secret:            {`does not take the argument "b"`},
 		"verify --secret " + secret:              {"--id, --timestamp and --signature, or --header"},
-		"verify -H nonsense --secret " + secret:  {"--header 1 must be 'NAME: VALUE'"},
+		"verify -H nonsense --secret " + secret:  {"--header must be 'NAME: VALUE'"},
 		"verify --tolerance -1s --id a --secret " + secret: {"--tolerance must not be negative"},
 		"demo now":                         {`does not take the argument "now"`},
 		"demo --log-level all":             {"must be debug, info, warn or error"},

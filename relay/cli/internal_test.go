@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/relay/signature"
@@ -34,6 +35,25 @@ func TestDemoFailsWhenSomethingIsNotAsPromised(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestStatusOfARelayWithoutEndpointsCountsNone(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	printStatus(&out, api.Status{Ready: true})
+	if !strings.Contains(out.String(), "endpoints   0\n") {
+		t.Errorf("%s", &out)
+	}
+}
+
+func TestADeliveredUpdateIsShownWithItsReason(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []event.Reason{event.ReasonNew, event.ReasonRedrive} {
+		d := api.Delivery{State: event.StateDelivered, Reason: string(reason)}
+		if got := next(d, nil, time.Now()); got != "as "+string(reason) {
+			t.Errorf("%q", got)
+		}
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// secretVariable is where config.example.yaml looks for the secret of its tenant.
-	secretVariable = "SHOP_SECRET"
+	// secretVariable is where the receivers of the pages look for their secret, and exampleVariable where
+	// config.example.yaml looks for that of its tenant.
+	secretVariable, exampleVariable = "WEBHOOK_SECRET", "SHOP_SECRET"
 	// exampleSecret is what config.example.yaml signs with otherwise, and exampleAlerts what its second endpoint
 	// signs with: public, and so no secrets.
 	exampleSecret = "whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
@@ -29,8 +30,8 @@ func newListen() *cobra.Command {
 		Short:   "Play a tenant: verify webhooks and print them",
 		GroupID: groupTools,
 		Long: "Listens for webhooks on any path, verifies every signature, and prints one line each. A webhook whose\n" +
-			"signature is wrong is answered 401. Without --secret it takes " + secretVariable + " from the environment, or\n" +
-			"the secrets of config.example.yaml.",
+			"signature is wrong is answered 401. Without --secret it takes " + exampleVariable + " or " + secretVariable + "\n" +
+			"from the environment, or the secrets of config.example.yaml.",
 		Example: "  kuairelay listen                                       # the tenant of config.example.yaml\n" +
 			"  kuairelay listen --listen :9000 --fail-rate 0.2        # one webhook in five is answered 500\n" +
 			"  kuairelay listen -o json | jq -r .waybill",
@@ -101,8 +102,10 @@ func findSecrets(flags []string) (secrets []string, from string, err error) {
 	if len(flags) > 0 {
 		return flags, "--secret", nil
 	}
-	if secret := os.Getenv(secretVariable); secret != "" {
-		return []string{secret}, secretVariable, nil
+	for _, variable := range []string{exampleVariable, secretVariable} {
+		if secret := os.Getenv(variable); secret != "" {
+			return []string{secret}, variable, nil
+		}
 	}
 
 	return nil, "", usagef("a secret is missing: --secret whsec_…, or %s in the environment", secretVariable)

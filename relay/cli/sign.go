@@ -25,7 +25,8 @@ func newSign() *cobra.Command {
 		Short:   "Sign a body, by Standard Webhooks",
 		GroupID: groupTools,
 		Long: "Prints the three headers of Standard Webhooks for the bytes of FILE, or of stdin. Without --secret\n" +
-			"it takes " + secretVariable + " from the environment, where other users of the machine do not see it.",
+			"it takes " + exampleVariable + " or " + secretVariable + " from the environment, where other users of the\n" +
+			"machine do not see it.",
 		Example: "  kuairelay sign body.json --secret whsec_… --id msg_1 --timestamp 1614265330\n" +
 			"  printf '{\"test\":1}' | kuairelay sign --secret whsec_… -o json",
 		Args: takes(0, 1, "FILE"),

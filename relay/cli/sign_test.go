@@ -167,19 +167,44 @@ func TestVerifyForPrograms(t *testing.T) {
 
 func TestSignAndVerifyNeedAFileThatIsThereAndASecret(t *testing.T) {
 	t.Setenv("SHOP_SECRET", "")
+	t.Setenv("WEBHOOK_SECRET", "")
 	for _, name := range []string{"sign", "verify"} {
 		if code, _, stderr := run(t, "", name, "nowhere", "--secret", secret, "--id", "a"); code != 1 ||
 			!strings.Contains(stderr, "open nowhere: no such file") {
 			t.Errorf("%s: exit %d\n%s", name, code, stderr)
 		}
 		if code, _, stderr := run(t, "", name, "--id", "a"); code != 2 ||
-			!strings.Contains(stderr, "a secret is missing: --secret whsec_…, or SHOP_SECRET") {
+			!strings.Contains(stderr, "a secret is missing: --secret whsec_…, or WEBHOOK_SECRET") {
 			t.Errorf("%s: exit %d\n%s", name, code, stderr)
 		}
 	}
-	t.Setenv("SHOP_SECRET", secret)
-	if code, stdout, _ := run(t, vectorBody, "sign", "--id", vectorID, "--timestamp", vectorTime); code != 0 ||
-		!strings.Contains(stdout, vectorSignature) {
-		t.Errorf("exit %d\n%s", code, stdout)
+	for _, name := range []string{"WEBHOOK_SECRET", "SHOP_SECRET"} {
+		t.Setenv(name, secret)
+		if code, stdout, _ := run(t, vectorBody, "sign", "--id", vectorID, "--timestamp", vectorTime); code != 0 ||
+			!strings.Contains(stdout, vectorSignature) {
+			t.Errorf("%s: exit %d\n%s", name, code, stdout)
+		}
+		t.Setenv(name, "")
+	}
+}
+
+func TestVerifyTakesHeadersFromAFile(t *testing.T) {
+	t.Parallel()
+	verify := func(lines string) (code int, stderr string) {
+		file := write(t, "headers.txt", lines)
+		code, _, stderr = run(t, vectorBody, "verify", "--secret", secret, "--tolerance", "0", "-H", "@"+file)
+		return code, stderr
+	}
+	lines := "Host: a:1\r\nwebhook-id: " + vectorID + "\nWebhook-Timestamp: " + vectorTime + "\r\n" +
+		"webhook-signature: " + vectorSignature + "\r\n\r\n"
+	if code, stderr := verify(lines); code != 0 {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+	if code, stderr := verify("no header"); code != 2 || !strings.Contains(stderr, `one on each line, not "no header"`) {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+	if code, _, stderr := run(t, "", "verify", "--secret", secret, "-H", "@nowhere"); code != 1 ||
+		!strings.Contains(stderr, "open nowhere: no such file") {
+		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,7 +111,11 @@ func printQueues(line func(name, format string, args ...any), s api.Status) {
 	for _, name := range sortedKeys(s.States) {
 		states = append(states, fmt.Sprintf("%d %s", s.States[name], name))
 	}
-	line("endpoints", "%d: %s", s.Endpoints, strings.Join(states, ", "))
+	endpoints := strconv.Itoa(s.Endpoints)
+	if len(states) > 0 {
+		endpoints += ": " + strings.Join(states, ", ")
+	}
+	line("endpoints", "%s", endpoints)
 
 	oldest := ""
 	if s.Open > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -28,11 +29,12 @@ func newVerify() *cobra.Command {
 		Short:   "Verify a signed body, or say why it does not verify",
 		GroupID: groupTools,
 		Long: "Verifies the bytes of FILE, or of stdin, against the three headers that they came with. If they do not\n" +
-			"verify, it looks for the usual reasons, and exits with 1. Without --secret it takes " + secretVariable + "\n" +
-			"from the environment.",
+			"verify, it looks for the usual reasons, and exits with 1. Without --secret it takes " + exampleVariable + "\n" +
+			"or " + secretVariable + " from the environment.",
 		Example: "  kuairelay verify body.json --id evt_… --timestamp 1614265330 --signature 'v1,…' --tolerance 0\n" +
 			"  kuairelay verify body.json -H 'webhook-id: evt_…' -H 'webhook-timestamp: 1614265330' \\\n" +
-			"    -H 'webhook-signature: v1,…'",
+			"    -H 'webhook-signature: v1,…'\n" +
+			"  kuairelay verify body.json -H @headers.txt",
 		Args: takes(0, 1, "FILE"),
 	}
 
@@ -42,7 +44,7 @@ func newVerify() *cobra.Command {
 	timestamp := flags.String("timestamp", "", "the webhook-timestamp, in unix seconds")
 	signatures := flags.String("signature", "", "the webhook-signature, v1,…")
 	headers := flags.StringArrayP("header", "H", nil,
-		"a header as `'NAME: VALUE'`, instead of these three; repeatable, others are ignored")
+		"a header as `'NAME: VALUE'`, instead of these three, or @FILE with one on each line; repeatable, others are ignored")
 	tolerance := flags.Duration("tolerance", signature.DefaultTolerance,
 		"how far the timestamp may be from now; 0: do not look at it")
 
@@ -111,14 +113,26 @@ func (v verdict) print(cmd *cobra.Command, asJSON bool) (err error) {
 	return err
 }
 
-func readHeaders(lines []string) (http.Header, error) {
+// readHeaders reads what --header has: 'NAME: VALUE', or @FILE for a file with one of these on each line.
+func readHeaders(values []string) (http.Header, error) {
 	h := http.Header{}
-	for i, line := range lines {
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || strings.TrimSpace(name) == "" {
-			return nil, usagef("--header %d must be 'NAME: VALUE'", i+1)
+	for _, value := range values {
+		lines := []string{value}
+		if path, ok := strings.CutPrefix(value, "@"); ok {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			lines = strings.Split(strings.TrimSpace(string(text)), "\n")
 		}
-		h.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+
+		for _, line := range lines {
+			name, text, ok := strings.Cut(line, ":")
+			if !ok || strings.TrimSpace(name) == "" {
+				return nil, usagef("--header must be 'NAME: VALUE', or @FILE with one on each line, not %q", line)
+			}
+			h.Set(strings.TrimSpace(name), strings.TrimSpace(text))
+		}
 	}
 	return h, nil
 }

@@ -138,10 +138,7 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 		return "an attempt is under way" + parked
 	}
 
-	if d.Reason != string(event.ReasonNew) {
-		return "as " + d.Reason
-	}
-	return ""
+	return "as " + d.Reason // delivered
 }
 
 // printRoutes shows why routes match an event or not, first those that match.

@@ -96,7 +96,7 @@ var hints = []struct{ message, hint string }{
 	{"did not find expected ',' or ']'", "close the [; inside it, quote a value that holds ${VAR}"},
 	{"found unexpected end of stream", "close the quotes"},
 	{"could not find expected ':'", "write a key as \"key: value\""},
-	{"did not find expected key", "indent the keys of one mapping alike"},
+	{"did not find expected key", "indent the keys of one mapping alike, and write nothing behind a value in quotes"},
 	{"did not find expected '-' indicator", "indent the items of one list alike"},
 	{"did not find expected node content", "a value is missing, or a [ or { is not closed"},
 }
