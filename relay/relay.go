@@ -122,7 +122,7 @@ func New(o Options) (*Relay, error) {
 		Logger:         o.Logger,
 		Registry:       registry,
 	})
-	r.store.Notify(store.Listener{State: r.logRedis, Delivered: r.intake.Delivered})
+	r.store.Notify(store.Listener{OnAvailability: r.logRedis, OnDelivered: r.intake.Delivered})
 	r.heartbeat = newHeartbeat(r.store, o.Logger)
 	r.receiver = ingest.New(ingest.Options{
 		Keep:       r.intake.Keep,

@@ -99,8 +99,8 @@ func TestOfALargeCallbackNothingIsLeftOut(t *testing.T) {
 	})
 }
 
-// The spool takes a callback for a small one that names few waybills. If the drain finds more items in it than fit, that
-// one, and those behind it, wait for the next round.
+// The spool takes a callback for a small one that names few waybills. If the drain finds more items in it than fit,
+// that one, and those behind it, wait for the next round.
 func TestACallbackThatTurnsOutToBeLargeHoldsNothingBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -77,8 +77,8 @@ func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 		}
 	}
 
-	if s.listener.Delivered != nil && len(delivered) > 0 {
-		s.listener.Delivered(delivered)
+	if s.listener.OnDelivered != nil && len(delivered) > 0 {
+		s.listener.OnDelivered(delivered)
 	}
 	return out, nil
 }

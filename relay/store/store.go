@@ -59,11 +59,11 @@ type Options struct {
 
 // Listener has functions that a Store calls. A field may be nil.
 type Listener struct {
-	// State is called when Redis is not Up, and stays so after a first probe, with the reason; and when it is Up again,
-	// with how long that took.
-	State func(s Availability, why string, after time.Duration)
-	// Delivered is called with the ids of events that were delivered to one more endpoint.
-	Delivered func(ids []string)
+	// OnAvailability is called when Redis is not Up, and stays so after a first probe, with the reason; and when it is Up
+	// again, with how long that took.
+	OnAvailability func(s Availability, why string, after time.Duration)
+	// OnDelivered is called with the ids of events that were delivered to one more endpoint.
+	OnDelivered func(ids []string)
 }
 
 // Settings of a Store are what may change while it runs (see Use). A zero field means its default. All replicas should
@@ -181,7 +181,7 @@ func New(o Options) (*Store, error) {
 // Notify sets the listener. It has to come before the first call.
 func (s *Store) Notify(l Listener) {
 	s.listener = l
-	s.health.changed = l.State
+	s.health.changed = l.OnAvailability
 }
 
 // Embedded says whether the store lives in this process's memory.
