@@ -14,7 +14,7 @@ import (
 	"kuairelay/relay/ledger"
 )
 
-// Subscription is a tenant's wish to hear of a waybill.
+// Subscription says that a tenant gets the updates of a waybill.
 type Subscription struct {
 	Tenant      string    `json:"tenant" doc:"name of the tenant"`
 	CPCode      string    `json:"cp_code" doc:"brand"`

@@ -28,7 +28,7 @@ type Answer struct {
 	UID  string // names the request at the provider; empty if it gave none
 }
 
-// Subscription is a tenant's wish to hear of one waybill, as the ledger holds it.
+// Subscription says that a tenant gets the updates of one waybill, as the ledger has it.
 type Subscription struct {
 	Tenant string
 	event.Waybill

@@ -164,7 +164,7 @@ func (st *stand) flood(ctx context.Context, path, body string) (answered, turned
 			for ctx.Err() == nil {
 				body := body
 				if before, after, ok := strings.Cut(body, "{codes}"); ok { // each time others
-					body = before + codes(1000, int(st.wishes.Add(1))) + after
+					body = before + codes(1000, int(st.subscribed.Add(1))) + after
 				}
 				status, text, err := st.ask(ctx, client, method, path, body)
 				switch {

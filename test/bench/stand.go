@@ -17,15 +17,15 @@ import (
 
 // stand is what callbacks are pushed to: a relay, or the bare one, with its Redis, or the forwarder.
 type stand struct {
-	s       *session
-	name    string
-	push    string // the callback URL
-	process *process.Process
-	redis   *redisserver.Server // nil: the forwarder has none
-	admin   string              // base URL of the relay's private listener
-	dir     string
-	log     *os.File
-	wishes  atomic.Int64 // requests to subscribe so far
+	s          *session
+	name       string
+	push       string // the callback URL
+	process    *process.Process
+	redis      *redisserver.Server // nil: the forwarder has none
+	admin      string              // base URL of the relay's private listener
+	dir        string
+	log        *os.File
+	subscribed atomic.Int64 // requests to subscribe so far
 }
 
 // newForwarder starts the forwarder, which posts everything to the first n endpoints.
