@@ -159,7 +159,7 @@ func endpointRoutes() []route {
 		// What a person does with an endpoint. Each answers what came of it.
 		{
 			method: post, path: "/endpoints/{endpoint}/pause",
-			summary: "Send nothing to an endpoint until it is resumed: its deliveries wait",
+			summary: "Send nothing to an endpoint until it is resumed: its deliveries stay open",
 			tenant:  true, operator: true,
 			handler: answering(pauseEndpoint),
 		},

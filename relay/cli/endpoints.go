@@ -146,7 +146,7 @@ func showEndpoint(w io.Writer, e api.EndpointHealth, asJSON bool) error {
 
 func newPause() *cobra.Command {
 	return onEndpoint("pause", "Send nothing to an endpoint until it is resumed",
-		"Stops sending to an endpoint, over restarts too. Its deliveries wait, and nothing is lost; attempts that\n"+
+		"Stops sending to an endpoint, over restarts too. Its deliveries stay open, and nothing is lost; attempts that\n"+
 			"are under way end.", showEndpoint)
 }
 

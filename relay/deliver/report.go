@@ -33,7 +33,7 @@ func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 		fields = append(fields, zap.String("why", o.Reason))
 	case queue.Gone:
 		fields = append(fields,
-			zap.String("why", "410: the endpoint is parked, and its deliveries wait, until it is resumed"))
+			zap.String("why", "410: the endpoint is parked, and its deliveries stay open, until it is resumed"))
 	}
 	if settled.Late {
 		fields = append(fields, zap.Bool("late", true))
@@ -64,7 +64,7 @@ func (p *Pool) reportBreaker(e *endpoint, o queue.Outcome, b queue.BreakerChange
 		fields = append(fields, zap.String("last", describe(*o.Attempt)))
 	}
 	if b.Probes == 0 {
-		p.log.Warn("breaker opened: the endpoint keeps failing, and its deliveries wait", fields...)
+		p.log.Warn("breaker opened: the endpoint keeps failing, and its deliveries stay open", fields...)
 	} else {
 		p.log.Info("breaker stays open: the probe failed", fields...)
 	}

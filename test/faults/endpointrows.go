@@ -138,7 +138,7 @@ func (s *stage) sick(begin, end func()) {
 	}
 	s.result.during = s.load.phase()
 	attempts = r.metric("kuairelay_attempts_total", `endpoint="`+e.name+`"`) - attempts
-	s.figure("%.0f attempts at it meanwhile, %d waiting, relay %.0f MB", attempts, s.check.missing(), r.memory()/1e6)
+	s.figure("%.0f attempts at it meanwhile, %d open, relay %.0f MB", attempts, s.check.missing(), r.memory()/1e6)
 	end()
 	s.result.resumed = s.resumesAt(e)
 	s.finish(1, 0)
