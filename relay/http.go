@@ -49,7 +49,7 @@ func newPublic(c *config.Config, log *zap.Logger, ready echo.HandlerFunc, wrong 
 	return e
 }
 
-// newAdmin makes the private listener's handler: metrics and profiles beside /healthz and /readyz.
+// newAdmin makes the private listener's handler: metrics, profiles, /healthz and /readyz.
 func newAdmin(c *config.Config, registry *prometheus.Registry, log *zap.Logger, ready echo.HandlerFunc,
 	wrong *access.WrongKeys, aside func(context.Context) func()) *echo.Echo {
 	e := newEcho(log, ready, aside)

@@ -16,7 +16,7 @@ const maxProfile = 60
 // Private guards the private listener against web pages. A page of any site can send requests there from a browser that
 // reaches it, and with DNS rebinding it can read the answers.
 type Private struct {
-	hosts    map[string]bool // names in lower case, beside those of loopback and addresses
+	hosts    map[string]bool // names in lower case, besides loopback and IP addresses
 	cross    *http.CrossOriginProtection
 	profiles chan struct{} // one at a time
 }

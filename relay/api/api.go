@@ -62,7 +62,7 @@ type Options struct {
 
 	// Retake takes in a callback from quarantine as if it had just come.
 	Retake func(ctx context.Context, q event.Quarantined) (RetakeResult, error)
-	// OnDue hears of an endpoint that has something due again.
+	// OnDue is called with an endpoint that has something due again.
 	OnDue func(endpoint string)
 	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
 	ExtraRoutes []ExtraRoute

@@ -225,7 +225,7 @@ func pauseEndpoint(c *call) (EndpointHealth, error) {
 	return c.answerEndpoint(e.ID)
 }
 
-// resumeEndpoint goes on sending to an endpoint, whatever it was parked for.
+// resumeEndpoint sends to a parked endpoint again.
 func resumeEndpoint(c *call) (EndpointHealth, error) {
 	e, err := c.endpoint()
 	if err != nil {

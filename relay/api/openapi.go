@@ -17,7 +17,7 @@ type ExtraRoute struct {
 	Summary string
 	// Body and Answer are zero values of what is read and answered. Tags named doc describe their fields.
 	Body, Answer any
-	// Problems are other answers, with what they mean, beside 400, 401, 404 and 503.
+	// Problems are further answers, by status, besides 400, 401, 404 and 503.
 	Problems map[int]string
 }
 

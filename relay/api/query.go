@@ -38,7 +38,7 @@ type filter struct {
 // A filter knows these states in addition to those of deliveries.
 const (
 	stateOpen = "open"
-	// StateUnrouted is the state of an event that is owed to nobody.
+	// StateUnrouted is the state of an event that no route matched.
 	StateUnrouted = "unrouted"
 )
 

@@ -81,7 +81,7 @@ type Events struct {
 type Waybill struct {
 	WaybillCode string  `json:"waybill_code" doc:"the waybill that was asked for"`
 	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
-	// Subscriptions are those of the waybill, whatever their brand. A tenant sees its own.
+	// Subscriptions are those of the waybill, under any brand. A tenant sees its own.
 	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
 }
 

@@ -38,8 +38,9 @@ type use struct {
 	by   value
 }
 
-// newGrants returns what the config allows the files in dir. Relative paths in the config are relative to beside.
-func (l *loading) newGrants(dir, beside string) *grants {
+// newGrants returns what the config allows the files in dir. base is the folder that relative paths in the config are
+// relative to.
+func (l *loading) newGrants(dir, base string) *grants {
 	c := l.config
 	main := l.sources[0]
 
@@ -53,7 +54,7 @@ func (l *loading) newGrants(dir, beside string) *grants {
 
 	for _, path := range c.TenantsFiles {
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(beside, path)
+			path = filepath.Join(base, path)
 		}
 		g.files = append(g.files, withoutLinks(path))
 	}

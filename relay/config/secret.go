@@ -21,7 +21,7 @@ func (Secret) String() string { return hidden }
 // GoString is "<secret>".
 func (Secret) GoString() string { return hidden }
 
-// Format writes "<secret>", whatever the verb.
+// Format writes "<secret>" for every verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
 // MarshalText gives "<secret>".

@@ -148,5 +148,5 @@ func builtinCost(n *ast.BuiltinNode) int {
 	case "len", "type", "int", "abs", "ceil", "floor", "round", "take", "min", "max", "mean", "median":
 		return 10
 	}
-	return 20 // a loop, beside its turns, or a function of texts
+	return 20 // a loop without its turns, or a function of texts
 }

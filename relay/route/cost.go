@@ -33,7 +33,7 @@ const (
 // What an operation costs, in units.
 const (
 	perNode    = 8  // a name, a literal, an operator
-	perTurn    = 45 // a turn of a loop, beside the nodes in it
+	perTurn    = 45 // a turn of a loop, without the nodes in it
 	perElement = 60 // an element of a list or object that is printed, added up, …
 )
 

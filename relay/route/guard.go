@@ -10,8 +10,8 @@ import (
 	"github.com/expr-lang/expr/file"
 )
 
-// An expression is written by a tenant and runs in the relay of all tenants, so it must not cost much, whatever it is
-// and whatever the event. expr itself only counts what new arrays hold. Therefore
+// A tenant writes an expression, and it runs in the relay of all tenants. So it must not cost much, for any expression
+// and any event. expr itself only counts what new arrays hold. Therefore
 //
 //   - only those builtins can be used that are pure, and whose cost can be told from their arguments;
 //   - everything whose cost depends on the event is paid for before it is done (see cost.go): guard puts the payment

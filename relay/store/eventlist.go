@@ -147,7 +147,8 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 		return readPlace(q.Cursor)
 	}
 
-	// An event is in the last chunk that began before it, or, if replicas' clocks differ by a little, beside that.
+	// An event is in the last chunk that began before it, or, if the clocks of replicas differ a little, in the one next
+	// to that.
 	by := redis.ZRangeArgs{Key: s.key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
 	switch {
 	case !q.Newer && !q.Until.IsZero():

@@ -40,8 +40,8 @@ local function load(id, c, next)
   return {id, fields, head, c, next}
 end
 
--- beside is the chunk next to one, in the direction of the page.
-local function beside(c)
+-- next_chunk returns the chunk next to one, in the direction of the page.
+local function next_chunk(c)
   local found = older and rcall('ZREVRANGEBYSCORE', P .. 'log', '(' .. c, '-inf', 'LIMIT', 0, 1)
     or rcall('ZRANGEBYSCORE', P .. 'log', '(' .. c, '+inf', 'LIMIT', 0, 1)
   return tonumber(found[1])
@@ -72,7 +72,7 @@ while chunk do
   end
   if at >= 0 and at < len then break end
 
-  local nxt = beside(chunk)
+  local nxt = next_chunk(chunk)
   if not nxt or (older and nxt < stop) or (not older and nxt >= stop) then
     over = true
     break

@@ -1,7 +1,7 @@
 -- lease: hand deliveries that are due to the caller, so that no other replica takes them before the lease lapses.
 --
 -- ARGV   now (ms), call id, most bytes of bodies, number of endpoints E,
---        E times: name, lease (ms), most deliveries wanted, whatever holds the endpoint back (1 or 0),
+--        E times: name, lease (ms), most deliveries wanted, also if the endpoint is held back (1 or 0),
 --                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over, rate
 -- Returns {{looked, due, left, again, E times}, {row…}}, with rows as row() of lib/state.lua returns them:
 --          looked   how many deliveries were looked at

@@ -13,7 +13,7 @@ local function line_of(r, e)
   return l
 end
 
--- read_ahead makes sure that the next n ids of a line are read, if it has so many. A read is of at least more ids.
+-- read_ahead reads the next n ids of a line, if the line has that many. If it has to read, it reads at least more ids.
 local function read_ahead(l, n, more)
   local from = #l
   if l.at + n <= from or l.whole then return end
