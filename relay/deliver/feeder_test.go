@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -112,4 +113,48 @@ func TestALeaseLastsForTwoAttemptsAndSomeTimeToSettle(t *testing.T) {
 	if got := j.pool.Lease(e.Name); got != 2*e.Timeout+5*time.Second {
 		t.Errorf("%s for a timeout of %s", got, e.Timeout)
 	}
+}
+
+// stocked is a store that has deliveries for t/a, and whose leases fail so often before they succeed.
+type stocked struct {
+	agenda
+	fails, left int
+	asked       []int // for how many deliveries, each time that they were given
+}
+
+func (s *stocked) Lease(_ context.Context, asks []queue.LeaseRequest) (
+	ds []*event.Delivery, looked []queue.LeaseProgress, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails > 0 {
+		s.fails--
+		return nil, nil, errors.New("no redis")
+	}
+	n := min(asks[0].Most, s.left)
+	s.left -= n
+	s.asked = append(s.asked, asks[0].Most)
+	for range n {
+		ds = append(ds, newDelivery(time.Minute))
+	}
+	return ds, []queue.LeaseProgress{{N: n}}, nil
+}
+
+// After a lease that failed, and after one that gave as much as was asked for, the feeder asks again.
+func TestTheFeederGoesOnAfterAnErrorAndWhileThereIsMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stocked{agenda: agenda{began: time.Now(), due: time.Now()}, fails: 2, left: 10}
+		e := newEndpoint(t, "http://127.0.0.1:1") // nothing listens there
+		e.MaxInFlight = 2
+		p := runPool(t, s, e)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if s.fails > 0 || s.left > 0 || len(s.outcomes()) != 10 {
+			t.Errorf("%d leases are to fail, %d deliveries are left, %d settled: asked for %v", s.fails, s.left,
+				len(s.outcomes()), s.asked)
+		}
+		if n := p.endpoint("t/a").inFlight.Load(); n != 0 {
+			t.Errorf("%d slots are taken", n)
+		}
+	})
 }

@@ -181,3 +181,44 @@ func TestALeaseIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// heap is a store with so many deliveries above max_backlog, which fails at the end.
+type heap struct {
+	memory
+	n, sheds int
+	err      error
+}
+
+func (h *heap) Backlog(context.Context, string) (int, error) { return h.n, nil }
+
+func (h *heap) Lease(_ context.Context, asks []queue.LeaseRequest) (
+	ds []*event.Delivery, looked []queue.LeaseProgress, err error) {
+	h.sheds++
+	if h.n <= 150 && h.err != nil {
+		return nil, nil, h.err
+	}
+	for range min(asks[0].Most, h.n) {
+		ds = append(ds, newDelivery(time.Minute))
+	}
+	h.n -= len(ds)
+	return ds, []queue.LeaseProgress{{N: len(ds)}}, nil
+}
+
+// What is above max_backlog is given up in parts until nothing is, or the store fails.
+func TestTheWholeBacklogAboveTheBoundIsGivenUp(t *testing.T) {
+	t.Parallel()
+	away := errors.New("no redis")
+	for _, c := range []struct {
+		err         error
+		left, sheds int
+	}{{nil, 10, 3}, {away, 60, 3}} {
+		h := &heap{n: 260, err: c.err}
+		e := newEndpoint(t, "http://127.0.0.1:1")
+		e.MaxBacklog = 10
+		j := newJanitor(t, h, Settings{Egress: loopback, Endpoints: []*Endpoint{e}})
+		err := j.boundBacklog(t.Context(), j.pool.client("t/a"), queue.ParkedPaused)
+		if !errors.Is(err, c.err) || h.n != c.left || h.sheds != c.sheds {
+			t.Errorf("%v: %d are left after %d leases, %v", c.err, h.n, h.sheds, err)
+		}
+	}
+}

@@ -579,3 +579,20 @@ func TestFullEndpointsWithABacklogDoNotHideAHealthyOne(t *testing.T) {
 		t.Errorf("asks: %+v", asks)
 	}
 }
+
+// A reload may take an endpoint out of the config while its deliveries wait here.
+func TestADeliveryWhoseEndpointIsGoneIsHandedBack(t *testing.T) {
+	t.Parallel()
+	p, requests := newPool(t, &memory{})
+	e := p.endpoint("t/a")
+	if err := p.Use(Settings{Egress: loopback}); err != nil {
+		t.Fatal(err)
+	}
+	if o := p.attempt(e, newDelivery(time.Hour)); o.Kind != queue.Released || requests.Load() != 0 {
+		t.Errorf("%+v after %d requests", o, requests.Load())
+	}
+	e.inFlight.Store(0)
+	if e.reserve() || e.inFlight.Load() != 0 {
+		t.Errorf("a slot of it is reserved: %d in flight", e.inFlight.Load())
+	}
+}
