@@ -88,15 +88,15 @@ const (
 	heldMost = 1024
 )
 
-// Admit lets a line of requests with a rate in, counted over all replicas, or says how long it has to wait. quota:
+// Admit lets a request in, if its limiter allows it over all replicas, or says how long it has to wait. quota:
 // because its waybills are too many for the day.
-type Admit func(ctx context.Context, line string, l ledger.Limits,
+type Admit func(ctx context.Context, limiter string, l ledger.Limits,
 	waybills int) (wait time.Duration, quota bool, err error)
 
 // Shares see to it that no tenant takes more than its share of what all use: it is let in so many times a second, over
 // all replicas, and so many times at once. What a request then costs Redis is bounded there.
 type Shares struct {
-	// admit counts over all replicas: it lets a line of requests with a rate in, or says how long it has to wait.
+	// admit counts over all replicas.
 	admit   Admit
 	refused *prometheus.CounterVec
 	rates   atomic.Pointer[map[string]Allowance]
@@ -105,7 +105,7 @@ type Shares struct {
 	mu    sync.Mutex
 	taken map[bound]map[string]int // requests under way of each tenant
 	sum   map[bound]int            // and of all
-	next  map[string]time.Time     // when the next of a line may come, as far as this process knows
+	next  map[string]time.Time     // when the next request of a limiter may come, as far as this process knows
 }
 
 // Allowance is what a tenant may have: requests a second of each kind (0: any number), and replays that run at one
@@ -237,10 +237,11 @@ func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Durat
 	if rate == 0 {
 		return 0
 	}
-	line, now := tenant+" "+string(b), time.Now()
+	limiter := tenant + " " + string(b)
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.next[line]
+	at := s.next[limiter]
 	if earliest := now.Add(-time.Second); at.Before(earliest) {
 		at = earliest
 	}
@@ -250,7 +251,7 @@ func (s *Shares) local(tenant string, b bound, rates Allowance) (wait time.Durat
 	if wait > 0 {
 		return wait
 	}
-	s.next[line] = at
+	s.next[limiter] = at
 	return 0
 }
 
