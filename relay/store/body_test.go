@@ -1,12 +1,14 @@
 package store
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 func TestABodyIsReadAsItWasWritten(t *testing.T) {
@@ -31,5 +33,17 @@ func TestABodyIsReadAsItWasWritten(t *testing.T) {
 	}
 	if got, err := decodeBody(string(encodeBody(&event.Event{Status: "a\xffb"}))); err != nil || got.Status != "a\ufffdb" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// An answer that no script gives, as of another server behind the same address, is an error.
+func TestAnAnswerToAcceptOfAnotherShapeIsAnError(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("A", 43)
+	for _, answer := range []any{nil, "OK", []any{}, []any{int64(1), id, int64(1), int64(1)}} {
+		row := acceptRow{Entry: queue.Entry{Event: &event.Event{}}}
+		if got, err := readAccepted(row, answer, nil, "", time.Now()); !errors.Is(err, errShape) {
+			t.Errorf("%v is read as %+v, %v", answer, got, err)
+		}
 	}
 }
