@@ -15,7 +15,7 @@ const (
 	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of
 	// bodies, dead letters and subscriptions changed.
 	sliceEvents        = 10
-	sliceCommands      = 100
+	sliceCommands      = 50
 	sliceBytes         = 128 << 10
 	sliceDeadLetters   = 5
 	sliceSubscriptions = 5
