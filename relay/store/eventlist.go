@@ -17,10 +17,10 @@ import (
 const (
 	// maxPage bounds the events that one call of the script loads, and lookMost its cost (see lua/events.lua). Redis does
 	// nothing else during a call, which takes less than a millisecond.
-	maxPage  = 25
-	lookMost = 500
+	maxPage  = 12
+	lookMost = 250
 	// pageCalls is how many calls may look for the events of a page. Then the page is returned as it is.
-	pageCalls = 32
+	pageCalls = 64
 )
 
 // Events returns a page of the list of all events by the time of their acceptance, without their data and tracks. An
