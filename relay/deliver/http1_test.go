@@ -241,7 +241,7 @@ func TestATimeoutOrTheEndOfItsContextEndsAnAttempt(t *testing.T) {
 		}
 		say(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 	})
-	c := poster(t, s.addr, loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
+	c := poster(t, s.addr, loopback, func(e *Endpoint) { e.Timeout = time.Second })
 	if got := try(t, c); got != "204" {
 		t.Fatal(got)
 	}
