@@ -149,21 +149,24 @@ func TestABodyThatIsSlowGivesWayToOthers(t *testing.T) {
 func TestOnlySoManyBytesAreParsedAtOneTime(t *testing.T) {
 	t.Parallel()
 	r := newRooms(64 << 20)
-	for _, size := range []int{smallBody, 1 << 20, 100 << 20} {
+	for size, want := range map[int]int{smallBody: 128, 1 << 20: 4, 100 << 20: 1} {
 		var all []*held
-		for {
+		for range want {
 			h := r.enter(func() {})
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			err := h.parse(ctx, size)
-			cancel()
-			if err != nil {
-				break
+			if err := h.parse(t.Context(), size); err != nil {
+				t.Fatalf("of %d bytes only %d at one time: %v", size, len(all), err)
 			}
 			all = append(all, h)
 		}
-		if want := map[int]int{smallBody: 128, 1 << 20: 4, 100 << 20: 1}[size]; len(all) != want {
-			t.Errorf("of %d bytes %d at one time, not %d", size, len(all), want)
-		}
+
+		// One more waits, and gives up with its request.
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := r.enter(func() {}).parse(ctx, size); !errors.Is(err, errNoRoom) {
+				t.Errorf("of %d bytes more than %d at one time: %v", size, want, err)
+			}
+		})
 		for _, h := range all {
 			h.leave()
 		}
