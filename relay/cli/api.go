@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -292,22 +293,36 @@ func pages[P, T any](
 	}
 
 	all := []T{}
-	for len(all) < most {
-		q.Set("limit", strconv.Itoa(min(500, most-len(all))))
-		var page P
-		if err := c.get(ctx, path, q, &page); err != nil {
+	for items, err := range eachPage(ctx, c, path, q, most, split) {
+		if err != nil {
 			return nil, err
 		}
-
-		items, next := split(page)
 		all = append(all, items...)
-
-		if next == "" {
-			break
-		}
-		q.Set("cursor", next)
 	}
 	return all, nil
+}
+
+// eachPage yields what pages returns, one page at a time. An error is the last thing that it yields.
+func eachPage[P, T any](
+	ctx context.Context, c *client, path string, q url.Values, most int, split func(P) (items []T, next string),
+) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		for most > 0 {
+			q.Set("limit", strconv.Itoa(min(500, most)))
+			var page P
+			if err := c.get(ctx, path, q, &page); err != nil {
+				yield(nil, err)
+				return
+			}
+
+			items, next := split(page)
+			if !yield(items, nil) || next == "" {
+				return
+			}
+			most -= len(items)
+			q.Set("cursor", next)
+		}
+	}
 }
 
 // numberFlag adds -n, how many items a list shows.

@@ -213,17 +213,19 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 	}
 
 	for _, t := range c.Tenants {
-		all, err := pages(ctx, client, "/subscriptions", url.Values{"tenant": {t.Name}}, math.MaxInt,
-			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next })
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		for _, s := range all {
-			if err := write(exported{
-				Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-				State: ledger.State(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
-			}); err != nil {
-				return err
+		// One page is in memory at a time: a tenant may have a million subscriptions.
+		for page, err := range eachPage(ctx, client, "/subscriptions", url.Values{"tenant": {t.Name}}, math.MaxInt,
+			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next }) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", where, err)
+			}
+			for _, s := range page {
+				if err := write(exported{
+					Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
+					State: ledger.State(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+				}); err != nil {
+					return err
+				}
 			}
 		}
 	}
