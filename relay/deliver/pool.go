@@ -112,7 +112,7 @@ type Pool struct {
 	mu       sync.Mutex // guards the step from running to stopping against Start
 	stopped  bool
 	working  sync.WaitGroup
-	held     atomic.Int64 // outcomes that the store did not take at once
+	held     heldOutcomes
 	doubted  chan struct{}
 
 	feeder  feeder
@@ -275,21 +275,6 @@ func (p *Pool) start(e *endpoint, l line) {
 		return
 	}
 	p.workers.Go(func() { p.work(e, l) })
-}
-
-// Held is how many outcomes wait for the store to take them.
-func (p *Pool) Held() int { return int(p.held.Load()) }
-
-// AwaitHeld returns when no outcome waits for the store any more, or after the longest pause given.
-func (p *Pool) AwaitHeld(ctx context.Context, most time.Duration) {
-	deadline := time.Now().Add(most)
-	for p.Held() > 0 && time.Now().Before(deadline) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 func (p *Pool) isStopping() bool {

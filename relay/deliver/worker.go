@@ -220,8 +220,7 @@ func (p *Pool) write(outcomes []queue.Outcome) ([]queue.Settled, error) {
 
 		if first {
 			first = false
-			p.held.Add(1)
-			defer p.held.Add(-1)
+			defer p.held.add()()
 		}
 		select {
 		case <-p.attempts.Done():
