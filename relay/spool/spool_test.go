@@ -289,6 +289,27 @@ func TestASpoolThatCannotBeWrittenSaysSoAndHeals(t *testing.T) {
 	})
 }
 
+// A file counts when its folder's entry is durable, too. Otherwise the caller answers "failure", and the callback comes
+// again.
+func TestACallbackWhoseFolderCannotBeSyncedIsRefusedAndLeavesNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := adopted(t, dir)
+	put(t, s, 0, "1")
+	before := files(t, dir)
+	if err := s.own.dir.Close(); err != nil { // its descriptor can no longer be synced
+		t.Fatal(err)
+	}
+
+	_, err := s.Put(&event.Callback{ReceivedAt: spoolStart}, none, nil)
+	if !errors.Is(err, os.ErrClosed) || s.Stats().Waiting != 1 {
+		t.Errorf("%v; %d wait", err, s.Stats().Waiting)
+	}
+	if after := files(t, dir); !slices.Equal(after, before) {
+		t.Errorf("%q, and before %q", after, before)
+	}
+}
+
 // A file that a dead process has left may be about the same waybill, and is older.
 func TestNothingIsTakenBeforeItIsKnownWhatOthersHaveLeft(t *testing.T) {
 	t.Parallel()
