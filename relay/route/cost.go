@@ -14,14 +14,18 @@ import (
 
 // Costs are counted in units of about 2 ns. BenchmarkTheWorstWhens shows what the worst expressions take.
 const (
-	// whenBudget is the cost that all expressions of one tenant may have for one event: about 1 ms. That is enough for a
-	// loop over everything that an event may hold, or a loop within a loop over 60 tracks. Every event waits for the
-	// expressions of all tenants before it is accepted, so this is what one tenant can add to the latency of the others.
+	// The cost that all expressions of one tenant may have for one event grows with the event: whenShare for any event,
+	// more for each of its parts and bytes, and at most whenBudget, which is about 1 ms. So an expression may loop over
+	// everything that an event may hold, or, within a loop, over 60 tracks. Every event waits for the expressions of all
+	// tenants before it is accepted: this is what one tenant can add to the latency of the others, 0.1 to 0.3 ms for the
+	// usual event.
 	whenBudget = 500_000
-	// eventBudget is the cost that the expressions of all tenants may have for one event. When it is used up, every tenant
-	// still has whenShare, so that no tenant keeps another's simple expression from being evaluated.
-	eventBudget = 4 * whenBudget
-	whenShare   = 50_000
+	whenShare  = 50_000
+	forAPart   = 1_500
+	forAByte   = 8
+	// tenantBudgets is how many tenants' budgets all expressions together may use for one event. When they are used up,
+	// every tenant still has whenShare, so that no tenant keeps another's simple expression from being evaluated.
+	tenantBudgets = 4
 	// maxElements limits what new lists may hold, all together.
 	maxElements = 200_000
 	// maxWhenData and maxWhenParts are the largest event that expressions can look into, in bytes and in what is in it: it

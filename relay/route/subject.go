@@ -16,7 +16,8 @@ type subject struct {
 	event    *event.Event
 	prepared bool
 	measured bool
-	large    bool
+	large    bool // too large for expressions that look into it
+	budget   int  // what the expressions of one tenant may cost
 	decoded  bool
 	tracked  bool  // view has the tracks
 	timed    bool  // with their times
@@ -66,7 +67,8 @@ func (s *subject) allow(tenant string) int {
 		s.tenant = tenant
 		s.tenantSpent = 0
 	}
-	return max(min(whenBudget-s.tenantSpent, max(eventBudget-s.spent, whenShare)), 0)
+	s.measure()
+	return max(min(s.budget-s.tenantSpent, max(tenantBudgets*s.budget-s.spent, whenShare)), 0)
 }
 
 // charge adds the cost of an expression.
@@ -91,7 +93,8 @@ func (s *subject) prepare(c *condition) error {
 	}
 
 	// What a condition looks into is prepared once, for the first one that needs it.
-	if (c.usesData || c.usesTracks) && s.tooLarge() {
+	s.measure()
+	if s.large && (c.usesData || c.usesTracks) {
 		return &whenError{text: tooLarge, detail: tooLarge}
 	}
 	if c.usesTracks && !s.tracked || c.usesTimes && !s.timed {
@@ -109,16 +112,23 @@ func (s *subject) prepare(c *condition) error {
 	return nil
 }
 
-// tooLarge says whether the event is too large for expressions that look into it. Its parts are counted without parsing
-// it: by commas and brackets.
-func (s *subject) tooLarge() bool {
-	if !s.measured {
-		s.measured = true
-		data := s.event.Data
-		s.large = len(data) > maxWhenData || len(s.event.Tracks) > maxWhenParts ||
-			bytes.Count(data, []byte(","))+bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxWhenParts
+// measure says how large the event is, once. Its parts are counted without parsing it: by commas and brackets.
+func (s *subject) measure() {
+	if s.measured {
+		return
 	}
-	return s.large
+	s.measured = true
+
+	data := s.event.Data
+	parts := len(s.event.Tracks)
+	if len(data) <= maxWhenData {
+		parts = max(parts, bytes.Count(data, []byte(","))+bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")))
+	}
+	s.large = len(data) > maxWhenData || parts > maxWhenParts
+
+	// A track has a time, a text and a status.
+	parts = max(parts, 4*len(s.event.Tracks))
+	s.budget = min(whenShare+forAPart*parts+forAByte*len(data), whenBudget)
 }
 
 var tooLarge = fmt.Sprintf("%v: it has more than %d KiB or %d parts", errTooCostly, maxWhenData>>10, maxWhenParts)

@@ -399,6 +399,49 @@ var panics = []string{
 	`any(event.tracks, .status not matches "[" + "a")`,
 }
 
+// The larger an event is, the more its expressions may cost: what loops over an event fits, and what loops over numbers
+// of its own does not.
+func TestWhatExpressionsMayCostGrowsWithTheEvent(t *testing.T) {
+	t.Parallel()
+	of := func(tracks int) *event.Event {
+		one := `{"time":"2026-11-29 10:00:00","context":"[北京] 已揽收","status":"collected"}`
+		ev := &event.Event{
+			Tracks: make([]event.Track, tracks),
+			Data:   []byte(`{"tracks":[` + strings.TrimSuffix(strings.Repeat(one+",", tracks), ",") + `]}`),
+		}
+		return ev
+	}
+	const forty = `[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,` +
+		`36,37,38,39,40]`
+	const own = `any(` + forty + `, any(` + forty + `, # > 99))`
+	const within = `all(event.tracks, all(event.tracks, .status != "x"))`
+
+	for _, c := range []struct {
+		name, when string
+		tracks     int
+		fits       bool
+	}{
+		{name: "numbers of its own, a small event", when: own, tracks: 2},
+		{name: "numbers of its own, a large event", when: own, tracks: 60, fits: true},
+		{name: "a loop within a loop, a small event", when: within, tracks: 2, fits: true},
+		{name: "a loop within a loop, 20 tracks", when: within, tracks: 20, fits: true},
+		{name: "a loop within a loop, 60 tracks", when: within, tracks: 60, fits: true},
+		{name: "a loop within a loop, 300 tracks", when: within, tracks: 300},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			when, err := newCondition(c.when)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &subject{event: of(c.tracks)}
+			_, err = when.holds(s, "a")
+			if (err == nil) != c.fits {
+				t.Errorf("%v; it has spent %d", err, s.tenantSpent)
+			}
+		})
+	}
+}
+
 // FuzzWhen compiles and evaluates whatever it is given: no panic, no error of several lines, no evaluation without end,
 // and the same answer twice.
 func FuzzWhen(f *testing.F) {

@@ -152,8 +152,8 @@ func worstWhens() map[string]string {
 func TestTheWorstWhensAreRefusedOrStopped(t *testing.T) {
 	t.Parallel()
 	ev := worstEvent()
-	if s := (&subject{event: ev}); s.tooLarge() {
-		t.Fatalf("the event has %d bytes", len(ev.Data))
+	if s := (&subject{event: ev}); s.measured || s.allow("a") != whenBudget || s.large {
+		t.Fatalf("the event has %d bytes, and %d for its expressions", len(ev.Data), s.allow("a"))
 	}
 	for name, source := range worstWhens() {
 		t.Run(name, func(t *testing.T) {

@@ -68,7 +68,7 @@ var cases = []benchCase{
 	{name: tenReset, run: measureTen(tenReset, "reset")},
 	{name: manyQuiet, serves: []string{manyHang}, run: measureThousand(manyQuiet, false)},
 	{name: manyHang, run: measureThousand(manyHang, true)},
-	{name: whens, once: true, run: measureWhens},
+	{name: whens, run: measureWhens},
 	{name: bodies, once: true, run: measureBodies},
 	{name: large, once: true, run: measureLarge(large, false)},
 	{name: largeAtStart, once: true, run: measureLarge(largeAtStart, true)},
