@@ -736,8 +736,8 @@ func TestAReplaySendsAgainWhatItsFilterTakes(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	for body, want := range map[string]string{
-		`{"rate":-1}`: "rate: must be", `{"state":"open"}`: "state: what is still", `{"reroute":true}`: "reroute: an event",
-		`{"state":"unrouted"}`: "state: what is owed to nobody",
+		`{"rate":-1}`: "rate: must be", `{"state":"open"}`: "state: open deliveries", `{"reroute":true}`: "reroute: unrouted",
+		`{"state":"unrouted"}`: "state: unrouted events",
 	} {
 		if status, text := a.call(shopKey, "POST", "/v1/replays", body); status != 400 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %s", body, status, text)

@@ -104,7 +104,7 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	says := func(key, code string, wants ...string) {
 		t.Helper()
 		got := strings.Join(r.whys(key, code), "\n")
-		for _, want := range append(wants, "no update of this waybill is known, or not any more; ") {
+		for _, want := range append(wants, "no update of this waybill is known, or it is no longer kept; ") {
 			if !strings.Contains(got, want) {
 				t.Errorf("%s of %s: no %q in %s", key, code, want, got)
 			}
@@ -120,7 +120,7 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 
 	// What it was subscribed as was wrong. Who has not subscribed it learns nothing of its updates.
 	r.mustPush(callback(item("2001", "collected", "1")))
-	says(shopKey, "2001", `of its updates 1 came with the brand "zt", which you have not subscribed it as`)
+	says(shopKey, "2001", `1 of its updates came as "zt", but you have not subscribed it as that brand`)
 	says(alertsKey, "2001", "you have not subscribed it")
 	if got := r.whys(alertsKey, "2001"); strings.Contains(got[0], "came") {
 		t.Errorf("another tenant is told of updates: %s", got)
@@ -141,7 +141,7 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	r.mustPush(callback(item("2004", "collected", "1")))
 	until(t, "it is said that redis is down, and that an update waits", func() bool {
 		return strings.Contains(strings.Join(r.whys(adminToken, "2004"), ""),
-			"an update of which waits in this replica's spool: redis at "+redis.Addr+" is down: connection refused")
+			"a waybill with an update in this replica's spool: redis at "+redis.Addr+" is down: connection refused")
 	})
 	if files, _ := filepath.Glob(filepath.Join(r.spool, "*", "*.callback")); len(files) != 1 {
 		t.Errorf("spool: %v", files)

@@ -1,7 +1,7 @@
-// Package api is the API over HTTP, for tenants and for the operator: what became of every event, how the endpoints do,
-// and the few things that a person does about it. One set of handlers serves both. Under /v1 a tenant sees its own, as
-// if nothing else existed; under /admin/v1 the operator sees everything. Every route stands in one table (see routes),
-// from which the OpenAPI document is made too.
+// Package api is the HTTP API for tenants and the operator. It shows events with their deliveries, and the health of
+// endpoints, and it has the actions of a person: pause, redrive, replay. One set of handlers serves both. Under /v1 a
+// tenant sees only what is its own; under /admin/v1 the operator sees everything. All routes are in one table (see
+// routes), and the OpenAPI document is made from it.
 package api
 
 import (
@@ -20,23 +20,23 @@ import (
 	"kuairelay/relay/ledger"
 )
 
-// Settings are what the API knows of the config. They do not change once they were given.
+// Settings are the part of the config that the API uses. They do not change after Use.
 type Settings struct {
 	Tenants []Tenant
-	// Explain says of every route of a tenant (empty: of all tenants) what it makes of an event. subscriptions are those
-	// of the event's waybill; nil: they are not known.
+	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
+	// those of the event's waybill; nil: they are not known.
 	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route
-	// Test sends an event to an endpoint at once, and says what came back. It gives up when ctx ends.
+	// Test sends an event to an endpoint at once, and gives the attempt. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 }
 
-// Tenant is one of the config's.
+// Tenant is a tenant of the config.
 type Tenant struct {
 	Name      string
 	Endpoints []Endpoint // in the order of the config
 }
 
-// Endpoint is one of a tenant's.
+// Endpoint is an endpoint of a tenant.
 type Endpoint struct {
 	ID     string // tenant/name
 	URL    string // as it may be shown
@@ -49,56 +49,56 @@ type Options struct {
 	Logger  *zap.Logger
 	Version string
 
-	// Tenant names the tenant that sends a request. The error is the answer to a request that shows no tenant's key.
+	// Tenant gives the tenant that sends a request, by its key. The error is the answer to a request without such a key.
 	Tenant func(c echo.Context) (name string, err error)
-	// Operator gives nil for a request of the operator. The error is the answer to any other.
+	// Operator gives nil if the operator sends a request. The error is the answer to any other request.
 	Operator func(c echo.Context) error
-	// Enter lets a request in whose sender is known: a tenant, or the operator (empty). The error is the answer to one
-	// that is too much. leave is called when the request is answered. Default: all are let in.
+	// Enter admits a request of a tenant, or of the operator (empty). The API calls leave when the request is answered.
+	// The error is the answer to a request over a limit. Default: no limit.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
-	// Admit counts a request of a tenant about its subscriptions. The error is the answer to one that is too much.
-	// Default: all are let in.
+	// Admit counts a request of a tenant about its subscriptions. The error is the answer to a request over the limit.
+	// Default: no limit.
 	Admit func(c echo.Context, tenant string) error
 
-	// Retake takes in a callback from quarantine as if it had just come.
+	// Retake takes in a callback from quarantine as if it had just arrived.
 	Retake func(ctx context.Context, q event.Quarantined) (RetakeResult, error)
-	// OnDue is called with an endpoint that has something due again.
+	// OnDue is called with an endpoint that has deliveries due again.
 	OnDue func(endpoint string)
-	// ExtraRoutes are the paths of other parts that stand in the OpenAPI document too.
+	// ExtraRoutes are paths of other parts, for the OpenAPI document.
 	ExtraRoutes []ExtraRoute
-	// Webhooks are those of the document: what tenants receive.
+	// Webhooks are those of the OpenAPI document: what tenants receive.
 	Webhooks map[string]any
 
-	// ReplicaStatus says what this replica knows of itself. It needs no Redis for that. Default: it is ready.
+	// ReplicaStatus gives the state of this replica, without asking Redis. Default: it is ready.
 	ReplicaStatus func(ctx context.Context) ReplicaStatus
 	// Waits says whether an update of a waybill waits in this replica's spool. Default: none does.
 	Waits func(waybill string) bool
-	// LastRefused is when the latest callback came that had a wrong token or address; zero: none.
+	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
-	// LastCallback says when the latest callback came (zero: none is known), and whether that is too long ago.
-	// Default: none, and no.
+	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
+	// callback.silence. Default: zero, false.
 	LastCallback func() (last time.Time, silent bool)
 }
 
-// ReplicaStatus is what a replica knows of itself, for the operator.
+// ReplicaStatus is the state of one replica, for the operator.
 type ReplicaStatus struct {
-	// Durable says whether callbacks can be accepted so that they are not lost.
+	// Durable says whether callbacks can be accepted durably.
 	Durable bool
 	Status  Readiness
-	// Redis and Spool say in a word what they can do, and why not more.
+	// Redis and Spool are the state of each in a word, with the reason if it is not good.
 	Redis, Spool string
-	// Spooled counts callbacks in the spool that wait to be accepted; the oldest came at SpooledSince (zero: none waits).
+	// Spooled counts callbacks that wait in the spool. The oldest came at SpooledSince (zero: none waits).
 	Spooled      int
 	SpooledSince time.Time
 	Config       ConfigInUse
-	// Problems are what needs a person, or soon will, each a sentence.
+	// Problems need a person now, or soon. Each is a sentence.
 	Problems []string
 }
 
-// Readiness says in a word how a replica does.
+// Readiness says whether a replica accepts callbacks.
 type Readiness string
 
-// What a replica can do with callbacks.
+// The values of Readiness.
 const (
 	Ready    Readiness = "ready"
 	Degraded Readiness = "degraded" // it accepts them durably, but something is wrong
@@ -109,14 +109,14 @@ const (
 type ConfigInUse struct {
 	Fingerprint string    `json:"fingerprint" doc:"a hash of its files; replicas should agree"`
 	LoadedAt    time.Time `json:"loaded_at" doc:"when it was last read without a mistake"`
-	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the config from before goes on serving"`
+	Reload      string    `json:"reload" doc:"ok, or failed: the files have mistakes, and the relay keeps the config from before"`
 }
 
-// RetakeResult is what came of a callback from quarantine.
+// RetakeResult is the result of taking in a callback from quarantine.
 type RetakeResult struct {
 	Events int
 	New    int
-	// Rejected says why it, or a part of it, is still not understood; empty: all of it is.
+	// Rejected says why the callback, or a part of it, is still not understood; empty: all of it is.
 	Rejected string
 }
 
@@ -128,7 +128,7 @@ type API struct {
 	current atomic.Pointer[settings]
 }
 
-// New makes an API. Without Use it knows nobody.
+// New makes an API. It knows no tenant until Use.
 func New(o Options) *API {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.OnDue == nil {
@@ -157,7 +157,7 @@ func New(o Options) *API {
 	return c
 }
 
-// Use has all calls from now on see another config.
+// Use switches to other settings. A request that is being handled keeps those it began with.
 func (c *API) Use(set Settings) {
 	s := &settings{
 		Settings:  set,
@@ -176,10 +176,10 @@ func (c *API) Use(set Settings) {
 	c.current.Store(s)
 }
 
-// Endpoints lists those of a tenant; none if the config does not have it any more.
+// Endpoints lists the endpoints of a tenant; none if the config has no such tenant.
 func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
 
-// settings are Settings, with what is looked up in them.
+// settings are Settings with indexes.
 type settings struct {
 	Settings
 	tenants   map[string]*Tenant
@@ -187,8 +187,7 @@ type settings struct {
 	names     []string // of all endpoints, sorted
 }
 
-// Register adds the paths for tenants to the public listener's handler, and those for the operator to the private
-// one's.
+// Register adds the tenants' paths to the public listener, and the operator's paths to the private one.
 func (c *API) Register(public, admin *echo.Echo) {
 	for _, r := range routes() {
 		if r.tenant {
@@ -199,7 +198,7 @@ func (c *API) Register(public, admin *echo.Echo) {
 		}
 	}
 
-	text := c.OpenAPI() // once: strangers may ask for it
+	text := c.OpenAPI() // made once: anyone may ask for it
 	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
@@ -208,7 +207,7 @@ func (c *API) Register(public, admin *echo.Echo) {
 // OpenAPI returns the document that describes the API.
 func (c *API) OpenAPI() []byte { return openAPI(c.o.Version, c.o.ExtraRoutes, c.o.Webhooks) }
 
-// asTenant lets a tenant in that shows one of its keys.
+// asTenant handles a route for the tenant whose key the request has.
 func (c *API) asTenant(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		tenant, err := c.o.Tenant(e)
@@ -219,7 +218,7 @@ func (c *API) asTenant(r route) echo.HandlerFunc {
 	}
 }
 
-// asOperator lets the operator in.
+// asOperator handles a route for the operator.
 func (c *API) asOperator(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		if err := c.o.Operator(e); err != nil {
@@ -229,7 +228,7 @@ func (c *API) asOperator(r route) echo.HandlerFunc {
 	}
 }
 
-// enter handles a request whose sender is known, unless it is too much.
+// enter handles a request of a known sender, unless it is over a limit.
 func (c *API) enter(e echo.Context, tenant string, r route) error {
 	leave, err := c.o.Enter(e, tenant)
 	if err != nil {
@@ -244,7 +243,7 @@ func (c *API) enter(e echo.Context, tenant string, r route) error {
 	return write(e, r.good(), answer)
 }
 
-// write writes a good answer: as JSON, or, if it is nil, without a body.
+// write writes a good answer as JSON; nil: no body.
 func write(e echo.Context, status int, answer any) error {
 	if answer == nil {
 		return e.NoContent(status)
@@ -262,7 +261,7 @@ type call struct {
 
 func (c *call) ctx() context.Context { return c.Request().Context() }
 
-// sees says whether the caller may know of an endpoint.
+// sees says whether the caller may see an endpoint.
 func (c *call) sees(endpoint string) bool {
 	return c.tenant == "" || strings.HasPrefix(endpoint, c.tenant+"/")
 }

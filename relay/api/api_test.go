@@ -16,7 +16,7 @@ import (
 	"kuairelay/relay/event"
 )
 
-// noon is what the time is in these tests.
+// noon is the time in these tests.
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // unused is a store that no handler may ask: a test puts a fake in place of the part that its handler needs.
@@ -24,8 +24,7 @@ type unused struct{ Store }
 
 func (unused) Now() time.Time { return noon }
 
-// bench is an API that knows two tenants, shop and other, with what it has logged, and whom it told that something is
-// due.
+// bench is an API with two tenants, shop and other. It records the log, and the endpoints that have something due.
 type bench struct {
 	*API
 	logs *observer.ObservedLogs
@@ -48,7 +47,7 @@ func newBench(o Options) *bench {
 	return b
 }
 
-// call is a request of a tenant (empty: the operator), with its answer so far.
+// call is a request of a tenant (empty: the operator), with its answer.
 func (b *bench) call(tenant, target, body string) (*call, *httptest.ResponseRecorder) {
 	req := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
 	answer := httptest.NewRecorder()
@@ -56,13 +55,13 @@ func (b *bench) call(tenant, target, body string) (*call, *httptest.ResponseReco
 	return c, answer
 }
 
-// ask calls a handler, and gives what it gave.
+// ask calls a handler, and gives its result.
 func ask[T any](b *bench, handle func(*call) (T, error), tenant, target, body string) (T, error) {
 	c, _ := b.call(tenant, target, body)
 	return handle(c)
 }
 
-// problem is the status and the detail of an error, as it would be answered; 0: there is none.
+// problem is the status and the detail of the answer to an error; 0: there is no error.
 func problem(err error) (status int, detail string) {
 	he, ok := errors.AsType[*echo.HTTPError](err)
 	switch {
@@ -146,9 +145,9 @@ func TestAFaultOfTheStoreTellsATenantNothingOfRedis(t *testing.T) {
 		{tenant: "", err: down, status: 503, detail: "cannot list events: redis at 10.0.0.1 is down"},
 		{tenant: "", err: odd, status: 503, detail: "cannot list events: ERR odd"},
 		{tenant: "shop", err: down, status: 503, detail: "cannot list events: the relay's redis does not answer, " +
-			"or does not take it; try again"},
+			"or refuses the command; try again"},
 		{tenant: "shop", err: odd, status: 503, detail: "cannot list events: the relay's redis refuses " +
-			"it; its operator's log says why"},
+			"the command; the operator's log says why"},
 		{tenant: "shop", err: event.ErrCursor, status: 400, detail: "cursor: must be the next of an earlier page"},
 	} {
 		c, _ := b.call(x.tenant, "/", "")

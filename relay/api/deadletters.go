@@ -46,20 +46,21 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 // ofDeadLetters refuses a state that no dead letter has.
 func (f *filter) ofDeadLetters() error {
 	if f.State != "" && f.State != string(event.StateDead) {
-		return badf("state: of a dead letter it is dead")
+		return badf("state: the state of a dead letter is dead")
 	}
 	return nil
 }
 
-// lettersAtOnce is how many dead letters one request for all changes at most. To redrive them takes a fifth of a
+// lettersAtOnce is the most dead letters that one request for all changes. Redriving that many takes a fifth of a
 // second.
 const lettersAtOnce = 100
 
-// maxPages is how many pages of dead letters are read for one answer at most, as long as the filter takes none of them.
+// maxPages is the most pages of dead letters that one answer reads. It reads on only if the filter takes nothing of a
+// page.
 const maxPages = 6
 
-// readDeadLetters reads a page, and the cursor of the next. The times of the filter are those at which the letters were
-// given up. It may give nothing, and a cursor.
+// readDeadLetters gives a page, and the cursor of the next. The filter's times are compared with the time of giving up.
+// A page may be empty and still have a next.
 func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
 	for range maxPages {
@@ -85,8 +86,8 @@ func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.Dead
 	return nil, cursor, nil
 }
 
-// matchesDeadLetter says whether a dead letter passes the filter, but for its endpoint, which the store looks after,
-// and since.
+// matchesDeadLetter says whether a dead letter passes the filter. It does not check the endpoint (the store does) or
+// since (readDeadLetters does).
 func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
 		(f.Brand == "" || l.CPCode == f.Brand) &&
@@ -94,12 +95,12 @@ func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
 		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode)
 }
 
-// deadLetterRequest says which dead letters are meant.
+// deadLetterRequest says which dead letters to change.
 type deadLetterRequest struct {
 	Letters []deadLetterName `json:"dead_letters,omitempty" doc:"these"`
 	All     bool             `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
-	Filter  filter           `json:"filter,omitzero" doc:"its since and until are times at which they were given up"`
-	Cursor  string           `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
+	Filter  filter           `json:"filter,omitzero" doc:"since and until are compared with the time they were given up"`
+	Cursor  string           `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
 }
 
 type deadLetterName struct {
@@ -107,7 +108,7 @@ type deadLetterName struct {
 	Endpoint string `json:"endpoint" doc:"tenant/endpoint"`
 }
 
-// DeadLettersResult is what became of dead letters.
+// DeadLettersResult is the result of a change of dead letters.
 type DeadLettersResult struct {
 	Done int    `json:"done" doc:"how many were changed"`
 	Next string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
@@ -127,8 +128,8 @@ func dismissDeadLetters(c *call) (DeadLettersResult, error) {
 	})
 }
 
-// changeDeadLetters does something with the dead letters that the request names, at most lettersAtOnce of a
-// filter at a time.
+// changeDeadLetters calls do with the dead letters that the request names. Of a filter it takes at most lettersAtOnce
+// at a time.
 func (c *call) changeDeadLetters(
 	done string, do func(endpoint string, ids []string) (int, error),
 ) (DeadLettersResult, error) {
@@ -161,7 +162,7 @@ func (c *call) deadLetterRequest() (deadLetterRequest, error) {
 		return deadLetterRequest{}, err
 	}
 	if request.All == (len(request.Letters) > 0) {
-		return deadLetterRequest{}, badf("the body: either dead_letters or all must say which")
+		return deadLetterRequest{}, badf("the body: give either dead_letters or all")
 	}
 	if len(request.Letters) > maxLimit {
 		return deadLetterRequest{}, badf("dead_letters: at most %d at a time", maxLimit)
@@ -192,7 +193,7 @@ func (c *call) deadLetterIDs(request deadLetterRequest) (byEndpoint map[string][
 		if !c.sees(endpoint) {
 			return nil, "", badf("dead_letters: %s is not yours: a tenant's key is for its own endpoints", endpoint)
 		}
-		if event.IsID(l.EventID) { // what is none names no dead letter
+		if event.IsID(l.EventID) { // another text names no dead letter
 			byEndpoint[endpoint] = append(byEndpoint[endpoint], l.EventID)
 		}
 	}

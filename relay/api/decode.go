@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// maxBody of a request, in bytes.
+// maxBody is the largest body of a request, in bytes.
 const maxBody = 1 << 20
 
-// newDecoder reads JSON up to maxBody, and refuses keys that do not exist.
+// newDecoder reads JSON up to maxBody, and refuses unknown keys.
 func newDecoder(r io.Reader) *json.Decoder {
 	d := json.NewDecoder(io.LimitReader(r, maxBody))
 	d.DisallowUnknownFields()
@@ -35,7 +35,7 @@ func describe(err error) string {
 	return "it is not valid JSON"
 }
 
-// kinds are the JSON types of Go's kinds, in words.
+// kinds names the JSON type of each kind of Go.
 var kinds = map[string]string{
 	"string":  "a string",
 	"bool":    "true or false",

@@ -20,17 +20,17 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// sample is from how many of its latest attempts the rates of an endpoint are taken.
+// sample is the number of latest attempts that an endpoint's rates are computed from.
 const sample = 100
 
-// EndpointState is how an endpoint does, or why it is parked (queue.Parked).
+// EndpointState is the state of an endpoint. If it is parked, that is the reason (queue.Parked).
 type EndpointState string
 
 // The states of an endpoint that is not parked.
 const (
 	EndpointOK      EndpointState = "ok"
 	EndpointFailing EndpointState = "failing" // its latest attempt failed
-	EndpointIdle    EndpointState = "idle"    // none was made yet
+	EndpointIdle    EndpointState = "idle"    // no attempt was made yet
 )
 
 // EndpointStates are the names of all states of an endpoint.
@@ -54,7 +54,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 		return Endpoints{}, err
 	}
 
-	// The cursor is the name that the last page ended with.
+	// The cursor is the last name of the page before.
 	names := c.settings.names
 	if f.Tenant != "" {
 		names = slices.Sorted(slices.Values(c.settings.endpointsOf(f.Tenant)))
@@ -83,7 +83,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 	return out, nil
 }
 
-// filterOf reads only some parameters of a filter. Here, state is not the state of a delivery: the caller checks it.
+// filterOf reads only some parameters of a filter. It does not check state, which is not that of a delivery here.
 func (r *reader) filterOf(names ...string) filter {
 	f := filter{}
 	for _, name := range names {
@@ -125,7 +125,7 @@ func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 		return out
 	}
 
-	// The rates and the last error are those of the sample, whose latest attempt comes first.
+	// The rates and the last error come from the sample. Its latest attempt is first.
 	out.LastAt = utc(h.Latest[0].At)
 	var took []time.Duration
 	good := 0
@@ -177,9 +177,9 @@ func (c *call) endpoint() (*Endpoint, error) {
 	return c.settings.endpoints[full], nil
 }
 
-// fullName gives the full name, tenant/name, of an endpoint that the caller names. The tenant may be left out where it
-// is clear. The error says that there is no such endpoint, or that it is not the caller's: every name that begins with
-// another tenant's is not, whether there is such an endpoint or not.
+// fullName gives the full name, tenant/name, of an endpoint. If tenant is given, name may lack it. The error says that
+// there is no such endpoint, or that it is not the caller's. Names of another tenant all get the second, so that the
+// caller does not learn which of them exist.
 func (c *call) fullName(name, tenant string) (string, error) {
 	full := name
 	if !strings.Contains(name, "/") && tenant != "" {
@@ -246,10 +246,10 @@ func (c *call) note(what, endpoint string, more ...zap.Field) {
 		zap.String("endpoint", endpoint),
 		zap.String("by", cmp.Or(c.tenant, "operator")),
 	}
-	c.o.Logger.Info("by the API", append(fields, more...)...)
+	c.o.Logger.Info("API action", append(fields, more...)...)
 }
 
-// TestResult is what came of a test event.
+// TestResult is the result of a test event.
 type TestResult struct {
 	EventID    string `json:"event_id" doc:"webhook-id of the test event"`
 	Endpoint   string `json:"endpoint" doc:"tenant/endpoint"`
@@ -260,22 +260,21 @@ type TestResult struct {
 	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
 }
 
-// testEndpoint sends one signed event of type test at once, and gives what came back. It is not kept, and not tried
-// again.
+// testEndpoint sends one signed event of type test at once, and gives the answer. The event is not stored or retried.
 func testEndpoint(c *call) (TestResult, error) {
 	e, err := c.endpoint()
 	if err != nil {
 		return TestResult{}, err
 	}
 	if c.settings.Test == nil {
-		return TestResult{}, errors.New("no way to send a test event")
+		return TestResult{}, errors.New("this relay cannot send test events")
 	}
 
 	test := newTestEvent(e.ID, c.now())
 	attempt, err := c.settings.Test(c.ctx(), e.ID, test)
 	if errors.Is(err, event.ErrTooMany) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
-		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are under way")
+		return TestResult{}, echo.NewHTTPError(http.StatusTooManyRequests, "too many test events are being sent")
 	}
 	if err != nil {
 		return TestResult{}, echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
@@ -297,7 +296,7 @@ func testEndpoint(c *call) (TestResult, error) {
 	return out, nil
 }
 
-// newTestEvent makes an event of type test for an endpoint, with an id that no other has.
+// newTestEvent makes an event of type test for an endpoint, with a random id.
 func newTestEvent(endpoint string, now time.Time) *event.Event {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails (crypto/rand)

@@ -14,22 +14,21 @@ import (
 	"kuairelay/relay/ledger"
 )
 
-// maxData is how many events of a page have their data at most, and dataOfPage how many bytes these have together,
-// about.
+// maxData is the most events of a page with data. dataOfPage is about the most bytes of data that they have together.
 const (
 	maxData    = 100
 	dataOfPage = 2 << 20
 )
 
-// explainFor is how long one answer may spend on explaining events by the routes.
+// explainFor is the longest time that one answer spends on explaining how the routes decide.
 const explainFor = 100 * time.Millisecond
 
-// maxRoutes is how many routes that do not match are shown with an event.
+// maxRoutes is the most routes without a match that are shown with an event.
 const maxRoutes = 50
 
-var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or not any more")
+var errNoEvent = echo.NewHTTPError(http.StatusNotFound, "there is no such event, or it is no longer kept")
 
-// listEvents gives a page of events, the latest first, or, with newer, going on to newer ones.
+// listEvents gives a page of events, the latest first. With newer, pages go on to newer events.
 func listEvents(c *call) (Events, error) {
 	r := c.reader()
 	q := event.Query{Most: r.limit(), Cursor: r.param("cursor"), Newer: r.flag("newer")}
@@ -51,7 +50,7 @@ func listEvents(c *call) (Events, error) {
 		return Events{}, c.failed("list events", err)
 	}
 
-	// If the data of all is too much for one answer, the page ends sooner. The other events come with the next page.
+	// If the data of all events is too much for one answer, the page ends earlier. The next page has the other events.
 	if data {
 		n, err := c.events.FillData(c.ctx(), page.Events, dataOfPage)
 		if err != nil {
@@ -101,14 +100,14 @@ func readWaybill(c *call) (Waybill, error) {
 	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
 	found, err := c.events.Waybill(c.ctx(), out.WaybillCode, c.tenant)
 	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
-		return Waybill{}, c.failed("look at a waybill, an update of which waits in this replica's spool", err)
+		return Waybill{}, c.failed("look at a waybill with an update in this replica's spool", err)
 	}
 	if err != nil {
 		return Waybill{}, c.failed("look at a waybill", err)
 	}
 	subscriptions := c.subscriptionsOf(out.WaybillCode, found)
 
-	// A tenant sees an event only if it is owed to it.
+	// A tenant sees an event only if one of its endpoints has a delivery of it.
 	var stored []*event.Record
 	for _, e := range found {
 		x := c.showEvent(e)
@@ -134,11 +133,11 @@ func readWaybill(c *call) (Waybill, error) {
 	return out, nil
 }
 
-// complete adds to events what a list does not show: their data, what the routes make of them, and why endpoints are
-// parked. stored and shown are the same events.
+// complete adds to events what a list does not show: their data, how the routes decide, and why endpoints are parked.
+// stored and shown are the same events.
 func (c *call) complete(stored []*event.Record, shown []*Event, subscriptions []ledger.Subscription) error {
 	var took time.Duration
-	for i, e := range slices.Backward(stored) { // the latest are asked for most
+	for i, e := range slices.Backward(stored) { // people mostly want the latest
 		end := c.aside(c.ctx())
 		began := time.Now()
 		shown[i].Data = asJSON(e.Data)
@@ -168,7 +167,7 @@ func (c *call) addParked(shown []*Event) error {
 		return nil
 	}
 
-	// Each endpoint is asked for once, however many deliveries it has.
+	// Each endpoint is asked for once, not once for each delivery.
 	slices.Sort(names)
 	health, err := c.endpoints.Health(c.ctx(), slices.Compact(names), 0)
 	if err != nil {
@@ -188,8 +187,8 @@ func (c *call) addParked(shown []*Event) error {
 	return nil
 }
 
-// explain says which of the routes that the caller may see match an event, and why. It gives all that match and some
-// that do not; left counts the others.
+// explain says how the routes that the caller may see decide about an event. It gives all that match, and at most
+// maxRoutes that do not. left counts the others.
 func (c *call) explain(e *event.Record, subscriptions []ledger.Subscription) (out []Route, left int) {
 	if c.settings.Explain == nil {
 		return nil, 0
@@ -208,7 +207,7 @@ func (c *call) explain(e *event.Record, subscriptions []ledger.Subscription) (ou
 	return out, left
 }
 
-// asJSON gives data as it came; nil if it is not valid JSON, which could not be part of an answer.
+// asJSON gives data as it came; nil if it is not valid JSON and cannot be part of an answer.
 func asJSON(data []byte) json.RawMessage {
 	if len(data) == 0 || !json.Valid(data) || !utf8.Valid(data) {
 		return nil

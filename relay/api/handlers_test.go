@@ -16,7 +16,7 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// letterPages are dead letters a page each, and what is done with them.
+// letterPages are dead letters, one on each page. It records what is done with them.
 type letterPages struct {
 	deadLetterStore
 	pages     [][]event.DeadLetter
@@ -117,7 +117,7 @@ func TestDeadLettersAreRedrivenByEndpoint(t *testing.T) {
 	}
 }
 
-// healthy says of every endpoint that is asked for that it is idle, or paused if it is in the map.
+// healthy gives every endpoint as idle, or as paused if it is in the map.
 type healthy struct {
 	endpointStore
 	paused map[string]bool
@@ -225,7 +225,7 @@ func (s *shelf) Unquarantine(_ context.Context, id string) error {
 	return nil
 }
 
-// retakes takes in what is not bad: two events of each, one of them new.
+// retakes takes in all callbacks but bad ones. Each has two events, and one of them is new.
 func retakes(_ context.Context, q event.Quarantined) (RetakeResult, error) {
 	switch {
 	case strings.HasPrefix(q.ID, "down"):
@@ -248,7 +248,7 @@ func TestWhatIsUnderstoodLeavesQuarantine(t *testing.T) {
 	}
 
 	_, err = ask(b, replayQuarantine, "", "/", `{"ids":["b","none"]}`)
-	refused(t, "one that is not there", err, 404, "nothing of that id")
+	refused(t, "one that is not there", err, 404, "nothing in quarantine has this id")
 	if !slices.Equal(store.ids, []string{"bad", "b", "c"}) {
 		t.Errorf("one of the ids was not there, and left are %v", store.ids)
 	}
@@ -315,11 +315,11 @@ func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {
 	for body, detail := range map[string]string{
 		`{"rate":10001}`:                       "rate: must be from 1 to 10000",
 		`{"rate":-1}`:                          "rate: ",
-		`{"state":"unrouted"}`:                 "state: what is owed to nobody belongs to no tenant",
-		`{"state":"open"}`:                     "state: what is still to be delivered is not sent again",
-		`{"state":"retrying"}`:                 "state: what is still to be delivered",
-		`{"state":"dead","reroute":true}`:      "state: reroute is about what is owed to nobody",
-		`{"reroute":true}`:                     "reroute: an event that is owed to nobody belongs to no tenant",
+		`{"state":"unrouted"}`:                 "state: unrouted events belong to no tenant",
+		`{"state":"open"}`:                     "state: open deliveries are not sent again",
+		`{"state":"retrying"}`:                 "state: open deliveries",
+		`{"state":"dead","reroute":true}`:      "state: reroute takes only unrouted events",
+		`{"reroute":true}`:                     "reroute: unrouted events belong to no tenant",
 		`{"until":"2026-11-24","rate":"fast"}`: "",
 	} {
 		_, err := ask(b, createReplay, "shop", "/", body)

@@ -15,9 +15,9 @@ type ExtraRoute struct {
 	Method  string
 	Path    string // with parameters in braces
 	Summary string
-	// Body and Answer are zero values of what is read and answered. Tags named doc describe their fields.
+	// Body and Answer are zero values of the types that are read and answered. Tags named doc describe their fields.
 	Body, Answer any
-	// Problems are further answers, by status, besides 400, 401, 404 and 503.
+	// Problems are the meanings of further answers, by status.
 	Problems map[int]string
 }
 
@@ -25,8 +25,8 @@ const description = "Events with their deliveries and attempts, the health of en
 	"/v1 is on the public listener and shows a tenant its own; " +
 	"/admin/v1 is on the private one and shows the operator everything."
 
-// openAPI gives the OpenAPI 3.1 document of the API. Its paths are made from the table of routes, and from the types
-// that handlers read and give, so that it cannot say anything else than they do. Its webhooks are those given.
+// openAPI gives the OpenAPI 3.1 document of the API. It is made from the table of routes and from the types that
+// handlers read and give, so that it always agrees with them.
 func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte {
 	d := document{paths: map[string]map[string]any{}, schemas: map[string]any{}}
 	for _, r := range routes() {
@@ -39,7 +39,7 @@ func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte
 		}
 	}
 
-	// Paths of other parts are described as tenants' routes are.
+	// Paths of other parts are described like tenants' routes.
 	for _, x := range extra {
 		path := strings.TrimPrefix(x.Path, "/v1")
 		r := route{
@@ -53,7 +53,7 @@ func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte
 		d.add(x.Path, x.Method, d.operation(r, path, "tenant"))
 	}
 
-	// The document itself is open to all.
+	// Anyone may read the document itself.
 	d.add("/v1/openapi.json", http.MethodGet, map[string]any{
 		"summary":     "The OpenAPI 3.1 document of this API",
 		"operationId": "openapi",
@@ -73,7 +73,7 @@ func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte
 		"components": map[string]any{"schemas": d.schemas, "securitySchemes": securitySchemes()},
 	})
 	if err != nil {
-		panic(err) // of maps and strings alone
+		panic(err) // never: maps and strings only
 	}
 	return text
 }
@@ -106,7 +106,7 @@ func problemSchema() map[string]any {
 	}
 }
 
-// document is one that is being made.
+// document is an OpenAPI document that is being made.
 type document struct {
 	paths   map[string]map[string]any // operations by path and method
 	schemas map[string]any            // by the name of their type
@@ -121,7 +121,7 @@ func (d *document) add(path, method string, operation map[string]any) {
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
 
-// operation describes a route under a path, for who has it: tenant or operator.
+// operation describes a route under a path. who is tenant or operator.
 func (d *document) operation(r route, path, who string) map[string]any {
 	params := []any{}
 	for _, m := range inPath.FindAllStringSubmatch(path, -1) {
@@ -171,12 +171,12 @@ func (d *document) responses(r route) map[string]any {
 	return out
 }
 
-// problems are what other answers mean, where a route does not say something else.
+// problems are the meanings of other answers, unless a route gives its own.
 var problems = map[int]string{
-	http.StatusBadRequest:         "The request is wrong; detail names what",
+	http.StatusBadRequest:         "The request is wrong; detail says why",
 	http.StatusUnauthorized:       "No key, or a wrong one",
 	http.StatusNotFound:           "There is no such thing, or it is another tenant's",
-	http.StatusTooManyRequests:    "Too many requests, a second or at one time; Retry-After says when to come again",
+	http.StatusTooManyRequests:    "Too many requests a second, or at one time; Retry-After says when to try again",
 	http.StatusServiceUnavailable: "Redis does not answer, or the operator's API is off",
 }
 
@@ -194,7 +194,7 @@ var (
 	rawType  = reflect.TypeFor[json.RawMessage]()
 )
 
-// schema gives the JSON Schema of a type; one that has a name stands in components.
+// schema gives the JSON Schema of a type. That of a struct is in components.
 func (d *document) schema(t reflect.Type) any {
 	if own, ok := reflect.Zero(t).Interface().(interface{ JSONSchema() map[string]any }); ok {
 		return own.JSONSchema()
@@ -225,8 +225,7 @@ func (d *document) schema(t reflect.Type) any {
 		}
 		return map[string]any{"type": "array", "items": d.schema(t.Elem())}
 	case reflect.Struct:
-		// The name that it has in the document is written with a capital. It is there before its fields, for it may hold
-		// itself.
+		// Its name in the document has a capital. It is entered before its fields, because it may contain itself.
 		name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 		if _, known := d.schemas[name]; !known {
 			d.schemas[name] = nil

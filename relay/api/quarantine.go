@@ -30,19 +30,19 @@ type QuarantineList struct {
 	Next        string        `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
-// QuarantineResult is what came of trying again.
+// QuarantineResult is the result of taking in callbacks again.
 type QuarantineResult struct {
-	Tried    int      `json:"tried" doc:"how many callbacks, or items"`
+	Tried    int      `json:"tried" doc:"how many callbacks or items were tried"`
 	Events   int      `json:"events" doc:"how many events they held"`
 	New      int      `json:"new" doc:"how many of the events are new"`
-	Released int      `json:"released" doc:"how many left quarantine, because all of it was understood"`
-	Failed   []string `json:"failed" doc:"the ids of the others, which stay"`
+	Released int      `json:"released" doc:"how many were wholly understood, and left quarantine"`
+	Failed   []string `json:"failed" doc:"ids of the others: they stay in quarantine"`
 	Next     string   `json:"next,omitempty" doc:"with all: there is more, ask again with this cursor"`
 }
 
-var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "there is nothing of that id in quarantine")
+var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "nothing in quarantine has this id")
 
-// showQuarantined gives a callback as the API shows it; with its bytes, if whole.
+// showQuarantined gives a callback as the API shows it; if whole, with its bytes.
 func showQuarantined(q event.Quarantined, whole bool) Quarantined {
 	out := Quarantined{
 		ID:         q.ID,
@@ -65,7 +65,7 @@ func showQuarantined(q event.Quarantined, whole bool) Quarantined {
 
 var errCursor = errors.New("must be the next of an earlier page")
 
-// parseOffset reads a cursor that counts what comes before its page.
+// parseOffset reads a cursor: the number of entries before its page.
 func parseOffset(cursor string) (int, error) {
 	n, err := strconv.Atoi(cursor)
 	if err != nil || n < 0 {
@@ -74,7 +74,7 @@ func parseOffset(cursor string) (int, error) {
 	return n, nil
 }
 
-// listQuarantine gives a page of what was not understood, without the callbacks themselves.
+// listQuarantine gives a page of the quarantine, without the bytes of the callbacks.
 func listQuarantine(c *call) (QuarantineList, error) {
 	r := c.reader()
 	limit := r.limit()
@@ -93,7 +93,7 @@ func listQuarantine(c *call) (QuarantineList, error) {
 	return out, nil
 }
 
-// quarantined reads a page, and the cursor of the next.
+// quarantined gives a page, and the cursor of the next.
 func (c *call) quarantined(offset, limit int) ([]event.Quarantined, string, error) {
 	page, next, err := c.quarantine.Quarantined(c.ctx(), offset, limit)
 	if err != nil {
@@ -126,22 +126,22 @@ func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
 	return q, nil
 }
 
-// quarantineRequest says what is to be taken in again.
+// quarantineRequest says what to take in again.
 type quarantineRequest struct {
 	IDs    []string `json:"ids,omitempty" doc:"these"`
 	All    bool     `json:"all,omitempty" doc:"all"`
-	Cursor string   `json:"cursor,omitempty" doc:"the next of an earlier answer, with all"`
+	Cursor string   `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
 }
 
-// replayQuarantine takes in callbacks as if they had just come. After an upgrade, more of them may be understood. These
-// leave quarantine.
+// replayQuarantine takes in callbacks as if they had just arrived. After an upgrade, the relay may understand more of
+// them. Those that it understands leave quarantine.
 func replayQuarantine(c *call) (QuarantineResult, error) {
 	var request quarantineRequest
 	if err := c.body(&request); err != nil {
 		return QuarantineResult{}, err
 	}
 	if request.All == (len(request.IDs) > 0) {
-		return QuarantineResult{}, badf("the body: either ids or all must say which")
+		return QuarantineResult{}, badf("the body: give either ids or all")
 	}
 	if len(request.IDs) > maxLimit {
 		return QuarantineResult{}, badf("ids: at most %d at a time", maxLimit)
@@ -203,12 +203,12 @@ func (c *call) retakePage(cursor string, out *QuarantineResult) error {
 		}
 	}
 	if next != "" {
-		out.Next = strconv.Itoa(offset + len(out.Failed)) // the others are not there any more
+		out.Next = strconv.Itoa(offset + len(out.Failed)) // those released are gone
 	}
 	return nil
 }
 
-// retake takes in one callback, and counts what came of it.
+// retake takes in one callback, and counts the result.
 func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 	out.Tried++
 	taken, err := c.o.Retake(c.ctx(), q)

@@ -23,14 +23,14 @@ const (
 	maxLimit     = 500
 )
 
-// filter is what a list, a replay or a redrive is limited to. The zero filter takes everything.
+// filter limits a list, a replay or a redrive. The zero filter takes everything.
 type filter struct {
 	Tenant      string    `json:"tenant,omitempty" doc:"endpoints of this tenant; for the operator only"`
 	Endpoint    string    `json:"endpoint,omitempty" doc:"this endpoint: tenant/endpoint, or for a tenant its name alone"`
 	Brand       string    `json:"brand,omitempty" doc:"cp_code of the brand, or an alias of it"`
 	Status      string    `json:"status,omitempty" doc:"status of the update"`
 	WaybillCode string    `json:"waybill_code,omitempty" doc:"this waybill"`
-	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (any that is to be made), or unrouted (owed to nobody)"`
+	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (queued, sending, retrying or waiting), or unrouted (no route matched)"`
 	Since       time.Time `json:"since,omitzero" doc:"accepted at this time or later"`
 	Until       time.Time `json:"until,omitzero" doc:"accepted before this time"`
 }
@@ -42,7 +42,7 @@ const (
 	StateUnrouted = "unrouted"
 )
 
-// states are all that a filter takes.
+// states are all states that a filter takes.
 func states() []string {
 	out := []string{stateOpen, StateUnrouted}
 	for _, s := range event.States() {
@@ -60,7 +60,7 @@ func badf(format string, args ...any) error {
 func (f *filter) check(c *call) error {
 	if c.tenant != "" {
 		if f.Tenant != "" && f.Tenant != c.tenant {
-			return badf("tenant: a tenant sees its own only")
+			return badf("tenant: a tenant sees only its own data")
 		}
 		f.Tenant = c.tenant
 	}
@@ -82,7 +82,7 @@ func (f *filter) check(c *call) error {
 		return badf("state: must be one of %s", strings.Join(states(), ", "))
 	}
 	if f.State == StateUnrouted && f.Tenant+f.Endpoint != "" {
-		return badf("state: what is owed to nobody belongs to no tenant")
+		return badf("state: unrouted events belong to no tenant")
 	}
 
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
@@ -126,8 +126,8 @@ func (s *settings) endpointsOf(tenant string) []string {
 	return out
 }
 
-// match gives a function that says whether an event passes the filter; nil: all events do. It leaves out times and
-// endpoints: the store looks after these.
+// match gives a function that says whether an event passes the filter; nil: all events do. The function does not check
+// times and endpoints: the store does.
 func (f *filter) match() func(*event.Record) bool {
 	if f.Brand+f.Status+f.WaybillCode+f.State == "" {
 		return nil
@@ -159,7 +159,7 @@ func (f *filter) matchesEndpoint(endpoint string) bool {
 		(f.Tenant == "" || strings.HasPrefix(endpoint, f.Tenant+"/"))
 }
 
-// reader reads the query of a request, and remembers the first thing that is wrong with it.
+// reader reads the query of a request, and remembers the first mistake in it.
 type reader struct {
 	c     *call
 	given url.Values
@@ -168,14 +168,14 @@ type reader struct {
 
 func (c *call) reader() *reader { return &reader{c: c, given: c.QueryParams()} }
 
-// param reads a parameter, so that end does not find it; empty: it is not given.
+// param reads a parameter, and removes it, so that end does not find it; empty: it is not given.
 func (r *reader) param(name string) string {
 	v := r.given.Get(name)
 	r.given.Del(name)
 	return strings.TrimSpace(v)
 }
 
-// one reads a parameter with a function. An error of the function is a mistake of the query.
+// one reads a parameter with parse. An error of parse is a mistake in the query.
 func one[T any](r *reader, name string, byDefault T, parse func(string) (T, error)) T {
 	text := r.param(name)
 	if text == "" {
@@ -188,7 +188,7 @@ func one[T any](r *reader, name string, byDefault T, parse func(string) (T, erro
 	return v
 }
 
-// limit reads how many a page holds at most.
+// limit reads the most entries that a page holds.
 func (r *reader) limit() int {
 	return one(r, "limit", defaultLimit, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
@@ -199,7 +199,7 @@ func (r *reader) limit() int {
 	})
 }
 
-// filter reads the parameters that are those of a filter.
+// filter reads the parameters of a filter.
 func (r *reader) filter() filter {
 	f := filter{
 		Tenant:      r.param("tenant"),
@@ -235,7 +235,7 @@ func (c *call) readTime(s string) (time.Time, error) {
 	return time.Time{}, errors.New("must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d")
 }
 
-// flag reads a parameter that is true or false, the default.
+// flag reads a parameter that is true or false. Default: false.
 func (r *reader) flag(name string) bool {
 	return one(r, name, false, func(s string) (bool, error) {
 		v, err := strconv.ParseBool(s)
@@ -246,7 +246,7 @@ func (r *reader) flag(name string) bool {
 	})
 }
 
-// end gives the first mistake. A parameter that does not exist is a mistake: its sender would believe that it filters.
+// end gives the first mistake. An unknown parameter is a mistake: its sender would believe that it filters.
 func (r *reader) end() error {
 	if r.err != nil {
 		return r.err
@@ -257,8 +257,8 @@ func (r *reader) end() error {
 	return nil
 }
 
-// failed logs an error of the store, and gives the answer to it. Only the operator is told what the error says. doing
-// says what was tried, like "list events".
+// failed logs an error of the store, and gives the answer to it. Only the operator gets the text of the error. doing is
+// what the call tried, like "list events".
 func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
@@ -267,7 +267,7 @@ func (c *call) failed(doing string, err error) error {
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))
 }
 
-// cause says what an error of the store means to the caller. A tenant is not told where Redis is, nor what it says.
+// cause says what an error of the store means to the caller. A tenant does not get the address or the text of Redis.
 func (c *call) cause(err error) string {
 	var trouble interface {
 		error
@@ -278,14 +278,14 @@ func (c *call) cause(err error) string {
 	case known && c.tenant == "":
 		return trouble.Error()
 	case known, errors.Is(err, context.DeadlineExceeded):
-		return "the relay's redis does not answer, or does not take it; try again"
+		return "the relay's redis does not answer, or refuses the command; try again"
 	case c.tenant == "":
 		return err.Error()
 	}
-	return "the relay's redis refuses it; its operator's log says why"
+	return "the relay's redis refuses the command; the operator's log says why"
 }
 
-// body reads a request's JSON. A key that does not exist is an error.
+// body reads a request's JSON. An unknown key is an error.
 func (c *call) body(into any) error {
 	if c.Request().ContentLength == 0 {
 		return nil

@@ -60,9 +60,9 @@ func TestAQueryThatIsWrongIsRefusedByTheNameOfItsParameter(t *testing.T) {
 		{query: "since=-2d", detail: "since: must be a time like"},
 		{query: "since=1h&until=2h", detail: "since: must be before until"},
 		{query: "state=opened", detail: "state: must be one of open, unrouted, "},
-		{query: "state=unrouted&tenant=shop", detail: "state: what is owed to nobody belongs to no tenant"},
+		{query: "state=unrouted&tenant=shop", detail: "state: unrouted events belong to no tenant"},
 		{query: "tenant=nobody", detail: `tenant: there is no tenant "nobody"`},
-		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees its own only"},
+		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees only its own data"},
 		{tenant: "shop", query: "endpoint=other/mail", detail: "endpoint: other/mail is not yours"},
 		{query: "endpoint=shop/orders&tenant=other", detail: `endpoint: there is no endpoint "shop/orders"`},
 		{query: "since=x&limit=0", detail: "limit: "}, // the first that is read
@@ -82,9 +82,9 @@ func TestABodyThatIsWrongIsRefusedByWhatIsWrongWithIt(t *testing.T) {
 		`{"al":true}`:                   `there is no key "al"`,
 		`{"all":1}`:                     "all must be true or false",
 		`{"filter":{"since":"monday"}}`: "since and until must be times like",
-		`{}`:                            "either dead_letters or all must say which",
-		`{"all":true,"dead_letters":[{"event_id":"e","endpoint":"x"}]}`: "either dead_letters or all must say which",
-		`{"all":true,"filter":{"state":"queued"}}`:                      "state: of a dead letter it is dead",
+		`{}`:                            "give either dead_letters or all",
+		`{"all":true,"dead_letters":[{"event_id":"e","endpoint":"x"}]}`: "give either dead_letters or all",
+		`{"all":true,"filter":{"state":"queued"}}`:                      "state: the state of a dead letter is dead",
 	} {
 		_, err := ask(b, redriveDeadLetters, "shop", "/", body)
 		refused(t, body, err, 400, detail)

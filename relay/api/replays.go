@@ -16,16 +16,16 @@ const (
 	maxRate     = 10_000
 )
 
-// ReplayRequest says what is to be sent again. Open deliveries are not affected.
+// ReplayRequest says what to send again. It does not affect open deliveries.
 type ReplayRequest struct {
 	filter
 	// Reroute sends unrouted events to the endpoints of today's routes.
-	Reroute bool `json:"reroute,omitempty" doc:"match unrouted events again, by today's routes, instead of sending again those that were delivered or given up"`
+	Reroute bool `json:"reroute,omitempty" doc:"route unrouted events by today's routes, instead of sending delivered and dead ones again"`
 	DryRun  bool `json:"dry_run,omitempty" doc:"only count"`
 	Rate    int  `json:"rate,omitempty" doc:"events a second at most; default 100"`
 }
 
-// Replay is a replay with how far it is.
+// Replay is a replay and its progress.
 type Replay struct {
 	ID        string            `json:"id" doc:"rpl_ and letters and digits"`
 	Tenant    string            `json:"tenant,omitempty" doc:"who asked for it; none: the operator"`
@@ -35,13 +35,13 @@ type Replay struct {
 	EndedAt   time.Time         `json:"ended_at,omitzero" doc:"when it was done or cancelled"`
 	Looked    int64             `json:"looked" doc:"events that were looked at"`
 	Matched   int64             `json:"matched" doc:"events that the request selects"`
-	Queued    int64             `json:"queued" doc:"deliveries that were queued again; of a dry run, that would be"`
-	Skipped   int64             `json:"skipped" doc:"deliveries that were open already, or are not there any more"`
+	Queued    int64             `json:"queued" doc:"deliveries that were queued again, or in a dry run would be"`
+	Skipped   int64             `json:"skipped" doc:"deliveries that were open already, or are no longer kept"`
 }
 
 // Replays is a list.
 type Replays struct {
-	Replays []Replay `json:"replays" doc:"of the last 30 days, the latest first; of each tenant, and of the operator, the latest 200"`
+	Replays []Replay `json:"replays" doc:"of the last 30 days, the latest first; at most 200 of each tenant, and 200 of the operator"`
 	Next    string   `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
@@ -59,7 +59,7 @@ func showReplay(r event.Replay) Replay {
 		Queued:    r.Queued,
 		Skipped:   r.Skipped,
 	}
-	_ = json.Unmarshal(r.Filter, &out.Request) // it was written here
+	_ = json.Unmarshal(r.Filter, &out.Request) // createReplay wrote it
 	return out
 }
 
@@ -79,7 +79,7 @@ func createReplay(c *call) (Replay, error) {
 		return Replay{}, err
 	}
 
-	// The request is stored with its end, in UTC: it means the same whenever it is worked off.
+	// The stored request has an end, in UTC, so that it means the same at any later time.
 	if request.Until.IsZero() {
 		request.Until = c.now()
 	}
@@ -94,7 +94,7 @@ func createReplay(c *call) (Replay, error) {
 	if errors.Is(err, event.ErrTooMany) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "10")
 		return Replay{}, echo.NewHTTPError(http.StatusTooManyRequests,
-			"too many replays run and wait already (limits.replays run at one time)")
+			"too many replays are running or waiting (limits.replays run at one time)")
 	}
 	if err != nil {
 		return Replay{}, c.failed("begin a replay", err)
@@ -103,19 +103,19 @@ func createReplay(c *call) (Replay, error) {
 	return showReplay(r), nil
 }
 
-// checkReplay refuses a request that no replay can meet.
+// checkReplay refuses a request that a replay cannot do.
 func (r *ReplayRequest) checkReplay(c *call) error {
 	switch {
 	case r.Rate < 1 || r.Rate > maxRate:
 		return badf("rate: must be from 1 to %d", maxRate)
 	case r.State == StateUnrouted && !r.Reroute:
-		return badf("state: what is owed to nobody is sent with reroute")
+		return badf("state: unrouted events need reroute")
 	case r.State == stateOpen || event.State(r.State).Open():
-		return badf("state: what is still to be delivered is not sent again")
+		return badf("state: open deliveries are not sent again")
 	case r.Reroute && r.State != "" && r.State != StateUnrouted:
-		return badf("state: reroute is about what is owed to nobody")
+		return badf("state: reroute takes only unrouted events")
 	case r.Reroute && c.tenant != "":
-		return badf("reroute: an event that is owed to nobody belongs to no tenant; the operator can send it")
+		return badf("reroute: unrouted events belong to no tenant; only the operator can send them")
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func listReplays(c *call) (Replays, error) {
 	return out, nil
 }
 
-// replay reads the replay that a path names. One of another tenant is not there.
+// replay reads the replay that a path names. For a tenant, one of another tenant does not exist.
 func (c *call) replay() (*event.Replay, error) {
 	r, ok, err := c.replays.Replay(c.ctx(), c.Param("id"))
 	if err != nil {
@@ -159,7 +159,7 @@ func readReplay(c *call) (Replay, error) {
 	return showReplay(*r), nil
 }
 
-// cancelReplay ends a replay. What it has queued is delivered.
+// cancelReplay ends a replay. Deliveries that it has queued are made.
 func cancelReplay(c *call) (Replay, error) {
 	r, err := c.replay()
 	if err != nil {
@@ -171,17 +171,17 @@ func cancelReplay(c *call) (Replay, error) {
 	return readReplay(c)
 }
 
-// Plan is a replay as it is worked off: which events it looks at, and what it does with each.
+// Plan says how to run a replay: which events it reads, and what it does with each.
 type Plan struct {
 	Query   event.Query
 	Rate    int
 	DryRun  bool
 	Reroute bool
-	// Wants says whether a delivery of an event that the query takes is sent again.
+	// Wants says whether to send a delivery again. Its event is one that Query takes.
 	Wants func(event.DeliveryRecord) bool
 }
 
-// PlanOf reads the request of a replay into a plan to work it off. endpoints lists those of a tenant.
+// PlanOf makes the plan of a replay from its request. endpoints lists the endpoints of a tenant.
 func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error) {
 	var request ReplayRequest
 	if err := json.Unmarshal(r.Filter, &request); err != nil {
@@ -195,7 +195,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		Reroute: request.Reroute,
 	}
 
-	// An event that is matched anew belongs to no endpoint yet.
+	// An unrouted event has no endpoint yet.
 	switch {
 	case request.Reroute:
 		f.State = "" // of the event, not of a delivery

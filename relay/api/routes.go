@@ -10,38 +10,38 @@ import (
 // route is one path of the API: what it does, and what the OpenAPI document says of it.
 type route struct {
 	method string
-	// path below /v1 and /admin/v1, with parameters in braces. {endpoint} is a name for a tenant (which may put its own
-	// name and an escaped slash before it), and tenant/name for the operator.
+	// path is below /v1 and /admin/v1, with parameters in braces. {endpoint} becomes {tenant}/{endpoint} for the operator.
+	// A tenant gives the name alone, or tenant/name with the slash escaped.
 	path string
-	// tenant and operator say who has it.
+	// tenant and operator say who may use it.
 	tenant, operator bool
 	summary          string
 	params           []param
-	body             any // the zero value of what is sent; nil: nothing
+	body             any // zero value of the body's type; nil: no body
 	status           int // of a good answer; 0: 200
-	// problems are meanings of other answers by their status, where they are not those of all routes.
+	// problems are the meanings of other answers, by status, if they are not those of all routes.
 	problems map[int]string
 	handler  handler
 }
 
 // handler answers the calls of a route.
 type handler struct {
-	answer any // the zero value of what handle gives; nil: nothing
+	answer any // zero value of the answer's type; nil: no answer
 	handle func(*call) (any, error)
 }
 
-// answering makes a handler of a function that gives the answer.
+// answering makes a handler from a function that gives an answer.
 func answering[T any](f func(*call) (T, error)) handler {
 	var zero T
 	return handler{answer: zero, handle: func(c *call) (any, error) { return f(c) }}
 }
 
-// doing makes a handler of a function that has nothing to answer.
+// doing makes a handler from a function that gives no answer.
 func doing(f func(*call) error) handler {
 	return handler{handle: func(c *call) (any, error) { return nil, f(c) }}
 }
 
-// param is one of a query.
+// param is a parameter of a query.
 type param struct {
 	name string
 	kind string // string, integer or boolean
@@ -71,8 +71,8 @@ var (
 
 	eventParams = []param{
 		{name: "data", kind: "boolean",
-			doc: "with the data of each, at most 100 of them, and as many as have 2 MiB of it together"},
-		{name: "newer", kind: "boolean", doc: "go on to newer events rather than older ones; then there always is a next"},
+			doc: "with the data of each; a page then has at most 100 events, and about 2 MiB of data"},
+		{name: "newer", kind: "boolean", doc: "go on to newer events instead of older ones; then there always is a next"},
 	}
 
 	filterParams = []param{
@@ -88,9 +88,9 @@ var (
 	}
 )
 
-// limited is what 429 means where a request counts towards subscriptions.rate.
+// limited is the meaning of 429 for requests that count towards subscriptions.rate.
 var limited = map[int]string{
-	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to come again",
+	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to try again",
 }
 
 // paged are the parameters of a list that has pages: limit, cursor, and its own.
@@ -119,12 +119,12 @@ func eventRoutes() []route {
 	return []route{
 		{
 			method: get, path: "/status",
-			summary: "The state of the relay and its problems; for a tenant of its own endpoints",
+			summary: "The state of the relay and its problems; for a tenant, of its own endpoints",
 			tenant:  true, operator: true,
 			handler: answering(readStatus),
 		},
 		{
-			method: get, path: "/events", summary: "A page of events by the time of their acceptance, the latest first",
+			method: get, path: "/events", summary: "A page of events by time of acceptance, the latest first",
 			tenant: true, operator: true,
 			params: paged(slices.Concat(eventParams, filterParams)...), handler: answering(listEvents),
 		},
@@ -156,7 +156,7 @@ func endpointRoutes() []route {
 			handler: answering(readEndpoint),
 		},
 
-		// What a person does with an endpoint. Each answers what came of it.
+		// The actions of a person on an endpoint. Each answers with the result.
 		{
 			method: post, path: "/endpoints/{endpoint}/pause",
 			summary: "Send nothing to an endpoint until it is resumed: its deliveries stay open",
@@ -182,7 +182,7 @@ func deadLetterRoutes() []route {
 	return []route{
 		{
 			method: get, path: "/dead-letters",
-			summary: "A page of dead letters, the latest first; since and until are times at which they were given up",
+			summary: "A page of dead letters, the latest first; since and until are compared with the time they were given up",
 			tenant:  true, operator: true,
 			params: paged(filterParams...), handler: answering(listDeadLetters),
 		},
@@ -246,7 +246,7 @@ func subscriptionRoutes() []route {
 		},
 		{
 			method: del, path: "/subscriptions/{cp_code}/{waybill}",
-			summary: "End a subscription: kuaidihelp goes on pushing, and the tenant gets nothing of it any more",
+			summary: "End a subscription: kuaidihelp still pushes, but the tenant gets nothing more",
 			tenant:  true,
 			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription),
 		},

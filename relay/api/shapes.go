@@ -13,9 +13,9 @@ import (
 
 // The answers of the API. Times are RFC 3339 in UTC. The doc tags are what the OpenAPI document says of each field.
 
-// Event is an event with what became of it. A tenant sees its own deliveries only.
+// Event is an event with its deliveries. A tenant sees only its own deliveries.
 type Event struct {
-	ID           string          `json:"id" doc:"evt_ and a SHA-256, which every webhook of it carries as webhook-id"`
+	ID           string          `json:"id" doc:"evt_ and a SHA-256; each webhook of the event has it as webhook-id"`
 	Type         string          `json:"type" doc:"type of the callback"`
 	WaybillCode  string          `json:"waybill_code,omitempty" doc:"waybill; none in a callback of another type"`
 	CPCode       string          `json:"cp_code,omitempty" doc:"brand"`
@@ -29,7 +29,7 @@ type Event struct {
 	Deliveries   []Delivery      `json:"deliveries" doc:"one for each endpoint that it was routed to"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
 	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
-	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists, and of a waybill's events, if that takes long, for the latest only"`
+	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists; of a waybill, if that takes long, only for the latest events"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
 }
 
@@ -39,12 +39,12 @@ type Delivery struct {
 	State    event.State `json:"state" doc:"queued, sending, retrying, waiting, delivered, dead, or dismissed"`
 	Attempts int         `json:"attempts" doc:"attempts since it was queued, redriven or replayed"`
 	Reason   string      `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
-	DueAt    time.Time   `json:"due_at,omitzero" doc:"when it is tried next, or, while it is being sent, by when that must have ended; not in lists"`
+	DueAt    time.Time   `json:"due_at,omitzero" doc:"when it is tried next; while it is being sent, when its lease ends; not in lists"`
 	Behind   string      `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
 	Parked   *Parked     `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
 	Orphan   bool        `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
 	Why      string      `json:"why,omitempty" doc:"why it is dead"`
-	Tries    []Attempt   `json:"tries" doc:"its attempts as far as they are known, the oldest first"`
+	Tries    []Attempt   `json:"tries" doc:"its known attempts, the oldest first"`
 }
 
 // Attempt is one HTTP request to an endpoint.
@@ -52,10 +52,10 @@ type Attempt struct {
 	At         time.Time `json:"at" doc:"when it ended"`
 	Status     int       `json:"status" doc:"HTTP status; 0: no answer came"`
 	DurationMS int64     `json:"duration_ms" doc:"from its start to the end of the answer, or to the error"`
-	Text       string    `json:"text,omitempty" doc:"the error, or the first KiB of the answer to one that failed, for the latest of an endpoint"`
+	Text       string    `json:"text,omitempty" doc:"the error, or, if it failed, the first KiB of the answer; kept for the latest attempts of an endpoint"`
 }
 
-// Route is what a route makes of an event.
+// Route is the decision of a route about an event.
 type Route struct {
 	Tenant    string   `json:"tenant" doc:"name of its tenant"`
 	At        string   `json:"at" doc:"file and line"`
@@ -80,12 +80,12 @@ type Events struct {
 // Waybill is everything that is known of a waybill.
 type Waybill struct {
 	WaybillCode string  `json:"waybill_code" doc:"the waybill that was asked for"`
-	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
+	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; the latest have their data, at most 4 MiB in all"`
 	// Subscriptions are those of the waybill, under any brand. A tenant sees its own.
-	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
+	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"a tenant sees its own; at most some hundred"`
 }
 
-// EndpointHealth is how an endpoint does.
+// EndpointHealth is the health of an endpoint.
 type EndpointHealth struct {
 	Endpoint    string        `json:"endpoint" doc:"tenant/endpoint"`
 	URL         string        `json:"url" doc:"without its query"`
@@ -93,12 +93,12 @@ type EndpointHealth struct {
 	State       EndpointState `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
 	Since       time.Time     `json:"since,omitzero" doc:"when it was parked"`
 	Until       time.Time     `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
-	Twice       time.Time     `json:"answers_twice_since,omitzero" doc:"since when it is known to answer twice: each attempt has a connection of its own until it is resumed"`
+	Twice       time.Time     `json:"answers_twice_since,omitzero" doc:"when it was seen to answer a request twice: since then each attempt has a connection of its own, until it is resumed"`
 	Open        int64         `json:"open" doc:"deliveries queued, retrying or being sent"`
 	Waiting     int64         `json:"waiting" doc:"deliveries behind an older update of their waybill"`
 	Dead        int64         `json:"dead" doc:"dead letters"`
-	OldestAt    time.Time     `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or, of more than two, before"`
-	Sample      int           `json:"sample" doc:"how many of the latest attempts the next three are taken from"`
+	OldestAt    time.Time     `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted; with more than two open, it may be older"`
+	Sample      int           `json:"sample" doc:"how many of the latest attempts the next three fields are computed from"`
 	SuccessRate float64       `json:"success_rate" doc:"from 0 to 1"`
 	P50MS       int64         `json:"p50_ms" doc:"half of the attempts took at most this long"`
 	P95MS       int64         `json:"p95_ms" doc:"95 % of the attempts took at most this long"`
@@ -156,7 +156,7 @@ func (c *call) showEvent(e *event.Record) Event {
 	return out
 }
 
-// stateOf sums up the states of an event's deliveries: the worst of them counts.
+// stateOf sums up the states of an event's deliveries: it gives the worst.
 func stateOf(ds []Delivery) string {
 	if len(ds) == 0 {
 		return StateUnrouted
@@ -205,10 +205,10 @@ func utc(t time.Time) time.Time {
 	return t.UTC()
 }
 
-// withoutQuery is a URL without what may be secret in it.
+// withoutQuery is a URL without the parts that may be secret.
 func withoutQuery(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil { // it is shown as it is written, which is no URL where it holds a variable
+	if err != nil { // raw is as written in the config, and with a variable it may be no URL
 		raw, _, _ = strings.Cut(raw, "?")
 		return raw
 	}

@@ -14,10 +14,10 @@ type Status struct {
 	Time        time.Time             `json:"time" doc:"the relay's time"`
 	UptimeS     int64                 `json:"uptime_s" doc:"of the replica that answers"`
 	Ready       bool                  `json:"ready" doc:"whether callbacks can be accepted durably"`
-	Status      Readiness             `json:"status" doc:"ready; degraded: callbacks are accepted durably, with something wrong; unready"`
-	Problems    []string              `json:"problems" doc:"what needs a person, or soon will, each a sentence"`
-	Partial     bool                  `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
-	Redis       string                `json:"redis,omitempty" doc:"up, embedded, or what it cannot do, and why; of the replica that answers, for the operator only"`
+	Status      Readiness             `json:"status" doc:"ready, degraded (callbacks are accepted durably, but something is wrong), or unready"`
+	Problems    []string              `json:"problems" doc:"what needs a person now, or soon; each is a sentence"`
+	Partial     bool                  `json:"partial,omitempty" doc:"Redis does not answer: what comes from it is missing"`
+	Redis       string                `json:"redis,omitempty" doc:"up, embedded, or what is wrong and why; of the replica that answers, for the operator only"`
 	Spool       string                `json:"spool,omitempty" doc:"ok, or why it takes nothing; for the operator only"`
 	Spooled     int                   `json:"spooled,omitempty" doc:"callbacks that wait in the spool; for the operator only"`
 	SpooledAt   time.Time             `json:"spooled_at,omitzero" doc:"when the oldest of them came"`
@@ -27,19 +27,19 @@ type Status struct {
 	Open        int64                 `json:"open" doc:"deliveries queued, retrying or being sent"`
 	Waiting     int64                 `json:"waiting" doc:"deliveries behind an older update of their waybill"`
 	Dead        int64                 `json:"dead" doc:"dead letters"`
-	OldestAt    time.Time             `json:"oldest_at,omitzero" doc:"the oldest open delivery was accepted then, or before"`
+	OldestAt    time.Time             `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted; it may be older"`
 	LastEventAt time.Time             `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
-	LastCallAt  time.Time             `json:"last_callback_at,omitzero" doc:"when kuaidihelp has last called, at any replica; for the operator only"`
-	Silent      bool                  `json:"silent" doc:"whether it has not called for longer than callback.silence; for the operator only"`
-	Replays     int                   `json:"replays" doc:"that are running"`
+	LastCallAt  time.Time             `json:"last_callback_at,omitzero" doc:"when the latest callback came, at any replica; for the operator only"`
+	Silent      bool                  `json:"silent" doc:"whether no callback came for longer than callback.silence; for the operator only"`
+	Replays     int                   `json:"replays" doc:"number of running replays"`
 	Quarantined int                   `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
 	Attention   []EndpointHealth      `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
 }
 
-// maxAttention is how many endpoints a status shows, and of how many attempts of each it judges.
+// maxAttention is the most endpoints that a status shows, and the number of latest attempts that it reads of each.
 const maxAttention = 20
 
-// readStatus gives a summary of the relay. It needs no Redis to answer.
+// readStatus gives a summary of the relay. Without Redis it answers too, with less.
 func readStatus(c *call) (Status, error) {
 	r := c.reader()
 	if err := r.end(); err != nil {
@@ -69,7 +69,7 @@ func readStatus(c *call) (Status, error) {
 		out.Silent = silent
 	}
 
-	// What Redis cannot tell is missing, and the answer says so.
+	// If Redis does not answer, the status is partial, and says so.
 	if doing, err := c.askStore(&out, names); err != nil {
 		out.Partial = true
 		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
@@ -87,7 +87,7 @@ func (s *Status) addReplica(replica ReplicaStatus) {
 	s.Config = &replica.Config
 }
 
-// askStore adds what only Redis knows. After an error, doing says at what; a part of it may be there.
+// askStore adds what only Redis knows. After an error, doing is the step that failed, and out may have a part.
 func (c *call) askStore(out *Status, names []string) (doing string, err error) {
 	for part := range slices.Chunk(names, maxLimit) {
 		health, err := c.endpoints.Health(c.ctx(), part, maxAttention)
@@ -138,7 +138,7 @@ func (c *call) askForOperator(out *Status) (doing string, err error) {
 	return "", nil
 }
 
-// orphans says which endpoints have deliveries but are not in the config. Of many, it names a few.
+// orphans says which endpoints have deliveries but are not in the config. It names at most five.
 func (c *call) orphans() (all []string, err error) {
 	const most = 5
 	names, err := c.endpoints.ActiveEndpoints(c.ctx())
@@ -159,7 +159,7 @@ func (c *call) orphans() (all []string, err error) {
 		}
 	}
 	if more > 0 {
-		all = append(all, fmt.Sprintf("%d more endpoints that hold something are not in the config", more))
+		all = append(all, fmt.Sprintf("%d more endpoints with deliveries are not in the config", more))
 	}
 	return all, nil
 }

@@ -9,8 +9,8 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// Store is what the API needs of the store; package store says what each method does. Handlers know it by its parts,
-// one for each kind of thing.
+// Store is what the API needs of the store; package store says what each method does. Handlers use its parts, one for
+// each kind of thing.
 type Store interface {
 	eventStore
 	endpointStore

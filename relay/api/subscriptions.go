@@ -40,7 +40,7 @@ func listSubscriptions(c *call) (Subscriptions, error) {
 	cursor := r.param("cursor")
 	f := r.filterOf("tenant")
 	if r.err == nil && f.Tenant == "" {
-		r.err = badf("tenant: it must say whose")
+		r.err = badf("tenant: this parameter is required")
 	}
 	if err := r.end(); err != nil {
 		return Subscriptions{}, err
@@ -111,7 +111,7 @@ func showOwnSubscription(s ledger.Subscription) ownSubscription {
 // maxOwnLimit is the largest limit of a page of a tenant's own subscriptions.
 const maxOwnLimit = 1000
 
-// listOwnSubscriptions gives a page of the caller's own. It ignores parameters that it does not know.
+// listOwnSubscriptions gives a page of the caller's subscriptions. It ignores unknown parameters.
 func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 	limit := defaultLimit
 	if text := c.QueryParam("limit"); text != "" {
@@ -140,9 +140,9 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 	return page, nil
 }
 
-var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed such a waybill")
+var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed this waybill")
 
-// readOwnSubscription gives one of the caller's own.
+// readOwnSubscription gives one of the caller's subscriptions.
 func readOwnSubscription(c *call) (ownSubscription, error) {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return ownSubscription{}, err
@@ -157,8 +157,8 @@ func readOwnSubscription(c *call) (ownSubscription, error) {
 	return showOwnSubscription(s), nil
 }
 
-// removeSubscription ends one of the caller's own. kuaidihelp knows no such call: it goes on pushing, and the tenant
-// gets nothing of it any more.
+// removeSubscription ends one of the caller's subscriptions. kuaidihelp has no call for that: it still pushes, but the
+// tenant gets nothing more.
 func removeSubscription(c *call) error {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err
@@ -173,7 +173,7 @@ func removeSubscription(c *call) error {
 	return nil
 }
 
-// waybill is the one that a path names, under any alias of its brand.
+// waybill is the one that a path names. The path may name its brand by an alias.
 func (c *call) waybill() event.Waybill {
 	return event.Waybill{CPCode: kuaidihelp.Brand(c.Param("cp_code")), Code: c.Param("waybill")}
 }
@@ -183,10 +183,10 @@ func (c *call) noLedger(err error) error {
 	if c.ctx().Err() != nil {
 		return errClientGone
 	}
-	c.o.Logger.Error("subscriptions", zap.String("tenant", c.tenant), zap.Error(err))
+	c.o.Logger.Error("the ledger cannot be reached", zap.String("tenant", c.tenant), zap.Error(err))
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
 }
 
-// errClientGone is for a client that has gone away, which is no fault of the ledger's. Nobody reads it.
+// errClientGone is for a client that has gone away. The ledger has no fault then, and nobody reads the answer.
 var errClientGone = echo.NewHTTPError(http.StatusServiceUnavailable, "the client has gone away")

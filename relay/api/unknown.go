@@ -12,8 +12,8 @@ import (
 	"kuairelay/relay/ledger"
 )
 
-// subscriptionsOf gives the subscriptions of a waybill that the caller may see, under the known brands and those of its
-// events. Nil: they cannot be read.
+// subscriptionsOf gives the subscriptions of a waybill that the caller may see. It looks under the known brands and the
+// brands of the events found. Nil: they cannot be read.
 func (c *call) subscriptionsOf(code string, found []*event.Record) []ledger.Subscription {
 	if code == "" {
 		return nil
@@ -31,10 +31,10 @@ func (c *call) subscriptionsOf(code string, found []*event.Record) []ledger.Subs
 	return subscriptions
 }
 
-// unknown says that the caller may see no update of a waybill, and what may be the reason. found are the updates that
+// unknown says that there is no update of a waybill for the caller, and why that may be. found are the updates that
 // the caller may not see.
 func (c *call) unknown(code string, found []*event.Record, subscriptions []ledger.Subscription) string {
-	all := []string{"no update of this waybill is known, or not any more"}
+	all := []string{"no update of this waybill is known, or it is no longer kept"}
 	if c.tenant != "" {
 		all = append(all, c.whyNotOwed(code, found, subscriptions)...)
 	} else {
@@ -44,8 +44,8 @@ func (c *call) unknown(code string, found []*event.Record, subscriptions []ledge
 	return strings.Join(all, "; ")
 }
 
-// whyNotOwed says why no update of a waybill is owed to a tenant. Of a waybill that the tenant has not subscribed it
-// says nothing else.
+// whyNotOwed says why no update of a waybill is owed to a tenant. If the tenant has not subscribed the waybill, it says
+// only that.
 func (c *call) whyNotOwed(code string, found []*event.Record, subscriptions []ledger.Subscription) []string {
 	if subscriptions == nil {
 		return nil
@@ -54,7 +54,7 @@ func (c *call) whyNotOwed(code string, found []*event.Record, subscriptions []le
 		return []string{"you have not subscribed it"}
 	}
 
-	// An update under a brand that the tenant subscribed did not match its routes. Other updates came under other brands.
+	// Updates of a brand that the tenant subscribed did not match its routes. The other updates are of other brands.
 	var all []string
 	counts := map[string]int{}
 	for _, e := range found {
@@ -63,12 +63,12 @@ func (c *call) whyNotOwed(code string, found []*event.Record, subscriptions []le
 	for _, w := range subscriptions {
 		all = append(all, fmt.Sprintf("you have subscribed it as %s since %s%s", w.CPCode, stamp(w.Since), upstream(w)))
 		if n := counts[w.CPCode]; n > 0 {
-			all = append(all, fmt.Sprintf("of its updates %d came as %s, and none was owed to you by your routes", n, w.CPCode))
+			all = append(all, fmt.Sprintf("%d of its updates came as %s, but matched none of your routes", n, w.CPCode))
 		}
 		delete(counts, w.CPCode)
 	}
 	for _, brand := range slices.Sorted(maps.Keys(counts)) {
-		all = append(all, fmt.Sprintf("of its updates %d came with the brand %q, which you have not subscribed it as",
+		all = append(all, fmt.Sprintf("%d of its updates came as %q, but you have not subscribed it as that brand",
 			counts[brand], brand))
 	}
 	if c.o.Waits(code) {
@@ -120,11 +120,11 @@ func (c *call) whereElse(code string) (all []string) {
 	return all
 }
 
-// upstream says how far the subscription has come with the provider; empty: it is live.
+// upstream says what kuaidihelp has done with the subscription; empty: it is live.
 func upstream(w ledger.Subscription) string {
 	switch w.State {
 	case ledger.Pending:
-		return " (kuaidihelp has yet to take it)"
+		return " (kuaidihelp has not accepted it yet)"
 	case ledger.Failed:
 		return fmt.Sprintf(" (kuaidihelp refused it: %d %s)", w.Answer.Code, w.Answer.Msg)
 	}

@@ -202,7 +202,7 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		"events --state lost":   "state: must be one of",
 		"events --endpoint a/b": `there is no endpoint "a/b"`,
 		"replay cancel rpl_0":   "there is no such replay",
-		"quarantine show qtn_0": "there is nothing of that id",
+		"quarantine show qtn_0": "nothing in quarantine has this id",
 	} {
 		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d: %s", command, code, stderr)

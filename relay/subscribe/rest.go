@@ -40,7 +40,7 @@ func Create() Route {
 		Problems: map[int]string{
 			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
 			http.StatusTooManyRequests: "Too many requests a second, or more waybills than are left of the day's; " +
-				"Retry-After says when to come again",
+				"Retry-After says when to try again",
 			http.StatusBadGateway:     "kuaidihelp refuses the relay's own account",
 			http.StatusGatewayTimeout: "kuaidihelp does not answer, or not with its envelope",
 		},

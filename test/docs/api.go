@@ -209,10 +209,10 @@ func (w *apiWriter) rows(head string, rows []string) {
 
 // usual are the problems that every operation may answer, as the intro says them.
 var usual = map[string]string{
-	"400": "The request is wrong; detail names what",
+	"400": "The request is wrong; detail says why",
 	"401": "No key, or a wrong one",
 	"404": "There is no such thing, or it is another tenant's",
-	"429": "Too many requests, a second or at one time; Retry-After says when to come again",
+	"429": "Too many requests a second, or at one time; Retry-After says when to try again",
 	"503": "Redis does not answer, or the operator's API is off",
 }
 
