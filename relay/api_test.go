@@ -213,6 +213,7 @@ type health struct {
 	Endpoint, State, URL        string
 	Open, Waiting, Dead, Sample int
 	SuccessRate                 float64 `json:"success_rate"`
+	PausedBy                    string  `json:"paused_by"`
 	LastError                   *struct {
 		Status int
 		Text   string
@@ -654,7 +655,8 @@ func TestAPersonPausesResumesTestsRedrivesAndDismisses(t *testing.T) {
 		}
 	}
 
-	if h := ok[health](a, shopKey, "POST", "/v1/endpoints/orders/pause", ""); h.State != "paused" {
+	if h := ok[health](a, shopKey, "POST", "/v1/endpoints/orders/pause", ""); h.State != "paused" ||
+		h.PausedBy != "shop" {
 		t.Errorf("%+v", h)
 	}
 	a.push("application/json", callback(item("2100", "collected", "2026-11-23 09:00:00")))
@@ -671,7 +673,8 @@ func TestAPersonPausesResumesTestsRedrivesAndDismisses(t *testing.T) {
 	if len(got) != had+1 || !strings.Contains(got[had].body, `{"type":"test","timestamp":"`) {
 		t.Errorf("while it is paused: %+v", got[had:])
 	}
-	if h := ok[health](a, adminToken, "POST", "/admin/v1/endpoints/shop/orders/resume", ""); h.State == "paused" {
+	if h := ok[health](a, adminToken, "POST", "/admin/v1/endpoints/shop/orders/resume", ""); h.State == "paused" ||
+		h.PausedBy != "" {
 		t.Errorf("%+v", h)
 	}
 	shop.wait(had + 2)

@@ -163,12 +163,12 @@ func fill(b *testing.B, address string, n int) {
 	settling.Wait()
 	for t := range 10 {
 		for e := range 10 {
-			if err := s.Park(b.Context(), fmt.Sprintf("t%d/e%d", t, e)); err != nil {
+			if err := s.Park(b.Context(), fmt.Sprintf("t%d/e%d", t, e), event.Actor{}); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	if err := s.Park(b.Context(), "t0/rare"); err != nil {
+	if err := s.Park(b.Context(), "t0/rare", event.Actor{}); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/store"
 	"kuairelay/test/redisserver"
 )
@@ -205,7 +206,7 @@ func TestAParkedEndpointKeepsNoMoreThanItsBacklogAndTheRestAreDeadLetters(t *tes
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Park(t.Context(), "shop/orders"); err != nil {
+	if err := s.Park(t.Context(), "shop/orders", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	// The janitors of two relays come as often as the shortest age asks for, and at the same time.
@@ -224,7 +225,7 @@ func TestAParkedEndpointKeepsNoMoreThanItsBacklogAndTheRestAreDeadLetters(t *tes
 	if len(shop.all()) != 0 {
 		t.Errorf("a paused endpoint got %d requests", len(shop.all()))
 	}
-	if err := s.Resume(t.Context(), "shop/orders"); err != nil {
+	if err := s.Resume(t.Context(), "shop/orders", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	shop.wait(30)

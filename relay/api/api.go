@@ -261,6 +261,11 @@ type call struct {
 
 func (c *call) ctx() context.Context { return c.Request().Context() }
 
+// actor is the caller, for what is written down of who did what.
+func (c *call) actor() event.Actor {
+	return event.Actor{Name: cmp.Or(c.tenant, event.Operator), From: c.RealIP()}
+}
+
 // sees says whether the caller may see an endpoint.
 func (c *call) sees(endpoint string) bool {
 	return c.tenant == "" || strings.HasPrefix(endpoint, c.tenant+"/")

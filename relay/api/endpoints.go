@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -113,6 +112,7 @@ func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 		State:       stateOfEndpoint(h),
 		Since:       utc(h.ParkedSince),
 		Until:       utc(h.ParkedUntil),
+		PausedBy:    h.PausedBy,
 		Twice:       utc(h.AnswersTwice),
 		Open:        h.Open,
 		Waiting:     h.Waiting,
@@ -218,7 +218,7 @@ func pauseEndpoint(c *call) (EndpointHealth, error) {
 	if err != nil {
 		return EndpointHealth{}, err
 	}
-	if err := c.endpoints.Park(c.ctx(), e.ID); err != nil {
+	if err := c.endpoints.Park(c.ctx(), e.ID, c.actor()); err != nil {
 		return EndpointHealth{}, c.failed("pause an endpoint", err)
 	}
 	c.note("paused", e.ID)
@@ -231,7 +231,7 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 	if err != nil {
 		return EndpointHealth{}, err
 	}
-	if err := c.endpoints.Resume(c.ctx(), e.ID); err != nil {
+	if err := c.endpoints.Resume(c.ctx(), e.ID, c.actor()); err != nil {
 		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
 	c.o.OnDue(e.ID)
@@ -244,7 +244,7 @@ func (c *call) note(what, endpoint string, more ...zap.Field) {
 	fields := []zap.Field{
 		zap.String("done", what),
 		zap.String("endpoint", endpoint),
-		zap.String("by", cmp.Or(c.tenant, "operator")),
+		zap.String("by", c.actor().Name),
 	}
 	c.o.Logger.Info("API action", append(fields, more...)...)
 }

@@ -93,6 +93,7 @@ type EndpointHealth struct {
 	State       EndpointState `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
 	Since       time.Time     `json:"since,omitzero" doc:"when it was parked"`
 	Until       time.Time     `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+	PausedBy    string        `json:"paused_by,omitempty" doc:"who has paused it: operator, or the tenant"`
 	Twice       time.Time     `json:"answers_twice_since,omitzero" doc:"when it was seen to answer a request twice: since then each attempt has a connection of its own, until it is resumed"`
 	Open        int64         `json:"open" doc:"deliveries queued, retrying or being sent"`
 	Waiting     int64         `json:"waiting" doc:"deliveries behind an older update of their waybill"`

@@ -32,8 +32,8 @@ type eventStore interface {
 type endpointStore interface {
 	ActiveEndpoints(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
-	Park(ctx context.Context, endpoint string) error
-	Resume(ctx context.Context, endpoint string) error
+	Park(ctx context.Context, endpoint string, by event.Actor) error
+	Resume(ctx context.Context, endpoint string, by event.Actor) error
 }
 
 type deadLetterStore interface {

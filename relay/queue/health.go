@@ -23,6 +23,8 @@ type EndpointHealth struct {
 	// attempt through.
 	Parked                   Parked
 	ParkedSince, ParkedUntil time.Time
+	// PausedBy is the name of who has paused it (event.Actor); empty: it is not paused, or that is not known.
+	PausedBy string
 	// AnswersTwice is since when the endpoint is known to send two answers to a request, so that each attempt gets a
 	// connection of its own; zero: it does not.
 	AnswersTwice time.Time

@@ -12,24 +12,26 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// Park pauses an endpoint: its deliveries stay open, and none is attempted. An endpoint that answers 410 is parked as
-// gone without a call of Park.
-func (s *Store) Park(ctx context.Context, endpoint string) error {
-	return s.park(ctx, endpoint, queue.ParkedPaused)
+// Park pauses an endpoint: its deliveries stay open, and none is attempted. by is who does it. An endpoint that is
+// paused already stays as it is. One that answers 410 is parked as gone without a call of Park.
+func (s *Store) Park(ctx context.Context, endpoint string, by event.Actor) error {
+	return s.park(ctx, endpoint, queue.ParkedPaused, by)
 }
 
 // Resume ends the pause of an endpoint that is paused, gone, or held back by its breaker. Its backlog is sent at a
-// growing pace, and an endpoint that was seen to answer twice is trusted again.
-func (s *Store) Resume(ctx context.Context, endpoint string) error { return s.park(ctx, endpoint, "") }
+// growing pace, and an endpoint that was seen to answer twice is trusted again. by is who does it.
+func (s *Store) Resume(ctx context.Context, endpoint string, by event.Actor) error {
+	return s.park(ctx, endpoint, "", by)
+}
 
-func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked) (err error) {
+func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked, by event.Actor) (err error) {
 	defer wrap(&err, "park or resume endpoint")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
-	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, string(state)).Err()
+	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, string(state), by.Name).Err()
 }
 
 // ramp is the state in Redis of an endpoint whose breaker has closed, or that was resumed: its deliveries are sent at a
@@ -132,7 +134,29 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 		*r = row{} // frees what was read: it may be much
 		out[i].Latest = recordsOf(attempts)
 	}
-	return out, nil
+	return out, s.addPausedBy(ctx, out)
+}
+
+// addPausedBy adds who has paused them to those endpoints that are paused.
+func (s *Store) addPausedBy(ctx context.Context, all []queue.EndpointHealth) error {
+	var paused []*queue.EndpointHealth
+	for i := range all {
+		if all[i].Parked == queue.ParkedPaused {
+			paused = append(paused, &all[i])
+		}
+	}
+
+	by := make([]*redis.StringCmd, len(paused))
+	err := s.slices(ctx, len(paused), sliceCommands, func(p redis.Pipeliner, i int) {
+		by[i] = p.HGet(ctx, s.key("by"), paused[i].Endpoint)
+	})
+	if err != nil {
+		return err
+	}
+	for i, h := range paused {
+		h.PausedBy = by[i].Val()
+	}
+	return nil
 }
 
 // readParked reads why an endpoint is held back: its state, since when, and for a breaker until when (ms).

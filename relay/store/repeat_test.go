@@ -164,6 +164,7 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
 		"redrive without endpoint": {redriveScript, []any{1}},
 		"park without state":       {parkScript, []any{"t/a"}},
+		"park without who does it": {parkScript, []any{1, "t/a", "paused"}},
 		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 		"release without a holder": {releaseScript, []any{"only", "x"}},

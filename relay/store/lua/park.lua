@@ -2,22 +2,26 @@
 -- entry in due, or none.
 --
 -- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace, and
---        an endpoint that answered twice is trusted again
--- Returns 1 if that changed anything, else 0
-local now, ep, state = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-if not (now and ep and state) then return redis.error_reply('ERR park: wrong arguments') end
+--        an endpoint that answered twice is trusted again; who does it
+-- Returns 1 if that changed anything, else 0. An endpoint that is paused already stays as it is
+local now, ep, state, by = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+if not (now and ep and state and by) then return redis.error_reply('ERR park: wrong arguments') end
 rcall('ZREM', P .. 'due', '')
 
 local was = control(ep)
 if was and was.state == 'ramp' then was = nil end
 if state == '' then rcall('HDEL', P .. 'twice', ep) end
+if (was and was.state or '') == state then return 0 end
+
+rcall('HDEL', P .. 'by', ep)
 if state ~= '' then
   set_control(ep, {state = state, since = now})
-elseif was then
+  if by ~= '' then rcall('HSET', P .. 'by', ep, by) end
+else
   local gathered = rcall('EXISTS', P .. 'q:' .. ep) == 1
   set_control(ep, gathered and {state = 'ramp', since = now, till = now, step = 0, width = 1, out = 0} or nil)
   rcall('HDEL', P .. 'fail', ep)
 end
 flush()
 retouch(ep)
-return (state == '') == (was ~= nil) and 1 or 0
+return 1

@@ -258,7 +258,7 @@ func checkGone(t *testing.T, b *bench) {
 		t.Errorf("parked: %v, %v", p, err)
 	}
 
-	if err := s.Resume(t.Context(), "t/a"); err != nil {
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	if due, err := s.Due(t.Context(), 0, 0, 10); err != nil || len(due) != 1 {
@@ -276,7 +276,7 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "a"), to("t/a"))
 	clock.forward(time.Hour)
 	acceptOne(t, s, update("2", "a"), to("t/a"))
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	ds, looked, err := s.Lease(t.Context(),

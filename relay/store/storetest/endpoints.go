@@ -58,7 +58,7 @@ func checkDepths(t *testing.T, b *bench) {
 	acceptOne(t, s, update("1", "a"), to("t/b"))
 	settle(t, s, acceptOne(t, s, update("9", "a"), slot(to("t/c"))).Leased[0], queue.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("9", "b"), slot(to("t/d"))).Leased[0], queue.Delivered)
-	if err := s.Park(t.Context(), "t/e"); err != nil {
+	if err := s.Park(t.Context(), "t/e", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -147,7 +147,7 @@ func checkHealth(t *testing.T, b *bench) {
 		settle(t, s, d, queue.Delivered)
 	}
 
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{Name: "t", From: "192.0.2.1"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Distrust(t.Context(), "t/a"); err != nil {
@@ -171,8 +171,49 @@ func checkHealth(t *testing.T, b *bench) {
 	if !h.Latest[0].Good() || h.Latest[3].Status != 500 || h.Latest[3].Text != "oops" {
 		t.Errorf("%+v", h.Latest)
 	}
+	if h.PausedBy != "t" || hs[0].PausedBy != "" {
+		t.Errorf("paused by %q, the other by %q", h.PausedBy, hs[0].PausedBy)
+	}
 	if s.Now().Sub(h.AnswersTwice).Abs() > time.Minute || !hs[0].AnswersTwice.IsZero() {
 		t.Errorf("answers twice since %s, the other %s", h.AnswersTwice, hs[0].AnswersTwice)
+	}
+}
+
+func checkPausedTwice(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s := b.open(t, store.Options{Clock: clock.now})
+	look := func() queue.EndpointHealth {
+		t.Helper()
+		hs, err := s.Health(t.Context(), []string{"t/a"}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hs[0]
+	}
+	if err := s.Park(t.Context(), "t/a", event.Actor{Name: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	first := look()
+
+	// The first to pause it counts, until it is resumed.
+	clock.forward(time.Hour)
+	if err := s.Park(t.Context(), "t/a", event.Actor{Name: event.Operator}); err != nil {
+		t.Fatal(err)
+	}
+	if h := look(); h.PausedBy != "t" || !h.ParkedSince.Equal(first.ParkedSince) {
+		t.Errorf("paused by %q at %s, first at %s", h.PausedBy, h.ParkedSince, first.ParkedSince)
+	}
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	if h := look(); h.Parked != "" || h.PausedBy != "" {
+		t.Errorf("resumed: %+v", h)
+	}
+	if err := s.Park(t.Context(), "t/a", event.Actor{Name: event.Operator}); err != nil {
+		t.Fatal(err)
+	}
+	if h := look(); h.PausedBy != event.Operator {
+		t.Errorf("paused again by %q", h.PausedBy)
 	}
 }
 

@@ -138,7 +138,7 @@ func checkRunHad(t *testing.T, b *bench) {
 	}
 
 	// An endpoint that is parked gives nothing.
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	if fourth := ask(1, 5, second.Line[0]); fourth.Late || fourth.Leased || len(fourth.Line) != 0 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 )
@@ -255,7 +256,7 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	}
 
 	// Paused, it stays so when the breaker would have cooled off.
-	if err := s.Park(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "paused" {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil || parkedAs(t, s) != "paused" {
 		t.Fatal(err, parkedAs(t, s))
 	}
 	clock.forward(time.Hour)
@@ -264,7 +265,7 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	}
 
 	// Resumed, it is let go at a growing pace.
-	if err := s.Resume(t.Context(), "t/a"); err != nil || parkedAs(t, s) != "" {
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil || parkedAs(t, s) != "" {
 		t.Fatal(err, parkedAs(t, s))
 	}
 	if n := len(take(t, s, "t/a", 10)); n != 1 {
@@ -302,10 +303,10 @@ func checkTwice(t *testing.T, b *bench) {
 	if len(since) != 2 || s.Now().Sub(since["t/a"]).Abs() > time.Minute {
 		t.Errorf("%v", since)
 	}
-	if err := other.Park(t.Context(), "t/a"); err != nil || len(known(s)) != 2 {
+	if err := other.Park(t.Context(), "t/a", event.Actor{}); err != nil || len(known(s)) != 2 {
 		t.Errorf("paused: %v, %v", known(s), err)
 	}
-	if err := other.Resume(t.Context(), "t/a"); err != nil {
+	if err := other.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	if all := known(s); len(all) != 1 || all["t/b"].IsZero() {
@@ -330,10 +331,10 @@ func checkLimitedLine(t *testing.T, b *bench) {
 	// Nor are they where a ramp lets one go at a time.
 	s = (&bench{Backend: b.Backend, tag: b.tag + "b"}).regulated(t, &shifted{}, breaker)
 	head := acceptLine(t, s, "1", "t/a", "abcde")
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Resume(t.Context(), "t/a"); err != nil {
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := settleLine(t, s, queue.Delivered, head); len(got[0].Line) != 0 {
@@ -345,10 +346,10 @@ func checkRampLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	gather(t, s, "w", 3)
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Resume(t.Context(), "t/a"); err != nil {
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -379,10 +380,10 @@ func checkResumeForgives(t *testing.T, b *bench) {
 	last := takeOne(t, s, "t/a")
 	settle(t, s, last, queue.Dead, because("no"))
 
-	if err := s.Park(t.Context(), "t/a"); err != nil {
+	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Resume(t.Context(), "t/a"); err != nil {
+	if err := s.Resume(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	gather(t, s, "x", 1)

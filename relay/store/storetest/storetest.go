@@ -108,6 +108,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"EventsOfAPageGetTheirData":                             checkData,
 	"AnEndpointThatAnswersTwiceIsKnownUntilItIsResumed":     checkTwice,
 	"HealthShowsDepthParkingAndTheLatestAttempts":           checkHealth,
+	"AnEndpointThatIsPausedTwiceNamesWhoPausedItFirst":      checkPausedTwice,
 	"AReplaySendsAgainAndGoesOnWhereItWas":                  checkReplay,
 	"TenantsShareReplaysAndNoTwoHaveOneID":                  checkReplaysOfManyTenants,
 	"TheLatestReplaysOfATenantAreKept":                      checkReplaysThatAreKept,

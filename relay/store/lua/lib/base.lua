@@ -48,6 +48,7 @@
 --   marker             string  a random text, to notice a Redis that was emptied; see Store.Marker
 --   heard              zset    "callback" by the time when the latest one came (ms)
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
+--   by                 hash    endpoint that a person has paused -> who: "operator", or the tenant
 --   twice              hash    endpoint -> since when (ms) it is known to answer twice, until it is resumed
 --   fail               hash    endpoint -> "<failures in a row> <window since ms> <attempts in it> <failures in it>"
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live,
