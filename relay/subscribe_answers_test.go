@@ -202,7 +202,7 @@ func TestTheAPIAnswersBadRequestsAsDocumented(t *testing.T) {
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1,2"]}`, 400, "waybill_codes[0] must be 1 to 64 printable"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["运单"]}`, 400, "waybill_codes[0] must be 1 to 64 printable"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":["1", 7.77006E+14]}`, 400,
-			"waybill_codes[1] is 7.77006E+14, a number that is not of digits alone"},
+			"waybill_codes[1] is 7.77006E+14, a number that is not only digits"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[1.0]}`, 400, "waybill_codes[0] is 1.0, a number"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[-5]}`, 400, "waybill_codes[0] is -5, a number"},
 		{"POST", "", shopKey, `{"cp_code":"zt","waybill_codes":[1e5]}`, 400, "waybill_codes[0] is 1e5, a number"},

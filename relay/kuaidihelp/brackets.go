@@ -9,31 +9,30 @@ import (
 	"strconv"
 )
 
-// maxBrackets is how deep brackets become objects; what is deeper stays one key. It is beyond what event.ID allows, so
-// that such an item is rejected, with all that came, and it keeps the recursion below shallow.
+// maxBrackets is the depth to which brackets become objects; deeper ones stay one key. It is more than event.ID allows,
+// so that such an item is rejected with all its text. It also keeps the recursion below shallow.
 const maxBrackets = 66
 
-// maxNodes bounds the tree of a form of so many bytes, so that it takes at most six times the form's memory: three
-// bytes can make a node. A field of a real callback has about forty bytes and makes one or two.
+// maxNodes bounds the tree of a form with this many bytes. The tree takes at most six times the form's memory, although
+// three bytes can make a node. A field of a real callback has about forty bytes, and makes one or two.
 func maxNodes(size int) int { return 1000 + size/9 }
 
-// tree is what the brackets of a form describe, as PHP reads them. The memory for it is taken once, before it is
-// filled.
+// tree is what the brackets of a form describe, as PHP reads them. Its memory is allocated once, before it is filled.
 type tree struct {
 	text  []byte // the names and values, decoded
 	nodes []node // the root first
 	table []int32
 	seed  maphash.Seed
-	twice int32 // a node of the root whose name was there already, 0 if there is none
+	twice int32 // a node of the root with the name of an earlier one; 0: there is none
 }
 
-// node is a value, or a container, which has children. A key that came twice is in it twice, so that the JSON made of
-// it shows it, and event.ID can refuse it.
+// node is a value, or a container with children. A key that came twice has two nodes. The JSON then has it twice too,
+// and event.ID refuses it.
 type node struct {
 	key    span  // empty for a pair of brackets without a key, which has a number
 	value  span  // of a value
 	number int32 // the key as a number, -1 if it is none
-	// The nodes around it, by their indices; 0 for none. The children are in the order they came.
+	// The indices of the nodes around it; 0: none. The children are in the order they came.
 	parent, first, last, next int32
 	free                      int32 // the number that an empty pair of brackets takes
 }
@@ -43,7 +42,7 @@ type span struct{ from, to uint32 }
 
 const root = 0
 
-// newTree takes the memory for at most so many nodes, and so much text.
+// newTree allocates memory for this many nodes, and this much text.
 func newTree(nodes, text int) *tree {
 	return &tree{
 		text:  make([]byte, 0, text),
@@ -71,9 +70,9 @@ var (
 	errUnpaired      = errors.New("brackets that do not pair up")
 )
 
-// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. A
-// name whose brackets do not pair up is a name without brackets, but in data, where something of an item would be lost
-// silently.
+// add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. If
+// the brackets of a name do not pair up, they are a part of the name. In data they are an error: a part of an item would
+// be lost silently.
 func (t *tree) add(name, value span) error {
 	text := t.at(name)
 	base := bytes.IndexByte(text, '[')
@@ -108,7 +107,7 @@ func (t *tree) add(name, value span) error {
 	}
 }
 
-// paired says whether text is [a][b]…, as far as brackets are read.
+// paired says whether text is [a][b]…, down to maxBrackets.
 func paired(text []byte) bool {
 	for range maxBrackets - 1 {
 		end := bytes.IndexByte(text, ']')
@@ -136,7 +135,7 @@ func (t *tree) addValue(parent int32, key, value span) error {
 	return nil
 }
 
-// container gives the container of that key, a new one if there is none.
+// container gives the container with that key. It makes one if there is none.
 func (t *tree) container(parent int32, key span) (int32, error) {
 	if key.from < key.to {
 		if n := t.find(parent, t.at(key)); n > 0 && t.nodes[n].first > 0 {
@@ -177,8 +176,8 @@ func (t *tree) addNode(parent int32, key span) (int32, error) {
 	return n, nil
 }
 
-// enter makes a node known to find: all containers, and all children of the root, are in the table. A name that the
-// root has twice is remembered.
+// enter puts a node into the table of find. The table has all containers, and all children of the root. If the root has
+// a name twice, twice remembers the node.
 func (t *tree) enter(n int32) {
 	x := &t.nodes[n]
 	slot := t.slot(x.parent, x.number, t.at(x.key))
@@ -189,7 +188,7 @@ func (t *tree) enter(n int32) {
 	}
 }
 
-// find gives the node of that key which is in the table, 0 if there is none.
+// find gives the node with that key in the table; 0: there is none.
 func (t *tree) find(parent int32, key []byte) int32 {
 	number, ok := index(key)
 	if !ok {
@@ -198,7 +197,7 @@ func (t *tree) find(parent int32, key []byte) int32 {
 	return t.table[t.slot(parent, number, key)]
 }
 
-// slot gives the place in the table where a node is, or would be. There always is a free one.
+// slot gives the place in the table where a node is, or would be. The table always has a free place.
 func (t *tree) slot(parent, number int32, key []byte) int {
 	id := struct {
 		parent, number int32
@@ -235,7 +234,7 @@ func (t *tree) isValue(n int32) bool { return t.nodes[n].first == 0 }
 // valueOf gives the text of a value.
 func (t *tree) valueOf(n int32) []byte { return t.at(t.nodes[n].value) }
 
-// index reads a key of an array: decimal digits as a number is written.
+// index reads a key of an array: a number in decimal digits, without a leading zero.
 func index(key []byte) (int32, bool) {
 	if len(key) == 0 || len(key) > 9 || key[0] == '0' && len(key) > 1 {
 		return 0, false
@@ -314,7 +313,7 @@ func (t *tree) appendObject(dst []byte, n int32) []byte {
 	return closeWith(dst, '}')
 }
 
-// closeWith puts the bracket in the place of the last comma; there always is one, as a container has children.
+// closeWith puts the bracket in place of the last comma. There is always one, because a container has children.
 func closeWith(dst []byte, bracket byte) []byte {
 	dst[len(dst)-1] = bracket
 	return dst

@@ -21,7 +21,7 @@ func Brands() []string { return []string{STO, ZT, YTSD, JT, YD, DBKD} }
 // IsBrand says whether a canonical code is one of Brands.
 func IsBrand(code string) bool { return slices.Contains(Brands(), code) }
 
-// alike are names that the brands have elsewhere, with their codes here.
+// alike maps names that other systems use for a brand to its code here.
 var alike = map[string]string{
 	"shentong":    STO,
 	"zto":         ZT,
@@ -35,12 +35,12 @@ var alike = map[string]string{
 	"debangwuliu": DBKD,
 }
 
-// SuggestBrand names the brand that somebody may have meant by a code that is none; empty: there is no guess.
+// SuggestBrand gives the brand that an unknown code may mean; empty: there is no guess.
 func SuggestBrand(code string) string { return alike[strings.ToLower(strings.TrimSpace(code))] }
 
-// Brand gives the canonical code of a brand: "yt", as the rest of the platform says, is "ytsd", and "dp" and "dpkd" are
-// "dbkd" (the page for express.sub.msg has the former of each, the rest of the platform the others). Case and
-// surrounding space do not matter in a known code; any other code is given back untouched.
+// Brand gives the canonical code of a brand, which is that of the page for express.sub.msg. The rest of the platform
+// says "yt" for "ytsd", and "dp" or "dpkd" for "dbkd". Case and surrounding space of a known code do not matter. Any
+// other code is returned unchanged.
 func Brand(code string) string {
 	switch known := strings.ToLower(strings.TrimSpace(code)); known {
 	case STO, ZT, YTSD, JT, YD, DBKD:

@@ -16,9 +16,9 @@ import (
 )
 
 // Decode gives a body in UTF-8. It decodes GB 18030, GBK, GB 2312 and UTF-16 if the Content-Type names them, and UTF-16
-// also if the body has a byte order mark. read reads all of its reader, within its own bounds; if it fails, so does
-// Decode. A body that is UTF-8, whatever its Content-Type says, is given back as it is, and so is one of another
-// charset, or a damaged one.
+// also if the body has a byte order mark. Other bodies are returned unchanged: a body that is UTF-8 despite its
+// Content-Type, a body in another charset, and a damaged one. read reads all of its reader, within its own bounds. If
+// read fails, Decode fails.
 func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	var from encoding.Encoding
 	var first transform.Transformer = transform.Nop
@@ -33,7 +33,7 @@ func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error
 		}
 		from = unicode.UTF16(order, unicode.IgnoreBOM)
 	case charset == "gb18030", charset == "gbk", charset == "gb2312", charset == "cp936", charset == "x-gbk":
-		from = simplifiedchinese.GB18030 // has the others in it
+		from = simplifiedchinese.GB18030 // includes the others
 		if text := trim(body); len(text) > 0 && bytes.IndexByte([]byte("{[-"), text[0]) < 0 {
 			first = unescape{}
 		}
@@ -45,7 +45,7 @@ func Decode(contentType string, body []byte, read func(io.Reader) ([]byte, error
 		return body, nil
 	}
 
-	// What does not decode as a whole is given back as it came.
+	// A body that does not decode as a whole is returned unchanged.
 	decode := transform.Chain(first, from.NewDecoder())
 	plain, err := read(transform.NewReader(bytes.NewReader(body), decode))
 	if err != nil {
@@ -63,8 +63,8 @@ func charsetOf(contentType string) string {
 	return strings.ToLower(strings.Trim(params["charset"], "' "))
 }
 
-// charsetNote gives the beginning of the reason why a body, or an item of it, was not understood: its charset, if the
-// body is not UTF-8 and names another.
+// charsetNote gives the beginning of a reason of rejection: the charset, if the body is not UTF-8 and its Content-Type
+// names another.
 func charsetNote(contentType string, body []byte) string {
 	charset := charsetOf(contentType)
 	if charset == "" || utf8.Valid(body) {
@@ -73,8 +73,8 @@ func charsetNote(contentType string, body []byte) string {
 	return fmt.Sprintf("its charset is %.40q: ", charset)
 }
 
-// unescape takes the percent signs out of a urlencoded form, whose bytes are then those of its charset. What parts
-// fields, and a percent sign, stays escaped; none of these bytes can be a part of a Chinese character.
+// unescape decodes the percent escapes of a urlencoded form. The bytes are then those of its charset. Separators of
+// fields and percent signs stay escaped: none of these bytes can be a part of a Chinese character.
 type unescape struct{ transform.NopResetter }
 
 // Transform is that of transform.Transformer.
@@ -96,7 +96,7 @@ func (unescape) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err erro
 	return nDst, nSrc, nil
 }
 
-// unescaped says how long the escape is that text begins with, and what stands for it.
+// unescaped gives the length of the escape that text begins with, and the bytes to write for it.
 func unescaped(text []byte) (int, []byte) {
 	b := make([]byte, 1)
 	if len(text) < 3 {

@@ -24,7 +24,7 @@ func in(t *testing.T, charset encoding.Encoding, text string) string {
 	return out
 }
 
-// decoded is what a callback comes to after Decode.
+// decoded is the result of Decode and Parse.
 func decoded(t *testing.T, contentType, body string) Result {
 	t.Helper()
 	plain, err := Decode(contentType, []byte(body), io.ReadAll)
@@ -90,7 +90,7 @@ func TestACharsetThatIsNotReadIsNamedInTheReason(t *testing.T) {
 	}
 }
 
-// FuzzUnescape asks that a form means the same after unescape.
+// FuzzUnescape checks that a form means the same after unescape.
 func FuzzUnescape(f *testing.F) {
 	for _, body := range []string{"a%5B0%5d=1%26%3d%2B%25+&b=5%%32&%", "a=%B2%E2%zz%2", "%%3%25%32%35"} {
 		f.Add([]byte(body))

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg), MaxPerCall how many of
-// them one call takes.
+// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg). MaxPerCall is the most
+// waybills that one call takes.
 const (
 	MethodSubscribe = "express.sub.msg"
 	MaxPerCall      = 10
 )
 
-// The largest answer that is read, and the headers of one, in bytes.
+// The largest body and the largest headers of an answer that are read, in bytes.
 const (
 	maxAnswer  = 1 << 20
 	maxHeaders = 64 << 10
@@ -45,12 +45,12 @@ type Client struct {
 	Timeout time.Duration
 	// HTTP makes the requests; it must not follow redirects. Default: a client of its own.
 	HTTP *http.Client
-	// Now is the clock that calls are signed by. Default time.Now.
+	// Now gives the time for signatures. Default time.Now.
 	Now func() time.Time
 }
 
-// NewHTTP makes a client that keeps so many connections, and follows no redirect: what is signed is for one address
-// only. It reads no HTTP_PROXY or the like: what a call carries is for kuaidihelp alone.
+// NewHTTP makes a client that keeps this many connections. It follows no redirect and reads no HTTP_PROXY or the like:
+// a signed call is for kuaidihelp's address only.
 func NewHTTP(connections int) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
@@ -62,27 +62,27 @@ func NewHTTP(connections int) *http.Client {
 	}
 }
 
-// ErrNoAnswer is the type of every error of Call: the provider may have done what was asked, or not. Asking again does
-// no harm.
+// ErrNoAnswer is the type of every error of Call. It is not known whether the provider has done what was asked. Asking
+// again does no harm.
 type ErrNoAnswer struct {
 	// Refused says that asking again is of no use.
 	Refused bool
-	// Said is what came in place of an answer, for people, tenants too; empty if nothing came.
+	// Said is a text for people, also tenants, about what came instead of an answer; empty: nothing came.
 	Said string
 
 	text  string
 	cause error
 }
 
-// Error says what came instead of an answer, and nothing of the request.
+// Error says what came instead of an answer. It has nothing from the request.
 func (e *ErrNoAnswer) Error() string { return cmp.Or(e.Said, e.text) }
 
-// Unwrap gives the network error, if it was one.
+// Unwrap gives the network error, if there was one.
 func (e *ErrNoAnswer) Unwrap() error { return e.cause }
 
-// Call asks the provider once. It signs with the time of this moment. data is the method's `data`, a JSON text.
-// Whatever the provider answers in its envelope is an answer; anything else is an *ErrNoAnswer. Neither holds the API
-// key, its MD5 or the sign, even if the provider should repeat them in another spelling.
+// Call asks the provider once. It signs with the present time. data is the method's `data`, a JSON text. An answer in
+// the provider's envelope is returned, with any code; anything else is an *ErrNoAnswer. Neither holds the API key, its
+// MD5 or the sign, even if the provider repeats them in another spelling.
 func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 5*time.Second))
 	defer cancel()
@@ -98,7 +98,7 @@ func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope
 	form := url.Values{"app_id": {c.AppID}, "method": {method}, "ts": {ts}, "sign": {sign}, "data": {string(data)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return Envelope{}, &ErrNoAnswer{Refused: true, text: "kuaidihelp.api_url is not an address that can be posted to"}
+		return Envelope{}, &ErrNoAnswer{Refused: true, text: "kuaidihelp.api_url is not a valid URL"}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 

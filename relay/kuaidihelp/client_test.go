@@ -29,7 +29,7 @@ func TestSignIsThatOfTheProvidersPage(t *testing.T) {
 	}
 }
 
-// answering is a client whose provider answers so.
+// answering is a client of a provider that answers with this handler.
 func answering(t *testing.T, answer http.HandlerFunc) *kuaidihelp.Client {
 	t.Helper()
 	s := httptest.NewServer(answer)

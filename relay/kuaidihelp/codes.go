@@ -1,8 +1,8 @@
 package kuaidihelp
 
 // The codes of an answer. Those of the method are documented on the provider's page for express.sub.msg; those of the
-// platform are what public client code shows. 1008 is "too frequent" there and "out of credit" in the page's own
-// sample: its msg counts.
+// platform come from public client code. 1008 is "too frequent" there, but "out of credit" in the page's own sample:
+// only its msg tells which.
 const (
 	CodeSuccess        = 0
 	CodeSystem         = 1001
@@ -17,11 +17,10 @@ const (
 	CodeUnknownBrand   = 201103 // 不支持的快递品牌
 )
 
-// CredentialsRefused says whether a code means that the account's own credentials are not taken.
+// CredentialsRefused says whether a code means that the provider refuses the account's credentials.
 func CredentialsRefused(code int) bool {
 	return code == CodeBadAuth || code == CodeExpired || code == CodeAuthFailed
 }
 
-// ConcernsOneWaybill says whether the code that answers a call for several waybills may be the fault of only one of
-// them.
+// ConcernsOneWaybill says whether only one of a call's waybills may be the cause of a code.
 func ConcernsOneWaybill(code int) bool { return code == CodeNoRecord || code == CodeBadParameters }

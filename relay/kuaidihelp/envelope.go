@@ -13,7 +13,7 @@ import (
 
 // Envelope is the provider's answer to a call.
 type Envelope struct {
-	// Code is 0 for success, or one of the codes in codes.go, or another.
+	// Code is 0 for success, otherwise one of those in codes.go or another.
 	Code int `json:"code"`
 	// Msg is for people, at most 300 characters.
 	Msg string `json:"msg"`
@@ -23,9 +23,9 @@ type Envelope struct {
 	UID string `json:"uid"`
 }
 
-// readAnswer makes an Envelope of an answer, or says what came in its place, and whether it is of use to ask again:
+// readAnswer makes an Envelope from an answer. If there is none, the error says what came, and whether to ask again:
 //
-//	an envelope                                     an answer, but for those of the next two lines
+//	an envelope, except as in the next two lines    an answer
 //	an envelope of HTTP 5xx, 408, 425 or 429        no answer, ask again: something before the provider may have made it
 //	success in an envelope of another HTTP status   no answer: it cannot be trusted
 //	nothing, with HTTP 200                          no answer, ask again: it was lost
@@ -76,8 +76,8 @@ func target(resp *http.Response, secrets *scrubber) string {
 	return " to " + secrets.brief(u.Host)
 }
 
-// unpack takes off what wraps an answer: gzip that was not asked for, spaces, and a byte order mark. It says what else
-// is odd about it, empty if nothing is.
+// unpack decodes gzip that was not asked for, and cuts off spaces and a byte order mark. odd says what is wrong with the
+// answer; empty: nothing.
 func unpack(resp *http.Response, body []byte) (out []byte, odd string) {
 	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
 		plain, err := gunzip(body)
@@ -102,7 +102,7 @@ func gunzip(body []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxAnswer+1))
 }
 
-// readEnvelope reads an envelope, whose code may be a number or a string of its digits.
+// readEnvelope reads an envelope. Its code may be a number, or a string of digits.
 func readEnvelope(body []byte) (Envelope, bool) {
 	var raw struct {
 		Code *json.RawMessage `json:"code"`
@@ -120,7 +120,7 @@ func readEnvelope(body []byte) (Envelope, bool) {
 	return Envelope{Code: code, Msg: readText(raw.Msg), Data: raw.Data, UID: readText(raw.UID)}, true
 }
 
-// scrubbed is the envelope without what must not leave the relay, and with texts of a bounded length.
+// scrubbed is the envelope without the account's secrets, and with texts of bounded length.
 func (e Envelope) scrubbed(secrets *scrubber) Envelope {
 	e.Msg = secrets.brief(e.Msg)
 	e.UID = secrets.brief(e.UID)

@@ -20,8 +20,8 @@ func formReader(contentType string, body []byte) func(yield func(field) error) e
 	return func(yield func(field) error) error { return readMultipart(boundary, body, yield) }
 }
 
-// FormValues reads a form as leniently as those of callbacks are read, and gives the first value of each field, of
-// those that are asked for. An error says that it is a multipart form, and broken.
+// FormValues reads a form as leniently as a callback's. It gives the first value of each of the named fields. An error
+// means that the form is multipart, and broken.
 func FormValues(contentType string, body []byte, names ...string) (map[string]string, error) {
 	values := make(map[string]string, len(names))
 	err := formReader(contentType, body)(func(f field) error {
@@ -42,7 +42,7 @@ func FormValues(contentType string, body []byte, names ...string) (map[string]st
 }
 
 // readForm makes the tree of a form. It reads the body twice: first to know how much memory the tree needs, and whether
-// it may.
+// that is allowed.
 func readForm(contentType string, body []byte) (*tree, error) {
 	if len(body) > math.MaxInt32 {
 		return nil, errors.New("a form of more than 2 GiB")
@@ -76,7 +76,7 @@ func readForm(contentType string, body []byte) (*tree, error) {
 	return t, nil
 }
 
-// controls counts the control characters, each of which takes six bytes in JSON.
+// controls counts the control characters. Each takes six bytes in JSON.
 func controls(text []byte) int {
 	n := 0
 	for _, c := range text {
@@ -90,10 +90,10 @@ func controls(text []byte) int {
 // field is one field of a form, as it came. It is a part of the body.
 type field struct {
 	name, value []byte
-	escaped     bool // as a urlencoded form has it
+	escaped     bool // with percent escapes, of a urlencoded form
 }
 
-// brackets counts what may be opening brackets of a name.
+// brackets counts the bytes that may be opening brackets of a name.
 func brackets(name []byte) int {
 	n := 0
 	for i, c := range name {
@@ -105,7 +105,7 @@ func brackets(name []byte) int {
 }
 
 // readURLEncoded follows the WHATWG URL Standard §5.1: pairs are split at & and =, + is a space, and a % without two
-// hex digits is itself, so that nothing can fail but yield.
+// hex digits stays a %. So it fails only if yield fails.
 func readURLEncoded(body []byte, yield func(field) error) error {
 	for pair := range bytes.SplitSeq(body, []byte{'&'}) {
 		if len(pair) == 0 {
@@ -119,7 +119,7 @@ func readURLEncoded(body []byte, yield func(field) error) error {
 	return nil
 }
 
-// appendDecoded appends what a part of a urlencoded form means. It is never longer than that part.
+// appendDecoded appends a part of a urlencoded form, decoded. The result is never longer than the part.
 func appendDecoded(dst, s []byte) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -140,7 +140,7 @@ func appendDecoded(dst, s []byte) []byte {
 	return dst
 }
 
-// formEnvelope is for a form what jsonEnvelope is for a JSON body.
+// formEnvelope reads type and data of a form, as jsonEnvelope does of a JSON body.
 func formEnvelope(t *tree) (callback, error) {
 	if t.twice > 0 {
 		return callback{}, fmt.Errorf("duplicate key %.100q in the callback", t.keyOf(t.twice))

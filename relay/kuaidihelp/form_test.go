@@ -30,7 +30,7 @@ func libraryMultipart(boundary string, body []byte) ([]pair, error) {
 	var fields []pair
 	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
 		part, err := r.NextPart()
-		if err == io.EOF { // itself: a body that is cut off gives an error that wraps it
+		if err == io.EOF { // not errors.Is: a body that is cut off gives an error that wraps it
 			return fields, nil
 		}
 		if err != nil {
@@ -95,7 +95,7 @@ func TestMultipartIsReadWhereTheStandardLibraryGivesUp(t *testing.T) {
 			t.Errorf("%q is %q, %v", body, got, err)
 		}
 	}
-	// A line that begins like a delimiter, but is none, is a part of the value.
+	// A line that only begins like a delimiter is a part of the value.
 	got, err := ourMultipart("b", []byte("--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b 2\r\n--b--"))
 	if want := (pair{name: "a", value: "1\r\n--b 2"}); err != nil || len(got) != 1 || got[0] != want {
 		t.Errorf("%q, %v", got, err)
@@ -107,7 +107,7 @@ func TestMultipartIsReadWhereTheStandardLibraryGivesUp(t *testing.T) {
 	}
 }
 
-// FuzzMultipart compares with mime/multipart: what that reads, is read alike.
+// FuzzMultipart compares with mime/multipart: a body that it reads gives the same here.
 func FuzzMultipart(f *testing.F) {
 	for _, body := range multipartSeeds() {
 		f.Add([]byte(body))
@@ -116,7 +116,7 @@ func FuzzMultipart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, wantErr := libraryMultipart("b", body)
 		got, err := ourMultipart("b", body)
-		// The library takes a body that is cut off in the headers of a part, or has no delimiter, for one that ends there.
+		// If a body is cut off in the headers of a part, or has no delimiter, the library takes that for the end.
 		if wantErr != nil || err != nil && len(got) == len(want) {
 			return
 		}
@@ -127,8 +127,8 @@ func FuzzMultipart(f *testing.F) {
 			if got[i].value != want[i].value {
 				t.Errorf("value %q, want %q", got[i].value, want[i].value)
 			}
-			// The library has no name where the header is not in order; a name with an asterisk is that of RFC 2231; and one
-			// that is folded over lines keeps its line breaks here.
+			// The library gives no name if the header is not in order. A name with an asterisk is one of RFC 2231. A name that
+			// is folded over lines keeps its line breaks here.
 			if want[i].name == "" || bytes.Contains(body, []byte("*")) || strings.Contains(got[i].name, "\n") {
 				continue
 			}
@@ -165,7 +165,7 @@ func TestAFormIsReadWhereTheStandardLibraryGivesUp(t *testing.T) {
 	}
 }
 
-// FuzzURLEncoded compares with net/url: what that reads, is read alike.
+// FuzzURLEncoded compares with net/url: a form that it reads gives the same here.
 func FuzzURLEncoded(f *testing.F) {
 	for _, body := range []string{"a=1&b=2&a=3", "a&=&&=b&c==d", "a+b=%E4%B8%AD+%2b&%5B%5d=", "a=%", "a;b=c"} {
 		f.Add([]byte(body))
@@ -182,7 +182,7 @@ func FuzzURLEncoded(f *testing.F) {
 	})
 }
 
-// FuzzTree asks that the tree of a form has every value once, in the order it came, whatever the names are.
+// FuzzTree checks that the tree of a form has every value once, in the order it came, with any names.
 func FuzzTree(f *testing.F) {
 	for _, body := range []string{sampleBrackets, "data[][no]=1&data[][no]=2", "a[b]=1&a[b][c]=2&a[1]=3&a[0]=4&a=5",
 		"a[b[c]=1&[x]=2&a[[]]=3"} {

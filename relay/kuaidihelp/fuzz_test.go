@@ -79,8 +79,8 @@ func checkEvent(t *testing.T, e *event.Event, bound int) {
 	}
 }
 
-// checkCount asks that every item of a callback which encoding/json understands came out, once, as one thing or the
-// other.
+// checkCount checks that every item of a callback became one event or one rejection, if encoding/json understands the
+// callback.
 func checkCount(t *testing.T, body []byte, got Result) {
 	t.Helper()
 	var callback map[string]json.RawMessage
@@ -94,7 +94,7 @@ func checkCount(t *testing.T, body []byte, got Result) {
 		return
 	}
 	if len(got.Events) == 0 && len(got.Rejected) == 1 && bytes.Equal(got.Rejected[0].Raw, body) {
-		return // a key twice, which encoding/json does not mind
+		return // a key twice: encoding/json accepts it
 	}
 	if len(got.Events)+len(got.Rejected) != len(items) {
 		t.Errorf("%d items, %d events, %d rejected", len(items), len(got.Events), len(got.Rejected))

@@ -9,8 +9,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// fields are the members of an item that mean something to the relay, as they came. Where a field has aliases, the
-// place in the array is its rank: the first that says something counts (as public client code shows them).
+// fields are the members of an item that the relay reads, as they came. A field may have aliases (they come from public
+// client code). The array has them by rank: the first that is not empty counts.
 type fields struct {
 	waybill [3][]byte // waybill_code, no, waybill_no
 	brand   [3][]byte // cp_code, brand, exp_company_code
@@ -21,11 +21,11 @@ type fields struct {
 var (
 	errNotObject = errors.New("not an object")
 	errNoWaybill = errors.New("no waybill code")
-	errNotDigits = errors.New("the waybill code is a number, but not of digits alone")
+	errNotDigits = errors.New("the waybill code is a number, but not only digits")
 	errNoCode    = fmt.Errorf("the waybill code is longer than %d bytes, or has control characters", maxCode)
 )
 
-// newEvent makes the event of one item, but for Data, ReceivedAt and TrackedAt.
+// newEvent makes the event of one item, except for Data, ReceivedAt and TrackedAt.
 func newEvent(raw []byte) (*event.Event, error) {
 	if kindOf(raw) != object {
 		return nil, errNotObject
@@ -53,7 +53,7 @@ func newEvent(raw []byte) (*event.Event, error) {
 		CPCode:      cpCode,
 		Tracks:      readTracks(f.tracks),
 	}
-	// One that is too long, or not plain text, is none: data keeps it.
+	// A status that is too long, or not plain text, is left out: data keeps it.
 	if status := Status(readText(f.status)); isCode([]byte(status)) {
 		e.Status = status
 	}
@@ -83,8 +83,8 @@ func (f *fields) set(key, value []byte) {
 	}
 }
 
-// waybillCode gives the first code that is not empty, as text. It is an error if there is none, or if that one cannot
-// be a waybill code. A number's digits are taken literally: through a float, the last ones of a long code would change.
+// waybillCode gives the first code that is not empty, as text. It fails if there is none, or if that one cannot be a
+// waybill code. It copies the digits of a number: a float would change the last digits of a long code.
 func waybillCode(aliases [3][]byte) (string, error) {
 	for _, raw := range aliases {
 		code := raw
@@ -110,7 +110,7 @@ func waybillCode(aliases [3][]byte) (string, error) {
 	return "", errNoWaybill
 }
 
-// brandCode gives the first brand that is not blank, empty if there is none.
+// brandCode gives the first brand that is not blank; empty: there is none.
 func brandCode(aliases [3][]byte) string {
 	for _, raw := range aliases {
 		if code, ok := unquote(raw); ok && len(bytes.TrimSpace(code)) > 0 {
@@ -120,12 +120,11 @@ func brandCode(aliases [3][]byte) string {
 	return ""
 }
 
-// maxTracks bounds how many tracks of an item are read; a real parcel has less than a hundred.
+// maxTracks is the most tracks of an item that are read; a real parcel has fewer than a hundred.
 const maxTracks = 1000
 
 // readTracks reads the first tracks of an item's `data`: an array of objects, an object of such whose keys are numbers
-// (a PHP list with gaps), or a JSON string that holds one of these. Anything else is no track list: tracks are the
-// provider's courtesy, and an event is an event without them.
+// (a PHP list with gaps), or a JSON string that holds one of these. Anything else gives no tracks: they are optional.
 func readTracks(raw []byte) []event.Track {
 	if text, ok := unquote(raw); ok {
 		raw = trim(text)
@@ -144,7 +143,7 @@ func readTracks(raw []byte) []event.Track {
 		return nil
 	}
 
-	// Braces are counted faster than elements, and are as many in a real list.
+	// Counting braces is faster than counting elements, and a real list has as many.
 	n := bytes.Count(raw, []byte{'{'})
 	if n > 32 {
 		n = min(count(list), maxTracks)
@@ -172,7 +171,7 @@ func readTracks(raw []byte) []event.Track {
 	return tracks
 }
 
-// readTrack reads one track; false: it is not a whole object.
+// readTrack reads one track; false: it is not a complete object.
 func readTrack(raw []byte) (t event.Track, ok bool) {
 	ok = members(raw, func(key, value []byte) {
 		name, _ := unquote(key)
@@ -188,7 +187,7 @@ func readTrack(raw []byte) (t event.Track, ok bool) {
 	return t, ok
 }
 
-// readText gives the text of a string, or the digits of a number, as a time may be; empty for anything else.
+// readText gives the text of a string, or the digits of a number (a time may be one); empty for anything else.
 func readText(raw []byte) string {
 	if kindOf(raw) == number {
 		return string(raw)

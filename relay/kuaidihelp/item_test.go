@@ -187,7 +187,7 @@ func TestBracketsMakeTheItemThatPHPMeant(t *testing.T) {
 	}
 }
 
-// Of an item with more tracks than any parcel has, memory is taken for those that are kept.
+// An item may have more tracks than any parcel has. Memory is allocated only for those that are kept.
 func TestTracksTakeNoMoreMemoryThanTheyAre(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]int{3: 3, 40: 40, maxTracks: maxTracks, 3 * maxTracks: maxTracks} {

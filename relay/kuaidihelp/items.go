@@ -2,13 +2,12 @@ package kuaidihelp
 
 import "slices"
 
-// items are the items of a callback's data. They are read one after the other: reading one gives the position of the
-// next.
+// items are the items of a callback's data. Reading one gives the position of the next.
 type items interface {
 	// first gives the position of the first item, none if there is none.
 	first() int
-	// item gives the item at a position, and the position of the next one, none after the last; false if the items end
-	// there in the midst.
+	// item gives the item at a position, and the position of the next one (none: it was the last). false: the item is cut
+	// off.
 	item(pos int) (raw []byte, next int, ok bool)
 }
 
@@ -30,7 +29,7 @@ func complete(all items, pos int) bool {
 	return true
 }
 
-// count counts items, as far as they are there.
+// count counts the items up to the end, or up to where they are cut off.
 func count(all items) int {
 	n := 0
 	for pos := all.first(); pos != none; n++ {
@@ -81,8 +80,8 @@ type entry struct {
 	value  []byte
 }
 
-// numbered reads an object whose keys all are numbers: json_encode of PHP writes a list with gaps so. It says whether
-// raw is such an object, and complete.
+// numbered reads an object whose keys are all numbers. PHP's json_encode writes a list with gaps that way. It says
+// whether raw is such an object, and complete.
 func numbered(raw []byte) (listItems, bool) {
 	count, good := 0, true
 	complete := members(raw, func(key, _ []byte) {
@@ -115,7 +114,7 @@ func (l listItems) item(pos int) (raw []byte, next int, ok bool) {
 	return l[pos].value, following(pos, len(l)), true
 }
 
-// following gives the position after pos in a list of n, none after the last one.
+// following gives the position after pos in a list of n; none: pos is the last.
 func following(pos, n int) int {
 	if pos+1 == n {
 		return none

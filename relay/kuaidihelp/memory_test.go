@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// worstBodies are bodies of about so many bytes that take much memory, if anything does.
+// worstBodies are bodies of about this many bytes, made to take much memory.
 func worstBodies(size int) map[string]struct{ contentType, body string } {
 	const (
 		head      = `{"type":"express_sub_msg","data":`
@@ -91,7 +91,7 @@ func count2(head string, n int) string {
 
 func TestParsingAllocatesAtMostTenTimesTheBody(t *testing.T) {
 	times, sizes := 10, []int{1 << 20, 100 << 10, 10 << 10}
-	if racing { // what libraries keep in pools is then allocated more often
+	if racing { // pools then keep less, and libraries allocate more often
 		times, sizes = 16, sizes[:1]
 	}
 	for _, size := range sizes {
@@ -113,8 +113,7 @@ func TestParsingAllocatesAtMostTenTimesTheBody(t *testing.T) {
 	}
 }
 
-// allocations are the bytes that reading a callback allocates: for the part of it that takes the most, and for its
-// waybills.
+// allocations are the bytes that reading a callback allocates: for its largest part, and for its waybills.
 type allocations struct {
 	part, waybills, parts, events int
 }

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// maxBoundary bounds a boundary that is guessed from the body. RFC 2046 §5.1.1 allows 70 characters.
+// maxBoundary is the longest boundary that is taken from the body. RFC 2046 §5.1.1 allows 70 characters.
 const maxBoundary = 200
 
-// boundaryOf gives the boundary that the Content-Type names and the body has, or else the one that the body begins
-// with.
+// boundaryOf gives the boundary that the Content-Type names. If the body does not have it, it gives the one that the
+// body begins with.
 func boundaryOf(contentType string, body []byte) string {
 	_, params, _ := mime.ParseMediaType(contentType) // an error leaves no params
 	if b := params["boundary"]; b != "" && bytes.Contains(body, []byte("--"+b)) {
@@ -28,8 +28,8 @@ func boundaryOf(contentType string, body []byte) string {
 	return string(first)
 }
 
-// readMultipart reads the fields of a multipart form (RFC 7578). It takes no memory for a part: mime/multipart takes a
-// thousand bytes for one that may have ten.
+// readMultipart reads the fields of a multipart form (RFC 7578). It allocates no memory for a part: mime/multipart
+// allocates a thousand bytes for a part that may have ten.
 func readMultipart(boundary string, body []byte, yield func(field) error) error {
 	m := multipartReader{delimiter: []byte("--" + boundary), lineBreak: []byte("\n")}
 	_, rest, last, ok := m.next(body)
@@ -56,7 +56,7 @@ func readMultipart(boundary string, body []byte, yield func(field) error) error 
 
 type multipartReader struct {
 	delimiter []byte
-	lineBreak []byte        // CR LF; or LF if the first delimiter's line ends so
+	lineBreak []byte        // CR LF; or LF if the first delimiter's line ends with it
 	decoder   *bufio.Reader // of parts in quoted-printable, nil before the first one
 }
 
@@ -85,7 +85,7 @@ func (m *multipartReader) next(text []byte) (before, after []byte, last, ok bool
 }
 
 // field reads a part: its headers, and its value up to the next delimiter, which may follow the headers at once. A part
-// that is no field has no name.
+// that is not a field has no name.
 func (m *multipartReader) field(text []byte) (f field, after []byte, last, ok bool) {
 	var disposition, encoding []byte
 	for {
@@ -139,7 +139,7 @@ func formName(disposition []byte) []byte {
 	}
 	for len(params) > 0 {
 		key, rest, _ := bytes.Cut(params, []byte{'='})
-		key = key[bytes.LastIndexByte(key, ';')+1:] // what has no value is skipped
+		key = key[bytes.LastIndexByte(key, ';')+1:] // skips parameters without a value
 		var value []byte
 		value, params = paramValue(rest)
 		if bytes.EqualFold(bytes.TrimSpace(key), []byte("name")) {
@@ -163,7 +163,7 @@ func paramValue(text []byte) (value, rest []byte) {
 		return value, rest
 	}
 
-	// A backslash before anything else is itself, as in C:\name (mime.ParseMediaType reads it so).
+	// A backslash before another character stays, as in C:\name (mime.ParseMediaType does the same).
 	const special = `()<>@,;:\"/[]?=`
 	unescaped := make([]byte, 0, len(value))
 	for i := 0; i < len(value); i++ {
@@ -175,7 +175,7 @@ func paramValue(text []byte) (value, rest []byte) {
 	return unescaped, rest
 }
 
-// quotedPrintable decodes a value. Forms are not meant to have such (RFC 7578 §4.7), but mail libraries write them.
+// quotedPrintable decodes a value. RFC 7578 §4.7 advises against this encoding, but mail libraries write it.
 func (m *multipartReader) quotedPrintable(value []byte) ([]byte, bool) {
 	if m.decoder == nil {
 		m.decoder = bufio.NewReader(nil)

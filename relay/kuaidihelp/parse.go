@@ -1,6 +1,6 @@
-// Package kuaidihelp knows the provider, kuaidihelp (快宝开放平台): how its callbacks may look, its brand codes and its
-// statuses. The facts are those of the provider's page for express.sub.msg and of its public clients; where the
-// provider leaves something open, every form is accepted. Nothing here does I/O.
+// Package kuaidihelp knows the provider, kuaidihelp (快宝开放平台): the forms of its callbacks, its brand codes, its
+// statuses, and its API (Client). The facts come from the provider's page for express.sub.msg and from its public
+// clients. If the provider leaves something open, every form is accepted.
 package kuaidihelp
 
 import (
@@ -17,16 +17,15 @@ import (
 const (
 	// maxCode bounds a waybill code and a callback's type, in bytes. Real ones have up to 20.
 	maxCode = 64
-	// maxRejected bounds how many items of one callback are rejected one by one: four bytes can make an item.
+	// maxRejected is the most items of one callback that are rejected one by one: four bytes can make an item.
 	maxRejected = 10_000
-	// maxKeys bounds the members of a callback's outermost object. Real ones have two.
+	// maxKeys is the most members of a callback's outermost object. Real ones have two.
 	maxKeys = 1000
-	// maxUnwraps is how many JSON strings may be wrapped around `data`, one inside the other.
+	// maxUnwraps is the most JSON strings around `data`, one inside the other.
 	maxUnwraps = 3
 )
 
-// Result is what a callback was parsed to. A callback that was understood, but is empty (`"data":[]`), has neither
-// events nor rejected items.
+// Result is the result of parsing a callback. An empty callback (`"data":[]`) has neither events nor rejected items.
 type Result struct {
 	// Events are in the order of the callback's items.
 	Events []*event.Event
@@ -39,39 +38,39 @@ type Rejected struct {
 	// Raw is the item's bytes as they came (of a form with brackets: as JSON), or the whole body if the callback was not
 	// understood as a whole. It may share memory with the body.
 	Raw []byte
-	// Reason says what is wrong, like `item 3: duplicate key "no"`; items count from 0, as in data[0]. It holds key
-	// names and positions, and nothing else that came from outside, so that it may be logged.
+	// Reason says what is wrong, like `item 3: duplicate key "no"`; items count from 0, as in data[0]. It may be logged:
+	// of the callback it has only key names and positions.
 	Reason string
 }
 
 // Parse reads one callback of the provider: a JSON body, a form with `type` and `data`, a form with PHP brackets, or
 // multipart with the same fields; `data` is an array, one object, an object whose keys are numbers (a PHP list with
-// gaps), or a JSON string that holds one of these (none of this is documented). The body decides what it is, as a
-// Content-Type may be wrong or missing; it is asked for a boundary only.
+// gaps), or a JSON string that holds one of these (none of this is documented). Parse decides by the body, because a
+// Content-Type may be wrong or missing; it reads only a boundary from it.
 //
-// Every item becomes one event or one rejection: a bad item costs its siblings nothing. A callback of another type than
-// express_sub_msg is one event without a waybill, whose Data is the whole callback (a form: as an object of strings).
-// An item is rejected if it is not an object, names no usable waybill, or has no id (see event.ID). The whole callback
-// is rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` that holds no items.
+// Every item becomes one event or one rejection: a bad item does not affect its siblings. A callback of another type
+// than express_sub_msg is one event without a waybill, and its Data is the whole callback (a form: as an object of
+// strings). An item is rejected if it is not an object, names no usable waybill, or has no id (see event.ID). The whole
+// callback is rejected if it cannot be taken apart, has a key twice, has no `type`, or has a `data` without items.
 //
 // An event's Data may share memory with the body, so nobody may write to the body afterwards. Parse takes time in
-// proportion to the body, whatever is in it; the events of a body full of tiny items take up to forty times its memory,
-// but Parts gives them out little by little.
+// proportion to the length of the body, for any content. The events of a body full of tiny items take up to forty times
+// its memory; ParseParts gives them in parts.
 func Parse(contentType string, body []byte, receivedAt time.Time) Result {
 	r := partReader{body: body, receivedAt: receivedAt}
 	r.read(contentType)
 	return r.part
 }
 
-// callback is what a body was found to hold: items, or a callback of another type.
+// callback is the content of a body: items, or a callback of another type.
 type callback struct {
 	items items // nil for another type
 	typ   string
 	json  []byte // of another type: the whole callback
 }
 
-// open finds out what a body holds, in memory of at most eight times the body. It returns an error if the callback as a
-// whole is not understood.
+// open finds out what a body holds. It takes at most eight times the body's memory. It returns an error if the callback
+// as a whole is not understood.
 func open(contentType string, body []byte) (callback, error) {
 	text := trim(bytes.TrimPrefix(trim(body), []byte("\uFEFF")))
 	switch kindOf(text) {
@@ -98,7 +97,7 @@ func jsonEnvelope(text []byte) (callback, error) {
 	var bad error
 	seen := make(map[string]bool)
 
-	// A key must not come twice: it is not known which is meant.
+	// A key must not come twice: nobody knows which value is meant.
 	complete := members(text, func(key, value []byte) {
 		if bad != nil {
 			return

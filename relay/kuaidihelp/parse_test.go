@@ -16,7 +16,7 @@ import (
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// sample is the item of a callback as the provider's query API gives it, with white space, number and escape that a
+// sample is the item of a callback as the provider's query API gives it. It has white space, a number and an escape that
 // rewriting would change.
 const sample = `{"waybill_code":"777005949070187", "cp_code":"sto","status":"delivering",
   "data":[{"time":"2022-03-24 09:12:31","context":"\u6b63\u5728派件 \/ 1","status":"delivering"},
@@ -252,7 +252,7 @@ func quote(s string) string {
 	return string(b)
 }
 
-// only parses a callback of one item, and gives its event.
+// only parses a callback with one item, and gives its event.
 func only(t *testing.T, item string) *event.Event {
 	t.Helper()
 	got := Parse("application/json", []byte(`{"type":"express_sub_msg","data":[`+item+`]}`), at)

@@ -10,18 +10,18 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Limit says how much of a callback is in memory as events at one time. A zero field sets no limit.
+// Limit bounds how much of a callback is in memory as events at one time. A zero field sets no limit.
 type Limit struct {
 	// Items of one part.
 	Items int
-	// Bytes of the items of one part. An item of many tiny tracks counts as the memory that its tracks take. An item that
-	// is larger than Bytes is a part of its own.
+	// Bytes of the items of one part. An item with many tiny tracks counts as the memory of its tracks. An item larger
+	// than Bytes is a part of its own.
 	Bytes int
 }
 
-// ParseParts reads one callback as Parse does, and yields what it came to in parts, in the order of its items: so a
-// callback of a great many items is never in memory as events all at once. A callback that is not understood as a whole
-// is one part. There is always at least one part, which may be empty.
+// ParseParts reads one callback as Parse does, and yields the result in parts, in the order of its items. So the events
+// of a callback with very many items are never in memory all at once. A callback that is not understood as a whole is
+// one part. There is always at least one part; it may be empty.
 func ParseParts(contentType string, body []byte, receivedAt time.Time, limit Limit) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		r := partReader{body: body, receivedAt: receivedAt, limit: limit, yield: yield}
@@ -45,13 +45,13 @@ func ParseFirst(contentType string, body []byte, receivedAt time.Time, limit Lim
 	return first, false
 }
 
-// Waybills names the waybills that the items of a callback are about, in their order and as often as they come. It is
-// much cheaper than Parse, and names those of items that Parse would reject for another reason, too.
+// Waybills names the waybills of a callback's items, in order and as often as they come. It is much cheaper than Parse.
+// It also names the waybills of items that Parse rejects for another reason.
 func Waybills(contentType string, body []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		c, err := open(contentType, body)
 		if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
-			return // a callback that is not understood touches no waybill
+			return // a callback that is not understood names no waybill
 		}
 		pos := c.items.first()
 		for pos != none {
@@ -66,7 +66,7 @@ func Waybills(contentType string, body []byte) iter.Seq[string] {
 	}
 }
 
-// partReader makes events of items, and yields them part by part; the last one stays in part.
+// partReader makes events from items, and yields them part by part. The last part stays in part.
 type partReader struct {
 	body       []byte
 	receivedAt time.Time
@@ -78,12 +78,12 @@ type partReader struct {
 	pos     int // of the next item
 	part    Result
 	count   int // of the items in part
-	bytes   int // that they come to
+	bytes   int // their size, see Limit
 	yielded bool
-	stopped bool // nothing more is wanted
+	stopped bool // yield wants nothing more
 
-	// rejected counts the items that were rejected one by one so far, rejectedSize about how much memory they took, and
-	// unlisted those beyond.
+	// rejected counts the items that were rejected one by one. rejectedSize is about the memory that they took. unlisted
+	// counts the rejected items after these.
 	rejected     int
 	rejectedSize int
 	unlisted     int
@@ -163,7 +163,7 @@ func (r *partReader) item(n int, raw []byte) error {
 	return nil
 }
 
-// full says whether an item of that size has to go into the next part.
+// full says whether an item of that size must go into the next part.
 func (r *partReader) full(size int) bool {
 	if r.count == 0 {
 		return false
@@ -171,19 +171,19 @@ func (r *partReader) full(size int) bool {
 	return r.limit.Items > 0 && r.count >= r.limit.Items || r.limit.Bytes > 0 && r.bytes+size > r.limit.Bytes
 }
 
-// rejectItem rejects one item, unless that were too many.
+// rejectItem rejects one item. If too many were rejected, it only counts the item.
 func (r *partReader) rejectItem(n int, raw []byte, err error) {
 	if r.rejected == maxRejected || r.rejectedSize > 16<<10+4*len(r.body) {
 		r.unlisted++
 		return
 	}
-	const rejectionSize = 192 // about, beside its bytes
+	const rejectionSize = 192 // about, without its bytes
 	r.rejected++
 	r.rejectedSize += rejectionSize + len(raw)
 	r.reject(r.own(raw), fmt.Sprintf("item %d: %v", n, err))
 }
 
-// other makes one event of a whole callback.
+// other makes one event from a whole callback.
 func (r *partReader) other(typ string, callback []byte) error {
 	id, err := event.ID(typ, "", "", callback)
 	if err != nil {
@@ -195,8 +195,7 @@ func (r *partReader) other(typ string, callback []byte) error {
 	return nil
 }
 
-// flush yields a part. An array that is cut off is no callback, so its end is looked for before its first part is
-// yielded.
+// flush yields a part. Before the first part it looks for the end of the array: one that is cut off is no callback.
 func (r *partReader) flush() error {
 	if !r.yielded && !complete(r.items, r.pos) {
 		return errCutOff
@@ -209,8 +208,7 @@ func (r *partReader) flush() error {
 	return nil
 }
 
-// own copies an item that is a small part of its callback. Without the copy, one event would keep the whole body in
-// memory.
+// own copies an item that is a small part of its callback. Otherwise one event would keep the whole body in memory.
 func (r *partReader) own(raw []byte) []byte {
 	if len(raw) < len(r.body)/2 {
 		return bytes.Clone(raw)
@@ -218,7 +216,7 @@ func (r *partReader) own(raw []byte) []byte {
 	return raw
 }
 
-// reject adds to the part what is not understood, and why.
+// reject adds a rejection to the part.
 func (r *partReader) reject(raw []byte, reason string) {
 	r.part.Rejected = append(r.part.Rejected, Rejected{Raw: raw, Reason: r.note + reason})
 }

@@ -110,10 +110,10 @@ func badItems() map[string]string {
 		`{"waybill_code":""}`:             "no waybill code",
 		`{"waybill_code":null,"no":true}`: "no waybill code",
 		`{"data":[{"no":"1"}]}`:           "no waybill code",
-		`{"waybill_code":7.77e14}`:        "not of digits alone",
-		`{"waybill_code":1.0,"no":"2"}`:   "not of digits alone",
-		`{"waybill_code":-1}`:             "not of digits alone",
-		`{"waybill_code":1E5}`:            "not of digits alone",
+		`{"waybill_code":7.77e14}`:        "not only digits",
+		`{"waybill_code":1.0,"no":"2"}`:   "not only digits",
+		`{"waybill_code":-1}`:             "not only digits",
+		`{"waybill_code":1E5}`:            "not only digits",
 		`{"no":"1\u00002"}`:               "control characters",
 		`{"no":"1\n2"}`:                   "control characters",
 		`{"no":"1\u00852"}`:               "control characters",
@@ -259,9 +259,8 @@ func TestHostileBodiesTakeLinearTime(t *testing.T) {
 				return min(before, time.Since(began))
 			}
 
-			// Eight times the body takes a quadratic parser 64 times as long, and ours about eight times. A busy machine makes
-			// any run longer, and none shorter: one run of each that nothing interrupts is enough, however long it takes to
-			// get it.
+			// For eight times the body, a quadratic parser takes 64 times as long, and ours about eight times. A busy machine
+			// makes runs longer, never shorter. So one run of each without interruption is enough, and the test waits for it.
 			small, big := time.Hour, time.Hour
 			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 				small = shortest(small, 16<<10)

@@ -6,8 +6,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Reread gives an event that the store has kept as it was when it was accepted. The store keeps apart from an event's
-// data only what is taken over here; all other fields are read from the data again.
+// Reread restores an event that the store has kept. The store keeps the fields that are copied here, and the data. All
+// other fields are read from the data again.
 func Reread(e event.Event) *event.Event {
 	body := e.Data
 	if e.Type == event.TypeWaybill {
@@ -32,7 +32,7 @@ func Reread(e event.Event) *event.Event {
 	return &again
 }
 
-// WrapItem gives the body of a callback with one item, which is JSON.
+// WrapItem gives the body of a callback with one item. The item is JSON.
 func WrapItem(item []byte) []byte {
 	return slices.Concat([]byte(`{"type":"`+event.TypeWaybill+`","data":[`), item, []byte(`]}`))
 }

@@ -8,8 +8,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// A key of match can be asked of any field of an event, also when the event comes from the store: then it has to be
-// there, although the store keeps few of them.
+// A key of match may read any field of an event, also of an event from the store. So Reread has to restore the field,
+// although the store keeps few of them.
 func TestAnEventIsReadAgainAsItCame(t *testing.T) {
 	t.Parallel()
 	set := make(map[string]bool) // fields that an event here has
@@ -43,7 +43,7 @@ func TestAnEventIsReadAgainAsItCame(t *testing.T) {
 	}
 }
 
-// What a newer version would read in another way stays as it was when the event was accepted.
+// A newer version may read a field in another way. The field stays as it was when the event was accepted.
 func TestAnEventKeepsWhatItWasAcceptedBy(t *testing.T) {
 	t.Parallel()
 	e := event.Event{ID: "evt_1", Type: event.TypeWaybill, WaybillCode: "01", CPCode: "old", Status: "former",

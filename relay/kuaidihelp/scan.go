@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// This file takes JSON apart by its structure alone: brackets, commas, and strings, inside of which neither counts.
-// It does so although the parts may be broken, so that one broken item leaves its siblings whole; event.ID then checks
-// each part strictly. Nothing here is recursive, and everything takes time in proportion to its input.
+// This file splits JSON by its structure alone: by brackets and commas outside of strings. A broken part does not affect
+// its siblings: event.ID checks each part strictly later. Nothing here is recursive, and everything takes time in
+// proportion to its input.
 
-// kind is what a JSON value is, told by its first byte.
+// kind is the type of a JSON value, by its first byte.
 type kind int
 
 const (
@@ -45,8 +45,8 @@ func kindOf(value []byte) kind {
 	return other
 }
 
-// members yields the members of the object that raw is, key (a JSON string) and value as they came.
-// It says whether raw was an object from its first byte to its last.
+// members yields the members of an object: key (a JSON string) and value as they came. It says whether raw is an object
+// from its first byte to its last.
 func members(raw []byte, yield func(key, value []byte)) bool {
 	if kindOf(raw) != object {
 		return false
@@ -72,7 +72,7 @@ func members(raw []byte, yield func(key, value []byte)) bool {
 			return false
 		}
 
-		// What follows the value says whether there is another member.
+		// The byte after the value says whether there is another member.
 		yield(raw[i:keyEnd], trim(raw[colon+1:end]))
 		if raw[end] == '}' {
 			return end == len(raw)-1
@@ -119,7 +119,7 @@ func stringEnd(b []byte, i int) (int, bool) {
 	return len(b), false
 }
 
-// skipSpace gives the index of the first byte of b[i:] that is no space in JSON; len(b): there is none.
+// skipSpace gives the index of the first byte of b[i:] that is not JSON space; len(b): there is none.
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
 		i++
@@ -127,7 +127,7 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// trim cuts off what is space in JSON, at both ends.
+// trim cuts off JSON space at both ends.
 func trim(b []byte) []byte {
 	b = b[skipSpace(b, 0):]
 	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
@@ -136,9 +136,9 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// unquote decodes a JSON string; false if it is none. What is not Unicode stays not Unicode, for event.ID to find: bad
-// bytes are kept, and a lone surrogate becomes its three bytes in the manner of UTF-8 (jsontext would write U+FFFD).
-// The result may be a part of raw.
+// unquote decodes a JSON string; false: it is none. Text that is not Unicode is kept for event.ID to find: bad bytes
+// stay, and a lone surrogate becomes its three bytes, encoded like UTF-8 (jsontext would write U+FFFD). The result may
+// be a part of raw.
 func unquote(raw []byte) ([]byte, bool) {
 	if kindOf(raw) != str {
 		return nil, false
@@ -165,8 +165,8 @@ func unquote(raw []byte) ([]byte, bool) {
 	return append(text, raw...), true
 }
 
-// appendEscape decodes the escape at the start of raw, which is a backslash and at least one byte more (a string cannot
-// end in a lone backslash), and gives how many bytes it took; 0 if it is no escape.
+// appendEscape decodes the escape at the start of raw, and gives how many bytes it took; 0: it is no escape. raw has a
+// backslash and at least one byte more, because a string cannot end in a lone backslash.
 func appendEscape(text, raw []byte) ([]byte, int) {
 	const escapes, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
 	if i := strings.IndexByte(escapes, raw[1]); i >= 0 {

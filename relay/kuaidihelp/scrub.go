@@ -15,20 +15,20 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxBrief is how many characters of a text of the provider's are kept.
+// maxBrief is the most characters of a provider's text that are kept.
 const maxBrief = 300
 
-// hidden stands for what was taken out of a text.
+// hidden replaces a secret in a text.
 const hidden = "***"
 
-// scrubber takes the account's secrets out of what the provider says: the API key, its MD5, and the sign of a call, in
-// capitals or not, in hex and base64, with escapes of URLs, JSON and HTML.
+// scrubber removes the account's secrets from the provider's texts: the API key, its MD5, and the sign of a call. It
+// finds them in any case, in hex and base64, and with escapes of URLs, JSON and HTML.
 type scrubber struct {
-	plain  *regexp.Regexp // each secret as it is, without regard to case
-	base64 []string       // what its base64 has in it, whatever stands around it
+	plain  *regexp.Regexp // each secret as it is, in any case
+	base64 []string       // the pieces of base64Of, for each secret
 }
 
-// minBase64 is how long a piece of base64 must be to be no coincidence.
+// minBase64 is the length from which a match of base64 is no coincidence.
 const minBase64 = 6
 
 func newScrubber(apiKey, sign string) *scrubber {
@@ -47,9 +47,9 @@ func newScrubber(apiKey, sign string) *scrubber {
 	return s
 }
 
-// base64Of gives the pieces of which one is in the base64 of every text that holds the secret. There are three: the
-// secret may begin at each place in a group of three bytes. Its ends are left out, for they mix with the bytes around
-// it.
+// base64Of gives three pieces of base64, fewer of a short secret. The base64 of any text that holds the secret has one
+// of them: the secret may begin at each of the three bytes of a group. The pieces lack the ends of the secret, which mix
+// with the bytes around it.
 func base64Of(secret string) (out []string) {
 	for before := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
@@ -62,7 +62,7 @@ func base64Of(secret string) (out []string) {
 	return out
 }
 
-// text takes the secrets out of a text. One that has any only after it was decoded is hidden as a whole.
+// text removes the secrets from a text. If decoding shows a secret, the whole text is hidden.
 func (s *scrubber) text(text string) string {
 	if s.plain == nil {
 		return text
@@ -81,7 +81,7 @@ func (s *scrubber) text(text string) string {
 		}
 	}
 
-	// A secret in base64 is looked for in both alphabets.
+	// Base64 has two alphabets: look in both.
 	for _, all := range []string{text, decoded} {
 		std := strings.NewReplacer("-", "+", "_", "/").Replace(all)
 		for _, piece := range s.base64 {
@@ -133,8 +133,8 @@ func (s *scrubber) brief(text string) string {
 	return text
 }
 
-// json takes the secrets out of a JSON text: out of its strings, keys and numbers, once they are decoded. One that
-// holds none stays as it came.
+// json removes the secrets from a JSON text: from its decoded strings, keys and numbers. A text without secrets is
+// unchanged.
 func (s *scrubber) json(raw json.RawMessage) json.RawMessage {
 	if s.plain == nil || len(raw) == 0 {
 		return raw
@@ -157,7 +157,7 @@ func (s *scrubber) json(raw json.RawMessage) json.RawMessage {
 	return clean
 }
 
-// value scrubs a decoded value, and notes whether it found anything.
+// value scrubs a decoded value, and notes whether it found a secret.
 func (s *scrubber) value(v any, found *bool) any {
 	switch v := v.(type) {
 	case string:

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The statuses of an item that the platform is known to send (as public client code shows them). The set is open.
+// The statuses that the platform is known to send (from public client code). There may be others.
 const (
 	StatusCollected  = "collected"  // 已揽收
 	StatusSending    = "sending"    // 运输中
@@ -21,14 +21,14 @@ func Statuses() []string {
 	return []string{StatusCollected, StatusSending, StatusDelivering, StatusAllograph, StatusSigned, StatusQuestion}
 }
 
-// aliases are other spellings of a status that the platform sends, in lower case, with its right name.
+// aliases maps other names that the platform sends for a status, in lower case, to its name here.
 var aliases = map[string]string{"allorgraph": StatusAllograph}
 
 // Aliases lists them, in alphabetical order.
 func Aliases() []string { return slices.Sorted(maps.Keys(aliases)) }
 
-// Status gives the status by its right name: in lower case, without space around it, and an alias by the status that
-// it stands for. The set is open: any other status is itself.
+// Status gives the canonical name of a status: in lower case, without space around it, and the status itself for an
+// alias. A status that is not known keeps its name.
 func Status(status string) string {
 	status = strings.ToLower(strings.TrimSpace(status))
 	if name, ok := aliases[status]; ok {
@@ -37,7 +37,7 @@ func Status(status string) string {
 	return status
 }
 
-// intern is string(text), without a copy where text is one of the few words that nearly every item repeats.
+// intern is string(text). It makes no copy of the few words that nearly every item repeats.
 func intern(text []byte) string {
 	switch string(text) {
 	case StatusCollected:

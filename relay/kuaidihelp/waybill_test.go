@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What CheckCode reads by hand is what these say, of every text of up to six of these characters, and of long ones.
+// CheckCode is written without regular expressions. It agrees with these expressions for every text of up to six
+// of these characters, and for long ones.
 func TestACodeIsCheckedAsTheExpressionsForItSay(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile(`^[!-+\--~]{1,64}$`)

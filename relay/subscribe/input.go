@@ -52,7 +52,7 @@ func (c *codes) UnmarshalJSON(text []byte) error {
 		case json.Unmarshal(item, &digits) == nil:
 			code = digits.String()
 			if strings.Trim(code, "0123456789") != "" {
-				return fmt.Errorf("%w[%d] is %s, a number that is not of digits alone; give the code as text", errNumber, i, code)
+				return fmt.Errorf("%w[%d] is %s, a number that is not only digits; give the code as text", errNumber, i, code)
 			}
 		default:
 			return errCodes

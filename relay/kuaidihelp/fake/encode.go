@@ -33,12 +33,12 @@ const (
 // Encodings lists all encodings.
 func Encodings() []string { return []string{JSON, Object, JSONString, Form, PHP, Multipart} }
 
-// Encode writes a callback with these items, and gives it with its Content-Type. It fails for an unknown encoding, and
+// Encode writes a callback with these items, and gives its body and Content-Type. It fails for an unknown encoding, and
 // for Object if there is not exactly one item.
 //
-// kuaidihelp.Parse reads the same events, with the same ids, from every encoding, as all values of an Item are strings;
-// there is one exception: brackets cannot say that a list is empty, so with PHP an item without tracks has no `data`,
-// and another id.
+// All values of an Item are strings, so kuaidihelp.Parse reads the same events, with the same ids, from every encoding.
+// There is one exception: brackets cannot describe an empty list. With PHP, an item without tracks has no `data`, and
+// another id.
 func Encode(encoding string, items []Item) (contentType string, body []byte, err error) {
 	const formType = "application/x-www-form-urlencoded"
 	switch encoding {
@@ -64,7 +64,7 @@ func Encode(encoding string, items []Item) (contentType string, body []byte, err
 	return "", nil, fmt.Errorf("encode callback: unknown encoding %q; known are %s", encoding, known)
 }
 
-// wire is an Item as JSON, with the aliases that the platform repeats the waybill code and the brand under.
+// wire is an Item as JSON. Like the platform, it repeats the waybill code and the brand under their aliases.
 type wire struct {
 	WaybillCode string      `json:"waybill_code"`
 	CPCode      string      `json:"cp_code"`
@@ -100,7 +100,7 @@ func wires(items []Item) []wire {
 	return ws
 }
 
-// marshal cannot fail: there is nothing in a wire but strings.
+// marshal cannot fail: a wire has only strings.
 func marshal(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -115,7 +115,7 @@ func envelope(data []byte) []byte {
 	return fmt.Appendf(nil, `{"type":%q,"data":%s}`, event.TypeWaybill, data)
 }
 
-// brackets writes the fields in the order of the JSON, so that they make the same item.
+// brackets writes the fields in the order of the JSON, so that both give the same item.
 func brackets(items []Item) []byte {
 	body := []byte("type=" + event.TypeWaybill)
 	add := func(name, value string) {
@@ -139,7 +139,7 @@ func brackets(items []Item) []byte {
 	return body
 }
 
-// multipartForm writes into memory, where no write fails; the boundary is fixed, so that the same items give the same
+// multipartForm writes into memory, so no write fails. The boundary is fixed, so that the same items give the same
 // bytes.
 func multipartForm(data []byte) (contentType string, body []byte) {
 	var b bytes.Buffer

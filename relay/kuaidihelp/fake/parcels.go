@@ -1,6 +1,6 @@
-// Package fake plays the provider: it makes up parcels and their updates, writes them in every encoding that a callback
-// may have, and posts them; a Provider takes subscriptions as well. The demo, `kuairelay send` and tests use it. All
-// but Push and the Provider is pure, and the same seed always gives the same parcels.
+// Package fake simulates the provider. It makes up parcels and their updates, writes them in every encoding that a
+// callback may have, and posts them. A Provider takes subscriptions too. The demo, `kuairelay send` and tests use it.
+// The same seed always gives the same parcels.
 package fake
 
 import (
@@ -13,7 +13,7 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// start is when every parcel's journey may begin, in China time; a fixed date keeps the generator pure.
+// start is the earliest time of a parcel's journey, in China time. It is fixed, so that a seed always gives the same.
 var start = time.Date(2026, time.January, 5, 8, 0, 0, 0, time.UTC)
 
 // Parcels makes up parcels. It is not safe for concurrent use.
@@ -24,8 +24,8 @@ type Parcels struct {
 	made   int
 }
 
-// NewParcels gives a generator. Its parcels take turns through the brands, which are all that can be subscribed
-// (kuaidihelp.Brands) if none is given. The same seed and brands give the same parcels.
+// NewParcels gives a generator. Its parcels take turns through the brands. Default: all that can be subscribed
+// (kuaidihelp.Brands). The same seed and brands give the same parcels.
 func NewParcels(seed uint64, brands []string) *Parcels {
 	if len(brands) == 0 {
 		brands = kuaidihelp.Brands()
@@ -34,7 +34,7 @@ func NewParcels(seed uint64, brands []string) *Parcels {
 	return &Parcels{random: random, brands: brands, series: random.IntN(1_000_000)}
 }
 
-// prefixes are how waybill codes of a brand begin, so that they look like the real ones.
+// prefixes are the beginnings of a brand's waybill codes, so that they look real.
 var prefixes = map[string]string{
 	kuaidihelp.STO:  "77",
 	kuaidihelp.ZT:   "78",
@@ -44,15 +44,14 @@ var prefixes = map[string]string{
 	kuaidihelp.DBKD: "DPK",
 }
 
-// New gives a parcel that nothing has happened to. Its waybill code is unlike that of every other parcel of this
-// generator.
+// New gives a parcel without updates. Its waybill code differs from that of every other parcel of this generator.
 func (p *Parcels) New() *Parcel {
 	brand := p.brands[p.made%len(p.brands)]
 	p.made++
 	return p.Of(brand, fmt.Sprintf("%s%06d%07d", prefixes[kuaidihelp.Brand(brand)], p.series, p.made))
 }
 
-// Of gives a parcel with this brand and waybill code that nothing has happened to.
+// Of gives a parcel with this brand and waybill code, without updates.
 func (p *Parcels) Of(brand, code string) *Parcel {
 	return &Parcel{
 		WaybillCode: code,
@@ -63,8 +62,8 @@ func (p *Parcels) Of(brand, code string) *Parcel {
 	}
 }
 
-// Updates gives updates without end, each of a random one of so many parcels under way (at least one). A parcel that
-// was signed for makes room for a new one. The updates of one parcel come in their order.
+// Updates gives updates without end, each of a random parcel. That many parcels (at least one) are under way at a time;
+// a new one takes the place of a parcel that was signed for. The updates of one parcel come in order.
 func (p *Parcels) Updates(underWay int) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
 		parcels := make([]*Parcel, max(underWay, 1))
@@ -107,7 +106,7 @@ type Parcel struct {
 	tracks  []event.Track // the newest first
 }
 
-// Signed says that the parcel has arrived, and Next would only sign for it again.
+// Signed says whether the parcel was signed for. Next would then only sign for it again.
 func (p *Parcel) Signed() bool { return len(p.journey) == 0 }
 
 // Next gives the parcel's next update: collected, sending, delivering, sometimes allograph or question, and signed.
@@ -119,8 +118,8 @@ func (p *Parcel) Next() Item {
 	return p.Update(status)
 }
 
-// Update gives an update with this status, whatever the journey says. It repeats the whole track list, as neighbouring
-// providers do, with a new track on top; so no two updates are the same event.
+// Update gives an update with this status, which need not be the next of the journey. It has the whole track list, as
+// with similar providers, and a new track on top, so no two updates are the same event.
 func (p *Parcel) Update(status string) Item {
 	p.now = p.now.Add(time.Duration(60+p.random.IntN(6*3600)) * time.Second)
 	track := event.Track{
@@ -136,7 +135,7 @@ var cities = []string{
 	"上海市", "杭州市", "广州市", "深圳市", "成都市", "武汉市", "西安市", "北京市", "郑州市", "沈阳市",
 }
 
-// describe gives what a track says to people.
+// describe gives the text of a track.
 func describe(status, city, next string) string {
 	switch status {
 	case kuaidihelp.StatusCollected:

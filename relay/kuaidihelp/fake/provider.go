@@ -15,7 +15,7 @@ import (
 	"kuairelay/relay/kuaidihelp"
 )
 
-// Call is one call that a Provider was asked.
+// Call is one call to a Provider.
 type Call struct {
 	Method string
 	CPCode string   // of MethodSubscribe
@@ -23,34 +23,34 @@ type Call struct {
 	Data   string   // as it came
 }
 
-// Reply is how a Provider is to answer a call.
+// Reply says how a Provider answers a call.
 type Reply struct {
-	// Code and Msg of the envelope; a Code other than 0 subscribes nothing.
+	// Code and Msg of the envelope. With a Code other than 0, nothing is subscribed.
 	Code int
 	Msg  string
-	// Status is the HTTP status, if not 200; then there is no envelope, and nothing is subscribed.
+	// Status is the HTTP status, if it is not 200. There is then no envelope, and nothing is subscribed.
 	Status int
-	// Lost: what was asked for is done, and the connection is cut without an answer.
+	// Lost: the Provider does what was asked for, but cuts the connection without an answer.
 	Lost bool
 }
 
 // Options of a Provider. A zero field means its default.
 type Options struct {
-	// AppID and APIKey are those of the one account.
+	// AppID and APIKey of the only account.
 	AppID, APIKey string
-	// Window is by how much a ts may differ from the time here. Default 10 min.
+	// Window is the largest difference between a ts and the time here. Default 10 min.
 	Window time.Duration
-	// Decide is asked what to answer to a call that is right; it may take its time. Nil: everything is taken.
+	// Decide gives the reply to a correct call. It may take its time. Nil: every call succeeds.
 	Decide func(Call) Reply
-	// Subscribed hears of each waybill of a call that was taken, before it is answered: the real one may push that early,
-	// too.
+	// Subscribed is called with each waybill of a successful call, before the answer: the real provider may push that
+	// early too.
 	Subscribed func(cpCode, code string)
 	// Callback is the address that Run pushes to; Pause is between two updates of a parcel. Default 100 ms.
 	Callback string
 	Pause    time.Duration
 }
 
-// Provider plays the provider's API: it checks calls as the real one does, and Run pushes what was subscribed.
+// Provider simulates the provider's API. It checks calls as the real one does, and Run pushes what was subscribed.
 type Provider struct {
 	o       Options
 	parcels *Parcels
@@ -114,7 +114,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}{Code: reply.Code, Msg: reply.Msg, UID: uid})
 }
 
-// answer checks a call in the order of the real one's codes, and does what it asks for.
+// answer checks a call in the order of the real provider's codes, and carries it out.
 func (p *Provider) answer(req *http.Request) Reply {
 	if req.Method != http.MethodPost || req.ParseForm() != nil {
 		return Reply{Code: kuaidihelp.CodeIllegalRequest, Msg: "非法请求"}
@@ -136,7 +136,7 @@ func (p *Provider) answer(req *http.Request) Reply {
 	return p.do(Call{Method: method, Data: data})
 }
 
-// do does what a call with the right signature asks for.
+// do carries out a call with the right signature.
 func (p *Provider) do(call Call) Reply {
 	if call.Method == kuaidihelp.MethodSubscribe {
 		var d struct {
@@ -154,7 +154,7 @@ func (p *Provider) do(call Call) Reply {
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
 
-	// What the provider itself would refuse is refused whatever the test decides.
+	// Refuse what the real provider refuses, before asking Decide.
 	var reply Reply
 	switch {
 	case len(call.Codes) > kuaidihelp.MaxPerCall:
@@ -172,7 +172,7 @@ func (p *Provider) do(call Call) Reply {
 	return reply
 }
 
-// subscribe notes the waybills of a call. Those that are new are on their way from now on.
+// subscribe notes the waybills of a call. From now on, new ones have updates.
 func (p *Provider) subscribe(call Call) {
 	for _, code := range call.Codes {
 		p.mu.Lock()
@@ -188,9 +188,8 @@ func (p *Provider) subscribe(call Call) {
 	}
 }
 
-// Run pushes to Options.Callback what happens to the parcels that were subscribed, through all statuses until they are
-// signed for, each time in another encoding. A push that is not answered success is repeated at most three times. It
-// returns nil when ctx is cancelled.
+// Run pushes the updates of subscribed parcels to Options.Callback, until they are signed for. Each push has another
+// encoding. It repeats a push at most three times, until the answer is success. It returns nil when ctx is cancelled.
 func (p *Provider) Run(ctx context.Context) error {
 	encodings := Encodings()
 	pushed := 0
@@ -216,7 +215,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	}
 }
 
-// push pushes one update, until it is answered success.
+// push pushes one update, until the answer is success.
 func (p *Provider) push(ctx context.Context, encoding string, item Item) {
 	contentType, body, err := Encode(encoding, []Item{item})
 	if err != nil {

@@ -10,12 +10,12 @@ import (
 	"net/url"
 )
 
-// maxAnswer is how much of an answer Push reads, in bytes; a right one is one word.
+// maxAnswer is the most of an answer that Push reads, in bytes. A correct answer is one word.
 const maxAnswer = 1 << 10
 
-// Push posts a callback, once, and gives the answer's status and text (its first KiB). It fails if no answer came; an
-// answer that the provider would not like, like 503 failure, is no error. A nil client is http.DefaultClient.
-// The address holds the callback's token, so no error names it.
+// Push posts a callback once, and gives the answer's status and text (its first KiB). It fails if no answer came; an
+// answer like 503 failure is no error. A nil client is http.DefaultClient. No error names the address, because it holds
+// the callback's token.
 func Push(
 	ctx context.Context, client *http.Client, address, contentType string, body []byte,
 ) (status int, answer string, err error) {
@@ -24,7 +24,7 @@ func Push(
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return 0, "", errors.New("push callback: not an address that can be posted to")
+		return 0, "", errors.New("push callback: not a valid URL")
 	}
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
