@@ -99,7 +99,7 @@ func (h *heartbeat) note() {
 		h.log.Warn("no callback from kuaidihelp for longer than callback.silence", zap.Time("last", last),
 			zap.Duration("silence", time.Duration(h.after.Load())))
 	} else {
-		h.log.Info("callbacks come again")
+		h.log.Info("callbacks are coming again")
 	}
 }
 

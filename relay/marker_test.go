@@ -11,7 +11,7 @@ import (
 
 func TestARedisThatCameBackEmptyIsNoticed(t *testing.T) {
 	t.Parallel()
-	const metric, line = "kuairelay_redis_emptied_timestamp_seconds", "redis has lost what it held"
+	const metric, line = "kuairelay_redis_emptied_timestamp_seconds", "redis has lost its data"
 	shop, redis, dir := newTenant(t, nil), redisserver.Start(t), filepath.Join(t.TempDir(), "spool")
 	config := "admin: {token: " + adminToken + "}\nredis: {url: '" + redis.URL() + "'}\nspool: {dir: " + dir + "}" +
 		one(shop.URL, "")

@@ -65,7 +65,7 @@ func (a *redisWarnings) report(now map[string]string) {
 	}
 	for name := range was {
 		if _, holds := now[name]; !holds {
-			a.log.Info("redis advice holds no longer", zap.String("advice", name))
+			a.log.Info("redis advice no longer applies", zap.String("advice", name))
 		}
 	}
 	a.mu.Lock()
@@ -156,12 +156,12 @@ func (m *marker) look(ctx context.Context) {
 		return
 	}
 	if lost {
-		m.log.Error("redis has lost what it held, or is another one: open deliveries, pauses, the ledger of subscriptions "+
-			"and what is known of duplicates are gone",
+		m.log.Error("redis has lost its data, or is another one: open deliveries, pauses, the ledger of subscriptions "+
+			"and the record of duplicates are gone",
 			zap.String("redis", m.store.Address()))
 	}
 	if err := m.write(now); err != nil {
-		m.log.Warn("the marker of redis cannot be remembered over a restart", zap.Error(err))
+		m.log.Warn("cannot write the marker of redis: a restart forgets it", zap.Error(err))
 	}
 }
 

@@ -354,13 +354,13 @@ func (r *Relay) announce() {
 	r.warn(r.o.Config)
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
-		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. Callbacks are safe in the spool until they" +
-			" are delivered, over a restart too. A restart loses all else: the ledger of subscriptions, the history, which" +
-			" updates are duplicates, which endpoints are parked, the quarantine. Updates that are not delivered are then" +
-			" routed and attempted as if they were new. Run one replica only. It is slower than with Redis")
+		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. The spool keeps callbacks until they are" +
+			" delivered, also over a restart. A restart loses everything else: the ledger of subscriptions, the history," +
+			" the record of duplicates, which endpoints are parked, the quarantine. It routes and attempts open deliveries" +
+			" as if their events were new. Run one replica only. It is slower than with Redis")
 	}
 	if r.o.Config.Kuaidihelp.APIKey == "" {
-		r.log.Info("no kuaidihelp.api_key: callbacks are handed on, and nothing can be subscribed through this relay")
+		r.log.Info("no kuaidihelp.api_key: this relay delivers callbacks, but cannot subscribe waybills")
 	}
 }
 

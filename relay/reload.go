@@ -62,7 +62,8 @@ func (r *Relay) use(c *config.Config) error {
 	table, err := NewTable(c, func(rule *route.Rule, err error) {
 		r.whenErrors.WithLabelValues(rule.Tenant).Inc()
 		if _, known := complained.LoadOrStore(rule.Pos, true); !known {
-			r.log.Warn("when failed, and is counted from now on", zap.String("route", rule.Pos), zap.Error(err))
+			r.log.Warn("a when expression failed: more failures are only counted",
+				zap.String("route", rule.Pos), zap.Error(err))
 		}
 	})
 	if err != nil {
@@ -110,7 +111,7 @@ func (r *Relay) use(c *config.Config) error {
 // The results of the last reload in /readyz.
 const (
 	ReloadOK     = "ok"
-	ReloadFailed = "failed" // the files have mistakes, and the config from before goes on serving
+	ReloadFailed = "failed" // the files have mistakes, and the relay keeps the config from before
 )
 
 // ReloadResult is the result of a reload.
@@ -153,7 +154,7 @@ func (r *Relay) read(why string) (ReloadResult, error) {
 		// Every mistake is a line of the log.
 		lines := strings.Split(err.Error(), "\n")
 		r.reload.failed(lines)
-		r.log.Error("config not reloaded: the one from before goes on serving", zap.String("why", why),
+		r.log.Error("config not reloaded: the relay keeps the one from before", zap.String("why", why),
 			zap.Int("mistakes", len(lines)))
 		for _, line := range lines {
 			r.log.Error("config", zap.String("mistake", line))
@@ -180,7 +181,7 @@ func (r *Relay) read(why string) (ReloadResult, error) {
 		zap.Duration("took", time.Since(began)))
 	r.warn(c)
 	if len(out.Restart) > 0 {
-		r.log.Warn("config: a restart is needed for these keys, until then they keep their values",
+		r.log.Warn("config: these keys keep their values until a restart",
 			zap.Strings("keys", out.Restart))
 	}
 	return out, nil
@@ -199,7 +200,7 @@ func (r *Relay) reloadHTTP(c echo.Context) error {
 	if err != nil {
 		lines := strings.Split(err.Error(), "\n")
 		return writeProblem(c, http.StatusUnprocessableEntity,
-			"the config was not reloaded: the one from before goes on serving", map[string]any{"errors": lines})
+			"the config was not reloaded: the relay keeps the one from before", map[string]any{"errors": lines})
 	}
 	return c.JSON(http.StatusOK, out)
 }
@@ -298,7 +299,7 @@ const mistakesShown = 10
 func (l *configState) problems() (all []string) {
 	now := l.current()
 	if !now.ok {
-		all = append(all, fmt.Sprintf("the config's files have mistakes: the config of %s goes on serving",
+		all = append(all, fmt.Sprintf("the config's files have mistakes: the relay keeps the config of %s",
 			now.at.UTC().Format(time.RFC3339)))
 		for _, mistake := range now.mistakes[:min(mistakesShown, len(now.mistakes))] {
 			all = append(all, "config: "+mistake)

@@ -232,7 +232,7 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 		_, err = r.store.CancelReplay(ctx, replay.ID) // of another version: it would never end
 		return err
 	}
-	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "taken up"))
+	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "running"))
 
 	// Few events at a time, and often: new events must not wait behind many.
 	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100))

@@ -19,12 +19,12 @@ func limitMemory(log *zap.Logger) {
 		memlimit.WithLogger(slog.New(slog.DiscardHandler)))
 	switch {
 	case err != nil:
-		log.Info("no memory limit is known", zap.Error(err))
+		log.Info("the memory limit is not known", zap.Error(err))
 	case limit == math.MaxInt64:
-		log.Info("memory is not limited, neither by the cgroup nor by GOMEMLIMIT")
+		log.Info("no memory limit: neither the cgroup nor GOMEMLIMIT sets one")
 	case limit == before:
-		log.Info("memory limit of GOMEMLIMIT", zap.Int64("bytes", limit))
+		log.Info("GOMEMLIMIT sets the memory limit", zap.Int64("bytes", limit))
 	default:
-		log.Info("memory limit set, to nine tenths of the cgroup's", zap.Int64("bytes", limit))
+		log.Info("memory limit set to nine tenths of the cgroup's", zap.Int64("bytes", limit))
 	}
 }

@@ -41,7 +41,7 @@ func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 
 	switch {
 	case err != nil:
-		p.log.Error("outcome not settled: the delivery will be tried again when its lease lapses",
+		p.log.Error("outcome not settled: the delivery is tried again when its lease ends",
 			append(fields, zap.Error(err))...)
 	case o.Kind == queue.Dead || o.Kind == queue.Gone:
 		p.log.Warn("attempt", fields...)
@@ -56,7 +56,7 @@ func (p *Pool) reportBreaker(e *endpoint, o queue.Outcome, b queue.BreakerChange
 	p.metrics.breaker(e.name, b.Open)
 	fields := []zap.Field{zap.String("endpoint", e.name)}
 	if !b.Open {
-		p.log.Info("breaker closed: the endpoint answers, and gets what has gathered at a growing pace", fields...)
+		p.log.Info("breaker closed: the endpoint answers, and gets its open deliveries at a growing pace", fields...)
 		return
 	}
 	fields = append(fields, zap.Time("until", b.Until), zap.Int("failed_probes", b.Probes))
@@ -64,7 +64,7 @@ func (p *Pool) reportBreaker(e *endpoint, o queue.Outcome, b queue.BreakerChange
 		fields = append(fields, zap.String("last", describe(*o.Attempt)))
 	}
 	if b.Probes == 0 {
-		p.log.Warn("breaker opened: the endpoint keeps failing, and its deliveries stay open", fields...)
+		p.log.Warn("breaker opened: the endpoint keeps failing; its deliveries stay open", fields...)
 	} else {
 		p.log.Info("breaker stays open: the probe failed", fields...)
 	}

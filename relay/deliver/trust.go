@@ -84,7 +84,7 @@ func (p *Pool) syncTrust(ctx context.Context) error {
 			e.trust.learn(true)
 		case changed:
 			p.metrics.trust(name, lost)
-			p.log.Info("trust changed", zap.String("endpoint", name), zap.Bool("answers_twice", lost))
+			p.log.Info("trust in an endpoint changed", zap.String("endpoint", name), zap.Bool("answers_twice", lost))
 		}
 	}
 	return nil
@@ -93,8 +93,7 @@ func (p *Pool) syncTrust(ctx context.Context) error {
 // doubt is called when an endpoint is seen to answer twice.
 func (p *Pool) doubt(name, how string) {
 	p.metrics.trust(name, true)
-	p.log.Warn("endpoint answers twice: each attempt has a connection of its own from now on, "+
-		"until the endpoint is resumed",
+	p.log.Warn("endpoint answers twice: each attempt has a connection of its own until the endpoint is resumed",
 		zap.String("endpoint", name), zap.String("seen", how))
 	p.lookAtTrust()
 }

@@ -126,7 +126,7 @@ func (in *Intake) quarantine(ctx context.Context, rejected []event.Quarantined, 
 	pushed, err := in.o.Store.Quarantine(ctx, rejected, push)
 	if pushed > 0 {
 		in.pushed.Add(int64(pushed))
-		in.log.Error("the quarantine is full, and its oldest went", zap.Int("lost", pushed))
+		in.log.Error("the quarantine is full: its oldest entries are lost", zap.Int("lost", pushed))
 	}
 	return err
 }

@@ -84,7 +84,7 @@ func (d *drainer) drainBatch(ctx context.Context, files []*spool.File) {
 
 	err := d.acceptBatch(ctx, all)
 	if err != nil && len(all) == 1 && all[0].file.Refused >= refusals && in.o.Permanent(err) {
-		in.log.Error("redis refuses a callback for good: it goes to quarantine",
+		in.log.Error("redis refuses a callback each time: it goes to quarantine",
 			zap.String("file", all[0].file.Name()), zap.Error(err))
 		all[0] = toQuarantine(all[0].callback, all[0].file, err)
 		err = d.acceptBatch(ctx, all)
@@ -126,13 +126,13 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 			good = append(good, f)
 
 		case cb.Body != nil:
-			in.log.Error("a file of the spool is no callback, and goes to quarantine",
+			in.log.Error("a file of the spool is not a callback: it goes to quarantine",
 				zap.String("file", f.Name()), zap.Error(err))
 			all = append(all, toQuarantine(cb, f, err))
 			good = append(good, f)
 
 		case errors.Is(err, spool.ErrNotReadable):
-			in.log.Error("a file of the spool cannot be read, and is set aside", zap.String("file", f.Name()), zap.Error(err))
+			in.log.Error("a file of the spool cannot be read: it is set aside", zap.String("file", f.Name()), zap.Error(err))
 			d.accepted([]*spool.File{f})
 			if err := in.spool.SetAside(f); err != nil {
 				in.log.Error("cannot set a file of the spool aside", zap.Error(err))
@@ -141,7 +141,7 @@ func (d *drainer) read(files []*spool.File) (all []pending, good []*spool.File) 
 		default:
 			// If the process has no free file descriptors, every file fails.
 			if d.unread.Allow(unreadEvery) {
-				in.log.Error("a file of the spool cannot be read now, and is tried again",
+				in.log.Error("a file of the spool cannot be read now: the relay tries again",
 					zap.String("file", f.Name()), zap.Error(err))
 			}
 			in.spool.Postpone(f, readPause)

@@ -262,7 +262,7 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	case <-routed:
 	case <-budget.C:
 		if in.slowRoutes.Allow(time.Minute) {
-			in.log.Warn("callbacks wait for the when expressions of routes, and go to the spool meanwhile:"+
+			in.log.Warn("callbacks wait for the when expressions of routes, and go to the spool:"+
 				" some expressions are costly, or the processor is busy", zap.Duration("longer_than", routeBudget))
 		}
 		return outcome{err: fmt.Errorf("the when expressions of its routes took longer than %s", routeBudget)}, false

@@ -264,7 +264,8 @@ func (p *Proxy) pass(c echo.Context, t *Tenant, method, data string) envelope {
 	}
 
 	_, answer := verdict(e, err)
-	p.o.Logger.Info("pass", zap.String("tenant", t.Name), zap.String("method", method), zap.Int("code", answer.Code))
+	p.o.Logger.Info("call passed to kuaidihelp",
+		zap.String("tenant", t.Name), zap.String("method", method), zap.Int("code", answer.Code))
 	if err != nil || kuaidihelp.CredentialsRefused(e.Code) {
 		return p.counted(t, "error", envelope{Code: ours(answer.Code), Msg: answer.Msg})
 	}

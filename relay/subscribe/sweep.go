@@ -21,7 +21,7 @@ func (p *Proxy) catchUp(tenant string, waybills []event.Waybill) (jobs []*job) {
 		j := newJob(func(running context.Context) {
 			// A catch-up that has begun is finished, even if the caller goes away.
 			if err := p.o.CatchUp(context.WithoutCancel(running), tenant, w); err != nil {
-				p.o.Logger.Error("catch-up", zap.String("tenant", tenant), zap.Error(err))
+				p.o.Logger.Error("catch-up failed", zap.String("tenant", tenant), zap.Error(err))
 			}
 		})
 		if p.catchUps.put(tenant, j) {

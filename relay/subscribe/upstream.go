@@ -175,10 +175,10 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	switch {
 	case changed && result == "credentials":
 		p.o.Logger.Error("kuaidihelp refuses the account's credentials: no tenant can subscribe until kuaidihelp.app_id and "+
-			"api_key are right (code 1005: until this machine's clock is)",
+			"kuaidihelp.api_key are right (code 1005: until this machine's clock is right)",
 			zap.Int("code", e.Code), zap.String("uid", e.UID))
 	case changed:
-		p.o.Logger.Info("kuaidihelp takes the account's credentials again")
+		p.o.Logger.Info("kuaidihelp accepts the account's credentials again")
 	}
 	return e, nil
 }
