@@ -268,10 +268,12 @@ func reveal(secrets []config.Secret) []string {
 }
 
 // apiKeys returns the API keys of all tenants, by tenant.
-func apiKeys(tenants []config.Tenant) map[string][]string {
-	keys := make(map[string][]string, len(tenants))
+func apiKeys(tenants []config.Tenant) map[string][]access.Key {
+	keys := make(map[string][]access.Key, len(tenants))
 	for _, t := range tenants {
-		keys[t.Name] = reveal(t.APIKeys)
+		for _, k := range t.APIKeys {
+			keys[t.Name] = append(keys[t.Name], access.Key{Secret: k.Key.Reveal(), Name: k.Name, Until: k.Until})
+		}
 	}
 	return keys
 }

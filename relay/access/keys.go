@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,33 +21,50 @@ type Keys struct {
 	// mix is a random key of this process. Digests under it are compared, so that the time of a comparison tells nothing
 	// about a secret.
 	mix     []byte
+	now     func() time.Time
 	current atomic.Pointer[credentials]
 }
 
 // digest stands for a key or token in comparisons.
 type digest [sha256.Size]byte
 
+// Key is an API key of a tenant.
+type Key struct {
+	Secret string
+	Name   string    // empty: it has none
+	Until  time.Time // from then on it is nobody's key; zero: it has no end
+}
+
+// good says whether the key still lets its tenant in.
+func (k Key) good(now time.Time) bool { return k.Until.IsZero() || now.Before(k.Until) }
+
+// owned is a key with the tenant whose it is.
+type owned struct {
+	Key
+	tenant string
+}
+
 // credentials are the secrets of one config.
 type credentials struct {
-	owners   map[digest]string   // tenants, by the digests of their keys
-	keys     map[string][]string // by tenant: kuaidihelp's signature is made with the key itself
-	operator *digest             // nil: nobody is the operator
+	owners   map[digest]owned // by the digests of the keys
+	keys     map[string][]Key // by tenant: kuaidihelp's signature is made with the key itself
+	operator *digest          // nil: nobody is the operator
 }
 
 // NewKeys makes Keys that let nobody in.
 func NewKeys() *Keys {
-	k := &Keys{mix: make([]byte, 32)}
+	k := &Keys{mix: make([]byte, 32), now: time.Now}
 	_, _ = rand.Read(k.mix) // never fails (crypto/rand)
 	k.current.Store(&credentials{})
 	return k
 }
 
 // Use sets the API keys, by tenant, and the operator's token. Without a token nobody is the operator.
-func (k *Keys) Use(tenants map[string][]string, operator string) {
-	now := &credentials{owners: make(map[digest]string), keys: tenants}
+func (k *Keys) Use(tenants map[string][]Key, operator string) {
+	now := &credentials{owners: make(map[digest]owned), keys: tenants}
 	for tenant, keys := range tenants {
 		for _, key := range keys {
-			now.owners[k.digest(key)] = tenant
+			now.owners[k.digest(key.Secret)] = owned{Key: key, tenant: tenant}
 		}
 	}
 	if operator != "" {
@@ -63,13 +81,14 @@ func (k *Keys) digest(key string) (sum digest) {
 	return sum
 }
 
-// Tenant returns the tenant whose key a request carries. The error is the answer to a request without such a key.
-func (k *Keys) Tenant(c echo.Context) (name string, err error) {
+// Tenant returns the tenant whose key a request carries, and the name of the key (empty: it has none). The error is the
+// answer to a request without such a key. A key that has ended is none.
+func (k *Keys) Tenant(c echo.Context) (tenant, key string, err error) {
 	owner := k.current.Load().owners[k.digest(bearer(c))]
-	if owner == "" {
-		return "", unauthorized(c, "the header Authorization must be Bearer and one of the tenant's api_keys")
+	if owner.tenant == "" || !owner.good(k.now()) {
+		return "", "", unauthorized(c, "the header Authorization must be Bearer and one of the tenant's api_keys")
 	}
-	return owner, nil
+	return owner.tenant, owner.Name, nil
 }
 
 // Operator lets a request through that carries the operator's token. The error is the answer to any other.
@@ -85,22 +104,29 @@ func (k *Keys) Operator(c echo.Context) error {
 	return nil
 }
 
-// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
+// Signed says whether a call to /api was signed with a key of the tenant that its app_id names. A key that has ended is
+// none.
 func (k *Keys) Signed(appID, method, ts, sign string) bool {
-	keys := k.current.Load().keys[appID]
+	now := k.now()
+	var candidates []Key
+	for _, key := range k.current.Load().keys[appID] {
+		if key.good(now) {
+			candidates = append(candidates, key)
+		}
+	}
 
 	// A tenant that does not exist takes as much time as one that does.
-	candidates := keys
-	if len(keys) == 0 {
-		candidates = []string{""}
+	known := len(candidates) > 0
+	if !known {
+		candidates = []Key{{}}
 	}
 	match := 0
 	for _, key := range candidates {
-		want := kuaidihelp.Sign(appID, method, ts, key)
+		want := kuaidihelp.Sign(appID, method, ts, key.Secret)
 		match |= subtle.ConstantTimeCompare([]byte(want), []byte(sign))
 	}
 
-	return match == 1 && len(keys) > 0
+	return match == 1 && known
 }
 
 // bearer returns the key of a request; empty, which is nobody's key, if it has none.

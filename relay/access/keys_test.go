@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -14,7 +15,7 @@ import (
 // guarding are the keys of the tenants shop, with two, and mute, with none, and of an operator with a token.
 func guarding(token string) *Keys {
 	k := NewKeys()
-	k.Use(map[string][]string{"shop": {"old", "new"}, "mute": nil}, token)
+	k.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci"}, {Secret: "new"}}, "mute": nil}, token)
 	return k
 }
 
@@ -42,19 +43,60 @@ func TestKeysTellATenantByEachOfItsKeys(t *testing.T) {
 		"": "", "Bearer": "", "Bearer ": "", "Bearer OLD": "", "Bearer old new": "", "Basic old": "", "old": "",
 	} {
 		c := visitor(authorization)
-		name, err := d.Tenant(c)
+		name, _, err := d.Tenant(c)
 		status, challenge := refusal(c, err)
 		if name != want || (want == "") != (status == 401 && challenge == "Bearer") {
 			t.Errorf("%q is %q (%d, %s), want %q", authorization, name, status, challenge, want)
 		}
 	}
 
-	d.Use(map[string][]string{"shop": {"new"}}, "")
-	if name, _ := d.Tenant(visitor("Bearer old")); name != "" {
+	d.Use(map[string][]Key{"shop": {{Secret: "new"}}}, "")
+	if name, _, _ := d.Tenant(visitor("Bearer old")); name != "" {
 		t.Errorf("a key that left the config is still %s's", name)
 	}
-	if name, err := NewKeys().Tenant(visitor("Bearer old")); name != "" || err == nil {
+	if name, _, err := NewKeys().Tenant(visitor("Bearer old")); name != "" || err == nil {
 		t.Errorf("without a config %q is let in", name)
+	}
+}
+
+func TestKeysTellWhichKeyOfATenantItIs(t *testing.T) {
+	t.Parallel()
+	d := guarding("")
+	for authorization, want := range map[string]string{"Bearer old": "ci", "Bearer new": ""} {
+		if tenant, key, err := d.Tenant(visitor(authorization)); tenant != "shop" || key != want || err != nil {
+			t.Errorf("%q is %q of %q (%v), want %q", authorization, key, tenant, err, want)
+		}
+	}
+}
+
+func TestAKeyThatHasEndedIsRefusedLikeAWrongOne(t *testing.T) {
+	t.Parallel()
+	end := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	d := NewKeys()
+	d.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci", Until: end}, {Secret: "new"}}}, "")
+	for _, x := range []struct {
+		at   time.Time
+		good bool
+	}{{at: end.Add(-time.Nanosecond), good: true}, {at: end}, {at: end.Add(time.Hour)}} {
+		d.now = func() time.Time { return x.at }
+		tenant, key, err := d.Tenant(visitor("Bearer old"))
+		if (tenant == "shop") != x.good || (key == "ci") != x.good || (err == nil) != x.good {
+			t.Errorf("at %v the key %q is %q's (%v)", x.at, key, tenant, err)
+		}
+		if got := d.Signed("shop", "m", "1", kuaidihelp.Sign("shop", "m", "1", "old")); got != x.good {
+			t.Errorf("at %v a signature with the key is taken: %v", x.at, got)
+		}
+		if !d.Signed("shop", "m", "1", kuaidihelp.Sign("shop", "m", "1", "new")) {
+			t.Errorf("at %v a key without an end is refused", x.at)
+		}
+
+		// The answer does not tell that it was right once.
+		ended, wrong := visitor("Bearer old"), visitor("Bearer none")
+		_, _, errEnded := d.Tenant(ended)
+		_, _, errWrong := d.Tenant(wrong)
+		if !x.good && errEnded.Error() != errWrong.Error() {
+			t.Errorf("it is answered %v, and a wrong one %v", errEnded, errWrong)
+		}
 	}
 }
 

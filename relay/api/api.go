@@ -49,8 +49,9 @@ type Options struct {
 	Logger  *zap.Logger
 	Version string
 
-	// Tenant gives the tenant that sends a request, by its key. The error is the answer to a request without such a key.
-	Tenant func(c echo.Context) (name string, err error)
+	// Tenant gives the tenant that sends a request, by its key, and the name of that key (empty: it has none). The error
+	// is the answer to a request without such a key.
+	Tenant func(c echo.Context) (name, key string, err error)
 	// Operator gives nil if the operator sends a request. The error is the answer to any other request.
 	Operator func(c echo.Context) error
 	// Enter admits a request of a tenant, or of the operator (empty). The API calls leave when the request is answered.
@@ -210,7 +211,7 @@ func (c *API) OpenAPI() []byte { return openAPI(c.o.Version, c.o.ExtraRoutes, c.
 // asTenant handles a route for the tenant whose key the request has.
 func (c *API) asTenant(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
-		tenant, err := c.o.Tenant(e)
+		tenant, _, err := c.o.Tenant(e)
 		if err != nil {
 			return err
 		}

@@ -145,6 +145,13 @@ type SigningSecret struct {
 	Until  time.Time
 }
 
+// APIKey lets its tenant in until a time; zero: without an end.
+type APIKey struct {
+	Key   Secret
+	Name  string // unique in its tenant: it is shown where the key itself must not be; empty: it has none
+	Until time.Time
+}
+
 // Header is a header of every request to an endpoint.
 type Header struct {
 	Name  string
@@ -154,7 +161,7 @@ type Header struct {
 // Tenant is an internal application. Names are unique.
 type Tenant struct {
 	Name      string
-	APIKeys   []Secret // each of which is the tenant's; none: it cannot call the API
+	APIKeys   []APIKey // each of which is the tenant's; none: it cannot call the API
 	Limits    Limits   // the defaults, overridden by the tenant's own keys
 	Allowance Allowance
 	Endpoints []Endpoint

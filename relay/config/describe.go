@@ -128,10 +128,14 @@ var docs = map[string]string{
 	"tenants": "Tenants: internal applications that receive updates.",
 	"tenants.name": "Name of the tenant, unique: 1 to 31 of `a-z`, `0-9`, `_` and `-`, " +
 		"beginning with a letter or digit. It must be written out.",
-	"tenants.api_keys": "Keys of the tenant for the API and for subscribing, each at least 8 characters. " +
-		"List two while you replace one.",
-	"tenants.subscriptions": "The tenant's own limits for subscribing. A file in `tenants_dir` may only lower them.",
-	"tenants.limits":        "The tenant's own limits for the API. A file in `tenants_dir` may only lower them.",
+	"tenants.api_keys": "Keys of the tenant for the API and for subscribing: each is a text, or a mapping of `key`, " +
+		"`name` and `until`. List two while you replace one.",
+	"tenants.api_keys.key": "The key, at least 8 characters of printable ASCII.",
+	"tenants.api_keys.name": "Name of the key, unique in its tenant, of the same form as the tenant's name: " +
+		"it says who has the key. It must be written out.",
+	"tenants.api_keys.until": "Time from which the key is refused, such as `2026-12-31T18:00:00+08:00`.",
+	"tenants.subscriptions":  "The tenant's own limits for subscribing. A file in `tenants_dir` may only lower them.",
+	"tenants.limits":         "The tenant's own limits for the API. A file in `tenants_dir` may only lower them.",
 
 	"tenants.endpoints": "URLs that receive the tenant's updates, each with its secrets and delivery settings. " +
 		"In a file in `tenants_dir`, `max_in_flight`, `max_backlog`, " +

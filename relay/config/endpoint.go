@@ -27,11 +27,7 @@ func (l *loading) signingSecrets(out *[]SigningSecret) reader {
 		lasting := false
 		for _, item := range items {
 			var s SigningSecret
-			if item.node.Kind == yaml.MappingNode {
-				entry(&s).read(item)
-			} else {
-				one(&s.Secret, signingSecret).read(item)
-			}
+			either(entry(&s), one(&s.Secret, signingSecret)).read(item)
 			l.guard(item, s.Secret.Reveal())
 			lasting = lasting || s.Until.IsZero()
 			*out = append(*out, s)

@@ -124,8 +124,12 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			},
 			Pos: at(37),
 		},
-		{Name: "empty", APIKeys: []Secret{"first-key", "second-key"}, Limits: Limits{0, 7}, Allowance: Allowance{40, 1, 4},
-			Pos: at(67)},
+		{
+			Name:    "empty",
+			APIKeys: []APIKey{{Key: "first-key"}, {"second-key", "ci", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
+			Limits:  Limits{0, 7}, Allowance: Allowance{40, 1, 4},
+			Pos: at(67),
+		},
 		{
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
 			Tests: []Test{

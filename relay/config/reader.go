@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+)
 
 // reader reads one value into the variable it was made for, and notes every mistake in it.
 type reader struct {
@@ -120,6 +124,17 @@ func each[T any](out *[]T, schema func(v value, item *T) reader) reader {
 			schema(item, &t).read(item)
 			*out = append(*out, t)
 		}
+	}}
+}
+
+// either reads a mapping by one reader, and anything else by another.
+func either(mapping, other reader) reader {
+	return reader{read: func(v value) {
+		if v.node.Kind == yaml.MappingNode {
+			mapping.read(v)
+			return
+		}
+		other.read(v)
 	}}
 }
 

@@ -98,22 +98,34 @@ func limits(l *Limits) []field {
 	}
 }
 
-// keysOf reads a tenant's API keys. A key says which tenant calls, so two tenants cannot have the same one.
-func (l *loading) keysOf(out *[]Secret) reader {
-	return reader{shape: listOf(apiKey.scalar(), 1), read: func(v value) {
+// keysOf reads a tenant's API keys, each as a text or as {key, name, until}. A key says which tenant calls, so two
+// tenants cannot have the same one.
+func (l *loading) keysOf(out *[]APIKey) reader {
+	entry := func(k *APIKey, names map[string]Position) reader {
+		return object(
+			required("key", one(&k.Key, apiKey)),
+			optional("name", name(&k.Name, names)),
+			optional("until", one(&k.Until, instant)),
+		)
+	}
+
+	ofItems := func(entry shape) shape { return listOf(shape{"anyOf": []any{apiKey.scalar(), entry}}, 1) }
+	return reader{fields: entry(&APIKey{}, nil).fields, of: ofItems, read: func(v value) {
+		names := map[string]Position{}
 		for _, item := range v.someItems() {
-			k, ok := scalar(item, apiKey)
-			if !ok {
+			var k APIKey
+			either(entry(&k, names), one(&k.Key, apiKey)).read(item)
+			if k.Key == "" {
 				continue
 			}
 
-			if first, dup := l.apiKeys[k]; dup {
+			if first, dup := l.apiKeys[k.Key]; dup {
 				item.mistake("this key is already used at %s", first)
 				continue
 			}
 
-			l.apiKeys[k] = item.position()
-			l.guard(item, k.Reveal())
+			l.apiKeys[k.Key] = item.position()
+			l.guard(item, k.Key.Reveal())
 			*out = append(*out, k)
 		}
 	}}

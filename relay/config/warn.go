@@ -19,6 +19,7 @@ func warnings(c *Config) []found {
 			w.warn(t.Pos, "tenant %s has no endpoints: it receives nothing", t.Name)
 		}
 
+		w.apiKeys(t)
 		routed := w.routes(t)
 		for i := range t.Endpoints {
 			e := &t.Endpoints[i]
@@ -63,6 +64,28 @@ func (w *warner) routes(t Tenant) map[string]bool {
 		}
 	}
 	return routed
+}
+
+// keyEndsSoon is how long before the end of an API key there is a warning.
+const keyEndsSoon = 7 * 24 * time.Hour
+
+// apiKeys warns of a tenant's keys that have ended, or end soon. When they end is not shown: it may be expanded.
+func (w *warner) apiKeys(t Tenant) {
+	for i, k := range t.APIKeys {
+		what := fmt.Sprintf("API key %d of tenant %s", i+1, t.Name)
+		if k.Name != "" {
+			what += " (" + k.Name + ")"
+		}
+
+		left := time.Until(k.Until)
+		switch {
+		case k.Until.IsZero() || left > keyEndsSoon:
+		case left > 0:
+			w.warn(t.Pos, "%s ends within a week: give those who use it another", what)
+		default:
+			w.warn(t.Pos, "%s has ended, and lets nobody in any more: take it out", what)
+		}
+	}
 }
 
 // endpoint warns of an endpoint's settings and secrets.

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A key that is added to Match has to be known to covers. Otherwise check says of a route that it adds nothing,
@@ -37,6 +38,24 @@ func TestARouteCoversNoOtherThatItLeavesEventsOutOf(t *testing.T) {
 			t.Errorf("a route with Match.%s does not cover another with the same", name)
 		}
 	}
+}
+
+func TestAnAPIKeyThatHasEndedOrEndsWithinAWeekIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	in := func(d time.Duration) string { return time.Now().Add(d).Format(time.RFC3339) }
+	text := "callback: {tokens: [long-enough]}\ntenants: [{name: a, api_keys: [good-key-without-end, " +
+		"{key: good-key-for-long, until: " + in(8*24*time.Hour) + "}, " +
+		"{key: good-key-for-days, name: ci, until: " + in(6*24*time.Hour) + "}, " +
+		"{key: good-key-of-the-past, until: " + in(-time.Hour) + "}], endpoints: [{name: a, url: 'https://h.example', " +
+		"secrets: [" + goodSecret + "]}], routes: [{to: a}]}]"
+	var got []string
+	for _, w := range mustLoad(t, text).Warnings {
+		got = append(got, w.Msg)
+	}
+	equal(t, "warnings", got, []string{
+		"API key 3 of tenant a (ci) ends within a week: give those who use it another",
+		"API key 4 of tenant a has ended, and lets nobody in any more: take it out",
+	})
 }
 
 func TestAPrivateNameThatNoNetworkIsAllowedForIsWarnedOf(t *testing.T) {

@@ -68,8 +68,9 @@ type Settings struct {
 type Options struct {
 	Settings
 	Store Store
-	// Tenant names the tenant that sends a request. The error is the answer to a request that shows no tenant's key.
-	Tenant func(c echo.Context) (name string, err error)
+	// Tenant names the tenant that sends a request, and the key that it shows. The error is the answer to a request that
+	// shows no tenant's key.
+	Tenant func(c echo.Context) (name, key string, err error)
 	// Signed says whether a call to /api was signed with a key of the tenant that its app_id names.
 	Signed func(appID, method, ts, sign string) bool
 	// OnWrongKey is called for a call to /api that Signed refuses. Default: nothing.
@@ -180,7 +181,7 @@ func (p *Proxy) Register(e *echo.Echo) {
 // authenticated lets a tenant in that sends one of its keys.
 func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		name, err := p.o.Tenant(c)
+		name, _, err := p.o.Tenant(c)
 		if err != nil {
 			return err
 		}
