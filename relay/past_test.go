@@ -25,8 +25,9 @@ func (r *running) whys(key, code string) []string {
 	req.Header.Set("Authorization", "Bearer "+key)
 	_, text := r.do(req)
 	var answer struct {
-		Detail string
-		Events []struct {
+		Detail  string
+		Verdict struct{ Code, Text, Next string }
+		Events  []struct {
 			Routes []struct {
 				Tenant, Why string
 				Matched     bool
@@ -37,7 +38,10 @@ func (r *running) whys(key, code string) []string {
 		r.t.Fatalf("%v: %s", err, text)
 	}
 	if answer.Detail != "" {
-		return []string{answer.Detail}
+		return []string{"unknown: " + answer.Detail}
+	}
+	if len(answer.Events) == 0 {
+		return []string{answer.Verdict.Code + ": " + answer.Verdict.Text + "; next: " + answer.Verdict.Next}
 	}
 	var all []string
 	for _, e := range answer.Events {
@@ -110,17 +114,18 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 			}
 		}
 	}
-	says(adminToken, "2001", "no tenant has subscribed it", "no callback has come yet")
-	says(shopKey, "2001", "you have not subscribed it")
+	says(adminToken, "2001", "unknown: ", "no tenant has subscribed it", "no callback has come yet")
+	says(shopKey, "2001", "unknown: ", "you have not subscribed it")
 
 	r.subscribe(shopKey, "sto", "2001")
-	says(adminToken, "2001", "shop has subscribed it as sto since 20")
-	says(shopKey, "2001", "you have subscribed it as sto since 20")
+	says(adminToken, "2001", "awaited: ", "shop has subscribed it as sto since 20", "next: wait for the parcel to move")
+	says(shopKey, "2001", "awaited: ", "you have subscribed it as sto since 20")
 	says(alertsKey, "2001", "you have not subscribed it")
 
 	// What it was subscribed as was wrong. Who has not subscribed it learns nothing of its updates.
 	r.mustPush(callback(item("2001", "collected", "1")))
-	says(shopKey, "2001", `1 of its updates came as "zt", but you have not subscribed it as that brand`)
+	says(shopKey, "2001", "other_brand: ",
+		`1 of its updates came as "zt", but you have not subscribed it as that brand`)
 	says(alertsKey, "2001", "you have not subscribed it")
 	if got := r.whys(alertsKey, "2001"); strings.Contains(got[0], "came") {
 		t.Errorf("another tenant is told of updates: %s", got)
@@ -128,8 +133,11 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 
 	// Not understood, refused, and not yet accepted.
 	r.mustPush(`{"type":"express_sub_msg","data":[{"waybill_code":"2002"`)
-	says(adminToken, "2002", "names it was not understood (kuairelay quarantine show qtn_")
-	if got := r.whys(shopKey, "2002"); strings.Contains(got[0], "quarantine") {
+	says(adminToken, "2002", "unknown: ", "no tenant has subscribed it") // the code is too short to look for
+	r.mustPush(`{"type":"express_sub_msg","data":[{"waybill_code":"777002002"`)
+	says(adminToken, "777002002", "quarantined: ", "names it was not understood (kuairelay quarantine show qtn_",
+		"next: see why (kuairelay quarantine show qtn_")
+	if got := r.whys(shopKey, "777002002"); strings.Contains(got[0], "quarantine") {
 		t.Errorf("a tenant is told of quarantine: %s", got)
 	}
 	if status, _ := r.post("/callback/wrong-token", "application/json",
@@ -141,7 +149,8 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	r.mustPush(callback(item("2004", "collected", "1")))
 	until(t, "it is said that redis is down, and that an update waits", func() bool {
 		return strings.Contains(strings.Join(r.whys(adminToken, "2004"), ""),
-			"a waybill with an update in this replica's spool: redis at "+redis.Addr+" is down: connection refused")
+			"spooled: an update of it waits in this replica's spool; nothing else is known: redis at "+redis.Addr+
+				" is down: connection refused; next: see why redis does not take it")
 	})
 	if files, _ := filepath.Glob(filepath.Join(r.spool, "*", "*.callback")); len(files) != 1 {
 		t.Errorf("spool: %v", files)

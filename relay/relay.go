@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -223,11 +224,29 @@ func (r *Relay) newAPI() *api.API {
 		OnDue:         r.pool.Feed,
 		LastCallback:  r.heartbeat.state,
 		ReplicaStatus: r.apiStatus,
-		Waits:         r.intake.Waits,
+		Replica:       replicaName(),
+		Spooled:       r.spooled,
 		LastRefused:   r.receiver.Refused,
 		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
 	})
+}
+
+// replicaName is that of this machine, which is a name of its own in a container.
+func replicaName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "this replica"
+	}
+	return name
+}
+
+// spooled gives the callbacks in the spool that may have an update of a waybill.
+func (r *Relay) spooled(waybill string, most int) (out []api.Spooled) {
+	for _, f := range r.spool.Naming(waybill, most) {
+		out = append(out, api.Spooled{ReceivedAt: f.ReceivedAt, File: f.Name()})
+	}
+	return out
 }
 
 // retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.

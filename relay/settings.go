@@ -239,7 +239,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 
 // apiSettings returns what the API needs of a config, and of what was built from it.
 func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.Settings {
-	set := api.Settings{Test: test}
+	set := api.Settings{Test: test, Retention: c.Retention, UpstreamRate: float64(c.Kuaidihelp.Rate)}
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name}
 		for _, e := range t.Endpoints {

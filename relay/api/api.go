@@ -23,6 +23,10 @@ import (
 // Settings are the part of the config that the API uses. They do not change after Use.
 type Settings struct {
 	Tenants []Tenant
+	// UpstreamRate bounds the calls to kuaidihelp a second.
+	UpstreamRate float64
+	// Retention is how long an event is kept after it was delivered.
+	Retention time.Duration
 	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
 	// those of the event's waybill; nil: they are not known.
 	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route
@@ -72,8 +76,11 @@ type Options struct {
 
 	// ReplicaStatus gives the state of this replica, without asking Redis. Default: it is ready.
 	ReplicaStatus func(ctx context.Context) ReplicaStatus
-	// Waits says whether an update of a waybill waits in this replica's spool. Default: none does.
-	Waits func(waybill string) bool
+	// Replica names this replica, for the operator.
+	Replica string
+	// Spooled gives callbacks that wait in this replica's spool and have an update of a waybill, or may have one, at most
+	// so many. Default: none waits.
+	Spooled func(waybill string, most int) []Spooled
 	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
@@ -138,8 +145,8 @@ func New(o Options) *API {
 	if o.ReplicaStatus == nil {
 		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: Ready} }
 	}
-	if o.Waits == nil {
-		o.Waits = func(string) bool { return false }
+	if o.Spooled == nil {
+		o.Spooled = func(string, int) []Spooled { return nil }
 	}
 	if o.LastRefused == nil {
 		o.LastRefused = func() time.Time { return time.Time{} }

@@ -95,44 +95,6 @@ func readEvent(c *call) (Event, error) {
 	return out, nil
 }
 
-// readWaybill gives everything of a waybill.
-func readWaybill(c *call) (Waybill, error) {
-	out := Waybill{WaybillCode: c.Param("waybill"), Events: []Event{}}
-	found, err := c.events.Waybill(c.ctx(), out.WaybillCode, c.tenant)
-	if err != nil && c.tenant == "" && c.o.Waits(out.WaybillCode) {
-		return Waybill{}, c.failed("look at a waybill with an update in this replica's spool", err)
-	}
-	if err != nil {
-		return Waybill{}, c.failed("look at a waybill", err)
-	}
-	subscriptions := c.subscriptionsOf(out.WaybillCode, found)
-
-	// A tenant sees an event only if one of its endpoints has a delivery of it.
-	var stored []*event.Record
-	for _, e := range found {
-		x := c.showEvent(e)
-		if c.tenant == "" || len(x.Deliveries) > 0 {
-			stored = append(stored, e)
-			out.Events = append(out.Events, x)
-		}
-	}
-	if len(stored) == 0 {
-		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, c.unknown(out.WaybillCode, found, subscriptions))
-	}
-
-	for _, s := range subscriptions {
-		out.Subscriptions = append(out.Subscriptions, showSubscription(s))
-	}
-	shown := make([]*Event, len(out.Events))
-	for i := range out.Events {
-		shown[i] = &out.Events[i]
-	}
-	if err := c.complete(stored, shown, subscriptions); err != nil {
-		return Waybill{}, err
-	}
-	return out, nil
-}
-
 // complete adds to events what a list does not show: their data, how the routes decide, and why endpoints are parked.
 // stored and shown are the same events.
 func (c *call) complete(stored []*event.Record, shown []*Event, subscriptions []ledger.Subscription) error {

@@ -77,14 +77,6 @@ type Events struct {
 	Next   string  `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. A page may hold fewer events than limit, even none, and still have a next"`
 }
 
-// Waybill is everything that is known of a waybill.
-type Waybill struct {
-	WaybillCode string  `json:"waybill_code" doc:"the waybill that was asked for"`
-	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; the latest have their data, at most 4 MiB in all"`
-	// Subscriptions are those of the waybill, under any brand. A tenant sees its own.
-	Subscriptions []Subscription `json:"subscriptions,omitempty" doc:"a tenant sees its own; at most some hundred"`
-}
-
 // EndpointHealth is the health of an endpoint.
 type EndpointHealth struct {
 	Endpoint    string        `json:"endpoint" doc:"tenant/endpoint"`

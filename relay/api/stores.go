@@ -26,7 +26,11 @@ type eventStore interface {
 	Events(ctx context.Context, q event.Query) (event.Page, error)
 	FillData(ctx context.Context, events []*event.Record, most int64) (int, error)
 	Event(ctx context.Context, id, tenant string) (*event.Record, bool, error)
+	EventWithoutData(ctx context.Context, id, tenant string) (*event.Record, bool, error)
 	Waybill(ctx context.Context, code, tenant string) ([]*event.Record, error)
+	LatestOfWaybill(ctx context.Context, code, tenant string, most int) ([]*event.Record, error)
+	DuplicateOf(ctx context.Context, e *event.Event) (id string, at time.Time, ok bool, err error)
+	Remembered(ctx context.Context, code string, brands []string) (event.Remembered, bool, error)
 }
 
 type endpointStore interface {
@@ -54,7 +58,7 @@ type quarantineStore interface {
 	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
 	CountQuarantined(ctx context.Context) (int, error)
 	QuarantinedByID(ctx context.Context, id string) (*event.Quarantined, bool, error)
-	FindQuarantined(ctx context.Context, text string) (*event.Quarantined, bool, error)
+	FindQuarantined(ctx context.Context, texts []string, most int) (map[string][]event.Quarantined, error)
 	Unquarantine(ctx context.Context, id string) error
 }
 

@@ -21,8 +21,8 @@ func newWaybill() *cobra.Command {
 		Short:   "Show where the updates of a waybill are: received, routed, attempted, and the next step",
 		GroupID: groupAPI,
 		Long: "Shows where the events of a waybill are: when each was received, and how often again; the endpoints\n" +
-			"it goes to, and why not to the others; each attempt; and the next step. CODE may also be the id of\n" +
-			"one event, evt_….",
+			"it goes to, and why not to the others; each attempt; and the next step. If there is no event, it says\n" +
+			"why, and exits with 1. CODE may also be the id of one event, evt_….",
 		Example: "  kuairelay waybill 777005949070187",
 		Args:    takes(1, 1, "CODE"),
 	}
@@ -33,10 +33,14 @@ func newWaybill() *cobra.Command {
 			return err
 		}
 		if asJSON {
-			return writeJSON(cmd.OutOrStdout(), w, "  ")
+			err = writeJSON(cmd.OutOrStdout(), w, "  ")
+		} else {
+			printWaybill(cmd.OutOrStdout(), w, time.Now())
 		}
-		printWaybill(cmd.OutOrStdout(), w, time.Now())
-		return nil
+		if err == nil && len(w.Events) == 0 {
+			return errSaid
+		}
+		return err
 	})
 	return cmd
 }
@@ -55,7 +59,12 @@ func (c *client) waybill(ctx context.Context, code string) (w api.Waybill, err e
 
 func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	out := newScreen(w)
-	out.row(text("waybill %s: %s", all.WaybillCode, plural(len(all.Events), "update")))
+	count := plural(len(all.Events), "update")
+	if len(all.Events) == 0 {
+		count = "no update"
+	}
+	out.row(text("waybill %s: %s", all.WaybillCode, count))
+	printVerdict(w, all.Verdict)
 
 	// A delivery that waits names the event before it by its id. People get the number of the update instead.
 	sequences := map[string]int{}
@@ -80,6 +89,20 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 			printDelivery(out, d, sequences, now)
 		}
 		printRoutes(out, e)
+	}
+}
+
+// printVerdict shows a verdict, whole even where the terminal is narrow. A relay of an older version gives none.
+func printVerdict(w io.Writer, v api.Verdict) {
+	name := "verdict"
+	for _, said := range strings.Split(v.Text, "; ") {
+		if said != "" {
+			fmt.Fprintf(w, "%-12s  %s\n", name, printable(said))
+		}
+		name = ""
+	}
+	if v.Next != "" {
+		fmt.Fprintf(w, "%-12s  %s\n", "next", printable(v.Next))
 	}
 }
 

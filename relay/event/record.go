@@ -73,6 +73,22 @@ type AttemptRecord struct {
 // Good says whether the attempt delivered.
 func (r AttemptRecord) Good() bool { return r.Status >= 200 && r.Status < 300 }
 
+// Remembered is what is known of a waybill for longer than its events are kept.
+type Remembered struct {
+	// AcceptedAt is when its latest update was accepted, under any brand.
+	AcceptedAt time.Time
+	// Statuses are the last ones by brand; an update without a brand has none.
+	Statuses []LastStatus
+}
+
+// LastStatus is the last status of a waybill under one brand.
+type LastStatus struct {
+	CPCode, Status string
+	// TrackedAt is the time of the newest track, and AcceptedAt when the update with it was accepted; zero if no track has
+	// a time.
+	TrackedAt, AcceptedAt time.Time
+}
+
 // Query asks for a page of events. The zero Query is the latest of all.
 type Query struct {
 	// Endpoints limits the page to events that are or were owed to one of them; nil: no limit.

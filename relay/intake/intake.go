@@ -164,11 +164,6 @@ func (in *Intake) Delivered(ids []string) {
 	}
 }
 
-// Waits says whether an update of a waybill waits in this process's spool.
-func (in *Intake) Waits(waybill string) bool {
-	return in.spool.Stats().Waiting > 0 && in.spool.Touches([]string{waybill})
-}
-
 // Stats is what has happened to callbacks since the start.
 type Stats struct {
 	// Drained and Quarantined are callbacks that the drain has taken to Redis: as events, and to quarantine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -43,6 +44,31 @@ func (s *Spool) Touches(waybills []string) bool {
 		}
 	}
 	return false
+}
+
+// Naming gives the files that wait and have a waybill, the oldest first, at most so many. It also gives files of which it
+// is not known what they are about.
+func (s *Spool) Naming(waybill string, most int) (out []*File) {
+	if !s.Touches([]string{waybill}) {
+		return nil
+	}
+	s.mu.Lock()
+	all := slices.Concat(slices.Collect(maps.Keys(s.taken)), s.waiting)
+	s.mu.Unlock()
+
+	// Callbacks that come meanwhile have to wait for a part alone.
+	h := maphash.String(s.seed, waybill)
+	for part := range slices.Chunk(all, lookThrough) {
+		s.mu.Lock()
+		for _, f := range part {
+			if len(out) < most && f.touches(h) {
+				out = append(out, f)
+			}
+		}
+		s.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b *File) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
+	return out
 }
 
 func (f *File) touches(h uint64) bool {

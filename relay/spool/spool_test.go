@@ -179,6 +179,39 @@ func TestAWaybillIsTouchedUntilItsLastCallbackIsAccepted(t *testing.T) {
 	}
 }
 
+func TestTheFilesThatNameAWaybillAreFoundUntilTheyAreAccepted(t *testing.T) {
+	t.Parallel()
+	s := adopted(t, t.TempDir())
+	names := func(waybill string, most int) (out []string) {
+		for _, f := range s.Naming(waybill, most) {
+			out = append(out, f.ReceivedAt.Sub(spoolStart).String())
+		}
+		return out
+	}
+	put(t, s, 0, "1 2")
+	put(t, s, 1, "2")
+	put(t, s, 2, "2 3")
+	first := next(t, s, 1) // one that is taken is not accepted yet
+	for _, x := range []struct {
+		waybill string
+		most    int
+		want    []string
+	}{
+		{waybill: "2", most: 9, want: []string{"0s", "1s", "2s"}},
+		{waybill: "2", most: 1, want: []string{"0s"}},
+		{waybill: "3", most: 9, want: []string{"2s"}},
+		{waybill: "4", most: 9},
+	} {
+		if got := names(x.waybill, x.most); !slices.Equal(got, x.want) {
+			t.Errorf("%s: %v, want %v", x.waybill, got, x.want)
+		}
+	}
+	s.Hold(first)
+	if got := names("1", 9); len(got) > 0 {
+		t.Errorf("one that is accepted is found: %v", got)
+	}
+}
+
 func TestCallbacksOfADeadProcessAreTakenOverInOrderAndByOne(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

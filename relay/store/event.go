@@ -32,12 +32,21 @@ const ofAnyone = ""
 // Event returns an event with its data, its deliveries and their attempts, and whether it is (still) there. tenant
 // limits the deliveries to those of a tenant; empty: all.
 func (s *Store) Event(ctx context.Context, id, tenant string) (*event.Record, bool, error) {
+	return s.event(ctx, id, tenant, dataOfWaybill)
+}
+
+// EventWithoutData is Event, but for the data.
+func (s *Store) EventWithoutData(ctx context.Context, id, tenant string) (*event.Record, bool, error) {
+	return s.event(ctx, id, tenant, 0)
+}
+
+func (s *Store) event(ctx context.Context, id, tenant string, data int64) (*event.Record, bool, error) {
 	short, err := shortID(id)
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what is no id names no event
 	}
 
-	found, err := s.load(ctx, []string{short}, tenant)
+	found, err := s.load(ctx, []string{short}, tenant, data)
 	if err != nil || len(found) == 0 {
 		return nil, false, err
 	}
@@ -67,6 +76,16 @@ func (s *Store) FillData(ctx context.Context, events []*event.Record, most int64
 // Waybill returns the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
 // does. If they have more than dataOfWaybill bytes of data, the older ones come without.
 func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Record, error) {
+	return s.waybill(ctx, code, tenant, maxOfWaybill, dataOfWaybill)
+}
+
+// LatestOfWaybill is Waybill for the latest most events alone, without their data.
+func (s *Store) LatestOfWaybill(ctx context.Context, code, tenant string, most int) ([]*event.Record, error) {
+	return s.waybill(ctx, code, tenant, most, 0)
+}
+
+// waybill returns at most the latest most events of a waybill, with about so many bytes of data.
+func (s *Store) waybill(ctx context.Context, code, tenant string, most int, data int64) ([]*event.Record, error) {
 	sequences, err := s.eventsOf(ctx, s.recordKey(code))
 	if err != nil {
 		return nil, fmt.Errorf("look at a waybill: %w", err)
@@ -75,7 +94,7 @@ func (s *Store) Waybill(ctx context.Context, code, tenant string) ([]*event.Reco
 	shorts := slices.SortedFunc(maps.Keys(sequences), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sequences[b], sequences[a]), strings.Compare(a, b))
 	})
-	found, err := s.load(ctx, shorts[:min(len(shorts), maxOfWaybill)], tenant)
+	found, err := s.load(ctx, shorts[:min(len(shorts), most)], tenant, data)
 	slices.SortFunc(found, func(a, b *event.Record) int { return int(a.Sequence - b.Sequence) })
 	return found, err
 }
@@ -116,9 +135,11 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	}
 }
 
-// load reads events with their deliveries, and their data as long as there is room for it. It skips events that are not
-// there.
-func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out []*event.Record, err error) {
+// load reads events with their deliveries, and about so many bytes of their data, but all of the first unless data is 0.
+// It skips events that are not there.
+func (s *Store) load(ctx context.Context, shorts []string, tenant string, data int64) (
+	out []*event.Record, err error,
+) {
 	defer wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
 	err = s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
@@ -129,9 +150,11 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string) (out [
 	}
 
 	// Events without room for their data still have the first line of their bodies.
-	bodies, err := s.readBodies(ctx, shorts, dataOfWaybill)
-	if err != nil {
-		return nil, err
+	var bodies []string
+	if data > 0 {
+		if bodies, err = s.readBodies(ctx, shorts, data); err != nil {
+			return nil, err
+		}
 	}
 	heads := make([]*redis.StringCmd, len(shorts))
 	err = s.slices(ctx, len(shorts)-len(bodies), sliceCommands, func(p redis.Pipeliner, i int) {

@@ -145,39 +145,86 @@ func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
 }
 
 const (
-	// namingLooked and namingBytes bound where FindQuarantined looks.
-	namingLooked = 20
-	namingBytes  = 64 << 10
+	// namingLooked and namingBytes bound what FindQuarantined looks into, and namingBody each entry.
+	namingLooked = 500
+	namingBytes  = 8 << 20
+	namingBody   = 64 << 10
 )
 
-// FindQuarantined looks for a text in the latest of quarantine that are not long, and returns the one that has it, and
-// whether there is one.
-func (s *Store) FindQuarantined(ctx context.Context, text string) (found *event.Quarantined, ok bool, err error) {
+// FindQuarantined looks for texts in the latest of quarantine that are not long. It returns what holds each of them, the
+// latest first, at most most.
+func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
+	found map[string][]event.Quarantined, err error,
+) {
 	defer wrap(&err, "look into quarantine")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
+	var ids []string
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		ids, err = s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
+		return err
+	})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	sizes, err := s.sizesOf(ctx, ids)
+	sizes := make([]*redis.IntCmd, len(ids))
+	err = s.slices(ctx, len(ids), sliceCommands, func(p redis.Pipeliner, i int) {
+		sizes[i] = p.StrLen(ctx, s.quarantinedKey(ids[i]))
+	})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 
+	// As many as have namingBytes together are read, a slice at a time.
+	found = make(map[string][]event.Quarantined)
+	room := int64(namingBytes)
+	var keys []string
+	size := int64(0) // of what they hold
 	for i, id := range ids {
-		if sizes[i] > namingBytes {
+		if n := sizes[i].Val(); n > 0 && n <= min(namingBody, room) {
+			keys = append(keys, s.quarantinedKey(id))
+			size += n
+			room -= n
+		}
+		if len(keys) == 0 || size < sliceBytes && len(keys) < sliceCommands && i < len(ids)-1 {
 			continue
 		}
-		q, ok, err := s.readOne(ctx, id)
-		if err != nil {
-			return nil, false, err
+		if err := s.findIn(ctx, keys, texts, most, found); err != nil {
+			return nil, err
 		}
-		if ok && bytes.Contains(q.Raw, []byte(text)) {
-			return q, true, nil
+		keys = keys[:0]
+		size = 0
+	}
+	return found, nil
+}
+
+// findIn adds to found what of quarantine is under some keys and holds one of the texts.
+func (s *Store) findIn(ctx context.Context, keys, texts []string, most int, found map[string][]event.Quarantined) error {
+	var bodies []any
+	err := s.aside(ctx, func(ctx context.Context) (err error) {
+		bodies, err = s.client.MGet(ctx, keys...).Result()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+
+	end := s.Aside(ctx) // to decode them takes time
+	defer end()
+	for _, body := range bodies {
+		text, ok := body.(string)
+		if !ok {
+			continue // it has just expired
+		}
+		q, err := readQuarantined([]byte(text))
+		if err != nil {
+			return err
+		}
+		for _, wanted := range texts {
+			if len(found[wanted]) < most && bytes.Contains(q.Raw, []byte(wanted)) {
+				found[wanted] = append(found[wanted], *q)
+			}
 		}
 	}
-	return nil, false, nil
+	return nil
 }
 
 // sizesOf returns the sizes of some ids in quarantine, in bytes.
