@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // route is one path of the API: what it does, and what the OpenAPI document says of it.
@@ -114,6 +115,15 @@ func routes() []route {
 		quarantineRoutes(),
 	)
 }
+
+// tableOfRoutes has the routes by method and path.
+var tableOfRoutes = sync.OnceValue(func() map[string]route {
+	out := make(map[string]route)
+	for _, r := range routes() {
+		out[r.method+" "+r.path] = r
+	}
+	return out
+})
 
 func eventRoutes() []route {
 	return []route{
