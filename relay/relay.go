@@ -22,6 +22,7 @@ import (
 	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
+	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
@@ -69,7 +70,9 @@ type Relay struct {
 	proxy    *subscribe.Proxy
 	upstream *http.Client // to kuaidihelp
 	api      *api.API
+	console  *console.Console
 	keys     *access.Keys
+	sessions *access.Sessions
 	shares   *access.Shares
 	wrong    *access.WrongKeys
 
@@ -141,6 +144,18 @@ func New(o Options) (*Relay, error) {
 	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
+	r.sessions = access.NewSessions()
+	r.console, err = console.New(console.Options{
+		API:      r.api,
+		Login:    r.sessions.Login,
+		Session:  r.sessions.Tenant,
+		Version:  o.Version,
+		Logger:   o.Logger,
+		Registry: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
 	r.replays = newReplayer(&replayer{
 		store:     r.store,
 		pool:      r.pool,
@@ -172,6 +187,7 @@ func New(o Options) (*Relay, error) {
 	r.receiver.Register(r.public)
 	r.proxy.Register(r.public)
 	r.api.Register(r.public, r.admin)
+	r.console.Register(r.public, r.admin)
 	if err := r.shares.Check(r.public); err != nil {
 		return nil, err
 	}

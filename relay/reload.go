@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/config"
+	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
@@ -101,6 +102,8 @@ func (r *Relay) use(c *config.Config) error {
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
 	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.SendTest)))
+	r.console.Use(console.Settings{Tenants: c.Console.Tenants, Zone: c.Console.Timezone, Language: c.Console.Language})
+	r.sessions.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal(), c.Console.Session)
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)

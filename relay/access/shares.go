@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,8 @@ const (
 	ofTests bound = "tests"
 	// ofSubscriptions has subscriptions.rate, and subscribesPerTenant requests at one time, which may wait for kuaidihelp.
 	ofSubscriptions bound = "subscriptions"
+	// ofPages is the console: a page asks the API, whose paths have bounds; without a session it asks nothing.
+	ofPages bound = "pages"
 	// ofEndpoints counts test events by their endpoints, whoever sends them.
 	ofEndpoints bound = "endpoints"
 )
@@ -159,10 +162,21 @@ func TenantPaths() (out []string) {
 	return out
 }
 
+// boundOf returns what bounds a path; empty: nothing.
+func boundOf(method, path string) bound {
+	if path == pagesPath || strings.HasPrefix(path, pagesPath+"/") {
+		return ofPages
+	}
+	return bounds[method+" "+path]
+}
+
+// pagesPath is where the pages of tenants are.
+const pagesPath = "/console"
+
 // Check finds a path of the public listener without a bound.
 func (s *Shares) Check(e *echo.Echo) error {
 	for _, r := range e.Routes() {
-		if bounds[r.Method+" "+r.Path] == "" {
+		if boundOf(r.Method, r.Path) == "" {
 			return fmt.Errorf("nothing bounds %s %s: name it in bounds", r.Method, r.Path)
 		}
 	}

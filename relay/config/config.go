@@ -88,9 +88,13 @@ type Config struct {
 		// Connections is how many connections each listener has at the same time.
 		Connections int
 	}
-	// Console is for people: the private listener's pages and API.
+	// Console is for people: the pages, and the private listener.
 	Console struct {
-		Hosts []string // more names by which the private listener is reached: loopback, addresses and its own are known
+		Tenants  bool           // whether tenants have pages on the public listener
+		Session  time.Duration  // that a login lasts at most
+		Timezone *time.Location // of readers who have not chosen one; nil: their browser's
+		Language string         // of readers whose browser asks for none that there is: en or zh
+		Hosts    []string       // more names by which the private listener is reached: loopback, addresses and its own are known
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file. It is relative to the config file.
 	TenantsDir string
@@ -317,6 +321,9 @@ func defaults() *Config {
 	c.Limits.Allowance = Allowance{Reads: 20, Tests: 2, Replays: 2}
 	c.Limits.ParseBytes = 64 << 20
 	c.Limits.Connections = 4096
+	c.Console.Tenants = true
+	c.Console.Session = 12 * time.Hour
+	c.Console.Language = "en"
 	c.TenantsDir = defaultTenantsDir
 
 	// The public listener is open to everybody, the private one only to this machine.

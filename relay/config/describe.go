@@ -113,7 +113,14 @@ var docs = map[string]string{
 	"limits.parse_bytes": "Memory for the bodies of callbacks, per process, at least 4 × `callback.max_body`. " +
 		"Above it a callback is answered 503, and kuaidihelp sends it again.",
 
-	"console": "Access to the private listener by name.",
+	"console": "The pages for people: the operator's at `/` of the private listener, tenants' at `/console/` of the " +
+		"public one.",
+	"console.tenants": "Whether tenants have pages. They log in with their API keys.",
+	"console.session": "How long a login lasts at most. The operator's also ends after two hours without a click.",
+	"console.timezone": "Where times are shown to readers who have not chosen: `local` is their browser's zone; " +
+		"or a name like `Asia/Shanghai`.",
+	"console.language": "Language for readers who have not chosen: `auto` is what their browser asks for, else English; " +
+		"`zh` is Chinese where the browser asks for neither.",
 	"console.hosts": "Names by which the private listener is reached, beside localhost and addresses: " +
 		"`relay`, if Prometheus asks http://relay:8081.",
 

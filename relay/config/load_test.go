@@ -59,10 +59,20 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{20, 2, 2}, 64<<20, 4096
+	want.Console.Tenants, want.Console.Session, want.Console.Language = true, 12*time.Hour, "en"
 	want.TenantsDir = "tenants.d"
 	got := mustLoad(t, head)
 	got.Fingerprint = ""
 	equal(t, "config", got, want)
+}
+
+func zone(t *testing.T, name string) *time.Location {
+	t.Helper()
+	z, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
 }
 
 func TestEveryKeyArrivesInItsField(t *testing.T) {
@@ -100,7 +110,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 		[]string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
 	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, 5000, Limits{5, 1000}}
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
-	want.Console.Hosts = []string{"relay"}
+	want.Console.Hosts, want.Console.Tenants, want.Console.Session = []string{"relay"}, false, 8*time.Hour
+	want.Console.Timezone, want.Console.Language = zone(t, "Asia/Shanghai"), "zh"
 	want.Tenants = []Tenant{
 		{
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},

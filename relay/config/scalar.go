@@ -305,6 +305,40 @@ var variableName = form[string]{func(s string) (string, error) {
 
 var wholeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// yesOrNo is true or false.
+var yesOrNo = form[bool]{func(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, errors.New("must be true or false")
+}, shape{"type": "boolean"}}
+
+// timeZone is the name of a time zone; nil stands for local, the zone of each reader's browser.
+var timeZone = form[*time.Location]{func(s string) (*time.Location, error) {
+	if s == "local" {
+		return nil, nil //nolint:nilnil // no zone is one of the values
+	}
+	zone, err := time.LoadLocation(s)
+	if err != nil || s == "" || s == "Local" {
+		return nil, errors.New("must be local, or the name of a time zone like Asia/Shanghai or UTC")
+	}
+	return zone, nil
+}, shape{"type": "string"}}
+
+// language is that of pages. auto is English where a browser asks for neither.
+var language = form[string]{func(s string) (string, error) {
+	switch s {
+	case "auto":
+		return "en", nil
+	case "en", "zh":
+		return s, nil
+	}
+	return "", errors.New("must be auto or en or zh")
+}, shape{"enum": []string{"auto", "en", "zh"}}}
+
 // hostName is a name, or an address, as it stands in a Host header without its port.
 var hostName = form[string]{func(s string) (string, error) {
 	if s == "" || len(s) > 253 || strings.ContainsAny(s, ":/@*[] ") {

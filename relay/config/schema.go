@@ -83,6 +83,10 @@ func schema(l *loading) reader {
 			})),
 		)...)),
 		optional("console", object(
+			optional("tenants", one(&c.Console.Tenants, yesOrNo)),
+			optional("session", one(&c.Console.Session, duration)),
+			optional("timezone", one(&c.Console.Timezone, timeZone)),
+			optional("language", one(&c.Console.Language, language)),
 			optional("hosts", list(&c.Console.Hosts, hostName)),
 		)),
 

@@ -33,7 +33,9 @@ var labelValues = map[string]string{
 	"kuairelay_deliveries_total outcome":           "`delivered`, `dead`",
 	"kuairelay_endpoint_parked state": "`paused`: by a person; `gone`: it answered 410; " +
 		"`open`: its breaker holds it back",
-	"kuairelay_events_total result": "`new`, `unrouted`, `duplicate`, `quarantined`",
+	"kuairelay_console_logins_total who":    "`operator`, `tenant`",
+	"kuairelay_console_logins_total result": "`ok`, `wrong`, `limited`",
+	"kuairelay_events_total result":         "`new`, `unrouted`, `duplicate`, `quarantined`",
 	"kuairelay_queue_depth state": "`open`: queued, retrying or leased; " +
 		"`waiting`: behind an older update of the waybill; `dead`: dead letters",
 	"kuairelay_redis_advice advice": "`no_aof`: no append-only file, or it is not flushed; " +

@@ -1,0 +1,48 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+type helpView struct {
+	States []meaning
+}
+
+// meaning is a state with what it means.
+type meaning struct {
+	Word  word
+	Means string
+}
+
+func (v *visit) showHelp() error {
+	out := helpView{}
+	for _, s := range []string{"delivered", "queued", "sending", "retrying", "waiting", "dead", "dismissed", "unrouted"} {
+		out.States = append(out.States, meaning{Word: v.state(s), Means: v.t("means." + s)})
+	}
+	return v.render(http.StatusOK, "help", out)
+}
+
+// readTime reads a time of a form: as the API has it, a span before now, or as an input of the browser gives it, in the
+// reader's zone.
+func (v *visit) readTime(text string) (time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	if at, err := time.ParseInLocation("2006-01-02T15:04", text, v.zone); err == nil {
+		return at, nil
+	}
+	for name, span := range spans {
+		if text == name {
+			return v.now.Add(-span), nil
+		}
+	}
+	return time.Time{}, echo.NewHTTPError(http.StatusBadRequest, v.t("error.time", visible(text)))
+}
+
+// spans are those that a form offers.
+var spans = map[string]time.Duration{
+	"1h": time.Hour, "6h": 6 * time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour,
+}

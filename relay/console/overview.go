@@ -1,0 +1,123 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+
+	"kuairelay/relay/api"
+)
+
+// overviewView answers whether everything is all right.
+type overviewView struct {
+	Well     bool
+	Headline string
+	Problems []string
+	Partial  bool
+	Figures  []figure
+	States   []stateCount
+	Worst    []endpointRow
+}
+
+// figure is a number with what it counts.
+type figure struct {
+	Name, Value, Note string
+	Href              string
+	Bad               bool
+}
+
+// stateCount is how many endpoints are in a state.
+type stateCount struct {
+	State word
+	Count string
+	Href  string
+}
+
+func (v *visit) showOverview() error {
+	s, err := ask[api.Status](v, "GET /status", nil)
+	if err != nil {
+		return err
+	}
+
+	out := overviewView{Partial: s.Partial}
+	for _, p := range s.Problems {
+		out.Problems = append(out.Problems, visible(p))
+	}
+	for _, e := range s.Attention {
+		out.Worst = append(out.Worst, v.endpointRow(e))
+	}
+	for _, name := range api.EndpointStates() {
+		if n := s.States[api.EndpointState(name)]; n > 0 {
+			out.States = append(out.States, stateCount{
+				State: v.endpointState(name), Count: count(n), Href: v.path("/endpoints", url.Values{"state": {name}}),
+			})
+		}
+	}
+
+	need := len(out.Problems)
+	for _, e := range s.Attention {
+		if e.State != api.EndpointOK && e.State != api.EndpointIdle {
+			need++
+		}
+	}
+	out.Well = need == 0
+	switch {
+	case s.Endpoints == 0:
+		out.Headline = v.t("overview.nothing")
+	case out.Well:
+		out.Headline = v.t("overview.well")
+	case need == 1:
+		out.Headline = v.t("overview.one")
+	default:
+		out.Headline = v.t("overview.many", need)
+	}
+	out.Figures = v.figures(s)
+	return v.render(http.StatusOK, "overview", out)
+}
+
+// figures are the numbers of the overview.
+func (v *visit) figures(s api.Status) []figure {
+	latest := func(name string, m moment) figure {
+		f := figure{Name: v.t(name), Value: m.Ago, Note: m.Text}
+		if m.ISO == "" {
+			f.Value = v.t("none.yet")
+		}
+		return f
+	}
+
+	var out []figure
+	if v.tenant == "" {
+		calls := latest("overview.callback", v.moment(s.LastCallAt))
+		calls.Bad = s.Silent
+		out = append(out, calls)
+	}
+	event := latest("overview.event", v.moment(s.LastEventAt))
+	event.Href = v.path("/events", nil)
+	open := figure{
+		Name: v.t("overview.open"), Value: count(s.Open + s.Waiting), Href: v.path("/events", url.Values{"state": {"open"}}),
+	}
+	if s.Waiting > 0 {
+		open.Note = v.t("overview.behind", count(s.Waiting))
+	}
+	dead := figure{Name: v.t("overview.dead"), Value: count(s.Dead), Href: v.path("/dead-letters", nil), Bad: s.Dead > 0}
+	out = append(out, event, open, dead)
+	if v.tenant == "" {
+		out = append(out, figure{
+			Name: v.t("overview.quarantine"), Value: count(s.Quarantined), Href: v.path("/quarantine", nil),
+			Bad: s.Quarantined > 0,
+		})
+	}
+	if s.Spooled > 0 {
+		out = append(out, figure{
+			Name: v.t("overview.spooled"), Value: count(s.Spooled), Note: v.moment(s.SpooledAt).Ago, Bad: true,
+		})
+	}
+	return out
+}
+
+// path is a path of this console with a query.
+func (v *visit) path(path string, q url.Values) string {
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return v.side.base + path
+}

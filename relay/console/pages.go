@@ -1,0 +1,229 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/api"
+)
+
+// page is one of the pages.
+type page struct {
+	path string // below the base
+	menu string // its place in the menu, as the key of a text; empty: it has none
+	key  string // opens it from the keyboard, after g
+	// operatorOnly pages do not exist for tenants.
+	operatorOnly bool
+	show         func(*visit) error
+	acts         []act
+}
+
+// act is what a form of a page does. It ends with a redirect to a page.
+type act struct {
+	path string
+	do   func(*visit) error
+}
+
+// pages are all of them, in the order of the menu.
+func pages() []page {
+	return []page{
+		{path: "/", menu: "menu.overview", key: "o", show: (*visit).showOverview},
+		{path: "/events", menu: "menu.events", key: "e", show: (*visit).showEvents},
+		{path: "/event", show: (*visit).showEvent},
+		{path: "/find", show: (*visit).find},
+		{path: "/waybill", show: (*visit).showWaybill},
+		{path: "/endpoints", menu: "menu.endpoints", key: "p", show: (*visit).showEndpoints},
+		{path: "/endpoints/:tenant/:name", show: (*visit).showEndpoint, acts: []act{
+			{path: "/endpoints/:tenant/:name/pause", do: (*visit).pause},
+			{path: "/endpoints/:tenant/:name/resume", do: (*visit).resume},
+			{path: "/endpoints/:tenant/:name/test", do: (*visit).test},
+		}},
+		{path: "/dead-letters", menu: "menu.dead", key: "d", show: (*visit).showDeadLetters, acts: []act{
+			{path: "/dead-letters/redrive", do: (*visit).redrive},
+			{path: "/dead-letters/dismiss", do: (*visit).dismiss},
+		}},
+		{path: "/replays", menu: "menu.replays", key: "r", show: (*visit).showReplays},
+		{path: "/replays/new", show: (*visit).newReplay, acts: []act{
+			{path: "/replays/new", do: (*visit).beginReplay},
+		}},
+		{path: "/replays/:id", show: (*visit).showReplay, acts: []act{
+			{path: "/replays/:id/cancel", do: (*visit).cancelReplay},
+		}},
+		{path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine, acts: []act{
+			{path: "/quarantine/replay", do: (*visit).retake},
+		}},
+		{path: "/help", menu: "menu.help", show: (*visit).showHelp},
+	}
+}
+
+type settingsInUse struct{ atomic.Pointer[Settings] }
+
+// visit is a request of a page.
+type visit struct {
+	echo.Context
+	*Console
+	side   *side
+	in     bool   // somebody has logged in
+	tenant string // who; empty: the operator
+	look   *look  // the templates in the reader's language
+	zone   *time.Location
+	zoneIs string // name of zone, or local
+	now    time.Time
+}
+
+func (c *Console) newVisit(x echo.Context, s *side) *visit {
+	v := &visit{Context: x, Console: c, side: s, now: time.Now()}
+	v.look = s.looks[v.language()]
+	v.zone, v.zoneIs = v.timeZone()
+	return v
+}
+
+// t is a text in the reader's language, with what stands in its places.
+func (v *visit) t(key string, args ...any) string { return v.look.language.text(key, args...) }
+
+// part says whether only the part of the page is wanted that changes.
+func (v *visit) part() bool { return v.QueryParam("part") != "" }
+
+// ask asks the API. The answer is of the type that the route gives.
+func ask[T any](v *visit, route string, q url.Values, path ...string) (answer T, err error) {
+	return send[T](v, route, q, nil, path...)
+}
+
+// send asks the API with a body.
+func send[T any](v *visit, route string, q url.Values, body any, path ...string) (answer T, err error) {
+	got, err := v.o.API.Ask(v.Context, api.Question{Tenant: v.tenant, Route: route, Path: path, Query: q, Body: body})
+	if err != nil {
+		return answer, err
+	}
+	answer, _ = got.(T)
+	return answer, nil
+}
+
+// frame is what every page has around it.
+type frame struct {
+	Title, Menu string
+	Path        string // with its query, to come back to
+	Version     string
+	In          bool
+	Who         string
+	Pages       []menuItem
+	Languages   []choice
+	Zones       []choice
+	Zone        string
+	Now         moment
+	Done        string // what the last form did; empty: there was none
+	Query       string // of the search box
+	Page        any
+}
+
+type menuItem struct {
+	Path, Name, Key string
+	Here            bool
+}
+
+type choice struct {
+	Href, Name string
+	Chosen     bool
+}
+
+// render shows a page. When only its changing part is wanted, and the reader has it already, it says so.
+func (v *visit) render(status int, name string, view any) error {
+	var out bytes.Buffer
+	part := v.part() && v.in
+	f := v.frame(name, view)
+	template := "page"
+	if part {
+		template = "live"
+	}
+	if err := v.look.pages[name].ExecuteTemplate(&out, template, f); err != nil {
+		return err
+	}
+	if part {
+		sum := sha256.Sum256(out.Bytes())
+		tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+		v.Response().Header().Set("ETag", tag)
+		if v.Request().Header.Get("If-None-Match") == tag {
+			return v.NoContent(http.StatusNotModified)
+		}
+	}
+	return v.HTMLBlob(status, out.Bytes())
+}
+
+func (v *visit) frame(name string, view any) *frame {
+	at := v.Request().URL
+	query := at.Query()
+	query.Del("lang")
+	query.Del("tz")
+	done := query.Get("did")
+	query.Del("did")
+	query.Del("n")
+	path := at.Path
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	if v.Request().Method != http.MethodGet {
+		path = v.side.base + "/"
+	}
+
+	f := &frame{
+		Title: v.title(name, view), Menu: name, Path: path, Version: v.o.Version, In: v.in, Who: v.tenant,
+		Now: v.moment(v.now), Zone: v.zoneIs, Query: v.QueryParam("q"), Page: view,
+	}
+	if v.in && v.tenant == "" {
+		f.Who = v.t("operator")
+	}
+	if done != "" && v.look.language.has("did."+done) {
+		f.Done = v.t("did."+done, v.QueryParam("n"))
+	}
+	for _, p := range v.side.pages {
+		if p.menu == "" {
+			continue
+		}
+		here := p.path == v.Path()[len(v.side.base):] || p.path != "/" && strings.HasPrefix(at.Path, v.side.base+p.path)
+		f.Pages = append(f.Pages, menuItem{Path: v.side.base + p.path, Name: v.t(p.menu), Key: p.key, Here: here})
+	}
+	with := func(key, value string) string {
+		q := at.Query()
+		q.Set(key, value)
+		return at.Path + "?" + q.Encode()
+	}
+	for _, l := range languages {
+		f.Languages = append(f.Languages, choice{Href: with("lang", string(l)), Name: l.name(), Chosen: l == v.look.language})
+	}
+	for _, z := range zones {
+		f.Zones = append(f.Zones, choice{Href: with("tz", z), Name: v.t("zone." + z), Chosen: z == v.zoneIs})
+	}
+	return f
+}
+
+// title is what the page is called in the browser's tab.
+func (v *visit) title(name string, view any) string {
+	if named, ok := view.(interface{ title(*visit) string }); ok {
+		return named.title(v)
+	}
+	return v.t("title." + name)
+}
+
+// done goes back to the page of a form, and says there what was done.
+func (v *visit) done(what string, count string) error {
+	back := v.own(v.FormValue("back"))
+	u, err := url.Parse(back)
+	if err != nil {
+		return err
+	}
+	q := u.Query()
+	q.Set("did", what)
+	if count != "" {
+		q.Set("n", count)
+	}
+	u.RawQuery = q.Encode()
+	return v.Redirect(http.StatusSeeOther, u.String())
+}

@@ -1,0 +1,79 @@
+// app.js keeps a page up to date, and adds keys and copying. Without it a page can be read, and its forms work.
+import { startLive } from './live.js';
+import { startKeys } from './keys.js';
+
+const say = (text) => { document.querySelector('[data-say]').textContent = text; };
+
+function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const name = 'kuairelay-local-tz=';
+  const had = document.cookie.split('; ').find((c) => c.startsWith(name));
+  if (!zone || had === name + encodeURIComponent(zone)) return;
+  document.cookie = `${name}${encodeURIComponent(zone)}; path=${document.body.dataset.base}/; max-age=31536000; samesite=lax`;
+  if (document.body.dataset.zone === 'local' && !had && navigator.cookieEnabled) location.reload();
+}
+
+async function copy(text) {
+  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
+  const area = document.createElement('textarea'); // over plain HTTP there is no clipboard
+  area.value = text;
+  area.setAttribute('readonly', '');
+  (document.querySelector('dialog[open]') ?? document.body).append(area);
+  area.select();
+  const done = document.execCommand('copy');
+  area.remove();
+  if (!done) throw new Error('refused');
+}
+
+function startCopying() {
+  document.addEventListener('click', async (e) => {
+    const button = e.target.closest('[data-copy]');
+    if (!button) return;
+    const words = document.body.dataset;
+    try {
+      await copy(button.dataset.copy);
+      button.textContent = '✓';
+      say(words.copied);
+    } catch {
+      button.textContent = '✗';
+      say(words.notCopied);
+    }
+    setTimeout(() => { button.textContent = '⧉'; }, 1500);
+  });
+}
+
+export function dress(root) {
+  for (const b of root.querySelectorAll('[data-copy]')) b.hidden = false;
+}
+
+function startForms() {
+  document.addEventListener('change', (e) => {
+    if (e.target.matches('[data-auto] select')) e.target.form.requestSubmit();
+  });
+  document.addEventListener('submit', (e) => {
+    const form = e.target;
+    if (form.method === 'get') {
+      for (const field of form.elements) if (field.name && field.value === '') field.disabled = true; // a short URL
+      setTimeout(() => { for (const field of form.elements) field.disabled = false; });
+      return;
+    }
+    if (form.dataset.sent) { e.preventDefault(); return; } // a double click does it once
+    form.dataset.sent = 'yes';
+    setTimeout(() => { delete form.dataset.sent; }, 5000);
+  });
+  addEventListener('pageshow', () => { for (const f of document.querySelectorAll('form')) delete f.dataset.sent; });
+  document.addEventListener('click', (e) => {
+    for (const open of document.querySelectorAll('details.menu[open]')) if (!open.contains(e.target)) open.open = false;
+  });
+  document.addEventListener('keydown', (e) => {
+    if (e.key !== 'Escape') return;
+    for (const open of document.querySelectorAll('details.menu[open]')) { open.open = false; open.querySelector('summary').focus(); }
+  });
+}
+
+tellZone();
+dress(document);
+startCopying();
+startForms();
+startLive(say, dress);
+startKeys();

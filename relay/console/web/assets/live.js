@@ -1,0 +1,166 @@
+// live.js asks for the changing part of the page again and again, and puts in what differs.
+const policy = window.trustedTypes?.createPolicy('kuairelay', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
+
+const every = 2000;      // ms
+const resting = 15000;   // without a sign of the reader
+const restAfter = 300000;
+const slowest = 60000;
+const mostRows = 200;
+
+export function startLive(say, dress) {
+  const main = document.getElementById('main');
+  const button = document.querySelector('[data-pause]');
+  const words = document.body.dataset;
+  const blocks = () => main.querySelectorAll('[data-block][id], [data-rows][id]');
+  if (!button || blocks().length === 0 || new URLSearchParams(location.search).has('cursor')) return;
+
+  let tag = '';
+  let paused = false;
+  let failures = 0;
+  let good = new Date();
+  let seen = Date.now();
+  let kept = 0;
+  let timer;
+  const shown = new Map(); // what the server sent for each block and row, to see what differs
+  for (const e of main.querySelectorAll('[data-block][id], [data-rows] > [id]')) shown.set(e.id, e.outerHTML);
+
+  const label = (text) => { button.querySelector('[data-pause-text]').textContent = text; };
+  const busy = (e) => {
+    const selection = getSelection();
+    return e.contains(document.activeElement) && document.activeElement !== document.body ||
+      e.querySelector('details[open]') !== null && e.matches('[data-block]') && e.querySelector('details[open] form') !== null ||
+      selection && !selection.isCollapsed && (e.contains(selection.anchorNode) || e.contains(selection.focusNode));
+  };
+
+  function putBlock(fresh) {
+    const old = document.getElementById(fresh.id);
+    if (!old || shown.get(fresh.id) === fresh.outerHTML) return;
+    if (busy(old)) { tag = ''; return; } // the next answer brings it again
+    const open = [...old.querySelectorAll('details')].map((d) => d.open);
+    shown.set(fresh.id, fresh.outerHTML);
+    [...fresh.querySelectorAll('details')].forEach((d, i) => { d.open = open[i] ?? d.open; });
+    dress(fresh);
+    old.replaceWith(fresh);
+  }
+
+  function putRows(fresh) {
+    const old = document.getElementById(fresh.id);
+    if (!old || !old.matches('[data-rows]')) return;
+    const reading = old.matches(':hover') || old.getBoundingClientRect().top < 0;
+    const news = fresh.dataset.rows === 'new';
+    const have = new Map([...old.children].map((r) => [r.id, r]));
+    const order = [];
+    let added = 0;
+    for (const row of [...fresh.children]) {
+      const was = have.get(row.id);
+      if (was) {
+        if (busy(was)) {
+          tag = '';
+          order.push(was);
+        } else if (shown.get(row.id) !== row.outerHTML) {
+          shown.set(row.id, row.outerHTML);
+          dress(row);
+          was.replaceWith(row);
+          order.push(row);
+        } else order.push(was);
+        have.delete(row.id);
+      } else if (news && reading) kept++;
+      else {
+        shown.set(row.id, row.outerHTML);
+        dress(row);
+        row.classList.add('new');
+        order.push(row);
+        added++;
+      }
+    }
+    if (!news) for (const gone of have.values()) { if (!busy(gone)) gone.remove(); else order.push(gone); }
+    else order.push(...have.values());
+    let at = old.firstElementChild;
+    for (const row of order) {
+      if (row === at) at = at.nextElementSibling;
+      else old.insertBefore(row, at);
+    }
+    while (old.children.length > mostRows) { shown.delete(old.lastElementChild.id); old.lastElementChild.remove(); }
+    if (added && news) say(words.new.replace('%s', added));
+    showKept(old);
+  }
+
+  function showKept(rows) {
+    let mark = main.querySelector('.kept');
+    if (!kept) { mark?.remove(); return; }
+    if (!mark) {
+      mark = document.createElement('p');
+      mark.className = 'kept';
+      const b = document.createElement('button');
+      b.type = 'button';
+      b.addEventListener('click', () => { kept = 0; mark.remove(); scrollTo({ top: 0 }); tag = ''; soon(0); });
+      mark.append(b);
+      rows.closest('.table').before(mark);
+    }
+    mark.firstElementChild.textContent = `${words.new.replace('%s', kept)} ↑`;
+  }
+
+  async function ask() {
+    const url = new URL(location.href);
+    url.searchParams.set('part', 'main');
+    url.searchParams.delete('did');
+    const answer = await fetch(url, { headers: tag ? { 'If-None-Match': tag } : {}, credentials: 'same-origin', redirect: 'error' });
+    if (answer.status === 401) { location.reload(); return; }
+    if (answer.status === 304) return;
+    if (!answer.ok) throw new Error(String(answer.status));
+    tag = answer.headers.get('ETag') ?? '';
+    const body = new DOMParser().parseFromString(policy.createHTML(await answer.text()), 'text/html').body;
+    if (document.querySelector('dialog[open]')) return;
+    kept = 0;
+    const before = [...blocks()].map((e) => e.id);
+    const after = [...body.querySelectorAll('[data-block][id], [data-rows][id]')];
+    if (after.some((e) => !before.includes(e.id)) && !busy(main)) { location.reload(); return; } // it has another shape now
+    for (const e of after) { if (e.matches('[data-rows]')) putRows(e); }
+    for (const e of after) { if (e.matches('[data-block]') && !e.querySelector('[data-rows]')) putBlock(e); }
+  }
+
+  function soon(ms) {
+    clearTimeout(timer);
+    timer = setTimeout(tick, ms);
+  }
+
+  async function tick() {
+    if (paused || document.hidden) return;
+    try {
+      await ask();
+      failures = 0;
+      good = new Date();
+      button.classList.remove('stale');
+      label(words.liveText);
+    } catch {
+      failures++;
+      button.classList.add('stale');
+      label(words.stale.replace('%s', good.toTimeString().slice(0, 8)));
+    }
+    const rest = Date.now() - seen > restAfter ? resting : every;
+    soon(failures ? Math.min(every * 2 ** (failures - 1), slowest) : rest);
+  }
+
+  button.hidden = false;
+  button.addEventListener('click', () => {
+    paused = !paused;
+    button.setAttribute('aria-pressed', String(paused));
+    label(paused ? words.pausedText : words.liveText);
+    if (!paused) soon(0);
+  });
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) soon(0); });
+  addEventListener('pageshow', (e) => { if (e.persisted) soon(0); });
+  for (const sign of ['pointerdown', 'keydown', 'scroll']) addEventListener(sign, () => { seen = Date.now(); }, { passive: true });
+  setInterval(ages, 10000);
+  soon(every);
+}
+
+// ages keeps "3 min ago" true between two answers.
+function ages() {
+  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: 'always', style: 'short' });
+  for (const e of document.querySelectorAll('[data-ago]')) {
+    const s = Math.round((Date.parse(e.dataset.ago) - Date.now()) / 1000);
+    if (!Number.isFinite(s) || Math.abs(s) >= 3600) continue;
+    e.textContent = Math.abs(s) < 60 ? format.format(s, 'second') : format.format(Math.trunc(s / 60), 'minute');
+  }
+}

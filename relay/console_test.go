@@ -1,0 +1,516 @@
+package relay_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"kuairelay/test/redisserver"
+)
+
+// browser asks for pages as a browser does: it keeps cookies, and says where a form comes from.
+type browser struct {
+	t        *testing.T
+	base     string // URL of the pages, without a slash
+	client   *http.Client
+	language string
+}
+
+func newBrowser(t *testing.T, base string) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	must(t, err)
+	return &browser{t: t, base: base, language: "en", client: &http.Client{
+		Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// answered is an answer with its body.
+type answered struct {
+	*http.Response
+	body string
+}
+
+func (b *browser) do(method, path string, form url.Values, header ...string) answered {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.base+path, strings.NewReader(form.Encode()))
+	must(b.t, err)
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Accept-Language", b.language)
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		u, err := url.Parse(b.base)
+		must(b.t, err)
+		req.Header.Set("Origin", u.Scheme+"://"+u.Host)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+		if header[i+1] == "" {
+			req.Header.Del(header[i])
+		}
+	}
+	resp, err := b.client.Do(req)
+	must(b.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	must(b.t, err)
+	return answered{Response: resp, body: string(body)}
+}
+
+func (b *browser) get(path string) answered {
+	b.t.Helper()
+	return b.do(http.MethodGet, path, nil)
+}
+
+func (b *browser) post(path string, form url.Values) answered {
+	b.t.Helper()
+	if form == nil {
+		form = url.Values{}
+	}
+	return b.do(http.MethodPost, path, form)
+}
+
+// login logs in, or fails the test.
+func (b *browser) login(key string) *browser {
+	b.t.Helper()
+	if got := b.post("/login", url.Values{"key": {key}}); got.StatusCode != http.StatusSeeOther {
+		b.t.Fatalf("log in: %d %s", got.StatusCode, got.body)
+	}
+	return b
+}
+
+// operatorAndShop are a relay's pages for both, logged in.
+func operatorAndShop(t *testing.T, r *running) (operator, shop *browser) {
+	t.Helper()
+	return newBrowser(t, r.admin).login(adminToken), newBrowser(t, r.public+"/console").login(shopKey)
+}
+
+// references are the links and forms of a page, without what leads elsewhere.
+func references(t *testing.T, page string) (links, forms []string) {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page))
+	must(t, err)
+	for n := range root.Descendants() {
+		for _, a := range n.Attr {
+			switch {
+			case n.Data == "a" && a.Key == "href" && !strings.HasPrefix(a.Val, "#"):
+				links = append(links, a.Val)
+			case n.Data == "form" && a.Key == "action":
+				forms = append(forms, a.Val)
+			}
+		}
+	}
+	return links, forms
+}
+
+// walk gets every page that the first one leads to, of the console at a base.
+func (b *browser) walk(base string, visit func(path string, got answered)) {
+	b.t.Helper()
+	seen := map[string]bool{}
+	todo := []string{"/"}
+	for len(todo) > 0 && len(seen) < 200 {
+		path := todo[0]
+		todo = todo[1:]
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		got := b.get(path)
+		visit(path, got)
+		links, _ := references(b.t, got.body)
+		for _, link := range links {
+			own, ok := strings.CutPrefix(link, base)
+			if !ok || strings.Contains(link, "lang=") || strings.Contains(link, "tz=") {
+				continue
+			}
+			todo = append(todo, own)
+		}
+	}
+	if len(seen) < 8 {
+		b.t.Errorf("only %d pages were found", len(seen))
+	}
+}
+
+// withEvents is a relay with two tenants that have got something, and a dead letter of each.
+func withEvents(t *testing.T) *apiClient {
+	t.Helper()
+	refuses := newTenant(t, func(w http.ResponseWriter, _ int, r received) {
+		if strings.Contains(r.body, "question") {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = io.WriteString(w, "<script>window.pwned=1</script> no such status")
+		}
+	})
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+
+		strings.NewReplacer("retry: [10ms, 1h]", "retry: [1ms, 1ms, 1ms, 1ms]", "- {to: orders}",
+			"- {to: orders, match: {status: [collected, question]}}").Replace(twoTenants(refuses.URL, refuses.URL)))
+	r.mustPush(update("777005949070187", "collected"))
+	r.mustPush(update("777005949070187", "question"))
+	r.mustPush(update("5556667778880", "signed"))
+	until(t, "shop has a dead letter", func() bool {
+		status, body := r.call(shopKey, "GET", "/v1/dead-letters", "")
+		return status == 200 && strings.Contains(body, "777005949070187")
+	})
+	until(t, "other got its event", func() bool {
+		status, body := r.call(otherKey, "GET", "/v1/waybills/5556667778880", "")
+		return status == 200 && strings.Contains(body, `"delivered"`)
+	})
+	return r
+}
+
+// update is a callback with one update.
+func update(code, status string) string {
+	return fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":%q,"tracks":[`+
+		`{"time":"2026-11-29 10:00:00","context":"<img src=x onerror=alert(1)> %s","status":%q}]}]}`, code, status, status, status)
+}
+
+func TestEveryPageIsThereInBothLanguages(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	for _, language := range []string{"en", "zh-CN"} {
+		operator, shop := operatorAndShop(t, r.running)
+		for base, b := range map[string]*browser{"": operator, "/console": shop} {
+			b.language = language
+			b.walk(base, func(path string, got answered) {
+				if got.StatusCode != http.StatusOK && got.StatusCode != http.StatusSeeOther {
+					t.Errorf("%s%s in %s: %d\n%s", base, path, language, got.StatusCode, got.body)
+				}
+				for _, odd := range []string{"⟪", "%!", "&lt;no value", "<nil>", "<script>window", "<img src=x"} {
+					if strings.Contains(got.body, odd) {
+						t.Errorf("%s%s in %s has %q", base, path, language, odd)
+					}
+				}
+				if got.StatusCode == http.StatusOK && !strings.Contains(got.body, `<html lang="`+language[:2]) {
+					t.Errorf("%s%s is not in %s", base, path, language)
+				}
+			})
+		}
+	}
+}
+
+func TestATenantsPagesShowNothingOfAnother(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	_, shop := operatorAndShop(t, r.running)
+	theirs := []string{"other", "mail", "5556667778880"}
+	shop.walk("/console", func(path string, got answered) {
+		for _, word := range theirs {
+			for _, w := range strings.FieldsFunc(got.body, func(c rune) bool {
+				return !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_')
+			}) {
+				if w == word {
+					t.Errorf("%s has %q", path, word)
+				}
+			}
+		}
+	})
+
+	// What it asks for by name is not there.
+	_, body := r.call(otherKey, "GET", "/v1/events", "")
+	var theirEvents struct{ Events []struct{ ID string } }
+	must(t, json.Unmarshal([]byte(body), &theirEvents))
+	for path, want := range map[string]int{
+		"/event?id=" + theirEvents.Events[0].ID: http.StatusNotFound,
+		"/endpoints/other/mail":                 http.StatusNotFound,
+		"/quarantine":                           http.StatusNotFound,
+	} {
+		if got := shop.get(path); got.StatusCode != want || strings.Contains(got.body, theirEvents.Events[0].ID+"</") {
+			t.Errorf("%s: %d", path, got.StatusCode)
+		}
+	}
+	if got := shop.post("/endpoints/other/mail/pause", nil); got.StatusCode != http.StatusNotFound {
+		t.Errorf("another's endpoint is paused: %d", got.StatusCode)
+	}
+	if _, body := r.call(otherKey, "GET", "/v1/endpoints/mail", ""); strings.Contains(body, "paused") {
+		t.Error("another's endpoint was paused")
+	}
+}
+
+func TestNobodySeesAPageWithoutALogin(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, _ := operatorAndShop(t, r.running)
+	var paths []string
+	operator.walk("", func(path string, _ answered) { paths = append(paths, path) })
+	stranger := newBrowser(t, r.admin)
+	for _, path := range paths {
+		got := stranger.get(path)
+		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), "/login") {
+			t.Errorf("%s: %d to %q", path, got.StatusCode, got.Header.Get("Location"))
+		}
+		separator := "?"
+		if strings.Contains(path, "?") {
+			separator = "&"
+		}
+		if got := stranger.get(path + separator + "part=main"); got.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a part of %s: %d", path, got.StatusCode)
+		}
+	}
+
+	// A key that is wrong, or of the other side, opens nothing; a cookie of the other listener neither.
+	for _, key := range []string{"", "wrong", shopKey, otherKey} {
+		if got := newBrowser(t, r.admin).post("/login", url.Values{"key": {key}}); got.StatusCode != http.StatusForbidden {
+			t.Errorf("%q as the operator: %d", key, got.StatusCode)
+		}
+	}
+	next := "/events?status=signed"
+	got := newBrowser(t, r.admin).post("/login", url.Values{"key": {adminToken}, "next": {next}})
+	if got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != next {
+		t.Errorf("%d to %q", got.StatusCode, got.Header.Get("Location"))
+	}
+	for _, c := range got.Cookies() {
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Secure || strings.Contains(c.Value, adminToken) {
+			t.Errorf("the cookie is %v", c)
+		}
+		if !strings.HasPrefix(c.Name, "kuairelay-operator") {
+			t.Errorf("it is called %s", c.Name)
+		}
+	}
+	over := newBrowser(t, r.admin).do(http.MethodPost, "/login", url.Values{"key": {adminToken}}, "X-Forwarded-Proto", "https")
+	if c := over.Cookies(); len(c) != 1 || !c[0].Secure || c[0].Name != "__Host-kuairelay-operator" || c[0].Path != "/" {
+		t.Errorf("over TLS: %v", c)
+	}
+
+	// After logging out the browser has nothing.
+	operator.post("/logout", nil)
+	if got := operator.get("/events"); got.StatusCode != http.StatusSeeOther {
+		t.Errorf("after the logout: %d", got.StatusCode)
+	}
+}
+
+func TestTheSixthWrongLoginHasToWait(t *testing.T) {
+	t.Parallel()
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	var statuses []int
+	for range 5 {
+		b := newBrowser(t, r.public+"/console")
+		statuses = append(statuses, b.post("/login", url.Values{"key": {"wrong"}}).StatusCode)
+	}
+	got := newBrowser(t, r.public+"/console").post("/login", url.Values{"key": {shopKey}})
+	if slices.Contains(statuses, http.StatusTooManyRequests) || got.StatusCode != http.StatusTooManyRequests ||
+		got.Header.Get("Retry-After") == "" {
+		t.Errorf("%d, then %d", statuses, got.StatusCode)
+	}
+	if n := r.metric(`kuairelay_console_logins_total{result="wrong",who="tenant"}`); n != "5" {
+		t.Errorf("%s wrong ones are counted", n)
+	}
+}
+
+func TestAnotherSiteCannotUseASession(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, shop := operatorAndShop(t, r.running)
+	for base, b := range map[string]*browser{"": operator, "/console": shop} {
+		path := "/endpoints/shop/spare/pause"
+		for _, header := range [][]string{
+			{"Origin", "https://evil.example"},
+			{"Origin", "http://127.0.0.1:1"}, // another port of the host
+			{"Origin", "null"},
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Origin", ""},
+		} {
+			got := b.do(http.MethodPost, path, url.Values{}, header...)
+			if got.StatusCode != http.StatusForbidden {
+				t.Errorf("%s%s with %q: %d", base, path, header, got.StatusCode)
+			}
+		}
+	}
+	if _, body := r.call(shopKey, "GET", "/v1/endpoints/spare", ""); strings.Contains(body, `"paused"`) {
+		t.Error("it was paused")
+	}
+
+	// The API takes no session, and a page no bearer.
+	cookie := operator.client.Jar.Cookies(mustURL(t, r.admin+"/"))[0]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.admin+"/admin/v1/events", nil)
+	must(t, err)
+	req.AddCookie(cookie)
+	if status, _ := r.do(req); status != http.StatusUnauthorized {
+		t.Errorf("the API takes a session: %d", status)
+	}
+	got := newBrowser(t, r.admin).do(http.MethodGet, "/events", nil, "Authorization", "Bearer "+adminToken)
+	if got.StatusCode != http.StatusSeeOther {
+		t.Errorf("a page takes a bearer: %d", got.StatusCode)
+	}
+}
+
+func mustURL(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	must(t, err)
+	return u
+}
+
+func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, shop := operatorAndShop(t, r.running)
+	state := func() string {
+		var e struct{ State string }
+		_, body := r.call(shopKey, "GET", "/v1/endpoints/orders", "")
+		must(t, json.Unmarshal([]byte(body), &e))
+		return e.State
+	}
+
+	for _, b := range []struct {
+		*browser
+		base string
+	}{{operator, ""}, {shop, "/console"}} {
+		page := "/endpoints/shop/orders"
+		got := b.post(page+"/pause", url.Values{"back": {b.base + page}})
+		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), b.base+page+"?") || state() != "paused" {
+			t.Errorf("pause: %d to %q, %s", got.StatusCode, got.Header.Get("Location"), state())
+		}
+		if after := b.get(page); !strings.Contains(after.body, "paused") || !strings.Contains(after.body, page+"/resume") {
+			t.Errorf("the page of a paused endpoint: %s", after.body)
+		}
+		if b.post(page+"/resume", nil); state() == "paused" {
+			t.Error("it was not resumed")
+		}
+		if got := b.post(page+"/test", nil); got.StatusCode != http.StatusOK || !strings.Contains(got.body, "200 in") {
+			t.Errorf("test: %d %s", got.StatusCode, got.body)
+		}
+	}
+
+	// A dead letter is sent again, and is one again; then a person is done with it.
+	var list struct {
+		DeadLetters []struct {
+			EventID string `json:"event_id"`
+		} `json:"dead_letters"`
+	}
+	dead := func() int {
+		_, body := r.call(shopKey, "GET", "/v1/dead-letters", "")
+		must(t, json.Unmarshal([]byte(body), &list))
+		return len(list.DeadLetters)
+	}
+	if dead() != 1 {
+		t.Fatalf("%d dead letters", dead())
+	}
+	one := url.Values{"event_id": {list.DeadLetters[0].EventID}, "endpoint": {"shop/orders"}}
+	if got := shop.post("/dead-letters/redrive", one); !strings.Contains(got.Header.Get("Location"), "did=redrive&n=1") {
+		t.Errorf("redrive: %d %q", got.StatusCode, got.Header.Get("Location"))
+	}
+	until(t, "it is dead again", func() bool { return dead() == 1 })
+	all := url.Values{"all": {"1"}, "endpoint": {"shop/orders"}}
+	if got := operator.post("/dead-letters/dismiss", all); !strings.Contains(got.Header.Get("Location"), "did=dismiss&n=1") {
+		t.Errorf("dismiss: %d %q", got.StatusCode, got.Header.Get("Location"))
+	}
+	if dead() != 0 {
+		t.Error("it was not dismissed")
+	}
+	if got := operator.post("/dead-letters/dismiss", url.Values{"all": {"1"}}); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("all of everybody: %d", got.StatusCode)
+	}
+
+	// A replay is counted first.
+	counted := shop.post("/replays/new", url.Values{"endpoint": {"orders"}, "rate": {"100"}})
+	at := strings.TrimPrefix(counted.Header.Get("Location"), "/console")
+	if counted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(at, "/replays/rpl_") {
+		t.Fatalf("a replay: %d %q %s", counted.StatusCode, at, counted.body)
+	}
+	until(t, "it is counted", func() bool { return strings.Contains(shop.get(at).body, `name="go" value="1"`) })
+}
+
+func TestAPageHasItsHeadersAndIsLight(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, shop := operatorAndShop(t, r.running)
+	for base, b := range map[string]*browser{"": operator, "/console": shop} {
+		first := b.get("/")
+		weight := gzipped(first.body)
+		for _, got := range []answered{first, b.get("/nothing/here"), b.get("/event?id=x"), b.get("/login")} {
+			h := got.Header
+			if h.Get("Cache-Control") != "no-store" || h.Get("X-Frame-Options") != "DENY" ||
+				h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "same-origin" ||
+				!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'") {
+				t.Errorf("%s%s: %v", base, got.Request.URL, h)
+			}
+			if strings.Contains(got.body, "<style") || strings.Contains(got.body, " style=") || strings.Contains(got.body, " onclick") {
+				t.Errorf("%s%s has styles or scripts in it", base, got.Request.URL)
+			}
+		}
+		if got := b.get("/nothing/here"); got.StatusCode != http.StatusNotFound {
+			t.Errorf("a page that is not there: %d", got.StatusCode)
+		}
+
+		for _, name := range []string{"app.css", "app.js", "live.js", "keys.js", "favicon.svg"} {
+			at := strings.Index(first.body, "/assets/")
+			hash, _, _ := strings.Cut(first.body[at+len("/assets/"):], "/")
+			got := b.get("/assets/" + hash + "/" + name)
+			if got.StatusCode != 200 || got.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" {
+				t.Errorf("%s: %d %q", name, got.StatusCode, got.Header.Get("Cache-Control"))
+			}
+			if old := b.get("/assets/0123456789ab/" + name); old.StatusCode != 200 || old.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s of another version: %d %q", name, old.StatusCode, old.Header.Get("Cache-Control"))
+			}
+			weight += gzipped(got.body)
+		}
+		t.Logf("a first visit of %q takes %d bytes", base, weight)
+		if weight > 60_000 {
+			t.Errorf("a first visit takes %d bytes", weight)
+		}
+	}
+}
+
+func gzipped(text string) int {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, _ = z.Write([]byte(text))
+	_ = z.Close()
+	return out.Len()
+}
+
+func TestAPageThatHasNotChangedIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, _ := operatorAndShop(t, r.running)
+	first := operator.get("/events?part=main")
+	if first.StatusCode != 200 || first.Header.Get("ETag") == "" || strings.Contains(first.body, "<html") {
+		t.Fatalf("%d %q", first.StatusCode, first.Header.Get("ETag"))
+	}
+	same := operator.do(http.MethodGet, "/events?part=main", nil, "If-None-Match", first.Header.Get("ETag"))
+	if same.StatusCode != http.StatusNotModified {
+		t.Errorf("%d", same.StatusCode)
+	}
+	r.mustPush(update("777005949070188", "collected"))
+	until(t, "there is a new event", func() bool {
+		got := operator.do(http.MethodGet, "/events?part=main", nil, "If-None-Match", first.Header.Get("ETag"))
+		return got.StatusCode == 200 && strings.Contains(got.body, "777005949070188")
+	})
+}
+
+func TestPagesSayThatRedisDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(server.URL())+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	server.Kill()
+	operator, shop := operatorAndShop(t, r.running) // a login needs no Redis
+	for base, b := range map[string]*browser{"": operator, "/console": shop} {
+		for _, path := range []string{"/", "/events", "/endpoints"} {
+			got := b.get(path)
+			if !strings.Contains(got.body, `<nav class="side"`) || !strings.Contains(got.body, "Redis") ||
+				got.StatusCode == http.StatusInternalServerError {
+				t.Errorf("%s%s: %d\n%s", base, path, got.StatusCode, got.body)
+			}
+		}
+	}
+}
+
+func TestTenantsHaveNoPagesIfTheConfigSaysSo(t *testing.T) {
+	t.Parallel()
+	r := startAPI(t, "admin: {token: "+adminToken+"}\nconsole: {tenants: false}\n"+withToken(redisserver.Start(t).URL())+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	if got := newBrowser(t, r.public+"/console").post("/login", url.Values{"key": {shopKey}}); got.StatusCode != http.StatusNotFound {
+		t.Errorf("a tenant logs in: %d", got.StatusCode)
+	}
+	newBrowser(t, r.admin).login(adminToken)
+}
