@@ -90,8 +90,7 @@ func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.Dead
 // since (readDeadLetters does).
 func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
-		(f.Brand == "" || l.CPCode == f.Brand) &&
-		(f.Status == "" || l.Status == f.Status) &&
+		takes(f.Brand, l.CPCode) && takes(f.Status, l.Status) &&
 		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode)
 }
 

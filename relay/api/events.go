@@ -59,10 +59,14 @@ func listEvents(c *call) (Events, error) {
 		if n < len(page.Events) {
 			page.Next = page.Events[n-1].Next
 			page.Events = page.Events[:n]
+			page.BackTo = page.Events[n-1].AcceptedAt
 		}
 	}
 
-	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next}
+	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next, Looked: page.Looked}
+	if !q.Newer {
+		out.LookedBackTo = utc(page.BackTo)
+	}
 	for i, e := range page.Events {
 		out.Events[i] = c.showEvent(e)
 		if data {

@@ -21,16 +21,19 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 500
+	// maxValues is how many values one field of a filter names at most.
+	maxValues = 50
 )
 
-// filter limits a list, a replay or a redrive. The zero filter takes everything.
+// filter limits a list, a replay or a redrive. The zero filter takes everything. Endpoint, Brand, Status and State may
+// each name several values, with commas between them.
 type filter struct {
 	Tenant      string    `json:"tenant,omitempty" doc:"endpoints of this tenant; for the operator only"`
-	Endpoint    string    `json:"endpoint,omitempty" doc:"this endpoint: tenant/endpoint, or for a tenant its name alone"`
-	Brand       string    `json:"brand,omitempty" doc:"cp_code of the brand, or an alias of it"`
-	Status      string    `json:"status,omitempty" doc:"status of the update"`
+	Endpoint    string    `json:"endpoint,omitempty" doc:"this endpoint, or one of several, with commas between them: tenant/endpoint, or for a tenant its name alone"`
+	Brand       string    `json:"brand,omitempty" doc:"cp_code of the brand, or an alias of it; or several, with commas"`
+	Status      string    `json:"status,omitempty" doc:"status of the update; or several, with commas"`
 	WaybillCode string    `json:"waybill_code,omitempty" doc:"this waybill"`
-	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (queued, sending, retrying or waiting), or unrouted (no route matched)"`
+	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (queued, sending, retrying or waiting), or unrouted (no route matched); or several, with commas"`
 	Since       time.Time `json:"since,omitzero" doc:"accepted at this time or later"`
 	Until       time.Time `json:"until,omitzero" doc:"accepted before this time"`
 }
@@ -68,20 +71,10 @@ func (f *filter) check(c *call) error {
 	if f.Tenant != "" && c.settings.tenants[f.Tenant] == nil {
 		return badf("tenant: there is no tenant %q", f.Tenant)
 	}
-	if err := f.checkEndpoint(c); err != nil {
+	if err := f.checkValues(c); err != nil {
 		return err
 	}
-
-	// Brands and statuses are compared by their canonical names.
-	if f.Brand != "" {
-		f.Brand = kuaidihelp.Brand(f.Brand)
-	}
-	f.Status = kuaidihelp.Status(f.Status)
-
-	if f.State != "" && !slices.Contains(states(), f.State) {
-		return badf("state: must be one of %s", strings.Join(states(), ", "))
-	}
-	if f.State == StateUnrouted && f.Tenant+f.Endpoint != "" {
+	if f.Tenant+f.Endpoint != "" && f.State != "" && takes(f.State, StateUnrouted) {
 		return badf("state: unrouted events belong to no tenant")
 	}
 
@@ -91,24 +84,89 @@ func (f *filter) check(c *call) error {
 	return nil
 }
 
-// checkEndpoint gives an endpoint its full name.
-func (f *filter) checkEndpoint(c *call) error {
-	if f.Endpoint == "" {
-		return nil
+// checkValues makes the values of each field canonical: endpoints get their full names, and brands and statuses are
+// compared by their canonical ones.
+func (f *filter) checkValues(c *call) error {
+	for _, field := range []struct {
+		name      string
+		list      *string
+		canonical func(string) (string, error)
+	}{
+		{"endpoint", &f.Endpoint, func(v string) (string, error) { return c.fullName(v, f.Tenant) }},
+		{"brand", &f.Brand, func(v string) (string, error) { return kuaidihelp.Brand(v), nil }},
+		{"status", &f.Status, func(v string) (string, error) { return kuaidihelp.Status(v), nil }},
+		{"state", &f.State, knownState},
+	} {
+		list, err := canonicalList(*field.list, field.canonical)
+		if err != nil {
+			return badf("%s: %v", field.name, err)
+		}
+		*field.list = list
 	}
-	full, err := c.fullName(f.Endpoint, f.Tenant)
-	if err != nil {
-		return badf("endpoint: %v", err)
-	}
-	f.Endpoint = full
 	return nil
+}
+
+// knownState refuses what is no state.
+func knownState(v string) (string, error) {
+	if !slices.Contains(states(), v) {
+		return "", fmt.Errorf("must be one of %s", strings.Join(states(), ", "))
+	}
+	return v, nil
+}
+
+// values lists what a field of a filter names.
+func values(list string) (all []string) {
+	for v := range strings.SplitSeq(list, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// canonicalList makes each value of a list canonical, and leaves out those that come twice.
+func canonicalList(list string, canonical func(string) (string, error)) (string, error) {
+	given := values(list)
+	switch {
+	case list == "":
+		return "", nil
+	case len(given) == 0:
+		return "", errors.New("names nothing") // and must not be taken for everything
+	case len(given) > maxValues:
+		return "", fmt.Errorf("names more than %d values", maxValues)
+	}
+
+	var all []string
+	for _, v := range given {
+		right, err := canonical(v)
+		if err != nil {
+			return "", err
+		}
+		if !slices.Contains(all, right) {
+			all = append(all, right)
+		}
+	}
+	return strings.Join(all, ","), nil
+}
+
+// takes says whether a canonical list names a value. An empty list takes any.
+func takes(list, value string) bool {
+	if list == "" {
+		return true
+	}
+	for v := range strings.SplitSeq(list, ",") {
+		if v == value {
+			return true
+		}
+	}
+	return false
 }
 
 // endpoints are those that the filter is limited to; nil: all.
 func (f *filter) endpoints(c *call) []string {
 	switch {
 	case f.Endpoint != "":
-		return []string{f.Endpoint}
+		return values(f.Endpoint)
 	case f.Tenant != "":
 		return c.settings.endpointsOf(f.Tenant)
 	}
@@ -133,30 +191,26 @@ func (f *filter) match() func(*event.Record) bool {
 		return nil
 	}
 	return func(e *event.Record) bool {
-		return (f.Brand == "" || e.CPCode == f.Brand) &&
-			(f.Status == "" || e.Status == f.Status) &&
+		return takes(f.Brand, e.CPCode) && takes(f.Status, e.Status) &&
 			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) &&
 			f.hasState(e)
 	}
 }
 
-// hasState says whether an event has a delivery to one of the filter's endpoints that is in the filter's state.
+// hasState says whether an event has a delivery to one of the filter's endpoints that is in one of the filter's states.
 func (f *filter) hasState(e *event.Record) bool {
-	switch f.State {
-	case "":
-		return true
-	case StateUnrouted:
-		return len(e.Deliveries) == 0
+	if f.State == "" || len(e.Deliveries) == 0 {
+		return takes(f.State, StateUnrouted)
 	}
 	return slices.ContainsFunc(e.Deliveries, func(o event.DeliveryRecord) bool {
-		return f.matchesEndpoint(o.Endpoint) && (string(o.State) == f.State || f.State == stateOpen && o.State.Open())
+		return f.matchesEndpoint(o.Endpoint) &&
+			(takes(f.State, string(o.State)) || o.State.Open() && takes(f.State, stateOpen))
 	})
 }
 
 // matchesEndpoint says whether an endpoint passes the filter.
 func (f *filter) matchesEndpoint(endpoint string) bool {
-	return (f.Endpoint == "" || endpoint == f.Endpoint) &&
-		(f.Tenant == "" || strings.HasPrefix(endpoint, f.Tenant+"/"))
+	return takes(f.Endpoint, endpoint) && (f.Tenant == "" || strings.HasPrefix(endpoint, f.Tenant+"/"))
 }
 
 // reader reads the query of a request, and remembers the first mistake in it.
@@ -222,8 +276,9 @@ func (r *reader) filter() filter {
 
 // readTime reads a time (RFC 3339), or a span before now (90m, 2d).
 func (c *call) readTime(s string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
+	// The + of a zone that was not escaped arrives as a space.
+	if t, err := time.Parse(time.RFC3339, strings.Replace(s, " ", "+", 1)); err == nil {
+		return t.UTC(), nil
 	}
 	days, isDays := strings.CutSuffix(s, "d")
 	if n, err := strconv.Atoi(days); isDays && err == nil && n >= 0 {

@@ -3,8 +3,11 @@ package api
 import (
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+
+	"kuairelay/relay/event"
 )
 
 // readAll reads every parameter that there is.
@@ -40,6 +43,12 @@ func TestAQueryIsRead(t *testing.T) {
 			want: query{limit: 100, filter: filter{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-90 * time.Minute)}}},
 		{tenant: "", query: "since=2026-11-24T08:00:00Z",
 			want: query{limit: 100, filter: filter{Since: noon.Add(-4 * time.Hour)}}},
+		{tenant: "", query: "since=2026-11-24T16:00:00%2B08:00&until=2026-11-24T16:30:00+08:00", // once not escaped
+			want: query{limit: 100, filter: filter{Since: noon.Add(-4 * time.Hour), Until: noon.Add(-210 * time.Minute)}}},
+		{tenant: "", query: "status=signed,%20Question&state=dead,open,dead&brand=yt,zt",
+			want: query{limit: 100, filter: filter{Status: "signed,question", State: "dead,open", Brand: "ytsd,zt"}}},
+		{tenant: "shop", query: "endpoint=orders,shop/a",
+			want: query{limit: 100, filter: filter{Tenant: "shop", Endpoint: "shop/orders,shop/a"}}},
 	} {
 		got, err := ask(b, readAll, x.tenant, "/?"+x.query, "")
 		if err != nil || !reflect.DeepEqual(got, x.want) {
@@ -60,6 +69,11 @@ func TestAQueryThatIsWrongIsRefusedByTheNameOfItsParameter(t *testing.T) {
 		{query: "since=-2d", detail: "since: must be a time like"},
 		{query: "since=1h&until=2h", detail: "since: must be before until"},
 		{query: "state=opened", detail: "state: must be one of open, unrouted, "},
+		{query: "state=dead,opened", detail: "state: must be one of open, unrouted, "},
+		{query: "state=dead,unrouted&tenant=shop", detail: "state: unrouted events belong to no tenant"},
+		{query: "status=,", detail: "status: names nothing"},
+		{query: "status=" + strings.Repeat("a,", maxValues+1), detail: "status: names more than 50 values"},
+		{tenant: "shop", query: "endpoint=orders,other/mail", detail: "endpoint: other/mail is not yours"},
 		{query: "state=unrouted&tenant=shop", detail: "state: unrouted events belong to no tenant"},
 		{query: "tenant=nobody", detail: `tenant: there is no tenant "nobody"`},
 		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees only its own data"},
@@ -88,5 +102,32 @@ func TestABodyThatIsWrongIsRefusedByWhatIsWrongWithIt(t *testing.T) {
 	} {
 		_, err := ask(b, redriveDeadLetters, "shop", "/", body)
 		refused(t, body, err, 400, detail)
+	}
+}
+
+func TestAFilterTakesAnyOfTheValuesThatItNames(t *testing.T) {
+	t.Parallel()
+	e := &event.Record{Event: event.Event{CPCode: "zt", Status: "signed"}}
+	e.Deliveries = []event.DeliveryRecord{
+		{Endpoint: "shop/orders", State: event.StateDead}, {Endpoint: "other/mail", State: event.StateRetrying},
+	}
+	nobodys := &event.Record{Event: event.Event{CPCode: "zt", Status: "signed"}}
+	for _, x := range []struct {
+		filter      filter
+		its, nobody bool
+	}{
+		{filter: filter{Status: "question,signed"}, its: true, nobody: true},
+		{filter: filter{Status: "question,sign"}},
+		{filter: filter{Brand: "sto,zt", Status: "signed"}, its: true, nobody: true},
+		{filter: filter{State: "delivered,dead"}, its: true},
+		{filter: filter{State: "delivered,open"}, its: true},
+		{filter: filter{State: "delivered,unrouted"}, nobody: true},
+		{filter: filter{State: "open", Endpoint: "shop/orders,shop/a"}},
+		{filter: filter{State: "open,dead", Endpoint: "shop/a,shop/orders"}, its: true},
+	} {
+		takes := x.filter.match()
+		if takes(e) != x.its || takes(nobodys) != x.nobody {
+			t.Errorf("%+v: %v and %v, want %v and %v", x.filter, takes(e), takes(nobodys), x.its, x.nobody)
+		}
 	}
 }

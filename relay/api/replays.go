@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -108,9 +109,9 @@ func (r *ReplayRequest) checkReplay(c *call) error {
 	switch {
 	case r.Rate < 1 || r.Rate > maxRate:
 		return badf("rate: must be from 1 to %d", maxRate)
-	case r.State == StateUnrouted && !r.Reroute:
+	case !r.Reroute && slices.Contains(values(r.State), StateUnrouted):
 		return badf("state: unrouted events need reroute")
-	case r.State == stateOpen || event.State(r.State).Open():
+	case slices.ContainsFunc(values(r.State), func(s string) bool { return s == stateOpen || event.State(s).Open() }):
 		return badf("state: open deliveries are not sent again")
 	case r.Reroute && r.State != "" && r.State != StateUnrouted:
 		return badf("state: reroute takes only unrouted events")
@@ -200,12 +201,12 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 	case request.Reroute:
 		f.State = "" // of the event, not of a delivery
 	case f.Endpoint != "":
-		p.Query.Endpoints = []string{f.Endpoint}
+		p.Query.Endpoints = values(f.Endpoint)
 	case f.Tenant != "":
 		p.Query.Endpoints = endpoints(f.Tenant)
 	}
 	p.Wants = func(o event.DeliveryRecord) bool {
-		return !o.State.Open() && f.matchesEndpoint(o.Endpoint) && (f.State == "" || o.State == event.State(f.State))
+		return !o.State.Open() && f.matchesEndpoint(o.Endpoint) && takes(f.State, string(o.State))
 	}
 
 	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}

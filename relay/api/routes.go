@@ -78,13 +78,16 @@ var (
 
 	filterParams = []param{
 		tenantParam,
-		{name: "endpoint", kind: "string", doc: "routed to this endpoint: tenant/name, or for a tenant the name alone"},
-		{name: "brand", kind: "string", doc: "of this brand, or an alias of it; cp_code is the same"},
+		{name: "endpoint", kind: "string",
+			doc: "routed to this endpoint, or to one of several (a,b): tenant/name, or for a tenant the name alone"},
+		{name: "brand", kind: "string", doc: "of this brand, or an alias of it, or of one of several (zt,sto); cp_code is the same"},
 		{name: "cp_code", kind: "string", doc: "the same as brand"},
-		{name: "status", kind: "string", doc: "with this status"},
+		{name: "status", kind: "string", doc: "with this status, or one of several (signed,question)"},
 		{name: "waybill_code", kind: "string", doc: "of this waybill"},
-		{name: "state", kind: "string", doc: "with a delivery in this state: " + strings.Join(states(), ", ")},
-		{name: "since", kind: "string", doc: "at this time (RFC 3339) or later, or a span before now like 90m or 2d"},
+		{name: "state", kind: "string",
+			doc: "with a delivery in this state, or in one of several: " + strings.Join(states(), ", ")},
+		{name: "since", kind: "string",
+			doc: "at this time (RFC 3339, in any zone) or later, or a span before now like 90m or 2d"},
 		{name: "until", kind: "string", doc: "before this time"},
 	}
 )

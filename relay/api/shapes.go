@@ -75,6 +75,9 @@ type Parked struct {
 type Events struct {
 	Events []Event `json:"events" doc:"by the time of their acceptance"`
 	Next   string  `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. A page may hold fewer events than limit, even none, and still have a next"`
+	// Looked and LookedBackTo say how far a search for rare events has come.
+	Looked       int       `json:"looked" doc:"how many events were read to find these"`
+	LookedBackTo time.Time `json:"looked_back_to,omitzero" doc:"how far back the search has come: every event since then that the filter takes is on this page or an earlier one; not with newer"`
 }
 
 // EndpointHealth is the health of an endpoint.

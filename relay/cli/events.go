@@ -17,8 +17,9 @@ func newEvents() *cobra.Command {
 		Use:     "events",
 		Short:   "List events, the latest first",
 		GroupID: groupAPI,
-		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json",
-		Args:    takes(0, 0, ""),
+		Example: "  kuairelay events --since 1h --state dead\n  kuairelay events --endpoint shop/orders -n 500 -o json\n" +
+			"  kuairelay events --status signed,question --brand zt,sto",
+		Args: takes(0, 0, ""),
 	}
 
 	flags := addAPIFlags(cmd)

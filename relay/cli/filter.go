@@ -20,11 +20,11 @@ type filterFlags struct{ values map[string]*string }
 
 var filterHelp = [][2]string{
 	{"tenant", "of this `TENANT`"},
-	{"endpoint", "of this endpoint, `TENANT/NAME`"},
+	{"endpoint", "of this endpoint, `TENANT/NAME`; several with commas between them, here and at the next three"},
 	{"brand", "of this `BRAND`, or an alias of it"},
 	{"status", "with this `STATUS`"},
-	{"waybill", "of this waybill `CODE`"},
 	{"state", "with a delivery in this `STATE`: open, delivered, dead, unrouted, …"},
+	{"waybill", "of this waybill `CODE`"},
 	{"since", "at this `TIME` or later: 2026-11-24T08:00:00Z, or a span before now like 90m or 2d"},
 	{"until", "before this `TIME`"},
 }
@@ -55,16 +55,19 @@ func (x *filterFlags) query() url.Values {
 // warn warns of a status or brand that can hardly match anything. It is no mistake, because the sets of statuses and
 // brands are open.
 func (x *filterFlags) warn(w io.Writer) {
-	status := *x.values["status"]
-	if status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
-		fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n",
-			printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
+	for status := range strings.SplitSeq(*x.values["status"], ",") {
+		if status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
+			fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n",
+				printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
+		}
 	}
 
-	brand := *x.values["brand"]
-	if brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
-		fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n",
-			printable(brand), strings.Join(kuaidihelp.Brands(), ", "))
+	for brand := range strings.SplitSeq(*x.values["brand"], ",") {
+		brand = strings.TrimSpace(brand)
+		if brand != "" && !kuaidihelp.IsBrand(kuaidihelp.Brand(brand)) {
+			fmt.Fprintf(w, "warning: --brand %s is none that kuaidihelp's page lists (%s)\n",
+				printable(brand), strings.Join(kuaidihelp.Brands(), ", "))
+		}
 	}
 }
 

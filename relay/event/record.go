@@ -115,6 +115,9 @@ type Page struct {
 	End bool
 	// Looked is how many events were read to decide whether they match.
 	Looked int
+	// BackTo is how far back the search has come: the page has every wanted event since then. Zero: not known. Towards
+	// newer events it says nothing.
+	BackTo time.Time
 }
 
 // DeadLetter is a dead letter.

@@ -44,36 +44,45 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		if q.Match != nil {
 			want = maxPage
 		}
-		rows, next, over, err := s.eventRows(ctx, q, codes, place, want)
+		part, err := s.eventRows(ctx, q, codes, place, want)
 		if err != nil {
 			return page, fmt.Errorf("list events: %w", err)
 		}
 
 		// Rows that are left when the page is full are read again with the next page.
-		for i, e := range rows {
+		for i, e := range part.rows {
 			page.Looked++
+			page.BackTo = earlier(page.BackTo, e.AcceptedAt)
 			if !owedTo(mine, e.Record) || !wanted(q, e.Record) {
 				continue
 			}
 			e.Next = e.after.String()
 			page.Events = append(page.Events, e.Record)
-			if len(page.Events) == q.Most && i < len(rows)-1 {
-				next = e.after
-				over = false
+			if len(page.Events) == q.Most && i < len(part.rows)-1 {
+				part = eventPart{next: e.after}
 				break
 			}
 		}
 
-		place = next
-		page.End = over
-		if over && !q.Newer {
+		place = part.next
+		page.End = part.over
+		page.BackTo = earlier(page.BackTo, part.passed)
+		if part.over && !q.Newer {
 			return page, nil
 		}
-		if over || len(page.Events) >= q.Most || calls == pageCalls {
+		if part.over || len(page.Events) >= q.Most || calls == pageCalls {
 			page.Next = place.String()
 			return page, nil
 		}
 	}
+}
+
+// earlier is the earlier one of two times. Zero is no time.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // wanted says whether an event matches a query, except for its endpoints.
@@ -186,13 +195,21 @@ type placedEvent struct {
 	after place
 }
 
-// eventRows asks for one part of a page: at most so many rows from a place on. It returns where the next part begins,
-// and whether this was the last one.
+// eventPart is a part of a page.
+type eventPart struct {
+	rows []placedEvent
+	next place // where the next part begins
+	over bool  // it is the last one
+	// passed is when the chunk began that the part has left last; zero: it has left none.
+	passed time.Time
+}
+
+// eventRows asks for one part of a page: at most so many rows from a place on.
 func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at place, most int) (
-	rows []placedEvent, next place, over bool, err error,
+	part eventPart, err error,
 ) {
 	if at.chunk == 0 {
-		return nil, at, true, nil
+		return eventPart{next: at, over: true}, nil
 	}
 
 	// The script goes to older events (o) or to newer ones (n), up to the last chunk that may have a wanted one.
@@ -214,28 +231,33 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 			direction, at.chunk, at.index, stop, most, lookMost, codes).Slice()
 		return err
 	})
-	if err == nil && len(answer) != 4 {
+	if err == nil && len(answer) != 5 {
 		err = errShape
 	}
 	if err != nil {
-		return nil, at, false, err
+		return part, err
 	}
 
+	part.next = place{number(answer[0]), int(number(answer[1]))}
+	part.over = number(answer[2]) == 1
+	if left := number(answer[4]); left > 0 {
+		part.passed = time.UnixMilli(left)
+	}
 	list, _ := answer[3].([]any)
 	for _, v := range list {
 		row, _ := v.([]any)
 		if len(row) != 5 {
-			return nil, at, false, errShape
+			return part, errShape
 		}
 		short, _ := row[0].(string)
 		head, _ := row[2].(string)
 		e, err := readStored(short, fieldsOf(row[1]), head)
 		if err != nil {
-			return nil, at, false, err
+			return part, err
 		}
-		rows = append(rows, placedEvent{e, place{number(row[3]), int(number(row[4]))}})
+		part.rows = append(part.rows, placedEvent{e, place{number(row[3]), int(number(row[4]))}})
 	}
-	return rows, place{number(answer[0]), int(number(answer[1]))}, number(answer[2]) == 1, nil
+	return part, nil
 }
 
 // fieldsOf reads a hash from the answer of a script.

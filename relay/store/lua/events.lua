@@ -7,7 +7,8 @@
 --        most cost (an event in the list is 1, one that is loaded 10 or more),
 --        codes of the endpoints, one after the other (none: all events)
 -- Returns {chunk and index at which to go on, 1 if that is the end,
---        {{id, {fields of e:<id>…}, head of its body, chunk and index of what comes after it}…}}
+--        {{id, {fields of e:<id>…}, head of its body, chunk and index of what comes after it}…},
+--        the chunk that was left last, 0 if none was}
 -- Endpoints may share a code, so the caller checks which endpoints an event is owed to. A page of newer events has no
 -- end: events that come later stand at the place where to go on.
 local older, chunk, at, stop = ARGV[1] == 'o', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -47,7 +48,7 @@ local function next_chunk(c)
   return tonumber(found[1])
 end
 
-local rows, step, over, window = {}, older and -1 or 1, false, 100
+local rows, step, over, window, left = {}, older and -1 or 1, false, 100, 0
 while chunk do
   local full, v = rcall('GET', P .. 'c:' .. chunk), P .. 'v:' .. chunk
   local len = (not full or any(full, 1)) and rcall('LLEN', v) or 0
@@ -77,7 +78,7 @@ while chunk do
     over = true
     break
   end
-  chunk, at = nxt, older and 2 ^ 30 or 0
+  left, chunk, at = chunk, nxt, older and 2 ^ 30 or 0
   if #rows >= most or budget <= 0 then break end
 end
-return {chunk or 0, at, over and 1 or 0, rows}
+return {chunk or 0, at, over and 1 or 0, rows, left}

@@ -100,6 +100,8 @@ func checkEvents(t *testing.T, b *bench) {
 		t.Error("nonsense is taken for a cursor")
 	}
 
+	checkHowFarBack(t, s)
+
 	// Going to newer events, the end is where to go on later.
 	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute),
 		Match: func(*event.Record) bool {
@@ -112,6 +114,43 @@ func checkEvents(t *testing.T, b *bench) {
 	}
 	acceptOne(t, s, update("later", "a"), to("t/a"))
 	same("later", page(t, s, event.Query{Most: 10, Newer: true, Cursor: p.Next}), []string{"later:a"})
+}
+
+// checkHowFarBack looks for what is not there, page by page: each page says how far back the search has come.
+func checkHowFarBack(t *testing.T, s *store.Store) {
+	t.Helper()
+	for what, q := range map[string]event.Query{
+		"by what they are":   {Most: 10, Match: func(*event.Record) bool { return false }},
+		"by their endpoints": {Most: 10, Endpoints: []string{"x/y"}},
+	} {
+		back := s.Now()
+		for end := false; !end; {
+			p, err := s.Events(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.Events) > 0 || p.BackTo.After(back) || q.Match != nil && p.BackTo.IsZero() {
+				t.Fatalf("%s: %d events, back to %s after %s", what, len(p.Events), p.BackTo, back)
+			}
+
+			// All events since then were looked at; those of other endpoints are not even read.
+			if q.Match != nil && q.Cursor == "" {
+				since := page(t, s, event.Query{Most: 500, Since: p.BackTo.Add(time.Millisecond)})
+				if len(since) == 0 || len(since) > p.Looked {
+					t.Errorf("%s: %d events since %s, and %d were looked at", what, len(since), p.BackTo, p.Looked)
+				}
+			}
+			back = p.BackTo
+			q.Cursor = p.Next
+			end = p.End
+		}
+		if first := page(t, s, event.Query{Most: 500, Until: back}); q.Match != nil && len(first) > 0 {
+			t.Errorf("%s: %d events are older than the end, %s", what, len(first), back)
+		}
+		if q.Endpoints != nil && back.IsZero() {
+			t.Errorf("%s: it does not say how far back it has looked", what)
+		}
+	}
 }
 
 func checkTrim(t *testing.T, b *bench) {
