@@ -131,6 +131,7 @@ func New(o Options) (*Relay, error) {
 	r.receiver = ingest.New(ingest.Options{
 		Keep:       r.intake.Keep,
 		Parse:      r.intake.Parse,
+		Replica:    replicaName(),
 		Bytes:      c.Limits.ParseBytes,
 		OnCallback: r.heartbeat.heard,
 		Logger:     o.Logger,

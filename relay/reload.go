@@ -92,7 +92,7 @@ func (r *Relay) use(c *config.Config) error {
 	}
 
 	r.store.Use(storeSettings(c))
-	r.intake.Use(routesOf(table, c.Tenants))
+	r.intake.Use(routesOf(table, c.Tenants), configName(c))
 	r.receiver.Use(ingest.Settings{
 		Tokens:     reveal(c.Callback.Tokens),
 		AllowCIDRs: c.Callback.AllowCIDRs,
@@ -101,7 +101,7 @@ func (r *Relay) use(c *config.Config) error {
 	})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
-	r.api.Use(apiSettings(c, table, r.shares.Test(r.pool.SendTest)))
+	r.api.Use(apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest)))
 	r.console.Use(console.Settings{Tenants: c.Console.Tenants, Zone: c.Console.Timezone, Language: c.Console.Language})
 	r.sessions.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal(), c.Console.Session)
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now

@@ -50,6 +50,12 @@ func storeSettings(c *config.Config) store.Settings {
 	}
 }
 
+// configName is the beginning of a config's fingerprint, which names the config in events.
+func configName(c *config.Config) string {
+	const digits = 8
+	return c.Fingerprint[:min(digits, len(c.Fingerprint))]
+}
+
 // NewTable compiles the routes of a config.
 func NewTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Table, error) {
 	table, err := route.New(route.Options{
@@ -238,8 +244,17 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 }
 
 // apiSettings returns what the API needs of a config, and of what was built from it.
-func apiSettings(c *config.Config, table *route.Table, test access.Tester) api.Settings {
-	set := api.Settings{Test: test, Retention: c.Retention, UpstreamRate: float64(c.Kuaidihelp.Rate)}
+func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test access.Tester) api.Settings {
+	set := api.Settings{
+		Config:       configName(c),
+		Retention:    c.Retention,
+		UpstreamRate: float64(c.Kuaidihelp.Rate),
+		Test:         test,
+	}
+	set.Preview = func(d *event.Delivery) (api.Preview, bool) {
+		p, ok := pool.Preview(d)
+		return api.Preview(p), ok
+	}
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name}
 		for _, e := range t.Endpoints {

@@ -91,7 +91,7 @@ func TestEverySettingOfAnEndpointIsHandedOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []any{*ep, pacing(tenants), ordered(tenants), apiSettings(&config.Config{Tenants: tenants}, nil, nil).Tenants}
+		return []any{*ep, pacing(tenants), ordered(tenants), apiSettings(&config.Config{Tenants: tenants}, nil, nil, nil).Tenants}
 	}
 	elsewhere := []string{
 		"Name",                 // a part of ID

@@ -58,6 +58,7 @@ var bounds = map[string]bound{
 	"GET /v1/status":                             ofReads,
 	"GET /v1/events":                             ofReads,
 	"GET /v1/events/:id":                         ofReads,
+	"GET /v1/events/:id/request":                 ofReads,
 	"GET /v1/waybills/:waybill":                  ofReads,
 	"GET /v1/endpoints":                          ofReads,
 	"GET /v1/endpoints/:endpoint":                ofReads,

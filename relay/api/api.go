@@ -23,6 +23,8 @@ import (
 // Settings are the part of the config that the API uses. They do not change after Use.
 type Settings struct {
 	Tenants []Tenant
+	// Config names the config, as event.Event.Config does.
+	Config string
 	// UpstreamRate bounds the calls to kuaidihelp a second.
 	UpstreamRate float64
 	// Retention is how long an event is kept after it was delivered.
@@ -30,8 +32,18 @@ type Settings struct {
 	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
 	// those of the event's waybill; nil: they are not known.
 	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route
+	// Preview gives the request that an attempt of a delivery would send now, without its secrets. It returns false if
+	// the endpoint is not in the config.
+	Preview func(d *event.Delivery) (Preview, bool)
 	// Test sends an event to an endpoint at once, and gives the attempt. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+}
+
+// Preview is a request without its secrets.
+type Preview struct {
+	Method  string
+	Headers map[string]string
+	Body    []byte
 }
 
 // Tenant is a tenant of the config.

@@ -37,6 +37,7 @@ func listEvents(c *call) (Events, error) {
 		q.Most = min(q.Most, maxData)
 	}
 	f := r.filter()
+	callback := r.callback()
 	if err := r.end(); err != nil {
 		return Events{}, err
 	}
@@ -44,6 +45,7 @@ func listEvents(c *call) (Events, error) {
 	q.Since = f.Since
 	q.Until = f.Until
 	q.Match = f.match()
+	callback.limit(&q)
 
 	page, err := c.events.Events(c.ctx(), q)
 	if err != nil {

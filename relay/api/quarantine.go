@@ -16,6 +16,7 @@ import (
 // Quarantined is a callback, or an item of one, that was not understood.
 type Quarantined struct {
 	ID         string            `json:"id" doc:"qtn_ and the SHA-256 of what came"`
+	Callback   string            `json:"callback,omitempty" doc:"id of the callback"`
 	ReceivedAt time.Time         `json:"received_at" doc:"when the callback arrived"`
 	Reason     string            `json:"reason" doc:"why it could not be understood"`
 	Bytes      int               `json:"bytes" doc:"size of the callback or item"`
@@ -46,6 +47,7 @@ var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "nothing in quara
 func showQuarantined(q event.Quarantined, whole bool) Quarantined {
 	out := Quarantined{
 		ID:         q.ID,
+		Callback:   q.Callback,
 		ReceivedAt: utc(q.ReceivedAt),
 		Reason:     q.Reason,
 		Bytes:      len(q.Raw),

@@ -117,7 +117,8 @@ func knownState(v string) (string, error) {
 // values lists what a field of a filter names.
 func values(list string) (all []string) {
 	for v := range strings.SplitSeq(list, ",") {
-		if v = strings.TrimSpace(v); v != "" {
+		v = strings.TrimSpace(v)
+		if v != "" {
 			all = append(all, v)
 		}
 	}
@@ -288,6 +289,38 @@ func (c *call) readTime(s string) (time.Time, error) {
 		return c.now().Add(-d), nil
 	}
 	return time.Time{}, errors.New("must be a time like 2026-11-24T08:00:00Z, or a span before now like 90m or 2d")
+}
+
+// ofCallback limits a list to the events that one callback brought.
+type ofCallback struct {
+	id string // empty: no limit
+	at time.Time
+}
+
+// callback reads the id of a callback.
+func (r *reader) callback() ofCallback {
+	return one(r, "callback", ofCallback{}, func(id string) (ofCallback, error) {
+		at, ok := event.CallbackTime(id)
+		if !ok {
+			return ofCallback{}, errors.New("must be the id of a callback, like cb_mir3k9x2a7q2f8")
+		}
+		return ofCallback{id: id, at: at}, nil
+	})
+}
+
+// limit adds the limit to a query. No event was accepted before its callback came, so the search ends there. Clocks of
+// replicas may differ a little.
+func (o ofCallback) limit(q *event.Query) {
+	if o.id == "" {
+		return
+	}
+	if since := o.at.Add(-10 * time.Minute); since.After(q.Since) {
+		q.Since = since
+	}
+	match := q.Match
+	q.Match = func(e *event.Record) bool {
+		return e.Origin != nil && e.Origin.ID == o.id && (match == nil || match(e))
+	}
 }
 
 // flag reads a parameter that is true or false. Default: false.

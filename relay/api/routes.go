@@ -74,6 +74,8 @@ var (
 		{name: "data", kind: "boolean",
 			doc: "with the data of each; a page then has at most 100 events, and about 2 MiB of data"},
 		{name: "newer", kind: "boolean", doc: "go on to newer events instead of older ones; then there always is a next"},
+		{name: "callback", kind: "string",
+			doc: "only events of the callback with this id; with newer the search begins when it arrived"},
 	}
 
 	filterParams = []param{
@@ -146,6 +148,14 @@ func eventRoutes() []route {
 			summary: "One event with its data, deliveries and attempts, and how each route decides",
 			tenant:  true, operator: true,
 			handler: answering(readEvent),
+		},
+		{
+			method: get, path: "/events/{id}/request",
+			summary: "The request that an attempt of a delivery would send now, without secrets and signature",
+			tenant:  true, operator: true,
+			params: []param{{name: "endpoint", kind: "string",
+				doc: "the endpoint of the delivery: tenant/name, or for a tenant the name alone"}},
+			handler: answering(readRequest),
 		},
 		{
 			method: get, path: "/waybills/{waybill}",

@@ -23,14 +23,35 @@ type Event struct {
 	State        string          `json:"state" doc:"open, delivered, dead (at least one dead letter), or unrouted"`
 	Sequence     int64           `json:"sequence" doc:"rises with every update of the waybill"`
 	ReceivedAt   time.Time       `json:"received_at,omitzero" doc:"when the callback arrived"`
+	Callback     *Callback       `json:"callback,omitempty" doc:"the callback that it came in; none of an event of an older version"`
 	AcceptedAt   time.Time       `json:"accepted_at" doc:"when it was durable"`
+	Config       string          `json:"config,omitempty" doc:"the beginning of the fingerprint of the config whose routes it was matched by; for the operator"`
+	ConfigSame   *bool           `json:"config_now_same,omitempty" doc:"whether that config is in use now"`
 	Repeats      int             `json:"repeats" doc:"how often it came again, and was dropped as a duplicate"`
 	LastRepeatAt time.Time       `json:"last_repeat_at,omitzero" doc:"when it came again last"`
+	Repeated     []Repeat        `json:"repeated,omitempty" doc:"the last ten times that it came again, the oldest first, as far as they are known"`
 	Deliveries   []Delivery      `json:"deliveries" doc:"one for each endpoint that it was routed to"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"the item as it came; in lists with data=true only"`
 	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
 	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists; of a waybill, if that takes long, only for the latest events"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
+}
+
+// Callback is a callback that brought an event.
+type Callback struct {
+	ID      string    `json:"id" doc:"cb_ and 14 digits and letters; the filter callback takes it"`
+	At      time.Time `json:"at" doc:"when it arrived"`
+	From    string    `json:"from,omitempty" doc:"the address that sent it; for the operator"`
+	Form    string    `json:"form,omitempty" doc:"how it was written: json, urlencoded, or multipart"`
+	Item    int       `json:"item,omitempty" doc:"which of its items the event was, counted from 1"`
+	Items   int       `json:"items,omitempty" doc:"how many items it had"`
+	Replica string    `json:"replica,omitempty" doc:"the host of the relay that took it; for the operator"`
+}
+
+// Repeat is one time that an event came again.
+type Repeat struct {
+	At       time.Time `json:"at" doc:"when its callback arrived"`
+	Callback string    `json:"callback" doc:"id of the callback"`
 }
 
 // Delivery is an event owed to an endpoint.
@@ -138,10 +159,26 @@ func (c *call) showEvent(e *event.Record) Event {
 		Status:       e.Status,
 		Sequence:     e.Sequence,
 		ReceivedAt:   utc(e.ReceivedAt),
+		Callback:     c.showCallback(&e.Event),
 		AcceptedAt:   utc(e.AcceptedAt),
 		Repeats:      e.Repeats,
 		LastRepeatAt: utc(e.LastRepeat),
 		Deliveries:   []Delivery{},
+	}
+
+	// Which config it was is for the operator.
+	if e.Config != "" {
+		same := e.Config == c.settings.Config
+		out.ConfigSame = &same
+		if c.tenant == "" {
+			out.Config = e.Config
+		}
+	}
+
+	for _, id := range e.RepeatedIn {
+		if at, ok := event.CallbackTime(id); ok {
+			out.Repeated = append(out.Repeated, Repeat{At: utc(at), Callback: id})
+		}
 	}
 	for _, o := range e.Deliveries {
 		if c.sees(o.Endpoint) {
@@ -149,6 +186,20 @@ func (c *call) showEvent(e *event.Record) Event {
 		}
 	}
 	out.State = stateOf(out.Deliveries)
+	return out
+}
+
+// showCallback gives the callback of an event; nil: it is not known. Who sent it, and where to, is for the operator.
+func (c *call) showCallback(e *event.Event) *Callback {
+	o := e.Origin
+	if o == nil {
+		return nil
+	}
+	out := &Callback{ID: o.ID, At: utc(e.ReceivedAt), Form: o.Form, Item: e.Item, Items: o.Items}
+	if c.tenant == "" {
+		out.From = o.From
+		out.Replica = o.Replica
+	}
 	return out
 }
 

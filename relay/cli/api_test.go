@@ -109,6 +109,20 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 	type waybill struct{ Events []struct{ ID string } }
 	w := parse[waybill](t, s.says("waybill 1001 -o json"))
 	s.says("waybill "+w.Events[1].ID, "1 update", "other/mail")
+
+	s.says("event "+w.Events[0].ID, "event "+w.Events[0].ID, "1001 zt collected, sequence", " in cb_",
+		", as json, from 127.0.0.1, at ", "by the config ", "that is in use now", "dropped as a duplicate",
+		"shop/orders  retrying", "matches every event")
+	s.says("event "+w.Events[0].ID+" --request shop/orders", "POST http://", "Webhook-Signature:  v1,(signature)",
+		`"type":"waybill.collected"`)
+	type event struct{ Callback struct{ ID string } }
+	e := parse[event](t, s.says("event -o json "+w.Events[0].ID))
+	s.says("events --callback "+e.Callback.ID, "1001")
+	if _, out, _ := s.ask("events", "--callback", e.Callback.ID, "--status", "signed,question"); strings.Contains(out,
+		"1001") {
+		t.Errorf("events of the callback that are signed or questioned: %s", out)
+	}
+	s.says("events --status signed,collected", "collected", "signed")
 	s.says("pause shop/orders", "shop/orders", "paused")
 	s.says("waybill 1001", "the endpoint is paused since", "kuairelay resume shop/orders")
 

@@ -91,7 +91,7 @@ func newRoot() *cobra.Command {
 	)
 	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion())
 	root.AddCommand(newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
-	root.AddCommand(newStatus(), newWaybill(), newEvents(), newTail(), newEndpoints(), newPause(), newResume(), newTest())
+	root.AddCommand(newStatus(), newWaybill(), newEvent(), newEvents(), newTail(), newEndpoints(), newPause(), newResume(), newTest())
 	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
 
 	root.SetHelpCommand(newHelp())

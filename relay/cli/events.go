@@ -26,10 +26,15 @@ func newEvents() *cobra.Command {
 	filter := addFilterFlags(cmd, flags)
 	count := numberFlag(cmd)
 	data := cmd.Flags().Bool("data", false, "with -o json: each with its data, as it came")
+	callback := cmd.Flags().String("callback", "", "that came in the callback of this `ID`, cb_…")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		filter.warn(cmd.ErrOrStderr())
 
-		all, err := c.events(cmd.Context(), filter.query(), *count, *data)
+		q := filter.query()
+		if *callback != "" {
+			q.Set("callback", *callback)
+		}
+		all, err := c.events(cmd.Context(), q, *count, *data)
 		if err != nil {
 			return err
 		}

@@ -83,7 +83,7 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 
 		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), maxCell)), state(e.State))
 		out.row(label("   id", 12), text("%s", e.ID))
-		out.row(label("   received", 12), text("%s%s", clock(e.ReceivedAt, now), again))
+		out.row(label("   received", 12), text("%s%s%s", clock(e.ReceivedAt, now), inCallback(e), again))
 
 		for _, d := range e.Deliveries {
 			printDelivery(out, d, sequences, now)
@@ -104,6 +104,19 @@ func printVerdict(w io.Writer, v api.Verdict) {
 	if v.Next != "" {
 		fmt.Fprintf(w, "%-12s  %s\n", "next", printable(v.Next))
 	}
+}
+
+// inCallback says in which callback an event came, as far as that is known.
+func inCallback(e api.Event) string {
+	c := e.Callback
+	if c == nil {
+		return ""
+	}
+	out := " in " + c.ID
+	if c.Items > 1 {
+		out += fmt.Sprintf(", item %d of %d", c.Item, c.Items)
+	}
+	return out
 }
 
 func times(n int) string {

@@ -7,8 +7,12 @@ import (
 
 // Callback is one HTTP request of the provider, as it came.
 type Callback struct {
+	// ID names it (see NewCallbackID); empty: an older version has kept it, which knew no ids.
+	ID string
 	// ReceivedAt is when it arrived here.
 	ReceivedAt time.Time
+	// From is the address that sent it, and Replica the relay that took it; empty: unknown.
+	From, Replica string
 	// Headers are those that say how to read Body, and who sent it: Content-Type, Content-Encoding, User-Agent.
 	Headers map[string]string
 	Body    []byte
@@ -16,6 +20,23 @@ type Callback struct {
 	// id does not follow from its content alone.
 	IDs []string
 }
+
+// Origin is what is kept of a callback with each of its events.
+type Origin struct {
+	// ID, From and Replica are those of the Callback.
+	ID, From, Replica string
+	// Form is how its body was written: FormJSON, FormURLEncoded or FormMultipart.
+	Form string
+	// Items is how many items it had, those included that were not understood.
+	Items int
+}
+
+// How the body of a callback may be written.
+const (
+	FormJSON       = "json"
+	FormURLEncoded = "urlencoded"
+	FormMultipart  = "multipart"
+)
 
 // Summary counts what became of the items of one or more callbacks.
 type Summary struct {

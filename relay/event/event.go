@@ -43,6 +43,12 @@ type Event struct {
 	Data []byte
 	// ReceivedAt is when the callback arrived here.
 	ReceivedAt time.Time
+	// Origin is the callback that brought it, shared by all events of that; nil: unknown. Item is which of the callback's
+	// items it was, counted from 1.
+	Origin *Origin
+	Item   int
+	// Config is the beginning of the fingerprint of the config by whose routes it was matched; empty: unknown.
+	Config string
 
 	// AcceptedAt and Sequence are set by the store at the first acceptance. Sequence rises with every event of a
 	// waybill.
@@ -139,7 +145,9 @@ func (a Attempt) Text() string {
 // or an upgrade can read it.
 type Quarantined struct {
 	// ID is "qtn_" and 64 hex digits, the SHA-256 of Raw: the same content is kept once.
-	ID         string            `json:"id"`
+	ID string `json:"id"`
+	// Callback is the id of the callback; empty: an older version has kept it.
+	Callback   string            `json:"callback,omitempty"`
 	ReceivedAt time.Time         `json:"received_at"`
 	Reason     string            `json:"reason"`
 	Headers    map[string]string `json:"headers,omitempty"`

@@ -35,6 +35,9 @@ type Record struct {
 	// Repeats is how often it came again, as a duplicate, and LastRepeat when it last did.
 	Repeats    int
 	LastRepeat time.Time
+	// RepeatedIn are the ids of the callbacks that it came again in, of the last ten times, the oldest first. Those of
+	// callbacks without an id are left out.
+	RepeatedIn []string
 	// Deliveries are those of the event, ordered by endpoint.
 	Deliveries []DeliveryRecord
 	// WithoutData says that the answer had no room for its data.

@@ -47,6 +47,8 @@ type Options struct {
 	Keep func(ctx context.Context, cb *event.Callback, parsed kuaidihelp.Result, more bool) (event.Summary, error)
 	// Parse parses a callback, or the first part of one that has more. Default: all of it.
 	Parse func(cb *event.Callback) (parsed kuaidihelp.Result, more bool)
+	// Replica names this relay, for the callbacks that it takes. Default: nothing.
+	Replica string
 	// Bytes bounds the bodies in memory, all together, while they are read, parsed and made durable. Default 64 MiB.
 	Bytes int64
 	// OnCallback is called for each callback with the right token and address. Default: nothing is called.
@@ -193,8 +195,15 @@ func (r *Receiver) receive(c echo.Context) error {
 	if err := held.parse(ctx, len(body)); err != nil {
 		return r.unread(c, err)
 	}
-	cb := &event.Callback{ReceivedAt: started, Headers: about, Body: body}
-	k := kept{ip: c.RealIP(), bytes: len(body)}
+	cb := &event.Callback{
+		ID:         event.NewCallbackID(started),
+		ReceivedAt: started,
+		From:       address(c.RealIP()),
+		Replica:    r.o.Replica,
+		Headers:    about,
+		Body:       body,
+	}
+	k := kept{callback: cb.ID, ip: c.RealIP(), bytes: len(body)}
 	if len(now.tokens) > 1 {
 		k.token = token
 	}
@@ -210,6 +219,15 @@ func (r *Receiver) receive(c echo.Context) error {
 	k.took = time.Since(started)
 	r.metrics.duration.Observe(k.took.Seconds())
 	return r.answer(c, now.Ack, k, err)
+}
+
+// address is the address that a text is; empty if it is none.
+func address(text string) string {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	return ip.Unmap().WithZone("").String()
 }
 
 // refuse answers a callback with a wrong token or address.
@@ -240,14 +258,15 @@ func idOf(parsed kuaidihelp.Result) string {
 
 // kept is the result of a callback that was read.
 type kept struct {
-	ip     string            // who sent it
-	bytes  int               // of its body
-	token  int               // the place of its token, if there are several: while one is replaced
-	parsed kuaidihelp.Result // or its first part
-	more   bool              // it has other parts
-	id     string            // of its event, if it has one
-	sum    event.Summary
-	took   time.Duration
+	callback string            // its id
+	ip       string            // who sent it
+	bytes    int               // of its body
+	token    int               // the place of its token, if there are several: while one is replaced
+	parsed   kuaidihelp.Result // or its first part
+	more     bool              // it has other parts
+	id       string            // of its event, if it has one
+	sum      event.Summary
+	took     time.Duration
 }
 
 // answer answers a callback that Keep made durable, or failed to.
@@ -271,6 +290,7 @@ func (r *Receiver) answer(c echo.Context, ack string, k kept, err error) error {
 // fields are the fields of a callback's log line. Of its body they have only the waybill and the event's id.
 func (k kept) fields() []zap.Field {
 	fields := []zap.Field{
+		zap.String("callback", k.callback),
 		zap.String("ip", k.ip),
 		zap.Int("bytes", k.bytes),
 		zap.Int("events", len(k.parsed.Events)),

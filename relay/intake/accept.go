@@ -13,18 +13,25 @@ import (
 // long as the expressions of tenants, which are bounded for each event.
 type Routes func(*event.Event) []queue.Candidate
 
-// Use replaces the routes.
-func (in *Intake) Use(routes Routes) { in.routes.Store(&routes) }
+// routing is the routes in use, with the name of the config that they are of.
+type routing struct {
+	routes Routes
+	config string
+}
+
+// Use replaces the routes. config names the config that they are of, for the events that are matched by them.
+func (in *Intake) Use(routes Routes, config string) { in.routing.Store(&routing{routes, config}) }
 
 // Match returns the endpoints that an event may be owed to by the routes in use.
-func (in *Intake) Match(e *event.Event) []queue.Candidate { return (*in.routes.Load())(e) }
+func (in *Intake) Match(e *event.Event) []queue.Candidate { return in.routing.Load().routes(e) }
 
-// match does that for many events, all by the same routes.
+// match does that for many events, all by the same routes, and notes the config with each.
 func (in *Intake) match(events []*event.Event) []queue.Entry {
-	routes := *in.routes.Load()
+	now := in.routing.Load()
 	entries := make([]queue.Entry, len(events))
 	for i, e := range events {
-		entries[i] = queue.Entry{Event: e, To: routes(e)}
+		e.Config = now.config
+		entries[i] = queue.Entry{Event: e, To: now.routes(e)}
 	}
 	return entries
 }

@@ -151,6 +151,7 @@ func quarantined(cb *event.Callback, x kuaidihelp.Rejected) event.Quarantined {
 	sum := sha256.Sum256(x.Raw)
 	return event.Quarantined{
 		ID:         "qtn_" + hex.EncodeToString(sum[:]),
+		Callback:   cb.ID,
 		ReceivedAt: cb.ReceivedAt,
 		Reason:     x.Reason,
 		Headers:    cb.Headers,

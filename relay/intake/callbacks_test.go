@@ -214,7 +214,7 @@ func TestATenantIsCaughtUpAtItsOwnEndpoints(t *testing.T) {
 			b.Use(func(*event.Event) []queue.Candidate {
 				return []queue.Candidate{{Endpoint: "shop/orders", When: event.IfChanged, Ordered: true},
 					{Endpoint: "shops/orders"}}
-			})
+			}, "")
 			err := b.CatchUp(t.Context(), "shop", event.Waybill{CPCode: "zt", Code: "1"})
 			if !errors.Is(err, c.err) || store.calls != c.calls || len(store.to) != 1 || store.to[0].Endpoint != "shop/orders" ||
 				!store.to[0].Ordered {
@@ -299,7 +299,7 @@ func TestWhatIsOwedToNobodyIsCountedAsThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		b.keep("1")
-		b.Use(func(*event.Event) []queue.Candidate { return nil })
+		b.Use(func(*event.Event) []queue.Candidate { return nil }, "")
 		b.keep("2")
 		b.keep("3")
 		if got := b.counted(); got != "new 1, unrouted 2" {
@@ -417,4 +417,59 @@ func TestWhatTheDrainTakesInSeveralCallsIsCountedOnce(t *testing.T) {
 				len(b.drain.parts))
 		}
 	})
+}
+
+func TestTheEventsOfACallbackKnowItWhateverWayItTakes(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		items   int
+		spooled bool
+		id      string
+	}{
+		"to Redis":                {items: 2, id: "cb_mir3k9x2a7q2f8"},
+		"through the spool":       {items: 2, spooled: true, id: "cb_mir3k9x2a7q2f8"},
+		"in parts":                {items: whole.Items + 1, spooled: true, id: "cb_mir3k9x2a7q2f8"},
+		"from an older version":   {items: 2, spooled: true},
+		"from an older one's big": {items: whole.Items + 1, spooled: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, nil)
+				var got []event.Event
+				b.store.accept = func(_ int, es []queue.Entry) error {
+					b.store.with(func() {
+						for _, e := range es {
+							got = append(got, *e.Event)
+						}
+					})
+					return nil
+				}
+				cb := manyItems(x.items)
+				cb.ID, cb.From, cb.Replica = x.id, "203.0.113.9", "relay-b"
+				if x.spooled {
+					b.store.setDown(errors.New("redis is down"))
+				}
+				parsed, more := b.Parse(cb)
+				if sum, err := b.Keep(t.Context(), cb, parsed, more); err != nil || sum.Spooled != x.spooled {
+					t.Fatalf("%+v, %v", sum, err)
+				}
+				b.store.setDown(nil)
+				b.run()
+				time.Sleep(time.Minute)
+				b.end()
+
+				if len(got) != x.items {
+					t.Fatalf("%d events, want %d", len(got), x.items)
+				}
+				want := event.Origin{ID: x.id, From: "203.0.113.9", Replica: "relay-b", Form: "json", Items: x.items}
+				for i, e := range got {
+					known := e.Origin != nil && *e.Origin == want || e.Origin == nil && x.id == ""
+					if !known || e.Item != i+1 || e.Config != "a0b1c2d3" || !e.ReceivedAt.Equal(cb.ReceivedAt) {
+						t.Fatalf("event %d: %+v of %+v", i, e, e.Origin)
+					}
+				}
+			})
+		})
+	}
 }

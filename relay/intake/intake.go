@@ -98,7 +98,7 @@ type Intake struct {
 	spool       *spool.Spool
 	undelivered *undelivered // nil with a real Redis
 	drain       drainer
-	routes      atomic.Pointer[Routes]
+	routing     atomic.Pointer[routing]
 	workers     *workers.Group
 	metrics     *metrics
 

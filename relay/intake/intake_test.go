@@ -153,7 +153,7 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 		change(&o)
 	}
 	b.Intake = New(o)
-	b.Use(func(*event.Event) []queue.Candidate { return []queue.Candidate{{Endpoint: "shop/orders"}} })
+	b.Use(func(*event.Event) []queue.Candidate { return []queue.Candidate{{Endpoint: "shop/orders"}} }, "a0b1c2d3")
 	if _, err := o.Spool.Adopt(); err != nil { // what Run does first
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ var whole = kuaidihelp.Limit{Items: spool.LargeItems, Bytes: spool.LargeBytes}
 var piece = kuaidihelp.Limit{Items: 64, Bytes: 256 << 10}
 
 // Parse parses a callback, or its first part if there are more, for Keep. A callback from the spool keeps the ids that
-// it was given.
+// it was given. Its events know the callback.
 func (in *Intake) Parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool) {
 	if len(cb.Body) > spool.LargeBytes {
 		in.large.Lock()
@@ -33,12 +33,32 @@ func (in *Intake) Parse(cb *event.Callback) (parsed kuaidihelp.Result, more bool
 			parsed.Events[i].ID = id
 		}
 	}
+	tell(parsed, cb)
 	return parsed, more
+}
+
+// tell has events know the callback that they came in, if it has an id.
+func tell(parsed kuaidihelp.Result, cb *event.Callback) {
+	if cb.ID == "" || len(parsed.Events) == 0 {
+		return
+	}
+	origin := &event.Origin{ID: cb.ID, From: cb.From, Replica: cb.Replica, Form: parsed.Form, Items: parsed.Items}
+	for _, e := range parsed.Events {
+		e.Origin = origin
+	}
 }
 
 // parts parses a large callback part by part.
 func (in *Intake) parts(cb *event.Callback) iter.Seq[kuaidihelp.Result] {
-	return inTurn(in.large, kuaidihelp.ParseParts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, piece))
+	all := inTurn(in.large, kuaidihelp.ParseParts(cb.Headers["Content-Type"], cb.Body, cb.ReceivedAt, piece))
+	return func(yield func(kuaidihelp.Result) bool) {
+		for part := range all {
+			tell(part, cb)
+			if !yield(part) {
+				return
+			}
+		}
+	}
 }
 
 // inTurn yields the values of seq. It holds turn while seq works, but not while a value is used.

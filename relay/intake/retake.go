@@ -18,10 +18,10 @@ type RetakeResult struct {
 // Retake accepts a callback, or an item of one, from quarantine as if it had just come. body is its content, unpacked
 // and in UTF-8.
 func (in *Intake) Retake(ctx context.Context, q event.Quarantined, body []byte) (RetakeResult, error) {
-	cb := &event.Callback{ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
+	cb := &event.Callback{ID: q.Callback, ReceivedAt: q.ReceivedAt, Headers: q.Headers, Body: body}
 	parsed, more := in.Parse(cb)
 	if len(parsed.Rejected) > 0 && len(parsed.Events) == 0 {
-		// It may be an item.
+		// It may be an item. Which one of its callback is not known any more.
 		item := &event.Callback{ReceivedAt: q.ReceivedAt, Body: kuaidihelp.WrapItem(q.Raw)}
 		again, _ := in.Parse(item)
 		if len(again.Rejected) == 0 {

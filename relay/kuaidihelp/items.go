@@ -9,25 +9,11 @@ type items interface {
 	// item gives the item at a position, and the position of the next one (none: it was the last). false: the item is cut
 	// off.
 	item(pos int) (raw []byte, next int, ok bool)
+	// left counts the items from a position on; false if they are cut off.
+	left(pos int) (n int, ok bool)
 }
 
 const none = -1
-
-// complete says whether all items from pos on are there. Only an array can be cut off.
-func complete(all items, pos int) bool {
-	array, ok := all.(arrayItems)
-	if !ok {
-		return true
-	}
-	for pos != none {
-		_, next, ok := array.item(pos)
-		if !ok {
-			return false
-		}
-		pos = next
-	}
-	return true
-}
 
 // count counts the items up to the end, or up to where they are cut off.
 func count(all items) int {
@@ -65,12 +51,24 @@ func (a arrayItems) item(pos int) (raw []byte, next int, ok bool) {
 	return raw, end + 1, true
 }
 
+func (a arrayItems) left(pos int) (n int, ok bool) {
+	for ; pos != none; n++ {
+		_, pos, ok = a.item(pos)
+		if !ok {
+			return n, false
+		}
+	}
+	return n, true
+}
+
 // oneItem is a single item.
 type oneItem []byte
 
 func (oneItem) first() int { return 0 }
 
 func (o oneItem) item(int) (raw []byte, next int, ok bool) { return o, none, true }
+
+func (oneItem) left(pos int) (n int, ok bool) { return leftOf(pos, 1) }
 
 // listItems are the values of a JSON object whose keys are numbers, in the order of these.
 type listItems []entry
@@ -114,6 +112,16 @@ func (l listItems) item(pos int) (raw []byte, next int, ok bool) {
 	return l[pos].value, following(pos, len(l)), true
 }
 
+func (l listItems) left(pos int) (n int, ok bool) { return leftOf(pos, len(l)) }
+
+// leftOf counts the items of a list of n from pos on. Only an array can be cut off.
+func leftOf(pos, n int) (left int, ok bool) {
+	if pos == none {
+		return 0, true
+	}
+	return n - pos, true
+}
+
 // following gives the position after pos in a list of n; none: pos is the last.
 func following(pos, n int) int {
 	if pos+1 == n {
@@ -133,3 +141,5 @@ func (f formItems) first() int { return 0 }
 func (f formItems) item(pos int) (raw []byte, next int, ok bool) {
 	return f.tree.json(f.nodes[pos]), following(pos, len(f.nodes)), true
 }
+
+func (f formItems) left(pos int) (n int, ok bool) { return leftOf(pos, len(f.nodes)) }

@@ -31,6 +31,10 @@ type Result struct {
 	Events []*event.Event
 	// Rejected are in the order of the callback's items, too.
 	Rejected []Rejected
+	// Form is how the body was written (event.FormJSON, …), and Items is how many items the whole callback has. A callback
+	// that was not understood has neither.
+	Form  string
+	Items int
 }
 
 // Rejected is a callback, or one item of it, that was not understood. It belongs in quarantine.
@@ -72,7 +76,7 @@ type callback struct {
 // open finds out what a body holds. It takes at most eight times the body's memory. It returns an error if the callback
 // as a whole is not understood.
 func open(contentType string, body []byte) (callback, error) {
-	text := trim(bytes.TrimPrefix(trim(body), []byte("\uFEFF")))
+	text := textOf(body)
 	switch kindOf(text) {
 	case nothing:
 		return callback{}, errors.New("the body is empty")
@@ -89,6 +93,21 @@ func open(contentType string, body []byte) (callback, error) {
 		return callback{}, err
 	}
 	return formEnvelope(form)
+}
+
+// textOf is a body without the space and the byte order mark around it.
+func textOf(body []byte) []byte { return trim(bytes.TrimPrefix(trim(body), []byte("\uFEFF"))) }
+
+// formOf is how the body of a callback is written that open understands.
+func formOf(contentType string, body []byte) string {
+	text := textOf(body)
+	switch {
+	case kindOf(text) == object:
+		return event.FormJSON
+	case boundaryOf(contentType, text) != "":
+		return event.FormMultipart
+	}
+	return event.FormURLEncoded
 }
 
 // jsonEnvelope reads type and data of a JSON body.

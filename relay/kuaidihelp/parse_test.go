@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -162,10 +163,41 @@ func TestAnItemBecomesAnEvent(t *testing.T) {
 			{Time: "2022-03-24 09:12:31", Context: "正在派件 / 1", Status: "delivering"},
 			{Time: "2022-03-23 20:01:10", Context: "已发往", Status: "sending"},
 		},
-		TrackedAt: time.Date(2022, 3, 24, 9, 12, 31, 0, event.China), Data: []byte(sample), ReceivedAt: at,
+		TrackedAt: time.Date(2022, 3, 24, 9, 12, 31, 0, event.China), Data: []byte(sample), ReceivedAt: at, Item: 1,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestAnEventSaysWhichItemOfItsCallbackItWas(t *testing.T) {
+	t.Parallel()
+	items := `{"no":"1"},{},{"no":"3"},7,{"no":"5"}`
+	multipart := "--x\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\nexpress_sub_msg\r\n" +
+		"--x\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n[" + items + "]\r\n--x--\r\n"
+	for _, x := range []struct {
+		contentType, body, form string
+		at                      []int
+		items                   int
+	}{
+		{body: `{"type":"express_sub_msg","data":[` + items + `]}`, form: event.FormJSON, at: []int{1, 3, 5}, items: 5},
+		{body: "\uFEFF {\"type\":\"express_sub_msg\",\"data\":{\"no\":1}}", form: event.FormJSON, at: []int{1}, items: 1},
+		{contentType: "application/json", body: `type=express_sub_msg&data=[` + items + `]`, form: event.FormURLEncoded,
+			at: []int{1, 3, 5}, items: 5},
+		{body: `type=express_sub_msg&data[0][no]=1&data[7][x]=2&data[9][no]=3`, form: event.FormURLEncoded, at: []int{1, 3}, items: 3},
+		{contentType: "multipart/form-data; boundary=x", body: multipart, form: event.FormMultipart, at: []int{1, 3, 5}, items: 5},
+		{body: `{"type":"another","data":[1,2]}`, form: event.FormJSON, at: []int{1}, items: 1},
+		{body: `{"type":"express_sub_msg","data":[]}`, form: event.FormJSON},
+		{body: `{"type":"express_sub_msg","data":[1`},
+	} {
+		got := Parse(x.contentType, []byte(x.body), at)
+		var where []int
+		for _, e := range got.Events {
+			where = append(where, e.Item)
+		}
+		if got.Form != x.form || got.Items != x.items || !slices.Equal(where, x.at) {
+			t.Errorf("%s: %s, events at %v of %d, want %s, %v of %d", x.body, got.Form, where, got.Items, x.form, x.at, x.items)
+		}
 	}
 }
 
@@ -190,7 +222,7 @@ func TestAnotherTypeIsOneEventOfTheWholeCallback(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &event.Event{ID: id, Type: "print_status", Bare: true, Data: []byte(c.want), ReceivedAt: at}
+			want := &event.Event{ID: id, Type: "print_status", Bare: true, Data: []byte(c.want), ReceivedAt: at, Item: 1}
 			if !reflect.DeepEqual(got.Events[0], want) {
 				t.Errorf("got %+v\n%s", got.Events[0], got.Events[0].Data)
 			}

@@ -50,8 +50,11 @@ func ParseFirst(contentType string, body []byte, receivedAt time.Time, limit Lim
 func Waybills(contentType string, body []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		c, err := open(contentType, body)
-		if err != nil || c.items == nil || !complete(c.items, c.items.first()) {
+		if err != nil || c.items == nil {
 			return // a callback that is not understood names no waybill
+		}
+		if _, whole := c.items.left(c.items.first()); !whole {
+			return
 		}
 		pos := c.items.first()
 		for pos != none {
@@ -74,8 +77,11 @@ type partReader struct {
 	limit      Limit
 	yield      func(Result) bool // nil without a limit
 
+	form    string
 	items   items
 	pos     int // of the next item
+	n       int // how many were before it
+	total   int // how many there are, once that is known
 	part    Result
 	count   int // of the items in part
 	bytes   int // their size, see Limit
@@ -99,10 +105,19 @@ func (r *partReader) read(contentType string) {
 		r.stopped = false
 		r.unlisted = 0
 		r.reject(r.body, err.Error())
+		return
 	}
 	if r.unlisted > 0 {
 		r.reject(r.body, fmt.Sprintf("%d more items like these", r.unlisted))
 	}
+	r.total = r.n
+	r.describe()
+}
+
+// describe notes in the part what is known of the whole callback.
+func (r *partReader) describe() {
+	r.part.Form = r.form
+	r.part.Items = r.total
 }
 
 // readAll returns an error if the callback as a whole is not understood.
@@ -111,18 +126,20 @@ func (r *partReader) readAll(contentType string) error {
 	if err != nil {
 		return err
 	}
+	r.form = formOf(contentType, r.body)
 	if c.items == nil {
+		r.n = 1
 		return r.other(c.typ, c.json)
 	}
 
 	r.items = c.items
 	r.pos = r.items.first()
-	for n := 0; r.pos != none; n++ {
+	for ; r.pos != none; r.n++ {
 		raw, next, ok := r.items.item(r.pos)
 		if !ok {
 			return errCutOff
 		}
-		if err := r.item(n, raw); err != nil {
+		if err := r.item(raw); err != nil {
 			return err
 		}
 		if r.stopped {
@@ -135,8 +152,8 @@ func (r *partReader) readAll(contentType string) error {
 
 var errCutOff = errors.New("data is not a complete JSON array")
 
-// item turns the n-th item into an event or a rejection.
-func (r *partReader) item(n int, raw []byte) error {
+// item turns the next item into an event or a rejection.
+func (r *partReader) item(raw []byte) error {
 	e, err := newEvent(raw)
 	size := len(raw)
 	if err == nil {
@@ -152,12 +169,13 @@ func (r *partReader) item(n int, raw []byte) error {
 	r.count++
 	r.bytes += size
 	if err != nil {
-		r.rejectItem(n, raw, err)
+		r.rejectItem(raw, err)
 		return nil
 	}
 
 	e.Data = r.own(raw)
 	e.ReceivedAt = r.receivedAt
+	e.Item = r.n + 1
 	e.TrackedAt = newestTrack(e.Tracks, r.receivedAt)
 	r.part.Events = append(r.part.Events, e)
 	return nil
@@ -172,7 +190,7 @@ func (r *partReader) full(size int) bool {
 }
 
 // rejectItem rejects one item. If too many were rejected, it only counts the item.
-func (r *partReader) rejectItem(n int, raw []byte, err error) {
+func (r *partReader) rejectItem(raw []byte, err error) {
 	if r.rejected == maxRejected || r.rejectedSize > 16<<10+4*len(r.body) {
 		r.unlisted++
 		return
@@ -180,7 +198,7 @@ func (r *partReader) rejectItem(n int, raw []byte, err error) {
 	const rejectionSize = 192 // about, without its bytes
 	r.rejected++
 	r.rejectedSize += rejectionSize + len(raw)
-	r.reject(r.own(raw), fmt.Sprintf("item %d: %v", n, err))
+	r.reject(r.own(raw), fmt.Sprintf("item %d: %v", r.n, err))
 }
 
 // other makes one event from a whole callback.
@@ -190,17 +208,22 @@ func (r *partReader) other(typ string, callback []byte) error {
 		return err
 	}
 	r.part.Events = append(r.part.Events, &event.Event{
-		ID: id, Type: typ, Bare: true, Data: callback, ReceivedAt: r.receivedAt,
+		ID: id, Type: typ, Bare: true, Data: callback, ReceivedAt: r.receivedAt, Item: 1,
 	})
 	return nil
 }
 
 // flush yields a part. Before the first part it looks for the end of the array: one that is cut off is no callback.
 func (r *partReader) flush() error {
-	if !r.yielded && !complete(r.items, r.pos) {
-		return errCutOff
+	if !r.yielded {
+		left, whole := r.items.left(r.pos)
+		if !whole {
+			return errCutOff
+		}
+		r.total = r.n + left
 	}
 	r.yielded = true
+	r.describe()
 	r.stopped = !r.yield(r.part)
 	r.part = Result{}
 	r.count = 0

@@ -14,6 +14,7 @@ func joined(contentType, body string, limit Limit) (all Result, sizes []int) {
 	for part := range ParseParts(contentType, []byte(body), time.Time{}, limit) {
 		all.Events = append(all.Events, part.Events...)
 		all.Rejected = append(all.Rejected, part.Rejected...)
+		all.Form, all.Items = part.Form, part.Items // every part says them of the whole
 		sizes = append(sizes, len(part.Events)+len(part.Rejected))
 	}
 	return all, sizes

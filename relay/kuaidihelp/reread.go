@@ -27,6 +27,9 @@ func Reread(e event.Event) *event.Event {
 	again.Status = e.Status
 	again.Data = e.Data
 	again.ReceivedAt = e.ReceivedAt
+	again.Origin = e.Origin
+	again.Item = e.Item
+	again.Config = e.Config
 	again.AcceptedAt = e.AcceptedAt
 	again.Sequence = e.Sequence
 	return &again

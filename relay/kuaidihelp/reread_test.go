@@ -24,11 +24,13 @@ func TestAnEventIsReadAgainAsItCame(t *testing.T) {
 		came.ID += "-2"
 		came.AcceptedAt = at.Add(time.Second)
 		came.Sequence = 7
+		came.Origin = &event.Origin{ID: "cb_1"}
+		came.Config = "a0b1c2d3"
 
 		// The store keeps these, see package store.
 		again := Reread(event.Event{ID: came.ID, Type: came.Type, WaybillCode: came.WaybillCode, CPCode: came.CPCode,
 			Status: came.Status, Data: came.Data, ReceivedAt: came.ReceivedAt, AcceptedAt: came.AcceptedAt,
-			Sequence: came.Sequence})
+			Sequence: came.Sequence, Origin: came.Origin, Item: came.Item, Config: came.Config})
 		if !reflect.DeepEqual(*again, came) {
 			t.Errorf("%s: %+v, and it came as %+v", body, *again, came)
 		}

@@ -112,14 +112,25 @@ func freeName(path string) string {
 
 // header is the first line of a file.
 type header struct {
+	ID         string            `json:"id,omitempty"`
 	ReceivedAt time.Time         `json:"received_at"`
+	From       string            `json:"from,omitempty"`
+	Replica    string            `json:"replica,omitempty"`
 	Bytes      int               `json:"bytes"`
 	Headers    map[string]string `json:"headers,omitempty"`
 	IDs        []string          `json:"ids,omitempty"`
 }
 
 func encode(cb *event.Callback) ([]byte, error) {
-	head, err := json.Marshal(header{ReceivedAt: cb.ReceivedAt, Bytes: len(cb.Body), Headers: cb.Headers, IDs: cb.IDs})
+	head, err := json.Marshal(header{
+		ID:         cb.ID,
+		ReceivedAt: cb.ReceivedAt,
+		From:       cb.From,
+		Replica:    cb.Replica,
+		Bytes:      len(cb.Body),
+		Headers:    cb.Headers,
+		IDs:        cb.IDs,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("spool: encode: %w", err)
 	}
@@ -145,7 +156,15 @@ func decode(text []byte) (*event.Callback, error) {
 	if slices.ContainsFunc(h.IDs, func(id string) bool { return !event.IsID(id) }) {
 		h.IDs = nil // they are damaged; the content gives them as well, but for recurrences
 	}
-	return &event.Callback{ReceivedAt: h.ReceivedAt, Headers: h.Headers, Body: body, IDs: h.IDs}, nil
+	return &event.Callback{
+		ID:         h.ID,
+		ReceivedAt: h.ReceivedAt,
+		From:       h.From,
+		Replica:    h.Replica,
+		Headers:    h.Headers,
+		Body:       body,
+		IDs:        h.IDs,
+	}, nil
 }
 
 func onDisk(size int) int64 { return int64(size+block-1) / block * block }

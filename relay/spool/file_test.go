@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -169,6 +170,28 @@ func TestDamagedIDsOfAFileAreLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cb, err := s.Read(f); err != nil || cb.IDs != nil || string(cb.Body) != "a" {
+		t.Errorf("%+v, %v", cb, err)
+	}
+}
+
+func TestACallbackKeepsItsIDAndAddressAndOneOfAnOlderVersionHasNone(t *testing.T) {
+	t.Parallel()
+	s := adopted(t, t.TempDir())
+	f := put(t, s, 1, "a")
+	want := event.Callback{ID: "cb_mir3k9x2a7q2f8", ReceivedAt: spoolStart, From: "203.0.113.9", Replica: "relay-b",
+		Body: []byte("a"), IDs: []string{"evt_" + strings.Repeat("0a", 32)}}
+	if err := s.Rewrite(f, &want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Read(f); err != nil || !reflect.DeepEqual(*got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+
+	old := `{"received_at":"2026-11-24T08:12:03Z","bytes":1}` + "\na"
+	if err := os.WriteFile(filepath.Join(f.folder.path, f.name), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if cb, err := s.Read(f); err != nil || cb.ID != "" || !cb.ReceivedAt.Equal(spoolStart) || string(cb.Body) != "a" {
 		t.Errorf("%+v, %v", cb, err)
 	}
 }

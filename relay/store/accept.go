@@ -310,6 +310,7 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 
 // header is the first line of a stored body: what is known of an event in addition to its data.
 type header struct {
+	Origin      string `json:"cb"` // see appendOrigin; a body of an older version has none
 	Type        string `json:"type"`
 	WaybillCode string `json:"waybill_code,omitempty"`
 	CPCode      string `json:"cp_code,omitempty"`
@@ -320,12 +321,15 @@ type header struct {
 // encodeBody writes the header by hand. Every event needs it, and reflection took longer than everything else on the
 // way.
 func encodeBody(e *event.Event) []byte {
-	body := make([]byte, 0, 128+len(e.Data))
-	for _, m := range []struct{ before, value string }{
-		{`{"type":`, e.Type}, {`,"waybill_code":`, e.WaybillCode}, {`,"cp_code":`, e.CPCode}, {`,"status":`, e.Status},
+	body := make([]byte, 0, 192+len(e.Data))
+	body = appendOrigin(append(body, `{"cb":"`...), e)
+	body = append(body, `","type":`...)
+	body, _ = jsontext.AppendQuote(body, e.Type) // what is not UTF-8 is replaced
+	for _, m := range [...]struct{ before, value string }{
+		{`,"waybill_code":`, e.WaybillCode}, {`,"cp_code":`, e.CPCode}, {`,"status":`, e.Status},
 	} {
-		if m.value != "" || len(body) == 0 {
-			body, _ = jsontext.AppendQuote(append(body, m.before...), m.value) // what is not UTF-8 is replaced
+		if m.value != "" {
+			body, _ = jsontext.AppendQuote(append(body, m.before...), m.value)
 		}
 	}
 
@@ -344,10 +348,12 @@ func decodeBody(body string) (*event.Event, error) {
 	if err := json.Unmarshal([]byte(first), &h); err != nil {
 		return nil, fmt.Errorf("decode event: %w", err)
 	}
-	return &event.Event{
+	e := &event.Event{
 		Type: h.Type, WaybillCode: h.WaybillCode, CPCode: h.CPCode, Status: h.Status,
 		Data: []byte(data), ReceivedAt: time.UnixMilli(h.ReceivedAt),
-	}, nil
+	}
+	readOrigin(h.Origin, e)
+	return e, nil
 }
 
 func flag(b bool) int {

@@ -167,18 +167,23 @@ local function holds(conditions, changed, subscribed)
     or (changed and subscribed and conditions >= 8)
 end
 
--- repeated counts how often an event came again. A call that is asked again does not count twice. Only people read the
--- number, so a full Redis need not write it.
+-- repeated counts how often an event came again, and keeps the callbacks of the last ten times. A call that is asked
+-- again does not count twice: it takes back first what it has added. Only people read this, so a full Redis need not
+-- write it. To an older version the callbacks are a part of the call's name.
 local repeats = {}
-local function repeated(id, known)
+local function repeated(id, known, body)
   local r = repeats[id]
   if not r then
-    local n, call, k = string.match(known or '0 0 - 0', '^(%d+) %d+ (%S+) (%d+)$')
-    r = {before = call == me and n - k or tonumber(n), here = 0}
+    local n, call, from, k = string.match(known or '0 0 - 0', '^(%d+) %d+ ([^ ;]+)(%S*) (%d+)$')
+    k = call == me and tonumber(k) or 0
+    r = {before = n - k, here = 0, from = from}
+    for _ = 1, min(k, 10) do r.from = string.match(r.from, '^(.*);') or '' end
     repeats[id] = r
   end
   r.here = r.here + 1
-  redis.pcall('HSET', P .. 'e:' .. id, 'r', r.before + r.here .. ' ' .. now .. ' ' .. me .. ' ' .. r.here)
+  r.from = r.from .. ';' .. (string.match(body, '^{"cb":"(%w+)') or '-')
+  if select(2, string.gsub(r.from, ';', '')) > 10 then r.from = string.gsub(r.from, '^;[^;]*', '') end
+  redis.pcall('HSET', P .. 'e:' .. id, 'r', r.before + r.here .. ' ' .. now .. ' ' .. me .. r.from .. ' ' .. r.here)
 end
 
 local mine, listed = {}, {}
@@ -265,7 +270,7 @@ local function accept(o)
     local age = now - seq
     if (bare and (age < bare_window or (seq == last and age < window))) or (not bare and age < window) then
       local e = rcall('HMGET', P .. 'e:' .. id, 't', 'r')
-      if e[1] then repeated(id, e[2]) end
+      if e[1] then repeated(id, e[2], ARGV[o + BODY]) end
       return {0, id, seq, tonumber(e[1] or seq), 0}
     end
     occurrence = times + 1

@@ -124,7 +124,8 @@ func checkHowFarBack(t *testing.T, s *store.Store) {
 		"by their endpoints": {Most: 10, Endpoints: []string{"x/y"}},
 	} {
 		back := s.Now()
-		for end := false; !end; {
+		end := false
+		for !end {
 			p, err := s.Events(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
@@ -277,6 +278,62 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	}
 	if none, err := s.Waybill(t.Context(), "9", ""); len(none) != 0 || err != nil {
 		t.Errorf("%v, %v", none, err)
+	}
+}
+
+func checkOrigin(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	came := time.UnixMilli(1_700_000_000_000)
+	first := update("1", "a")
+	first.Item, first.Config = 3, "a0b1c2d3"
+	first.Origin = &event.Origin{ID: event.NewCallbackID(came), From: "203.0.113.9", Replica: "relay-b", Form: "json",
+		Items: 7}
+	acceptOne(t, s, first, to("t/a"))
+	same := func(what string, got *event.Record, again []string) {
+		t.Helper()
+		if got == nil || got.Origin == nil || *got.Origin != *first.Origin || got.Item != 3 || got.Config != "a0b1c2d3" ||
+			!slices.Equal(got.RepeatedIn, again) {
+			t.Errorf("%s: %+v of %+v, again in %v", what, got, got.Origin, again)
+		}
+	}
+
+	// It comes again twelve times, twice in one call, and once in a callback without an id.
+	var ids []string
+	for i := range 11 {
+		again := update("1", "a")
+		again.Origin = &event.Origin{ID: event.NewCallbackID(came.Add(time.Duration(i+1) * time.Second))}
+		entries := []queue.Entry{{Event: again, To: to("t/a")}}
+		switch i {
+		case 6:
+			again.Origin = nil
+		case 8:
+			entries = append(entries, entries[0])
+			ids = append(ids, again.Origin.ID)
+		}
+		accept(t, s, entries...)
+		if again.Origin != nil {
+			ids = append(ids, again.Origin.ID)
+		}
+	}
+	latest := ids[len(ids)-9:] // of the last ten, one had no id
+
+	one, _, err := s.Event(t.Context(), first.ID, "")
+	if err != nil || one.Repeats != 12 {
+		t.Fatalf("%+v, %v", one, err)
+	}
+	same("by its id", one, latest)
+	all, err := s.Waybill(t.Context(), "1", "")
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d events, %v", len(all), err)
+	}
+	same("of its waybill", all[0], latest)
+	page, err := s.Events(t.Context(), event.Query{Most: 10})
+	if err != nil || len(page.Events) != 1 {
+		t.Fatalf("%d events, %v", len(page.Events), err)
+	}
+	same("in a list", page.Events[0], latest)
+	if d := takeOne(t, s, "t/a"); d.Event.Origin == nil || *d.Event.Origin != *first.Origin {
+		t.Errorf("leased: %+v", d.Event)
 	}
 }
 

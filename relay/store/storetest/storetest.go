@@ -107,6 +107,7 @@ var checks = map[string]func(*testing.T, *bench){
 	"EventsAreListedByTimeAndByEndpointInPages":             checkEvents,
 	"WhatHasExpiredIsTrimmedFromTheListOfEvents":            checkTrim,
 	"AWaybillShowsItsEventsDeliveriesAndAttempts":           checkEventAndWaybill,
+	"AnEventKnowsItsCallbackAndThoseThatItCameAgainIn":      checkOrigin,
 	"DeadLettersOfAllEndpointsAreListedAndDismissed":        checkDeadLetters,
 	"ADismissedDeadLetterExpires":                           checkDismissedExpires,
 	"EventsOfAPageGetTheirData":                             checkData,
