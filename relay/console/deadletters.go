@@ -46,7 +46,7 @@ func (v *visit) showDeadLetters() error {
 		out.Rows = append(out.Rows, deadLetterRow{
 			EventID: d.EventID, Href: v.path("/event", url.Values{"id": {d.EventID}}),
 			Endpoint: d.Endpoint, EndpointHref: v.path("/endpoints/"+d.Endpoint, nil), Dead: v.moment(d.DeadAt),
-			Brand: visible(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
+			Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
 			Attempts: d.Attempts, Reason: visible(d.Reason),
 		})
 	}

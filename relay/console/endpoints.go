@@ -107,6 +107,9 @@ func (v *visit) next50(path string, q url.Values, cursor string) string {
 
 // millis is a number of milliseconds in words.
 func (v *visit) millis(ms int64) string {
+	if ms == 0 {
+		return "<1 ms"
+	}
 	if ms < 10_000 {
 		return count(ms) + " ms"
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ type deliveryMark struct {
 func (v *visit) eventRow(e api.Event) eventRow {
 	row := eventRow{
 		ID: e.ID, Href: v.path("/event", url.Values{"id": {e.ID}}), Accepted: v.moment(e.AcceptedAt),
-		Brand: visible(e.CPCode), Status: v.statusText(e.Status), State: v.state(e.State),
+		Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status), State: v.state(e.State),
 		Waybill: visible(e.WaybillCode), WaybillHref: v.path("/waybill", url.Values{"code": {e.WaybillCode}}),
 	}
 	if e.Repeats > 0 {
@@ -262,8 +263,10 @@ type waybillView struct {
 	Code          string
 	Events        []eventRow
 	Subscriptions []subscriptionRow
-	Verdict       string
-	Nothing       string // why there is nothing; empty: there is something
+	Verdict       word
+	Text, Next    string // what is going on, and what to do, in English
+	Quarantined   []quarantineRow
+	Spooled       string // how many callbacks in the spool may hold it; empty: none
 }
 
 func (w waybillView) title(*visit) string { return w.Code }
@@ -278,30 +281,65 @@ type subscriptionRow struct {
 
 func (v *visit) showWaybill() error {
 	code := v.QueryParam("code")
-	out := waybillView{Code: visible(code)}
 	w, err := ask[api.Waybill](v, "GET /waybills/{waybill}", nil, code)
 	if status, text := statusOf(err); status == http.StatusNotFound {
-		out.Nothing = text
-		return v.render(http.StatusOK, "waybill", out)
+		return v.render(http.StatusNotFound, "waybill", waybillView{
+			Code: visible(code), Verdict: v.verdict(api.VerdictUnknown), Text: text,
+		})
 	}
 	if err != nil {
 		return err
 	}
 
-	for _, e := range w.Events {
+	out := waybillView{
+		Code: visible(code), Verdict: v.verdict(w.Verdict.Code), Text: visible(w.Verdict.Text), Next: visible(w.Verdict.Next),
+	}
+	for _, e := range slices.Backward(w.Events) {
 		out.Events = append(out.Events, v.eventRow(e))
 	}
 	for _, s := range w.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, subscriptionRow{
-			Tenant: s.Tenant, Brand: visible(s.CPCode), State: v.state(s.State), Since: v.moment(s.Since),
+			Tenant: s.Tenant, Brand: v.brandText(s.CPCode), State: v.state(s.State), Since: v.moment(s.Since),
 			Until: v.moment(s.Expires), Message: visible(s.Msg),
 		})
 	}
-	if n := len(w.Events); n > 0 {
-		last := w.Events[n-1]
-		out.Verdict = v.t("waybill.verdict", n, v.moment(last.AcceptedAt).Text, v.statusText(last.Status))
+	for _, q := range w.Quarantined {
+		out.Quarantined = append(out.Quarantined, v.quarantineRow(q))
+	}
+	if n := len(w.Spooled); n > 0 {
+		out.Spooled = count(n)
 	}
 	return v.render(http.StatusOK, "waybill", out)
+}
+
+// verdict shows what is going on with a waybill.
+func (v *visit) verdict(code api.VerdictCode) word {
+	w := word{Sign: "?", Class: "dim", Text: v.t("verdict.unknown")}
+	if key := "verdict." + string(code); v.look.language.has(key) {
+		w.Text = v.t(key)
+	}
+	switch code {
+	case api.VerdictDelivered:
+		w.Sign, w.Class = "✓", "good"
+	case api.VerdictDead, api.VerdictQuarantined, api.VerdictFailed:
+		w.Sign, w.Class = "✗", "bad"
+	case api.VerdictParked:
+		w.Sign, w.Class = "‖", "hold"
+	case api.VerdictOpen, api.VerdictSpooled, api.VerdictPending, api.VerdictAwaited:
+		w.Sign, w.Class = "◷", "wait"
+	case api.VerdictUnrouted, api.VerdictNotOwed, api.VerdictDismissed, api.VerdictExpired:
+		w.Sign = "∅"
+	}
+	return w
+}
+
+// brandText is a brand, with its name in Chinese.
+func (v *visit) brandText(code string) string {
+	key := "brand." + code
+	if v.look.language == chinese && v.look.language.has(key) {
+		return code + " " + v.t(key)
+	}
+	return visible(code)
 }
 
 // find goes to what was typed into the search box.

@@ -74,7 +74,7 @@ func (v *visit) retake() error {
 		return err
 	}
 	if result.Released == 0 {
-		return v.done("retake.failed", "")
+		return v.done("retake-failed", "")
 	}
 	return v.done("retake", count(result.Events))
 }

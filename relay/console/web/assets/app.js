@@ -32,13 +32,13 @@ function startCopying() {
     const words = document.body.dataset;
     try {
       await copy(button.dataset.copy);
-      button.textContent = '✓';
+      button.lastElementChild.textContent = '✓';
       say(words.copied);
     } catch {
-      button.textContent = '✗';
+      button.lastElementChild.textContent = '✗';
       say(words.notCopied);
     }
-    setTimeout(() => { button.textContent = '⧉'; }, 1500);
+    setTimeout(() => { button.lastElementChild.textContent = ''; }, 1500);
   });
 }
 
