@@ -269,6 +269,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		}
 		admin := strings.HasPrefix(path, "/admin/")
 		body := map[string]string{"/redrive": `{"all":true}`, "/dismiss": `{"all":true}`, "/replays": `{"dry_run":true}`,
+			"/retry": `{"all":true}`, "/resend": `{"endpoint":"shop/orders"}`,
 			"/quarantine/replay": `{"ids":["qtn_0"]}`,
 			"/v1/subscriptions":  `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
 		if path == "/admin/v1/subscriptions" {
@@ -285,7 +286,9 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 					t.Errorf("%s: %d %s", name, status, text)
 				}
 			case allowed:
-				if status/100 != 2 {
+				// It may be under way from the call before, and the endpoint is paused by another route.
+				not := status == 409 && (strings.HasSuffix(path, "/resend") || strings.HasSuffix(path, "/retry"))
+				if status/100 != 2 && !not {
 					t.Errorf("%s: %d %s", name, status, text)
 				}
 			case !admin && who.key == otherKey:
@@ -319,7 +322,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 
 // suffixOf is what tells the bodies of requests apart.
 func suffixOf(path string) string {
-	for _, s := range []string{"/quarantine/replay", "/redrive", "/dismiss", "/replays"} {
+	for _, s := range []string{"/quarantine/replay", "/redrive", "/dismiss", "/replays", "/retry", "/resend"} {
 		if strings.HasSuffix(path, s) {
 			return s
 		}

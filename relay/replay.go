@@ -238,7 +238,7 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 	plan.Query.Most = min(replayEvents, max(1, plan.Rate/100))
 	pace := taken
 	for ctx.Err() == nil && !r.isOver(taken) {
-		page, err := r.store.Events(ctx, plan.Query)
+		page, err := plan.Page(ctx, r.store)
 		if err != nil {
 			return err
 		}

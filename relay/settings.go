@@ -203,7 +203,11 @@ func pacing(tenants []config.Tenant) map[string]queue.Pacing {
 	out := make(map[string]queue.Pacing)
 	for _, t := range tenants {
 		for _, e := range t.Endpoints {
-			out[e.ID] = queue.Pacing{Rate: e.Delivery.Rate, Breaker: queue.Breaker(e.Delivery.Breaker)}
+			out[e.ID] = queue.Pacing{
+				Rate:      e.Delivery.Rate,
+				Breaker:   queue.Breaker(e.Delivery.Breaker),
+				Unordered: e.Delivery.Order == config.OrderNone,
+			}
 		}
 	}
 	return out

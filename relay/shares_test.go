@@ -53,7 +53,8 @@ func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 		t.Run(method+path, func(t *testing.T) {
 			body := map[string]string{"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1"]}`,
 				"/v1/replays":              `{"dry_run":true}`,
-				"/v1/dead-letters/redrive": `{"all":true}`, "/v1/dead-letters/dismiss": `{"all":true}`}[path]
+				"/v1/dead-letters/redrive": `{"all":true}`, "/v1/dead-letters/dismiss": `{"all":true}`,
+				"/v1/endpoints/e/retry": `{"all":true}`, "/v1/events/evt_0/resend": `{"endpoint":"e"}`}[path]
 			var refused atomic.Int64
 			var flood sync.WaitGroup
 			for range 64 {

@@ -30,6 +30,9 @@ const (
 	ofCallbacks bound = "callbacks"
 	// ofReads has limits.reads, and readsPerTenant requests at one time.
 	ofReads bound = "reads"
+	// ofActs is what changes many deliveries at a time: it has the rate of limits.reads, and actsPerTenant requests at one
+	// time, so that it takes no places of reads.
+	ofActs bound = "acts"
 	// ofTests has limits.tests, and testsPerTenant requests at one time.
 	ofTests bound = "tests"
 	// ofSubscriptions has subscriptions.rate, and subscribesPerTenant requests at one time, which may wait for kuaidihelp.
@@ -59,15 +62,17 @@ var bounds = map[string]bound{
 	"GET /v1/events":                             ofReads,
 	"GET /v1/events/:id":                         ofReads,
 	"GET /v1/events/:id/request":                 ofReads,
+	"POST /v1/events/:id/resend":                 ofActs,
 	"GET /v1/waybills/:waybill":                  ofReads,
 	"GET /v1/endpoints":                          ofReads,
 	"GET /v1/endpoints/:endpoint":                ofReads,
 	"POST /v1/endpoints/:endpoint/pause":         ofReads,
 	"POST /v1/endpoints/:endpoint/resume":        ofReads,
+	"POST /v1/endpoints/:endpoint/retry":         ofActs,
 	"POST /v1/endpoints/:endpoint/test":          ofTests,
 	"GET /v1/dead-letters":                       ofReads,
-	"POST /v1/dead-letters/redrive":              ofReads,
-	"POST /v1/dead-letters/dismiss":              ofReads,
+	"POST /v1/dead-letters/redrive":              ofActs,
+	"POST /v1/dead-letters/dismiss":              ofActs,
 	"GET /v1/replays":                            ofReads,
 	"POST /v1/replays":                           ofReads,
 	"GET /v1/replays/:id":                        ofReads,
@@ -78,6 +83,7 @@ var bounds = map[string]bound{
 // client has read the answer.
 const (
 	readsPerTenant, readsInAll           = 4, 32
+	actsPerTenant, actsInAll             = 2, 16
 	testsPerTenant, testsInAll           = 2, 16 // also of one endpoint, and of all
 	subscribesPerTenant, subscribesInAll = 64, 256
 	// operatorReads is the same of the operator's.
@@ -128,7 +134,7 @@ func NewShares(admit Admit, registry prometheus.Registerer) *Shares {
 		next:  make(map[string]time.Time),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_tenant_refused_total",
-			Help: "Requests of a tenant that were answered 429, by limit: reads, tests, subscriptions.",
+			Help: "Requests of a tenant that were answered 429, by limit: reads, acts, tests, subscriptions.",
 		}, []string{"tenant", "limit"}),
 	}
 	registry.MustRegister(s.refused)
@@ -219,14 +225,19 @@ func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) 
 
 // key of the config that sets the rate of a bound.
 func (b bound) key() string {
-	if b == ofSubscriptions {
+	switch b {
+	case ofSubscriptions:
 		return "subscriptions.rate"
+	case ofActs:
+		b = ofReads
 	}
 	return "limits." + string(b)
 }
 
 func (b bound) atOnce() (perTenant, inAll int) {
 	switch b {
+	case ofActs:
+		return actsPerTenant, actsInAll
 	case ofTests:
 		return testsPerTenant, testsInAll
 	case ofSubscriptions:

@@ -8,11 +8,13 @@ import (
 	"kuairelay/relay/event"
 )
 
-// listDeadLetters gives a page of dead letters, the latest first.
+// listDeadLetters gives a page of dead letters, the latest first, or, with group, how many there are of each kind.
 func listDeadLetters(c *call) (DeadLetters, error) {
 	r := c.reader()
 	limit := r.limit()
 	cursor := r.param("cursor")
+	group := r.param("group")
+	total := r.flag("total")
 	f := r.filter()
 	if err := r.end(); err != nil {
 		return DeadLetters{}, err
@@ -20,12 +22,14 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 	if err := f.ofDeadLetters(); err != nil {
 		return DeadLetters{}, err
 	}
+	if group != "" {
+		return c.groupDeadLetters(f, group)
+	}
 
 	letters, next, err := c.readDeadLetters(f, cursor, limit)
 	if err != nil {
 		return DeadLetters{}, err
 	}
-
 	out := DeadLetters{DeadLetters: make([]DeadLetter, len(letters)), Next: next}
 	for i, l := range letters {
 		out.DeadLetters[i] = DeadLetter{
@@ -40,7 +44,12 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 			Status:      l.Status,
 		}
 	}
-	return out, nil
+	if total {
+		n := 0
+		n, out.AtLeast, err = c.countDeadLetters(f)
+		out.Total = &n
+	}
+	return out, err
 }
 
 // ofDeadLetters refuses a state that no dead letter has.
@@ -100,6 +109,8 @@ type deadLetterRequest struct {
 	All     bool             `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
 	Filter  filter           `json:"filter,omitzero" doc:"since and until are compared with the time they were given up"`
 	Cursor  string           `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
+	DryRun  bool             `json:"dry_run,omitempty" doc:"only count, with all"`
+	Expect  int              `json:"expect,omitempty" doc:"how many there should be: if there are over a tenth more, the answer is 409 and nothing is changed. With all it is of use in the first request, without a cursor"`
 }
 
 type deadLetterName struct {
@@ -109,8 +120,10 @@ type deadLetterName struct {
 
 // DeadLettersResult is the result of a change of dead letters.
 type DeadLettersResult struct {
-	Done int    `json:"done" doc:"how many were changed"`
-	Next string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
+	Done    int    `json:"done" doc:"how many were changed"`
+	Next    string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
+	Count   *int   `json:"count,omitempty" doc:"of a dry run: how many the filter selects"`
+	AtLeast bool   `json:"at_least,omitempty" doc:"count is of the latest 10,000 that were looked at: there are more"`
 }
 
 func redriveDeadLetters(c *call) (DeadLettersResult, error) {
@@ -135,6 +148,12 @@ func (c *call) changeDeadLetters(
 	request, err := c.deadLetterRequest()
 	if err != nil {
 		return DeadLettersResult{}, err
+	}
+	if request.DryRun || (request.Expect > 0 && request.Cursor == "") {
+		count, atLeast, err := c.countRequested(request)
+		if err != nil || request.DryRun {
+			return DeadLettersResult{Count: &count, AtLeast: atLeast}, err
+		}
 	}
 
 	byEndpoint, next, err := c.deadLetterIDs(request)
@@ -166,10 +185,36 @@ func (c *call) deadLetterRequest() (deadLetterRequest, error) {
 	if len(request.Letters) > maxLimit {
 		return deadLetterRequest{}, badf("dead_letters: at most %d at a time", maxLimit)
 	}
+	if request.DryRun && !request.All {
+		return deadLetterRequest{}, badf("dry_run: goes with all")
+	}
+	if request.Expect < 0 {
+		return deadLetterRequest{}, badf("expect: must be the number of a dry run")
+	}
 	if err := request.Filter.check(c); err != nil {
 		return deadLetterRequest{}, err
 	}
 	return request, request.Filter.ofDeadLetters()
+}
+
+// countRequested counts the dead letters that a request is about. It is an error if these are more than it expects.
+func (c *call) countRequested(request deadLetterRequest) (count int, atLeast bool, err error) {
+	count = len(request.Letters)
+	if request.All {
+		count, atLeast, err = c.countDeadLetters(request.Filter)
+	}
+	if err == nil {
+		err = checkExpected(request.Expect, count)
+	}
+	return count, atLeast, err
+}
+
+// checkExpected is the answer to a request that expects so many (0: any number), but would take over a tenth more.
+func checkExpected(expect, count int) error {
+	if expect == 0 || 10*count <= 11*expect {
+		return nil
+	}
+	return conflictf("expect: there are %d by now, and %d were expected: nothing was done; count again", count, expect)
 }
 
 // deadLetterIDs gives the event ids of the dead letters that a request is about, by endpoint. If the request asks for

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -260,17 +258,27 @@ type TestResult struct {
 	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
 }
 
-// testEndpoint sends one signed event of type test at once, and gives the answer. The event is not stored or retried.
+// testEndpoint sends one signed test event at once, and gives the answer. The event is not stored or retried.
 func testEndpoint(c *call) (TestResult, error) {
 	e, err := c.endpoint()
 	if err != nil {
+		return TestResult{}, err
+	}
+	var request sampleRequest
+	if err := c.body(&request); err != nil {
+		return TestResult{}, err
+	}
+	if err := request.check(); err != nil {
 		return TestResult{}, err
 	}
 	if c.settings.Test == nil {
 		return TestResult{}, errors.New("this relay cannot send test events")
 	}
 
-	test := newTestEvent(e.ID, c.now())
+	test, err := request.event(e.ID, c.now())
+	if err != nil {
+		return TestResult{}, err
+	}
 	attempt, err := c.settings.Test(c.ctx(), e.ID, test)
 	if errors.Is(err, event.ErrTooMany) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
@@ -294,19 +302,4 @@ func testEndpoint(c *call) (TestResult, error) {
 		out.Answer = strings.ToValidUTF8(string(attempt.Answer), string(utf8.RuneError))
 	}
 	return out, nil
-}
-
-// newTestEvent makes an event of type test for an endpoint, with a random id.
-func newTestEvent(endpoint string, now time.Time) *event.Event {
-	random := make([]byte, 32)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
-	return &event.Event{
-		ID:         "evt_" + hex.EncodeToString(random),
-		Type:       event.TypeTest,
-		ReceivedAt: now,
-		AcceptedAt: now,
-		Sequence:   now.UnixMilli(),
-		Data: []byte(`{"type":"test","message":"A test from kuairelay: this is no update of a waybill.",` +
-			`"endpoint":"` + endpoint + `"}`),
-	}
 }

@@ -82,18 +82,11 @@ func listEvents(c *call) (Events, error) {
 
 // readEvent gives one event.
 func readEvent(c *call) (Event, error) {
-	e, ok, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
+	e, err := c.event(c.Param("id"), c.events.Event)
 	if err != nil {
-		return Event{}, c.failed("look at an event", err)
-	}
-	if !ok {
-		return Event{}, errNoEvent
+		return Event{}, err
 	}
 	out := c.showEvent(e)
-	if c.tenant != "" && len(out.Deliveries) == 0 {
-		return Event{}, errNoEvent
-	}
-
 	stored, shown := []*event.Record{e}, []*Event{&out}
 	if err := c.complete(stored, shown, c.subscriptionsOf(e.WaybillCode, stored)); err != nil {
 		return Event{}, err

@@ -309,7 +309,7 @@ func TestAReplayEndsWhereItWasAskedFor(t *testing.T) {
 	got, err := ask(b, createReplay, "shop", "/", `{"endpoint":"orders","since":"2026-11-24T16:00:00+08:00"}`)
 	want := ReplayRequest{Rate: defaultRate,
 		filter: filter{Tenant: "shop", Endpoint: "shop/orders", Since: noon.Add(-4 * time.Hour), Until: noon}}
-	if err != nil || got.Request != want || store.begun.Tenant != "shop" {
+	if err != nil || !reflect.DeepEqual(got.Request, want) || store.begun.Tenant != "shop" {
 		t.Errorf("%+v (%v), want %+v", got.Request, err, want)
 	}
 	for body, detail := range map[string]string{

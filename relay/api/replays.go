@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,6 +17,11 @@ import (
 const (
 	defaultRate = 100
 	maxRate     = 10_000
+	// maxEventIDs is how many events a replay may name.
+	maxEventIDs = 100
+	// expectedMost is how many events one request looks at, to count what a replay would send; expectedPages bounds that
+	// where few events are of its endpoints.
+	expectedMost, expectedPages = 10_000, 100
 )
 
 // ReplayRequest says what to send again. It does not affect open deliveries.
@@ -24,6 +31,10 @@ type ReplayRequest struct {
 	Reroute bool `json:"reroute,omitempty" doc:"route unrouted events by today's routes, instead of sending delivered and dead ones again"`
 	DryRun  bool `json:"dry_run,omitempty" doc:"only count"`
 	Rate    int  `json:"rate,omitempty" doc:"events a second at most; default 100"`
+	// EventIDs are the only events that are sent, in the order of their acceptance.
+	EventIDs []string `json:"event_ids,omitempty" doc:"of these events only, at most 100"`
+	// Expect is what a dry run has counted.
+	Expect int `json:"expect,omitempty" doc:"how many deliveries a dry run until the same time has counted: if there are over a tenth more, the answer is 409 and nothing is sent. Of more than 10,000 events, the first are counted; not with reroute"`
 }
 
 // Replay is a replay and its progress.
@@ -84,10 +95,18 @@ func createReplay(c *call) (Replay, error) {
 	if request.Until.IsZero() {
 		request.Until = c.now()
 	}
+	// Named events have no times: a relay of the version before, which does not know event_ids, then sends nothing.
+	if len(request.EventIDs) > 0 {
+		request.Since = request.Until
+	}
 	request.Since = utc(request.Since)
 	request.Until = utc(request.Until)
 	text, err := json.Marshal(request)
 	if err != nil {
+		return Replay{}, err
+	}
+
+	if err := c.checkReplayCount(request, text); err != nil {
 		return Replay{}, err
 	}
 
@@ -117,8 +136,59 @@ func (r *ReplayRequest) checkReplay(c *call) error {
 		return badf("state: reroute takes only unrouted events")
 	case r.Reroute && c.tenant != "":
 		return badf("reroute: unrouted events belong to no tenant; only the operator can send them")
+	case r.Expect < 0 || r.Expect > 0 && r.Reroute:
+		return badf("expect: must be the number of a dry run without reroute")
+	}
+	return r.checkEventIDs()
+}
+
+// checkEventIDs refuses ids that a replay cannot take.
+func (r *ReplayRequest) checkEventIDs() error {
+	switch {
+	case len(r.EventIDs) > 0 && (!r.Since.IsZero() || !r.Until.IsZero()):
+		return badf("event_ids: goes without since and until")
+	case len(r.EventIDs) > maxEventIDs:
+		return badf("event_ids: at most %d at a time", maxEventIDs)
+	}
+	for _, id := range r.EventIDs {
+		if !event.IsID(id) {
+			return badf("event_ids: %q is no id of an event", id)
+		}
 	}
 	return nil
+}
+
+// checkReplayCount is an error if a replay would send over a tenth more than it expects. text is its request.
+func (c *call) checkReplayCount(request ReplayRequest, text []byte) error {
+	if request.Expect == 0 || request.DryRun {
+		return nil
+	}
+	plan, err := PlanOf(event.Replay{Filter: text}, c.settings.endpointsOf)
+	if err != nil {
+		return err
+	}
+
+	count, looked := 0, 0
+	plan.Query.Most = maxLimit
+	for range expectedPages {
+		page, err := plan.Page(c.ctx(), c.events)
+		if err != nil {
+			return c.failed("count what would be sent", err)
+		}
+		for _, e := range page.Events {
+			for _, o := range e.Deliveries {
+				if plan.Wants(o) && c.settings.endpoints[o.Endpoint] != nil {
+					count++
+				}
+			}
+		}
+		looked += page.Looked
+		if page.End || looked >= expectedMost {
+			break
+		}
+		plan.Query.Cursor = page.Next
+	}
+	return checkExpected(request.Expect, count)
 }
 
 // listReplays gives a page of the caller's replays.
@@ -175,6 +245,7 @@ func cancelReplay(c *call) (Replay, error) {
 // Plan says how to run a replay: which events it reads, and what it does with each.
 type Plan struct {
 	Query   event.Query
+	IDs     []string // of the only events; nil: any
 	Rate    int
 	DryRun  bool
 	Reroute bool
@@ -189,8 +260,12 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		return Plan{}, err
 	}
 	f := request.filter
+	if request.EventIDs != nil {
+		f.Since, f.Until = time.Time{}, time.Time{}
+	}
 	p := Plan{
 		Query:   event.Query{Since: f.Since, Until: f.Until, Newer: true, Cursor: r.Cursor},
+		IDs:     request.EventIDs,
 		Rate:    request.Rate,
 		DryRun:  request.DryRun,
 		Reroute: request.Reroute,
@@ -215,4 +290,33 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 	}
 	p.Query.Match = match.match()
 	return p, nil
+}
+
+// pager is what a plan needs of the store.
+type pager interface {
+	Events(ctx context.Context, q event.Query) (event.Page, error)
+	EventsByID(ctx context.Context, ids []string) ([]*event.Record, error)
+}
+
+// Page reads the page at the cursor of the plan's query. Events that are named are one page; the cursor is then how
+// many of them are done with.
+func (p *Plan) Page(ctx context.Context, s pager) (event.Page, error) {
+	if p.IDs == nil {
+		return s.Events(ctx, p.Query)
+	}
+	found, err := s.EventsByID(ctx, p.IDs)
+	if err != nil {
+		return event.Page{}, err
+	}
+
+	done, _ := strconv.Atoi(p.Query.Cursor) // it was written here
+	done = min(done, len(found))
+	page := event.Page{End: true, Looked: len(found) - done, Next: strconv.Itoa(len(found))}
+	for i, e := range found[done:] {
+		e.Next = strconv.Itoa(done + i + 1)
+		if p.Query.Takes(e) {
+			page.Events = append(page.Events, e)
+		}
+	}
+	return page, nil
 }

@@ -78,11 +78,19 @@ var (
 			doc: "only events of the callback with this id; with newer the search begins when it arrived"},
 	}
 
+	deadLetterParams = []param{
+		{name: "total", kind: "boolean", doc: "with how many the filter selects: of all, if it names only an endpoint, a " +
+			"tenant or times, and otherwise of the latest 10,000"},
+		{name: "group", kind: "string", doc: "reason or endpoint: no list, but how many there are of each, " +
+			"of the latest 10,000"},
+	}
+
 	filterParams = []param{
 		tenantParam,
 		{name: "endpoint", kind: "string",
 			doc: "routed to this endpoint, or to one of several (a,b): tenant/name, or for a tenant the name alone"},
-		{name: "brand", kind: "string", doc: "of this brand, or an alias of it, or of one of several (zt,sto); cp_code is the same"},
+		{name: "brand", kind: "string",
+			doc: "of this brand, or an alias of it, or of one of several (zt,sto); cp_code is the same"},
 		{name: "cp_code", kind: "string", doc: "the same as brand"},
 		{name: "status", kind: "string", doc: "with this status, or one of several (signed,question)"},
 		{name: "waybill_code", kind: "string", doc: "of this waybill"},
@@ -97,6 +105,11 @@ var (
 // limited is the meaning of 429 for requests that count towards subscriptions.rate.
 var limited = map[int]string{
 	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to try again",
+}
+
+// unexpected is what 409 means where a request may say how many it expects.
+var unexpected = map[int]string{
+	http.StatusConflict: "There are over a tenth more than expect says: nothing was done",
 }
 
 // paged are the parameters of a list that has pages: limit, cursor, and its own.
@@ -158,6 +171,15 @@ func eventRoutes() []route {
 			handler: answering(readRequest),
 		},
 		{
+			method: post, path: "/events/{id}/resend",
+			summary: "Send one event again to one endpoint that it was routed to, if it is not still to be delivered there",
+			tenant:  true, operator: true,
+			body: resendRequest{}, problems: map[int]string{
+				http.StatusConflict: "It is still to be delivered, and detail says when; or it was never routed to the endpoint",
+			},
+			handler: answering(resendEvent),
+		},
+		{
 			method: get, path: "/waybills/{waybill}",
 			summary: "The events of a waybill with their deliveries and attempts, and its subscriptions",
 			tenant:  true, operator: true,
@@ -193,9 +215,19 @@ func endpointRoutes() []route {
 			handler: answering(resumeEndpoint),
 		},
 		{
-			method: post, path: "/endpoints/{endpoint}/test",
-			summary: "Send a signed event of type test at once, and show the answer",
+			method: post, path: "/endpoints/{endpoint}/retry",
+			summary: "Try deliveries that wait for their next attempt at once: of one event, of a waybill, or all",
 			tenant:  true, operator: true,
+			body: retryRequest{}, problems: map[int]string{
+				http.StatusConflict: "The endpoint is paused or gone; or the event does not wait for an attempt",
+			},
+			handler: answering(retryDeliveries),
+		},
+		{
+			method: post, path: "/endpoints/{endpoint}/test",
+			summary: "Send a signed test event at once, and show the answer: of type test, or a sample of a status",
+			tenant:  true, operator: true,
+			body:    sampleRequest{},
 			handler: answering(testEndpoint),
 		},
 	}
@@ -207,19 +239,19 @@ func deadLetterRoutes() []route {
 			method: get, path: "/dead-letters",
 			summary: "A page of dead letters, the latest first; since and until are compared with the time they were given up",
 			tenant:  true, operator: true,
-			params: paged(filterParams...), handler: answering(listDeadLetters),
+			params: paged(slices.Concat(deadLetterParams, filterParams)...), handler: answering(listDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/redrive",
-			summary: "Queue dead letters again: at most 500 by name, or 100 by a filter",
+			summary: "Queue dead letters again: at most 500 by name, or 100 by a filter; or count them",
 			tenant:  true, operator: true,
-			body: deadLetterRequest{}, handler: answering(redriveDeadLetters),
+			body: deadLetterRequest{}, problems: unexpected, handler: answering(redriveDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/dismiss",
-			summary: "Take dead letters off the list: at most 500 by name, or 100 by a filter",
+			summary: "Take dead letters off the list: at most 500 by name, or 100 by a filter; or count them",
 			tenant:  true, operator: true,
-			body: deadLetterRequest{}, handler: answering(dismissDeadLetters),
+			body: deadLetterRequest{}, problems: unexpected, handler: answering(dismissDeadLetters),
 		},
 	}
 }
@@ -234,7 +266,7 @@ func replayRoutes() []route {
 		{
 			method: post, path: "/replays", summary: "Send events again at a given rate, or count them",
 			tenant: true, operator: true,
-			body: ReplayRequest{}, status: http.StatusCreated, handler: answering(createReplay),
+			body: ReplayRequest{}, status: http.StatusCreated, problems: unexpected, handler: answering(createReplay),
 		},
 		{
 			method: get, path: "/replays/{id}", summary: "One replay, and its progress",

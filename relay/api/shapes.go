@@ -145,8 +145,22 @@ type DeadLetter struct {
 
 // DeadLetters is a page.
 type DeadLetters struct {
-	DeadLetters []DeadLetter `json:"dead_letters" doc:"the latest first"`
-	Next        string       `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+	DeadLetters []DeadLetter      `json:"dead_letters" doc:"the latest first; none with group"`
+	Next        string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+	Total       *int              `json:"total,omitempty" doc:"with total or group: how many the filter selects"`
+	AtLeast     bool              `json:"at_least,omitempty" doc:"total and groups are of the latest 10,000 dead letters that were looked at: there are more"`
+	Groups      []DeadLetterGroup `json:"groups,omitempty" doc:"with group: the largest first, at most 100"`
+	GroupsLeft  int               `json:"groups_left_out,omitempty" doc:"how many more groups there are"`
+}
+
+// DeadLetterGroup sums up dead letters with the same reason, or of the same endpoint.
+type DeadLetterGroup struct {
+	Reason   string         `json:"reason,omitempty" doc:"why they were given up, with group=reason"`
+	Endpoint string         `json:"endpoint,omitempty" doc:"tenant/endpoint, with group=endpoint"`
+	Count    int            `json:"count" doc:"how many"`
+	FirstAt  time.Time      `json:"first_at" doc:"when the first of them was given up"`
+	LastAt   time.Time      `json:"last_at" doc:"when the latest of them was given up"`
+	Example  deadLetterName `json:"example" doc:"the latest of them"`
 }
 
 // showEvent gives an event as the caller may see it.

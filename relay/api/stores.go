@@ -24,6 +24,7 @@ type Store interface {
 
 type eventStore interface {
 	Events(ctx context.Context, q event.Query) (event.Page, error)
+	EventsByID(ctx context.Context, ids []string) ([]*event.Record, error)
 	FillData(ctx context.Context, events []*event.Record, most int64) (int, error)
 	Event(ctx context.Context, id, tenant string) (*event.Record, bool, error)
 	EventWithoutData(ctx context.Context, id, tenant string) (*event.Record, bool, error)
@@ -31,6 +32,7 @@ type eventStore interface {
 	LatestOfWaybill(ctx context.Context, code, tenant string, most int) ([]*event.Record, error)
 	DuplicateOf(ctx context.Context, e *event.Event) (id string, at time.Time, ok bool, err error)
 	Remembered(ctx context.Context, code string, brands []string) (event.Remembered, bool, error)
+	Resend(ctx context.Context, endpoint, id string) (queued bool, err error)
 }
 
 type endpointStore interface {
@@ -38,10 +40,13 @@ type endpointStore interface {
 	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
 	Park(ctx context.Context, endpoint string, by event.Actor) error
 	Resume(ctx context.Context, endpoint string, by event.Actor) error
+	Retry(ctx context.Context, endpoint string, ids ...string) (queue.Retried, error)
+	RetryAll(ctx context.Context, endpoint, cursor string, most int) (out queue.Retried, next string, err error)
 }
 
 type deadLetterStore interface {
 	DeadLetters(ctx context.Context, endpoints []string, cursor string, most int) ([]event.DeadLetter, string, error)
+	CountDeadLetters(ctx context.Context, endpoints []string, since, until time.Time) (int, error)
 	Redrive(ctx context.Context, endpoint string, ids ...string) (int, error)
 	Dismiss(ctx context.Context, endpoint string, ids ...string) (int, error)
 }

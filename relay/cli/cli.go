@@ -91,7 +91,8 @@ func newRoot() *cobra.Command {
 	)
 	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion())
 	root.AddCommand(newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
-	root.AddCommand(newStatus(), newWaybill(), newEvent(), newEvents(), newTail(), newEndpoints(), newPause(), newResume(), newTest())
+	root.AddCommand(newStatus(), newWaybill(), newEvent(), newEvents(), newTail())
+	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())
 	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
 
 	root.SetHelpCommand(newHelp())

@@ -72,13 +72,37 @@ func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[stri
 	}
 }
 
+// countDeadLetters shows how many dead letters redrive or dismiss would take.
+func countDeadLetters(
+	cmd *cobra.Command, c *client, name string, body map[string]any, would string, asJSON bool,
+) error {
+	body["dry_run"] = true
+	var r api.DeadLettersResult
+	if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &r); err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), r, "  ")
+	}
+
+	count, least := 0, ""
+	if r.Count != nil {
+		count = *r.Count
+	}
+	if r.AtLeast {
+		least = "at least "
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s%s\n", would, least, plural(count, "dead letter"))
+	return err
+}
+
 // newDeadLetterChange makes the commands redrive and dismiss.
 func newDeadLetterChange(name, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name + " [EVENT_ID TENANT/ENDPOINT]",
 		Short: short,
 		Long:  long + "\nWithout a flag that selects, --all is needed.",
-		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d\n" +
+		Example: "  kuairelay dead-letters " + name + " --endpoint shop/orders --since 2d --dry-run\n" +
 			"  kuairelay dead-letters " + name + " --all",
 		Args: takes(0, 2, ""),
 	}
@@ -86,6 +110,7 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 	flags := addAPIFlags(cmd)
 	filter := addFilterFlags(cmd, flags)
 	all := cmd.Flags().Bool("all", false, "all dead letters")
+	dry := cmd.Flags().Bool("dry-run", false, "only count")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		// What to change must be said: one dead letter, a filter, or all.
 		f, err := filter.body()
@@ -94,7 +119,7 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 			return err
 		case len(args) == 1:
 			return usagef("an event may have several dead letters: EVENT_ID needs a TENANT/ENDPOINT behind it")
-		case len(args) == 2 && (*all || len(f) > 0):
+		case len(args) == 2 && (*all || *dry || len(f) > 0):
 			return usagef("EVENT_ID says which: it does not go with flags that do")
 		case len(args) == 0 && len(f) == 0 && !*all:
 			return usagef("which ones? --endpoint and other flags, an EVENT_ID, or --all")
@@ -105,6 +130,10 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 			body = map[string]any{"dead_letters": []map[string]string{{"event_id": args[0], "endpoint": args[1]}}}
 		}
 
+		done := map[string]string{"redrive": "queued again", "dismiss": "dismissed"}[name]
+		if *dry {
+			return countDeadLetters(cmd, c, name, body, "would be "+done, asJSON)
+		}
 		total, err := changeDeadLetters(cmd, c, name, body)
 		if err != nil {
 			return err
@@ -118,10 +147,6 @@ func newDeadLetterChange(name, short, long string) *cobra.Command {
 			return fmt.Errorf("there is no such dead letter")
 		}
 
-		done := "queued again"
-		if name == "dismiss" {
-			done = "dismissed"
-		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", done, plural(total, "dead letter"))
 		return nil
 	})

@@ -107,8 +107,11 @@ func describeAttempt(a api.Attempt) string {
 	return fmt.Sprintf("%d %s", a.Status, said)
 }
 
-// onEndpoint makes a command that posts to one endpoint, and shows the answer.
-func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T, asJSON bool) error) *cobra.Command {
+// onEndpoint makes a command that posts a body (nil: none) to one endpoint, and shows the answer. The body is read when
+// the command runs.
+func onEndpoint[T any](
+	name, short, long string, body any, show func(w io.Writer, answer T, asJSON bool) error,
+) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     name + " TENANT/ENDPOINT",
 		Short:   short,
@@ -127,7 +130,7 @@ func onEndpoint[T any](name, short, long string, show func(w io.Writer, answer T
 		}
 
 		var answer T
-		if err := c.post(cmd.Context(), path+"/"+name, nil, &answer); err != nil {
+		if err := c.post(cmd.Context(), path+"/"+name, body, &answer); err != nil {
 			return err
 		}
 
@@ -147,35 +150,44 @@ func showEndpoint(w io.Writer, e api.EndpointHealth, asJSON bool) error {
 func newPause() *cobra.Command {
 	return onEndpoint("pause", "Send nothing to an endpoint until it is resumed",
 		"Stops sending to an endpoint, over restarts too. Its deliveries stay open, and nothing is lost; attempts that\n"+
-			"are under way end.", showEndpoint)
+			"are under way end.", nil, showEndpoint)
 }
 
 func newResume() *cobra.Command {
 	return onEndpoint("resume", "Go on sending to an endpoint",
 		"Goes on sending to an endpoint that was paused, or that answered 410. If the endpoint was found to\n"+
-			"answer one request twice, each attempt has had a connection of its own since then: resume ends that.", showEndpoint)
+			"answer one request twice, each attempt has had a connection of its own since then: resume ends that.",
+		nil, showEndpoint)
 }
 
 func newTest() *cobra.Command {
-	return onEndpoint("test", "Send a signed test event to an endpoint, and show its answer",
+	var body struct {
+		Status string `json:"status,omitempty"`
+	}
+	cmd := onEndpoint("test", "Send a signed test event to an endpoint, and show its answer",
 		"Sends one signed event of type test to an endpoint at once, paused or not, and shows what came back.\n"+
+			"With --status it is an update with that status, whose data says that it is a test.\n"+
 			"Exits with 1 if the answer was not 2xx.",
-		func(w io.Writer, r api.TestResult, asJSON bool) (err error) {
-			if asJSON {
-				err = writeJSON(w, r, "  ")
-			} else {
-				came := api.Attempt{Status: r.Status, Text: r.Error + r.Answer}
-				mark := bad
-				if r.Delivered {
-					mark = good
-				}
-				newScreen(w).row(column(printable(r.Endpoint), 0), marked(printable(describeAttempt(came)), mark),
-					text("in %d ms", r.DurationMS))
-			}
+		&body, showTest)
+	cmd.Flags().StringVar(&body.Status, "status", "", "an update with this `STATUS`: signed, delivering, …")
+	return cmd
+}
 
-			if err == nil && !r.Delivered {
-				err = errSaid
-			}
-			return err
-		})
+func showTest(w io.Writer, r api.TestResult, asJSON bool) (err error) {
+	if asJSON {
+		err = writeJSON(w, r, "  ")
+	} else {
+		came := api.Attempt{Status: r.Status, Text: r.Error + r.Answer}
+		mark := bad
+		if r.Delivered {
+			mark = good
+		}
+		newScreen(w).row(column(printable(r.Endpoint), 0), marked(printable(describeAttempt(came)), mark),
+			text("in %d ms", r.DurationMS))
+	}
+
+	if err == nil && !r.Delivered {
+		err = errSaid
+	}
+	return err
 }

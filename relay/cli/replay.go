@@ -33,6 +33,7 @@ func newReplay() *cobra.Command {
 	dry := cmd.Flags().Bool("dry-run", false, "only count")
 	reroute := cmd.Flags().Bool("reroute", false, "send unrouted events to the endpoints of today's routes")
 	rate := cmd.Flags().Int("rate", 100, "events a second at most")
+	events := cmd.Flags().StringSlice("event", nil, "only the event `ID`; may be given up to 100 times")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the end")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		// All events must not be sent again by accident.
@@ -40,11 +41,14 @@ func newReplay() *cobra.Command {
 		switch {
 		case err != nil:
 			return err
-		case body["since"] == nil && len(body) == 0:
+		case len(body)+len(*events) == 0:
 			return usagef("which events? --since, --endpoint or other flags must say")
 		}
 
 		body["rate"] = *rate
+		if len(*events) > 0 {
+			body["event_ids"] = *events
+		}
 		for name, set := range map[string]bool{"dry_run": *dry, "reroute": *reroute} {
 			if set {
 				body[name] = true

@@ -108,6 +108,12 @@ type Query struct {
 	Most int
 }
 
+// Takes says whether an event passes the query, but for its endpoints.
+func (q *Query) Takes(e *Record) bool {
+	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
+		(q.Match == nil || q.Match(e))
+}
+
 // Page is an answer to a Query.
 type Page struct {
 	Events []*Record

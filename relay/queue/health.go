@@ -39,3 +39,12 @@ type EndpointHealth struct {
 	// Latest are the latest attempts, the latest first.
 	Latest []event.AttemptRecord
 }
+
+// Retried is what came of an order to try deliveries of an endpoint at once.
+type Retried struct {
+	// Due counts those that are due at once now.
+	Due int
+	// Parked says why the endpoint is parked. While it is paused or gone, nothing was changed; while its breaker is open,
+	// one delivery at most is due.
+	Parked Parked
+}

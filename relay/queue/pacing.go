@@ -2,11 +2,14 @@ package queue
 
 import "time"
 
-// Pacing is how all replicas together hold back at an endpoint: by a rate, and by a breaker.
+// Pacing is how all replicas together hold back at an endpoint: by a rate, and by a breaker, and by the order of what is
+// sent again.
 type Pacing struct {
 	// Rate is attempts a second; 0: as many as there is room for.
 	Rate    float64
 	Breaker Breaker
+	// Unordered has updates of a waybill that are sent again not wait for each other.
+	Unordered bool
 }
 
 // Breaker says when an endpoint that fails is left alone. While the breaker is open, deliveries wait and use up no

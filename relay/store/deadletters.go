@@ -74,6 +74,59 @@ func readDeadLetterCursor(cursor string) (l deadLetter, err error) {
 	return l, nil
 }
 
+// CountDeadLetters counts the dead letters of endpoints (nil: of all) that were given up at since or later, and before
+// until; a zero time is no bound.
+func (s *Store) CountDeadLetters(ctx context.Context, endpoints []string, since, until time.Time) (n int, err error) {
+	defer wrap(&err, "count dead letters")
+	oldest := s.Now().Add(-s.settings().DeadLetterRetention)
+	if since.Before(oldest) {
+		since = oldest
+	}
+	from, to := strconv.FormatInt(ceilMillis(since), 10), "+inf"
+	if !until.IsZero() {
+		to = "(" + strconv.FormatInt(ceilMillis(until), 10)
+	}
+	if endpoints == nil {
+		if endpoints, err = s.deadEndpoints(ctx, from); err != nil {
+			return 0, err
+		}
+	}
+
+	counts := make([]*redis.IntCmd, len(endpoints))
+	err = s.slices(ctx, len(endpoints), sliceCommands, func(p redis.Pipeliner, i int) {
+		counts[i] = p.ZCount(ctx, s.deadKey(endpoints[i]), from, to)
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, count := range counts {
+		n += int(count.Val())
+	}
+	return n, nil
+}
+
+// ceilMillis is a time in ms, rounded up.
+func ceilMillis(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+
+// deadEndpoints lists the endpoints whose latest dead letter was given up at a time (ms) or later.
+func (s *Store) deadEndpoints(ctx context.Context, from string) (out []string, err error) {
+	const most = 500
+	for {
+		var page []string
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			page, err = s.client.ZRangeByScore(ctx, s.key("dead"), &redis.ZRangeBy{
+				Min: from, Max: "+inf", Offset: int64(len(out)), Count: most,
+			}).Result()
+			return err
+		})
+		out = append(out, page...)
+		if err != nil || len(page) < most {
+			slices.Sort(out)
+			return slices.Compact(out), err // one that has a new dead letter meanwhile may be found twice
+		}
+	}
+}
+
 // readDeadLetters reads the events and states of dead letters.
 func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
 	states := make([]*redis.StringCmd, len(all))
@@ -115,13 +168,13 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 // Dismiss closes dead letters of an endpoint for good; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
 	defer wrap(&err, "dismiss dead letters")
-	return s.changeDeadLetters(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
+	return s.changeDeliveries(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
 		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
 		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
 	})
 }
 
-// mayRedrive waits until this process may redrive some more dead letters.
+// mayRedrive waits until this process may redrive, resend or retry some more deliveries.
 func (s *Store) mayRedrive(ctx context.Context) error {
 	select {
 	case s.redriving <- struct{}{}:
@@ -135,9 +188,9 @@ func (s *Store) mayRedrive(ctx context.Context) error {
 // atOnce does not wait.
 func atOnce(context.Context) error { return nil }
 
-// changeDeadLetters runs a script on some dead letters at a time, waits before each part as may says, and counts the
-// dead letters for which the script answers 1.
-func (s *Store) changeDeadLetters(ctx context.Context, ids []string, may func(context.Context) error,
+// changeDeliveries runs a script on some events of an endpoint at a time, and waits before each part as may says. It
+// returns the number of events that the script answers with 1.
+func (s *Store) changeDeliveries(ctx context.Context, ids []string, may func(context.Context) error,
 	run func(ctx context.Context, shorts []any) ([]any, error),
 ) (int, error) {
 	shorts := make([]any, len(ids))
@@ -175,7 +228,7 @@ func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (n 
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, err
 	}
-	return s.changeDeadLetters(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
+	return s.changeDeliveries(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
 		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
 	})
 }

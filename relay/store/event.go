@@ -230,6 +230,9 @@ func (s *Store) lookupsFor(short, record string, o *event.DeliveryRecord) []look
 
 // lookupBehind asks which event a delivery waits for.
 func (s *Store) lookupBehind(record string, o *event.DeliveryRecord) lookup {
+	if o.Reason == event.ReasonReplay { // it has a line of its own, see lua/lib/again.lua
+		record = "yh:" + record
+	}
 	var heads *redis.SliceCmd
 	return lookup{
 		ask: func(ctx context.Context, p redis.Pipeliner) {

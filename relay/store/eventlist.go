@@ -53,7 +53,7 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 		for i, e := range part.rows {
 			page.Looked++
 			page.BackTo = earlier(page.BackTo, e.AcceptedAt)
-			if !owedTo(mine, e.Record) || !wanted(q, e.Record) {
+			if !owedTo(mine, e.Record) || !q.Takes(e.Record) {
 				continue
 			}
 			e.Next = e.after.String()
@@ -83,12 +83,6 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// wanted says whether an event matches a query, except for its endpoints.
-func wanted(q event.Query, e *event.Record) bool {
-	return (q.Since.IsZero() || !e.AcceptedAt.Before(q.Since)) && (q.Until.IsZero() || e.AcceptedAt.Before(q.Until)) &&
-		(q.Match == nil || q.Match(e))
 }
 
 // owedTo says whether an event is or was owed to one of some endpoints; nil: to any.

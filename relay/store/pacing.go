@@ -10,12 +10,15 @@ import (
 )
 
 // pacing is the pacing of an endpoint as the scripts read it.
-type pacing struct{ rate, breaker string }
+type pacing struct {
+	rate, breaker string
+	unordered     bool
+}
 
 func encodePacing(byEndpoint map[string]queue.Pacing) map[string]pacing {
 	m := make(map[string]pacing, len(byEndpoint))
 	for name, f := range byEndpoint {
-		m[name] = pacing{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker)}
+		m[name] = pacing{rate: encodeRate(f.Rate), breaker: encodeBreaker(f.Breaker), unordered: f.Unordered}
 	}
 	return m
 }

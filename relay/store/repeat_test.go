@@ -144,6 +144,9 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		t.Fatal(err)
 	}
 	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
+	delivered, retrying := rows[0].([]any), rows[2].([]any)
+	twice("resend", resendScript, []any{s.Now().UnixMilli(), s.newCall(), delivered[0], 1, delivered[1]})
+	twice("retry", retryScript, []any{s.Now().UnixMilli(), retrying[0], retrying[1]})
 }
 
 func outcomeName(k queue.OutcomeKind) string { return "settle " + string(rune(k)) }
@@ -163,6 +166,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"lease with too few":       {leaseScript, []any{1, "c", 1, 1, "t/a"}},
 		"settle with too few":      {settleScript, []any{1, 1, 1, 1, 1, 1, 1}},
 		"redrive without endpoint": {redriveScript, []any{1}},
+		"resend without an event":  {resendScript, []any{1, "c", "t/a"}},
+		"retry without endpoint":   {retryScript, []any{1}},
 		"park without state":       {parkScript, []any{"t/a"}},
 		"park without who does it": {parkScript, []any{1, "t/a", "paused"}},
 		"clock without a step":     {clockScript, []any{1}},

@@ -277,7 +277,8 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 			return nil, false, err
 		}
 		spans[r.Endpoint] = max(spans[r.Endpoint], r.Lease)
-		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(), flag(r.Add))
+		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(),
+			flag(r.Add)+2*flag(!s.pacingOf(r.Endpoint).unordered))
 	}
 
 	local := time.Now() // before the call, so that leases are never taken for longer than they are

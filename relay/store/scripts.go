@@ -18,6 +18,9 @@ var (
 	settleScript = script("settle", "state", "control", "rate", "ledger", "settle/call", "settle/breaker",
 		"settle/line")
 	redriveScript      = script("redrive", "state", "control")
+	resendScript       = script("resend", "state", "control", "again")
+	advanceScript      = script("advance", "state", "control", "again")
+	retryScript        = script("retry", "control")
 	parkScript         = script("park", "control")
 	quarantineScript   = script("quarantine")
 	unquarantineScript = script("unquarantine")
@@ -33,7 +36,7 @@ var (
 	clockScript        = script("clock")
 	eventsScript       = script("events")
 	trimScript         = script("trim")
-	replayScript       = script("replay", "state", "control", "list")
+	replayScript       = script("replay", "state", "control", "list", "again")
 	dismissScript      = script("dismiss", "state", "ledger")
 	cancelScript       = script("cancel")
 	newReplayScript    = script("newreplay")

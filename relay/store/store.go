@@ -187,8 +187,8 @@ func (s *Store) Notify(l Listener) {
 // Embedded says whether the store lives in this process's memory.
 func (s *Store) Embedded() bool { return s.memory != nil }
 
-// Run keeps the clock in step with Redis, trims the list of events, and lets the keys of an embedded Redis expire. It
-// returns nil when ctx is cancelled.
+// Run keeps the clock in step with Redis, trims the list of events, has lines go on that stand still, and lets the keys
+// of an embedded Redis expire. It returns nil when ctx is cancelled.
 func (s *Store) Run(ctx context.Context) error {
 	sync := time.NewTicker(10 * time.Second)
 	defer sync.Stop()
@@ -213,6 +213,7 @@ func (s *Store) Run(ctx context.Context) error {
 			_ = s.clock.sync(ctx)
 		case <-trim.C:
 			_ = s.Trim(ctx) // the next run finds what is left
+			_ = s.AdvanceLines(ctx)
 		case <-expire:
 			// miniredis' own ClockTTL would check every key before every command.
 			now := time.Now()

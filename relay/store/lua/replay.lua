@@ -4,10 +4,12 @@
 -- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was),
 --        state after it (running or done), events looked at, events that matched, deliveries that a dry run counted,
 --        retention (ms),
---        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0, 1 if it may be new to the endpoint
+--        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0,
+--                 1 if it may be new to the endpoint, plus 2 if that has the updates of a waybill in their order
 -- Returns {1, rows of what is leased to the caller, as row() of lib/state.lua returns them, how many were queued},
 --        or {0} if the replay was cancelled, or another replica works it off
--- Deliveries that are open already are skipped. Asked again with the same call id, it gives the same rows.
+-- Deliveries that are open already are skipped. One that waits in its line counts as queued. Asked again with the same
+-- call id, it gives the same rows.
 local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local looked, matched, counted, retention = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then
@@ -23,7 +25,7 @@ local repeated = f[2] == me
 if not repeated and (f[1] ~= 'running' or rcall('GET', P .. 'yl:' .. replay) ~= holder) then return {0} end
 
 local rows, queued, skipped, listed = {}, counted, 0, {}
-local function send(id, ep, span, add)
+local function send(id, ep, span, flags)
   local e = P .. 'e:' .. id
   local v = rcall('HMGET', e, ep, 'w', 'q', 't', 'x')
   local s, attempts, reason, token, text
@@ -32,27 +34,15 @@ local function send(id, ep, span, add)
     if s == 'l' and token == me then rows[#rows + 1] = row(ep, id, attempts, reason, v[3], v[4], me, text) end
     return
   end
-  if not v[2] or not (s == 'd' or s == 'x' or s == 'm' or (add and not s)) then
+  if not v[2] or not (s == 'd' or s == 'x' or s == 'm' or (flags % 2 == 1 and not s)) then
     skipped = skipped + 1
     return
   end
 
   queued = queued + 1
-  if s == 'x' then
-    rcall('HINCRBY', e, 'x', -1)
-    rcall('ZREM', P .. 'x:' .. ep, id)
-  end
   if not s then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
-  local open = rcall('HINCRBY', e, 'o', 1)
-  rcall('PERSIST', e)
-  rcall('PERSIST', P .. 'b:' .. id)
-  -- The record may have expired since, and with it the sequence.
-  local rk = P .. v[2]
-  local last = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(v[3]))
-  rcall('HSET', rk, 'q', string.format('%.0f', last))
-  if open == 1 then rcall('HINCRBY', rk, 'o', 1) end
-  rcall('PERSIST', rk)
-
+  reopen(ep, id, v[2], v[3], s)
+  if flags >= 2 and line_up_again(ep, id, v[2], '', now) then return end
   if span > 0 and not control(ep) then
     touch(ep, now + span)
     rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me)
@@ -64,7 +54,7 @@ local function send(id, ep, span, add)
   end
 end
 
-for i = 11, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1') end
+for i = 11, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])) end
 if not repeated then
   list(now, listed, retention)
   rcall('HSET', key, 'state', state, 'call', me)

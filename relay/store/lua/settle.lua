@@ -28,8 +28,19 @@
 -- Asked again, by any call, it gives the same answer: a closed delivery keeps the token of its lease, and its successor
 -- is leased under that token too.
 
+-- line_record returns the record in whose line a delivery stands: what is sent again has one of its own, see
+-- lib/again.lua.
+local function line_record(v, e, why)
+  local r = records[v.w]
+  if why ~= 'p' or not r then return r end
+  r = record('yh:' .. v.w)
+  if not r.n[e] then r[#r + 1] = e end
+  r.n[e] = (r.n[e] or 0) + 1
+  return r
+end
+
 -- close ends a delivery. An event without open deliveries may expire, and a record without open events may expire too.
-local function close(e, v, id, st, dead, wanted, had, token)
+local function close(e, v, id, why, st, dead, wanted, had, token)
   local ep, r = e.name, records[v.w]
   e.drop[#e.drop + 1], r.done[#r.done + 1] = id, e.head
   set_state(v, ep, st)
@@ -52,7 +63,8 @@ local function close(e, v, id, st, dead, wanted, had, token)
     r.closed = r.closed + 1
   end
 
-  if e.lined > 0 and head_of(r, e) == id then return advance(r, e, wanted, had, token) end
+  local line = line_record(v, e, why)
+  if (e.lined > 0 or line ~= r) and head_of(line, e) == id then return advance(line, e, wanted, had, token) end
 end
 
 -- repeated answers an outcome that is settled again: with the successor, if that is leased to the same holder, whose
@@ -78,7 +90,7 @@ local function settle(o)
   local s, attempts, why, holder, text = parse_state(state)
   local mine = holder == token
   if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted > 0 then return repeated(e, records[v.w], had, token) end
+    if mine and wanted > 0 then return repeated(e, line_record(v, e, why), had, token) end
     return {mine and 1 or 0}
   end
   if kind ~= 'd' and not (mine and s == 'l') then return {mine and 1 or 0} end
@@ -92,7 +104,7 @@ local function settle(o)
   local breaker
   if kind ~= 'g' then breaker = judge(e, token, sign, o) end
   if kind == 'd' or kind == 'x' then
-    local rows = close(e, v, id, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, had, token)
+    local rows = close(e, v, id, why, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, had, token)
     return breaker and {1, rows or false, breaker} or {1, rows}
   end
   if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end

@@ -42,6 +42,10 @@
 --   y:<replay>         hash    the request of a replay, its state, cursor, call, and counts: looked at, matched,
 --                              queued, skipped
 --   yl:<replay>        string  who works a replay off
+--   yh:<rec>           hash    h:<endpoint> -> which update of a record is being sent again; others that are to be sent
+--                              again wait for it, in l:<endpoint> yh:<rec>
+--   ylined             zset    these lines, "<endpoint> yh:<rec>", by when to look whether they go on (ms), see
+--                              advance.lua
 --   r:<call>           list    what a leasing call has answered, for when it is asked again, see lease.lua
 --   due                zset    endpoint by the earliest time in its q (never later than that; it may be earlier)
 --   dead               zset    endpoint by the time of its latest dead letter
@@ -64,8 +68,8 @@
 --   only:<what>        string  call of the replica that does this alone
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
---                              "<tenant> reads", "<tenant> tests" or <tenant> for its requests, "*" for calls to the
---                              provider, an endpoint for its attempts
+--                              "<tenant> reads", "<tenant> acts", "<tenant> tests" or <tenant> for its requests, "*"
+--                              for calls to the provider, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the
