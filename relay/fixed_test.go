@@ -13,7 +13,7 @@ var applied = []string{
 	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate",
 	"Kuaidihelp.Timeout",
 	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance",
-	"Console.Tenants", "Console.Session", "Console.Timezone", "Console.Language",
+	"Console.Tenants", "Console.Session", "Console.Timezone", "Console.Language", "Console.History",
 	"TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
 	"Fingerprint", "Warnings",
 }

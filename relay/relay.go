@@ -65,6 +65,7 @@ type Relay struct {
 	store    *store.Store
 	pool     *deliver.Pool
 	replays  *replayer
+	stats    *statistics
 
 	// Subscriptions, and who asks.
 	proxy    *subscribe.Proxy
@@ -106,10 +107,12 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.stats = newStatistics(r.store, o.Logger)
 	r.pool, err = deliver.New(deliver.Options{
 		Store:         r.store,
 		Logger:        o.Logger,
 		Registry:      registry,
+		Stats:         r.stats.counters,
 		UserAgent:     "kuairelay/" + o.Version,
 		ShutdownGrace: max(o.Grace*3/4, 1),
 	})
@@ -123,6 +126,7 @@ func New(o Options) (*Relay, error) {
 		Spool:          r.spool,
 		UntilDelivered: r.store.Embedded(),
 		Permanent:      store.Permanent,
+		Stats:          r.stats.counters,
 		Logger:         o.Logger,
 		Registry:       registry,
 	})
@@ -134,6 +138,7 @@ func New(o Options) (*Relay, error) {
 		Replica:    replicaName(),
 		Bytes:      c.Limits.ParseBytes,
 		OnCallback: r.heartbeat.heard,
+		Stats:      r.stats.counters,
 		Logger:     o.Logger,
 		Registry:   registry,
 	})
@@ -318,6 +323,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	running.Go(func() { r.heartbeat.run(parts) })
+	running.Go(func() { r.stats.run(parts) })
 	running.Go(func() { r.marker.run(parts) })
 	running.Go(func() { r.watch(parts) })
 	running.Go(func() { r.advice.run(parts) })
@@ -370,6 +376,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 	stop()
 	running.Wait()
+	r.stats.last(context.WithoutCancel(ctx))
 	err = errors.Join(err, r.admin.Close(), r.intake.Close())
 	r.log.Info("stopped")
 	return err

@@ -107,6 +107,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)
+	r.stats.counters.Use(c.Console.History > 0)
 	r.reload.done(c, built)
 	return nil
 }

@@ -46,6 +46,7 @@ func storeSettings(c *config.Config) store.Settings {
 		SignedTTL:           c.Subscriptions.SignedTTL,
 		SubscriptionsMax:    c.Subscriptions.Max,
 		UpstreamRate:        float64(c.Kuaidihelp.Rate),
+		StatsTTL:            c.Console.History + time.Hour, // the first minute that is shown may have begun before
 		Pacing:              pacing(c.Tenants),
 	}
 }
@@ -254,6 +255,7 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 		Retention:    c.Retention,
 		UpstreamRate: float64(c.Kuaidihelp.Rate),
 		Test:         test,
+		History:      c.Console.History,
 	}
 	set.Preview = func(d *event.Delivery) (api.Preview, bool) {
 		p, ok := pool.Preview(d)

@@ -73,6 +73,7 @@ var bounds = map[string]bound{
 	"GET /v1/dead-letters":                       ofReads,
 	"POST /v1/dead-letters/redrive":              ofActs,
 	"POST /v1/dead-letters/dismiss":              ofActs,
+	"GET /v1/stats":                              ofReads,
 	"GET /v1/replays":                            ofReads,
 	"POST /v1/replays":                           ofReads,
 	"GET /v1/replays/:id":                        ofReads,

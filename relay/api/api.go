@@ -37,6 +37,8 @@ type Settings struct {
 	Preview func(d *event.Delivery) (Preview, bool)
 	// Test sends an event to an endpoint at once, and gives the attempt. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+	// History is how long statistics are kept by minutes; 0: there are none.
+	History time.Duration
 }
 
 // Preview is a request without its secrets.
@@ -144,6 +146,7 @@ type RetakeResult struct {
 type API struct {
 	o Options
 	stores
+	days    dayCache
 	began   time.Time
 	current atomic.Pointer[settings]
 }

@@ -102,6 +102,16 @@ var (
 	}
 )
 
+// spanParams are the parameters of a series.
+var spanParams = []param{
+	{name: "since", kind: "string",
+		doc: "from this time (RFC 3339) on, or a span before now like 90m or 2d; default 24 h before until. " +
+			"Further back than console.history and an hour, a step is 1h or more; nothing is kept for longer than 15 d"},
+	{name: "until", kind: "string", doc: "before this time; default now"},
+	{name: "step", kind: "string", doc: "length of a point, such that there are at most 360: " + stepNames() +
+		"; default: the shortest with at most 300 points"},
+}
+
 // limited is the meaning of 429 for requests that count towards subscriptions.rate.
 var limited = map[int]string{
 	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to try again",
@@ -131,6 +141,7 @@ func routes() []route {
 		replayRoutes(),
 		subscriptionRoutes(),
 		quarantineRoutes(),
+		statsRoutes(),
 	)
 }
 
@@ -325,6 +336,31 @@ func quarantineRoutes() []route {
 			summary:  "Parse callbacks of the quarantine again, as if they had just come",
 			operator: true,
 			body:     quarantineRequest{}, handler: answering(replayQuarantine),
+		},
+	}
+}
+
+func statsRoutes() []route {
+	const path = "/stats"
+	return []route{
+		{
+			method: get, path: path,
+			summary:  "Statistics over time, of an endpoint, a tenant, all endpoints (the default), or of callbacks",
+			operator: true,
+			params: slices.Concat([]param{
+				{name: "endpoint", kind: "string", doc: "of this endpoint: tenant/name"}, tenantParam,
+				{name: "of", kind: "string", doc: "callbacks: of what kuaidihelp sends"},
+			}, spanParams),
+			handler: answering(readStats),
+		},
+		{
+			method: get, path: path,
+			summary: "Statistics over time, of one of the tenant's endpoints, or of all of them (the default)",
+			tenant:  true,
+			params: slices.Concat([]param{
+				{name: "endpoint", kind: "string", doc: "of this endpoint, by its name"},
+			}, spanParams),
+			handler: answering(readStats),
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/stats"
 )
 
 // Store is what the API needs of the store; package store says what each method does. Handlers use its parts, one for
@@ -18,6 +19,7 @@ type Store interface {
 	replayStore
 	quarantineStore
 	subscriptionStore
+	statsStore
 	Now() time.Time
 	Aside(ctx context.Context) (end func())
 }
@@ -74,6 +76,10 @@ type subscriptionStore interface {
 	Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 }
 
+type statsStore interface {
+	Stats(ctx context.Context, pages []stats.Page) ([]map[string]string, error)
+}
+
 // stores are the parts of a Store.
 type stores struct {
 	events        eventStore
@@ -82,6 +88,7 @@ type stores struct {
 	replays       replayStore
 	quarantine    quarantineStore
 	subscriptions subscriptionStore
+	stats         statsStore
 	now           func() time.Time
 	aside         func(ctx context.Context) (end func())
 }
@@ -94,6 +101,7 @@ func partsOf(s Store) stores {
 		replays:       s,
 		quarantine:    s,
 		subscriptions: s,
+		stats:         s,
 		now:           s.Now,
 		aside:         s.Aside,
 	}

@@ -168,6 +168,16 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		_, out, _ := s.ask("dead-letters")
 		return strings.Count(out, "shop/orders") == 3
 	})
+	until(t, "statistics are written", func() bool {
+		_, out, _ := s.ask("stats", "shop/orders")
+		return strings.Contains(out, "6 4xx")
+	})
+	s.says("stats", "FROM", "ATTEMPT P50/P95", "total", "6 4xx", "~")
+	s.says("stats --callbacks --since 30m --step 15m", "QUARANTINED", "total")
+	type sums struct{ Total struct{ Failed, Dead int } }
+	if got := parse[sums](t, s.says("stats --tenant shop -o json")).Total; got.Failed != 6 || got.Dead != 3 {
+		t.Errorf("%+v", got)
+	}
 	s.says("status", "callbacks   the latest ", "ready, version", "3 dead letters", "2: ", "shop/orders")
 	s.says("events", "WAYBILL", "2002", "dead")
 	s.says("events --waybill 2001 -n 1", "2001")

@@ -95,6 +95,7 @@ type Config struct {
 		Timezone *time.Location // of readers who have not chosen one; nil: their browser's
 		Language string         // of readers whose browser asks for none that there is: en or zh
 		Hosts    []string       // more names by which the private listener is reached: loopback, addresses and its own are known
+		History  time.Duration  // how long statistics are kept by minutes; 0: there are none
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file. It is relative to the config file.
 	TenantsDir string
@@ -338,5 +339,6 @@ func defaults() *Config {
 	c.Callback.Silence = 6 * time.Hour
 	c.Dedupe.Window = 72 * time.Hour
 	c.Dedupe.BareWindow = 2 * time.Hour
+	c.Console.History = 24 * time.Hour
 	return c
 }

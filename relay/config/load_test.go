@@ -60,7 +60,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{20, 2, 2}, 64<<20, 4096
 	want.Console.Tenants, want.Console.Session, want.Console.Language = true, 12*time.Hour, "en"
-	want.TenantsDir = "tenants.d"
+	want.TenantsDir, want.Console.History = "tenants.d", 24*time.Hour
 	got := mustLoad(t, head)
 	got.Fingerprint = ""
 	equal(t, "config", got, want)
@@ -112,6 +112,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
 	want.Console.Hosts, want.Console.Tenants, want.Console.Session = []string{"relay"}, false, 8*time.Hour
 	want.Console.Timezone, want.Console.Language = zone(t, "Asia/Shanghai"), "zh"
+	want.Console.History = 6 * time.Hour
 	want.Tenants = []Tenant{
 		{
 			Name: "shop", Limits: Limits{5, 1000}, Allowance: Allowance{40, 3, 4},

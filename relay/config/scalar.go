@@ -104,6 +104,15 @@ var durationOrZero = form[time.Duration]{func(s string) (time.Duration, error) {
 	return parseDuration(s)
 }, shape{"anyOf": []any{shape{"const": 0}, duration.shape}}}
 
+// historySpan is how long statistics are kept, or 0 for "none".
+var historySpan = form[time.Duration]{func(s string) (time.Duration, error) {
+	d, err := durationOrZero.parse(s)
+	if err == nil && d != 0 && (d < time.Hour || d > 7*24*time.Hour) {
+		return 0, errors.New("must be 0, or from 1h to 7d")
+	}
+	return d, err
+}, durationOrZero.shape}
+
 var (
 	sizeForm  = regexp.MustCompile(`^([0-9]+) ?(B|KB|MB|GB|KiB|MiB|GiB)$`)
 	sizeUnits = map[string]int64{

@@ -88,6 +88,7 @@ func schema(l *loading) reader {
 			optional("timezone", one(&c.Console.Timezone, timeZone)),
 			optional("language", one(&c.Console.Language, language)),
 			optional("hosts", list(&c.Console.Hosts, hostName)),
+			optional("history", one(&c.Console.History, historySpan)),
 		)),
 
 		// The tenants come last: they inherit from what stands above.

@@ -20,6 +20,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
+	"kuairelay/relay/stats"
 	"kuairelay/relay/workers"
 )
 
@@ -77,9 +78,11 @@ type Endpoint struct {
 // Options of a Pool. A zero field means its default.
 type Options struct {
 	Settings
-	Store     Store
-	Logger    *zap.Logger
-	Registry  prometheus.Registerer
+	Store    Store
+	Logger   *zap.Logger
+	Registry prometheus.Registerer
+	// Stats counts attempts. Default: nothing does.
+	Stats     *stats.Counters
 	UserAgent string // default "kuairelay"
 	// ShutdownGrace is how long attempts may go on after Run's context ends. Default 20 s.
 	ShutdownGrace time.Duration
@@ -131,6 +134,7 @@ func New(o Options) (*Pool, error) {
 	o.UserAgent = cmp.Or(o.UserAgent, "kuairelay")
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 20*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	o.Stats = cmp.Or(o.Stats, stats.NewCounters(time.Now))
 
 	p := &Pool{
 		o:        o,

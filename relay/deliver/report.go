@@ -48,7 +48,10 @@ func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 	default:
 		p.log.Info("attempt", fields...)
 	}
-	p.metrics.observe(o, err == nil && !settled.Late, p.o.Store.Now())
+
+	now, ended := p.o.Store.Now(), err == nil && !settled.Late
+	p.metrics.observe(o, ended, now)
+	count(p.o.Stats, o, ended, now)
 }
 
 // reportBreaker logs and counts how an outcome changed its endpoint's breaker.

@@ -22,6 +22,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/stats"
 )
 
 // Settings of a Receiver are what may change while it runs (see Use). A zero field means its default.
@@ -53,8 +54,10 @@ type Options struct {
 	Bytes int64
 	// OnCallback is called for each callback with the right token and address. Default: nothing is called.
 	OnCallback func()
-	Logger     *zap.Logger
-	Registry   prometheus.Registerer
+	// Stats counts callbacks. Default: nothing does.
+	Stats    *stats.Counters
+	Logger   *zap.Logger
+	Registry prometheus.Registerer
 }
 
 // Receiver is the handler of the callback paths.
@@ -85,6 +88,7 @@ func New(o Options) *Receiver {
 	o.Budget = cmp.Or(o.Budget, 3*time.Second)
 	o.Bytes = cmp.Or(o.Bytes, 64<<20)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
+	o.Stats = cmp.Or(o.Stats, stats.NewCounters(time.Now))
 	if o.OnCallback == nil {
 		o.OnCallback = func() {}
 	}
@@ -232,7 +236,7 @@ func address(text string) string {
 
 // refuse answers a callback with a wrong token or address.
 func (r *Receiver) refuse(c echo.Context, at time.Time) error {
-	r.metrics.callbacks.WithLabelValues("refused").Inc()
+	r.count(answerRefused, 0)
 	r.refused.Store(at.UnixMilli())
 	r.o.Logger.Warn("callback",
 		zap.Int("answer", http.StatusNotFound), zap.String("ip", c.RealIP()), zap.String("why", "wrong token or address"))
@@ -273,12 +277,12 @@ type kept struct {
 func (r *Receiver) answer(c echo.Context, ack string, k kept, err error) error {
 	fields := k.fields()
 	if err != nil {
-		r.metrics.callbacks.WithLabelValues("failure").Inc()
+		r.count(answerFailure, 0)
 		r.o.Logger.Error("callback", append(fields, zap.Int("answer", http.StatusServiceUnavailable), zap.Error(err))...)
 		return c.String(http.StatusServiceUnavailable, "failure")
 	}
 
-	r.metrics.callbacks.WithLabelValues("success").Inc()
+	r.count(answerSuccess, k.took)
 	level := zap.InfoLevel
 	if len(k.parsed.Rejected) > 0 {
 		level = zap.WarnLevel
@@ -327,17 +331,17 @@ var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 // unread answers a callback whose body could not be read as a whole.
 func (r *Receiver) unread(c echo.Context, err error) error {
 	status := http.StatusBadRequest
-	answer := "unread"
+	answer := answerUnread
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status = http.StatusRequestEntityTooLarge
 		err = large
 	}
 	if errors.Is(err, errNoRoom) {
 		status = http.StatusServiceUnavailable
-		answer = "no_room"
+		answer = answerNoRoom
 	}
 
-	r.metrics.callbacks.WithLabelValues(answer).Inc()
+	r.count(answer, 0)
 	r.o.Logger.Warn("callback", zap.Int("answer", status), zap.String("ip", c.RealIP()), zap.Error(err))
 	return c.String(status, "failure")
 }
@@ -354,6 +358,27 @@ func headers(req *http.Request) map[string]string {
 		}
 	}
 	return out
+}
+
+// The answers to callbacks, as metrics have them.
+const (
+	answerSuccess = "success"
+	answerFailure = "failure"
+	answerUnread  = "unread"
+	answerNoRoom  = "no_room"
+	answerRefused = "refused"
+)
+
+// measures are what the answers count as in the statistics.
+var measures = map[string]stats.Measure{
+	answerSuccess: stats.Success, answerFailure: stats.Failure, answerUnread: stats.Unread, answerNoRoom: stats.NoRoom,
+	answerRefused: stats.Stranger,
+}
+
+// count counts an answer; took is how long the callback took to be durable, 0 if it is not.
+func (r *Receiver) count(answer string, took time.Duration) {
+	r.metrics.callbacks.WithLabelValues(answer).Inc()
+	r.o.Stats.Add(stats.Callbacks, stats.Sample{What: measures[answer], Took: took})
 }
 
 type metrics struct {
@@ -374,7 +399,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3},
 		}),
 	}
-	for _, answer := range []string{"success", "failure", "unread", "no_room", "refused"} {
+	for answer := range measures {
 		m.callbacks.WithLabelValues(answer)
 	}
 	if r != nil {

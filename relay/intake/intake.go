@@ -29,6 +29,7 @@ import (
 	"kuairelay/relay/logonce"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/spool"
+	"kuairelay/relay/stats"
 	"kuairelay/relay/workers"
 )
 
@@ -87,8 +88,10 @@ type Options struct {
 	UntilDelivered bool
 	// Permanent says of an error of Accept that the same call will fail again. Default: false.
 	Permanent func(error) bool
-	Logger    *zap.Logger
-	Registry  prometheus.Registerer
+	// Stats counts items of callbacks. Default: nothing does.
+	Stats    *stats.Counters
+	Logger   *zap.Logger
+	Registry prometheus.Registerer
 }
 
 // Intake makes callbacks durable. All methods may be called at the same time.
@@ -120,7 +123,7 @@ func New(o Options) *Intake {
 		log:     o.Logger,
 		spool:   o.Spool,
 		workers: workers.New(),
-		metrics: newMetrics(o.Registry),
+		metrics: newMetrics(o.Registry, cmp.Or(o.Stats, stats.NewCounters(time.Now))),
 		large:   new(sync.Mutex),
 		adopted: make(chan struct{}),
 	}
@@ -355,29 +358,4 @@ func (in *Intake) remove(files []*spool.File) {
 	if err := in.spool.Remove(files); err != nil {
 		in.log.Error("cannot remove files of the spool", zap.Error(err))
 	}
-}
-
-type metrics struct{ events *prometheus.CounterVec }
-
-func newMetrics(registry prometheus.Registerer) *metrics {
-	m := &metrics{events: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kuairelay_events_total",
-		Help: "Items of callbacks by result: new (routed to an endpoint), unrouted (new, but no route matched), " +
-			"duplicate, quarantined.",
-	}, []string{"result"})}
-	for _, result := range []string{"new", "duplicate", "unrouted", "quarantined"} {
-		m.events.WithLabelValues(result)
-	}
-	if registry != nil {
-		registry.MustRegister(m.events)
-	}
-	return m
-}
-
-// count counts what became of items.
-func (m *metrics) count(s event.Summary) {
-	m.events.WithLabelValues("new").Add(float64(s.New - s.Unrouted))
-	m.events.WithLabelValues("unrouted").Add(float64(s.Unrouted))
-	m.events.WithLabelValues("duplicate").Add(float64(s.Duplicates))
-	m.events.WithLabelValues("quarantined").Add(float64(s.Quarantined))
 }

@@ -15,6 +15,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/stats"
 	"kuairelay/test/redisserver"
 )
 
@@ -147,6 +148,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	delivered, retrying := rows[0].([]any), rows[2].([]any)
 	twice("resend", resendScript, []any{s.Now().UnixMilli(), s.newCall(), delivered[0], 1, delivered[1]})
 	twice("retry", retryScript, []any{s.Now().UnixMilli(), retrying[0], retrying[1]})
+	twice("stats", statsScript, []any{s.replica, 1, 90_000, 900_000, "t/a", 29_000_000, "A1K2", "D1", "", "t/", 29_000_000,
+		"A1", "", ""})
 }
 
 func outcomeName(k queue.OutcomeKind) string { return "settle " + string(rune(k)) }
@@ -174,6 +177,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 		"release without a holder": {releaseScript, []any{"only", "x"}},
 		"release of another kind":  {releaseScript, []any{"event", "x", "y"}},
+		"stats without a number":   {statsScript, []any{"r", "", 1, 1}},
+		"stats with too few":       {statsScript, []any{"r", 1, 1, 1, "t/a", 1, "A1", ""}},
 	} {
 		_, err := s.run(t.Context(), c.script, c.args)
 		var refused redis.Error
@@ -202,8 +207,12 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		!strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
+	if err := s.AddStats(t.Context(), 1, []stats.Cell{{Subject: "t/a", Minute: 1, Counts: stats.Row{1}}}); err == nil ||
+		!strings.Contains(err.Error(), "it is full") {
+		t.Errorf("statistics: %v", err)
+	}
 	if !reflect.DeepEqual(before, dump(t, s)) {
-		t.Error("a refused accept left something behind")
+		t.Error("a refused call left something behind")
 	}
 	d := first[0].Leased[0]
 	got, err := s.Settle(t.Context(), queue.Outcome{Delivery: d, Kind: queue.Delivered,

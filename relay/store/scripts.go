@@ -42,6 +42,7 @@ var (
 	newReplayScript    = script("newreplay")
 	claimReplayScript  = script("claimreplay")
 	releaseScript      = script("release")
+	statsScript        = script("stats")
 )
 
 // script joins the files of a script: lib/base, what it needs of lua/lib, its own parts (those with a folder in their

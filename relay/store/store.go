@@ -83,6 +83,8 @@ type Settings struct {
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
+	// StatsTTL is how long statistics by minutes are kept. Default 25 h.
+	StatsTTL time.Duration
 	// Pacing has the pacing of endpoints by name. An endpoint that is not in it has neither rate nor breaker.
 	Pacing map[string]queue.Pacing
 }
@@ -104,6 +106,7 @@ func (s *Store) Use(set Settings) {
 	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
 	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
 	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
+	set.StatsTTL = cmp.Or(set.StatsTTL, 25*time.Hour)
 	s.set.Store(&settings{set, encodePacing(set.Pacing)})
 }
 

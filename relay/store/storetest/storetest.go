@@ -131,6 +131,10 @@ var checks = map[string]func(*testing.T, *bench){
 	"ARampGoesOnAfterItsHolderHasDied":                      checkRampLapses,
 	"AResumedEndpointHasItsFailuresForgiven":                checkResumeForgives,
 	"TrimmingEndsThoughEventsSurvive":                       checkTrimEnds,
+	"StatisticsOfReplicasAddUp":                             checkStats,
+	"StatisticsThatAreAddedAgainCountOnce":                  checkStatsOnce,
+	"ARowOfStatisticsHasAtMost64Bytes":                      checkStatsRow,
+	"StatisticsExpire":                                      checkStatsExpire,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.

@@ -66,6 +66,15 @@
 --   todo               zset    unfinished work, by the time when another replica takes it over (ms): " <entry>" is to
 --                              be subscribed upstream, "<tenant> <entry>" is a tenant to be caught up
 --   only:<what>        string  call of the replica that does this alone
+--   m:<subject>:<n>    hash    statistics of minutes n * 360 to n * 360 + 359 since the epoch: minute of these -> row
+--                              of counts (see stats.Measure). A row has numbers in base 36, each behind the letter of
+--                              its place ("A3C1"). A subject is an endpoint, a tenant with "/" behind it, "/" for all,
+--                              or "callbacks"
+--   m5:<subject>:<n>   hash    the same of 144 times five minutes: <cell> -> row of counts, a<cell> -> histogram of how
+--                              long attempts took, or callbacks to be durable, d<cell> -> histogram of the time from
+--                              acceptance to delivery
+--   mh:<subject>:<n>   hash    the same of 120 hours
+--   mc:<replica>       string  number of the latest call that has added to these, see stats.lua
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
 --                              "<tenant> reads", "<tenant> acts", "<tenant> tests" or <tenant> for its requests, "*"
