@@ -38,7 +38,8 @@ func newDemo() *cobra.Command {
 			"and a played kuaidihelp. That takes the subscriptions and pushes three parcels through all statuses\n" +
 			"in all encodings. One callback comes twice, one delivery is refused at first, and one parcel is\n" +
 			"subscribed late. Prints every delivery as it arrives, and exits with 1 if anything did not arrive as\n" +
-			"promised. On a terminal it then goes on serving until Ctrl-C.",
+			"promised. On a terminal it then goes on serving until Ctrl-C, with an update every two seconds, and\n" +
+			"prints where the pages are.",
 		Example: "  kuairelay demo --once",
 		Args:    takes(0, 0, ""),
 	}
@@ -69,6 +70,7 @@ type demoRun struct {
 	tenants       []*demoTenant
 	provider      *fake.Provider
 	account       string // the API key of the shared account
+	token         string // the operator's
 	api           string // the provider's address
 	score         *scoreboard
 	dir           string // is removed when the run ends
@@ -107,6 +109,7 @@ func newDemoRun(out *screen, wait time.Duration) *demoRun {
 		wait:    wait,
 		tenants: tenants,
 		account: rand.Text(),
+		token:   rand.Text(),
 		score:   newScoreboard(out),
 	}
 }
@@ -239,14 +242,14 @@ func (d *demoRun) config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `
 server: {listen: "127.0.0.1:0"}
-admin: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0", token: %s}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
 kuaidihelp: {api_url: %q, app_id: %s, api_key: %s}
 spool: {dir: %q}
 delivery: {retry: [100ms, 200ms, 400ms, 800ms, 1600ms]}
 tenants:
-`, demoToken, d.api, demoAccount, d.account, filepath.Join(d.dir, "spool"))
+`, d.token, demoToken, d.api, demoAccount, d.account, filepath.Join(d.dir, "spool"))
 
 	for _, t := range d.tenants {
 		fmt.Fprintf(&b, `

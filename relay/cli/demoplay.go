@@ -45,7 +45,7 @@ func (d *demoRun) play(ctx context.Context) error {
 		d.summary(callbacks)
 		if d.stay {
 			d.invite()
-			<-ctx.Done()
+			return d.keepPushing(ctx)
 		}
 	}
 	return err
@@ -308,13 +308,48 @@ func (d *demoRun) invite() {
 	const item = `{"waybill_code":"75000000000001","cp_code":"zt","status":"signed",` +
 		`"data":[{"time":"2026-01-09 18:30:00","context":"signed for","status":"signed"}]}`
 	fmt.Fprintf(d.out.w, `
-Still serving; Ctrl-C stops it. Subscribe a parcel and push a callback for it yourself (a second time it is a
-duplicate), or look at the metrics:
+Still serving; Ctrl-C stops it. An update comes every two seconds. Look at the pages, as the operator or as a tenant:
+
+  %s/           log in with  %s
+  %s/console/   log in with  %s
+
+Subscribe a parcel and push a callback for it yourself (a second time it is a duplicate), or look at the metrics:
 
   %s=%s %s subscribe --url %s zt 75000000000001
   curl %s -d type=express_sub_msg --data-urlencode 'data=[%s]'
   %s send --to %s --encoding all
   curl %s/metrics
 
-`, apiKeyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+`, d.admin, d.token, d.public, d.tenants[0].key, apiKeyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+}
+
+// pushEvery is how often an update comes while the demo stays.
+const pushEvery = 2 * time.Second
+
+// keepPushing pushes updates of new parcels, which the first tenant subscribes, until ctx ends. They are not printed.
+func (d *demoRun) keepPushing(ctx context.Context) error {
+	c, err := (&apiFlags{url: d.public, key: d.tenants[0].key}).tenantClient()
+	if err != nil {
+		return err
+	}
+
+	parcels := fake.NewParcels(uint64(time.Now().UnixNano()), kuaidihelp.Brands())
+	encodings := fake.Encodings()
+	for n := 0; ; n++ {
+		parcel := parcels.New()
+		d.score.mute(parcel.WaybillCode)
+		if _, err := c.subscribe(ctx, parcel.CPCode, []string{parcel.WaybillCode}); err != nil && ctx.Err() == nil {
+			return err
+		}
+		for _, status := range journey {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pushEvery):
+			}
+			if err := d.pushOne(ctx, encodings[n%len(encodings)], parcel.Update(status)); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
 }

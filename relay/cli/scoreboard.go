@@ -26,6 +26,7 @@ type scoreboard struct {
 	wrong    []string // what should not be
 	latency  []time.Duration
 	webhooks int
+	muted    map[string]bool // waybills whose updates are neither printed nor noted
 }
 
 func newScoreboard(out *screen) *scoreboard {
@@ -35,6 +36,7 @@ func newScoreboard(out *screen) *scoreboard {
 		pushed: map[update]time.Time{},
 		got:    map[*demoTenant]map[update]bool{},
 		last:   map[*demoTenant]map[string]int64{},
+		muted:  map[string]bool{},
 	}
 }
 
@@ -56,6 +58,9 @@ func (b *scoreboard) show(t *demoTenant, got webhook) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
+	if b.muted[got.Waybill] {
+		return
+	}
 	b.note(t, got)
 
 	after := fmt.Sprintf("%.3f", got.Time.Sub(b.began).Seconds())
@@ -65,6 +70,13 @@ func (b *scoreboard) show(t *demoTenant, got webhook) {
 		cells = append(cells, marked(got.Error, bad))
 	}
 	b.out.row(cells...)
+}
+
+// mute has the updates of a waybill neither printed nor noted.
+func (b *scoreboard) mute(waybill string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.muted[waybill] = true
 }
 
 // note checks a webhook against what its tenant is owed. The caller holds mu.
