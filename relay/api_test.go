@@ -247,7 +247,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 	own := []string{"GET /v1/status", "GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters",
 		"POST /v1/dead-letters/redrive",
 		"POST /v1/dead-letters/dismiss", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
-		"POST /v1/subscriptions", "GET /v1/stats"}
+		"POST /v1/subscriptions", "GET /v1/stats",
+		"GET /v1/find", "GET /v1/subscriptions/summary"}
 	// What is no part of the API.
 	open := []string{"GET /healthz", "GET /readyz", "GET /v1/openapi.json", "GET /metrics", "POST /-/reload"}
 
@@ -270,9 +271,10 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		admin := strings.HasPrefix(path, "/admin/")
 		body := map[string]string{"/redrive": `{"all":true}`, "/dismiss": `{"all":true}`, "/replays": `{"dry_run":true}`,
 			"/retry": `{"all":true}`, "/resend": `{"endpoint":"shop/orders"}`,
-			"/quarantine/replay": `{"ids":["qtn_0"]}`,
-			"/v1/subscriptions":  `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
-		if path == "/admin/v1/subscriptions" {
+			"/quarantine/replay": `{"ids":["qtn_0"]}`, "/explain": `{"waybill_code":"1001"}`,
+			"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
+		switch {
+		case path == "/admin/v1/subscriptions":
 			path += "?tenant=shop"
 		}
 		for _, who := range callers {

@@ -248,6 +248,7 @@ func (r *Relay) newAPI() *api.API {
 		ReplicaStatus: r.apiStatus,
 		Replica:       replicaName(),
 		Spooled:       r.spooled,
+		Upstream:      r.upstreamState,
 		LastRefused:   r.receiver.Refused,
 		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
@@ -269,6 +270,12 @@ func (r *Relay) spooled(waybill string, most int) (out []api.Spooled) {
 		out = append(out, api.Spooled{ReceivedAt: f.ReceivedAt, File: f.Name()})
 	}
 	return out
+}
+
+// upstreamState says how it stands with kuaidihelp.
+func (r *Relay) upstreamState() api.Upstream {
+	configured, waiting := r.proxy.State()
+	return api.Upstream{Configured: configured, CredentialsRefused: r.proxy.CredentialsRefused(), Waiting: waiting}
 }
 
 // retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.

@@ -262,7 +262,7 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 		return api.Preview(p), ok
 	}
 	for _, t := range c.Tenants {
-		tenant := api.Tenant{Name: t.Name}
+		tenant := api.Tenant{Name: t.Name, DailyQuota: t.Limits.DailyQuota}
 		for _, e := range t.Endpoints {
 			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
 		}

@@ -56,6 +56,7 @@ var bounds = map[string]bound{
 	"POST /api":                                  ofSubscriptions,
 	"POST /v1/subscriptions":                     ofSubscriptions,
 	"GET /v1/subscriptions":                      ofReads,
+	"GET /v1/subscriptions/summary":              ofReads,
 	"GET /v1/subscriptions/:cp_code/:waybill":    ofReads,
 	"DELETE /v1/subscriptions/:cp_code/:waybill": ofReads,
 	"GET /v1/status":                             ofReads,

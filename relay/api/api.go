@@ -50,8 +50,10 @@ type Preview struct {
 
 // Tenant is a tenant of the config.
 type Tenant struct {
-	Name      string
-	Endpoints []Endpoint // in the order of the config
+	Name string
+	// DailyQuota is how many waybills it may subscribe a day; 0: any number.
+	DailyQuota int
+	Endpoints  []Endpoint // in the order of the config
 }
 
 // Endpoint is an endpoint of a tenant.
@@ -95,6 +97,8 @@ type Options struct {
 	// Spooled gives callbacks that wait in this replica's spool and have an update of a waybill, or may have one, at most
 	// so many. Default: none waits.
 	Spooled func(waybill string, most int) []Spooled
+	// Upstream gives the state of the connection to kuaidihelp. Default: it is not configured.
+	Upstream func() Upstream
 	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
@@ -162,6 +166,10 @@ func New(o Options) *API {
 	}
 	if o.Spooled == nil {
 		o.Spooled = func(string, int) []Spooled { return nil }
+	}
+
+	if o.Upstream == nil {
+		o.Upstream = func() Upstream { return Upstream{} }
 	}
 	if o.LastRefused == nil {
 		o.LastRefused = func() time.Time { return time.Time{} }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -402,4 +403,115 @@ func TestALedgerThatFailsIsNoFaultWhereTheClientHasGone(t *testing.T) {
 			t.Errorf("gone %v: Retry-After %q, %d lines in the log", gone, got, b.logs.Len())
 		}
 	}
+}
+
+// manySubscriptions holds so many subscriptions, each fiftieth of which failed.
+type manySubscriptions struct {
+	subscriptionStore
+	n     int
+	asked int
+}
+
+func (l *manySubscriptions) Subscriptions(_ context.Context, tenant, from string,
+	most int) (out []ledger.Subscription, next string, _ error) {
+	l.asked++
+	at := len(from)
+	for i := at; i < min(at+most, l.n); i++ {
+		state := ledger.Live
+		if i%50 == 49 {
+			state = ledger.Failed
+		}
+		out = append(out, ledger.Subscription{Tenant: tenant, State: state, Waybill: event.Waybill{Code: fmt.Sprint(i)}})
+	}
+	if at+most < l.n {
+		next = strings.Repeat("+", at+most)
+	}
+	return out, next, nil
+}
+
+func (*manySubscriptions) WaybillSubscriptions(_ context.Context, code string, _ []string,
+	tenant string) ([]ledger.Subscription, error) {
+	return []ledger.Subscription{{
+		Tenant: cmp.Or(tenant, "any"), Waybill: event.Waybill{Code: code}, State: ledger.Live,
+	}}, nil
+}
+
+func (l *manySubscriptions) CountSubscriptions(_ context.Context, tenant string, most int) (ledger.Counts, error) {
+	looked := min(most, l.n)
+	return ledger.Counts{Total: l.n, Looked: looked, Today: 3, States: map[ledger.State]int{ledger.Live: looked}}, nil
+}
+
+func TestSubscriptionsAreListedByStateAndByWaybill(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	for _, x := range []struct {
+		tenant, query string
+		want          string
+		next, asked   int
+	}{
+		{tenant: "shop", query: "state=failed&limit=10", want: "49", next: 50, asked: 5},
+		{tenant: "shop", query: "state=pending&limit=1000", want: "", next: 2000, asked: 2},
+		{tenant: "shop", query: "waybill_code=7", want: "7"},
+		{tenant: "shop", query: "waybill_code=7&state=failed", want: ""},
+		{tenant: "", query: "tenant=shop&state=failed&limit=50", want: "49", next: 50, asked: 1},
+		{tenant: "", query: "waybill_code=7", want: "7"},
+	} {
+		store := &manySubscriptions{n: 5000}
+		b.subscriptions = store
+		var codes []string
+		next := ""
+		if x.tenant == "" {
+			page, err := ask(b, listSubscriptions, x.tenant, "/?"+x.query, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range page.Subscriptions {
+				codes = append(codes, s.WaybillCode)
+			}
+			next = page.Next
+		} else {
+			page, err := ask(b, listOwnSubscriptions, x.tenant, "/?"+x.query, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range page.Subscriptions {
+				codes = append(codes, s.WaybillCode)
+			}
+			next = page.Next
+		}
+		if got := strings.Join(codes, " "); got != x.want || len(next) != x.next || store.asked != x.asked {
+			t.Errorf("%s: %s, next at %d, asked %d times; want %+v", x.query, got, len(next), store.asked, x)
+		}
+	}
+	_, err := ask(b, listSubscriptions, "", "/?state=failed", "")
+	refused(t, "nobody's", err, 400, "tenant: this parameter is required, or waybill_code")
+	_, err = ask(b, listOwnSubscriptions, "shop", "/?state=dead", "")
+	refused(t, "a state that is none", err, 400, "state: must be pending, live or failed")
+}
+
+func TestSubscriptionsAreCountedUpToABoundOfEachAnswer(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{Upstream: func() Upstream { return Upstream{Configured: true, Waiting: 4} }})
+	b.Use(Settings{UpstreamRate: 10, Tenants: []Tenant{{Name: "b"}, {Name: "a", DailyQuota: 100}, {Name: "c"}}})
+	b.subscriptions = &manySubscriptions{n: 6000}
+	got, err := ask(b, summarizeSubscriptions, "", "/?limit=2", "")
+	if err != nil || len(got.Tenants) != 2 || got.Next != "b" ||
+		*got.Upstream != (Upstream{Configured: true, Waiting: 4, Rate: 10}) {
+		t.Fatalf("%+v, %+v, %v", got, got.Upstream, err)
+	}
+	first, second := got.Tenants[0], got.Tenants[1]
+	if first.Tenant != "a" || first.Subscribed != 6000 || first.States[ledger.Live] != 6000 || first.AtLeast ||
+		first.Today != 3 || !first.QuotaEndsAt.Equal(time.Date(2026, 11, 24, 16, 0, 0, 0, time.UTC)) {
+		t.Errorf("%+v", first)
+	}
+	if second.Subscribed != 6000 || second.States[ledger.Live] != 4000 || !second.AtLeast || second.Today != 0 {
+		t.Errorf("%+v", second)
+	}
+
+	own, err := ask(b, summarizeSubscriptions, "c", "/", "")
+	if err != nil || len(own.Tenants) != 1 || own.Tenants[0].Tenant != "c" || own.Upstream != nil {
+		t.Errorf("%+v, %v", own, err)
+	}
+	_, err = ask(b, summarizeSubscriptions, "c", "/?tenant=b", "")
+	refused(t, "another's", err, 400, "a tenant sees only its own data")
 }

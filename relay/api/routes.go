@@ -85,6 +85,12 @@ var (
 			"of the latest 10,000"},
 	}
 
+	subscriptionParams = []param{
+		{name: "waybill_code", kind: "string", doc: "of this waybill, under any brand: all on one page"},
+		{name: "state", kind: "string",
+			doc: "in this state only: pending, live, or failed. A page may then hold fewer than limit, even none"},
+	}
+
 	filterParams = []param{
 		tenantParam,
 		{name: "endpoint", kind: "string",
@@ -295,15 +301,22 @@ func replayRoutes() []route {
 func subscriptionRoutes() []route {
 	return []route{
 		{
-			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions",
+			method: get, path: "/subscriptions", summary: "A page of a tenant's subscriptions, or all of a waybill",
 			operator: true,
-			params:   paged(tenantParam), handler: answering(listSubscriptions),
+			params:   paged(slices.Concat([]param{tenantParam}, subscriptionParams)...), handler: answering(listSubscriptions),
 		},
 		{
 			method: get, path: "/subscriptions", summary: "A page of the tenant's own subscriptions",
 			tenant: true,
-			params: []param{ownLimitParam, cursorParam}, problems: limited,
+			params: slices.Concat([]param{ownLimitParam, cursorParam}, subscriptionParams), problems: limited,
 			handler: answering(listOwnSubscriptions),
+		},
+		{
+			method: get, path: "/subscriptions/summary",
+			summary: "How many subscriptions tenants have in each state, and what is used of daily quotas",
+			tenant:  true, operator: true,
+			params: paged(tenantParam), problems: limited,
+			handler: answering(summarizeSubscriptions),
 		},
 		{
 			method: get, path: "/subscriptions/{cp_code}/{waybill}", summary: "One subscription",

@@ -73,6 +73,7 @@ type subscriptionStore interface {
 	Subscription(ctx context.Context, tenant string, w event.Waybill) (ledger.Subscription, bool, error)
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]ledger.Subscription, string, error)
 	WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]ledger.Subscription, error)
+	CountSubscriptions(ctx context.Context, tenant string, most int) (ledger.Counts, error)
 	Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,20 +34,72 @@ type Subscriptions struct {
 	Next          string         `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
-// listSubscriptions gives a page of the subscriptions of one tenant.
+// subscriptionFilter is what a list of subscriptions is limited to.
+type subscriptionFilter struct {
+	waybill string       // empty: any
+	state   ledger.State // empty: any
+}
+
+// readSubscriptionState reads the state of a filter.
+func readSubscriptionState(text string) (ledger.State, error) {
+	state := ledger.State(text)
+	if !slices.Contains([]ledger.State{ledger.Pending, ledger.Live, ledger.Failed}, state) {
+		return "", errors.New("must be pending, live or failed")
+	}
+	return state, nil
+}
+
+// subscriptionsLooked is how many subscriptions one answer looks at at most, as long as the filter takes none of them.
+const subscriptionsLooked = 2000
+
+// filteredSubscriptions gives a page of the subscriptions of a tenant, and the cursor of the next. It may give nothing,
+// and a cursor. Those of a waybill come on one page; then no tenant means all of them.
+func (c *call) filteredSubscriptions(tenant, cursor string, limit int, f subscriptionFilter) (
+	taken []ledger.Subscription, next string, err error,
+) {
+	take := func(found []ledger.Subscription) {
+		for _, s := range found {
+			if f.state == "" || s.State == f.state {
+				taken = append(taken, s)
+			}
+		}
+	}
+	if f.waybill != "" {
+		found, err := c.subscriptions.WaybillSubscriptions(c.ctx(), f.waybill, kuaidihelp.Brands(), tenant)
+		take(found)
+		return taken, "", err
+	}
+
+	next = cursor
+	for looked := 0; looked < subscriptionsLooked && len(taken) == 0; looked += limit {
+		var found []ledger.Subscription
+		found, next, err = c.subscriptions.Subscriptions(c.ctx(), tenant, next, limit)
+		if err != nil {
+			return nil, "", err
+		}
+		take(found)
+		if next == "" {
+			break
+		}
+	}
+	return taken, next, nil
+}
+
+// listSubscriptions gives a page of the subscriptions of one tenant, or of one waybill.
 func listSubscriptions(c *call) (Subscriptions, error) {
 	r := c.reader()
 	limit := r.limit()
 	cursor := r.param("cursor")
+	by := subscriptionFilter{waybill: r.param("waybill_code"), state: one(r, "state", "", readSubscriptionState)}
 	f := r.filterOf("tenant")
-	if r.err == nil && f.Tenant == "" {
-		r.err = badf("tenant: this parameter is required")
+	if r.err == nil && f.Tenant == "" && by.waybill == "" {
+		r.err = badf("tenant: this parameter is required, or waybill_code")
 	}
 	if err := r.end(); err != nil {
 		return Subscriptions{}, err
 	}
 
-	found, next, err := c.subscriptions.Subscriptions(c.ctx(), f.Tenant, cursor, limit)
+	found, next, err := c.filteredSubscriptions(f.Tenant, cursor, limit, by)
 	if err != nil {
 		return Subscriptions{}, c.failed("list subscriptions", err)
 	}
@@ -121,11 +174,19 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 		}
 		limit = n
 	}
+	by := subscriptionFilter{waybill: c.QueryParam("waybill_code")}
+	if text := c.QueryParam("state"); text != "" {
+		state, err := readSubscriptionState(text)
+		if err != nil {
+			return ownSubscriptions{}, badf("state: %v", err)
+		}
+		by.state = state
+	}
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return ownSubscriptions{}, err
 	}
 
-	found, next, err := c.subscriptions.Subscriptions(c.ctx(), c.tenant, c.QueryParam("cursor"), limit)
+	found, next, err := c.filteredSubscriptions(c.tenant, c.QueryParam("cursor"), limit, by)
 	if errors.Is(err, event.ErrCursor) {
 		return ownSubscriptions{}, badf("cursor must be the next of an earlier page")
 	}

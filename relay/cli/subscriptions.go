@@ -39,17 +39,18 @@ type exported struct {
 func newSubscriptions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "subscriptions",
-		Short:   "List a tenant's subscriptions; export and import all of them",
+		Short:   "List a tenant's subscriptions, or count them; export and import all of them",
 		GroupID: groupAPI,
-		Long: "Lists the subscriptions of a tenant, from a running relay.\n\n" +
+		Long: "Lists the subscriptions of a tenant, or of a waybill, from a running relay.\n\n" +
 			"The ledger holds which tenant has subscribed which waybill. It is lost if Redis loses its data,\n" +
 			"although kuaidihelp goes on pushing. So export it regularly, and import it into the new Redis. Both\n" +
 			"commands connect to redis.url of the config. Without redis.url, export asks the running relay.",
-		Example: "  kuairelay subscriptions --tenant shop\n  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
-		Args:    takes(0, 0, ""),
+		Example: "  kuairelay subscriptions --tenant shop --state failed\n" +
+			"  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
+		Args: takes(0, 0, ""),
 	}
 	listSubscriptions(cmd)
-	cmd.AddCommand(newExport(), newImport())
+	cmd.AddCommand(newSubscriptionSummary(), newExport(), newImport())
 	return cmd
 }
 
@@ -57,10 +58,19 @@ func newSubscriptions() *cobra.Command {
 func listSubscriptions(cmd *cobra.Command) {
 	flags := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`; a tenant (--key) has its own")
+	waybill := cmd.Flags().String("waybill", "", "of this waybill `CODE`, under any brand")
+	which := cmd.Flags().String("state", "", "in this `STATE`: pending, live, or failed")
 	count := numberFlag(cmd)
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		q := url.Values{}
+		if *waybill != "" {
+			q.Set("waybill_code", *waybill)
+		}
+		if *which != "" {
+			q.Set("state", *which)
+		}
 		switch {
+		case *tenant == "" && !c.tenant && *waybill != "": // of all tenants
 		case *tenant == "" && !c.tenant:
 			return usagef("whose? --tenant TENANT")
 		case *tenant != "" && c.tenant:
@@ -75,14 +85,83 @@ func listSubscriptions(cmd *cobra.Command) {
 			return err
 		}
 
-		const head = "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE"
+		head := "WAYBILL BRAND STATE SINCE EXPIRES MESSAGE"
+		if *waybill != "" && !c.tenant {
+			head = "TENANT " + head
+		}
 		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(x api.Subscription) []cell {
-			return []cell{
+			row := []cell{
 				text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
 				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg),
 			}
+			if *waybill != "" && !c.tenant {
+				row = append([]cell{text("%s", x.Tenant)}, row...)
+			}
+			return row
 		})
 	})
+}
+
+func newSubscriptionSummary() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "summary",
+		Short: "Count subscriptions by state, and what is used of daily quotas",
+		Long: "Counts the subscriptions of each tenant by state, and says what is used of its daily quota today, and how\n" +
+			"it stands with kuaidihelp. A tenant (--key) sees its own.",
+		Example: "  kuairelay subscriptions summary",
+		Args:    takes(0, 0, ""),
+	}
+
+	flags := addAPIFlags(cmd)
+	count := numberFlag(cmd)
+	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
+		var upstream *api.Upstream
+		all, err := pages(cmd.Context(), c, "/subscriptions/summary", url.Values{}, *count,
+			func(p api.SubscriptionSummary) ([]api.TenantSubscriptions, string) {
+				upstream = p.Upstream
+				return p.Tenants, p.Next
+			})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeJSON(cmd.OutOrStdout(), api.SubscriptionSummary{Tenants: all, Upstream: upstream}, "  ")
+		}
+
+		if upstream != nil {
+			newScreen(cmd.OutOrStdout()).row(text("kuaidihelp: %s", describeUpstream(*upstream)))
+		}
+		const head = "TENANT SUBSCRIBED LIVE PENDING FAILED QUOTA_TODAY"
+		return writeList(cmd.OutOrStdout(), false, all, head, func(x api.TenantSubscriptions) []cell {
+			atLeast := ""
+			if x.AtLeast {
+				atLeast = "at least "
+			}
+			quota := "-"
+			if x.DailyQuota > 0 {
+				quota = fmt.Sprintf("%d of %d", x.Today, x.DailyQuota)
+			}
+			return []cell{
+				text("%s", x.Tenant), text("%d", x.Subscribed), text("%s%d", atLeast, x.States[ledger.Live]),
+				text("%s%d", atLeast, x.States[ledger.Pending]), text("%s%d", atLeast, x.States[ledger.Failed]),
+				text("%s", quota),
+			}
+		})
+	})
+	return cmd
+}
+
+// describeUpstream says how it stands with kuaidihelp.
+func describeUpstream(u api.Upstream) string {
+	if !u.Configured {
+		return "there is no account (kuaidihelp.api_key)"
+	}
+	refused := ""
+	if u.CredentialsRefused {
+		refused = "it refuses the account (kuaidihelp.app_id, .api_key); "
+	}
+	return fmt.Sprintf("%s%s at this replica, at most %g a second", refused,
+		plural(u.Waiting, "call")+" waiting", u.Rate)
 }
 
 func newExport() *cobra.Command {

@@ -39,6 +39,15 @@ type Subscription struct {
 	Answer Answer
 }
 
+// Counts are about the subscriptions of one tenant.
+type Counts struct {
+	// Total is how many there are. Looked of them were looked at, which States counts.
+	Total, Looked int
+	States        map[State]int
+	// Today is how many waybills were subscribed since midnight in China, of a daily quota.
+	Today int
+}
+
 // SubscribeResult is what the ledger says to a tenant that subscribes a waybill.
 type SubscribeResult struct {
 	// State is Live, or Pending if the provider has to be asked (or is being asked).

@@ -46,8 +46,8 @@ func (s *Spool) Touches(waybills []string) bool {
 	return false
 }
 
-// Naming gives the files that wait and have a waybill, the oldest first, at most so many. It also gives files of which it
-// is not known what they are about.
+// Naming gives the files that wait and have a waybill, the oldest first, at most so many. It also gives files whose
+// waybills are not known.
 func (s *Spool) Naming(waybill string, most int) (out []*File) {
 	if !s.Touches([]string{waybill}) {
 		return nil

@@ -151,8 +151,8 @@ const (
 	namingBody   = 64 << 10
 )
 
-// FindQuarantined looks for texts in the latest of quarantine that are not long. It returns what holds each of them, the
-// latest first, at most most.
+// FindQuarantined looks for texts in the latest entries of quarantine that are not long. It returns the entries with each
+// text, the latest first, at most most.
 func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
 	found map[string][]event.Quarantined, err error,
 ) {
@@ -197,7 +197,9 @@ func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
 }
 
 // findIn adds to found what of quarantine is under some keys and holds one of the texts.
-func (s *Store) findIn(ctx context.Context, keys, texts []string, most int, found map[string][]event.Quarantined) error {
+func (s *Store) findIn(
+	ctx context.Context, keys, texts []string, most int, found map[string][]event.Quarantined,
+) error {
 	var bodies []any
 	err := s.aside(ctx, func(ctx context.Context) (err error) {
 		bodies, err = s.client.MGet(ctx, keys...).Result()

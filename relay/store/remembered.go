@@ -48,8 +48,8 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 	return r, true, nil
 }
 
-// DuplicateOf returns the accepted event that an event would be a duplicate of if it came now, by its id and when it was
-// accepted, and whether there is one: lua/accept.lua decides in the same way.
+// DuplicateOf returns the accepted event that an event would be a duplicate of if it came now: its id, when it was
+// accepted, and whether there is one. lua/accept.lua decides in the same way.
 func (s *Store) DuplicateOf(ctx context.Context, e *event.Event) (id string, at time.Time, ok bool, err error) {
 	defer wrap(&err, "look for a duplicate")
 	row, err := newAcceptRow(queue.Entry{Event: e})

@@ -97,6 +97,52 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	return out, fmt.Sprintf("%s-%d", start, skip), nil
 }
 
+// CountSubscriptions counts the subscriptions of a tenant, and of the most that end last how many are in each state.
+func (s *Store) CountSubscriptions(ctx context.Context, tenant string, most int) (out ledger.Counts, err error) {
+	defer wrap(&err, "count subscriptions")
+	const ranks = 500 // names read in one slice
+	key := s.subscribedKey(tenant)
+	var total *redis.IntCmd
+	var today *redis.StringCmd
+	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+		total = p.ZCount(ctx, key, strconv.FormatInt(s.Now().UnixMilli(), 10), "+inf")
+		today = p.Get(ctx, s.key("d:"+tenant))
+	})
+	if err != nil {
+		return ledger.Counts{}, err
+	}
+	out.Total = int(total.Val())
+	out.Today = int(number(today.Val()))
+	out.States = make(map[ledger.State]int)
+
+	// Those that have ended come last, and are not looked at.
+	most = min(most, out.Total)
+	for from := 0; from < most; from += ranks {
+		var names []string
+		err := s.aside(ctx, func(ctx context.Context) (err error) {
+			names, err = s.client.ZRevRange(ctx, key, int64(from), int64(min(from+ranks, most)-1)).Result()
+			return err
+		})
+		if err != nil {
+			return ledger.Counts{}, err
+		}
+		states := make([]*redis.StringCmd, len(names))
+		err = s.slices(ctx, len(names), sliceCommands, func(p redis.Pipeliner, i int) {
+			states[i] = p.HGet(ctx, s.entryKey(names[i]), "u")
+		})
+		if err != nil {
+			return ledger.Counts{}, err
+		}
+		for _, state := range states {
+			out.Looked++
+			if known := upstreamStates[state.Val()]; known != "" { // it has just ended otherwise
+				out.States[known]++
+			}
+		}
+	}
+	return out, nil
+}
+
 // readSubscriptionCursor reads where a page begins: when its first subscription expires (ms; +inf: never), and how many
 // that expire then have been listed already.
 func readSubscriptionCursor(from string) (start string, skip int64, err error) {

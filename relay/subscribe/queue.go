@@ -49,6 +49,16 @@ func (q *jobQueue) put(tenant string, j *job) bool {
 	return true
 }
 
+// waiting says how many jobs wait.
+func (q *jobQueue) waiting() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, jobs := range q.queues {
+		n += len(jobs)
+	}
+	return n
+}
+
 // next waits for a job, and takes the oldest of the tenant whose turn it is. It returns nil when ctx ends.
 func (q *jobQueue) next(ctx context.Context) *job {
 	stop := context.AfterFunc(ctx, func() {

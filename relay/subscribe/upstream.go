@@ -185,3 +185,9 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 
 // CredentialsRefused says whether the provider refused the account at the last call.
 func (p *Proxy) CredentialsRefused() bool { return p.refused.Latest() }
+
+// State says how it stands with the provider, as far as this process knows: whether there is an account, and how many
+// calls wait for their turn.
+func (p *Proxy) State() (configured bool, waiting int) {
+	return p.current.Load().Upstream != nil, p.calls.waiting()
+}

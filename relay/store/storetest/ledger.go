@@ -45,6 +45,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"LimitsCountOverReplicas":                                  checkLimits,
 	"TheLedgerCanBeExportedAndImported":                        checkImport,
 	"ManySubscriptionsAreListedPageByPage":                     checkPages,
+	"SubscriptionsAreCountedByTheirStates":                     checkCounts,
 }
 
 func zt(codes ...string) []event.Waybill {

@@ -36,6 +36,41 @@ func checkMax(t *testing.T, b *bench) {
 	}
 }
 
+func checkCounts(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	counts := func(most int) string {
+		t.Helper()
+		c, err := s.CountSubscriptions(t.Context(), "t", most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%d of %d: %d live, %d pending; %d today", c.Looked, c.Total, c.States[ledger.Live],
+			c.States[ledger.Pending], c.Today)
+	}
+	if got := counts(10); got != "0 of 0: 0 live, 0 pending; 0 today" {
+		t.Error(got)
+	}
+
+	var codes []string
+	for i := range 600 {
+		codes = append(codes, fmt.Sprint("p", i))
+	}
+	subscribe(t, s, "t", codes...)
+	live(t, s, "t", "1")
+	live(t, s, "t", "2")
+	live(t, s, "u", "3")
+	if _, _, err := s.Admit(t.Context(), "t", ledger.Limits{DailyQuota: 1000}, 7); err != nil {
+		t.Fatal(err)
+	}
+	if got := counts(1000); got != "602 of 602: 2 live, 600 pending; 7 today" {
+		t.Error(got)
+	}
+	c, err := s.CountSubscriptions(t.Context(), "t", 550)
+	if err != nil || c.Looked != 550 || c.Total != 602 || c.States[ledger.Live]+c.States[ledger.Pending] != 550 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func checkUnsubscribe(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	live(t, s, "t", "1")
