@@ -324,7 +324,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 
 // suffixOf is what tells the bodies of requests apart.
 func suffixOf(path string) string {
-	for _, s := range []string{"/quarantine/replay", "/redrive", "/dismiss", "/replays", "/retry", "/resend"} {
+	for _, s := range []string{"/quarantine/replay", "/redrive", "/dismiss", "/replays", "/retry", "/resend", "/explain"} {
 		if strings.HasSuffix(path, s) {
 			return s
 		}

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -174,11 +173,7 @@ func (x Explanation) reasons(matched, hidden bool) string {
 // ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, or a single item as
 // JSON. It is an error if anything in it would be quarantined, or if there is no event.
 func ReadEvents(sample []byte) ([]*event.Event, error) {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
-		sample = kuaidihelp.WrapItem(sample)
-	}
-	result := kuaidihelp.Parse("", sample, time.Now())
+	result := kuaidihelp.ParseSample("", sample, time.Now())
 	for _, r := range result.Rejected {
 		return nil, fmt.Errorf("the event cannot be understood: %s", r.Reason)
 	}

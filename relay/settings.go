@@ -272,12 +272,22 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 		var out []api.Route
 		past := pastOf(e, subscriptions)
 		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
-			r = past.judge(r)
-			out = append(out, api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why})
+			out = append(out, routeOf(past.judge(r)))
+		}
+		return out
+	}
+	set.Try = func(e *event.Event, tenant string) (out []api.TriedRoute) {
+		for _, r := range table.ExplainTo(e, tenant) {
+			out = append(out, api.TriedRoute{Route: routeOf(r), If: r.If, Changed: r.Changed, Subscribed: r.Subscribed})
 		}
 		return out
 	}
 	return set
+}
+
+// routeOf is a report as the API shows it.
+func routeOf(r route.Report) api.Route {
+	return api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why}
 }
 
 func reveal(secrets []config.Secret) []string {

@@ -35,6 +35,8 @@ const (
 	ofActs bound = "acts"
 	// ofTests has limits.tests, and testsPerTenant requests at one time.
 	ofTests bound = "tests"
+	// ofExplanations has explanationsASecond, and explanationsPerTenant requests at one time.
+	ofExplanations bound = "explanations"
 	// ofSubscriptions has subscriptions.rate, and subscribesPerTenant requests at one time, which may wait for kuaidihelp.
 	ofSubscriptions bound = "subscriptions"
 	// ofPages is the console: a page asks the API, whose paths have bounds; without a session it asks nothing.
@@ -65,6 +67,7 @@ var bounds = map[string]bound{
 	"GET /v1/events/:id/request":                 ofReads,
 	"POST /v1/events/:id/resend":                 ofActs,
 	"GET /v1/waybills/:waybill":                  ofReads,
+	"POST /v1/explain":                           ofExplanations,
 	"GET /v1/endpoints":                          ofReads,
 	"GET /v1/endpoints/:endpoint":                ofReads,
 	"POST /v1/endpoints/:endpoint/pause":         ofReads,
@@ -87,10 +90,15 @@ const (
 	readsPerTenant, readsInAll           = 4, 32
 	actsPerTenant, actsInAll             = 2, 16
 	testsPerTenant, testsInAll           = 2, 16 // also of one endpoint, and of all
+	explanationsPerTenant                = 1
+	explanationsInAll                    = 4
 	subscribesPerTenant, subscribesInAll = 64, 256
 	// operatorReads is the same of the operator's.
 	operatorReads = 16
 )
+
+// explanationsASecond are those of one tenant, over all replicas.
+const explanationsASecond = 5
 
 const (
 	// holdFor is how long a request that is too much waits for its refusal, so that a client that comes again at once
@@ -136,7 +144,7 @@ func NewShares(admit Admit, registry prometheus.Registerer) *Shares {
 		next:  make(map[string]time.Time),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_tenant_refused_total",
-			Help: "Requests of a tenant that were answered 429, by limit: reads, acts, tests, subscriptions.",
+			Help: "Requests of a tenant that were answered 429, by limit: reads, acts, tests, explanations, subscriptions.",
 		}, []string{"tenant", "limit"}),
 	}
 	registry.MustRegister(s.refused)
@@ -225,13 +233,15 @@ func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) 
 	return func() { s.leave(b, tenant) }, nil
 }
 
-// key of the config that sets the rate of a bound.
+// key of the config that sets the rate of a bound; or what the rate is, where no key sets it.
 func (b bound) key() string {
 	switch b {
 	case ofSubscriptions:
 		return "subscriptions.rate"
 	case ofActs:
 		b = ofReads
+	case ofExplanations:
+		return fmt.Sprintf("%d explanations", explanationsASecond)
 	}
 	return "limits." + string(b)
 }
@@ -242,6 +252,8 @@ func (b bound) atOnce() (perTenant, inAll int) {
 		return actsPerTenant, actsInAll
 	case ofTests:
 		return testsPerTenant, testsInAll
+	case ofExplanations:
+		return explanationsPerTenant, explanationsInAll
 	case ofSubscriptions:
 		return subscribesPerTenant, subscribesInAll
 	}
@@ -252,6 +264,8 @@ func (r Allowance) of(b bound) float64 {
 	switch b {
 	case ofTests:
 		return r.Tests
+	case ofExplanations:
+		return explanationsASecond
 	case ofSubscriptions:
 		return r.Subscriptions
 	}

@@ -32,6 +32,8 @@ type Settings struct {
 	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
 	// those of the event's waybill; nil: they are not known.
 	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route
+	// Try gives the same about an event that has not come.
+	Try func(e *event.Event, tenant string) []TriedRoute
 	// Preview gives the request that an attempt of a delivery would send now, without its secrets. It returns false if
 	// the endpoint is not in the config.
 	Preview func(d *event.Delivery) (Preview, bool)

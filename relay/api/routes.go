@@ -202,6 +202,16 @@ func eventRoutes() []route {
 			tenant:  true, operator: true,
 			handler: answering(readWaybill),
 		},
+		{
+			method: post, path: "/explain",
+			summary: "What today's routes make of an event: who would get it, and why the others not. Nothing is sent",
+			tenant:  true, operator: true,
+			body: explainRequest{},
+			problems: map[int]string{
+				http.StatusRequestEntityTooLarge: "The event or callback is larger than 256 KiB",
+			},
+			handler: answering(explainEvents),
+		},
 	}
 }
 

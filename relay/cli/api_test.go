@@ -138,6 +138,16 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 		t.Errorf("%+v", one)
 	}
 
+	// Without a config the relay explains by its own.
+	s.says("explain --waybill 1001", "  yes  shop/orders, is retrying\n", "  no   other/mail\n")
+	s.says("explain --waybill "+w.Events[1].ID, "status signed", "  yes  other/mail")
+	s.says("explain "+write(t, "event.json", `{"waybill_code":"1001","cp_code":"zt","status":"signed","data":[{"time":`+
+		`"2026-11-23 09:12:31"}]}`), "It would be dropped as a duplicate of "+w.Events[1].ID, "  yes  other/mail\n")
+	if code, out, stderr := run(t, "", "explain", "--waybill", "1001", "--url", s.public, "--key", shopKey); code != 0 ||
+		strings.Contains(out, "other/mail") || !strings.Contains(out, "shop/orders") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+
 	if code, _, stderr := s.ask("explain", "-c", other, "--waybill", "9999"); code != 1 ||
 		!strings.Contains(stderr, "no update of this waybill is known") {
 		t.Errorf("exit %d: %s", code, stderr)

@@ -30,7 +30,8 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 		args              []string
 		code              int
 	}{
-		{"no config", "", "explain needs the config whose routes it explains: -c FILE", nil, 2},
+		{"no config and no relay", `{"waybill_code":"1"}`, "no relay answers at 127.0.0.1:1: ",
+			[]string{"--url", "http://127.0.0.1:1"}, 1},
 		{"a config that is not there", "", "no such file", []string{"-c", "none.yaml"}, 1},
 		{"an event that is not there", "", "no such file", []string{"-c", "../../config.example.yaml", "none.json"}, 1},
 		{"two events", "", "either --waybill or EVENT.json",

@@ -1,7 +1,9 @@
 package kuaidihelp
 
 import (
+	"encoding/json"
 	"slices"
+	"time"
 
 	"kuairelay/relay/event"
 )
@@ -33,6 +35,15 @@ func Reread(e event.Event) *event.Event {
 	again.AcceptedAt = e.AcceptedAt
 	again.Sequence = e.Sequence
 	return &again
+}
+
+// ParseSample is Parse for what a person tries: a callback in any form, or a single item as JSON.
+func ParseSample(contentType string, sample []byte, receivedAt time.Time) Result {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(sample, &fields) == nil && fields["type"] == nil {
+		sample = WrapItem(sample)
+	}
+	return Parse(contentType, sample, receivedAt)
 }
 
 // WrapItem gives the body of a callback with one item. The item is JSON.

@@ -77,8 +77,8 @@
 --   mc:<replica>       string  number of the latest call that has added to these, see stats.lua
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
---                              "<tenant> reads", "<tenant> acts", "<tenant> tests" or <tenant> for its requests, "*"
---                              for calls to the provider, an endpoint for its attempts
+--                              "<tenant> reads", "<tenant> acts", "<tenant> tests", "<tenant> explanations" or <tenant>
+--                              for its requests, "*" for calls to the provider, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the
