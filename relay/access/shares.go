@@ -67,6 +67,7 @@ var bounds = map[string]bound{
 	"GET /v1/events/:id/request":                 ofReads,
 	"POST /v1/events/:id/resend":                 ofActs,
 	"GET /v1/waybills/:waybill":                  ofReads,
+	"GET /v1/find":                               ofReads,
 	"POST /v1/explain":                           ofExplanations,
 	"GET /v1/endpoints":                          ofReads,
 	"GET /v1/endpoints/:endpoint":                ofReads,

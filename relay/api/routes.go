@@ -203,6 +203,13 @@ func eventRoutes() []route {
 			handler: answering(readWaybill),
 		},
 		{
+			method: get, path: "/find",
+			summary: "What a text is (a waybill, an id, a name), and what is going on with it; at most 100, one to a line",
+			tenant:  true, operator: true,
+			params:  []param{{name: "q", kind: "string", doc: "the text; spaces and full-width digits are mended"}},
+			handler: answering(find),
+		},
+		{
 			method: post, path: "/explain",
 			summary: "What today's routes make of an event: who would get it, and why the others not. Nothing is sent",
 			tenant:  true, operator: true,

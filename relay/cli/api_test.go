@@ -158,6 +158,33 @@ func TestWaybillSaysWhatBecameOfEveryUpdate(t *testing.T) {
 	}
 }
 
+func TestFindSaysWhatEachTextIs(t *testing.T) {
+	t.Parallel()
+	s := serveAPI(t, "")
+	s.push("777001", "signed")
+	until(t, "it is delivered", func() bool {
+		code, out, _ := s.ask("find", "777001")
+		return code == 0 && strings.Contains(out, "waybill 777001: delivered")
+	})
+	code, out, stderr := s.ask("find", "7770\u300001", "shop/orders")
+	if code != 0 || !strings.Contains(out, "777001       waybill") || !strings.Contains(out, "shop/orders  endpoint  ok") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	var lines []string
+	for i := range 150 {
+		lines = append(lines, fmt.Sprint("88000", i))
+	}
+	code, out, _ = run(t, strings.Join(lines, "\n"), "find", "-", "-o", "json", "--url", s.admin, "--token", operator)
+	type found struct{ Query, Kind, Path string }
+	if all := parse[[]found](t, out); code != 1 || len(all) != 150 || all[149].Query != "88000149" || all[0].Path != "" {
+		t.Errorf("exit %d, %d found", code, len(all))
+	}
+	code, out, stderr = s.ask("waybill", "880001")
+	if code != 1 || out != "" || !strings.Contains(stderr, "no update of this waybill is known") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+}
+
 // explained is what explain says of an event.
 type explained struct {
 	Waybill   string `json:"waybill_code"`

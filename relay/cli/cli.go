@@ -91,7 +91,7 @@ func newRoot() *cobra.Command {
 	)
 	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion())
 	root.AddCommand(newDemo(), newSend(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
-	root.AddCommand(newStatus(), newWaybill(), newEvent(), newEvents(), newTail())
+	root.AddCommand(newStatus(), newFind(), newWaybill(), newEvent(), newEvents(), newTail())
 	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())
 	root.AddCommand(newStats())
 	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
