@@ -132,13 +132,27 @@ func TestATestEventMayBeASampleOfAStatus(t *testing.T) {
 	t.Parallel()
 	shop := newTenant(t, nil)
 	a := startAPI(t, "admin: {token: "+adminToken+"}\n"+strings.Replace(twoTenants(shop.URL, shop.URL),
-		"{name: spare,", "{name: spare, format: kuaidihelp,", 1))
+		"{name: spare,", "{name: spare, format: kuaidihelp, headers: {X-Token: secret-token},", 1))
 	for endpoint, begins := range map[string]string{
 		"orders": `{"type":"waybill.signed","timestamp":"`, "spare": `{"type":"express_sub_msg","data":[{"test":true,`,
 	} {
 		before := len(shop.all())
-		r := ok[struct{ Delivered bool }](a, shopKey, "POST", "/v1/endpoints/"+endpoint+"/test", `{"status":"Signed"}`)
-		got := shop.wait(before + 1)[before].body
+		r := ok[struct {
+			Delivered bool
+			Request   struct {
+				Method, URL, Body string
+				Headers           map[string]string
+			}
+		}](a, shopKey, "POST", "/v1/endpoints/"+endpoint+"/test", `{"status":"Signed"}`)
+		sent := shop.wait(before + 1)[before]
+		got := sent.body
+
+		// The answer has the request as it was sent, without what is secret.
+		if q := r.Request; q.Method != "POST" || q.Body != got || q.Headers["Webhook-Id"] != sent.header.Get("Webhook-Id") ||
+			q.Headers["Webhook-Signature"] != "v1,(signature)" || !strings.HasPrefix(q.URL, shop.URL) ||
+			strings.Contains(q.URL, "hidden") || q.Headers["X-Token"] == "secret-token" {
+			t.Errorf("%s: the request is said to be %+v", endpoint, q)
+		}
 		if !r.Delivered || !strings.HasPrefix(got, begins) || !strings.Contains(got, `"test":true,"message":"A test from`) ||
 			!strings.Contains(got, `"endpoint":"shop/`+endpoint+`"`) || !strings.Contains(got, `"status":"signed"`) ||
 			!strings.Contains(got, `"waybill_code":"TEST`) {

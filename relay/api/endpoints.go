@@ -256,6 +256,8 @@ type TestResult struct {
 	DurationMS int64  `json:"duration_ms" doc:"how long the attempt took"`
 	Error      string `json:"error,omitempty" doc:"why no answer came"`
 	Answer     string `json:"answer,omitempty" doc:"the first KiB of the answer"`
+	// Request is left out if the endpoint has left the config meanwhile.
+	Request *DeliveryRequest `json:"request,omitempty" doc:"what was sent; its changed_since says nothing"`
 }
 
 // testEndpoint sends one signed test event at once, and gives the answer. The event is not stored or retried.
@@ -300,6 +302,10 @@ func testEndpoint(c *call) (TestResult, error) {
 	}
 	if answered {
 		out.Answer = strings.ToValidUTF8(string(attempt.Answer), string(utf8.RuneError))
+	}
+	sent, err := c.requestOf(&event.Delivery{Event: test, Endpoint: e.ID, Reason: event.ReasonNew})
+	if err == nil {
+		out.Request = &sent
 	}
 	return out, nil
 }

@@ -39,10 +39,6 @@ func readRequest(c *call) (DeliveryRequest, error) {
 	if err != nil {
 		return DeliveryRequest{}, echo.NewHTTPError(http.StatusNotFound, err.Error())
 	}
-	if c.settings.Preview == nil {
-		return DeliveryRequest{}, errors.New("no way to make a request")
-	}
-
 	e, ok, err := c.events.Event(c.ctx(), c.Param("id"), c.tenant)
 	if err != nil {
 		return DeliveryRequest{}, c.failed("look at an event", err)
@@ -63,19 +59,28 @@ func readRequest(c *call) (DeliveryRequest, error) {
 	if o.State.Open() && o.Attempts > 0 {
 		o.Reason = event.ReasonRetry
 	}
+	out, err := c.requestOf(&event.Delivery{Event: &e.Event, Endpoint: endpoint, Reason: o.Reason})
+	out.ChangedSince = e.Config == "" || e.Config != c.settings.Config
+	return out, err
+}
+
+// requestOf gives the request of a delivery.
+func (c *call) requestOf(d *event.Delivery) (DeliveryRequest, error) {
+	if c.settings.Preview == nil {
+		return DeliveryRequest{}, errors.New("no way to make a request")
+	}
 	end := c.aside(c.ctx()) // to sign a large body takes time
 	defer end()
-	preview, ok := c.settings.Preview(&event.Delivery{Event: &e.Event, Endpoint: endpoint, Reason: o.Reason})
+	preview, ok := c.settings.Preview(d)
 	if !ok {
 		return DeliveryRequest{}, errNoDelivery
 	}
 	return DeliveryRequest{
-		EventID:      e.ID,
-		Endpoint:     endpoint,
-		Method:       preview.Method,
-		URL:          withoutQuery(c.settings.endpoints[endpoint].URL),
-		Headers:      preview.Headers,
-		Body:         strings.ToValidUTF8(string(preview.Body), "\uFFFD"),
-		ChangedSince: e.Config == "" || e.Config != c.settings.Config,
+		EventID:  d.Event.ID,
+		Endpoint: d.Endpoint,
+		Method:   preview.Method,
+		URL:      withoutQuery(c.settings.endpoints[d.Endpoint].URL),
+		Headers:  preview.Headers,
+		Body:     strings.ToValidUTF8(string(preview.Body), "\uFFFD"),
 	}, nil
 }
