@@ -74,7 +74,7 @@ func TestASeriesIsOfWhatTheCallerNamesAndMaySee(t *testing.T) {
 	}
 	for _, x := range []struct{ tenant, query, detail string }{
 		{tenant: "shop", query: "endpoint=other/mail", detail: "endpoint: other/mail is not yours"},
-		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees its own only"},
+		{tenant: "shop", query: "tenant=other", detail: "tenant: a tenant sees only its own"},
 		{tenant: "shop", query: "of=callbacks", detail: "of: there is no such parameter here"},
 		{tenant: "", query: "of=callbacks&tenant=shop", detail: "of: must be callbacks, without endpoint and tenant"},
 		{tenant: "", query: "of=queues", detail: "of: must be callbacks"},
