@@ -28,11 +28,11 @@ func count(c *stats.Counters, o queue.Outcome, ended bool, now time.Time) {
 func measureOf(a event.Attempt) stats.Measure {
 	class, _, _ := strings.Cut(a.Err, ":")
 	switch {
-	case class == "timeout":
+	case class == event.ClassTimeout:
 		return stats.Timeout
-	case class == "tls":
+	case class == event.ClassTLS:
 		return stats.TLS
-	case class == classForbidden:
+	case class == event.ClassForbidden:
 		return stats.Egress
 	case a.Err != "":
 		return stats.Connect

@@ -75,7 +75,7 @@ func (j *janitor) boundAge(ctx context.Context, c *client, state queue.Parked, r
 	e := &c.endpoint
 	age, reason := e.Policy.MaxAge, e.Policy.expiry()
 	if state != queue.ParkedOpen && r > 0 && (age == 0 || r < age) {
-		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", brief(r), state)
+		age, reason = r, fmt.Sprintf("older than the retention of %s, at an endpoint that is %s", Brief(r), state)
 	}
 	if age == 0 || time.Since(j.aged[e.Name]) < ageCheck(age) {
 		return nil

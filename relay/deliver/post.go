@@ -108,7 +108,7 @@ func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) eve
 		a.Err = describeError(err)
 		return a
 	}
-	a.Status, a.Answer = r.status, r.answer
+	a.Status, a.Answer, a.Headers = r.status, r.answer, r.headers
 	a.RetryAfter = parseRetryAfter(r.retryAfter, now)
 	return a
 }
@@ -211,12 +211,16 @@ func appendField(b []byte, name, value string) []byte {
 type reply struct {
 	status     int
 	retryAfter string
-	answer     []byte // its beginning
+	answer     []byte   // its beginning
+	headers    []string // some of an answer other than 2xx, see toldHeaders
 }
 
 // readReply reads as much of an answer as is kept, and says whether that was all.
 func readReply(resp *http.Response) (r reply, whole bool, err error) {
 	r = reply{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
+	if r.status/100 != 2 {
+		r.headers = toldHeaders(resp)
+	}
 	if resp.ContentLength == 0 {
 		return r.withLocation(resp), true, nil
 	}
@@ -232,19 +236,57 @@ const locationMost = 300
 // withLocation puts the target of a redirect before the answer; redirects are not followed. It leaves out the query,
 // which may hold a secret.
 func (r reply) withLocation(resp *http.Response) reply {
-	to := resp.Header.Get("Location")
+	to := shownLocation(resp)
 	if r.status/100 != 3 || to == "" {
 		return r
-	}
-	to, _, _ = strings.Cut(to, "#")
-	to, _, _ = strings.Cut(to, "?")
-	if u, err := url.Parse(to); err != nil || u.User != nil {
-		to = "(an address with a password, or none)"
 	}
 	to = strings.ToValidUTF8(to[:min(len(to), locationMost)], "")
 	answer := append([]byte("redirects to "+to+"\n"), r.answer...)
 	r.answer = answer[:min(len(answer), answerMost)]
 	return r
+}
+
+// shownLocation returns the Location of an answer without its query, which may hold a secret; empty: it has none.
+func shownLocation(resp *http.Response) string {
+	to := resp.Header.Get("Location")
+	to, _, _ = strings.Cut(to, "#")
+	to, _, _ = strings.Cut(to, "?")
+	if u, err := url.Parse(to); err != nil || u.User != nil {
+		return "(an address with a password, or none)"
+	}
+	return to
+}
+
+// toldMost bounds the headers of an answer that are kept, in bytes.
+const toldMost = 256
+
+// toldHeaders returns those headers of an answer that help to find out why it failed, as event.Attempt has them. The
+// ones that may be long come last, and are cut.
+func toldHeaders(resp *http.Response) (told []string) {
+	left := toldMost
+	for _, name := range []string{
+		"Server", "Content-Type", "Retry-After", "X-Request-Id", "Www-Authenticate", "Location",
+	} {
+		value := resp.Header.Get(name)
+		if name == "Location" {
+			value = shownLocation(resp)
+		}
+		name = strings.ToLower(name) + ": "
+		if value == "" || len(name) >= left {
+			continue
+		}
+
+		printable := func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return '?'
+			}
+			return r
+		}
+		field := name + strings.Map(printable, value[:min(len(value), left-len(name))])
+		left -= len(field)
+		told = append(told, field)
+	}
+	return told
 }
 
 // keys returns the keys that still sign.
@@ -258,7 +300,7 @@ func (c *client) keys(now time.Time) []signature.Key {
 	return keys
 }
 
-// describeError puts the class of a network error before its text.
+// describeError puts the class (see event.Classes) of a network error before its text.
 func describeError(err error) string {
 	class := ""
 	var dns *net.DNSError
@@ -272,20 +314,20 @@ func describeError(err error) string {
 
 	switch {
 	case errors.As(err, &refused):
-		return classForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
+		return event.ClassForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
 	case errors.As(err, &protocol):
 		return "protocol: " + protocol.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout: no whole answer in time"
 	case errors.As(err, &dns):
-		class = "dns"
+		class = event.ClassDNS
 	case errors.Is(err, syscall.ECONNREFUSED):
-		class = "refused"
+		class = event.ClassRefused
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF),
 		errors.Is(err, io.ErrUnexpectedEOF):
-		class = "reset"
+		class = event.ClassReset
 	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &verify), errors.As(err, &authority):
-		class = "tls"
+		class = event.ClassTLS
 	}
 
 	if class == "" {
@@ -293,7 +335,7 @@ func describeError(err error) string {
 			// net/http quotes an answer that it cannot read, and the answer may quote the event.
 			return "protocol: the answer is not valid HTTP"
 		}
-		class = "network"
+		class = event.ClassNetwork
 	}
 	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(inner(err), class+": "))
 }

@@ -10,10 +10,6 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// classForbidden begins the Err of an attempt that the egress guard refused to dial; the address class follows it
-// ("forbidden: private address 10.0.0.7").
-const classForbidden = "forbidden"
-
 const (
 	// maxRetryAfter caps what a Retry-After header can ask for.
 	maxRetryAfter = 24 * time.Hour
@@ -93,10 +89,10 @@ func (p Policy) expired(now, since time.Time) bool {
 }
 
 // expiry is the reason of a delivery that was given up because of its age.
-func (p Policy) expiry() string { return "older than max_age " + brief(p.MaxAge) }
+func (p Policy) expiry() string { return "older than max_age " + Brief(p.MaxAge) }
 
-// brief shows a span without the units that are zero.
-func brief(d time.Duration) string {
+// Brief shows a span, as a config has it, without the units that are zero.
+func Brief(d time.Duration) string {
 	span := d.String()
 	if whole, ok := strings.CutSuffix(span, "m0s"); ok {
 		span = whole + "m"
@@ -120,25 +116,24 @@ const (
 )
 
 func classify(a event.Attempt) answer {
-	if a.Err != "" {
-		if strings.HasPrefix(a.Err, classForbidden) {
-			return forbidden
-		}
+	switch {
+	case event.ClassOf(a.Err) == event.ClassForbidden:
+		return forbidden
+	case a.Err != "":
 		return unavailable
+	case event.RefusesBody(a.Status):
+		return refusal
 	}
+
 	switch a.Status {
 	case http.StatusGone:
 		return gone
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return unavailable
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return unclear
 	}
 	switch a.Status / 100 {
 	case 2:
 		return delivered
-	case 4:
-		return refusal
 	case 5:
 		return unavailable
 	}

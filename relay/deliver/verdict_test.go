@@ -106,7 +106,7 @@ func TestWhatSpeaksAgainstAnEndpointIsWhatGoesOnTheScheduleButForARefusal(t *tes
 	}
 	for text, want := range map[string]queue.Signal{
 		"timeout: no whole answer in time": queue.Fails, "refused: …": queue.Fails, "dns: …": queue.Fails,
-		classForbidden + ": private address 10.0.0.7": queue.NoSignal,
+		event.ClassForbidden + ": private address 10.0.0.7": queue.NoSignal,
 	} {
 		if got := signalOf(event.Attempt{Err: text}); got != want {
 			t.Errorf("%s: got %d, want %d", text, got, want)
@@ -138,7 +138,7 @@ func TestEveryNetworkErrorGoesOnTheSchedule(t *testing.T) {
 
 func TestWhatTheEgressGuardForbidsIsDeadAtOnceWithItsReason(t *testing.T) {
 	t.Parallel()
-	a := event.Attempt{Err: classForbidden + ": private address 10.0.0.7"}
+	a := event.Attempt{Err: event.ClassForbidden + ": private address 10.0.0.7"}
 	want := Verdict{Kind: queue.Dead, Reason: "forbidden: private address 10.0.0.7"}
 	if got := Decide(a, 1, testPolicy, testNow, testAccepted, 0); got != want {
 		t.Errorf("got %v, want %v", got, want)

@@ -123,10 +123,12 @@ type Attempt struct {
 	Status int
 	// RetryAfter is the receiver's hint, 0 if it gave none.
 	RetryAfter time.Duration
-	// Err is the class of the network error ("timeout", "refused", …) and its text, empty if an answer came.
+	// Err is the class of the network error (see Classes), a colon and its text, empty if an answer came.
 	Err string
 	// Answer is the first KiB of the answer's body.
 	Answer []byte
+	// Headers are some of an answer other than 2xx, each "name: value" in printable ASCII, at most 256 bytes together.
+	Headers []string
 }
 
 // Text describes the attempt to a person: by its error, or by the beginning of the answer. It is empty if the attempt

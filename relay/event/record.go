@@ -2,6 +2,7 @@ package event
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -55,6 +56,8 @@ type DeliveryRecord struct {
 	Reason   Reason
 	// Due is set for StateQueued, StateSending and StateRetrying, by Store.Event and Store.Waybill only.
 	Due time.Time
+	// Since is when its age began, see Delivery. It is set while the delivery is open.
+	Since time.Time
 	// Behind is the id of the update that a waiting delivery stands behind, set by Store.Event and Store.Waybill only.
 	Behind string
 	// Why says why it is dead.
@@ -68,13 +71,44 @@ type AttemptRecord struct {
 	At       time.Time // when it ended
 	Status   int       // 0: no answer came
 	Duration time.Duration
-	// Text is the error, or the beginning of the answer, of an attempt that failed. It is kept only for the latest
-	// attempts of an endpoint.
+	N        int // number of the attempt of its delivery, from 1; 0: not known
+
+	// What follows is kept of attempts that failed, and only for the latest of an endpoint; empty: it is not known.
+
+	// Text is the error, or the beginning of the answer.
 	Text string
+	// Class is one of Classes if no answer came.
+	Class string
+	// Reason is why the delivery was sent, and Replica which relay sent it.
+	Reason  Reason
+	Replica string
+	// Headers are some of the answer, each "name: value" in printable ASCII.
+	Headers []string
 }
 
 // Good says whether the attempt delivered.
 func (r AttemptRecord) Good() bool { return r.Status >= 200 && r.Status < 300 }
+
+// Fails says whether the attempt speaks against its endpoint, as a breaker counts: an answer that only refuses the body
+// does not, nor a dial that the egress guard has refused.
+func (r AttemptRecord) Fails() bool {
+	return !r.Good() && r.Status != http.StatusGone && !RefusesBody(r.Status) && r.Class != ClassForbidden
+}
+
+// FailedInRow counts the attempts that have failed in a row, of a list that has the latest first, and returns when the
+// first of these ended. whole is false if the row may have begun before the list does.
+func FailedInRow(latest []AttemptRecord) (n int, since time.Time, whole bool) {
+	for _, r := range latest {
+		switch {
+		case r.Fails():
+			n++
+			since = r.At
+		case r.Class != ClassForbidden:
+			return n, since, true
+		}
+	}
+	return n, since, false
+}
 
 // Remembered is what is known of a waybill for longer than its events are kept.
 type Remembered struct {

@@ -36,8 +36,29 @@ type EndpointHealth struct {
 	Oldest time.Time
 	// Delivered is when the latest delivery in the endpoint's history was made; zero: none.
 	Delivered time.Time
+	// OldestSince is when the age of the oldest open delivery began (see event.Delivery), as far as Oldest goes.
+	OldestSince time.Time
 	// Latest are the latest attempts, the latest first.
 	Latest []event.AttemptRecord
+	// FailedInRow counts the latest attempts that failed in a row (see event.AttemptRecord.Fails), as many as Latest has
+	// at most. FailingSince is when the first of all in the row ended; zero: none did.
+	FailedInRow  int
+	FailingSince time.Time
+}
+
+// EndpointAttempt is one attempt of an endpoint's history.
+type EndpointAttempt struct {
+	event.AttemptRecord
+	EventID string
+	Kind    OutcomeKind // what became of the delivery
+}
+
+// AttemptsQuery asks for a page of an endpoint's history.
+type AttemptsQuery struct {
+	Endpoint string
+	Failed   bool   // only those that failed
+	Cursor   string // where an earlier page ended; empty: at the latest
+	Most     int    // how many are wanted
 }
 
 // Retried is what came of an order to try deliveries of an endpoint at once.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +32,12 @@ func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked, b
 	if err := s.clock.ensure(ctx); err != nil {
 		return err
 	}
-	return parkScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), endpoint, string(state), by.Name).Err()
+	now, entry := s.Now(), event.LogEntry{What: event.LogPaused, By: by}
+	if state == "" {
+		entry.What = event.LogResumed
+	}
+	return parkScript.Run(ctx, s.client, []string{s.prefix}, now.UnixMilli(), endpoint, string(state), by.Name,
+		encodeLogEntry(entry, now), s.logLife()).Err()
 }
 
 // ramp is the state in Redis of an endpoint whose breaker has closed, or that was resumed: its deliveries are sent at a
@@ -113,11 +119,12 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	}
 
 	out = make([]queue.EndpointHealth, len(endpoints))
+	var began []*queue.EndpointHealth // those that have failed for longer than the latest attempts tell
 	for i, d := range depths {
 		r := &rows[i]
 		out[i] = queue.EndpointHealth{
 			Endpoint: d.Endpoint, Open: d.Open, Waiting: d.Waiting, Dead: d.Dead,
-			Oldest: d.Oldest, Delivered: d.Delivered,
+			Oldest: d.Oldest, OldestSince: d.OldestSince, Delivered: d.Delivered,
 		}
 		readParked(r.parked.Val(), &out[i])
 		if since := r.twice.Val(); since != "" {
@@ -132,9 +139,18 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 			return nil, err
 		}
 		*r = row{} // frees what was read: it may be much
-		out[i].Latest = recordsOf(attempts)
+		h := &out[i]
+		h.Latest = recordsOf(attempts)
+		whole := false
+		h.FailedInRow, h.FailingSince, whole = event.FailedInRow(h.Latest)
+		if !whole && len(h.Latest) == latest {
+			began = append(began, h)
+		}
 	}
-	return out, s.addPausedBy(ctx, out)
+	if err := s.addPausedBy(ctx, out); err != nil {
+		return nil, err
+	}
+	return out, s.addFailingSince(ctx, began)
 }
 
 // addPausedBy adds who has paused them to those endpoints that are paused.
@@ -159,6 +175,28 @@ func (s *Store) addPausedBy(ctx context.Context, all []queue.EndpointHealth) err
 	return nil
 }
 
+// addFailingSince adds since when they fail to endpoints whose latest attempts have all failed: that is the first one
+// that failed after the latest delivery, as far as the history goes.
+func (s *Store) addFailingSince(ctx context.Context, all []*queue.EndpointHealth) error {
+	first := make([]*redis.XMessageSliceCmd, len(all))
+	err := s.slices(ctx, len(all), sliceCommands, func(p redis.Pipeliner, i int) {
+		from := "-"
+		if !all[i].Delivered.IsZero() {
+			from = strconv.FormatInt(all[i].Delivered.UnixMilli(), 10)
+		}
+		first[i] = p.XRangeN(ctx, s.failedKey(all[i].Endpoint), from, "+", 1)
+	})
+	if err != nil {
+		return err
+	}
+	for i, h := range all {
+		if found := first[i].Val(); len(found) == 1 {
+			h.FailingSince = readFailed(found[0]).At
+		}
+	}
+	return nil
+}
+
 // readParked reads why an endpoint is held back: its state, since when, and for a breaker until when (ms).
 func readParked(control string, h *queue.EndpointHealth) {
 	f := strings.Fields(control)
@@ -172,13 +210,13 @@ func readParked(control string, h *queue.EndpointHealth) {
 	}
 }
 
-// recordsOf returns attempts without their events. Of those that failed, only the latest has its text.
-func recordsOf(attempts []EndpointAttempt) []event.AttemptRecord {
+// recordsOf returns attempts without their events. Of those that failed, only the latest has what is kept of it.
+func recordsOf(attempts []queue.EndpointAttempt) []event.AttemptRecord {
 	var out []event.AttemptRecord
 	told := false
 	for _, a := range attempts {
 		if told {
-			a.Text = ""
+			a.Text, a.Reason, a.Replica, a.Headers = "", "", "", nil
 		}
 		told = told || !a.Good()
 		out = append(out, a.AttemptRecord)

@@ -273,7 +273,7 @@ func (s *Store) lookupText(endpoint string, r *event.AttemptRecord) lookup {
 		ask: func(ctx context.Context, p redis.Pipeliner) { entry = p.XRange(ctx, s.failedKey(endpoint), id, id) },
 		fill: func() {
 			if found := entry.Val(); len(found) == 1 {
-				r.Text, _ = found[0].Values["m"].(string)
+				*r = readFailed(found[0]).AttemptRecord
 			}
 		},
 	}

@@ -297,7 +297,11 @@ func readStored(short string, fields map[string]string, body string) (*event.Rec
 		if strings.HasPrefix(name, "@") || !strings.Contains(name, "/") {
 			continue
 		}
-		out.Deliveries = append(out.Deliveries, readOwed(name, state, fields["@"+name]))
+		owed := readOwed(name, state, fields["@"+name])
+		if owed.State.Open() {
+			owed.Since = openSince(state, out.AcceptedAt)
+		}
+		out.Deliveries = append(out.Deliveries, owed)
 	}
 	slices.SortFunc(out.Deliveries, func(a, b event.DeliveryRecord) int { return strings.Compare(a.Endpoint, b.Endpoint) })
 	return out, nil
@@ -335,7 +339,9 @@ func readOwed(endpoint, state, failed string) event.DeliveryRecord {
 	case 'd':
 		o.State = event.StateDelivered
 		if f := strings.Fields(text); len(f) == 3 {
-			o.Records = append(o.Records, readRecord(f[0], f[1], f[2]))
+			r := readRecord(f[0], f[1], f[2])
+			r.N = o.Attempts
+			o.Records = append(o.Records, r)
 		}
 	case 'x':
 		o.State = event.StateDead
@@ -345,6 +351,22 @@ func readOwed(endpoint, state, failed string) event.DeliveryRecord {
 		o.Why = text
 	}
 	return o
+}
+
+// openSince returns when the age of an open delivery began, from its state and when its event was accepted: as
+// open_since of lua/lib/state.lua does.
+func openSince(state string, accepted time.Time) time.Time {
+	parts := strings.SplitN(state, " ", 4)
+	if len(parts) < 4 {
+		return accepted
+	}
+	switch reasons[parts[1]] {
+	case event.ReasonRedrive, event.ReasonReplay, event.ReasonCatchUp:
+		if ms := number(parts[3]); ms > 0 {
+			return time.UnixMilli(ms)
+		}
+	}
+	return accepted
 }
 
 // Trim takes what has expired out of the list of events; Run does it every minute.

@@ -13,6 +13,7 @@ func (s *Store) key(name string) string                { return s.prefix + name 
 func (s *Store) queueKey(endpoint string) string       { return s.key("q:" + endpoint) }
 func (s *Store) deadKey(endpoint string) string        { return s.key("x:" + endpoint) }
 func (s *Store) failedKey(endpoint string) string      { return s.key("a:" + endpoint) }
+func (s *Store) endpointLogKey(endpoint string) string { return s.key("h:" + endpoint) }
 func (s *Store) deliveredKey(endpoint string) string   { return s.key("d:" + endpoint) }
 func (s *Store) eventKey(short string) string          { return s.key("e:" + short) }
 func (s *Store) bodyKey(short string) string           { return s.key("b:" + short) }

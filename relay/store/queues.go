@@ -19,6 +19,9 @@ type Depth struct {
 	// Oldest is when the older one of two open deliveries was accepted: the one that is due first, and the one that is due
 	// last (the longest backoff). One in between may be older. Zero if nothing is open.
 	Oldest time.Time
+	// OldestSince is when the age of the older one of these two began: later than Oldest if it was redriven, replayed, or
+	// caught up with.
+	OldestSince time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
 }
@@ -52,7 +55,8 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
 		ep := endpoints[i]
 		rows[i] = depthRow{
-			open: p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)),
+			endpoint: ep,
+			open:     p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)),
 			waiting: p.HGet(ctx, s.key("wait"), ep),
 			first:   p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
 			good: p.LIndex(ctx, s.deliveredKey(ep), 0),
@@ -72,7 +76,7 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 	err = s.slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
 		for _, ids := range [][]string{busy[i].first.Val(), busy[i].last.Val()} {
 			if len(ids) == 1 {
-				busy[i].accepted = append(busy[i].accepted, p.HGet(ctx, s.eventKey(ids[0]), "t"))
+				busy[i].ends = append(busy[i].ends, p.HMGet(ctx, s.eventKey(ids[0]), "t", busy[i].endpoint))
 			}
 		}
 	})
@@ -82,33 +86,47 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 
 	out = make([]Depth, len(endpoints))
 	for i, r := range rows {
-		out[i] = r.depth(endpoints[i])
+		out[i] = r.depth()
 	}
 	return out, nil
 }
 
 // depthRow has the questions about an endpoint's depth.
 type depthRow struct {
+	endpoint    string
 	open, dead  *redis.IntCmd
 	waiting     *redis.StringCmd
 	first, last *redis.StringSliceCmd // of the queue
 	good        *redis.StringCmd      // the latest attempt that delivered
-	accepted    []*redis.StringCmd    // when the first and the last were
+	ends        []*redis.SliceCmd     // of the first and the last: when it was accepted, and the state of its delivery
 }
 
 // depth reads the answers.
-func (r depthRow) depth(endpoint string) Depth {
+func (r depthRow) depth() Depth {
 	waiting, _ := r.waiting.Int64() // none waits: the field is not there
-	d := Depth{Endpoint: endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
+	d := Depth{Endpoint: r.endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
 	if ms, _, found := strings.Cut(r.good.Val(), " "); found {
 		d.Delivered = time.UnixMilli(number(ms))
 	}
-	for _, accepted := range r.accepted {
-		if ms, err := accepted.Int64(); err == nil && (d.Oldest.IsZero() || ms < d.Oldest.UnixMilli()) {
-			d.Oldest = time.UnixMilli(ms)
+	for _, end := range r.ends {
+		f := end.Val()
+		if len(f) != 2 || number(f[0]) == 0 {
+			continue
 		}
+		accepted := time.UnixMilli(number(f[0]))
+		state, _ := f[1].(string)
+		d.Oldest = earlierOf(d.Oldest, accepted)
+		d.OldestSince = earlierOf(d.OldestSince, openSince(state, accepted))
 	}
 	return d
+}
+
+// earlierOf returns the earlier one of two times, of which the first may be zero.
+func earlierOf(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Backlog is how many deliveries of an endpoint are open or wait.

@@ -144,6 +144,9 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	twice("note", noteScript, []any{s.Now().UnixMilli(), "t/a", 1000, `{"k":"redriven"}`})
+	twice("settings", settingsScript, []any{s.Now().UnixMilli(), 1000, "t/a", "", "1", `{"k":"added"}`,
+		"t/b", "", "1", ""})
 	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
 	delivered, retrying := rows[0].([]any), rows[2].([]any)
 	twice("resend", resendScript, []any{s.Now().UnixMilli(), s.newCall(), delivered[0], 1, delivered[1]})
@@ -173,6 +176,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"retry without endpoint":   {retryScript, []any{1}},
 		"park without state":       {parkScript, []any{"t/a"}},
 		"park without who does it": {parkScript, []any{1, "t/a", "paused"}},
+		"note without an entry":    {noteScript, []any{1, "t/a", 1}},
+		"settings without an end":  {settingsScript, []any{1, 1, "t/a", "", "1"}},
 		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 		"release without a holder": {releaseScript, []any{"only", "x"}},

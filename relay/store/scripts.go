@@ -15,13 +15,15 @@ var luaFiles embed.FS
 var (
 	acceptScript = script("accept", "state", "control", "list", "rate", "ledger")
 	leaseScript  = script("lease", "state", "control", "rate")
-	settleScript = script("settle", "state", "control", "rate", "ledger", "settle/call", "settle/breaker",
+	settleScript = script("settle", "state", "control", "rate", "ledger", "log", "settle/call", "settle/breaker",
 		"settle/line")
 	redriveScript      = script("redrive", "state", "control")
 	resendScript       = script("resend", "state", "control", "again")
 	advanceScript      = script("advance", "state", "control", "again")
 	retryScript        = script("retry", "control")
-	parkScript         = script("park", "control")
+	parkScript         = script("park", "control", "log")
+	noteScript         = script("note", "log")
+	settingsScript     = script("settings", "log")
 	quarantineScript   = script("quarantine")
 	unquarantineScript = script("unquarantine")
 	subscribeScript    = script("subscribe", "ledger")

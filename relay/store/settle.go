@@ -109,13 +109,14 @@ func (s *Store) settleArgs(calls []settleCall, now time.Time) []any {
 		args = append(args, name, spans[i].Milliseconds(), p.rate, p.breaker)
 	}
 	for _, c := range calls {
-		args = c.appendArgs(args, index[c.Delivery.Endpoint]+1, now)
+		args = c.appendArgs(args, index[c.Delivery.Endpoint]+1, now, s.o.Replica)
 	}
 	return args
 }
 
-// appendArgs appends the arguments of lua/settle.lua for this outcome. endpoint is the index of its endpoint there.
-func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
+// appendArgs appends the arguments of lua/settle.lua for this outcome of a replica. endpoint is the index of its
+// endpoint there.
+func (c settleCall) appendArgs(args []any, endpoint int, now time.Time, replica string) []any {
 	due := now
 	if c.Kind == queue.Retry {
 		due = c.Due
@@ -129,7 +130,9 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time) []any {
 	if c.Attempt != nil {
 		attempt = *c.Attempt
 		sign = 1 + int(c.Signal)
-		text = attempt.Text()
+		if c.Kind != queue.Delivered {
+			text = originOf(c.Delivery, attempt, replica) + "\n" + attempt.Text()
+		}
 	}
 	return append(args, c.short, endpoint, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
 		wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,

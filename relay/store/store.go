@@ -45,6 +45,8 @@ type Options struct {
 	Settings
 	// Brands are the brands that an event may have that names none.
 	Brands []string
+	// Replica is the name of this replica for people, at most 64 bytes of printable ASCII. Default: none is told.
+	Replica string
 	// History is about how many attempts are kept per endpoint. Default 500.
 	History int
 	// WaitReplicas is how many Redis replicas must have an accepted event before it counts as durable. Default 0.

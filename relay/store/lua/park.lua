@@ -2,10 +2,11 @@
 -- entry in due, or none.
 --
 -- ARGV   now (ms), endpoint, "paused", or nothing to resume it: what has gathered is then let go at a growing pace, and
---        an endpoint that answered twice is trusted again; who does it
+--        an endpoint that answered twice is trusted again; who does it; entry for the log of the endpoint, and how long
+--        that lives if no config has the endpoint (ms)
 -- Returns 1 if that changed anything, else 0. An endpoint that is paused already stays as it is
-local now, ep, state, by = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-if not (now and ep and state and by) then return redis.error_reply('ERR park: wrong arguments') end
+local now, ep, state, by, entry, life = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+if not (now and ep and state and by and entry and life) then return redis.error_reply('ERR park: wrong arguments') end
 rcall('ZREM', P .. 'due', '')
 
 local was = control(ep)
@@ -22,6 +23,7 @@ else
   set_control(ep, gathered and {state = 'ramp', since = now, till = now, step = 0, width = 1, out = 0} or nil)
   rcall('HDEL', P .. 'fail', ep)
 end
+write_log(ep, entry, life)
 flush()
 retouch(ep)
 return 1

@@ -18,7 +18,7 @@
 --          ATTEMPT      its number
 --          STATUS       of the answer; 0: there was none
 --          TOOK         ms
---          TEXT         of the answer or error
+--          TEXT         unless it is delivered: a line with its origin (see attempts.go), then the answer or error
 --          HELD         how many of the wanted deliveries the caller has already
 -- Returns N times {1 settled or 0 too late,
 --        if the successor is leased to the caller: the rows of the line, as row() of lib/state.lua returns them,
@@ -107,7 +107,13 @@ local function settle(o)
     local rows = close(e, v, id, why, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, had, token)
     return breaker and {1, rows or false, breaker} or {1, rows}
   end
-  if kind == 'g' then set_control(ep, {state = 'gone', since = now}) end
+  if kind == 'g' then
+    local c = control(ep)
+    if not c or c.state ~= 'gone' then
+      set_control(ep, {state = 'gone', since = now})
+      tell(ep, 'gone', o, 0, 0)
+    end
+  end
   set_state(v, ep, pack_state('q', attempts, why, token, text))
   enqueue(e, id, tonumber(ARGV[o + DUE]))
   return breaker and {1, false, breaker} or {1}

@@ -109,15 +109,15 @@ func checkAttempts(t *testing.T, b *bench) {
 	settle(t, s, d, queue.Retry, dueIn(s, 0), failed)
 	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
 
-	got, err := s.Attempts(t.Context(), "t/a", 10)
-	if err != nil || len(got) != 2 {
-		t.Fatalf("%+v, %v", got, err)
+	got, next, err := s.Attempts(t.Context(), queue.AttemptsQuery{Endpoint: "t/a", Most: 10})
+	if err != nil || len(got) != 2 || next != "" {
+		t.Fatalf("%+v, next %q, %v", got, next, err)
 	}
 	if g := got[1]; g.EventID != d.Event.ID || g.N != 1 || g.Status != 503 || g.Duration != 12*time.Millisecond ||
-		g.Kind != byte(queue.Retry) || g.Text != "busy\uFFFD" {
+		g.Kind != queue.Retry || g.Text != "busy\uFFFD" {
 		t.Errorf("the first: %+v", g)
 	}
-	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != byte(queue.Delivered) || g.Text != "" ||
+	if g := got[0]; g.N != 2 || g.Status != 200 || g.Kind != queue.Delivered || g.Text != "" ||
 		time.Since(g.At).Abs() > time.Minute {
 		t.Errorf("the second: %+v", g)
 	}
@@ -129,7 +129,8 @@ func checkAttempts(t *testing.T, b *bench) {
 	for _, d := range take(t, s, "t/a", 600) {
 		settle(t, s, d, queue.Delivered)
 	}
-	if got, err = s.Attempts(t.Context(), "t/a", 1000); err != nil || len(got) < 100 || len(got) > 300 {
+	got, _, err = s.Attempts(t.Context(), queue.AttemptsQuery{Endpoint: "t/a", Most: 1000})
+	if err != nil || len(got) < 100 || len(got) > 300 {
 		t.Errorf("%d attempts are kept, want about 100; %v", len(got), err)
 	}
 }

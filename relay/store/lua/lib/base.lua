@@ -19,9 +19,12 @@
 --   l:<endpoint> <rec> list    ids that wait behind the open head of a record (<rec> is its key, w:<waybill>) at an
 --                              endpoint
 --   x:<endpoint>       zset    dead letters: id by the time when it was given up
---   a:<endpoint>       stream  the latest attempts that failed
+--   a:<endpoint>       stream  the latest attempts that failed: i event, n number, k kind of the outcome, s status,
+--                              d ms, m text, o origin: replica, reason, headers of the answer, with tabs between them
 --   d:<endpoint>       list    the latest attempts that delivered, the latest first:
 --                              "<when, ms> <status> <ms> <attempt> <id>"
+--   h:<endpoint>       list    the log of an endpoint for people, the latest first: JSON, see endpointlog.go
+--   settings           hash    endpoint -> its settings, as the replica that saw them change last wrote them down
 --   log                zset    chunks of the list of all events, each named by the time when it began (ms)
 --   logt               zset    chunks by the time when they are to be trimmed (ms), see trim.lua
 --   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(). An

@@ -17,6 +17,15 @@ local function set_failures(ep, r)
   failing[ep], counted[ep] = r or false, true
 end
 
+-- tell writes into the log of an endpoint what an outcome, whose arguments begin at o, has done to it. n and of are
+-- counts, see event.LogEntry.
+local function tell(ep, what, o, n, of)
+  local last = cjson.encode(string.sub(text_of(o), 1, 120))
+  local entry = string.format('{"t":%.0f,"k":"%s","n":%d,"of":%d,"s":%d,"m":%s}', now, what, n, of,
+    tonumber(ARGV[o + STATUS]), last)
+  write_log(ep, entry, max(retention, dead_retention))
+end
+
 -- A ramp of this width is as good as none. The clocks of replicas differ by less than skew (ms).
 local full_width, skew = 128, 1000
 
@@ -47,6 +56,7 @@ local function judge(e, token, sign, o)
     if sign == '3' then return open(ep, b, c.since, c.step + 1, hint) end
     if sign == '2' then
       set_control(ep, {state = 'ramp', since = now, till = now, step = c.step, width = 1, out = 0})
+      tell(ep, 'closed', o, c.step, 0)
       return 'closed'
     end
     return set_control(ep, {state = 'open', since = c.since, till = now, step = c.step, token = '-'})
@@ -54,7 +64,10 @@ local function judge(e, token, sign, o)
     c.out = max(c.out - 1, 0)
     if sign == '2' then c.width = c.width + 1 end
     if sign == '3' then c.width = math.floor(c.width / 2) end
-    if c.width == 0 then return open(ep, b, now, c.step + 1, hint) end
+    if c.width == 0 then
+      tell(ep, 'opened', o, 0, 0)
+      return open(ep, b, now, c.step + 1, hint)
+    end
     return set_control(ep, c.width < full_width and c or nil)
   end
 
@@ -70,7 +83,13 @@ local function judge(e, token, sign, o)
   r.row, r.bad = r.row + 1, r.bad + 1
   set_failures(ep, r)
   local bad = max(r.row, r.bad >= tonumber(ratio) * r.tries and r.bad or 0)
-  if bad >= tonumber(need) then return open(ep, b, now, 0, hint) end
+  if bad < tonumber(need) then return nil end
+  if r.row >= tonumber(need) then
+    tell(ep, 'opened', o, r.row, 0)
+  else
+    tell(ep, 'opened', o, r.bad, r.tries)
+  end
+  return open(ep, b, now, 0, hint)
 end
 
 -- take_successor says whether the caller may have a successor of the endpoint at once, and notes that it has.

@@ -93,6 +93,13 @@ local function enqueue(e, id, due)
   e.due = min(e.due or due, due)
 end
 
+-- text_of splits the TEXT of an outcome that is not delivered: the answer or error, and the origin before it.
+local function text_of(o)
+  local all = ARGV[o + TEXT]
+  local origin = string.match(all, '^[^\n]*')
+  return string.sub(all, #origin + 2), origin
+end
+
 -- remember puts an attempt into the history of its endpoint. Those that delivered have a list of their own, so that
 -- they do not push out the others. Of those that failed, the event keeps time, status and duration for as long as it
 -- lives.
@@ -102,9 +109,10 @@ local function remember(e, id, n, o, kind, what)
     return
   end
   local ep, status, took = e.name, ARGV[o + STATUS], ARGV[o + TOOK]
+  local text, origin = text_of(o)
   e.failed = P .. 'a:' .. ep
   local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*',
-    'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', ARGV[o + TEXT])
+    'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', text, 'o', origin)
   local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
   if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
   rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
