@@ -45,3 +45,10 @@ func (r *Relay) Unbounded(method, path string) error {
 func (r *Relay) AnswerWrongKeysAtOnce() {
 	r.wrong.SlowBy(0)
 }
+
+// SettingsTold says whether the logs of endpoints tell what the config has changed.
+func (r *Relay) SettingsTold() bool {
+	r.settings.mu.Lock()
+	defer r.settings.mu.Unlock()
+	return !r.settings.all && len(r.settings.changed) == 0
+}

@@ -81,6 +81,7 @@ type Relay struct {
 	queues     *queueMetrics
 	heartbeat  *heartbeat
 	marker     *marker
+	settings   *settingsLog
 	advice     *redisWarnings
 	readyNow   readyNow
 	whenErrors *prometheus.CounterVec
@@ -103,7 +104,7 @@ func New(o Options) (*Relay, error) {
 
 	// The data path, from its end to its beginning.
 	var err error
-	r.store, err = newStore(c, store.Options{Clock: o.Clock})
+	r.store, err = newStore(c, store.Options{Clock: o.Clock, Replica: replicaName()})
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +175,7 @@ func New(o Options) (*Relay, error) {
 	// What is measured, and said.
 	r.advice = &redisWarnings{store: r.store, log: o.Logger}
 	r.marker = newMarker(r.store, o.Logger, c.Spool.Dir)
+	r.settings = newSettingsLog(r.store, o.Logger)
 	r.queues = newQueueMetrics(r.store)
 	r.whenErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
 		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
@@ -332,6 +334,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { r.heartbeat.run(parts) })
 	running.Go(func() { r.stats.run(parts) })
 	running.Go(func() { r.marker.run(parts) })
+	running.Go(func() { r.settings.run(parts) })
 	running.Go(func() { r.watch(parts) })
 	running.Go(func() { r.advice.run(parts) })
 	running.Go(func() { r.intake.Run(parts) })

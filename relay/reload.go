@@ -101,12 +101,15 @@ func (r *Relay) use(c *config.Config) error {
 	})
 	r.proxy.Use(proxySettings(c, r.upstream, r.store.Now))
 	r.shares.Use(allowances(c.Tenants))
-	r.api.Use(apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest)))
+	set := apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest))
+	set.EndpointSettings = settingsBy(built, r.store.Now)
+	r.api.Use(set)
 	r.console.Use(console.Settings{Tenants: c.Console.Tenants, Zone: c.Console.Timezone, Language: c.Console.Language})
 	r.sessions.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal(), c.Console.Session)
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)
+	r.settings.use(r.reload.built, built)
 	r.stats.counters.Use(c.Console.History > 0)
 	r.reload.done(c, built)
 	return nil

@@ -264,7 +264,13 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name, DailyQuota: t.Limits.DailyQuota}
 		for _, e := range t.Endpoints {
-			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{ID: e.ID, URL: e.Shown, Format: e.Format})
+			tenant.Endpoints = append(tenant.Endpoints, api.Endpoint{
+				ID:       e.ID,
+				URL:      e.Shown,
+				Format:   e.Format,
+				Attempts: len(e.Delivery.Retry) + 1,
+				MaxAge:   e.Delivery.MaxAge,
+			})
 		}
 		set.Tenants = append(set.Tenants, tenant)
 	}

@@ -71,6 +71,8 @@ var bounds = map[string]bound{
 	"POST /v1/explain":                           ofExplanations,
 	"GET /v1/endpoints":                          ofReads,
 	"GET /v1/endpoints/:endpoint":                ofReads,
+	"GET /v1/endpoints/:endpoint/attempts":       ofReads,
+	"GET /v1/endpoints/:endpoint/log":            ofReads,
 	"POST /v1/endpoints/:endpoint/pause":         ofReads,
 	"POST /v1/endpoints/:endpoint/resume":        ofReads,
 	"POST /v1/endpoints/:endpoint/retry":         ofActs,

@@ -59,7 +59,7 @@ func resendEvent(c *call) (Delivery, error) {
 		return Delivery{}, err
 	}
 	now, err := deliveryTo(e, endpoint)
-	return showDelivery(now), err
+	return c.showDelivery(now), err
 }
 
 // event reads an event that the caller may see, with read: Event or EventWithoutData of the store.

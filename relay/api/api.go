@@ -27,7 +27,8 @@ type Settings struct {
 	Config string
 	// UpstreamRate bounds the calls to kuaidihelp a second.
 	UpstreamRate float64
-	// Retention is how long an event is kept after it was delivered.
+	// Retention is how long an event is kept after it was delivered, and how long deliveries wait for a person to resume
+	// their endpoint, if their max_age is not shorter.
 	Retention time.Duration
 	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
 	// those of the event's waybill; nil: they are not known.
@@ -37,6 +38,8 @@ type Settings struct {
 	// Preview gives the request that an attempt of a delivery would send now, without its secrets. It returns false if
 	// the endpoint is not in the config.
 	Preview func(d *event.Delivery) (Preview, bool)
+	// EndpointSettings returns the settings of an endpoint, nil if there is no such endpoint. Nil: none are known.
+	EndpointSettings func(endpoint string) *EndpointSettings
 	// Test sends an event to an endpoint at once, and gives the attempt. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
 	// History is how long statistics are kept by minutes; 0: there are none.
@@ -63,6 +66,9 @@ type Endpoint struct {
 	ID     string // tenant/name
 	URL    string // as it may be shown
 	Format string
+	// Attempts is how many a delivery gets at most, and MaxAge is the age at which it is given up; zero: never.
+	Attempts int
+	MaxAge   time.Duration
 }
 
 // Options of an API. Store, Tenant, Operator and Retake are required. Another zero field means its default.

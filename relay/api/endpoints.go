@@ -26,7 +26,7 @@ type EndpointState string
 // The states of an endpoint that is not parked.
 const (
 	EndpointOK      EndpointState = "ok"
-	EndpointFailing EndpointState = "failing" // its latest attempt failed
+	EndpointFailing EndpointState = "failing" // its latest two attempts or more failed
 	EndpointIdle    EndpointState = "idle"    // no attempt was made yet
 )
 
@@ -119,6 +119,14 @@ func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 		DeliveredAt: utc(h.Delivered),
 		Sample:      len(h.Latest),
 	}
+	out.GivenUpFirstAt = c.givenUpAt(h.Endpoint, h.Parked, h.OldestSince)
+	if h.Parked == queue.ParkedOpen {
+		out.ProbeAt = out.Until
+	}
+	if h.FailedInRow >= failingFrom {
+		out.InRow = h.FailedInRow
+		out.FailingSince = utc(h.FailingSince)
+	}
 	if len(h.Latest) == 0 {
 		return out
 	}
@@ -133,7 +141,7 @@ func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 		case attempt.Good():
 			good++
 		case out.LastError == nil:
-			last := showAttempt(attempt)
+			last := c.showAttempt(attempt)
 			out.LastError = &last
 		}
 	}
@@ -146,6 +154,9 @@ func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 	return out
 }
 
+// failingFrom is how many attempts have to fail in a row before an endpoint is failing: one may be an accident.
+const failingFrom = 2
+
 // stateOfEndpoint gives the state of an endpoint.
 func stateOfEndpoint(h queue.EndpointHealth) EndpointState {
 	switch {
@@ -153,7 +164,7 @@ func stateOfEndpoint(h queue.EndpointHealth) EndpointState {
 		return EndpointState(h.Parked)
 	case len(h.Latest) == 0:
 		return EndpointIdle
-	case !h.Latest[0].Good():
+	case h.FailedInRow >= failingFrom:
 		return EndpointFailing
 	}
 	return EndpointOK
@@ -201,13 +212,17 @@ func readEndpoint(c *call) (EndpointHealth, error) {
 	return c.answerEndpoint(e.ID)
 }
 
-// answerEndpoint gives the health of one endpoint.
+// answerEndpoint gives the health of one endpoint, with its settings.
 func (c *call) answerEndpoint(name string) (EndpointHealth, error) {
 	health, err := c.endpoints.Health(c.ctx(), []string{name}, sample)
 	if err != nil {
 		return EndpointHealth{}, c.failed("look at an endpoint", err)
 	}
-	return c.showEndpoint(health[0]), nil
+	out := c.showEndpoint(health[0])
+	if c.settings.EndpointSettings != nil {
+		out.Settings = c.settings.EndpointSettings(name)
+	}
+	return out, nil
 }
 
 // pauseEndpoint stops sending to an endpoint until it is resumed.

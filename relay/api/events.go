@@ -143,6 +143,9 @@ func (c *call) addParked(shown []*Event) error {
 
 	for _, d := range open {
 		d.Parked = parked[d.Endpoint]
+		if d.Parked != nil {
+			d.GivenUpAt = c.givenUpAt(d.Endpoint, d.Parked.State, d.since)
+		}
 		d.Orphan = c.settings.endpoints[d.Endpoint] == nil
 	}
 	return nil

@@ -185,8 +185,18 @@ func TestTheHealthOfAnEndpointIsThatOfItsLatestAttempts(t *testing.T) {
 		!got.LastAt.Equal(noon.Add(-time.Minute)) || got.LastError == nil || got.LastError.Status != 500 {
 		t.Errorf("%+v, last error %+v", got, got.LastError)
 	}
-	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:]}).State; got != "failing" {
-		t.Errorf("after an attempt that failed it is %s", got)
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:],
+		FailedInRow: 1}); got.State != "ok" || got.InRow != 0 {
+		t.Errorf("after an attempt that failed: %+v", got)
+	}
+	since := noon.Add(-time.Hour)
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:], FailedInRow: 2,
+		FailingSince: since}); got.State != "failing" || got.InRow != 2 || !got.FailingSince.Equal(since) {
+		t.Errorf("after two attempts that failed: %+v", got)
+	}
+	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:], Parked: "open",
+		ParkedUntil: noon}); got.State != "open" || !got.ProbeAt.Equal(noon) {
+		t.Errorf("while its breaker is open: %+v", got)
 	}
 	if got := c.showEndpoint(queue.EndpointHealth{Endpoint: "shop/orders", Latest: sample[1:],
 		Parked: "gone"}).State; got != "gone" {

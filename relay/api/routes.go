@@ -67,6 +67,7 @@ var (
 	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
 
 	ownLimitParam      = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
+	failedParam        = param{name: "failed", kind: "boolean", doc: "only those that failed"}
 	endpointStateParam = param{name: "state", kind: "string",
 		doc: "in this state only: a page may then hold fewer than limit"}
 
@@ -230,9 +231,21 @@ func endpointRoutes() []route {
 			params: paged(tenantParam, endpointStateParam), handler: answering(listEndpoints),
 		},
 		{
-			method: get, path: "/endpoints/{endpoint}", summary: "The health of one endpoint",
+			method: get, path: "/endpoints/{endpoint}", summary: "The health of one endpoint, and its settings",
 			tenant: true, operator: true,
 			handler: answering(readEndpoint),
+		},
+		{
+			method: get, path: "/endpoints/{endpoint}/attempts",
+			summary: "A page of the latest attempts of one endpoint, the latest first",
+			tenant:  true, operator: true,
+			params: paged(failedParam), handler: answering(listAttempts),
+		},
+		{
+			method: get, path: "/endpoints/{endpoint}/log",
+			summary: "What happened to one endpoint, and who did what with it, the latest first",
+			tenant:  true, operator: true,
+			handler: answering(readEndpointLog),
 		},
 
 		// The actions of a person on an endpoint. Each answers with the result.

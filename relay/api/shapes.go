@@ -59,21 +59,31 @@ type Delivery struct {
 	Endpoint string      `json:"endpoint" doc:"tenant/endpoint"`
 	State    event.State `json:"state" doc:"queued, sending, retrying, waiting, delivered, dead, or dismissed"`
 	Attempts int         `json:"attempts" doc:"attempts since it was queued, redriven or replayed"`
-	Reason   string      `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
-	DueAt    time.Time   `json:"due_at,omitzero" doc:"when it is tried next; while it is being sent, when its lease ends; not in lists"`
-	Behind   string      `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
-	Parked   *Parked     `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
-	Orphan   bool        `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
-	Why      string      `json:"why,omitempty" doc:"why it is dead"`
-	Tries    []Attempt   `json:"tries" doc:"its known attempts, the oldest first"`
+	// AttemptsMax and GivenUpAt are of today's config.
+	AttemptsMax int       `json:"attempts_max,omitempty" doc:"how many it gets at most; none: its endpoint is not in the config"`
+	GivenUpAt   time.Time `json:"given_up_at,omitzero" doc:"when it is given up for its age, if it is still open then; it may become a dead letter before"`
+	Reason      string    `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
+	DueAt       time.Time `json:"due_at,omitzero" doc:"when it is tried next; while it is being sent, when its lease ends; not in lists"`
+	Behind      string    `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
+	Parked      *Parked   `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
+	Orphan      bool      `json:"orphan,omitempty" doc:"its endpoint is not in the config: after delivery.orphan_grace it becomes a dead letter; not in lists"`
+	Why         string    `json:"why,omitempty" doc:"why it is dead"`
+	Tries       []Attempt `json:"tries" doc:"its known attempts, the oldest first"`
+
+	since time.Time // when its age began
 }
 
 // Attempt is one HTTP request to an endpoint.
 type Attempt struct {
-	At         time.Time `json:"at" doc:"when it ended"`
-	Status     int       `json:"status" doc:"HTTP status; 0: no answer came"`
-	DurationMS int64     `json:"duration_ms" doc:"from its start to the end of the answer, or to the error"`
-	Text       string    `json:"text,omitempty" doc:"the error, or, if it failed, the first KiB of the answer; kept for the latest attempts of an endpoint"`
+	At         time.Time         `json:"at" doc:"when it ended"`
+	Status     int               `json:"status" doc:"HTTP status; 0: no answer came"`
+	DurationMS int64             `json:"duration_ms" doc:"from its start to the end of the answer, or to the error"`
+	Text       string            `json:"text,omitempty" doc:"the error, or, if it failed, the first KiB of the answer; kept for the latest attempts of an endpoint"`
+	Number     int               `json:"number,omitempty" doc:"of its delivery, from 1; this and the next four are known of one that failed, for the latest of an endpoint"`
+	Class      string            `json:"class,omitempty" doc:"if no answer came: timeout, dns, refused, reset, tls, network, protocol, or forbidden (by the relay: no request was sent)"`
+	Reason     string            `json:"reason,omitempty" doc:"why it was sent: new, retry, redrive, replay, or catch-up"`
+	Replica    string            `json:"replica,omitempty" doc:"name of the relay that sent it; for the operator only"`
+	Headers    map[string]string `json:"headers,omitempty" doc:"of the answer, as far as it has them: server, content-type, retry-after, x-request-id, www-authenticate, location without its query; together at most 256 bytes"`
 }
 
 // Route is the decision of a route about an event.
@@ -103,25 +113,30 @@ type Events struct {
 
 // EndpointHealth is the health of an endpoint.
 type EndpointHealth struct {
-	Endpoint    string        `json:"endpoint" doc:"tenant/endpoint"`
-	URL         string        `json:"url" doc:"without its query"`
-	Format      string        `json:"format" doc:"standard or kuaidihelp"`
-	State       EndpointState `json:"state" doc:"ok, failing (the latest attempts failed), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
-	Since       time.Time     `json:"since,omitzero" doc:"when it was parked"`
-	Until       time.Time     `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
-	PausedBy    string        `json:"paused_by,omitempty" doc:"who has paused it: operator, or the tenant"`
-	Twice       time.Time     `json:"answers_twice_since,omitzero" doc:"when it was seen to answer a request twice: since then each attempt has a connection of its own, until it is resumed"`
-	Open        int64         `json:"open" doc:"deliveries queued, retrying or being sent"`
-	Waiting     int64         `json:"waiting" doc:"deliveries behind an older update of their waybill"`
-	Dead        int64         `json:"dead" doc:"dead letters"`
-	OldestAt    time.Time     `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted; with more than two open, it may be older"`
-	Sample      int           `json:"sample" doc:"how many of the latest attempts the next three fields are computed from"`
-	SuccessRate float64       `json:"success_rate" doc:"from 0 to 1"`
-	P50MS       int64         `json:"p50_ms" doc:"half of the attempts took at most this long"`
-	P95MS       int64         `json:"p95_ms" doc:"95 % of the attempts took at most this long"`
-	LastAt      time.Time     `json:"last_attempt_at,omitzero" doc:"when the latest attempt ended"`
-	DeliveredAt time.Time     `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
-	LastError   *Attempt      `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
+	Endpoint       string            `json:"endpoint" doc:"tenant/endpoint"`
+	URL            string            `json:"url" doc:"without its query"`
+	Format         string            `json:"format" doc:"standard or kuaidihelp"`
+	State          EndpointState     `json:"state" doc:"ok, failing (the latest two attempts or more failed; refusing a body, 400 or 422, is not failing), idle (none yet), or why it is parked: paused, gone (it answered 410), open (its breaker is)"`
+	Since          time.Time         `json:"since,omitzero" doc:"when it was parked"`
+	Until          time.Time         `json:"until,omitzero" doc:"when its breaker lets the next attempt through"`
+	PausedBy       string            `json:"paused_by,omitempty" doc:"who has paused it: operator, or the tenant"`
+	ProbeAt        time.Time         `json:"probe_at,omitzero" doc:"the same, if its breaker is open"`
+	FailingSince   time.Time         `json:"failing_since,omitzero" doc:"when the first of the attempts ended that have failed in a row; the oldest that is still known"`
+	InRow          int               `json:"failures_in_row,omitempty" doc:"how many of the latest attempts failed in a row, at most as many as sample; refused bodies do not count"`
+	GivenUpFirstAt time.Time         `json:"given_up_first_at,omitzero" doc:"when the oldest open delivery is given up for its age; of more than two, another one may be before"`
+	Twice          time.Time         `json:"answers_twice_since,omitzero" doc:"when it was seen to answer a request twice: since then each attempt has a connection of its own, until it is resumed"`
+	Open           int64             `json:"open" doc:"deliveries queued, retrying or being sent"`
+	Waiting        int64             `json:"waiting" doc:"deliveries behind an older update of their waybill"`
+	Dead           int64             `json:"dead" doc:"dead letters"`
+	OldestAt       time.Time         `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted; with more than two open, it may be older"`
+	Sample         int               `json:"sample" doc:"how many of the latest attempts the next three fields are computed from"`
+	SuccessRate    float64           `json:"success_rate" doc:"from 0 to 1"`
+	P50MS          int64             `json:"p50_ms" doc:"half of the attempts took at most this long"`
+	P95MS          int64             `json:"p95_ms" doc:"95 % of the attempts took at most this long"`
+	LastAt         time.Time         `json:"last_attempt_at,omitzero" doc:"when the latest attempt ended"`
+	DeliveredAt    time.Time         `json:"last_delivered_at,omitzero" doc:"when the latest delivery was made"`
+	LastError      *Attempt          `json:"last_error,omitempty" doc:"the latest attempt that failed, if the sample holds one"`
+	Settings       *EndpointSettings `json:"settings,omitempty" doc:"of the config; not in lists"`
 }
 
 // Endpoints is a page.
@@ -196,7 +211,7 @@ func (c *call) showEvent(e *event.Record) Event {
 	}
 	for _, o := range e.Deliveries {
 		if c.sees(o.Endpoint) {
-			out.Deliveries = append(out.Deliveries, showDelivery(o))
+			out.Deliveries = append(out.Deliveries, c.showDelivery(o))
 		}
 	}
 	out.State = stateOf(out.Deliveries)
@@ -237,7 +252,7 @@ func stateOf(ds []Delivery) string {
 	return string(event.StateDismissed)
 }
 
-func showDelivery(o event.DeliveryRecord) Delivery {
+func (c *call) showDelivery(o event.DeliveryRecord) Delivery {
 	d := Delivery{
 		Endpoint: o.Endpoint,
 		State:    o.State,
@@ -247,15 +262,60 @@ func showDelivery(o event.DeliveryRecord) Delivery {
 		Behind:   o.Behind,
 		Why:      o.Why,
 		Tries:    []Attempt{},
+		since:    o.Since,
 	}
+	if e := c.settings.endpoints[o.Endpoint]; e != nil {
+		d.AttemptsMax = e.Attempts
+	}
+	d.GivenUpAt = c.givenUpAt(o.Endpoint, "", o.Since)
 	for _, t := range o.Records {
-		d.Tries = append(d.Tries, showAttempt(t))
+		d.Tries = append(d.Tries, c.showAttempt(t))
 	}
 	return d
 }
 
-func showAttempt(t event.AttemptRecord) Attempt {
-	return Attempt{At: utc(t.At), Status: t.Status, DurationMS: t.Duration.Milliseconds(), Text: t.Text}
+// givenUpAt is when an open delivery is given up for its age, which began at since (zero: it is not open). parked is
+// why nothing is sent to its endpoint: for a person to resume it, deliveries wait no longer than the retention. Zero:
+// it is not given up for its age.
+func (c *call) givenUpAt(endpoint string, parked queue.Parked, since time.Time) time.Time {
+	e := c.settings.endpoints[endpoint]
+	if e == nil || since.IsZero() {
+		return time.Time{}
+	}
+	age := e.MaxAge
+	waits := parked == queue.ParkedPaused || parked == queue.ParkedGone
+	if r := c.settings.Retention; waits && r > 0 && (age == 0 || r < age) {
+		age = r
+	}
+	if age == 0 {
+		return time.Time{}
+	}
+	return utc(since.Add(age))
+}
+
+// showAttempt gives an attempt as the caller may see it: a tenant is not told which relay made it.
+func (c *call) showAttempt(t event.AttemptRecord) Attempt {
+	out := Attempt{
+		At:         utc(t.At),
+		Status:     t.Status,
+		DurationMS: t.Duration.Milliseconds(),
+		Text:       t.Text,
+		Number:     t.N,
+		Class:      t.Class,
+		Reason:     string(t.Reason),
+	}
+	if c.tenant == "" {
+		out.Replica = t.Replica
+	}
+	for _, field := range t.Headers {
+		if name, value, found := strings.Cut(field, ": "); found {
+			if out.Headers == nil {
+				out.Headers = make(map[string]string, len(t.Headers))
+			}
+			out.Headers[name] = value
+		}
+	}
+	return out
 }
 
 // utc is a time in UTC; zero stays zero.

@@ -218,7 +218,21 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 	s.says("status", "callbacks   the latest ", "ready, version", "3 dead letters", "2: ", "shop/orders")
 	s.says("events", "WAYBILL", "2002", "dead")
 	s.says("events --waybill 2001 -n 1", "2001")
-	s.says("endpoints --tenant shop", "shop/orders", "failing", "0%", "422")
+	s.says("endpoints --tenant shop", "shop/orders", "ok", "0%", "422")
+	s.says("endpoint shop/orders -n 2", "shop/orders  ok", "3 dead letters", "retry 1ms", "REASON", "422")
+	type page struct {
+		Endpoint struct {
+			Settings struct {
+				AttemptsMax int `json:"attempts_max"`
+			}
+		}
+		Attempts []struct{ Outcome string }
+		Log      []any
+	}
+	if page := parse[page](t, s.says("endpoint shop/orders --failed -o json")); len(page.Attempts) != 6 ||
+		page.Attempts[0].Outcome != "dead" || page.Endpoint.Settings.AttemptsMax != 2 || page.Log == nil {
+		t.Errorf("%+v", page)
+	}
 	s.says("dead-letters --endpoint shop/orders", "2000", "422")
 	type letters []struct {
 		EventID string `json:"event_id"`

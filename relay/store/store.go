@@ -45,7 +45,7 @@ type Options struct {
 	Settings
 	// Brands are the brands that an event may have that names none.
 	Brands []string
-	// Replica is the name of this replica for people, at most 64 bytes of printable ASCII. Default: none is told.
+	// Replica is the name of this replica for people, the name of a host. Default: none is told.
 	Replica string
 	// History is about how many attempts are kept per endpoint. Default 500.
 	History int

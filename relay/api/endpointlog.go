@@ -1,0 +1,78 @@
+package api
+
+import (
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// EndpointLog is what happened to an endpoint.
+type EndpointLog struct {
+	Entries []LogEntry `json:"entries" doc:"the latest first, at most 200"`
+}
+
+// LogEntry is one thing that happened to an endpoint, or that a person did with it.
+type LogEntry struct {
+	At      time.Time       `json:"at" doc:"when"`
+	What    event.LogKind   `json:"what" doc:"opened or closed (its breaker), gone (it answered 410), paused, resumed, redriven, dismissed, replay_begun, replay_ended; added, changed or removed (in the config)"`
+	By      string          `json:"by,omitempty" doc:"operator, or the tenant; none: the relay itself, or the config"`
+	Key     string          `json:"key,omitempty" doc:"name of the key that was shown; of the operator's for the operator only"`
+	From    string          `json:"from,omitempty" doc:"address that the request came from; of the operator's for the operator only"`
+	N       int             `json:"n,omitempty" doc:"how many: attempts that failed in a row before the breaker opened, probes that failed before it closed, dead letters, deliveries of a replay"`
+	Of      int             `json:"of,omitempty" doc:"if the breaker opened by the share of failures: of how many attempts n failed"`
+	Status  int             `json:"status,omitempty" doc:"HTTP status of the last answer; 0: none came"`
+	Text    string          `json:"text,omitempty" doc:"beginning of that answer, or the error"`
+	Replay  string          `json:"replay,omitempty" doc:"id of the replay"`
+	Changes []SettingChange `json:"changes,omitempty" doc:"what the config has changed, by key"`
+}
+
+// SettingChange is a setting that the config has changed.
+type SettingChange struct {
+	Key string `json:"key" doc:"of the endpoint, as in the config"`
+	Old string `json:"old,omitempty" doc:"value before; of url, headers, secrets and tls neither value is shown"`
+	New string `json:"new,omitempty" doc:"value since then"`
+}
+
+// readEndpointLog gives the log of an endpoint.
+func readEndpointLog(c *call) (EndpointLog, error) {
+	e, err := c.endpoint()
+	if err != nil {
+		return EndpointLog{}, err
+	}
+	if err := c.reader().end(); err != nil {
+		return EndpointLog{}, err
+	}
+	log, err := c.endpoints.EndpointLog(c.ctx(), e.ID)
+	if err != nil {
+		return EndpointLog{}, c.failed("read the log of an endpoint", err)
+	}
+
+	out := EndpointLog{Entries: []LogEntry{}}
+	for _, entry := range log {
+		out.Entries = append(out.Entries, c.showLogEntry(entry))
+	}
+	return out, nil
+}
+
+// showLogEntry gives an entry as the caller may see it: a tenant is not told with which key the operator came, nor from
+// where.
+func (c *call) showLogEntry(e event.LogEntry) LogEntry {
+	out := LogEntry{
+		At:     utc(e.At),
+		What:   e.What,
+		By:     e.By.Name,
+		N:      e.N,
+		Of:     e.Of,
+		Status: e.Status,
+		Text:   e.Text,
+		Replay: e.Replay,
+	}
+	if c.tenant == "" || c.tenant == e.By.Name {
+		out.Key = e.By.Key
+		out.From = e.By.From
+	}
+	for _, change := range e.Changes {
+		out.Changes = append(out.Changes, SettingChange(change))
+	}
+	return out
+}
