@@ -91,7 +91,8 @@ func TestEverySettingOfAnEndpointIsHandedOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []any{*ep, pacing(tenants), ordered(tenants), apiSettings(&config.Config{Tenants: tenants}, nil, nil, nil).Tenants}
+		set := apiSettings(&config.Config{Tenants: tenants}, nil, nil, nil)
+		return []any{*ep, pacing(tenants), ordered(tenants), set.Tenants}
 	}
 	elsewhere := []string{
 		"Name",                 // a part of ID

@@ -26,7 +26,8 @@ func newEvent() *cobra.Command {
 	}
 
 	flags := addAPIFlags(cmd)
-	request := cmd.Flags().String("request", "", "show the request to this endpoint, `TENANT/NAME`, without what is secret in it")
+	request := cmd.Flags().String("request", "",
+		"show the request to this endpoint, `TENANT/NAME`, without what is secret in it")
 	_ = cmd.RegisterFlagCompletionFunc("request", completeEndpoints(flags)) // it fails only if there is no such flag
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
 		path := "/events/" + url.PathEscape(args[0])
@@ -55,8 +56,8 @@ func printEvent(w io.Writer, e api.Event, now time.Time) {
 	out.row(label("   what", 12), text("%s, sequence %d", cut(what, maxCell), e.Sequence), state(e.State))
 
 	out.row(label("   received", 12), text("%s%s%s", clock(e.ReceivedAt, now), inCallback(e), cameFrom(e.Callback)))
-	out.row(label("   accepted", 12), text("%s, %s later%s", clock(e.AcceptedAt, now), span(e.AcceptedAt.Sub(e.ReceivedAt)),
-		byConfig(e)))
+	later := span(e.AcceptedAt.Sub(e.ReceivedAt))
+	out.row(label("   accepted", 12), text("%s, %s later%s", clock(e.AcceptedAt, now), later, byConfig(e)))
 	for _, again := range e.Repeated {
 		out.row(label("   again", 12), text("%s in %s, dropped as a duplicate", clock(again.At, now), again.Callback))
 	}

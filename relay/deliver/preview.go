@@ -23,8 +23,8 @@ const (
 	signatureValue = "v1,(signature)" // one for each key
 )
 
-// Preview makes the request of a delivery as an attempt does, and sends nothing. It returns false if the endpoint is not
-// in the config.
+// Preview makes the request of a delivery as an attempt does, and sends nothing. It returns false if the endpoint is
+// not in the config.
 func (p *Pool) Preview(d *event.Delivery) (Preview, bool) {
 	c := p.client(d.Endpoint)
 	if c == nil {

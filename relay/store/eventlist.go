@@ -284,13 +284,13 @@ func readStored(short string, fields map[string]string, body string) (*event.Rec
 	if r := strings.Fields(fields["r"]); len(r) == 4 {
 		out.Repeats = int(number(r[0]))
 		out.LastRepeat = time.UnixMilli(number(r[1]))
-		_, callbacks, _ := strings.Cut(r[2], ";")
-		for id := range strings.SplitSeq(callbacks, ";") {
-			if id != "" && id != "-" {
-				out.RepeatedIn = append(out.RepeatedIn, event.CallbackPrefix+id)
-			}
+	}
+	for digit := range 10 {
+		if id := wordOf(fields["r"+strconv.Itoa(digit)]); id != "" {
+			out.RepeatedIn = append(out.RepeatedIn, event.CallbackPrefix+id)
 		}
 	}
+	slices.Sort(out.RepeatedIn) // ids sort by time
 
 	// A field with a / is the state of a delivery; with an @ before it, its attempts that failed.
 	for name, state := range fields {

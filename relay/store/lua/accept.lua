@@ -167,23 +167,21 @@ local function holds(conditions, changed, subscribed)
     or (changed and subscribed and conditions >= 8)
 end
 
--- repeated counts how often an event came again, and keeps the callbacks of the last ten times. A call that is asked
--- again does not count twice: it takes back first what it has added. Only people read this, so a full Redis need not
--- write it. To an older version the callbacks are a part of the call's name.
+-- repeated counts how often an event came again, and notes its callback in one of ten fields, by turns: a single field
+-- of more than 64 bytes would have Redis keep the whole hash in four times the memory. A call that is asked again does
+-- not count twice. Only people read this, so a full Redis need not write it.
 local repeats = {}
 local function repeated(id, known, body)
   local r = repeats[id]
   if not r then
-    local n, call, from, k = string.match(known or '0 0 - 0', '^(%d+) %d+ ([^ ;]+)(%S*) (%d+)$')
-    k = call == me and tonumber(k) or 0
-    r = {before = n - k, here = 0, from = from}
-    for _ = 1, min(k, 10) do r.from = string.match(r.from, '^(.*);') or '' end
+    local n, call, k = string.match(known or '0 0 - 0', '^(%d+) %d+ (%S+) (%d+)$')
+    r = {before = call == me and n - k or tonumber(n), here = 0}
     repeats[id] = r
   end
   r.here = r.here + 1
-  r.from = r.from .. ';' .. (string.match(body, '^{"cb":"(%w+)') or '-')
-  if select(2, string.gsub(r.from, ';', '')) > 10 then r.from = string.gsub(r.from, '^;[^;]*', '') end
-  redis.pcall('HSET', P .. 'e:' .. id, 'r', r.before + r.here .. ' ' .. now .. ' ' .. me .. r.from .. ' ' .. r.here)
+  local n = r.before + r.here
+  redis.pcall('HSET', P .. 'e:' .. id, 'r', n .. ' ' .. now .. ' ' .. me .. ' ' .. r.here,
+    'r' .. n % 10, string.match(body, '^{"cb":"(%w+)') or '-')
 end
 
 local mine, listed = {}, {}

@@ -9,8 +9,8 @@
 --                              o open events, p size at which to prune, k keep until (ms)
 --   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
 --                              o open deliveries, x dead ones, s entry of the ledger,
---                              r "<how often> <last time, ms> <call>[;<callback>…] <how often in that call>" it came
---                              again, with the callbacks of the last ten times,
+--                              r "<how often> <last time, ms> <call> <how often in that call>" it came again,
+--                              r0 to r9 the callbacks of the last ten times, by the last digit of how often,
 --                              <endpoint> -> state of that delivery, @<endpoint> -> its attempts that failed, each
 --                              "<entry in a:<endpoint>> <status> <ms>;"
 --   b:<id>             string  body of an event
