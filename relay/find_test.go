@@ -45,6 +45,8 @@ func TestEveryPastedLineIsFoundOrExplained(t *testing.T) {
 		Quarantined []struct{ ID string }
 	}](a, adminToken, "GET", "/admin/v1/quarantine", "").Quarantined[0].ID
 
+	origin := ok[struct{ Callback struct{ ID string } }](a, adminToken, "GET", "/admin/v1/events/"+id, "")
+
 	expect := func(key string, wants ...string) {
 		t.Helper()
 		var lines []string
@@ -60,7 +62,9 @@ func TestEveryPastedLineIsFoundOrExplained(t *testing.T) {
 			}
 		}
 	}
+	brought := origin.Callback.ID
 	expect(adminToken,
+		brought+" callback /events?callback="+brought+"&newer=true delivered", "cb_0 callback  unknown",
 		"777001 waybill /waybills/777001 delivered",
 		"777002 waybill /waybills/777002 awaited",
 		"777003 waybill /waybills/777003 unrouted",
@@ -74,8 +78,8 @@ func TestEveryPastedLineIsFoundOrExplained(t *testing.T) {
 	// A tenant finds its own. What is another's is as what is not there.
 	expect(shopKey, "777001 waybill /waybills/777001 delivered", "777003 waybill  unsubscribed",
 		"777004 waybill  unsubscribed", id+" event /events/"+id+" delivered", "orders endpoint /endpoints/orders ok")
-	expect(alertsKey, "777001 waybill  unsubscribed", "777009 waybill  unsubscribed", id+" event  unknown",
-		quarantined+" waybill  unknown", "shop/orders waybill  unsubscribed", "shop waybill  unsubscribed")
+	expect(alertsKey, brought+" callback  unknown", "777001 waybill  unsubscribed", "777009 waybill  unsubscribed",
+		id+" event  unknown", quarantined+" waybill  unknown", "shop/orders waybill  unsubscribed", "shop waybill  unsubscribed")
 	own, others := find(alertsKey, "777001").Found[0], find(alertsKey, "777009").Found[0]
 	if own.Verdict != others.Verdict {
 		t.Errorf("what another got is told: %+v, not %+v", own.Verdict, others.Verdict)

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/text/width"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
 
@@ -21,7 +23,7 @@ type Finds struct {
 // Found is what one line names.
 type Found struct {
 	Query   string    `json:"query" doc:"the line, without spaces, and with plain digits"`
-	Kind    FoundKind `json:"kind" doc:"waybill, event, quarantined, replay, endpoint, or tenant; what nothing is known of counts as what it looks like"`
+	Kind    FoundKind `json:"kind" doc:"waybill, event, callback, quarantined, replay, endpoint, or tenant; what nothing is known of counts as what it looks like"`
 	Path    string    `json:"path,omitempty" doc:"below /v1, for the operator /admin/v1; missing: nothing is known of it"`
 	Verdict Verdict   `json:"verdict" doc:"what is going on; of an endpoint or a replay the code is its state"`
 }
@@ -33,6 +35,7 @@ type FoundKind string
 const (
 	FoundWaybill     FoundKind = "waybill"
 	FoundEvent       FoundKind = "event"
+	FoundCallback    FoundKind = "callback"
 	FoundQuarantined FoundKind = "quarantined"
 	FoundReplay      FoundKind = "replay"
 	FoundEndpoint    FoundKind = "endpoint"
@@ -124,6 +127,8 @@ func (c *call) findOne(line string, waybills map[string]*findings) ([]Found, err
 	switch kind, _, _ := strings.Cut(line, "_"); {
 	case kind == "evt":
 		return c.findEvent(line)
+	case kind == "cb":
+		return c.findCallback(line)
 	case kind == "qtn" && c.tenant == "":
 		return c.findQuarantined(line)
 	case kind == "rpl":
@@ -180,6 +185,28 @@ func (c *call) findEvent(id string) ([]Found, error) {
 		return nil, err
 	}
 	return []Found{{Query: id, Kind: FoundEvent, Path: "/events/" + id, Verdict: verdictOfEvents([]Event{shown})}}, nil
+}
+
+// findCallback finds the events that a callback brought.
+func (c *call) findCallback(id string) ([]Found, error) {
+	id = strings.ToLower(id)
+	at, ok := event.CallbackTime(id)
+	if !ok {
+		return none(id, FoundCallback), nil
+	}
+	q := event.Query{Most: latestFound, Newer: true, Endpoints: c.ownEndpoints()} // it begins when the callback came
+	ofCallback{id: id, at: at}.limit(&q)
+	page, err := c.events.Events(c.ctx(), q)
+	if err != nil || len(page.Events) == 0 {
+		return none(id, FoundCallback), err
+	}
+	shown := make([]Event, len(page.Events))
+	for i, e := range page.Events {
+		shown[i] = c.showEvent(e)
+	}
+	slices.SortFunc(shown, func(a, b Event) int { return a.AcceptedAt.Compare(b.AcceptedAt) })
+	return []Found{{Query: id, Kind: FoundCallback, Path: "/events?callback=" + id + "&newer=true",
+		Verdict: verdictOfEvents(shown)}}, nil
 }
 
 // findQuarantined finds a callback of the quarantine.

@@ -20,8 +20,8 @@ func newFind() *cobra.Command {
 		Use:     "find TEXT...",
 		Short:   "Say what waybills, ids and names are, and what is going on with each",
 		GroupID: groupAPI,
-		Long: "Says of each TEXT what it is (a waybill, the id of an event, of a replay or of something in quarantine,\n" +
-			"an endpoint, a tenant), and what is going on with it. With - it reads them from stdin, one to a line.\n" +
+		Long: "Says of each TEXT what it is (a waybill, the id of an event, of a callback, of a replay or of\n" +
+			"something in quarantine, an endpoint, a tenant), and what is going on with it. With - it reads them from stdin, one to a line.\n" +
 			"It exits with 1 if nothing is known of one of them.",
 		Example: "  kuairelay find 777005949070187\n  kuairelay find - <waybills.txt",
 		Args: func(cmd *cobra.Command, args []string) error {
