@@ -246,7 +246,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 	// What another tenant's key gets where it is not 404: its own, empty lists.
 	own := []string{"GET /v1/status", "GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters",
 		"POST /v1/dead-letters/redrive",
-		"POST /v1/dead-letters/dismiss", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
+		"POST /v1/dead-letters/dismiss", "GET /v1/audit", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
 		"POST /v1/subscriptions", "GET /v1/stats",
 		"GET /v1/find", "GET /v1/subscriptions/summary"}
 	tried := 0
@@ -268,7 +268,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		body := map[string]string{"/redrive": `{"all":true}`, "/dismiss": `{"all":true}`, "/replays": `{"dry_run":true}`,
 			"/retry": `{"all":true}`, "/resend": `{"endpoint":"shop/orders"}`,
 			"/quarantine/replay": `{"ids":["qtn_0"]}`, "/explain": `{"waybill_code":"1001"}`,
-			"/v1/subscriptions": `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
+			"/quarantine/dismiss": `{"ids":["qtn_0"]}`,
+			"/v1/subscriptions":   `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
 		switch {
 		case path == "/admin/v1/subscriptions":
 			path += "?tenant=shop"
@@ -324,7 +325,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 
 // suffixOf is what tells the bodies of requests apart.
 func suffixOf(path string) string {
-	for _, s := range []string{"/quarantine/replay", "/redrive", "/dismiss", "/replays", "/retry", "/resend", "/explain"} {
+	for _, s := range []string{"/quarantine/replay", "/quarantine/dismiss", "/redrive", "/dismiss", "/replays", "/retry",
+		"/resend", "/explain"} {
 		if strings.HasSuffix(path, s) {
 			return s
 		}

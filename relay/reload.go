@@ -18,9 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
+	"kuairelay/relay/event"
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
@@ -204,12 +206,32 @@ func (r *Relay) warn(c *config.Config) {
 // reloadHTTP answers POST /-/reload: the result, or all mistakes, as problem JSON with errors.
 func (r *Relay) reloadHTTP(c echo.Context) error {
 	out, err := r.Reload("POST /-/reload")
+	r.api.Note(c.Request().Context(), reloadAct(out, err, c.RealIP()))
 	if err != nil {
 		lines := strings.Split(err.Error(), "\n")
 		return writeProblem(c, http.StatusUnprocessableEntity,
 			"the config was not reloaded: the relay keeps the one from before", map[string]any{"errors": lines})
 	}
 	return c.JSON(http.StatusOK, out)
+}
+
+// reloadAct returns a reload as the audit has it. It asks for no token: who reaches the private listener counts as the
+// operator.
+func reloadAct(out ReloadResult, err error, from string) event.Act {
+	a := event.Act{
+		By:      event.Actor{Name: event.Operator, From: from},
+		What:    api.ActReload,
+		Subject: out.Fingerprint,
+		Result:  "unchanged",
+	}
+	switch {
+	case err != nil:
+		a.Result = "refused"
+	case out.Changed:
+		a.Count = 1
+		a.Result = "done"
+	}
+	return a
 }
 
 // onChange is the reason of a reload by the watch.

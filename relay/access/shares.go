@@ -81,6 +81,7 @@ var bounds = map[string]bound{
 	"POST /v1/dead-letters/redrive":              ofActs,
 	"POST /v1/dead-letters/dismiss":              ofActs,
 	"GET /v1/stats":                              ofReads,
+	"GET /v1/audit":                              ofReads,
 	"GET /v1/replays":                            ofReads,
 	"POST /v1/replays":                           ofReads,
 	"GET /v1/replays/:id":                        ofReads,

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
@@ -52,7 +52,8 @@ func resendEvent(c *call) (Delivery, error) {
 		return Delivery{}, conflictf("it is still to be delivered to %s: someone else has sent it again just now", endpoint)
 	}
 	c.o.OnDue(endpoint)
-	c.note("sent again", endpoint, zap.String("event", id))
+	tenant, _, _ := strings.Cut(endpoint, "/")
+	c.did(tenant, endpoint+" "+id, 1)
 
 	// It may have been delivered again by now, or be under way.
 	if e, err = c.event(id, c.events.EventWithoutData); err != nil {
@@ -147,7 +148,10 @@ func retryDeliveries(c *call) (RetryResult, error) {
 	if retried.Due > 0 {
 		c.o.OnDue(e.ID)
 	}
-	c.note("tried at once", e.ID, zap.Int("deliveries", retried.Due))
+	c.didTo(e.ID, retried.Due)
+	if retried.Due == 0 {
+		c.didNothing()
+	}
 	return RetryResult{Done: retried.Due, Next: next, Parked: parked}, nil
 }
 

@@ -91,6 +91,9 @@ type Options struct {
 
 	// Retake takes in a callback from quarantine as if it had just arrived.
 	Retake func(ctx context.Context, q event.Quarantined) (RetakeResult, error)
+	// Look gives the result that Retake would have, and takes nothing in. It returns false if more than most bytes would
+	// have to be parsed. Default: always false.
+	Look func(q event.Quarantined, most int) (LookResult, bool)
 	// OnDue is called with an endpoint that has deliveries due again.
 	OnDue func(endpoint string)
 	// ExtraRoutes are paths of other parts, for the OpenAPI document.
@@ -154,6 +157,17 @@ type RetakeResult struct {
 	Rejected string
 }
 
+// LookResult is what a callback from quarantine would come to.
+type LookResult struct {
+	// Events and Rejected count its items that are understood, and those that are not. A callback that is not understood
+	// as a whole is one.
+	Events, Rejected int
+	// Reason says why the first of these is not understood; empty: all is.
+	Reason string
+	// Bytes were parsed.
+	Bytes int
+}
+
 // API has the handlers. All methods may be called at the same time.
 type API struct {
 	o Options
@@ -168,6 +182,11 @@ func New(o Options) *API {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.OnDue == nil {
 		o.OnDue = func(string) {}
+	}
+
+	// What is left out means that there is nothing to tell, and no limit.
+	if o.Look == nil {
+		o.Look = func(event.Quarantined, int) (LookResult, bool) { return LookResult{}, false }
 	}
 	if o.ReplicaStatus == nil {
 		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: Ready} }
@@ -191,6 +210,7 @@ func New(o Options) *API {
 	if o.LastCallback == nil {
 		o.LastCallback = func() (time.Time, bool) { return time.Time{}, false }
 	}
+
 	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
 	c.Use(Settings{})
 	return c
@@ -249,11 +269,11 @@ func (c *API) OpenAPI() []byte { return openAPI(c.o.Version, c.o.ExtraRoutes, c.
 // asTenant handles a route for the tenant whose key the request has.
 func (c *API) asTenant(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
-		tenant, _, err := c.o.Tenant(e)
+		tenant, key, err := c.o.Tenant(e)
 		if err != nil {
 			return err
 		}
-		return c.enter(e, tenant, r)
+		return c.enter(e, tenant, key, r)
 	}
 }
 
@@ -263,19 +283,19 @@ func (c *API) asOperator(r route) echo.HandlerFunc {
 		if err := c.o.Operator(e); err != nil {
 			return err
 		}
-		return c.enter(e, "", r)
+		return c.enter(e, "", "", r)
 	}
 }
 
-// enter handles a request of a known sender, unless it is over a limit.
-func (c *API) enter(e echo.Context, tenant string, r route) error {
+// enter handles a request of a known sender, unless it is over a limit. key is the name of the tenant's key.
+func (c *API) enter(e echo.Context, tenant, key string, r route) error {
 	leave, err := c.o.Enter(e, tenant)
 	if err != nil {
 		return err
 	}
 	defer leave()
 
-	answer, err := r.handler.handle(&call{Context: e, API: c, settings: c.current.Load(), tenant: tenant})
+	answer, err := r.answer(&call{Context: e, API: c, settings: c.current.Load(), tenant: tenant, key: key})
 	if err != nil {
 		return err // the root writes it as a problem
 	}
@@ -296,13 +316,15 @@ type call struct {
 	*API
 	settings *settings
 	tenant   string // empty: the operator
+	key      string // name of the tenant's key; empty: it has none
+	deeds    deeds
 }
 
 func (c *call) ctx() context.Context { return c.Request().Context() }
 
 // actor is the caller, for what is written down of who did what.
 func (c *call) actor() event.Actor {
-	return event.Actor{Name: cmp.Or(c.tenant, event.Operator), From: c.RealIP()}
+	return event.Actor{Name: cmp.Or(c.tenant, event.Operator), Key: c.key, From: c.RealIP()}
 }
 
 // sees says whether the caller may see an endpoint.

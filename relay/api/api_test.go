@@ -102,7 +102,7 @@ func TestAHandlerIsCalledOnlyForOneWhoIsLetIn(t *testing.T) {
 	var known, entered error
 	left := 0
 	b := newBench(Options{
-		Tenant:   func(echo.Context) (string, string, error) { return "shop", "", known },
+		Tenant:   func(echo.Context) (string, string, error) { return "shop", "ci", known },
 		Operator: func(echo.Context) error { return known },
 		Enter: func(echo.Context, string) (func(), error) {
 			return func() { left++ }, entered

@@ -14,6 +14,7 @@ import (
 // Question is a request to a route from within the process.
 type Question struct {
 	Tenant string // who asks; empty: the operator
+	Key    string // name of the tenant's key, for the audit; empty: it has none, or is not known
 	Route  string // method and path as they stand in the route table: "GET /events/{id}"
 	// Path are the values of the braces, in their order. An endpoint is tenant/name, for a tenant too.
 	Path  []string
@@ -57,7 +58,7 @@ func (c *API) Ask(page echo.Context, q Question) (any, error) {
 		return nil, err
 	}
 	defer leave()
-	return r.handler.handle(&call{Context: e, API: c, settings: c.current.Load(), tenant: q.Tenant})
+	return r.answer(&call{Context: e, API: c, settings: c.current.Load(), tenant: q.Tenant, key: q.Key})
 }
 
 // setParams sets the parameters of a path.

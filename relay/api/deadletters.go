@@ -3,8 +3,6 @@ package api
 import (
 	"strings"
 
-	"go.uber.org/zap"
-
 	"kuairelay/relay/event"
 )
 
@@ -127,7 +125,7 @@ type DeadLettersResult struct {
 }
 
 func redriveDeadLetters(c *call) (DeadLettersResult, error) {
-	return c.changeDeadLetters("redriven", func(endpoint string, ids []string) (int, error) {
+	return c.changeDeadLetters(func(endpoint string, ids []string) (int, error) {
 		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
 		c.o.OnDue(endpoint)
 		return n, err
@@ -135,19 +133,20 @@ func redriveDeadLetters(c *call) (DeadLettersResult, error) {
 }
 
 func dismissDeadLetters(c *call) (DeadLettersResult, error) {
-	return c.changeDeadLetters("dismissed", func(endpoint string, ids []string) (int, error) {
+	return c.changeDeadLetters(func(endpoint string, ids []string) (int, error) {
 		return c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
 	})
 }
 
 // changeDeadLetters calls do with the dead letters that the request names. Of a filter it takes at most lettersAtOnce
 // at a time.
-func (c *call) changeDeadLetters(
-	done string, do func(endpoint string, ids []string) (int, error),
-) (DeadLettersResult, error) {
+func (c *call) changeDeadLetters(do func(endpoint string, ids []string) (int, error)) (DeadLettersResult, error) {
 	request, err := c.deadLetterRequest()
 	if err != nil {
 		return DeadLettersResult{}, err
+	}
+	if request.DryRun {
+		c.didNothing()
 	}
 	if request.DryRun || (request.Expect > 0 && request.Cursor == "") {
 		count, atLeast, err := c.countRequested(request)
@@ -164,11 +163,16 @@ func (c *call) changeDeadLetters(
 	out := DeadLettersResult{Next: next}
 	for endpoint, ids := range byEndpoint {
 		n, err := do(endpoint, ids)
+		if n > 0 {
+			c.didTo(endpoint, n)
+		}
 		if err != nil {
 			return DeadLettersResult{}, c.failed("change dead letters", err)
 		}
 		out.Done += n
-		c.note(done, endpoint, zap.Int("dead_letters", n))
+	}
+	if out.Done == 0 {
+		c.didNothing()
 	}
 	return out, nil
 }

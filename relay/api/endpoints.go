@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
-	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
@@ -234,7 +233,6 @@ func pauseEndpoint(c *call) (EndpointHealth, error) {
 	if err := c.endpoints.Park(c.ctx(), e.ID, c.actor()); err != nil {
 		return EndpointHealth{}, c.failed("pause an endpoint", err)
 	}
-	c.note("paused", e.ID)
 	return c.answerEndpoint(e.ID)
 }
 
@@ -248,18 +246,7 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
 	c.o.OnDue(e.ID)
-	c.note("resumed", e.ID)
 	return c.answerEndpoint(e.ID)
-}
-
-// note logs what a person has done.
-func (c *call) note(what, endpoint string, more ...zap.Field) {
-	fields := []zap.Field{
-		zap.String("done", what),
-		zap.String("endpoint", endpoint),
-		zap.String("by", c.actor().Name),
-	}
-	c.o.Logger.Info("API action", append(fields, more...)...)
 }
 
 // TestResult is the result of a test event.
@@ -304,9 +291,12 @@ func testEndpoint(c *call) (TestResult, error) {
 	if err != nil {
 		return TestResult{}, echo.NewHTTPError(http.StatusNotFound, fmt.Sprintf("there is no endpoint %q", e.ID))
 	}
-	c.note("tested", e.ID, zap.Int("status", attempt.Status))
 
 	answered := attempt.Err == ""
+	c.deeds.result = "no answer"
+	if answered {
+		c.deeds.result = fmt.Sprintf("answered %d", attempt.Status)
+	}
 	out := TestResult{
 		EventID:    test.ID,
 		Endpoint:   e.ID,

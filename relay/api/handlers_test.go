@@ -231,9 +231,10 @@ func (s *shelf) Quarantined(_ context.Context, offset, most int) (page []event.Q
 	return page, next, nil
 }
 
-func (s *shelf) Unquarantine(_ context.Context, id string) error {
-	s.ids = slices.DeleteFunc(s.ids, func(x string) bool { return x == id })
-	return nil
+func (s *shelf) Unquarantine(_ context.Context, ids ...string) (int, error) {
+	n := len(s.ids)
+	s.ids = slices.DeleteFunc(s.ids, func(x string) bool { return slices.Contains(ids, x) })
+	return n - len(s.ids), nil
 }
 
 // retakes takes in all callbacks but bad ones. Each has two events, and one of them is new.

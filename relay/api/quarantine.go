@@ -1,14 +1,15 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
-	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
 )
@@ -23,12 +24,22 @@ type Quarantined struct {
 	Headers    map[string]string `json:"headers" doc:"headers of the callback, by name"`
 	Text       string            `json:"text,omitempty" doc:"what came, if it is text; not in lists"`
 	Raw        []byte            `json:"raw,omitempty" doc:"what came, in base64; not in lists"`
+	Now        *QuarantineNow    `json:"now,omitempty" doc:"what this version makes of it; not in lists, and not if it is larger than 16 MiB unpacked"`
+}
+
+// QuarantineNow is what a callback, or an item of one, would come to if it were taken in again.
+type QuarantineNow struct {
+	Understood bool   `json:"understood" doc:"whether all of it is understood"`
+	Events     int    `json:"events" doc:"how many events it would be"`
+	Rejected   int    `json:"rejected" doc:"how many of its items are not understood; a callback that is not understood as a whole is one"`
+	Reason     string `json:"reason,omitempty" doc:"why the first of these is not understood"`
 }
 
 // QuarantineList is a page.
 type QuarantineList struct {
-	Quarantined []Quarantined `json:"quarantined" doc:"the latest first"`
-	Next        string        `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
+	Quarantined []Quarantined      `json:"quarantined" doc:"the latest first"`
+	Next        string             `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. With contains, a page may hold fewer than limit, even none, and still have a next"`
+	Grouped     *QuarantineSummary `json:"grouped,omitempty" doc:"with group=reason, instead of a page"`
 }
 
 // QuarantineResult is the result of taking in callbacks again.
@@ -76,19 +87,41 @@ func parseOffset(cursor string) (int, error) {
 	return n, nil
 }
 
-// listQuarantine gives a page of the quarantine, without the bytes of the callbacks.
+// listQuarantine gives a page of the quarantine, without the bytes of the callbacks, or its groups.
 func listQuarantine(c *call) (QuarantineList, error) {
 	r := c.reader()
 	limit := r.limit()
 	offset := one(r, "cursor", 0, parseOffset)
+	contains := []byte(r.param("contains"))
+	group := one(r, "group", "", readGroup)
+	if r.err == nil && group != "" && offset > 0 {
+		r.err = badf("cursor: groups have no pages")
+	}
 	if err := r.end(); err != nil {
 		return QuarantineList{}, err
 	}
+
+	out := QuarantineList{Quarantined: []Quarantined{}}
+	var err error
+	switch {
+	case group != "":
+		out.Grouped, err = c.groupQuarantine(contains)
+		return out, err
+	case len(contains) > 0:
+		out.Next, _, err = c.eachQuarantined(offset, func(q event.Quarantined) bool {
+			if bytes.Contains(q.Raw, contains) {
+				out.Quarantined = append(out.Quarantined, showQuarantined(q, false))
+			}
+			return len(out.Quarantined) < limit
+		})
+		return out, err
+	}
+
 	page, next, err := c.quarantined(offset, limit)
 	if err != nil {
 		return QuarantineList{}, err
 	}
-	out := QuarantineList{Quarantined: []Quarantined{}, Next: next}
+	out.Next = next
 	for _, q := range page {
 		out.Quarantined = append(out.Quarantined, showQuarantined(q, false))
 	}
@@ -113,7 +146,9 @@ func readQuarantined(c *call) (Quarantined, error) {
 	if err != nil {
 		return Quarantined{}, err
 	}
-	return showQuarantined(*q, true), nil
+	out := showQuarantined(*q, true)
+	out.Now, _ = c.lookAt(*q, lookAtOne)
+	return out, nil
 }
 
 // oneQuarantined reads the callback with this id.
@@ -156,11 +191,25 @@ func replayQuarantine(c *call) (QuarantineResult, error) {
 	} else {
 		err = c.retakeThese(request.IDs, &out)
 	}
+	if out.Tried > 0 {
+		c.did("", onlyOf(request.IDs), out.Tried)
+	}
 	if err != nil {
 		return QuarantineResult{}, err
 	}
-	c.note("replayed quarantine", "", zap.Int("tried", out.Tried), zap.Int("released", out.Released))
+	c.deeds.result = fmt.Sprintf("%d of %d understood", out.Released, out.Tried)
+	if out.Tried == 0 {
+		c.didNothing()
+	}
 	return out, nil
+}
+
+// onlyOf is the id, if it is only one.
+func onlyOf(ids []string) string {
+	if len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
 }
 
 // retakeThese takes in the callbacks with these ids. If one is not there, none is tried.
@@ -224,7 +273,7 @@ func (c *call) retake(q event.Quarantined, out *QuarantineResult) error {
 		out.Failed = append(out.Failed, q.ID)
 		return nil
 	}
-	if err := c.quarantine.Unquarantine(c.ctx(), q.ID); err != nil {
+	if _, err := c.quarantine.Unquarantine(c.ctx(), q.ID); err != nil {
 		return c.failed("take out of quarantine", err)
 	}
 	out.Released++

@@ -174,6 +174,19 @@ func (f *filter) endpoints(c *call) []string {
 	return nil
 }
 
+// owner is the tenant whose endpoints the filter is limited to; empty: they may be of several.
+func (f *filter) owner(c *call) string {
+	owner := f.Tenant
+	for _, endpoint := range f.endpoints(c) {
+		tenant, _, _ := strings.Cut(endpoint, "/")
+		if owner != "" && owner != tenant {
+			return ""
+		}
+		owner = tenant
+	}
+	return owner
+}
+
 // endpointsOf are those of a tenant, in the order of the config; none if there is no such tenant.
 func (s *settings) endpointsOf(tenant string) []string {
 	out := []string{}

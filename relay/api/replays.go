@@ -119,7 +119,10 @@ func createReplay(c *call) (Replay, error) {
 	if err != nil {
 		return Replay{}, c.failed("begin a replay", err)
 	}
-	c.note("began replay "+r.ID, request.Endpoint)
+	c.did(request.owner(c), r.ID, 1)
+	if request.DryRun {
+		c.didNothing()
+	}
 	return showReplay(r), nil
 }
 
@@ -236,8 +239,13 @@ func cancelReplay(c *call) (Replay, error) {
 	if err != nil {
 		return Replay{}, err
 	}
-	if _, err := c.replays.CancelReplay(c.ctx(), r.ID); err != nil {
+	ended, err := c.replays.CancelReplay(c.ctx(), r.ID)
+	if err != nil {
 		return Replay{}, c.failed("cancel a replay", err)
+	}
+	c.did(r.Tenant, r.ID, 1)
+	if !ended {
+		c.didNothing()
 	}
 	return readReplay(c)
 }

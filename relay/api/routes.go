@@ -23,6 +23,18 @@ type route struct {
 	// problems are the meanings of other answers, by status, if they are not those of all routes.
 	problems map[int]string
 	handler  handler
+	// act is the route's name in the audit; empty: it has no entry there. A route that is no GET, and still has none, says
+	// why in noAct.
+	act, noAct string
+}
+
+// answer gives the answer to a call. When it returns, the audit has what the call did.
+func (r route) answer(c *call) (any, error) {
+	answer, err := r.handler.handle(c)
+	if r.act != "" {
+		c.record(r.act, err)
+	}
+	return answer, err
 }
 
 // handler answers the calls of a route.
@@ -71,6 +83,12 @@ var (
 	endpointStateParam = param{name: "state", kind: "string",
 		doc: "in this state only: a page may then hold fewer than limit"}
 
+	quarantineParams = []param{
+		{name: "contains", kind: "string", doc: "with this text in what came; each page looks at 500, and 5 MiB of them"},
+		{name: "group", kind: "string", doc: "reason: count the latest 500, up to 5 MiB of them, by their reasons, " +
+			"and say how many would be understood now"},
+	}
+
 	eventParams = []param{
 		{name: "data", kind: "boolean",
 			doc: "with the data of each; a page then has at most 100 events, and about 2 MiB of data"},
@@ -91,6 +109,9 @@ var (
 		{name: "state", kind: "string",
 			doc: "in this state only: pending, live, or failed. A page may then hold fewer than limit, even none"},
 	}
+	sinceParam = param{name: "since", kind: "string",
+		doc: "at this time (RFC 3339, in any zone) or later, or a span before now like 90m or 2d"}
+	untilParam = param{name: "until", kind: "string", doc: "before this time"}
 
 	filterParams = []param{
 		tenantParam,
@@ -103,9 +124,8 @@ var (
 		{name: "waybill_code", kind: "string", doc: "of this waybill"},
 		{name: "state", kind: "string",
 			doc: "with a delivery in this state, or in one of several: " + strings.Join(states(), ", ")},
-		{name: "since", kind: "string",
-			doc: "at this time (RFC 3339, in any zone) or later, or a span before now like 90m or 2d"},
-		{name: "until", kind: "string", doc: "before this time"},
+		sinceParam,
+		untilParam,
 	}
 )
 
@@ -149,6 +169,7 @@ func routes() []route {
 		subscriptionRoutes(),
 		quarantineRoutes(),
 		statsRoutes(),
+		auditRoutes(),
 	)
 }
 
@@ -195,7 +216,7 @@ func eventRoutes() []route {
 			body: resendRequest{}, problems: map[int]string{
 				http.StatusConflict: "It is still to be delivered, and detail says when; or it was never routed to the endpoint",
 			},
-			handler: answering(resendEvent),
+			handler: answering(resendEvent), act: actResend,
 		},
 		{
 			method: get, path: "/waybills/{waybill}",
@@ -218,7 +239,7 @@ func eventRoutes() []route {
 			problems: map[int]string{
 				http.StatusRequestEntityTooLarge: "The event or callback is larger than 256 KiB",
 			},
-			handler: answering(explainEvents),
+			handler: answering(explainEvents), noAct: "it changes nothing, and sends nothing",
 		},
 	}
 }
@@ -253,13 +274,13 @@ func endpointRoutes() []route {
 			method: post, path: "/endpoints/{endpoint}/pause",
 			summary: "Send nothing to an endpoint until it is resumed: its deliveries stay open",
 			tenant:  true, operator: true,
-			handler: answering(pauseEndpoint),
+			handler: answering(pauseEndpoint), act: actPause,
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/resume",
 			summary: "Go on sending to an endpoint that was paused, or that answered 410",
 			tenant:  true, operator: true,
-			handler: answering(resumeEndpoint),
+			handler: answering(resumeEndpoint), act: actResume,
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/retry",
@@ -268,14 +289,14 @@ func endpointRoutes() []route {
 			body: retryRequest{}, problems: map[int]string{
 				http.StatusConflict: "The endpoint is paused or gone; or the event does not wait for an attempt",
 			},
-			handler: answering(retryDeliveries),
+			handler: answering(retryDeliveries), act: actRetry,
 		},
 		{
 			method: post, path: "/endpoints/{endpoint}/test",
 			summary: "Send a signed test event at once, and show the answer: of type test, or a sample of a status",
 			tenant:  true, operator: true,
 			body:    sampleRequest{},
-			handler: answering(testEndpoint),
+			handler: answering(testEndpoint), act: actTest,
 		},
 	}
 }
@@ -292,13 +313,13 @@ func deadLetterRoutes() []route {
 			method: post, path: "/dead-letters/redrive",
 			summary: "Queue dead letters again: at most 500 by name, or 100 by a filter; or count them",
 			tenant:  true, operator: true,
-			body: deadLetterRequest{}, problems: unexpected, handler: answering(redriveDeadLetters),
+			body: deadLetterRequest{}, problems: unexpected, handler: answering(redriveDeadLetters), act: actRedrive,
 		},
 		{
 			method: post, path: "/dead-letters/dismiss",
 			summary: "Take dead letters off the list: at most 500 by name, or 100 by a filter; or count them",
 			tenant:  true, operator: true,
-			body: deadLetterRequest{}, problems: unexpected, handler: answering(dismissDeadLetters),
+			body: deadLetterRequest{}, problems: unexpected, handler: answering(dismissDeadLetters), act: actDismiss,
 		},
 	}
 }
@@ -313,7 +334,8 @@ func replayRoutes() []route {
 		{
 			method: post, path: "/replays", summary: "Send events again at a given rate, or count them",
 			tenant: true, operator: true,
-			body: ReplayRequest{}, status: http.StatusCreated, problems: unexpected, handler: answering(createReplay),
+			body: ReplayRequest{}, status: http.StatusCreated, problems: unexpected,
+			handler: answering(createReplay), act: actReplay,
 		},
 		{
 			method: get, path: "/replays/{id}", summary: "One replay, and its progress",
@@ -323,7 +345,7 @@ func replayRoutes() []route {
 		{
 			method: del, path: "/replays/{id}", summary: "End a replay; deliveries that it has queued are made",
 			tenant: true, operator: true,
-			handler: answering(cancelReplay),
+			handler: answering(cancelReplay), act: actCancelReplay,
 		},
 	}
 }
@@ -357,7 +379,7 @@ func subscriptionRoutes() []route {
 			method: del, path: "/subscriptions/{cp_code}/{waybill}",
 			summary: "End a subscription: kuaidihelp still pushes, but the tenant gets nothing more",
 			tenant:  true,
-			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription),
+			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription), act: actUnsubscribe,
 		},
 	}
 }
@@ -365,20 +387,39 @@ func subscriptionRoutes() []route {
 func quarantineRoutes() []route {
 	return []route{
 		{
-			method: get, path: "/quarantine", summary: "A page of the quarantine, the latest first",
+			method: get, path: "/quarantine", summary: "A page of the quarantine, the latest first, or its groups",
 			operator: true,
-			params:   paged(), handler: answering(listQuarantine),
+			params:   paged(quarantineParams...), handler: answering(listQuarantine),
 		},
 		{
 			method: get, path: "/quarantine/{id}", summary: "One callback or item of the quarantine, as it came",
 			operator: true,
-			handler:  answering(readQuarantined),
+			handler:  answering(readQuarantined), act: actReadQuarantine,
 		},
 		{
 			method: post, path: "/quarantine/replay",
 			summary:  "Parse callbacks of the quarantine again, as if they had just come",
 			operator: true,
-			body:     quarantineRequest{}, handler: answering(replayQuarantine),
+			body:     quarantineRequest{}, handler: answering(replayQuarantine), act: actReplayQuarantine,
+		},
+		{
+			method: post, path: "/quarantine/dismiss",
+			summary:  "Be done with callbacks of the quarantine: they are removed",
+			operator: true,
+			body:     quarantineNames{}, handler: answering(dismissQuarantine), act: actDismissQuarantine,
+		},
+	}
+}
+
+func auditRoutes() []route {
+	what := param{name: "what", kind: "string", doc: "this act only: " + strings.Join(ActNames(), ", ")}
+	return []route{
+		{
+			method: get, path: "/audit",
+			summary: "A page of what people did through the API, the latest first; " +
+				"for a tenant what it did, and what the operator did to its things",
+			tenant: true, operator: true,
+			params: paged(tenantParam, what, sinceParam, untilParam), handler: answering(listAudit),
 		},
 	}
 }

@@ -20,6 +20,7 @@ type Store interface {
 	quarantineStore
 	subscriptionStore
 	statsStore
+	auditStore
 	Now() time.Time
 	Aside(ctx context.Context) (end func())
 }
@@ -68,7 +69,7 @@ type quarantineStore interface {
 	CountQuarantined(ctx context.Context) (int, error)
 	QuarantinedByID(ctx context.Context, id string) (*event.Quarantined, bool, error)
 	FindQuarantined(ctx context.Context, texts []string, most int) (map[string][]event.Quarantined, error)
-	Unquarantine(ctx context.Context, id string) error
+	Unquarantine(ctx context.Context, ids ...string) (int, error)
 }
 
 type subscriptionStore interface {
@@ -83,6 +84,11 @@ type statsStore interface {
 	Stats(ctx context.Context, pages []stats.Page) ([]map[string]string, error)
 }
 
+type auditStore interface {
+	Note(ctx context.Context, a event.Act) error
+	Acts(ctx context.Context, q event.ActQuery) (page []event.Act, next string, err error)
+}
+
 // stores are the parts of a Store.
 type stores struct {
 	events        eventStore
@@ -92,6 +98,7 @@ type stores struct {
 	quarantine    quarantineStore
 	subscriptions subscriptionStore
 	stats         statsStore
+	audit         auditStore
 	now           func() time.Time
 	aside         func(ctx context.Context) (end func())
 }
@@ -105,6 +112,7 @@ func partsOf(s Store) stores {
 		quarantine:    s,
 		subscriptions: s,
 		stats:         s,
+		audit:         s,
 		now:           s.Now,
 		aside:         s.Aside,
 	}

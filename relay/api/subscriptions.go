@@ -224,13 +224,15 @@ func removeSubscription(c *call) error {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err
 	}
-	removed, err := c.subscriptions.Unsubscribe(c.ctx(), c.tenant, c.waybill())
+	w := c.waybill()
+	removed, err := c.subscriptions.Unsubscribe(c.ctx(), c.tenant, w)
 	if err != nil {
 		return c.noLedger(err)
 	}
 	if !removed {
 		return errNoSubscription
 	}
+	c.did(c.tenant, w.CPCode+" "+w.Code, 1)
 	return nil
 }
 

@@ -251,9 +251,15 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 	s.says("replay --endpoint shop/orders --state dead --rate 1000", "is done", "2 deliveries queued again")
 	s.says("replay list", "done", "operator")
 	s.says("quarantine", "REASON")
+	s.says("quarantine --group", "COUNT", "the latest 0 of 0; of 0 that were parsed again, 0 would be understood now")
+	s.says("quarantine --contains 2001", "REASON")
 	s.says("subscriptions --tenant shop", "WAYBILL")
 	s.says("pause shop/orders -o json", `"state": "paused"`)
 	s.says("resume shop/orders", "shop/orders")
+	s.says("audit", "WHEN", "operator  127.0.0.1  redrive", "shop/orders", "answered 422")
+	if out := s.says("audit --what pause"); strings.Count(out, "\n") != 2 || strings.Contains(out, "resume") {
+		s.t.Errorf("its pauses:\n%s", out)
+	}
 
 	for command, want := range map[string]string{
 		"dead-letters redrive":       "which ones?",
@@ -263,6 +269,7 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		"events -n 0":                "--number must be at least 1",
 		"subscriptions":              "whose? --tenant",
 		"quarantine replay":          "either IDs or --all",
+		"quarantine dismiss":         "dismiss needs ID",
 		"tail --interval 1ms":        "--interval must be",
 		"status --key x --token y":   "not both",
 		"status --url nonsense":      "--url must be an http or https URL",
@@ -278,6 +285,8 @@ func TestCommandsListAndChangeWhatARelayHolds(t *testing.T) {
 		"events --endpoint a/b": `there is no endpoint "a/b"`,
 		"replay cancel rpl_0":   "there is no such replay",
 		"quarantine show qtn_0": "nothing in quarantine has this id",
+		"quarantine dismiss x":  "nothing in quarantine has this id",
+		"audit --what sneeze":   "what: must be one of pause",
 	} {
 		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d: %s", command, code, stderr)

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -13,18 +15,29 @@ import (
 func newQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "quarantine",
-		Short:   "List callbacks that could not be understood; show or replay one",
+		Short:   "List callbacks that could not be understood; show, replay or dismiss them",
 		GroupID: groupAPI,
 		Long: "Lists callbacks of kuaidihelp, and items of callbacks, that could not be understood, the latest\n" +
-			"first. For the operator.",
-		Example: "  kuairelay quarantine\n  kuairelay quarantine replay --all    # after an upgrade",
+			"first, or with --group their reasons, and how many would be understood now. For the operator.",
+		Example: "  kuairelay quarantine --group\n  kuairelay quarantine replay --all    # after an upgrade",
 		Args:    takes(0, 0, ""),
 	}
 
 	flags := addAPIFlags(cmd)
 	count := numberFlag(cmd)
+	contains := cmd.Flags().String("contains", "", "only those with this `TEXT` in what came, such as a waybill code")
+	group := cmd.Flags().Bool("group", false, "count the latest 500 by their reasons")
 	flags.runsAsOperator(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
-		all, err := pages(cmd.Context(), c, "/quarantine", url.Values{}, *count,
+		q := url.Values{}
+		if *contains != "" {
+			q.Set("contains", *contains)
+		}
+		if *group {
+			q.Set("group", "reason")
+			return groupQuarantine(cmd, c, q, asJSON)
+		}
+
+		all, err := pages(cmd.Context(), c, "/quarantine", q, *count,
 			func(p api.QuarantineList) ([]api.Quarantined, string) { return p.Quarantined, p.Next })
 		if err != nil {
 			return err
@@ -37,8 +50,34 @@ func newQuarantine() *cobra.Command {
 		})
 	})
 
-	cmd.AddCommand(newQuarantineShow(), newQuarantineReplay())
+	cmd.AddCommand(newQuarantineShow(), newQuarantineReplay(), newQuarantineDismiss())
 	return cmd
+}
+
+// groupQuarantine lists the reasons of what is in quarantine.
+func groupQuarantine(cmd *cobra.Command, c *client, q url.Values, asJSON bool) error {
+	var list api.QuarantineList
+	if err := c.get(cmd.Context(), "/quarantine", q, &list); err != nil {
+		return err
+	}
+	s := list.Grouped
+	if s == nil {
+		return errors.New("the relay is older than this command: it does not group")
+	}
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), s, "  ")
+	}
+
+	const head = "COUNT UNDERSTOOD_NOW LATEST LATEST_ID REASON"
+	err := writeList(cmd.OutOrStdout(), false, s.Groups, head, func(g api.QuarantineGroup) []cell {
+		return []cell{
+			text("%d", g.Count), text("%d of %d", g.Understood, g.Parsed), text("%s", clock(g.LatestAt, time.Now())),
+			text("%s", g.LatestID), text("%s", cmp.Or(g.Reason, "others")),
+		}
+	})
+	fmt.Fprintf(cmd.OutOrStdout(), "the latest %d of %d; of %d that were parsed again, %d would be understood now\n",
+		s.Looked, s.Total, s.Parsed, s.Understood)
+	return err
 }
 
 // runsAsOperator is runs for what only the operator may see.
@@ -72,8 +111,45 @@ func newQuarantineShow() *cobra.Command {
 		}
 
 		fmt.Fprintf(cmd.ErrOrStderr(), "received %s, not understood: %s\n", clock(q.ReceivedAt, time.Now()), q.Reason)
+		if q.Now != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "now: %s\n", nowText(*q.Now))
+		}
 		_, err := cmd.OutOrStdout().Write(q.Raw)
 		return err
+	})
+	return cmd
+}
+
+// nowText says what a callback from quarantine would come to now.
+func nowText(n api.QuarantineNow) string {
+	if n.Understood {
+		return fmt.Sprintf("understood, with %s (kuairelay quarantine replay takes it in)", plural(n.Events, "event"))
+	}
+	return fmt.Sprintf("still not understood: %s (%d of %s would be events)",
+		n.Reason, n.Events, plural(n.Events+n.Rejected, "item"))
+}
+
+func newQuarantineDismiss() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "dismiss ID...",
+		Short:   "Be done with callbacks from quarantine: they are removed",
+		Example: "  kuairelay quarantine dismiss qtn_…",
+		Args:    takes(1, 500, "ID"),
+	}
+
+	addAPIFlags(cmd).runsAsOperator(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
+		var r api.QuarantineDismissed
+		err := c.post(cmd.Context(), "/quarantine/dismiss", map[string]any{"ids": args}, &r)
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			return writeJSON(cmd.OutOrStdout(), r, "  ")
+		case r.Done == 0:
+			return errors.New("nothing in quarantine has this id")
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "removed: %d\n", r.Done)
+		return nil
 	})
 	return cmd
 }

@@ -140,8 +140,8 @@ var docs = map[string]string{
 	"tenants.api_keys": "Keys of the tenant for the API and for subscribing: each is a text, or a mapping of `key`, " +
 		"`name` and `until`. List two while you replace one.",
 	"tenants.api_keys.key": "The key, at least 8 characters of printable ASCII.",
-	"tenants.api_keys.name": "Name of the key, unique in its tenant, of the same form as the tenant's name: " +
-		"it says who has the key. It must be written out.",
+	"tenants.api_keys.name": "Name of the key, unique in its tenant, of the same form as the tenant's name. " +
+		"`kuairelay audit` shows it. It must be written out.",
 	"tenants.api_keys.until": "Time from which the key is refused, such as `2026-12-31T18:00:00+08:00`.",
 	"tenants.subscriptions":  "The tenant's own limits for subscribing. A file in `tenants_dir` may only lower them.",
 	"tenants.limits":         "The tenant's own limits for the API. A file in `tenants_dir` may only lower them.",

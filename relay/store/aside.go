@@ -91,23 +91,32 @@ func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipel
 	return nil
 }
 
-// readBodies reads the bodies of events, in their order, at most about so many bytes, but the first whatever its
-// length. One that is not there is empty. It returns as many as it has read.
+// readBodies reads the bodies of events; see readStrings.
 func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
-	sizes := make([]*redis.IntCmd, len(shorts))
-	err := s.slices(ctx, len(shorts), sliceCommands, func(p redis.Pipeliner, i int) {
-		sizes[i] = p.StrLen(ctx, s.bodyKey(shorts[i]))
+	keys := make([]string, len(shorts))
+	for i, short := range shorts {
+		keys[i] = s.bodyKey(short)
+	}
+	return s.readStrings(ctx, keys, most)
+}
+
+// readStrings reads the values of keys, in their order, at most about so many bytes, but the first whatever its length.
+// One that is not there, or not any more, is empty. It returns as many as it has read.
+func (s *Store) readStrings(ctx context.Context, keys []string, most int64) ([]string, error) {
+	sizes := make([]*redis.IntCmd, len(keys))
+	err := s.slices(ctx, len(keys), sliceCommands, func(p redis.Pipeliner, i int) {
+		sizes[i] = p.StrLen(ctx, keys[i])
 	})
 	if err != nil {
 		return nil, err
 	}
 	n := 0
-	for n < len(shorts) && (n == 0 || most >= sizes[n].Val()) {
+	for n < len(keys) && (n == 0 || most >= sizes[n].Val()) {
 		most -= sizes[n].Val()
 		n++
 	}
 
-	// A slice has several small bodies, or a part of a large one: it goes on with body from, at its byte at.
+	// A slice has several small ones, or a part of a large one: it goes on with value from, at its byte at.
 	bodies := make([][]byte, n)
 	from := 0
 	at := int64(0)
@@ -119,7 +128,7 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 				room := int64(sliceBytes)
 				for from < n && room > 0 && len(parts) < sliceCommands {
 					size := min(room, sizes[from].Val()-at)
-					parts = append(parts, p.GetRange(ctx, s.bodyKey(shorts[from]), at, at+max(size, 1)-1))
+					parts = append(parts, p.GetRange(ctx, keys[from], at, at+max(size, 1)-1))
 					room -= size
 					at += size
 					if at >= sizes[from].Val() {
@@ -140,7 +149,9 @@ func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]
 
 	out := make([]string, n)
 	for i, body := range bodies {
-		out[i] = string(body)
+		if int64(len(body)) == sizes[i].Val() {
+			out[i] = string(body)
+		}
 	}
 	return out, nil
 }

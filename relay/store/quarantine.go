@@ -22,6 +22,8 @@ const (
 	quarantineBytes = 128 << 20
 	// pageBytes bounds a page of it.
 	pageBytes = 8 << 20
+	// sliceQuarantine is how many are taken out in a slice.
+	sliceQuarantine = 5
 )
 
 // Quarantine keeps callbacks or items for Options.DeadLetterRetention. Their IDs are derived from the content, so that
@@ -86,62 +88,42 @@ func (s *Store) CountQuarantined(ctx context.Context) (int, error) {
 // are large. next is the offset of the next page, 0 if this is the last.
 func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
 	defer wrap(&err, "list quarantine")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	ids, err := s.client.ZRevRange(ctx, s.key("quarantine"), int64(offset), int64(offset+most)).Result()
+	var ids []string
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		ids, err = s.client.ZRevRange(ctx, s.key("quarantine"), int64(offset), int64(offset+most)).Result()
+		return err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
 
 	// One more than wanted was asked for, to see whether there is a next page.
 	more := len(ids) > most
-	ids = ids[:min(len(ids), most)]
-	fit, err := s.fitting(ctx, ids)
+	keys := make([]string, min(len(ids), most))
+	for i := range keys {
+		keys[i] = s.quarantinedKey(ids[i])
+	}
+	bodies, err := s.readStrings(ctx, keys, pageBytes)
 	if err != nil {
 		return nil, 0, err
 	}
-	if more || fit < len(ids) {
-		next = offset + fit
+	if more || len(bodies) < len(keys) {
+		next = offset + len(bodies)
 	}
 
-	for part := range slices.Chunk(ids[:fit], 200) {
-		keys := make([]string, len(part))
-		for i, id := range part {
-			keys[i] = s.quarantinedKey(id)
+	for _, body := range bodies {
+		if body == "" {
+			continue // it has just expired
 		}
-		bodies, err := s.client.MGet(ctx, keys...).Result()
+		end := s.Aside(ctx)
+		q, err := readQuarantined([]byte(body))
+		end()
 		if err != nil {
 			return nil, 0, err
 		}
-		for _, body := range bodies {
-			text, ok := body.(string)
-			if !ok {
-				continue // it has just expired
-			}
-			q, err := readQuarantined([]byte(text))
-			if err != nil {
-				return nil, 0, err
-			}
-			page = append(page, *q)
-		}
+		page = append(page, *q)
 	}
 	return page, next, nil
-}
-
-// fitting returns how many of the ids given have together at most pageBytes, but at least 1.
-func (s *Store) fitting(ctx context.Context, ids []string) (int, error) {
-	sizes, err := s.sizesOf(ctx, ids)
-	if err != nil {
-		return 0, err
-	}
-	sum := int64(0)
-	for i, size := range sizes {
-		sum += size
-		if i > 0 && sum > pageBytes {
-			return i, nil
-		}
-	}
-	return len(ids), nil
 }
 
 const (
@@ -272,14 +254,24 @@ func (s *Store) readOne(ctx context.Context, id string) (*event.Quarantined, boo
 	return q, err == nil, err
 }
 
-// Unquarantine takes something out of quarantine.
-func (s *Store) Unquarantine(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	if err := unquarantineScript.Run(ctx, s.client, []string{s.prefix}, id).Err(); err != nil {
-		return fmt.Errorf("take out of quarantine: %w", err)
+// Unquarantine takes callbacks or items out of quarantine. It returns how many of the ids were there.
+func (s *Store) Unquarantine(ctx context.Context, ids ...string) (n int, err error) {
+	defer wrap(&err, "take out of quarantine")
+	for part := range slices.Chunk(ids, sliceQuarantine) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		err := s.aside(ctx, func(ctx context.Context) error {
+			out, err := unquarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
+			n += out
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
 	}
-	return nil
+	return n, nil
 }
 
 func readQuarantined(body []byte) (*event.Quarantined, error) {

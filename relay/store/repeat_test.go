@@ -153,6 +153,14 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	twice("retry", retryScript, []any{s.Now().UnixMilli(), retrying[0], retrying[1]})
 	twice("stats", statsScript, []any{s.replica, 1, 90_000, 900_000, "t/a", 29_000_000, "A1K2", "D1", "", "t/", 29_000_000,
 		"A1", "", ""})
+
+	note := func(act string) []any {
+		return []any{s.Now().UnixMilli(), 1000, 2, 2, 1000, s.newCall(), "t", act, 3}
+	}
+	twice("audit", auditScript, note("pause"))
+	twice("audit an act like the latest", auditScript, note("pause"))
+	twice("audit another act", auditScript, note("resume"))
+	twice("audit one too many", auditScript, note("test"))
 }
 
 func outcomeName(k queue.OutcomeKind) string { return "settle " + string(rune(k)) }
@@ -180,6 +188,7 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"settings without an end":  {settingsScript, []any{1, 1, "t/a", "", "1"}},
 		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
+		"audit without an act":     {auditScript, []any{1, 1, 1, 1, 1, "c", "t"}},
 		"release without a holder": {releaseScript, []any{"only", "x"}},
 		"release of another kind":  {releaseScript, []any{"event", "x", "y"}},
 		"stats without a number":   {statsScript, []any{"r", "", 1, 1}},

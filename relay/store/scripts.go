@@ -45,6 +45,7 @@ var (
 	claimReplayScript  = script("claimreplay")
 	releaseScript      = script("release")
 	statsScript        = script("stats")
+	auditScript        = script("audit")
 )
 
 // script joins the files of a script: lib/base, what it needs of lua/lib, its own parts (those with a folder in their

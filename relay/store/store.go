@@ -53,6 +53,9 @@ type Options struct {
 	WaitReplicas int
 	// QuarantineCount and QuarantineBytes bound the quarantine as a whole. Defaults 50,000 and 128 MiB.
 	QuarantineCount, QuarantineBytes int
+	// AuditCount bounds the audit as a whole, and AuditShare what it has of one tenant; the operator has eight times as
+	// much. Defaults 5,000 and 250.
+	AuditCount, AuditShare int
 	// Timeout of one round trip. Default 1 s, 5 s if embedded.
 	Timeout time.Duration
 	// Clock is the local clock; tests replace it. Default time.Now.

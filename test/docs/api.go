@@ -73,6 +73,7 @@ var resources = []struct{ path, title string }{
 	{"replays", "Replays"},
 	{"subscriptions", "Subscriptions"},
 	{"quarantine", "Quarantine"},
+	{"audit", "Audit"},
 	{"openapi.json", "The OpenAPI document"},
 }
 
@@ -101,7 +102,10 @@ var apiExamples = map[string]string{
 	"GET /v1/subscriptions/{cp_code}/{waybill}":    "zt/777005949070187",
 	"DELETE /v1/subscriptions/{cp_code}/{waybill}": "zt/777005949070187",
 	"GET /admin/v1/subscriptions":                  "?tenant=shop",
+	"GET /v1/audit":                                "?since=1d",
+	"GET /admin/v1/quarantine":                     "?group=reason",
 	"GET /admin/v1/quarantine/{id}":                "$QUARANTINED",
+	"POST /admin/v1/quarantine/dismiss":            `{"ids":["'$QUARANTINED'"]}`,
 	"POST /admin/v1/quarantine/replay":             `{"all":true}`,
 }
 

@@ -142,6 +142,10 @@ var checks = map[string]func(*testing.T, *bench){
 	"StatisticsThatAreAddedAgainCountOnce":                  checkStatsOnce,
 	"ARowOfStatisticsHasAtMost64Bytes":                      checkStatsRow,
 	"StatisticsExpire":                                      checkStatsExpire,
+	"TheAuditGivesActsBackTheLatestFirstInPages":            checkAudit,
+	"ActsThatAreAlikeWithinAMinuteAreOneEntry":              checkActsThatAreAlike,
+	"WhoFloodsTheAuditLosesItsOwnOldestEntries":             checkAuditShares,
+	"TheAuditForgetsWhatIsOld":                              checkAuditForgets,
 }
 
 // bench is what a check works with: stores that share one hash tag, and shorthands.

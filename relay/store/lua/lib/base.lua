@@ -79,6 +79,10 @@
 --   mh:<subject>:<n>   hash    the same of 120 hours
 --   mc:<replica>       string  number of the latest call that has added to these, see stats.lua
 --   yt:<tenant>        zset    replays of a tenant by the time when they were asked for, see newreplay.lua
+--   audit              stream  what people did through the API, see audit.lua: b who did it, a tenant or operator,
+--                              a the act as JSON, t when it was first done and l last (ms), n how often, m how many
+--                              things it changed, c call
+--   au:<name>          list    the entries of a tenant, or of the operator, in it, the oldest first
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
 --                              "<tenant> reads", "<tenant> acts", "<tenant> tests", "<tenant> explanations" or <tenant>
 --                              for its requests, "*" for calls to the provider, an endpoint for its attempts
