@@ -26,8 +26,8 @@ type Question struct {
 // request that asks: its address is the caller's, its context ends the work, and its answer gets the headers, such as
 // Retry-After. The answer is what the route's handler gives; an error is what it refuses.
 func (c *API) Ask(page echo.Context, q Question) (any, error) {
-	r, ok := tableOfRoutes()[q.Route]
-	if !ok || q.Tenant != "" && !r.tenant || q.Tenant == "" && !r.operator {
+	r, ok := tableOfRoutes()[routeOf{operator: q.Tenant == "", name: q.Route}]
+	if !ok {
 		return nil, fmt.Errorf("%q has no route %q", q.Tenant, q.Route)
 	}
 

@@ -173,11 +173,23 @@ func routes() []route {
 	)
 }
 
-// tableOfRoutes has the routes by method and path.
-var tableOfRoutes = sync.OnceValue(func() map[string]route {
-	out := make(map[string]route)
+// routeOf is a route by whose it is, and by its method and path.
+type routeOf struct {
+	operator bool
+	name     string
+}
+
+// tableOfRoutes has all routes.
+var tableOfRoutes = sync.OnceValue(func() map[routeOf]route {
+	out := make(map[routeOf]route)
 	for _, r := range routes() {
-		out[r.method+" "+r.path] = r
+		name := r.method + " " + r.path
+		if r.tenant {
+			out[routeOf{name: name}] = r
+		}
+		if r.operator {
+			out[routeOf{operator: true, name: name}] = r
+		}
 	}
 	return out
 })

@@ -125,6 +125,9 @@ type endpointView struct {
 	LastError   *attemptRow
 	OldestAt    moment
 	Tested      *testView
+	Charts      []*chart
+	Ranges      []choice
+	Causes      string // how often attempts failed, by cause
 	Events      string // the page with its events
 	Replay      string
 }
@@ -146,7 +149,17 @@ func (v *visit) showEndpoint() error {
 	if err != nil {
 		return err
 	}
-	return v.render(http.StatusOK, "endpoint", v.endpointView(e))
+	out := v.endpointView(e)
+	v.addCharts(&out)
+	return v.render(http.StatusOK, "endpoint", out)
+}
+
+// addCharts adds what was over time.
+func (v *visit) addCharts(out *endpointView) {
+	s, why := v.stats(url.Values{"endpoint": {out.Name}})
+	out.Charts = v.deliveryCharts(s, why)
+	out.Causes = failures(s)
+	out.Ranges = v.rangeChoices("/endpoints/" + out.Name)
 }
 
 func (v *visit) endpointView(e api.EndpointHealth) endpointView {

@@ -16,6 +16,8 @@ type overviewView struct {
 	Figures  []figure
 	States   []stateCount
 	Worst    []endpointRow
+	Charts   []*chart
+	Ranges   []choice
 }
 
 // figure is a number with what it counts.
@@ -71,6 +73,9 @@ func (v *visit) showOverview() error {
 		out.Headline = v.t("overview.many", need)
 	}
 	out.Figures = v.figures(s)
+	series, why := v.stats(url.Values{})
+	out.Charts = v.deliveryCharts(series, why)
+	out.Ranges = v.rangeChoices("/")
 	return v.render(http.StatusOK, "overview", out)
 }
 

@@ -184,6 +184,16 @@ var texts = map[string]text{
 	"endpoint.is.gone":    {"It answered 410. Its deliveries wait until a person resumes it; nothing is lost.", "它返回了 410。投递会等到人工恢复后继续，不会丢失。"},
 	"endpoint.is.breaker": {"It failed so often that only one attempt at a time probes it. Its deliveries wait; nothing is lost.", "失败过多，现在每次只用一个尝试探测。其余投递等待，不会丢失。"},
 
+	"endpoint.causes": {"Failed attempts by cause:", "失败原因："},
+
+	"chart.deliveries": {"Attempts: delivered, failed, given up", "尝试：成功、失败、放弃"},
+	"chart.attempts":   {"How long attempts took (≈)", "尝试用时（约）"},
+	"chart.backlog":    {"Waiting", "积压"},
+	"chart.none":       {"Nothing in this time.", "这段时间没有数据。"},
+	"chart.numbers":    {"Numbers", "数字"},
+	"chart.time":       {"Time", "时间"},
+	"layout.date":      {"2 Jan", "1月2日"},
+
 	"act.test":    {"Send a test", "发送测试"},
 	"act.pause":   {"Pause", "暂停"},
 	"act.resume":  {"Resume", "恢复"},

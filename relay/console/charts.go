@@ -1,0 +1,252 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/api"
+)
+
+// Size of a chart, in the units of its drawing. It is scaled to its place.
+const (
+	chartWidth  = 600
+	chartHeight = 120
+	chartFoot   = 2
+)
+
+// chart is a drawing, with its numbers as a table for those who do not see it.
+type chart struct {
+	Title  string
+	Bars   []chartBar
+	Lines  []chartLine
+	Top    string // what the upper edge stands for
+	Ticks  []chartTick
+	Heads  []string
+	Rows   [][]string
+	Width  int
+	Height int
+	Foot   int    // the height with what is below
+	None   string // instead of the drawing: why there is none
+}
+
+// chartBar is a part of a stack.
+type chartBar struct {
+	X, Y, Width, Height string
+	Class               string
+}
+
+// chartLine is a line through points.
+type chartLine struct{ Points, Class, Name string }
+
+// chartTick is a time below the drawing.
+type chartTick struct{ Text string }
+
+// series is what a chart draws of a point.
+type series struct {
+	name  string
+	class string
+	of    func(api.StatsPoint) float64
+}
+
+// newChart makes a chart without a drawing.
+func newChart(title string, heads ...string) *chart {
+	return &chart{Title: title, Width: chartWidth, Height: chartHeight, Foot: chartHeight + chartFoot, Heads: heads}
+}
+
+// stack draws the parts of each point above each other.
+func (v *visit) stack(title string, s api.Stats, parts ...series) *chart {
+	c := v.framed(title, s, parts)
+	most := 0.0
+	for _, p := range s.Points {
+		sum := 0.0
+		for _, part := range parts {
+			sum += part.of(p)
+		}
+		most = max(most, sum)
+	}
+	if most == 0 {
+		c.None = v.t("chart.none")
+		return c
+	}
+
+	c.Top = count(int64(most))
+	wide := float64(chartWidth) / float64(len(s.Points))
+	for i, p := range s.Points {
+		floor := float64(chartHeight)
+		for _, part := range parts {
+			high := part.of(p) / most * (chartHeight - 4)
+			if high == 0 {
+				continue
+			}
+			high = max(high, 1)
+			floor -= high
+			c.Bars = append(c.Bars, chartBar{
+				X: number(float64(i) * wide), Y: number(floor), Width: number(max(wide-1, wide*0.8)), Height: number(high), Class: part.class,
+			})
+		}
+	}
+	return c
+}
+
+// lines draws a line for each part, on a logarithmic scale: a second and a millisecond are both seen.
+func (v *visit) lines(title string, s api.Stats, parts ...series) *chart {
+	c := v.framed(title, s, parts)
+	most, least := 0.0, math.Inf(1)
+	for _, p := range s.Points {
+		for _, part := range parts {
+			if x := part.of(p); x > 0 {
+				most, least = max(most, x), min(least, x)
+			}
+		}
+	}
+	if most == 0 {
+		c.None = v.t("chart.none")
+		return c
+	}
+
+	c.Top = v.millis(int64(most))
+	low, high := math.Log(least/2), math.Log(most)
+	wide := float64(chartWidth) / float64(len(s.Points))
+	for _, part := range parts {
+		var points []string
+		for i, p := range s.Points {
+			if x := part.of(p); x > 0 {
+				y := chartHeight - (math.Log(x)-low)/(high-low)*(chartHeight-6)
+				points = append(points, number((float64(i)+0.5)*wide)+","+number(y))
+			}
+		}
+		if len(points) == 1 { // a line of one point is not seen
+			x, y, _ := strings.Cut(points[0], ",")
+			at, _ := strconv.ParseFloat(x, 64) // it was written above
+			points = append(points, number(at+2)+","+y)
+		}
+		c.Lines = append(c.Lines, chartLine{Points: strings.Join(points, " "), Class: part.class, Name: part.name})
+	}
+	return c
+}
+
+// framed makes a chart with its times and its table.
+func (v *visit) framed(title string, s api.Stats, parts []series) *chart {
+	c := newChart(title, v.t("chart.time"))
+	for _, part := range parts {
+		c.Heads = append(c.Heads, part.name)
+	}
+	layout := "15:04"
+	if s.Until.Sub(s.Since) > 24*time.Hour {
+		layout = v.t("layout.date")
+	}
+	const ticks = 4
+	for i, p := range s.Points {
+		if i%max(len(s.Points)/ticks, 1) == 0 && len(c.Ticks) < ticks {
+			c.Ticks = append(c.Ticks, chartTick{Text: p.At.In(v.zone).Format(layout)})
+		}
+		row := []string{v.moment(p.At).Text}
+		some := false
+		for _, part := range parts {
+			x := part.of(p)
+			some = some || x > 0
+			row = append(row, count(int64(x)))
+		}
+		if some {
+			c.Rows = append(c.Rows, row)
+		}
+	}
+	return c
+}
+
+// number is a coordinate.
+func number(x float64) string { return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64) }
+
+// ranges are the spans that charts can show.
+var ranges = []string{"1h", "6h", "24h", "7d"}
+
+// chartRange is the span that the reader has chosen.
+func (v *visit) chartRange() string {
+	asked := v.QueryParam("range")
+	for _, r := range ranges {
+		if r == asked {
+			return r
+		}
+	}
+	return "6h"
+}
+
+// rangeChoices lead to the same page with another span.
+func (v *visit) rangeChoices(path string) []choice {
+	var out []choice
+	for _, r := range ranges {
+		out = append(out, choice{
+			Href: v.path(path, url.Values{"range": {r}}), Name: v.t("last." + r), Chosen: r == v.chartRange(),
+		})
+	}
+	return out
+}
+
+// stats asks for the statistics of the chosen span. Without them, why is what to show instead.
+func (v *visit) stats(of url.Values) (s api.Stats, why string) {
+	of.Set("since", v.chartRange())
+	var err error
+	s, err = ask[api.Stats](v, "GET /stats", of)
+	if err != nil {
+		status, text := statusOf(err)
+		if status == 0 {
+			v.o.Logger.Error("statistics for a page", zap.Error(err))
+		}
+		return s, cmp.Or(text, v.t("error.500"))
+	}
+	return s, ""
+}
+
+// deliveryCharts are those of an endpoint, or of all that the reader sees.
+func (v *visit) deliveryCharts(s api.Stats, why string) []*chart {
+	titles := []string{v.t("chart.deliveries"), v.t("chart.attempts"), v.t("chart.backlog")}
+	if why != "" {
+		c := newChart(titles[0])
+		c.None = why
+		return []*chart{c}
+	}
+
+	took := func(p *api.Percentiles, of func(api.Percentiles) int64) float64 {
+		if p == nil {
+			return 0
+		}
+		return float64(max(of(*p), 1))
+	}
+	return []*chart{
+		v.stack(titles[0], s,
+			series{name: v.t("state.delivered"), class: "good", of: func(p api.StatsPoint) float64 { return float64(p.Delivered) }},
+			series{name: v.t("state.failed"), class: "warn", of: func(p api.StatsPoint) float64 { return float64(p.Failed) }},
+			series{name: v.t("state.dead"), class: "bad", of: func(p api.StatsPoint) float64 { return float64(p.Dead) }},
+		),
+		v.lines(titles[1], s,
+			series{name: "p50", class: "good", of: func(p api.StatsPoint) float64 {
+				return took(p.Attempt, func(x api.Percentiles) int64 { return x.P50MS })
+			}},
+			series{name: "p95", class: "warn", of: func(p api.StatsPoint) float64 {
+				return took(p.Attempt, func(x api.Percentiles) int64 { return x.P95MS })
+			}},
+		),
+		v.stack(titles[2], s,
+			series{name: v.t("col.open"), class: "wait", of: func(p api.StatsPoint) float64 { return float64(p.Open) }},
+			series{name: v.t("col.behind"), class: "hold", of: func(p api.StatsPoint) float64 { return float64(p.Waiting) }},
+		),
+	}
+}
+
+// failures says how often attempts failed, by cause.
+func failures(s api.Stats) string {
+	var parts []string
+	for _, cause := range []string{"5xx", "timeout", "connect", "tls", "denied", "4xx", "3xx", "egress"} {
+		if n := s.Total.Failures[cause]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s ×%s", cause, count(n)))
+		}
+	}
+	return strings.Join(parts, "   ")
+}
