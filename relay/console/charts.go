@@ -27,6 +27,7 @@ type chart struct {
 	Bars   []chartBar
 	Lines  []chartLine
 	Top    string // what the upper edge stands for
+	Keys   []chartKey
 	Ticks  []chartTick
 	Heads  []string
 	Rows   [][]string
@@ -43,7 +44,10 @@ type chartBar struct {
 }
 
 // chartLine is a line through points.
-type chartLine struct{ Points, Class, Name string }
+type chartLine struct{ Points, Class string }
+
+// chartKey says which colour stands for what.
+type chartKey struct{ Name, Class string }
 
 // chartTick is a time below the drawing.
 type chartTick struct{ Text string }
@@ -127,7 +131,7 @@ func (v *visit) lines(title string, s api.Stats, parts ...series) *chart {
 			at, _ := strconv.ParseFloat(x, 64) // it was written above
 			points = append(points, number(at+2)+","+y)
 		}
-		c.Lines = append(c.Lines, chartLine{Points: strings.Join(points, " "), Class: part.class, Name: part.name})
+		c.Lines = append(c.Lines, chartLine{Points: strings.Join(points, " "), Class: part.class})
 	}
 	return c
 }
@@ -137,6 +141,7 @@ func (v *visit) framed(title string, s api.Stats, parts []series) *chart {
 	c := newChart(title, v.t("chart.time"))
 	for _, part := range parts {
 		c.Heads = append(c.Heads, part.name)
+		c.Keys = append(c.Keys, chartKey{Name: part.name, Class: part.class})
 	}
 	layout := "15:04"
 	if s.Until.Sub(s.Since) > 24*time.Hour {

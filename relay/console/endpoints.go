@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 // endpointRow is an endpoint in a table.
@@ -119,6 +120,10 @@ func (v *visit) millis(ms int64) string {
 type endpointView struct {
 	endpointRow
 	URL, Format string
+	Settings    []setting
+	Failed      []attemptRow
+	Log         []logRow
+	Retry       bool   // something waits for its next attempt
 	Explanation string // what the state means, and what ends it
 	Until       moment
 	Parked      bool
@@ -151,6 +156,7 @@ func (v *visit) showEndpoint() error {
 	}
 	out := v.endpointView(e)
 	v.addCharts(&out)
+	v.addHistory(&out)
 	return v.render(http.StatusOK, "endpoint", out)
 }
 
@@ -170,6 +176,18 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 		Explanation: v.t("endpoint.is." + v.endpointKey(e)),
 		Until:       v.moment(e.Until), Parked: slices.Contains(parked, e.State), OldestAt: v.moment(e.OldestAt),
 		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
+	}
+	out.Settings = v.endpointSettings(e.Settings)
+	out.Retry = e.Open > 0 && !out.Parked
+	if e.InRow > 1 {
+		out.Explanation += " " + v.t("endpoint.in.row", e.InRow, v.moment(e.FailingSince).Text)
+	}
+	if e.PausedBy != "" {
+		by := visible(e.PausedBy)
+		if by == event.Operator {
+			by = v.t("operator")
+		}
+		out.Explanation += " " + v.t("endpoint.paused.by", by)
 	}
 	if e.LastError != nil {
 		last := v.attempt(*e.LastError)

@@ -163,6 +163,7 @@ type deliveryView struct {
 // attemptRow is an attempt.
 type attemptRow struct {
 	At     moment
+	Event  string // the page of its event; empty: it is on that page
 	Result string // status, or why there is none, and how long it took
 	Class  string
 	Text   string

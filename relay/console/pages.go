@@ -37,7 +37,7 @@ func pages() []page {
 	return []page{
 		{path: "/", menu: "menu.overview", key: "o", show: (*visit).showOverview},
 		{path: "/events", menu: "menu.events", key: "e", show: (*visit).showEvents},
-		{path: "/event", show: (*visit).showEvent},
+		{path: "/event", show: (*visit).showEvent, acts: []act{{path: "/event/resend", do: (*visit).resend}}},
 		{path: "/find", show: (*visit).find},
 		{path: "/waybill", show: (*visit).showWaybill},
 		{path: "/endpoints", menu: "menu.endpoints", key: "p", show: (*visit).showEndpoints},
@@ -45,6 +45,7 @@ func pages() []page {
 			{path: "/endpoints/:tenant/:name/pause", do: (*visit).pause},
 			{path: "/endpoints/:tenant/:name/resume", do: (*visit).resume},
 			{path: "/endpoints/:tenant/:name/test", do: (*visit).test},
+			{path: "/endpoints/:tenant/:name/retry", do: (*visit).retry},
 		}},
 		{path: "/dead-letters", menu: "menu.dead", key: "d", show: (*visit).showDeadLetters, acts: []act{
 			{path: "/dead-letters/redrive", do: (*visit).redrive},
@@ -103,7 +104,10 @@ func send[T any](v *visit, route string, q url.Values, body any, path ...string)
 	if err != nil {
 		return answer, err
 	}
-	answer, _ = got.(T)
+	answer, ok := got.(T)
+	if !ok && got != nil {
+		return answer, wrongAnswer(route, got)
+	}
 	return answer, nil
 }
 
