@@ -248,12 +248,30 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 		}
 		if page.End {
 			r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "done"))
-			return nil
+			return r.tellEnd(ctx, replay.ID, plan.Told())
 		}
 
 		plan.Query.Cursor = page.Next
 		if !plan.DryRun {
 			pace = keepPace(ctx, pace, len(page.Events), plan.Rate)
+		}
+	}
+	return nil
+}
+
+// tellEnd writes into the logs of endpoints that a replay has ended.
+func (r *replayer) tellEnd(ctx context.Context, id string, endpoints []string) error {
+	if len(endpoints) == 0 {
+		return nil
+	}
+	ended, known, err := r.store.Replay(ctx, id)
+	if err != nil || !known {
+		return err
+	}
+	for _, endpoint := range endpoints {
+		e := event.LogEntry{What: event.LogReplayEnded, Replay: id, N: int(ended.Queued)}
+		if err := r.store.NoteEndpoint(ctx, endpoint, e); err != nil {
+			return err
 		}
 	}
 	return nil

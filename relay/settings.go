@@ -261,6 +261,7 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 		p, ok := pool.Preview(d)
 		return api.Preview(p), ok
 	}
+
 	for _, t := range c.Tenants {
 		tenant := api.Tenant{Name: t.Name, DailyQuota: t.Limits.DailyQuota}
 		for _, e := range t.Endpoints {
@@ -274,6 +275,8 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 		}
 		set.Tenants = append(set.Tenants, tenant)
 	}
+
+	// What the routes make of an event.
 	set.Explain = func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []api.Route {
 		var out []api.Route
 		past := pastOf(e, subscriptions)

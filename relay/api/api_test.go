@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,9 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 type unused struct{ Store }
 
 func (unused) Now() time.Time { return noon }
+
+// NoteEndpoint takes what any handler may write into the log of an endpoint.
+func (unused) NoteEndpoint(context.Context, string, event.LogEntry) error { return nil }
 
 // bench is an API with two tenants, shop and other. It records the log, and the endpoints that have something due.
 type bench struct {

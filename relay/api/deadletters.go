@@ -128,14 +128,24 @@ func redriveDeadLetters(c *call) (DeadLettersResult, error) {
 	return c.changeDeadLetters(func(endpoint string, ids []string) (int, error) {
 		n, err := c.deadLetters.Redrive(c.ctx(), endpoint, ids...)
 		c.o.OnDue(endpoint)
+		c.tellLetters(endpoint, event.LogRedriven, n)
 		return n, err
 	})
 }
 
 func dismissDeadLetters(c *call) (DeadLettersResult, error) {
 	return c.changeDeadLetters(func(endpoint string, ids []string) (int, error) {
-		return c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
+		n, err := c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
+		c.tellLetters(endpoint, event.LogDismissed, n)
+		return n, err
 	})
+}
+
+// tellLetters writes into the log of an endpoint how many of its dead letters were changed.
+func (c *call) tellLetters(endpoint string, what event.LogKind, n int) {
+	if n > 0 {
+		c.tell(endpoint, event.LogEntry{What: what, N: n})
+	}
 }
 
 // changeDeadLetters calls do with the dead letters that the request names. Of a filter it takes at most lettersAtOnce

@@ -3,6 +3,8 @@ package api
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"kuairelay/relay/event"
 )
 
@@ -52,6 +54,28 @@ func readEndpointLog(c *call) (EndpointLog, error) {
 		out.Entries = append(out.Entries, c.showLogEntry(entry))
 	}
 	return out, nil
+}
+
+// tell writes into the log of an endpoint what the caller has done. It is done, whatever comes of the log.
+func (c *call) tell(endpoint string, e event.LogEntry) {
+	e.By = c.actor()
+	if err := c.endpoints.NoteEndpoint(c.ctx(), endpoint, e); err != nil {
+		c.o.Logger.Warn("not written into the log of an endpoint", zap.String("endpoint", endpoint), zap.Error(err))
+	}
+}
+
+// toldEndpoints is how many endpoints are told in their logs of a replay: one of more is not about any of them.
+const toldEndpoints = 10
+
+// Told are the endpoints whose logs tell of the replay.
+func (p Plan) Told() []string { return replayedAt(p.Query.Endpoints, p.DryRun) }
+
+// replayedAt are those of a replay's endpoints whose logs tell of it.
+func replayedAt(endpoints []string, dryRun bool) []string {
+	if dryRun || len(endpoints) > toldEndpoints {
+		return nil
+	}
+	return endpoints
 }
 
 // showLogEntry gives an entry as the caller may see it: a tenant is not told with which key the operator came, nor from

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,16 @@ type kept struct {
 	asked queue.AttemptsQuery
 	page  []queue.EndpointAttempt
 	by    event.Actor
+	noted map[string]event.LogEntry
 	err   error
+}
+
+func (s *kept) NoteEndpoint(_ context.Context, endpoint string, e event.LogEntry) error {
+	if s.noted == nil {
+		s.noted = make(map[string]event.LogEntry)
+	}
+	s.noted[endpoint] = e
+	return s.err
 }
 
 func (s *kept) EndpointLog(context.Context, string) ([]event.LogEntry, error) { return s.log, s.err }
@@ -70,6 +81,37 @@ func TestATenantIsNotToldFromWhereTheOperatorCame(t *testing.T) {
 	refused(t, "another tenant's", err, 404, "there is no endpoint")
 	_, err = of(b, readEndpointLog, "shop", "?limit=5")
 	refused(t, "a parameter that is none", err, 400, "limit")
+}
+
+func TestWhatAPersonDoesIsInTheLogOfTheEndpoint(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	store := &kept{}
+	b.endpoints = store
+	b.deadLetters = &letterPages{}
+	b.replays = &replayList{}
+	id := "evt_" + strings.Repeat("0a", 32)
+	if _, err := ask(b, redriveDeadLetters, "shop", "/",
+		`{"dead_letters":[{"event_id":"`+id+`","endpoint":"a"}]}`); err != nil {
+		t.Fatal(err)
+	}
+	by := event.Actor{Name: "shop", From: "192.0.2.1"}
+	if e := store.noted["shop/a"]; e.What != event.LogRedriven || e.N != 1 || e.By != by {
+		t.Errorf("redriven: %+v", e)
+	}
+	if _, err := ask(b, createReplay, "shop", "/", `{"endpoint":"orders","since":"2026-11-24T08:00:00Z"}`); err != nil {
+		t.Fatal(err)
+	}
+	if e := store.noted["shop/orders"]; e.What != event.LogReplayBegun || e.By != by {
+		t.Errorf("replayed: %+v", e)
+	}
+
+	// It is done, also if that cannot be written down.
+	store.err = errors.New("redis is down")
+	if _, err := ask(b, redriveDeadLetters, "shop", "/",
+		`{"dead_letters":[{"event_id":"`+id+`","endpoint":"a"}]}`); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAttemptsAreShownWithWhatIsKeptOfThem(t *testing.T) {

@@ -123,6 +123,9 @@ func createReplay(c *call) (Replay, error) {
 	if request.DryRun {
 		c.didNothing()
 	}
+	for _, endpoint := range replayedAt(request.endpoints(c), request.DryRun) {
+		c.tell(endpoint, event.LogEntry{What: event.LogReplayBegun, Replay: r.ID})
+	}
 	return showReplay(r), nil
 }
 
@@ -246,6 +249,11 @@ func cancelReplay(c *call) (Replay, error) {
 	c.did(r.Tenant, r.ID, 1)
 	if !ended {
 		c.didNothing()
+	}
+	if plan, err := PlanOf(*r, c.Endpoints); err == nil && ended {
+		for _, endpoint := range plan.Told() {
+			c.tell(endpoint, event.LogEntry{What: event.LogReplayEnded, Replay: r.ID, N: int(r.Queued)})
+		}
 	}
 	return readReplay(c)
 }

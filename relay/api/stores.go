@@ -42,6 +42,7 @@ type endpointStore interface {
 	ActiveEndpoints(ctx context.Context) ([]string, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
 	Attempts(ctx context.Context, q queue.AttemptsQuery) (page []queue.EndpointAttempt, next string, err error)
+	NoteEndpoint(ctx context.Context, endpoint string, e event.LogEntry) error
 	EndpointLog(ctx context.Context, endpoint string) ([]event.LogEntry, error)
 	Park(ctx context.Context, endpoint string, by event.Actor) error
 	Resume(ctx context.Context, endpoint string, by event.Actor) error

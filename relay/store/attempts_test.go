@@ -82,7 +82,7 @@ func TestALogEntryComesBackAsItWasWritten(t *testing.T) {
 		Replay:  "rpl_1",
 		Changes: []event.SettingChange{{Key: "timeout", Old: "10s", New: "15s"}, {Key: "url"}},
 	}
-	if got, ok := readLogEntry(encodeLogEntry(e, now)); !ok || fmt.Sprint(got) != fmt.Sprint(e) {
+	if got, ok := readLogEntry(encodeLogEntry(e, now, "c1")); !ok || fmt.Sprint(got) != fmt.Sprint(e) {
 		t.Errorf("%+v", got)
 	}
 	if got, ok := readLogEntry(`{"t":1,"k":"opened","n":3,"of":0,"s":500,"m":"` + "half \xe4\xb8" + `"}`); !ok ||

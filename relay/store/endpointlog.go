@@ -25,11 +25,13 @@ type storedEntry struct {
 	Text    string        `json:"m,omitempty"`
 	Replay  string        `json:"r,omitempty"`
 	Changes [][3]string   `json:"c,omitempty"` // key, old, new
+	Call    string        `json:"x,omitempty"` // that wrote it
 }
 
-// encodeLogEntry writes an entry as the log has it.
-func encodeLogEntry(e event.LogEntry, now time.Time) string {
+// encodeLogEntry writes an entry as the log has it. call names the call that writes it; empty: no entry takes its place.
+func encodeLogEntry(e event.LogEntry, now time.Time, call string) string {
 	stored := storedEntry{
+		Call:   call,
 		At:     now.UnixMilli(),
 		What:   e.What,
 		By:     e.By.Name,
@@ -88,10 +90,11 @@ func (s *Store) EndpointLog(ctx context.Context, endpoint string) (log []event.L
 	return log, nil
 }
 
-// NoteEndpoint writes an entry into the log of an endpoint, at the present time.
+// NoteEndpoint writes an entry into the log of an endpoint, at the present time. Dead letters that the same person
+// redrives or dismisses within ten minutes of others are added to that entry.
 func (s *Store) NoteEndpoint(ctx context.Context, endpoint string, e event.LogEntry) (err error) {
 	defer wrap(&err, "write into the log of an endpoint")
-	_, err = s.call(ctx, noteScript, 1, endpoint, s.logLife(), encodeLogEntry(e, s.Now()))
+	_, err = s.call(ctx, noteScript, 1, endpoint, s.logLife(), encodeLogEntry(e, s.Now(), s.newCall()))
 	return err
 }
 
@@ -164,7 +167,7 @@ func (s *Store) ChangeSettings(ctx context.Context, changes []SettingsChange) (e
 		for _, c := range part {
 			entry := ""
 			if c.Entry != nil {
-				entry = encodeLogEntry(*c.Entry, s.Now())
+				entry = encodeLogEntry(*c.Entry, s.Now(), "")
 			}
 			args = append(args, c.Endpoint, c.Before, c.After, entry)
 		}

@@ -37,7 +37,7 @@ func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked, b
 		entry.What = event.LogResumed
 	}
 	return parkScript.Run(ctx, s.client, []string{s.prefix}, now.UnixMilli(), endpoint, string(state), by.Name,
-		encodeLogEntry(entry, now), s.logLife()).Err()
+		encodeLogEntry(entry, now, ""), s.logLife()).Err()
 }
 
 // ramp is the state in Redis of an endpoint whose breaker has closed, or that was resumed: its deliveries are sent at a

@@ -144,7 +144,8 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice("note", noteScript, []any{s.Now().UnixMilli(), "t/a", 1000, `{"k":"redriven"}`})
+	twice("note", noteScript, []any{s.Now().UnixMilli(), "t/a", 1000, `{"t":1,"k":"redriven","n":2,"x":"c"}`})
+	twice("note more", noteScript, []any{s.Now().UnixMilli(), "t/a", 1000, `{"t":2,"k":"redriven","n":2,"x":"d"}`})
 	twice("settings", settingsScript, []any{s.Now().UnixMilli(), 1000, "t/a", "", "1", `{"k":"added"}`,
 		"t/b", "", "1", ""})
 	twice("redrive", redriveScript, []any{s.Now().UnixMilli(), s.newCall(), "t/a", short})
