@@ -20,7 +20,7 @@ const (
 	gaugesEvery = time.Minute
 	gaugesFor   = 55 * time.Second
 	// lastStats is how long a process that stops waits for its last statistics to be written.
-	lastStats = time.Second
+	lastStats = 3 * time.Second
 )
 
 // statistics writes to Redis what this process counts.
@@ -64,11 +64,18 @@ func (s *statistics) run(ctx context.Context) {
 	}
 }
 
-// last writes what is left when nothing is counted any more. It does not wait for a Redis that is down.
+// last writes what is left when nothing is counted any more. It waits for Redis no longer than lastStats.
 func (s *statistics) last(ctx context.Context) {
+	if s.counters.Held() == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, lastStats)
 	defer cancel()
-	s.report(s.flush(ctx))
+	err := s.store.WaitUp(ctx)
+	if err == nil {
+		err = s.flush(ctx)
+	}
+	s.report(err)
 }
 
 // report logs an error once for each time that it changes. What is wrong with Redis is told elsewhere.

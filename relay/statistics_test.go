@@ -97,6 +97,16 @@ func TestStatisticsGatherWhileRedisIsDownAndCountOnce(t *testing.T) {
 	}
 }
 
+func TestWhatWasCountedLastIsWrittenWhenARelayStops(t *testing.T) {
+	t.Parallel()
+	s := countingFor(t, redisserver.Start(t))
+	s.counters.Add("shop/a", stats.Sample{What: stats.Delivered})
+	s.last(t.Context())
+	if got := s.written(t, "shop/a")[stats.Delivered]; got != 1 {
+		t.Errorf("%d are written", got)
+	}
+}
+
 func TestOneReplicaNotesWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)

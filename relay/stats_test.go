@@ -23,7 +23,6 @@ type counts struct {
 	Points []struct{ Delivered int64 }
 }
 
-// What was counted is written when the relay stops, so the next process knows it.
 func TestStatisticsOutliveTheProcessAndATenantSeesItsOwn(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
@@ -34,7 +33,7 @@ func TestStatisticsOutliveTheProcessAndATenantSeesItsOwn(t *testing.T) {
 	})
 	other := newTenant(t, func(w http.ResponseWriter, _ int, _ received) { w.WriteHeader(http.StatusNotFound) })
 	yaml := withToken(redis.URL()) + "admin: {token: " + adminToken + "}\n" + twoTenants(shop.URL, other.URL)
-	first := start(t, yaml)
+	first := startAPI(t, yaml)
 	first.mustPush(callback(item("1", "signed", "2026-11-23 09:00:00"), item("2", "collected", "2026-11-23 09:00:00")))
 	first.mustPush(callback(item("2", "collected", "2026-11-23 09:00:00")))
 	first.post("/callback/wrong-token", "application/json", callback(item("3", "signed", "2026-11-23 09:00:00")))
@@ -43,6 +42,10 @@ func TestStatisticsOutliveTheProcessAndATenantSeesItsOwn(t *testing.T) {
 	until(t, "all outcomes are settled", func() bool {
 		return first.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "2" &&
 			first.metric(`kuairelay_attempts_total{endpoint="other/mail",outcome="retry"}`) != ""
+	})
+	until(t, "they are counted in Redis", func() bool {
+		total := ok[counts](first, adminToken, "GET", "/admin/v1/stats", "").Total
+		return total.Delivered == 2 && total.Failures["denied"] > 0
 	})
 	first.stop()
 	must(t, <-first.done)
