@@ -112,8 +112,8 @@ func freeName(path string) string {
 
 // header is the first line of a file.
 type header struct {
-	ID         string            `json:"id,omitempty"`
 	ReceivedAt time.Time         `json:"received_at"`
+	ID         string            `json:"id,omitempty"`
 	From       string            `json:"from,omitempty"`
 	Replica    string            `json:"replica,omitempty"`
 	Bytes      int               `json:"bytes"`
