@@ -133,8 +133,8 @@ const (
 	namingBody   = 64 << 10
 )
 
-// FindQuarantined looks for texts in the latest entries of quarantine that are not long. It returns the entries with each
-// text, the latest first, at most most.
+// FindQuarantined looks for texts in the latest entries of quarantine that are not long. It returns the entries with
+// each text, the latest first, at most most.
 func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
 	found map[string][]event.Quarantined, err error,
 ) {
@@ -209,28 +209,6 @@ func (s *Store) findIn(
 		}
 	}
 	return nil
-}
-
-// sizesOf returns the sizes of some ids in quarantine, in bytes.
-func (s *Store) sizesOf(ctx context.Context, ids []string) ([]int64, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	answers := make([]*redis.IntCmd, len(ids))
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-		for i, id := range ids {
-			answers[i] = p.StrLen(ctx, s.quarantinedKey(id))
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-
-	sizes := make([]int64, len(ids))
-	for i, answer := range answers {
-		sizes[i] = answer.Val()
-	}
-	return sizes, nil
 }
 
 // QuarantinedByID returns what is in quarantine under an id, and whether there is something.
