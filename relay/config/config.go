@@ -112,6 +112,8 @@ type Config struct {
 	Fingerprint string
 	// Warnings are about what is legal, but probably a mistake, in file order.
 	Warnings []Mistake
+	// Files are what was read.
+	Files Files
 }
 
 // Delivery says how the deliveries of an endpoint are made.
@@ -293,6 +295,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 
 	c.Limits.ParseBytes = max(c.Limits.ParseBytes, parseBodies*c.Callback.MaxBody) // the default is for a usual max_body
 	c.Fingerprint = fingerprint(l.sum)
+	c.Files.parseBytes = c.Limits.ParseBytes
 	c.Warnings = inOrderOf(files, append(noted, warnings(c)...))
 	return c, nil
 }

@@ -69,7 +69,7 @@ func TestTheSchemaShowsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, all)
 	}
-	got.Fingerprint = want.Fingerprint
+	got.Fingerprint, got.Files = want.Fingerprint, want.Files
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the defaults that are shown are read as\n%+v\nwant\n%+v", got, want)
 	}

@@ -178,13 +178,13 @@ func (l *loading) checkOwners() {
 		for _, variable := range p.variables {
 			if other := ownerOfVariable(variable.name, p.tenant, byPrefix); other != "" {
 				variable.by.mistake("variable %s is that of tenant %s, by its name; tenants_env in %s allows it",
-					variable.name, other, p.main)
+					variable.name, ofOther(other), p.main)
 			}
 		}
 
 		for _, file := range p.used {
 			if other := l.ownerOfFile(file.name); other != "" && other != p.tenant {
-				file.by.mistake("the file is that of tenant %s, by its name; tenants_files in %s allows it", other, p.main)
+				file.by.mistake("the file is that of tenant %s, by its name; tenants_files in %s allows it", ofOther(other), p.main)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Console.Tenants, want.Console.Session, want.Console.Language = true, 12*time.Hour, "en"
 	want.TenantsDir, want.Console.History = "tenants.d", 24*time.Hour
 	got := mustLoad(t, head)
-	got.Fingerprint = ""
+	got.Fingerprint, got.Files = "", Files{}
 	equal(t, "config", got, want)
 }
 
@@ -155,7 +155,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.TenantsDir, want.TenantsEnv, want.TenantsFiles = "full.d", []string{"SHARED_TOKEN", "_x9"},
 		[]string{"/run/secrets", "shared.pem"}
 	want.Egress.TenantCIDRs = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
-	got.Warnings, got.Fingerprint = nil, "" // they have tests of their own
+	got.Warnings, got.Fingerprint, got.Files = nil, "", Files{} // they have tests of their own
 	equal(t, "config", got, want)
 }
 
@@ -305,6 +305,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 		c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
 	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
+	d.Files = c.Files
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs,
 		c.Admin.Token
 	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)

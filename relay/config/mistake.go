@@ -22,6 +22,26 @@ func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) 
 type Mistake struct {
 	Pos Position
 	Msg string
+	// Others says that Msg names what stands in another file, or another tenant: it is not for the tenant whose file it
+	// is about.
+	Others bool
+}
+
+// ofOther is the name of another tenant, in a message.
+type ofOther string
+
+// newMistake makes one of a format and its arguments.
+func newMistake(pos Position, format string, args ...any) Mistake {
+	m := Mistake{Pos: pos, Msg: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case Position:
+			m.Others = m.Others || arg.File != pos.File
+		case ofOther:
+			m.Others = true
+		}
+	}
+	return m
 }
 
 // String is "file:line: what is wrong".

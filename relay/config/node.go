@@ -207,12 +207,12 @@ func (v value) position() Position {
 
 // mistake notes what is wrong with the value. The arguments must not hold an expanded value.
 func (v value) mistake(format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
+	m := newMistake(v.position(), format, args...)
 	if v.path != "" {
-		msg = v.path + ": " + msg
+		m.Msg = v.path + ": " + m.Msg
 	}
 
-	v.src.mistakes = append(v.src.mistakes, found{Mistake: Mistake{Pos: v.position(), Msg: msg}, column: v.at.Column})
+	v.src.mistakes = append(v.src.mistakes, found{Mistake: m, column: v.at.Column})
 }
 
 // warn notes what is legal, but probably a mistake. The arguments must not hold an expanded value.

@@ -84,6 +84,7 @@ func (l *loading) file(path string, text []byte, p *permissions, schema reader) 
 	src := &source{path: path, dir: filepath.Dir(path), options: l.options, permissions: p, read: l.read}
 
 	l.sources = append(l.sources, src)
+	l.config.Files.all = append(l.config.Files.all, readFile{path: path, tenant: p != nil, text: text})
 	l.read(path, string(text))
 	if root := src.parse(text); root != nil {
 		schema.read(value{src: src, node: root, at: root})

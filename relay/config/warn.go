@@ -40,7 +40,7 @@ type warner struct {
 }
 
 func (w *warner) warn(pos Position, format string, args ...any) {
-	w.all = append(w.all, found{Mistake: Mistake{Pos: pos, Msg: fmt.Sprintf(format, args...)}})
+	w.all = append(w.all, found{Mistake: newMistake(pos, format, args...)})
 }
 
 // routes warns of a tenant's routes, and returns the endpoints that they lead to.
