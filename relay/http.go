@@ -149,6 +149,11 @@ func problem(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
+	if wrong, ok := errors.AsType[*api.MistakesError](err); ok {
+		more := map[string]any{"errors": wrong.Mistakes}
+		_ = writeProblem(c, http.StatusUnprocessableEntity, wrong.Error(), more) // the client may be gone
+		return
+	}
 	status, detail := http.StatusInternalServerError, ""
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		status = he.Code
@@ -194,10 +199,16 @@ type replicaStatus struct {
 	redis, spoolErr error // why they take none
 }
 
-// checkStatus asks Redis and the spool whether they take callbacks. An embedded Redis is durable by the spool only.
+// checkStatus asks Redis and the spool whether they take callbacks.
 func (relay *Relay) checkStatus(ctx context.Context) replicaStatus {
+	return relay.statusOf(relay.store.Ready(ctx), relay.spool.Check())
+}
+
+// statusOf is what a replica is like whose Redis and spool take callbacks, or do not because of these errors. An
+// embedded Redis is durable by the spool only.
+func (relay *Relay) statusOf(redis, spool error) replicaStatus {
 	embedded := relay.store.Embedded()
-	c := replicaStatus{redis: relay.store.Ready(ctx), spoolErr: relay.spool.Check()}
+	c := replicaStatus{redis: redis, spoolErr: spool}
 	c.readiness = readiness{
 		Status: api.Ready, Redis: "up", Spool: "ok",
 		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.ready(),
@@ -260,62 +271,6 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 	}
 	return e.JSON(http.StatusOK, map[string]api.Readiness{"status": status})
 }
-
-// apiStatus returns what the replica knows of itself, for the operator.
-func (relay *Relay) apiStatus(ctx context.Context) api.ReplicaStatus {
-	c := relay.checkStatus(ctx)
-	stats := relay.spool.Stats()
-	out := api.ReplicaStatus{
-		Durable: c.durable, Status: c.Status, Redis: c.Redis, Spool: c.Spool,
-		Spooled: c.Spooled, SpooledSince: stats.Oldest, Config: api.ConfigInUse(c.Config),
-	}
-	out.Problems = append(out.Problems, relay.troubles(c, stats)...)
-	if lost := relay.marker.problem(); lost != "" {
-		out.Problems = append(out.Problems, lost)
-	}
-	out.Problems = append(out.Problems, relay.reload.problems()...)
-	advice := relay.advice.present()
-	for _, name := range slices.Sorted(maps.Keys(advice)) {
-		out.Problems = append(out.Problems, fmt.Sprintf("redis advice %s: %s", name, advice[name]))
-	}
-	if relay.proxy.CredentialsRefused() {
-		out.Problems = append(out.Problems,
-			"kuaidihelp refuses the account (kuaidihelp.app_id, .api_key): nobody can subscribe")
-	}
-	return out
-}
-
-// troubles says what is wrong with Redis and the spool, and what follows from it.
-func (relay *Relay) troubles(c replicaStatus, spool spool.Stats) (all []string) {
-	refused := "callbacks are answered 503"
-	if c.redis != nil {
-		then := "callbacks go to the spool until it takes them"
-		if !c.durable {
-			then = refused
-		}
-		all = append(all, fmt.Sprintf("%v; %s", c.redis, then))
-	}
-	switch {
-	case c.spoolErr != nil && c.durable:
-		all = append(all, fmt.Sprintf("the spool is %s; if redis fails too, %s", c.Spool, refused))
-	case c.spoolErr != nil:
-		all = append(all, fmt.Sprintf("the spool is %s; %s", c.Spool, refused))
-	}
-	if room := relay.spool.Room(); c.spoolErr == nil && room < spool.MaxBytes/5 {
-		all = append(all, fmt.Sprintf("the spool can take %d MiB more, of spool.max_bytes or of its disk; when it is "+
-			"full, and redis takes nothing, %s",
-			room>>20, refused))
-	}
-	age := time.Since(spool.Oldest)
-	if c.redis == nil && !relay.store.Embedded() && !spool.Oldest.IsZero() && age > lateInSpool {
-		all = append(all, fmt.Sprintf("redis takes callbacks, but one has waited in the spool for %s: the log says why",
-			age.Round(time.Second)))
-	}
-	return all
-}
-
-// lateInSpool is how long a callback may wait in the spool while Redis takes callbacks.
-const lateInSpool = 2 * time.Minute
 
 // spoolTrouble says what is wrong, without paths.
 func spoolTrouble(err error) string {

@@ -215,31 +215,42 @@ func buildInfo(version string) prometheus.Collector {
 	return g
 }
 
-// unfinished asks the store at every scrape for the unfinished work of subscriptions.
+// unfinished asks the store at every scrape for the unfinished work of subscriptions, and remembers since when there
+// is any, as far as it was asked for.
 type unfinished struct {
 	store *store.Store
-	count *prometheus.Desc
+	depth *prometheus.Desc
+	since since
 }
 
 func newUnfinished(s *store.Store) *unfinished {
-	return &unfinished{s, prometheus.NewDesc("kuairelay_subscriptions_unfinished",
+	return &unfinished{store: s, depth: prometheus.NewDesc("kuairelay_subscriptions_unfinished",
 		"Waybills that kuaidihelp has still to be asked for, and "+
 			"tenants that have still to get a waybill's last update.", nil, nil)}
 }
 
+// count counts it, and returns since when there is any.
+func (u *unfinished) count(ctx context.Context) (n int, since time.Time, err error) {
+	all, err := u.store.CountUnfinished(ctx)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return int(all), u.since.note(all > 0), nil
+}
+
 // Describe implements prometheus.Collector.
-func (u *unfinished) Describe(ch chan<- *prometheus.Desc) { ch <- u.count }
+func (u *unfinished) Describe(ch chan<- *prometheus.Desc) { ch <- u.depth }
 
 // Collect implements prometheus.Collector.
 func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	n, err := u.store.CountUnfinished(ctx)
+	n, _, err := u.count(ctx)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(u.count, fmt.Errorf("ask the store: %w", err))
+		ch <- prometheus.NewInvalidMetric(u.depth, fmt.Errorf("ask the store: %w", err))
 		return
 	}
-	ch <- prometheus.MustNewConstMetric(u.count, prometheus.GaugeValue, float64(n))
+	ch <- prometheus.MustNewConstMetric(u.depth, prometheus.GaugeValue, float64(n))
 }
 
 // unixSeconds returns a time as Prometheus has it; 0 for none.

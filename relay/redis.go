@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,8 +23,9 @@ type redisWarnings struct {
 	store *store.Store
 	log   *zap.Logger
 
-	mu  sync.Mutex
-	now map[string]string
+	mu    sync.Mutex
+	now   map[string]string
+	since map[string]time.Time // since when each is known
 }
 
 // present returns the advice that holds at present: the reason by its name.
@@ -68,16 +68,22 @@ func (a *redisWarnings) report(now map[string]string) {
 			a.log.Info("redis advice no longer applies", zap.String("advice", name))
 		}
 	}
+
 	a.mu.Lock()
-	a.now = now
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	began := make(map[string]time.Time, len(now))
+	for name := range now {
+		began[name] = a.since[name]
+		if began[name].IsZero() {
+			began[name] = time.Now()
+		}
+	}
+	a.now, a.since = now, began
 }
 
 const (
 	// markerEvery is how often Redis is asked for its marker.
 	markerEvery = 10 * time.Second
-	// lossTold is how long the status mentions a Redis that came back empty.
-	lossTold = 24 * time.Hour
 	// markerFile is in spool.dir. Processes with the same folder share the file, because it says the same for all.
 	markerFile = ".redis.json"
 )
@@ -195,17 +201,6 @@ func (m *marker) emptiedAt() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now.EmptiedAt
-}
-
-// problem says for a day that Redis came back empty; empty: it did not.
-func (m *marker) problem() string {
-	at := m.emptiedAt()
-	if at.IsZero() || time.Since(at) > lossTold {
-		return ""
-	}
-	return fmt.Sprintf("redis at %s was found at %s without what it had held: open deliveries, pauses and subscriptions "+
-		"are gone; is it the right one? (kuairelay subscriptions import)",
-		m.store.Address(), at.UTC().Format(time.RFC3339))
 }
 
 // Describe implements prometheus.Collector.

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -84,7 +83,11 @@ type Relay struct {
 	settings   *settingsLog
 	advice     *redisWarnings
 	readyNow   readyNow
-	whenErrors *prometheus.CounterVec
+	since      replicaSince
+	effective  effective
+	began      time.Time
+	unfinished *unfinished
+	when       *whenFailures
 	refused    *prometheus.CounterVec // connections, by listener
 
 	reload        configState
@@ -100,11 +103,11 @@ func New(o Options) (*Relay, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(buildInfo(o.Version), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	r := &Relay{o: o, log: o.Logger, registry: registry}
+	r := &Relay{o: o, log: o.Logger, registry: registry, began: time.Now()}
 
 	// The data path, from its end to its beginning.
 	var err error
-	r.store, err = newStore(c, store.Options{Clock: o.Clock, Replica: replicaName()})
+	r.store, err = newStore(c, store.Options{Clock: o.Clock, Replica: hostName()})
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +124,9 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 	r.spool = newSpool(c, o.Logger)
+	r.unfinished = newUnfinished(r.store)
+	r.when = newWhenFailures(o.Logger)
+	registry.MustRegister(r.unfinished, r.when.errors)
 	r.intake = intake.New(intake.Options{
 		Store:          r.store,
 		Pool:           r.pool,
@@ -133,10 +139,11 @@ func New(o Options) (*Relay, error) {
 	})
 	r.store.Notify(store.Listener{OnAvailability: r.logRedis, OnDelivered: r.intake.Delivered})
 	r.heartbeat = newHeartbeat(r.store, o.Logger)
+	r.heartbeat.describe = r.describe
 	r.receiver = ingest.New(ingest.Options{
 		Keep:       r.intake.Keep,
 		Parse:      r.intake.Parse,
-		Replica:    replicaName(),
+		Replica:    hostName(),
 		Bytes:      c.Limits.ParseBytes,
 		OnCallback: r.heartbeat.heard,
 		Stats:      r.stats.counters,
@@ -177,12 +184,9 @@ func New(o Options) (*Relay, error) {
 	r.marker = newMarker(r.store, o.Logger, c.Spool.Dir)
 	r.settings = newSettingsLog(r.store, o.Logger)
 	r.queues = newQueueMetrics(r.store)
-	r.whenErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_when_errors_total",
-		Help: "Evaluations of a route's when expression that failed; the route did not match."}, []string{"tenant"})
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
-	registry.MustRegister(r.queues, r.whenErrors, r.refused, r.heartbeat, r.marker, &r.reload,
-		newStorageMetrics(r), newUnfinished(r.store))
+	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, &r.reload, newStorageMetrics(r))
 
 	// The parts get their settings from the config, as at a reload.
 	if err := r.use(c); err != nil {
@@ -202,6 +206,7 @@ func New(o Options) (*Relay, error) {
 
 	small := *c
 	small.Tenants = nil // they are most of a large config, and the parts have what they need of them
+	small.Files = config.Files{}
 	r.o.Config = &small
 	return r, nil
 }
@@ -249,22 +254,20 @@ func (r *Relay) newAPI() *api.API {
 		OnDue:         r.pool.Feed,
 		LastCallback:  r.heartbeat.state,
 		ReplicaStatus: r.apiStatus,
-		Replica:       replicaName(),
+		Replicas:      r.listReplicas,
+		Unfinished:    r.unfinished.count,
+		WhenFailures:  r.when.list,
+		Server:        r.redisServer,
+		ConfigState:   r.configStateOf,
+		Effective:     r.effectiveText,
+		Reload:        r.reloadByAPI,
+		Replica:       r.heartbeat.id,
 		Spooled:       r.spooled,
 		Upstream:      r.upstreamState,
 		LastRefused:   r.receiver.Refused,
 		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
 	})
-}
-
-// replicaName is that of this machine, which is a name of its own in a container.
-func replicaName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "this replica"
-	}
-	return name
 }
 
 // spooled gives the callbacks in the spool that may have an update of a waybill.

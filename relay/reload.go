@@ -61,14 +61,8 @@ func matchMeans(field, value string) (meant string, known []string) {
 // use switches the relay to a config, at the start and at each reload. It builds everything first: after an error
 // nothing has changed. Calls must not overlap.
 func (r *Relay) use(c *config.Config) error {
-	var complained sync.Map // routes whose failure was logged; each failure is counted
-	table, err := NewTable(c, func(rule *route.Rule, err error) {
-		r.whenErrors.WithLabelValues(rule.Tenant).Inc()
-		if _, known := complained.LoadOrStore(rule.Pos, true); !known {
-			r.log.Warn("a when expression failed: more failures are only counted",
-				zap.String("route", rule.Pos), zap.Error(err))
-		}
-	})
+	failures := &whenFailuresOf{all: r.when}
+	table, err := NewTable(c, failures.note)
 	if err != nil {
 		return err
 	}
@@ -95,6 +89,7 @@ func (r *Relay) use(c *config.Config) error {
 
 	r.store.Use(storeSettings(c))
 	r.intake.Use(routesOf(table, c.Tenants), configName(c))
+	r.when.use(failures)
 	r.receiver.Use(ingest.Settings{
 		Tokens:     reveal(c.Callback.Tokens),
 		AllowCIDRs: c.Callback.AllowCIDRs,
@@ -124,15 +119,10 @@ const (
 )
 
 // ReloadResult is the result of a reload.
-type ReloadResult struct {
-	// Fingerprint is that of the config in use.
-	Fingerprint string `json:"fingerprint"`
-	// Changed is false if the files have the same content as before.
-	Changed bool `json:"changed"`
-	// Restart has the keys that have changed since the start, and keep their values until a restart.
-	Restart  []string `json:"restart,omitempty"`
-	Warnings []string `json:"warnings,omitempty"` // "file:line: what is surely not meant"
-}
+type ReloadResult = api.ReloadResult
+
+// errNoFile says that there is no config to be read again.
+var errNoFile = errors.New("this relay was not started with a config file")
 
 // Reload reads the config again and switches to it, or returns what is wrong with it and keeps the old one. Nothing
 // under way is cut short. What begins afterwards, also a retry of a pending delivery, uses the new config. why is for
@@ -147,7 +137,7 @@ func (r *Relay) Reload(why string) (ReloadResult, error) {
 
 func (r *Relay) read(why string) (ReloadResult, error) {
 	if r.o.Load == nil {
-		return ReloadResult{}, errors.New("this relay was not started with a config file")
+		return ReloadResult{}, errNoFile
 	}
 
 	began := time.Now()
@@ -161,8 +151,9 @@ func (r *Relay) read(why string) (ReloadResult, error) {
 	}
 	if err != nil {
 		// Every mistake is a line of the log.
-		lines := strings.Split(err.Error(), "\n")
-		r.reload.failed(lines)
+		mistakes := mistakesOf(err)
+		lines := mistakeLines(mistakes)
+		r.reload.failed(mistakes)
 		r.log.Error("config not reloaded: the relay keeps the one from before", zap.String("why", why),
 			zap.Int("mistakes", len(lines)))
 		for _, line := range lines {
@@ -208,9 +199,7 @@ func (r *Relay) reloadHTTP(c echo.Context) error {
 	out, err := r.Reload("POST /-/reload")
 	r.api.Note(c.Request().Context(), reloadAct(out, err, c.RealIP()))
 	if err != nil {
-		lines := strings.Split(err.Error(), "\n")
-		return writeProblem(c, http.StatusUnprocessableEntity,
-			"the config was not reloaded: the relay keeps the one from before", map[string]any{"errors": lines})
+		return &api.MistakesError{Mistakes: strings.Split(err.Error(), "\n")}
 	}
 	return c.JSON(http.StatusOK, out)
 }
@@ -232,6 +221,19 @@ func reloadAct(out ReloadResult, err error, from string) event.Act {
 		a.Result = "done"
 	}
 	return a
+}
+
+// reloadByAPI is a reload that the operator asked for by the API.
+func (r *Relay) reloadByAPI(ctx context.Context, from string) (ReloadResult, error) {
+	if r.o.Load == nil {
+		return ReloadResult{}, errNoFile
+	}
+	out, err := r.Reload("POST /config/reload")
+	r.api.Note(ctx, reloadAct(out, err, from))
+	if err != nil {
+		return ReloadResult{}, &api.MistakesError{Mistakes: strings.Split(err.Error(), "\n")}
+	}
+	return out, nil
 }
 
 // onChange is the reason of a reload by the watch.
@@ -276,12 +278,18 @@ type configState struct {
 }
 
 type loadedConfig struct {
-	fingerprint string
-	at          time.Time // of the last success
-	ok          bool      // the last reload
-	paths       []string  // of the last reload
-	mistakes    []string  // of the last reload, if it failed
-	restart     []string  // keys that have changed since the start, and keep their values until the next one
+	fingerprint  string
+	since        time.Time         // it came into use
+	at           time.Time         // of the last success
+	ok           bool              // the last reload
+	failedAt     time.Time         // since when reloads fail, if the last one did
+	paths        []string          // of the last reload
+	mistakes     []config.Mistake  // of the last reload, if it failed; without a file: of none
+	warnings     []config.Mistake  // of the config in use
+	files        config.Files      // of the same
+	homes        map[string]string // tenants with files of their own, and these
+	restart      []string          // keys that have changed since the start, and keep their values until the next one
+	restartSince time.Time
 }
 
 func (l *configState) current() loadedConfig {
@@ -301,46 +309,57 @@ func (l *configState) unchanged() {
 func (l *configState) done(c *config.Config, built map[string]builtEndpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now.ok, l.now.at, l.now.fingerprint, l.built = true, time.Now(), c.Fingerprint, built
+	l.now.ok, l.now.at, l.now.since, l.now.fingerprint, l.built = true, time.Now(), time.Now(), c.Fingerprint, built
+	l.now.warnings, l.now.files, l.now.homes = c.Warnings, c.Files, homesOf(c)
 	if l.fixed == nil {
 		l.fixed = newRestartKeys(c)
 	}
 }
 
 // failed notes that the files have mistakes.
-func (l *configState) failed(mistakes []string) {
+func (l *configState) failed(mistakes []config.Mistake) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.now.ok {
+		l.now.failedAt = time.Now()
+	}
 	l.now.ok, l.now.mistakes = false, mistakes
+}
+
+// mistakesOf are those that an error names.
+func mistakesOf(err error) (all []config.Mistake) {
+	if found, ok := errors.AsType[config.Mistakes](err); ok {
+		return found
+	}
+	for line := range strings.Lines(err.Error()) {
+		all = append(all, config.Mistake{Msg: strings.TrimSuffix(line, "\n")})
+	}
+	return all
+}
+
+// mistakeLines are mistakes as text, a line each.
+func mistakeLines(all []config.Mistake) (lines []string) {
+	for _, mistake := range all {
+		if mistake.Pos.File == "" {
+			lines = append(lines, mistake.Msg)
+		} else {
+			lines = append(lines, mistake.String())
+		}
+	}
+	return lines
 }
 
 // needs notes the changed keys that only a restart applies.
 func (l *configState) needs(keys []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch {
+	case len(keys) == 0:
+		l.now.restartSince = time.Time{}
+	case len(l.now.restart) == 0:
+		l.now.restartSince = time.Now()
+	}
 	l.now.restart = keys
-}
-
-// mistakesShown is how many mistakes of a config the status has.
-const mistakesShown = 10
-
-// problems returns what is wrong with the config's files, and which keys wait for a restart.
-func (l *configState) problems() (all []string) {
-	now := l.current()
-	if !now.ok {
-		all = append(all, fmt.Sprintf("the config's files have mistakes: the relay keeps the config of %s",
-			now.at.UTC().Format(time.RFC3339)))
-		for _, mistake := range now.mistakes[:min(mistakesShown, len(now.mistakes))] {
-			all = append(all, "config: "+mistake)
-		}
-		if more := len(now.mistakes) - mistakesShown; more > 0 {
-			all = append(all, fmt.Sprintf("config: and %d more mistakes; kuairelay check lists them", more))
-		}
-	}
-	if len(now.restart) > 0 {
-		all = append(all, "config: a restart is needed for "+strings.Join(now.restart, ", "))
-	}
-	return all
 }
 
 // setFiles notes the files that a config was read from.

@@ -62,6 +62,8 @@ var bounds = map[string]bound{
 	"GET /v1/subscriptions/:cp_code/:waybill":    ofReads,
 	"DELETE /v1/subscriptions/:cp_code/:waybill": ofReads,
 	"GET /v1/status":                             ofReads,
+	"GET /v1/config":                             ofReads,
+	"GET /v1/config/effective":                   ofReads,
 	"GET /v1/events":                             ofReads,
 	"GET /v1/events/:id":                         ofReads,
 	"GET /v1/events/:id/request":                 ofReads,

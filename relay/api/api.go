@@ -7,6 +7,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -115,21 +116,81 @@ type Options struct {
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
 	// callback.silence. Default: zero, false.
 	LastCallback func() (last time.Time, silent bool)
+
+	// Replicas lists all replicas that are alive. Default: none is known.
+	Replicas func(ctx context.Context) ([]Replica, error)
+	// Unfinished counts subscriptions that are not finished, and says since when there are any. Default: none.
+	Unfinished func(ctx context.Context) (n int, since time.Time, err error)
+	// WhenFailures lists the routes whose when expressions failed since the config was loaded. Default: none.
+	WhenFailures func() []WhenFailure
+	// Server is what Redis says of itself. Default: nothing.
+	Server func(ctx context.Context) (RedisServer, error)
+
+	// ConfigState is the state of the config; mistakes and warnings are those of a tenant's own file (empty: all).
+	// Default: nothing is known.
+	ConfigState func(tenant string) ConfigState
+	// Effective is the config in use as YAML, or a tenant's part of it; nil: there is none. Default: none.
+	Effective func(tenant string) ([]byte, error)
+	// Reload has the config read again, for the operator at an address, and notes that in the audit. The error is a
+	// *MistakesError if it has mistakes. Default: it cannot be.
+	Reload func(ctx context.Context, from string) (ReloadResult, error)
 }
 
-// ReplicaStatus is the state of one replica, for the operator.
+// ReplicaStatus is what a replica knows of itself, for the operator. A time is zero if what it is about is not so.
 type ReplicaStatus struct {
-	// Durable says whether callbacks can be accepted durably.
+	StartedAt time.Time
+	// Durable says whether callbacks can be accepted so that they are not lost.
 	Durable bool
 	Status  Readiness
-	// Redis and Spool are the state of each in a word, with the reason if it is not good.
-	Redis, Spool string
-	// Spooled counts callbacks that wait in the spool. The oldest came at SpooledSince (zero: none waits).
+
+	// Redis says in a word what it can do, and why not more.
+	Redis string
+	// RedisState is up, full, short or down. RedisWhy is why it is not up, as a sentence that names it, and RedisSince
+	// since when.
+	RedisState, RedisWhy string
+	RedisSince           time.Time
+	RedisAddress         string
+	// RedisEmptiedAt is when it was last found without what it had held.
+	RedisEmptiedAt time.Time
+	Embedded       bool
+	// Advice are properties of Redis that put accepted events at risk.
+	Advice []Advice
+
+	// Spool is ok, or says why it takes nothing, since SpoolSince.
+	Spool      string
+	SpoolSince time.Time
+	// SpoolRoom of SpoolMax bytes are left (SpoolMax 0: that is not known). They are few since SpoolScarceSince.
+	SpoolRoom, SpoolMax int64
+	SpoolScarceSince    time.Time
+	// Spooled counts callbacks in the spool that wait to be accepted; the oldest came at SpooledSince.
 	Spooled      int
 	SpooledSince time.Time
-	Config       ConfigInUse
-	// Problems need a person now, or soon. Each is a sentence.
-	Problems []string
+
+	Config ConfigInUse
+	// ConfigMistakes are those of the files, if the last reload failed, as it does since ConfigRefusedSince.
+	ConfigMistakes     []string
+	ConfigRefusedSince time.Time
+	// Restart are keys that wait for a restart, since RestartSince.
+	Restart      []string
+	RestartSince time.Time
+
+	// LastCallbackAt is when the latest callback came to any replica. kuaidihelp is Silent, since SilentSince, if that is
+	// too long ago.
+	LastCallbackAt time.Time
+	Silent         bool
+	SilentSince    time.Time
+	Silence        time.Duration // callback.silence; 0: it is never silent
+	// Credentials says whether the account has an API key.
+	Credentials bool
+	// CredentialsRefusedSince is since when kuaidihelp refuses the account.
+	CredentialsRefusedSince time.Time
+}
+
+// Advice is a property of Redis that puts accepted events at risk.
+type Advice struct {
+	Name  string    `json:"name" doc:"as the metric kuairelay_redis_advice has it"`
+	Why   string    `json:"why" doc:"what it is, and what follows from it"`
+	Since time.Time `json:"since,omitzero" doc:"since when this replica knows of it"`
 }
 
 // Readiness says whether a replica accepts callbacks.
@@ -175,6 +236,11 @@ type API struct {
 	days    dayCache
 	began   time.Time
 	current atomic.Pointer[settings]
+
+	// What is known to everybody who asks for the state of the relay.
+	latest     latest
+	lastEvents eachFresh[lastEvent]
+	system     fresh[systemNow]
 }
 
 // New makes an API. It knows no tenant until Use.
@@ -211,6 +277,30 @@ func New(o Options) *API {
 		o.LastCallback = func() (time.Time, bool) { return time.Time{}, false }
 	}
 
+	// What nobody tells is not known.
+	if o.Replicas == nil {
+		o.Replicas = func(context.Context) ([]Replica, error) { return nil, nil }
+	}
+	if o.Unfinished == nil {
+		o.Unfinished = func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil }
+	}
+	if o.Server == nil {
+		o.Server = func(context.Context) (RedisServer, error) { return RedisServer{}, nil }
+	}
+	if o.ConfigState == nil {
+		o.ConfigState = func(string) ConfigState { return ConfigState{} }
+	}
+	if o.Effective == nil {
+		o.Effective = func(string) ([]byte, error) { return nil, nil }
+	}
+	if o.Reload == nil {
+		o.Reload = func(context.Context, string) (ReloadResult, error) {
+			return ReloadResult{}, errors.New("this relay cannot reload its config")
+		}
+	}
+	if o.WhenFailures == nil {
+		o.WhenFailures = func() []WhenFailure { return nil }
+	}
 	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
 	c.Use(Settings{})
 	return c
@@ -233,6 +323,7 @@ func (c *API) Use(set Settings) {
 	}
 	slices.Sort(s.names)
 	c.current.Store(s)
+	c.lastEvents.clear()
 }
 
 // Endpoints lists the endpoints of a tenant; none if the config has no such tenant.
@@ -302,10 +393,13 @@ func (c *API) enter(e echo.Context, tenant, key string, r route) error {
 	return write(e, r.good(), answer)
 }
 
-// write writes a good answer as JSON; nil: no body.
+// write writes a good answer: as JSON, as it is if it is a Document, or, if it is nil, without a body.
 func write(e echo.Context, status int, answer any) error {
-	if answer == nil {
+	switch answer := answer.(type) {
+	case nil:
 		return e.NoContent(status)
+	case Document:
+		return e.Blob(status, answer.Kind, answer.Text)
 	}
 	return e.JSON(status, answer)
 }

@@ -100,6 +100,10 @@ func problemSchema() map[string]any {
 			"title":  text("name of the status"),
 			"status": map[string]any{"type": "integer", "description": "HTTP status"},
 			"detail": text("what is wrong"),
+			"errors": map[string]any{
+				"type": "array", "items": map[string]any{"type": "string"},
+				"description": "of a config that was not reloaded: every mistake, with its file and line",
+			},
 		},
 		"required":             []string{"type", "title", "status"},
 		"additionalProperties": false,
@@ -159,7 +163,11 @@ func operationID(r route, who string) string {
 func (d *document) responses(r route) map[string]any {
 	good := map[string]any{"description": "Success"}
 	if answer := r.handler.answer; answer != nil {
-		good["content"] = content("application/json", d.schema(reflect.TypeOf(answer)))
+		kind := "application/json"
+		if _, own := answer.(Document); own {
+			kind = "application/yaml"
+		}
+		good["content"] = content(kind, d.schema(reflect.TypeOf(answer)))
 	}
 	out := map[string]any{strconv.Itoa(r.good()): good}
 	for status, meaning := range problems {

@@ -91,11 +91,11 @@ func (c *call) lookAt(q event.Quarantined, most int) (*QuarantineNow, int) {
 
 // groupQuarantine counts by their reasons the latest callbacks that hold a text (nil: all of them).
 func (c *call) groupQuarantine(contains []byte) (*QuarantineSummary, error) {
-	total, err := c.quarantine.CountQuarantined(c.ctx())
+	total, err := c.quarantine.CountQuarantined(c.ctx(), c.now())
 	if err != nil {
 		return nil, c.failed("count quarantine", err)
 	}
-	out := &QuarantineSummary{Groups: []QuarantineGroup{}, Total: total}
+	out := &QuarantineSummary{Groups: []QuarantineGroup{}, Total: total.All}
 	groups := make(map[string]*QuarantineGroup)
 	room := lookedBytes
 	_, out.Looked, err = c.eachQuarantined(0, func(q event.Quarantined) bool {

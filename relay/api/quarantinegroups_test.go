@@ -30,7 +30,9 @@ func (s *stock) Quarantined(_ context.Context, offset, most int) (page []event.Q
 	return page, next, nil
 }
 
-func (s *stock) CountQuarantined(context.Context) (int, error) { return len(s.all), nil }
+func (s *stock) CountQuarantined(context.Context, time.Time) (event.QuarantineCount, error) {
+	return event.QuarantineCount{All: len(s.all)}, nil
+}
 
 func (s *stock) QuarantinedByID(_ context.Context, id string) (*event.Quarantined, bool, error) {
 	for _, q := range s.all {

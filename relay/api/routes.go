@@ -162,6 +162,7 @@ const (
 // routes are all paths of the API.
 func routes() []route {
 	return slices.Concat(
+		stateRoutes(),
 		eventRoutes(),
 		endpointRoutes(),
 		deadLetterRoutes(),
@@ -194,7 +195,8 @@ var tableOfRoutes = sync.OnceValue(func() map[routeOf]route {
 	return out
 })
 
-func eventRoutes() []route {
+// stateRoutes are about the relay itself.
+func stateRoutes() []route {
 	return []route{
 		{
 			method: get, path: "/status",
@@ -202,6 +204,39 @@ func eventRoutes() []route {
 			tenant:  true, operator: true,
 			handler: answering(readStatus),
 		},
+		{
+			method: get, path: "/system",
+			summary:  "What runs: the replicas, Redis, kuaidihelp",
+			operator: true,
+			handler:  answering(readSystem),
+		},
+		{
+			method: get, path: "/config",
+			summary: "Which config is served, and what is wrong with the files; for a tenant with its own file",
+			tenant:  true, operator: true,
+			handler: answering(readConfig),
+		},
+		{
+			method: get, path: "/config/effective",
+			summary: "The config that is served as YAML, with defaults and without secrets; for a tenant its own part",
+			tenant:  true, operator: true,
+			handler: answering(readEffective),
+		},
+		{
+			method: post, path: "/config/reload",
+			summary:  "Read the config again, and switch to it; the same as POST /-/reload",
+			operator: true,
+			problems: map[int]string{
+				http.StatusUnprocessableEntity: "The files have mistakes, which are in errors; the relay keeps the one from before",
+				http.StatusConflict:            "This relay was not started with a config file",
+			},
+			handler: answering(reloadConfig),
+		},
+	}
+}
+
+func eventRoutes() []route {
+	return []route{
 		{
 			method: get, path: "/events", summary: "A page of events by time of acceptance, the latest first",
 			tenant: true, operator: true,

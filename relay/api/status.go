@@ -1,11 +1,13 @@
 package api
 
 import (
-	"fmt"
+	"cmp"
+	"context"
 	"slices"
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // Status sums up the relay, within what the caller may see.
@@ -16,6 +18,7 @@ type Status struct {
 	Ready       bool                  `json:"ready" doc:"whether callbacks can be accepted durably"`
 	Status      Readiness             `json:"status" doc:"ready, degraded (callbacks are accepted durably, but something is wrong), or unready"`
 	Problems    []string              `json:"problems" doc:"what needs a person now, or soon; each is a sentence"`
+	ProblemList []StatusProblem       `json:"problem_list" doc:"the same with all that is known of each, and notices: the worst first, then the oldest"`
 	Partial     bool                  `json:"partial,omitempty" doc:"Redis does not answer: what comes from it is missing"`
 	Redis       string                `json:"redis,omitempty" doc:"up, embedded, or what is wrong and why; of the replica that answers, for the operator only"`
 	Spool       string                `json:"spool,omitempty" doc:"ok, or why it takes nothing; for the operator only"`
@@ -33,7 +36,7 @@ type Status struct {
 	Silent      bool                  `json:"silent" doc:"whether no callback came for longer than callback.silence; for the operator only"`
 	Replays     int                   `json:"replays" doc:"number of running replays"`
 	Quarantined int                   `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
-	Attention   []EndpointHealth      `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, at most 20"`
+	Attention   []EndpointHealth      `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, the worst 20"`
 }
 
 // maxAttention is the most endpoints that a status shows, and the number of latest attempts that it reads of each.
@@ -50,118 +53,170 @@ func readStatus(c *call) (Status, error) {
 	if c.tenant != "" {
 		names = c.settings.endpointsOf(c.tenant)
 	}
-	replica := c.o.ReplicaStatus(c.ctx())
+	s := c.snapshot()
 	out := Status{
-		Version:   c.o.Version,
-		Time:      utc(c.now()),
-		UptimeS:   int64(time.Since(c.began).Seconds()),
-		Ready:     replica.Durable,
-		Status:    replica.Status,
-		Problems:  []string{},
-		Endpoints: len(names),
-		States:    map[EndpointState]int{},
-		Attention: []EndpointHealth{},
+		Version:     c.o.Version,
+		Time:        utc(c.now()),
+		UptimeS:     int64(time.Since(c.began).Seconds()),
+		Ready:       s.replica.Durable,
+		Status:      s.replica.Status,
+		Problems:    []string{},
+		ProblemList: []StatusProblem{},
+		Endpoints:   len(names),
+		States:      map[EndpointState]int{},
+		Attention:   []EndpointHealth{},
+	}
+	facts := Facts{Now: c.now(), Doing: s.doing}
+	for _, w := range s.whenFailures {
+		if c.tenant == "" || w.Tenant == c.tenant {
+			facts.WhenFailures = append(facts.WhenFailures, w)
+		}
 	}
 	if c.tenant == "" {
-		out.addReplica(replica)
-		last, silent := c.o.LastCallback()
-		out.LastCallAt = utc(last)
-		out.Silent = silent
+		out.addReplica(s.replica)
+		facts.addOperators(s)
 	}
 
 	// If Redis does not answer, the status is partial, and says so.
-	if doing, err := c.askStore(&out, names); err != nil {
-		out.Partial = true
-		out.Problems = append(out.Problems, "cannot "+doing+": "+c.cause(err))
+	if s.endpoints != nil {
+		facts.Endpoints = c.addEndpoints(&out, s, names)
 	}
+	c.addReplays(&out, s)
+	err := s.err
+	if c.tenant != "" && s.forOperator {
+		err = nil
+	}
+	if err == nil {
+		facts.Doing = "list events"
+		out.LastEventAt, err = c.lastEvent()
+	}
+	if err != nil {
+		out.Partial = true
+		facts.Cause = c.cause(err)
+	}
+
+	out.addProblems(facts)
 	return out, nil
 }
 
 // addReplica adds what only the operator may know of the replica.
 func (s *Status) addReplica(replica ReplicaStatus) {
-	s.Problems = append(s.Problems, replica.Problems...)
 	s.Redis = replica.Redis
 	s.Spool = replica.Spool
 	s.Spooled = replica.Spooled
 	s.SpooledAt = utc(replica.SpooledSince)
 	s.Config = &replica.Config
+	s.LastCallAt = utc(replica.LastCallbackAt)
+	s.Silent = replica.Silent
 }
 
-// askStore adds what only Redis knows. After an error, doing is the step that failed, and out may have a part.
-func (c *call) askStore(out *Status, names []string) (doing string, err error) {
-	for part := range slices.Chunk(names, maxLimit) {
-		health, err := c.endpoints.Health(c.ctx(), part, maxAttention)
-		if err != nil {
-			return "look at endpoints", err
-		}
-		for _, h := range health {
-			out.add(c.showEndpoint(h))
+// addOperators adds the facts that only the operator may know.
+func (f *Facts) addOperators(s *snapshot) {
+	f.Replica = s.replica
+	f.Replicas = s.replicas
+	for _, h := range s.unknown {
+		if h.Open+h.Waiting+h.Dead > 0 {
+			f.Unknown = append(f.Unknown, h)
 		}
 	}
+	f.MoreUnknown = s.moreUnknown
+	f.Quarantined = s.quarantined
+	f.Unfinished = s.unfinished
+	f.UnfinishedSince = s.unfinishedSince
+}
 
-	// Only the latest event is read, for its time.
-	latest, err := c.events.Events(c.ctx(), event.Query{Most: 1, Endpoints: c.ownEndpoints()})
-	if err != nil {
-		return "list events", err
-	}
-	for _, e := range latest.Events {
-		out.LastEventAt = utc(e.AcceptedAt)
+// addEndpoints counts the caller's endpoints, and shows the worst of them. It returns what the rules look at.
+func (c *call) addEndpoints(out *Status, s *snapshot, names []string) (facts []EndpointFacts) {
+	for _, name := range names {
+		e, known := s.endpoints[name]
+		state := stateOfEndpoint(e.EndpointHealth)
+		out.States[state]++
+		if !known || state == EndpointOK && e.Open+e.Waiting+e.Dead == 0 {
+			continue
+		}
+		health := c.showEndpoint(e.EndpointHealth)
+		out.add(health)
+		facts = append(facts, EndpointFacts{
+			EndpointHealth: health, FailingSince: utc(e.failingSince()), LatestDead: utc(e.latestDead),
+		})
 	}
 
-	replays, err := c.replays.OpenReplays(c.ctx())
-	if err != nil {
-		return "list replays", err
+	slices.SortStableFunc(out.Attention, func(a, b EndpointHealth) int {
+		return cmp.Or(cmp.Compare(rankOf(a), rankOf(b)), cmp.Compare(holds(b), holds(a)))
+	})
+	out.Attention = out.Attention[:min(maxAttention, len(out.Attention))]
+	return facts
+}
+
+// add counts what an endpoint holds, and notes it if it needs attention.
+func (s *Status) add(e EndpointHealth) {
+	s.Open += e.Open
+	s.Waiting += e.Waiting
+	s.Dead += e.Dead
+	if !e.OldestAt.IsZero() && (s.OldestAt.IsZero() || e.OldestAt.Before(s.OldestAt)) {
+		s.OldestAt = e.OldestAt
 	}
-	for _, r := range replays {
+	good := (e.State == EndpointOK || e.State == EndpointIdle) && e.Dead == 0
+	if !good {
+		s.Attention = append(s.Attention, e)
+	}
+}
+
+// rankOf orders endpoints by what is wrong with them, the worst first.
+func rankOf(e EndpointHealth) int {
+	worst := []EndpointState{
+		EndpointState(queue.ParkedGone), EndpointState(queue.ParkedOpen), EndpointFailing, EndpointState(queue.ParkedPaused),
+	}
+	if at := slices.Index(worst, e.State); at >= 0 {
+		return at
+	}
+	return len(worst)
+}
+
+// holds is how much an endpoint holds.
+func holds(e EndpointHealth) int64 { return e.Open + e.Waiting + e.Dead }
+
+// addReplays counts the caller's replays that are under way.
+func (c *call) addReplays(out *Status, s *snapshot) {
+	for _, r := range s.replays {
 		if c.tenant == "" || r.Tenant == c.tenant {
 			out.Replays++
 		}
 	}
-
 	if c.tenant == "" {
-		return c.askForOperator(out)
+		out.Quarantined = s.quarantined.All
 	}
-	return "", nil
 }
 
-// askForOperator adds what only Redis knows, and only the operator may know.
-func (c *call) askForOperator(out *Status) (doing string, err error) {
-	out.Quarantined, err = c.quarantine.CountQuarantined(c.ctx())
-	if err != nil {
-		return "count quarantine", err
+// addProblems adds what needs a person.
+func (s *Status) addProblems(f Facts) {
+	s.ProblemList = append(s.ProblemList, Problems(f)...)
+	for _, p := range s.ProblemList {
+		s.Problems = append(s.Problems, p.sentences...)
 	}
-	orphans, err := c.orphans()
-	if err != nil {
-		return "look for endpoints that are not in the config", err
-	}
-	out.Problems = append(out.Problems, orphans...)
-	return "", nil
 }
 
-// orphans says which endpoints have deliveries but are not in the config. It names at most five.
-func (c *call) orphans() (all []string, err error) {
-	const most = 5
-	names, err := c.endpoints.ActiveEndpoints(c.ctx())
-	if err != nil {
-		return nil, err
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { return c.settings.endpoints[name] != nil })
+// lastEvent is when the latest event of somebody was accepted, or why that is not known.
+type lastEvent struct {
+	at  time.Time
+	err error
+}
 
-	more := len(names) - most
-	health, err := c.endpoints.Health(c.ctx(), names[:min(most, len(names))], 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range health {
-		if h.Open+h.Waiting+h.Dead > 0 {
-			all = append(all, fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; "+
-				"open ones become dead letters after delivery.orphan_grace", h.Endpoint, h.Open+h.Waiting, h.Dead))
+// lastEvent says when the caller's latest event was accepted. It is asked for as seldom as a snapshot, for each tenant.
+func (c *call) lastEvent() (time.Time, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost)
+	defer cancel()
+	last := c.lastEvents.of(c.tenant).get(func() (lastEvent, bool) {
+		// Only the latest event is read, for its time.
+		page, err := c.events.Events(ctx, event.Query{Most: 1, Endpoints: c.ownEndpoints()})
+		var out lastEvent
+		out.err = err
+		for _, e := range page.Events {
+			out.at = e.AcceptedAt
 		}
-	}
-	if more > 0 {
-		all = append(all, fmt.Sprintf("%d more endpoints with deliveries are not in the config", more))
-	}
-	return all, nil
+		return out, err == nil
+	})
+	return utc(last.at), last.err
 }
 
 // ownEndpoints are those that a tenant's lists are limited to; nil for the operator.
@@ -170,20 +225,4 @@ func (c *call) ownEndpoints() []string {
 		return nil
 	}
 	return c.settings.endpointsOf(c.tenant)
-}
-
-// add counts an endpoint, and shows it if it needs attention.
-func (s *Status) add(e EndpointHealth) {
-	s.States[e.State]++
-	s.Open += e.Open
-	s.Waiting += e.Waiting
-	s.Dead += e.Dead
-	if !e.OldestAt.IsZero() && (s.OldestAt.IsZero() || e.OldestAt.Before(s.OldestAt)) {
-		s.OldestAt = e.OldestAt
-	}
-
-	good := (e.State == EndpointOK || e.State == EndpointIdle) && e.Dead == 0
-	if !good && len(s.Attention) < maxAttention {
-		s.Attention = append(s.Attention, e)
-	}
 }

@@ -39,7 +39,8 @@ type eventStore interface {
 }
 
 type endpointStore interface {
-	ActiveEndpoints(ctx context.Context) ([]string, error)
+	Busy(ctx context.Context) ([]queue.BusyEndpoint, error)
+	LastDelivered(ctx context.Context, endpoints []string) ([]time.Time, error)
 	Health(ctx context.Context, endpoints []string, latest int) ([]queue.EndpointHealth, error)
 	Attempts(ctx context.Context, q queue.AttemptsQuery) (page []queue.EndpointAttempt, next string, err error)
 	NoteEndpoint(ctx context.Context, endpoint string, e event.LogEntry) error
@@ -67,7 +68,7 @@ type replayStore interface {
 
 type quarantineStore interface {
 	Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error)
-	CountQuarantined(ctx context.Context) (int, error)
+	CountQuarantined(ctx context.Context, since time.Time) (event.QuarantineCount, error)
 	QuarantinedByID(ctx context.Context, id string) (*event.Quarantined, bool, error)
 	FindQuarantined(ctx context.Context, texts []string, most int) (map[string][]event.Quarantined, error)
 	Unquarantine(ctx context.Context, ids ...string) (int, error)

@@ -176,8 +176,8 @@ func (f *apiFlags) runs(cmd *cobra.Command, run func(cmd *cobra.Command, c *clie
 	}
 }
 
-// call makes a request, and decodes the answer into out. An answer other than 2xx is an error that says what to do. A
-// request that exceeded the rate limit is repeated up to five times.
+// call makes a request, and decodes the answer into out; a *[]byte gets it as it is. An answer other than 2xx is an
+// error that says what to do. A request that exceeded the rate limit is repeated up to five times.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	var content []byte
 	if body != nil {
@@ -213,6 +213,10 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 			return c.explain(host, response, text)
 		}
 
+		if plain, ok := out.(*[]byte); ok { // it is no JSON
+			*plain = text
+			return nil
+		}
 		if err := json.Unmarshal(text, out); err != nil {
 			return fmt.Errorf("%s does not answer as a relay does", host)
 		}

@@ -94,7 +94,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newStatus(), newFind(), newWaybill(), newEvent(), newEvents(), newTail())
 	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())
 	root.AddCommand(newEndpoint(), newStats(), newAudit())
-	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions())
+	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions(), newConfig(), newSystem())
 
 	root.SetHelpCommand(newHelp())
 	return root

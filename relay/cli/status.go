@@ -17,8 +17,9 @@ func newStatus() *cobra.Command {
 		Use:     "status",
 		Short:   "Show the state and the problems of a running relay",
 		GroupID: groupAPI,
-		Long: "Shows the state of a running relay and its problems, also while Redis does not answer. Lists the\n" +
-			"endpoints that are parked or failing, or have dead letters. Exits with 1 if the relay cannot accept\n" +
+		Long: "Shows the state of a running relay and its problems, also while Redis does not answer: of each since\n" +
+			"when, why, and what to do (✗ wakes somebody, ! can wait for the morning). Lists the endpoints that are\n" +
+			"parked or failing, or have dead letters, the worst first. Exits with 1 if the relay cannot accept\n" +
 			"callbacks durably, or does not answer.",
 		Example: "  kuairelay status\n  kuairelay status --key $SHOP_API_KEY    # as a tenant sees it",
 		Args:    takes(0, 0, ""),
@@ -58,9 +59,7 @@ func printStatus(w io.Writer, s api.Status) {
 	}
 
 	line("relay", "%s, version %s, up for %s", ready, s.Version, span(time.Duration(s.UptimeS)*time.Second))
-	for _, problem := range s.Problems {
-		out.row(cell{text: "problem", width: 10, mark: bad}, text("%s", problem))
-	}
+	printProblems(out, s)
 
 	if s.Spooled > 0 {
 		line("spool", "%s for redis, the oldest for %s", waits(s.Spooled), age(s.SpooledAt, s.Time))
@@ -89,6 +88,35 @@ func printStatus(w io.Writer, s api.Status) {
 	if len(s.Attention) > 0 {
 		fmt.Fprintln(w)
 		printEndpoints(w, s.Attention, s.Time)
+	}
+}
+
+// printProblems shows each problem: what it is and since when, why, and what to do about it.
+func printProblems(out *screen, s api.Status) {
+	if len(s.ProblemList) == 0 { // an older relay has only sentences
+		for _, problem := range s.Problems {
+			out.row(cell{text: "problem", width: 10, mark: bad}, text("%s", printable(problem)))
+		}
+	}
+	for _, p := range s.ProblemList {
+		name, sign := "problem", cell{text: "✗", mark: bad}
+		switch p.Severity {
+		case api.Warning:
+			sign = cell{text: "!", mark: bad}
+		case api.Notice:
+			name, sign = "note", cell{text: "·"}
+		}
+		since := ""
+		if !p.Since.IsZero() {
+			since = fmt.Sprintf(" (since %s, for %s)", p.Since.UTC().Format(time.RFC3339), age(p.Since, s.Time))
+		}
+
+		head := cell{text: name, width: 10, mark: sign.mark}
+		out.row(head, sign, text("%s", printable(p.Subject+": "+p.What)+since))
+		for why := range strings.Lines(p.Why) {
+			out.row(label("", 10), label("", 1), label("why", 3), text("%s", printable(strings.TrimSuffix(why, "\n"))))
+		}
+		out.row(label("", 10), label("", 1), label("do", 3), text("%s", printable(p.Do)))
 	}
 }
 

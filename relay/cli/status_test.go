@@ -58,10 +58,24 @@ tenants:
 	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (the config's files have mistakes") {
 		t.Errorf("healthcheck: %s", out)
 	}
+	code, out, _ := s.ask("config")
+	if code != 1 || !strings.Contains(out, file+":") || !strings.Contains(out, `mistake     `) {
+		t.Errorf("config: exit %d\n%s", code, out)
+	}
 	if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the mistake is over", func() bool { _, out, _ := s.ask("status"); return !strings.Contains(out, "problem") })
+
+	s.says("config", "served      ", "1 tenant, 1 endpoint")
+	shown := s.says("config --effective", "callback:\n  tokens:\n", "<secret> # written in the file")
+	if strings.Contains(shown, secret) {
+		t.Errorf("config --effective shows a secret:\n%s", shown)
+	}
+	if out := s.says("system", "redis       up, answers in", "persistence aof", "no callback came yet, credentials none",
+		"(answers)  "); strings.Contains(out, "advice") {
+		t.Errorf("system:\n%s", out)
+	}
 
 	// Without Redis callbacks go to the spool: not ready is another thing.
 	redis.Kill()
@@ -71,7 +85,7 @@ tenants:
 		_, out, _ := s.ask("status")
 		return strings.Contains(out, down)
 	})
-	out := s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them",
+	out = s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them",
 		"1 callback waits for redis", "1: what they hold is not known")
 	if strings.Contains(out, "0 deliveries") {
 		t.Errorf("what is not known is told as none:\n%s", out)
@@ -88,6 +102,10 @@ tenants:
 	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (redis is down: connection refused)") {
 		t.Errorf("healthcheck: %s", out)
 	}
+	until(t, "system knows that too", func() bool {
+		_, out, _ := s.ask("system")
+		return strings.Contains(out, "redis       down for ") && strings.Contains(out, "what only redis knows is missing")
+	})
 	code, out, stderr := run(t, "", "status", "--url", s.public, "--key", shopKey)
 	if code != 0 || !strings.Contains(out, "the relay's redis does not answer") || strings.Contains(out, redis.Addr) {
 		t.Errorf("a tenant's status: exit %d: %s%s", code, out, stderr)

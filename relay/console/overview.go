@@ -55,9 +55,9 @@ func (v *visit) showOverview() error {
 		}
 	}
 
-	need := len(out.Problems)
-	for _, e := range s.Attention {
-		if e.State != api.EndpointOK && e.State != api.EndpointIdle {
+	need := 0
+	for _, p := range s.ProblemList {
+		if p.Severity != api.Notice {
 			need++
 		}
 	}

@@ -143,6 +143,13 @@ func (a Attempt) Text() string {
 	return strings.ToValidUTF8(string(a.Answer), "\uFFFD")
 }
 
+// QuarantineCount counts what is in quarantine: all of it, and what is new since a time, with when the first and the
+// latest of that came.
+type QuarantineCount struct {
+	All, New      int
+	First, Latest time.Time
+}
+
 // Quarantined is an authenticated callback, or an item of one, that was not understood. It is kept raw until a person
 // or an upgrade can read it.
 type Quarantined struct {

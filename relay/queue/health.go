@@ -16,6 +16,13 @@ const (
 	ParkedOpen   Parked = "open"   // its breaker is open
 )
 
+// BusyEndpoint is one that may have something open, waiting or dead, or that is held back.
+type BusyEndpoint struct {
+	Endpoint string
+	// LatestDead is when its latest dead letter was given up; zero: it has none.
+	LatestDead time.Time
+}
+
 // EndpointHealth sums up an endpoint.
 type EndpointHealth struct {
 	Endpoint string

@@ -304,6 +304,13 @@ func (s *Spool) Check() error {
 	return err
 }
 
+// Trouble returns why the last write failed; nil: it did not. It writes nothing.
+func (s *Spool) Trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 // wrote notes the result of a write. It needs mu.
 func (s *Spool) wrote(err error) {
 	failed := s.err != nil
@@ -319,10 +326,7 @@ func (s *Spool) wrote(err error) {
 
 // Recheck is Check, if the last write failed.
 func (s *Spool) Recheck() {
-	s.mu.Lock()
-	failed := s.err != nil
-	s.mu.Unlock()
-	if failed {
+	if s.Trouble() != nil {
 		_ = s.Check()
 	}
 }

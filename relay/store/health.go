@@ -279,6 +279,16 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 // Availability returns what Redis can do, as far as the last calls have shown, and why it is not Up.
 func (s *Store) Availability() (Availability, error) { return s.health.state() }
 
+// TroubleSince returns since when Redis is not Up, as far as the last calls have shown; zero: it is Up.
+func (s *Store) TroubleSince() time.Time {
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	if s.health.now.state == Up {
+		return time.Time{}
+	}
+	return s.health.since
+}
+
 // Available returns nil if Redis takes events, as far as the last calls have shown, and otherwise why it does not.
 func (s *Store) Available() error {
 	_, why := s.health.state()

@@ -24,6 +24,7 @@ func (s *Store) quarantinedKey(id string) string       { return s.key("z:" + id)
 func (s *Store) replayKey(id string) string            { return s.key("y:" + id) }
 func (s *Store) replayHolderKey(id string) string      { return s.key("yl:" + id) }
 func (s *Store) tenantReplaysKey(tenant string) string { return s.key("yt:" + tenant) }
+func (s *Store) replicaKey(id string) string           { return s.key("rep:" + id) }
 func (s *Store) lockKey(what string) string            { return s.key("only:" + what) }
 
 const idPrefix = "evt_"

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -72,16 +73,33 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 	return pushed, nil
 }
 
-// CountQuarantined returns how many callbacks and items are in quarantine.
-func (s *Store) CountQuarantined(ctx context.Context) (int, error) {
+// CountQuarantined counts callbacks and items in quarantine, and those of them that came at a time or later.
+func (s *Store) CountQuarantined(ctx context.Context, since time.Time) (out event.QuarantineCount, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	since := s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()
-	n, err := s.client.ZCount(ctx, s.key("quarantine"), "("+strconv.FormatInt(since, 10), "+inf").Result()
+	kept := "(" + strconv.FormatInt(s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10)
+	from := strconv.FormatInt(since.UnixMilli(), 10)
+	var all, fresh *redis.IntCmd
+	var first, latest *redis.ZSliceCmd
+	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+		all = p.ZCount(ctx, s.key("quarantine"), kept, "+inf")
+		fresh = p.ZCount(ctx, s.key("quarantine"), from, "+inf")
+		first = p.ZRangeByScoreWithScores(ctx, s.key("quarantine"), &redis.ZRangeBy{Min: from, Max: "+inf", Count: 1})
+		latest = p.ZRevRangeWithScores(ctx, s.key("quarantine"), 0, 0)
+	})
 	if err != nil {
-		return 0, fmt.Errorf("count quarantine: %w", err)
+		return out, fmt.Errorf("count quarantine: %w", err)
 	}
-	return int(n), nil
+
+	out.All = int(all.Val())
+	out.New = int(fresh.Val())
+	for _, z := range first.Val() {
+		out.First = time.UnixMilli(int64(z.Score))
+	}
+	for _, z := range latest.Val() {
+		out.Latest = time.UnixMilli(int64(z.Score))
+	}
+	return out, nil
 }
 
 // Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on, and fewer if they

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,27 +22,6 @@ type Depth struct {
 	OldestSince time.Time
 	// Delivered is when the latest delivery was made, as far as the endpoint's history goes; zero: none.
 	Delivered time.Time
-}
-
-// ActiveEndpoints lists the endpoints that may have something open, waiting or dead, sorted by name. All other
-// endpoints have nothing.
-func (s *Store) ActiveEndpoints(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
-	defer cancel()
-	var due, dead, waiting, parked *redis.StringSliceCmd
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-		due = p.ZRange(ctx, s.key("due"), 0, -1)
-		dead = p.ZRange(ctx, s.key("dead"), 0, -1)
-		waiting = p.HKeys(ctx, s.key("wait"))
-		parked = p.HKeys(ctx, s.key("ctl"))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list busy endpoints: %w", err)
-	}
-
-	names := slices.Concat(due.Val(), dead.Val(), waiting.Val(), parked.Val())
-	slices.Sort(names)
-	return slices.Compact(names), nil
 }
 
 // Depths returns the depth of each endpoint given, in the same order.
@@ -104,9 +81,8 @@ type depthRow struct {
 // depth reads the answers.
 func (r depthRow) depth() Depth {
 	waiting, _ := r.waiting.Int64() // none waits: the field is not there
-	d := Depth{Endpoint: r.endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val()}
-	if ms, _, found := strings.Cut(r.good.Val(), " "); found {
-		d.Delivered = time.UnixMilli(number(ms))
+	d := Depth{
+		Endpoint: r.endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val(), Delivered: deliveredAt(r.good.Val()),
 	}
 	for _, end := range r.ends {
 		f := end.Val()

@@ -190,6 +190,8 @@ func TestScriptsRefuseWrongArgumentsBeforeTheyWrite(t *testing.T) {
 		"clock without a step":     {clockScript, []any{1}},
 		"quarantine without body":  {quarantineScript, []any{1, 1, "id"}},
 		"audit without an act":     {auditScript, []any{1, 1, 1, 1, 1, "c", "t"}},
+		"beat without a replica":   {beatScript, []any{1, 1}},
+		"beat with half a field":   {beatScript, []any{1, 1, "a", "x"}},
 		"release without a holder": {releaseScript, []any{"only", "x"}},
 		"release of another kind":  {releaseScript, []any{"event", "x", "y"}},
 		"stats without a number":   {statsScript, []any{"r", "", 1, 1}},

@@ -35,6 +35,7 @@ var (
 	admitScript        = script("admit", "rate")
 	importScript       = script("import", "ledger")
 	readyScript        = script("ready")
+	beatScript         = script("beat")
 	clockScript        = script("clock")
 	eventsScript       = script("events")
 	trimScript         = script("trim")

@@ -183,6 +183,9 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 	return e, nil
 }
 
+// Configured says whether there is an account to make calls with.
+func (p *Proxy) Configured() bool { return p.current.Load().Upstream != nil }
+
 // CredentialsRefused says whether the provider refused the account at the last call.
 func (p *Proxy) CredentialsRefused() bool { return p.refused.Latest() }
 

@@ -63,6 +63,8 @@ type schema struct {
 // resources are the parts of the page, by the first word of the paths.
 var resources = []struct{ path, title string }{
 	{"status", "Status"},
+	{"system", "System"},
+	{"config", "Config"},
 	{"events", "Events"},
 	{"waybills", "Waybills"},
 	{"find", "Find"},

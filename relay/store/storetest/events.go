@@ -373,3 +373,59 @@ func checkLastCallback(t *testing.T, b *bench) {
 		}
 	}
 }
+
+func checkReplicas(t *testing.T, b *bench) {
+	clock := &shifted{}
+	s, other := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
+	beat := func(s *store.Store, id string, fields map[string]string) {
+		t.Helper()
+		if err := s.Beat(t.Context(), id, fields); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() string {
+		t.Helper()
+		all, err := s.Replicas(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, r := range all {
+			text += fmt.Sprintf("%s %v %v;", r.ID, r.Fields, s.Now().Sub(r.SeenAt).Abs() < 30*time.Second)
+		}
+		return text
+	}
+
+	// Each says how it does, the latest counts.
+	beat(s, "b", map[string]string{"version": "1"})
+	beat(other, "a", map[string]string{"version": "2", "held": "7"})
+	beat(s, "b", map[string]string{"version": "1", "held": "0"})
+	if got, want := list(), "a map[held:7 version:2] true;b map[held:0 version:1] true;"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+
+	// One stops, the other falls silent.
+	beat(other, "a", nil)
+	if got, want := list(), "b map[held:0 version:1] true;"; got != want {
+		t.Errorf("after one has stopped: %s, want %s", got, want)
+	}
+	clock.forward(2 * time.Minute)
+	if got := list(); got != "" {
+		t.Errorf("after the other has fallen silent: %s", got)
+	}
+}
+
+func checkLastDelivered(t *testing.T, b *bench) {
+	s := b.open(t, store.Options{})
+	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
+	got, err := s.LastDelivered(t.Context(), []string{"t/none", "t/a"})
+	if err != nil || !got[0].IsZero() || time.Since(got[1]).Abs() > time.Minute {
+		t.Errorf("%v, %v", got, err)
+	}
+	letter := acceptOne(t, s, update("2", "a"), slot(to("t/b"))).Leased[0]
+	settle(t, s, letter, queue.Dead, because("no"))
+	if busy, err := s.Busy(t.Context()); err != nil || len(busy) != 1 || busy[0].Endpoint != "t/b" ||
+		s.Now().Sub(busy[0].LatestDead).Abs() > time.Minute {
+		t.Errorf("busy: %+v, %v", busy, err)
+	}
+}

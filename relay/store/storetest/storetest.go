@@ -131,6 +131,8 @@ var checks = map[string]func(*testing.T, *bench){
 	"TenantsShareReplaysAndNoTwoHaveOneID":                  checkReplaysOfManyTenants,
 	"TheLatestReplaysOfATenantAreKept":                      checkReplaysThatAreKept,
 	"ReplicasAgreeOnTheLatestCallback":                      checkLastCallback,
+	"ReplicasAreListedUntilTheyStopOrFallSilent":            checkReplicas,
+	"TheLatestDeliveriesOfEndpointsAreKnown":                checkLastDelivered,
 	"OneReplicaAtATimeDoesWhatOnlyOneMay":                   checkLock,
 	"AnOutcomeSettledAgainLeavesAnothersSuccessorAlone":     checkSettledTwiceByTwo,
 	"OfALimitedEndpointOnlyOneOfALineIsHandedOver":          checkLimitedLine,

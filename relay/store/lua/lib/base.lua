@@ -55,6 +55,8 @@
 --   wait               hash    endpoint -> how many wait in its lists
 --   marker             string  a random text, to notice a Redis that was emptied; see Store.Marker
 --   heard              zset    "callback" by the time when the latest one came (ms)
+--   reps               zset    replicas that are alive, by the time when each last said so (ms)
+--   rep:<replica>      hash    what a replica said of itself, see Store.Beat
 --   ctl                hash    endpoint -> what holds it back, as control() has it; absent: nothing
 --   by                 hash    endpoint that a person has paused -> who: "operator", or the tenant
 --   twice              hash    endpoint -> since when (ms) it is known to answer twice, until it is resumed

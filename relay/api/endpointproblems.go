@@ -1,0 +1,138 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"kuairelay/relay/queue"
+)
+
+// ofEndpoints are the problems of endpoints. Of one kind, the oldest are told each, and all others together.
+func (f *Facts) ofEndpoints() []StatusProblem {
+	byCode := map[string][]StatusProblem{}
+	for _, e := range f.Endpoints {
+		for _, p := range f.ofEndpoint(e) {
+			byCode[p.Code] = append(byCode[p.Code], p)
+		}
+	}
+
+	all := f.unknownEndpoints()
+	for _, code := range ProblemCodes() {
+		some := byCode[code]
+		slices.SortStableFunc(some, worstFirst)
+		if len(some) > problemsPerCode {
+			rest := some[problemsPerCode:]
+			more := rest[0]
+			more.Subject = fmt.Sprintf("%d more endpoints", len(rest))
+			more.Links.Page = "endpoints"
+			more.Why = ""
+			some = append(some[:problemsPerCode:problemsPerCode], more)
+		}
+		all = append(all, some...)
+	}
+	return all
+}
+
+// ofEndpoint are the problems of one endpoint. What one of them explains is no problem of its own.
+func (f *Facts) ofEndpoint(e EndpointFacts) (all []StatusProblem) {
+	p := StatusProblem{Severity: Warning, Subject: e.Endpoint, Links: Links{Page: "endpoints/" + e.Endpoint}}
+	waits := howMany(e.Open+e.Waiting, "delivery waits", "deliveries wait")
+	last := ""
+	if e.LastError != nil {
+		last = "the latest attempt: " + told(*e.LastError)
+	}
+
+	switch {
+	case e.State == EndpointState(queue.ParkedOpen):
+		p.Code, p.Since, p.Why = BreakerOpen, e.Since, last
+		p.What = "it fails, so that its breaker is open: " + waits
+		p.Do = "mend the receiver; it is tried again by itself"
+		if !e.Until.IsZero() {
+			p.Do += ", the next time at " + stamp(e.Until)
+		}
+	case e.State == EndpointState(queue.ParkedGone):
+		p.Code, p.Since = EndpointGone, e.Since
+		p.What = "it gets nothing until somebody resumes it: " + waits
+		p.Why = "it answered 410"
+		p.Do = "ask its tenant; then kuairelay resume " + e.Endpoint + ", or take it out of the config"
+	case e.State == EndpointFailing:
+		p.Code, p.Since, p.Why = EndpointFails, e.FailingSince, last
+		p.What = "its attempts fail: " + waits
+		p.Do = "mend the receiver; each delivery is tried again by itself, until delivery.max_age"
+	case e.State == EndpointState(queue.ParkedPaused):
+	case f.getsNothing(e):
+		p.Code, p.Since = GetsNothing, cmp.Or(e.DeliveredAt, e.OldestAt)
+		p.What = "it got nothing for a quarter of an hour: " + waits
+		p.Why = "no attempt fails: they may wait for a retry, for its rate, or for a receiver that takes long"
+		p.Do = "look at one of its events (kuairelay events --endpoint " + e.Endpoint + " --state open)"
+	case !e.OldestAt.IsZero() && f.Now.Sub(e.OldestAt) > backlogLate:
+		p.Code, p.Since, p.Why = BacklogOld, e.OldestAt, last
+		p.What = "it is owed a delivery for longer than 6 hours: " + waits
+		p.Do = "see what it waits for (kuairelay events --endpoint " + e.Endpoint + " --state open)"
+	}
+	if p.Code != "" {
+		all = append(all, p)
+	}
+
+	if e.Dead > 0 && f.Now.Sub(e.LatestDead) < risingWithin {
+		all = append(all, StatusProblem{
+			Code: DeadLettersRising, Severity: Warning, Since: e.LatestDead, Subject: e.Endpoint,
+			What: "it has " + howMany(e.Dead, "dead letter", "dead letters") + ", the latest within the last hour",
+			Why:  last, Do: "see why (kuairelay dead-letters --endpoint " + e.Endpoint + "), mend that, and redrive them",
+			Links: Links{Page: "dead-letters?endpoint=" + e.Endpoint},
+		})
+	}
+	return all
+}
+
+// getsNothing says whether an endpoint has something open, and got nothing for long.
+func (f *Facts) getsNothing(e EndpointFacts) bool {
+	return !e.OldestAt.IsZero() && f.Now.Sub(e.OldestAt) > nothingFor && f.Now.Sub(e.DeliveredAt) > nothingFor
+}
+
+// unknownEndpoints are the problems of those that are in no config, but have something.
+func (f *Facts) unknownEndpoints() (all []StatusProblem) {
+	for _, e := range f.Unknown {
+		all = append(all, StatusProblem{
+			Code: EndpointUnknown, Severity: Warning, Since: e.Oldest, Subject: e.Endpoint,
+			What: fmt.Sprintf("it is not in the config, and has %d open deliveries and %d dead letters",
+				e.Open+e.Waiting, e.Dead),
+			Why: "it was removed or renamed",
+			Do:  "put it back within delivery.orphan_grace, or let its open deliveries become dead letters",
+			sentences: []string{fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; "+
+				"open ones become dead letters after delivery.orphan_grace", e.Endpoint, e.Open+e.Waiting, e.Dead)},
+		})
+	}
+	if f.MoreUnknown > 0 {
+		text := fmt.Sprintf("%d more endpoints", f.MoreUnknown)
+		all = append(all, StatusProblem{
+			Code: EndpointUnknown, Severity: Warning, Subject: text, What: "they hold something, and are not in the config",
+			Do:        "put them back within delivery.orphan_grace, or let their open deliveries become dead letters",
+			sentences: []string{text + " that hold something are not in the config"},
+		})
+	}
+	return all
+}
+
+// told is an attempt that failed, in a word.
+func told(a Attempt) string {
+	text := a.Text
+	if a.Status != 0 {
+		text = strconv.Itoa(a.Status) + " " + text
+	}
+	const most = 200 // characters of what a receiver answered
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return fmt.Sprintf("%s, at %s", text, stamp(a.At))
+}
+
+// howMany is a number with its noun.
+func howMany(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

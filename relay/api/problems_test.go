@@ -1,0 +1,316 @@
+package api
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
+)
+
+// well is what the facts are like if nothing is wrong.
+func well() Facts {
+	return Facts{Now: noon, Replica: ReplicaStatus{
+		StartedAt: noon.Add(-time.Hour), Durable: true, Status: Ready, Redis: "up", RedisState: "up", Spool: "ok",
+		SpoolRoom: 1 << 30, SpoolMax: 1 << 30, Config: ConfigInUse{Reload: "ok"}, LastCallbackAt: noon.Add(-time.Second),
+	}}
+}
+
+// endpointWith are facts of an endpoint that was delivered to a minute ago, changed by a function.
+func endpointWith(change func(e *EndpointFacts)) []EndpointFacts {
+	e := EndpointFacts{EndpointHealth: EndpointHealth{Endpoint: "shop/orders", State: EndpointOK,
+		DeliveredAt: noon.Add(-time.Minute)}}
+	change(&e)
+	return []EndpointFacts{e}
+}
+
+// ago is a time before noon.
+func ago(d time.Duration) time.Time { return noon.Add(-d) }
+
+// provoked are the facts that provoke each problem, alone.
+var provoked = []struct {
+	code     string
+	severity Severity
+	since    time.Time
+	subject  string
+	why      string // is in it
+	change   func(f *Facts)
+}{
+	{RedisDown, Critical, ago(time.Minute), "redis", "connection refused", func(f *Facts) {
+		f.Replica.RedisState, f.Replica.RedisSince = "down", ago(time.Minute)
+		f.Replica.RedisWhy = "redis at 10.0.0.1:6379 is down: connection refused"
+	}},
+	{RedisFull, Critical, ago(time.Minute), "redis", "maxmemory", func(f *Facts) {
+		f.Replica.RedisState, f.Replica.RedisSince = "full", ago(time.Minute)
+		f.Replica.RedisWhy = "redis takes no events: it is full (maxmemory)"
+	}},
+	{RedisShort, Critical, ago(time.Minute), "redis", "replicas", func(f *Facts) {
+		f.Replica.RedisState, f.Replica.RedisSince = "short", ago(time.Minute)
+		f.Replica.RedisWhy = "redis takes no events: 0 of 1 replicas follow"
+	}},
+	{RedisEmptied, Critical, ago(time.Hour), "redis", "10.0.0.1:6379", func(f *Facts) {
+		f.Replica.RedisEmptiedAt, f.Replica.RedisAddress = ago(time.Hour), "10.0.0.1:6379"
+	}},
+	{RedisAdvice, Warning, ago(time.Hour), "redis no_aof", "appendonly no", func(f *Facts) {
+		f.Replica.Advice = []Advice{{Name: "no_aof", Why: "appendonly no", Since: ago(time.Hour)}}
+	}},
+	{RedisAdvice, Notice, ago(time.Hour), "redis unreadable", "INFO", func(f *Facts) {
+		f.Replica.Advice = []Advice{{Name: "unreadable", Why: "it does not tell its INFO", Since: ago(time.Hour)}}
+	}},
+	{ClockDiffers, Warning, ago(time.Hour), "clock", "differ by 5s", func(f *Facts) {
+		f.Replica.Advice = []Advice{{Name: "clock_skew", Why: "its clock and this one differ by 5s", Since: ago(time.Hour)}}
+	}},
+	{Incomplete, Warning, time.Time{}, "redis", "no answer in time", func(f *Facts) {
+		f.Doing, f.Cause = "look at endpoints", "no answer in time"
+	}},
+	{Embedded, Notice, ago(time.Hour), "redis", "redis.url", func(f *Facts) { f.Replica.Embedded = true }},
+	{SpoolInUse, Warning, ago(3 * time.Minute), "spool", "", func(f *Facts) {
+		f.Replica.Spooled, f.Replica.SpooledSince = 412, ago(3*time.Minute)
+	}},
+	{SpoolInUse, Warning, ago(3 * time.Minute), "spool of relay-b", "", func(f *Facts) {
+		f.Replicas = []Replica{{ID: "relay-b", Redis: "up", Spool: ReplicaSpool{Waiting: 1, OldestAt: ago(3 * time.Minute)}}}
+	}},
+	{SpoolNearlyFull, Critical, ago(time.Minute), "spool", "100 MiB more", func(f *Facts) {
+		f.Replica.SpoolRoom, f.Replica.SpoolScarceSince = 100<<20, ago(time.Minute)
+	}},
+	{SpoolFailing, Critical, ago(time.Minute), "spool", "read-only file system", func(f *Facts) {
+		f.Replica.Spool, f.Replica.SpoolSince = "unwritable: read-only file system", ago(time.Minute)
+	}},
+	{ProviderSilent, Critical, ago(time.Minute), "kuaidihelp", "the latest came at", func(f *Facts) {
+		f.Replica.Silent, f.Replica.SilentSince = true, ago(time.Minute)
+	}},
+	{CredentialsRefused, Critical, ago(time.Minute), "kuaidihelp", "app_id", func(f *Facts) {
+		f.Replica.CredentialsRefusedSince = ago(time.Minute)
+	}},
+	{SubscriptionsUnfinished, Warning, ago(time.Hour), "subscriptions", "kuaidihelp.rate", func(f *Facts) {
+		f.Unfinished, f.UnfinishedSince = 3, ago(time.Hour)
+	}},
+	{QuarantineRising, Warning, ago(50 * time.Minute), "quarantine", "the latest came at", func(f *Facts) {
+		f.Quarantined = event.QuarantineCount{All: 9, New: 2, First: ago(50 * time.Minute), Latest: ago(time.Minute)}
+	}},
+	{ConfigRefused, Warning, ago(time.Minute), "config", "crm.yaml:14: there is no endpoint", func(f *Facts) {
+		f.Replica.Config.Reload, f.Replica.ConfigRefusedSince = "failed", ago(time.Minute)
+		f.Replica.ConfigMistakes = []string{`tenants.d/crm.yaml:14: there is no endpoint "crmm"`}
+	}},
+	{ConfigsDiffer, Warning, ago(2 * time.Minute), "replicas", "a serves 01\nb, c serves 02", func(f *Facts) {
+		config := func(of string, since time.Time) ReplicaConfig { return ReplicaConfig{Fingerprint: of, Since: since} }
+		f.Replicas = []Replica{{ID: "a", Config: config("01", ago(time.Hour))},
+			{ID: "b", Config: config("02", ago(2*time.Minute))}, {ID: "c", Config: config("02", ago(3*time.Minute))}}
+	}},
+	{RestartNeeded, Warning, ago(time.Minute), "config", "a reload does not apply", func(f *Facts) {
+		f.Replica.Restart, f.Replica.RestartSince = []string{"spool.dir"}, ago(time.Minute)
+	}},
+	{WhenFails, Warning, ago(time.Hour), "tenant shop", "failed 7 times", func(f *Facts) {
+		f.WhenFailures = []WhenFailure{{Tenant: "shop", Route: "shop.yaml:7", Since: ago(time.Hour),
+			Latest: ago(time.Minute), Count: 7}}
+	}},
+	{EndpointUnknown, Warning, ago(time.Hour), "shop/old", "renamed", func(f *Facts) {
+		f.Unknown = []queue.EndpointHealth{{Endpoint: "shop/old", Open: 1, Oldest: ago(time.Hour)}}
+	}},
+	{EndpointUnknown, Warning, time.Time{}, "7 more endpoints", "", func(f *Facts) { f.MoreUnknown = 7 }},
+	{BreakerOpen, Warning, ago(time.Hour), "shop/orders", "503 busy", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) {
+			e.State, e.Since, e.Open, e.OldestAt = "open", ago(time.Hour), 1204, ago(7*time.Hour)
+			e.LastError = &Attempt{At: ago(time.Minute), Status: 503, Text: "busy"}
+		})
+	}},
+	{EndpointGone, Warning, ago(time.Hour), "shop/orders", "410", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) { e.State, e.Since = "gone", ago(time.Hour) })
+	}},
+	{EndpointFails, Warning, ago(time.Hour), "shop/orders", "timeout", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) {
+			e.State, e.FailingSince = EndpointFailing, ago(time.Hour)
+			e.LastError = &Attempt{At: ago(time.Minute), Text: "timeout"}
+		})
+	}},
+	{GetsNothing, Warning, ago(20 * time.Minute), "shop/orders", "no attempt fails", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) {
+			e.DeliveredAt, e.Open, e.OldestAt = ago(20*time.Minute), 3, ago(18*time.Minute)
+		})
+	}},
+	{BacklogOld, Warning, ago(7 * time.Hour), "shop/orders", "", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) { e.Open, e.OldestAt = 3, ago(7*time.Hour) })
+	}},
+	{DeadLettersRising, Warning, ago(time.Minute), "shop/orders", "422 no", func(f *Facts) {
+		f.Endpoints = endpointWith(func(e *EndpointFacts) {
+			e.Dead, e.LatestDead, e.LastError = 214, ago(time.Minute), &Attempt{At: ago(time.Minute), Status: 422, Text: "no"}
+		})
+	}},
+}
+
+func TestEachProblemHasItsFacts(t *testing.T) {
+	t.Parallel()
+	if all := Problems(well()); len(all) > 0 {
+		t.Errorf("nothing is wrong, but there are %+v", all)
+	}
+	seen := map[string]bool{}
+	for _, x := range provoked {
+		f := well()
+		x.change(&f)
+		all := Problems(f)
+		if len(all) != 1 {
+			t.Errorf("%s: %d problems: %+v", x.code, len(all), all)
+			continue
+		}
+		p := all[0]
+		seen[p.Code] = true
+		if p.Code != x.code || p.Severity != x.severity || !p.Since.Equal(x.since) || p.Subject != x.subject ||
+			!strings.Contains(p.Why, x.why) {
+			t.Errorf("want %s, %s since %s of %s, because of %q: %+v", x.code, x.severity, x.since, x.subject, x.why, p)
+		}
+		if p.What == "" || p.Do == "" || p.Links.Docs != "docs/operator/incidents.md#"+x.code {
+			t.Errorf("%s: %+v", x.code, p)
+		}
+		if said := len(p.sentences) > 0; said != (p.Severity != Notice) {
+			t.Errorf("%s: an old client is told %q", x.code, p.sentences)
+		}
+	}
+	for _, code := range ProblemCodes() {
+		if !seen[code] {
+			t.Errorf("nothing provokes %s", code)
+		}
+	}
+}
+
+func TestWhatIsNotYetOrNoMoreAProblemIsNone(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(f *Facts){
+		"a callback that is in the spool for a minute": func(f *Facts) { f.Replica.SpooledSince = ago(time.Minute) },
+		"one that is there while Redis is down, at another replica": func(f *Facts) {
+			f.Replicas = []Replica{{ID: "b", Redis: "down", Spool: ReplicaSpool{OldestAt: ago(time.Hour)}}}
+		},
+		"a Redis that came back empty two days ago": func(f *Facts) { f.Replica.RedisEmptiedAt = ago(48 * time.Hour) },
+		"replicas that were reloaded just now": func(f *Facts) {
+			f.Replicas = []Replica{{ID: "a", Config: ReplicaConfig{Fingerprint: "1", Since: ago(time.Hour)}},
+				{ID: "b", Config: ReplicaConfig{Fingerprint: "2", Since: ago(30 * time.Second)}}}
+		},
+		"subscriptions that are new": func(f *Facts) { f.Unfinished, f.UnfinishedSince = 3, ago(time.Minute) },
+		"quarantine of yesterday":    func(f *Facts) { f.Quarantined.All = 9 },
+		"an expression that failed yesterday": func(f *Facts) {
+			f.WhenFailures = []WhenFailure{{Latest: ago(24 * time.Hour), Count: 1}}
+		},
+		"an endpoint that is paused, with an old backlog": func(f *Facts) {
+			f.Endpoints = endpointWith(func(e *EndpointFacts) {
+				e.State, e.Open, e.OldestAt, e.DeliveredAt = "paused", 3, ago(24*time.Hour), ago(24*time.Hour)
+			})
+		},
+		"dead letters of yesterday": func(f *Facts) {
+			f.Endpoints = endpointWith(func(e *EndpointFacts) { e.Dead, e.LatestDead = 9, ago(24*time.Hour) })
+		},
+		"an idle endpoint": func(f *Facts) {
+			f.Endpoints = endpointWith(func(e *EndpointFacts) { e.State, e.DeliveredAt = EndpointIdle, time.Time{} })
+		},
+	} {
+		f := well()
+		change(&f)
+		if all := Problems(f); len(all) > 0 {
+			t.Errorf("%s: %+v", name, all)
+		}
+	}
+}
+
+func TestTheWorstProblemComesFirstThenTheOldest(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Replica.Embedded = true
+	f.Replica.CredentialsRefusedSince = ago(time.Minute)
+	f.Replica.SpoolRoom, f.Replica.SpoolScarceSince = 0, ago(time.Hour)
+	f.Replica.Restart, f.Replica.RestartSince = []string{"spool.dir"}, ago(2*time.Hour)
+	f.Doing, f.Cause = "list events", "no answer"
+	var got []string
+	for _, p := range Problems(f) {
+		got = append(got, p.Code)
+	}
+	want := []string{SpoolNearlyFull, CredentialsRefused, RestartNeeded, Incomplete, Embedded}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestOfThousandsOfEndpointsThatFailTwentyAreNamed(t *testing.T) {
+	t.Parallel()
+	f := well()
+	for i := range 5000 {
+		f.Endpoints = append(f.Endpoints, EndpointFacts{FailingSince: ago(time.Duration(i) * time.Second),
+			EndpointHealth: EndpointHealth{Endpoint: fmt.Sprint("t/e", i), State: EndpointFailing}})
+	}
+	all := Problems(f)
+	if len(all) != 21 || !strings.Contains(fmt.Sprint(all), "4980 more endpoints") {
+		t.Fatalf("%d: %+v", len(all), all)
+	}
+	if named := fmt.Sprint(all); !strings.Contains(named, "t/e4999 ") || strings.Contains(named, "t/e100 ") {
+		t.Errorf("not those that fail for longest: %s", named)
+	}
+}
+
+// A long answer of a receiver, and many mistakes of a config, do not make a problem long.
+func TestAProblemIsNotLong(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Endpoints = endpointWith(func(e *EndpointFacts) {
+		e.State, e.LastError = EndpointFailing, &Attempt{Status: 500, Text: strings.Repeat("说", 1024)}
+	})
+	f.Replica.Config.Reload = "failed"
+	for i := range 1000 {
+		f.Replica.ConfigMistakes = append(f.Replica.ConfigMistakes, fmt.Sprint("a.yaml:", i, ": wrong"))
+	}
+	for _, p := range Problems(f) {
+		if len([]rune(p.Why)) > 300 {
+			t.Errorf("%d characters: %s", len(p.Why), p.Why)
+		}
+		if p.Code == ConfigRefused && (len(p.sentences) != 12 || !strings.Contains(p.Why, "and 990 more mistakes")) {
+			t.Errorf("%q", p.sentences)
+		}
+	}
+}
+
+func TestEveryProblemHasAHeadingThatSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operator/incidents.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headings []string
+	for _, m := range regexp.MustCompile(`(?m)^### (\w+)\n\n(.+)`).FindAllStringSubmatch(string(page), -1) {
+		headings = append(headings, m[1])
+	}
+	codes := ProblemCodes()
+	slices.Sort(codes)
+	slices.Sort(headings)
+	if !slices.Equal(headings, codes) {
+		t.Errorf("docs/operator/incidents.md has the headings\n%v, and the codes are\n%v", headings, codes)
+	}
+}
+
+// An alert and a problem about the same have to be found together: above each alert stands the code of the problem, or
+// why there is none.
+func TestEveryAlertNamesItsProblem(t *testing.T) {
+	t.Parallel()
+	rules, err := os.ReadFile("../../docs/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`(?m)((?:^ *#.*\n)*)^ *- alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
+	if len(alerts) < 15 {
+		t.Fatalf("%d alerts: are they found?", len(alerts))
+	}
+	for _, alert := range alerts {
+		m := regexp.MustCompile(`(?m)^ *# problem: (\S+)( \S.*)?$`).FindStringSubmatch(alert[1])
+		switch {
+		case m == nil:
+			t.Errorf("%s: no line `# problem: CODE`, nor `# problem: none, because …`, above it", alert[2])
+		case m[1] == "none," && m[2] != "":
+		default:
+			for code := range strings.SplitSeq(m[1], ",") {
+				if !slices.Contains(ProblemCodes(), code) {
+					t.Errorf("%s: there is no problem %q", alert[2], code)
+				}
+			}
+		}
+	}
+}

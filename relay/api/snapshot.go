@@ -1,0 +1,280 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
+)
+
+// What all ask is made at most every freshLeast, or freshShare times as long as it last took to make, if that is more:
+// a fiftieth of the time at most, whoever asks.
+const (
+	freshLeast = 2 * time.Second
+	freshShare = 50
+)
+
+// fresh keeps what is dear to make, for all who ask for it. The zero fresh has nothing yet.
+type fresh[T any] struct {
+	mu    sync.Mutex
+	value T
+	until time.Time
+}
+
+// get returns the value, and makes it anew if it is too old; those who ask meanwhile wait for it. make says whether it
+// is whole: one that is not, because Redis did not answer, is made again soon, however long that took.
+func (f *fresh[T]) get(make func() (value T, whole bool)) T {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	began := time.Now()
+	if began.Before(f.until) {
+		return f.value
+	}
+
+	value, whole := make()
+	f.value = value
+	now := time.Now()
+	f.until = now.Add(freshLeast)
+	if whole {
+		f.until = now.Add(max(freshLeast, freshShare*now.Sub(began)))
+	}
+	return value
+}
+
+const (
+	// snapshotMost is how long making a snapshot may take.
+	snapshotMost = 30 * time.Second
+	// idleLooks is how many endpoints that have nothing a snapshot asks for, in turn: of few endpoints all, and of ten
+	// thousand a few. The others are as they were when they were last asked for.
+	idleLooks = 20
+	// unknownNamed is how many of the endpoints that are in no config are named.
+	unknownNamed = 5
+)
+
+// snapshot is what the relay is known to be like: one for everybody who asks this process. It is not changed once it is
+// made.
+type snapshot struct {
+	replica  ReplicaStatus
+	replicas []Replica
+
+	// endpoints are those of the config that have something, or had when they were last asked for. All others are idle.
+	endpoints map[string]endpointNow
+	// unknown are endpoints that have something, and are in no config, with how many more there are.
+	unknown     []queue.EndpointHealth
+	moreUnknown int
+
+	replays         []event.OpenReplay
+	quarantined     event.QuarantineCount
+	unfinished      int
+	unfinishedSince time.Time
+	whenFailures    []WhenFailure
+
+	// err is the first question that Redis did not answer, and doing says which it was; what comes after it is missing.
+	// forOperator: it is only the operator's.
+	err         error
+	doing       string
+	forOperator bool
+}
+
+// latest is the present snapshot, with what the next one takes over. That is used only while one is made.
+type latest struct {
+	fresh[*snapshot]
+	known    map[string]endpointNow
+	nextIdle int // where the next look at endpoints that have nothing begins
+}
+
+// eachFresh has a fresh for each tenant that asked (empty: the operator). Those of tenants that are no more go with the
+// next config.
+type eachFresh[T any] struct {
+	mu  sync.Mutex
+	all map[string]*fresh[T]
+}
+
+// of gives the one of a tenant.
+func (f *eachFresh[T]) of(tenant string) *fresh[T] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = make(map[string]*fresh[T])
+	}
+	if f.all[tenant] == nil {
+		f.all[tenant] = &fresh[T]{}
+	}
+	return f.all[tenant]
+}
+
+// clear forgets all.
+func (f *eachFresh[T]) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.all)
+}
+
+// endpointNow is an endpoint in a snapshot.
+type endpointNow struct {
+	queue.EndpointHealth
+	latestDead time.Time
+}
+
+// snapshot gives the present one.
+func (c *call) snapshot() *snapshot {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost) // it is for others, too
+	defer cancel()
+	return c.latest.get(func() (*snapshot, bool) {
+		s := c.take(ctx, c.settings)
+		return s, s.err == nil
+	})
+}
+
+// take makes a snapshot.
+func (c *API) take(ctx context.Context, set *settings) *snapshot {
+	s := &snapshot{replica: c.o.ReplicaStatus(ctx), whenFailures: c.o.WhenFailures()}
+	for _, question := range c.questions(ctx, set, s) {
+		s.err = question.ask()
+		if s.err != nil {
+			s.doing = question.doing
+			s.forOperator = question.forOperator
+			break
+		}
+	}
+	return s
+}
+
+// question is one that a snapshot asks Redis.
+type question struct {
+	doing       string
+	forOperator bool // its answer is only for the operator
+	ask         func() error
+}
+
+// questions are all that a snapshot asks. Each fills in its answer.
+func (c *API) questions(ctx context.Context, set *settings, s *snapshot) []question {
+	return []question{
+		{doing: "look at endpoints", ask: func() error { return c.takeEndpoints(ctx, set, s) }},
+		{doing: "list replays", ask: func() (err error) {
+			s.replays, err = c.replays.OpenReplays(ctx)
+			return err
+		}},
+		{doing: "count quarantine", forOperator: true, ask: func() (err error) {
+			s.quarantined, err = c.quarantine.CountQuarantined(ctx, c.now().Add(-risingWithin))
+			return err
+		}},
+		{doing: "list replicas", forOperator: true, ask: func() (err error) {
+			s.replicas, err = c.o.Replicas(ctx)
+			return err
+		}},
+		{doing: "count unfinished subscriptions", forOperator: true, ask: func() (err error) {
+			s.unfinished, s.unfinishedSince, err = c.o.Unfinished(ctx)
+			return err
+		}},
+	}
+}
+
+// takeEndpoints asks for the endpoints that have something, and for some of the others.
+func (c *API) takeEndpoints(ctx context.Context, set *settings, s *snapshot) error {
+	busy, err := c.endpoints.Busy(ctx)
+	if err != nil {
+		return err
+	}
+	latestDead := make(map[string]time.Time, len(busy))
+	var known, unknown []string
+	for _, b := range busy {
+		latestDead[b.Endpoint] = b.LatestDead
+		if set.endpoints[b.Endpoint] != nil {
+			known = append(known, b.Endpoint)
+		} else {
+			unknown = append(unknown, b.Endpoint)
+		}
+	}
+
+	now := make(map[string]endpointNow, len(c.latest.known))
+	for part := range slices.Chunk(known, maxLimit) {
+		health, err := c.endpoints.Health(ctx, part, maxAttention)
+		if err != nil {
+			return err
+		}
+		for _, h := range health {
+			now[h.Endpoint] = endpointNow{EndpointHealth: h, latestDead: latestDead[h.Endpoint]}
+		}
+	}
+	if err := c.takeIdle(ctx, set, now); err != nil {
+		return err
+	}
+
+	s.moreUnknown = max(0, len(unknown)-unknownNamed)
+	s.unknown, err = c.endpoints.Health(ctx, unknown[:min(unknownNamed, len(unknown))], 0)
+	if err != nil {
+		return err
+	}
+	s.endpoints = now
+	c.latest.known = now
+	return nil
+}
+
+// takeIdle adds the endpoints of the config that have nothing: some are asked for, the others are as they were.
+func (c *API) takeIdle(ctx context.Context, set *settings, now map[string]endpointNow) error {
+	var asked []string
+	looked := 0
+	for ; looked < len(set.names) && len(asked) < idleLooks; looked++ {
+		name := set.names[(c.latest.nextIdle+looked)%len(set.names)]
+		if _, busy := now[name]; !busy {
+			asked = append(asked, name)
+		}
+	}
+	c.latest.nextIdle += looked
+
+	delivered, err := c.endpoints.LastDelivered(ctx, asked)
+	if err != nil {
+		return err
+	}
+	for name, was := range c.latest.known {
+		if _, busy := now[name]; !busy && set.endpoints[name] != nil {
+			now[name] = was.idle()
+		}
+	}
+	for i, name := range asked {
+		is := now[name].deliveredAt(delivered[i])
+		is.Endpoint = name
+		if len(is.Latest) > 0 {
+			now[name] = is
+		} else {
+			delete(now, name)
+		}
+	}
+	return nil
+}
+
+// idle is an endpoint that has nothing any more: what remains are its latest two attempts.
+func (e endpointNow) idle() endpointNow {
+	is := queue.EndpointHealth{Endpoint: e.Endpoint, Delivered: e.Delivered, AnswersTwice: e.AnswersTwice}
+	is.Latest = slices.Clone(e.Latest[:min(2, len(e.Latest))])
+	return endpointNow{EndpointHealth: is}
+}
+
+// deliveredAt is the endpoint with the latest delivery of its history. None: its history has ended.
+func (e endpointNow) deliveredAt(at time.Time) endpointNow {
+	switch {
+	case at.IsZero() && !e.failingSince().IsZero():
+		return e
+	case at.IsZero():
+		return endpointNow{}
+	case len(e.Latest) == 0 || at.After(e.Latest[0].At):
+		e.Latest = []event.AttemptRecord{{At: at, Status: 200}}
+	}
+	e.Delivered = at
+	return e
+}
+
+// failingSince is when the first of the latest attempts failed that failed in a row; zero: the latest did not.
+func (e endpointNow) failingSince() (since time.Time) {
+	for _, attempt := range e.Latest {
+		if attempt.Good() {
+			break
+		}
+		since = attempt.At
+	}
+	return since
+}

@@ -1,0 +1,68 @@
+package relay_test
+
+import (
+	"flag"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kuairelay/test/redisserver"
+)
+
+// statusEndpoints is how many endpoints a status is measured with.
+var statusEndpoints = flag.Int("endpoints", 2000, "of TestAStatusWithThousandsOfEndpointsTakesFewCommands")
+
+// commands counts what a Redis has done so far, in scripts too.
+func commands(t *testing.T, redis *redisserver.Server) (n int) {
+	t.Helper()
+	text := ask(t, redis, "INFO", "commandstats")
+	for _, m := range regexp.MustCompile(`calls=(\d+)`).FindAllStringSubmatch(text, -1) {
+		calls, err := strconv.Atoi(m[1])
+		must(t, err)
+		n += calls
+	}
+	return n
+}
+
+// Thousands of endpoints that have nothing cost a status next to nothing, and many who ask get one answer.
+func TestAStatusWithThousandsOfEndpointsTakesFewCommands(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t)
+	var yaml strings.Builder
+	yaml.WriteString(withToken(redis.URL()) + "admin: {token: " + adminToken + "}\n" +
+		"tenants:\n  - name: shop\n    api_keys: [" + shopKey + "]\n    endpoints:\n")
+	for i := range *statusEndpoints {
+		fmt.Fprintf(&yaml, "      - {name: e%d, url: 'http://127.0.0.1:1/', secrets: [%s], retry: [1h]}\n", i, secret)
+	}
+	yaml.WriteString("    routes: [{to: [e17, e471]}]\n")
+	a := startAPI(t, yaml.String())
+	a.push("application/json", callback(item("1", "collected", "2026-11-23 09:00:00")))
+
+	type status struct {
+		Endpoints int
+		Open      int
+		States    map[string]int
+	}
+	before, began := commands(t, redis), time.Now()
+	first := ok[status](a, adminToken, "GET", "/admin/v1/status", "")
+	took, took1 := time.Since(began), commands(t, redis)-before
+	if first.Endpoints != *statusEndpoints || first.Open != 2 ||
+		first.States["failing"]+first.States["idle"] != *statusEndpoints {
+		t.Errorf("%+v", first)
+	}
+	for range 20 {
+		ok[status](a, adminToken, "GET", "/admin/v1/status", "")
+		ok[status](a, shopKey, "GET", "/v1/status", "")
+	}
+	took41 := commands(t, redis) - before
+	t.Logf("the first status: %d commands, %s; with 40 more: %d commands", took1, took, took41)
+	if took1 > 200 {
+		t.Errorf("one status takes %d commands", took1)
+	}
+	if took41 > 1000 { // each request of a tenant counts for limits.reads
+		t.Errorf("41 take %d commands", took41)
+	}
+}
