@@ -152,6 +152,12 @@ func (a *apiClient) check(method, path string, resp *http.Response, text []byte)
 	if resp.StatusCode == http.StatusNoContent {
 		return
 	}
+	if kind == "application/yaml" {
+		if err := schema.Validate(string(text)); err != nil {
+			a.t.Errorf("%s %s: %v", method, path, err)
+		}
+		return
+	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		a.t.Errorf("%s %s: %v in %s", method, path, err, text)
@@ -244,7 +250,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 	callers := []struct{ name, key string }{{"no key", ""}, {"wrong key", "wrong-key"}, {"shop's key", shopKey},
 		{"other's key", otherKey}, {"operator's token", adminToken}}
 	// What another tenant's key gets where it is not 404: its own, empty lists.
-	own := []string{"GET /v1/status", "GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters",
+	own := []string{"GET /v1/status", "GET /v1/config", "GET /v1/config/effective",
+		"GET /v1/events", "GET /v1/endpoints", "GET /v1/dead-letters",
 		"POST /v1/dead-letters/redrive",
 		"POST /v1/dead-letters/dismiss", "GET /v1/audit", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
 		"POST /v1/subscriptions", "GET /v1/stats",

@@ -84,7 +84,7 @@ const (
 
 // describe says how this replica does, for Beat.
 func (r *Relay) describe() map[string]string {
-	status := r.knownStatus()
+	status := r.replicaStatus()
 	config := r.reload.current()
 	stats := r.spool.Stats()
 	return map[string]string{

@@ -36,17 +36,13 @@ type replicaSince struct {
 	spoolFails, spoolScarce, credentials since
 }
 
-// apiStatus returns what the replica knows of itself, for the operator. It asks Redis and the spool.
-func (relay *Relay) apiStatus(ctx context.Context) api.ReplicaStatus {
-	return relay.describeStatus(relay.checkStatus(ctx))
-}
+// probe asks Redis and the spool whether they take callbacks.
+func (relay *Relay) probe(ctx context.Context) { relay.checkStatus(ctx) }
 
-// knownStatus is apiStatus without asking anybody: as the latest calls have shown.
-func (relay *Relay) knownStatus() api.ReplicaStatus {
-	return relay.describeStatus(relay.statusOf(relay.store.Available(), relay.spool.Trouble()))
-}
-
-func (relay *Relay) describeStatus(c replicaStatus) api.ReplicaStatus {
+// replicaStatus returns what the replica knows of itself, for the operator, as the latest calls have shown. It asks
+// nobody.
+func (relay *Relay) replicaStatus() api.ReplicaStatus {
+	c := relay.statusOf(relay.store.Available(), relay.spool.Trouble())
 	stats := relay.spool.Stats()
 	room := relay.spool.Room()
 	config := relay.reload.current()

@@ -103,7 +103,9 @@ type Options struct {
 	Webhooks map[string]any
 
 	// ReplicaStatus gives the state of this replica, without asking Redis. Default: it is ready.
-	ReplicaStatus func(ctx context.Context) ReplicaStatus
+	ReplicaStatus func() ReplicaStatus
+	// Probe asks Redis and the spool whether they take callbacks; ReplicaStatus tells of it. Default: nobody is asked.
+	Probe func(ctx context.Context)
 	// Replica names this replica, for the operator.
 	Replica string
 	// Spooled gives callbacks that wait in this replica's spool and have an update of a waybill, or may have one, at most
@@ -255,7 +257,10 @@ func New(o Options) *API {
 		o.Look = func(event.Quarantined, int) (LookResult, bool) { return LookResult{}, false }
 	}
 	if o.ReplicaStatus == nil {
-		o.ReplicaStatus = func(context.Context) ReplicaStatus { return ReplicaStatus{Durable: true, Status: Ready} }
+		o.ReplicaStatus = func() ReplicaStatus { return ReplicaStatus{Durable: true, Status: Ready} }
+	}
+	if o.Probe == nil {
+		o.Probe = func(context.Context) {}
 	}
 	if o.Spooled == nil {
 		o.Spooled = func(string, int) []Spooled { return nil }

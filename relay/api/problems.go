@@ -131,8 +131,6 @@ type Facts struct {
 // EndpointFacts are what the rules look at of an endpoint.
 type EndpointFacts struct {
 	EndpointHealth
-	// FailingSince is when the first of the attempts in a row failed that are known; zero: the latest was good.
-	FailingSince time.Time
 	// LatestDead is when the latest dead letter was given up.
 	LatestDead time.Time
 }

@@ -236,8 +236,8 @@ func TestOfThousandsOfEndpointsThatFailTwentyAreNamed(t *testing.T) {
 	t.Parallel()
 	f := well()
 	for i := range 5000 {
-		f.Endpoints = append(f.Endpoints, EndpointFacts{FailingSince: ago(time.Duration(i) * time.Second),
-			EndpointHealth: EndpointHealth{Endpoint: fmt.Sprint("t/e", i), State: EndpointFailing}})
+		f.Endpoints = append(f.Endpoints, EndpointFacts{EndpointHealth: EndpointHealth{
+			Endpoint: fmt.Sprint("t/e", i), State: EndpointFailing, FailingSince: ago(time.Duration(i) * time.Second)}})
 	}
 	all := Problems(f)
 	if len(all) != 21 || !strings.Contains(fmt.Sprint(all), "4980 more endpoints") {

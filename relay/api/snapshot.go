@@ -57,7 +57,6 @@ const (
 // snapshot is what the relay is known to be like: one for everybody who asks this process. It is not changed once it is
 // made.
 type snapshot struct {
-	replica  ReplicaStatus
 	replicas []Replica
 
 	// endpoints are those of the config that have something, or had when they were last asked for. All others are idle.
@@ -131,7 +130,8 @@ func (c *call) snapshot() *snapshot {
 
 // take makes a snapshot.
 func (c *API) take(ctx context.Context, set *settings) *snapshot {
-	s := &snapshot{replica: c.o.ReplicaStatus(ctx), whenFailures: c.o.WhenFailures()}
+	c.o.Probe(ctx)
+	s := &snapshot{whenFailures: c.o.WhenFailures()}
 	for _, question := range c.questions(ctx, set, s) {
 		s.err = question.ask()
 		if s.err != nil {
@@ -249,7 +249,10 @@ func (c *API) takeIdle(ctx context.Context, set *settings, now map[string]endpoi
 
 // idle is an endpoint that has nothing any more: what remains are its latest two attempts.
 func (e endpointNow) idle() endpointNow {
-	is := queue.EndpointHealth{Endpoint: e.Endpoint, Delivered: e.Delivered, AnswersTwice: e.AnswersTwice}
+	is := queue.EndpointHealth{
+		Endpoint: e.Endpoint, Delivered: e.Delivered, AnswersTwice: e.AnswersTwice,
+		FailedInRow: e.FailedInRow, FailingSince: e.FailingSince,
+	}
 	is.Latest = slices.Clone(e.Latest[:min(2, len(e.Latest))])
 	return endpointNow{EndpointHealth: is}
 }
@@ -257,24 +260,15 @@ func (e endpointNow) idle() endpointNow {
 // deliveredAt is the endpoint with the latest delivery of its history. None: its history has ended.
 func (e endpointNow) deliveredAt(at time.Time) endpointNow {
 	switch {
-	case at.IsZero() && !e.failingSince().IsZero():
+	case at.IsZero() && e.FailedInRow > 0:
 		return e
 	case at.IsZero():
 		return endpointNow{}
 	case len(e.Latest) == 0 || at.After(e.Latest[0].At):
 		e.Latest = []event.AttemptRecord{{At: at, Status: 200}}
+		e.FailedInRow = 0
+		e.FailingSince = time.Time{}
 	}
 	e.Delivered = at
 	return e
-}
-
-// failingSince is when the first of the latest attempts failed that failed in a row; zero: the latest did not.
-func (e endpointNow) failingSince() (since time.Time) {
-	for _, attempt := range e.Latest {
-		if attempt.Good() {
-			break
-		}
-		since = attempt.At
-	}
-	return since
 }

@@ -184,7 +184,7 @@ func TestAnEndpointThatHasNothingIsAsItWasLastKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{health: map[string]queue.EndpointHealth{"shop/a": {Endpoint: "shop/a", Open: 1,
-			Latest: []event.AttemptRecord{{At: noon.Add(-time.Minute), Status: 503}}}}}
+			FailedInRow: 2, Latest: []event.AttemptRecord{{At: noon.Add(-time.Minute), Status: 503}}}}}
 		b := statusBench(store)
 		states := func() string {
 			time.Sleep(2100 * time.Millisecond)
@@ -216,7 +216,7 @@ func TestTheWorstTwentyEndpointsAreShown(t *testing.T) {
 		store.health[name] = queue.EndpointHealth{Endpoint: name, Dead: int64(i + 1)}
 	}
 	store.health["many/e00041"] = queue.EndpointHealth{Endpoint: "many/e00041", Parked: queue.ParkedGone}
-	store.health["many/e00042"] = queue.EndpointHealth{Endpoint: "many/e00042", Open: 5,
+	store.health["many/e00042"] = queue.EndpointHealth{Endpoint: "many/e00042", Open: 5, FailedInRow: 2,
 		Latest: []event.AttemptRecord{{At: noon, Status: 503}, {At: noon, Status: 503}}}
 	store.health["many/e00043"] = queue.EndpointHealth{Endpoint: "many/e00043", Parked: queue.ParkedPaused, Open: 9}
 	s := mustStatus(t, statusBench(store, manyEndpoints(50)), "many")
@@ -237,12 +237,12 @@ func TestATenantSeesItsOwnProblemsAlone(t *testing.T) {
 	t.Parallel()
 	failing := []event.AttemptRecord{{At: noon.Add(-time.Minute), Status: 503}, {At: noon.Add(-time.Hour), Status: 503}}
 	store := &counting{health: map[string]queue.EndpointHealth{
-		"shop/a":     {Endpoint: "shop/a", Latest: failing},
-		"other/mail": {Endpoint: "other/mail", Latest: failing},
+		"shop/a":     {Endpoint: "shop/a", Latest: failing, FailedInRow: 2},
+		"other/mail": {Endpoint: "other/mail", Latest: failing, FailedInRow: 2},
 		"gone/away":  {Endpoint: "gone/away", Open: 1},
 	}}
 	b := newBench(Options{
-		ReplicaStatus: func(context.Context) ReplicaStatus {
+		ReplicaStatus: func() ReplicaStatus {
 			return ReplicaStatus{RedisState: "down", RedisWhy: "redis at 10.0.0.1 is down", Embedded: true,
 				Advice: []Advice{{Name: "no_aof"}}, Restart: []string{"spool.dir"}, Silent: true}
 		},

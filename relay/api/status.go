@@ -54,12 +54,13 @@ func readStatus(c *call) (Status, error) {
 		names = c.settings.endpointsOf(c.tenant)
 	}
 	s := c.snapshot()
+	replica := c.o.ReplicaStatus() // as it is now: what it knows of itself costs nothing
 	out := Status{
 		Version:     c.o.Version,
 		Time:        utc(c.now()),
 		UptimeS:     int64(time.Since(c.began).Seconds()),
-		Ready:       s.replica.Durable,
-		Status:      s.replica.Status,
+		Ready:       replica.Durable,
+		Status:      replica.Status,
 		Problems:    []string{},
 		ProblemList: []StatusProblem{},
 		Endpoints:   len(names),
@@ -73,7 +74,8 @@ func readStatus(c *call) (Status, error) {
 		}
 	}
 	if c.tenant == "" {
-		out.addReplica(s.replica)
+		out.addReplica(replica)
+		facts.Replica = replica
 		facts.addOperators(s)
 	}
 
@@ -112,7 +114,6 @@ func (s *Status) addReplica(replica ReplicaStatus) {
 
 // addOperators adds the facts that only the operator may know.
 func (f *Facts) addOperators(s *snapshot) {
-	f.Replica = s.replica
 	f.Replicas = s.replicas
 	for _, h := range s.unknown {
 		if h.Open+h.Waiting+h.Dead > 0 {
@@ -136,9 +137,7 @@ func (c *call) addEndpoints(out *Status, s *snapshot, names []string) (facts []E
 		}
 		health := c.showEndpoint(e.EndpointHealth)
 		out.add(health)
-		facts = append(facts, EndpointFacts{
-			EndpointHealth: health, FailingSince: utc(e.failingSince()), LatestDead: utc(e.latestDead),
-		})
+		facts = append(facts, EndpointFacts{EndpointHealth: health, LatestDead: utc(e.latestDead)})
 	}
 
 	slices.SortStableFunc(out.Attention, func(a, b EndpointHealth) int {

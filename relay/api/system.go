@@ -89,7 +89,7 @@ func readSystem(c *call) (System, error) {
 		}
 		return out, out.err == nil
 	})
-	status := c.snapshot().replica
+	status := c.o.ReplicaStatus()
 	out := System{
 		Replicas: append([]Replica{}, now.replicas...),
 		Partial:  now.err != nil,
