@@ -230,7 +230,7 @@ func stateRoutes() []route {
 				http.StatusUnprocessableEntity: "The files have mistakes, which are in errors; the relay keeps the one from before",
 				http.StatusConflict:            "This relay was not started with a config file",
 			},
-			handler: answering(reloadConfig),
+			handler: answering(reloadConfig), noAct: "the reload itself is noted, however it was asked for",
 		},
 	}
 }

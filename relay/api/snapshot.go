@@ -25,12 +25,13 @@ type fresh[T any] struct {
 }
 
 // get returns the value, and makes it anew if it is too old; those who ask meanwhile wait for it. make says whether it
-// is whole: one that is not, because Redis did not answer, is made again soon, however long that took.
-func (f *fresh[T]) get(make func() (value T, whole bool)) T {
+// is whole: one that is not, because Redis did not answer, is made again soon, however long that took. wrong says
+// whether a value is known to be wrong before its time; nil: it never is.
+func (f *fresh[T]) get(wrong func(T) bool, make func() (value T, whole bool)) T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	began := time.Now()
-	if began.Before(f.until) {
+	if began.Before(f.until) && (wrong == nil || !wrong(f.value)) {
 		return f.value
 	}
 
@@ -122,9 +123,12 @@ type endpointNow struct {
 func (c *call) snapshot() *snapshot {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost) // it is for others, too
 	defer cancel()
-	return c.latest.get(func() (*snapshot, bool) {
+	// While Redis is known to be down, asking it costs nothing.
+	down := c.o.ReplicaStatus().RedisState == "down"
+	whole := func(s *snapshot) bool { return s.err == nil }
+	return c.latest.get(func(s *snapshot) bool { return down && whole(s) }, func() (*snapshot, bool) {
 		s := c.take(ctx, c.settings)
-		return s, s.err == nil
+		return s, whole(s)
 	})
 }
 

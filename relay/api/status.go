@@ -205,7 +205,7 @@ type lastEvent struct {
 func (c *call) lastEvent() (time.Time, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost)
 	defer cancel()
-	last := c.lastEvents.of(c.tenant).get(func() (lastEvent, bool) {
+	last := c.lastEvents.of(c.tenant).get(nil, func() (lastEvent, bool) {
 		// Only the latest event is read, for its time.
 		page, err := c.events.Events(ctx, event.Query{Most: 1, Endpoints: c.ownEndpoints()})
 		var out lastEvent

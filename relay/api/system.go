@@ -81,7 +81,8 @@ func readSystem(c *call) (System, error) {
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost)
 	defer cancel()
-	now := c.system.get(func() (systemNow, bool) {
+	down := c.o.ReplicaStatus().RedisState == "down"
+	now := c.system.get(func(s systemNow) bool { return down && s.err == nil }, func() (systemNow, bool) {
 		var out systemNow
 		out.replicas, out.err = c.o.Replicas(ctx)
 		if out.err == nil {
