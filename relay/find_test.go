@@ -79,7 +79,8 @@ func TestEveryPastedLineIsFoundOrExplained(t *testing.T) {
 	expect(shopKey, "777001 waybill /waybills/777001 delivered", "777003 waybill  unsubscribed",
 		"777004 waybill  unsubscribed", id+" event /events/"+id+" delivered", "orders endpoint /endpoints/orders ok")
 	expect(alertsKey, brought+" callback  unknown", "777001 waybill  unsubscribed", "777009 waybill  unsubscribed",
-		id+" event  unknown", quarantined+" waybill  unknown", "shop/orders waybill  unsubscribed", "shop waybill  unsubscribed")
+		id+" event  unknown", quarantined+" waybill  unknown",
+		"shop/orders waybill  unsubscribed", "shop waybill  unsubscribed")
 	own, others := find(alertsKey, "777001").Found[0], find(alertsKey, "777009").Found[0]
 	if own.Verdict != others.Verdict {
 		t.Errorf("what another got is told: %+v, not %+v", own.Verdict, others.Verdict)

@@ -135,8 +135,8 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	}
 }
 
-// load reads events with their deliveries, and about so many bytes of their data: all of the first, unless data is 0. It
-// skips events that are not there.
+// load reads events with their deliveries, and about so many bytes of their data: all of the first, unless data is 0.
+// It skips events that are not there.
 func (s *Store) load(ctx context.Context, shorts []string, tenant string, data int64) (
 	out []*event.Record, err error,
 ) {
