@@ -381,6 +381,14 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 		}
 	}
 
+	// What was done is in the audit, and who has logged in.
+	_, audit := r.call(adminToken, "GET", "/admin/v1/audit", "")
+	for what, times := range map[string]int{`"login"`: 2, `"pause"`: 2, `"resume"`: 2, `"test"`: 2} {
+		if n := strings.Count(audit, `"what":`+what); n != times {
+			t.Errorf("the audit has %s %d times, not %d: %s", what, n, times, audit)
+		}
+	}
+
 	// A dead letter is sent again, and is one again; then a person is done with it.
 	var list struct {
 		DeadLetters []struct {

@@ -160,9 +160,15 @@ func New(o Options) (*Relay, error) {
 	r.api = r.newAPI()
 	r.sessions = access.NewSessions()
 	r.console, err = console.New(console.Options{
-		API:      r.api,
-		Login:    r.sessions.Login,
-		Session:  r.sessions.Tenant,
+		API: r.api,
+		Login: func(key string, operator bool) (console.Person, string, bool) {
+			s, token, ok := r.sessions.Open(key, operator)
+			return console.Person{Tenant: s.Tenant, Key: s.Key}, token, ok
+		},
+		Session: func(token string, operator bool) (console.Person, string, bool) {
+			s, renewed, ok := r.sessions.Read(token, operator)
+			return console.Person{Tenant: s.Tenant, Key: s.Key}, renewed, ok
+		},
 		Version:  o.Version,
 		Logger:   o.Logger,
 		Registry: registry,

@@ -47,6 +47,7 @@ type sessionKeys struct {
 // Session is who a token was made for.
 type Session struct {
 	Tenant string // empty: the operator
+	Key    string // name of the tenant's key that was shown; empty: it has none
 	// Began is when the person logged in. Ends is when the token ends, if it is not renewed.
 	Began, Ends time.Time
 	key         string // that was shown
@@ -99,6 +100,7 @@ func (s *Sessions) Open(key string, operator bool) (session Session, token strin
 			for _, own := range keys {
 				if equal(own.Secret, key) && own.good(session.Began) {
 					session.Tenant = tenant
+					session.Key = own.Name
 					ok = true
 				}
 			}
@@ -109,18 +111,6 @@ func (s *Sessions) Open(key string, operator bool) (session Session, token strin
 	}
 	token = s.sign(k, &session)
 	return session, token, true
-}
-
-// Login is Open for a part that needs to know only who came.
-func (s *Sessions) Login(key string, operator bool) (tenant, token string, ok bool) {
-	session, token, ok := s.Open(key, operator)
-	return session.Tenant, token, ok
-}
-
-// Tenant is Read for a part that needs to know only who came.
-func (s *Sessions) Tenant(token string, operator bool) (tenant, renewed string, ok bool) {
-	session, renewed, ok := s.Read(token, operator)
-	return session.Tenant, renewed, ok
 }
 
 // Read returns the session of a token; ok is false if there is none, or not any more. For one that has been in use for a
@@ -148,6 +138,7 @@ func (s *Sessions) Read(token string, operator bool) (session Session, renewed s
 	for _, key := range keys {
 		if key.Secret != "" && key.good(now) && equal(mac, k.mac(text, session.Tenant, key.Secret)) {
 			session.key = key.Secret
+			session.Key = key.Name
 			ok = true
 		}
 	}

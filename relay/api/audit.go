@@ -34,6 +34,8 @@ const (
 	actDismissQuarantine = "quarantine-dismiss"
 	// ActReload is the reload of the config, which is no route of this API.
 	ActReload = "reload"
+	// ActLogin is a login to the pages.
+	ActLogin = "login"
 )
 
 // ActNames are the names of all acts in the audit.
@@ -44,7 +46,7 @@ func ActNames() []string {
 		actReplay, actCancelReplay,
 		actUnsubscribe,
 		actReadQuarantine, actReplayQuarantine, actDismissQuarantine,
-		ActReload,
+		ActReload, ActLogin,
 	}
 }
 

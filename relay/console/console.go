@@ -20,13 +20,19 @@ import (
 type Options struct {
 	API *api.API
 	// Login begins a session of whoever shows a key: of the operator, or of a tenant. ok is false if it is nobody's.
-	Login func(key string, operator bool) (tenant, token string, ok bool)
+	Login func(key string, operator bool) (who Person, token string, ok bool)
 	// Session gives whose session a token is. renewed is a token that lasts longer, if there is to be one.
-	Session func(token string, operator bool) (tenant, renewed string, ok bool)
+	Session func(token string, operator bool) (who Person, renewed string, ok bool)
 
 	Version  string
 	Logger   *zap.Logger
 	Registry prometheus.Registerer
+}
+
+// Person is who has logged in.
+type Person struct {
+	Tenant string // empty: the operator
+	Key    string // name of the tenant's key; empty: it has none
 }
 
 // Settings are what the pages know of the config.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
+
+	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 // Logins are limited: so many wrong ones at once from an address, and one more each loginEvery; from all addresses
@@ -52,9 +56,10 @@ func (v *visit) login() error {
 	}
 
 	key := v.FormValue("key")
-	tenant, token, ok := "", "", false
+	var who Person
+	token, ok := "", false
 	if len(key) <= maxKey {
-		tenant, token, ok = v.o.Login(strings.TrimSpace(key), v.side.operator)
+		who, token, ok = v.o.Login(strings.TrimSpace(key), v.side.operator)
 	}
 	if !ok {
 		v.logins.WithLabelValues(v.who(), "wrong").Inc()
@@ -72,8 +77,8 @@ func (v *visit) login() error {
 
 	v.limiter.forgive(address)
 	v.logins.WithLabelValues(v.who(), "ok").Inc()
-	v.o.Logger.Info("a login to the pages", zap.String("who", v.who()), zap.String("tenant", tenant),
-		zap.String("address", address))
+	by := event.Actor{Name: cmp.Or(who.Tenant, event.Operator), Key: who.Key, From: address}
+	v.o.API.Note(v.Request().Context(), event.Act{By: by, What: api.ActLogin, Tenant: who.Tenant, Count: 1, Result: "done"})
 	v.setSession(token)
 	return v.Redirect(http.StatusSeeOther, v.next())
 }
@@ -162,14 +167,15 @@ func (v *visit) enter() bool {
 	if err != nil {
 		return false
 	}
-	tenant, renewed, ok := v.o.Session(c.Value, v.side.operator)
+	who, renewed, ok := v.o.Session(c.Value, v.side.operator)
 	if !ok {
 		return false
 	}
 	if renewed != "" && !v.part() { // an open page that asks by itself keeps no session alive
 		v.setSession(renewed)
 	}
-	v.tenant = tenant
+	v.tenant = who.Tenant
+	v.keyName = who.Key
 	v.in = true
 	return true
 }

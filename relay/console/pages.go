@@ -71,13 +71,14 @@ type settingsInUse struct{ atomic.Pointer[Settings] }
 type visit struct {
 	echo.Context
 	*Console
-	side   *side
-	in     bool   // somebody has logged in
-	tenant string // who; empty: the operator
-	look   *look  // the templates in the reader's language
-	zone   *time.Location
-	zoneIs string // name of zone, or local
-	now    time.Time
+	side    *side
+	in      bool   // somebody has logged in
+	tenant  string // who; empty: the operator
+	keyName string // of the tenant's key; empty: it has none
+	look    *look  // the templates in the reader's language
+	zone    *time.Location
+	zoneIs  string // name of zone, or local
+	now     time.Time
 }
 
 func (c *Console) newVisit(x echo.Context, s *side) *visit {
@@ -100,7 +101,7 @@ func ask[T any](v *visit, route string, q url.Values, path ...string) (answer T,
 
 // send asks the API with a body.
 func send[T any](v *visit, route string, q url.Values, body any, path ...string) (answer T, err error) {
-	got, err := v.o.API.Ask(v.Context, api.Question{Tenant: v.tenant, Route: route, Path: path, Query: q, Body: body})
+	got, err := v.o.API.Ask(v.Context, api.Question{Tenant: v.tenant, Key: v.keyName, Route: route, Path: path, Query: q, Body: body})
 	if err != nil {
 		return answer, err
 	}
