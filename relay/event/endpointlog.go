@@ -27,7 +27,8 @@ type LogEntry struct {
 	What LogKind
 	By   Actor // nobody where no person did it
 	// N is how many: attempts that failed in a row before the breaker opened, probes that failed before it closed, dead
-	// letters, deliveries of a replay. If the breaker opened by the share of failures, Of is of how many attempts N failed.
+	// letters, deliveries of a replay. If the breaker opened by the share of failures, Of counts the attempts of which N
+	// failed.
 	N, Of int
 	// Status and Text are the last answer before the breaker opened, or the one that said gone. Status 0: none came, and
 	// Text is the error.

@@ -28,7 +28,8 @@ type storedEntry struct {
 	Call    string        `json:"x,omitempty"` // that wrote it
 }
 
-// encodeLogEntry writes an entry as the log has it. call names the call that writes it; empty: no entry takes its place.
+// encodeLogEntry writes an entry as the log has it. call names the call that writes it; empty: no other entry takes its
+// place.
 func encodeLogEntry(e event.LogEntry, now time.Time, call string) string {
 	stored := storedEntry{
 		Call:   call,
