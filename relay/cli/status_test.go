@@ -111,8 +111,14 @@ tenants:
 		t.Errorf("a tenant's status: exit %d: %s%s", code, out, stderr)
 	}
 
+	// What waits in the spool is known.
+	code, out, _ = s.ask("waybill", "7001")
+	if code != 1 || !strings.Contains(out, "nothing else is known: ") {
+		t.Errorf("a waybill of the spool: exit %d: %s", code, out)
+	}
+
 	// Other commands fail, with the host and the cause.
-	for _, command := range []string{"endpoints", "waybill 7001", "events", "dead-letters", "quarantine", "replay list",
+	for _, command := range []string{"endpoints", "waybill 7009", "events", "dead-letters", "quarantine", "replay list",
 		"pause shop/orders", "subscriptions --tenant shop"} {
 		if code, _, stderr := s.ask(strings.Fields(command)...); code != 1 || !strings.Contains(stderr, down) ||
 			!strings.Contains(stderr, "kuairelay: cannot ") {

@@ -147,6 +147,8 @@ func (v *visit) framed(title string, s api.Stats, parts []series) *chart {
 	if s.Until.Sub(s.Since) > 24*time.Hour {
 		layout = v.t("layout.date")
 	}
+
+	// A row of the table is left out if it has nothing.
 	const ticks = 4
 	for i, p := range s.Points {
 		if i%max(len(s.Points)/ticks, 1) == 0 && len(c.Ticks) < ticks {

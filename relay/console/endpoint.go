@@ -84,6 +84,8 @@ func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 		{"breaker", v.t("endpoint.breaker", s.Breaker.Failures, s.Breaker.CoolOff, s.Breaker.MaxCoolOff)},
 		{"secrets", count(len(s.Secrets))},
 	}
+
+	// What few endpoints have comes last.
 	if s.Rate > 0 {
 		out = append(out, setting{"rate", v.t("endpoint.rate", fmt.Sprint(s.Rate))})
 	}

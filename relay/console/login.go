@@ -208,7 +208,8 @@ func (l *limiter) ask(address string) (wait time.Duration) {
 
 	own, wait := spend(l.until[at], now, loginEvery, loginsAtOnce)
 	all, waitAll := spend(l.all, now, loginsOfAllIn/loginsOfAll, loginsOfAll)
-	if wait = max(wait, waitAll); wait > 0 {
+	wait = max(wait, waitAll)
+	if wait > 0 {
 		return wait
 	}
 	l.until[at] = own

@@ -84,6 +84,7 @@ func indent(raw []byte) (out string, ok bool) {
 		if depth > maxDepth || nodes > maxNodes {
 			return "", false
 		}
+
 		switch c := raw[i]; c {
 		case ' ', '\t', '\n', '\r':
 		case '{', '[':
