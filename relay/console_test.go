@@ -170,7 +170,8 @@ func withEvents(t *testing.T) *apiClient {
 // update is a callback with one update.
 func update(code, status string) string {
 	return fmt.Sprintf(`{"type":"express_sub_msg","data":[{"waybill_code":%q,"cp_code":"zt","status":%q,"tracks":[`+
-		`{"time":"2026-11-29 10:00:00","context":"<img src=x onerror=alert(1)> %s","status":%q}]}]}`, code, status, status, status)
+		`{"time":"2026-11-29 10:00:00","context":"<img src=x onerror=alert(1)> %s","status":%q}]}]}`,
+		code, status, status, status)
 }
 
 func TestEveryPageIsThereInBothLanguages(t *testing.T) {
@@ -275,7 +276,8 @@ func TestNobodySeesAPageWithoutALogin(t *testing.T) {
 			t.Errorf("it is called %s", c.Name)
 		}
 	}
-	over := newBrowser(t, r.admin).do(http.MethodPost, "/login", url.Values{"key": {adminToken}}, "X-Forwarded-Proto", "https")
+	over := newBrowser(t, r.admin).do(http.MethodPost, "/login", url.Values{"key": {adminToken}},
+		"X-Forwarded-Proto", "https")
 	if c := over.Cookies(); len(c) != 1 || !c[0].Secure || c[0].Name != "__Host-kuairelay-operator" || c[0].Path != "/" {
 		t.Errorf("over TLS: %v", c)
 	}
@@ -289,7 +291,8 @@ func TestNobodySeesAPageWithoutALogin(t *testing.T) {
 
 func TestTheSixthWrongLoginHasToWait(t *testing.T) {
 	t.Parallel()
-	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	var statuses []int
 	for range 5 {
 		b := newBrowser(t, r.public+"/console")
@@ -367,8 +370,9 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 	}{{operator, ""}, {shop, "/console"}} {
 		page := "/endpoints/shop/orders"
 		got := b.post(page+"/pause", url.Values{"back": {b.base + page}})
-		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), b.base+page+"?") || state() != "paused" {
-			t.Errorf("pause: %d to %q, %s", got.StatusCode, got.Header.Get("Location"), state())
+		to := got.Header.Get("Location")
+		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, b.base+page+"?") || state() != "paused" {
+			t.Errorf("pause: %d to %q, %s", got.StatusCode, to, state())
 		}
 		if after := b.get(page); !strings.Contains(after.body, "paused") || !strings.Contains(after.body, page+"/resume") {
 			t.Errorf("the page of a paused endpoint: %s", after.body)
@@ -409,8 +413,9 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 	}
 	until(t, "it is dead again", func() bool { return dead() == 1 })
 	all := url.Values{"all": {"1"}, "endpoint": {"shop/orders"}}
-	if got := operator.post("/dead-letters/dismiss", all); !strings.Contains(got.Header.Get("Location"), "did=dismiss&n=1") {
-		t.Errorf("dismiss: %d %q", got.StatusCode, got.Header.Get("Location"))
+	dismissed := operator.post("/dead-letters/dismiss", all)
+	if to := dismissed.Header.Get("Location"); !strings.Contains(to, "did=dismiss&n=1") {
+		t.Errorf("dismiss: %d %q", dismissed.StatusCode, to)
 	}
 	if dead() != 0 {
 		t.Error("it was not dismissed")
@@ -442,8 +447,10 @@ func TestAPageHasItsHeadersAndIsLight(t *testing.T) {
 				!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'") {
 				t.Errorf("%s%s: %v", base, got.Request.URL, h)
 			}
-			if strings.Contains(got.body, "<style") || strings.Contains(got.body, " style=") || strings.Contains(got.body, " onclick") {
-				t.Errorf("%s%s has styles or scripts in it", base, got.Request.URL)
+			for _, inline := range []string{"<style", " style=", " onclick"} {
+				if strings.Contains(got.body, inline) {
+					t.Errorf("%s%s has %q in it", base, got.Request.URL, inline)
+				}
 			}
 		}
 		if got := b.get("/nothing/here"); got.StatusCode != http.StatusNotFound {
@@ -457,7 +464,8 @@ func TestAPageHasItsHeadersAndIsLight(t *testing.T) {
 			if got.StatusCode != 200 || got.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" {
 				t.Errorf("%s: %d %q", name, got.StatusCode, got.Header.Get("Cache-Control"))
 			}
-			if old := b.get("/assets/0123456789ab/" + name); old.StatusCode != 200 || old.Header.Get("Cache-Control") != "no-store" {
+			old := b.get("/assets/0123456789ab/" + name)
+			if old.StatusCode != 200 || old.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s of another version: %d %q", name, old.StatusCode, old.Header.Get("Cache-Control"))
 			}
 			weight += gzipped(got.body)
@@ -499,7 +507,8 @@ func TestAPageThatHasNotChangedIsNotSentAgain(t *testing.T) {
 func TestPagesSayThatRedisDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
-	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(server.URL())+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(server.URL())+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	server.Kill()
 	operator, shop := operatorAndShop(t, r.running) // a login needs no Redis
 	for base, b := range map[string]*browser{"": operator, "/console": shop} {
@@ -517,7 +526,8 @@ func TestTenantsHaveNoPagesIfTheConfigSaysSo(t *testing.T) {
 	t.Parallel()
 	r := startAPI(t, "admin: {token: "+adminToken+"}\nconsole: {tenants: false}\n"+withToken(redisserver.Start(t).URL())+
 		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
-	if got := newBrowser(t, r.public+"/console").post("/login", url.Values{"key": {shopKey}}); got.StatusCode != http.StatusNotFound {
+	got := newBrowser(t, r.public+"/console").post("/login", url.Values{"key": {shopKey}})
+	if got.StatusCode != http.StatusNotFound {
 		t.Errorf("a tenant logs in: %d", got.StatusCode)
 	}
 	newBrowser(t, r.admin).login(adminToken)

@@ -37,7 +37,8 @@ func (a *apiClient) appears(t *testing.T, key, code string, since time.Time) api
 		p, there = a.problems(key)[code]
 		return there
 	})
-	if p.Why == "" || p.What == "" || p.Do == "" || p.Since.Before(since.Add(-time.Minute)) && !since.IsZero() || p.Since.After(time.Now()) {
+	if p.Why == "" || p.What == "" || p.Do == "" || p.Since.After(time.Now()) ||
+		p.Since.Before(since.Add(-time.Minute)) && !since.IsZero() {
 		t.Errorf("%s: %+v", code, p)
 	}
 	return p

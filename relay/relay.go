@@ -159,20 +159,7 @@ func New(o Options) (*Relay, error) {
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
 	r.sessions = access.NewSessions()
-	r.console, err = console.New(console.Options{
-		API: r.api,
-		Login: func(key string, operator bool) (console.Person, string, bool) {
-			s, token, ok := r.sessions.Open(key, operator)
-			return console.Person{Tenant: s.Tenant, Key: s.Key}, token, ok
-		},
-		Session: func(token string, operator bool) (console.Person, string, bool) {
-			s, renewed, ok := r.sessions.Read(token, operator)
-			return console.Person{Tenant: s.Tenant, Key: s.Key}, renewed, ok
-		},
-		Version:  o.Version,
-		Logger:   o.Logger,
-		Registry: registry,
-	})
+	r.console, err = r.newConsole()
 	if err != nil {
 		return nil, err
 	}
@@ -199,14 +186,7 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 
-	r.public = newPublic(c, o.Logger, r.readyForAll, r.wrong, r.store.Aside)
-	r.admin = newAdmin(c, registry, o.Logger, r.ready, r.wrong, r.store.Aside)
-	r.admin.POST("/-/reload", r.reloadHTTP)
-	r.receiver.Register(r.public)
-	r.proxy.Register(r.public)
-	r.api.Register(r.public, r.admin)
-	r.console.Register(r.public, r.admin)
-	if err := r.shares.Check(r.public); err != nil {
+	if err := r.newHandlers(c); err != nil {
 		return nil, err
 	}
 
@@ -215,6 +195,18 @@ func New(o Options) (*Relay, error) {
 	small.Files = config.Files{}
 	r.o.Config = &small
 	return r, nil
+}
+
+// newHandlers makes the handlers of both listeners. A path that nothing bounds is an error.
+func (r *Relay) newHandlers(c *config.Config) error {
+	r.public = newPublic(c, r.log, r.readyForAll, r.wrong, r.store.Aside)
+	r.admin = newAdmin(c, r.registry, r.log, r.ready, r.wrong, r.store.Aside)
+	r.admin.POST("/-/reload", r.reloadHTTP)
+	r.receiver.Register(r.public)
+	r.proxy.Register(r.public)
+	r.api.Register(r.public, r.admin)
+	r.console.Register(r.public, r.admin)
+	return r.shares.Check(r.public)
 }
 
 func newSpool(c *config.Config, log *zap.Logger) *spool.Spool {
@@ -289,6 +281,24 @@ func (r *Relay) spooled(waybill string, most int) (out []api.Spooled) {
 func (r *Relay) upstreamState() api.Upstream {
 	configured, waiting := r.proxy.State()
 	return api.Upstream{Configured: configured, CredentialsRefused: r.proxy.CredentialsRefused(), Waiting: waiting}
+}
+
+// newConsole makes the pages, over the API.
+func (r *Relay) newConsole() (*console.Console, error) {
+	return console.New(console.Options{
+		API: r.api,
+		Login: func(key string, operator bool) (console.Person, string, bool) {
+			s, token, ok := r.sessions.Open(key, operator)
+			return console.Person{Tenant: s.Tenant, Key: s.Key}, token, ok
+		},
+		Session: func(token string, operator bool) (console.Person, string, bool) {
+			s, renewed, ok := r.sessions.Read(token, operator)
+			return console.Person{Tenant: s.Tenant, Key: s.Key}, renewed, ok
+		},
+		Version:  r.o.Version,
+		Logger:   r.log,
+		Registry: r.registry,
+	})
 }
 
 // retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.

@@ -113,8 +113,8 @@ func (s *Sessions) Open(key string, operator bool) (session Session, token strin
 	return session, token, true
 }
 
-// Read returns the session of a token; ok is false if there is none, or not any more. For one that has been in use for a
-// while, renewed is a token that lasts longer; empty: the token stays as it is.
+// Read returns the session of a token; ok is false if there is none, or if it has ended. For one that has been in use
+// for a while, renewed is a token that lasts longer; empty: the token stays as it is.
 func (s *Sessions) Read(token string, operator bool) (session Session, renewed string, ok bool) {
 	text, mac, found := cutLast(token, ".")
 	parts := strings.Split(text, ".")

@@ -14,7 +14,10 @@ func newTestSessions(t *testing.T) (s *Sessions, clock *time.Time) {
 	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
 	s = NewSessions()
 	s.now = func() time.Time { return now }
-	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-1"}, {Secret: "shop-key-2"}}, "crm": {{Secret: "crm-key"}}}, operatorToken, 12*time.Hour)
+	s.Use(map[string][]Key{
+		"shop": {{Secret: "shop-key-1"}, {Secret: "shop-key-2"}},
+		"crm":  {{Secret: "crm-key"}},
+	}, operatorToken, 12*time.Hour)
 	return s, &now
 }
 

@@ -65,7 +65,9 @@ func TestATenantIsNotToldFromWhereTheOperatorCame(t *testing.T) {
 	}}
 	paused := LogEntry{At: noon, What: event.LogPaused, By: "operator"}
 	resumed := LogEntry{At: noon, What: event.LogResumed, By: "shop", Key: "deploy", From: "192.0.2.2"}
-	changed := LogEntry{At: noon, What: event.LogChanged, Changes: []SettingChange{{Key: "timeout", Old: "10s", New: "15s"}}}
+	changed := LogEntry{
+		At: noon, What: event.LogChanged, Changes: []SettingChange{{Key: "timeout", Old: "10s", New: "15s"}},
+	}
 	got, err := of(b, readEndpointLog, "shop", "")
 	if want := []LogEntry{paused, resumed, changed}; err != nil || !reflect.DeepEqual(got.Entries, want) {
 		t.Errorf("shop is told %+v (%v)", got, err)

@@ -320,7 +320,8 @@ Subscribe a parcel and push a callback for it yourself (a second time it is a du
   %s send --to %s --encoding all
   curl %s/metrics
 
-`, d.admin, d.token, d.public, d.tenants[0].key, apiKeyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
+`, d.admin, d.token, d.public, d.tenants[0].key,
+		apiKeyVariable, d.tenants[0].key, self(), d.public, d.callbackURL(), item, self(), d.callbackURL(), d.admin)
 }
 
 // pushEvery is how often an update comes while the demo stays.

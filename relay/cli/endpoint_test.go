@@ -66,7 +66,8 @@ func TestAnEndpointIsPrintedWithWhatIsWrong(t *testing.T) {
 	printEndpoint(&out, page, now)
 	for _, want := range []string{
 		"shop/orders  open  since ", "(22m00s ago); the next attempt may begin at ", "https://shop.example/hooks",
-		"38 attempts in a row, since ", "1m00s ago: 503 [31mbusy", "1204 open, 31 behind them, 1 dead letter; the oldest for ≥1h00m",
+		"38 attempts in a row, since ", "1m00s ago: 503 [31mbusy",
+		"1204 open, 31 behind them, 1 dead letter; the oldest for ≥1h00m",
 		", given up at ", "of 100 attempts 31% delivered", "timeout 15s, 3 attempts", "retry 5s 5m; max_age 168h", "no rate",
 		"50% of 1m; cools off for 5s to 15m", "2 secrets, one until ", "headers x-team", "from config.yaml:5",
 		"retry    4       retry   12 ms  evt_1  503 busy", "paused by operator",

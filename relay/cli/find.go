@@ -21,8 +21,8 @@ func newFind() *cobra.Command {
 		Short:   "Say what waybills, ids and names are, and what is going on with each",
 		GroupID: groupAPI,
 		Long: "Says of each TEXT what it is (a waybill, the id of an event, of a callback, of a replay or of\n" +
-			"something in quarantine, an endpoint, a tenant), and what is going on with it. With - it reads them from stdin, one to a line.\n" +
-			"It exits with 1 if nothing is known of one of them.",
+			"something in quarantine, an endpoint, a tenant), and what is going on with it. With - it\n" +
+			"reads them from stdin, one to a line. It exits with 1 if nothing is known of one of them.",
 		Example: "  kuairelay find 777005949070187\n  kuairelay find - <waybills.txt",
 		Args: func(cmd *cobra.Command, args []string) error {
 			return takes(1, max(1, len(args)), "TEXT")(cmd, args)

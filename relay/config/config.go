@@ -94,8 +94,9 @@ type Config struct {
 		Session  time.Duration  // that a login lasts at most
 		Timezone *time.Location // of readers who have not chosen one; nil: their browser's
 		Language string         // of readers whose browser asks for none that there is: en or zh
-		Hosts    []string       // more names by which the private listener is reached: loopback, addresses and its own are known
-		History  time.Duration  // how long statistics are kept by minutes; 0: there are none
+		// Hosts are more names by which the private listener is reached: loopback, addresses and its own are known.
+		Hosts   []string
+		History time.Duration // how long statistics are kept by minutes; 0: there are none
 	}
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file. It is relative to the config file.
 	TenantsDir string

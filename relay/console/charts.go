@@ -92,7 +92,8 @@ func (v *visit) stack(title string, s api.Stats, parts ...series) *chart {
 			high = max(high, 1)
 			floor -= high
 			c.Bars = append(c.Bars, chartBar{
-				X: number(float64(i) * wide), Y: number(floor), Width: number(max(wide-1, wide*0.8)), Height: number(high), Class: part.class,
+				X: number(float64(i) * wide), Y: number(floor),
+				Width: number(max(wide-1, wide*0.8)), Height: number(high), Class: part.class,
 			})
 		}
 	}
@@ -228,7 +229,9 @@ func (v *visit) deliveryCharts(s api.Stats, why string) []*chart {
 	}
 	return []*chart{
 		v.stack(titles[0], s,
-			series{name: v.t("state.delivered"), class: "good", of: func(p api.StatsPoint) float64 { return float64(p.Delivered) }},
+			series{name: v.t("state.delivered"), class: "good", of: func(p api.StatsPoint) float64 {
+				return float64(p.Delivered)
+			}},
 			series{name: v.t("state.failed"), class: "warn", of: func(p api.StatsPoint) float64 { return float64(p.Failed) }},
 			series{name: v.t("state.dead"), class: "bad", of: func(p api.StatsPoint) float64 { return float64(p.Dead) }},
 		),

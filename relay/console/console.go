@@ -209,7 +209,8 @@ func (v *visit) fail(err error) error {
 		return v.String(status, text)
 	}
 	return v.render(status, "error", errorView{
-		Status: status, Title: v.statusTitle(status), Text: text, RetryAfter: v.Response().Header().Get(echo.HeaderRetryAfter),
+		Status: status, Title: v.statusTitle(status), Text: text,
+		RetryAfter: v.Response().Header().Get(echo.HeaderRetryAfter),
 	})
 }
 

@@ -78,7 +78,9 @@ func (v *visit) login() error {
 	v.limiter.forgive(address)
 	v.logins.WithLabelValues(v.who(), "ok").Inc()
 	by := event.Actor{Name: cmp.Or(who.Tenant, event.Operator), Key: who.Key, From: address}
-	v.o.API.Note(v.Request().Context(), event.Act{By: by, What: api.ActLogin, Tenant: who.Tenant, Count: 1, Result: "done"})
+	v.o.API.Note(v.Request().Context(), event.Act{
+		By: by, What: api.ActLogin, Tenant: who.Tenant, Count: 1, Result: "done",
+	})
 	v.setSession(token)
 	return v.Redirect(http.StatusSeeOther, v.next())
 }

@@ -58,9 +58,10 @@ func pages() []page {
 		{path: "/replays/:id", show: (*visit).showReplay, acts: []act{
 			{path: "/replays/:id/cancel", do: (*visit).cancelReplay},
 		}},
-		{path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine, acts: []act{
-			{path: "/quarantine/replay", do: (*visit).retake},
-		}},
+		{
+			path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine,
+			acts: []act{{path: "/quarantine/replay", do: (*visit).retake}},
+		},
 		{path: "/help", menu: "menu.help", show: (*visit).showHelp},
 	}
 }
@@ -101,7 +102,9 @@ func ask[T any](v *visit, route string, q url.Values, path ...string) (answer T,
 
 // send asks the API with a body.
 func send[T any](v *visit, route string, q url.Values, body any, path ...string) (answer T, err error) {
-	got, err := v.o.API.Ask(v.Context, api.Question{Tenant: v.tenant, Key: v.keyName, Route: route, Path: path, Query: q, Body: body})
+	got, err := v.o.API.Ask(v.Context, api.Question{
+		Tenant: v.tenant, Key: v.keyName, Route: route, Path: path, Query: q, Body: body,
+	})
 	if err != nil {
 		return answer, err
 	}

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ const (
 
 // language is what the reader has chosen, else what the browser asks for, else the config's.
 func (v *visit) language() language {
-	if chosen := v.chosen("lang", languageCookie, func(s string) bool { return language(s) == english || language(s) == chinese }); chosen != "" {
+	chosen := v.chosen("lang", languageCookie, func(s string) bool { return slices.Contains(languages, language(s)) })
+	if chosen != "" {
 		return language(chosen)
 	}
 	asked := v.Request().Header.Get("Accept-Language")
@@ -168,7 +170,8 @@ func (v *visit) moment(at time.Time) moment {
 	}
 }
 
-// ago says how long before or after now a time is. It has no seconds, so that a page that is asked for again is the same.
+// ago says how long before or after now a time is. It has no seconds, so that a page that is asked for again is the
+// same.
 func (v *visit) ago(at time.Time) string {
 	d := v.now.Sub(at)
 	if d < 0 {
@@ -220,7 +223,8 @@ type word struct {
 // signs of the states of deliveries, events, endpoints, replays, subscriptions and problems.
 var signs = map[string]struct{ sign, class string }{
 	"delivered": {"✓", "good"}, "ok": {"✓", "good"}, "done": {"✓", "good"}, "live": {"✓", "good"}, "ready": {"✓", "good"},
-	"open": {"◷", "wait"}, "queued": {"◷", "wait"}, "sending": {"→", "wait"}, "running": {"→", "wait"}, "pending": {"◷", "wait"},
+	"open": {"◷", "wait"}, "queued": {"◷", "wait"}, "sending": {"→", "wait"}, "running": {"→", "wait"},
+	"pending":  {"◷", "wait"},
 	"retrying": {"↻", "warn"}, "failing": {"~", "warn"}, "degraded": {"!", "warn"},
 	"waiting": {"⋯", "wait"}, "unrouted": {"∅", "dim"}, "dismissed": {"⊘", "dim"}, "idle": {"○", "dim"},
 	"dead": {"✗", "bad"}, "failed": {"✗", "bad"}, "breaker": {"⊘", "bad"}, "gone": {"✕", "bad"}, "unready": {"✗", "bad"},

@@ -68,11 +68,14 @@ var texts = map[string]text{
 	"attempts":     {"%d attempts", "尝试 %d 次"},
 	"attempt.in":   {"%s in %s", "%s，用时 %s"},
 
-	"login":                {"Log in", "登录"},
-	"login.title":          {"kuairelay", "kuairelay"},
-	"login.operator":       {"The operator's token (admin.token)", "运维令牌（admin.token）"},
-	"login.tenant":         {"One of your API keys", "你的任一 API 密钥"},
-	"login.note":           {"The key is sent once and not kept. The browser gets a session.", "密钥只发送一次，不会保存；浏览器得到的是一个会话。"},
+	"login":          {"Log in", "登录"},
+	"login.title":    {"kuairelay", "kuairelay"},
+	"login.operator": {"The operator's token (admin.token)", "运维令牌（admin.token）"},
+	"login.tenant":   {"One of your API keys", "你的任一 API 密钥"},
+	"login.note": {
+		"The key is sent once and not kept. The browser gets a session.",
+		"密钥只发送一次，不会保存；浏览器得到的是一个会话。",
+	},
 	"login.wrong.operator": {"That is not the operator's token.", "运维令牌不正确。"},
 	"login.wrong.tenant":   {"That is not a key of a tenant.", "这不是任何租户的密钥。"},
 	"login.wait":           {"Too many attempts. Try again in %s s.", "尝试次数过多，请 %s 秒后再试。"},
@@ -178,10 +181,22 @@ var texts = map[string]text{
 	"endpoint.until":      {"The next attempt goes out", "下一次尝试："},
 	"endpoint.is.ok":      {"Its latest attempt was answered with 2xx.", "最近一次尝试返回了 2xx。"},
 	"endpoint.is.idle":    {"Nothing was sent to it yet.", "还没有向它发送过任何内容。"},
-	"endpoint.is.failing": {"Its latest attempts failed. Each delivery is tried again by its schedule; nothing is lost.", "最近的尝试失败。每个投递会按计划重试，不会丢失。"},
-	"endpoint.is.paused":  {"A person paused it. Its deliveries wait until it is resumed; nothing is lost.", "已被人工暂停。投递会等到恢复后继续，不会丢失。"},
-	"endpoint.is.gone":    {"It answered 410. Its deliveries wait until a person resumes it; nothing is lost.", "它返回了 410。投递会等到人工恢复后继续，不会丢失。"},
-	"endpoint.is.breaker": {"It failed so often that only one attempt at a time probes it. Its deliveries wait; nothing is lost.", "失败过多，现在每次只用一个尝试探测。其余投递等待，不会丢失。"},
+	"endpoint.is.failing": {
+		"Its latest attempts failed. Each delivery is tried again by its schedule; nothing is lost.",
+		"最近的尝试失败。每个投递会按计划重试，不会丢失。",
+	},
+	"endpoint.is.paused": {
+		"A person paused it. Its deliveries wait until it is resumed; nothing is lost.",
+		"已被人工暂停。投递会等到恢复后继续，不会丢失。",
+	},
+	"endpoint.is.gone": {
+		"It answered 410. Its deliveries wait until a person resumes it; nothing is lost.",
+		"它返回了 410。投递会等到人工恢复后继续，不会丢失。",
+	},
+	"endpoint.is.breaker": {
+		"It failed so often that only one attempt at a time probes it. Its deliveries wait; nothing is lost.",
+		"失败过多，现在每次只用一个尝试探测。其余投递等待，不会丢失。",
+	},
 
 	"endpoint.causes": {"Failed attempts by cause:", "失败原因："},
 
@@ -237,14 +252,23 @@ var texts = map[string]text{
 	"did.retake":        {"It is understood now: %s events.", "已成功解析：%s 个事件。"},
 	"did.retake-failed": {"It is still not understood.", "仍然无法解析。"},
 
-	"test.result":      {"Result of the test", "测试结果"},
-	"test.good":        {"The endpoint took the test event.", "端点已接受测试事件。"},
-	"test.signature":   {"The endpoint refused it. If it checks the signature: kuairelay verify tells why that fails.", "端点拒绝了它。如果它校验签名，可用 kuairelay verify 查明原因。"},
+	"test.result": {"Result of the test", "测试结果"},
+	"test.good":   {"The endpoint took the test event.", "端点已接受测试事件。"},
+	"test.signature": {
+		"The endpoint refused it. If it checks the signature: kuairelay verify tells why that fails.",
+		"端点拒绝了它。如果它校验签名，可用 kuairelay verify 查明原因。",
+	},
 	"test.unreachable": {"No answer came. Check the address, the certificate and the firewall.", "没有收到响应。请检查地址、证书和防火墙。"},
 	"test.refused":     {"The endpoint answered, but not with 2xx.", "端点有响应，但不是 2xx。"},
 
-	"events.none":        {"No event yet. Register the callback URL with kuaidihelp, or try: kuairelay send", "还没有事件。请在快宝登记回调地址，或运行 kuairelay send 试一试。"},
-	"events.none.here":   {"None of the events that were looked at match. Go on with older ones.", "已检查的事件都不匹配，可继续查看更早的。"},
+	"events.none": {
+		"No event yet. Register the callback URL with kuaidihelp, or try: kuairelay send",
+		"还没有事件。请在快宝登记回调地址，或运行 kuairelay send 试一试。",
+	},
+	"events.none.here": {
+		"None of the events that were looked at match. Go on with older ones.",
+		"已检查的事件都不匹配，可继续查看更早的。",
+	},
 	"events.none.filter": {"No event matches.", "没有匹配的事件。"},
 	"events.newest":      {"To the latest", "回到最新"},
 
@@ -262,8 +286,11 @@ var texts = map[string]text{
 	"event.data":        {"Data", "数据"},
 	"data.cut":          {"Only the first part is shown. The API has all of it.", "只显示开头部分，完整内容请用 API 获取。"},
 
-	"delivery.parked":   {"The endpoint is %s since %s; the delivery waits.", "端点%s（自 %s），投递等待中。"},
-	"delivery.orphan":   {"The endpoint is not in the config. After delivery.orphan_grace this becomes a dead letter.", "配置中没有该端点；超过 delivery.orphan_grace 后将成为死信。"},
+	"delivery.parked": {"The endpoint is %s since %s; the delivery waits.", "端点%s（自 %s），投递等待中。"},
+	"delivery.orphan": {
+		"The endpoint is not in the config. After delivery.orphan_grace this becomes a dead letter.",
+		"配置中没有该端点；超过 delivery.orphan_grace 后将成为死信。",
+	},
 	"delivery.waiting":  {"It waits behind an older update of the waybill.", "正在等同一运单的前一条更新。"},
 	"delivery.behind":   {"which one?", "是哪一条？"},
 	"delivery.retrying": {"%d attempts failed. The next one is at %s (%s).", "已失败 %d 次，下一次在 %s（%s）。"},
@@ -300,10 +327,13 @@ var texts = map[string]text{
 	"brand.yd":   {"Yunda", "韵达"},
 	"brand.dbkd": {"Deppon", "德邦"},
 
-	"dead.none":        {"No dead letters: nothing was given up.", "没有死信：没有放弃任何投递。"},
-	"dead.which":       {"Choose an endpoint first.", "请先选择端点。"},
-	"dead.all":         {"All %s…", "全部 %s 个…"},
-	"dead.all.note":    {"What is sent again is paced, so that the endpoint is not flooded. At most 2,000 are changed at once.", "重新投递会控制速度，避免冲垮端点。一次最多处理 2,000 个。"},
+	"dead.none":  {"No dead letters: nothing was given up.", "没有死信：没有放弃任何投递。"},
+	"dead.which": {"Choose an endpoint first.", "请先选择端点。"},
+	"dead.all":   {"All %s…", "全部 %s 个…"},
+	"dead.all.note": {
+		"What is sent again is paced, so that the endpoint is not flooded. At most 2,000 are changed at once.",
+		"重新投递会控制速度，避免冲垮端点。一次最多处理 2,000 个。",
+	},
 	"dead.redrive.all": {"Send %s again", "重新投递 %s 个"},
 	"dead.dismiss.all": {"Dismiss %s", "忽略 %s 个"},
 
@@ -319,14 +349,20 @@ var texts = map[string]text{
 	"replay.count":      {"Count first", "先统计"},
 	"replay.count.note": {"It is counted first. Nothing is sent before you have seen the number.", "会先统计数量，看到数字之后才会发送。"},
 	"replay.counted":    {"%s deliveries would be sent again.", "将再次投递 %s 个。"},
-	"replay.note":       {"They come after newer updates, and say so: kuairelay-reason is replay.", "它们会晚于较新的更新到达，并注明 kuairelay-reason: replay。"},
-	"replay.go":         {"Send %s again", "再次投递 %s 个"},
-	"replay.dry":        {"counted only", "仅统计"},
-	"replay.would":      {"Would be sent", "将投递"},
-	"replay.skipped":    {"open already, or gone", "仍待投递，或已不存在"},
+	"replay.note": {
+		"They come after newer updates, and say so: kuairelay-reason is replay.",
+		"它们会晚于较新的更新到达，并注明 kuairelay-reason: replay。",
+	},
+	"replay.go":      {"Send %s again", "再次投递 %s 个"},
+	"replay.dry":     {"counted only", "仅统计"},
+	"replay.would":   {"Would be sent", "将投递"},
+	"replay.skipped": {"open already, or gone", "仍待投递，或已不存在"},
 
-	"quarantine.none":    {"Quarantine is empty: every callback was understood.", "隔离区为空：所有回调都已解析。"},
-	"quarantine.note":    {"Callbacks with the right token that could not be understood. They are kept as they came.", "令牌正确但无法解析的回调，按原样保存。"},
+	"quarantine.none": {"Quarantine is empty: every callback was understood.", "隔离区为空：所有回调都已解析。"},
+	"quarantine.note": {
+		"Callbacks with the right token that could not be understood. They are kept as they came.",
+		"令牌正确但无法解析的回调，按原样保存。",
+	},
 	"quarantine.headers": {"Headers", "请求头"},
 	"quarantine.raw":     {"As it came", "原始内容"},
 
@@ -335,7 +371,10 @@ var texts = map[string]text{
 	"key.search":  {"to the search box", "跳到搜索框"},
 	"key.rows":    {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},
 	"key.pause":   {"pause or go on with live updates", "暂停或继续实时更新"},
-	"key.go":      {"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine", "跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区"},
-	"key.help":    {"this page", "本页"},
-	"keys.on":     {"Keys are on", "启用快捷键"},
+	"key.go": {
+		"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine",
+		"跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区",
+	},
+	"key.help": {"this page", "本页"},
+	"keys.on":  {"Keys are on", "启用快捷键"},
 }

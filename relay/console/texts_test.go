@@ -13,7 +13,8 @@ import (
 )
 
 // made are the beginnings of keys whose end is a state, a status and the like.
-var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.", "brand.", "log."}
+var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
+	"brand.", "log."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()

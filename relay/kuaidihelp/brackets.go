@@ -71,8 +71,8 @@ var (
 )
 
 // add puts one field into the tree: a[b][c]=v is {"a":{"b":{"c":"v"}}}, and a[]=v takes the next number as its key. If
-// the brackets of a name do not pair up, they are a part of the name. In data they are an error: a part of an item would
-// be lost silently.
+// the brackets of a name do not pair up, they are a part of the name. In data they are an error: a part of an item
+// would be lost silently.
 func (t *tree) add(name, value span) error {
 	text := t.at(name)
 	base := bytes.IndexByte(text, '[')

@@ -76,8 +76,8 @@ func target(resp *http.Response, secrets *scrubber) string {
 	return " to " + secrets.brief(u.Host)
 }
 
-// unpack decodes gzip that was not asked for, and cuts off spaces and a byte order mark. odd says what is wrong with the
-// answer; empty: nothing.
+// unpack decodes gzip that was not asked for, and cuts off spaces and a byte order mark. odd says what is wrong with
+// the answer; empty: nothing.
 func unpack(resp *http.Response, body []byte) (out []byte, odd string) {
 	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
 		plain, err := gunzip(body)

@@ -17,8 +17,8 @@ import (
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// sample is the item of a callback as the provider's query API gives it. It has white space, a number and an escape that
-// rewriting would change.
+// sample is the item of a callback as the provider's query API gives it. It has white space, a number and an escape
+// that rewriting would change.
 const sample = `{"waybill_code":"777005949070187", "cp_code":"sto","status":"delivering",
   "data":[{"time":"2022-03-24 09:12:31","context":"\u6b63\u5728派件 \/ 1","status":"delivering"},
           {"time":"2022-03-23 20:01:10","context":"已发往","status":"sending"}],

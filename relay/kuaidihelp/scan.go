@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// This file splits JSON by its structure alone: by brackets and commas outside of strings. A broken part does not affect
-// its siblings: event.ID checks each part strictly later. Nothing here is recursive, and everything takes time in
-// proportion to its input.
+// This file splits JSON by its structure alone: by brackets and commas outside of strings. A broken part does not
+// affect its siblings: event.ID checks each part strictly later. Nothing here is recursive, and everything takes time
+// in proportion to its input.
 
 // kind is the type of a JSON value, by its first byte.
 type kind int

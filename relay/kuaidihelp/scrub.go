@@ -48,8 +48,8 @@ func newScrubber(apiKey, sign string) *scrubber {
 }
 
 // base64Of gives three pieces of base64, fewer of a short secret. The base64 of any text that holds the secret has one
-// of them: the secret may begin at each of the three bytes of a group. The pieces lack the ends of the secret, which mix
-// with the bytes around it.
+// of them: the secret may begin at each of the three bytes of a group. The pieces lack the ends of the secret, which
+// mix with the bytes around it.
 func base64Of(secret string) (out []string) {
 	for before := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))

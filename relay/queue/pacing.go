@@ -2,8 +2,8 @@ package queue
 
 import "time"
 
-// Pacing is how all replicas together hold back at an endpoint: by a rate, and by a breaker, and by the order of what is
-// sent again.
+// Pacing is how all replicas together hold back at an endpoint: by a rate, and by a breaker, and by the order of what
+// is sent again.
 type Pacing struct {
 	// Rate is attempts a second; 0: as many as there is room for.
 	Rate    float64

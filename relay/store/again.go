@@ -51,8 +51,8 @@ func (s *Store) AdvanceLines(ctx context.Context) (err error) {
 	return nil
 }
 
-// EventsByID returns events with their deliveries, but without their data, in the order of their acceptance. It leaves out those that are not
-// there.
+// EventsByID returns events with their deliveries, but without their data, in the order of their acceptance. It leaves
+// out those that are not there.
 func (s *Store) EventsByID(ctx context.Context, ids []string) ([]*event.Record, error) {
 	var shorts []string
 	for _, id := range ids {

@@ -25,7 +25,8 @@ func (b bar) met() bool {
 // bars are those of the cases that were measured.
 func (r results) bars() []bar {
 	return slices.Concat(r.forwarderBars("W1", forwarder1), r.forwarderBars("W2", forwarderX), r.hangBars(), r.drainBars(),
-		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.whenBars(), r.bodyBars(),
+		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.whenBars(),
+		r.bodyBars(),
 		r.footprintBars())
 }
 

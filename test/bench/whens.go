@@ -26,7 +26,8 @@ func (r results) whenBars() []bar {
 		r.of(whens, func(f figures) float64 { return f.Calm.P99 })
 	return []bar{{name: whens, what: "p99 of another tenant beside 20 expressions that cost all they may, by that before",
 		measured: millis(p99), reference: millis(calm),
-		value: r.of(whens, func(f figures) float64 { return f.Latency.P99 / f.Calm.P99 }), limit: 1.5, most: true, show: plain}}
+		value: r.of(whens, func(f figures) float64 { return f.Latency.P99 / f.Calm.P99 }),
+		limit: 1.5, most: true, show: plain}}
 }
 
 func measureWhens(ctx context.Context, s *session) (f figures, err error) {
