@@ -135,6 +135,9 @@ func (c *Console) register(e *echo.Echo, s *side) {
 	for _, p := range s.pages {
 		add(http.MethodGet, p.path, known(p.show))
 		for _, a := range p.acts {
+			if a.operatorOnly && !s.operator {
+				continue
+			}
 			add(http.MethodPost, a.path, known(a.do))
 		}
 	}

@@ -3,6 +3,8 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"kuairelay/relay/api"
 )
@@ -11,7 +13,7 @@ import (
 type overviewView struct {
 	Well     bool
 	Headline string
-	Problems []string
+	Problems []problemRow
 	Partial  bool
 	Figures  []figure
 	States   []stateCount
@@ -34,6 +36,45 @@ type stateCount struct {
 	Href  string
 }
 
+// problemRow is something that needs a person.
+type problemRow struct {
+	Code, Subject string
+	Kind          word
+	Since         moment
+	// What follows from it, why, and what to do about it, in English.
+	What, Why, Do string
+	Href          string // empty: there is no page about it
+}
+
+func (v *visit) problemRow(p api.StatusProblem) problemRow {
+	row := problemRow{
+		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: visible(p.What), Why: visible(p.Why),
+		Do: visible(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
+	}
+	if key := "problem." + p.Code; v.look.language.has(key) {
+		row.Kind.Text = v.t(key)
+	}
+	switch p.Severity {
+	case api.Critical:
+		row.Kind.Sign, row.Kind.Class = "✗", "bad"
+	case api.Notice:
+		row.Kind.Sign, row.Kind.Class = "·", "dim"
+	}
+	if p.Links.Page != "" && v.hasPage(p.Links.Page) {
+		row.Href = v.side.base + "/" + p.Links.Page
+	}
+	return row
+}
+
+// hasPage says whether a path leads to one of the pages.
+func (v *visit) hasPage(path string) bool {
+	path, _, _ = strings.Cut("/"+path, "?")
+	return slices.ContainsFunc(v.side.pages, func(p page) bool {
+		own, _, _ := strings.Cut(p.path, "/:")
+		return path == p.path || own != "/" && strings.HasPrefix(path+"/", own+"/")
+	})
+}
+
 func (v *visit) showOverview() error {
 	s, err := ask[api.Status](v, "GET /status", nil)
 	if err != nil {
@@ -41,8 +82,8 @@ func (v *visit) showOverview() error {
 	}
 
 	out := overviewView{Partial: s.Partial}
-	for _, p := range s.Problems {
-		out.Problems = append(out.Problems, visible(p))
+	for _, p := range s.ProblemList {
+		out.Problems = append(out.Problems, v.problemRow(p))
 	}
 	for _, e := range s.Attention {
 		out.Worst = append(out.Worst, v.endpointRow(e))

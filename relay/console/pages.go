@@ -28,8 +28,9 @@ type page struct {
 
 // act is what a form of a page does. It ends with a redirect to a page.
 type act struct {
-	path string
-	do   func(*visit) error
+	path         string
+	do           func(*visit) error
+	operatorOnly bool
 }
 
 // pages are all of them, in the order of the menu.
@@ -62,6 +63,10 @@ func pages() []page {
 			path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine,
 			acts: []act{{path: "/quarantine/replay", do: (*visit).retake}},
 		},
+		{path: "/config", menu: "menu.config", key: "c", show: (*visit).showConfig, acts: []act{
+			{path: "/config/reload", do: (*visit).reload, operatorOnly: true},
+		}},
+		{path: "/system", menu: "menu.system", key: "y", operatorOnly: true, show: (*visit).showSystem},
 		{path: "/help", menu: "menu.help", show: (*visit).showHelp},
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // made are the beginnings of keys whose end is a state, a status and the like.
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
-	"brand.", "log."}
+	"brand.", "log.", "problem."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()
@@ -102,6 +102,11 @@ func TestEveryStateAndStatusHasItsWord(t *testing.T) {
 	for _, b := range kuaidihelp.Brands() {
 		if !english.has("brand." + b) {
 			t.Errorf("the brand %s has no name", b)
+		}
+	}
+	for _, code := range api.ProblemCodes() {
+		if !english.has("problem." + code) {
+			t.Errorf("the problem %s has no name", code)
 		}
 	}
 	for _, s := range api.EndpointStates() {

@@ -1,0 +1,189 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"kuairelay/relay/api"
+	"kuairelay/relay/event"
+)
+
+// configView is the config that is served, and what is wrong with its files.
+type configView struct {
+	Fingerprint     string
+	Since           moment
+	Refused         moment // since when the files have mistakes; none: they have not
+	Mistakes, Notes []noteRow
+	More            int
+	Restart         string
+	Tenants         string
+	Endpoints       string
+	Effective       string // as YAML
+}
+
+// noteRow is a mistake or a warning.
+type noteRow struct{ At, Text string }
+
+func noteRows(notes []api.ConfigNote) (out []noteRow) {
+	for _, n := range notes {
+		row := noteRow{Text: visible(n.Text)}
+		if n.File != "" {
+			row.At = fmt.Sprintf("%s:%d", visible(n.File), n.Line)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+func (v *visit) showConfig() error {
+	c, err := ask[api.ConfigState](v, "GET /config", nil)
+	if err != nil {
+		return err
+	}
+	out := configView{
+		Fingerprint: c.Fingerprint, Since: v.moment(c.Since), Refused: v.moment(c.RefusedAt),
+		Mistakes: noteRows(c.Mistakes), Notes: noteRows(c.Warnings), More: c.More,
+		Restart: strings.Join(c.Restart, ", "), Endpoints: count(c.Endpoints),
+	}
+	if v.tenant == "" {
+		out.Tenants = count(c.Tenants)
+	}
+
+	effective, err := ask[api.Document](v, "GET /config/effective", nil)
+	if err == nil {
+		out.Effective = visible(string(effective.Text))
+	}
+	return v.render(http.StatusOK, "config", out)
+}
+
+// reload has the relay read its config again.
+func (v *visit) reload() error {
+	if _, err := send[api.ReloadResult](v, "POST /config/reload", nil, nil); err != nil {
+		return err
+	}
+	return v.done("reload", "")
+}
+
+// systemView is what the relay runs on.
+type systemView struct {
+	Replicas []replicaRow
+	Partial  bool
+	Parts    []systemPart
+	Advice   []noteRow
+	Audit    []auditRow
+}
+
+// replicaRow is a replica.
+type replicaRow struct {
+	Name, Version, Config string
+	State                 word
+	Up                    moment
+	Rate, Spooled         string
+}
+
+// systemPart is a part of the system with what is known of it.
+type systemPart struct {
+	Name string
+	Rows []setting
+}
+
+// auditRow is what somebody did.
+type auditRow struct {
+	At                moment
+	By, What, Subject string
+	From, Result      string
+}
+
+func (v *visit) showSystem() error {
+	s, err := ask[api.System](v, "GET /system", nil)
+	if err != nil {
+		return err
+	}
+
+	out := systemView{Partial: s.Partial}
+	for _, r := range s.Replicas {
+		out.Replicas = append(out.Replicas, replicaRow{
+			Name: visible(r.ID), Version: visible(r.Version), Config: r.Config.Fingerprint, State: v.state(string(r.Status)),
+			Up: v.moment(r.StartedAt), Rate: fmt.Sprintf("%.1f/s", r.Callbacks), Spooled: count(r.Spool.Files),
+		})
+	}
+	for _, a := range s.Advice {
+		out.Advice = append(out.Advice, noteRow{At: a.Name, Text: visible(a.Why)})
+	}
+	out.Parts = v.systemParts(s)
+
+	// The audit is in Redis: without it the rest is shown.
+	acts, err := ask[api.Audit](v, "GET /audit", url.Values{"limit": {"20"}})
+	if err == nil {
+		for _, a := range acts.Acts {
+			out.Audit = append(out.Audit, v.auditRow(a))
+		}
+	}
+	return v.render(http.StatusOK, "system", out)
+}
+
+func (v *visit) auditRow(a api.AuditEntry) auditRow {
+	row := auditRow{
+		At: v.moment(a.At), By: visible(a.By.Name), What: visible(a.What), Subject: visible(a.Subject),
+		From: visible(a.By.From), Result: visible(a.Result),
+	}
+	if a.By.Name == event.Operator {
+		row.By = v.t("operator")
+	}
+	if a.By.Key != "" {
+		row.By += " (" + visible(a.By.Key) + ")"
+	}
+	return row
+}
+
+// systemParts are Redis, the spool, kuaidihelp and memory.
+func (v *visit) systemParts(s api.System) []systemPart {
+	state := s.Redis.State
+	if s.Redis.Why != "" {
+		state += ": " + s.Redis.Why
+	}
+	memory := size(int(s.Redis.Memory))
+	if s.Redis.MaxMemory > 0 {
+		memory += " / " + size(int(s.Redis.MaxMemory))
+	}
+	credentials := s.Kuaidihelp.Credentials
+	if since := v.moment(s.Kuaidihelp.RefusedSince); since.ISO != "" {
+		credentials += " · " + since.Text
+	}
+	last := v.moment(s.Kuaidihelp.LastCallbackAt)
+
+	return []systemPart{
+		{Name: "Redis", Rows: filled(
+			setting{v.t("col.state"), visible(state)},
+			setting{v.t("system.version"), visible(s.Redis.Version)},
+			setting{v.t("system.memory"), memory},
+			setting{v.t("system.policy"), visible(s.Redis.Policy)},
+			setting{v.t("system.persistence"), visible(s.Redis.Persists)},
+			setting{v.t("system.replicas"), count(s.Redis.Replicas)},
+			setting{v.t("system.latency"), fmt.Sprintf("%.1f ms", s.Redis.LatencyMS)},
+		)},
+		{Name: v.t("system.spool"), Rows: filled(
+			setting{v.t("col.state"), visible(s.Spool.State)},
+			setting{v.t("system.room"), size(int(s.Spool.RoomBytes))},
+		)},
+		{Name: v.t("system.kuaidihelp"), Rows: filled(
+			setting{v.t("overview.callback"), last.Text + " " + last.Ago},
+			setting{v.t("system.credentials"), visible(credentials)},
+		)},
+		{Name: v.t("system.kept"), Rows: filled(
+			setting{v.t("menu.events"), "≈ " + count(s.Memory.Events)},
+		)},
+	}
+}
+
+// filled leaves out what is not known.
+func filled(all ...setting) (out []setting) {
+	for _, s := range all {
+		if strings.TrimSpace(s.Value) != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
