@@ -79,7 +79,6 @@ func (s *Sessions) Use(tenants map[string][]Key, operator string, life time.Dura
 			}
 			return key
 		})
-		go k.master()
 	}
 	s.current.Store(k)
 }
