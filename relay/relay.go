@@ -159,10 +159,7 @@ func New(o Options) (*Relay, error) {
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
 	r.sessions = access.NewSessions()
-	r.console, err = r.newConsole()
-	if err != nil {
-		return nil, err
-	}
+	r.console = r.newConsole()
 	r.replays = newReplayer(&replayer{
 		store:     r.store,
 		pool:      r.pool,
@@ -284,7 +281,7 @@ func (r *Relay) upstreamState() api.Upstream {
 }
 
 // newConsole makes the pages, over the API.
-func (r *Relay) newConsole() (*console.Console, error) {
+func (r *Relay) newConsole() *console.Console {
 	return console.New(console.Options{
 		API: r.api,
 		Login: func(key string, operator bool) (console.Person, string, bool) {

@@ -61,11 +61,18 @@ type side struct {
 	base     string // of its paths, without a slash at the end
 	cookie   string
 	pages    []page
-	looks    map[language]*look
 }
 
-// New makes a Console. A page whose template cannot be read is an error.
-func New(o Options) (*Console, error) {
+// baseOf is the beginning of the paths of a side.
+func baseOf(operator bool) string {
+	if operator {
+		return ""
+	}
+	return "/console"
+}
+
+// New makes a Console.
+func New(o Options) *Console {
 	c := &Console{
 		o:       o,
 		limiter: newLimiter(time.Now),
@@ -84,7 +91,7 @@ func New(o Options) (*Console, error) {
 
 	c.sides = map[bool]*side{
 		true:  {operator: true, cookie: "kuairelay-operator"},
-		false: {base: "/console", cookie: "kuairelay-tenant"},
+		false: {base: baseOf(false), cookie: "kuairelay-tenant"},
 	}
 	for _, s := range c.sides {
 		for _, p := range pages() {
@@ -92,17 +99,9 @@ func New(o Options) (*Console, error) {
 				s.pages = append(s.pages, p)
 			}
 		}
-		s.looks = make(map[language]*look)
-		for _, l := range languages {
-			look, err := newLook(s, l)
-			if err != nil {
-				return nil, err
-			}
-			s.looks[l] = look
-		}
 	}
 	c.Use(Settings{Tenants: true})
-	return c, nil
+	return c
 }
 
 // Use has all pages from now on follow other settings.

@@ -25,14 +25,38 @@ type look struct {
 	pages    map[string]*template.Template
 }
 
+// lookOf names a look.
+type lookOf struct {
+	operator bool
+	language language
+}
+
+// looks are made when a page is first asked for: they take some MB.
+var looks = func() map[lookOf]func() *look {
+	out := make(map[lookOf]func() *look)
+	for _, operator := range []bool{true, false} {
+		for _, l := range languages {
+			out[lookOf{operator: operator, language: l}] = sync.OnceValue(func() *look {
+				made, err := newLook(operator, l)
+				if err != nil {
+					panic(err) // the templates are a part of the program, and a test reads them all
+				}
+				return made
+			})
+		}
+	}
+	return out
+}()
+
 // newLook reads the templates. Each page is the frame with one file of its own.
-func newLook(s *side, l language) (*look, error) {
+func newLook(operator bool, l language) (*look, error) {
+	base := baseOf(operator)
 	funcs := template.FuncMap{
 		"t":        l.text,
-		"link":     func(path string) string { return s.base + path },
-		"asset":    func(name string) string { return s.base + "/assets/" + assets().hash + "/" + name },
+		"link":     func(path string) string { return base + path },
+		"asset":    func(name string) string { return base + "/assets/" + assets().hash + "/" + name },
 		"lang":     func() string { return l.tag() },
-		"operator": func() bool { return s.operator },
+		"operator": func() bool { return operator },
 	}
 	frame, err := template.New("").Funcs(funcs).Option("missingkey=error").ParseFS(web, "web/frame/*.html")
 	if err != nil {

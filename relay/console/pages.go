@@ -89,7 +89,7 @@ type visit struct {
 
 func (c *Console) newVisit(x echo.Context, s *side) *visit {
 	v := &visit{Context: x, Console: c, side: s, now: time.Now()}
-	v.look = s.looks[v.language()]
+	v.look = looks[lookOf{operator: s.operator, language: v.language()}]()
 	v.zone, v.zoneIs = v.timeZone()
 	return v
 }

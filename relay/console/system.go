@@ -144,7 +144,12 @@ func (v *visit) systemParts(s api.System) []systemPart {
 	if s.Redis.Why != "" {
 		state += ": " + s.Redis.Why
 	}
-	memory := size(int(s.Redis.Memory))
+	memory, latency, replicas := "", "", ""
+	if s.Redis.Memory > 0 { // an embedded one knows none of these
+		memory = size(int(s.Redis.Memory))
+		latency = fmt.Sprintf("%.1f ms", s.Redis.LatencyMS)
+		replicas = count(s.Redis.Replicas)
+	}
 	if s.Redis.MaxMemory > 0 {
 		memory += " / " + size(int(s.Redis.MaxMemory))
 	}
@@ -161,8 +166,8 @@ func (v *visit) systemParts(s api.System) []systemPart {
 			setting{v.t("system.memory"), memory},
 			setting{v.t("system.policy"), visible(s.Redis.Policy)},
 			setting{v.t("system.persistence"), visible(s.Redis.Persists)},
-			setting{v.t("system.replicas"), count(s.Redis.Replicas)},
-			setting{v.t("system.latency"), fmt.Sprintf("%.1f ms", s.Redis.LatencyMS)},
+			setting{v.t("system.replicas"), replicas},
+			setting{v.t("system.latency"), latency},
 		)},
 		{Name: v.t("system.spool"), Rows: filled(
 			setting{v.t("col.state"), visible(s.Spool.State)},

@@ -118,3 +118,12 @@ func TestEveryStateAndStatusHasItsWord(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryTemplateCanBeRead(t *testing.T) {
+	t.Parallel()
+	for of, make := range looks {
+		if l := make(); l.language != of.language || len(l.pages) < 10 {
+			t.Errorf("%v: %d pages in %s", of, len(l.pages), l.language)
+		}
+	}
+}
