@@ -1,13 +1,23 @@
 package relay
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/api"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 )
 
@@ -140,4 +150,253 @@ func (h *heartbeat) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(h.lastDesc, prometheus.GaugeValue, unixSeconds(last))
 	ch <- prometheus.MustNewConstMetric(h.silentDesc, prometheus.GaugeValue, v)
+}
+
+// newReplicaID makes a name for a replica: its host's, so that people know where it is, and a random text, as several
+// may run there, and one after the other.
+func newReplicaID() string { return hostName() + "-" + strings.ToLower(rand.Text()[:4]) }
+
+// hostName is that of this machine, which is a name of its own in a container.
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "relay"
+	}
+	const most = 63 // characters of a host's name
+	return host[:min(most, len(host))]
+}
+
+// callRate is how many callbacks came in a second, over the last minute.
+type callRate struct {
+	count atomic.Int64
+
+	mu    sync.Mutex
+	ticks []callTick // of the last minute, the oldest first
+}
+
+// callTick is how many callbacks had come at a time.
+type callTick struct {
+	at    time.Time
+	count int64
+}
+
+// tick notes how many callbacks have come.
+func (r *callRate) tick(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.ticks) > 0 && now.Sub(r.ticks[0].at) > time.Minute {
+		r.ticks = r.ticks[1:]
+	}
+	r.ticks = append(r.ticks, callTick{at: now, count: r.count.Load()})
+}
+
+// perSecond returns the rate since the oldest tick.
+func (r *callRate) perSecond(now time.Time) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ticks) == 0 || !now.After(r.ticks[0].at) {
+		return 0
+	}
+	return float64(r.count.Load()-r.ticks[0].count) / now.Sub(r.ticks[0].at).Seconds()
+}
+
+// The fields in which a replica says how it does (store.Beat). Replicas of other versions may have others.
+const (
+	fieldStarted     = "started" // times are in unix ms
+	fieldVersion     = "version"
+	fieldStatus      = "status"
+	fieldRedis       = "redis"
+	fieldConfig      = "config" // its fingerprint
+	fieldConfigSince = "config_since"
+	fieldReload      = "reload"
+	fieldRate        = "rate" // callbacks a second
+	fieldCalled      = "called"
+	fieldFiles       = "files"
+	fieldBytes       = "bytes"
+	fieldMaxBytes    = "max_bytes"
+	fieldWaiting     = "waiting"
+	fieldOldest      = "oldest"
+	fieldHeld        = "held"
+)
+
+// describe says how this replica does, for Beat.
+func (r *Relay) describe() map[string]string {
+	status := r.replicaStatus()
+	config := r.reload.current()
+	stats := r.spool.Stats()
+	return map[string]string{
+		fieldStarted:     unixMilli(status.StartedAt),
+		fieldVersion:     r.o.Version,
+		fieldStatus:      string(status.Status),
+		fieldRedis:       redisWord(status),
+		fieldConfig:      config.fingerprint,
+		fieldConfigSince: unixMilli(config.since),
+		fieldReload:      status.Config.Reload,
+		fieldRate:        strconv.FormatFloat(r.heartbeat.calls.perSecond(time.Now()), 'g', 3, 64),
+		fieldCalled:      strconv.FormatInt(r.heartbeat.own.Load(), 10),
+		fieldFiles:       strconv.Itoa(stats.Files),
+		fieldBytes:       strconv.FormatInt(stats.Bytes, 10),
+		fieldMaxBytes:    strconv.FormatInt(stats.MaxBytes, 10),
+		fieldWaiting:     strconv.Itoa(stats.Waiting),
+		fieldOldest:      unixMilli(waitingSince(stats)),
+		fieldHeld:        strconv.Itoa(r.pool.Held()),
+	}
+}
+
+// redisWord is the state of Redis in a word.
+func redisWord(status api.ReplicaStatus) string {
+	if status.Embedded {
+		return "embedded"
+	}
+	return status.RedisState
+}
+
+// listReplicas lists the replicas that are alive. This one is listed as it is now, also if Redis does not know it yet.
+func (r *Relay) listReplicas(ctx context.Context) ([]api.Replica, error) {
+	found, err := r.store.Replicas(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	self := store.Replica{ID: r.heartbeat.id, SeenAt: r.store.Now(), Fields: r.describe()}
+	all := []api.Replica{showReplica(self)}
+	all[0].Self = true
+	for _, other := range found {
+		if other.ID != self.ID {
+			all = append(all, showReplica(other))
+		}
+	}
+	return all, nil
+}
+
+// showReplica reads what a replica says of itself. What it does not say, or what cannot be read, is zero.
+func showReplica(r store.Replica) api.Replica {
+	whole := func(field string) int64 {
+		n, _ := strconv.ParseInt(r.Fields[field], 10, 64)
+		return n
+	}
+	at := func(field string) time.Time {
+		if ms := whole(field); ms > 0 {
+			return time.UnixMilli(ms).UTC()
+		}
+		return time.Time{}
+	}
+	rate, _ := strconv.ParseFloat(r.Fields[fieldRate], 64)
+	return api.Replica{
+		ID: r.ID, SeenAt: r.SeenAt.UTC().Truncate(time.Millisecond), StartedAt: at(fieldStarted),
+		Version: r.Fields[fieldVersion], Status: api.Readiness(r.Fields[fieldStatus]), Redis: r.Fields[fieldRedis],
+		Config: api.ReplicaConfig{
+			Fingerprint: r.Fields[fieldConfig], Since: at(fieldConfigSince), Reload: cmp.Or(r.Fields[fieldReload], ReloadOK),
+		},
+		Callbacks: max(0, rate), LastCall: at(fieldCalled),
+		Spool: api.ReplicaSpool{
+			Files: int(whole(fieldFiles)), Bytes: whole(fieldBytes), MaxBytes: whole(fieldMaxBytes),
+			Waiting: int(whole(fieldWaiting)), OldestAt: at(fieldOldest),
+		},
+		Held: int(whole(fieldHeld)),
+	}
+}
+
+// unixMilli is a time as text; zero is 0.
+func unixMilli(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(t.UnixMilli(), 10)
+}
+
+// since remembers since when something is so. The zero since says that it is not.
+type since struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// note notes whether it is so now, and returns since when; zero: it is not.
+func (s *since) note(is bool) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !is:
+		s.at = time.Time{}
+	case s.at.IsZero():
+		s.at = time.Now()
+	}
+	return s.at
+}
+
+// replicaSince remembers since when a replica has what it is looked at for. It is looked at with each beat, and
+// whenever somebody asks.
+type replicaSince struct {
+	spoolFails, spoolScarce, credentials since
+}
+
+// probe asks Redis and the spool whether they take callbacks.
+func (relay *Relay) probe(ctx context.Context) { relay.checkStatus(ctx) }
+
+// replicaStatus returns what the replica knows of itself, for the operator, as the latest calls have shown. It asks
+// nobody.
+func (relay *Relay) replicaStatus() api.ReplicaStatus {
+	c := relay.statusOf(relay.store.Available(), relay.spool.Trouble())
+	stats := relay.spool.Stats()
+	room := relay.spool.Room()
+	config := relay.reload.current()
+	state, _ := relay.store.Availability()
+	out := api.ReplicaStatus{
+		StartedAt: relay.began, Durable: c.durable, Status: c.Status,
+
+		Redis: c.Redis, RedisState: state.String(), RedisSince: relay.store.TroubleSince(),
+		RedisAddress: relay.store.Address(), RedisEmptiedAt: relay.marker.emptiedAt(),
+		Embedded: relay.store.Embedded(), Advice: relay.advice.list(),
+
+		Spool: c.Spool, SpoolSince: relay.since.spoolFails.note(c.spoolErr != nil),
+		SpoolRoom: room, SpoolMax: stats.MaxBytes,
+		SpoolScarceSince: relay.since.spoolScarce.note(room < stats.MaxBytes/api.SpoolScarce),
+		Spooled:          c.Spooled, SpooledSince: waitingSince(stats),
+
+		Config: api.ConfigInUse(c.Config), Restart: config.restart, RestartSince: config.restartSince,
+
+		Credentials:             relay.proxy.Configured(),
+		CredentialsRefusedSince: relay.since.credentials.note(relay.proxy.CredentialsRefused()),
+	}
+	if c.redis != nil {
+		out.RedisWhy = c.redis.Error()
+	}
+	if !config.ok {
+		out.ConfigMistakes = mistakeLines(config.mistakes)
+		out.ConfigRefusedSince = config.failedAt
+	}
+	out.LastCallbackAt, out.Silent = relay.heartbeat.state()
+	out.Silence = time.Duration(relay.heartbeat.after.Load())
+	if out.Silent {
+		out.SilentSince = relay.heartbeat.silentSince()
+	}
+	return out
+}
+
+// waitingSince is when the oldest callback came that waits in the spool; zero: none waits.
+func waitingSince(stats spool.Stats) time.Time {
+	if stats.Waiting == 0 {
+		return time.Time{}
+	}
+	return stats.Oldest
+}
+
+// list returns the advice that holds at present, by name.
+func (a *redisWarnings) list() (all []api.Advice) {
+	now := a.present()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		all = append(all, api.Advice{Name: name, Why: now[name], Since: a.since[name].UTC()})
+	}
+	return all
+}
+
+// redisServer is what Redis says of itself.
+func (relay *Relay) redisServer(ctx context.Context) (api.RedisServer, error) {
+	s, err := relay.store.Server(ctx)
+	return api.RedisServer{
+		Version: s.Version, Memory: s.Memory, MaxMemory: s.MaxMemory, Policy: s.Policy, Persists: s.Persistence,
+		Replicas: s.Replicas, Latency: s.Latency, Events: s.Events,
+	}, err
 }
