@@ -120,9 +120,11 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 
 // Of a tenant's replays that have ended, the latest are kept.
 func checkReplaysThatAreKept(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	clock := &shifted{} // their order is that of their times
+	s := b.open(t, store.Options{Clock: clock.now})
 	first := ""
 	for range 210 {
+		clock.forward(50 * time.Millisecond)
 		r, err := s.NewReplay(t.Context(), event.Replay{Tenant: "t"})
 		if err != nil {
 			t.Fatal(err)
