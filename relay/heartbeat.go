@@ -331,32 +331,32 @@ type replicaSince struct {
 }
 
 // probe asks Redis and the spool whether they take callbacks.
-func (relay *Relay) probe(ctx context.Context) { relay.checkStatus(ctx) }
+func (r *Relay) probe(ctx context.Context) { r.checkStatus(ctx) }
 
 // replicaStatus returns what the replica knows of itself, for the operator, as the latest calls have shown. It asks
 // nobody.
-func (relay *Relay) replicaStatus() api.ReplicaStatus {
-	c := relay.statusOf(relay.store.Available(), relay.spool.Trouble())
-	stats := relay.spool.Stats()
-	room := relay.spool.Room()
-	config := relay.reload.current()
-	state, _ := relay.store.Availability()
+func (r *Relay) replicaStatus() api.ReplicaStatus {
+	c := r.statusOf(r.store.Available(), r.spool.Trouble())
+	stats := r.spool.Stats()
+	room := r.spool.Room()
+	config := r.reload.current()
+	state, _ := r.store.Availability()
 	out := api.ReplicaStatus{
-		StartedAt: relay.began, Durable: c.durable, Status: c.Status,
+		StartedAt: r.began, Durable: c.durable, Status: c.Status,
 
-		Redis: c.Redis, RedisState: state.String(), RedisSince: relay.store.TroubleSince(),
-		RedisAddress: relay.store.Address(), RedisEmptiedAt: relay.marker.emptiedAt(),
-		Embedded: relay.store.Embedded(), Advice: relay.advice.list(),
+		Redis: c.Redis, RedisState: state.String(), RedisSince: r.store.TroubleSince(),
+		RedisAddress: r.store.Address(), RedisEmptiedAt: r.marker.emptiedAt(),
+		Embedded: r.store.Embedded(), Advice: r.advice.list(),
 
-		Spool: c.Spool, SpoolSince: relay.since.spoolFails.note(c.spoolErr != nil),
+		Spool: c.Spool, SpoolSince: r.since.spoolFails.note(c.spoolErr != nil),
 		SpoolRoom: room, SpoolMax: stats.MaxBytes,
-		SpoolScarceSince: relay.since.spoolScarce.note(room < stats.MaxBytes/api.SpoolScarce),
+		SpoolScarceSince: r.since.spoolScarce.note(room < stats.MaxBytes/api.SpoolScarce),
 		Spooled:          c.Spooled, SpooledSince: waitingSince(stats),
 
 		Config: api.ConfigInUse(c.Config), Restart: config.restart, RestartSince: config.restartSince,
 
-		Credentials:             relay.proxy.Configured(),
-		CredentialsRefusedSince: relay.since.credentials.note(relay.proxy.CredentialsRefused()),
+		Credentials:             r.proxy.Configured(),
+		CredentialsRefusedSince: r.since.credentials.note(r.proxy.CredentialsRefused()),
 	}
 	if c.redis != nil {
 		out.RedisWhy = c.redis.Error()
@@ -365,10 +365,10 @@ func (relay *Relay) replicaStatus() api.ReplicaStatus {
 		out.ConfigMistakes = mistakeLines(config.mistakes)
 		out.ConfigRefusedSince = config.failedAt
 	}
-	out.LastCallbackAt, out.Silent = relay.heartbeat.state()
-	out.Silence = time.Duration(relay.heartbeat.after.Load())
+	out.LastCallbackAt, out.Silent = r.heartbeat.state()
+	out.Silence = time.Duration(r.heartbeat.after.Load())
 	if out.Silent {
-		out.SilentSince = relay.heartbeat.silentSince()
+		out.SilentSince = r.heartbeat.silentSince()
 	}
 	return out
 }
@@ -393,8 +393,8 @@ func (a *redisWarnings) list() (all []api.Advice) {
 }
 
 // redisServer is what Redis says of itself.
-func (relay *Relay) redisServer(ctx context.Context) (api.RedisServer, error) {
-	s, err := relay.store.Server(ctx)
+func (r *Relay) redisServer(ctx context.Context) (api.RedisServer, error) {
+	s, err := r.store.Server(ctx)
 	return api.RedisServer{
 		Version: s.Version, Memory: s.Memory, MaxMemory: s.MaxMemory, Policy: s.Policy, Persists: s.Persistence,
 		Replicas: s.Replicas, Latency: s.Latency, Events: s.Events,
