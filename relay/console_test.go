@@ -308,6 +308,19 @@ func TestTheSixthWrongLoginHasToWait(t *testing.T) {
 	}
 }
 
+func TestALoginIsASmallForm(t *testing.T) {
+	t.Parallel()
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	large := url.Values{"filling": {strings.Repeat("x", 1<<20)}, "key": {shopKey}}
+	if got := newBrowser(t, r.public+"/console").post("/login", large); got.StatusCode != http.StatusForbidden {
+		t.Errorf("a form of 1 MiB: %d", got.StatusCode)
+	}
+	if got := newBrowser(t, r.public+"/console").post("/login?key="+shopKey, nil); got.StatusCode != http.StatusForbidden {
+		t.Errorf("a key in the address: %d", got.StatusCode)
+	}
+}
+
 func TestAnotherSiteCannotUseASession(t *testing.T) {
 	t.Parallel()
 	r := withEvents(t)

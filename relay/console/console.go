@@ -142,6 +142,9 @@ func (c *Console) register(e *echo.Echo, s *side) {
 	}
 }
 
+// maxForm bounds a form, in bytes. What is beyond is not read.
+const maxForm = 16 << 10
+
 // serve answers a request of a page. What goes wrong is shown as a page, too.
 func (c *Console) serve(x echo.Context, s *side, handle func(*visit) error) error {
 	v := c.newVisit(x, s)
@@ -152,6 +155,9 @@ func (c *Console) serve(x echo.Context, s *side, handle func(*visit) error) erro
 	if !s.operator && !c.settings.Load().Tenants {
 		return v.fail(echo.NewHTTPError(http.StatusNotFound, v.t("error.off")))
 	}
+
+	// Strangers may send forms, too.
+	x.Request().Body = http.MaxBytesReader(x.Response(), x.Request().Body, maxForm)
 
 	// A page of another site may not act here. A request with a session comes from a browser, which says from where.
 	if x.Request().Method != http.MethodGet {

@@ -55,7 +55,7 @@ func (v *visit) login() error {
 		return v.render(http.StatusTooManyRequests, "login", loginView{Next: v.next(), Wrong: v.t("login.wait", seconds)})
 	}
 
-	key := v.FormValue("key")
+	key := v.Request().PostFormValue("key") // not of the query, which stands in logs
 	var who Person
 	token, ok := "", false
 	if len(key) <= maxKey {
