@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -52,7 +53,7 @@ type Console struct {
 	limiter  *limiter
 	logins   *prometheus.CounterVec
 	cross    *http.CrossOriginProtection
-	settings settingsInUse
+	settings atomic.Pointer[Settings]
 }
 
 // side is what differs between the pages of the operator and those of tenants.

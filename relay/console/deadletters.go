@@ -57,7 +57,7 @@ func (v *visit) showDeadLetters() error {
 		}
 		out.Total = count(health.Dead)
 	}
-	out.Next = v.next50("/dead-letters", q, page.Next)
+	out.Next = v.nextPage("/dead-letters", q, page.Next)
 	q.Del("limit")
 	q.Del("cursor")
 	out.Back = v.path("/dead-letters", q)
@@ -80,20 +80,31 @@ func (v *visit) change(what string) error {
 		body = map[string]any{"all": true, "filter": map[string]string{"endpoint": endpoint}}
 	}
 
-	// The API changes a part of them, and says where the next one begins.
-	done := 0
-	for range actsAtOnce {
+	done, err := inParts(body, func() (int, string, error) {
 		result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+what, nil, body)
-		if err != nil && done == 0 {
-			return err
-		}
-		done += result.Done
-		if err != nil || result.Next == "" {
-			break
-		}
-		body["cursor"] = result.Next
+		return result.Done, result.Next, err
+	})
+	if err != nil {
+		return err
 	}
 	return v.done(what, count(done))
+}
+
+// inParts asks the API again as long as it says that there is more: it changes a part of them, and gives the cursor of
+// the next one, which goes into body. An error after the first part ends it: what was done by then counts.
+func inParts(body map[string]any, ask func() (done int, next string, err error)) (all int, err error) {
+	for range actsAtOnce {
+		done, next, err := ask()
+		if err != nil && all == 0 {
+			return 0, err
+		}
+		all += done
+		if err != nil || next == "" {
+			break
+		}
+		body["cursor"] = next
+	}
+	return all, nil //nolint:nilerr // the page says how many were done
 }
 
 // statusOf is the status and text of an error of the API; zero: it is none.

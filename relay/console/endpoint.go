@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"kuairelay/relay/api"
-	"kuairelay/relay/event"
 )
 
 // logRow is an entry in the log of an endpoint.
@@ -38,13 +37,7 @@ func (v *visit) addHistory(out *endpointView) {
 }
 
 func (v *visit) logRow(e api.LogEntry) logRow {
-	row := logRow{At: v.moment(e.At), What: v.t("log." + string(e.What)), By: visible(e.By)}
-	if e.By == event.Operator {
-		row.By = v.t("operator")
-	}
-	if e.Key != "" {
-		row.By += " (" + visible(e.Key) + ")"
-	}
+	row := logRow{At: v.moment(e.At), What: v.t("log." + string(e.What)), By: v.person(e.By, e.Key)}
 
 	var parts []string
 	if e.N > 0 {
@@ -109,17 +102,12 @@ func (v *visit) retry() error {
 	if id := v.FormValue("event_id"); id != "" {
 		body = map[string]any{"event_id": id}
 	}
-	done := 0
-	for range actsAtOnce {
+	done, err := inParts(body, func() (int, string, error) {
 		result, err := send[api.RetryResult](v, "POST /endpoints/{endpoint}/retry", nil, body, v.endpointName())
-		if err != nil && done == 0 {
-			return err
-		}
-		done += result.Done
-		if err != nil || result.Next == "" {
-			break
-		}
-		body["cursor"] = result.Next
+		return result.Done, result.Next, err
+	})
+	if err != nil {
+		return err
 	}
 	return v.done("retry", count(done))
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"kuairelay/relay/api"
-	"kuairelay/relay/event"
 )
 
 // endpointRow is an endpoint in a table.
@@ -81,7 +80,7 @@ func (v *visit) showEndpoints() error {
 		out.Rows = append(out.Rows, v.endpointRow(e))
 	}
 	out.States = v.options(api.EndpointStates(), out.State, func(s string) string { return v.endpointState(s).Text })
-	out.Next = v.next50("/endpoints", q, page.Next)
+	out.Next = v.nextPage("/endpoints", q, page.Next)
 	return v.render(http.StatusOK, "endpoints", out)
 }
 
@@ -96,8 +95,8 @@ func (v *visit) query(names ...string) url.Values {
 	return q
 }
 
-// next50 leads to the next page of a list; empty: there is none.
-func (v *visit) next50(path string, q url.Values, cursor string) string {
+// nextPage leads to the next page of a list; empty: there is none.
+func (v *visit) nextPage(path string, q url.Values, cursor string) string {
 	if cursor == "" {
 		return ""
 	}
@@ -173,7 +172,7 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 	own := url.Values{"endpoint": {e.Endpoint}}
 	out := endpointView{
 		endpointRow: v.endpointRow(e), URL: visible(e.URL), Format: e.Format,
-		Explanation: v.t("endpoint.is." + v.endpointKey(e)),
+		Explanation: v.t("endpoint.is." + breakerWord(string(e.State))),
 		Until:       v.moment(e.Until), Parked: slices.Contains(parked, e.State), OldestAt: v.moment(e.OldestAt),
 		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
 	}
@@ -183,25 +182,13 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 		out.Explanation += " " + v.t("endpoint.in.row", e.InRow, v.moment(e.FailingSince).Text)
 	}
 	if e.PausedBy != "" {
-		by := visible(e.PausedBy)
-		if by == event.Operator {
-			by = v.t("operator")
-		}
-		out.Explanation += " " + v.t("endpoint.paused.by", by)
+		out.Explanation += " " + v.t("endpoint.paused.by", v.person(e.PausedBy, ""))
 	}
 	if e.LastError != nil {
 		last := v.attempt(*e.LastError)
 		out.LastError = &last
 	}
 	return out
-}
-
-// endpointKey is the state of an endpoint as the texts have it.
-func (v *visit) endpointKey(e api.EndpointHealth) string {
-	if e.State == "open" {
-		return "breaker"
-	}
-	return string(e.State)
 }
 
 func (v *visit) pause() error  { return v.act("pause") }

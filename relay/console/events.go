@@ -15,16 +15,15 @@ import (
 
 // eventRow is an event in a table.
 type eventRow struct {
-	ID, Href     string
-	Accepted     moment
-	Brand        string
-	Status       string
-	State        word
-	Waybill      string
-	WaybillHref  string
-	Deliveries   []deliveryMark
-	Times        string // how often it came, if more than once
-	UnroutedHref string
+	ID, Href    string
+	Accepted    moment
+	Brand       string
+	Status      string
+	State       word
+	Waybill     string
+	WaybillHref string
+	Deliveries  []deliveryMark
+	Times       string // how often it came, if more than once
 }
 
 // deliveryMark is a delivery in the row of its event.
@@ -115,7 +114,7 @@ func (v *visit) showEvents() error {
 	for _, e := range page.Events {
 		out.Rows = append(out.Rows, v.eventRow(e))
 	}
-	out.Next = v.next50("/events", q, page.Next)
+	out.Next = v.nextPage("/events", q, page.Next)
 	q.Del("limit")
 	q.Del("cursor")
 	out.Filter = v.filterView("/events", q)
@@ -242,11 +241,7 @@ func (v *visit) deliverySentence(d api.Delivery) string {
 	case d.State == event.StateDead:
 		return visible(d.Why)
 	case d.Parked != nil && d.State.Open():
-		state := string(d.Parked.State)
-		if state == "open" {
-			state = "breaker"
-		}
-		return v.t("delivery.parked", v.state(state).Text, v.moment(d.Parked.Since).Text)
+		return v.t("delivery.parked", v.endpointState(string(d.Parked.State)).Text, v.moment(d.Parked.Since).Text)
 	case d.Orphan:
 		return v.t("delivery.orphan")
 	case d.State == event.StateWaiting:

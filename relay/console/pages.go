@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -71,8 +70,6 @@ func pages() []page {
 	}
 }
 
-type settingsInUse struct{ atomic.Pointer[Settings] }
-
 // visit is a request of a page.
 type visit struct {
 	echo.Context
@@ -122,19 +119,19 @@ func send[T any](v *visit, route string, q url.Values, body any, path ...string)
 
 // frame is what every page has around it.
 type frame struct {
-	Title, Menu string
-	Path        string // with its query, to come back to
-	Version     string
-	In          bool
-	Who         string
-	Pages       []menuItem
-	Languages   []choice
-	Zones       []choice
-	Zone        string
-	Now         moment
-	Done        string // what the last form did; empty: there was none
-	Query       string // of the search box
-	Page        any
+	Title     string
+	Path      string // with its query, to come back to
+	Version   string
+	In        bool
+	Who       string
+	Pages     []menuItem
+	Languages []choice
+	Zones     []choice
+	Zone      string
+	Now       moment
+	Done      string // what the last form did; empty: there was none
+	Query     string // of the search box
+	Page      any
 }
 
 type menuItem struct {
@@ -187,7 +184,7 @@ func (v *visit) frame(name string, view any) *frame {
 	}
 
 	f := &frame{
-		Title: v.title(name, view), Menu: name, Path: path, Version: v.o.Version, In: v.in, Who: v.tenant,
+		Title: v.title(name, view), Path: path, Version: v.o.Version, In: v.in, Who: v.tenant,
 		Now: v.moment(v.now), Zone: v.zoneIs, Query: v.QueryParam("q"), Page: view,
 	}
 	if v.in && v.tenant == "" {

@@ -47,7 +47,7 @@ func (v *visit) showQuarantine() error {
 	if err != nil {
 		return err
 	}
-	out := quarantineView{Next: v.next50("/quarantine", q, page.Next)}
+	out := quarantineView{Next: v.nextPage("/quarantine", q, page.Next)}
 	for _, x := range page.Quarantined {
 		out.Rows = append(out.Rows, v.quarantineRow(x))
 	}

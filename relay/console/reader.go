@@ -9,6 +9,9 @@ import (
 	"time"
 
 	xlanguage "golang.org/x/text/language"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/queue"
 )
 
 // language of the pages.
@@ -240,10 +243,25 @@ func (v *visit) state(s string) word {
 	return word{Sign: x.sign, Text: v.t("state." + s), Class: x.class}
 }
 
-// endpointState shows the state of an endpoint.
-func (v *visit) endpointState(s string) word {
-	if s == "open" {
-		s = "breaker"
+// person is who did something: a tenant or the operator, with the name of the key if there is one.
+func (v *visit) person(name, key string) string {
+	who := visible(name)
+	if name == event.Operator {
+		who = v.t("operator")
 	}
-	return v.state(s)
+	if key != "" {
+		who += " (" + visible(key) + ")"
+	}
+	return who
 }
+
+// breakerWord is how pages call an endpoint's state open, which a delivery and an event have, too.
+func breakerWord(state string) string {
+	if state == string(queue.ParkedOpen) {
+		return "breaker"
+	}
+	return state
+}
+
+// endpointState shows the state of an endpoint.
+func (v *visit) endpointState(s string) word { return v.state(breakerWord(s)) }

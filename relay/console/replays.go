@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,13 +29,11 @@ type replayRow struct {
 
 func (v *visit) replayRow(r api.Replay) replayRow {
 	row := replayRow{
-		ID: r.ID, Href: v.path("/replays/"+r.ID, nil), By: r.Tenant, State: v.state(string(r.State)),
+		ID: r.ID, Href: v.path("/replays/"+r.ID, nil), By: v.person(cmp.Or(r.Tenant, event.Operator), ""),
+		State:  v.state(string(r.State)),
 		Queued: count(r.Queued), Skipped: count(r.Skipped), Looked: count(r.Looked),
 		Created: v.moment(r.CreatedAt), Ended: v.moment(r.EndedAt), DryRun: r.Request.DryRun,
 		Running: r.State == event.ReplayRunning,
-	}
-	if row.By == "" {
-		row.By = v.t("operator")
 	}
 	row.What = v.replayed(r.Request)
 	return row
@@ -63,7 +62,7 @@ func (v *visit) showReplays() error {
 	if err != nil {
 		return err
 	}
-	out := replaysView{Next: v.next50("/replays", q, page.Next)}
+	out := replaysView{Next: v.nextPage("/replays", q, page.Next)}
 	for _, r := range page.Replays {
 		out.Rows = append(out.Rows, v.replayRow(r))
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"kuairelay/relay/api"
-	"kuairelay/relay/event"
 )
 
 // configView is the config that is served, and what is wrong with its files.
@@ -125,17 +124,10 @@ func (v *visit) showSystem() error {
 }
 
 func (v *visit) auditRow(a api.AuditEntry) auditRow {
-	row := auditRow{
-		At: v.moment(a.At), By: visible(a.By.Name), What: visible(a.What), Subject: visible(a.Subject),
+	return auditRow{
+		At: v.moment(a.At), By: v.person(a.By.Name, a.By.Key), What: visible(a.What), Subject: visible(a.Subject),
 		From: visible(a.By.From), Result: visible(a.Result),
 	}
-	if a.By.Name == event.Operator {
-		row.By = v.t("operator")
-	}
-	if a.By.Key != "" {
-		row.By += " (" + visible(a.By.Key) + ")"
-	}
-	return row
 }
 
 // systemParts are Redis, the spool, kuaidihelp and memory.
