@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ type page struct {
 	path string // below the base
 	menu string // its place in the menu, as the key of a text; empty: it has none
 	key  string // opens it from the keyboard, after g
+	// fast pages show what happens now: they are asked for again sooner than others.
+	fast bool
 	// operatorOnly pages do not exist for tenants.
 	operatorOnly bool
 	show         func(*visit) error
@@ -36,8 +39,8 @@ type act struct {
 func pages() []page {
 	return []page{
 		{path: "/", menu: "menu.overview", key: "o", show: (*visit).showOverview},
-		{path: "/events", menu: "menu.events", key: "e", show: (*visit).showEvents},
-		{path: "/event", show: (*visit).showEvent, acts: []act{{path: "/event/resend", do: (*visit).resend}}},
+		{path: "/events", menu: "menu.events", key: "e", fast: true, show: (*visit).showEvents},
+		{path: "/event", fast: true, show: (*visit).showEvent, acts: []act{{path: "/event/resend", do: (*visit).resend}}},
 		{path: "/find", show: (*visit).find},
 		{path: "/waybill", show: (*visit).showWaybill},
 		{path: "/endpoints", menu: "menu.endpoints", key: "p", show: (*visit).showEndpoints},
@@ -51,11 +54,11 @@ func pages() []page {
 			{path: "/dead-letters/redrive", do: (*visit).redrive},
 			{path: "/dead-letters/dismiss", do: (*visit).dismiss},
 		}},
-		{path: "/replays", menu: "menu.replays", key: "r", show: (*visit).showReplays},
+		{path: "/replays", menu: "menu.replays", key: "r", fast: true, show: (*visit).showReplays},
 		{path: "/replays/new", show: (*visit).newReplay, acts: []act{
 			{path: "/replays/new", do: (*visit).beginReplay},
 		}},
-		{path: "/replays/:id", show: (*visit).showReplay, acts: []act{
+		{path: "/replays/:id", fast: true, show: (*visit).showReplay, acts: []act{
 			{path: "/replays/:id/cancel", do: (*visit).cancelReplay},
 		}},
 		{
@@ -131,8 +134,17 @@ type frame struct {
 	Now       moment
 	Done      string // what the last form did; empty: there was none
 	Query     string // of the search box
+	Pace      int64  // ms between two looks at what has changed
 	Page      any
 }
+
+// How often an open page is asked for again, and when that took so long that it is to be asked less often.
+const (
+	fastPace = 2 * time.Second
+	pace     = 5 * time.Second
+	dear     = 300 * time.Millisecond
+	dearPace = 10 * time.Second
+)
 
 type menuItem struct {
 	Path, Name, Key string
@@ -160,6 +172,9 @@ func (v *visit) render(status int, name string, view any) error {
 		sum := sha256.Sum256(out.Bytes())
 		tag := `"` + hex.EncodeToString(sum[:12]) + `"`
 		v.Response().Header().Set("ETag", tag)
+		if time.Since(v.now) > dear {
+			v.Response().Header().Set("X-Poll", strconv.Itoa(int(dearPace.Seconds())))
+		}
 		if v.Request().Header.Get("If-None-Match") == tag {
 			return v.NoContent(http.StatusNotModified)
 		}
@@ -186,6 +201,7 @@ func (v *visit) frame(name string, view any) *frame {
 	f := &frame{
 		Title: v.title(name, view), Path: path, Version: v.o.Version, In: v.in, Who: v.tenant,
 		Now: v.moment(v.now), Zone: v.zoneIs, Query: v.QueryParam("q"), Page: view,
+		Pace: pace.Milliseconds(),
 	}
 	if v.in && v.tenant == "" {
 		f.Who = v.t("operator")
@@ -194,10 +210,14 @@ func (v *visit) frame(name string, view any) *frame {
 		f.Done = v.t("did."+done, v.QueryParam("n"))
 	}
 	for _, p := range v.side.pages {
+		shown := p.path == v.Path()[len(v.side.base):]
+		if shown && p.fast {
+			f.Pace = fastPace.Milliseconds()
+		}
 		if p.menu == "" {
 			continue
 		}
-		here := p.path == v.Path()[len(v.side.base):] || p.path != "/" && strings.HasPrefix(at.Path, v.side.base+p.path)
+		here := shown || p.path != "/" && strings.HasPrefix(at.Path, v.side.base+p.path)
 		f.Pages = append(f.Pages, menuItem{Path: v.side.base + p.path, Name: v.t(p.menu), Key: p.key, Here: here})
 	}
 	with := func(key, value string) string {

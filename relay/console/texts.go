@@ -1,10 +1,26 @@
 package console
 
+import "maps"
+
 // text is one text in both languages. Both have to be there: an entry with one does not compile.
 type text struct{ en, zh string }
 
 // texts are all texts of the pages, by key. What stands in %s and %d is given by the page.
-var texts = map[string]text{
+var texts = func() map[string]text {
+	all := map[string]text{}
+	for _, some := range allTexts {
+		maps.Copy(all, some)
+	}
+	return all
+}()
+
+// allTexts are the texts by subject. No key is in two of them.
+var allTexts = []map[string]text{
+	frameTexts, overviewTexts, eventTexts, endpointTexts, actTexts, systemTexts,
+}
+
+// frameTexts are those of the frame of each page, and words that several pages have.
+var frameTexts = map[string]text{
 	"menu":            {"Pages", "页面"},
 	"menu.overview":   {"Overview", "概览"},
 	"menu.events":     {"Events", "事件"},
@@ -19,35 +35,9 @@ var texts = map[string]text{
 	"title.config": {"Config", "配置"},
 	"title.system": {"System", "系统"},
 
-	"config.served":      {"Served", "当前生效"},
-	"config.good":        {"The files have no mistakes.", "配置文件没有错误。"},
-	"config.refused":     {"The files have mistakes, and what is served is from before.", "配置文件有错误，当前生效的是之前的配置。"},
-	"config.mistakes":    {"Mistakes", "错误"},
-	"config.more":        {"%d more.", "另有 %d 处。"},
-	"config.warnings":    {"Warnings", "警告"},
-	"config.restart":     {"A restart is needed for:", "以下配置需要重启："},
-	"config.tenants":     {"Tenants", "租户"},
-	"config.effective":   {"The whole config, as it is used", "生效的完整配置"},
-	"act.reload":         {"Read again", "重新读取"},
-	"did.reload":         {"Read again.", "已重新读取。"},
-	"system.replicas.of": {"Relays", "副本"},
-	"system.up":          {"Up since", "启动于"},
-	"system.callbacks":   {"Callbacks", "回调"},
-	"system.partial":     {"Redis does not answer, so only this relay is shown.", "Redis 没有响应，只显示本副本。"},
-	"system.version":     {"Version", "版本"},
-	"system.memory":      {"Memory", "内存"},
-	"system.policy":      {"At maxmemory", "内存用尽时"},
-	"system.persistence": {"Persistence", "持久化"},
-	"system.replicas":    {"Its replicas", "从节点"},
-	"system.latency":     {"Answers in", "响应时间"},
-	"system.spool":       {"Spool", "落盘目录"},
-	"system.room":        {"Room", "剩余空间"},
-	"system.kuaidihelp":  {"kuaidihelp", "快宝"},
-	"system.credentials": {"Credentials", "账号"},
-	"system.kept":        {"Kept", "保存"},
-	"system.advice":      {"Advice", "建议"},
-	"system.audit":       {"Who did what", "操作记录"},
-	"system.audit.none":  {"Nobody has done anything yet.", "还没有任何操作。"},
+	"act.reload": {"Read again", "重新读取"},
+
+	"did.reload": {"Read again.", "已重新读取。"},
 
 	"title.login":        {"Log in", "登录"},
 	"title.error":        {"Error", "出错了"},
@@ -60,87 +50,66 @@ var texts = map[string]text{
 	"title.quarantine":   {"Quarantine", "隔离区"},
 	"title.help":         {"Help", "帮助"},
 
-	"skip":               {"Skip to the content", "跳到正文"},
-	"search":             {"Waybill, event id, endpoint…", "运单号、事件 ID、端点…"},
-	"settings":           {"Settings", "设置"},
-	"settings.language":  {"Language", "语言"},
-	"settings.zone":      {"Time zone", "时区"},
+	"skip": {"Skip to the content", "跳到正文"},
+
+	"search": {"Waybill, event id, endpoint…", "运单号、事件 ID、端点…"},
+
+	"settings":          {"Settings", "设置"},
+	"settings.language": {"Language", "语言"},
+	"settings.zone":     {"Time zone", "时区"},
+
 	"zone.local":         {"Browser", "浏览器时区"},
 	"zone.UTC":           {"UTC", "UTC"},
 	"zone.Asia/Shanghai": {"Asia/Shanghai", "北京时间"},
-	"operator":           {"operator", "运维"},
-	"logout":             {"Log out", "退出登录"},
-	"live":               {"live", "实时"},
-	"live.paused":        {"paused", "已暂停"},
-	"live.stale":         {"not updated since %s", "自 %s 起未更新"},
-	"live.new":           {"%s new", "新增 %s 条"},
-	"copy":               {"Copy", "复制"},
-	"copied":             {"Copied", "已复制"},
-	"copied.not":         {"Could not copy", "复制失败"},
-	"older":              {"Older", "更早的"},
-	"oldest":             {"oldest", "最早的"},
-	"filter":             {"Filter", "筛选"},
-	"filter.clear":       {"Clear", "清除"},
-	"filter.since":       {"Time", "时间"},
-	"all":                {"all", "全部"},
-	"last.1h":            {"last hour", "最近 1 小时"},
-	"last.6h":            {"last 6 hours", "最近 6 小时"},
-	"last.24h":           {"last 24 hours", "最近 24 小时"},
-	"last.7d":            {"last 7 days", "最近 7 天"},
-	"since":              {"since", "自"},
-	"until":              {"until", "至"},
-	"none.yet":           {"none yet", "还没有"},
-	"acts":               {"What you can do", "操作"},
 
-	"layout.day":   {"2 Jan 15:04:05", "1月2日 15:04:05"},
-	"just.now":     {"just now", "刚刚"},
-	"ago":          {"%s ago", "%s前"},
-	"in":           {"in %s", "%s后"},
+	"operator": {"operator", "运维"},
+
+	"logout": {"Log out", "退出登录"},
+
+	"live":        {"live", "实时"},
+	"live.paused": {"paused", "已暂停"},
+	"live.stale":  {"not updated since %s", "自 %s 起未更新"},
+	"live.new":    {"%s new", "新增 %s 条"},
+
+	"copy": {"Copy", "复制"},
+
+	"copied":     {"Copied", "已复制"},
+	"copied.not": {"Could not copy", "复制失败"},
+
+	"older": {"Older", "更早的"},
+
+	"oldest": {"oldest", "最早的"},
+
+	"filter":       {"Filter", "筛选"},
+	"filter.clear": {"Clear", "清除"},
+	"filter.since": {"Time", "时间"},
+
+	"all": {"all", "全部"},
+
+	"last.1h":  {"last hour", "最近 1 小时"},
+	"last.6h":  {"last 6 hours", "最近 6 小时"},
+	"last.24h": {"last 24 hours", "最近 24 小时"},
+	"last.7d":  {"last 7 days", "最近 7 天"},
+
+	"since": {"since", "自"},
+
+	"until": {"until", "至"},
+
+	"none.yet": {"none yet", "还没有"},
+
+	"acts": {"What you can do", "操作"},
+
+	"layout.day": {"2 Jan 15:04:05", "1月2日 15:04:05"},
+
+	"just.now": {"just now", "刚刚"},
+
+	"ago": {"%s ago", "%s前"},
+
+	"in": {"in %s", "%s后"},
+
 	"span.minutes": {"%d min", "%d 分钟"},
 	"span.hours":   {"%d h", "%d 小时"},
 	"span.days":    {"%d days", "%d 天"},
-	"times":        {"came %d times", "推送过 %d 次"},
-	"attempts":     {"%d attempts", "尝试 %d 次"},
-	"attempt.in":   {"%s in %s", "%s，用时 %s"},
-
-	"login":          {"Log in", "登录"},
-	"login.title":    {"kuairelay", "kuairelay"},
-	"login.operator": {"The operator's token (admin.token)", "运维令牌（admin.token）"},
-	"login.tenant":   {"One of your API keys", "你的任一 API 密钥"},
-	"login.note": {
-		"The key is sent once and not kept. The browser gets a session.",
-		"密钥只发送一次，不会保存；浏览器得到的是一个会话。",
-	},
-	"login.wrong.operator": {"That is not the operator's token.", "运维令牌不正确。"},
-	"login.wrong.tenant":   {"That is not a key of a tenant.", "这不是任何租户的密钥。"},
-	"login.wait":           {"Too many attempts. Try again in %s s.", "尝试次数过多，请 %s 秒后再试。"},
-
-	"error.400":   {"That does not work", "无法完成"},
-	"error.403":   {"Refused", "已拒绝"},
-	"error.404":   {"There is nothing here", "这里什么都没有"},
-	"error.429":   {"Too many requests", "请求过于频繁"},
-	"error.500":   {"Something went wrong", "出错了"},
-	"error.503":   {"Redis does not answer", "Redis 没有响应"},
-	"error.off":   {"The pages for tenants are turned off (console.tenants).", "租户页面已关闭（console.tenants）。"},
-	"error.cross": {"The request comes from another site.", "请求来自其他网站。"},
-	"error.login": {"Your session has ended. Log in again.", "会话已结束，请重新登录。"},
-	"error.retry": {"Try again in %s s.", "请 %s 秒后重试。"},
-	"error.time":  {"%s is not a time.", "%s 不是有效的时间。"},
-
-	"overview.problems":   {"What needs you", "需要处理"},
-	"overview.well":       {"All is well", "一切正常"},
-	"overview.nothing":    {"No tenant has an endpoint yet", "还没有任何租户配置端点"},
-	"overview.one":        {"One thing needs you", "有 1 件事需要处理"},
-	"overview.many":       {"%d things need you", "有 %d 件事需要处理"},
-	"overview.partial":    {"Redis does not answer, so a part is missing here.", "Redis 没有响应，部分信息缺失。"},
-	"overview.figures":    {"Figures", "数据"},
-	"overview.callback":   {"Latest callback", "最近一次回调"},
-	"overview.event":      {"Latest event", "最近一个事件"},
-	"overview.open":       {"Open deliveries", "待投递"},
-	"overview.behind":     {"%s wait behind an older update", "其中 %s 个在等前一条更新"},
-	"overview.dead":       {"Dead letters", "死信"},
-	"overview.quarantine": {"In quarantine", "隔离区"},
-	"overview.spooled":    {"In the spool", "落盘待处理"},
 
 	"col.accepted":   {"Accepted", "接收时间"},
 	"col.received":   {"Received", "收到时间"},
@@ -209,67 +178,11 @@ var texts = map[string]text{
 	"status.signed":     {"signed", "已签收"},
 	"status.question":   {"question", "问题件"},
 
-	"endpoints.none":      {"No endpoint is in this state.", "没有处于该状态的端点。"},
-	"endpoint.what":       {"What is going on", "当前情况"},
-	"endpoint.settings":   {"Settings", "配置"},
-	"endpoint.events":     {"Its events", "该端点的事件"},
-	"endpoint.last.error": {"The latest attempt that failed:", "最近一次失败的尝试："},
-	"endpoint.until":      {"The next attempt goes out", "下一次尝试："},
-	"endpoint.is.ok":      {"Its latest attempt was answered with 2xx.", "最近一次尝试返回了 2xx。"},
-	"endpoint.is.idle":    {"Nothing was sent to it yet.", "还没有向它发送过任何内容。"},
-	"endpoint.is.failing": {
-		"Its latest attempts failed. Each delivery is tried again by its schedule; nothing is lost.",
-		"最近的尝试失败。每个投递会按计划重试，不会丢失。",
-	},
-	"endpoint.is.paused": {
-		"A person paused it. Its deliveries wait until it is resumed; nothing is lost.",
-		"已被人工暂停。投递会等到恢复后继续，不会丢失。",
-	},
-	"endpoint.is.gone": {
-		"It answered 410. Its deliveries wait until a person resumes it; nothing is lost.",
-		"它返回了 410。投递会等到人工恢复后继续，不会丢失。",
-	},
-	"endpoint.is.breaker": {
-		"It failed so often that only one attempt at a time probes it. Its deliveries wait; nothing is lost.",
-		"失败过多，现在每次只用一个尝试探测。其余投递等待，不会丢失。",
-	},
-
-	"endpoint.causes": {"Failed attempts by cause:", "失败原因："},
-
-	"endpoint.failed":      {"Latest attempts that failed", "最近失败的尝试"},
-	"endpoint.failed.none": {"None is known.", "没有记录。"},
-	"endpoint.log":         {"Log", "日志"},
-	"endpoint.log.none":    {"Nothing has happened to it yet.", "还没有任何记录。"},
-	"endpoint.breaker":     {"%d failures in a row; pauses %s to %s", "连续失败 %d 次；暂停 %s 至 %s"},
-	"endpoint.rate":        {"%s a second", "每秒 %s 次"},
-	"endpoint.secret.ends": {"one ends %s", "其中一个于 %s 失效"},
-	"endpoint.at":          {"from", "来源"},
-	"endpoint.in.row":      {"%d in a row, since %s.", "已连续失败 %d 次，自 %s 起。"},
-	"endpoint.paused.by":   {"Paused by: %s.", "暂停者：%s。"},
-
-	"log.opened":       {"breaker opened", "熔断"},
-	"log.closed":       {"breaker closed", "熔断解除"},
-	"log.gone":         {"answered 410", "返回 410"},
-	"log.paused":       {"paused", "暂停"},
-	"log.resumed":      {"resumed", "恢复"},
-	"log.redriven":     {"dead letters sent again", "死信重新投递"},
-	"log.dismissed":    {"dead letters dismissed", "死信已忽略"},
-	"log.replay_begun": {"replay begun", "重放开始"},
-	"log.replay_ended": {"replay ended", "重放结束"},
-	"log.added":        {"added to the config", "加入配置"},
-	"log.changed":      {"settings changed", "配置变更"},
-	"log.removed":      {"removed from the config", "移出配置"},
-
 	"act.retry": {"Try now", "立即重试"},
+
 	"did.retry": {"%s tried now.", "已立即重试 %s 个。"},
 
-	"chart.deliveries": {"Attempts", "尝试"},
-	"chart.attempts":   {"How long attempts took (≈)", "尝试用时（约）"},
-	"chart.backlog":    {"Waiting", "积压"},
-	"chart.none":       {"Nothing in this time.", "这段时间没有数据。"},
-	"chart.numbers":    {"Numbers", "数字"},
-	"chart.time":       {"Time", "时间"},
-	"layout.date":      {"2 Jan", "1月2日"},
+	"layout.date": {"2 Jan", "1月2日"},
 
 	"act.test":    {"Send a test", "发送测试"},
 	"act.pause":   {"Pause", "暂停"},
@@ -288,74 +201,6 @@ var texts = map[string]text{
 	"did.retake":        {"It is understood now: %s events.", "已成功解析：%s 个事件。"},
 	"did.retake-failed": {"It is still not understood.", "仍然无法解析。"},
 
-	"test.result": {"Result of the test", "测试结果"},
-	"test.good":   {"The endpoint took the test event.", "端点已接受测试事件。"},
-	"test.signature": {
-		"The endpoint refused it. If it checks the signature: kuairelay verify tells why that fails.",
-		"端点拒绝了它。如果它校验签名，可用 kuairelay verify 查明原因。",
-	},
-	"test.unreachable": {"No answer came. Check the address, the certificate and the firewall.", "没有收到响应。请检查地址、证书和防火墙。"},
-	"test.refused":     {"The endpoint answered, but not with 2xx.", "端点有响应，但不是 2xx。"},
-
-	"events.none": {
-		"No event yet. Register the callback URL with kuaidihelp, or try: kuairelay send",
-		"还没有事件。请在快宝登记回调地址，或运行 kuairelay send 试一试。",
-	},
-	"events.none.here": {
-		"None of the events that were looked at match. Go on with older ones.",
-		"已检查的事件都不匹配，可继续查看更早的。",
-	},
-	"events.none.filter": {"No event matches.", "没有匹配的事件。"},
-	"events.newest":      {"To the latest", "回到最新"},
-
-	"event.unrouted":    {"owed to nobody", "无需投递"},
-	"event.times":       {"When", "时间线"},
-	"event.received":    {"The callback came.", "收到回调。"},
-	"event.accepted":    {"It was durable.", "已持久保存。"},
-	"event.repeated":    {"It came again, and was dropped as a duplicate.", "再次推送，已作为重复丢弃。"},
-	"event.sequence":    {"sequence", "序号"},
-	"event.owed":        {"Deliveries", "投递"},
-	"event.nobody":      {"No route matched when it came. Below is how today's routes decide.", "到达时没有路由匹配。下面是当前路由的判断。"},
-	"event.why":         {"Why these, and not others", "为什么是这些端点"},
-	"event.why.note":    {"By today's routes.", "按当前路由判断。"},
-	"event.routes.left": {"%d more routes do not match.", "另有 %d 条路由不匹配。"},
-	"event.data":        {"Data", "数据"},
-	"data.cut":          {"Only the first part is shown. The API has all of it.", "只显示开头部分，完整内容请用 API 获取。"},
-
-	"delivery.parked": {"The endpoint is %s since %s; the delivery waits.", "端点%s（自 %s），投递等待中。"},
-	"delivery.orphan": {
-		"The endpoint is not in the config. After delivery.orphan_grace this becomes a dead letter.",
-		"配置中没有该端点；超过 delivery.orphan_grace 后将成为死信。",
-	},
-	"delivery.waiting":  {"It waits behind an older update of the waybill.", "正在等同一运单的前一条更新。"},
-	"delivery.behind":   {"which one?", "是哪一条？"},
-	"delivery.retrying": {"%d attempts failed. The next one is at %s (%s).", "已失败 %d 次，下一次在 %s（%s）。"},
-	"delivery.after":    {"after %d attempts", "共尝试 %d 次"},
-	"delivery.answer":   {"What the endpoint answered last", "端点最后一次的响应"},
-
-	"waybill.updates":       {"Updates", "更新"},
-	"waybill.subscriptions": {"Subscriptions", "订阅"},
-	"waybill.quarantined":   {"In quarantine", "隔离区中"},
-	"waybill.spooled":       {"%s callbacks in the spool may hold it.", "落盘的 %s 个回调中可能有它。"},
-	"waybill.next":          {"What to do", "怎么办"},
-
-	"verdict.dead":         {"Given up at an endpoint", "有端点已放弃投递"},
-	"verdict.parked":       {"An endpoint is not sent to", "有端点暂停接收"},
-	"verdict.open":         {"Not all is delivered yet", "尚未全部投递"},
-	"verdict.delivered":    {"All is delivered", "已全部投递"},
-	"verdict.dismissed":    {"Given up, and dismissed", "已放弃并忽略"},
-	"verdict.unrouted":     {"Owed to nobody", "没有匹配的路由"},
-	"verdict.spooled":      {"It waits for Redis in the spool", "在落盘目录中等待 Redis"},
-	"verdict.quarantined":  {"Its callback was not understood", "它的回调无法解析"},
-	"verdict.expired":      {"Its events are no longer kept", "事件已过保留期"},
-	"verdict.not_owed":     {"Your routes do not ask for its updates", "你的路由不需要它的更新"},
-	"verdict.other_brand":  {"It was subscribed under another brand", "订阅时的快递公司不同"},
-	"verdict.pending":      {"kuaidihelp has not accepted the subscription yet", "快宝尚未确认订阅"},
-	"verdict.failed":       {"kuaidihelp refused the subscription", "快宝拒绝了订阅"},
-	"verdict.awaited":      {"Subscribed; kuaidihelp has not pushed it yet", "已订阅，快宝还没有推送"},
-	"verdict.unsubscribed": {"Nobody has subscribed it", "没有人订阅"},
-	"verdict.unknown":      {"Nothing is known of it", "没有任何记录"},
-
 	"brand.sto":  {"STO", "申通"},
 	"brand.zt":   {"ZTO", "中通"},
 	"brand.ytsd": {"YTO", "圆通"},
@@ -363,81 +208,17 @@ var texts = map[string]text{
 	"brand.yd":   {"Yunda", "韵达"},
 	"brand.dbkd": {"Deppon", "德邦"},
 
-	"dead.none":  {"No dead letters: nothing was given up.", "没有死信：没有放弃任何投递。"},
-	"dead.which": {"Choose an endpoint first.", "请先选择端点。"},
-	"dead.all":   {"All %s…", "全部 %s 个…"},
-	"dead.all.note": {
-		"What is sent again is paced, so that the endpoint is not flooded. At most 2,000 are changed at once.",
-		"重新投递会控制速度，避免冲垮端点。一次最多处理 2,000 个。",
-	},
-	"dead.redrive.all": {"Send %s again", "重新投递 %s 个"},
-	"dead.dismiss.all": {"Dismiss %s", "忽略 %s 个"},
-
-	"replays.none":      {"No replay in the last 30 days.", "最近 30 天没有重放。"},
-	"replay.new":        {"New replay", "新建重放"},
-	"replay.what":       {"What", "内容"},
-	"replay.which":      {"Which", "范围"},
-	"replay.pace":       {"Pace", "速度"},
-	"replay.rate":       {"Events a second", "每秒事件数"},
-	"replay.again":      {"Send again", "再次投递"},
-	"replay.reroute":    {"Send what was owed to nobody, by today's routes", "按当前路由投递原先没有匹配路由的事件"},
-	"replay.since":      {"since %s", "自 %s"},
-	"replay.count":      {"Count first", "先统计"},
-	"replay.count.note": {"It is counted first. Nothing is sent before you have seen the number.", "会先统计数量，看到数字之后才会发送。"},
-	"replay.counted":    {"%s deliveries would be sent again.", "将再次投递 %s 个。"},
-	"replay.note": {
-		"They come after newer updates, and say so: kuairelay-reason is replay.",
-		"它们会晚于较新的更新到达，并注明 kuairelay-reason: replay。",
-	},
-	"replay.go":      {"Send %s again", "再次投递 %s 个"},
-	"replay.dry":     {"counted only", "仅统计"},
-	"replay.would":   {"Would be sent", "将投递"},
-	"replay.skipped": {"open already, or gone", "仍待投递，或已不存在"},
-
-	"quarantine.none": {"Quarantine is empty: every callback was understood.", "隔离区为空：所有回调都已解析。"},
-	"quarantine.note": {
-		"Callbacks with the right token that could not be understood. They are kept as they came.",
-		"令牌正确但无法解析的回调，按原样保存。",
-	},
-	"quarantine.headers": {"Headers", "请求头"},
-	"quarantine.raw":     {"As it came", "原始内容"},
-
 	"help.states": {"States", "状态"},
 	"help.keys":   {"Keys", "快捷键"},
-	"key.search":  {"to the search box", "跳到搜索框"},
-	"key.rows":    {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},
-	"key.pause":   {"pause or go on with live updates", "暂停或继续实时更新"},
+
+	"key.search": {"to the search box", "跳到搜索框"},
+	"key.rows":   {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},
+	"key.pause":  {"pause or go on with live updates", "暂停或继续实时更新"},
 	"key.go": {
 		"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine",
 		"跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区",
 	},
 	"key.help": {"this page", "本页"},
-	"keys.on":  {"Keys are on", "启用快捷键"},
 
-	"problem.redis_down":               {"Redis does not answer", "Redis 没有响应"},
-	"problem.redis_full":               {"Redis is full", "Redis 已满"},
-	"problem.redis_short":              {"Too few Redis replicas", "Redis 副本不足"},
-	"problem.redis_emptied":            {"Redis came back without its data", "Redis 数据丢失"},
-	"problem.redis_advice":             {"Redis is set up differently", "Redis 设置建议"},
-	"problem.clock_differs":            {"Clocks differ", "时钟不一致"},
-	"problem.incomplete":               {"A part is not known", "信息不完整"},
-	"problem.embedded":                 {"Embedded Redis", "内嵌 Redis"},
-	"problem.spool_in_use":             {"Callbacks wait in the spool", "回调在落盘目录中等待"},
-	"problem.spool_nearly_full":        {"The spool is nearly full", "落盘空间不足"},
-	"problem.spool_failing":            {"The spool cannot be written", "落盘目录无法写入"},
-	"problem.provider_silent":          {"kuaidihelp is silent", "快宝没有推送"},
-	"problem.credentials_refused":      {"Credentials are refused", "快宝账号被拒绝"},
-	"problem.subscriptions_unfinished": {"Subscriptions are unfinished", "订阅未完成"},
-	"problem.quarantine_rising":        {"New in quarantine", "隔离区有新内容"},
-	"problem.config_refused":           {"The config has mistakes", "配置有错误"},
-	"problem.configs_differ":           {"Replicas have different configs", "各副本配置不一致"},
-	"problem.restart_needed":           {"A restart is needed", "需要重启"},
-	"problem.when_fails":               {"A when expression fails", "when 表达式出错"},
-	"problem.endpoint_unknown":         {"Not in the config", "配置中没有"},
-	"problem.breaker_open":             {"Breaker open", "已熔断"},
-	"problem.endpoint_gone":            {"Answered 410", "返回了 410"},
-	"problem.endpoint_fails":           {"Fails", "投递失败"},
-	"problem.gets_nothing":             {"Gets nothing", "没有收到任何投递"},
-	"problem.backlog_old":              {"Old backlog", "积压过久"},
-	"problem.dead_letters_rising":      {"New dead letters", "有新的死信"},
+	"keys.on": {"Keys are on", "启用快捷键"},
 }

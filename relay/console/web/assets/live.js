@@ -1,8 +1,7 @@
 // live.js asks for the changing part of the page again and again, and puts in what differs.
 const policy = window.trustedTypes?.createPolicy('kuairelay', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
 
-const every = 2000;      // ms
-const resting = 15000;   // without a sign of the reader
+const resting = 15000;   // ms, without a sign of the reader
 const restAfter = 300000;
 const slowest = 60000;
 const mostRows = 200;
@@ -14,6 +13,7 @@ export function startLive(say, dress) {
   const blocks = () => main.querySelectorAll('[data-block][id], [data-rows][id]');
   if (!button || blocks().length === 0 || new URLSearchParams(location.search).has('cursor')) return;
 
+  let every = Number(words.pace); // ms; the server may say that this page is to be asked for less often
   let tag = '';
   let paused = false;
   let failures = 0;
@@ -106,6 +106,7 @@ export function startLive(say, dress) {
     url.searchParams.delete('did');
     const answer = await fetch(url, { headers: tag ? { 'If-None-Match': tag } : {}, credentials: 'same-origin', redirect: 'error' });
     if (answer.status === 401) { location.reload(); return; }
+    every = Math.max(Number(words.pace), 1000 * Number(answer.headers.get('X-Poll')));
     if (answer.status === 304) return;
     if (!answer.ok) throw new Error(String(answer.status));
     tag = answer.headers.get('ETag') ?? '';
@@ -137,7 +138,7 @@ export function startLive(say, dress) {
       button.classList.add('stale');
       label(words.stale.replace('%s', good.toTimeString().slice(0, 8)));
     }
-    const rest = Date.now() - seen > restAfter ? resting : every;
+    const rest = Date.now() - seen > restAfter ? Math.max(resting, every) : every;
     soon(failures ? Math.min(every * 2 ** (failures - 1), slowest) : rest);
   }
 
