@@ -236,6 +236,7 @@ type API struct {
 	o Options
 	stores
 	days    dayCache
+	health  healthCache
 	began   time.Time
 	current atomic.Pointer[settings]
 

@@ -37,48 +37,6 @@ func EndpointStates() []string {
 	}
 }
 
-// listEndpoints gives a page of endpoints with their health, by name.
-func listEndpoints(c *call) (Endpoints, error) {
-	r := c.reader()
-	limit := r.limit()
-	after := r.param("cursor")
-	f := r.filterOf("tenant", "state")
-	if r.err == nil && f.State != "" && !slices.Contains(EndpointStates(), f.State) {
-		r.err = badf("state: must be one of %s", strings.Join(EndpointStates(), ", "))
-	}
-	if err := r.end(); err != nil {
-		return Endpoints{}, err
-	}
-
-	// The cursor is the last name of the page before.
-	names := c.settings.names
-	if f.Tenant != "" {
-		names = slices.Sorted(slices.Values(c.settings.endpointsOf(f.Tenant)))
-	}
-	at, found := slices.BinarySearch(names, after)
-	if found {
-		at++
-	}
-	names = names[at:]
-	out := Endpoints{Endpoints: []EndpointHealth{}}
-	if len(names) > limit {
-		names = names[:limit]
-		out.Next = names[limit-1]
-	}
-
-	health, err := c.endpoints.Health(c.ctx(), names, sample)
-	if err != nil {
-		return Endpoints{}, c.failed("look at endpoints", err)
-	}
-	for _, h := range health {
-		x := c.showEndpoint(h)
-		if f.State == "" || string(x.State) == f.State {
-			out.Endpoints = append(out.Endpoints, x)
-		}
-	}
-	return out, nil
-}
-
 // filterOf reads only some parameters of a filter. It does not check state, which is not that of a delivery here.
 func (r *reader) filterOf(names ...string) filter {
 	f := filter{}
@@ -233,6 +191,7 @@ func pauseEndpoint(c *call) (EndpointHealth, error) {
 	if err := c.endpoints.Park(c.ctx(), e.ID, c.actor()); err != nil {
 		return EndpointHealth{}, c.failed("pause an endpoint", err)
 	}
+	c.health.changed(e.ID, c.now())
 	return c.answerEndpoint(e.ID)
 }
 
@@ -245,6 +204,7 @@ func resumeEndpoint(c *call) (EndpointHealth, error) {
 	if err := c.endpoints.Resume(c.ctx(), e.ID, c.actor()); err != nil {
 		return EndpointHealth{}, c.failed("resume an endpoint", err)
 	}
+	c.health.changed(e.ID, c.now())
 	c.o.OnDue(e.ID)
 	return c.answerEndpoint(e.ID)
 }

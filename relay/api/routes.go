@@ -78,10 +78,15 @@ var (
 	cursorParam = param{name: "cursor", kind: "string", doc: "the next of an earlier page"}
 	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
 
-	ownLimitParam      = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
-	failedParam        = param{name: "failed", kind: "boolean", doc: "only those that failed"}
-	endpointStateParam = param{name: "state", kind: "string",
-		doc: "in this state only: a page may then hold fewer than limit"}
+	ownLimitParam = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
+	failedParam   = param{name: "failed", kind: "boolean", doc: "only those that failed"}
+
+	endpointListParams = []param{
+		{name: "state", kind: "string", doc: "in this state only: a page may then hold fewer than limit"},
+		{name: "name", kind: "string", doc: "with this text in its name, tenant/endpoint"},
+		{name: "sort", kind: "string", doc: "trouble: those first that need somebody most; or name. The list is then " +
+			"chosen and sorted by what was known a few seconds ago, its pages are full, and it has total and states"},
+	}
 
 	quarantineParams = []param{
 		{name: "contains", kind: "string", doc: "with this text in what came; each page looks at 500, and 5 MiB of them"},
@@ -294,9 +299,9 @@ func eventRoutes() []route {
 func endpointRoutes() []route {
 	return []route{
 		{
-			method: get, path: "/endpoints", summary: "A page of endpoints with their health, by name",
+			method: get, path: "/endpoints", summary: "A page of endpoints with their health",
 			tenant: true, operator: true,
-			params: paged(tenantParam, endpointStateParam), handler: answering(listEndpoints),
+			params: paged(append([]param{tenantParam}, endpointListParams...)...), handler: answering(listEndpoints),
 		},
 		{
 			method: get, path: "/endpoints/{endpoint}", summary: "The health of one endpoint, and its settings",

@@ -139,12 +139,6 @@ type EndpointHealth struct {
 	Settings       *EndpointSettings `json:"settings,omitempty" doc:"of the config; not in lists"`
 }
 
-// Endpoints is a page.
-type Endpoints struct {
-	Endpoints []EndpointHealth `json:"endpoints" doc:"by name"`
-	Next      string           `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
-}
-
 // DeadLetter is a delivery that was given up.
 type DeadLetter struct {
 	EventID     string    `json:"event_id" doc:"id of the event"`

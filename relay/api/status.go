@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/queue"
 )
 
 // Status sums up the relay, within what the caller may see.
@@ -162,15 +161,7 @@ func (s *Status) add(e EndpointHealth) {
 }
 
 // rankOf orders endpoints by what is wrong with them, the worst first.
-func rankOf(e EndpointHealth) int {
-	worst := []EndpointState{
-		EndpointState(queue.ParkedGone), EndpointState(queue.ParkedOpen), EndpointFailing, EndpointState(queue.ParkedPaused),
-	}
-	if at := slices.Index(worst, e.State); at >= 0 {
-		return at
-	}
-	return len(worst)
-}
+func rankOf(e EndpointHealth) int { return troubleOf(e.State, e.Dead > 0) }
 
 // holds is how much an endpoint holds.
 func holds(e EndpointHealth) int64 { return e.Open + e.Waiting + e.Dead }

@@ -19,13 +19,15 @@ func newEndpoints() *cobra.Command {
 		Use:     "endpoints",
 		Short:   "List endpoints with their health",
 		GroupID: groupAPI,
-		Example: "  kuairelay endpoints\n  kuairelay endpoints --state failing -o json",
+		Example: "  kuairelay endpoints\n  kuairelay endpoints --state failing -o json\n  kuairelay endpoints --trouble",
 		Args:    takes(0, 0, ""),
 	}
 
 	flags := addAPIFlags(cmd)
 	tenant := cmd.Flags().String("tenant", "", "of this `TENANT`")
 	state := cmd.Flags().String("state", "", "in this `STATE`: ok, failing, idle, paused, gone, …")
+	name := cmd.Flags().String("name", "", "with this `TEXT` in the name")
+	trouble := cmd.Flags().Bool("trouble", false, "those first that need somebody most")
 	flags.runs(cmd, func(cmd *cobra.Command, c *client, _ []string, asJSON bool) error {
 		// An unknown state is wrong usage, so it is found before the relay is asked.
 		if *state != "" && !slices.Contains(api.EndpointStates(), *state) {
@@ -33,10 +35,14 @@ func newEndpoints() *cobra.Command {
 		}
 
 		q := url.Values{}
-		for name, v := range map[string]string{"tenant": *tenant, "state": *state} {
+		for name, v := range map[string]string{"tenant": *tenant, "state": *state, "name": *name} {
 			if v != "" {
 				q.Set(name, v)
 			}
+		}
+
+		if *trouble {
+			q.Set("sort", api.SortTrouble)
 		}
 
 		all, err := pages(cmd.Context(), c, "/endpoints", q, math.MaxInt,
