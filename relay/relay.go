@@ -99,6 +99,9 @@ func New(o Options) (*Relay, error) {
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	o.Version = cmp.Or(o.Version, "dev")
 	o.Grace = cmp.Or(o.Grace, 20*time.Second)
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	c := o.Config
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(buildInfo(o.Version), collectors.NewGoCollector(),
@@ -158,7 +161,7 @@ func New(o Options) (*Relay, error) {
 	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
-	r.sessions = access.NewSessions()
+	r.sessions = access.NewSessions(o.Clock)
 	r.console = r.newConsole()
 	r.replays = newReplayer(&replayer{
 		store:     r.store,

@@ -53,9 +53,9 @@ type Session struct {
 	key         string // that was shown
 }
 
-// NewSessions makes Sessions that accept nobody, until Use.
-func NewSessions() *Sessions {
-	s := &Sessions{now: time.Now}
+// NewSessions makes Sessions that accept nobody, until Use. They go by the clock given.
+func NewSessions(now func() time.Time) *Sessions {
+	s := &Sessions{now: now}
 	_, _ = rand.Read(s.random[:]) // never fails (crypto/rand)
 	s.Use(nil, "", time.Hour)
 	return s

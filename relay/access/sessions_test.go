@@ -12,7 +12,7 @@ const operatorToken = "the-operators-token"
 func newTestSessions(t *testing.T) (s *Sessions, clock *time.Time) {
 	t.Helper()
 	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
-	s = NewSessions()
+	s = NewSessions(time.Now)
 	s.now = func() time.Time { return now }
 	s.Use(map[string][]Key{
 		"shop": {{Secret: "shop-key-1"}, {Secret: "shop-key-2"}},
