@@ -4,6 +4,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -54,6 +55,7 @@ type Console struct {
 	logins   *prometheus.CounterVec
 	cross    *http.CrossOriginProtection
 	settings atomic.Pointer[Settings]
+	samples  samples
 }
 
 // side is what differs between the pages of the operator and those of tenants.
@@ -116,7 +118,7 @@ func (c *Console) Register(public, admin *echo.Echo) {
 
 func (c *Console) register(e *echo.Echo, s *side) {
 	add := func(method, path string, handle func(*visit) error) {
-		e.Add(method, s.base+path, func(x echo.Context) error { return c.serve(x, s, handle) })
+		e.Add(method, s.base+path, func(x echo.Context) error { return c.serve(x, s, maxForm, handle) })
 	}
 	if s.base != "" {
 		e.GET(s.base, func(x echo.Context) error { return x.Redirect(http.StatusMovedPermanently, s.base+"/") })
@@ -129,7 +131,7 @@ func (c *Console) register(e *echo.Echo, s *side) {
 		if !strings.Contains(x.Request().Header.Get(echo.HeaderAccept), "text/html") {
 			return echo.ErrNotFound // a program gets an answer that it can read
 		}
-		return c.serve(x, s, known(func(*visit) error { return echo.ErrNotFound }))
+		return c.serve(x, s, maxForm, known(func(*visit) error { return echo.ErrNotFound }))
 	})
 
 	for _, p := range s.pages {
@@ -138,16 +140,16 @@ func (c *Console) register(e *echo.Echo, s *side) {
 			if a.operatorOnly && !s.operator {
 				continue
 			}
-			add(http.MethodPost, a.path, known(a.do))
+			e.POST(s.base+a.path, func(x echo.Context) error { return c.serve(x, s, cmp.Or(a.form, maxForm), known(a.do)) })
 		}
 	}
 }
 
 // maxForm bounds a form, in bytes. What is beyond is not read.
-const maxForm = 16 << 10
+const maxForm int64 = 16 << 10
 
-// serve answers a request of a page. What goes wrong is shown as a page, too.
-func (c *Console) serve(x echo.Context, s *side, handle func(*visit) error) error {
+// serve answers a request of a page, whose form has at most so many bytes. What goes wrong is shown as a page, too.
+func (c *Console) serve(x echo.Context, s *side, most int64, handle func(*visit) error) error {
 	v := c.newVisit(x, s)
 	header := x.Response().Header()
 	for name, value := range pageHeaders {
@@ -158,7 +160,7 @@ func (c *Console) serve(x echo.Context, s *side, handle func(*visit) error) erro
 	}
 
 	// Strangers may send forms, too.
-	x.Request().Body = http.MaxBytesReader(x.Response(), x.Request().Body, maxForm)
+	x.Request().Body = http.MaxBytesReader(x.Response(), x.Request().Body, most)
 
 	// A page of another site may not act here. A request with a session comes from a browser, which says from where.
 	if x.Request().Method != http.MethodGet {

@@ -33,6 +33,7 @@ type act struct {
 	path         string
 	do           func(*visit) error
 	operatorOnly bool
+	form         int64 // bytes that the form may have; 0: maxForm
 }
 
 // pages are all of them, in the order of the menu.
@@ -65,6 +66,9 @@ func pages() []page {
 			path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine,
 			acts: []act{{path: "/quarantine/replay", do: (*visit).retake}},
 		},
+		{path: "/routes", menu: "menu.routes", key: "t", show: (*visit).showRoutes, acts: []act{
+			{path: "/routes", do: (*visit).tryRoutes, form: maxSampleForm},
+		}},
 		{path: "/config", menu: "menu.config", key: "c", show: (*visit).showConfig, acts: []act{
 			{path: "/config/reload", do: (*visit).reload, operatorOnly: true},
 		}},
