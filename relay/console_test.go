@@ -545,3 +545,47 @@ func TestTenantsHaveNoPagesIfTheConfigSaysSo(t *testing.T) {
 	}
 	newBrowser(t, r.admin).login(adminToken)
 }
+
+func TestEveryPageSaysWhatWaitsAndWhatIsCritical(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, shop := operatorAndShop(t, r.running)
+	for base, b := range map[string]*browser{"": operator, "/console": shop} {
+		for _, path := range []string{"/events", "/help", "/events?part=main"} {
+			until(t, "the menu counts the dead letters", func() bool {
+				return strings.Contains(b.get(path).body, `title="Dead letters">1<span`)
+			})
+		}
+		if strings.Contains(b.get("/events").body, `class="banner"`) {
+			t.Errorf("%s: something is critical", base)
+		}
+	}
+
+	r = startAPI(t, "admin: {token: "+adminToken+"}\ncallback: {tokens: ["+token+"], silence: 1s}\n"+
+		"redis: {url: "+redisserver.Start(t).URL()+"}\n"+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	operator, shop = operatorAndShop(t, r.running)
+	until(t, "the banner is there", func() bool {
+		return strings.Contains(operator.get("/help").body, `class="banner" data-problem="provider_silent"`)
+	})
+	if got := shop.get("/help").body; strings.Contains(got, "provider_silent") {
+		t.Error("a tenant is told what is the operator's")
+	}
+}
+
+func TestColoursAreKept(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	operator, _ := operatorAndShop(t, r.running)
+	has := func(path, colors string) {
+		t.Helper()
+		if got := operator.get(path).body; !strings.Contains(got, `data-colors="`+colors+`"`) {
+			t.Errorf("%s has no %s", path, colors)
+		}
+	}
+	has("/", "both")
+	has("/events?colors=dark", "dark")
+	has("/help", "dark")
+	has("/help?colors=%22%3E", "dark")
+	has("/help?colors=both", "both")
+	has("/", "both")
+}

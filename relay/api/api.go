@@ -242,7 +242,8 @@ type API struct {
 
 	// What is known to everybody who asks for the state of the relay.
 	latest     latest
-	lastEvents eachFresh[lastEvent]
+	lastEvents each[fresh[lastEvent]]
+	glances    each[glances]
 	system     fresh[systemNow]
 }
 
@@ -330,6 +331,7 @@ func (c *API) Use(set Settings) {
 	slices.Sort(s.names)
 	c.current.Store(s)
 	c.lastEvents.clear()
+	c.glances.clear()
 }
 
 // Endpoints lists the endpoints of a tenant; none if the config has no such tenant.

@@ -86,28 +86,28 @@ type latest struct {
 	nextIdle int // where the next look at endpoints that have nothing begins
 }
 
-// eachFresh has a fresh for each tenant that asked (empty: the operator). Those of tenants that are no more go with the
-// next config.
-type eachFresh[T any] struct {
+// each has a T for each tenant that asked (empty: the operator). Those of tenants that are no more go with the next
+// config.
+type each[T any] struct {
 	mu  sync.Mutex
-	all map[string]*fresh[T]
+	all map[string]*T
 }
 
 // of gives the one of a tenant.
-func (f *eachFresh[T]) of(tenant string) *fresh[T] {
+func (f *each[T]) of(tenant string) *T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.all == nil {
-		f.all = make(map[string]*fresh[T])
+		f.all = make(map[string]*T)
 	}
 	if f.all[tenant] == nil {
-		f.all[tenant] = &fresh[T]{}
+		f.all[tenant] = new(T)
 	}
 	return f.all[tenant]
 }
 
 // clear forgets all.
-func (f *eachFresh[T]) clear() {
+func (f *each[T]) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.all)
@@ -120,8 +120,11 @@ type endpointNow struct {
 }
 
 // snapshot gives the present one.
-func (c *call) snapshot() *snapshot {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), snapshotMost) // it is for others, too
+func (c *call) snapshot() *snapshot { return c.snapshotWithin(c.ctx()) }
+
+// snapshotWithin gives the present one. What is done for it goes on when ctx ends: it is for others, too.
+func (c *call) snapshotWithin(ctx context.Context) *snapshot {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), snapshotMost)
 	defer cancel()
 	// While Redis is known to be down, asking it costs nothing.
 	down := c.o.ReplicaStatus().RedisState == "down"

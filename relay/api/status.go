@@ -48,11 +48,28 @@ func readStatus(c *call) (Status, error) {
 		return Status{}, err
 	}
 
+	s := c.snapshot()
+	out, facts := c.sumUp(s)
+	err := c.errOf(s)
+	if err == nil {
+		facts.Doing = "list events"
+		out.LastEventAt, err = c.lastEvent()
+	}
+	if err != nil {
+		out.Partial = true
+		facts.Cause = c.cause(err)
+	}
+
+	out.addProblems(facts)
+	return out, nil
+}
+
+// sumUp is the caller's status by a snapshot, and what the rules look at, without a command to Redis.
+func (c *call) sumUp(s *snapshot) (Status, Facts) {
 	names := c.settings.names
 	if c.tenant != "" {
 		names = c.settings.endpointsOf(c.tenant)
 	}
-	s := c.snapshot()
 	replica := c.o.ReplicaStatus() // as it is now: what it knows of itself costs nothing
 	out := Status{
 		Version:     c.o.Version,
@@ -83,21 +100,15 @@ func readStatus(c *call) (Status, error) {
 		facts.Endpoints = c.addEndpoints(&out, s, names)
 	}
 	c.addReplays(&out, s)
-	err := s.err
-	if c.tenant != "" && s.forOperator {
-		err = nil
-	}
-	if err == nil {
-		facts.Doing = "list events"
-		out.LastEventAt, err = c.lastEvent()
-	}
-	if err != nil {
-		out.Partial = true
-		facts.Cause = c.cause(err)
-	}
+	return out, facts
+}
 
-	out.addProblems(facts)
-	return out, nil
+// errOf is the first question that Redis did not answer of those whose answers the caller may see.
+func (c *call) errOf(s *snapshot) error {
+	if c.tenant != "" && s.forOperator {
+		return nil
+	}
+	return s.err
 }
 
 // addReplica adds what only the operator may know of the replica.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -124,24 +123,6 @@ func send[T any](v *visit, route string, q url.Values, body any, path ...string)
 	return answer, nil
 }
 
-// frame is what every page has around it.
-type frame struct {
-	Title     string
-	Path      string // with its query, to come back to
-	Version   string
-	In        bool
-	Who       string
-	Pages     []menuItem
-	Languages []choice
-	Zones     []choice
-	Zone      string
-	Now       moment
-	Done      string // what the last form did; empty: there was none
-	Query     string // of the search box
-	Pace      int64  // ms between two looks at what has changed
-	Page      any
-}
-
 // How often an open page is asked for again, and when that took so long that it is to be asked less often.
 const (
 	fastPace = 2 * time.Second
@@ -150,16 +131,6 @@ const (
 	dearPace = 10 * time.Second
 )
 
-type menuItem struct {
-	Path, Name, Key string
-	Here            bool
-}
-
-type choice struct {
-	Href, Name string
-	Chosen     bool
-}
-
 // render shows a page. When only its changing part is wanted, and the reader has it already, it says so.
 func (v *visit) render(status int, name string, view any) error {
 	var out bytes.Buffer
@@ -167,7 +138,7 @@ func (v *visit) render(status int, name string, view any) error {
 	f := v.frame(name, view)
 	template := "page"
 	if part {
-		template = "live"
+		template = "part"
 	}
 	if err := v.look.pages[name].ExecuteTemplate(&out, template, f); err != nil {
 		return err
@@ -184,66 +155,6 @@ func (v *visit) render(status int, name string, view any) error {
 		}
 	}
 	return v.HTMLBlob(status, out.Bytes())
-}
-
-func (v *visit) frame(name string, view any) *frame {
-	at := v.Request().URL
-	query := at.Query()
-	query.Del("lang")
-	query.Del("tz")
-	done := query.Get("did")
-	query.Del("did")
-	query.Del("n")
-	path := at.Path
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	if v.Request().Method != http.MethodGet {
-		path = v.side.base + "/"
-	}
-
-	f := &frame{
-		Title: v.title(name, view), Path: path, Version: v.o.Version, In: v.in, Who: v.tenant,
-		Now: v.moment(v.now), Zone: v.zoneIs, Query: v.QueryParam("q"), Page: view,
-		Pace: pace.Milliseconds(),
-	}
-	if v.in && v.tenant == "" {
-		f.Who = v.t("operator")
-	}
-	if done != "" && v.look.language.has("did."+done) {
-		f.Done = v.t("did."+done, v.QueryParam("n"))
-	}
-	for _, p := range v.side.pages {
-		shown := p.path == v.Path()[len(v.side.base):]
-		if shown && p.fast {
-			f.Pace = fastPace.Milliseconds()
-		}
-		if p.menu == "" {
-			continue
-		}
-		here := shown || p.path != "/" && strings.HasPrefix(at.Path, v.side.base+p.path)
-		f.Pages = append(f.Pages, menuItem{Path: v.side.base + p.path, Name: v.t(p.menu), Key: p.key, Here: here})
-	}
-	with := func(key, value string) string {
-		q := at.Query()
-		q.Set(key, value)
-		return at.Path + "?" + q.Encode()
-	}
-	for _, l := range languages {
-		f.Languages = append(f.Languages, choice{Href: with("lang", string(l)), Name: l.name(), Chosen: l == v.look.language})
-	}
-	for _, z := range zones {
-		f.Zones = append(f.Zones, choice{Href: with("tz", z), Name: v.t("zone." + z), Chosen: z == v.zoneIs})
-	}
-	return f
-}
-
-// title is what the page is called in the browser's tab.
-func (v *visit) title(name string, view any) string {
-	if named, ok := view.(interface{ title(*visit) string }); ok {
-		return named.title(v)
-	}
-	return v.t("title." + name)
 }
 
 // done goes back to the page of a form, and says there what was done.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -65,10 +66,11 @@ func (l language) has(key string) bool {
 	return ok
 }
 
-// languageCookie and zoneCookie keep what the reader has chosen.
+// These cookies keep what the reader has chosen.
 const (
 	languageCookie = "kuairelay-lang"
 	zoneCookie     = "kuairelay-tz"
+	colorCookie    = "kuairelay-colors"
 	keptFor        = 365 * 24 * time.Hour
 )
 
@@ -129,6 +131,16 @@ func (v *visit) timeZone() (zone *time.Location, name string) {
 		return time.UTC, localZone
 	}
 	return loadZone(name), name
+}
+
+// colors are those that a reader may choose. both is what the system has: it is the default.
+var colors = []string{bothColors, "light", "dark"}
+
+const bothColors = "both"
+
+// color is what the reader has chosen.
+func (v *visit) color() string {
+	return cmp.Or(v.chosen("colors", colorCookie, func(s string) bool { return slices.Contains(colors, s) }), bothColors)
 }
 
 // loadZone is a time zone by its name; nil: there is none.

@@ -33,6 +33,9 @@ var frameTexts = map[string]text{
 	"menu.system":     {"System", "系统"},
 	"menu.help":       {"Help", "帮助"},
 
+	"menu.open":        {"Menu", "菜单"},
+	"menu.of.problems": {"need you", "需要处理"},
+
 	"title.config": {"Config", "配置"},
 	"title.system": {"System", "系统"},
 
@@ -58,8 +61,15 @@ var frameTexts = map[string]text{
 	"settings":          {"Settings", "设置"},
 	"settings.language": {"Language", "语言"},
 	"settings.zone":     {"Time zone", "时区"},
+	"settings.colors":   {"Colours", "外观"},
 
-	"zone.local":         {"Browser", "浏览器时区"},
+	"colors.both":  {"As the system", "跟随系统"},
+	"colors.light": {"Light", "浅色"},
+	"colors.dark":  {"Dark", "深色"},
+
+	"banner.more": {"What this means", "查看详情"},
+
+	"zone.local":         {"Browser’s", "浏览器时区"},
 	"zone.UTC":           {"UTC", "UTC"},
 	"zone.Asia/Shanghai": {"Asia/Shanghai", "北京时间"},
 

@@ -14,7 +14,7 @@ import (
 
 // made are the beginnings of keys whose end is a state, a status and the like.
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
-	"brand.", "log.", "problem."}
+	"brand.", "log.", "problem.", "colors."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()

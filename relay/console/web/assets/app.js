@@ -71,7 +71,19 @@ function startForms() {
   });
 }
 
+// The clock in the header shows the time of the reader's zone.
+function startClock() {
+  const clock = document.querySelector('[data-clock]');
+  let format;
+  try {
+    format = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium', timeZone: document.body.dataset.zoneName });
+  } catch { return; } // a zone that this browser does not know
+  const skew = Date.parse(clock.dateTime) - Date.now();
+  setInterval(() => { if (!document.hidden) clock.textContent = format.format(new Date(Date.now() + skew)); }, 1000);
+}
+
 tellZone();
+startClock();
 dress(document);
 startCopying();
 startForms();

@@ -10,8 +10,8 @@ export function startLive(say, dress) {
   const main = document.getElementById('main');
   const button = document.querySelector('[data-pause]');
   const words = document.body.dataset;
-  const blocks = () => main.querySelectorAll('[data-block][id], [data-rows][id]');
-  if (!button || blocks().length === 0 || new URLSearchParams(location.search).has('cursor')) return;
+  const blocks = () => document.querySelectorAll('[data-block][id], [data-rows][id]');
+  if (!button || new URLSearchParams(location.search).has('cursor')) return;
 
   let every = Number(words.pace); // ms; the server may say that this page is to be asked for less often
   let tag = '';
@@ -22,7 +22,7 @@ export function startLive(say, dress) {
   let kept = 0;
   let timer;
   const shown = new Map(); // what the server sent for each block and row, to see what differs
-  for (const e of main.querySelectorAll('[data-block][id], [data-rows] > [id]')) shown.set(e.id, e.outerHTML);
+  for (const e of document.querySelectorAll('[data-block][id], [data-rows] > [id]')) shown.set(e.id, e.outerHTML);
 
   const label = (text) => { button.querySelector('[data-pause-text]').textContent = text; };
   const busy = (e) => {
