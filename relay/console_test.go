@@ -308,6 +308,40 @@ func TestTheSixthWrongLoginHasToWait(t *testing.T) {
 	}
 }
 
+func TestALoginSaysWhenTheConfigHasNoToken(t *testing.T) {
+	t.Parallel()
+	r := start(t, withToken(redisserver.Start(t).URL())+twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	operator := newBrowser(t, r.admin)
+	got := operator.get("/login")
+	if !strings.Contains(got.body, "the config has no admin.token") || strings.Contains(got.body, `name="key"`) {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	if got := operator.post("/login", url.Values{"key": {""}}); got.StatusCode != http.StatusForbidden {
+		t.Errorf("nobody logs in: %d", got.StatusCode)
+	}
+	if got := newBrowser(t, r.public+"/console").get("/login"); !strings.Contains(got.body, `name="key"`) {
+		t.Errorf("a tenant can: %s", got.body)
+	}
+}
+
+func TestASessionThatAsksTooOftenIsTold(t *testing.T) {
+	t.Parallel()
+	r := startAPI(t, "admin: {token: "+adminToken+"}\nlimits: {reads: 3}\n"+withToken(redisserver.Start(t).URL())+
+		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	operator, _ := operatorAndShop(t, r.running)
+	until(t, "a page is refused", func() bool {
+		got := operator.get("/help")
+		if got.StatusCode != http.StatusTooManyRequests {
+			return false
+		}
+		if got.Header.Get("Retry-After") != "1" || !strings.Contains(got.body, "Close some tabs") {
+			t.Errorf("%v %s", got.Header, got.body)
+		}
+		return true
+	})
+	until(t, "it is served again", func() bool { return operator.get("/help").StatusCode == http.StatusOK })
+}
+
 func TestALoginIsASmallForm(t *testing.T) {
 	t.Parallel()
 	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+

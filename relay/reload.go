@@ -101,7 +101,13 @@ func (r *Relay) use(c *config.Config) error {
 	set := apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest))
 	set.EndpointSettings = settingsBy(built, r.store.Now)
 	r.api.Use(set)
-	r.console.Use(console.Settings{Tenants: c.Console.Tenants, Zone: c.Console.Timezone, Language: c.Console.Language})
+	r.console.Use(console.Settings{
+		Tenants:    c.Console.Tenants,
+		Zone:       c.Console.Timezone,
+		Rate:       c.Limits.Reads,
+		NoOperator: c.Admin.Token.Reveal() == "",
+		Language:   c.Console.Language,
+	})
 	r.sessions.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal(), c.Console.Session)
 	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
 	r.queues.use(eps)

@@ -105,6 +105,7 @@ var docs = map[string]string{
 	"limits": "What a tenant may take of what all share, over all replicas, and bounds of a process. " +
 		"Above them: 429 with `Retry-After`.",
 	"limits.reads": "Requests a second of one tenant that read or change what the relay keeps. " +
+		"A session of the pages may send as many as the key outside `tenants` says. " +
 		"Requests to subscribe have `subscriptions.rate`.",
 	"limits.tests":   "Test events a second of one tenant.",
 	"limits.replays": "Replays of one tenant that run at one time. Others wait.",

@@ -6,7 +6,9 @@ package console
 import (
 	"cmp"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,6 +45,10 @@ type Settings struct {
 	Tenants bool
 	// Zone is where times are shown whose reader has not chosen; nil: in the browser's zone.
 	Zone *time.Location
+	// Rate is how many requests a second a session may send; default 20.
+	Rate int
+	// NoOperator says that the config has no token of the operator: nobody can log in there.
+	NoOperator bool
 	// Language is that of readers who have not chosen, and whose browser asks for none that there is: en or zh.
 	Language string
 }
@@ -52,6 +58,7 @@ type Console struct {
 	o        Options
 	sides    map[bool]*side // by whether it is the operator's
 	limiter  *limiter
+	rates    *rates
 	logins   *prometheus.CounterVec
 	cross    *http.CrossOriginProtection
 	settings atomic.Pointer[Settings]
@@ -79,6 +86,7 @@ func New(o Options) *Console {
 	c := &Console{
 		o:       o,
 		limiter: newLimiter(time.Now),
+		rates:   newRates(time.Now),
 		cross:   http.NewCrossOriginProtection(),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_console_logins_total",
@@ -108,7 +116,13 @@ func New(o Options) *Console {
 }
 
 // Use has all pages from now on follow other settings.
-func (c *Console) Use(s Settings) { c.settings.Store(&s) }
+func (c *Console) Use(s Settings) {
+	s.Rate = cmp.Or(s.Rate, defaultRate)
+	c.settings.Store(&s)
+}
+
+// defaultRate is how many requests a second a session may send.
+const defaultRate = 20
 
 // Register adds the operator's pages to the private listener's handler, and those of tenants to the public one's.
 func (c *Console) Register(public, admin *echo.Echo) {
@@ -155,6 +169,9 @@ func (c *Console) serve(x echo.Context, s *side, most int64, handle func(*visit)
 	for name, value := range pageHeaders {
 		header.Set(name, value)
 	}
+	if !v.secure() && !loopback(x.Request().Host) {
+		header.Del("Cross-Origin-Opener-Policy") // browsers ignore it there, and complain
+	}
 	if !s.operator && !c.settings.Load().Tenants {
 		return v.fail(echo.NewHTTPError(http.StatusNotFound, v.t("error.off")))
 	}
@@ -174,6 +191,15 @@ func (c *Console) serve(x echo.Context, s *side, most int64, handle func(*visit)
 		return v.fail(err)
 	}
 	return nil
+}
+
+// loopback says whether a host is this machine, which browsers trust also without TLS.
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // pageHeaders keep everything out of a page that is not the relay's own, and the page out of others.
@@ -203,6 +229,12 @@ func known(show func(*visit) error) func(*visit) error {
 			}
 			return v.toLogin()
 		}
+		leave, wait := v.rates.enter(v.Request().Context(), v.token, v.settings.Load().Rate)
+		if leave == nil {
+			v.retryAfter(wait)
+			return echo.NewHTTPError(http.StatusTooManyRequests, v.t("error.often"))
+		}
+		defer leave()
 		return show(v)
 	}
 }

@@ -33,6 +33,12 @@ const (
 type loginView struct {
 	Next  string
 	Wrong string // why the login was refused; empty: it is the first
+	// Nobody says that no key would do, because the config has none.
+	Nobody bool
+}
+
+func (v *visit) loginView() loginView {
+	return loginView{Next: v.next(), Nobody: v.side.operator && v.settings.Load().NoOperator}
 }
 
 // showLogin shows the form for a key.
@@ -40,7 +46,7 @@ func (v *visit) showLogin() error {
 	if v.enter() {
 		return v.Redirect(http.StatusSeeOther, v.next())
 	}
-	return v.render(http.StatusOK, "login", loginView{Next: v.next()})
+	return v.render(http.StatusOK, "login", v.loginView())
 }
 
 // login begins the session of whoever has sent a key.
@@ -50,9 +56,10 @@ func (v *visit) login() error {
 	wait := v.limiter.ask(address)
 	if wait > 0 {
 		v.logins.WithLabelValues(v.who(), "limited").Inc()
-		seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
-		v.Response().Header().Set(echo.HeaderRetryAfter, seconds)
-		return v.render(http.StatusTooManyRequests, "login", loginView{Next: v.next(), Wrong: v.t("login.wait", seconds)})
+		seconds := v.retryAfter(wait)
+		view := v.loginView()
+		view.Wrong = v.t("login.wait", seconds)
+		return v.render(http.StatusTooManyRequests, "login", view)
 	}
 
 	key := v.Request().PostFormValue("key") // not of the query, which stands in logs
@@ -72,7 +79,9 @@ func (v *visit) login() error {
 		if v.side.operator {
 			wrong = "login.wrong.operator"
 		}
-		return v.render(http.StatusForbidden, "login", loginView{Next: v.next(), Wrong: v.t(wrong)})
+		view := v.loginView()
+		view.Wrong = v.t(wrong)
+		return v.render(http.StatusForbidden, "login", view)
 	}
 
 	v.limiter.forgive(address)
@@ -83,6 +92,13 @@ func (v *visit) login() error {
 	})
 	v.setSession(token)
 	return v.Redirect(http.StatusSeeOther, v.next())
+}
+
+// retryAfter says when to come again, in whole seconds.
+func (v *visit) retryAfter(wait time.Duration) (seconds string) {
+	seconds = strconv.Itoa(int((wait + time.Second - 1) / time.Second))
+	v.Response().Header().Set(echo.HeaderRetryAfter, seconds)
+	return seconds
 }
 
 // logout ends the session in this browser.
@@ -178,6 +194,7 @@ func (v *visit) enter() bool {
 	}
 	v.tenant = who.Tenant
 	v.keyName = who.Key
+	v.token = c.Value
 	v.in = true
 	return true
 }

@@ -84,6 +84,7 @@ type visit struct {
 	in      bool   // somebody has logged in
 	tenant  string // who; empty: the operator
 	keyName string // of the tenant's key; empty: it has none
+	token   string // of the session
 	look    *look  // the templates in the reader's language
 	zone    *time.Location
 	zoneIs  string // name of zone, or local

@@ -39,6 +39,10 @@ var systemTexts = map[string]text{
 		"The key is sent once and not kept. The browser gets a session.",
 		"密钥只发送一次，不会保存；浏览器得到的是一个会话。",
 	},
+	"login.nobody": {
+		"Nobody can log in yet: the config has no admin.token. Set one of at least 16 characters, and reload the config.",
+		"暂时无法登录：配置中没有 admin.token。请设置一个至少 16 个字符的令牌，然后重新加载配置。",
+	},
 	"login.wrong.operator": {"That is not the operator's token.", "运维令牌不正确。"},
 	"login.wrong.tenant":   {"That is not a key of a tenant.", "这不是任何租户的密钥。"},
 	"login.wait":           {"Too many attempts. Try again in %s s.", "尝试次数过多，请 %s 秒后再试。"},
@@ -52,6 +56,10 @@ var systemTexts = map[string]text{
 	"error.off":   {"The pages for tenants are turned off (console.tenants).", "租户页面已关闭（console.tenants）。"},
 	"error.cross": {"The request comes from another site.", "请求来自其他网站。"},
 	"error.login": {"Your session has ended. Log in again.", "会话已结束，请重新登录。"},
+	"error.often": {
+		"This session asks for more pages than limits.reads allows. Close some tabs.",
+		"此会话的请求超过了 limits.reads 的限制，请关闭一些标签页。",
+	},
 	"error.retry": {"Try again in %s s.", "请 %s 秒后重试。"},
 	"error.time":  {"%s is not a time.", "%s 不是有效的时间。"},
 }
