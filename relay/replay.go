@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -229,7 +230,7 @@ func (r *replayer) workOff(ctx context.Context, replay *event.Replay) error {
 
 	plan, err := api.PlanOf(*replay, r.endpoints)
 	if err != nil {
-		_, err = r.store.CancelReplay(ctx, replay.ID) // of another version: it would never end
+		_, err = r.store.CancelReplay(ctx, replay.ID, "its request is of another version") // it would never end
 		return err
 	}
 	r.log.Info("replay", zap.String("id", replay.ID), zap.String("state", "running"))
@@ -297,21 +298,24 @@ func (r *replayer) send(ctx context.Context, id string, plan api.Plan, page even
 	s := &pageSender{replayer: r, id: id, looked: page.Looked}
 	defer func() { r.pool.Start(s.part.reserved, nil) }() // after an error: slots that were not used
 
-	for _, e := range page.Events {
-		resends, err := r.wanted(ctx, plan, e)
-		if err != nil {
-			return false, err
-		}
+	all, over, err := r.wantedOf(ctx, id, plan, page.Events)
+	if err != nil || over {
+		return false, err
+	}
+	for i, e := range page.Events {
+		w := all[i]
 		if plan.DryRun {
-			s.part.Counted += len(resends)
-		} else if mine, err := s.add(ctx, resends); err != nil || !mine {
+			s.part.Counted += len(w.resends)
+			s.part.CountedDead += w.dead
+		} else if mine, err := s.add(ctx, w.resends); err != nil || !mine {
 			return false, err
 		}
 
 		// All deliveries of this event are in the part, so the cursor moves past it.
 		s.part.Cursor = e.Next
+		s.part.Left += w.left
 		s.part.Looked++
-		if len(resends) > 0 {
+		if len(w.resends) > 0 {
 			s.part.Matched++
 		}
 	}
@@ -391,12 +395,57 @@ func (r *replayer) queue(ctx context.Context, id string, part pagePart) (mine bo
 	return mine, err
 }
 
+// wanted are the deliveries of an event that a replay sends.
+type wanted struct {
+	resends []event.Resend
+	dead    int // how many of them are dead letters
+	left    int // others, which are open
+}
+
+// wantedOf returns what a replay sends of each event of a page. over says that it would send over a tenth more than it
+// expects, and was ended.
+func (r *replayer) wantedOf(ctx context.Context, id string, plan api.Plan, events []*event.Record) (
+	all []wanted, over bool, err error,
+) {
+	n := 0
+	for _, e := range events {
+		w, err := r.wanted(ctx, plan, e)
+		if err != nil {
+			return nil, false, err
+		}
+		n += len(w.resends)
+		all = append(all, w)
+	}
+	if n == 0 || plan.DryRun || plan.Expect == 0 {
+		return all, false, nil
+	}
+
+	now, known, err := r.store.Replay(ctx, id)
+	if err != nil || !known || !api.OverExpected(plan.Expect, int(now.Queued)+n) {
+		return all, false, err
+	}
+	why := fmt.Sprintf("there are over a tenth more than the %d that were expected: count again", plan.Expect)
+	ended, err := r.store.CancelReplay(ctx, id, why)
+	if err != nil || !ended {
+		return nil, true, err
+	}
+	r.log.Info("replay", zap.String("id", id), zap.String("state", "cancelled"), zap.String("why", why))
+	return nil, true, r.tellEnd(ctx, id, plan.Told())
+}
+
 // wanted returns the deliveries of an event that a replay sends.
-func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (out []event.Resend, err error) {
+func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (out wanted, err error) {
 	if !plan.Reroute {
 		for _, o := range e.Deliveries {
-			if plan.Wants(o) && r.pool.Lease(o.Endpoint) > 0 { // an endpoint that is in no config gets nothing
-				out = append(out, event.Resend{EventID: e.ID, Endpoint: o.Endpoint})
+			switch {
+			case r.pool.Lease(o.Endpoint) == 0: // it is in no config, and gets nothing
+			case plan.Wants(o):
+				out.resends = append(out.resends, event.Resend{EventID: e.ID, Endpoint: o.Endpoint})
+				if o.State == event.StateDead {
+					out.dead++
+				}
+			case plan.LeavesAlone(o):
+				out.left++
 			}
 		}
 		return out, nil
@@ -405,7 +454,7 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (
 	// The routes in use decide, and the ledger answers their conditions. A changed status counts as true.
 	whole, ok, err := r.store.Event(ctx, e.ID, "")
 	if err != nil || !ok {
-		return nil, err
+		return out, err
 	}
 	for _, c := range r.match(kuaidihelp.Reread(whole.Event)) {
 		owed := c.When&(event.Always|event.IfChanged) != 0
@@ -413,11 +462,11 @@ func (r *replayer) wanted(ctx context.Context, plan api.Plan, e *event.Record) (
 			tenant, _, _ := strings.Cut(c.Endpoint, "/")
 			_, owed, err = r.store.Subscription(ctx, tenant, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode})
 			if err != nil {
-				return nil, err
+				return out, err
 			}
 		}
 		if owed && plan.Wants(event.DeliveryRecord{Endpoint: c.Endpoint}) {
-			out = append(out, event.Resend{EventID: e.ID, Endpoint: c.Endpoint, Add: true})
+			out.resends = append(out.resends, event.Resend{EventID: e.ID, Endpoint: c.Endpoint, Add: true})
 		}
 	}
 	return out, nil

@@ -126,14 +126,14 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if _, err := redis.Do("DEL", entry); err != nil {
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends) != 0 {
+	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends.resends) != 0 {
 		t.Errorf("not subscribed, and sent to %+v (%v)", sends, err)
 	}
 	if _, err := db.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
 		t.Fatal(err)
 	}
-	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends) != 1 ||
-		sends[0].Endpoint != "t/a" || !sends[0].Add {
+	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends.resends) != 1 ||
+		sends.resends[0].Endpoint != "t/a" || !sends.resends[0].Add {
 		t.Errorf("subscribed, and sent to %+v (%v)", sends, err)
 	}
 }

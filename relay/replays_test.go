@@ -135,3 +135,41 @@ func TestAReplayGetsItsTurnAtAnEndpointThatIsNeverIdle(t *testing.T) {
 		return n == 6
 	})
 }
+
+// TestAReplayEndsBeforeItSendsMoreThanExpected: what it routes again is counted while it is sent.
+func TestAReplayEndsBeforeItSendsMoreThanExpected(t *testing.T) {
+	t.Parallel()
+	url := redisserver.Start(t).URL()
+	shop := newTenant(t, nil)
+	before := startAPI(t, withToken(url)+"admin: {token: "+adminToken+"}\n")
+	var items []string
+	for i := range 30 {
+		items = append(items, item(fmt.Sprint(6000+i), "collected", "2026-11-23 09:00:00"))
+	}
+	before.push("application/json", callback(items...))
+	a := startAPI(t, withToken(url)+"admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, shop.URL))
+	before.stop()
+
+	type replay struct {
+		ID, State, Why string
+		Queued         int
+	}
+	at := func(body, state string) (r replay) {
+		t.Helper()
+		r = ok[replay](a, adminToken, "POST", "/admin/v1/replays", body)
+		until(t, "the replay is "+state, func() bool {
+			r = ok[replay](a, adminToken, "GET", "/admin/v1/replays/"+r.ID, "")
+			return r.State == state
+		})
+		return r
+	}
+	counted := at(`{"reroute":true,"dry_run":true}`, "done")
+	r := at(`{"reroute":true,"expect":10,"rate":100}`, "cancelled")
+	if counted.Queued != 30 || r.Queued == 0 || r.Queued > 11 || !strings.Contains(r.Why, "the 10 that were expected") {
+		t.Errorf("of %d: %+v", counted.Queued, r)
+	}
+	if r := at(`{"reroute":true,"expect":29,"rate":10000}`, "done"); r.Queued < 19 || r.Why != "" {
+		t.Errorf("the others: %+v", r)
+	}
+	shop.wait(30)
+}

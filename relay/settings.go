@@ -257,8 +257,11 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 // apiSettings returns what the API needs of a config, and of what was built from it.
 func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test access.Tester) api.Settings {
 	set := api.Settings{
-		Config:       configName(c),
-		Retention:    c.Retention,
+		Config:    configName(c),
+		Retention: c.Retention,
+
+		DeadLetterRetention: c.DeadLetterRetention,
+
 		UpstreamRate: float64(c.Kuaidihelp.Rate),
 		Test:         test,
 		History:      c.Console.History,

@@ -54,6 +54,7 @@ func resendEvent(c *call) (Delivery, error) {
 	c.o.OnDue(endpoint)
 	tenant, _, _ := strings.Cut(endpoint, "/")
 	c.did(tenant, endpoint+" "+id, 1)
+	c.tell(endpoint, event.LogEntry{What: event.LogResent, N: 1})
 
 	// It may have been delivered again by now, or be under way.
 	if e, err = c.event(id, c.events.EventWithoutData); err != nil {
@@ -151,6 +152,8 @@ func retryDeliveries(c *call) (RetryResult, error) {
 	c.didTo(e.ID, retried.Due)
 	if retried.Due == 0 {
 		c.didNothing()
+	} else {
+		c.tell(e.ID, event.LogEntry{What: event.LogRetried, N: retried.Due})
 	}
 	return RetryResult{Done: retried.Due, Next: next, Parked: parked}, nil
 }

@@ -116,8 +116,15 @@ func TestAnEventIsSentAgainOnlyWhereItIsOwedAndNotOpen(t *testing.T) {
 // retries has an endpoint that may be parked, and notes what is tried at once.
 type retries struct {
 	endpointStore
+
+	told   []event.LogEntry
 	parked queue.Parked
 	ids    []string
+}
+
+func (r *retries) NoteEndpoint(_ context.Context, _ string, e event.LogEntry) error {
+	r.told = append(r.told, e)
+	return nil
 }
 
 func (r *retries) Health(_ context.Context, endpoints []string, _ int) ([]queue.EndpointHealth, error) {
@@ -177,6 +184,9 @@ func TestWhatWaitsForItsNextAttemptIsTriedAtOnce(t *testing.T) {
 		}
 		if err != nil || !reflect.DeepEqual(got, x.want) || !slices.Equal(store.ids, x.ids) || len(b.due) != 1 {
 			t.Errorf("%s: %+v (%v) of %v, due %v", x.body, got, err, store.ids, b.due)
+		}
+		if len(store.told) != 1 || store.told[0].What != event.LogRetried || store.told[0].N != x.want.Done {
+			t.Errorf("%s: the log of the endpoint says %+v", x.body, store.told)
 		}
 	}
 }

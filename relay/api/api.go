@@ -31,6 +31,8 @@ type Settings struct {
 	// Retention is how long an event is kept after it was delivered, and how long deliveries wait for a person to resume
 	// their endpoint, if their max_age is not shorter.
 	Retention time.Duration
+	// DeadLetterRetention is how long dead letters are kept.
+	DeadLetterRetention time.Duration
 	// Explain gives the decision of every route of a tenant (empty: of all tenants) about an event. subscriptions are
 	// those of the event's waybill; nil: they are not known.
 	Explain func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []Route

@@ -16,9 +16,9 @@ const (
 )
 
 // countDeadLetters counts the dead letters that a filter takes. atLeast says that it has not looked at all of them.
-func (c *call) countDeadLetters(f filter) (n int, atLeast bool, err error) {
+func (c *call) countDeadLetters(f letterFilter) (n int, atLeast bool, err error) {
 	// Endpoints and times are what the store knows without reading them.
-	if f.Brand+f.Status+f.WaybillCode == "" {
+	if f.Brand+f.Status+f.WaybillCode+f.Reason == "" {
 		n, err = c.deadLetters.CountDeadLetters(c.ctx(), f.endpoints(c), f.Since, f.Until)
 		if err != nil {
 			return 0, false, c.failed("count dead letters", err)
@@ -32,7 +32,7 @@ func (c *call) countDeadLetters(f filter) (n int, atLeast bool, err error) {
 
 // scanDeadLetters calls take with the dead letters that a filter takes, the latest first. It looks at countedMost of
 // them; whole says that there are no more.
-func (c *call) scanDeadLetters(f filter, take func(event.DeadLetter)) (whole bool, err error) {
+func (c *call) scanDeadLetters(f letterFilter, take func(event.DeadLetter)) (whole bool, err error) {
 	endpoints := f.endpoints(c)
 	cursor := ""
 	for range countedMost / maxLimit {
@@ -57,7 +57,7 @@ func (c *call) scanDeadLetters(f filter, take func(event.DeadLetter)) (whole boo
 }
 
 // groupDeadLetters sums up the dead letters that a filter takes, by reason or endpoint.
-func (c *call) groupDeadLetters(f filter, by string) (DeadLetters, error) {
+func (c *call) groupDeadLetters(f letterFilter, by string) (DeadLetters, error) {
 	keyOf := map[string]func(event.DeadLetter) string{
 		"reason":   func(l event.DeadLetter) string { return l.Reason },
 		"endpoint": func(l event.DeadLetter) string { return l.Endpoint },

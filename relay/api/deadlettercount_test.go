@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -62,6 +63,9 @@ func TestDeadLettersAreCountedBeforeTheyAreChanged(t *testing.T) {
 		{body: `{` + signed + `,"dry_run":true}`, n: 2_000, count: 1_000},
 		{body: `{` + signed + `,"dry_run":true}`, n: 25_000, count: 5_000, least: true},
 		{body: `{` + signed + `,"dry_run":true}`, n: 0, count: 0},
+		{body: `{"all":true,"filter":{"reason":"no"},"dry_run":true}`, n: 2_000, count: 2_000},
+		{body: `{"all":true,"filter":{"reason":"another"},"dry_run":true}`, n: 2_000, count: 0},
+		{body: `{"all":true,"filter":{"reason":"another"}}`, n: 20, count: -1, done: 0},
 		{body: `{` + signed + `,"expect":100}`, n: 220, count: -1, done: 50},
 		{body: `{` + signed + `,"expect":100}`, n: 222, count: -1, status: http.StatusConflict},
 		{body: `{` + signed + `,"expect":1,"dry_run":true}`, n: 222, status: http.StatusConflict},
@@ -143,4 +147,33 @@ func TestDeadLettersAreSummedUpByReasonOrEndpoint(t *testing.T) {
 	if !sizes {
 		t.Error("the largest does not come first")
 	}
+}
+
+// failing changes the dead letters of one endpoint, and fails at the other.
+type failing struct {
+	letterPages
+	calls int
+}
+
+func (f *failing) Redrive(_ context.Context, _ string, ids ...string) (int, error) {
+	f.calls++
+	if f.calls == 1 {
+		return len(ids), nil
+	}
+	return 0, errors.New("redis is down")
+}
+
+func TestAChangeThatFailsInTheMiddleSaysHowManyItHasMade(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	store := &failing{}
+	b.deadLetters = store
+	letters := `{"dead_letters":[` + fmt.Sprintf(`{"event_id":%q,"endpoint":"shop/orders"},`, anID("1")) +
+		fmt.Sprintf(`{"event_id":%q,"endpoint":"shop/b"}]}`, anID("2"))
+	got, err := ask(b, redriveDeadLetters, "", "/", letters)
+	if err != nil || got.Done != 1 || got.Error != "cannot change dead letters: redis is down" {
+		t.Errorf("%+v (%v)", got, err)
+	}
+	_, err = ask(b, redriveDeadLetters, "", "/", letters)
+	refused(t, "nothing was done", err, http.StatusServiceUnavailable, "cannot change dead letters: redis is down")
 }

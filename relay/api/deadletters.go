@@ -1,7 +1,11 @@
 package api
 
 import (
+	"errors"
 	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"kuairelay/relay/event"
 )
@@ -13,7 +17,7 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 	cursor := r.param("cursor")
 	group := r.param("group")
 	total := r.flag("total")
-	f := r.filter()
+	f := letterFilter{Reason: r.param("reason"), filter: r.filter()}
 	if err := r.end(); err != nil {
 		return DeadLetters{}, err
 	}
@@ -46,12 +50,40 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 		n := 0
 		n, out.AtLeast, err = c.countDeadLetters(f)
 		out.Total = &n
+		if err == nil {
+			out.Ending, err = c.countEnding(f)
+		}
+		out.Kept = c.settings.DeadLetterRetention.String()
 	}
 	return out, err
 }
 
+// letterFilter limits what is listed or done with dead letters. Since and Until are compared with the time at which they
+// were given up.
+type letterFilter struct {
+	filter
+
+	Reason string `json:"reason,omitempty" doc:"given up for this reason, word for word"`
+}
+
+// endingWithin is how soon dead letters end that are counted as ending.
+const endingWithin = 24 * time.Hour
+
+// countEnding counts the dead letters of a filter's endpoints and times that end soon, because they are kept no longer.
+func (c *call) countEnding(f letterFilter) (int, error) {
+	until := c.now().Add(endingWithin - c.settings.DeadLetterRetention)
+	if !f.Until.IsZero() && f.Until.Before(until) {
+		until = f.Until
+	}
+	n, err := c.deadLetters.CountDeadLetters(c.ctx(), f.endpoints(c), f.Since, until)
+	if err != nil {
+		return 0, c.failed("count dead letters", err)
+	}
+	return n, nil
+}
+
 // ofDeadLetters refuses a state that no dead letter has.
-func (f *filter) ofDeadLetters() error {
+func (f *letterFilter) ofDeadLetters() error {
 	if f.State != "" && f.State != string(event.StateDead) {
 		return badf("state: the state of a dead letter is dead")
 	}
@@ -68,7 +100,7 @@ const maxPages = 6
 
 // readDeadLetters gives a page, and the cursor of the next. The filter's times are compared with the time of giving up.
 // A page may be empty and still have a next.
-func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.DeadLetter, string, error) {
+func (c *call) readDeadLetters(f letterFilter, cursor string, limit int) ([]event.DeadLetter, string, error) {
 	endpoints := f.endpoints(c)
 	for range maxPages {
 		found, next, err := c.deadLetters.DeadLetters(c.ctx(), endpoints, cursor, limit)
@@ -95,17 +127,18 @@ func (c *call) readDeadLetters(f filter, cursor string, limit int) ([]event.Dead
 
 // matchesDeadLetter says whether a dead letter passes the filter. It does not check the endpoint (the store does) or
 // since (readDeadLetters does).
-func (f *filter) matchesDeadLetter(l event.DeadLetter) bool {
+func (f *letterFilter) matchesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
 		takes(f.Brand, l.CPCode) && takes(f.Status, l.Status) &&
-		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode)
+		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode) &&
+		(f.Reason == "" || l.Reason == f.Reason)
 }
 
 // deadLetterRequest says which dead letters to change.
 type deadLetterRequest struct {
 	Letters []deadLetterName `json:"dead_letters,omitempty" doc:"these"`
 	All     bool             `json:"all,omitempty" doc:"all that the filter selects; an empty filter selects all"`
-	Filter  filter           `json:"filter,omitzero" doc:"since and until are compared with the time they were given up"`
+	Filter  letterFilter     `json:"filter,omitzero" doc:"since and until are compared with the time they were given up"`
 	Cursor  string           `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
 	DryRun  bool             `json:"dry_run,omitempty" doc:"only count, with all"`
 	Expect  int              `json:"expect,omitempty" doc:"how many there should be: if there are over a tenth more, the answer is 409 and nothing is changed. With all it is of use in the first request, without a cursor"`
@@ -122,6 +155,7 @@ type DeadLettersResult struct {
 	Next    string `json:"next,omitempty" doc:"there may be more that the filter selects: ask again with this cursor"`
 	Count   *int   `json:"count,omitempty" doc:"of a dry run: how many the filter selects"`
 	AtLeast bool   `json:"at_least,omitempty" doc:"count is of the latest 10,000 that were looked at: there are more"`
+	Error   string `json:"error,omitempty" doc:"why it ended in the middle, after it had changed some: done says how many; none: it did not. The same request goes on"`
 }
 
 func redriveDeadLetters(c *call) (DeadLettersResult, error) {
@@ -139,6 +173,16 @@ func dismissDeadLetters(c *call) (DeadLettersResult, error) {
 		c.tellLetters(endpoint, event.LogDismissed, n)
 		return n, err
 	})
+}
+
+// detailOf is the text of an answer that is an error.
+func detailOf(err error) string {
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		if text, ok := he.Message.(string); ok {
+			return text
+		}
+	}
+	return err.Error()
 }
 
 // tellLetters writes into the log of an endpoint how many of its dead letters were changed.
@@ -176,10 +220,16 @@ func (c *call) changeDeadLetters(do func(endpoint string, ids []string) (int, er
 		if n > 0 {
 			c.didTo(endpoint, n)
 		}
+		out.Done += n
+		if err != nil && out.Done > 0 { // the answer says how many: a mistake would not
+			out.Next = request.Cursor
+			out.Error = detailOf(c.failed("change dead letters", err))
+			c.deeds.result = "ended in the middle"
+			return out, nil
+		}
 		if err != nil {
 			return DeadLettersResult{}, c.failed("change dead letters", err)
 		}
-		out.Done += n
 	}
 	if out.Done == 0 {
 		c.didNothing()
@@ -225,11 +275,14 @@ func (c *call) countRequested(request deadLetterRequest) (count int, atLeast boo
 
 // checkExpected is the answer to a request that expects so many (0: any number), but would take over a tenth more.
 func checkExpected(expect, count int) error {
-	if expect == 0 || 10*count <= 11*expect {
+	if !OverExpected(expect, count) {
 		return nil
 	}
 	return conflictf("expect: there are %d by now, and %d were expected: nothing was done; count again", count, expect)
 }
+
+// OverExpected says whether a count is over a tenth more than was expected. 0 expects any number.
+func OverExpected(expect, count int) bool { return expect > 0 && 10*count > 11*expect }
 
 // deadLetterIDs gives the event ids of the dead letters that a request is about, by endpoint. If the request asks for
 // all, it gives one page of them and the cursor of the next.

@@ -16,11 +16,11 @@ type EndpointLog struct {
 // LogEntry is one thing that happened to an endpoint, or that a person did with it.
 type LogEntry struct {
 	At      time.Time       `json:"at" doc:"when"`
-	What    event.LogKind   `json:"what" doc:"opened or closed (its breaker), gone (it answered 410), paused, resumed, redriven, dismissed, replay_begun, replay_ended; added, changed or removed (in the config)"`
+	What    event.LogKind   `json:"what" doc:"opened or closed (its breaker), gone (it answered 410), paused, resumed, redriven, dismissed, resent, retried, replay_begun, replay_ended; added, changed or removed (in the config)"`
 	By      string          `json:"by,omitempty" doc:"operator, or the tenant; none: the relay itself, or the config"`
 	Key     string          `json:"key,omitempty" doc:"name of the key that was shown; of the operator's for the operator only"`
 	From    string          `json:"from,omitempty" doc:"address that the request came from; of the operator's for the operator only"`
-	N       int             `json:"n,omitempty" doc:"how many: attempts that failed in a row before the breaker opened, probes that failed before it closed, dead letters, deliveries of a replay"`
+	N       int             `json:"n,omitempty" doc:"how many: attempts that failed in a row before the breaker opened, probes that failed before it closed, dead letters, deliveries that were resent or retried, or of a replay"`
 	Of      int             `json:"of,omitempty" doc:"if the breaker opened by the share of failures: of how many attempts n failed"`
 	Status  int             `json:"status,omitempty" doc:"HTTP status of the last answer; 0: none came"`
 	Text    string          `json:"text,omitempty" doc:"beginning of that answer, or the error"`

@@ -38,7 +38,7 @@ type QuarantineNow struct {
 // QuarantineList is a page.
 type QuarantineList struct {
 	Quarantined []Quarantined      `json:"quarantined" doc:"the latest first"`
-	Next        string             `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. With contains, a page may hold fewer than limit, even none, and still have a next"`
+	Next        string             `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. With reason or contains, a page may hold fewer than limit, even none, and still have a next"`
 	Grouped     *QuarantineSummary `json:"grouped,omitempty" doc:"with group=reason, instead of a page"`
 }
 
@@ -50,6 +50,7 @@ type QuarantineResult struct {
 	Released int      `json:"released" doc:"how many were wholly understood, and left quarantine"`
 	Failed   []string `json:"failed" doc:"ids of the others: they stay in quarantine"`
 	Next     string   `json:"next,omitempty" doc:"with all: there is more, ask again with this cursor"`
+	Error    string   `json:"error,omitempty" doc:"with all: why it ended in the middle, after some had been released; none: it did not"`
 }
 
 var errNotQuarantined = echo.NewHTTPError(http.StatusNotFound, "nothing in quarantine has this id")
@@ -92,7 +93,7 @@ func listQuarantine(c *call) (QuarantineList, error) {
 	r := c.reader()
 	limit := r.limit()
 	offset := one(r, "cursor", 0, parseOffset)
-	contains := []byte(r.param("contains"))
+	f := quarantineFilter{Reason: r.param("reason"), Contains: r.param("contains")}
 	group := one(r, "group", "", readGroup)
 	if r.err == nil && group != "" && offset > 0 {
 		r.err = badf("cursor: groups have no pages")
@@ -105,11 +106,11 @@ func listQuarantine(c *call) (QuarantineList, error) {
 	var err error
 	switch {
 	case group != "":
-		out.Grouped, err = c.groupQuarantine(contains)
+		out.Grouped, err = c.groupQuarantine(f)
 		return out, err
-	case len(contains) > 0:
+	case f != quarantineFilter{}:
 		out.Next, _, err = c.eachQuarantined(offset, func(q event.Quarantined) bool {
-			if bytes.Contains(q.Raw, contains) {
+			if f.takes(q) {
 				out.Quarantined = append(out.Quarantined, showQuarantined(q, false))
 			}
 			return len(out.Quarantined) < limit
@@ -165,9 +166,45 @@ func (c *call) oneQuarantined(id string) (*event.Quarantined, error) {
 
 // quarantineRequest says what to take in again.
 type quarantineRequest struct {
-	IDs    []string `json:"ids,omitempty" doc:"these"`
-	All    bool     `json:"all,omitempty" doc:"all"`
-	Cursor string   `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
+	IDs []string `json:"ids,omitempty" doc:"these"`
+	All bool     `json:"all,omitempty" doc:"all that the next two select, or if there is none, all: a part in a request"`
+	quarantineFilter
+	Cursor string `json:"cursor,omitempty" doc:"with all: the next of an earlier answer"`
+}
+
+// quarantineFilter selects what is in quarantine. The zero filter takes all.
+type quarantineFilter struct {
+	Reason   string `json:"reason,omitempty" doc:"with all: those that are not understood for this reason, as group=reason names it"`
+	Contains string `json:"contains,omitempty" doc:"with all: those with this text in what came"`
+}
+
+func (f quarantineFilter) takes(q event.Quarantined) bool {
+	return (f.Reason == "" || groupOf(q.Reason) == f.Reason) && bytes.Contains(q.Raw, []byte(f.Contains))
+}
+
+// check finds what is wrong with a request for some or all.
+func (r *quarantineRequest) check() error {
+	switch {
+	case r.All == (len(r.IDs) > 0):
+		return badf("the body: give either ids or all")
+	case len(r.IDs) > maxLimit:
+		return badf("ids: at most %d at a time", maxLimit)
+	case !r.All && r.Reason+r.Contains+r.Cursor != "":
+		return badf("reason, contains and cursor: go with all")
+	}
+	return nil
+}
+
+// offset is that of the cursor.
+func (r *quarantineRequest) offset() (int, error) {
+	if r.Cursor == "" {
+		return 0, nil
+	}
+	n, err := parseOffset(r.Cursor)
+	if err != nil {
+		return 0, badf("cursor: %v", err)
+	}
+	return n, nil
 }
 
 // replayQuarantine takes in callbacks as if they had just arrived. After an upgrade, the relay may understand more of
@@ -177,22 +214,23 @@ func replayQuarantine(c *call) (QuarantineResult, error) {
 	if err := c.body(&request); err != nil {
 		return QuarantineResult{}, err
 	}
-	if request.All == (len(request.IDs) > 0) {
-		return QuarantineResult{}, badf("the body: give either ids or all")
-	}
-	if len(request.IDs) > maxLimit {
-		return QuarantineResult{}, badf("ids: at most %d at a time", maxLimit)
+	if err := request.check(); err != nil {
+		return QuarantineResult{}, err
 	}
 
 	out := QuarantineResult{Failed: []string{}}
 	var err error
 	if request.All {
-		err = c.retakePage(request.Cursor, &out)
+		err = c.retakePage(request, &out)
 	} else {
 		err = c.retakeThese(request.IDs, &out)
 	}
 	if out.Tried > 0 {
 		c.did("", onlyOf(request.IDs), out.Tried)
+	}
+	if err != nil && request.All && out.Released > 0 { // the answer says what was done: a mistake would not
+		out.Error = detailOf(err)
+		err = nil
 	}
 	if err != nil {
 		return QuarantineResult{}, err
@@ -234,14 +272,10 @@ func (c *call) retakeThese(ids []string, out *QuarantineResult) error {
 }
 
 // retakePage takes in one page of the quarantine, and adds the cursor of the next.
-func (c *call) retakePage(cursor string, out *QuarantineResult) error {
-	offset := 0
-	if cursor != "" {
-		n, err := parseOffset(cursor)
-		if err != nil {
-			return badf("cursor: %v", err)
-		}
-		offset = n
+func (c *call) retakePage(request quarantineRequest, out *QuarantineResult) error {
+	offset, err := request.offset()
+	if err != nil {
+		return err
 	}
 
 	page, next, err := c.quarantined(offset, defaultLimit)
@@ -249,12 +283,16 @@ func (c *call) retakePage(cursor string, out *QuarantineResult) error {
 		return err
 	}
 	for _, q := range page {
+		if !request.takes(q) {
+			continue
+		}
 		if err := c.retake(q, out); err != nil {
 			return err
 		}
 	}
 	if next != "" {
-		out.Next = strconv.Itoa(offset + len(out.Failed)) // those released are gone
+		end, _ := parseOffset(next) // it was made here
+		out.Next = strconv.Itoa(end - out.Released)
 	}
 	return nil
 }

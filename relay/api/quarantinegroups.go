@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"regexp"
@@ -89,8 +88,8 @@ func (c *call) lookAt(q event.Quarantined, most int) (*QuarantineNow, int) {
 	return &now, l.Bytes
 }
 
-// groupQuarantine counts by their reasons the latest callbacks that hold a text (nil: all of them).
-func (c *call) groupQuarantine(contains []byte) (*QuarantineSummary, error) {
+// groupQuarantine counts by their reasons the latest callbacks that a filter takes.
+func (c *call) groupQuarantine(f quarantineFilter) (*QuarantineSummary, error) {
 	total, err := c.quarantine.CountQuarantined(c.ctx(), c.now())
 	if err != nil {
 		return nil, c.failed("count quarantine", err)
@@ -99,11 +98,11 @@ func (c *call) groupQuarantine(contains []byte) (*QuarantineSummary, error) {
 	groups := make(map[string]*QuarantineGroup)
 	room := lookedBytes
 	_, out.Looked, err = c.eachQuarantined(0, func(q event.Quarantined) bool {
-		if !bytes.Contains(q.Raw, contains) {
+		if !f.takes(q) {
 			return true
 		}
 
-		reason := positions.ReplaceAllString(q.Reason, "${1}n${2}")
+		reason := groupOf(q.Reason)
 		if groups[reason] == nil && len(groups) >= reasonsMost {
 			reason = ""
 		}
@@ -142,32 +141,35 @@ func (c *call) groupQuarantine(contains []byte) (*QuarantineSummary, error) {
 	return out, nil
 }
 
+// groupOf is the reason of the group that a reason belongs to.
+func groupOf(reason string) string { return positions.ReplaceAllString(reason, "${1}n${2}") }
+
 // positions are those of a reason: reasons that differ in them only are one.
 var positions = regexp.MustCompile(`\b((?:item|field|part) )[0-9]+|\b[0-9]+( more items)`)
 
-// quarantineNames says which callbacks are meant.
-type quarantineNames struct {
-	IDs []string `json:"ids" doc:"these, at most 500"`
-}
-
 // QuarantineDismissed is what came of a request to be done with callbacks.
 type QuarantineDismissed struct {
-	Done int `json:"done" doc:"how many were removed: the others were not there"`
+	Done int    `json:"done" doc:"how many were removed: the others were not there"`
+	Next string `json:"next,omitempty" doc:"with all: there may be more, ask again with this cursor"`
 }
 
 // dismissQuarantine removes callbacks from quarantine for good.
 func dismissQuarantine(c *call) (QuarantineDismissed, error) {
-	var request quarantineNames
+	var request quarantineRequest
 	if err := c.body(&request); err != nil {
 		return QuarantineDismissed{}, err
 	}
-	if len(request.IDs) == 0 || len(request.IDs) > maxLimit {
-		return QuarantineDismissed{}, badf("ids: from 1 to %d must say which", maxLimit)
+	if err := request.check(); err != nil {
+		return QuarantineDismissed{}, err
+	}
+	ids, end, more, err := c.toDismiss(request)
+	if err != nil {
+		return QuarantineDismissed{}, err
 	}
 
-	n, err := c.quarantine.Unquarantine(c.ctx(), request.IDs...)
+	n, err := c.quarantine.Unquarantine(c.ctx(), ids...)
 	if n > 0 {
-		c.did("", onlyOf(request.IDs), n)
+		c.did("", onlyOf(ids), n)
 	}
 	if err != nil {
 		return QuarantineDismissed{}, c.failed("take out of quarantine", err)
@@ -175,5 +177,32 @@ func dismissQuarantine(c *call) (QuarantineDismissed, error) {
 	if n == 0 {
 		c.didNothing()
 	}
-	return QuarantineDismissed{Done: n}, nil
+	out := QuarantineDismissed{Done: n}
+	if more {
+		out.Next = strconv.Itoa(max(0, end-n)) // those removed are gone
+	}
+	return out, nil
+}
+
+// toDismiss gives the ids that a request is about: if it asks for all, those among as many as one request looks into.
+// end is the offset behind them, and more says that there are others.
+func (c *call) toDismiss(request quarantineRequest) (ids []string, end int, more bool, err error) {
+	switch {
+	case !request.All:
+		return request.IDs, 0, false, nil
+	case request.Reason+request.Contains == "":
+		return nil, 0, false, badf("all: reason or contains must say which, since they are removed for good")
+	}
+	offset, err := request.offset()
+	if err != nil {
+		return nil, 0, false, err
+	}
+	next, _, err := c.eachQuarantined(offset, func(q event.Quarantined) bool {
+		if request.takes(q) {
+			ids = append(ids, q.ID)
+		}
+		return len(ids) < lookedPage
+	})
+	end, _ = parseOffset(next) // it was made here, or is empty
+	return ids, end, next != "", err
 }

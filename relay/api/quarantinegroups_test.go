@@ -22,7 +22,7 @@ type stock struct {
 
 func (s *stock) Quarantined(_ context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
 	end := min(offset+most, len(s.all))
-	page = s.all[min(offset, end):end]
+	page = slices.Clone(s.all[min(offset, end):end])
 	s.reads += len(page)
 	if end < len(s.all) {
 		next = end
@@ -221,5 +221,74 @@ func TestCallbacksOfQuarantineAreDismissedByTheirIDs(t *testing.T) {
 	}
 	if len(s.all) != 1 {
 		t.Errorf("a request that was refused has removed something: %+v", s.all)
+	}
+}
+
+func TestAGroupOfQuarantineIsListedAndDismissedAsAWhole(t *testing.T) {
+	t.Parallel()
+	var all []event.Quarantined
+	for i := range 1_000 {
+		reason := "the body is empty"
+		if i%4 == 0 {
+			reason = fmt.Sprintf("item %d: no waybill code", i)
+		}
+		all = append(all, rejected(fmt.Sprint(i), reason, "x", 1))
+	}
+	b, s := newStock(&looks{}, all...)
+	got, err := ask(b, listQuarantine, "", "/?limit=3&reason=item+n%3A+no+waybill+code", "")
+	if err != nil || len(got.Quarantined) != 3 || got.Quarantined[1].ID != "4" || got.Next != "9" {
+		t.Errorf("%+v (%v)", got, err)
+	}
+
+	cursor, done := "", 0
+	for range 20 {
+		got, err := ask(b, dismissQuarantine, "", "/",
+			fmt.Sprintf(`{"all":true,"reason":"item n: no waybill code","cursor":%q}`, cursor))
+		if err != nil || got.Done > lookedPage {
+			t.Fatalf("%+v (%v)", got, err)
+		}
+		done += got.Done
+		if cursor = got.Next; cursor == "" {
+			break
+		}
+	}
+	if done != 250 || len(s.all) != 750 || s.all[0].ID != "1" {
+		t.Errorf("%d dismissed, %d left", done, len(s.all))
+	}
+	for _, body := range []string{`{"ids":["1"],"reason":"no"}`, `{"all":true,"contains":"x","cursor":"y"}`} {
+		_, err := ask(b, dismissQuarantine, "", "/", body)
+		refused(t, body, err, 400, "")
+	}
+}
+
+func TestAGroupOfQuarantineIsTakenInAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{Retake: retakes})
+	s := &stock{}
+	for i := range 250 {
+		kind, reason := "good", "no"
+		if i%10 == 0 {
+			kind = "bad"
+		}
+		if i%2 == 0 {
+			reason = "another"
+		}
+		s.all = append(s.all, rejected(fmt.Sprint(kind, i), reason, "x", 1))
+	}
+	b.quarantine = s
+	sum, cursor := QuarantineResult{}, ""
+	for range 10 {
+		got, err := ask(b, replayQuarantine, "", "/", fmt.Sprintf(`{"all":true,"reason":"another","cursor":%q}`, cursor))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Tried += got.Tried
+		sum.Released += got.Released
+		if cursor = got.Next; cursor == "" {
+			break
+		}
+	}
+	if sum.Tried != 125 || sum.Released != 100 || len(s.all) != 150 {
+		t.Errorf("%+v, %d are left", sum, len(s.all))
 	}
 }

@@ -34,7 +34,7 @@ type ReplayRequest struct {
 	// EventIDs are the only events that are sent, in the order of their acceptance.
 	EventIDs []string `json:"event_ids,omitempty" doc:"of these events only, at most 100"`
 	// Expect is what a dry run has counted.
-	Expect int `json:"expect,omitempty" doc:"how many deliveries a dry run until the same time has counted: if there are over a tenth more, the answer is 409 and nothing is sent. Of more than 10,000 events, the first are counted; not with reroute"`
+	Expect int `json:"expect,omitempty" doc:"how many deliveries a dry run until the same time has counted: if there are over a tenth more among the first 10,000 events, the answer is 409 and nothing is sent; with reroute, or further on, the replay ends before it sends over a tenth more, and why says so"`
 }
 
 // Replay is a replay and its progress.
@@ -48,7 +48,10 @@ type Replay struct {
 	Looked    int64             `json:"looked" doc:"events that were looked at"`
 	Matched   int64             `json:"matched" doc:"events that the request selects"`
 	Queued    int64             `json:"queued" doc:"deliveries that were queued again, or in a dry run would be"`
+	Dead      int64             `json:"queued_dead" doc:"how many of these were dead letters"`
 	Skipped   int64             `json:"skipped" doc:"deliveries that were open already, or are no longer kept"`
+	LookedTo  time.Time         `json:"looked_to,omitzero" doc:"about how far it has come, from since to until: events that were accepted before were looked at"`
+	Why       string            `json:"why,omitempty" doc:"why the relay has cancelled it; none: it has not"`
 }
 
 // Replays is a list.
@@ -69,7 +72,10 @@ func showReplay(r event.Replay) Replay {
 		Looked:    r.Looked,
 		Matched:   r.Matched,
 		Queued:    r.Queued,
+		Dead:      r.Dead,
 		Skipped:   r.Skipped,
+		LookedTo:  utc(r.LookedTo),
+		Why:       r.Why,
 	}
 	_ = json.Unmarshal(r.Filter, &out.Request) // createReplay wrote it
 	return out
@@ -142,8 +148,8 @@ func (r *ReplayRequest) checkReplay(c *call) error {
 		return badf("state: reroute takes only unrouted events")
 	case r.Reroute && c.tenant != "":
 		return badf("reroute: unrouted events belong to no tenant; only the operator can send them")
-	case r.Expect < 0 || r.Expect > 0 && r.Reroute:
-		return badf("expect: must be the number of a dry run without reroute")
+	case r.Expect < 0:
+		return badf("expect: must be the number of a dry run")
 	}
 	return r.checkEventIDs()
 }
@@ -164,9 +170,10 @@ func (r *ReplayRequest) checkEventIDs() error {
 	return nil
 }
 
-// checkReplayCount is an error if a replay would send over a tenth more than it expects. text is its request.
+// checkReplayCount is an error if a replay would send over a tenth more than it expects of the first events that it
+// looks at. What comes after them, and what is routed again, is counted while it is sent. text is its request.
 func (c *call) checkReplayCount(request ReplayRequest, text []byte) error {
-	if request.Expect == 0 || request.DryRun {
+	if request.Expect == 0 || request.DryRun || request.Reroute {
 		return nil
 	}
 	plan, err := PlanOf(event.Replay{Filter: text}, c.settings.endpointsOf)
@@ -242,7 +249,7 @@ func cancelReplay(c *call) (Replay, error) {
 	if err != nil {
 		return Replay{}, err
 	}
-	ended, err := c.replays.CancelReplay(c.ctx(), r.ID)
+	ended, err := c.replays.CancelReplay(c.ctx(), r.ID, "")
 	if err != nil {
 		return Replay{}, c.failed("cancel a replay", err)
 	}
@@ -265,6 +272,10 @@ type Plan struct {
 	Rate    int
 	DryRun  bool
 	Reroute bool
+	// Expect is how many deliveries it sends, and a tenth more at most; 0: any number.
+	Expect int
+	// LeavesAlone says of a delivery that Wants would take, were it not open.
+	LeavesAlone func(event.DeliveryRecord) bool
 	// Wants says whether to send a delivery again. Its event is one that Query takes.
 	Wants func(event.DeliveryRecord) bool
 }
@@ -285,6 +296,7 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 		Rate:    request.Rate,
 		DryRun:  request.DryRun,
 		Reroute: request.Reroute,
+		Expect:  request.Expect,
 	}
 
 	// An unrouted event has no endpoint yet.
@@ -298,6 +310,9 @@ func PlanOf(r event.Replay, endpoints func(tenant string) []string) (Plan, error
 	}
 	p.Wants = func(o event.DeliveryRecord) bool {
 		return !o.State.Open() && f.matchesEndpoint(o.Endpoint) && takes(f.State, string(o.State))
+	}
+	p.LeavesAlone = func(o event.DeliveryRecord) bool {
+		return o.State.Open() && f.matchesEndpoint(o.Endpoint) && f.State == ""
 	}
 
 	match := filter{Brand: f.Brand, Status: f.Status, WaybillCode: f.WaybillCode}

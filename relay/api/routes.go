@@ -89,6 +89,7 @@ var (
 	}
 
 	quarantineParams = []param{
+		{name: "reason", kind: "string", doc: "not understood for this reason, as group names it"},
 		{name: "contains", kind: "string", doc: "with this text in what came; each page looks at 500, and 5 MiB of them"},
 		{name: "group", kind: "string", doc: "reason: count the latest 500, up to 5 MiB of them, by their reasons, " +
 			"and say how many would be understood now"},
@@ -103,11 +104,14 @@ var (
 	}
 
 	deadLetterParams = []param{
-		{name: "total", kind: "boolean", doc: "with how many the filter selects: of all, if it names only an endpoint, a " +
-			"tenant or times, and otherwise of the latest 10,000"},
+		{name: "total", kind: "boolean", doc: "with how many the filter selects, how long they are kept, and how many " +
+			"of the endpoints end within a day: of all, if it names only an endpoint, a tenant or times, " +
+			"and otherwise of the latest 10,000"},
 		{name: "group", kind: "string", doc: "reason or endpoint: no list, but how many there are of each, " +
 			"of the latest 10,000"},
 	}
+
+	reasonParam = param{name: "reason", kind: "string", doc: "given up for this reason, word for word"}
 
 	subscriptionParams = []param{
 		{name: "waybill_code", kind: "string", doc: "of this waybill, under any brand: all on one page"},
@@ -359,7 +363,8 @@ func deadLetterRoutes() []route {
 			method: get, path: "/dead-letters",
 			summary: "A page of dead letters, the latest first; since and until are compared with the time they were given up",
 			tenant:  true, operator: true,
-			params: paged(slices.Concat(deadLetterParams, filterParams)...), handler: answering(listDeadLetters),
+			params:  paged(slices.Concat(deadLetterParams, []param{reasonParam}, filterParams)...),
+			handler: answering(listDeadLetters),
 		},
 		{
 			method: post, path: "/dead-letters/redrive",
@@ -458,7 +463,7 @@ func quarantineRoutes() []route {
 			method: post, path: "/quarantine/dismiss",
 			summary:  "Be done with callbacks of the quarantine: they are removed",
 			operator: true,
-			body:     quarantineNames{}, handler: answering(dismissQuarantine), act: actDismissQuarantine,
+			body:     quarantineRequest{}, handler: answering(dismissQuarantine), act: actDismissQuarantine,
 		},
 	}
 }

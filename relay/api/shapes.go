@@ -157,6 +157,8 @@ type DeadLetters struct {
 	DeadLetters []DeadLetter      `json:"dead_letters" doc:"the latest first; none with group"`
 	Next        string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 	Total       *int              `json:"total,omitempty" doc:"with total or group: how many the filter selects"`
+	Ending      int               `json:"ending,omitempty" doc:"with total: how many of the endpoints end within a day, because they are kept no longer"`
+	Kept        string            `json:"kept,omitempty" doc:"with total: how long they are kept"`
 	AtLeast     bool              `json:"at_least,omitempty" doc:"total and groups are of the latest 10,000 dead letters that were looked at: there are more"`
 	Groups      []DeadLetterGroup `json:"groups,omitempty" doc:"with group: the largest first, at most 100"`
 	GroupsLeft  int               `json:"groups_left_out,omitempty" doc:"how many more groups there are"`

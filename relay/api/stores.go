@@ -63,7 +63,7 @@ type replayStore interface {
 	Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error)
 	OpenReplays(ctx context.Context) ([]event.OpenReplay, error)
 	Replay(ctx context.Context, id string) (*event.Replay, bool, error)
-	CancelReplay(ctx context.Context, id string) (bool, error)
+	CancelReplay(ctx context.Context, id, why string) (bool, error)
 }
 
 type quarantineStore interface {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,10 +60,13 @@ func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[stri
 	for {
 		var done api.DeadLettersResult
 		if err := c.post(cmd.Context(), "/dead-letters/"+name, body, &done); err != nil {
-			return total, err
+			return total, endedAfter(total, err)
 		}
 
 		total += done.Done
+		if done.Error != "" {
+			return total, endedAfter(total, errors.New(done.Error))
+		}
 		if done.Next == "" {
 			return total, nil
 		}
@@ -70,6 +74,14 @@ func changeDeadLetters(cmd *cobra.Command, c *client, name string, body map[stri
 		body["cursor"] = done.Next
 		progress.show("%d so far", total)
 	}
+}
+
+// endedAfter is the error that ended what was asked for in parts: so many were done before.
+func endedAfter(done int, err error) error {
+	if done == 0 {
+		return err
+	}
+	return fmt.Errorf("ended after %d: %w", done, err)
 }
 
 // countDeadLetters shows how many dead letters redrive or dismiss would take.

@@ -211,6 +211,8 @@ func describeEntry(e api.LogEntry) string {
 		said = "gone: it answered " + last
 	case event.LogRedriven, event.LogDismissed:
 		said += " " + plural(e.N, "dead letter")
+	case event.LogResent, event.LogRetried:
+		said += " " + plural(e.N, "event")
 	case event.LogReplayBegun, event.LogReplayEnded:
 		said += " " + e.Replay
 		if e.What == event.LogReplayEnded {

@@ -184,7 +184,7 @@ func newQuarantineReplay() *cobra.Command {
 			var r api.QuarantineResult
 			if err := c.post(cmd.Context(), "/quarantine/replay", body, &r); err != nil {
 				p.end()
-				return err
+				return endedAfter(total.Tried, err)
 			}
 
 			total.Tried += r.Tried

@@ -108,6 +108,9 @@ func printReplay(cmd *cobra.Command, asJSON bool, r api.Replay) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s: of %d events %d match; %d deliveries %s, %d skipped\n",
 		r.ID, r.State, r.Looked, r.Matched, r.Queued, what, r.Skipped)
 
+	if r.Why != "" {
+		fmt.Fprintf(cmd.OutOrStdout(), "The relay has ended it: %s\n", r.Why)
+	}
 	if r.State == event.ReplayRunning {
 		fmt.Fprintf(cmd.OutOrStdout(), "It goes on: kuairelay replay list, and kuairelay replay cancel %s\n", r.ID)
 	}

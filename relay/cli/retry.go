@@ -62,7 +62,7 @@ func retryAll(cmd *cobra.Command, c *client, path string, body map[string]any) (
 	for {
 		var page api.RetryResult
 		if err := c.post(cmd.Context(), path, body, &page); err != nil {
-			return sum, err
+			return sum, endedAfter(sum.Done, err)
 		}
 		sum.Done += page.Done
 		sum.Parked = page.Parked

@@ -46,6 +46,8 @@ var endpointTexts = map[string]text{
 	"log.resumed":      {"resumed", "恢复"},
 	"log.redriven":     {"dead letters sent again", "死信重新投递"},
 	"log.dismissed":    {"dead letters dismissed", "死信已忽略"},
+	"log.resent":       {"events sent again", "事件重新投递"},
+	"log.retried":      {"tried at once", "立即重试"},
 	"log.replay_begun": {"replay begun", "重放开始"},
 	"log.replay_ended": {"replay ended", "重放结束"},
 	"log.added":        {"added to the config", "加入配置"},

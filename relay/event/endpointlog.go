@@ -14,6 +14,8 @@ const (
 	LogResumed     LogKind = "resumed"      // by a person
 	LogRedriven    LogKind = "redriven"     // dead letters of it were queued again
 	LogDismissed   LogKind = "dismissed"    // dead letters of it were taken off the list
+	LogResent      LogKind = "resent"       // an event was sent to it again
+	LogRetried     LogKind = "retried"      // deliveries to it were tried sooner than they were due
 	LogReplayBegun LogKind = "replay_begun" // a replay of its events
 	LogReplayEnded LogKind = "replay_ended"
 	LogAdded       LogKind = "added"   // to the config
@@ -27,8 +29,8 @@ type LogEntry struct {
 	What LogKind
 	By   Actor // nobody where no person did it
 	// N is how many: attempts that failed in a row before the breaker opened, probes that failed before it closed, dead
-	// letters, deliveries of a replay. If the breaker opened by the share of failures, Of counts the attempts of which N
-	// failed.
+	// letters, deliveries that were resent or retried, or of a replay. If the breaker opened by the share of failures, Of
+	// counts the attempts of which N failed.
 	N, Of int
 	// Status and Text are the last answer before the breaker opened, or the one that said gone. Status 0: none came, and
 	// Text is the error.

@@ -9,7 +9,7 @@ type ReplayState string
 const (
 	ReplayRunning   ReplayState = "running"
 	ReplayDone      ReplayState = "done"
-	ReplayCancelled ReplayState = "cancelled" // by a person
+	ReplayCancelled ReplayState = "cancelled" // by a person, or by the relay, and Why says why
 )
 
 // Replay sends events again.
@@ -26,6 +26,12 @@ type Replay struct {
 	// Looked counts the events that were read, Matched those that the filter takes, Queued the deliveries that were
 	// queued again, and Skipped those that were open already or are not there any more.
 	Looked, Matched, Queued, Skipped int64
+	// Dead counts those of Queued that were dead letters.
+	Dead int64
+	// LookedTo is about how far it has come: events that were accepted before were looked at. Zero: not known.
+	LookedTo time.Time
+	// Why is why the relay has cancelled it; empty: it has not.
+	Why string
 }
 
 // OpenReplay is a replay that has not ended.
@@ -49,7 +55,9 @@ type ReplayPage struct {
 	// Cursor is where to go on; empty: it has not moved.
 	Cursor string
 	Done   bool
-	// Looked and Matched count events, as in Replay. Counted is how many deliveries a dry run would send.
-	Looked, Matched, Counted int
-	Resends                  []Resend
+	// Looked and Matched count events, as in Replay. Counted is how many deliveries a dry run would send, and CountedDead
+	// how many of these are dead letters. Left is how many deliveries are open, so that they are left alone.
+	Looked, Matched, Counted, CountedDead, Left int
+
+	Resends []Resend
 }

@@ -129,7 +129,8 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 		r := event.Replay{
 			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: event.ReplayState(f["state"]), Cursor: f["cursor"],
 			Created: time.UnixMilli(number(f["created"])), Looked: number(f["looked"]), Matched: number(f["matched"]),
-			Queued: number(f["queued"]), Skipped: number(f["skipped"]),
+			Queued: number(f["queued"]), Skipped: number(f["skipped"]), Dead: number(f["dead"]),
+			LookedTo: lookedTo(f["cursor"]), Why: f["why"],
 		}
 		if f["ended"] != "" {
 			r.Ended = time.UnixMilli(number(f["ended"]))
@@ -137,6 +138,16 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// lookedTo is about the time up to which a replay at a cursor has looked at events: when the chunk began. Zero: it has
+// no cursor, or one of another kind.
+func lookedTo(cursor string) time.Time {
+	at, err := readPlace(cursor)
+	if err != nil || at.chunk == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(at.chunk)
 }
 
 // Replay gives one replay, and whether there is one of that name.
@@ -148,11 +159,11 @@ func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, bool, err
 	return &found[0], true, nil
 }
 
-// CancelReplay ends a replay. It says whether it was running.
-func (s *Store) CancelReplay(ctx context.Context, id string) (bool, error) {
+// CancelReplay ends a replay. It says whether it was running. why is why the relay does that; empty: a person does.
+func (s *Store) CancelReplay(ctx context.Context, id, why string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	n, err := cancelScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), id).Int()
+	n, err := cancelScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), id, why).Int()
 	if err != nil {
 		return false, fmt.Errorf("cancel a replay: %w", err)
 	}
@@ -268,7 +279,7 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 	}
 	args := []any{
 		s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, string(state), page.Looked, page.Matched, page.Counted,
-		s.settings().Retention.Milliseconds(),
+		page.CountedDead, page.Left, s.settings().Retention.Milliseconds(),
 	}
 	spans := make(map[string]time.Duration)
 	for _, r := range page.Resends {

@@ -3,7 +3,7 @@
 --
 -- ARGV   now (ms), call id, replay, who works it off, cursor after this page (empty: as it was),
 --        state after it (running or done), events looked at, events that matched, deliveries that a dry run counted,
---        retention (ms),
+--        how many of these are dead, deliveries that are left alone because they are open, retention (ms),
 --        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0,
 --                 1 if it may be new to the endpoint, plus 2 if that has the updates of a waybill in their order
 -- Returns {1, rows of what is leased to the caller, as row() of lib/state.lua returns them, how many were queued},
@@ -11,8 +11,9 @@
 -- Deliveries that are open already are skipped. One that waits in its line counts as queued. Asked again with the same
 -- call id, it gives the same rows.
 local now, me, replay, holder, cursor, state = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local looked, matched, counted, retention = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-if not (now and looked and matched and counted and retention) or #ARGV % 4 ~= 2 then
+local looked, matched, counted, dead = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local left, retention = tonumber(ARGV[11]), tonumber(ARGV[12])
+if not (now and looked and matched and counted and dead and left and retention) or #ARGV % 4 ~= 0 then
   return redis.error_reply('ERR replay: wrong arguments')
 end
 
@@ -24,7 +25,7 @@ local f = rcall('HMGET', key, 'state', 'call')
 local repeated = f[2] == me
 if not repeated and (f[1] ~= 'running' or rcall('GET', P .. 'yl:' .. replay) ~= holder) then return {0} end
 
-local rows, queued, skipped, listed = {}, counted, 0, {}
+local rows, queued, skipped, listed = {}, counted, left, {}
 local function send(id, ep, span, flags)
   local e = P .. 'e:' .. id
   local v = rcall('HMGET', e, ep, 'w', 'q', 't', 'x')
@@ -40,6 +41,7 @@ local function send(id, ep, span, flags)
   end
 
   queued = queued + 1
+  if s == 'x' then dead = dead + 1 end
   if not s then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
   reopen(ep, id, v[2], v[3], s)
   if flags >= 2 and line_up_again(ep, id, v[2], '', now) then return end
@@ -54,12 +56,12 @@ local function send(id, ep, span, flags)
   end
 end
 
-for i = 11, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])) end
+for i = 13, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])) end
 if not repeated then
   list(now, listed, retention)
   rcall('HSET', key, 'state', state, 'call', me)
   if cursor ~= '' then rcall('HSET', key, 'cursor', cursor) end
-  for name, n in pairs({looked = looked, matched = matched, queued = queued, skipped = skipped}) do
+  for name, n in pairs({looked = looked, matched = matched, queued = queued, skipped = skipped, dead = dead}) do
     if n > 0 then rcall('HINCRBY', key, name, n) end
   end
   rcall('PEXPIRE', P .. 'yl:' .. replay, 10000)

@@ -94,7 +94,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 	}
 
 	// One that ends makes room for another.
-	if was, err := stores[1].CancelReplay(t.Context(), mine[0]); !was || err != nil {
+	if was, err := stores[1].CancelReplay(t.Context(), mine[0], ""); !was || err != nil {
 		t.Fatal(was, err)
 	}
 	if r, ok, err := stores[1].ClaimReplay(t.Context(), mine[0], mine[1:], 2); ok || err != nil {
@@ -129,7 +129,7 @@ func checkReplaysThatAreKept(t *testing.T, b *bench) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if was, err := s.CancelReplay(t.Context(), r.ID); !was || err != nil {
+		if was, err := s.CancelReplay(t.Context(), r.ID, ""); !was || err != nil {
 			t.Fatal(was, err)
 		}
 		if first == "" {
@@ -177,7 +177,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if r, err := takeUp(t, other); r != nil || err != nil {
 		t.Errorf("claimed twice: %+v, %v", r, err)
 	}
-	send := event.ReplayPage{Cursor: "here", Looked: 5, Matched: 4, Resends: []event.Resend{
+	send := event.ReplayPage{Cursor: "here", Looked: 5, Matched: 4, Left: 2, Resends: []event.Resend{
 		{EventID: ids[0], Endpoint: "t/a", Lease: lease}, {EventID: ids[1], Endpoint: "t/a"},
 		{EventID: ids[2], Endpoint: "t/a"},
 		{EventID: ids[3], Endpoint: "t/a"},                     // open
@@ -216,7 +216,7 @@ func checkReplay(t *testing.T, b *bench) {
 	}
 	now, ok, err := s.Replay(t.Context(), r.ID)
 	if err != nil || !ok || now.Cursor != "here" || now.Looked != 5 || now.Matched != 4 || now.Queued != 4 ||
-		now.Skipped != 4 {
+		now.Skipped != 6 || now.Dead != 1 || now.Why != "" {
 		t.Errorf("%+v, %v", now, err)
 	}
 
@@ -232,7 +232,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if _, mine, err := other.ReplayPage(t.Context(), r.ID, event.ReplayPage{Done: true}); !mine || err != nil {
 		t.Errorf("the last page: %v, %v", mine, err)
 	}
-	if was, err := s.CancelReplay(t.Context(), r.ID); was || err != nil {
+	if was, err := s.CancelReplay(t.Context(), r.ID, ""); was || err != nil {
 		t.Errorf("cancelled what is done: %v, %v", was, err)
 	}
 	if r, err := takeUp(t, s); r != nil || err != nil {
@@ -246,7 +246,7 @@ func checkReplay(t *testing.T, b *bench) {
 	if _, err = takeUp(t, s); err != nil {
 		t.Fatal(err)
 	}
-	if was, err := other.CancelReplay(t.Context(), second.ID); !was || err != nil {
+	if was, err := other.CancelReplay(t.Context(), second.ID, ""); !was || err != nil {
 		t.Errorf("%v, %v", was, err)
 	}
 	if _, mine, err := s.ReplayPage(t.Context(), second.ID, send); mine || err != nil {
