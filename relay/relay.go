@@ -9,7 +9,6 @@ import (
 	"iter"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,6 +46,9 @@ type Options struct {
 	Grace time.Duration
 	// Clock is the local clock; tests replace it. Default time.Now.
 	Clock func() time.Time
+	// AfterRead is called when the relay begins to run and after each reload. Reading a large config takes several times
+	// what is kept of it: a program with one relay gives that memory back (debug.FreeOSMemory). Nil: nothing is called.
+	AfterRead func()
 	// OnListen is called when both listeners are open.
 	OnListen func(public, admin net.Addr)
 }
@@ -101,6 +103,9 @@ func New(o Options) (*Relay, error) {
 	o.Grace = cmp.Or(o.Grace, 20*time.Second)
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.AfterRead == nil {
+		o.AfterRead = func() {}
 	}
 	c := o.Config
 	registry := prometheus.NewRegistry()
@@ -350,7 +355,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, closeStore()) }()
 
 	c := r.o.Config
-	debug.FreeOSMemory() // as after a reload; later it would delay callbacks
+	r.o.AfterRead() // as after a reload; later it would delay callbacks
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("server.listen: %w", withoutHost(err))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -137,7 +136,7 @@ func (r *Relay) Reload(why string) (ReloadResult, error) {
 	r.reload.one.Lock()
 	defer r.reload.one.Unlock()
 	out, err := r.read(why)
-	debug.FreeOSMemory() // reading a large config takes several times what is kept of it
+	r.o.AfterRead()
 	return out, err
 }
 

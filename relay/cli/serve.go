@@ -76,6 +76,7 @@ func newServe() *cobra.Command {
 
 		options := relay.Options{
 			Config: c, Read: read, Load: load, Logger: log, Version: currentVersion().Version, Grace: max(*grace, 1),
+			AfterRead: debug.FreeOSMemory,
 		}
 		if format.value == "console" {
 			options.OnListen = func(public, admin net.Addr) { greet(stderr, *file, c, public, admin) }
