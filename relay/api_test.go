@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -57,41 +58,87 @@ type apiClient struct {
 	*running
 	t        testing.TB
 	once     sync.Once
+	document *apiDocument
+}
+
+// apiDocument is an OpenAPI document, ready for holding answers to it.
+type apiDocument struct {
+	values map[string]any
+	paths  []documentedPath // those with fewer parameters first
+
 	mu       sync.Mutex // of the compiler, and of what it has compiled
-	document map[string]any
 	compiler *jsonschema.Compiler
 }
 
-func (a *apiClient) load() {
+// documentedPath is a path of a document, and what the paths of requests look like that are under it.
+type documentedPath struct {
+	name string
+	form *regexp.Regexp
+}
+
+// documents are those that relays have served, by their text: nearly always one.
+var documents = struct {
+	sync.Mutex
+	known map[string]*apiDocument
+}{known: map[string]*apiDocument{}}
+
+func (a *apiClient) load() *apiDocument {
 	a.once.Do(func() {
 		status, body := a.get(a.public + "/v1/openapi.json")
 		if status != 200 {
 			a.t.Fatalf("openapi.json: %d", status)
 		}
-		v, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
+		documents.Lock()
+		defer documents.Unlock()
+		if a.document = documents.known[body]; a.document != nil {
+			return
+		}
+		d, err := readDocument(body)
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		a.document = v.(map[string]any)
-		a.compiler = jsonschema.NewCompiler()
-		if err := a.compiler.AddResource("doc.json", v); err != nil {
-			a.t.Fatal(err)
-		}
+		documents.known[body] = d
+		a.document = d
 	})
+	return a.document
 }
 
-// template is the path of the document that a path of a request is under.
+func readDocument(text string) (*apiDocument, error) {
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	d := &apiDocument{values: v.(map[string]any), compiler: jsonschema.NewCompiler()}
+	if err := d.compiler.AddResource("doc.json", v); err != nil {
+		return nil, err
+	}
+
+	parameter := regexp.MustCompile(`\\\{\w+\\\}`)
+	for name := range d.values["paths"].(map[string]any) {
+		form := regexp.MustCompile("^" + parameter.ReplaceAllString(regexp.QuoteMeta(name), `[^/]+`) + "$")
+		d.paths = append(d.paths, documentedPath{name: name, form: form})
+	}
+	slices.SortFunc(d.paths, func(a, b documentedPath) int {
+		return cmp.Or(cmp.Compare(strings.Count(a.name, "{"), strings.Count(b.name, "{")), cmp.Compare(a.name, b.name))
+	})
+	return d, nil
+}
+
+// compile returns the schema at a place of the document.
+func (d *apiDocument) compile(place string) (*jsonschema.Schema, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.compiler.Compile(place)
+}
+
+// template is the path of the document that a path of a request is under; empty: none.
 func (a *apiClient) template(path string) string {
-	a.load()
-	best := ""
-	for name := range a.document["paths"].(map[string]any) {
-		form := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(name), `[^/]+`)
-		if regexp.MustCompile("^"+form+"$").MatchString(path) &&
-			(best == "" || strings.Count(name, "{") < strings.Count(best, "{")) {
-			best = name
+	for _, p := range a.load().paths {
+		if p.form.MatchString(path) {
+			return p.name
 		}
 	}
-	return best
+	return ""
 }
 
 // call makes a request with a key, and returns status and answer, which has to be what the document says.
@@ -132,8 +179,6 @@ func (a *apiClient) check(method, path string, resp *http.Response, text []byte)
 		a.t.Errorf("%s %s is not in the document", method, path)
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	kind := resp.Header.Get("Content-Type")
 	kind, _, _ = strings.Cut(kind, ";")
 	place := fmt.Sprintf("doc.json#/paths/%s/%s/responses/%d/content/%s/schema", escape(name), strings.ToLower(method),
@@ -144,7 +189,7 @@ func (a *apiClient) check(method, path string, resp *http.Response, text []byte)
 			a.t.Errorf("%s %s answers %s with nothing to be said", method, path, text)
 		}
 	}
-	schema, err := a.compiler.Compile(place)
+	schema, err := a.document.compile(place)
 	if err != nil {
 		a.t.Errorf("%s %s answers %d %s, which is not in the document: %v", method, path, resp.StatusCode, kind, err)
 		return
@@ -372,7 +417,7 @@ func TestEveryRouteIsInTheOpenAPIDocumentAndTheOtherWayRound(t *testing.T) {
 	a := startAPI(t, twoTenants(shop.URL, shop.URL))
 	a.load()
 	documented := map[string]bool{}
-	for path, item := range a.document["paths"].(map[string]any) {
+	for path, item := range a.document.values["paths"].(map[string]any) {
 		for method := range item.(map[string]any) {
 			documented[strings.ToUpper(method)+" "+path] = false
 		}
@@ -393,12 +438,12 @@ func TestEveryRouteIsInTheOpenAPIDocumentAndTheOtherWayRound(t *testing.T) {
 			t.Errorf("%s is in the document, and not served", name)
 		}
 	}
-	if a.document["openapi"] != "3.1.0" {
-		t.Errorf("openapi is %v", a.document["openapi"])
+	if a.document.values["openapi"] != "3.1.0" {
+		t.Errorf("openapi is %v", a.document.values["openapi"])
 	}
 	// Every schema compiles, which also says that every $ref leads somewhere, and says what its fields are.
-	for name, schema := range a.document["components"].(map[string]any)["schemas"].(map[string]any) {
-		if _, err := a.compiler.Compile("doc.json#/components/schemas/" + name); err != nil {
+	for name, schema := range a.document.values["components"].(map[string]any)["schemas"].(map[string]any) {
+		if _, err := a.document.compile("doc.json#/components/schemas/" + name); err != nil {
 			t.Error(err)
 		}
 		for field, about := range schema.(map[string]any)["properties"].(map[string]any) {
@@ -432,7 +477,7 @@ tenants:
 	for _, name := range []string{"standard", "kuaidihelp"} {
 		ok[any](a, shopKey, "POST", "/v1/endpoints/"+name+"/test", "")
 	}
-	test := a.document["webhooks"].(map[string]any)["test"].(map[string]any)
+	test := a.document.values["webhooks"].(map[string]any)["test"].(map[string]any)
 	headers := test["post"].(map[string]any)["parameters"].([]any)
 	for format, x := range map[string]*tenant{"standard": standard, "kuaidihelp": kuaidihelp} {
 		seen := map[string]int{}
@@ -440,7 +485,7 @@ tenants:
 			for i, name := range []string{"waybill", "callback", "test"} {
 				place := "doc.json#/webhooks/" + name + "/post/requestBody/content/application~1json/schema/anyOf/"
 				formats := map[string]string{"standard": "0", "kuaidihelp": "1"}
-				schema, err := a.compiler.Compile(place + formats[format])
+				schema, err := a.document.compile(place + formats[format])
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -258,11 +258,11 @@ func (x *tenant) wait(n int) []received {
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for !ok() {
+	for pause := 2 * time.Millisecond; !ok(); pause = min(2*pause, 25*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within a minute: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -358,8 +359,8 @@ func (c *API) Register(public, admin *echo.Echo) {
 		}
 	}
 
-	text := c.OpenAPI() // made once: anyone may ask for it
-	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text) }
+	text := sync.OnceValue(c.OpenAPI) // made once: anyone may ask for it
+	document := func(e echo.Context) error { return e.JSONBlob(http.StatusOK, text()) }
 	public.GET("/v1/openapi.json", document)
 	admin.GET("/v1/openapi.json", document)
 }
