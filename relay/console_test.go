@@ -104,7 +104,8 @@ func references(t *testing.T, page string) (links, forms []string) {
 		for _, a := range n.Attr {
 			switch {
 			case n.Data == "a" && a.Key == "href" && !strings.HasPrefix(a.Val, "#"):
-				links = append(links, a.Val)
+				page, _, _ := strings.Cut(a.Val, "#")
+				links = append(links, page)
 			case n.Data == "form" && a.Key == "action":
 				forms = append(forms, a.Val)
 			}

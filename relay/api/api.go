@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -339,6 +340,9 @@ func (c *API) Use(set Settings) {
 
 // Endpoints lists the endpoints of a tenant; none if the config has no such tenant.
 func (c *API) Endpoints(tenant string) []string { return c.current.Load().endpointsOf(tenant) }
+
+// Tenants lists the names of all tenants, sorted.
+func (c *API) Tenants() []string { return slices.Sorted(maps.Keys(c.current.Load().tenants)) }
 
 // settings are Settings with indexes.
 type settings struct {

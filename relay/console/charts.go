@@ -1,15 +1,13 @@
 package console
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"kuairelay/relay/api"
 )
@@ -30,11 +28,16 @@ type chart struct {
 	Keys   []chartKey
 	Ticks  []chartTick
 	Heads  []string
-	Rows   [][]string
+	Rows   []chartRow
 	Width  int
 	Height int
 	Foot   int    // the height with what is below
 	None   string // instead of the drawing: why there is none
+	Limit  string // what the line across is; empty: there is none
+
+	// Since is when the first point begins, Step how long one is, both in ms: chart.js reads them.
+	Since, Step int64
+	Points      int
 }
 
 // chartBar is a part of a stack.
@@ -48,6 +51,12 @@ type chartLine struct{ Points, Class string }
 
 // chartKey says which colour stands for what.
 type chartKey struct{ Name, Class string }
+
+// chartRow is a point in the table.
+type chartRow struct {
+	Point int
+	Cells []string
+}
 
 // chartTick is a time below the drawing.
 type chartTick struct{ Text string }
@@ -101,7 +110,9 @@ func (v *visit) stack(title string, s api.Stats, parts ...series) *chart {
 }
 
 // lines draws a line for each part, on a logarithmic scale: a second and a millisecond are both seen.
-func (v *visit) lines(title string, s api.Stats, parts ...series) *chart {
+//
+// limit is drawn as a line across (0: none).
+func (v *visit) lines(title string, s api.Stats, limit time.Duration, parts ...series) *chart {
 	c := v.framed(title, s, parts)
 	most, least := 0.0, math.Inf(1)
 	for _, p := range s.Points {
@@ -116,8 +127,19 @@ func (v *visit) lines(title string, s api.Stats, parts ...series) *chart {
 		return c
 	}
 
+	// The limit is shown if it is near: far above all it would only press them down.
+	const near = 20
+	if ms := float64(limit.Milliseconds()); ms > 0 && ms < most*near {
+		most = max(most, ms)
+		c.Limit = v.t("chart.timeout", v.span(limit))
+	}
 	c.Top = v.millis(int64(most))
 	low, high := math.Log(least/2), math.Log(most)
+	if c.Limit != "" {
+		y := chartHeight - (math.Log(float64(limit.Milliseconds()))-low)/(high-low)*(chartHeight-6)
+		across := fmt.Sprintf("0,%s %d,%s", number(y), chartWidth, number(y))
+		c.Lines = append(c.Lines, chartLine{Points: across, Class: "limit"})
+	}
 	wide := float64(chartWidth) / float64(len(s.Points))
 	for _, part := range parts {
 		var points []string
@@ -140,6 +162,7 @@ func (v *visit) lines(title string, s api.Stats, parts ...series) *chart {
 // framed makes a chart with its times and its table.
 func (v *visit) framed(title string, s api.Stats, parts []series) *chart {
 	c := newChart(title, v.t("chart.time"))
+	c.Since, c.Step, c.Points = s.Since.UnixMilli(), s.StepS*1000, len(s.Points)
 	for _, part := range parts {
 		c.Heads = append(c.Heads, part.name)
 		c.Keys = append(c.Keys, chartKey{Name: part.name, Class: part.class})
@@ -163,7 +186,7 @@ func (v *visit) framed(title string, s api.Stats, parts []series) *chart {
 			row = append(row, count(int64(x)))
 		}
 		if some {
-			c.Rows = append(c.Rows, row)
+			c.Rows = append(c.Rows, chartRow{Point: i, Cells: row})
 		}
 	}
 	return c
@@ -175,45 +198,34 @@ func number(x float64) string { return strconv.FormatFloat(math.Round(x*10)/10, 
 // ranges are the spans that charts can show.
 var ranges = []string{"1h", "6h", "24h", "7d"}
 
+// The spans that pages show if the reader has chosen none.
+const (
+	overviewRange = "1h"
+	endpointRange = "6h"
+)
+
 // chartRange is the span that the reader has chosen.
-func (v *visit) chartRange() string {
+func (v *visit) chartRange(usual string) string {
 	asked := v.QueryParam("range")
-	for _, r := range ranges {
-		if r == asked {
-			return r
-		}
+	if slices.Contains(ranges, asked) {
+		return asked
 	}
-	return "6h"
+	return usual
 }
 
-// rangeChoices lead to the same page with another span.
-func (v *visit) rangeChoices(path string) []choice {
+// rangeChoices lead to the same page with another span. chosen is the one that is shown; empty: none of them.
+func (v *visit) rangeChoices(path, chosen string) []choice {
 	var out []choice
 	for _, r := range ranges {
 		out = append(out, choice{
-			Href: v.path(path, url.Values{"range": {r}}), Name: v.t("last." + r), Chosen: r == v.chartRange(),
+			Href: v.path(path, url.Values{"range": {r}}), Name: v.t("last." + r), Chosen: r == chosen,
 		})
 	}
 	return out
 }
 
-// stats asks for the statistics of the chosen span. Without them, why is what to show instead.
-func (v *visit) stats(of url.Values) (s api.Stats, why string) {
-	of.Set("since", v.chartRange())
-	var err error
-	s, err = ask[api.Stats](v, "GET /stats", of)
-	if err != nil {
-		status, text := statusOf(err)
-		if status == 0 {
-			v.o.Logger.Error("statistics for a page", zap.Error(err))
-		}
-		return s, cmp.Or(text, v.t("error.500"))
-	}
-	return s, ""
-}
-
-// deliveryCharts are those of an endpoint, or of all that the reader sees.
-func (v *visit) deliveryCharts(s api.Stats, why string) []*chart {
+// deliveryCharts are those of an endpoint. timeout is that of its attempts; 0: it is not known.
+func (v *visit) deliveryCharts(s api.Stats, why string, timeout time.Duration) []*chart {
 	titles := []string{v.t("chart.deliveries"), v.t("chart.attempts"), v.t("chart.backlog")}
 	if why != "" {
 		c := newChart(titles[0])
@@ -235,7 +247,7 @@ func (v *visit) deliveryCharts(s api.Stats, why string) []*chart {
 			series{name: v.t("state.failed"), class: "warn", of: func(p api.StatsPoint) float64 { return float64(p.Failed) }},
 			series{name: v.t("state.dead"), class: "bad", of: func(p api.StatsPoint) float64 { return float64(p.Dead) }},
 		),
-		v.lines(titles[1], s,
+		v.lines(titles[1], s, timeout,
 			series{name: "p50", class: "good", of: func(p api.StatsPoint) float64 {
 				return took(p.Attempt, func(x api.Percentiles) int64 { return x.P50MS })
 			}},

@@ -63,6 +63,7 @@ type Console struct {
 	cross    *http.CrossOriginProtection
 	settings atomic.Pointer[Settings]
 	samples  samples
+	memo     memo
 }
 
 // side is what differs between the pages of the operator and those of tenants.

@@ -2,10 +2,11 @@ package console
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
+
+	"go.uber.org/zap"
 
 	"kuairelay/relay/api"
 )
@@ -15,42 +16,84 @@ type endpointRow struct {
 	Name, Href          string
 	State               word
 	Since               moment
+	By                  string // who has paused it
 	Open, Waiting, Dead string
+	All                 string // open and waiting
 	HasDead             bool
 	DeadHref            string
-	Success             string
+	Success             string // of the last hour
+	SuccessBad          bool
 	Took                string // half of the attempts, and 95 % of them
+	P95                 string
 	Delivered           moment
 	Error               string // of the latest attempt that failed
+	Day                 *ribbon
+}
+
+// endpointRows shows endpoints with their last 24 hours. ribbons says whether these are known.
+func (v *visit) endpointRows(all []api.EndpointHealth) (rows []endpointRow, ribbons bool) {
+	names := make([]string, len(all))
+	for i, e := range all {
+		names[i] = e.Endpoint
+	}
+	days, err := v.o.API.Days(v.Request().Context(), names)
+	if err != nil {
+		v.o.Logger.Warn("a page has no ribbons", zap.Error(err))
+	}
+	for _, e := range all {
+		row := v.endpointRow(e)
+		if day := days[e.Endpoint]; day != nil {
+			sum := lastHour(day)
+			row.Success = share(sum.Delivered, sum.Delivered+sum.Failed)
+			row.SuccessBad = sum.Failed > sum.Delivered
+			row.Day = v.ribbon(day)
+			ribbons = true
+		}
+		rows = append(rows, row)
+	}
+	return rows, ribbons
 }
 
 func (v *visit) endpointRow(e api.EndpointHealth) endpointRow {
 	row := endpointRow{
 		Name: e.Endpoint, Href: v.path("/endpoints/"+e.Endpoint, nil),
 		State: v.endpointState(string(e.State)), Since: v.moment(e.Since),
-		Open: count(e.Open), Waiting: count(e.Waiting), Dead: count(e.Dead), HasDead: e.Dead > 0,
-		DeadHref: v.path("/dead-letters", url.Values{"endpoint": {e.Endpoint}}),
-		Success:  "–", Took: "–", Delivered: v.moment(e.DeliveredAt),
+		Open: count(e.Open), Waiting: count(e.Waiting), Dead: count(e.Dead), All: count(e.Open + e.Waiting),
+		HasDead: e.Dead > 0, DeadHref: v.path("/dead-letters", url.Values{"endpoint": {e.Endpoint}}),
+		Success: "–", Took: "–", P95: "–", Delivered: v.moment(e.DeliveredAt),
+	}
+	if e.State == api.EndpointFailing {
+		row.Since = v.moment(e.FailingSince)
+	}
+	if e.PausedBy != "" {
+		row.By = v.person(e.PausedBy, "")
 	}
 	if e.Sample > 0 {
-		row.Success = strconv.FormatFloat(e.SuccessRate*100, 'f', -1, 32)
-		if len(row.Success) > 4 {
-			row.Success = fmt.Sprintf("%.1f", e.SuccessRate*100)
-		}
-		row.Success += " %"
-		row.Took = fmt.Sprintf("%s / %s", v.millis(e.P50MS), v.millis(e.P95MS))
+		row.Success = share(int64(e.SuccessRate*float64(e.Sample)+0.5), int64(e.Sample))
+		row.SuccessBad = e.SuccessRate < 0.5
+		row.P95 = v.millis(e.P95MS)
+		row.Took = fmt.Sprintf("%s / %s", v.millis(e.P50MS), row.P95)
 	}
-	if e.LastError != nil {
+	if e.LastError != nil && e.State != api.EndpointOK {
 		row.Error = v.attempt(*e.LastError).Result
 	}
 	return row
 }
 
 type endpointsView struct {
-	Rows   []endpointRow
-	State  string
-	States []option
-	Next   string
+	Rows    []endpointRow
+	Ribbons bool
+	States  []stateCount
+	All     stateCount // without a state
+	Tenants []option   // of the operator's, if there are several
+	State   string
+	Name    string
+	Sorts   []choice
+	Total   string
+	Need    int // how many need somebody
+	Next    string
+	Clear   string // empty: nothing is chosen
+	Some    string // where the form goes that acts on several
 }
 
 // option is one of a selection.
@@ -68,19 +111,56 @@ func (v *visit) options(values []string, chosen string, text func(string) string
 }
 
 func (v *visit) showEndpoints() error {
-	q := v.query("state", "tenant", "cursor")
+	q := v.query("state", "tenant", "name", "sort", "cursor")
+	if q.Get("sort") != api.SortName {
+		q.Set("sort", api.SortTrouble)
+	}
 	q.Set("limit", "100")
 	page, err := ask[api.Endpoints](v, "GET /endpoints", q)
 	if err != nil {
 		return err
 	}
+	q.Del("limit")
+	q.Del("cursor")
 
-	out := endpointsView{State: q.Get("state")}
-	for _, e := range page.Endpoints {
-		out.Rows = append(out.Rows, v.endpointRow(e))
+	out := endpointsView{
+		State: q.Get("state"), Name: q.Get("name"), Total: count(page.Total), Some: v.path("/endpoints/some", nil),
 	}
-	out.States = v.options(api.EndpointStates(), out.State, func(s string) string { return v.endpointState(s).Text })
-	out.Next = v.nextPage("/endpoints", q, page.Next)
+	out.Rows, out.Ribbons = v.endpointRows(page.Endpoints)
+	all := 0
+	for _, n := range page.States {
+		all += n
+	}
+	for _, state := range []api.EndpointState{"gone", "open", api.EndpointFailing} {
+		out.Need += page.States[state]
+	}
+	if out.State+out.Name+q.Get("tenant") != "" {
+		out.Clear = v.path("/endpoints", nil)
+	}
+
+	// Each choice leads to the same list but for that.
+	with := func(key, value string) url.Values {
+		other := maps.Clone(q)
+		other.Set(key, value)
+		if value == "" || value == api.SortTrouble {
+			other.Del(key)
+		}
+		if other.Get("sort") == api.SortTrouble {
+			other.Del("sort")
+		}
+		return other
+	}
+	out.States = v.stateCounts(page.States, out.State, with("state", ""))
+	out.All = stateCount{Count: count(all), Href: v.path("/endpoints", with("state", "")), Chosen: out.State == ""}
+	for _, sort := range []string{api.SortTrouble, api.SortName} {
+		out.Sorts = append(out.Sorts, choice{
+			Href: v.path("/endpoints", with("sort", sort)), Name: v.t("sort." + sort), Chosen: q.Get("sort") == sort,
+		})
+	}
+	if tenants := v.o.API.Tenants(); v.tenant == "" && len(tenants) > 1 {
+		out.Tenants = v.options(tenants, q.Get("tenant"), visible)
+	}
+	out.Next = v.nextPage("/endpoints", with("", ""), page.Next)
 	return v.render(http.StatusOK, "endpoints", out)
 }
 
@@ -110,125 +190,8 @@ func (v *visit) millis(ms int64) string {
 	if ms == 0 {
 		return "<1 ms"
 	}
-	if ms < 10_000 {
+	if ms < 1000 {
 		return count(ms) + " ms"
 	}
 	return fmt.Sprintf("%.1f s", float64(ms)/1000)
-}
-
-type endpointView struct {
-	endpointRow
-	URL, Format string
-	Settings    []setting
-	Failed      []attemptRow
-	Log         []logRow
-	Retry       bool   // something waits for its next attempt
-	Explanation string // what the state means, and what ends it
-	Until       moment
-	Parked      bool
-	LastError   *attemptRow
-	OldestAt    moment
-	Tested      *testView
-	Charts      []*chart
-	Ranges      []choice
-	Causes      string // how often attempts failed, by cause
-	Events      string // the page with its events
-	Replay      string
-}
-
-func (e endpointView) title(*visit) string { return e.Name }
-
-// testView is what came of a test.
-type testView struct {
-	Result attemptRow
-	Answer string
-	Advice string
-}
-
-// endpointName is the endpoint that the path names.
-func (v *visit) endpointName() string { return v.Param("tenant") + "/" + v.Param("name") }
-
-func (v *visit) showEndpoint() error {
-	e, err := ask[api.EndpointHealth](v, "GET /endpoints/{endpoint}", nil, v.endpointName())
-	if err != nil {
-		return err
-	}
-	out := v.endpointView(e)
-	v.addCharts(&out)
-	v.addHistory(&out)
-	return v.render(http.StatusOK, "endpoint", out)
-}
-
-// addCharts adds what was over time.
-func (v *visit) addCharts(out *endpointView) {
-	s, why := v.stats(url.Values{"endpoint": {out.Name}})
-	out.Charts = v.deliveryCharts(s, why)
-	out.Causes = failures(s)
-	out.Ranges = v.rangeChoices("/endpoints/" + out.Name)
-}
-
-func (v *visit) endpointView(e api.EndpointHealth) endpointView {
-	parked := []api.EndpointState{"paused", "gone", "open"}
-	own := url.Values{"endpoint": {e.Endpoint}}
-	out := endpointView{
-		endpointRow: v.endpointRow(e), URL: visible(e.URL), Format: e.Format,
-		Explanation: v.t("endpoint.is." + breakerWord(string(e.State))),
-		Until:       v.moment(e.Until), Parked: slices.Contains(parked, e.State), OldestAt: v.moment(e.OldestAt),
-		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
-	}
-	out.Settings = v.endpointSettings(e.Settings)
-	out.Retry = e.Open > 0 && !out.Parked
-	if e.InRow > 1 {
-		out.Explanation += " " + v.t("endpoint.in.row", e.InRow, v.moment(e.FailingSince).Text)
-	}
-	if e.PausedBy != "" {
-		out.Explanation += " " + v.t("endpoint.paused.by", v.person(e.PausedBy, ""))
-	}
-	if e.LastError != nil {
-		last := v.attempt(*e.LastError)
-		out.LastError = &last
-	}
-	return out
-}
-
-func (v *visit) pause() error  { return v.act("pause") }
-func (v *visit) resume() error { return v.act("resume") }
-
-// act pauses or resumes the endpoint that the path names.
-func (v *visit) act(what string) error {
-	if _, err := send[api.EndpointHealth](v, "POST /endpoints/{endpoint}/"+what, nil, nil, v.endpointName()); err != nil {
-		return err
-	}
-	return v.done(what, "")
-}
-
-// test sends a test event, and shows what came back on the endpoint's page.
-func (v *visit) test() error {
-	name := v.endpointName()
-	result, err := send[api.TestResult](v, "POST /endpoints/{endpoint}/test", nil, nil, name)
-	if err != nil {
-		return err
-	}
-	e, err := ask[api.EndpointHealth](v, "GET /endpoints/{endpoint}", nil, name)
-	if err != nil {
-		return err
-	}
-
-	out := v.endpointView(e)
-	out.Tested = &testView{
-		Result: v.attempt(api.Attempt{Status: result.Status, DurationMS: result.DurationMS, Text: result.Error}),
-		Answer: visible(result.Answer),
-	}
-	switch {
-	case result.Delivered:
-		out.Tested.Result.Class = "good"
-		out.Tested.Advice = v.t("test.good")
-	case result.Status == http.StatusUnauthorized || result.Status == http.StatusForbidden:
-		out.Tested.Advice = v.t("test.signature")
-	case result.Status == 0:
-		out.Tested.Advice = v.t("test.unreachable")
-	default:
-		out.Tested.Advice = v.t("test.refused")
-	}
-	return v.render(http.StatusOK, "endpoint", out)
 }

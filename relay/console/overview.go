@@ -5,35 +5,53 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"kuairelay/relay/api"
 )
 
 // overviewView answers whether everything is all right.
 type overviewView struct {
-	Well     bool
+	Class    string // of the headline
+	Sign     string
 	Headline string
-	Problems []problemRow
+	Latest   moment // with which the headline ends; none: it does not
 	Partial  bool
+	Problems []problemRow
+	Begin    *beginView // nil: something has come
 	Figures  []figure
-	States   []stateCount
-	Worst    []endpointRow
-	Charts   []*chart
+	Stats    string // why there are no figures over time
+	Facts    []fact
 	Ranges   []choice
+	States   []stateCount
+	All      string // how many endpoints there are
+	Worst    []endpointRow
+	Ribbons  bool
 }
 
-// figure is a number with what it counts.
+// figure is a number with what it counts, and how that was over time.
 type figure struct {
 	Name, Value, Note string
 	Href              string
 	Bad               bool
+	Spark             *spark
+}
+
+// fact is a small figure in a line.
+type fact struct {
+	Name, Value string
+	At          moment // instead of Value
+	Href        string
+	Bad         bool
 }
 
 // stateCount is how many endpoints are in a state.
 type stateCount struct {
-	State word
-	Count string
-	Href  string
+	State  word
+	Count  string
+	Href   string
+	Chosen bool
 }
 
 // problemRow is something that needs a person.
@@ -44,12 +62,17 @@ type problemRow struct {
 	// What follows from it, why, and what to do about it, in English.
 	What, Why, Do string
 	Href          string // empty: there is no page about it
+	Links         []choice
+	// Endpoint is the page of the endpoint that has it, if somebody can test and pause it there; CanPause says whether
+	// it is not paused or gone already.
+	Endpoint string
+	CanPause bool
 }
 
 func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	row := problemRow{
-		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: visible(p.What), Why: visible(p.Why),
-		Do: visible(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
+		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: sentence(p.What), Why: sentence(p.Why),
+		Do: sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
 	}
 	if key := "problem." + p.Code; v.look.language.has(key) {
 		row.Kind.Text = v.t(key)
@@ -63,7 +86,45 @@ func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	if p.Links.Page != "" && v.hasPage(p.Links.Page) {
 		row.Href = v.side.base + "/" + p.Links.Page
 	}
+	v.addLinks(&row, p)
 	return row
+}
+
+// sentence is a text of the API with a capital letter.
+func sentence(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	return visible(string(unicode.ToUpper(first)) + text[size:])
+}
+
+// addLinks adds where to look at a problem, and what can be done about it at once.
+func (v *visit) addLinks(row *problemRow, p api.StatusProblem) {
+	ofEndpoint := []string{api.BreakerOpen, api.EndpointGone, api.EndpointFails, api.GetsNothing, api.BacklogOld}
+	switch {
+	case slices.Contains(ofEndpoint, p.Code) && v.hasEndpoint(p.Subject):
+		row.Endpoint = v.path("/endpoints/"+p.Subject, nil)
+		row.CanPause = p.Code != api.EndpointGone
+		row.Links = []choice{
+			{Href: row.Endpoint, Name: v.t("problem.page")},
+			{Href: row.Endpoint + "#attempts", Name: v.t("problem.answers")},
+		}
+		if p.Code == api.GetsNothing || p.Code == api.BacklogOld {
+			open := url.Values{"endpoint": {p.Subject}, "state": {"open"}}
+			row.Links[1] = choice{Href: v.path("/events", open), Name: v.t("problem.open")}
+		}
+	case p.Code == api.DeadLettersRising && v.hasEndpoint(p.Subject):
+		row.Links = []choice{
+			{Href: row.Href, Name: v.t("problem.dead")},
+			{Href: v.path("/endpoints/"+p.Subject, nil), Name: v.t("problem.page")},
+		}
+	case row.Href != "":
+		row.Links = []choice{{Href: row.Href, Name: v.t("problem.look")}}
+	}
+}
+
+// hasEndpoint says whether a text is the name of an endpoint, and not of many.
+func (v *visit) hasEndpoint(subject string) bool {
+	tenant, name, both := strings.Cut(subject, "/")
+	return both && !strings.ContainsAny(tenant+name, " /")
 }
 
 // hasPage says whether a path leads to one of the pages.
@@ -81,80 +142,124 @@ func (v *visit) showOverview() error {
 		return err
 	}
 
-	out := overviewView{Partial: s.Partial}
+	out := overviewView{Partial: s.Partial, All: count(s.Endpoints)}
+	out.Ranges = v.rangeChoices("/", v.chartRange(overviewRange))
 	for _, p := range s.ProblemList {
 		out.Problems = append(out.Problems, v.problemRow(p))
 	}
-	for _, e := range s.Attention {
-		out.Worst = append(out.Worst, v.endpointRow(e))
+	series := v.overviewSeries()
+	out.Stats = series.why
+	v.addHeadline(&out, s, series)
+	out.Figures = v.figures(s, series)
+	out.Facts = v.facts(s, series)
+	if err := v.addBegin(&out, s); err != nil {
+		return err
 	}
-	for _, name := range api.EndpointStates() {
-		if n := s.States[api.EndpointState(name)]; n > 0 {
-			out.States = append(out.States, stateCount{
-				State: v.endpointState(name), Count: count(n), Href: v.path("/endpoints", url.Values{"state": {name}}),
-			})
-		}
+	if out.Begin != nil && out.Class == "good" {
+		out.Class, out.Sign, out.Headline = "", "○", v.t("overview.begin")
 	}
 
+	out.States = v.stateCounts(s.States, "", nil)
+	worst := v.worst(s.Attention)
+	out.Worst, out.Ribbons = v.endpointRows(worst)
+	return v.render(http.StatusOK, "overview", out)
+}
+
+// addHeadline says in one sentence how things are.
+func (v *visit) addHeadline(out *overviewView, s api.Status, series overviewSeries) {
 	need := 0
 	for _, p := range s.ProblemList {
 		if p.Severity != api.Notice {
 			need++
 		}
 	}
-	out.Well = need == 0
+	out.Class, out.Sign = "bad", "!"
 	switch {
 	case s.Endpoints == 0:
 		out.Headline = v.t("overview.nothing")
-	case out.Well:
-		out.Headline = v.t("overview.well")
 	case need == 1:
 		out.Headline = v.t("overview.one")
-	default:
+	case need > 0:
 		out.Headline = v.t("overview.many", need)
+	default:
+		out.Class, out.Sign = "good", "✓"
+		out.Headline = v.t("overview.well")
+		v.addWell(out, s, series)
 	}
-	out.Figures = v.figures(s)
-	series, why := v.stats(url.Values{})
-	out.Charts = v.deliveryCharts(series, why)
-	out.Ranges = v.rangeChoices("/")
-	return v.render(http.StatusOK, "overview", out)
+
+	// What is accepted stays safe, whatever else is wrong: unless that is what is wrong.
+	safe := !slices.ContainsFunc(s.ProblemList, func(p api.StatusProblem) bool {
+		return p.Code == api.RedisEmptied || p.Code == api.SpoolFailing || p.Code == api.Incomplete
+	})
+	if need > 0 && safe && s.Ready {
+		out.Headline += " " + v.t("overview.safe")
+	}
+	if len(s.ProblemList) > 0 && s.ProblemList[0].Severity == api.Warning {
+		out.Class = "warn"
+	}
 }
 
-// figures are the numbers of the overview.
-func (v *visit) figures(s api.Status) []figure {
-	latest := func(name string, m moment) figure {
-		f := figure{Name: v.t(name), Value: m.Ago, Note: m.Text}
-		if m.ISO == "" {
-			f.Value = v.t("none.yet")
-		}
-		return f
+// addWell adds the figures to the sentence that all is well.
+func (v *visit) addWell(out *overviewView, s api.Status, series overviewSeries) {
+	latest := v.moment(s.LastCallAt)
+	key := "overview.well.callback"
+	if v.tenant != "" {
+		latest = v.moment(s.LastEventAt)
+		key = "overview.well.event"
+	}
+	took := series.out.Total.Delivery
+	if latest.ISO == "" || took == nil {
+		return
 	}
 
-	var out []figure
+	rate := series.perMinute(series.out.Total.Delivered)
 	if v.tenant == "" {
-		calls := latest("overview.callback", v.moment(s.LastCallAt))
-		calls.Bad = s.Silent
-		out = append(out, calls)
+		rate = series.perMinute(series.came())
 	}
-	event := latest("overview.event", v.moment(s.LastEventAt))
-	event.Href = v.path("/events", nil)
-	open := figure{
-		Name: v.t("overview.open"), Value: count(s.Open + s.Waiting), Href: v.path("/events", url.Values{"state": {"open"}}),
+	out.Headline = v.t(key, rate, v.millis(took.P95MS))
+	out.Latest = latest
+}
+
+// worst are the endpoints that the overview shows: those that need somebody, and if they are few, others too.
+func (v *visit) worst(attention []api.EndpointHealth) []api.EndpointHealth {
+	const few = 8
+	if len(attention) >= few {
+		return attention
 	}
-	if s.Waiting > 0 {
-		open.Note = v.t("overview.behind", count(s.Waiting))
+	out := slices.Clone(attention)
+	page, err := askKept[api.Endpoints](v, seldom, "", "GET /endpoints",
+		url.Values{"sort": {api.SortTrouble}, "limit": {"8"}})
+	if err != nil {
+		return out // the status says why
 	}
-	dead := figure{Name: v.t("overview.dead"), Value: count(s.Dead), Href: v.path("/dead-letters", nil), Bad: s.Dead > 0}
-	out = append(out, event, open, dead)
-	if v.tenant == "" {
-		out = append(out, figure{
-			Name: v.t("overview.quarantine"), Value: count(s.Quarantined), Href: v.path("/quarantine", nil),
-			Bad: s.Quarantined > 0,
-		})
+	for _, e := range page.Endpoints {
+		known := slices.ContainsFunc(out, func(x api.EndpointHealth) bool { return x.Endpoint == e.Endpoint })
+		fine := e.State == api.EndpointOK || e.State == api.EndpointIdle
+		if !known && fine && len(out) < few {
+			out = append(out, e)
+		}
 	}
-	if s.Spooled > 0 {
-		out = append(out, figure{
-			Name: v.t("overview.spooled"), Value: count(s.Spooled), Note: v.moment(s.SpooledAt).Ago, Bad: true,
+	return out
+}
+
+// stateCounts are how many endpoints are in each state. The links lead to the list of those, with what it was asked for
+// besides.
+func (v *visit) stateCounts(states map[api.EndpointState]int, chosen string, besides url.Values) (out []stateCount) {
+	for _, name := range api.EndpointStates() {
+		n := states[api.EndpointState(name)]
+		if n == 0 && name != chosen {
+			continue
+		}
+		q := url.Values{}
+		for key, value := range besides {
+			q[key] = value
+		}
+		q.Set("state", name)
+		if name == chosen {
+			q.Del("state")
+		}
+		out = append(out, stateCount{
+			State: v.endpointState(name), Count: count(n), Href: v.path("/endpoints", q), Chosen: name == chosen,
 		})
 	}
 	return out

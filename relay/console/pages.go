@@ -44,11 +44,16 @@ func pages() []page {
 		{path: "/find", show: (*visit).find},
 		{path: "/waybill", show: (*visit).showWaybill},
 		{path: "/endpoints", menu: "menu.endpoints", key: "p", show: (*visit).showEndpoints},
+		{path: "/endpoints/some", show: (*visit).askSome, acts: []act{{path: "/endpoints/some", do: (*visit).doSome}}},
 		{path: "/endpoints/:tenant/:name", show: (*visit).showEndpoint, acts: []act{
 			{path: "/endpoints/:tenant/:name/pause", do: (*visit).pause},
-			{path: "/endpoints/:tenant/:name/resume", do: (*visit).resume},
-			{path: "/endpoints/:tenant/:name/test", do: (*visit).test},
 			{path: "/endpoints/:tenant/:name/retry", do: (*visit).retry},
+		}},
+		{path: "/endpoints/:tenant/:name/resume", show: (*visit).askResume, acts: []act{
+			{path: "/endpoints/:tenant/:name/resume", do: (*visit).resume},
+		}},
+		{path: "/endpoints/:tenant/:name/test", show: (*visit).askTest, acts: []act{
+			{path: "/endpoints/:tenant/:name/test", do: (*visit).test},
 		}},
 		{path: "/dead-letters", menu: "menu.dead", key: "d", show: (*visit).showDeadLetters, acts: []act{
 			{path: "/dead-letters/redrive", do: (*visit).redrive},

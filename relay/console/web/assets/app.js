@@ -1,6 +1,8 @@
 // app.js keeps a page up to date, and adds keys and copying. Without it a page can be read, and its forms work.
 import { startLive } from './live.js';
 import { startKeys } from './keys.js';
+import { startDialogs } from './dialog.js';
+import { startCharts } from './chart.js';
 
 const say = (text) => { document.querySelector('[data-say]').textContent = text; };
 
@@ -89,3 +91,5 @@ startCopying();
 startForms();
 startLive(say, dress);
 startKeys();
+startDialogs(say, dress);
+startCharts();

@@ -1,6 +1,9 @@
 // live.js asks for the changing part of the page again and again, and puts in what differs.
 const policy = window.trustedTypes?.createPolicy('kuairelay', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
 
+// parse makes a document of HTML that this relay sent.
+export const parse = (html) => new DOMParser().parseFromString(policy.createHTML(html), 'text/html');
+
 const resting = 15000;   // ms, without a sign of the reader
 const restAfter = 300000;
 const slowest = 60000;
@@ -60,6 +63,7 @@ export function startLive(say, dress) {
         } else if (shown.get(row.id) !== row.outerHTML) {
           shown.set(row.id, row.outerHTML);
           dress(row);
+          keepChecked(was, row);
           was.replaceWith(row);
           order.push(row);
         } else order.push(was);
@@ -110,7 +114,7 @@ export function startLive(say, dress) {
     if (answer.status === 304) return;
     if (!answer.ok) throw new Error(String(answer.status));
     tag = answer.headers.get('ETag') ?? '';
-    const body = new DOMParser().parseFromString(policy.createHTML(await answer.text()), 'text/html').body;
+    const body = parse(await answer.text()).body;
     if (document.querySelector('dialog[open]')) return;
     kept = 0;
     const before = [...blocks()].map((e) => e.id);
@@ -154,6 +158,13 @@ export function startLive(say, dress) {
   for (const sign of ['pointerdown', 'keydown', 'scroll']) addEventListener(sign, () => { seen = Date.now(); }, { passive: true });
   setInterval(ages, 10000);
   soon(every);
+}
+
+// keepChecked has what the reader has selected selected in what takes its place.
+function keepChecked(was, is) {
+  const box = was.querySelector('input[type=checkbox]:checked');
+  const fresh = is.querySelector('input[type=checkbox]');
+  if (box && fresh) fresh.checked = true;
 }
 
 // ages keeps "3 min ago" true between two answers.

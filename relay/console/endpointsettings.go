@@ -1,0 +1,44 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+
+	"kuairelay/relay/api"
+)
+
+// setting is one of an endpoint's settings.
+type setting struct{ Name, Value string }
+
+// settings of an endpoint, as the config calls them.
+func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
+	if s == nil {
+		return nil
+	}
+	out := []setting{
+		{"timeout", s.Timeout},
+		{"retry", strings.Join(s.Retry, ", ")},
+		{"max_in_flight", count(s.MaxInFlight)},
+		{"max_age", s.MaxAge},
+		{"order", s.Order},
+		{"breaker", v.t("endpoint.breaker", s.Breaker.Failures, s.Breaker.CoolOff, s.Breaker.MaxCoolOff)},
+		{"secrets", count(len(s.Secrets))},
+	}
+
+	// What few endpoints have comes last.
+	if s.Rate > 0 {
+		out = append(out, setting{"rate", v.t("endpoint.rate", fmt.Sprint(s.Rate))})
+	}
+	for _, secret := range s.Secrets {
+		if end := v.moment(secret.Until); end.ISO != "" {
+			out = append(out, setting{"secrets", v.t("endpoint.secret.ends", end.Text)})
+		}
+	}
+	if len(s.Headers) > 0 {
+		out = append(out, setting{"headers", visible(strings.Join(s.Headers, ", "))})
+	}
+	if end := v.moment(s.CertificateUntil); end.ISO != "" {
+		out = append(out, setting{"tls", end.Text})
+	}
+	return append(out, setting{v.t("endpoint.at"), visible(s.At)})
+}
