@@ -191,7 +191,8 @@ func TestEveryPageIsThereInBothLanguages(t *testing.T) {
 						t.Errorf("%s%s in %s has %q", base, path, language, odd)
 					}
 				}
-				if got.StatusCode == http.StatusOK && !strings.Contains(got.body, `<html lang="`+language[:2]) {
+				isPage := got.Header.Get("Content-Disposition") == ""
+				if isPage && got.StatusCode == http.StatusOK && !strings.Contains(got.body, `<html lang="`+language[:2]) {
 					t.Errorf("%s%s is not in %s", base, path, language)
 				}
 			})

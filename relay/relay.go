@@ -268,6 +268,7 @@ func (r *Relay) newAPI() *api.API {
 		Replica:       r.heartbeat.id,
 		Spooled:       r.spooled,
 		Upstream:      r.upstreamState,
+		Subscribe:     r.subscribe,
 		LastRefused:   r.receiver.Refused,
 		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
 		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
@@ -286,6 +287,19 @@ func (r *Relay) spooled(waybill string, most int) (out []api.Spooled) {
 func (r *Relay) upstreamState() api.Upstream {
 	configured, waiting := r.proxy.State()
 	return api.Upstream{Configured: configured, CredentialsRefused: r.proxy.CredentialsRefused(), Waiting: waiting}
+}
+
+// subscribe subscribes waybills for a tenant.
+func (r *Relay) subscribe(c echo.Context, tenant, brand string, codes []string) ([]api.SubscribeResult, error) {
+	results, err := r.proxy.Subscribe(c, tenant, brand, codes)
+	out := make([]api.SubscribeResult, 0, len(results))
+	for _, x := range results {
+		out = append(out, api.SubscribeResult{
+			CPCode: x.CPCode, WaybillCode: x.WaybillCode, Result: string(x.Result), Code: x.Code, Msg: x.Msg, UID: x.UID,
+			Warning: x.Warning,
+		})
+	}
+	return out, err
 }
 
 // newConsole makes the pages, over the API.

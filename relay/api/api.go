@@ -117,6 +117,9 @@ type Options struct {
 	Spooled func(waybill string, most int) []Spooled
 	// Upstream gives the state of the connection to kuaidihelp. Default: it is not configured.
 	Upstream func() Upstream
+	// Subscribe subscribes waybills for a tenant, within its limits. The error is the answer to a request that is refused.
+	// Default: nothing can be subscribed.
+	Subscribe func(c echo.Context, tenant, brand string, codes []string) ([]SubscribeResult, error)
 	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
@@ -275,6 +278,11 @@ func New(o Options) *API {
 	if o.Upstream == nil {
 		o.Upstream = func() Upstream { return Upstream{} }
 	}
+	if o.Subscribe == nil {
+		o.Subscribe = func(echo.Context, string, string, []string) ([]SubscribeResult, error) {
+			return nil, echo.NewHTTPError(http.StatusServiceUnavailable, "this relay cannot subscribe waybills")
+		}
+	}
 	if o.LastRefused == nil {
 		o.LastRefused = func() time.Time { return time.Time{} }
 	}
@@ -355,7 +363,7 @@ type settings struct {
 // Register adds the tenants' paths to the public listener, and the operator's paths to the private one.
 func (c *API) Register(public, admin *echo.Echo) {
 	for _, r := range routes() {
-		if r.tenant {
+		if r.tenant && !r.pagesOnly {
 			public.Add(r.method, r.tenantPath(), c.asTenant(r))
 		}
 		if r.operator {

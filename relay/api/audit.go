@@ -28,6 +28,7 @@ const (
 	actRetry             = "retry"
 	actReplay            = "replay"
 	actCancelReplay      = "replay-cancel"
+	actSubscribe         = "subscribe"
 	actUnsubscribe       = "unsubscribe"
 	actReadQuarantine    = "quarantine-read"
 	actReplayQuarantine  = "quarantine-replay"
@@ -44,7 +45,7 @@ func ActNames() []string {
 		actPause, actResume, actTest,
 		actRedrive, actDismiss, actResend, actRetry,
 		actReplay, actCancelReplay,
-		actUnsubscribe,
+		actSubscribe, actUnsubscribe,
 		actReadQuarantine, actReplayQuarantine, actDismissQuarantine,
 		ActReload, ActLogin,
 	}

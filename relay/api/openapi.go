@@ -30,7 +30,7 @@ const description = "Events with their deliveries and attempts, the health of en
 func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte {
 	d := document{paths: map[string]map[string]any{}, schemas: map[string]any{}}
 	for _, r := range routes() {
-		if r.tenant {
+		if r.tenant && !r.pagesOnly {
 			d.add("/v1"+r.path, r.method, d.operation(r, r.path, "tenant"))
 		}
 		if r.operator {

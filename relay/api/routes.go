@@ -16,10 +16,12 @@ type route struct {
 	path string
 	// tenant and operator say who may use it.
 	tenant, operator bool
-	summary          string
-	params           []param
-	body             any // zero value of the body's type; nil: no body
-	status           int // of a good answer; 0: 200
+	// pagesOnly: pages ask it in the same process, and it is not there over HTTP.
+	pagesOnly bool
+	summary   string
+	params    []param
+	body      any // zero value of the body's type; nil: no body
+	status    int // of a good answer; 0: 200
 	// problems are the meanings of other answers, by status, if they are not those of all routes.
 	problems map[int]string
 	handler  handler
@@ -151,6 +153,14 @@ var spanParams = []param{
 // limited is the meaning of 429 for requests that count towards subscriptions.rate.
 var limited = map[int]string{
 	http.StatusTooManyRequests: "Too many requests a second; Retry-After says when to try again",
+}
+
+// refusedSubscriptions are the meanings of answers to a request to subscribe.
+var refusedSubscriptions = map[int]string{
+	http.StatusTooManyRequests: "Too many requests of the tenant a second, or more waybills than are left of its day's; " +
+		"Retry-After says when to try again",
+	http.StatusBadGateway:     "kuaidihelp refuses the relay's own account",
+	http.StatusGatewayTimeout: "kuaidihelp does not answer, or not with its envelope",
 }
 
 // unexpected is what 409 means where a request may say how many it expects.
@@ -437,6 +447,24 @@ func subscriptionRoutes() []route {
 			summary: "End a subscription: kuaidihelp still pushes, but the tenant gets nothing more",
 			tenant:  true,
 			status:  http.StatusNoContent, problems: limited, handler: doing(removeSubscription), act: actUnsubscribe,
+		},
+		{
+			method: del, path: "/subscriptions/{cp_code}/{waybill}",
+			summary:  "End the subscription of a tenant: kuaidihelp still pushes, but the tenant gets nothing more",
+			operator: true,
+			params:   []param{{name: "tenant", kind: "string", doc: "whose subscription; required"}},
+			status:   http.StatusNoContent, handler: doing(removeSubscription), act: actUnsubscribe,
+		},
+		{
+			method: post, path: "/subscriptions",
+			summary:  "Subscribe waybills for a tenant, at most 1000; those that failed are asked for again",
+			operator: true,
+			body:     subscribeRequest{}, problems: refusedSubscriptions, handler: answering(subscribe), act: actSubscribe,
+		},
+		{
+			// Over HTTP it is another part that serves tenants, in the form that their clients know.
+			method: post, path: "/subscriptions", tenant: true, pagesOnly: true,
+			body: subscribeRequest{}, handler: answering(subscribe), act: actSubscribe,
 		},
 	}
 }

@@ -128,8 +128,8 @@ func showSubscription(s ledger.Subscription) Subscription {
 	return out
 }
 
-// ownSubscription is a subscription as its tenant sees it.
-type ownSubscription struct {
+// OwnSubscription is a subscription as its tenant sees it.
+type OwnSubscription struct {
 	CPCode      string       `json:"cp_code" doc:"brand"`
 	WaybillCode string       `json:"waybill_code" doc:"waybill"`
 	Since       time.Time    `json:"since" doc:"when the tenant subscribed the waybill"`
@@ -140,13 +140,14 @@ type ownSubscription struct {
 	UID         string       `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
 }
 
-type ownSubscriptions struct {
-	Subscriptions []ownSubscription `json:"subscriptions" doc:"those that end last first"`
+// OwnSubscriptions is a page of a tenant's own.
+type OwnSubscriptions struct {
+	Subscriptions []OwnSubscription `json:"subscriptions" doc:"those that end last first"`
 	Next          string            `json:"next,omitempty" doc:"cursor of the next page; none: this is the end"`
 }
 
-func showOwnSubscription(s ledger.Subscription) ownSubscription {
-	out := ownSubscription{
+func showOwnSubscription(s ledger.Subscription) OwnSubscription {
+	out := OwnSubscription{
 		CPCode:      s.CPCode,
 		WaybillCode: s.Code,
 		Since:       s.Since.UTC(),
@@ -165,12 +166,12 @@ func showOwnSubscription(s ledger.Subscription) ownSubscription {
 const maxOwnLimit = 1000
 
 // listOwnSubscriptions gives a page of the caller's subscriptions. It ignores unknown parameters.
-func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
+func listOwnSubscriptions(c *call) (OwnSubscriptions, error) {
 	limit := defaultLimit
 	if text := c.QueryParam("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxOwnLimit {
-			return ownSubscriptions{}, badf("limit must be a whole number from 1 to %d", maxOwnLimit)
+			return OwnSubscriptions{}, badf("limit must be a whole number from 1 to %d", maxOwnLimit)
 		}
 		limit = n
 	}
@@ -178,23 +179,23 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 	if text := c.QueryParam("state"); text != "" {
 		state, err := readSubscriptionState(text)
 		if err != nil {
-			return ownSubscriptions{}, badf("state: %v", err)
+			return OwnSubscriptions{}, badf("state: %v", err)
 		}
 		by.state = state
 	}
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
-		return ownSubscriptions{}, err
+		return OwnSubscriptions{}, err
 	}
 
 	found, next, err := c.filteredSubscriptions(c.tenant, c.QueryParam("cursor"), limit, by)
 	if errors.Is(err, event.ErrCursor) {
-		return ownSubscriptions{}, badf("cursor must be the next of an earlier page")
+		return OwnSubscriptions{}, badf("cursor must be the next of an earlier page")
 	}
 	if err != nil {
-		return ownSubscriptions{}, c.noLedger(err)
+		return OwnSubscriptions{}, c.noLedger(err)
 	}
 
-	page := ownSubscriptions{Subscriptions: make([]ownSubscription, len(found)), Next: next}
+	page := OwnSubscriptions{Subscriptions: make([]OwnSubscription, len(found)), Next: next}
 	for i, s := range found {
 		page.Subscriptions[i] = showOwnSubscription(s)
 	}
@@ -204,35 +205,47 @@ func listOwnSubscriptions(c *call) (ownSubscriptions, error) {
 var errNoSubscription = echo.NewHTTPError(http.StatusNotFound, "this tenant has not subscribed this waybill")
 
 // readOwnSubscription gives one of the caller's subscriptions.
-func readOwnSubscription(c *call) (ownSubscription, error) {
+func readOwnSubscription(c *call) (OwnSubscription, error) {
 	if err := c.o.Admit(c.Context, c.tenant); err != nil {
-		return ownSubscription{}, err
+		return OwnSubscription{}, err
 	}
 	s, found, err := c.subscriptions.Subscription(c.ctx(), c.tenant, c.waybill())
 	if err != nil {
-		return ownSubscription{}, c.noLedger(err)
+		return OwnSubscription{}, c.noLedger(err)
 	}
 	if !found {
-		return ownSubscription{}, errNoSubscription
+		return OwnSubscription{}, errNoSubscription
 	}
 	return showOwnSubscription(s), nil
 }
 
-// removeSubscription ends one of the caller's subscriptions. kuaidihelp has no call for that: it still pushes, but the
-// tenant gets nothing more.
+// removeSubscription ends a subscription: one of the caller's, or of the tenant that the operator names. kuaidihelp has
+// no call for that: it still pushes, but the tenant gets nothing more.
 func removeSubscription(c *call) error {
-	if err := c.o.Admit(c.Context, c.tenant); err != nil {
+	tenant := c.tenant
+	if tenant == "" {
+		r := c.reader()
+		name := r.param("tenant")
+		err := r.end()
+		if err == nil {
+			tenant, err = c.tenantNamed(name)
+		}
+		if err != nil {
+			return err
+		}
+	} else if err := c.o.Admit(c.Context, c.tenant); err != nil {
 		return err
 	}
+
 	w := c.waybill()
-	removed, err := c.subscriptions.Unsubscribe(c.ctx(), c.tenant, w)
+	removed, err := c.subscriptions.Unsubscribe(c.ctx(), tenant, w)
 	if err != nil {
 		return c.noLedger(err)
 	}
 	if !removed {
 		return errNoSubscription
 	}
-	c.did(c.tenant, w.CPCode+" "+w.Code, 1)
+	c.did(tenant, w.CPCode+" "+w.Code, 1)
 	return nil
 }
 

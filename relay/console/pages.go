@@ -70,6 +70,11 @@ func pages() []page {
 			path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine,
 			acts: []act{{path: "/quarantine/replay", do: (*visit).retake}},
 		},
+		{path: "/subscriptions", menu: "menu.subscriptions", key: "s", show: (*visit).showSubscriptions, acts: []act{
+			{path: "/subscriptions", do: (*visit).subscribe},
+			{path: "/subscriptions/remove", do: (*visit).unsubscribe},
+		}},
+		{path: "/subscriptions/export", show: (*visit).exportSubscriptions},
 		{path: "/routes", menu: "menu.routes", key: "t", show: (*visit).showRoutes, acts: []act{
 			{path: "/routes", do: (*visit).tryRoutes, form: maxSampleForm},
 		}},

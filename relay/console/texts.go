@@ -16,22 +16,23 @@ var texts = func() map[string]text {
 
 // allTexts are the texts by subject. No key is in two of them.
 var allTexts = []map[string]text{
-	frameTexts, overviewTexts, eventTexts, endpointTexts, actTexts, routeTexts, systemTexts,
+	frameTexts, overviewTexts, eventTexts, endpointTexts, actTexts, subscriptionTexts, routeTexts, systemTexts,
 }
 
 // frameTexts are those of the frame of each page, and words that several pages have.
 var frameTexts = map[string]text{
-	"menu":            {"Pages", "页面"},
-	"menu.overview":   {"Overview", "概览"},
-	"menu.events":     {"Events", "事件"},
-	"menu.endpoints":  {"Endpoints", "端点"},
-	"menu.dead":       {"Dead letters", "死信"},
-	"menu.replays":    {"Replays", "重放"},
-	"menu.quarantine": {"Quarantine", "隔离区"},
-	"menu.routes":     {"Routes", "路由"},
-	"menu.config":     {"Config", "配置"},
-	"menu.system":     {"System", "系统"},
-	"menu.help":       {"Help", "帮助"},
+	"menu":               {"Pages", "页面"},
+	"menu.overview":      {"Overview", "概览"},
+	"menu.events":        {"Events", "事件"},
+	"menu.endpoints":     {"Endpoints", "端点"},
+	"menu.dead":          {"Dead letters", "死信"},
+	"menu.replays":       {"Replays", "重放"},
+	"menu.quarantine":    {"Quarantine", "隔离区"},
+	"menu.subscriptions": {"Subscriptions", "订阅"},
+	"menu.routes":        {"Routes", "路由"},
+	"menu.config":        {"Config", "配置"},
+	"menu.system":        {"System", "系统"},
+	"menu.help":          {"Help", "帮助"},
 
 	"menu.open":        {"Menu", "菜单"},
 	"menu.of.problems": {"need you", "需要处理"},
@@ -226,8 +227,9 @@ var frameTexts = map[string]text{
 	"key.rows":   {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},
 	"key.pause":  {"pause or go on with live updates", "暂停或继续实时更新"},
 	"key.go": {
-		"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine, t routes, c config, y system",
-		"跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区、t 路由、c 配置、y 系统",
+		"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine, s subscriptions, " +
+			"t routes, c config, y system",
+		"跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区、s 订阅、t 路由、c 配置、y 系统",
 	},
 	"key.help": {"this page", "本页"},
 

@@ -15,7 +15,8 @@ import (
 // made are the beginnings of keys whose end is a state, a status and the like.
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
 	"brand.", "log.", "problem.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
-	"endpoint.many", "letter."}
+	"endpoint.many", "letter.",
+	"refusal.", "subscribed."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()

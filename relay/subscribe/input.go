@@ -75,7 +75,11 @@ func readSubscribeRequest(body []byte, strict bool) (brand string, waybills []st
 	if err != nil {
 		return "", nil, err
 	}
+	return checkSubscribeRequest(w)
+}
 
+// checkSubscribeRequest checks a request, and returns the canonical brand, and each code once.
+func checkSubscribeRequest(w subscribeRequest) (brand string, waybills []string, err error) {
 	brand = kuaidihelp.Brand(strings.TrimSpace(w.CPCode))
 	if !brandForm.MatchString(brand) {
 		return "", nil, errors.New("cp_code must be a brand's code, like zt")

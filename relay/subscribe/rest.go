@@ -72,27 +72,49 @@ func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	if err != nil {
 		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
 	}
+	results, err := p.subscribeAllowed(c, t, brand, codes, began)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, waybillResults{results})
+}
 
+// Subscribe subscribes waybills of one brand for a tenant, as POST /v1/subscriptions does. The error is the answer to a
+// request that is refused as a whole.
+func (p *Proxy) Subscribe(c echo.Context, tenant, brand string, waybills []string) ([]WaybillResult, error) {
+	began := time.Now()
+	t := p.current.Load().tenant(tenant)
+	brand, waybills, err := checkSubscribeRequest(subscribeRequest{CPCode: brand, WaybillCodes: waybills})
+	if err != nil {
+		return nil, p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
+	}
+	return p.subscribeAllowed(c, t, brand, waybills, began)
+}
+
+// subscribeAllowed subscribes the waybills of a request that is right, if its tenant may.
+func (p *Proxy) subscribeAllowed(c echo.Context, t *Tenant, brand string, codes []string, began time.Time) (
+	[]WaybillResult, error,
+) {
 	if p.current.Load().Upstream == nil {
-		return p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, notConfigured))
+		return nil, p.turnedAway(t, "error", echo.NewHTTPError(http.StatusServiceUnavailable, notConfigured))
 	}
 	if err := p.admit(c, t, len(codes)); err != nil {
-		return err
+		return nil, err
 	}
 
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.o.Budget)
 	defer cancel()
 	results, err := p.subscribe(ctx, t, brand, codes)
 	if err != nil {
-		return p.unavailable(c, t, err)
+		return nil, p.unavailable(c, t, err)
 	}
 	p.report(t, brand, results, began)
 
 	// A failure that is about the relay itself, and so about every waybill, is the answer to the request.
 	if code := common(results); code == codeCredentials || code == codeNoAnswer {
-		return echo.NewHTTPError(code, results[0].Msg)
+		return nil, echo.NewHTTPError(code, results[0].Msg)
 	}
-	return c.JSON(http.StatusOK, waybillResults{results})
+	return results, nil
 }
 
 // common returns the code that every result failed with; 0: there is no such code.

@@ -104,6 +104,7 @@ var apiExamples = map[string]string{
 	"GET /v1/subscriptions/{cp_code}/{waybill}":    "zt/777005949070187",
 	"DELETE /v1/subscriptions/{cp_code}/{waybill}": "zt/777005949070187",
 	"GET /admin/v1/subscriptions":                  "?tenant=shop",
+	"POST /admin/v1/subscriptions":                 `{"tenant":"shop","cp_code":"zt","waybill_codes":["777005949070187"]}`,
 	"GET /v1/audit":                                "?since=1d",
 	"GET /admin/v1/quarantine":                     "?group=reason",
 	"GET /admin/v1/quarantine/{id}":                "$QUARANTINED",
