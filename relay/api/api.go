@@ -448,3 +448,17 @@ func (c *call) actor() event.Actor {
 func (c *call) sees(endpoint string) bool {
 	return c.tenant == "" || strings.HasPrefix(endpoint, c.tenant+"/")
 }
+
+// Names lists endpoints of the config by their full names, at most so many, and the tenants: of a tenant its own, of
+// nobody (empty) all.
+func (c *API) Names(tenant string, most int) (endpoints, tenants []string) {
+	s := c.current.Load()
+	endpoints = s.names
+	if tenant != "" {
+		endpoints = s.endpointsOf(tenant)
+		tenants = []string{tenant}
+	} else {
+		tenants = slices.Sorted(maps.Keys(s.tenants))
+	}
+	return endpoints[:min(len(endpoints), most)], tenants[:min(len(tenants), most)]
+}

@@ -65,7 +65,7 @@ func listEvents(c *call) (Events, error) {
 		}
 	}
 
-	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next, Looked: page.Looked}
+	out := Events{Events: make([]Event, len(page.Events)), Next: page.Next, Back: page.Back, Looked: page.Looked}
 	if !q.Newer {
 		out.LookedBackTo = utc(page.BackTo)
 	}
@@ -80,18 +80,69 @@ func listEvents(c *call) (Events, error) {
 	return out, nil
 }
 
-// readEvent gives one event.
+// readEvent gives one event. With brief, it leaves out what does not change: the data, and how the routes decide.
 func readEvent(c *call) (Event, error) {
-	e, err := c.event(c.Param("id"), c.events.Event)
+	r := c.reader()
+	brief := r.flag("brief")
+	updates := r.flag("updates")
+	if err := r.end(); err != nil {
+		return Event{}, err
+	}
+	read := c.events.Event
+	if brief {
+		read = c.events.EventWithoutData
+	}
+	e, err := c.event(c.Param("id"), read)
 	if err != nil {
 		return Event{}, err
 	}
+
 	out := c.showEvent(e)
+	if updates {
+		if err := c.addUpdates(&out); err != nil {
+			return Event{}, err
+		}
+	}
+	if brief {
+		return out, c.addParked([]*Event{&out})
+	}
 	stored, shown := []*event.Record{e}, []*Event{&out}
 	if err := c.complete(stored, shown, c.subscriptionsOf(e.WaybillCode, stored)); err != nil {
 		return Event{}, err
 	}
 	return out, nil
+}
+
+// mostUpdates is how many updates of a waybill are counted.
+const mostUpdates = 200
+
+// addUpdates adds to an event its place among the updates of its waybill.
+func (c *call) addUpdates(e *Event) error {
+	if e.WaybillCode == "" {
+		return nil
+	}
+	found, err := c.events.LatestOfWaybill(c.ctx(), e.WaybillCode, c.tenant, mostUpdates)
+	if err != nil {
+		return c.failed("look at a waybill", err)
+	}
+	found = slices.DeleteFunc(found, func(x *event.Record) bool {
+		return c.tenant != "" && !slices.ContainsFunc(x.Deliveries, func(o event.DeliveryRecord) bool {
+			return c.sees(o.Endpoint)
+		})
+	})
+
+	at := slices.IndexFunc(found, func(x *event.Record) bool { return x.ID == e.ID })
+	if at < 0 {
+		return nil // it is older than those
+	}
+	e.Updates = &Updates{Number: at + 1, Of: len(found)}
+	if at > 0 {
+		e.Updates.Before = found[at-1].ID
+	}
+	if at+1 < len(found) {
+		e.Updates.After = found[at+1].ID
+	}
+	return nil
 }
 
 // complete adds to events what a list does not show: their data, how the routes decide, and why endpoints are parked.

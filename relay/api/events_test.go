@@ -172,3 +172,43 @@ func TestTheRequestOfADeliveryIsShownToItsTenant(t *testing.T) {
 		t.Errorf("%d requests were made", n)
 	}
 }
+
+func (s *oneEvent) EventWithoutData(_ context.Context, id, _ string) (*event.Record, bool, error) {
+	brief := *s.event
+	brief.Data = nil
+	return &brief, id == s.event.ID, nil
+}
+
+func (s *oneEvent) LatestOfWaybill(context.Context, string, string, int) ([]*event.Record, error) {
+	of := func(id, endpoint string) *event.Record {
+		return &event.Record{Event: event.Event{ID: id}, Deliveries: []event.DeliveryRecord{{Endpoint: endpoint}}}
+	}
+	return []*event.Record{of("evt_1", "shop/orders"), of("evt_2", "other/mail"), s.event, of("evt_4", "other/mail")}, nil
+}
+
+// A tenant is told nothing of updates that are owed to others alone.
+func TestAnEventHasItsPlaceAmongTheUpdatesThatTheCallerSees(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	store := newOneEvent()
+	store.event.WaybillCode = "777"
+	b.events = store
+	for tenant, want := range map[string]Updates{
+		"":     {Number: 3, Of: 4, Before: "evt_2", After: "evt_4"},
+		"shop": {Number: 2, Of: 2, Before: "evt_1"},
+	} {
+		c, _ := b.call(tenant, "/?updates=true&brief=true", "")
+		c.SetParamNames("id")
+		c.SetParamValues(store.event.ID)
+		got, err := readEvent(c)
+		if err != nil || got.Updates == nil || *got.Updates != want {
+			t.Errorf("%q: %+v, %v, want %+v", tenant, got.Updates, err, want)
+		}
+		if len(got.Data) > 0 || len(got.Routes) > 0 {
+			t.Errorf("%q: a brief answer has %q and %d routes", tenant, got.Data, len(got.Routes))
+		}
+	}
+	if _, err := ask(b, readEvent, "", "/?briefly=true", ""); err == nil {
+		t.Error("a parameter that there is not is taken")
+	}
+}

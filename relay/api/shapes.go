@@ -35,6 +35,15 @@ type Event struct {
 	WithoutData  bool            `json:"data_left_out,omitempty" doc:"there was no room for its data: /events/{id} has it"`
 	Routes       []Route         `json:"routes,omitempty" doc:"how each of today's routes decides; not in lists; of a waybill, if that takes long, only for the latest events"`
 	RoutesLeft   int             `json:"routes_left_out,omitempty" doc:"how many more routes do not match"`
+	Updates      *Updates        `json:"updates,omitempty" doc:"its place among the updates of its waybill; with updates=true only"`
+}
+
+// Updates is the place of an event among the updates of its waybill that are kept, as far as the caller sees them.
+type Updates struct {
+	Number int    `json:"number" doc:"which of them it is, counted from 1, the oldest"`
+	Of     int    `json:"of" doc:"how many there are, at most the latest 200"`
+	Before string `json:"before,omitempty" doc:"id of the one before"`
+	After  string `json:"after,omitempty" doc:"id of the one after"`
 }
 
 // Callback is a callback that brought an event.
@@ -108,6 +117,7 @@ type Events struct {
 	Next   string  `json:"next,omitempty" doc:"cursor of the next page; none: this is the end. A page may hold fewer events than limit, even none, and still have a next"`
 	// Looked and LookedBackTo say how far a search for rare events has come.
 	Looked       int       `json:"looked" doc:"how many events were read to find these"`
+	Back         string    `json:"back,omitempty" doc:"cursor of a page in the other direction (newer turned round), which begins next to the first event of this one; none: no event was read"`
 	LookedBackTo time.Time `json:"looked_back_to,omitzero" doc:"how far back the search has come: every event since then that the filter takes is on this page or an earlier one; not with newer"`
 }
 

@@ -72,7 +72,18 @@ func (f *findings) known() bool {
 // readWaybill gives everything of a waybill.
 func readWaybill(c *call) (Waybill, error) {
 	code := c.Param("waybill")
-	found, err := c.events.Waybill(c.ctx(), code, c.tenant)
+	r := c.reader()
+	brief := r.flag("brief")
+	if err := r.end(); err != nil {
+		return Waybill{}, err
+	}
+	var found []*event.Record
+	var err error
+	if brief {
+		found, err = c.events.LatestOfWaybill(c.ctx(), code, c.tenant, mostUpdates)
+	} else {
+		found, err = c.events.Waybill(c.ctx(), code, c.tenant)
+	}
 	if err != nil {
 		return c.waybillOfSpool(code, err)
 	}
@@ -87,7 +98,12 @@ func readWaybill(c *call) (Waybill, error) {
 	for i := range f.shown {
 		shown[i] = &f.shown[i]
 	}
-	if err := c.complete(f.stored, shown, f.subscriptions); err != nil {
+	if brief {
+		err = c.addParked(shown)
+	} else {
+		err = c.complete(f.stored, shown, f.subscriptions)
+	}
+	if err != nil {
 		return Waybill{}, err
 	}
 	return c.showWaybill(f), nil

@@ -161,6 +161,8 @@ type Page struct {
 	// BackTo is how far back the search has come: the page has every wanted event since then. Zero: not known. Towards
 	// newer events it says nothing.
 	BackTo time.Time
+	// Back is where a page in the other direction begins, next to the first event that was looked at; empty: none was.
+	Back string
 }
 
 // DeadLetter is a dead letter.

@@ -51,6 +51,9 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 
 		// Rows that are left when the page is full are read again with the next page.
 		for i, e := range part.rows {
+			if page.Looked == 0 {
+				page.Back = e.before(q.Newer).String()
+			}
 			page.Looked++
 			page.BackTo = earlier(page.BackTo, e.AcceptedAt)
 			if !owedTo(mine, e.Record) || !q.Takes(e.Record) {
@@ -189,6 +192,16 @@ type placedEvent struct {
 	after place
 }
 
+// before returns the place of what comes before an event, in the direction of its page: where a page in the other
+// direction begins.
+func (e placedEvent) before(newer bool) place {
+	step := 2 // after stands one further than the event
+	if newer {
+		step = -2
+	}
+	return place{chunk: e.after.chunk, index: e.after.index + step}
+}
+
 // eventPart is a part of a page.
 type eventPart struct {
 	rows []placedEvent
@@ -249,6 +262,7 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 		if err != nil {
 			return part, err
 		}
+		withoutEntries(e)
 		part.rows = append(part.rows, placedEvent{e, place{number(row[3]), int(number(row[4]))}})
 	}
 	return part, nil
@@ -351,6 +365,15 @@ func readOwed(endpoint, state, failed string) event.DeliveryRecord {
 		o.Why = text
 	}
 	return o
+}
+
+// withoutEntries takes the ids of entries out of an event whose texts are not looked up.
+func withoutEntries(e *event.Record) {
+	for i := range e.Deliveries {
+		for j := range e.Deliveries[i].Records {
+			e.Deliveries[i].Records[j].Text = ""
+		}
+	}
 }
 
 // openSince returns when the age of an open delivery began, from its state and when its event was accepted: as

@@ -101,6 +101,7 @@ func checkEvents(t *testing.T, b *bench) {
 	}
 
 	checkHowFarBack(t, s)
+	checkBackAndForth(t, s)
 
 	// Going to newer events, the end is where to go on later.
 	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute),
@@ -114,6 +115,47 @@ func checkEvents(t *testing.T, b *bench) {
 	}
 	acceptOne(t, s, update("later", "a"), to("t/a"))
 	same("later", page(t, s, event.Query{Most: 10, Newer: true, Cursor: p.Next}), []string{"later:a"})
+}
+
+// checkBackAndForth turns round on a page, in both directions: the pages join without a gap, and nothing comes twice.
+func checkBackAndForth(t *testing.T, s *store.Store) {
+	t.Helper()
+	turn := func(q event.Query) {
+		t.Helper()
+		first, err := s.Events(t.Context(), q)
+		if err != nil || len(first.Events) == 0 || first.Next == "" {
+			t.Fatalf("%d events, next %q, %v", len(first.Events), first.Next, err)
+		}
+		q.Cursor = first.Next
+		second, err := s.Events(t.Context(), q)
+		if err != nil || len(second.Events) == 0 || second.Back == "" {
+			t.Fatalf("%d events, back %q, %v", len(second.Events), second.Back, err)
+		}
+
+		q.Cursor = second.Back
+		q.Newer = !q.Newer
+		back, err := s.Events(t.Context(), q)
+		if err != nil || len(back.Events) == 0 {
+			t.Fatalf("%d events, %v", len(back.Events), err)
+		}
+		slices.Reverse(back.Events)
+		if got, want := idsOf(back.Events), idsOf(first.Events); !slices.Equal(got, want) {
+			t.Errorf("newer %v: back are %d events %.100v, want %d %.100v", q.Newer, len(got), got, len(want), want)
+		}
+	}
+	for _, most := range []int{1, 50, 400} { // also beyond a chunk's end
+		turn(event.Query{Most: most})
+		turn(event.Query{Most: most, Newer: true})
+		turn(event.Query{Most: most, Newer: true, Since: s.Now().Add(-90 * time.Minute)})
+	}
+	turn(event.Query{Most: 10, Endpoints: []string{"t/b"}})
+}
+
+func idsOf(events []*event.Record) (ids []string) {
+	for _, e := range events {
+		ids = append(ids, e.ID)
+	}
+	return ids
 }
 
 // checkHowFarBack looks for what is not there, page by page: each page says how far back the search has come.
