@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -117,19 +118,26 @@ func references(t *testing.T, page string) (links, forms []string) {
 // walk gets every page that the first one leads to, of the console at a base.
 func (b *browser) walk(base string, visit func(path string, got answered)) {
 	b.t.Helper()
+	const alike = 3 // addresses with the same path and the same parameters
 	seen := map[string]bool{}
+	kinds := map[string]int{}
 	todo := []string{"/"}
 	for len(todo) > 0 && len(seen) < 200 {
 		path := todo[0]
 		todo = todo[1:]
-		if seen[path] {
+		u, err := url.Parse(path)
+		must(b.t, err)
+		kind := u.Path + " " + strings.Join(slices.Sorted(maps.Keys(u.Query())), " ")
+		if seen[path] || kinds[kind] >= alike {
 			continue
 		}
 		seen[path] = true
+		kinds[kind]++
 		got := b.get(path)
 		visit(path, got)
 		links, _ := references(b.t, got.body)
 		for _, link := range links {
+			link, _, _ = strings.Cut(link, "#")
 			own, ok := strings.CutPrefix(link, base)
 			if !ok || strings.Contains(link, "lang=") || strings.Contains(link, "tz=") {
 				continue
@@ -186,6 +194,9 @@ func TestEveryPageIsThereInBothLanguages(t *testing.T) {
 				if got.StatusCode != http.StatusOK && got.StatusCode != http.StatusSeeOther {
 					t.Errorf("%s%s in %s: %d\n%s", base, path, language, got.StatusCode, got.body)
 				}
+				if strings.HasPrefix(got.Header.Get("Content-Disposition"), "attachment") {
+					return // a file is as it is
+				}
 				for _, odd := range []string{"⟪", "%!", "&lt;no value", "<nil>", "<script>window", "<img src=x"} {
 					if strings.Contains(got.body, odd) {
 						t.Errorf("%s%s in %s has %q", base, path, language, odd)
@@ -204,8 +215,11 @@ func TestATenantsPagesShowNothingOfAnother(t *testing.T) {
 	t.Parallel()
 	r := withEvents(t)
 	_, shop := operatorAndShop(t, r.running)
-	theirs := []string{"other", "mail", "5556667778880"}
+	theirs := []string{"mail", "5556667778880"}
 	shop.walk("/console", func(path string, got answered) {
+		if strings.Contains(got.body, "other/") || strings.Contains(got.body, ">other<") { // it is a word of English, too
+			t.Errorf("%s has the other tenant", path)
+		}
 		for _, word := range theirs {
 			for _, w := range strings.FieldsFunc(got.body, func(c rune) bool {
 				return !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_')

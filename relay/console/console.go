@@ -55,15 +55,17 @@ type Settings struct {
 
 // Console has the pages. All methods may be called at the same time.
 type Console struct {
-	o        Options
-	sides    map[bool]*side // by whether it is the operator's
-	limiter  *limiter
-	rates    *rates
-	logins   *prometheus.CounterVec
-	cross    *http.CrossOriginProtection
-	settings atomic.Pointer[Settings]
-	samples  samples
-	memo     memo
+	o         Options
+	sides     map[bool]*side // by whether it is the operator's
+	limiter   *limiter
+	rates     *rates
+	logins    *prometheus.CounterVec
+	cross     *http.CrossOriginProtection
+	settings  atomic.Pointer[Settings]
+	samples   samples
+	memo      memo
+	recent    recent
+	downloads downloads
 }
 
 // side is what differs between the pages of the operator and those of tenants.

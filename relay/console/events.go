@@ -1,16 +1,17 @@
 package console
 
 import (
-	"fmt"
+	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
-	"kuairelay/relay/kuaidihelp"
 )
 
 // eventRow is an event in a table.
@@ -33,11 +34,23 @@ type deliveryMark struct {
 	Detail   string
 }
 
+// mostInRow is how many characters of a text of somebody else a row shows.
+const mostInRow = 120
+
+// short is the beginning of a text of somebody else, for a row.
+func short(s string) string {
+	if len(s) <= mostInRow {
+		return s
+	}
+	all := []rune(s[:min(len(s), 4*mostInRow)])
+	return strings.ToValidUTF8(string(all[:min(len(all), mostInRow)]), "") + "…"
+}
+
 func (v *visit) eventRow(e api.Event) eventRow {
 	row := eventRow{
-		ID: e.ID, Href: v.path("/event", url.Values{"id": {e.ID}}), Accepted: v.moment(e.AcceptedAt),
+		ID: e.ID, Href: v.path("/event", url.Values{"id": {e.ID}}), Accepted: v.exactly(e.AcceptedAt),
 		Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status), State: v.state(e.State),
-		Waybill: visible(e.WaybillCode), WaybillHref: v.path("/waybill", url.Values{"code": {e.WaybillCode}}),
+		Waybill: short(visible(e.WaybillCode)), WaybillHref: v.path("/waybill", url.Values{"code": {e.WaybillCode}}),
 	}
 	if e.Repeats > 0 {
 		row.Times = v.t("times", e.Repeats+1)
@@ -45,9 +58,13 @@ func (v *visit) eventRow(e api.Event) eventRow {
 	for _, d := range e.Deliveries {
 		m := deliveryMark{State: v.state(string(d.State)), Endpoint: d.Endpoint}
 		if d.State == event.StateDead {
-			m.Detail = visible(d.Why)
+			m.Detail = short(visible(d.Why))
 		} else if len(d.Tries) > 0 {
-			m.Detail = v.attempt(d.Tries[len(d.Tries)-1]).Result
+			last := d.Tries[len(d.Tries)-1]
+			m.Detail = v.tried(last)
+			if d.State == event.StateDelivered {
+				m.Detail = v.millis(last.DurationMS)
+			}
 		}
 		row.Deliveries = append(row.Deliveries, m)
 	}
@@ -59,7 +76,7 @@ func (v *visit) statusText(status string) string {
 	if status == "" {
 		return "–"
 	}
-	status = visible(status)
+	status = short(visible(status))
 	key := "status." + status
 	if v.look.language == chinese && v.look.language.has(key) {
 		return status + " " + v.t(key)
@@ -67,96 +84,317 @@ func (v *visit) statusText(status string) string {
 	return status
 }
 
-// filterView is what a list of events can be narrowed by.
-type filterView struct {
-	Status, Brand, Endpoint, Waybill, Since string
-	States, Statuses, Spans                 []option
-	Clear                                   string
-	Any                                     bool
-}
-
-// eventFilter are the parameters of a list of events.
-var eventFilter = []string{"status", "brand", "endpoint", "tenant", "waybill_code", "state", "since", "until"}
-
-func (v *visit) filterView(path string, q url.Values) filterView {
-	f := filterView{
-		Status: q.Get("status"), Brand: q.Get("brand"), Endpoint: q.Get("endpoint"), Waybill: q.Get("waybill_code"),
-		Since: q.Get("since"), Clear: v.path(path, nil), Any: len(q) > 0,
-	}
-	states := []string{"open", "delivered", "retrying", "waiting", "dead", "dismissed"}
-	if v.tenant == "" {
-		states = append(states, api.StateUnrouted)
-	}
-	f.States = v.options(states, q.Get("state"), func(s string) string { return v.state(s).Text })
-	f.Statuses = v.options(kuaidihelp.Statuses(), f.Status, v.statusText)
-	f.Spans = v.options([]string{"1h", "6h", "24h", "7d"}, f.Since, func(s string) string { return v.t("last." + s) })
-	return f
-}
-
 type eventsView struct {
-	Filter filterView
-	Rows   []eventRow
-	Next   string
-	Newest string
-	First  bool // this is the first page, which changes
-	Empty  string
+	Filter  filterView
+	Rows    []eventRow
+	Search  *searchView // the page is not full, and there may be more; nil: it is
+	Older   string
+	Newer   string
+	Newest  string // the first page; empty: this is the first page, which changes
+	Empty   string
+	Sizes   []choice
+	Jump    string // a time, for its input
+	Keep    []header
+	Link    string
+	NDJSON  string
+	CSV     string
+	Again   string // the page to send these again
+	Head    string // where the search for newer ones begins, for the next look of an open page
+	Came    int    // events since the last look
+	AtLeast bool   // there were more
+}
+
+// searchView says how far a search for rare events has come.
+type searchView struct {
+	Looked   string // of how many, if that is known
+	Back     moment
+	Found    string
+	Done     string // of a hundred; empty: not known
+	More     string // where it goes on; empty: it has come to the end
+	MorePart string
+}
+
+// sizes are how many events a page may have.
+var sizes = []int{20, 50, 100}
+
+const usualSize = 50
+
+// eventsAsked is what a page of events is asked for by.
+type eventsAsked struct {
+	filter url.Values
+	cursor string
+	newer  bool
+	at     string // the page begins with what was accepted before this time
+	size   int
+	// looked and had say how many events an open page has looked at and found before.
+	looked, had int
+}
+
+// ofList is the query of a page of the list.
+func (a *eventsAsked) ofList(cursor string, newer bool) url.Values {
+	q := maps.Clone(a.filter)
+	if a.size != usualSize {
+		q.Set("limit", strconv.Itoa(a.size))
+	}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	if newer {
+		q.Set("newer", "1")
+	}
+	return q
+}
+
+func (v *visit) eventsAsked(filter url.Values) *eventsAsked {
+	a := &eventsAsked{
+		filter: filter, cursor: v.QueryParam("cursor"), newer: v.QueryParam("newer") != "", at: v.QueryParam("at"),
+		size: usualSize,
+	}
+	if n, err := strconv.Atoi(v.QueryParam("limit")); err == nil && slices.Contains(sizes, n) {
+		a.size = n
+	}
+	a.looked, _ = strconv.Atoi(v.QueryParam("looked"))
+	a.had, _ = strconv.Atoi(v.QueryParam("had"))
+	a.looked, a.had = max(a.looked, 0), min(max(a.had, 0), a.size)
+	if filter.Get("callback") != "" && a.cursor == "" {
+		a.newer = true // the callback says when it came: the search begins there
+	}
+	return a
+}
+
+// found is what a search has come to.
+type found struct {
+	events []api.Event
+	next   string // where it goes on; empty: it has come to the end
+	back   string // where a page in the other direction begins
+	backTo time.Time
+	looked int
+}
+
+// What one page spends on a search before it says how far it has come.
+const (
+	searchFor  = 200 * time.Millisecond
+	searchAsks = 20
+)
+
+// search asks for events until there are as many as wanted, or it has come to the end, or has taken long enough.
+func (v *visit) search(a *eventsAsked, want int) (f found, err error) {
+	q := maps.Clone(a.filter)
+	if a.at != "" && (q.Get("until") == "" || a.at < q.Get("until")) {
+		q.Set("until", a.at)
+	}
+	if a.newer {
+		q.Set("newer", "true")
+	}
+	f.next = a.cursor
+	for asks := 0; ; asks++ {
+		if f.next != "" {
+			q.Set("cursor", f.next)
+		}
+		q.Set("limit", strconv.Itoa(want-len(f.events)))
+		page, err := ask[api.Events](v, "GET /events", q)
+		if err != nil && asks > 0 && tooMany(err) {
+			return f, nil // what was found is shown, and the search goes on later
+		}
+		if err != nil {
+			return f, err
+		}
+
+		f.events = append(f.events, page.Events...)
+		f.next = page.Next
+		f.back = cmp.Or(f.back, page.Back)
+		f.looked += page.Looked
+		if !page.LookedBackTo.IsZero() {
+			f.backTo = page.LookedBackTo
+		}
+		if a.newer && page.Looked == 0 {
+			f.next = "" // there always is a next towards newer events
+		}
+		if len(f.events) >= want || f.next == "" || asks >= searchAsks || time.Since(v.now) > searchFor {
+			return f, nil
+		}
+	}
+}
+
+// tooMany says whether the API refuses because it was asked too often.
+func tooMany(err error) bool {
+	status, _ := statusOf(err)
+	return status == http.StatusTooManyRequests
 }
 
 func (v *visit) showEvents() error {
-	q := v.query(append([]string{"cursor"}, eventFilter...)...)
-	q.Set("limit", "50")
+	filter, elsewhere, err := v.readEventFilter("/events")
+	if err != nil {
+		return err
+	}
+	if elsewhere != "" {
+		return v.Redirect(http.StatusSeeOther, elsewhere)
+	}
+	a := v.eventsAsked(filter)
+	first := a.cursor == "" && a.at == "" && !a.newer
+	live := first && v.QueryParam("part") == "main"
+
+	var f found
+	if live {
+		f, err = v.latest(a)
+	} else {
+		f, err = v.search(a, a.size-a.had)
+	}
+	if err != nil {
+		return err
+	}
+	out := eventsView{Filter: v.filterView("/events", filter), Head: f.back, Link: v.path("/events", a.ofList("", false))}
+	if live {
+		if err := v.addCame(&out, a, v.QueryParam("head")); err != nil {
+			return err
+		}
+	}
+	if a.newer {
+		slices.Reverse(f.events)
+	}
+	for _, e := range f.events {
+		out.Rows = append(out.Rows, v.eventRow(e))
+	}
+	v.addPaging(&out, a, &f, first)
+	v.addActs(&out, a)
+	return v.render(http.StatusOK, "events", out)
+}
+
+// latest asks for the first page for all open pages with the same filter together. A search for rare events is not
+// repeated to its end every two seconds.
+func (v *visit) latest(a *eventsAsked) (found, error) {
+	q := maps.Clone(a.filter)
+	q.Set("limit", strconv.Itoa(a.size))
+	page, err := v.recent.get(v.tenant+"\n"+q.Encode(), func() (api.Events, error) {
+		return ask[api.Events](v, "GET /events", q)
+	})
+	if err != nil {
+		return found{}, err
+	}
+	if page.Looked > 5*a.size {
+		v.Response().Header().Set("X-Poll", strconv.Itoa(int(dearPace.Seconds())))
+	}
+	return found{events: slices.Clone(page.Events), next: page.Next, back: page.Back, backTo: page.LookedBackTo,
+		looked: page.Looked}, nil
+}
+
+// mostCame is how many new events one look of an open page counts.
+const mostCame = 500
+
+// addCame counts the events that came since the last look of an open page, which began at head.
+func (v *visit) addCame(out *eventsView, a *eventsAsked, head string) error {
+	if head == "" {
+		return nil
+	}
+	q := maps.Clone(a.filter)
+	q.Set("newer", "true")
+	q.Set("cursor", head)
+	q.Set("limit", strconv.Itoa(mostCame))
 	page, err := ask[api.Events](v, "GET /events", q)
 	if err != nil {
 		return err
 	}
+	out.Came = len(page.Events)
+	out.AtLeast = out.Came == mostCame
+	out.Head = page.Next
+	return nil
+}
 
-	out := eventsView{First: q.Get("cursor") == ""}
-	for _, e := range page.Events {
-		out.Rows = append(out.Rows, v.eventRow(e))
+// addPaging adds where a list goes on, and how far a search has come.
+func (v *visit) addPaging(out *eventsView, a *eventsAsked, f *found, first bool) {
+	list := func(cursor string, newer bool) string { return v.path("/events", a.ofList(cursor, newer)) }
+	if !first {
+		out.Newest = list("", false)
 	}
-	out.Next = v.nextPage("/events", q, page.Next)
-	q.Del("limit")
-	q.Del("cursor")
-	out.Filter = v.filterView("/events", q)
-	out.Newest = v.path("/events", q)
+	full := len(f.events)+a.had >= a.size
+	switch {
+	case a.newer:
+		out.Older = list(cmp.Or(f.back, a.cursor), false)
+		if f.next != "" && full {
+			out.Newer = list(f.next, true)
+		}
+	default:
+		if f.next != "" && full {
+			out.Older = list(f.next, false)
+		}
+		if back := cmp.Or(f.back, a.cursor); !first && back != "" {
+			out.Newer = list(back, true)
+		}
+	}
+
 	out.Empty = v.t("events.none")
-	if page.Next != "" {
-		out.Empty = v.t("events.none.here")
-	} else if out.Filter.Any {
+	if out.Filter.Any {
 		out.Empty = v.t("events.none.filter")
 	}
-	return v.render(http.StatusOK, "events", out)
+	if f.next != "" && !full || a.looked > 0 {
+		out.Search = v.searchView(a, f, full)
+		if f.next != "" {
+			out.Empty = v.t("events.none.here")
+		}
+	}
+
+	for _, n := range sizes {
+		q := a.ofList("", false)
+		q.Set("limit", strconv.Itoa(n))
+		out.Sizes = append(out.Sizes, choice{Name: strconv.Itoa(n), Href: v.path("/events", q), Chosen: n == a.size})
+	}
+	if at, err := time.Parse(time.RFC3339, a.at); err == nil {
+		out.Jump = at.In(v.zone).Format(pickerLayout)
+	}
 }
 
-// eventView is one event.
-type eventView struct {
-	eventRow
-	Type       string
-	Sequence   string
-	Received   moment
-	Repeated   moment
-	Owed       []deliveryView
-	Unrouted   bool
-	Routes     []routeRow
-	RoutesLeft int
-	Data       *payload
-	Live       bool // it may still change
+// searchView says how far a search has come, with what an open page had looked at before.
+func (v *visit) searchView(a *eventsAsked, f *found, full bool) *searchView {
+	looked := a.looked + f.looked
+	s := &searchView{Looked: v.t("search.looked", count(looked)), Back: v.moment(f.backTo),
+		Found: count(a.had + len(f.events))}
+	if all := v.kept(); all > int64(looked) {
+		s.Looked = v.t("search.looked.of", count(looked), count(all))
+		s.Done = strconv.FormatInt(int64(looked)*100/all, 10)
+	}
+	if f.next != "" && !full {
+		q := a.ofList(f.next, a.newer)
+		q.Set("looked", strconv.Itoa(looked))
+		s.More = v.path("/events", q)
+		q.Set("had", strconv.Itoa(a.had+len(f.events)))
+		q.Set("part", "more")
+		s.MorePart = v.path("/events", q)
+	}
+	return s
 }
 
-func (e eventView) title(v *visit) string {
-	return strings.Join(strings.Fields(e.Brand+" "+e.Status+" "+e.Waybill), " · ")
+// kept is about how many events there are, for the operator; 0: it is not known.
+func (v *visit) kept() int64 {
+	if v.tenant != "" {
+		return 0
+	}
+	s, err := ask[api.System](v, "GET /system", nil)
+	if err != nil {
+		return 0
+	}
+	return s.Memory.Events
 }
 
-// deliveryView is what became of an event at an endpoint.
-type deliveryView struct {
-	Endpoint, Href string
-	State          word
-	Sentence       string
-	Attempts       []attemptRow
-	Last           *attemptRow // with what the receiver answered
-	Dead, Open     bool
-	Behind         string
-	EventID        string
+// addActs adds what can be done with all events of the filter.
+func (v *visit) addActs(out *eventsView, a *eventsAsked) {
+	with := func(path, format string) string {
+		q := maps.Clone(a.filter)
+		if format != "" {
+			q.Set("format", format)
+		}
+		return v.path(path, q)
+	}
+	out.NDJSON = with("/events/download", formatNDJSON)
+	out.CSV = with("/events/download", formatCSV)
+	if a.filter.Get("callback") == "" { // a replay knows no callbacks
+		out.Again = with("/replays/new", "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.filter)) {
+		out.Keep = append(out.Keep, header{Name: name, Value: a.filter.Get(name)})
+	}
+	if a.size != usualSize {
+		out.Keep = append(out.Keep, header{Name: "limit", Value: strconv.Itoa(a.size)})
+	}
 }
 
 // attemptRow is an attempt.
@@ -166,12 +404,6 @@ type attemptRow struct {
 	Result string // status, or why there is none, and how long it took
 	Class  string
 	Text   string
-}
-
-// routeRow is what a route makes of an event.
-type routeRow struct {
-	At, Endpoints, Why string
-	Matched            bool
 }
 
 func (v *visit) attempt(a api.Attempt) attemptRow {
@@ -189,187 +421,11 @@ func (v *visit) attempt(a api.Attempt) attemptRow {
 	return row
 }
 
-func (v *visit) showEvent() error {
-	e, err := ask[api.Event](v, "GET /events/{id}", nil, v.QueryParam("id"))
-	if err != nil {
-		return err
-	}
-
-	out := eventView{
-		eventRow: v.eventRow(e), Type: visible(e.Type), Sequence: strconv.FormatInt(e.Sequence, 10),
-		Received: v.moment(e.ReceivedAt), Repeated: v.moment(e.LastRepeatAt),
-		Unrouted: len(e.Deliveries) == 0, RoutesLeft: e.RoutesLeft,
-	}
-	for _, d := range e.Deliveries {
-		out.Owed = append(out.Owed, v.deliveryView(e.ID, d))
-		out.Live = out.Live || d.State.Open()
-	}
-	for _, r := range e.Routes {
-		out.Routes = append(out.Routes, routeRow{
-			At: visible(r.At), Endpoints: strings.Join(r.Endpoints, ", "), Why: visible(r.Why), Matched: r.Matched,
-		})
-	}
-	if len(e.Data) > 0 {
-		data := newPayload(e.Data)
-		out.Data = &data
-	}
-	return v.render(http.StatusOK, "event", out)
-}
-
-func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
-	out := deliveryView{
-		Endpoint: d.Endpoint, Href: v.path("/endpoints/"+d.Endpoint, nil), State: v.state(string(d.State)), EventID: id,
-		Dead: d.State == event.StateDead, Open: d.State.Open(),
-	}
-	for _, a := range d.Tries {
-		out.Attempts = append(out.Attempts, v.attempt(a))
-	}
-	if n := len(out.Attempts); n > 0 && out.Attempts[n-1].Text != "" {
-		out.Last = &out.Attempts[n-1]
-	}
-	if d.Behind != "" {
-		out.Behind = v.path("/event", url.Values{"id": {d.Behind}})
-	}
-	out.Sentence = v.deliverySentence(d)
-	return out
-}
-
-// deliverySentence says what becomes of a delivery.
-func (v *visit) deliverySentence(d api.Delivery) string {
-	due := v.moment(d.DueAt)
-	switch {
-	case d.State == event.StateDead:
-		return visible(d.Why)
-	case d.Parked != nil && d.State.Open():
-		return v.t("delivery.parked", v.endpointState(string(d.Parked.State)).Text, v.moment(d.Parked.Since).Text)
-	case d.Orphan:
-		return v.t("delivery.orphan")
-	case d.State == event.StateWaiting:
-		return v.t("delivery.waiting")
-	case d.State == event.StateRetrying && due.ISO != "":
-		return v.t("delivery.retrying", d.Attempts, due.Text, due.Ago)
-	case d.State == event.StateDelivered && d.Attempts > 1:
-		return v.t("delivery.after", d.Attempts)
-	}
-	return ""
-}
-
-// waybillView is everything of a waybill.
-type waybillView struct {
-	Code          string
-	Events        []eventRow
-	Subscriptions []subscriptionRow
-	Verdict       word
-	Text, Next    string // what is going on, and what to do, in English
-	Quarantined   []quarantineRow
-	Spooled       string // how many callbacks in the spool may hold it; empty: none
-}
-
-func (w waybillView) title(*visit) string { return w.Code }
-
-// subscriptionRow is a subscription.
-type subscriptionRow struct {
-	Tenant, Brand string
-	State         word
-	Since, Until  moment
-	Message       string
-}
-
-func (v *visit) showWaybill() error {
-	code := v.QueryParam("code")
-	w, err := ask[api.Waybill](v, "GET /waybills/{waybill}", nil, code)
-	if status, text := statusOf(err); status == http.StatusNotFound {
-		return v.render(http.StatusNotFound, "waybill", waybillView{
-			Code: visible(code), Verdict: v.verdict(api.VerdictUnknown), Text: text,
-		})
-	}
-	if err != nil {
-		return err
-	}
-
-	out := waybillView{
-		Code: visible(code), Verdict: v.verdict(w.Verdict.Code), Text: visible(w.Verdict.Text), Next: visible(w.Verdict.Next),
-	}
-	for _, e := range slices.Backward(w.Events) {
-		out.Events = append(out.Events, v.eventRow(e))
-	}
-	for _, s := range w.Subscriptions {
-		out.Subscriptions = append(out.Subscriptions, subscriptionRow{
-			Tenant: s.Tenant, Brand: v.brandText(s.CPCode), State: v.state(s.State), Since: v.moment(s.Since),
-			Until: v.moment(s.Expires), Message: visible(s.Msg),
-		})
-	}
-	for _, q := range w.Quarantined {
-		out.Quarantined = append(out.Quarantined, v.quarantineRow(q))
-	}
-	if n := len(w.Spooled); n > 0 {
-		out.Spooled = count(n)
-	}
-	return v.render(http.StatusOK, "waybill", out)
-}
-
-// verdict shows what is going on with a waybill.
-func (v *visit) verdict(code api.VerdictCode) word {
-	w := word{Sign: "?", Class: "dim", Text: v.t("verdict.unknown")}
-	if key := "verdict." + string(code); v.look.language.has(key) {
-		w.Text = v.t(key)
-	}
-	switch code {
-	case api.VerdictDelivered:
-		w.Sign, w.Class = "✓", "good"
-	case api.VerdictDead, api.VerdictQuarantined, api.VerdictFailed:
-		w.Sign, w.Class = "✗", "bad"
-	case api.VerdictParked:
-		w.Sign, w.Class = "‖", "hold"
-	case api.VerdictOpen, api.VerdictSpooled, api.VerdictPending, api.VerdictAwaited:
-		w.Sign, w.Class = "◷", "wait"
-	case api.VerdictUnrouted, api.VerdictNotOwed, api.VerdictDismissed, api.VerdictExpired:
-		w.Sign = "∅"
-	}
-	return w
-}
-
 // brandText is a brand, with its name in Chinese.
 func (v *visit) brandText(code string) string {
 	key := "brand." + code
 	if v.look.language == chinese && v.look.language.has(key) {
 		return code + " " + v.t(key)
 	}
-	return visible(code)
-}
-
-// find goes to what was typed into the search box.
-func (v *visit) find() error {
-	asked := tidy(v.QueryParam("q"))
-	to := func(path, parameter string) error {
-		return v.Redirect(http.StatusSeeOther, v.path(path, url.Values{parameter: {asked}}))
-	}
-	switch {
-	case asked == "":
-		return v.Redirect(http.StatusSeeOther, v.path("/events", nil))
-	case strings.HasPrefix(asked, "evt_"):
-		return to("/event", "id")
-	case strings.HasPrefix(asked, "rpl_"):
-		return v.Redirect(http.StatusSeeOther, v.path("/replays/"+url.PathEscape(asked), nil))
-	case strings.HasPrefix(asked, "qtn_") && v.tenant == "":
-		return to("/quarantine", "id")
-	case strings.Count(asked, "/") == 1:
-		tenant, name, _ := strings.Cut(asked, "/")
-		return v.Redirect(http.StatusSeeOther,
-			v.path(fmt.Sprintf("/endpoints/%s/%s", url.PathEscape(tenant), url.PathEscape(name)), nil))
-	}
-	return to("/waybill", "code")
-}
-
-// tidy removes what a copied number has around and within it, and makes wide letters and digits plain ones.
-func tidy(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= '！' && r <= '～':
-			return r - '！' + '!'
-		case r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == '\u3000' || r == '\u00a0' || hidden(r):
-			return -1
-		}
-		return r
-	}, s)
+	return short(visible(code))
 }

@@ -53,7 +53,7 @@ type choice struct {
 func (v *visit) frame(name string, view any) *frame {
 	f := &frame{
 		Title: v.title(name, view), Path: v.backPath(), Version: v.o.Version, In: v.in, Who: v.tenant,
-		Now: v.moment(v.now), Query: v.QueryParam("q"), Page: view, Pace: pace.Milliseconds(),
+		Now: v.moment(v.now), Query: v.searched(), Page: view, Pace: pace.Milliseconds(),
 	}
 	v.addChoices(f)
 	if !v.in {

@@ -31,8 +31,10 @@ func (v *visit) readTime(text string) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}
-	if at, err := time.ParseInLocation("2006-01-02T15:04", text, v.zone); err == nil {
-		return at, nil
+	for _, layout := range []string{"2006-01-02T15:04", pickerLayout} {
+		if at, err := time.ParseInLocation(layout, text, v.zone); err == nil {
+			return at, nil
+		}
 	}
 	for name, span := range spans {
 		if text == name {

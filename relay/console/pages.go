@@ -40,7 +40,10 @@ func pages() []page {
 	return []page{
 		{path: "/", menu: "menu.overview", key: "o", show: (*visit).showOverview},
 		{path: "/events", menu: "menu.events", key: "e", fast: true, show: (*visit).showEvents},
+		{path: "/events/download", show: (*visit).downloadEvents},
 		{path: "/event", fast: true, show: (*visit).showEvent, acts: []act{{path: "/event/resend", do: (*visit).resend}}},
+		{path: "/event/request", show: (*visit).showRequest},
+		{path: "/event/data", show: (*visit).downloadData},
 		{path: "/find", show: (*visit).find},
 		{path: "/waybill", show: (*visit).showWaybill},
 		{path: "/endpoints", menu: "menu.endpoints", key: "p", show: (*visit).showEndpoints},

@@ -56,18 +56,27 @@ type payload struct {
 // newPayload shows a body. JSON is indented from its bytes, so that numbers stay as they came.
 func newPayload(raw []byte) payload {
 	p := payload{Bytes: size(len(raw))}
-	text := raw
-	if len(text) > maxShown {
-		text = text[:maxShown]
-		p.Cut = true
-	}
-	if !p.Cut && json.Valid(text) {
-		if pretty, ok := indent(text); ok {
+	if len(raw) <= maxShown && json.Valid(raw) {
+		if pretty, ok := indent(raw); ok {
 			p.Text = visible(pretty)
 			return p
 		}
 	}
-	p.Text = visible(string(text))
+	return rawPayload(raw)
+}
+
+// rawPayload shows a body as it is.
+func rawPayload(raw []byte) payload {
+	p := payload{Bytes: size(len(raw))}
+	if len(raw) > maxShown {
+		end := maxShown
+		for end > maxShown-utf8.UTFMax && !utf8.RuneStart(raw[end]) { // no half of a character
+			end--
+		}
+		raw = raw[:end]
+		p.Cut = true
+	}
+	p.Text = visible(string(raw))
 	return p
 }
 

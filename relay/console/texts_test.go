@@ -16,7 +16,7 @@ import (
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
 	"brand.", "log.", "problem.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
 	"endpoint.many", "letter.",
-	"refusal.", "subscribed."}
+	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ import { startLive } from './live.js';
 import { startKeys } from './keys.js';
 import { startDialogs } from './dialog.js';
 import { startCharts } from './chart.js';
+import { startEvents } from './events.js';
 
 const say = (text) => { document.querySelector('[data-say]').textContent = text; };
 
@@ -27,13 +28,19 @@ async function copy(text) {
   if (!done) throw new Error('refused');
 }
 
+// textOf is what a button copies: a text, one in base64 (it is not changed by HTML), or the address of a page.
+function textOf(data) {
+  if (data.copy64 !== undefined) return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(atob(data.copy64), (c) => c.charCodeAt(0)));
+  return data.copyHere !== undefined ? new URL(data.copyHere, location.href).href : data.copy;
+}
+
 function startCopying() {
   document.addEventListener('click', async (e) => {
-    const button = e.target.closest('[data-copy]');
+    const button = e.target.closest('[data-copy], [data-copy64], [data-copy-here]');
     if (!button) return;
     const words = document.body.dataset;
     try {
-      await copy(button.dataset.copy);
+      await copy(textOf(button.dataset));
       button.lastElementChild.textContent = '✓';
       say(words.copied);
     } catch {
@@ -45,7 +52,7 @@ function startCopying() {
 }
 
 export function dress(root) {
-  for (const b of root.querySelectorAll('[data-copy]')) b.hidden = false;
+  for (const b of root.querySelectorAll('[data-copy], [data-copy64], [data-copy-here]')) b.hidden = false;
 }
 
 function startForms() {
@@ -93,3 +100,4 @@ startLive(say, dress);
 startKeys();
 startDialogs(say, dress);
 startCharts();
+startEvents(dress);

@@ -8,13 +8,14 @@ const resting = 15000;   // ms, without a sign of the reader
 const restAfter = 300000;
 const slowest = 60000;
 const mostRows = 200;
+const mostNew = 40;      // rows that one look puts in: beyond, it shows one of several
 
 export function startLive(say, dress) {
   const main = document.getElementById('main');
   const button = document.querySelector('[data-pause]');
   const words = document.body.dataset;
   const blocks = () => document.querySelectorAll('[data-block][id], [data-rows][id]');
-  if (!button || new URLSearchParams(location.search).has('cursor')) return;
+  if (!button || document.querySelector('[data-still]') || new URLSearchParams(location.search).has('cursor')) return;
 
   let every = Number(words.pace); // ms; the server may say that this page is to be asked for less often
   let tag = '';
@@ -23,6 +24,9 @@ export function startLive(say, dress) {
   let good = new Date();
   let seen = Date.now();
   let kept = 0;
+  let head = main.querySelector('[data-head]')?.dataset.head; // where what is new begins
+  let came = 0;            // events since the page was opened
+  let held = 0;            // of these, since rows are kept back
   let timer;
   const shown = new Map(); // what the server sent for each block and row, to see what differs
   for (const e of document.querySelectorAll('[data-block][id], [data-rows] > [id]')) shown.set(e.id, e.outerHTML);
@@ -42,6 +46,7 @@ export function startLive(say, dress) {
     const open = [...old.querySelectorAll('details')].map((d) => d.open);
     shown.set(fresh.id, fresh.outerHTML);
     [...fresh.querySelectorAll('details')].forEach((d, i) => { d.open = open[i] ?? d.open; });
+    for (const keep of old.querySelectorAll('[data-keep][data-got]')) fresh.querySelector(`#${CSS.escape(keep.id)}`)?.replaceWith(keep);
     dress(fresh);
     old.replaceWith(fresh);
   }
@@ -54,6 +59,8 @@ export function startLive(say, dress) {
     const have = new Map([...old.children].map((r) => [r.id, r]));
     const order = [];
     let added = 0;
+    const puts = oneOf(fresh, have, news && reading);
+    let passed = 0;
     for (const row of [...fresh.children]) {
       const was = have.get(row.id);
       if (was) {
@@ -69,6 +76,7 @@ export function startLive(say, dress) {
         } else order.push(was);
         have.delete(row.id);
       } else if (news && reading) kept++;
+      else if (puts > 1 && passed++ % puts > 0) continue;
       else {
         shown.set(row.id, row.outerHTML);
         dress(row);
@@ -89,6 +97,25 @@ export function startLive(say, dress) {
     showKept(old);
   }
 
+  // oneOf counts what came, and says of how many new rows one is put in. More than people can read are not.
+  function oneOf(fresh, have, reading) {
+    const n = Number(fresh.dataset.came ?? 0);
+    if (fresh.dataset.head) head = fresh.dataset.head;
+    came += n;
+    held = reading ? held + n : 0;
+    const fast = document.getElementById('fast');
+    if (!fast) return 1;
+    const news = [...fresh.children].filter((r) => !have.has(r.id)).length;
+    const all = Math.max(n, news);
+    const least = 'least' in fresh.dataset ? '≥ ' : '';
+    const puts = all > mostNew ? Math.ceil(news / (mostNew / 2)) : 1;
+    fast.hidden = came === 0;
+    const counted = words.came.replace('%s', least + came.toLocaleString('en'));
+    const shown = Math.max(1, Math.ceil(news / puts));
+    fast.textContent = all > mostNew ? `${words.fast.replace('%s', least + Math.round(all / shown))} · ${counted}` : counted;
+    return puts;
+  }
+
   function showKept(rows) {
     let mark = main.querySelector('.kept');
     if (!kept) { mark?.remove(); return; }
@@ -97,17 +124,18 @@ export function startLive(say, dress) {
       mark.className = 'kept';
       const b = document.createElement('button');
       b.type = 'button';
-      b.addEventListener('click', () => { kept = 0; mark.remove(); scrollTo({ top: 0 }); tag = ''; soon(0); });
+      b.addEventListener('click', () => { kept = 0; held = 0; mark.remove(); scrollTo({ top: 0 }); tag = ''; soon(0); });
       mark.append(b);
       rows.closest('.table').before(mark);
     }
-    mark.firstElementChild.textContent = `${words.new.replace('%s', kept)} ↑`;
+    mark.firstElementChild.textContent = `${words.new.replace('%s', Math.max(kept, held))} ↑`;
   }
 
   async function ask() {
     const url = new URL(location.href);
     url.searchParams.set('part', 'main');
     url.searchParams.delete('did');
+    if (head) url.searchParams.set('head', head);
     const answer = await fetch(url, { headers: tag ? { 'If-None-Match': tag } : {}, credentials: 'same-origin', redirect: 'error' });
     if (answer.status === 401) { location.reload(); return; }
     every = Math.max(Number(words.pace), 1000 * Number(answer.headers.get('X-Poll')));
@@ -157,6 +185,7 @@ export function startLive(say, dress) {
   addEventListener('pageshow', (e) => { if (e.persisted) soon(0); });
   for (const sign of ['pointerdown', 'keydown', 'scroll']) addEventListener(sign, () => { seen = Date.now(); }, { passive: true });
   setInterval(ages, 10000);
+  setInterval(countDown, 1000);
   soon(every);
 }
 
@@ -165,6 +194,14 @@ function keepChecked(was, is) {
   const box = was.querySelector('input[type=checkbox]:checked');
   const fresh = is.querySelector('input[type=checkbox]');
   if (box && fresh) fresh.checked = true;
+}
+
+// countDown keeps "in 12 s" true.
+function countDown() {
+  for (const e of document.querySelectorAll('[data-left]')) {
+    const s = Math.max(0, Math.round((Date.parse(e.dataset.left) - Date.now()) / 1000));
+    if (Number.isFinite(s) && s < 3600) e.textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+  }
 }
 
 // ages keeps "3 min ago" true between two answers.
