@@ -57,7 +57,9 @@ func NewExplainer(c *config.Config) (*Explainer, error) {
 // Explain reports on every endpoint, in the order of the config.
 func (x *Explainer) Explain(e *event.Event) []Explanation {
 	byEndpoint := map[string][]route.Report{}
+	watching := watching(x.config.Tenants)
 	for _, report := range x.table.Explain(e) {
+		report = forOwn(e, report, watching)
 		for _, endpoint := range report.Endpoints {
 			byEndpoint[endpoint] = append(byEndpoint[endpoint], report)
 		}
@@ -71,6 +73,24 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 		}
 	}
 	return all
+}
+
+// forOwn is a report about an event that the relay itself made (event.Own), which only tenants get that want to be told
+// and have subscribed the waybill, whatever their routes say of that. Any other report stays as it is.
+func forOwn(e *event.Event, r route.Report, watching map[string]bool) route.Report {
+	switch {
+	case !e.Own() || !r.Matched:
+	case !watching[r.Tenant]:
+		r.Matched, r.If = false, ""
+		r.Why = "the tenant does not want to be told (watch.lost)"
+		r.Cause = r.Why
+	default:
+		r.Changed, r.Subscribed = false, true
+		r.If = "the tenant has subscribed the waybill"
+		r.Why = "matches, if " + r.If
+		r.Cause = r.Why
+	}
+	return r
 }
 
 // ExplainPast is Explain for an event that a relay has accepted: it says what the store has decided, as far as that is

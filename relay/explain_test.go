@@ -8,6 +8,7 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/config"
+	"kuairelay/relay/event"
 )
 
 // explainer loads a config of one tenant "shop" with the endpoints a and b, and the routes and tests given.
@@ -86,5 +87,33 @@ func TestExplainSpeaksOfEveryEndpoint(t *testing.T) {
 		"\nshop/b\nother/a yes matches every event"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
+func TestWhatTheRelaySaysIsExplainedByWhatTheTenantWants(t *testing.T) {
+	t.Parallel()
+	lost := &event.Event{Type: event.TypeLost, WaybillCode: "1", CPCode: "zt", Data: []byte(`{}`)}
+	x := explainer(t, `    watch: {lost: true}
+    routes:
+      - {to: a}
+      - {to: b, match: {type: express_sub_msg}}
+`)
+	const unwanted = "the tenant does not want to be told (watch.lost)"
+	for i, want := range []struct {
+		owed bool
+		why  string
+	}{
+		{true, "matches, if the tenant has subscribed the waybill"},
+		{false, `type "subscription.lost" is not express_sub_msg`},
+		{false, unwanted},
+	} {
+		got := x.Explain(lost)[i]
+		if got.Owed != want.owed || len(got.Routes) != 1 || got.Routes[0].Why != want.why {
+			t.Errorf("%s: %+v", got.Endpoint, got)
+		}
+	}
+	update := &event.Event{Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt", Data: []byte(`{}`)}
+	if got := x.Explain(update)[2]; !got.Owed || got.Condition() != "" {
+		t.Errorf("an update: %+v", got)
 	}
 }

@@ -222,20 +222,23 @@ func buildInfo(version string) prometheus.Collector {
 // unfinished asks the store at every scrape for the unfinished work of subscriptions, and remembers since when there
 // is any, as far as it was asked for.
 type unfinished struct {
-	store *store.Store
-	depth *prometheus.Desc
-	since since
+	store    *store.Store
+	depth    *prometheus.Desc
+	noRecord *prometheus.Desc
+	since    since
 }
 
 func newUnfinished(s *store.Store) *unfinished {
 	return &unfinished{store: s, depth: prometheus.NewDesc("kuairelay_subscriptions_unfinished",
 		"Waybills that kuaidihelp has still to be asked for, and "+
-			"tenants that have still to get a waybill's last update.", nil, nil)}
+			"tenants that have still to get a waybill's last update, or to be told of one that failed.", nil, nil),
+		noRecord: prometheus.NewDesc("kuairelay_subscriptions_no_record",
+			"Waybills of which kuaidihelp has no record yet; they are asked for again.", nil, nil)}
 }
 
 // count counts it, and returns since when there is any.
 func (u *unfinished) count(ctx context.Context) (n int, since time.Time, err error) {
-	all, err := u.store.CountUnfinished(ctx)
+	all, _, err := u.store.CountUnfinished(ctx)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
@@ -243,18 +246,23 @@ func (u *unfinished) count(ctx context.Context) (n int, since time.Time, err err
 }
 
 // Describe implements prometheus.Collector.
-func (u *unfinished) Describe(ch chan<- *prometheus.Desc) { ch <- u.depth }
+func (u *unfinished) Describe(ch chan<- *prometheus.Desc) {
+	ch <- u.depth
+	ch <- u.noRecord
+}
 
 // Collect implements prometheus.Collector.
 func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	n, _, err := u.count(ctx)
+	all, noRecord, err := u.store.CountUnfinished(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(u.depth, fmt.Errorf("ask the store: %w", err))
 		return
 	}
-	ch <- prometheus.MustNewConstMetric(u.depth, prometheus.GaugeValue, float64(n))
+	u.since.note(all > 0)
+	ch <- prometheus.MustNewConstMetric(u.depth, prometheus.GaugeValue, float64(all))
+	ch <- prometheus.MustNewConstMetric(u.noRecord, prometheus.GaugeValue, float64(noRecord))
 }
 
 // unixSeconds returns a time as Prometheus has it; 0 for none.

@@ -235,6 +235,7 @@ func (r *Relay) newProxy() *subscribe.Proxy {
 		OnWrongKey:    access.MarkWrongKey,
 		Enter:         r.shares.Enter,
 		CatchUp:       r.intake.CatchUp,
+		Tell:          r.intake.Tell,
 		Concurrency:   r.o.Config.Kuaidihelp.Concurrency,
 		ShutdownGrace: r.o.Grace * 3 / 4,
 		Logger:        r.log,

@@ -50,6 +50,7 @@ func storeSettings(c *config.Config) store.Settings {
 		DeadLetterRetention: c.DeadLetterRetention,
 		SubscriptionTTL:     c.Subscriptions.TTL,
 		SignedTTL:           c.Subscriptions.SignedTTL,
+		NoRecord:            c.Subscriptions.NoRecord.Retry,
 		SubscriptionsMax:    c.Subscriptions.Max,
 		UpstreamRate:        float64(c.Kuaidihelp.Rate),
 		StatsTTL:            c.Console.History + time.Hour, // the first minute that is shown may have begun before
@@ -75,17 +76,38 @@ func NewTable(c *config.Config, onWhenError func(*route.Rule, error)) (*route.Ta
 }
 
 // routesOf returns the routing of a config: the endpoints that its table leads to for an event, and whether these keep
-// the order of a waybill.
+// the order of a waybill. What the relay says of a waybill is owed to tenants that have subscribed it and want to be
+// told, whatever their routes say of subscriptions.
 func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 	order := ordered(tenants)
+	watching := watching(tenants)
 	return func(e *event.Event) []queue.Candidate {
 		found := table.Match(e, nil)
-		out := make([]queue.Candidate, len(found))
-		for i, c := range found {
-			out[i] = queue.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
+		out := make([]queue.Candidate, 0, len(found))
+		for _, c := range found {
+			to := queue.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
+			if e.Own() {
+				tenant, _, _ := strings.Cut(c.ID, "/")
+				if !watching[tenant] {
+					continue
+				}
+				to.When = event.IfSubscribed
+			}
+			out = append(out, to)
 		}
 		return out
 	}
+}
+
+// watching returns which tenants want to be told of subscriptions that fail.
+func watching(tenants []config.Tenant) map[string]bool {
+	out := make(map[string]bool)
+	for _, t := range tenants {
+		if t.Watch.Lost {
+			out[t.Name] = true
+		}
+	}
+	return out
 }
 
 // rules turns the routes of the config into those of the table.
@@ -286,11 +308,12 @@ func apiSettings(c *config.Config, table *route.Table, pool *deliver.Pool, test 
 	}
 
 	// What the routes make of an event.
+	watching := watching(c.Tenants)
 	set.Explain = func(e *event.Record, subscriptions []ledger.Subscription, tenant string) []api.Route {
 		var out []api.Route
 		past := pastOf(e, subscriptions)
 		for _, r := range table.ExplainTo(kuaidihelp.Reread(e.Event), tenant) {
-			out = append(out, routeOf(past.judge(r)))
+			out = append(out, routeOf(past.judge(forOwn(&e.Event, r, watching))))
 		}
 		return out
 	}

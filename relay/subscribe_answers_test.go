@@ -54,7 +54,7 @@ func TestWhatTheProviderAnswersReachesTheWaybillsThatItConcerns(t *testing.T) {
 		want := result{CPCode: "zt", WaybillCode: all[i], Result: "subscribed", UID: got.UID, Warning: got.Warning}
 		switch all[i] {
 		case "norecord-1":
-			want.Result, want.Code, want.Msg = "failed", 201101, "查询暂无记录"
+			want.Result, want.Code, want.Msg = "pending", 201101, got.Msg // with the time when it is asked for again
 		case "bad-1":
 			want.Result, want.Code, want.Msg = "failed", 201102, "请求参数错误"
 		}
@@ -80,14 +80,25 @@ func TestWhatTheProviderAnswersReachesTheWaybillsThatItConcerns(t *testing.T) {
 		t.Errorf("an unknown brand: %+v", got)
 	}
 	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"1,`+
-		`norecord-2,12","cp_code":"zt"}`)); code != 201101 || msg != "查询暂无记录 (1 of 3: norecord-2)" {
+		`norecord-2,12","cp_code":"zt"}`)); code != 0 ||
+		msg != "成功 (no record yet of 1 of 3, the relay asks again: norecord-2)" {
 		t.Errorf("%d %s", code, msg)
 	}
 	// A refused waybill is asked for again by the next who wants it.
-	before := p.asked("norecord-1")
-	r.subscribe(alertsKey, "zt", "norecord-1")
-	if p.asked("norecord-1") != before+1 {
-		t.Errorf("asked %d times after %d", p.asked("norecord-1"), before)
+	before := p.asked("bad-1")
+	r.subscribe(alertsKey, "zt", "bad-1")
+	if p.asked("bad-1") != before+1 {
+		t.Errorf("asked %d times after %d", p.asked("bad-1"), before)
+	}
+	// One without a record is not: it is asked for at its own time.
+	before = p.asked("norecord-1")
+	if got := r.subscribe(alertsKey, "zt", "norecord-1")[0]; got.Result != "pending" || p.asked("norecord-1") != before {
+		t.Errorf("%+v after %d calls", got, p.asked("norecord-1")-before)
+	}
+	if code, msg := r.dropIn(form("shop", "express.sub.msg", now10(), shopKey, `{"waybill_codes":"20,`+
+		`bad-2,norecord-3","cp_code":"zt"}`)); code != 201102 ||
+		msg != "请求参数错误 (1 of 3: bad-2) (no record yet of 1 of 3, the relay asks again: norecord-3)" {
+		t.Errorf("%d %s", code, msg)
 	}
 	status, text, _ := r.api("GET", "/v1/subscriptions/zt/bad-1", shopKey, "")
 	if status != 200 || !strings.Contains(text, `"state":"failed","code":201102,"msg":"请求参数错误"`) {

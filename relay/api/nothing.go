@@ -146,6 +146,8 @@ func (v *nothing) awaited(f *findings) {
 		v.add(VerdictUnsubscribed, "", "the tenant that wants it subscribes it")
 	case in(ledger.Live):
 		v.add(VerdictAwaited, "", "wait for the parcel to move; see whether the brand is right")
+	case in(ledger.Pending) && slices.ContainsFunc(f.subscriptions, noRecord):
+		v.add(VerdictPending, "", "wait until kuaidihelp knows the waybill; see whether the brand is right")
 	case in(ledger.Pending):
 		v.add(VerdictPending, "", "wait a minute for kuaidihelp's answer")
 	default:
@@ -185,12 +187,18 @@ func whoSubscribed(subscriptions []ledger.Subscription) []string {
 func upstream(w ledger.Subscription) string {
 	switch w.State {
 	case ledger.Pending:
+		if !w.RetryAt.IsZero() {
+			return fmt.Sprintf(" (kuaidihelp has no record of it yet, and is asked again at %s)", stamp(w.RetryAt))
+		}
 		return " (kuaidihelp has not accepted it yet)"
 	case ledger.Failed:
 		return fmt.Sprintf(" (kuaidihelp refused it: %d %s)", w.Answer.Code, w.Answer.Msg)
 	}
 	return ""
 }
+
+// noRecord says whether kuaidihelp has no record of the waybill yet.
+func noRecord(w ledger.Subscription) bool { return !w.RetryAt.IsZero() }
 
 // hours is a span as people write it: 48h, 90m.
 func hours(d time.Duration) string {

@@ -23,9 +23,10 @@ type Subscription struct {
 	Since       time.Time `json:"since" doc:"when the tenant subscribed the waybill"`
 	Expires     time.Time `json:"expires" doc:"when it ends"`
 	State       string    `json:"state" doc:"pending, live, or failed"`
-	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed"`
-	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed"`
+	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed or has no record yet"`
+	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed or has no record yet"`
 	UID         string    `json:"uid,omitempty" doc:"names the call at the provider"`
+	RetryAt     time.Time `json:"retry_at,omitzero" doc:"with pending: when the provider is asked again, because it has no record of the waybill yet"`
 }
 
 // Subscriptions is a page.
@@ -121,9 +122,10 @@ func showSubscription(s ledger.Subscription) Subscription {
 		State:       string(s.State),
 		UID:         s.Answer.UID,
 	}
-	if s.State == ledger.Failed {
+	if s.State == ledger.Failed || !s.RetryAt.IsZero() {
 		out.Code = s.Answer.Code
 		out.Msg = s.Answer.Msg
+		out.RetryAt = utc(s.RetryAt)
 	}
 	return out
 }
@@ -135,9 +137,10 @@ type OwnSubscription struct {
 	Since       time.Time    `json:"since" doc:"when the tenant subscribed the waybill"`
 	Expires     time.Time    `json:"expires" doc:"when it ends"`
 	State       ledger.State `json:"state" doc:"pending, live, or failed"`
-	Code        int          `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed"`
-	Msg         string       `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed"`
+	Code        int          `json:"code,omitempty" doc:"of kuaidihelp's answer, if it failed or has no record yet"`
+	Msg         string       `json:"msg,omitempty" doc:"of kuaidihelp's answer, if it failed or has no record yet"`
 	UID         string       `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
+	RetryAt     time.Time    `json:"retry_at,omitzero" doc:"with pending: when kuaidihelp is asked again, because it has no record of the waybill yet"`
 }
 
 // OwnSubscriptions is a page of a tenant's own.
@@ -155,9 +158,10 @@ func showOwnSubscription(s ledger.Subscription) OwnSubscription {
 		State:       s.State,
 		UID:         s.Answer.UID,
 	}
-	if s.State == ledger.Failed {
+	if s.State == ledger.Failed || !s.RetryAt.IsZero() {
 		out.Code = s.Answer.Code
 		out.Msg = s.Answer.Msg
+		out.RetryAt = utc(s.RetryAt)
 	}
 	return out
 }

@@ -110,6 +110,9 @@ func printSubscribed(out *screen, all []subscribe.WaybillResult) {
 			code = strconv.Itoa(r.Code)
 		case subscribe.Pending:
 			mark = plain
+			if r.Code != 0 { // no record yet
+				code = strconv.Itoa(r.Code)
+			}
 		}
 
 		out.row(column(printable(r.CPCode), 7), column(printable(r.WaybillCode), 18),

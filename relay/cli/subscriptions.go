@@ -92,7 +92,7 @@ func listSubscriptions(cmd *cobra.Command) {
 		return writeList(cmd.OutOrStdout(), asJSON, all, head, func(x api.Subscription) []cell {
 			row := []cell{
 				text("%s", x.WaybillCode), text("%s", x.CPCode), state(x.State), text("%s", clock(x.Since, time.Now())),
-				text("%s", clock(x.Expires, time.Now())), text("%s", x.Msg),
+				text("%s", clock(x.Expires, time.Now())), text("%s", describeAnswer(x)),
 			}
 			if *waybill != "" && !c.tenant {
 				row = append([]cell{text("%s", x.Tenant)}, row...)
@@ -100,6 +100,14 @@ func listSubscriptions(cmd *cobra.Command) {
 			return row
 		})
 	})
+}
+
+// describeAnswer says what kuaidihelp answered, if it has not accepted the subscription, and when it is asked again.
+func describeAnswer(x api.Subscription) string {
+	if x.RetryAt.IsZero() {
+		return x.Msg
+	}
+	return fmt.Sprintf("%s; asked again at %s", x.Msg, clock(x.RetryAt, time.Now()))
 }
 
 func newSubscriptionSummary() *cobra.Command {

@@ -172,6 +172,7 @@ type Tenant struct {
 	APIKeys   []APIKey // each of which is the tenant's; none: it cannot call the API
 	Limits    Limits   // the defaults, overridden by the tenant's own keys
 	Allowance Allowance
+	Watch     Watch
 	Endpoints []Endpoint
 	Routes    []Route
 	Tests     []Test

@@ -51,6 +51,10 @@ var docs = map[string]string{
 	"subscriptions.ts_window": "By how much `ts` of a call to `POST /api` may differ from the relay's time.",
 	"subscriptions.max": "Waybills that one tenant may have subscribed at one time. " +
 		"A million take about 0.5 GB of Redis.",
+	"subscriptions.no_record": "What becomes of a waybill of which kuaidihelp has no record yet (201101), " +
+		"as when its label was just printed.",
+	"subscriptions.no_record.retry": "Pauses after each such answer; then kuaidihelp is asked again. " +
+		"When the list ends, the waybill has failed. Empty: it fails at once. At most 50.",
 	"subscriptions.rate": "Requests to subscribe that one tenant may make a second, over all replicas. 0: no limit.",
 	"subscriptions.daily_quota": "Waybills that one tenant may ask for a day, from midnight to midnight in China. " +
 		"0: no limit.",
@@ -146,6 +150,10 @@ var docs = map[string]string{
 	"tenants.api_keys.until": "Time from which the key is refused, such as `2026-12-31T18:00:00+08:00`.",
 	"tenants.subscriptions":  "The tenant's own limits for subscribing. A file in `tenants_dir` may only lower them.",
 	"tenants.limits":         "The tenant's own limits for the API. A file in `tenants_dir` may only lower them.",
+
+	"tenants.watch": "What the tenant is told of its subscriptions, beside what kuaidihelp pushes.",
+	"tenants.watch.lost": "Whether it gets `subscription.lost` for a waybill that has failed because kuaidihelp had " +
+		"no record of it.",
 
 	"tenants.endpoints": "URLs that receive the tenant's updates, each with its secrets and delivery settings. " +
 		"In a file in `tenants_dir`, `max_in_flight`, `max_backlog`, " +

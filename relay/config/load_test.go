@@ -52,7 +52,10 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	}
 	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10,
 		Concurrency: 4, Timeout: 5 * time.Second}
-	want.Subscriptions = Subscriptions{60 * 24 * time.Hour, 7 * 24 * time.Hour, 10 * time.Minute, 1_000_000, Limits{20, 0}}
+	want.Subscriptions = Subscriptions{TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour,
+		TSWindow: 10 * time.Minute, Max: 1_000_000, Limits: Limits{Rate: 20}}
+	want.Subscriptions.NoRecord.Retry = []time.Duration{30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+		24 * time.Hour, 24 * time.Hour}
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
 	want.Callback.Silence = 6 * time.Hour
@@ -108,7 +111,9 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 		"http://user:password@proxy:3128"
 	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key",
 		[]string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
-	want.Subscriptions = Subscriptions{30 * 24 * time.Hour, 3 * 24 * time.Hour, 5 * time.Minute, 5000, Limits{5, 1000}}
+	want.Subscriptions = Subscriptions{TTL: 30 * 24 * time.Hour, SignedTTL: 3 * 24 * time.Hour,
+		TSWindow: 5 * time.Minute, Max: 5000, Limits: Limits{Rate: 5, DailyQuota: 1000}}
+	want.Subscriptions.NoRecord.Retry = []time.Duration{10 * time.Minute, time.Hour}
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
 	want.Console.Hosts, want.Console.Tenants, want.Console.Session = []string{"relay"}, false, 8*time.Hour
 	want.Console.Timezone, want.Console.Language = zone(t, "Asia/Shanghai"), "zh"
@@ -140,7 +145,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name:    "empty",
 			APIKeys: []APIKey{{Key: "first-key"}, {"second-key", "ci", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 			Limits:  Limits{0, 7}, Allowance: Allowance{40, 1, 4},
-			Pos: at(67),
+			Watch: Watch{Lost: true},
+			Pos:   at(67),
 		},
 		{
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},

@@ -25,7 +25,18 @@ type Subscriptions struct {
 	SignedTTL time.Duration // the same, after the parcel was signed for, or the provider refused it
 	TSWindow  time.Duration // by how much the ts of a call to POST /api may differ from the time here
 	Max       int           // waybills that a tenant has subscribed at one time
-	Limits                  // the defaults of every tenant
+	NoRecord  NoRecord
+	Limits    // the defaults of every tenant
+}
+
+// NoRecord says what becomes of a waybill of which the provider has no record yet.
+type NoRecord struct {
+	Retry []time.Duration // the pause after each such answer; then the waybill fails. Empty: it fails at once
+}
+
+// Watch says what a tenant wants to be told of its subscriptions, beside what the provider pushes.
+type Watch struct {
+	Lost bool // of a waybill that failed because the provider had no record of it
 }
 
 // Limits are what a tenant may ask for.
@@ -33,6 +44,9 @@ type Limits struct {
 	Rate       int // requests per second, over all replicas; 0: any
 	DailyQuota int // waybills a day, China time, over all replicas; 0: any
 }
+
+// noRecordPauses is how many pauses subscriptions.no_record.retry may have.
+const noRecordPauses = 50
 
 func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 	const day = 24 * time.Hour
@@ -49,7 +63,10 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 		SignedTTL: 7 * day,
 		TSWindow:  10 * time.Minute,
 		Max:       1_000_000,
-		Limits:    Limits{Rate: 20},
+		NoRecord: NoRecord{
+			Retry: []time.Duration{30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, day},
+		},
+		Limits: Limits{Rate: 20},
 	}
 
 	return k, s
@@ -87,6 +104,13 @@ func subscriptions(s *Subscriptions) reader {
 		optional("signed_ttl", one(&s.SignedTTL, duration)),
 		optional("ts_window", one(&s.TSWindow, duration)),
 		optional("max", one(&s.Max, wholeNumber(1, 1_000_000_000))),
+		optional("no_record", object(
+			optional("retry", after(list(&s.NoRecord.Retry, duration), func(v value) {
+				if len(s.NoRecord.Retry) > noRecordPauses {
+					v.mistake("has more than %d pauses", noRecordPauses)
+				}
+			})),
+		)),
 	}, limits(&s.Limits)...)...)
 }
 

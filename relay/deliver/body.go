@@ -19,24 +19,28 @@ func Formats() []string { return []string{FormatStandard, FormatKuaidihelp} }
 //	standard    {"type":"waybill.signed","timestamp":"2026-01-02T03:04:05.678Z","data":{…the item…}}
 //	kuaidihelp  {"type":"express_sub_msg","data":[{…the item…}]}, or a callback of another type as it came
 //
+// What the relay itself says of a waybill has the type subscription.lost in both, and in the second a list as well.
 // The timestamp is when the event was first accepted (RFC 3339, UTC, milliseconds).
 func Body(format string, e *event.Event) []byte {
 	if format == FormatKuaidihelp {
-		if e.Type != event.TypeWaybill {
+		if e.Type != event.TypeWaybill && !e.Own() {
 			return e.Data
 		}
-		return concat(`{"type":"`+event.TypeWaybill+`","data":[`, e.Data, `]}`)
+		return concat(`{"type":"`+e.Type+`","data":[`, e.Data, `]}`)
 	}
 	head := `{"type":"` + Type(e) + `","timestamp":"` + e.AcceptedAt.UTC().Format("2006-01-02T15:04:05.000Z") + `","data":`
 	return concat(head, e.Data, "}")
 }
 
 // Type names the event as the standard body does: "waybill.<status>", "waybill.updated" if the item has no usable
-// status, or "callback.<type>" for a callback of another type, or "test" for one that a person sends. A name is usable
-// if it has 1 to 64 of a–z, 0–9 and _, in any case.
+// status, "callback.<type>" for a callback of another type, "test" for one that a person sends, or "subscription.lost".
+// A name is usable if it has 1 to 64 of a–z, 0–9 and _, in any case.
 func Type(e *event.Event) string {
 	if e.Type == event.TypeTest {
 		return "test"
+	}
+	if e.Own() {
+		return e.Type
 	}
 	if e.Type != event.TypeWaybill {
 		if usable(e.Type) {

@@ -28,6 +28,17 @@ func Webhooks(statuses []string) map[string]any {
 		"message": textSchema("for people"), "endpoint": textSchema("tenant/endpoint"),
 	})
 
+	lost := openObject("what is known of the subscription", map[string]any{
+		"waybill_code": textSchema("the waybill"),
+		"cp_code":      textSchema("the brand"),
+		"reason": map[string]any{"type": "string", "description": "no_record: kuaidihelp had none for as long as the " +
+			"schedule lasts; refused: it refuses the waybill; unanswered: its last answers said nothing of the waybill"},
+		"code":  map[string]any{"type": "integer", "description": "of the last answer"},
+		"msg":   textSchema("of the last answer"),
+		"since": map[string]any{"type": "string", "format": "date-time", "description": "when kuaidihelp first had none"},
+		"asked": map[string]any{"type": "integer", "description": "how often it was asked since"},
+	})
+
 	return map[string]any{
 		"waybill": webhook("An update of a waybill",
 			standard(map[string]any{
@@ -43,6 +54,12 @@ func Webhooks(statuses []string) map[string]any {
 				"type": "string", "pattern": "^callback\\.",
 				"description": "callback. and the callback's type; callback.other if that is not usable",
 			}, callback), callback),
+		"lost": webhook("A subscription that ended without success, for tenants with watch.lost",
+			standard(map[string]any{"const": event.TypeLost}, lost),
+			closedObject(map[string]any{
+				"type": map[string]any{"const": event.TypeLost},
+				"data": map[string]any{"type": "array", "items": lost, "minItems": 1, "maxItems": 1},
+			})),
 		"test": webhook("A test event, which a person has sent: answer 2xx and do nothing",
 			standard(map[string]any{"const": "test"}, tried), tried),
 	}

@@ -17,6 +17,9 @@ const TypeWaybill = "express_sub_msg"
 // TypeTest is the Type of an event that a person sends to try an endpoint. The provider has no such type.
 const TypeTest = "kuairelay.test"
 
+// TypeLost is the Type of an event by which the relay says that a subscription has ended without success. See Own.
+const TypeLost = "subscription.lost"
+
 // Event is one waybill update: one item of a callback's data, or a whole callback of another type.
 // It is immutable once it was accepted.
 type Event struct {
@@ -55,6 +58,10 @@ type Event struct {
 	AcceptedAt time.Time
 	Sequence   int64
 }
+
+// Own says whether the relay itself made the event, to say something about a waybill. It is no update of the parcel: it
+// has no status, and is never the last update of its waybill. What the provider sends of such a type names no waybill.
+func (e *Event) Own() bool { return e.Type == TypeLost && e.WaybillCode != "" }
 
 // Waybill names a parcel: its canonical brand (kuaidihelp.Brand) and its waybill code.
 type Waybill struct {

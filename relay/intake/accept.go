@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"kuairelay/relay/event"
@@ -69,6 +70,50 @@ func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
 	}
 	pool.Start(reserved, leased)
 	return accepted, err
+}
+
+// errBehind says that an older update of the waybill is still in the spool.
+var errBehind = errors.New("an update of the waybill is still in the spool")
+
+// Tell accepts an event that the relay itself has made of a waybill (event.Own). Of the endpoints that the routes lead
+// to, it is owed to those of tenants that have subscribed the waybill; if there are none, it is not accepted. The same
+// event again is a duplicate.
+func (in *Intake) Tell(ctx context.Context, e *event.Event) error {
+	if err := in.o.Store.Available(); err != nil {
+		return err
+	}
+	if in.spool.Touches([]string{e.WaybillCode}) {
+		return errBehind
+	}
+
+	entry := in.match([]*event.Event{e})[0]
+	tenants := make([]string, len(entry.To))
+	for i, c := range entry.To {
+		tenants[i], _, _ = strings.Cut(c.Endpoint, "/")
+	}
+	subscribed, err := in.o.Store.SubscribedBy(ctx, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode}, tenants)
+	if err != nil {
+		return err
+	}
+	var to []queue.Candidate
+	for i, c := range entry.To {
+		if subscribed[i] {
+			to = append(to, c)
+		}
+	}
+	if len(to) == 0 {
+		return nil
+	}
+
+	// Nobody waits for it, so it takes no slot: the pool leases it as what is due.
+	entry.To = to
+	accepted, err := in.o.Store.Accept(ctx, []queue.Entry{entry})
+	for _, x := range accepted {
+		for _, endpoint := range x.Queued {
+			in.o.Pool.Feed(endpoint)
+		}
+	}
+	return err
 }
 
 // CatchUp queues the last known update of a waybill for those endpoints of a tenant that its routes lead to, and that

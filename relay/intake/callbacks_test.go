@@ -473,3 +473,45 @@ func TestTheEventsOfACallbackKnowItWhateverWayItTakes(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatTheRelaySaysIsOwedToSubscribersAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var accepted [][]queue.Candidate
+		b := newBench(t, nil)
+		b.store.accept = func(_ int, es []queue.Entry) error {
+			accepted = append(accepted, es[0].To)
+			return nil
+		}
+		own := &event.Event{ID: testID(7), Type: event.TypeLost, CPCode: "zt", WaybillCode: "1", Data: []byte(`{}`)}
+		tell := func(owed ...string) error {
+			b.Use(func(*event.Event) (out []queue.Candidate) {
+				for _, endpoint := range owed {
+					out = append(out, queue.Candidate{Endpoint: endpoint, When: event.IfSubscribed})
+				}
+				return out
+			}, "a0b1c2d3")
+			return b.Tell(t.Context(), own)
+		}
+
+		// Without anybody who is owed it, there is no event.
+		if err := errors.Join(tell(), tell("other/a", "others/b")); err != nil || len(accepted) != 0 {
+			t.Errorf("%v, accepted for %v", err, accepted)
+		}
+		if err := tell("other/a", "subscriber/b"); err != nil || len(accepted) != 1 || len(accepted[0]) != 1 ||
+			accepted[0][0].Endpoint != "subscriber/b" || accepted[0][0].Slot || accepted[0][0].When != event.IfSubscribed {
+			t.Errorf("%v, accepted for %+v", err, accepted)
+		}
+
+		// It waits behind older updates of the waybill, and for Redis.
+		b.store.with(func() { b.store.down = errors.New("redis is down") })
+		if err := tell("subscriber/b"); err == nil {
+			t.Error("redis is down, and it is accepted")
+		}
+		b.keep("1")
+		b.store.with(func() { b.store.down = nil })
+		if err := tell("subscriber/b"); !errors.Is(err, errBehind) || len(accepted) != 1 {
+			t.Errorf("%v, accepted for %+v", err, accepted)
+		}
+	})
+}

@@ -58,6 +58,8 @@ type Store interface {
 	// Closed says of each event whether it is done with: nothing is open or dead.
 	Closed(ctx context.Context, ids []string) ([]bool, error)
 
+	// SubscribedBy says of each of the tenants whether it has subscribed a waybill.
+	SubscribedBy(ctx context.Context, w event.Waybill, tenants []string) ([]bool, error)
 	// Latest returns the last known event of a waybill; nil if none is known.
 	Latest(ctx context.Context, w event.Waybill) (*event.Event, bool, error)
 	CatchUp(ctx context.Context, tenant string, w event.Waybill, last *event.Event,

@@ -113,6 +113,14 @@ func (s *fakeStore) Latest(context.Context, event.Waybill) (*event.Event, bool, 
 	return nil, false, nil
 }
 
+func (s *fakeStore) SubscribedBy(_ context.Context, _ event.Waybill, tenants []string) ([]bool, error) {
+	out := make([]bool, len(tenants))
+	for i, tenant := range tenants {
+		out[i] = tenant == "subscriber"
+	}
+	return out, nil
+}
+
 func (s *fakeStore) CatchUp(context.Context, string, event.Waybill, *event.Event,
 	[]queue.Candidate) (queue.CatchUpResult, error) {
 	return queue.CatchUpResult{}, nil

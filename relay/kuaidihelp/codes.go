@@ -22,5 +22,9 @@ func CredentialsRefused(code int) bool {
 	return code == CodeBadAuth || code == CodeExpired || code == CodeAuthFailed
 }
 
+// RefusesWaybill says whether a code means that the provider will not take a waybill, however often it is asked. Other
+// codes are about the account, the provider or the moment, or mean that there is no record yet.
+func RefusesWaybill(code int) bool { return code == CodeBadParameters || code == CodeUnknownBrand }
+
 // ConcernsOneWaybill says whether only one of a call's waybills may be the cause of a code.
 func ConcernsOneWaybill(code int) bool { return code == CodeNoRecord || code == CodeBadParameters }

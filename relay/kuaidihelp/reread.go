@@ -11,6 +11,9 @@ import (
 // Reread restores an event that the store has kept. The store keeps the fields that are copied here, and the data. All
 // other fields are read from the data again.
 func Reread(e event.Event) *event.Event {
+	if e.Own() { // it has no tracks
+		return &e
+	}
 	body := e.Data
 	if e.Type == event.TypeWaybill {
 		body = WrapItem(e.Data)

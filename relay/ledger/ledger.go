@@ -13,12 +13,29 @@ type State string
 
 // The states of a waybill.
 const (
-	// Pending: the provider is to be asked, or is being asked.
+	// Pending: the provider is to be asked, or is being asked, or has no record of the waybill yet and is asked again.
 	Pending State = "pending"
 	// Live: the provider accepted the subscription, and pushes updates until the parcel is signed for.
 	Live State = "live"
-	// Failed: the provider refused or did not answer. It is asked again when the next tenant subscribes the waybill.
+	// Failed: the provider refused or did not answer, or has had no record for as long as the schedule lasts. It is asked
+	// again when the next tenant subscribes the waybill.
 	Failed State = "failed"
+)
+
+// Verdict is what an answer of the provider, or its absence, means for the waybills of a call.
+type Verdict string
+
+// The verdicts.
+const (
+	// Accepted makes a waybill Live.
+	Accepted Verdict = "accepted"
+	// NoRecord says that the provider does not know the waybill yet: it is asked again on a schedule.
+	NoRecord Verdict = "no_record"
+	// Refused makes a waybill Failed.
+	Refused Verdict = "refused"
+	// Unanswered says nothing of the waybill. One that had no record before is asked again on the schedule, any other is
+	// Failed.
+	Unanswered Verdict = "unanswered"
 )
 
 // Answer is what the provider said about a waybill, or what the relay says in its place if the provider did not answer.
@@ -35,8 +52,11 @@ type Subscription struct {
 	// Since is when the tenant subscribed; Expires is when the ledger forgets it.
 	Since, Expires time.Time
 	State          State
-	// Answer is the one that led to Live or Failed.
+	// Answer is the one that led to Live or Failed, or that there is no record yet.
 	Answer Answer
+	// RetryAt is when the provider is asked again for a waybill of which it has no record yet; zero: it is not, or it is
+	// being asked.
+	RetryAt time.Time
 }
 
 // Counts are about the subscriptions of one tenant.
@@ -59,15 +79,45 @@ type SubscribeResult struct {
 	// CatchUp: the relay knows an update of the waybill that the tenant may not have got.
 	CatchUp bool
 	Answer  Answer
+	// RetryAt is when the provider is asked again for a waybill of which it has no record yet, as Answer says; zero: that
+	// is not so, or it is due.
+	RetryAt time.Time
 }
 
 // ClaimResult is the result of claiming a waybill, so that only one replica asks the provider for it.
 type ClaimResult struct {
 	// Mine: the caller has to ask the provider, within the time of the claim.
 	Mine bool
-	// State is Pending if another holds the claim; empty if the ledger does not know the waybill.
+	// State is Pending if another holds the claim, or until RetryAt; empty if the ledger does not know the waybill.
 	State  State
 	Answer Answer
+	// RetryAt is when the provider is asked again for a waybill of which it has no record yet; zero: that is not so.
+	RetryAt time.Time
+	// Unknown says that the provider had no record of the waybill when it was last asked.
+	Unknown bool
+}
+
+// AnswerResult is what became of a waybill by the provider's answer.
+type AnswerResult struct {
+	// State is empty if the ledger does not know the waybill. It may not be what the answer led to: the answer came late.
+	State State
+	// RetryAt is when the provider is asked again; zero: it is not.
+	RetryAt time.Time
+	// Loss is set if the tenants that have subscribed the waybill are to be told that it failed.
+	Loss *Loss
+}
+
+// Loss is a waybill that failed after it had been pending, because the provider had no record of it. The tenants that
+// have subscribed it are to be told, which Store.Told ends. It stays the same whoever reads it, and however often.
+type Loss struct {
+	event.Waybill
+	// Since is when the provider first had no record of it, Asked how often it was asked since, that time included.
+	Since time.Time
+	Asked int
+	// Answer is the last one, without UID.
+	Answer Answer
+	// Key names it in the store.
+	Key string
 }
 
 // Limits are what a tenant may ask for; zero is no limit.
@@ -83,4 +133,6 @@ type UnfinishedWork struct {
 	event.Waybill
 	// Tenant is the one to catch up; empty: the provider has to be asked.
 	Tenant string
+	// Loss, if set, is all there is: tenants are to be told of it.
+	Loss *Loss
 }

@@ -114,9 +114,11 @@ func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Acce
 }
 
 // tracked encodes an event's tracks for lua/accept.lua: "" if none has a time, otherwise when the newest was (ms), 0 if
-// that is unknown.
+// that is unknown. It is "-" for an event that is no update of the parcel.
 func tracked(e *event.Event) any {
 	switch {
+	case e.Own():
+		return "-"
 	case e.Bare:
 		return ""
 	case e.TrackedAt.IsZero():

@@ -20,6 +20,11 @@ var upstreamStates = map[string]ledger.State{"p": ledger.Pending, "l": ledger.Li
 // upstreamLetters is the inverse of upstreamStates.
 var upstreamLetters = map[ledger.State]string{ledger.Pending: "p", ledger.Live: "l", ledger.Failed: "f"}
 
+// verdictLetters are the verdicts as the scripts know them.
+var verdictLetters = map[ledger.Verdict]string{
+	ledger.Accepted: "l", ledger.NoRecord: "n", ledger.Refused: "f", ledger.Unanswered: "v",
+}
+
 // entry names a waybill in the ledger.
 func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
 
@@ -41,17 +46,17 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 
 	out := make([]ledger.SubscribeResult, 0, len(waybills))
 	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
-		if len(row) != 4 {
+		if len(row) != 7 {
 			return errShape
 		}
 		state, _ := row[0].(string)
-		uid, _ := row[3].(string)
 		out = append(out, ledger.SubscribeResult{
 			State:   upstreamStates[state],
 			Full:    state == "x",
 			Already: number(row[1]) == 1,
 			CatchUp: number(row[2]) == 1,
-			Answer:  ledger.Answer{UID: uid},
+			Answer:  readAnswer(row[5], row[6], row[3]),
+			RetryAt: timeOf(row[4]),
 		})
 		return nil
 	})
@@ -74,12 +79,16 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 			wait = max(wait, time.Duration(number(row[0]))*time.Millisecond)
 			return nil
 		}
-		if len(row) != 5 {
+		if len(row) != 7 {
 			return errShape
 		}
 		state, _ := row[1].(string)
 		claimed = append(claimed, ledger.ClaimResult{
-			Mine: number(row[0]) == 1, State: upstreamStates[state], Answer: readAnswer(row[2], row[3], row[4]),
+			Mine:    number(row[0]) == 1,
+			State:   upstreamStates[state],
+			Answer:  readAnswer(row[2], row[3], row[4]),
+			RetryAt: timeOf(row[5]),
+			Unknown: number(row[6]) == 1,
 		})
 		return nil
 	})
@@ -97,6 +106,14 @@ func readAnswer(code, msg, uid any) ledger.Answer {
 	return a
 }
 
+// timeOf reads a time of an answer (ms); the zero time for 0.
+func timeOf(v any) time.Time {
+	if ms := number(v); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
+}
+
 // ReserveCall reserves the next call to the provider, over all replicas, and returns how long the caller has to wait
 // for it.
 func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
@@ -104,20 +121,89 @@ func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
 	return wait, err
 }
 
-// Answered writes down the provider's answer about waybills that the caller had claimed; see lua/answer.lua.
+// Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua. The results
+// are in the order of the waybills. Without Settings.NoRecord, one without a record fails at once.
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
-	state ledger.State, a ledger.Answer,
-) error {
+	verdict ledger.Verdict, a ledger.Answer,
+) (out []ledger.AnswerResult, err error) {
+	defer wrap(&err, "write the provider's answer")
 	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
 	defer cancel()
-	args := []any{s.Now().UnixMilli(), token, s.settings().SignedTTL.Milliseconds()}
-	for _, w := range waybills {
-		args = append(args, entry(w), upstreamLetters[state], a.Code, a.Msg, a.UID)
+	set := s.settings()
+	args := []any{
+		s.Now().UnixMilli(), token, set.SignedTTL.Milliseconds(), set.ClaimTTL.Milliseconds(), set.schedule,
 	}
-	if _, err := s.run(ctx, answerScript, args); err != nil {
-		return fmt.Errorf("write the provider's answer: %w", err)
+	for _, w := range waybills {
+		args = append(args, entry(w), verdictLetters[verdict], a.Code, a.Msg, a.UID)
+	}
+	answer, err := s.run(ctx, answerScript, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(answer) != len(waybills) {
+		return nil, errShape
+	}
+
+	out = make([]ledger.AnswerResult, len(answer))
+	for i, v := range answer {
+		row, _ := v.([]any)
+		if len(row) != 3 {
+			return nil, errShape
+		}
+		state, _ := row[0].(string)
+		lost, _ := row[2].(string)
+		out[i] = ledger.AnswerResult{State: upstreamStates[state], RetryAt: timeOf(row[1]), Loss: readLoss(lost)}
+	}
+	return out, nil
+}
+
+// readLoss reads a member of lost; nil if it is none.
+func readLoss(member string) *ledger.Loss {
+	const fields = 6 // since, asked, code, brand, waybill, text
+	f := strings.SplitN(member, " ", fields)
+	if len(f) != fields {
+		return nil
+	}
+	return &ledger.Loss{
+		Waybill: event.Waybill{CPCode: f[3], Code: f[4]},
+		Since:   time.UnixMilli(number(f[0])),
+		Asked:   int(number(f[1])),
+		Answer:  ledger.Answer{Code: int(number(f[2])), Msg: f[5]},
+		Key:     member,
+	}
+}
+
+// Told notes that the tenants have been told of a loss. It is not handed out any more.
+func (s *Store) Told(ctx context.Context, l ledger.Loss) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	if err := s.client.ZRem(ctx, s.key("lost"), l.Key).Err(); err != nil {
+		return fmt.Errorf("note that a loss was told of: %w", err)
 	}
 	return nil
+}
+
+// SubscribedBy says of each of the tenants whether it has subscribed a waybill.
+func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []string) ([]bool, error) {
+	out := make([]bool, len(tenants))
+	if len(tenants) == 0 {
+		return out, nil
+	}
+	fields := make([]string, len(tenants))
+	for i, tenant := range tenants {
+		fields[i] = "@" + tenant
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	since, err := s.client.HMGet(ctx, s.entryKey(entry(w)), fields...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("look who has subscribed a waybill: %w", err)
+	}
+	for i := range since {
+		out[i] = since[i] != nil
+	}
+	return out, nil
 }
 
 // inParts runs a script on some waybills at a time. The arguments of the script are the time, a head, and entries. Its
@@ -174,32 +260,47 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 	return len(answer) == 1 && number(answer[0]) == 1, nil
 }
 
-// TakeOver returns work that others have begun and not finished, at most so much; see lua/takeover.lua.
+// TakeOver returns work that others have begun and not finished, waybills that are asked for again, and losses that
+// nobody has told of, at most so much of the first two, and of the last; see lua/takeover.lua.
 func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
 	defer wrap(&err, "look for unfinished subscriptions")
-	answer, err := s.call(ctx, takeOverScript, anySize, s.settings().ClaimTTL.Milliseconds(), most)
+	answer, err := s.call(ctx, takeOverScript, 2, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
 		return nil, err
 	}
 
-	out = make([]ledger.UnfinishedWork, len(answer))
-	for i, v := range answer {
+	work, _ := answer[0].([]any)
+	for _, v := range work {
 		member, _ := v.(string)
 		tenant, entry, _ := strings.Cut(member, " ")
-		out[i] = ledger.UnfinishedWork{Tenant: tenant, Waybill: readEntry(entry)}
+		out = append(out, ledger.UnfinishedWork{Tenant: tenant, Waybill: readEntry(entry)})
+	}
+	lost, _ := answer[1].([]any)
+	for _, v := range lost {
+		member, _ := v.(string)
+		if loss := readLoss(member); loss != nil {
+			out = append(out, ledger.UnfinishedWork{Waybill: loss.Waybill, Loss: loss})
+		}
 	}
 	return out, nil
 }
 
-// CountUnfinished counts unfinished work: waybills to be subscribed upstream, and tenants to be caught up.
-func (s *Store) CountUnfinished(ctx context.Context) (int64, error) {
+// CountUnfinished counts unfinished work (waybills to subscribe upstream, tenants to catch up, losses to tell of), and
+// waybills of which the provider has no record yet.
+func (s *Store) CountUnfinished(ctx context.Context) (unfinished, noRecord int64, err error) {
+	defer wrap(&err, "count unfinished subscriptions")
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	n, err := s.client.ZCard(ctx, s.key("todo")).Result()
+	var todo, lost, waiting *redis.IntCmd
+	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+		todo = p.ZCard(ctx, s.key("todo"))
+		lost = p.ZCard(ctx, s.key("lost"))
+		waiting = p.ZCard(ctx, s.key("norecord"))
+	})
 	if err != nil {
-		return 0, fmt.Errorf("count unfinished subscriptions: %w", err)
+		return 0, 0, err
 	}
-	return n, nil
+	return todo.Val() + lost.Val(), waiting.Val(), nil
 }
 
 // Latest returns the last event of a waybill that is in the ledger, and whether one is known. The event has the fields

@@ -26,6 +26,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,9 @@ type Settings struct {
 	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed. SignedTTL is how long it keeps
 	// one after the parcel was signed for, or after the provider refused it. Defaults 60 and 7 days.
 	SubscriptionTTL, SignedTTL time.Duration
+	// NoRecord is when the provider is asked again for a waybill of which it has no record yet: the pause after each such
+	// answer. When it ends, the waybill fails. Default: it fails at once.
+	NoRecord []time.Duration
 	// SubscriptionsMax is how many waybills a tenant may have in the ledger at one time. Default 1,000,000.
 	SubscriptionsMax int
 	// ClaimTTL is how long a replica may take for a call to the provider and for writing down the answer, before another
@@ -98,6 +102,8 @@ type Settings struct {
 type settings struct {
 	Settings
 	pacing map[string]pacing
+	// schedule is NoRecord as lua/answer.lua reads it.
+	schedule string
 }
 
 // Use replaces the settings for all that begins from now on.
@@ -112,7 +118,11 @@ func (s *Store) Use(set Settings) {
 	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
 	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
 	set.StatsTTL = cmp.Or(set.StatsTTL, 25*time.Hour)
-	s.set.Store(&settings{set, encodePacing(set.Pacing)})
+	var waits []string
+	for _, wait := range set.NoRecord {
+		waits = append(waits, strconv.FormatInt(max(1, wait.Milliseconds()), 10))
+	}
+	s.set.Store(&settings{set, encodePacing(set.Pacing), strings.Join(waits, " ")})
 }
 
 func (s *Store) settings() *settings { return s.set.Load() }

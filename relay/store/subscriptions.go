@@ -165,7 +165,7 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	fields := make([]*redis.SliceCmd, len(entries))
 	lives := make([]*redis.DurationCmd, len(entries))
 	err := s.slices(ctx, len(entries), sliceCommands/2, func(p redis.Pipeliner, i int) {
-		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i")
+		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i", "r", "t", "x")
 		lives[i] = p.PTTL(ctx, s.entryKey(entries[i]))
 	})
 	if err != nil {
@@ -176,15 +176,19 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	var out []ledger.Subscription
 	for i, name := range entries {
 		f := fields[i].Val()
-		if len(f) != 5 || f[0] == nil {
+		if len(f) != 8 || f[0] == nil {
 			continue
 		}
 		state, _ := f[1].(string)
-		out = append(out, ledger.Subscription{
+		found := ledger.Subscription{
 			Tenant: tenant, Waybill: readEntry(name),
 			Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
 			State: upstreamStates[state], Answer: readAnswer(f[2], f[3], f[4]),
-		})
+		}
+		if found.State == ledger.Pending && f[5] != nil && f[6] == nil { // see lua/lib/ledger.lua
+			found.RetryAt = timeOf(f[7])
+		}
+		out = append(out, found)
 	}
 	return out, nil
 }

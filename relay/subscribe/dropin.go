@@ -201,8 +201,11 @@ func (p *Proxy) subscribeLike(c echo.Context, t *Tenant, data string) envelope {
 // summary sums up the results of many waybills in one answer: the first failure, or else success.
 func summary(results []WaybillResult) envelope {
 	answer := envelope{Msg: "成功"}
-	var failed []string
+	var failed, later []string
 	for _, r := range results {
+		if !r.RetryAt.IsZero() {
+			later = append(later, r.WaybillCode)
+		}
 		switch {
 		case r.Result != Failed && answer.Code == 0 && answer.UID == "":
 			answer.UID = r.UID
@@ -214,17 +217,25 @@ func summary(results []WaybillResult) envelope {
 		}
 	}
 
-	// If some failed and others did not, msg says which.
+	// If some failed and others did not, msg says which. It also says which are asked for again.
 	if len(failed) > 0 && len(failed) < len(results) {
-		const few = 20
-		some := strings.Join(failed[:min(few, len(failed))], ",")
-		answer.Msg += fmt.Sprintf(" (%d of %d: %s", len(failed), len(results), some)
-		if len(failed) > few {
-			answer.Msg += ",…"
-		}
-		answer.Msg += ")"
+		answer.Msg += fmt.Sprintf(" (%d of %d: %s)", len(failed), len(results), someOf(failed))
+	}
+	if len(later) > 0 {
+		answer.Msg += fmt.Sprintf(" (no record yet of %d of %d, the relay asks again: %s)",
+			len(later), len(results), someOf(later))
 	}
 	return answer
+}
+
+// someOf lists the first of many waybill codes.
+func someOf(codes []string) string {
+	const few = 20
+	list := strings.Join(codes[:min(few, len(codes))], ",")
+	if len(codes) > few {
+		list += ",…"
+	}
+	return list
 }
 
 // ours returns the provider's code for one of the relay's own.

@@ -1,6 +1,10 @@
 package subscribe
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kuairelay/relay/ledger"
+)
 
 type metrics struct {
 	requests    *prometheus.CounterVec
@@ -8,6 +12,7 @@ type metrics struct {
 	callTime    prometheus.Histogram
 	credentials prometheus.GaugeFunc
 	sweepErrors prometheus.Counter
+	lost        *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
@@ -20,7 +25,8 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		}, []string{"tenant", "result"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_upstream_calls_total",
-			Help: "Calls to kuaidihelp by its answer: success, refused, credentials (the account's are refused), no_answer.",
+			Help: "Calls to kuaidihelp by its answer: success, no_record (of at least one of the waybills yet), refused, " +
+				"credentials (the account's are refused), no_answer.",
 		}, []string{"answer"}),
 		callTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kuairelay_upstream_call_duration_seconds",
@@ -40,14 +46,22 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 			Name: "kuairelay_subscribe_sweep_errors_total",
 			Help: "Searches for unfinished subscriptions that failed.",
 		}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_subscriptions_lost_total",
+			Help: "Waybills that failed after kuaidihelp had no record of them, by the reason of the last answer: " +
+				"no_record, refused, unanswered.",
+		}, []string{"reason"}),
 	}
 
 	// Each answer has a series from the start, so that its first call counts as an increase.
-	for _, answer := range []string{"success", "refused", "credentials", "no_answer"} {
+	for _, answer := range []string{"success", "no_record", "refused", "credentials", "no_answer"} {
 		m.calls.WithLabelValues(answer)
 	}
+	for _, reason := range []ledger.Verdict{ledger.NoRecord, ledger.Refused, ledger.Unanswered} {
+		m.lost.WithLabelValues(string(reason))
+	}
 	if r != nil {
-		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors)
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost)
 	}
 	return m
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,9 @@ type Store interface {
 	Claim(ctx context.Context, token string, waybills []event.Waybill) (
 		wait time.Duration, claimed []ledger.ClaimResult, err error)
 	ReserveCall(ctx context.Context) (time.Duration, error)
-	Answered(ctx context.Context, token string, waybills []event.Waybill, state ledger.State, a ledger.Answer) error
+	Answered(ctx context.Context, token string, waybills []event.Waybill, v ledger.Verdict, a ledger.Answer) (
+		[]ledger.AnswerResult, error)
+	Told(ctx context.Context, l ledger.Loss) error
 	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
 }
 
@@ -80,6 +83,9 @@ type Options struct {
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
 	// CatchUp queues the last known update of a waybill for a tenant that subscribed it later.
 	CatchUp func(ctx context.Context, tenant string, w event.Waybill) error
+	// Tell accepts an event that tells tenants of a waybill that they have subscribed. It may be called again with the
+	// same event. Default: nobody is told.
+	Tell func(ctx context.Context, e *event.Event) error
 	// Concurrency is how many calls are made at one time. Default 4.
 	Concurrency int
 	// Budget is how long a request may take; waybills without a result by then are pending. Default 20 s.
@@ -102,6 +108,7 @@ type Proxy struct {
 	catchUps *jobQueue
 	metrics  *metrics
 	refused  logonce.Change[bool] // the account's credentials
+	untold   logonce.Throttle     // warned of
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -148,6 +155,9 @@ func New(o Options) *Proxy {
 	}
 	if o.Enter == nil {
 		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
+	}
+	if o.Tell == nil {
+		o.Tell = func(context.Context, *event.Event) error { return nil }
 	}
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
@@ -216,10 +226,21 @@ type WaybillResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code" doc:"waybill, as it was asked for"`
 	Result      Result `json:"result" doc:"subscribed, already, pending, or failed"`
-	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
-	Msg         string `json:"msg,omitempty" doc:"of a failure"`
+	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer. With pending: kuaidihelp's, as a rule 201101, no record yet"`
+	Msg         string `json:"msg,omitempty" doc:"of a failure, or why kuaidihelp is asked again later"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
-	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
+	// RetryAt is zero unless the result is Pending because the provider has no record of the waybill yet.
+	RetryAt time.Time `json:"retry_at,omitzero" doc:"with pending: when kuaidihelp is asked again, because it has no record of the waybill yet"`
+	Warning string    `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
+}
+
+// later makes the result that of a waybill for which the provider is asked again.
+func (r *WaybillResult) later(a ledger.Answer, at time.Time) {
+	r.Result = Pending
+	r.RetryAt = at.UTC().Truncate(time.Millisecond)
+	r.Code = a.Code
+	r.UID = a.UID
+	r.Msg = fmt.Sprintf("%s; the relay asks again at %s", a.Msg, r.RetryAt.Format(time.RFC3339))
 }
 
 // subscribe writes the subscriptions down, catches the tenant up, and asks the provider. Waybills without a result when
@@ -245,6 +266,8 @@ func (p *Proxy) subscribe(ctx context.Context, t *Tenant, cpCode string, codes [
 			results[i].Result = Failed
 			results[i].Code = codeFull
 			results[i].Msg = "this tenant has as many subscriptions as it may (subscriptions.max)"
+		case !w.RetryAt.IsZero():
+			results[i].later(w.Answer, w.RetryAt)
 		case w.State != ledger.Live:
 			open = append(open, i)
 		case w.Already:
@@ -325,11 +348,13 @@ func (p *Proxy) askFor(
 		}
 		for i, c := range b.claimed {
 			r := &results[b.indexes[i]]
-			switch c.State {
-			case ledger.Live:
+			switch {
+			case c.State == ledger.Live:
 				r.Result = Subscribed
 				r.UID = c.Answer.UID
-			case ledger.Failed:
+			case !c.RetryAt.IsZero():
+				r.later(c.Answer, c.RetryAt)
+			case c.State == ledger.Failed:
 				r.Result = Failed
 				r.Code = c.Answer.Code
 				r.Msg = c.Answer.Msg

@@ -42,7 +42,8 @@ func await(ctx context.Context, jobs []*job) {
 	}
 }
 
-// sweep takes over unfinished work: its replica was killed, or the queue was full. It begins all jobs of one page
+// sweep takes over unfinished work: its replica was killed, or the queue was full. Waybills that are to be asked for
+// again, because kuaidihelp had no record of them, are such work when they are due. It begins all jobs of one page
 // before it takes the next, so that other replicas can take the rest, and little is delayed if this replica is killed.
 func (p *Proxy) sweep(ctx context.Context) {
 	const most = 100
@@ -56,15 +57,20 @@ func (p *Proxy) sweep(ctx context.Context) {
 
 		brands := map[string][]event.Waybill{} // to ask kuaidihelp for
 		behind := map[string][]event.Waybill{} // to catch tenants up with
+		var jobs []*job
 		for _, t := range todo {
-			if t.Tenant == "" {
+			switch {
+			case t.Loss != nil:
+				if j := p.tell(*t.Loss); j != nil {
+					jobs = append(jobs, j)
+				}
+			case t.Tenant == "":
 				brands[t.CPCode] = append(brands[t.CPCode], t.Waybill)
-			} else {
+			default:
 				behind[t.Tenant] = append(behind[t.Tenant], t.Waybill)
 			}
 		}
 
-		var jobs []*job
 		for tenant, ws := range behind {
 			jobs = append(jobs, p.catchUp(tenant, ws)...)
 		}
@@ -72,7 +78,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		p.takeOver(ctx, brands)
 
 		// After a full page there is more, which is taken at once.
-		if len(todo) == most && ctx.Err() == nil {
+		if len(todo) >= most && ctx.Err() == nil {
 			continue
 		}
 		select {

@@ -59,10 +59,10 @@ func (l *leftovers) Claim(_ context.Context, _ string,
 	return 0, claimed, nil
 }
 
-func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ ledger.State,
-	_ ledger.Answer) error {
+func (l *leftovers) Answered(_ context.Context, _ string, waybills []event.Waybill, _ ledger.Verdict,
+	_ ledger.Answer) ([]ledger.AnswerResult, error) {
 	l.asked.Add(int64(len(waybills)))
-	return nil
+	return make([]ledger.AnswerResult, len(waybills)), nil
 }
 
 // slow is a provider that takes its time.

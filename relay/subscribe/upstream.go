@@ -26,58 +26,105 @@ var (
 // claimed. It returns the result for each. A waybill is pending if another is asking for it, or if the ledger does not
 // answer. When ctx ends, a running call goes on, and no other begins.
 func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill) []ledger.ClaimResult {
-	unknown := make([]ledger.ClaimResult, len(waybills))
-	for i := range unknown {
-		unknown[i].State = ledger.Pending
+	pending := make([]ledger.ClaimResult, len(waybills))
+	for i := range pending {
+		pending[i].State = ledger.Pending
 	}
 	for try := 0; ; try++ {
 		// Each call waits for its turn among those of all replicas, and begins the claim anew.
 		wait, claimed, err := p.o.Store.Claim(context.WithoutCancel(ctx), token, waybills)
 		if err != nil {
 			p.o.Logger.Error("subscribe", zap.Error(err))
-			return unknown
+			return pending
 		}
 		var mine []event.Waybill
 		var at []int // where these are in waybills
+		unknown := true
 		for i, c := range claimed {
 			if c.Mine {
 				mine = append(mine, waybills[i])
 				at = append(at, i)
+				unknown = unknown && c.Unknown
 			}
 		}
 		if len(mine) == 0 {
 			return claimed
 		}
 		if !pause(ctx, wait) {
-			return unknown
+			return pending
 		}
 
 		e, err := p.callFor(ctx, mine)
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
-			// The answer does not say which waybill it is about. Asking for each half again finds that one, and the others get
-			// their own answers.
-			half := len(mine) / 2
-			for i, c := range slices.Concat(p.ask(ctx, token, mine[:half]), p.ask(ctx, token, mine[half:])) {
+			// The answer does not say which waybill it is about. Asking again finds that one, and the others get their own
+			// answers.
+			var found []ledger.ClaimResult
+			for _, part := range split(mine, unknown) {
+				found = append(found, p.ask(ctx, token, part)...)
+			}
+			for i, c := range found {
 				claimed[at[i]] = c
 			}
 			return claimed
 		}
 		if err != nil && !refused(err) && try < len(p.o.Pauses) {
 			if !pause(ctx, p.o.Pauses[try]) {
-				return unknown // the claim lapses, and another replica asks
+				return pending // the claim lapses, and another replica asks
 			}
 			continue
 		}
 
-		state, answer := verdict(e, err)
-		if err := p.o.Store.Answered(context.WithoutCancel(ctx), token, mine, state, answer); err != nil {
-			p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
-		}
-		for _, i := range at {
-			claimed[i] = ledger.ClaimResult{State: state, Answer: answer}
+		v, answer := verdict(e, err)
+		for i, c := range p.conclude(ctx, token, mine, v, answer) {
+			claimed[at[i]] = c
 		}
 		return claimed
 	}
+}
+
+// splitAtOnce is the most waybills of a call that are asked for one by one after it was refused.
+const splitAtOnce = kuaidihelp.MaxPerCall / 2
+
+// split returns the next calls after one that was refused because of one waybill or more. Halves need few calls to find
+// a single one, and each alone needs fewer where there are several. If the provider had no record of any before, it
+// still has none of most. docs/design/decisions/asking-one-by-one.md has the figures.
+func split(waybills []event.Waybill, unknown bool) [][]event.Waybill {
+	size := 1
+	if len(waybills) > splitAtOnce && !unknown {
+		size = (len(waybills) + 1) / 2
+	}
+	return slices.Collect(slices.Chunk(waybills, size))
+}
+
+// conclude writes down what the provider said of waybills, and returns the result for each. It begins to tell tenants
+// of losses.
+func (p *Proxy) conclude(ctx context.Context, token string, waybills []event.Waybill, v ledger.Verdict,
+	a ledger.Answer) []ledger.ClaimResult {
+	written, err := p.o.Store.Answered(context.WithoutCancel(ctx), token, waybills, v, a)
+	if err != nil {
+		p.o.Logger.Error("subscribe", zap.Error(err)) // the claim lapses, and the sweeper asks again
+	}
+
+	out := make([]ledger.ClaimResult, len(waybills))
+	for i := range out {
+		out[i] = ledger.ClaimResult{State: ledger.Failed, Answer: a}
+		switch {
+		case v == ledger.Accepted:
+			out[i].State = ledger.Live
+		case err != nil:
+			out[i].State = ledger.Pending
+		case written[i].State == ledger.Live: // pushed meanwhile
+			out[i] = ledger.ClaimResult{State: ledger.Live}
+		case written[i].State != "":
+			out[i].State = written[i].State
+			out[i].RetryAt = written[i].RetryAt
+		}
+		if err == nil && written[i].Loss != nil {
+			p.metrics.lost.WithLabelValues(reasonOf(written[i].Loss)).Inc()
+			p.tell(*written[i].Loss)
+		}
+	}
+	return out
 }
 
 // callFor asks the provider for waybills of one brand. When ctx ends, it may go on for the grace.
@@ -118,16 +165,21 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // verdict says what an answer, or its absence, means for the waybills of a call.
-func verdict(e kuaidihelp.Envelope, err error) (ledger.State, ledger.Answer) {
+func verdict(e kuaidihelp.Envelope, err error) (ledger.Verdict, ledger.Answer) {
+	answer := ledger.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
 	switch {
 	case err != nil:
-		return ledger.Failed, unanswered(err)
+		return ledger.Unanswered, unanswered(err)
 	case e.Code == kuaidihelp.CodeSuccess:
-		return ledger.Live, ledger.Answer{Msg: e.Msg, UID: e.UID}
+		return ledger.Accepted, answer
 	case kuaidihelp.CredentialsRefused(e.Code):
-		return ledger.Failed, credentialsAnswer
+		return ledger.Unanswered, credentialsAnswer
+	case e.Code == kuaidihelp.CodeNoRecord:
+		return ledger.NoRecord, answer
+	case kuaidihelp.RefusesWaybill(e.Code):
+		return ledger.Refused, answer
 	}
-	return ledger.Failed, ledger.Answer{Code: e.Code, Msg: e.Msg, UID: e.UID}
+	return ledger.Unanswered, answer
 }
 
 // unanswered returns the answer to a tenant if the provider gave none: what came instead, if anything.
@@ -160,6 +212,8 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 		result = "no_answer"
 	case kuaidihelp.CredentialsRefused(e.Code):
 		result = "credentials"
+	case e.Code == kuaidihelp.CodeNoRecord:
+		result = "no_record"
 	case e.Code != kuaidihelp.CodeSuccess:
 		result = "refused"
 	}

@@ -5,8 +5,8 @@
 --        life of an entry of the ledger (ms), the same after the parcel was signed for (ms),
 --        brands that an event without one may be of (separated by spaces), number of endpoints E, number of events N,
 --        E times: name, lease (ms), slots that the caller has free, ordered (1 or 0), rate,
---        N times: id, record, brand, status, when its newest track was (ms, 0 if unknown, empty if it is bare), body,
---                 number of candidates C,
+--        N times: id, record, brand, status, when its newest track was (ms, 0 if unknown, empty if it is bare, - if it
+--                 is no update of the parcel), body, number of candidates C,
 --                 C times: index of the endpoint (from 1), and conditions of which one is enough, as a sum:
 --                          1 always, 2 the status changed, 4 the tenant has subscribed the waybill, 8 both
 -- Returns N times {1 new or 0 duplicate, id, sequence, accepted at (ms), number of deliveries, indexes of endpoints…}:
@@ -129,15 +129,16 @@ end
 -- like any other.
 --
 -- An entry becomes live again, for as long as a new one, if its parcel moves after it was signed for, or if the
--- provider pushes a waybill that it had refused.
+-- provider pushes a waybill that it had refused. It becomes live if the provider pushes one of which it had no record.
 local function note(entry, id, signed, tracked, late)
   local key = P .. 's:' .. entry
-  local f = rcall('HMGET', key, 'e', 'n', 'u', 'z')
+  local f = rcall('HMGET', key, 'e', 'n', 'u', 'z', 'r')
   local before, newest, revived = f[1], tonumber(f[2]), false
-  if f[3] == 'f' and not signed then
+  if (f[3] == 'f' and not signed) or (f[3] == 'p' and f[5]) then
     rcall('HSET', key, 'u', 'l')
     rcall('HDEL', key, 'c', 'm', 'i')
-    revived = true
+    stop_asking(entry)
+    revived = not signed
   end
 
   late = late or (newest and tracked > 0 and tracked < newest)
@@ -255,6 +256,7 @@ local function accept(o)
   local given, record, brand = ARGV[o + ID], ARGV[o + RECORD], ARGV[o + BRAND]
   local status, n = ARGV[o + STATUS], num(ARGV[o + CANDIDATES])
   local bare, tracked = ARGV[o + TRACKED] == '', tonumber(ARGV[o + TRACKED]) or 0
+  local update = ARGV[o + TRACKED] ~= '-'
   local r = records[P .. record]
   local has, last, occurrence = r.has, r.last, 1
 
@@ -295,10 +297,10 @@ local function accept(o)
   -- The last known status follows the tracks, not the order of arrival: a late update does not change it.
   local newest = tonumber(string.match(has['n:' .. brand] or '0', '^%d+'))
   local late = tracked > 0 and tracked < newest
-  if not late and max(tracked, newest) > 0 then
+  if update and not late and max(tracked, newest) > 0 then
     put(r, 'n:' .. brand, int(max(tracked, newest)) .. ' ' .. sequence)
   end
-  local changed, codes, added = not late and status ~= '' and status ~= has['s:' .. brand], '', 0
+  local changed, codes, added = update and not late and status ~= '' and status ~= has['s:' .. brand], '', 0
 
   -- Each endpoint that is owed the event gets a delivery: it waits behind the open head of its record, or is leased to
   -- the caller, or is queued.
@@ -349,7 +351,7 @@ local function accept(o)
 
   listed[#listed + 1] = id .. ' ' .. codes
   hset(P .. 'e:' .. id, state)
-  for _, entry in ipairs(entries) do note(entry, id, status == 'signed', tracked, late) end
+  for _, entry in ipairs(update and entries or {}) do note(entry, id, status == 'signed', tracked, late) end
   if added == 0 then
     local span = outlive(entries[1], id, retention)
     rcall('PEXPIRE', P .. 'e:' .. id, int(span))

@@ -12,7 +12,8 @@ for i = 2, #ARGV, 8 do
   local known = rcall('HGET', key, 'u')
   if not known or (known ~= 'l' and state == 'l') then
     rcall('HSET', key, 'u', state, 'c', ARGV[i + 5], 'm', ARGV[i + 6], 'i', ARGV[i + 7])
-    if state == 'p' then rcall('ZADD', P .. 'todo', now, ' ' .. entry) else rcall('ZREM', P .. 'todo', ' ' .. entry) end
+    stop_asking(entry)
+    if state == 'p' then rcall('ZADD', P .. 'todo', now, ' ' .. entry) end
   end
   new = new + rcall('HSETNX', key, '@' .. ARGV[i + 1], ARGV[i + 2])
   retain(entry, now, max(rcall('PTTL', key), tonumber(ARGV[i + 3])))

@@ -5,7 +5,8 @@
 --        how many subscriptions a tenant may have, N times: entry
 -- Returns N times {
 --        state: l live, p pending, or x if the tenant has as many as it may, and nothing was written,
---        1 if the tenant had subscribed it and it was live, 1 if the tenant has to be caught up, uid}
+--        1 if the tenant had subscribed it and it was live, 1 if the tenant has to be caught up, uid,
+--        when it is asked for again (ms) because the provider has no record of it yet, or 0; then code and text}
 -- What is left to do is in todo from now on, so that another replica takes it over if the caller dies. Asked again,
 -- nothing changes.
 local now, claim = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -39,9 +40,10 @@ local function latest(entry)
   for _, v in ipairs(seen) do
     -- The first line of the body, which encodeBody writes, names the brand.
     local head = string.match(rcall('GETRANGE', P .. 'b:' .. v.id, 0, 4095), '^[^\n]+')
-    local ok, known = pcall(cjson.decode, head or '')
-    if ok and (known.cp_code == nil or known.cp_code == brand) and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
-      return v.id, known.status == 'signed', v.seq == newest.seq and newest.at or nil
+    local ok, header = pcall(cjson.decode, head or '')
+    if ok and header.type == 'express_sub_msg' and (header.cp_code == nil or header.cp_code == brand)
+      and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
+      return v.id, header.status == 'signed', v.seq == newest.seq and newest.at or nil
     end
   end
 end
@@ -49,7 +51,7 @@ end
 -- write writes one subscription down, and returns its row.
 local function write(entry)
   local key = P .. 's:' .. entry
-  local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i')
+  local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i', 'r', 't', 'x', 'c', 'm')
   local state, since, event, signed = f[1], f[2], f[3], f[4]
   if not state then
     local id, arrived, tracked = latest(entry)
@@ -68,6 +70,7 @@ local function write(entry)
   if state ~= 'l' and state ~= 'p' then
     rcall('HSET', key, 'u', 'p')
     rcall('HDEL', key, 'c', 'm', 'i')
+    stop_asking(entry)
     rcall('ZADD', P .. 'todo', now + claim, ' ' .. entry)
   end
   rcall('HSETNX', key, '@' .. tenant, now)
@@ -77,7 +80,9 @@ local function write(entry)
     rcall('ZADD', P .. 'todo', now + claim, tenant .. ' ' .. entry)
     owed = true
   end
-  return {state == 'l' and 'l' or 'p', state == 'l' and since and 1 or 0, owed and 1 or 0, state == 'l' and f[5] or ''}
+  local due = again_at(state, f[6], f[7], f[8], now)
+  return {state == 'l' and 'l' or 'p', state == 'l' and since and 1 or 0, owed and 1 or 0,
+    (state == 'l' or due > 0) and f[5] or '', due, due > 0 and f[9] or '0', due > 0 and f[10] or ''}
 end
 
 rcall('ZREMRANGEBYSCORE', P .. 't:' .. tenant, '-inf', now)
@@ -88,7 +93,7 @@ for i = 7, #ARGV do
     if not had then have = have + 1 end
     out[#out + 1] = write(ARGV[i])
   else
-    out[#out + 1] = {'x', 0, 0, ''}
+    out[#out + 1] = {'x', 0, 0, '', 0, '0', ''}
   end
 end
 return out

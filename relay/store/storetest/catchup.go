@@ -37,7 +37,7 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if w := subscribe(t, s, "u", "1")[0]; w.State != ledger.Live || w.Already || !w.CatchUp {
 		t.Errorf("a later subscription: %+v", w)
 	}
-	if n, err := s.CountUnfinished(t.Context()); err != nil || n != 1 {
+	if n, _, err := s.CountUnfinished(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
 
@@ -47,7 +47,7 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CatchUpResult{}) {
 		t.Errorf("a second time: %+v", got)
 	}
-	if n, err := s.CountUnfinished(t.Context()); err != nil || n != 0 {
+	if n, _, err := s.CountUnfinished(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d unfinished, %v", n, err)
 	}
 

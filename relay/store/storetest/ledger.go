@@ -79,11 +79,14 @@ func claim(t *testing.T, s *store.Store, token string, codes ...string) (wait ti
 	return wait, mine
 }
 
-func answered(t *testing.T, s *store.Store, token string, state ledger.State, a ledger.Answer, codes ...string) {
+func answered(t *testing.T, s *store.Store, token string, v ledger.Verdict, a ledger.Answer,
+	codes ...string) []ledger.AnswerResult {
 	t.Helper()
-	if err := s.Answered(t.Context(), token, zt(codes...), state, a); err != nil {
-		t.Fatal(err)
+	got, err := s.Answered(t.Context(), token, zt(codes...), v, a)
+	if err != nil || len(got) != len(codes) {
+		t.Fatalf("%d results of %d answers: %v", len(got), len(codes), err)
 	}
+	return got
 }
 
 // live subscribes waybills for a tenant, as far as the provider is concerned.
@@ -91,7 +94,7 @@ func live(t *testing.T, s *store.Store, tenant string, codes ...string) {
 	t.Helper()
 	subscribe(t, s, tenant, codes...)
 	claim(t, s, "t", codes...)
-	answered(t, s, "t", ledger.Live, ledger.Answer{UID: "u"}, codes...)
+	answered(t, s, "t", ledger.Accepted, ledger.Answer{UID: "u"}, codes...)
 }
 
 func state(t *testing.T, s *store.Store, tenant, code string) ledger.State {
@@ -171,17 +174,17 @@ func checkLateAnswer(t *testing.T, b *bench) {
 	claim(t, s, "first", "1")
 	clock.forward(31 * time.Second)
 	claim(t, s, "second", "1")
-	answered(t, s, "first", ledger.Failed, ledger.Answer{Code: 504, Msg: "late"}, "1")
+	answered(t, s, "first", ledger.Refused, ledger.Answer{Code: 504, Msg: "late"}, "1")
 	if got := state(t, s, "a", "1"); got != ledger.Pending {
 		t.Errorf("a failure of a lapsed claim made it %s", got)
 	}
-	answered(t, s, "first", ledger.Live, ledger.Answer{UID: "u1"}, "1")
-	answered(t, s, "second", ledger.Failed, ledger.Answer{Code: 504}, "1")
+	answered(t, s, "first", ledger.Accepted, ledger.Answer{UID: "u1"}, "1")
+	answered(t, s, "second", ledger.Refused, ledger.Answer{Code: 504}, "1")
 	got, _, err := s.Subscription(t.Context(), "a", zt("1")[0])
 	if err != nil || got.State != ledger.Live || got.Answer.UID != "u1" {
 		t.Errorf("%+v %v", got, err)
 	}
-	answered(t, s, "x", ledger.Live, ledger.Answer{}, "unknown")
+	answered(t, s, "x", ledger.Accepted, ledger.Answer{}, "unknown")
 	if state(t, s, "a", "unknown") != "" {
 		t.Error("an answer made an entry")
 	}
@@ -191,7 +194,7 @@ func checkRefused(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	subscribe(t, s, "a", "1")
 	claim(t, s, "x", "1")
-	answered(t, s, "x", ledger.Failed, ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
+	answered(t, s, "x", ledger.Refused, ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
 	got, _, err := s.Subscription(t.Context(), "a", zt("1")[0])
 	if err != nil || got.State != ledger.Failed || got.Answer != (ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}) {
 		t.Errorf("%+v %v", got, err)
@@ -208,7 +211,7 @@ func checkRefused(t *testing.T, b *bench) {
 	if _, mine := claim(t, s, "y", "1"); mine != 1 {
 		t.Error("it is not asked for again")
 	}
-	answered(t, s, "y", ledger.Live, ledger.Answer{}, "1")
+	answered(t, s, "y", ledger.Accepted, ledger.Answer{}, "1")
 	if w := subscribe(t, s, "a", "1")[0]; w.State != ledger.Live || !w.Already {
 		t.Errorf("%+v", w)
 	}
@@ -310,7 +313,7 @@ func checkTakeOver(t *testing.T, b *bench) {
 	// What is done is not handed out again.
 	catchUp(t, a, "u", "1", "u/a")
 	claim(t, a, "x", "2")
-	answered(t, a, "x", ledger.Live, ledger.Answer{}, "2")
+	answered(t, a, "x", ledger.Accepted, ledger.Answer{}, "2")
 	clock.forward(31 * time.Second)
 	if got, err := a.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
 		t.Errorf("after it was done: %v %v", got, err)

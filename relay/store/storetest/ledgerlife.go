@@ -191,7 +191,7 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 	for _, code := range []string{"moves", "arrives"} {
 		subscribe(t, s, "t", code)
 		claim(t, s, "x", code)
-		answered(t, s, "x", ledger.Failed, ledger.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
+		answered(t, s, "x", ledger.Refused, ledger.Answer{Code: 201101, Msg: "查询暂无记录"}, code)
 	}
 	acceptOne(t, s, at(9, "moves", "1", "sending"), nil)
 	if got := state(t, s, "t", "moves"); got != ledger.Live || lifeOf(t, s, "t", "moves") != full {

@@ -141,7 +141,7 @@ func checkImport(t *testing.T, b *bench) {
 	live(t, from, "t", "1", "2")
 	subscribe(t, from, "u", "2", "3")
 	claim(t, from, "x", "3")
-	answered(t, from, "x", ledger.Failed, ledger.Answer{Code: 1008, Msg: "余额不足"}, "3")
+	answered(t, from, "x", ledger.Refused, ledger.Answer{Code: 1008, Msg: "余额不足"}, "3")
 	subscribe(t, from, "u", "4")
 
 	// Subscriptions in each state are exported.

@@ -64,12 +64,18 @@
 --   s:<entry>          hash    entry of the ledger, named "<brand> <waybill>": u upstream state (p pending, l live,
 --                              f failed), c code, m text and i uid of the provider's answer,
 --                              t token of the claim, x when it lapses (ms),
+--                              r that the provider has no record of it yet, see lib/ledger.lua,
 --                              e last event of the waybill, n when its newest track was (ms), if that is known,
 --                              z 1 if it was signed for, @<tenant> -> since (ms)
 --   t:<tenant>         zset    entries that a tenant has subscribed, by the time when they expire
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
 --   todo               zset    unfinished work, by the time when another replica takes it over (ms): " <entry>" is to
 --                              be subscribed upstream, "<tenant> <entry>" is a tenant to be caught up
+--   norecord           zset    entries of which the provider has no record yet, by the time when they are asked for
+--                              again (ms)
+--   lost               zset    entries that failed after that, of which tenants are to be told, by the time when
+--                              another replica tells of them (ms): "<since (ms)> <how often it was asked for> <code>
+--                              <entry> <text>"
 --   only:<what>        string  call of the replica that does this alone
 --   m:<subject>:<n>    hash    statistics of minutes n * 360 to n * 360 + 359 since the epoch: minute of these -> row
 --                              of counts (see stats.Measure). A row has numbers in base 36, each behind the letter of

@@ -32,6 +32,32 @@ local function retain(entry, now, span)
   end
 end
 
+-- A waybill of which the provider has no record yet is pending (u is p). It is in norecord until it is asked for again,
+-- and then it is claimed like any other. Its field r is "<since (ms)> <calls> <answers> <vain>": how often it was asked
+-- for, how many answers were that there is no record, and how many calls since the last of these said nothing of it.
+-- Until it is claimed, it has no t, and x says when it is due.
+
+-- again_at returns when such a waybill is asked for again (ms), by its fields; 0: it is due, or it is no such waybill.
+local function again_at(u, r, t, x, now)
+  x = tonumber(x) or 0
+  return u == 'p' and r and not t and x > now and x or 0
+end
+
+-- stop_asking ends that: the provider knows the waybill, or is not asked for it any more.
+local function stop_asking(entry)
+  rcall('HDEL', P .. 's:' .. entry, 'r', 't', 'x')
+  rcall('ZREM', P .. 'norecord', entry)
+  rcall('ZREM', P .. 'todo', ' ' .. entry)
+end
+
+-- wanted says whether any tenant has subscribed an entry.
+local function wanted(entry)
+  for _, field in ipairs(rcall('HKEYS', P .. 's:' .. entry)) do
+    if string.sub(field, 1, 1) == '@' then return true end
+  end
+  return false
+end
+
 -- outlive returns how long a closed event lives: for the span given, and if it is the last event of its entry of the
 -- ledger, for as long as that.
 local function outlive(entry, id, span)

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/test/redisserver"
+)
+
+// older runs a script as a version did that does not ask again for waybills without a record.
+func older(t *testing.T, s *Store, name string, libs []string, args ...any) []any {
+	t.Helper()
+	text := luaFile("lib/base")
+	for _, lib := range libs {
+		text += luaFile("lib/" + lib)
+	}
+	own, err := os.ReadFile("testdata/older-" + name + ".lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := redis.NewScript(text + string(own))
+	answer, err := script.Run(t.Context(), s.client, []string{s.prefix}, args...).Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// olderClaim claims a waybill, and says whether that succeeded.
+func olderClaim(t *testing.T, s *Store, at time.Time, token, entry string) bool {
+	t.Helper()
+	row, _ := older(t, s, "claim", []string{"rate"}, at.UnixMilli(), token, 10_000, 1, entry)[1].([]any)
+	return number(row[0]) == 1
+}
+
+func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
+	t.Parallel()
+	set := Settings{NoRecord: []time.Duration{time.Minute, time.Hour}, ClaimTTL: 10 * time.Second, UpstreamRate: 1e6}
+	ahead := time.Duration(0)
+	s, err := New(Options{URL: redisserver.Start(t).URL(), Timeout: 5 * time.Second, Settings: set,
+		Clock: func() time.Time { return time.Now().Add(ahead) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.clock.ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w := []event.Waybill{{CPCode: "zt", Code: "1"}}
+	none := ledger.Answer{Code: 201101, Msg: "none"}
+	begin := func() {
+		t.Helper()
+		if _, err := s.Subscribe(t.Context(), "a", w); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Claim(t.Context(), "first", w); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Answered(t.Context(), "first", w, ledger.NoRecord, none); err != nil || got[0].RetryAt.IsZero() {
+			t.Fatalf("%+v %v", got, err)
+		}
+	}
+	begin()
+
+	// It does not ask before the time, nor hands it out; a request that comes to it when it is due asks.
+	if olderClaim(t, s, s.Now(), "older", "zt 1") {
+		t.Error("an older replica asks before the time")
+	}
+	ahead = 2 * time.Minute
+	if got := older(t, s, "takeover", nil, s.Now().UnixMilli(), 10_000, 10); len(got) != 0 {
+		t.Errorf("an older replica takes %v over", got)
+	}
+	if !olderClaim(t, s, s.Now(), "older", "zt 1") {
+		t.Error("an older replica cannot ask for what is due")
+	}
+	if got, err := s.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
+		t.Errorf("it is handed out while an older replica asks: %v (%v)", got, err)
+	}
+
+	// Its answer is final, as it was before. Nothing is left, and the next subscription begins anew.
+	older(t, s, "answer", []string{"ledger"}, s.Now().UnixMilli(), "older", 3_600_000, "zt 1", "f", 201101, "none", "")
+	x, _, err := s.Subscription(t.Context(), "a", w[0])
+	if err != nil || x.State != ledger.Failed || !x.RetryAt.IsZero() {
+		t.Errorf("%+v %v", x, err)
+	}
+	ahead = time.Hour
+	if got, err := s.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
+		t.Errorf("handed out: %v (%v)", got, err)
+	}
+	begin()
+	x, _, err = s.Subscription(t.Context(), "a", w[0])
+	if err != nil || x.RetryAt.Sub(s.Now()) > time.Minute {
+		t.Errorf("it is asked for again in %s (%v)", x.RetryAt.Sub(s.Now()), err)
+	}
+
+	// An older replica that has claimed it, and dies, leaves it to a newer one.
+	ahead = 2 * time.Hour
+	olderClaim(t, s, s.Now(), "dies", "zt 1")
+	ahead += time.Minute
+	got, err := s.TakeOver(t.Context(), 10)
+	if err != nil || len(got) != 1 || got[0].Waybill != w[0] {
+		t.Errorf("handed out: %v (%v)", got, err)
+	}
+	if _, c, err := s.Claim(t.Context(), "newer", w); err != nil || !c[0].Mine || !c[0].Unknown {
+		t.Errorf("%+v %v", c, err)
+	}
+	if got, err := s.Answered(t.Context(), "newer", w, ledger.Accepted, ledger.Answer{}); err != nil ||
+		got[0].State != ledger.Live {
+		t.Errorf("%+v %v", got, err)
+	}
+}
