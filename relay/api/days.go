@@ -27,6 +27,17 @@ type Day [dayCells]DayCell
 // DayCell has what came of the attempts of 15 minutes, and how many deliveries were given up.
 type DayCell struct{ Delivered, Failed, Dead int64 }
 
+// LastHour sums up the last four quarters of an hour, and the one that is not over.
+func (d *Day) LastHour() (sum DayCell) {
+	const quarters = 5
+	for _, cell := range d[len(d)-quarters:] {
+		sum.Delivered += cell.Delivered
+		sum.Failed += cell.Failed
+		sum.Dead += cell.Dead
+	}
+	return sum
+}
+
 // dayCache keeps days for dayFor.
 type dayCache struct {
 	mu sync.Mutex

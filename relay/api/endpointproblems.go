@@ -59,13 +59,16 @@ func (f *Facts) ofEndpoint(e EndpointFacts) (all []StatusProblem) {
 		p.Do = "ask its tenant; then kuairelay resume " + e.Endpoint + ", or take it out of the config"
 	case e.State == EndpointFailing:
 		p.Code, p.Since, p.Why = EndpointFails, e.FailingSince, last
-		p.What = "its attempts fail: " + waits
+		p.What = "its attempts fail" + e.LastHour.failed() + ": " + waits
 		p.Do = "mend the receiver; each delivery is tried again by itself, until delivery.max_age"
 	case e.State == EndpointState(queue.ParkedPaused):
 	case f.getsNothing(e):
 		p.Code, p.Since = GetsNothing, cmp.Or(e.DeliveredAt, e.OldestAt)
 		p.What = "it got nothing for a quarter of an hour: " + waits
 		p.Why = "no attempt fails: they may wait for a retry, for its rate, or for a receiver that takes long"
+		if e.LastHour.Failed > 0 {
+			p.Why = "attempts fail now and then" + e.LastHour.failed() + ": their deliveries wait for a retry"
+		}
 		p.Do = "look at one of its events (kuairelay events --endpoint " + e.Endpoint + " --state open)"
 	case !e.OldestAt.IsZero() && f.Now.Sub(e.OldestAt) > backlogLate:
 		p.Code, p.Since, p.Why = BacklogOld, e.OldestAt, last
@@ -79,12 +82,28 @@ func (f *Facts) ofEndpoint(e EndpointFacts) (all []StatusProblem) {
 	if e.Dead > 0 && f.Now.Sub(e.LatestDead) < risingWithin {
 		all = append(all, StatusProblem{
 			Code: DeadLettersRising, Severity: Warning, Since: e.LatestDead, Subject: e.Endpoint,
-			What: "it has " + howMany(e.Dead, "dead letter", "dead letters") + ", the latest within the last hour",
+			What: "it has " + howMany(e.Dead, "dead letter", "dead letters") + e.newDead(),
 			Why:  last, Do: "see why (kuairelay dead-letters --endpoint " + e.Endpoint + "), mend that, and redrive them",
 			Links: Links{Page: "dead-letters?endpoint=" + e.Endpoint},
 		})
 	}
 	return all
+}
+
+// failed is how many attempts of the last hour failed, in words.
+func (c DayCell) failed() string {
+	if c.Failed == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d within the last hour)", c.Failed, c.Delivered+c.Failed)
+}
+
+// newDead is how many of its dead letters are new, in words.
+func (e EndpointFacts) newDead() string {
+	if n := min(e.LastHour.Dead, e.Dead); n > 0 {
+		return fmt.Sprintf(", %d of them of the last hour", n)
+	}
+	return ", the latest within the last hour"
 }
 
 // getsNothing says whether an endpoint has something open, and got nothing for long.

@@ -133,6 +133,8 @@ type EndpointFacts struct {
 	EndpointHealth
 	// LatestDead is when the latest dead letter was given up.
 	LatestDead time.Time
+	// LastHour has what came of its attempts within about an hour; zero: nothing, or that is not known.
+	LastHour DayCell
 }
 
 // WhenFailure is a route whose when expression fails.

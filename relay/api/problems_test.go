@@ -177,6 +177,33 @@ func TestEachProblemHasItsFacts(t *testing.T) {
 	}
 }
 
+func TestAProblemSaysHowMuchOfTheLastHourItIs(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		hour DayCell
+		want string
+		of   func(e *EndpointFacts)
+	}{
+		{DayCell{Delivered: 2, Failed: 38}, "its attempts fail (38 of 40 within the last hour): 3 deliveries wait",
+			func(e *EndpointFacts) { e.State, e.Open = EndpointFailing, 3 }},
+		{DayCell{}, "its attempts fail: 3 deliveries wait", func(e *EndpointFacts) { e.State, e.Open = EndpointFailing, 3 }},
+		{DayCell{Dead: 38}, "it has 214 dead letters, 38 of them of the last hour",
+			func(e *EndpointFacts) { e.Dead, e.LatestDead = 214, ago(time.Minute) }},
+		// Some were dismissed since then.
+		{DayCell{Dead: 38}, "it has 2 dead letters, 2 of them of the last hour",
+			func(e *EndpointFacts) { e.Dead, e.LatestDead = 2, ago(time.Minute) }},
+		{DayCell{}, "it has 2 dead letters, the latest within the last hour",
+			func(e *EndpointFacts) { e.Dead, e.LatestDead = 2, ago(time.Minute) }},
+	} {
+		f := well()
+		f.Endpoints = endpointWith(x.of)
+		f.Endpoints[0].LastHour = x.hour
+		if all := Problems(f); len(all) != 1 || all[0].What != x.want {
+			t.Errorf("%+v, want %q", all, x.want)
+		}
+	}
+}
+
 func TestWhatIsNotYetOrNoMoreAProblemIsNone(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(f *Facts){

@@ -117,6 +117,7 @@ func (f *each[T]) clear() {
 type endpointNow struct {
 	queue.EndpointHealth
 	latestDead time.Time
+	lastHour   DayCell
 }
 
 // snapshot gives the present one.
@@ -207,6 +208,9 @@ func (c *API) takeEndpoints(ctx context.Context, set *settings, s *snapshot) err
 			now[h.Endpoint] = endpointNow{EndpointHealth: h, latestDead: latestDead[h.Endpoint]}
 		}
 	}
+	if err := c.takeHours(ctx, known, now); err != nil {
+		return err
+	}
 	if err := c.takeIdle(ctx, set, now); err != nil {
 		return err
 	}
@@ -218,6 +222,24 @@ func (c *API) takeEndpoints(ctx context.Context, set *settings, s *snapshot) err
 	}
 	s.endpoints = now
 	c.latest.known = now
+	return nil
+}
+
+// hoursMost is how many of the endpoints that have something are asked for their last hour.
+const hoursMost = 100
+
+// takeHours adds what came of the attempts of the last hour to endpoints that have something. These are read once in
+// dayFor at most.
+func (c *API) takeHours(ctx context.Context, known []string, now map[string]endpointNow) error {
+	days, err := c.Days(ctx, known[:min(hoursMost, len(known))])
+	if err != nil {
+		return err
+	}
+	for name, day := range days {
+		is := now[name]
+		is.lastHour = day.LastHour()
+		now[name] = is
+	}
 	return nil
 }
 

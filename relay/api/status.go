@@ -147,7 +147,9 @@ func (c *call) addEndpoints(out *Status, s *snapshot, names []string) (facts []E
 		}
 		health := c.showEndpoint(e.EndpointHealth)
 		out.add(health)
-		facts = append(facts, EndpointFacts{EndpointHealth: health, LatestDead: utc(e.latestDead)})
+		facts = append(facts, EndpointFacts{
+			EndpointHealth: health, LatestDead: utc(e.latestDead), LastHour: e.lastHour,
+		})
 	}
 
 	slices.SortStableFunc(out.Attention, func(a, b EndpointHealth) int {

@@ -43,7 +43,7 @@ func (v *visit) endpointRows(all []api.EndpointHealth) (rows []endpointRow, ribb
 	for _, e := range all {
 		row := v.endpointRow(e)
 		if day := days[e.Endpoint]; day != nil {
-			sum := lastHour(day)
+			sum := day.LastHour()
 			row.Success = share(sum.Delivered, sum.Delivered+sum.Failed)
 			row.SuccessBad = sum.Failed > sum.Delivered
 			row.Day = v.ribbon(day)

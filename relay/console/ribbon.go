@@ -99,17 +99,6 @@ func box(to *strings.Builder, x, y, width, height int) {
 	}
 }
 
-// lastHour sums up the last hour of a day: its last four quarters, and the one that is not over.
-func lastHour(day *api.Day) (sum api.DayCell) {
-	const quarters = 5
-	for _, cell := range day[len(day)-quarters:] {
-		sum.Delivered += cell.Delivered
-		sum.Failed += cell.Failed
-		sum.Dead += cell.Dead
-	}
-	return sum
-}
-
 // spark is a small chart in a figure.
 type spark struct {
 	Width, Height int
