@@ -16,7 +16,10 @@ check('01 login: a wrong key is refused, a right one leads to where one wanted t
     const wrong = page.getByRole('alert');
     await wrong.waitFor();
     assert.equal(await page.locator('input[name=key]').inputValue(), '', 'the key is not in the answer');
-    assert.equal(await page.locator('input[name=key]').getAttribute('aria-describedby'), await wrong.getAttribute('id'));
+    assert.equal(
+      await page.locator('input[name=key]').getAttribute('aria-describedby'),
+      await wrong.getAttribute('id'),
+    );
 
     await logIn(page, on.keys[as]);
     await page.waitForURL(`${on.base(as)}/events?status=signed`);
@@ -25,8 +28,20 @@ check('01 login: a wrong key is refused, a right one leads to where one wanted t
 });
 
 check('01 login: next leads to no other site', async (on) => {
-  const elsewhere = ['//evil.test/', '///evil.test', 'https://evil.test/', 'https:evil.test', '\\evil.test', '/\\evil.test',
-    '/\t/evil.test', 'javascript:alert(1)', '%2f%2fevil.test', 'evil.test', '/login', ''];
+  const elsewhere = [
+    '//evil.test/',
+    '///evil.test',
+    'https://evil.test/',
+    'https:evil.test',
+    '\\evil.test',
+    '/\\evil.test',
+    '/\t/evil.test',
+    'javascript:alert(1)',
+    '%2f%2fevil.test',
+    'evil.test',
+    '/login',
+    '',
+  ];
   for (const as of ['operator', 'shop']) {
     const context = await on.context({ as });
     const page = await context.newPage();
@@ -57,8 +72,10 @@ check('01 login: the cookie is for this side alone, and the key is nowhere', asy
 
       const got = await cookieOf(page, tls ? `__Host-${cookie}` : cookie);
       assert.ok(got, `${as} has its cookie${tls ? ' over TLS' : ''}`);
-      assert.deepEqual({ httpOnly: got.httpOnly, secure: got.secure, sameSite: got.sameSite, path: got.path },
-        { httpOnly: true, secure: tls, sameSite: 'Lax', path: tls || as === 'operator' ? '/' : '/console/' });
+      assert.deepEqual(
+        { httpOnly: got.httpOnly, secure: got.secure, sameSite: got.sameSite, path: got.path },
+        { httpOnly: true, secure: tls, sameSite: 'Lax', path: tls || as === 'operator' ? '/' : '/console/' },
+      );
       assert.deepEqual(secretsIn(got.value, on.keys), []);
       assert.ok(!(await page.evaluate(() => document.cookie)).includes(got.value), 'scripts do not see it');
 
@@ -66,8 +83,10 @@ check('01 login: the cookie is for this side alone, and the key is nowhere', asy
       assert.ok(links.length > 5);
       for (const link of links) {
         await page.goto(link);
-        const kept = await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, location.href, history.state]));
-        assert.deepEqual(secretsIn(await page.content() + kept, on.keys), [], link);
+        const kept = await page.evaluate(() =>
+          JSON.stringify([localStorage, sessionStorage, location.href, history.state]),
+        );
+        assert.deepEqual(secretsIn((await page.content()) + kept, on.keys), [], link);
       }
       assert.deepEqual(secretsIn(urls.join('\n'), on.keys), [], 'in the URL of a request');
     }

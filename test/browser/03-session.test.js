@@ -18,8 +18,8 @@ check('03 session: it ends when its key leaves the config, and those of others g
   const pages = {};
   for (const as of ['operator', 'shop', 'crm']) pages[as] = await on.open('/', { as });
   await on.do('config', { replace: [on.keys.shop, 'another-key-of-shop'] });
-  assert.ok(!await isIn(pages.shop, on.base('shop')), 'shop is out');
-  assert.ok(!await isIn(pages.shop, on.base('shop', 1)), 'shop is out at the second relay');
+  assert.ok(!(await isIn(pages.shop, on.base('shop'))), 'shop is out');
+  assert.ok(!(await isIn(pages.shop, on.base('shop', 1))), 'shop is out at the second relay');
   assert.ok(await isIn(pages.crm, on.base('crm')), 'crm goes on');
   assert.ok(await isIn(pages.operator, on.base('operator')), 'the operator goes on');
 });
@@ -39,8 +39,11 @@ check('03 session: it ends at the logout', async (on) => {
     await page.locator('details.settings summary').click();
     await page.locator('form[action$="/logout"] button').click();
     await page.waitForURL(/\/login$/);
-    assert.equal((await page.context().cookies()).filter((c) => /kuairelay-(operator|tenant)/.test(c.name)).length, 0);
-    assert.ok(!await isIn(page, on.base(as)));
+    assert.equal(
+      (await page.context().cookies()).filter((c) => /kuairelay-(operator|tenant)/.test(c.name)).length,
+      0,
+    );
+    assert.ok(!(await isIn(page, on.base(as))));
     await page.goBack();
     assert.equal(await page.locator('[data-event], nav a').count(), 0, 'going back shows nothing');
   }

@@ -12,7 +12,7 @@ const { chromium } = require('playwright-core');
 // axePath is the script of axe-core, to be given to page.addScriptTag or read into page.evaluate.
 export const axePath = require.resolve('axe-core');
 
-const longest = 150_000; // ms that a check may take
+const longest = 300_000; // ms that a check may take
 const longLongest = 1_200_000; // ms that a long one may take
 const patience = 30_000; // ms that a condition may take to come about
 
@@ -21,7 +21,9 @@ let shared; // the stage of this file
 let wanted = {}; // what stage() has said
 
 // stage says what this file's stage is to be: {tenants: 'yaml', relays: 2}. See stageAsk in stage_test.go.
-export function stage(ask) { wanted = ask; }
+export function stage(ask) {
+  wanted = ask;
+}
 
 async function control(path, ask) {
   const answer = await fetch(env.BROWSER_CONTROL + path, { method: 'POST', body: JSON.stringify(ask) });
@@ -29,13 +31,23 @@ async function control(path, ask) {
   return answer.json();
 }
 
-const flags = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'];
+const flags = [
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--host-resolver-rules=MAP *.test 127.0.0.1',
+];
 
 function launch() {
   chrome ??= chromium.launch({
-    executablePath: env.BROWSER_CHROMIUM, headless: env.BROWSER_VISIBLE !== 'true', chromiumSandbox: false,
-    slowMo: env.BROWSER_VISIBLE === 'true' ? 300 : 0, args: flags,
+    executablePath: env.BROWSER_CHROMIUM,
+    headless: env.BROWSER_VISIBLE !== 'true',
+    chromiumSandbox: false,
+    slowMo: env.BROWSER_VISIBLE === 'true' ? 300 : 0,
+    args: flags,
   });
   return chrome;
 }
@@ -51,39 +63,61 @@ after(async () => {
 //   keys      {operator, shop, crm}; callback, receiver, redis: more addresses
 //   do(name, ask)  an action of control_test.go
 class Stage {
-  static async make(ask = {}) { return Object.assign(new Stage(), await control('/stage', ask), { sessions: new Map() }); }
+  static async make(ask = {}) {
+    return Object.assign(new Stage(), await control('/stage', ask), { sessions: new Map() });
+  }
 
-  do(name, ask = {}) { return control(`/do/${name}`, { ...ask, Stage: this.stage }); }
+  do(name, ask = {}) {
+    return control(`/do/${name}`, { ...ask, Stage: this.stage });
+  }
 
-  end() { return control('/end', { Stage: this.stage }); }
+  end() {
+    return control('/end', { Stage: this.stage });
+  }
 
   // api asks the JSON API: as operator below /admin/v1, as a tenant below /v1. It gives {status, body}.
   async api(path, { as = 'operator', method = 'GET', body, relay = 0 } = {}) {
     const at = this.relays[relay];
     const url = as === 'operator' ? `${at.operator}/admin/v1${path}` : `${at.public}/v1${path}`;
     const answer = await fetch(url, {
-      method, body: body === undefined ? undefined : JSON.stringify(body),
+      method,
+      body: body === undefined ? undefined : JSON.stringify(body),
       headers: { authorization: `Bearer ${this.keys[as]}`, 'content-type': 'application/json' },
     });
     const text = await answer.text();
-    return { status: answer.status, body: text && answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text };
+    return {
+      status: answer.status,
+      body: text && answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text,
+    };
   }
 
-  // session is the cookie of somebody who has logged in: once for all checks, because logins are limited.
+  // session is the cookie of somebody who has logged in, for pages at a URL: any of the addresses that this stage has.
+  // The login is one for all checks, because logins are limited.
   async session(as, base) {
-    const name = `${as} ${base}`;
-    if (!this.sessions.has(name)) {
-      this.sessions.set(name, fetch(`${base}/login`, {
-        method: 'POST', redirect: 'manual', body: new URLSearchParams({ key: this.keys[as] }),
-        headers: { origin: new URL(base).origin },
-      }).then((answer) => {
-        const [cookie] = answer.headers.getSetCookie();
-        assert.equal(answer.status, 303, `${as} cannot log in`);
-        const [, cookieName, value] = /^([^=]+)=([^;]*)/.exec(cookie);
-        return { name: cookieName, value, url: `${base}/`, httpOnly: true, sameSite: 'Lax' };
-      }));
-    }
-    return this.sessions.get(name);
+    if (!this.sessions.has(as)) this.sessions.set(as, this.logIn(as));
+    const { name, value } = await this.sessions.get(as);
+    const secure = base.startsWith('https:');
+    return {
+      name: secure ? `__Host-${name}` : name,
+      value,
+      url: secure ? new URL(base).origin : `${base}/`,
+      secure,
+      httpOnly: true,
+      sameSite: 'Lax',
+    };
+  }
+
+  async logIn(as) {
+    const base = this.relays[0][as === 'operator' ? 'operator' : 'tenants'];
+    const answer = await fetch(`${base}/login`, {
+      method: 'POST',
+      redirect: 'manual',
+      body: new URLSearchParams({ key: this.keys[as] }),
+      headers: { origin: new URL(base).origin },
+    });
+    assert.equal(answer.status, 303, `${as} cannot log in`);
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(answer.headers.getSetCookie()[0]);
+    return { name, value };
   }
 }
 
@@ -98,25 +132,46 @@ class Stage {
 //   shot(page, name)            a screenshot into the folder of -shots, if there is one
 class On {
   constructor(name, own) {
-    Object.assign(this, { name, stage: own, complaints: new Set(), allowed: [], contexts: [], ends: [], origins: new Set() });
+    Object.assign(this, {
+      name,
+      stage: own,
+      complaints: new Set(),
+      allowed: [],
+      contexts: [],
+      ends: [],
+      origins: new Set(),
+    });
     this.know(own);
   }
 
-  get relays() { return this.stage.relays; }
-
-  get keys() { return this.stage.keys; }
-
-  do(name, ask) { return this.stage.do(name, ask); }
-
-  api(path, options) { return this.stage.api(path, options); }
-
-  know(own) {
-    for (const r of own.relays) for (const url of [r.operator, r.public, r.tls.operator, r.tls.tenants]) this.origin(url);
+  get relays() {
+    return this.stage.relays;
   }
 
-  origin(url) { this.origins.add(new URL(url).origin); }
+  get keys() {
+    return this.stage.keys;
+  }
 
-  allow(pattern) { this.allowed.push(pattern); }
+  do(name, ask) {
+    return this.stage.do(name, ask);
+  }
+
+  api(path, options) {
+    return this.stage.api(path, options);
+  }
+
+  know(own) {
+    for (const r of own.relays)
+      for (const url of [r.operator, r.public, r.tls.operator, r.tls.tenants]) this.origin(url);
+  }
+
+  origin(url) {
+    this.origins.add(new URL(url).origin);
+  }
+
+  allow(pattern) {
+    this.allowed.push(pattern);
+  }
 
   // newStage gives the check a stage of its own, on which from now on it plays.
   async newStage(ask) {
@@ -126,13 +181,19 @@ class On {
     return this.stage;
   }
 
-  base(as, relay = 0) { return this.relays[relay][as === undefined || as === 'operator' ? 'operator' : 'tenants']; }
+  base(as, relay = 0) {
+    return this.relays[relay][as === undefined || as === 'operator' ? 'operator' : 'tenants'];
+  }
 
   async context({ as, relay = 0, fresh = false, timezoneId = 'Asia/Shanghai', ...options } = {}) {
     const browser = await launch();
     const context = await browser.newContext({
-      viewport: { width: 1280, height: 800 }, locale: 'en-GB', timezoneId, ignoreHTTPSErrors: true,
-      reducedMotion: 'reduce', ...options,
+      viewport: { width: 1280, height: 800 },
+      locale: 'en-GB',
+      timezoneId,
+      ignoreHTTPSErrors: true,
+      reducedMotion: 'reduce',
+      ...options,
     });
     this.contexts.push(context);
     context.setDefaultTimeout(patience);
@@ -161,11 +222,22 @@ class On {
   async zone(context, zone) {
     const hosts = ['127.0.0.1', 'insecure.test'];
     const paths = ['/', '/console/'];
-    await context.addCookies(hosts.flatMap((domain) => paths.map((path) => (
-      { name: 'kuairelay-local-tz', value: encodeURIComponent(zone), domain, path, sameSite: 'Lax' }))));
+    await context.addCookies(
+      hosts.flatMap((domain) =>
+        paths.map((path) => ({
+          name: 'kuairelay-local-tz',
+          value: encodeURIComponent(zone),
+          domain,
+          path,
+          sameSite: 'Lax',
+        })),
+      ),
+    );
   }
 
-  complain(text) { if (!this.allowed.some((a) => a.test(text))) this.complaints.add(text); }
+  complain(text) {
+    if (!this.allowed.some((a) => a.test(text))) this.complaints.add(text);
+  }
 
   watch(page) {
     page.on('pageerror', (error) => this.complain(`an exception in ${page.url()}: ${error.stack}`));
@@ -188,7 +260,7 @@ class On {
   response(response) {
     const status = response.status();
     const page = response.request().isNavigationRequest();
-    if (status >= 500 || status >= 400 && !page) {
+    if (status >= 500 || (status >= 400 && !page)) {
       this.complain(`${response.request().method()} ${response.url()} answers ${status}`);
     }
   }
@@ -237,10 +309,14 @@ function add(name, run, timeout) {
 }
 
 // check adds a check: its name begins with its number. It gets an On.
-export function check(name, run) { add(name, run, longest); }
+export function check(name, run) {
+  add(name, run, longest);
+}
 
 // check.long adds one that takes minutes, and runs with -long only.
-check.long = (name, run) => { if (env.BROWSER_LONG === 'true') add(name, run, longLongest); };
+check.long = (name, run) => {
+  if (env.BROWSER_LONG === 'true') add(name, run, longLongest);
+};
 
 // until waits until a condition holds, and gives what it gives. ok returns something true, or throws what is missing.
 export async function until(what, ok, most = patience) {
@@ -255,7 +331,9 @@ export async function until(what, ok, most = patience) {
       last = error;
     }
     if (Date.now() > end) throw new Error(`not within ${most / 1000} s: ${what}`, { cause: last });
-    await new Promise((done) => { setTimeout(done, 25); });
+    await new Promise((done) => {
+      setTimeout(done, 25);
+    });
   }
 }
 

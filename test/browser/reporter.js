@@ -21,9 +21,11 @@ function text(error) {
 export default async function* reporter(source) {
   for await (const { type, data } of source) {
     if (type === 'test:stdout' || type === 'test:stderr') yield data.message;
-    if (type !== 'test:pass' && type !== 'test:fail' || !told(data, type)) continue;
+    if ((type !== 'test:pass' && type !== 'test:fail') || !told(data, type)) continue;
     yield `${JSON.stringify({
-      ...named(data.name), OK: type === 'test:pass', Took: data.details.duration_ms,
+      ...named(data.name),
+      OK: type === 'test:pass',
+      Took: data.details.duration_ms,
       Skip: data.skip === undefined || data.skip === false ? '' : String(data.skip) || 'skipped',
       Error: text(data.details.error),
     })}\n`;
