@@ -131,6 +131,24 @@ func TestAHandlerIsCalledOnlyForOneWhoIsLetIn(t *testing.T) {
 	}
 }
 
+func TestWhoeverHasGoneLeavesNoErrorInTheLog(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		b := newBench(Options{})
+		c, _ := b.call("shop", "/", "")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if gone {
+			cancel()
+		}
+		c.SetRequest(c.Request().WithContext(ctx))
+		refused(t, "a store that failed", c.failed("list events", context.Canceled), 503, "cannot list events")
+		if n := b.logs.FilterMessage("the store failed").Len(); n == 0 != gone {
+			t.Errorf("gone: %v, and %d errors are logged", gone, n)
+		}
+	}
+}
+
 // trouble is an error that says what is wrong with Redis.
 type trouble struct{ error }
 

@@ -364,7 +364,9 @@ func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
 	}
-	c.o.Logger.Error("the store failed", zap.String("doing", doing), zap.Error(err))
+	if c.Request().Context().Err() == nil { // otherwise whoever asked has gone, as browsers do, and nothing failed
+		c.o.Logger.Error("the store failed", zap.String("doing", doing), zap.Error(err))
+	}
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))
 }
 
