@@ -21,7 +21,7 @@ type frame struct {
 	Now     moment
 	Done    string // what the last form did; empty: there was none
 	Query   string // of the search box
-	Pace    int64  // ms between two looks at what has changed
+	Pace    int64  // ms between two looks at what has changed; 0: there is none
 	Page    any
 
 	// What the reader may choose, and has chosen.
@@ -67,6 +67,12 @@ func (v *visit) frame(name string, view any) *frame {
 		f.Done = v.t("did."+done, v.QueryParam("n"))
 	}
 	v.addMenu(f)
+
+	// Asking again does not help where there is nothing, and an answer to a form has no address of its own.
+	failed, isError := view.(errorView)
+	if isError && failed.Status != http.StatusServiceUnavailable || v.Request().Method != http.MethodGet {
+		f.Pace = 0
+	}
 	return f
 }
 

@@ -7,9 +7,7 @@ check('05 framing: a frame of a page stays empty', async (on) => {
   on.allow(/net::ERR_BLOCKED_BY_RESPONSE/);
   for (const as of ['operator', 'shop']) {
     const base = on.base(as);
-    const frames = ['/', '/not-there']
-      .map((path) => `<iframe src="${base}${path}"></iframe>`)
-      .join('');
+    const frames = ['/', '/not-there'].map((path) => `<iframe src="${base}${path}"></iframe>`).join('');
     const at = await on.do('elsewhere', { html: `<h1>elsewhere</h1>${frames}` });
     for (const where of [at.site, at.port]) {
       on.origin(where);

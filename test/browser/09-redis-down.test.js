@@ -30,6 +30,9 @@ check('09 Redis down: pages keep their frame and say so, a login works, and live
     await on.shot(page, `09 Redis down, ${as}`);
   }
 
+  const late = await on.open('/events', { as: 'operator' });
+  assert.equal(await late.locator('[data-event]').count(), 0);
+
   // The page that was open says since when it is not up to date, and keeps what it has.
   await until('it says that it is not up to date', async () => /\d\d:\d\d:\d\d/.test(await mark.innerText()));
   assert.equal(await live.locator('[data-event]').count(), 1);
@@ -41,5 +44,6 @@ check('09 Redis down: pages keep their frame and say so, a login works, and live
     async () => (await on.do('push', { updates: [{ waybill: '777000222' }] }))[0].status === 200,
   );
   await live.locator('[data-event]', { hasText: '777000222' }).waitFor({ timeout: 90_000 });
+  await late.locator('[data-event]', { hasText: '777000222' }).waitFor({ timeout: 90_000 });
   await until('it says that it is live', async () => !/\d\d:\d\d:\d\d/.test(await mark.innerText()));
 });

@@ -179,6 +179,18 @@ check('13 live: a pause is a pause, and a hidden tab asks nothing', async (on) =
   });
 });
 
+check('13 live: a page that is not there asks for nothing', async (on) => {
+  const page = await (await on.context({ as: 'operator' })).newPage();
+  await page.clock.install();
+  for (const path of ['/event?id=evt_none', '/not-there', '/endpoints/shop/none']) {
+    const count = parts(page);
+    assert.equal((await page.goto(on.base('operator') + path)).status(), 404, path);
+    await page.clock.runFor(120_000);
+    assert.equal(count.asked, 0, path);
+    assert.ok(await page.locator('[data-pause]').isHidden(), `${path} is not called live`);
+  }
+});
+
 check('13 live: ten tabs of a tenant are all usable, within its limits', async (on) => {
   await on.newStage();
   await on.do('config', { replace: ['reads: 100000', 'reads: 20'] });

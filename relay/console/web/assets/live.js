@@ -15,7 +15,8 @@ export function startLive(say, dress) {
   const button = document.querySelector('[data-pause]');
   const words = document.body.dataset;
   const blocks = () => document.querySelectorAll('[data-block][id], [data-rows][id]');
-  if (!button || document.querySelector('[data-still]') || new URLSearchParams(location.search).has('cursor')) return;
+  const still = words.pace === '0' || document.querySelector('[data-still]') || new URLSearchParams(location.search).has('cursor');
+  if (!button || still) return;
 
   let every = Number(words.pace); // ms; the server may say that this page is to be asked for less often
   let tag = '';
