@@ -29,6 +29,7 @@ func actions() map[string]action {
 		"relay":     does(doRelay),
 		"clock":     does(doClock),
 		"elsewhere": does(doElsewhere),
+		"commands":  does(doCommands),
 	}
 }
 
