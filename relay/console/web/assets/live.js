@@ -201,7 +201,9 @@ function keepChecked(was, is) {
 function countDown() {
   for (const e of document.querySelectorAll('[data-left]')) {
     const s = Math.max(0, Math.round((Date.parse(e.dataset.left) - Date.now()) / 1000));
-    if (Number.isFinite(s) && s < 3600) e.textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+    const two = (n) => String(Math.floor(n) % 60).padStart(2, '0');
+    if (!Number.isFinite(s) || s >= 86400) continue;
+    e.textContent = s < 3600 ? `${Math.floor(s / 60)}:${two(s)}` : `${Math.floor(s / 3600)}:${two(s / 60)}:${two(s)}`;
   }
 }
 
