@@ -241,7 +241,7 @@ func (v *visit) listSubscriptions(q url.Values) (all []api.Subscription, next st
 	for _, s := range page.Subscriptions {
 		all = append(all, api.Subscription{
 			Tenant: v.tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-			State: string(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+			State: string(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID, RetryAt: s.RetryAt,
 		})
 	}
 	return all, page.Next, err

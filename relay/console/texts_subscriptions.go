@@ -58,8 +58,8 @@ var subscriptionTexts = map[string]text{
 	"subscribed.failed":     {"failed", "失败"},
 
 	"refusal.201101": {
-		"kuaidihelp has no record of it yet. Ask again later.",
-		"快宝暂无该运单的记录，请稍后再试。",
+		"kuaidihelp has no record of it yet.",
+		"快宝暂无该运单的记录。",
 	},
 	"refusal.201102": {
 		"kuaidihelp says that it cannot be right: check the waybill and its brand.",
