@@ -340,11 +340,11 @@ func (r *Relay) replicaStatus() api.ReplicaStatus {
 	stats := r.spool.Stats()
 	room := r.spool.Room()
 	config := r.reload.current()
-	state, _ := r.store.Availability()
+	state, since := r.store.Availability()
 	out := api.ReplicaStatus{
 		StartedAt: r.began, Durable: c.durable, Status: c.Status,
 
-		Redis: c.Redis, RedisState: state.String(), RedisSince: r.store.TroubleSince(),
+		Redis: c.Redis, RedisState: state.String(), RedisSince: since,
 		RedisAddress: r.store.Address(), RedisEmptiedAt: r.marker.emptiedAt(),
 		Embedded: r.store.Embedded(), Advice: r.advice.list(),
 

@@ -166,12 +166,17 @@ func (q *queueMetrics) Collect(ch chan<- prometheus.Metric) {
 	all := *q.names.Load()
 	names := all
 	if len(names) > alwaysShown {
-		busy, err := q.store.ActiveEndpoints(ctx)
+		busy, err := q.store.Busy(ctx)
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(q.depth, fmt.Errorf("ask the store: %w", err))
 			return
 		}
-		names = slices.DeleteFunc(busy, func(name string) bool { _, known := slices.BinarySearch(all, name); return !known })
+		names = nil
+		for _, b := range busy {
+			if _, known := slices.BinarySearch(all, b.Endpoint); known {
+				names = append(names, b.Endpoint)
+			}
+		}
 	}
 
 	depths, err := q.store.Depths(ctx, names)
@@ -393,9 +398,13 @@ func (s *statistics) gauge(ctx context.Context) error {
 		return err
 	}
 
-	names, err := s.store.ActiveEndpoints(ctx)
+	busy, err := s.store.Busy(ctx)
 	if err != nil {
 		return err
+	}
+	names := make([]string, len(busy))
+	for i, b := range busy {
+		names[i] = b.Endpoint
 	}
 	depths, err := s.store.Depths(ctx, names)
 	if err != nil {

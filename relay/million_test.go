@@ -128,7 +128,7 @@ func fill(b *testing.B, address string, n int) {
 	statuses := []string{"collected", "sending", "delivering", "signed"}
 	padding := strings.Repeat("快件已到达 ", 12)
 	for from := 0; from < n; from += 64 {
-		var entries []queue.Entry
+		var routed []queue.Routed
 		for i := from; i < min(from+64, n); i++ {
 			waybill, status := fmt.Sprint(777_000_000_000+i%(n/4)), statuses[i*4/n]
 			sum := sha256.Sum256([]byte(waybill + status))
@@ -136,7 +136,7 @@ func fill(b *testing.B, address string, n int) {
 			if i%(n/20) == 17 {
 				ep = "t0/rare"
 			}
-			entries = append(entries, queue.Entry{
+			routed = append(routed, queue.Routed{
 				Event: &event.Event{ID: "evt_" + hex.EncodeToString(sum[:]), Type: event.TypeWaybill, WaybillCode: waybill,
 					CPCode: "zt", Status: status, ReceivedAt: time.Now(),
 					Data: fmt.Appendf(nil, `{"waybill_code":%q,"cp_code":"zt","status":%q,`+
@@ -144,7 +144,7 @@ func fill(b *testing.B, address string, n int) {
 				To: []queue.Candidate{{Endpoint: ep, When: event.Always, Lease: time.Minute, Slot: i%10 == 0}},
 			})
 		}
-		got, err := s.Accept(b.Context(), entries)
+		got, err := s.Accept(b.Context(), routed)
 		if err != nil {
 			b.Fatal(err)
 		}

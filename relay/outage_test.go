@@ -137,7 +137,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		parts.Go(func() { _ = pool.Run(ctx) }) // not that of the store: its clock is right, and nothing has to expire
 
 		for n := 0; n < events; n += batch {
-			var entries []queue.Entry
+			var routed []queue.Routed
 			reserved := map[string]int{}
 			for i := n; i < n+batch; i++ {
 				sum := sha256.Sum256(fmt.Append(nil, i))
@@ -155,9 +155,9 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 				mu.Lock()
 				accepted[e.ID] = e
 				mu.Unlock()
-				entries = append(entries, queue.Entry{Event: e, To: to})
+				routed = append(routed, queue.Routed{Event: e, To: to})
 			}
-			got, err := s.Accept(ctx, entries)
+			got, err := s.Accept(ctx, routed)
 			if err != nil {
 				t.Fatal(err)
 			}

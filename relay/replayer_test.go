@@ -100,7 +100,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	t.Cleanup(func() { _ = db.Close() })
 	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt",
 		Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
-	if _, err := db.Accept(t.Context(), []queue.Entry{{Event: e}}); err != nil {
+	if _, err := db.Accept(t.Context(), []queue.Routed{{Event: e}}); err != nil {
 		t.Fatal(err)
 	}
 	table, err := route.New(

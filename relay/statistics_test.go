@@ -111,19 +111,19 @@ func TestOneReplicaNotesWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
 	s, other := countingFor(t, redis), countingFor(t, redis)
-	entry := func(waybill, digit string) queue.Entry {
+	routed := func(waybill, digit string) queue.Routed {
 		id := "evt_"
 		for range 64 {
 			id += digit
 		}
 		e := &event.Event{ID: id, Type: event.TypeWaybill, WaybillCode: waybill, Data: []byte("{}")}
-		return queue.Entry{Event: e, To: []queue.Candidate{
+		return queue.Routed{Event: e, To: []queue.Candidate{
 			{Endpoint: "shop/a", When: event.Always, Ordered: true, Lease: time.Minute},
 			{Endpoint: "shop/b", When: event.Always, Ordered: true, Lease: time.Minute},
 		}}
 	}
 	for digit, waybill := range map[string]string{"1": "1", "2": "1", "3": "2"} {
-		if _, err := s.store.Accept(t.Context(), []queue.Entry{entry(waybill, digit)}); err != nil {
+		if _, err := s.store.Accept(t.Context(), []queue.Routed{routed(waybill, digit)}); err != nil {
 			t.Fatal(err)
 		}
 	}

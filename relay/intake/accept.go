@@ -27,27 +27,27 @@ func (in *Intake) Use(routes Routes, config string) { in.routing.Store(&routing{
 func (in *Intake) Match(e *event.Event) []queue.Candidate { return in.routing.Load().routes(e) }
 
 // match does that for many events, all by the same routes, and notes the config with each.
-func (in *Intake) match(events []*event.Event) []queue.Entry {
+func (in *Intake) match(events []*event.Event) []queue.Routed {
 	now := in.routing.Load()
-	entries := make([]queue.Entry, len(events))
+	routed := make([]queue.Routed, len(events))
 	for i, e := range events {
 		e.Config = now.config
-		entries[i] = queue.Entry{Event: e, To: now.routes(e)}
+		routed[i] = queue.Routed{Event: e, To: now.routes(e)}
 	}
-	return entries
+	return routed
 }
 
 // accept makes routed events durable in Redis, and starts the attempts of the deliveries that Redis leases to this
 // process. The others are attempted when they are due. tracked, if not nil, gets the results before the first attempt.
 // After an error there may be results for a part of the events.
-func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
+func (in *Intake) accept(ctx context.Context, routed []queue.Routed,
 	tracked func([]queue.Accepted)) ([]queue.Accepted, error) {
 	// If a slot is free for a delivery, the script that accepts the event also leases the delivery to this process.
 	pool := in.o.Pool
 	reserved := make(map[string]int) // slots, by endpoint
-	for _, entry := range entries {
-		for i := range entry.To {
-			to := &entry.To[i]
+	for _, r := range routed {
+		for i := range r.To {
+			to := &r.To[i]
 			to.Slot = pool.Reserve(to.Endpoint)
 			to.Lease = pool.Lease(to.Endpoint)
 			if to.Slot {
@@ -56,7 +56,7 @@ func (in *Intake) accept(ctx context.Context, entries []queue.Entry,
 		}
 	}
 
-	accepted, err := in.o.Store.Accept(ctx, entries)
+	accepted, err := in.o.Store.Accept(ctx, routed)
 	if tracked != nil {
 		tracked(accepted)
 	}
@@ -86,9 +86,9 @@ func (in *Intake) Tell(ctx context.Context, e *event.Event) error {
 		return errBehind
 	}
 
-	entry := in.match([]*event.Event{e})[0]
-	tenants := make([]string, len(entry.To))
-	for i, c := range entry.To {
+	routed := in.match([]*event.Event{e})[0]
+	tenants := make([]string, len(routed.To))
+	for i, c := range routed.To {
 		tenants[i], _, _ = strings.Cut(c.Endpoint, "/")
 	}
 	subscribed, err := in.o.Store.SubscribedBy(ctx, event.Waybill{CPCode: e.CPCode, Code: e.WaybillCode}, tenants)
@@ -96,7 +96,7 @@ func (in *Intake) Tell(ctx context.Context, e *event.Event) error {
 		return err
 	}
 	var to []queue.Candidate
-	for i, c := range entry.To {
+	for i, c := range routed.To {
 		if subscribed[i] {
 			to = append(to, c)
 		}
@@ -106,8 +106,8 @@ func (in *Intake) Tell(ctx context.Context, e *event.Event) error {
 	}
 
 	// Nobody waits for it, so it takes no slot: the pool leases it as what is due.
-	entry.To = to
-	accepted, err := in.o.Store.Accept(ctx, []queue.Entry{entry})
+	routed.To = to
+	accepted, err := in.o.Store.Accept(ctx, []queue.Routed{routed})
 	for _, x := range accepted {
 		for _, endpoint := range x.Queued {
 			in.o.Pool.Feed(endpoint)

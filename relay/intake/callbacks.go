@@ -82,7 +82,7 @@ func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome
 	}
 
 	// Routes are matched in memory, before anything is written, so that one script can do the rest.
-	entries := in.match(events)
+	routed := in.match(events)
 	for _, p := range all {
 		if p.routed != nil {
 			close(p.routed)
@@ -103,7 +103,7 @@ func (in *Intake) acceptCallbacks(ctx context.Context, all []pending) (o outcome
 		if in.undelivered != nil {
 			tracked = in.undelivered.track(all)
 		}
-		accepted, o.err = in.accept(ctx, entries, tracked)
+		accepted, o.err = in.accept(ctx, routed, tracked)
 	}
 
 	// Each callback gets the results of its own events, which are in its order.

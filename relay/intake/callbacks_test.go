@@ -53,7 +53,7 @@ func TestALargeCallbackIsTakenPartByPartUntilOneFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		fails := errors.New("redis is down")
-		b.store.accept = func(call int, _ []queue.Entry) error {
+		b.store.accept = func(call int, _ []queue.Routed) error {
 			if call == 2 {
 				return fails
 			}
@@ -281,7 +281,7 @@ func TestALateAnswerOfRedisIsTheLastChance(t *testing.T) {
 	for name, late := range map[string]error{"it has it": nil, "it refuses it": errRefused} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBenchWithoutSpool(t)
-			b.store.accept = func(int, []queue.Entry) error {
+			b.store.accept = func(int, []queue.Routed) error {
 				time.Sleep(acceptBudget * 3 / 2)
 				return late
 			}
@@ -373,7 +373,7 @@ type halting struct {
 	times int
 }
 
-func (s *halting) Accept(ctx context.Context, es []queue.Entry) ([]queue.Accepted, error) {
+func (s *halting) Accept(ctx context.Context, es []queue.Routed) ([]queue.Accepted, error) {
 	s.one.Lock()
 	defer s.one.Unlock()
 	if s.times == 0 {
@@ -437,7 +437,7 @@ func TestTheEventsOfACallbackKnowItWhateverWayItTakes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, nil)
 				var got []event.Event
-				b.store.accept = func(_ int, es []queue.Entry) error {
+				b.store.accept = func(_ int, es []queue.Routed) error {
 					b.store.with(func() {
 						for _, e := range es {
 							got = append(got, *e.Event)
@@ -479,7 +479,7 @@ func TestWhatTheRelaySaysIsOwedToSubscribersAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var accepted [][]queue.Candidate
 		b := newBench(t, nil)
-		b.store.accept = func(_ int, es []queue.Entry) error {
+		b.store.accept = func(_ int, es []queue.Routed) error {
 			accepted = append(accepted, es[0].To)
 			return nil
 		}

@@ -51,7 +51,7 @@ type Store interface {
 	// SuspectDown tells the store that Redis has not answered for so long: nobody waits for Redis before it takes a write.
 	SuspectDown(span time.Duration)
 
-	Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error)
+	Accept(ctx context.Context, routed []queue.Routed) ([]queue.Accepted, error)
 	// Quarantine keeps what was not understood. Without push the error is event.ErrQuarantineFull if there is no room;
 	// with push the oldest are removed instead, and it returns how many.
 	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)

@@ -25,9 +25,9 @@ import (
 // fakeStore accepts what it is asked to, unless a test says otherwise.
 type fakeStore struct {
 	mu          sync.Mutex
-	down        error                                  // what Available says
-	accept      func(call int, es []queue.Entry) error // before a call is made
-	answer      func(call int)                         // after it was made
+	down        error                                   // what Available says
+	accept      func(call int, es []queue.Routed) error // before a call is made
+	answer      func(call int)                          // after it was made
 	calls       int
 	known       map[string]bool // events that were accepted
 	quarantined []event.Quarantined
@@ -67,7 +67,7 @@ func (s *fakeStore) SuspectDown(time.Duration) {
 	s.down = errors.New("redis is down")
 }
 
-func (s *fakeStore) Accept(_ context.Context, es []queue.Entry) ([]queue.Accepted, error) {
+func (s *fakeStore) Accept(_ context.Context, es []queue.Routed) ([]queue.Accepted, error) {
 	var call int
 	s.with(func() {
 		s.calls++
@@ -284,7 +284,7 @@ func TestACallbackThatRedisIsSlowToTakeIsSpooledAndItsFileWithdrawnWhenRedisHasI
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		release := make(chan struct{})
-		b.store.accept = func(int, []queue.Entry) error { <-release; return nil }
+		b.store.accept = func(int, []queue.Routed) error { <-release; return nil }
 		began := time.Now()
 		if sum := b.keep("1"); !sum.Spooled {
 			t.Errorf("%+v", sum)
@@ -309,7 +309,7 @@ func TestACallbackThatTheDrainWasFasterToTakeIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		release := make(chan struct{})
-		b.store.accept = func(call int, _ []queue.Entry) error {
+		b.store.accept = func(call int, _ []queue.Routed) error {
 			if call == 1 {
 				<-release
 			}
@@ -412,16 +412,16 @@ func TestWhatRedisRefusesForGoodGoesToQuarantineAndNothingElseDoes(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		offered := make(map[string]int)
-		b.store.accept = func(_ int, es []queue.Entry) error {
+		b.store.accept = func(_ int, es []queue.Routed) error {
 			b.store.mu.Lock()
 			defer b.store.mu.Unlock()
 			for _, e := range es {
 				offered[e.Event.WaybillCode]++
 			}
-			if slices.ContainsFunc(es, func(e queue.Entry) bool { return e.Event.WaybillCode == "bad" }) {
+			if slices.ContainsFunc(es, func(e queue.Routed) bool { return e.Event.WaybillCode == "bad" }) {
 				return errRefused
 			}
-			if slices.ContainsFunc(es, func(e queue.Entry) bool {
+			if slices.ContainsFunc(es, func(e queue.Routed) bool {
 				return e.Event.WaybillCode == "unlucky" &&
 					offered["unlucky"] < 10
 			}) {
@@ -483,7 +483,7 @@ func TestAnEventThatWasDeliveredBeforeItWasTrackedKeepsNoFile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(o *Options) { o.UntilDelivered = true })
-		b.store.accept = func(_ int, es []queue.Entry) error {
+		b.store.accept = func(_ int, es []queue.Routed) error {
 			b.Delivered([]string{es[0].Event.ID})
 			time.Sleep(time.Millisecond) // the store is asked about it meanwhile
 			return nil
@@ -542,7 +542,7 @@ func TestAShutdownWaitsForNobodyAndLosesNothing(t *testing.T) {
 				b := newBench(t, nil)
 				release := make(chan struct{})
 				if c.accept != nil {
-					b.store.accept = func(int, []queue.Entry) error { return c.accept(release) }
+					b.store.accept = func(int, []queue.Routed) error { return c.accept(release) }
 				}
 				c.arrange(b)
 				b.keep("1")

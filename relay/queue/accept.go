@@ -1,5 +1,5 @@
 // Package queue has what the parts ask the store about deliveries, and what they get from it: events are accepted
-// (Entry, Accepted), deliveries that are due are leased (LeaseRequest), and what came of each is settled (Outcome,
+// (Routed, Accepted), deliveries that are due are leased (LeaseRequest), and what came of each is settled (Outcome,
 // Settled). Pacing says how all replicas together hold back at an endpoint. There is no code: package store does it.
 package queue
 
@@ -9,8 +9,8 @@ import (
 	"kuairelay/relay/event"
 )
 
-// Entry is an event with the endpoints that it may be owed to.
-type Entry struct {
+// Routed is an event with the endpoints that it may be owed to.
+type Routed struct {
 	Event *event.Event
 	To    []Candidate
 }
@@ -26,7 +26,7 @@ type Candidate struct {
 	Lease time.Duration
 }
 
-// Accepted is what became of an Entry.
+// Accepted is what became of a Routed event.
 type Accepted struct {
 	// Duplicate: the event was accepted before; nothing was changed.
 	Duplicate bool

@@ -50,7 +50,7 @@ type acceptAnswer struct {
 }
 
 type acceptRow struct {
-	queue.Entry
+	queue.Routed
 	short, record string
 	body          []byte
 }
@@ -73,8 +73,8 @@ func (c acceptCall) weight() int {
 //
 // A call that meets trouble is kept, and asked again when Redis is back, as long as the leases that it may bring have
 // not lapsed. So once its turn has come, Accept may take that long, even if ctx ends.
-func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Accepted, error) {
-	out := make([]queue.Accepted, 0, len(entries))
+func (s *Store) Accept(ctx context.Context, routed []queue.Routed) ([]queue.Accepted, error) {
+	out := make([]queue.Accepted, 0, len(routed))
 	var call acceptCall
 	flush := func() error {
 		if len(call.rows) == 0 {
@@ -94,7 +94,7 @@ func (s *Store) Accept(ctx context.Context, entries []queue.Entry) ([]queue.Acce
 	}
 
 	// An event that would make the call too large begins the next one.
-	for _, e := range entries {
+	for _, e := range routed {
 		row, err := newAcceptRow(e)
 		if err != nil {
 			return out, fmt.Errorf("accept events: %w", err)
@@ -127,7 +127,7 @@ func tracked(e *event.Event) any {
 	return max(0, e.TrackedAt.UnixMilli())
 }
 
-func newAcceptRow(e queue.Entry) (acceptRow, error) {
+func newAcceptRow(e queue.Routed) (acceptRow, error) {
 	short, err := shortID(e.Event.ID)
 	if err != nil {
 		return acceptRow{}, err
@@ -136,7 +136,7 @@ func newAcceptRow(e queue.Entry) (acceptRow, error) {
 	if e.Event.WaybillCode == "" {
 		record = "n:" + short
 	}
-	return acceptRow{Entry: e, short: short, record: record, body: encodeBody(e.Event)}, nil
+	return acceptRow{Routed: e, short: short, record: record, body: encodeBody(e.Event)}, nil
 }
 
 // acceptAll makes one script call of many Accepts. Either all of them succeed, or none.

@@ -30,9 +30,9 @@ func (s *Store) Resend(ctx context.Context, endpoint, id string) (queued bool, e
 	return n == 1, err
 }
 
-// AdvanceLines lets lines of updates that are sent again go on whose head is closed without having moved them; see
-// lua/advance.lua. Run does it every minute.
-func (s *Store) AdvanceLines(ctx context.Context) (err error) {
+// advanceLines lets lines of updates that are sent again go on whose head is closed without having moved them; see
+// lua/advance.lua.
+func (s *Store) advanceLines(ctx context.Context) (err error) {
 	defer wrap(&err, "let updates that are sent again go on")
 	const most = 20
 	if err := s.clock.ensure(ctx); err != nil {

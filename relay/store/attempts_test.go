@@ -17,7 +17,7 @@ import (
 func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
-	got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a"), newEntry("2", "a", "t/a")})
+	got, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "a", "t/a"), newRouted("2", "a", "t/a")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestAnAnswerToAcceptOfAnotherShapeIsAnError(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("A", 43)
 	for _, answer := range []any{nil, "OK", []any{}, []any{int64(1), id, int64(1), int64(1)}} {
-		row := acceptRow{Entry: queue.Entry{Event: &event.Event{}}}
+		row := acceptRow{Routed: queue.Routed{Event: &event.Event{}}}
 		if got, err := readAccepted(row, answer, nil, "", time.Now()); !errors.Is(err, errShape) {
 			t.Errorf("%v is read as %+v, %v", answer, got, err)
 		}

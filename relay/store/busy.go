@@ -45,19 +45,6 @@ func (s *Store) Busy(ctx context.Context) ([]queue.BusyEndpoint, error) {
 	return out, nil
 }
 
-// ActiveEndpoints lists the names of those that Busy lists.
-func (s *Store) ActiveEndpoints(ctx context.Context) ([]string, error) {
-	busy, err := s.Busy(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(busy))
-	for i, b := range busy {
-		names[i] = b.Endpoint
-	}
-	return names, nil
-}
-
 // LastDelivered says when the latest delivery of each endpoint was made, in their order, as far as their histories go;
 // zero: none was. It is one command for each.
 func (s *Store) LastDelivered(ctx context.Context, endpoints []string) ([]time.Time, error) {

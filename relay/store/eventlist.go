@@ -392,8 +392,8 @@ func openSince(state string, accepted time.Time) time.Time {
 	return accepted
 }
 
-// Trim takes what has expired out of the list of events; Run does it every minute.
-func (s *Store) Trim(ctx context.Context) (err error) {
+// trim takes what has expired out of the list of events.
+func (s *Store) trim(ctx context.Context) (err error) {
 	defer wrap(&err, "trim the list of events")
 	const most = 5 // chunks of a thousand
 	for ctx.Err() == nil {

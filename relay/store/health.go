@@ -276,17 +276,15 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 	return err
 }
 
-// Availability returns what Redis can do, as far as the last calls have shown, and why it is not Up.
-func (s *Store) Availability() (Availability, error) { return s.health.state() }
-
-// TroubleSince returns since when Redis is not Up, as far as the last calls have shown; zero: it is Up.
-func (s *Store) TroubleSince() time.Time {
+// Availability returns what Redis can do, as far as the last calls have shown, and since when it is not Up (zero: it
+// is). Available says why.
+func (s *Store) Availability() (state Availability, since time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
 	if s.health.now.state == Up {
-		return time.Time{}
+		return Up, time.Time{}
 	}
-	return s.health.since
+	return s.health.now.state, s.health.since
 }
 
 // Available returns nil if Redis takes events, as far as the last calls have shown, and otherwise why it does not.

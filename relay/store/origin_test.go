@@ -17,16 +17,16 @@ var repeatsOfOld = regexp.MustCompile(`^(\d+) \d+ (\S+) (\d+)$`)
 func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "")
-	entry := newEntry("1", "a", "t/a")
-	short, err := shortID(entry.Event.ID)
+	routed := newRouted("1", "a", "t/a")
+	short, err := shortID(routed.Event.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := func(callback string) {
 		t.Helper()
-		e := newEntry("1", "a", "t/a")
+		e := newRouted("1", "a", "t/a")
 		e.Event.Origin = &event.Origin{ID: callback}
-		if _, err := s.Accept(t.Context(), []queue.Entry{e}); err != nil {
+		if _, err := s.Accept(t.Context(), []queue.Routed{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,7 +42,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 	if got := repeatsOfOld.FindStringSubmatch(field); got == nil || got[1] != "3" || got[3] != "1" {
 		t.Errorf("an older version reads %q as %v", field, got)
 	}
-	one, _, err := s.Event(t.Context(), entry.Event.ID, "")
+	one, _, err := s.Event(t.Context(), routed.Event.ID, "")
 	if err != nil || !slices.Equal(one.RepeatedIn, want) {
 		t.Errorf("%+v, %v, want those of %v", one, err, want)
 	}
@@ -54,7 +54,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 	last := event.NewCallbackID(time.UnixMilli(5))
 	again(last)
 	want = append(want, last)
-	one, _, err = s.Event(t.Context(), entry.Event.ID, "")
+	one, _, err = s.Event(t.Context(), routed.Event.ID, "")
 	if err != nil || one.Repeats != 6 || !slices.Equal(one.RepeatedIn, want) {
 		t.Errorf("%+v, %v, want 6 times", one, err)
 	}
@@ -63,10 +63,10 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 func TestADuplicateThatIsAskedForAgainIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "")
-	if _, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a")}); err != nil {
+	if _, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "a", "t/a")}); err != nil {
 		t.Fatal(err)
 	}
-	short, err := shortID(newEntry("1", "a").Event.ID)
+	short, err := shortID(newRouted("1", "a").Event.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestADuplicateThatIsAskedForAgainIsCountedOnce(t *testing.T) {
 	for i := range 14 {
 		var call acceptCall
 		for range 2 {
-			e := newEntry("1", "a", "t/a")
+			e := newRouted("1", "a", "t/a")
 			if i%2 == 0 {
 				e.Event.Origin = &event.Origin{ID: event.NewCallbackID(time.UnixMilli(int64(i)))}
 			}

@@ -52,7 +52,7 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 // accepted, and whether there is one. lua/accept.lua decides in the same way.
 func (s *Store) DuplicateOf(ctx context.Context, e *event.Event) (id string, at time.Time, ok bool, err error) {
 	defer wrap(&err, "look for a duplicate")
-	row, err := newAcceptRow(queue.Entry{Event: e})
+	row, err := newAcceptRow(queue.Routed{Event: e})
 	if err != nil {
 		return "", time.Time{}, false, err
 	}

@@ -32,9 +32,9 @@ func newStore(t *testing.T, url string) *Store {
 	return s
 }
 
-func newEntry(waybill, content string, endpoints ...string) queue.Entry {
+func newRouted(waybill, content string, endpoints ...string) queue.Routed {
 	sum := sha256.Sum256([]byte(waybill + "\x00" + content))
-	e := queue.Entry{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
+	e := queue.Routed{Event: &event.Event{ID: idPrefix + hex.EncodeToString(sum[:]), Type: event.TypeWaybill,
 		WaybillCode: waybill, Data: []byte(`{}`)}}
 	for _, ep := range endpoints {
 		e.To = append(e.To, queue.Candidate{Endpoint: ep, When: event.Always, Ordered: true, Slot: true, Lease: time.Minute})
@@ -87,9 +87,9 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		}
 		return first
 	}
-	acceptArgs := func(entries ...queue.Entry) []any {
+	acceptArgs := func(routed ...queue.Routed) []any {
 		call := acceptCall{}
-		for _, e := range entries {
+		for _, e := range routed {
 			row, err := newAcceptRow(e)
 			if err != nil {
 				t.Fatal(err)
@@ -99,10 +99,10 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 		args, _ := s.acceptArgs([]acceptCall{call}, s.Now(), s.newCall())
 		return args
 	}
-	twice("accept", acceptScript, acceptArgs(newEntry("1", "a", "t/a", "t/b"), newEntry("1", "b", "t/a"),
-		newEntry("1", "a", "t/a"),
-		newEntry("2", "a"), newEntry("3", "a", "t/a"), newEntry("4", "a", "t/a")))
-	twice("accept a duplicate", acceptScript, acceptArgs(newEntry("1", "a", "t/a")))
+	twice("accept", acceptScript, acceptArgs(newRouted("1", "a", "t/a", "t/b"), newRouted("1", "b", "t/a"),
+		newRouted("1", "a", "t/a"),
+		newRouted("2", "a"), newRouted("3", "a", "t/a"), newRouted("4", "a", "t/a")))
+	twice("accept a duplicate", acceptScript, acceptArgs(newRouted("1", "a", "t/a")))
 
 	clock := s.o.Clock
 	s.o.Clock = func() time.Time { return clock().Add(2 * time.Minute) } // every lease has lapsed
@@ -122,7 +122,7 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 				t.Fatal(err)
 			}
 		} else {
-			got, err := s.Accept(t.Context(), []queue.Entry{newEntry(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
+			got, err := s.Accept(t.Context(), []queue.Routed{newRouted(fmt.Sprint("w", i), "a", fmt.Sprint("t/x", i))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +212,7 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	s := newStore(t, server.URL())
-	first, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")})
+	first, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "a", "t/a"), newRouted("1", "b", "t/a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,8 @@ func TestAFullRedisTakesNoEventButSettlesAndFreesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, s)
-	if _, err := s.Accept(t.Context(), []queue.Entry{newEntry("2", "a", "t/a"), newEntry("1", "c", "t/a")}); err == nil ||
+	both := []queue.Routed{newRouted("2", "a", "t/a"), newRouted("1", "c", "t/a")}
+	if _, err := s.Accept(t.Context(), both); err == nil ||
 		!strings.Contains(err.Error(), "it is full") {
 		t.Errorf("accept: %v", err)
 	}
@@ -263,7 +264,7 @@ func TestAcceptWaitsForRedisReplicasThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a")}); err == nil ||
+	if _, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "a", "t/a")}); err == nil ||
 		!strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("accept: %v", err)
 	}
@@ -302,9 +303,9 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	s := newStore(t, server.URL())
-	a, b := newEntry("1", "a", "t/a"), newEntry("1", "b", "t/a")
+	a, b := newRouted("1", "a", "t/a"), newRouted("1", "b", "t/a")
 	a.To[0].Slot, b.To[0].Slot = false, false
-	if _, err := s.Accept(t.Context(), []queue.Entry{a, b}); err != nil {
+	if _, err := s.Accept(t.Context(), []queue.Routed{a, b}); err != nil {
 		t.Fatal(err)
 	}
 	short, err := shortID(a.Event.ID)
@@ -331,7 +332,8 @@ func TestADeliveryWhoseBodyIsLostIsDamagedAndItsLineMovesOn(t *testing.T) {
 	if err := s.client.Del(t.Context(), s.eventKey(short), s.queueKey("t/a")).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "c", "t/a")}); err != nil || len(out[0].Leased) != 1 {
+	out, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "c", "t/a")})
+	if err != nil || len(out[0].Leased) != 1 {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
@@ -340,10 +342,10 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
 	for i := range 5 {
-		e := newEntry(fmt.Sprint(i), "a", "t/a")
+		e := newRouted(fmt.Sprint(i), "a", "t/a")
 		e.To[0].Slot = false
 		e.Event.Data = []byte(`{"x":"` + strings.Repeat("x", 400<<10) + `"}`)
-		if _, err := s.Accept(t.Context(), []queue.Entry{e}); err != nil {
+		if _, err := s.Accept(t.Context(), []queue.Routed{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -361,8 +363,8 @@ func TestOneLeaseTakesNoMoreThanAMegabyteOrOneDelivery(t *testing.T) {
 func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, redisserver.Start(t).URL())
-	got, err := s.Accept(t.Context(), []queue.Entry{newEntry("1", "a", "t/a", "t/b", "t/c"),
-		newEntry("1", "b", "t/a", "t/b", "t/c")})
+	got, err := s.Accept(t.Context(), []queue.Routed{newRouted("1", "a", "t/a", "t/b", "t/c"),
+		newRouted("1", "b", "t/a", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 3 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -402,7 +404,7 @@ func TestARecordHasTheHeadOfManyEndpointsOnce(t *testing.T) {
 	if want := map[string]string{"h:t/a": b, "h:t/c": b}; !maps.Equal(heads(), want) {
 		t.Errorf("at last: %v", heads())
 	}
-	got, err = s.Accept(t.Context(), []queue.Entry{newEntry("1", "c", "t/a", "t/b"), newEntry("1", "d", "t/b", "t/c")})
+	got, err = s.Accept(t.Context(), []queue.Routed{newRouted("1", "c", "t/a", "t/b"), newRouted("1", "d", "t/b", "t/c")})
 	if err != nil || len(got[0].Leased) != 2 || len(got[1].Leased) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -24,6 +24,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -230,8 +231,7 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-sync.C:
 			_ = s.clock.sync(ctx)
 		case <-trim.C:
-			_ = s.Trim(ctx) // the next run finds what is left
-			_ = s.AdvanceLines(ctx)
+			_ = s.Tidy(ctx) // the next run finds what is left
 		case <-expire:
 			// miniredis' own ClockTTL would check every key before every command.
 			now := time.Now()
@@ -239,6 +239,12 @@ func (s *Store) Run(ctx context.Context) error {
 			last = now
 		}
 	}
+}
+
+// Tidy takes what has expired out of the list of events, and lets lines of updates that are sent again go on whose head
+// is closed without having moved them. Run does it every minute.
+func (s *Store) Tidy(ctx context.Context) error {
+	return errors.Join(s.trim(ctx), s.advanceLines(ctx))
 }
 
 // Close closes the connections, and ends an embedded Redis with all its data.
@@ -256,7 +262,7 @@ func (s *Store) Now() time.Time { return s.clock.now() }
 
 // Ready returns nil if Redis would accept an event now.
 func (s *Store) Ready(ctx context.Context) error {
-	if _, err := s.Availability(); err != nil {
+	if err := s.Available(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

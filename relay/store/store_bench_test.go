@@ -23,9 +23,9 @@ import (
 
 func BenchmarkAccept(b *testing.B) {
 	benchmarkShapes(b, func(b *testing.B, s *store.Store, fanOut, atOnce int) {
-		entries := benchEntries(b.N, fanOut)
+		routed := benchRouted(b.N, fanOut)
 		atOnceDo(b, atOnce, b.N, func(ctx context.Context, i int) error {
-			_, err := s.Accept(ctx, entries[i:i+1])
+			_, err := s.Accept(ctx, routed[i:i+1])
 			return err
 		})
 	})
@@ -34,17 +34,17 @@ func BenchmarkAccept(b *testing.B) {
 func BenchmarkSettle(b *testing.B) {
 	benchmarkShapes(b, func(b *testing.B, s *store.Store, fanOut, atOnce int) {
 		var leased []*event.Delivery
-		entries := benchEntries((b.N+fanOut-1)/fanOut, fanOut)
-		for len(entries) > 0 {
-			n := min(64, len(entries))
-			accepted, err := s.Accept(b.Context(), entries[:n])
+		routed := benchRouted((b.N+fanOut-1)/fanOut, fanOut)
+		for len(routed) > 0 {
+			n := min(64, len(routed))
+			accepted, err := s.Accept(b.Context(), routed[:n])
 			if err != nil {
 				b.Fatal(err)
 			}
 			for _, a := range accepted {
 				leased = append(leased, a.Leased...)
 			}
-			entries = entries[n:]
+			routed = routed[n:]
 		}
 		if len(leased) < b.N {
 			b.Fatalf("%d of %d deliveries leased", len(leased), b.N)
@@ -65,13 +65,13 @@ func BenchmarkSettle(b *testing.B) {
 func BenchmarkSettleLine(b *testing.B) {
 	const run = 16
 	s := benchStore(b)
-	entries := benchEntries(b.N+run, 1)
-	for i, e := range entries {
-		e.Event.WaybillCode, e.To[0].Slot = entries[0].Event.WaybillCode, i == 0
+	routed := benchRouted(b.N+run, 1)
+	for i, e := range routed {
+		e.Event.WaybillCode, e.To[0].Slot = routed[0].Event.WaybillCode, i == 0
 	}
 	var line []*event.Delivery
-	for at := 0; at < len(entries); at += 64 {
-		accepted, err := s.Accept(b.Context(), entries[at:min(at+64, len(entries))])
+	for at := 0; at < len(routed); at += 64 {
+		accepted, err := s.Accept(b.Context(), routed[at:min(at+64, len(routed))])
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut
 		for _, atOnce := range []int{1, 32} {
 			b.Run(fmt.Sprintf("endpoints=%d/at-once=%d", fanOut, atOnce), func(b *testing.B) {
 				s := benchStore(b)
-				if _, err := s.Accept(b.Context(), benchEntries(1, fanOut)); err != nil { // Redis learns the script
+				if _, err := s.Accept(b.Context(), benchRouted(1, fanOut)); err != nil { // Redis learns the script
 					b.Fatal(err)
 				}
 				run(b, s, fanOut, atOnce)
@@ -152,10 +152,10 @@ func atOnceDo(b *testing.B, atOnce, n int, do func(ctx context.Context, i int) e
 var benchRun atomic.Int64
 
 // benchEntries are new events, for each of whose deliveries there is room.
-func benchEntries(n, fanOut int) []queue.Entry {
+func benchRouted(n, fanOut int) []queue.Routed {
 	run, padding := benchRun.Add(1), strings.Repeat("包裹", 160)
-	entries := make([]queue.Entry, n)
-	for i := range entries {
+	routed := make([]queue.Routed, n)
+	for i := range routed {
 		waybill := fmt.Sprintf("77%05d%08d", run, i)
 		sum := sha256.Sum256([]byte(waybill))
 		e := &event.Event{
@@ -164,12 +164,12 @@ func benchEntries(n, fanOut int) []queue.Entry {
 			Data:       fmt.Appendf(nil, `{"waybill_code":%q,"context":%q}`, waybill, padding),
 			ReceivedAt: time.UnixMilli(1_700_000_000_000),
 		}
-		entries[i].Event = e
+		routed[i].Event = e
 		for j := range fanOut {
-			entries[i].To = append(entries[i].To, queue.Candidate{
+			routed[i].To = append(routed[i].To, queue.Candidate{
 				Endpoint: fmt.Sprintf("bench/e%d", j), When: event.Always, Ordered: true, Slot: true, Lease: time.Minute,
 			})
 		}
 	}
-	return entries
+	return routed
 }

@@ -66,9 +66,9 @@ func checkBare(t *testing.T, b *bench) {
 
 func checkSameCall(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: to("t/a")},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")},
-		queue.Entry{Event: update("1", "a"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: to("t/a")},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")},
+		queue.Routed{Event: update("1", "a"), To: to("t/a")})
 	if got[0].Duplicate || got[1].Duplicate || !got[2].Duplicate {
 		t.Errorf("%+v", got)
 	}
@@ -81,7 +81,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 	for i := range 64 {
 		wg.Go(func() {
 			for range 1000 / 64 {
-				out, err := stores[i%2].Accept(t.Context(), []queue.Entry{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
+				out, err := stores[i%2].Accept(t.Context(), []queue.Routed{{Event: update("1", "a"), To: slot(to("t/a", "t/b"))}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -181,16 +181,16 @@ func checkSequence(t *testing.T, b *bench) {
 
 func checkBig(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	var entries []queue.Entry
+	var routed []queue.Routed
 	n := b.some(3000)
 	for i := range n {
-		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
+		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%7), fmt.Sprint(i)), To: to("t/a")})
 	}
-	accept(t, s, entries...)
+	accept(t, s, routed...)
 
 	// Each waybill's sequence grows.
 	last := map[string]int64{}
-	for i, e := range entries {
+	for i, e := range routed {
 		if e.Event.Sequence <= last[e.Event.WaybillCode] {
 			t.Fatalf("item %d: sequence %d after %d", i, e.Event.Sequence, last[e.Event.WaybillCode])
 		}
@@ -225,8 +225,8 @@ func checkWide(t *testing.T, b *bench) {
 	for i := range 1200 {
 		names = append(names, fmt.Sprintf("t%d/a", i))
 	}
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to(names...))},
-		queue.Entry{Event: update("1", "b"), To: slot(to(names...))})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to(names...))},
+		queue.Routed{Event: update("1", "b"), To: slot(to(names...))})
 	if len(got[0].Leased) != 1200 || got[0].Deliveries != 1200 || len(got[1].Leased) != 0 || got[1].Deliveries != 1200 {
 		t.Fatalf("%d leased of %d, %d of %d", len(got[0].Leased), got[0].Deliveries, len(got[1].Leased), got[1].Deliveries)
 	}
@@ -241,7 +241,7 @@ func checkInvalidID(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	bad := update("1", "a")
 	bad.ID = "evt_123"
-	if _, err := s.Accept(t.Context(), []queue.Entry{{Event: bad}}); err == nil {
+	if _, err := s.Accept(t.Context(), []queue.Routed{{Event: bad}}); err == nil {
 		t.Error("an invalid id was accepted")
 	}
 	if keys := b.Keys(t, "{"+b.tag+"}:"); len(keys) != 0 {

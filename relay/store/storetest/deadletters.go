@@ -160,9 +160,9 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 
 func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")},
-		queue.Entry{Event: update("1", "c"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")},
+		queue.Routed{Event: update("1", "c"), To: to("t/a")})
 
 	// A dead letter that is redriven does not take its old place in the line.
 	bb := settle(t, s, got[0].Leased[0], queue.Dead, next).Next
@@ -185,8 +185,8 @@ func checkRedriveOutOfOrder(t *testing.T, b *bench) {
 	}
 	settle(t, s, takeOne(t, s, "t/b"), queue.Retry, dueIn(s, time.Hour))
 
-	got = accept(t, s, queue.Entry{Event: update("2", "b"), To: slot(to("t/b", "t/c"))},
-		queue.Entry{Event: update("2", "c"), To: to("t/b")})
+	got = accept(t, s, queue.Routed{Event: update("2", "b"), To: slot(to("t/b", "t/c"))},
+		queue.Routed{Event: update("2", "c"), To: to("t/b")})
 	if len(got[0].Leased) != 1 || got[0].Leased[0].Endpoint != "t/b" || len(got[1].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}

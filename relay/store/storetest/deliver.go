@@ -42,8 +42,8 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || len(got.Queued) != 1 {
 		t.Fatalf("behind a backlog: %+v", got)
 	}
-	for _, got := range accept(t, s, queue.Entry{Event: update("3", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("4", "a"), To: slot(to("t/a"))}) {
+	for _, got := range accept(t, s, queue.Routed{Event: update("3", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("4", "a"), To: slot(to("t/a"))}) {
 		if len(got.Leased) != 0 {
 			t.Errorf("the second of a call behind a backlog: %+v", got)
 		}
@@ -56,8 +56,10 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 func checkOrder(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))}, queue.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "c"), To: slot(to("t/a"))}, queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+		queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "c"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
 		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased),
 			len(got[2].Leased), len(got[3].Leased))
@@ -84,8 +86,8 @@ func checkOrder(t *testing.T, b *bench) {
 func checkSettledTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
 		if n := settle(t, s, got[0].Leased[0], queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 			t.Fatalf("successor %+v", n)
@@ -119,7 +121,7 @@ func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 func checkEvicted(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	lost, kept := update("1", "a"), update("2", "a")
-	accept(t, s, queue.Entry{Event: lost, To: to("t/a")}, queue.Entry{Event: kept, To: to("t/a")})
+	accept(t, s, queue.Routed{Event: lost, To: to("t/a")}, queue.Routed{Event: kept, To: to("t/a")})
 	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
 
 	ds := take(t, s, "t/a", 10)
@@ -134,8 +136,8 @@ func checkEvicted(t *testing.T, b *bench) {
 
 func checkNoRoom(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], queue.Delivered).Next; n != nil {
 		t.Fatalf("a successor that was not asked for")
 	}
@@ -147,9 +149,9 @@ func checkNoRoom(t *testing.T, b *bench) {
 func checkRetryHolds(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	got := accept(t, s,
-		queue.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
-		queue.Entry{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
-		queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+		queue.Routed{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		queue.Routed{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
+		queue.Routed{Event: update("2", "a"), To: slot(to("t/a"))})
 	settle(t, s, got[0].Leased[0], queue.Retry, dueIn(s, time.Hour))
 	if n := settle(t, s, got[0].Leased[1], queue.Delivered, next).Next; n == nil || n.Endpoint != "t/b" {
 		t.Errorf("the other endpoint is held up: %+v", n)
@@ -166,7 +168,7 @@ func checkUnordered(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
 	cs := slot(to("t/a"))
 	cs[0].Ordered = false
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: cs}, queue.Entry{Event: update("1", "b"), To: cs})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: cs}, queue.Routed{Event: update("1", "b"), To: cs})
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -175,8 +177,8 @@ func checkUnordered(t *testing.T, b *bench) {
 func checkFencing(t *testing.T, b *bench) {
 	clock := &shifted{}
 	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
-	accept(t, slow, queue.Entry{Event: update("1", "a"), To: to("t/a")},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	accept(t, slow, queue.Routed{Event: update("1", "a"), To: to("t/a")},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	old := takeOne(t, slow, "t/a")
 	quick.Now()
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
@@ -290,9 +292,9 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	push := func(name string, n int) {
-		var entries []queue.Entry
+		var entries []queue.Routed
 		for i := range n {
-			entries = append(entries, queue.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+			entries = append(entries, queue.Routed{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 		}
 		accept(t, s, entries...)
 	}

@@ -96,8 +96,8 @@ func checkLogOfBreaker(t *testing.T, b *bench) {
 	}
 
 	// However many attempts are answered 410, the endpoint is gone once.
-	for _, e := range accept(t, s, queue.Entry{Event: update("g", "a"), To: slot(to("t/b"))},
-		queue.Entry{Event: update("h", "a"), To: slot(to("t/b"))}) {
+	for _, e := range accept(t, s, queue.Routed{Event: update("g", "a"), To: slot(to("t/b"))},
+		queue.Routed{Event: update("h", "a"), To: slot(to("t/b"))}) {
 		settle(t, s, e.Leased[0], queue.Gone, dueIn(s, 0), answers, func(o *queue.Outcome) { o.Attempt.Status = 410 })
 	}
 	log = logOf(t, s, "t/b")

@@ -44,9 +44,9 @@ func checkEvents(t *testing.T, b *bench) {
 			clock.forward(time.Hour)
 			middle = s.Now().Truncate(time.Millisecond)
 		}
-		var entries []queue.Entry
+		var entries []queue.Routed
 		for j := range 100 {
-			e := queue.Entry{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
+			e := queue.Routed{Event: update(fmt.Sprint(i*100+j), "a"), To: to("t/a")}
 			if j%50 == 49 {
 				e.To = to("t/b", "u/c")
 			}
@@ -58,7 +58,7 @@ func checkEvents(t *testing.T, b *bench) {
 			begin = entries[0].Event.AcceptedAt
 		}
 	}
-	accept(t, s, queue.Entry{Event: update("nobody's", "a")})
+	accept(t, s, queue.Routed{Event: update("nobody's", "a")})
 	all = append(all, "nobody's:a")
 	want := func(keep func(i int) bool) (out []string) {
 		for i, x := range all {
@@ -201,17 +201,17 @@ func checkTrim(t *testing.T, b *bench) {
 	const short = 3 * time.Second
 	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
-		var entries []queue.Entry
+		var entries []queue.Routed
 		for j := range 110 {
 			// owed to nobody, so that they expire
-			entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i, ".", j), "a")})
+			entries = append(entries, queue.Routed{Event: update(fmt.Sprint(i, ".", j), "a")})
 		}
 		accept(t, s, entries...)
 	}
 	acceptOne(t, s, update("open", "a"), to("t/a"))
 
 	until(t, "only what is open is listed", func() bool {
-		if err := s.Trim(t.Context()); err != nil {
+		if err := s.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		acceptOne(t, s, update(fmt.Sprint("more", time.Now().UnixNano()), "a"), nil) // chunks that are too old are full
@@ -219,7 +219,7 @@ func checkTrim(t *testing.T, b *bench) {
 		return len(got) == 1 && got[0] == "open:a"
 	})
 	until(t, "what is trimmed takes no memory", func() bool {
-		if err := s.Trim(t.Context()); err != nil {
+		if err := s.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		acceptOne(t, s, update(fmt.Sprint("more", time.Now().UnixNano()), "a"), nil)
@@ -239,7 +239,7 @@ func checkTrimEnds(t *testing.T, b *bench) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := s.Trim(ctx); err != nil || ctx.Err() != nil {
+	if err := s.Tidy(ctx); err != nil || ctx.Err() != nil {
 		t.Fatalf("it went over the same chunks again and again: %v", err)
 	}
 	if got := page(t, s, event.Query{Most: 100}); len(got) != 12 {
@@ -251,8 +251,8 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now})
 	first := update("1", "a")
-	got := accept(t, s, queue.Entry{Event: first, To: slot(to("t/a", "t/b"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: first, To: slot(to("t/a", "t/b"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	a, bb := got[0].Leased[0], got[0].Leased[1]
 	settle(t, s, bb, queue.Delivered, func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 204, Duration: 7 * time.Millisecond}
@@ -344,7 +344,7 @@ func checkOrigin(t *testing.T, b *bench) {
 	for i := range 11 {
 		again := update("1", "a")
 		again.Origin = &event.Origin{ID: event.NewCallbackID(came.Add(time.Duration(i+1) * time.Second))}
-		entries := []queue.Entry{{Event: again, To: to("t/a")}}
+		entries := []queue.Routed{{Event: again, To: to("t/a")}}
 		switch i {
 		case 6:
 			again.Origin = nil

@@ -137,7 +137,7 @@ func checkDuplicateOf(t *testing.T, b *bench) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := accept(t, s, queue.Entry{Event: step.e, To: to("t/a")})[0]
+		out := accept(t, s, queue.Routed{Event: step.e, To: to("t/a")})[0]
 		apart := at.Sub(step.e.AcceptedAt).Abs() // each is reckoned from an age, a moment apart
 		if known != out.Duplicate || known && (id != step.e.ID || apart > 5*time.Millisecond) {
 			t.Errorf("step %d: said to be a duplicate of %q of %v (%v); it is one (%v), %q of %v", i, id, at, known,

@@ -17,15 +17,15 @@ func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
 		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
-	var entries []queue.Entry
+	var routed []queue.Routed
 	for i := range 50 {
-		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
-	entries = append(entries, queue.Entry{Event: update("unrouted", "a")})
+	routed = append(routed, queue.Routed{Event: update("unrouted", "a")})
 	other := update("", "other")
 	other.Type = "print_status"
-	entries = append(entries, queue.Entry{Event: other, To: to("t/a")})
-	accept(t, s, entries...)
+	routed = append(routed, queue.Routed{Event: other, To: to("t/a")})
+	accept(t, s, routed...)
 
 	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: "q"}}, false); err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, store.Options{Clock: clock.now,
 		Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
-	var entries []queue.Entry
+	var routed []queue.Routed
 	for i := range 40 {
-		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
+		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})
 	}
-	accept(t, s, entries...)
+	accept(t, s, routed...)
 
 	// Everything that can happen to an open delivery happens to some; the deliveries of the same events to t/b are all
 	// closed.
@@ -83,7 +83,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	for i, d := range take(t, s, "t/a", 6) {
 		settle(t, s, d, kinds[i%3], dueIn(s, 0))
 	}
-	for range entries {
+	for range routed {
 		for _, d := range take(t, s, "t/b", 100) {
 			settle(t, s, d, queue.Delivered)
 		}
@@ -91,11 +91,11 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 
 	// A waybill that was done with gets two more updates.
 	settle(t, s, acceptOne(t, s, update("back", "a"), slot(to("t/c"))).Leased[0], queue.Delivered)
-	accept(t, s, queue.Entry{Event: update("back", "b"), To: to("t/c")},
-		queue.Entry{Event: update("back", "c"), To: to("t/c")})
+	accept(t, s, queue.Routed{Event: update("back", "b"), To: to("t/c")},
+		queue.Routed{Event: update("back", "c"), To: to("t/c")})
 
 	// One that is dead is redriven, before its short life is over: on a machine that stands still, another one is.
-	left := len(entries)
+	left := len(routed)
 	redriven := 0
 	for redriven == 0 {
 		dead := take(t, s, "t/a", 1)[0]
@@ -170,23 +170,23 @@ func checkRandom(t *testing.T, b *bench) {
 		s := stores[rnd.IntN(2)]
 		switch op := rnd.IntN(10); {
 		case op < 3 && step < b.some(1000):
-			var entries []queue.Entry
+			var routed []queue.Routed
 			for range 1 + rnd.IntN(4) {
-				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(entries)))
+				e := update(fmt.Sprint(rnd.IntN(5)), fmt.Sprint(step, len(routed)))
 				cs := to(endpoints[:1+rnd.IntN(3)]...)
 				for i := range cs {
 					cs[i].Slot = rnd.IntN(2) == 0
 				}
-				entries = append(entries, queue.Entry{Event: e, To: cs})
+				routed = append(routed, queue.Routed{Event: e, To: cs})
 			}
-			for _, e := range entries {
+			for _, e := range routed {
 				for _, c := range e.To {
 					k := c.Endpoint + " " + e.Event.WaybillCode
 					accepted[k] = append(accepted[k], e.Event.Status)
 					total++
 				}
 			}
-			for _, a := range accept(t, s, entries...) {
+			for _, a := range accept(t, s, routed...) {
 				hold(a.Leased...)
 			}
 		case op < 5:

@@ -56,9 +56,9 @@ func checkLines(t *testing.T, b *bench) {
 // acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
 func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
 	t.Helper()
-	var entries []queue.Entry
+	var entries []queue.Routed
 	for _, status := range statuses {
-		entries = append(entries, queue.Entry{Event: update(waybill, string(status)), To: slot(to(endpoint))})
+		entries = append(entries, queue.Routed{Event: update(waybill, string(status)), To: slot(to(endpoint))})
 	}
 	got := accept(t, s, entries...)
 	if len(got[0].Leased) != 1 {
@@ -204,8 +204,8 @@ func checkTwoHolders(t *testing.T, b *bench) {
 
 func checkDeadMovesOn(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/a")})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], queue.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor of a dead letter: %+v", n)
 	}

@@ -54,9 +54,9 @@ func answers(o *queue.Outcome) { o.Signal = queue.Answers }
 // gather accepts one event of each of so many waybills for t/a, and leases none of them.
 func gather(t *testing.T, s *store.Store, name string, n int) {
 	t.Helper()
-	var entries []queue.Entry
+	var entries []queue.Routed
 	for i := range n {
-		entries = append(entries, queue.Entry{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
+		entries = append(entries, queue.Routed{Event: update(fmt.Sprint(name, i), "a"), To: to("t/a")})
 	}
 	accept(t, s, entries...)
 }
@@ -246,8 +246,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 	fail(t, s, 3)
 
 	// Another endpoint gets the same events, and its line moves.
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
-		queue.Entry{Event: update("1", "b"), To: to("t/b")})[0]
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
+		queue.Routed{Event: update("1", "b"), To: to("t/b")})[0]
 	if len(got.Leased) != 1 || got.Leased[0].Endpoint != "t/b" || len(got.Queued) != 0 {
 		t.Fatalf("%+v", got)
 	}

@@ -95,9 +95,9 @@ func checkRate(t *testing.T, b *bench) {
 func checkRateOfSuccessors(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.regulated(t, clock, map[string]queue.Pacing{"t/a": {Rate: 0.1}})
-	got := accept(t, s, queue.Entry{Event: update("1", "a"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("1", "b"), To: slot(to("t/a"))},
-		queue.Entry{Event: update("2", "a"), To: slot(to("t/a"))})
+	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("1", "b"), To: slot(to("t/a"))},
+		queue.Routed{Event: update("2", "a"), To: slot(to("t/a"))})
 	if len(got[0].Leased) != 1 || len(got[1].Leased)+len(got[2].Leased) != 0 {
 		t.Fatalf("%+v", got)
 	}

@@ -140,7 +140,7 @@ func checkReplayLineGoesOn(t *testing.T, b *bench) {
 	}
 
 	// At once nothing moves; after a while it does, and once.
-	if err := s.AdvanceLines(t.Context()); err != nil {
+	if err := s.Tidy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
@@ -148,7 +148,7 @@ func checkReplayLineGoesOn(t *testing.T, b *bench) {
 	}
 	clock.forward(2 * time.Minute)
 	for range 2 {
-		if err := s.AdvanceLines(t.Context()); err != nil {
+		if err := s.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -211,21 +211,21 @@ func slot(cs []queue.Candidate) []queue.Candidate {
 	return cs
 }
 
-func accept(t *testing.T, s *store.Store, entries ...queue.Entry) []queue.Accepted {
+func accept(t *testing.T, s *store.Store, routed ...queue.Routed) []queue.Accepted {
 	t.Helper()
-	out, err := s.Accept(t.Context(), entries)
+	out, err := s.Accept(t.Context(), routed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(out) != len(entries) {
-		t.Fatalf("%d answers to %d events", len(out), len(entries))
+	if len(out) != len(routed) {
+		t.Fatalf("%d answers to %d events", len(out), len(routed))
 	}
 	return out
 }
 
 func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []queue.Candidate) queue.Accepted {
 	t.Helper()
-	return accept(t, s, queue.Entry{Event: e, To: cs})[0]
+	return accept(t, s, queue.Routed{Event: e, To: cs})[0]
 }
 
 func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Delivery {
