@@ -255,15 +255,16 @@ func (v *visit) fail(err error) error {
 		return v.String(status, text)
 	}
 	return v.render(status, "error", errorView{
-		Status: status, Title: v.statusTitle(status), Text: text,
+		Status: status, Title: v.statusTitle(status), Text: v.say(text),
 		RetryAfter: v.Response().Header().Get(echo.HeaderRetryAfter),
 	})
 }
 
 type errorView struct {
-	Status      int
-	Title, Text string
-	RetryAfter  string // seconds
+	Status     int
+	Title      string
+	Text       said
+	RetryAfter string // seconds
 }
 
 // statusTitle says in words what a status means.

@@ -30,7 +30,7 @@ type deadLetterRow struct {
 	Brand, Status string
 	Waybill       string
 	Attempts      int
-	Reason        string
+	Reason        said
 }
 
 func (v *visit) showDeadLetters() error {
@@ -47,7 +47,7 @@ func (v *visit) showDeadLetters() error {
 			EventID: d.EventID, Href: v.path("/event", url.Values{"id": {d.EventID}}),
 			Endpoint: d.Endpoint, EndpointHref: v.path("/endpoints/"+d.Endpoint, nil), Dead: v.moment(d.DeadAt),
 			Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
-			Attempts: d.Attempts, Reason: visible(d.Reason),
+			Attempts: d.Attempts, Reason: v.say(d.Reason),
 		})
 	}
 	if out.Endpoint != "" && len(out.Rows) > 0 {

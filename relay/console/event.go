@@ -59,8 +59,9 @@ type repeatView struct {
 
 // routeRow is what a route makes of an event.
 type routeRow struct {
-	At, Endpoints, Why string
-	Matched            bool
+	At, Endpoints string
+	Why           said
+	Matched       bool
 }
 
 // fewRoutes is how many routes without a match are shown before the line that opens the rest.
@@ -174,7 +175,7 @@ func (v *visit) addRoutes(out *eventView, e api.Event) {
 	few := 0
 	for _, r := range e.Routes {
 		row := routeRow{
-			At: visible(r.At), Endpoints: strings.Join(r.Endpoints, ", "), Why: visible(r.Why), Matched: r.Matched,
+			At: visible(r.At), Endpoints: strings.Join(r.Endpoints, ", "), Why: v.say(r.Why), Matched: r.Matched,
 		}
 		switch {
 		case row.Matched:
@@ -327,7 +328,7 @@ func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
 func (v *visit) deliverySentence(d api.Delivery) string {
 	switch {
 	case d.State == event.StateDead:
-		return visible(d.Why)
+		return v.say(d.Why).String()
 	case d.Parked != nil && d.State.Open():
 		text := v.t("delivery.parked", v.endpointState(string(d.Parked.State)).Text, v.moment(d.Parked.Since).Text)
 		if until := v.moment(d.Parked.Until); until.ISO != "" {

@@ -58,7 +58,7 @@ func (v *visit) eventRow(e api.Event) eventRow {
 	for _, d := range e.Deliveries {
 		m := deliveryMark{State: v.state(string(d.State)), Endpoint: d.Endpoint}
 		if d.State == event.StateDead {
-			m.Detail = short(visible(d.Why))
+			m.Detail = short(v.say(d.Why).String())
 		} else if len(d.Tries) > 0 {
 			last := d.Tries[len(d.Tries)-1]
 			m.Detail = v.tried(last)

@@ -57,7 +57,7 @@ func (v *visit) keptStats(q url.Values) (s api.Stats, why string) {
 		if status == 0 {
 			v.o.Logger.Error("statistics for a page", zap.Error(err))
 		}
-		return s, cmp.Or(text, v.t("error.500"))
+		return s, cmp.Or(v.say(text).String(), v.t("error.500"))
 	}
 	return s, ""
 }

@@ -3,10 +3,8 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"kuairelay/relay/api"
 )
@@ -15,7 +13,7 @@ import (
 type findView struct {
 	Asked string // for the field to ask again
 	Rows  []foundRow
-	Wrong string // why it was not asked
+	Wrong said // why it was not asked
 }
 
 // foundRow is what a line names.
@@ -25,8 +23,8 @@ type foundRow struct {
 	Href    string // empty: there is nothing
 	Kind    string
 	Verdict word
-	Text    string // in English
-	Next    string // in English
+	Text    said
+	Next    said
 }
 
 // find goes to what was typed into the search box, if that is one thing. Of several lines it shows what each names.
@@ -45,7 +43,7 @@ func (v *visit) find() error {
 	case err != nil && (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && oneLine(asked):
 		return v.Redirect(http.StatusSeeOther, v.guessed(tidy(asked))) // the page says what is known without Redis
 	case status == http.StatusBadRequest:
-		return v.render(status, "find", findView{Asked: asked, Wrong: text})
+		return v.render(status, "find", findView{Asked: asked, Wrong: v.say(text)})
 	case err != nil:
 		return err
 	}
@@ -60,7 +58,7 @@ func (v *visit) find() error {
 	for _, f := range all.Found {
 		row := foundRow{
 			ID: "f-" + visible(f.Query), Query: visible(f.Query), Kind: v.t("found." + string(f.Kind)),
-			Verdict: v.foundWord(f), Text: v.withTimes(visible(f.Verdict.Text)), Next: visible(f.Verdict.Next),
+			Verdict: v.foundWord(f), Text: v.say(f.Verdict.Text), Next: v.say(f.Verdict.Next),
 		}
 		if f.Path != "" || f.Kind == api.FoundWaybill {
 			row.Href = v.placeOf(f)
@@ -72,20 +70,6 @@ func (v *visit) find() error {
 		return v.renderOf(http.StatusNotFound, "find", out)
 	}
 	return v.render(http.StatusOK, "find", out)
-}
-
-// stamps are times as the API writes them into its sentences.
-var stamps = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
-
-// withTimes writes the times of a sentence of the API in the reader's zone.
-func (v *visit) withTimes(text string) string {
-	return stamps.ReplaceAllStringFunc(text, func(stamp string) string {
-		at, err := time.Parse(time.RFC3339, stamp)
-		if err != nil {
-			return stamp
-		}
-		return v.moment(at).Text
-	})
 }
 
 // foundWord shows the verdict on what was found: of an endpoint and a replay it is the state.

@@ -59,8 +59,7 @@ type problemRow struct {
 	Code, Subject string
 	Kind          word
 	Since         moment
-	// What follows from it, why, and what to do about it, in English.
-	What, Why, Do string
+	What, Why, Do said   // what follows from it, why, and what to do about it
 	Href          string // empty: there is no page about it
 	Links         []choice
 	// Endpoint is the page of the endpoint that has it, if somebody can test and pause it there; CanPause says whether
@@ -71,8 +70,8 @@ type problemRow struct {
 
 func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	row := problemRow{
-		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: sentence(p.What), Why: sentence(p.Why),
-		Do: sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
+		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: v.sentence(p.What), Why: v.sentence(p.Why),
+		Do: v.sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
 	}
 	if key := "problem." + p.Code; v.look.language.has(key) {
 		row.Kind.Text = v.t(key)
@@ -90,10 +89,14 @@ func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	return row
 }
 
-// sentence is a text of the API with a capital letter.
-func sentence(text string) string {
-	first, size := utf8.DecodeRuneInString(text)
-	return visible(string(unicode.ToUpper(first)) + text[size:])
+// sentence is a reason of the API with a capital letter.
+func (v *visit) sentence(reason string) said {
+	out := v.say(reason)
+	if len(out) > 0 && (out[0].Kind == saidOwn || out[0].Kind == saidEnglish) {
+		first, size := utf8.DecodeRuneInString(out[0].Text)
+		out[0].Text = string(unicode.ToUpper(first)) + out[0].Text[size:]
+	}
+	return out
 }
 
 // addLinks adds where to look at a problem, and what can be done about it at once.

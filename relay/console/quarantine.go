@@ -17,8 +17,9 @@ type quarantineView struct {
 
 // quarantineRow is a callback, or an item of one, that was not understood.
 type quarantineRow struct {
-	ID, Href, Reason, Bytes string
-	Received                moment
+	ID, Href, Bytes string
+	Reason          said
+	Received        moment
 }
 
 // quarantineOne is one of them, with its bytes.
@@ -32,7 +33,7 @@ type header struct{ Name, Value string }
 
 func (v *visit) quarantineRow(q api.Quarantined) quarantineRow {
 	return quarantineRow{
-		ID: q.ID, Href: v.path("/quarantine", url.Values{"id": {q.ID}}), Reason: visible(q.Reason), Bytes: size(q.Bytes),
+		ID: q.ID, Href: v.path("/quarantine", url.Values{"id": {q.ID}}), Reason: v.say(q.Reason), Bytes: size(q.Bytes),
 		Received: v.moment(q.ReceivedAt),
 	}
 }

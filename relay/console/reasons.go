@@ -159,8 +159,11 @@ func (v *visit) chinese(reason string, depth int) said {
 	if out := v.parts(reason, "; ", depth); out != nil {
 		return out
 	}
-	if depth > 0 {
+	switch {
+	case depth > 0:
 		return v.timed(reason, saidName)
+	case strings.ContainsFunc(reason, func(r rune) bool { return unicode.Is(unicode.Han, r) }): // kuaidihelp's own words
+		return v.timed(reason, saidOwn)
 	}
 	return v.timed(reason, saidEnglish)
 }
@@ -186,7 +189,7 @@ func own(words string) said {
 	return said{{Text: words}}
 }
 
-var stamps = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
+var timesIn = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 
 // timed shows a text with the times in it.
 func (v *visit) timed(words string, kind saidKind) (out said) {
@@ -196,7 +199,7 @@ func (v *visit) timed(words string, kind saidKind) (out said) {
 			out = append(out, saidPart{Text: visible(words), Kind: kind})
 		}
 	}
-	for _, m := range stamps.FindAllStringIndex(words, -1) {
+	for _, m := range timesIn.FindAllStringIndex(words, -1) {
 		when, err := time.Parse(time.RFC3339Nano, words[m[0]:m[1]])
 		if err != nil {
 			continue

@@ -39,7 +39,7 @@ var onlyForPrograms = []string{
 	"expect: must be the number", "goes without", "goes with all", "there is no such parameter", "no way to make",
 	"ERR ", "redis: all sentinels", "unknown command", "attempt to", "redis takes callbacks, but one", "spool of ",
 	"the config's files have mistakes", "config: ", "an answer came that nobody", "more than the answer",
-	"is required", "the parameter", "must name the endpoint", "the whole",
+	"go with all", "ended in the middle", "is required", "the parameter", "must name the endpoint", "the whole",
 }
 
 func TestEveryReasonOfTheSourceIsKnownInChinese(t *testing.T) {

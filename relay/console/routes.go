@@ -61,7 +61,7 @@ type routesView struct {
 	Latest  []latestRow
 
 	Wrong    string // why nothing is explained; empty: nothing is wrong
-	Rejected []string
+	Rejected []said
 	Events   []explainedRow
 	More     int // events that are not shown
 	Partial  bool
@@ -98,7 +98,8 @@ type explainedEndpoint struct {
 
 // explainedRoute is a route with its reason.
 type explainedRoute struct {
-	Sign, At, Why, Class string
+	Sign, At, Class string
+	Why             said
 }
 
 // notShownOpen is how many endpoints that do not get an event are shown without a click.
@@ -229,7 +230,7 @@ func (v *visit) explain(out *routesView, body map[string]any) (x api.Explanation
 	if status, text := statusOf(err); status != 0 {
 		out.Wrong = v.statusTitle(status)
 		if text != "" {
-			out.Wrong += ": " + text
+			out.Wrong += ": " + v.say(text).String()
 		}
 		return x, nil
 	}
@@ -239,7 +240,7 @@ func (v *visit) explain(out *routesView, body map[string]any) (x api.Explanation
 
 	out.Partial, out.More = x.Partial, x.EventsLeft
 	for _, why := range x.Rejected {
-		out.Rejected = append(out.Rejected, visible(why))
+		out.Rejected = append(out.Rejected, v.say(why))
 	}
 	for _, e := range x.Events {
 		out.Events = append(out.Events, v.explainedRow(e))
@@ -277,7 +278,7 @@ func (v *visit) explainedEndpoint(e api.ExplainedEndpoint) explainedEndpoint {
 	out := explainedEndpoint{Name: e.Endpoint, Href: v.path("/endpoints/"+e.Endpoint, nil)}
 	surely := false
 	for _, r := range e.Routes {
-		row := explainedRoute{Sign: "✗", At: visible(r.At), Why: visible(r.Why), Class: "dim"}
+		row := explainedRoute{Sign: "✗", At: visible(r.At), Why: v.say(r.Why), Class: "dim"}
 		if r.Matches && r.Today != api.No {
 			row.Sign, row.Class = "✓", "good"
 			if r.If != "" && r.Today == "" {

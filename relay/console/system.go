@@ -23,11 +23,14 @@ type configView struct {
 }
 
 // noteRow is a mistake or a warning.
-type noteRow struct{ At, Text string }
+type noteRow struct {
+	At   string
+	Text said
+}
 
 func noteRows(notes []api.ConfigNote) (out []noteRow) {
 	for _, n := range notes {
-		row := noteRow{Text: visible(n.Text)}
+		row := noteRow{Text: said{{Text: visible(n.Text), Kind: saidEnglish}}}
 		if n.File != "" {
 			row.At = fmt.Sprintf("%s:%d", visible(n.File), n.Line)
 		}
@@ -109,7 +112,7 @@ func (v *visit) showSystem() error {
 		})
 	}
 	for _, a := range s.Advice {
-		out.Advice = append(out.Advice, noteRow{At: a.Name, Text: visible(a.Why)})
+		out.Advice = append(out.Advice, noteRow{At: a.Name, Text: v.say(a.Why)})
 	}
 	out.Parts = v.systemParts(s)
 
@@ -153,7 +156,7 @@ func (v *visit) systemParts(s api.System) []systemPart {
 
 	return []systemPart{
 		{Name: "Redis", Rows: filled(
-			setting{v.t("col.state"), visible(state)},
+			setting{v.t("col.state"), v.say(state).String()},
 			setting{v.t("system.version"), visible(s.Redis.Version)},
 			setting{v.t("system.memory"), memory},
 			setting{v.t("system.policy"), visible(s.Redis.Policy)},
@@ -162,7 +165,7 @@ func (v *visit) systemParts(s api.System) []systemPart {
 			setting{v.t("system.latency"), latency},
 		)},
 		{Name: v.t("system.spool"), Rows: filled(
-			setting{v.t("col.state"), visible(s.Spool.State)},
+			setting{v.t("col.state"), v.say(s.Spool.State).String()},
 			setting{v.t("system.room"), size(int(s.Spool.RoomBytes))},
 		)},
 		{Name: v.t("system.kuaidihelp"), Rows: filled(

@@ -34,7 +34,7 @@ var routeTexts = map[string]text{
 	"routes.if":     {"may get it", "视条件而定"},
 	"routes.not":    {"does not get it", "不会收到"},
 	"routes.nobody": {"No endpoint gets it.", "没有端点会收到。"},
-	"routes.others": {"The other endpoints: %d", "其他端点：%d 个"},
+	"routes.others": {"Endpoints that do not get it: %d", "不投递的端点：%d 个"},
 	"routes.none":   {"No route leads there.", "没有路由指向它。"},
 	"routes.left":   {"%d more endpoints are not shown.", "另有 %d 个端点未显示。"},
 	"routes.test":   {"As a test for the config file", "写入配置文件的测试"},
