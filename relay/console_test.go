@@ -115,6 +115,33 @@ func references(t *testing.T, page string) (links, forms []string) {
 	return links, forms
 }
 
+// fieldsOf are the fields that a page's form with this action sends, if nothing is typed into it.
+func fieldsOf(t *testing.T, page, action string) url.Values {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page))
+	must(t, err)
+	attr := func(n *html.Node, key string) string {
+		for _, a := range n.Attr {
+			if a.Key == key {
+				return a.Val
+			}
+		}
+		return ""
+	}
+	out := url.Values{}
+	for form := range root.Descendants() {
+		if form.Data != "form" || attr(form, "action") != action {
+			continue
+		}
+		for n := range form.Descendants() {
+			if n.Data == "input" && attr(n, "name") != "" {
+				out.Add(attr(n, "name"), attr(n, "value"))
+			}
+		}
+	}
+	return out
+}
+
 // walk gets every page that the first one leads to, of the console at a base.
 func (b *browser) walk(base string, visit func(path string, got answered)) {
 	b.t.Helper()
@@ -475,13 +502,25 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 		t.Errorf("redrive: %d %q", got.StatusCode, got.Header.Get("Location"))
 	}
 	until(t, "it is dead again", func() bool { return dead() == 1 })
-	all := url.Values{"all": {"1"}, "endpoint": {"shop/orders"}}
+	none := shop.post("/dead-letters/redrive", url.Values{"event_id": {"evt_none"}, "endpoint": {"shop/orders"}})
+	if to := none.Header.Get("Location"); !strings.Contains(to, "did=not-dead") {
+		t.Errorf("one that is none: %d %q", none.StatusCode, to)
+	}
+	question := operator.get("/dead-letters/sure?act=dismiss&endpoint=shop%2Forders").body
+	if !strings.Contains(question, ">Dismiss 1</button>") {
+		t.Errorf("the question is %s", question)
+	}
+	all := fieldsOf(t, question, "/dead-letters/dismiss")
 	dismissed := operator.post("/dead-letters/dismiss", all)
-	if to := dismissed.Header.Get("Location"); !strings.Contains(to, "did=dismiss&n=1") {
+	if to := dismissed.Header.Get("Location"); !strings.Contains(to, "did=dismiss&") || !strings.HasSuffix(to, "n=1") {
 		t.Errorf("dismiss: %d %q", dismissed.StatusCode, to)
 	}
 	if dead() != 0 {
 		t.Error("it was not dismissed")
+	}
+	nothing := operator.get("/dead-letters/sure?act=redrive&endpoint=shop%2Forders").body
+	if !strings.Contains(nothing, "There is nothing to do") || strings.Contains(nothing, "data-go") {
+		t.Errorf("the question about nothing is %s", nothing)
 	}
 	if got := operator.post("/dead-letters/dismiss", url.Values{"all": {"1"}}); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("all of everybody: %d", got.StatusCode)
@@ -493,7 +532,7 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 	if counted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(at, "/replays/rpl_") {
 		t.Fatalf("a replay: %d %q %s", counted.StatusCode, at, counted.body)
 	}
-	until(t, "it is counted", func() bool { return strings.Contains(shop.get(at).body, `name="go" value="1"`) })
+	until(t, "it is counted", func() bool { return strings.Contains(shop.get(at).body, `name="go" value="rpl_`) })
 }
 
 func TestAPageHasItsHeadersAndIsLight(t *testing.T) {

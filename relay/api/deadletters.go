@@ -58,7 +58,7 @@ func listDeadLetters(c *call) (DeadLetters, error) {
 	return out, err
 }
 
-// letterFilter limits what is listed or done with dead letters. Since and Until are compared with the time at which they
+// letterFilter limits what is listed or done with dead letters. Since and Until are compared with the time when they
 // were given up.
 type letterFilter struct {
 	filter

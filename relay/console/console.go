@@ -66,6 +66,7 @@ type Console struct {
 	memo      memo
 	recent    recent
 	downloads downloads
+	letters   counted // how many dead letters there are, of a short time ago
 }
 
 // side is what differs between the pages of the operator and those of tenants.

@@ -1,29 +1,59 @@
 package console
 
 import (
-	"errors"
+	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
-
-	"github.com/labstack/echo/v4"
+	"slices"
+	"strconv"
+	"time"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/kuaidihelp"
 )
 
-// actsAtOnce is how many requests to the API one form makes at most. Each changes up to a hundred dead letters.
-const actsAtOnce = 20
+// letterFilter are the parameters that a list of dead letters is narrowed by.
+var letterFilter = []string{"endpoint", "tenant", "brand", "status", "waybill_code", "reason", "since", "until"}
 
 type deadLettersView struct {
-	Endpoint string
-	Total    string // of the endpoint
-	Rows     []deadLetterRow
-	Next     string
-	Back     string
+	Filter  letterFilterView
+	Total   string
+	Kept    string // how long, in words
+	Ending  string // how many end within a day; empty: none
+	By      []choice
+	ByWhat  string // reason, endpoint, or none
+	Groups  []letterGroup
+	More    string // how many more groups there are; empty: none
+	Rows    []deadLetterRow
+	Next    string
+	Redrive string // the question before all of the filter are sent again
+	Dismiss string
+	Sure    string // where the form of chosen rows leads
+	Back    string
+}
+
+// letterFilterView is the form that a list of dead letters is narrowed by.
+type letterFilterView struct {
+	Endpoint, Tenant, Brand, Waybill, Reason, Until string
+
+	Statuses, Spans []option
+	Clear           string
+	Any             bool
+}
+
+// letterGroup are dead letters with one reason, or of one endpoint.
+type letterGroup struct {
+	ID, Name, Href   string
+	Count            string
+	First, Last      moment
+	Redrive, Dismiss string
 }
 
 // deadLetterRow is a dead letter.
 type deadLetterRow struct {
 	EventID, Href string
+	Name          string // of the row's box, for the form of those that are chosen
 	Endpoint      string
 	EndpointHref  string
 	Dead          moment
@@ -34,85 +64,174 @@ type deadLetterRow struct {
 }
 
 func (v *visit) showDeadLetters() error {
-	q := v.query("endpoint", "tenant", "brand", "status", "waybill_code", "since", "until", "cursor")
-	q.Set("limit", "50")
-	page, err := ask[api.DeadLetters](v, "GET /dead-letters", q)
+	q := v.query(letterFilter...)
+	asked, err := v.letterQuery(q)
+	if err != nil {
+		return err
+	}
+	asked.Set("limit", "50")
+	if cursor := v.QueryParam("cursor"); cursor != "" {
+		asked.Set("cursor", cursor)
+	}
+	page, err := ask[api.DeadLetters](v, "GET /dead-letters", asked)
 	if err != nil {
 		return err
 	}
 
-	out := deadLettersView{Endpoint: q.Get("endpoint")}
+	out := deadLettersView{
+		Filter: v.letterFilterView(q), ByWhat: v.groupedBy(), Sure: v.path("/dead-letters/sure", nil),
+		Redrive: v.sureOf("redrive", q), Dismiss: v.sureOf("dismiss", q),
+	}
 	for _, d := range page.DeadLetters {
-		out.Rows = append(out.Rows, deadLetterRow{
-			EventID: d.EventID, Href: v.path("/event", url.Values{"id": {d.EventID}}),
-			Endpoint: d.Endpoint, EndpointHref: v.path("/endpoints/"+d.Endpoint, nil), Dead: v.moment(d.DeadAt),
-			Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
-			Attempts: d.Attempts, Reason: v.say(d.Reason),
+		out.Rows = append(out.Rows, v.deadLetterRow(d))
+	}
+	if err := v.addLetterCounts(&out, q); err != nil {
+		return err
+	}
+	for _, by := range []string{"reason", "endpoint", "none"} {
+		out.By = append(out.By, choice{
+			Href: v.path("/dead-letters", with(q, "group", by)), Name: v.t("dead.by." + by), Chosen: by == out.ByWhat,
 		})
 	}
-	if out.Endpoint != "" && len(out.Rows) > 0 {
-		health, err := ask[api.EndpointHealth](v, "GET /endpoints/{endpoint}", nil, out.Rows[0].Endpoint)
-		if err != nil {
-			return err
-		}
-		out.Total = count(health.Dead)
-	}
-	out.Next = v.nextPage("/dead-letters", q, page.Next)
-	q.Del("limit")
-	q.Del("cursor")
-	out.Back = v.path("/dead-letters", q)
+	out.Back = v.path("/dead-letters", v.query(append(letterFilter, "group")...))
+	out.Next = v.nextPage("/dead-letters", v.query(append(letterFilter, "group")...), page.Next)
 	return v.render(http.StatusOK, "dead-letters", out)
 }
 
-func (v *visit) redrive() error { return v.change("redrive") }
-func (v *visit) dismiss() error { return v.change("dismiss") }
+// with is a query with one more parameter.
+func with(q url.Values, name, value string) url.Values {
+	out := maps.Clone(q)
+	out.Set(name, value)
+	return out
+}
 
-// change redrives or dismisses the dead letter of the form, or all of its endpoint.
-func (v *visit) change(what string) error {
-	endpoint := v.FormValue("endpoint")
-	body := map[string]any{"dead_letters": []map[string]string{{
-		"event_id": v.FormValue("event_id"), "endpoint": endpoint,
-	}}}
-	if v.FormValue("all") != "" {
-		if endpoint == "" {
-			return echo.NewHTTPError(http.StatusBadRequest, v.t("dead.which"))
-		}
-		body = map[string]any{"all": true, "filter": map[string]string{"endpoint": endpoint}}
+func (v *visit) groupedBy() string {
+	by := v.QueryParam("group")
+	if slices.Contains([]string{"endpoint", "none"}, by) {
+		return by
 	}
+	return "reason"
+}
 
-	done, err := inParts(body, func() (int, string, error) {
-		result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+what, nil, body)
-		return result.Done, result.Next, err
-	})
+func (v *visit) deadLetterRow(d api.DeadLetter) deadLetterRow {
+	return deadLetterRow{
+		EventID: d.EventID, Href: v.path("/event", url.Values{"id": {d.EventID}}), Name: d.EventID + " " + d.Endpoint,
+		Endpoint: d.Endpoint, EndpointHref: v.path("/endpoints/"+d.Endpoint, nil), Dead: v.moment(d.DeadAt),
+		Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
+		Attempts: d.Attempts, Reason: v.say(d.Reason),
+	}
+}
+
+func (v *visit) letterFilterView(q url.Values) letterFilterView {
+	f := letterFilterView{
+		Endpoint: q.Get("endpoint"), Tenant: q.Get("tenant"), Brand: q.Get("brand"), Waybill: q.Get("waybill_code"),
+		Reason: q.Get("reason"), Until: v.inputTime(q.Get("until")), Clear: v.path("/dead-letters", nil), Any: len(q) > 0,
+	}
+	f.Statuses = v.options(kuaidihelp.Statuses(), q.Get("status"), v.statusText)
+	last := func(s string) string { return v.t("last." + s) }
+	f.Spans = v.options([]string{"1h", "6h", "24h", "7d"}, q.Get("since"), last)
+	if s := q.Get("since"); s != "" && spans[s] == 0 { // a time, from a link
+		f.Spans = append(f.Spans, option{Value: s, Text: v.t("since") + " " + v.timeOf(s), Chosen: true})
+	}
+	return f
+}
+
+// timeOf shows a time of a query in the reader's zone.
+func (v *visit) timeOf(text string) string {
+	at, err := v.readTime(text)
+	if err != nil {
+		return visible(text)
+	}
+	return v.moment(at).Text
+}
+
+// inputTime is a time of a query as an input for times has it, in the reader's zone.
+func (v *visit) inputTime(text string) string {
+	at, err := v.readTime(text)
+	if err != nil {
+		return ""
+	}
+	return at.In(v.zone).Format("2006-01-02T15:04")
+}
+
+// letterQuery is the query of the API for a filter of the page: spans and local times become times.
+func (v *visit) letterQuery(q url.Values) (url.Values, error) {
+	out := maps.Clone(q)
+	for _, name := range []string{"since", "until"} {
+		if text := q.Get(name); text != "" {
+			at, err := v.readTime(text)
+			if err != nil {
+				return nil, err
+			}
+			out.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return out, nil
+}
+
+// addLetterCounts adds how many there are, by what, and how long they are kept. Counting may take a second, so its
+// result is used for a while.
+func (v *visit) addLetterCounts(out *deadLettersView, q url.Values) error {
+	cheap := url.Values{"limit": {"1"}, "total": {"true"}}
+	for _, name := range []string{"endpoint", "tenant"} {
+		if q.Has(name) {
+			cheap.Set(name, q.Get(name))
+		}
+	}
+	all, err := v.letterCounts("", cheap)
 	if err != nil {
 		return err
 	}
-	return v.done(what, count(done))
+	out.Total = v.atLeast(totalOf(all), all.AtLeast)
+	if kept, err := time.ParseDuration(all.Kept); err == nil {
+		out.Kept = v.span(kept)
+	}
+	if all.Ending > 0 {
+		out.Ending = count(all.Ending)
+	}
+	if out.ByWhat == "none" || totalOf(all) == 0 {
+		return nil
+	}
+
+	// Of a span, the groups are counted anew with each answer, so they are asked for by the text of the query.
+	groups, err := v.letterCounts(out.ByWhat, q)
+	if err != nil {
+		return err
+	}
+	out.Total = v.atLeast(totalOf(groups), groups.AtLeast)
+	if groups.GroupsLeft > 0 {
+		out.More = count(groups.GroupsLeft)
+	}
+	for i, g := range groups.Groups {
+		name := cmp.Or(g.Reason, g.Endpoint)
+		own := with(q, out.ByWhat, name)
+		out.Groups = append(out.Groups, letterGroup{
+			ID: "g-" + strconv.Itoa(i), Name: visible(name), Count: v.atLeast(g.Count, groups.AtLeast),
+			First: v.moment(g.FirstAt), Last: v.moment(g.LastAt), Href: v.path("/dead-letters", with(own, "group", "none")),
+			Redrive: v.sureOf("redrive", own), Dismiss: v.sureOf("dismiss", own),
+		})
+	}
+	return nil
 }
 
-// inParts asks the API again as long as it says that there is more: it changes a part of them, and gives the cursor of
-// the next one, which goes into body. An error after the first part ends it: what was done by then counts.
-func inParts(body map[string]any, ask func() (done int, next string, err error)) (all int, err error) {
-	for range actsAtOnce {
-		done, next, err := ask()
-		if err != nil && all == 0 {
-			return 0, err
-		}
-		all += done
-		if err != nil || next == "" {
-			break
-		}
-		body["cursor"] = next
+func totalOf(d api.DeadLetters) int {
+	if d.Total == nil {
+		return 0
 	}
-	return all, nil //nolint:nilerr // the page says how many were done
+	return *d.Total
 }
 
-// statusOf is the status and text of an error of the API; zero: it is none.
-func statusOf(err error) (status int, text string) {
-	he, ok := errors.AsType[*echo.HTTPError](err)
-	if !ok {
-		return 0, ""
+// letterCounts asks for counts of dead letters, or gives those of a short time ago.
+func (v *visit) letterCounts(group string, q url.Values) (api.DeadLetters, error) {
+	asked, err := v.letterQuery(q)
+	if err != nil {
+		return api.DeadLetters{}, err
 	}
-	text, _ = he.Message.(string)
-	return he.Code, visible(text)
+	if group != "" {
+		asked.Set("group", group)
+	}
+	key := v.tenant + "\x00" + group + "\x00" + q.Encode()
+	return v.letters.get(key, func() (api.DeadLetters, error) {
+		return ask[api.DeadLetters](v, "GET /dead-letters", asked)
+	})
 }

@@ -120,14 +120,17 @@ func (v *visit) retry() error {
 	if id := v.FormValue("event_id"); id != "" {
 		body = map[string]any{"event_id": id}
 	}
-	done, err := inParts(body, func() (int, string, error) {
+	all, err := inParts(body, actsAtOnce, func() (portion, error) {
 		result, err := send[api.RetryResult](v, "POST /endpoints/{endpoint}/retry", nil, body, v.endpointName())
-		return result.Done, result.Next, err
+		return portion{done: result.Done, next: result.Next}, err
 	})
 	if err != nil {
 		return err
 	}
-	return v.done("retry", count(done))
+	if err := v.ended(all); err != nil {
+		return err
+	}
+	return v.done("retry", count(all.done))
 }
 
 // resend sends an event once more to an endpoint that it was owed to.

@@ -41,6 +41,9 @@ func (v *visit) readTime(text string) (time.Time, error) {
 			return v.now.Add(-span), nil
 		}
 	}
+	if span, err := time.ParseDuration(text); err == nil && span >= 0 { // from a link
+		return v.now.Add(-span), nil
+	}
 	return time.Time{}, echo.NewHTTPError(http.StatusBadRequest, v.t("error.time", visible(text)))
 }
 

@@ -62,6 +62,7 @@ func pages() []page {
 			{path: "/dead-letters/redrive", do: (*visit).redrive},
 			{path: "/dead-letters/dismiss", do: (*visit).dismiss},
 		}},
+		{path: "/dead-letters/sure", show: (*visit).sureDeadLetters},
 		{path: "/replays", menu: "menu.replays", key: "r", fast: true, show: (*visit).showReplays},
 		{path: "/replays/new", show: (*visit).newReplay, acts: []act{
 			{path: "/replays/new", do: (*visit).beginReplay},
@@ -71,8 +72,13 @@ func pages() []page {
 		}},
 		{
 			path: "/quarantine", menu: "menu.quarantine", key: "q", operatorOnly: true, show: (*visit).showQuarantine,
-			acts: []act{{path: "/quarantine/replay", do: (*visit).retake}},
+			acts: []act{
+				{path: "/quarantine/retake", do: (*visit).retake, operatorOnly: true},
+				{path: "/quarantine/drop", do: (*visit).drop, operatorOnly: true},
+			},
 		},
+		{path: "/quarantine/sure", operatorOnly: true, show: (*visit).sureQuarantine},
+		{path: "/quarantine/raw", operatorOnly: true, show: (*visit).downloadQuarantined},
 		{path: "/subscriptions", menu: "menu.subscriptions", key: "s", show: (*visit).showSubscriptions, acts: []act{
 			{path: "/subscriptions", do: (*visit).subscribe},
 			{path: "/subscriptions/remove", do: (*visit).unsubscribe},

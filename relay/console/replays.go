@@ -2,12 +2,16 @@ package console
 
 import (
 	"cmp"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
 )
 
 type replaysView struct {
@@ -20,24 +24,51 @@ type replayRow struct {
 	ID, Href        string
 	By              string
 	State           word
-	What            string
+	What, Why       string
 	Queued, Skipped string
 	Looked          string
 	Created, Ended  moment
 	DryRun, Running bool
+	Again           string // a new one of the same
+	Bar             *bar
+}
+
+// bar is how much of something is done, in percent.
+type bar struct {
+	Percent int
+	Of      string // of how many; empty: it is by the time of the events
 }
 
 func (v *visit) replayRow(r api.Replay) replayRow {
 	row := replayRow{
 		ID: r.ID, Href: v.path("/replays/"+r.ID, nil), By: v.person(cmp.Or(r.Tenant, event.Operator), ""),
-		State:  v.state(string(r.State)),
+		State: v.state(string(r.State)), Why: visible(r.Why),
 		Queued: count(r.Queued), Skipped: count(r.Skipped), Looked: count(r.Looked),
 		Created: v.moment(r.CreatedAt), Ended: v.moment(r.EndedAt), DryRun: r.Request.DryRun,
-		Running: r.State == event.ReplayRunning,
+		Running: r.State == event.ReplayRunning, Again: v.path("/replays/new", replayQuery(r.Request, false)),
 	}
 	row.What = v.replayed(r.Request)
+	row.Bar = replayBar(r)
 	return row
 }
+
+// replayBar says how far a replay is that runs: by the number that was counted before, or by the time of the events
+// that it has looked at. Nil: it is not known.
+func replayBar(r api.Replay) *bar {
+	q := r.Request
+	switch {
+	case r.State != event.ReplayRunning:
+		return nil
+	case q.Expect > 0:
+		return &bar{Percent: percent(float64(r.Queued) / float64(q.Expect)), Of: count(q.Expect)}
+	case r.LookedTo.IsZero() || q.Since.IsZero() || !q.Since.Before(q.Until):
+		return nil
+	}
+	return &bar{Percent: percent(float64(r.LookedTo.Sub(q.Since)) / float64(q.Until.Sub(q.Since)))}
+}
+
+// percent is a share in percent, below a hundred: what runs is not done.
+func percent(share float64) int { return int(min(99, max(0, math.Floor(100*share)))) }
 
 // replayed says what a replay sends again.
 func (v *visit) replayed(r api.ReplayRequest) string {
@@ -45,15 +76,30 @@ func (v *visit) replayed(r api.ReplayRequest) string {
 	if r.Reroute {
 		what = v.t("replay.reroute")
 	}
-	for _, part := range []string{r.Endpoint, r.Tenant, r.Brand, r.Status, r.WaybillCode, r.State} {
+	for _, part := range []string{r.Endpoint, r.Tenant, r.Brand, r.Status, r.WaybillCode} {
 		if part != "" {
 			what += " · " + visible(part)
 		}
+	}
+	if r.State != "" {
+		what += " · " + v.statesText(r.State)
+	}
+	if n := len(r.EventIDs); n > 0 {
+		return what + " · " + v.t("replay.events", n)
 	}
 	if !r.Since.IsZero() {
 		what += " · " + v.t("replay.since", v.moment(r.Since).Text)
 	}
 	return what
+}
+
+// statesText names the states of a filter.
+func (v *visit) statesText(list string) string {
+	var out []string
+	for s := range strings.SplitSeq(list, ",") {
+		out = append(out, v.state(s).Text)
+	}
+	return strings.Join(out, ", ")
 }
 
 func (v *visit) showReplays() error {
@@ -71,53 +117,181 @@ func (v *visit) showReplays() error {
 
 type replayView struct {
 	replayRow
-	Rate string
-	// Go is the form that does what a dry run has counted; nil: it is no dry run, or not done.
-	Go *replayForm
+	Pace string // events a second that were asked for
+	Rate string // deliveries a second that it makes; empty: it has made none
+	Ends moment // about when it ends, at that rate
+	Dead string // how many were dead letters, of a dry run
+	Rest string // how many were delivered before, or dismissed
+	// Go is the form that does what a dry run has counted; nil: it is no dry run, or there is nothing to do.
+	Go *replayGo
 }
 
 func (r replayView) title(*visit) string { return r.ID }
 
-func (v *visit) showReplay() error {
-	r, err := ask[api.Replay](v, "GET /replays/{id}", nil, v.Param("id"))
+// replayGo is what is left to do when a replay has been counted.
+type replayGo struct {
+	Done    bool // it is counted
+	Fields  []field
+	Count   string
+	Matched int64  // events, whose pace is chosen
+	Rate    string // that is offered
+	Takes   string // about how long that takes
+	Error   string // why it was not begun; empty: it was not tried
+	Newest  []eventRow
+}
+
+func (v *visit) showReplay() error { return v.replayPage(v.Param("id"), "") }
+
+// replayPage shows a replay. problem is why what it has counted could not be begun.
+func (v *visit) replayPage(id, problem string) error {
+	r, err := ask[api.Replay](v, "GET /replays/{id}", nil, id)
 	if err != nil {
 		return err
 	}
-	out := replayView{replayRow: v.replayRow(r), Rate: strconv.Itoa(r.Request.Rate)}
-	if r.Request.DryRun && r.State == event.ReplayDone && r.Queued > 0 {
-		out.Go = &replayForm{
-			Endpoint: r.Request.Endpoint, Status: r.Request.Status, Brand: r.Request.Brand, Waybill: r.Request.WaybillCode,
-			State: r.Request.State, Rate: strconv.Itoa(r.Request.Rate), Reroute: r.Request.Reroute,
-		}
-		if !r.Request.Since.IsZero() {
-			out.Go.Since = r.Request.Since.Format("2006-01-02T15:04:05.999Z07:00")
-		}
-		out.Go.Until = r.Request.Until.Format("2006-01-02T15:04:05.999Z07:00")
+	out := replayView{
+		replayRow: v.replayRow(r), Pace: count(r.Request.Rate), Dead: count(r.Dead), Rest: count(r.Queued - r.Dead),
 	}
-	return v.render(http.StatusOK, "replay", out)
+	v.addReplayRate(&out, r)
+	status := http.StatusOK
+	if r.Request.DryRun && r.State != event.ReplayCancelled {
+		out.Go = v.replayGo(r)
+		out.Go.Error = problem
+		if problem != "" {
+			status = http.StatusConflict
+		}
+	}
+	return v.render(status, "replay", out)
+}
+
+// addReplayRate adds how fast a replay is, and when it ends.
+func (v *visit) addReplayRate(out *replayView, r api.Replay) {
+	end := r.EndedAt
+	if end.IsZero() {
+		end = v.now
+	}
+	took := end.Sub(r.CreatedAt)
+	if r.Request.DryRun || r.Queued == 0 || took < time.Second {
+		return
+	}
+	rate := float64(r.Queued) / took.Seconds()
+	out.Rate = strconv.FormatFloat(rate, 'f', 1, 64)
+	if left := int64(r.Request.Expect) - r.Queued; out.Running && left > 0 {
+		out.Ends = v.moment(v.now.Add(time.Duration(float64(left) / rate * float64(time.Second))))
+	}
+}
+
+// replayGo offers to do what a dry run has counted, or is counting.
+func (v *visit) replayGo(r api.Replay) *replayGo {
+	out := &replayGo{
+		Done: r.State == event.ReplayDone, Count: count(r.Queued), Matched: r.Matched, Rate: strconv.Itoa(r.Request.Rate),
+		Takes: v.span(time.Duration(r.Matched) * time.Second / time.Duration(max(1, r.Request.Rate))),
+	}
+	if !out.Done {
+		return out
+	}
+	if r.Queued > 0 {
+		q := replayQuery(r.Request, true)
+		q.Del("rate") // the reader chooses it
+		q.Set("go", r.ID)
+		q.Set("expect", strconv.FormatInt(r.Queued, 10))
+		out.Fields = fieldsOf(q)
+	}
+
+	look := replayQuery(r.Request, true)
+	for _, name := range []string{"rate", "reroute"} {
+		look.Del(name)
+	}
+	if r.Request.Reroute {
+		look.Set("state", api.StateUnrouted)
+	}
+	look.Set("limit", "5")
+	if len(r.Request.EventIDs) > 0 {
+		return out
+	}
+	if page, err := ask[api.Events](v, "GET /events", look); err == nil { // a look only
+		for _, e := range page.Events {
+			out.Newest = append(out.Newest, v.eventRow(e))
+		}
+	}
+	return out
+}
+
+// replayFilter are the parameters of a new replay, but for its times.
+var replayFilter = []string{"endpoint", "tenant", "status", "brand", "waybill_code", "state"}
+
+// replayQuery is a request as parameters of the page of a new replay. With until it is bound to the same events.
+func replayQuery(r api.ReplayRequest, until bool) url.Values {
+	q := url.Values{}
+	for name, x := range map[string]string{
+		"endpoint": r.Endpoint, "tenant": r.Tenant, "status": r.Status, "brand": r.Brand, "waybill_code": r.WaybillCode,
+		"state": r.State,
+	} {
+		if x != "" {
+			q.Set(name, x)
+		}
+	}
+	if !r.Since.IsZero() && len(r.EventIDs) == 0 {
+		q.Set("since", r.Since.Format(time.RFC3339Nano))
+	}
+	if until && len(r.EventIDs) == 0 {
+		q.Set("until", r.Until.Format(time.RFC3339Nano))
+	}
+	if r.Reroute {
+		q.Set("reroute", "1")
+	}
+	q.Set("rate", strconv.Itoa(r.Rate))
+	return q
 }
 
 // replayForm is what a replay is asked for with.
 type replayForm struct {
-	Endpoint, Status, Brand, Waybill, State, Since, Until, Rate string
-	Reroute                                                     bool
-	Spans                                                       []option
+	Endpoint, Tenant, Brand, Waybill, Until, Rate string
+
+	Reroute                 bool
+	Statuses, States, Spans []option
 }
 
 func (v *visit) newReplay() error {
 	form := replayForm{
-		Endpoint: v.QueryParam("endpoint"), Status: v.QueryParam("status"), Brand: v.QueryParam("brand"),
-		Waybill: v.QueryParam("waybill_code"), Since: v.QueryParam("since"), Rate: "100",
+		Endpoint: v.QueryParam("endpoint"), Tenant: v.QueryParam("tenant"), Brand: v.QueryParam("brand"),
+		Waybill: v.QueryParam("waybill_code"), Until: v.inputTime(v.QueryParam("until")),
+		Rate:    cmp.Or(v.QueryParam("rate"), "100"),
+		Reroute: v.QueryParam("reroute") != "" || v.QueryParam("state") == api.StateUnrouted,
 	}
-	spans := []string{"1h", "6h", "24h", "7d"}
-	form.Spans = v.options(spans, form.Since, func(s string) string { return v.t("last." + s) })
+	statuses := v.options(kuaidihelp.Statuses(), v.QueryParam("status"), v.statusText)
+	form.Statuses = withChosen(statuses, v.QueryParam("status"), visible)
+	last := func(s string) string { return v.t("last." + s) }
+	lasts := v.options([]string{"1h", "6h", "24h", "7d"}, v.QueryParam("since"), last)
+	form.Spans = withChosen(lasts, v.QueryParam("since"), func(s string) string {
+		return v.t("since") + " " + v.timeOf(s)
+	})
+	state := v.QueryParam("state")
+	if state == api.StateUnrouted {
+		state = ""
+	}
+	word := func(s string) string { return v.state(s).Text }
+	form.States = v.options([]string{"delivered", "dead", "dismissed"}, state, word)
 	return v.render(http.StatusOK, "replay-new", form)
+}
+
+// withChosen are options with a chosen value that is none of them.
+func withChosen(options []option, chosen string, text func(string) string) []option {
+	if chosen == "" {
+		return options
+	}
+	for _, o := range options {
+		if o.Value == chosen {
+			return options
+		}
+	}
+	return append(options, option{Value: chosen, Text: text(chosen), Chosen: true})
 }
 
 // beginReplay begins a replay, or counts what it would send.
 func (v *visit) beginReplay() error {
-	body := map[string]any{"dry_run": v.FormValue("go") == ""}
-	for _, name := range []string{"endpoint", "status", "brand", "waybill_code", "state"} {
+	counted := v.FormValue("go") // the dry run
+	body := map[string]any{"dry_run": counted == ""}
+	for _, name := range replayFilter {
 		if x := v.FormValue(name); x != "" {
 			body[name] = x
 		}
@@ -133,12 +307,18 @@ func (v *visit) beginReplay() error {
 	}
 	if v.FormValue("reroute") != "" {
 		body["reroute"] = true
+		delete(body, "state")
 	}
-	if rate, err := strconv.Atoi(v.FormValue("rate")); err == nil {
-		body["rate"] = rate
+	for _, name := range []string{"rate", "expect"} {
+		if n, err := strconv.Atoi(v.FormValue(name)); err == nil {
+			body[name] = n
+		}
 	}
 
 	r, err := send[api.Replay](v, "POST /replays", nil, body)
+	if status, text := statusOf(err); status == http.StatusConflict && counted != "" {
+		return v.replayPage(counted, text)
+	}
 	if err != nil {
 		return err
 	}

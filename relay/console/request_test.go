@@ -14,7 +14,8 @@ import (
 // hostileTexts are what others may write where a page makes a command of it.
 var hostileTexts = []string{
 	"", "plain", `{"a":1}`, "it's", `'`, `''`, "$(touch pwned)", "`touch pwned`", "@/etc/passwd",
-	"-o pwned", "a\nb\n", "\n", "a\r\nb", `\`, `\'`, "!x", "*", "~", "BODY_", "'; touch pwned; '", "\u202e\u0000\u001b", "中文",
+	"-o pwned", "a\nb\n", "\n", "a\r\nb", `\`, `\'`, "!x", "*", "~", "BODY_", "'; touch pwned; '", "\u202e\u0000\u001b",
+	"中文",
 	strings.Repeat("x'", longBody),
 	strings.Repeat("a\n", longBody), strings.Repeat("$(touch pwned)\n", 2000) + "BODY_0123",
 }

@@ -16,7 +16,8 @@ import (
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
 	"brand.", "log.", "problem.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
 	"endpoint.many", "letter.",
-	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found."}
+	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found.",
+	"sure.", "dead.by.", "quarantine.as."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()

@@ -279,7 +279,8 @@ func (v *visit) inQuarantine(w api.Waybill) nothingRow {
 	for _, q := range w.Quarantined {
 		row.Here = true
 		row.Links = append(row.Links, choice{
-			Name: v.moment(q.ReceivedAt).Text + " " + v.say(q.Reason).String(), Href: v.path("/quarantine", url.Values{"id": {q.ID}}),
+			Name: v.moment(q.ReceivedAt).Text + " " + v.say(q.Reason).String(),
+			Href: v.path("/quarantine", url.Values{"id": {q.ID}}),
 		})
 	}
 	if row.Here {

@@ -64,9 +64,11 @@ func checkOrder(t *testing.T, b *bench) {
 		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased),
 			len(got[2].Leased), len(got[3].Leased))
 	}
+
 	if ds := take(t, s, "t/a", 10); len(ds) != 0 {
 		t.Fatalf("%v overtook their predecessor", contents(ds))
 	}
+
 	d := got[0].Leased[0]
 	for _, want := range []string{"b", "c"} {
 		n := settle(t, s, d, queue.Delivered, next).Next

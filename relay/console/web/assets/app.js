@@ -1,5 +1,6 @@
 // app.js keeps a page up to date, and adds keys and copying. Without it a page can be read, and its forms work.
 import { startLive } from './live.js';
+import { startSure, startPace } from './sure.js';
 import { startKeys } from './keys.js';
 import { startDialogs } from './dialog.js';
 import { startCharts } from './chart.js';
@@ -60,6 +61,7 @@ function startForms() {
     if (e.target.matches('[data-auto] select')) e.target.form.requestSubmit();
   });
   document.addEventListener('submit', (e) => {
+    if (e.defaultPrevented) return;
     const form = e.target;
     if (form.method === 'get') {
       for (const field of form.elements) if (field.name && field.value === '') field.disabled = true; // a short URL
@@ -96,7 +98,9 @@ startClock();
 dress(document);
 startCopying();
 startForms();
-startLive(say, dress);
+const now = startLive(say, dress);
+startSure(say, () => { if (!now()) location.reload(); });
+startPace();
 startKeys();
 startDialogs(say, dress);
 startCharts();

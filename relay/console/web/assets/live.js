@@ -16,7 +16,7 @@ export function startLive(say, dress) {
   const words = document.body.dataset;
   const blocks = () => document.querySelectorAll('[data-block][id], [data-rows][id]');
   const still = words.pace === '0' || document.querySelector('[data-still]') || new URLSearchParams(location.search).has('cursor');
-  if (!button || still) return;
+  if (!button || still) return () => false;
 
   let every = Number(words.pace); // ms; the server may say that this page is to be asked for less often
   let tag = '';
@@ -188,6 +188,7 @@ export function startLive(say, dress) {
   setInterval(ages, 10000);
   setInterval(countDown, 1000);
   soon(every);
+  return () => { if (paused) return false; tag = ''; soon(0); return true; };
 }
 
 // keepChecked has what the reader has selected selected in what takes its place.

@@ -1,0 +1,216 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/api"
+)
+
+// sureOf leads to the question before an act on all that a filter selects.
+func (v *visit) sureOf(act string, q url.Values) string {
+	return v.path("/dead-letters/sure", with(q, "act", act))
+}
+
+// chosenMost is how many rows a form may choose.
+const chosenMost = 100
+
+// sureDeadLetters asks before dead letters are redriven or dismissed: those that were chosen, or all of a filter. It
+// counts them first.
+func (v *visit) sureDeadLetters() error {
+	act := v.QueryParam("act")
+	if act != "redrive" && act != "dismiss" {
+		return echo.ErrNotFound
+	}
+	out := sureView{
+		Title: v.t("sure." + act), Action: v.path("/dead-letters/"+act, nil), Nothing: v.t("dead.nothing"),
+		Notes: []string{v.t("sure." + act + ".note"), v.t("sure." + act + ".bound")},
+	}
+	if letters := v.QueryParams()["letter"]; len(letters) > 0 || v.QueryParam("chosen") != "" {
+		if len(letters) > chosenMost {
+			return echo.NewHTTPError(http.StatusBadRequest, v.t("dead.too.many", chosenMost))
+		}
+		out.Back = v.own(v.QueryParam("back"))
+		out.Which = []string{v.t("dead.chosen", count(len(letters)))}
+		out.Fields = append(fieldsOf(url.Values{"letter": letters}), field{"back", out.Back})
+		if len(letters) > 0 {
+			out.Button = v.t("sure."+act+".do", count(len(letters)))
+		}
+		return v.sure(out)
+	}
+
+	// Those that come from now on are not counted, and not changed.
+	q := v.query(letterFilter...)
+	filter, err := v.letterQuery(q)
+	if err != nil {
+		return err
+	}
+	if !filter.Has("until") {
+		filter.Set("until", v.now.UTC().Format(time.RFC3339Nano))
+	}
+	result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, map[string]any{
+		"all": true, "filter": bodyOf(filter), "dry_run": true,
+	})
+	if err != nil {
+		return err
+	}
+
+	n := 0
+	if result.Count != nil {
+		n = *result.Count
+	}
+	out.Back = v.path("/dead-letters", q)
+	out.Which = v.whichLetters(q)
+	filter.Set("all", "1")
+	filter.Set("expect", strconv.Itoa(n))
+	filter.Set("back", out.Back)
+	out.Fields = fieldsOf(filter)
+	if n > 0 {
+		out.Button = v.t("sure."+act+".do", v.atLeast(n, result.AtLeast))
+	}
+	return v.sure(out)
+}
+
+// bodyOf is a filter as the body of a request has it.
+func bodyOf(q url.Values) map[string]string {
+	out := make(map[string]string)
+	for _, name := range letterFilter {
+		if x := q.Get(name); x != "" {
+			out[name] = x
+		}
+	}
+	return out
+}
+
+// whichLetters says what a filter selects.
+func (v *visit) whichLetters(q url.Values) (out []string) {
+	if !q.Has("endpoint") && !q.Has("tenant") {
+		out = append(out, v.t("dead.everywhere"))
+	}
+	for _, name := range letterFilter {
+		text := q.Get(name)
+		switch {
+		case text == "":
+		case name == "since" || name == "until":
+			out = append(out, v.t(name)+" "+v.timeOf(text))
+		default:
+			out = append(out, visible(text))
+		}
+	}
+	return out
+}
+
+func (v *visit) redrive() error { return v.change("redrive") }
+func (v *visit) dismiss() error { return v.change("dismiss") }
+
+// change redrives or dismisses the dead letter of the form, those that were chosen, or all of a filter.
+func (v *visit) change(act string) error {
+	defer v.letters.forget()
+	if v.FormValue("all") != "" {
+		return v.changeAll(act)
+	}
+
+	var letters []map[string]string
+	form, err := v.FormParams()
+	if err != nil {
+		return err
+	}
+	for _, name := range form["letter"] {
+		id, endpoint, _ := strings.Cut(name, " ")
+		letters = append(letters, map[string]string{"event_id": id, "endpoint": endpoint})
+	}
+	if len(letters) == 0 {
+		letters = []map[string]string{{"event_id": v.FormValue("event_id"), "endpoint": v.FormValue("endpoint")}}
+	}
+	result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, map[string]any{"dead_letters": letters})
+	if err != nil {
+		return err
+	}
+	if err := v.ended(portion{done: result.Done, failed: result.Error}); err != nil {
+		return err
+	}
+	switch {
+	case v.part():
+		return v.sure(v.changed(act, portion{done: result.Done}, result.Done, len(letters)))
+	case result.Done == 0:
+		return v.done("not-dead", "")
+	}
+	return v.done(act, count(result.Done))
+}
+
+// changeAll does an act with all dead letters of a filter: a part of them, and says how far it is.
+func (v *visit) changeAll(act string) error {
+	expect, err := strconv.Atoi(v.FormValue("expect"))
+	if err != nil || expect < 1 { // it was not counted, or there was none
+		return echo.NewHTTPError(http.StatusBadRequest, v.t("dead.nothing"))
+	}
+	filter := url.Values{}
+	for _, name := range letterFilter {
+		if x := v.FormValue(name); x != "" {
+			filter.Set(name, x)
+		}
+	}
+	body := map[string]any{"all": true, "filter": bodyOf(filter), "expect": expect}
+	if cursor := v.FormValue("cursor"); cursor != "" {
+		body["cursor"] = cursor
+	}
+
+	before, _ := strconv.Atoi(v.FormValue("done")) // of the parts before
+	all, err := inParts(body, v.partsAtOnce(), func() (portion, error) {
+		result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, body)
+		return portion{done: result.Done, next: result.Next, failed: result.Error}, err
+	})
+	if status, text := statusOf(err); v.part() && status != 0 {
+		all.failed = text
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	done := max(0, before) + all.done
+	if !v.part() && all.next == "" && all.failed == "" {
+		return v.done(act, count(done))
+	}
+
+	// What is left is asked for with the form that the answer has.
+	out := v.changed(act, all, done, expect)
+	if all.failed != "" || all.next != "" {
+		filter.Set("all", "1")
+		filter.Set("expect", strconv.Itoa(expect))
+		filter.Set("back", out.Back)
+		filter.Set("done", strconv.Itoa(done))
+		if cursor, ok := body["cursor"].(string); ok {
+			filter.Set("cursor", cursor)
+		}
+		out.Fields = fieldsOf(filter)
+		out.Button = v.t("sure.go.on")
+	}
+	return v.sure(out)
+}
+
+// changed says how far an act is.
+func (v *visit) changed(act string, all portion, done, of int) sureView {
+	return sureView{
+		Title: v.t("sure." + act), Action: v.path("/dead-letters/"+act, nil), Back: v.own(v.FormValue("back")),
+		Progress: &progress{
+			Done: done, Of: max(of, done), Text: v.t("sure."+act+".done", count(done), count(max(of, done))),
+			Failed: all.failed, More: all.next != "" && all.failed == "",
+		},
+	}
+}
+
+// statusOf is the status and text of an error of the API; zero: it is none.
+func statusOf(err error) (status int, text string) {
+	he, ok := errors.AsType[*echo.HTTPError](err)
+	if !ok {
+		return 0, ""
+	}
+	text, _ = he.Message.(string)
+	return he.Code, visible(text)
+}
