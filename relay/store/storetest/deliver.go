@@ -60,6 +60,7 @@ func checkOrder(t *testing.T, b *bench) {
 		queue.Routed{Event: update("1", "b"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "c"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("2", "a"), To: slot(to("t/a"))})
+
 	if len(got[0].Leased) != 1 || len(got[1].Leased) != 0 || len(got[2].Leased) != 0 || len(got[3].Leased) != 1 {
 		t.Fatalf("leased %d %d %d %d, want only the first of each waybill", len(got[0].Leased), len(got[1].Leased),
 			len(got[2].Leased), len(got[3].Leased))
