@@ -221,7 +221,8 @@ func TestEveryPageIsThereInBothLanguages(t *testing.T) {
 				if got.StatusCode != http.StatusOK && got.StatusCode != http.StatusSeeOther {
 					t.Errorf("%s%s in %s: %d\n%s", base, path, language, got.StatusCode, got.body)
 				}
-				if strings.HasPrefix(got.Header.Get("Content-Disposition"), "attachment") {
+				if strings.HasPrefix(got.Header.Get("Content-Disposition"), "attachment") ||
+					path == "/v1/openapi.json" {
 					return // a file is as it is
 				}
 				for _, odd := range []string{"⟪", "%!", "&lt;no value", "<nil>", "<script>window", "<img src=x"} {

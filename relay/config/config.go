@@ -282,6 +282,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	l.file(path, text, nil, schema(l))
 	l.readTenantsDir(filepath.Dir(path))
 	l.judgeExamples()
+	l.judgeLogins()
 
 	var files []string
 	var mistakes, noted []found

@@ -261,7 +261,7 @@ func TestRoutesThatAddNothingAndEndpointsWithoutRoutesAreWarnedOf(t *testing.T) 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			text := head + "tenants:\n- name: s\n  api_keys: [long-enough]\n  endpoints:\n" +
+			text := head + "tenants:\n- name: s\n  api_keys: [long-enough-for-pages]\n  endpoints:\n" +
 				"  - {name: a, url: 'https://h.example', secrets: [" + goodSecret + "]}\n" +
 				"  - {name: b, url: 'https://h.example', secrets: [" + otherSecret + "]}\n" +
 				"  routes:\n  " + strings.ReplaceAll(tt.routes, "\n", "\n  ") + "\n"

@@ -27,7 +27,7 @@ func schema(l *loading) reader {
 				}
 			})),
 			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) {
-				l.guard(v, c.Admin.Token.Reveal())
+				l.guardLogin(v, c.Admin.Token.Reveal(), true)
 			})),
 		)),
 

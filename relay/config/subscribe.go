@@ -149,7 +149,7 @@ func (l *loading) keysOf(out *[]APIKey) reader {
 			}
 
 			l.apiKeys[k.Key] = item.position()
-			l.guard(item, k.Key.Reveal())
+			l.guardLogin(item, k.Key.Reveal(), false)
 			*out = append(*out, k)
 		}
 	}}

@@ -27,6 +27,7 @@ type loading struct {
 	names      map[string]Position // of tenants
 	apiKeys    map[Secret]Position // of tenants
 	tenantsDir value               // of the key; its node is nil if that is left out
+	logins     []login             // keys that open pages, and are short
 	examples   []value             // secrets that are those of config.example.yaml
 	sum        hash.Hash           // of what was read
 }

@@ -34,18 +34,52 @@ func strength(secret string) float64 {
 }
 
 // guard warns of a secret that can be guessed, and notes those of the example. A secret that can be guessed is no
-// mistake: a relay that runs with it must go on.
-func (l *loading) guard(v value, secret string) {
+// mistake: a relay that runs with it must go on. It returns false if there is something to say of the secret.
+func (l *loading) guard(v value, secret string) (good bool) {
 	coded, signs := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(coded)
 
 	switch {
 	case secret == "":
+		return true
 	case slices.Contains(exampleSecrets, secret):
 		l.examples = append(l.examples, v)
 	case signs && err == nil && strength(string(key)) < enough, !signs && strength(secret) < enough:
 		v.warn("can be guessed: it is short, or of few different letters " +
 			"(make one: kuairelay keygen, or openssl rand -hex 24)")
+	default:
+		return true
+	}
+	return false
+}
+
+// loginLetters is how many characters a key should have that opens pages: whoever reaches them may try keys.
+const loginLetters = 16
+
+// guardLogin is guard for the operator's token, or a tenant's key: pages are opened with it.
+func (l *loading) guardLogin(v value, secret string, operator bool) {
+	if l.guard(v, secret) && secret != "" && len(secret) < loginLetters {
+		l.logins = append(l.logins, login{at: v, operator: operator})
+	}
+}
+
+// login is a short key that opens pages, unless they are turned off.
+type login struct {
+	at       value
+	operator bool
+}
+
+// judgeLogins warns of short keys that open pages. Call it when everything is read.
+func (l *loading) judgeLogins() {
+	for _, k := range l.logins {
+		switch {
+		case k.operator:
+			k.at.warn("opens the pages on admin.listen, and has fewer than %d characters "+
+				"(make a longer one: openssl rand -hex 24)", loginLetters)
+		case l.config.Console.Tenants:
+			k.at.warn("opens the pages at /console/ of server.listen, and has fewer than %d characters "+
+				"(make a longer one: openssl rand -hex 24)", loginLetters)
+		}
 	}
 }
 

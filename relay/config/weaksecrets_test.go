@@ -39,6 +39,33 @@ func TestSecretsThatCanBeGuessedAndOpenDoorsAreWarnedOf(t *testing.T) {
 	}
 }
 
+func TestShortKeysThatOpenPagesAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	const tenant = "tenants: [{name: a, api_keys: [%s], endpoints: [{name: a, url: 'https://h.example', secrets: [" +
+		goodSecret + "]}], routes: [{to: a}]}]"
+	short, long := "q7Lr2vXe9TqZw4b", "q7Lr2vXe9TqZw4b1"
+	for text, want := range map[string]string{ // the warning holds; empty: there is none
+		head + "admin: {token: " + short + "}":                                         "admin.token: opens the pages",
+		head + "admin: {token: " + long + "}":                                          "",
+		head + strings.Replace(tenant, "%s", short, 1):                                 "api_keys[0]: opens the pages",
+		head + strings.Replace(tenant, "%s", "{key: "+short+", name: x}", 1):           "api_keys[0]: opens the pages",
+		head + strings.Replace(tenant, "%s", long, 1):                                  "",
+		head + strings.Replace(tenant, "%s", short, 1) + "\nconsole: {tenants: false}": "",
+		head + "admin: {token: " + short + "}\nconsole: {tenants: false}":              "admin.token: opens",
+		"callback: {tokens: [" + short + "]}":                                          "",
+		head + strings.Replace(tenant, "%s", "aaaaaaaa", 1):                            "can be guessed",
+		"console: {tenants: false}\n" + head + strings.Replace(tenant, "%s", short, 1): "",
+	} {
+		warnings := mustLoad(t, text).Warnings
+		switch {
+		case want == "" && len(warnings) == 0:
+		case len(warnings) != 1 || want == "" || !strings.Contains(warnings[0].Msg, want) ||
+			strings.Contains(warnings[0].Msg, short):
+			t.Errorf("%s: got %v, want %q", text, warnings, want)
+		}
+	}
+}
+
 func TestTheExamplesSecretsAreRefusedUnlessOnlyThisMachineCanReachTheRelay(t *testing.T) {
 	t.Parallel()
 	example, err := os.ReadFile(example)

@@ -29,25 +29,33 @@ func (v *visit) addBegin(out *overviewView, s api.Status) error {
 		return nil
 	}
 
-	// A tenant's steps are ticked off by what is known of it.
+	var err error
+	out.Begin, err = v.tenantsBegin()
+	return err
+}
+
+// tenantsBegin are the first steps of a tenant, ticked off by what is known of it.
+func (v *visit) tenantsBegin() (*beginView, error) {
 	tests, err := askKept[api.Audit](v, seldom, "", "GET /audit", url.Values{"what": {"test"}, "limit": {"1"}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	subscribed, err := askKept[api.SubscriptionSummary](v, seldom, "", "GET /subscriptions/summary", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	page, err := askKept[api.Endpoints](v, seldom, "", "GET /endpoints", url.Values{"limit": {"1"}})
 	if err != nil {
-		return err
+		return nil, err
 	}
+
 	test := step{Name: v.t("begin.test"), Text: v.t("begin.test.text"), Done: len(tests.Acts) > 0}
 	if len(page.Endpoints) > 0 {
 		test.Href = v.path("/endpoints/"+page.Endpoints[0].Endpoint, nil)
 		test.Label = page.Endpoints[0].Endpoint
 	}
-	out.Begin = &beginView{Steps: []step{
+
+	return &beginView{Steps: []step{
 		{
 			Name: v.t("begin.verify"), Text: v.t("begin.verify.text"), Code: "kuairelay listen --secret whsec_…",
 			Href: v.path("/help", nil), Label: v.t("menu.help"),
@@ -58,8 +66,7 @@ func (v *visit) addBegin(out *overviewView, s api.Status) error {
 			Code: `curl -H "Authorization: Bearer $KEY" ` + v.origin() + `/v1/subscriptions -d ` +
 				`'{"cp_code":"zt","waybill_codes":["777005949070187"]}'`,
 		},
-	}}
-	return nil
+	}}, nil
 }
 
 // operatorsBegin are the first steps of a relay that got no callback yet.

@@ -64,7 +64,7 @@ func (v *visit) frame(name string, view any) *frame {
 		f.Who = v.t("operator")
 	}
 	if done := v.QueryParam("did"); done != "" && v.look.language.has("did."+done) {
-		f.Done = v.t("did."+done, v.QueryParam("n"))
+		f.Done = strings.Replace(v.t("did."+done), "%s", visible(v.QueryParam("n")), 1) // few have a place for it
 	}
 	v.addMenu(f)
 

@@ -5,11 +5,19 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"kuairelay/relay/api"
 )
 
 type helpView struct {
-	States []meaning
+	States    []meaning // of deliveries
+	Endpoints []meaning // states of endpoints
+	Words     []explainedWord
+	Begin     *beginView // the first steps of a tenant; nil: they are not known
 }
+
+// explainedWord is a word of the pages with what it means.
+type explainedWord struct{ Name, Means string }
 
 // meaning is a state with what it means.
 type meaning struct {
@@ -21,6 +29,18 @@ func (v *visit) showHelp() error {
 	out := helpView{}
 	for _, s := range []string{"delivered", "queued", "sending", "retrying", "waiting", "dead", "dismissed", "unrouted"} {
 		out.States = append(out.States, meaning{Word: v.state(s), Means: v.t("means." + s)})
+	}
+	for _, s := range api.EndpointStates() {
+		out.Endpoints = append(out.Endpoints, meaning{Word: v.endpointState(s), Means: v.t("endpoint.is." + breakerWord(s))})
+	}
+	for _, w := range []string{"callback", "event", "endpoint", "route", "delivery", "attempt", "dead", "line",
+		"subscription", "replay", "quarantine", "spool"} {
+		out.Words = append(out.Words, explainedWord{Name: v.t("word." + w), Means: v.t("word." + w + ".is")})
+	}
+	if v.tenant != "" {
+		if begin, err := v.tenantsBegin(); err == nil {
+			out.Begin = begin
+		}
 	}
 	return v.render(http.StatusOK, "help", out)
 }

@@ -1,9 +1,9 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"kuairelay/relay/api"
@@ -16,6 +16,8 @@ type configView struct {
 	Refused         moment // since when the files have mistakes; none: they have not
 	Mistakes, Notes []noteRow
 	More            int
+	By              string       // how many replicas serve it; empty: that is not known
+	Others          []replicaRow // that serve another one
 	Restart         string
 	Tenants         string
 	Endpoints       string
@@ -52,6 +54,7 @@ func (v *visit) showConfig() error {
 	if v.tenant == "" {
 		out.Tenants = count(c.Tenants)
 	}
+	out.By, out.Others = v.servedBy(c.Fingerprint)
 
 	effective, err := ask[api.Document](v, "GET /config/effective", nil)
 	if err == nil {
@@ -60,12 +63,40 @@ func (v *visit) showConfig() error {
 	return v.render(http.StatusOK, "config", out)
 }
 
-// reload has the relay read its config again.
+// reload has the relay read its config again, and says what came of it: mistakes of the files are on the page of the
+// config.
 func (v *visit) reload() error {
-	if _, err := send[api.ReloadResult](v, "POST /config/reload", nil, nil); err != nil {
-		return err
+	result, err := send[api.ReloadResult](v, "POST /config/reload", nil, nil)
+	if wrong, ok := errors.AsType[*api.MistakesError](err); ok {
+		return v.done("reload-refused", count(len(wrong.Mistakes)))
 	}
-	return v.done("reload", "")
+	switch {
+	case err != nil:
+		return err
+	case !result.Changed:
+		return v.done("reload-same", "")
+	}
+	return v.done("reload", result.Fingerprint)
+}
+
+// servedBy are the replicas that serve a config, and those that serve another one. A tenant is not told.
+func (v *visit) servedBy(fingerprint string) (by string, others []replicaRow) {
+	if v.tenant != "" {
+		return "", nil
+	}
+	s, err := ask[api.System](v, "GET /system", nil)
+	if err != nil || len(s.Replicas) == 0 {
+		return "", nil
+	}
+	same := 0
+	for _, r := range s.Replicas {
+		if r.Config.Fingerprint == fingerprint {
+			same++
+		} else {
+			others = append(others, replicaRow{Name: visible(r.ID), Config: r.Config.Fingerprint})
+		}
+	}
+	return v.t("config.by", count(same), count(len(s.Replicas))), others
 }
 
 // systemView is what the relay runs on.
@@ -75,6 +106,11 @@ type systemView struct {
 	Parts    []systemPart
 	Advice   []noteRow
 	Audit    []auditRow
+	Acts     []option // that the audit can be narrowed to
+	Tenant   string
+	NoAudit  bool // Redis does not answer
+	Next     string
+	Filtered bool
 }
 
 // replicaRow is a replica.
@@ -95,7 +131,8 @@ type systemPart struct {
 type auditRow struct {
 	At                moment
 	By, What, Subject string
-	From, Result      string
+	Count, Times      string // empty: one, once
+	From, Result      string // Result is empty if there is nothing to say
 }
 
 func (v *visit) showSystem() error {
@@ -116,21 +153,58 @@ func (v *visit) showSystem() error {
 	}
 	out.Parts = v.systemParts(s)
 
-	// The audit is in Redis: without it the rest is shown.
-	acts, err := ask[api.Audit](v, "GET /audit", url.Values{"limit": {"20"}})
-	if err == nil {
-		for _, a := range acts.Acts {
-			out.Audit = append(out.Audit, v.auditRow(a))
-		}
+	if err := v.addAudit(&out); err != nil {
+		return err
 	}
 	return v.render(http.StatusOK, "system", out)
 }
 
-func (v *visit) auditRow(a api.AuditEntry) auditRow {
-	return auditRow{
-		At: v.moment(a.At), By: v.person(a.By.Name, a.By.Key), What: visible(a.What), Subject: visible(a.Subject),
-		From: visible(a.By.From), Result: visible(a.Result),
+// addAudit adds a page of the audit, of one act or one tenant if the address says so. It is in Redis: without it the
+// rest is shown.
+func (v *visit) addAudit(out *systemView) error {
+	q := v.query("what", "tenant", "since", "cursor")
+	q.Set("limit", "20")
+	out.Tenant, out.Filtered = q.Get("tenant"), q.Has("what") || q.Has("tenant") || q.Has("since")
+	out.Acts = v.options(api.ActNames(), q.Get("what"), v.deed)
+	acts, err := ask[api.Audit](v, "GET /audit", q)
+	if status, _ := statusOf(err); status == http.StatusServiceUnavailable {
+		out.NoAudit = true
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	for _, a := range acts.Acts {
+		out.Audit = append(out.Audit, v.auditRow(a))
+	}
+	out.Next = v.nextPage("/system", q, acts.Next)
+	return nil
+}
+
+// deed is the name of an act in words.
+func (v *visit) deed(name string) string {
+	key := "audit." + name
+	if v.look.language.has(key) {
+		return v.t(key)
+	}
+	return visible(name)
+}
+
+func (v *visit) auditRow(a api.AuditEntry) auditRow {
+	row := auditRow{
+		At: v.moment(a.At), By: v.person(a.By.Name, a.By.Key), What: v.deed(a.What), Subject: visible(a.Subject),
+		From: visible(a.By.From),
+	}
+	if a.Count > 1 && a.Count != a.Times {
+		row.Count = count(a.Count)
+	}
+	if a.Times > 1 {
+		row.Times = v.t("audit.times", a.Times)
+	}
+	if a.Result != "done" {
+		row.Result = visible(a.Result)
+	}
+	return row
 }
 
 // systemParts are Redis, the spool, kuaidihelp and memory.
@@ -170,12 +244,22 @@ func (v *visit) systemParts(s api.System) []systemPart {
 		)},
 		{Name: v.t("system.kuaidihelp"), Rows: filled(
 			setting{v.t("overview.callback"), last.Text + " " + last.Ago},
+			setting{v.t("system.callback.at"), visible(s.Kuaidihelp.LastReplica)},
 			setting{v.t("system.credentials"), visible(credentials)},
 		)},
 		{Name: v.t("system.kept"), Rows: filled(
 			setting{v.t("menu.events"), "≈ " + count(s.Memory.Events)},
+			setting{v.t("system.memory"), sizeOf(s.Memory.Bytes)},
 		)},
 	}
+}
+
+// sizeOf is a number of bytes in words; empty: it is not known.
+func sizeOf(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	return size(int(bytes))
 }
 
 // filled leaves out what is not known.

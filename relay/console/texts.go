@@ -16,7 +16,7 @@ var texts = func() map[string]text {
 
 // allTexts are the texts by subject. No key is in two of them.
 var allTexts = []map[string]text{
-	frameTexts, overviewTexts, eventTexts, endpointTexts, actTexts, subscriptionTexts, routeTexts, systemTexts,
+	frameTexts, overviewTexts, eventTexts, endpointTexts, actTexts, subscriptionTexts, routeTexts, helpTexts, systemTexts,
 }
 
 // frameTexts are those of the frame of each page, and words that several pages have.
@@ -42,7 +42,7 @@ var frameTexts = map[string]text{
 
 	"act.reload": {"Read again", "重新读取"},
 
-	"did.reload": {"Read again.", "已重新读取。"},
+	"did.reload": {"Read again. Now %s is served.", "已重新读取，当前生效：%s。"},
 
 	"title.login":        {"Log in", "登录"},
 	"title.error":        {"Error", "出错了"},
@@ -220,8 +220,7 @@ var frameTexts = map[string]text{
 	"brand.yd":   {"Yunda", "韵达"},
 	"brand.dbkd": {"Deppon", "德邦"},
 
-	"help.states": {"States", "状态"},
-	"help.keys":   {"Keys", "快捷键"},
+	"help.keys": {"Keys", "快捷键"},
 
 	"key.search": {"to the search box", "跳到搜索框"},
 	"key.rows":   {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},

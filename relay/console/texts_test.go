@@ -17,7 +17,7 @@ var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.i
 	"brand.", "log.", "problem.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
 	"endpoint.many", "letter.",
 	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found.",
-	"sure.", "dead.by.", "quarantine.as."}
+	"sure.", "dead.by.", "quarantine.as.", "audit.", "word."}
 
 func TestEveryTextThatPagesUseIsThereAndNoOther(t *testing.T) {
 	t.Parallel()
@@ -118,6 +118,11 @@ func TestEveryStateAndStatusHasItsWord(t *testing.T) {
 	for _, code := range api.ProblemCodes() {
 		if !english.has("problem." + code) {
 			t.Errorf("the problem %s has no name", code)
+		}
+	}
+	for _, name := range api.ActNames() {
+		if !english.has("audit." + name) {
+			t.Errorf("the act %s has no words", name)
 		}
 	}
 	for _, s := range api.EndpointStates() {
