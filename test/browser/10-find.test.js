@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { check } from './play.js';
+import { check, until } from './play.js';
 
 // paste has a field get a text as from the clipboard.
 const paste = (field, text) => field.evaluate((e, pasted) => {
@@ -7,6 +7,39 @@ const paste = (field, text) => field.evaluate((e, pasted) => {
   data.setData('text/plain', pasted);
   e.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
 }, text);
+
+async function search(page, text, path) {
+  await page.locator('[data-search]').fill(text);
+  await Promise.all([page.waitForURL((url) => url.pathname === path, { timeout: 10_000 }), page.locator('[data-search]').press('Enter')]);
+}
+
+check('10 search: one thing is gone to, however it is written', async (on) => {
+  await on.do('push', { updates: [{ waybill: '777005949070187', status: 'signed' }, { waybill: '777005949070187', status: 'question' }] });
+  const { body: { events: [event] } } = await on.api('/events?waybill_code=777005949070187');
+  const page = await on.open('/', { as: 'operator' });
+  for (const [asked, path, within] of [
+    ['777005949070187', '/waybill', '2 updates came'],
+    ['　７７７００５９４９０７０１８７ ', '/waybill', '2 updates came'],
+    ['777 0059 4907 0187', '/waybill', '2 updates came'],
+    [event.id, '/event', '777005949070187'],
+    [event.callback.id, '/events', event.callback.id],
+    ['shop/orders', '/endpoints/shop/orders', 'shop/orders'],
+    ['mail', '/endpoints/crm/mail', 'crm/mail'],
+    ['crm', '/endpoints', 'crm/sync'],
+  ]) {
+    await page.goto(`${on.base('operator')}/help`);
+    await search(page, asked, path);
+    await page.locator('main', { hasText: within }).waitFor({ timeout: 10_000 });
+  }
+  assert.equal(await page.locator('[data-search]').inputValue(), '');
+  await page.goto(`${on.base('operator')}/events?callback=${event.callback.id}`);
+  assert.deepEqual(await page.locator('[data-event]').evaluateAll((rows) => rows.map((r) => r.dataset.event)), [event.id]);
+
+  // A tenant finds nothing of another.
+  const shop = await on.open('/', { as: 'shop' });
+  await search(shop, 'crm/sync', '/console/waybill');
+  assert.doesNotMatch(await shop.locator('main').innerText(), /open deliveries|RECEIVER|http/);
+});
 
 check('10 search: a hundred pasted lines get a verdict each', async (on) => {
   await on.do('push', { updates: [{ waybill: 'PASTED001', status: 'signed' }] });
@@ -52,4 +85,34 @@ check('10 search: nothing found says where it was looked for', async (on) => {
   const shop = await on.open('/waybill?code=4567890123456', { as: 'shop' });
   assert.deepEqual(await places(shop), ['Subscriptions', 'Before']);
   assert.match(await shop.locator('.so').innerText(), /Subscribe it/);
+});
+
+check('10 search: what is subscribed and has not come', async (on) => {
+  await on.newStage({ relays: 1 });
+  await on.do('provider');
+  const subscribed = await on.api('/subscriptions', {
+    as: 'shop', method: 'POST', body: { cp_code: 'zt', waybill_codes: ['SUBSCRIBED01', 'KEPT0000001'] },
+  });
+  assert.ok(subscribed.status < 300, JSON.stringify(subscribed.body));
+  const page = await on.open('/waybill?code=SUBSCRIBED01', { as: 'operator' });
+  await until('kuaidihelp has taken it', async () => {
+    await page.reload();
+    return /shop subscribed it as zt .* live/.test(await said(page, 'Subscriptions'));
+  });
+  assert.match(await page.locator('.so').innerText(), /has not pushed it yet/);
+});
+
+check('10 search: what waits in the spool is found there, and goes on by itself', async (on) => {
+  await on.newStage({ relays: 1 });
+  on.allow(/answers 50\d/);
+  const page = await on.open('/waybill?code=SPOOLED0001', { as: 'operator' });
+  await on.do('redis', { do: 'stop' });
+  const [answer] = await on.do('push', { updates: [{ waybill: 'SPOOLED0001', status: 'signed' }] });
+  assert.equal(answer.status, 200);
+  await until('the page says that it is in the spool', async () => {
+    await page.goto(`${on.base('operator')}/waybill?code=SPOOLED0001`);
+    return /callbacks that wait for Redis may hold it/.test(await page.locator('main').innerText());
+  });
+  await on.do('redis', { do: 'start' });
+  await page.locator('[data-event]').waitFor(); // by itself
 });

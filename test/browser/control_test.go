@@ -22,6 +22,7 @@ import (
 func actions() map[string]action {
 	return map[string]action{
 		"push":      does(doPush),
+		"provider":  does(doProvider),
 		"answer":    does(doAnswer),
 		"got":       does(doGot),
 		"redis":     does(doRedis),
