@@ -85,6 +85,7 @@ type options struct {
 	Profile  string
 	LogLevel string
 	Path     string
+	Viewers  int
 }
 
 func (o *options) parse(args []string) error {
@@ -100,6 +101,8 @@ func (o *options) parse(args []string) error {
 		"for each callback and attempt")
 	f.StringVar(&o.Path, "path", "", "of reads, flood only the paths that contain this `text`, "+
 		"like \"POST /v1/subscriptions\"")
+	f.IntVar(&o.Viewers, "viewers", 0, "people who have the operator's pages open at each relay: the overview and the "+
+		"events, by turns")
 	only := f.String("only", "", "measure only these `cases`, and what they are compared to: "+
 		"W1,W2,…,W8,memory,replay,reads,whens,bodies,large,large at a start")
 	if err := f.Parse(args); err != nil {

@@ -25,6 +25,7 @@ type stand struct {
 	admin      string              // base URL of the relay's private listener
 	dir        string
 	log        *os.File
+	viewers    *viewers     // nil: there are none
 	subscribed atomic.Int64 // requests to subscribe so far
 }
 
@@ -90,7 +91,7 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = get(ctx, st.admin+"/readyz"); err == nil {
-			return nil
+			return st.open(ctx)
 		}
 		select {
 		case <-st.process.Ended():
@@ -101,6 +102,14 @@ func (st *stand) launch(ctx context.Context, yaml string) error {
 			return st.blame(fmt.Errorf("the relay does not get ready: %w", err))
 		}
 	}
+}
+
+// open has viewers open the pages, as many as the options say.
+func (st *stand) open(ctx context.Context) (err error) {
+	if st.s.Viewers > 0 {
+		st.viewers, err = openPages(ctx, st.admin, st.s.Viewers)
+	}
+	return err
 }
 
 // blame adds the end of the relay's log to an error.
@@ -120,6 +129,11 @@ func (st *stand) blame(err error) error {
 
 // close ends everything and removes what is on disk.
 func (st *stand) close() {
+	if st.viewers != nil {
+		if err := st.viewers.close(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: the pages were not looked at to the end:", err)
+		}
+	}
 	if st.process != nil {
 		st.process.Kill()
 	}
