@@ -31,6 +31,8 @@ func actions() map[string]action {
 		"clock":     does(doClock),
 		"elsewhere": does(doElsewhere),
 		"commands":  does(doCommands),
+		"refused":   does(doRefused),
+		"received":  does(doReceived),
 	}
 }
 

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { check, stage, until } from './play.js';
+
+const tenants = `
+tenants:
+  - name: shop
+    api_keys: [{key: shop-key-of-the-stage, name: backend}]
+    endpoints:
+      - {name: orders, url: 'RECEIVER/orders', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw], retry: [1ms], max_in_flight: 50}
+    routes:
+      - {to: orders}
+  - name: crm
+    api_keys: [crm-key-of-the-stage]
+    endpoints:
+      - {name: sync, url: 'RECEIVER/sync', secrets: [whsec_PfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}
+`;
+stage({ tenants });
+
+const many = 1234;
+const dead = async (on) => (await on.api('/dead-letters?limit=1&total=true')).body.total;
+const got = async (on, reason) => (await on.do('received', { endpoint: 'orders' }))[reason] ?? 0;
+// Other checks of this file may have left some.
+const clear = async (on) => {
+  while ((await on.api('/dead-letters/dismiss', { method: 'POST', body: { all: true } })).body.next);
+};
+const isDead = (on, n) => until(`${n} are dead`, async () => (await dead(on)) === n, 90_000);
+
+check('17 bulk: the number of the dialog is the number that the receiver gets', async (on) => {
+  await clear(on);
+  await on.do('refused', { Count: many, From: 100000 });
+  await isDead(on, many);
+  await on.do('answer', { endpoint: 'orders', Status: 200 });
+
+  const page = await on.open('/dead-letters', { as: 'operator' });
+  await page.locator('#kept b', { hasText: '1,234 dead letters' }).waitFor();
+  await on.shot(page, '17 dead letters');
+  const act = page.locator('#groups a[data-sure]').first();
+  assert.equal(await act.textContent(), 'Send 1,234 again…');
+  await act.click();
+  const dialog = page.locator('dialog[open]');
+  const go = dialog.getByRole('button', { name: 'Send 1,234 again', exact: true });
+  await go.waitFor();
+  await on.shot(page, '17 question');
+
+  // Esc closes it, nothing is done, and the focus returns.
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  assert.ok(await act.evaluate((e) => e === document.activeElement), 'the focus returns');
+  assert.equal(await dead(on), many);
+
+  await act.click();
+  await go.click();
+  await dialog.getByText('1,234 of 1,234 are queued again.').waitFor({ timeout: 90_000 });
+  await on.shot(page, '17 done');
+  await until('the receiver has them all', async () => (await got(on, 'redrive')) >= many);
+  assert.equal(await got(on, 'redrive'), many);
+  assert.equal(await dead(on), 0);
+  await dialog.getByRole('link', { name: 'Close' }).click();
+  await page.getByText('No dead letters: nothing was given up.').waitFor();
+
+  const { body } = await on.api('/audit?what=redrive');
+  assert.equal(body.acts.reduce((sum, a) => sum + a.count, 0), many, 'the audit has them');
+});
+
+check('17 bulk: it can be stopped half-way, and goes on', async (on) => {
+  await clear(on);
+  await on.do('refused', { Count: many, From: 200000 });
+  await isDead(on, many);
+  const page = await on.open('/dead-letters?endpoint=shop%2Forders', { as: 'operator' });
+  await page.locator('#groups a[data-sure]', { hasText: 'Dismiss' }).first().click();
+  const dialog = page.locator('dialog[open]');
+
+  // The first step is held until the reader has stopped.
+  let release;
+  const held = new Promise((done) => { release = done; });
+  await page.route('**/dead-letters/dismiss?part=main', async (route) => { await held; await route.continue(); });
+  await dialog.getByRole('button', { name: 'Dismiss 1,234' }).click();
+  await dialog.getByRole('button', { name: 'Stop here' }).click();
+  release();
+  await dialog.getByText('500 of 1,234 are dismissed.').waitFor();
+  assert.equal(await dead(on), many - 500);
+  assert.equal(await dialog.locator('progress').getAttribute('value'), '500');
+  await on.shot(page, '17 stopped');
+  await dialog.getByRole('button', { name: 'Go on' }).click();
+  await dialog.getByText('1,234 of 1,234 are dismissed.').waitFor();
+  assert.equal(await dead(on), 0);
+});
+
+check('17 bulk: a filter that takes nothing cannot be sent', async (on) => {
+  const page = await on.open('/dead-letters/sure?act=redrive&status=question', { as: 'shop' });
+  await page.getByText('There is nothing to do').waitFor();
+  assert.equal(await page.locator('[data-go]').count(), 0);
+  const context = page.context();
+  for (const expect of ['', '0']) {
+    const answer = await context.request.post(`${on.base('shop')}/dead-letters/redrive`, {
+      form: { all: '1', expect }, headers: { origin: new URL(on.base('shop')).origin },
+    });
+    assert.equal(answer.status(), 400);
+  }
+});
+
+check('17 bulk: without JavaScript the question is a page', async (on) => {
+  await clear(on);
+  await on.do('refused', { Count: 3, From: 300000 });
+  await isDead(on, 3);
+  const page = await on.open('/dead-letters', { as: 'operator', javaScriptEnabled: false });
+  await page.locator('#groups a[data-sure]', { hasText: 'Dismiss 3' }).click();
+  await on.shot(page, '17 question as a page');
+  await page.getByRole('button', { name: 'Dismiss 3' }).click();
+  await page.getByText('3 dismissed.').waitFor();
+  assert.equal(await dead(on), 0);
+});
+
+check('17 bulk: a replay is counted, sent at its pace, ended, and guarded by what it expects', async (on) => {
+  await on.do('answer', { endpoint: 'orders', Status: 200 });
+  const before = await got(on, 'replay');
+  const page = await on.open('/replays/new?endpoint=shop%2Forders&state=delivered', { as: 'operator' });
+  await on.shot(page, '17 wizard');
+  await page.getByRole('button', { name: 'Count first' }).click();
+  await page.getByRole('button', { name: 'Send 1,234 again' }).waitFor();
+  const counted = page.url();
+  await on.shot(page, '17 counted');
+
+  // The pace says how long it takes.
+  const pace = page.locator('input[name=rate]');
+  await pace.fill('10');
+  assert.match(await page.locator('[data-pace-out]').textContent(), /about 2 min/);
+  await page.getByRole('button', { name: 'Send 1,234 again' }).click();
+  await page.waitForURL((url) => url.href !== counted);
+  await until('some are sent', async () => (await got(on, 'replay')) > before);
+  await page.locator('progress').waitFor();
+  await on.shot(page, '17 running');
+  await page.getByRole('button', { name: 'End it' }).click();
+  await page.getByText('The replay ends.').waitFor();
+  const id = page.url().match(/rpl_\w+/)[0];
+  const { body } = await on.api(`/replays/${id}`);
+  assert.equal(body.state, 'cancelled');
+  assert.equal(body.request.rate, 10);
+  assert.ok(body.queued > 0 && body.queued < 600, `${body.queued} were queued`);
+
+  // Of what was counted as 5, there are more by now.
+  await page.goto(counted);
+  await page.locator('input[name=expect]').evaluate((e) => { e.value = '5'; });
+  await page.getByRole('button', { name: 'Send 1,234 again' }).click();
+  await page.getByRole('alert').waitFor();
+  assert.match(await page.getByRole('alert').textContent(), /5 were expected: nothing was done/);
+});
