@@ -33,6 +33,7 @@ export function startLive(say, dress) {
   for (const e of document.querySelectorAll('[data-block][id], [data-rows] > [id]')) shown.set(e.id, e.outerHTML);
 
   const label = (text) => { button.querySelector('[data-pause-text]').textContent = text; };
+  const typing = () => document.activeElement?.matches('main input, main textarea, main select') || !(getSelection()?.isCollapsed ?? true);
   const busy = (e) => {
     const selection = getSelection();
     return e.contains(document.activeElement) && document.activeElement !== document.body ||
@@ -148,7 +149,7 @@ export function startLive(say, dress) {
     kept = 0;
     const before = [...blocks()].map((e) => e.id);
     const after = [...body.querySelectorAll('[data-block][id], [data-rows][id]')];
-    if (after.some((e) => !before.includes(e.id)) && !busy(main)) { location.reload(); return; } // it has another shape now
+    if (after.some((e) => !before.includes(e.id)) && !typing()) { location.reload(); return; } // it has another shape now
     for (const e of after) { if (e.matches('[data-rows]')) putRows(e); }
     for (const e of after) { if (e.matches('[data-block]') && !e.querySelector('[data-rows]')) putBlock(e); }
   }
