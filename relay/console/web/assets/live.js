@@ -143,9 +143,9 @@ export function startLive(say, dress) {
     every = Math.max(Number(words.pace), 1000 * Number(answer.headers.get('X-Poll')));
     if (answer.status === 304) return;
     if (!answer.ok) throw new Error(String(answer.status));
-    tag = answer.headers.get('ETag') ?? '';
     const body = parse(await answer.text()).body;
     if (document.querySelector('dialog[open]')) return;
+    tag = answer.headers.get('ETag') ?? '';
     kept = 0;
     const before = [...blocks()].map((e) => e.id);
     const after = [...body.querySelectorAll('[data-block][id], [data-rows][id]')];
