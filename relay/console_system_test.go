@@ -36,7 +36,8 @@ func TestTheConfigPageSaysWhatAReloadCameTo(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(r.file, []byte(strings.Replace(string(good), "{to: mail,", "{to: male,", 1)), 0o600))
 	says(reload(), "Not taken: the files have 1 mistakes", "male")
-	if words := wordsOf(t, shop.get("/config").body); strings.Contains(words, "male") || strings.Contains(words, "relays") {
+	words := wordsOf(t, shop.get("/config").body)
+	if strings.Contains(words, "male") || strings.Contains(words, "relays") {
 		t.Errorf("shop is told of another's mistake, or of replicas: %s", words)
 	}
 	must(t, os.WriteFile(r.file, append(good, []byte("retention: 72h\n")...), 0o600))
@@ -85,7 +86,9 @@ func TestHelpExplainsEveryStateAndTheFirstSteps(t *testing.T) {
 	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+
 		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	operator, shop := operatorAndShop(t, r.running)
-	for _, want := range []string{"breaker open", "An older update of the same waybill goes first.", "dead letter", "OpenAPI"} {
+	for _, want := range []string{
+		"breaker open", "An older update of the same waybill goes first.", "dead letter", "OpenAPI",
+	} {
 		for _, b := range []*browser{operator, shop} {
 			if words := wordsOf(t, b.get("/help").body); !strings.Contains(words, want) {
 				t.Errorf("it does not say %q: %s", want, words)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// viewers are people who have the operator's pages open: every second one the overview, the others the events. Each asks
-// for the changing part of its page as often as a browser does, with the tag of what it has.
+// viewers are people who have the operator's pages open: every second one the overview, the others the events. Each
+// asks for the changing part of its page as often as a browser does, with the tag of what it has.
 type viewers struct {
 	stop    context.CancelFunc
 	looking sync.WaitGroup
