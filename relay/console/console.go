@@ -63,11 +63,20 @@ type Console struct {
 	cross     *http.CrossOriginProtection
 	settings  atomic.Pointer[Settings]
 	samples   samples
-	memo      memo
-	recent    recent
 	downloads downloads
-	letters   counted // how many dead letters there are, of a short time ago
+
+	// What was asked for a short time ago.
+	answers    *memo // of the API
+	firstPages *memo // of lists of events
+	letters    *memo // how many dead letters there are
 }
+
+// How many answers are kept of each kind.
+const (
+	answersKept    = 500
+	firstPagesKept = 100
+	lettersKept    = 64
+)
 
 // side is what differs between the pages of the operator and those of tenants.
 type side struct {
@@ -88,10 +97,13 @@ func baseOf(operator bool) string {
 // New makes a Console.
 func New(o Options) *Console {
 	c := &Console{
-		o:       o,
-		limiter: newLimiter(time.Now),
-		rates:   newRates(time.Now),
-		cross:   http.NewCrossOriginProtection(),
+		o:          o,
+		limiter:    newLimiter(time.Now),
+		rates:      newRates(time.Now),
+		answers:    newMemo(answersKept),
+		firstPages: newMemo(firstPagesKept),
+		letters:    newMemo(lettersKept),
+		cross:      http.NewCrossOriginProtection(),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_console_logins_total",
 			Help: "Logins to the pages, by who (operator, tenant) and result (ok, wrong, limited).",

@@ -98,9 +98,12 @@ func (v *visit) showDeadLetters() error {
 	return v.render(http.StatusOK, "dead-letters", out)
 }
 
-// with is a query with one more parameter.
+// with is a query with one more parameter, or another value of it.
 func with(q url.Values, name, value string) url.Values {
 	out := maps.Clone(q)
+	if out == nil {
+		out = url.Values{}
+	}
 	out.Set(name, value)
 	return out
 }
@@ -128,12 +131,25 @@ func (v *visit) letterFilterView(q url.Values) letterFilterView {
 		Reason: q.Get("reason"), Until: v.inputTime(q.Get("until")), Clear: v.path("/dead-letters", nil), Any: len(q) > 0,
 	}
 	f.Statuses = v.options(kuaidihelp.Statuses(), q.Get("status"), v.statusText)
-	last := func(s string) string { return v.t("last." + s) }
-	f.Spans = v.options([]string{"1h", "6h", "24h", "7d"}, q.Get("since"), last)
-	if s := q.Get("since"); s != "" && spans[s] == 0 { // a time, from a link
-		f.Spans = append(f.Spans, option{Value: s, Text: v.t("since") + " " + v.timeOf(s), Chosen: true})
-	}
+	f.Spans = v.sinceOptions(q.Get("since"))
 	return f
+}
+
+// sinceOptions are the spans before now that a form offers, and the time that a link has chosen.
+func (v *visit) sinceOptions(chosen string) []option {
+	last := func(span string) string { return v.t("last." + span) }
+	return withChosen(v.options(ranges, chosen, last), chosen, v.sinceText)
+}
+
+// sinceText says when what a filter takes begins.
+func (v *visit) sinceText(at string) string { return v.t("since") + " " + v.timeOf(at) }
+
+// withChosen are options with a chosen value that is none of them.
+func withChosen(options []option, chosen string, text func(string) string) []option {
+	if slices.ContainsFunc(options, func(o option) bool { return o.Value == chosen }) {
+		return options
+	}
+	return append(options, option{Value: chosen, Text: text(chosen), Chosen: true})
 }
 
 // timeOf shows a time of a query in the reader's zone.
@@ -221,6 +237,12 @@ func totalOf(d api.DeadLetters) int {
 	return *d.Total
 }
 
+// countsFor is how long a count is used: longer, the longer it took, so that pages that many look at cost little.
+func countsFor(took time.Duration) time.Duration {
+	const least, times = 3 * time.Second, 20
+	return max(least, times*took)
+}
+
 // letterCounts asks for counts of dead letters, or gives those of a short time ago.
 func (v *visit) letterCounts(group string, q url.Values) (api.DeadLetters, error) {
 	asked, err := v.letterQuery(q)
@@ -231,7 +253,7 @@ func (v *visit) letterCounts(group string, q url.Values) (api.DeadLetters, error
 		asked.Set("group", group)
 	}
 	key := v.tenant + "\x00" + group + "\x00" + q.Encode()
-	return v.letters.get(key, func() (api.DeadLetters, error) {
+	return keep(v.letters, v.now, key, countsFor, func() (api.DeadLetters, error) {
 		return ask[api.DeadLetters](v, "GET /dead-letters", asked)
 	})
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -100,12 +101,8 @@ func (v *visit) filterView(path string, q url.Values) filterView {
 		if value == "" {
 			continue
 		}
-		without := url.Values{}
-		for other := range q {
-			if other != name {
-				without.Set(other, q.Get(other))
-			}
-		}
+		without := maps.Clone(q)
+		without.Del(name)
 		f.Chips = append(f.Chips, choice{Name: v.filtered(name, value), Href: v.path(path, without)})
 	}
 	return f
@@ -168,20 +165,14 @@ func (v *visit) addTimes(f *filterView, path string, q url.Values) {
 		f.Time = v.t("all")
 	}
 
-	for _, span := range []string{"", "1h", "6h", "24h", "7d"} {
-		with := url.Values{}
-		for name := range q {
-			if name != "since" && name != "until" {
-				with.Set(name, q.Get(name))
-			}
-		}
-		c := choice{Name: v.t("all"), Chosen: since == span && until == ""}
-		if span != "" {
-			with.Set("since", span)
-			c.Name = v.t("last." + span)
-		}
-		c.Href = v.path(path, with)
-		f.Spans = append(f.Spans, c)
+	anyTime := maps.Clone(q)
+	anyTime.Del("since")
+	anyTime.Del("until")
+	f.Spans = []choice{{Name: v.t("all"), Href: v.path(path, anyTime), Chosen: since == "" && until == ""}}
+	for _, span := range ranges {
+		f.Spans = append(f.Spans, choice{
+			Name: v.t("last." + span), Href: v.path(path, with(anyTime, "since", span)), Chosen: since == span && until == "",
+		})
 	}
 }
 

@@ -236,7 +236,7 @@ func (v *visit) showEvents() error {
 
 	var f found
 	if live {
-		f, err = v.latest(a)
+		f, err = v.firstPage(a)
 	} else {
 		f, err = v.search(a, a.size-a.had)
 	}
@@ -260,12 +260,14 @@ func (v *visit) showEvents() error {
 	return v.render(http.StatusOK, "events", out)
 }
 
-// latest asks for the first page for all open pages with the same filter together. A search for rare events is not
+// firstPageFor is how long the first page of a list is used.
+const firstPageFor = time.Second
+
+// firstPage asks for the first page for all open pages with the same filter together. A search for rare events is not
 // repeated to its end every two seconds.
-func (v *visit) latest(a *eventsAsked) (found, error) {
-	q := maps.Clone(a.filter)
-	q.Set("limit", strconv.Itoa(a.size))
-	page, err := v.recent.get(v.tenant+"\n"+q.Encode(), func() (api.Events, error) {
+func (v *visit) firstPage(a *eventsAsked) (found, error) {
+	q := with(a.filter, "limit", strconv.Itoa(a.size))
+	page, err := keep(v.firstPages, v.now, v.tenant+"\n"+q.Encode(), always(firstPageFor), func() (api.Events, error) {
 		return ask[api.Events](v, "GET /events", q)
 	})
 	if err != nil {
@@ -334,9 +336,9 @@ func (v *visit) addPaging(out *eventsView, a *eventsAsked, f *found, first bool)
 	}
 
 	for _, n := range sizes {
-		q := a.ofList("", false)
-		q.Set("limit", strconv.Itoa(n))
-		out.Sizes = append(out.Sizes, choice{Name: strconv.Itoa(n), Href: v.path("/events", q), Chosen: n == a.size})
+		name := strconv.Itoa(n)
+		href := v.path("/events", with(a.ofList("", false), "limit", name))
+		out.Sizes = append(out.Sizes, choice{Name: name, Href: href, Chosen: n == a.size})
 	}
 	if at, err := time.Parse(time.RFC3339, a.at); err == nil {
 		out.Jump = at.In(v.zone).Format(pickerLayout)
@@ -348,7 +350,7 @@ func (v *visit) searchView(a *eventsAsked, f *found, full bool) *searchView {
 	looked := a.looked + f.looked
 	s := &searchView{Looked: v.t("search.looked", count(looked)), Back: v.moment(f.backTo),
 		Found: count(a.had + len(f.events))}
-	if all := v.kept(); all > int64(looked) {
+	if all := v.events(); all > int64(looked) {
 		s.Looked = v.t("search.looked.of", count(looked), count(all))
 		s.Done = strconv.FormatInt(int64(looked)*100/all, 10)
 	}
@@ -363,12 +365,12 @@ func (v *visit) searchView(a *eventsAsked, f *found, full bool) *searchView {
 	return s
 }
 
-// kept is about how many events there are, for the operator; 0: it is not known.
-func (v *visit) kept() int64 {
+// events is about how many events are kept, for the operator; 0: it is not known.
+func (v *visit) events() int64 {
 	if v.tenant != "" {
 		return 0
 	}
-	s, err := ask[api.System](v, "GET /system", nil)
+	s, err := v.system()
 	if err != nil {
 		return 0
 	}
@@ -377,17 +379,10 @@ func (v *visit) kept() int64 {
 
 // addActs adds what can be done with all events of the filter.
 func (v *visit) addActs(out *eventsView, a *eventsAsked) {
-	with := func(path, format string) string {
-		q := maps.Clone(a.filter)
-		if format != "" {
-			q.Set("format", format)
-		}
-		return v.path(path, q)
-	}
-	out.NDJSON = with("/events/download", formatNDJSON)
-	out.CSV = with("/events/download", formatCSV)
+	out.NDJSON = v.path("/events/download", with(a.filter, "format", formatNDJSON))
+	out.CSV = v.path("/events/download", with(a.filter, "format", formatCSV))
 	if a.filter.Get("callback") == "" { // a replay knows no callbacks
-		out.Again = with("/replays/new", "")
+		out.Again = v.path("/replays/new", a.filter)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.filter)) {
 		out.Keep = append(out.Keep, header{Name: name, Value: a.filter.Get(name)})

@@ -64,7 +64,7 @@ func (v *visit) frame(name string, view any) *frame {
 		f.Who = v.t("operator")
 	}
 	if done := v.QueryParam("did"); done != "" && v.look.language.has("did."+done) {
-		f.Done = strings.Replace(v.t("did."+done), "%s", visible(v.QueryParam("n")), 1) // few have a place for it
+		f.Done = v.did(done, v.QueryParams()["n"])
 	}
 	v.addMenu(f)
 
@@ -74,6 +74,19 @@ func (v *visit) frame(name string, view any) *frame {
 		f.Pace = 0
 	}
 	return f
+}
+
+// did says what a form did, with these numbers at the places of the text: few have one.
+func (v *visit) did(what string, counts []string) string {
+	places := strings.Split(v.t("did."+what), "%s")
+	out := places[0]
+	for i, rest := range places[1:] {
+		if i < len(counts) {
+			out += visible(counts[i])
+		}
+		out += rest
+	}
+	return out
 }
 
 // backPath is the page with its query, to come back to after a form.

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// memoMost bounds the answers in memory.
-const memoMost = 500
-
-// memo keeps answers of the API for a short time: many readers of a page, and one who leaves it open, ask for the same.
-// The zero memo has none.
+// memo keeps answers for a short time: many readers of a page, and one who leaves it open, ask for the same.
 type memo struct {
+	most int // answers in memory
+
 	mu sync.Mutex
 	by map[string]*kept
 }
+
+func newMemo(most int) *memo { return &memo{most: most, by: make(map[string]*kept)} }
 
 // kept is an answer. It is not changed once it is there.
 type kept struct {
@@ -33,19 +33,23 @@ func (m *memo) of(key string, now time.Time) *kept {
 		return one
 	}
 
-	// Old answers make room; if all are new, all of them go.
-	if len(m.by) >= memoMost {
+	// Old answers make room; if all are new, all of them go. Who waits for one keeps it.
+	if len(m.by) >= m.most {
 		maps.DeleteFunc(m.by, func(_ string, k *kept) bool { return k.old(now) })
-		if len(m.by) >= memoMost {
-			m.by = nil
+		if len(m.by) >= m.most {
+			clear(m.by)
 		}
-	}
-	if m.by == nil {
-		m.by = make(map[string]*kept)
 	}
 	one := &kept{}
 	m.by[key] = one
 	return one
+}
+
+// forget has everything asked for anew, also what is being asked for now.
+func (m *memo) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.by)
 }
 
 // old says whether an answer is of no use any more. One that is being asked for is not.
@@ -57,21 +61,35 @@ func (k *kept) old(now time.Time) bool {
 	return !now.Before(k.until)
 }
 
-// askKept asks the API like ask, at most once in a span for all who see the same. as is what the answer depends on
-// besides: when that differs, it is asked for again. The answer must not be changed.
-func askKept[T any](v *visit, span time.Duration, as, route string, q url.Values, path ...string) (T, error) {
-	key := strings.Join(append([]string{v.tenant, route, q.Encode(), as}, path...), "\x00")
-	one := v.memo.of(key, v.now)
+// span says for how long an answer is kept that took so long.
+type span func(took time.Duration) time.Duration
+
+// always keeps each answer for the same time.
+func always(d time.Duration) span { return func(time.Duration) time.Duration { return d } }
+
+// keep gives what ask gives, and asks at most once in a span for all who name the same key. An error is not kept. The
+// answer must not be changed.
+func keep[T any](m *memo, now time.Time, key string, long span, ask func() (T, error)) (T, error) {
+	one := m.of(key, now)
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	if value, ok := one.value.(T); ok && v.now.Before(one.until) {
+	if value, ok := one.value.(T); ok && now.Before(one.until) {
 		return value, nil
 	}
 
-	value, err := ask[T](v, route, q, path...)
+	began := time.Now()
+	value, err := ask()
 	if err == nil {
+		end := time.Now()
 		one.value = value
-		one.until = time.Now().Add(span)
+		one.until = end.Add(long(end.Sub(began)))
 	}
 	return value, err
+}
+
+// askKept asks the API like ask, at most once in a span for all who see the same. as is what the answer depends on
+// besides: when that differs, it is asked for again. The answer must not be changed.
+func askKept[T any](v *visit, d time.Duration, as, route string, q url.Values, path ...string) (T, error) {
+	key := strings.Join(append([]string{v.tenant, route, q.Encode(), as}, path...), "\x00")
+	return keep(v.answers, v.now, key, always(d), func() (T, error) { return ask[T](v, route, q, path...) })
 }

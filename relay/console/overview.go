@@ -253,11 +253,7 @@ func (v *visit) stateCounts(states map[api.EndpointState]int, chosen string, bes
 		if n == 0 && name != chosen {
 			continue
 		}
-		q := url.Values{}
-		for key, value := range besides {
-			q[key] = value
-		}
-		q.Set("state", name)
+		q := with(besides, "state", name)
 		if name == chosen {
 			q.Del("state")
 		}

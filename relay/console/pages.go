@@ -177,8 +177,8 @@ func (v *visit) render(status int, name string, view any) error {
 	return v.HTMLBlob(status, out.Bytes())
 }
 
-// done goes back to the page of a form, and says there what was done.
-func (v *visit) done(what string, count string) error {
+// done goes back to the page of a form, and says there what was done, with these numbers at the places of the text.
+func (v *visit) done(what string, counts ...string) error {
 	back := v.own(v.FormValue("back"))
 	u, err := url.Parse(back)
 	if err != nil {
@@ -186,8 +186,8 @@ func (v *visit) done(what string, count string) error {
 	}
 	q := u.Query()
 	q.Set("did", what)
-	if count != "" {
-		q.Set("n", count)
+	if len(counts) > 0 {
+		q["n"] = counts
 	}
 	u.RawQuery = q.Encode()
 	return v.Redirect(http.StatusSeeOther, u.String())

@@ -260,11 +260,7 @@ func (v *visit) newReplay() error {
 	}
 	statuses := v.options(kuaidihelp.Statuses(), v.QueryParam("status"), v.statusText)
 	form.Statuses = withChosen(statuses, v.QueryParam("status"), visible)
-	last := func(s string) string { return v.t("last." + s) }
-	lasts := v.options([]string{"1h", "6h", "24h", "7d"}, v.QueryParam("since"), last)
-	form.Spans = withChosen(lasts, v.QueryParam("since"), func(s string) string {
-		return v.t("since") + " " + v.timeOf(s)
-	})
+	form.Spans = v.sinceOptions(v.QueryParam("since"))
 	state := v.QueryParam("state")
 	if state == api.StateUnrouted {
 		state = ""
@@ -272,19 +268,6 @@ func (v *visit) newReplay() error {
 	word := func(s string) string { return v.state(s).Text }
 	form.States = v.options([]string{"delivered", "dead", "dismissed"}, state, word)
 	return v.render(http.StatusOK, "replay-new", form)
-}
-
-// withChosen are options with a chosen value that is none of them.
-func withChosen(options []option, chosen string, text func(string) string) []option {
-	if chosen == "" {
-		return options
-	}
-	for _, o := range options {
-		if o.Value == chosen {
-			return options
-		}
-	}
-	return append(options, option{Value: chosen, Text: text(chosen), Chosen: true})
 }
 
 // beginReplay begins a replay, or counts what it would send.
@@ -329,5 +312,5 @@ func (v *visit) cancelReplay() error {
 	if _, err := ask[api.Replay](v, "DELETE /replays/{id}", nil, v.Param("id")); err != nil {
 		return err
 	}
-	return v.done("cancel", "")
+	return v.done("cancel")
 }

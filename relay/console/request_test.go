@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"errors"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -108,35 +107,5 @@ func TestASessionMakesOneDownloadAtATime(t *testing.T) {
 	end()
 	if _, ok := d.begin("e"); !ok {
 		t.Error("there is room, and it is refused")
-	}
-}
-
-func TestAPageOfAListIsAskedForOnceForAllWhoLook(t *testing.T) {
-	t.Parallel()
-	var r recent
-	asked := 0
-	ask := func() (api.Events, error) {
-		asked++
-		return api.Events{Looked: asked}, nil
-	}
-	for range 3 {
-		if page, err := r.get("operator", ask); err != nil || page.Looked != 1 {
-			t.Errorf("asked %d times, %v", page.Looked, err)
-		}
-	}
-	if page, _ := r.get("shop", ask); page.Looked != 2 {
-		t.Error("another gets what was asked for the operator")
-	}
-	if _, err := r.get("failing", func() (api.Events, error) { return api.Events{}, errors.New("down") }); err == nil {
-		t.Error("an error is lost")
-	}
-	if page, err := r.get("failing", ask); err != nil || page.Looked != 3 {
-		t.Errorf("an error is kept: %+v, %v", page, err)
-	}
-	for i := range 3 * mostRecent {
-		_, _ = r.get(strconv.Itoa(i), ask)
-	}
-	if len(r.pages) > mostRecent {
-		t.Errorf("%d pages are kept", len(r.pages))
 	}
 }

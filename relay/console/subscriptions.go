@@ -343,7 +343,7 @@ func (v *visit) unsubscribe() error {
 	if _, err := ask[any](v, "DELETE /subscriptions/{cp_code}/{waybill}", q, brand, code); err != nil {
 		return err
 	}
-	return v.done("unsubscribe", "")
+	return v.done("unsubscribe")
 }
 
 // exportSubscriptions answers with a tenant's subscriptions as a file that `kuairelay subscriptions import` reads: a

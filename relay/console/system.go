@@ -74,7 +74,7 @@ func (v *visit) reload() error {
 	case err != nil:
 		return err
 	case !result.Changed:
-		return v.done("reload-same", "")
+		return v.done("reload-same")
 	}
 	return v.done("reload", result.Fingerprint)
 }
@@ -84,7 +84,7 @@ func (v *visit) servedBy(fingerprint string) (by string, others []replicaRow) {
 	if v.tenant != "" {
 		return "", nil
 	}
-	s, err := ask[api.System](v, "GET /system", nil)
+	s, err := v.system()
 	if err != nil || len(s.Replicas) == 0 {
 		return "", nil
 	}
@@ -133,6 +133,11 @@ type auditRow struct {
 	By, What, Subject string
 	Count, Times      string // empty: one, once
 	From, Result      string // Result is empty if there is nothing to say
+}
+
+// system is what the relay runs on, as old as an open page at most.
+func (v *visit) system() (api.System, error) {
+	return askKept[api.System](v, pace, "", "GET /system", nil)
 }
 
 func (v *visit) showSystem() error {

@@ -251,7 +251,7 @@ func (v *visit) inSpool(w api.Waybill) nothingRow {
 		return row
 	}
 
-	s, err := ask[api.System](v, "GET /system", nil)
+	s, err := v.system()
 	if err != nil || s.Partial {
 		row.Text = v.t("nothing.spool.alone")
 		return row
