@@ -98,7 +98,7 @@ func TestSeveralEndpointsArePausedResumedAndRedriven(t *testing.T) {
 	}
 	chosen := url.Values{"what": {"pause"}, "endpoint": {"shop/good", "shop/failing"}, "back": {"/endpoints?sort=name"}}
 	got := operator.post("/endpoints/some", chosen)
-	if to := got.Header.Get("Location"); to != "/endpoints?did=pause.some&n=2&sort=name" {
+	if to := got.Header.Get("Location"); to != "/endpoints?did=pause-some&n=2&sort=name" {
 		t.Errorf("%d to %q: %s", got.StatusCode, to, got.body)
 	}
 	if state("good") != "paused" || state("failing") != "paused" {
@@ -119,7 +119,7 @@ func TestSeveralEndpointsArePausedResumedAndRedriven(t *testing.T) {
 		t.Errorf("%d %s", asked.StatusCode, asked.body)
 	}
 	got = shop.post("/endpoints/some", url.Values{"what": {"redrive"}, "endpoint": {"shop/refusing"}})
-	if to := got.Header.Get("Location"); !strings.HasSuffix(to, "did=redrive.some&n=1") {
+	if to := got.Header.Get("Location"); !strings.HasSuffix(to, "did=redrive-some&n=1") {
 		t.Errorf("%d to %q", got.StatusCode, to)
 	}
 
@@ -136,6 +136,31 @@ func TestSeveralEndpointsArePausedResumedAndRedriven(t *testing.T) {
 		if got := shop.post("/endpoints/some", form); got.StatusCode < 400 || state("good") == "paused" {
 			t.Errorf("%s: %d, %s", name, got.StatusCode, state("good"))
 		}
+	}
+}
+
+// One act takes twenty requests of a hundred at most. It says what it left, in both languages.
+func TestARedriveOfManyDeadLettersSaysHowManyAreLeft(t *testing.T) {
+	t.Parallel()
+	r, _ := withDeadLetters(t, 2030)
+	operator, _ := operatorAndShop(t, r.running)
+	chosen := url.Values{"what": {"redrive"}, "endpoint": {"shop/orders"}, "back": {"/endpoints"}}
+	got := operator.post("/endpoints/some", chosen)
+	to := got.Header.Get("Location")
+	if to != "/endpoints?did=redrive-left&n=2%2C000&n=30" {
+		t.Fatalf("%d to %q: %s", got.StatusCode, to, got.body)
+	}
+	for query, want := range map[string]string{
+		"":         "2,000 dead letters are sent again, as many as go at once. 30 are left: do it again for these.",
+		"&lang=zh": "已重新投递 2,000 个死信，达到单次上限；还剩 30 个，请再次操作。",
+	} {
+		if page := operator.get(to + query).body; !strings.Contains(page, want) {
+			t.Errorf("no %q in %s", want, page)
+		}
+	}
+	got = operator.post("/endpoints/some", chosen)
+	if to := got.Header.Get("Location"); to != "/endpoints?did=redrive-some&n=30" || deadOf(r) != 0 {
+		t.Errorf("%d to %q, and %d are dead", got.StatusCode, to, deadOf(r))
 	}
 }
 

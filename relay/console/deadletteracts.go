@@ -111,7 +111,6 @@ func (v *visit) dismiss() error { return v.change("dismiss") }
 
 // change redrives or dismisses the dead letter of the form, those that were chosen, or all of a filter.
 func (v *visit) change(act string) error {
-	defer v.letters.forget()
 	if v.FormValue("all") != "" {
 		return v.changeAll(act)
 	}
@@ -128,20 +127,27 @@ func (v *visit) change(act string) error {
 	if len(letters) == 0 {
 		letters = []map[string]string{{"event_id": v.FormValue("event_id"), "endpoint": v.FormValue("endpoint")}}
 	}
-	result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, map[string]any{"dead_letters": letters})
+	all, err := v.changeLetters(act, map[string]any{"dead_letters": letters})
 	if err != nil {
 		return err
 	}
-	if err := v.ended(portion{done: result.Done, failed: result.Error}); err != nil {
+	if err := v.ended(all); err != nil {
 		return err
 	}
 	switch {
 	case v.part():
-		return v.sure(v.changed(act, portion{done: result.Done}, result.Done, len(letters)))
-	case result.Done == 0:
-		return v.done("not-dead", "")
+		return v.sure(v.changed(act, all, len(letters)))
+	case all.done == 0:
+		return v.done("not-dead")
 	}
-	return v.done(act, count(result.Done))
+	return v.done(act, count(all.done))
+}
+
+// changeLetters asks the API to redrive or dismiss dead letters. How many there are is counted anew then.
+func (v *visit) changeLetters(act string, body map[string]any) (portion, error) {
+	defer v.letters.forget()
+	result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, body)
+	return portion{done: result.Done, next: result.Next, failed: result.Error}, err
 }
 
 // changeAll does an act with all dead letters of a filter: a part of them, and says how far it is.
@@ -156,15 +162,11 @@ func (v *visit) changeAll(act string) error {
 			filter.Set(name, x)
 		}
 	}
-	body := map[string]any{"all": true, "filter": bodyOf(filter), "expect": expect}
-	if cursor := v.FormValue("cursor"); cursor != "" {
-		body["cursor"] = cursor
-	}
 
-	before, _ := strconv.Atoi(v.FormValue("done")) // of the parts before
-	all, err := inParts(body, v.partsAtOnce(), func() (portion, error) {
-		result, err := send[api.DeadLettersResult](v, "POST /dead-letters/"+act, nil, body)
-		return portion{done: result.Done, next: result.Next, failed: result.Error}, err
+	all, err := inParts(v.FormValue("cursor"), v.partsAtOnce(), func(cursor string) (portion, error) {
+		return v.changeLetters(act, map[string]any{
+			"all": true, "filter": bodyOf(filter), "expect": expect, "cursor": cursor,
+		})
 	})
 	if status, text := statusOf(err); v.part() && status != 0 {
 		all.failed = text
@@ -173,35 +175,21 @@ func (v *visit) changeAll(act string) error {
 	if err != nil {
 		return err
 	}
-	done := max(0, before) + all.done
-	if !v.part() && all.next == "" && all.failed == "" {
-		return v.done(act, count(done))
+	out := v.changed(act, all, expect)
+	if all.whole() && !v.part() {
+		return v.done(act, count(out.Progress.Done))
 	}
-
-	// What is left is asked for with the form that the answer has.
-	out := v.changed(act, all, done, expect)
-	if all.failed != "" || all.next != "" {
-		filter.Set("all", "1")
-		filter.Set("expect", strconv.Itoa(expect))
-		filter.Set("back", out.Back)
-		filter.Set("done", strconv.Itoa(done))
-		if cursor, ok := body["cursor"].(string); ok {
-			filter.Set("cursor", cursor)
-		}
-		out.Fields = fieldsOf(filter)
-		out.Button = v.t("sure.go.on")
+	if !all.whole() {
+		v.addRest(&out, all, filter)
 	}
 	return v.sure(out)
 }
 
 // changed says how far an act is.
-func (v *visit) changed(act string, all portion, done, of int) sureView {
+func (v *visit) changed(act string, all portion, of int) sureView {
 	return sureView{
 		Title: v.t("sure." + act), Action: v.path("/dead-letters/"+act, nil), Back: v.own(v.FormValue("back")),
-		Progress: &progress{
-			Done: done, Of: max(of, done), Text: v.t("sure."+act+".done", count(done), count(max(of, done))),
-			Failed: all.failed, More: all.next != "" && all.failed == "",
-		},
+		Progress: v.progressOf(act, all, of),
 	}
 }
 

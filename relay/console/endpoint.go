@@ -56,7 +56,7 @@ type endpointAttempt struct {
 	Outcome word
 	First   string // the beginning of what came back
 	Whole   string // all that was kept of it; empty: First is all
-	Headers []setting
+	Headers []header
 }
 
 // logRow is an entry in the log of an endpoint.
@@ -233,11 +233,9 @@ func (v *visit) endpointAttempt(a api.EndpointAttempt) endpointAttempt {
 		row.Detail += " " + v.t("reason."+a.Reason)
 	}
 	if a.Replica != "" {
-		row.Headers = append(row.Headers, setting{v.t("attempt.replica"), visible(a.Replica)})
+		row.Headers = append(row.Headers, header{Name: v.t("attempt.replica"), Value: visible(a.Replica)})
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Headers)) {
-		row.Headers = append(row.Headers, setting{visible(name), visible(a.Headers[name])})
-	}
+	row.Headers = append(row.Headers, headerRows(a.Headers)...)
 
 	// The first line of the answer is shown, the rest on demand.
 	const most = 80

@@ -2,9 +2,7 @@ package console
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/kuaidihelp"
@@ -18,7 +16,7 @@ func (v *visit) act(what string) error {
 	if _, err := send[api.EndpointHealth](v, "POST /endpoints/{endpoint}/"+what, nil, nil, v.endpointName()); err != nil {
 		return err
 	}
-	return v.done(what, "")
+	return v.done(what)
 }
 
 // resumeView asks whether an endpoint that said that it is gone is to get everything again.
@@ -60,7 +58,7 @@ type testResult struct {
 	Answer  string
 	Method  string
 	URL     string
-	Headers []setting
+	Headers []header
 	Body    string
 }
 
@@ -107,9 +105,7 @@ func (v *visit) test() error {
 	}
 	if r := result.Request; r != nil {
 		out.Method, out.URL, out.Body = r.Method, visible(r.URL), visible(r.Body)
-		for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
-			out.Headers = append(out.Headers, setting{visible(name), visible(r.Headers[name])})
-		}
+		out.Headers = headerRows(r.Headers)
 	}
 	return v.showTest(status, out)
 }
@@ -120,7 +116,8 @@ func (v *visit) retry() error {
 	if id := v.FormValue("event_id"); id != "" {
 		body = map[string]any{"event_id": id}
 	}
-	all, err := inParts(body, actsAtOnce, func() (portion, error) {
+	all, err := inParts("", actsAtOnce, func(cursor string) (portion, error) {
+		body["cursor"] = cursor
 		result, err := send[api.RetryResult](v, "POST /endpoints/{endpoint}/retry", nil, body, v.endpointName())
 		return portion{done: result.Done, next: result.Next}, err
 	})
@@ -129,6 +126,9 @@ func (v *visit) retry() error {
 	}
 	if err := v.ended(all); err != nil {
 		return err
+	}
+	if all.next != "" {
+		return v.done("retry-some", count(all.done))
 	}
 	return v.done("retry", count(all.done))
 }

@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -143,7 +142,7 @@ func (v *visit) showQuarantined(id string) error {
 
 	one := &quarantineOne{
 		quarantineRow: v.quarantineRow(x), Raw: v.path("/quarantine/raw", url.Values{"id": {id}}),
-		Callback: visible(x.Callback),
+		Callback: visible(x.Callback), Headers: headerRows(x.Headers),
 	}
 	for _, way := range []string{asText, asHex, asParsed} {
 		one.As = append(one.As, choice{
@@ -160,9 +159,6 @@ func (v *visit) showQuarantined(id string) error {
 		one.Data = newPayload(x.Raw)
 	}
 	one.Now, one.Understood = v.quarantineNow(x.Now)
-	for _, name := range slices.Sorted(maps.Keys(x.Headers)) {
-		one.Headers = append(one.Headers, header{visible(name), visible(x.Headers[name])})
-	}
 	return v.render(http.StatusOK, "quarantine", quarantineView{One: one, Back: v.path("/quarantine", nil)})
 }
 
@@ -235,10 +231,7 @@ func (v *visit) downloadQuarantined() error {
 		}
 		return -1
 	}, x.ID)
-	header := v.Response().Header()
-	header.Set("Content-Disposition", `attachment; filename="`+name+`.bin"`)
-	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	return v.Blob(http.StatusOK, "application/octet-stream", x.Raw)
+	return v.download(name+".bin", x.Raw)
 }
 
 // sureQuarantine asks before a group of the quarantine is taken in again, or removed.
@@ -267,7 +260,7 @@ func (v *visit) sureQuarantine() error {
 	}
 	fields := maps.Clone(q)
 	fields.Set("all", "1")
-	fields.Set("of", strconv.Itoa(n))
+	fields.Set("expect", strconv.Itoa(n))
 	fields.Set("back", out.Back)
 	out.Fields = fieldsOf(fields)
 	return v.sure(out)
@@ -300,7 +293,7 @@ func (v *visit) retake() error {
 		return err
 	}
 	if result.Released == 0 {
-		return v.done("retake-failed", "")
+		return v.done("retake-failed")
 	}
 	return v.done("retake", count(result.Events))
 }
@@ -331,36 +324,23 @@ func (v *visit) changeQuarantine(act string, ask func(body map[string]any) (port
 			body[name] = x
 		}
 	}
-	if cursor := v.FormValue("cursor"); cursor != "" {
-		body["cursor"] = cursor
-	}
 
-	before, _ := strconv.Atoi(v.FormValue("done"))
-	of, _ := strconv.Atoi(v.FormValue("of"))
-	all, err := inParts(body, v.partsAtOnce(), func() (portion, error) { return ask(body) })
+	all, err := inParts(v.FormValue("cursor"), v.partsAtOnce(), func(cursor string) (portion, error) {
+		body["cursor"] = cursor
+		return ask(body)
+	})
 	if err != nil {
 		return err
 	}
-	done := max(0, before) + all.done
+	expect, _ := strconv.Atoi(v.FormValue("expect")) // none: it is as many as were done
 	out := v.quarantineSure(act, q)
-	if !v.part() && all.next == "" && all.failed == "" {
+	out.Progress = v.progressOf(act, all, expect)
+	if all.whole() && !v.part() {
 		return v.Redirect(http.StatusSeeOther,
-			v.path("/quarantine", url.Values{"did": {act + "-group"}, "n": {count(done)}}))
+			v.path("/quarantine", url.Values{"did": {act + "-group"}, "n": {count(out.Progress.Done)}}))
 	}
-	out.Progress = &progress{
-		Done: done, Of: max(of, done), Text: v.t("sure."+act+".done", count(done), count(max(of, done))),
-		Failed: all.failed, More: all.next != "" && all.failed == "",
-	}
-	if all.next != "" || all.failed != "" {
-		q.Set("all", "1")
-		q.Set("of", strconv.Itoa(of))
-		q.Set("done", strconv.Itoa(done))
-		q.Set("back", out.Back)
-		if cursor, ok := body["cursor"].(string); ok {
-			q.Set("cursor", cursor)
-		}
-		out.Fields = fieldsOf(q)
-		out.Button = v.t("sure.go.on")
+	if !all.whole() {
+		v.addRest(&out, all, q)
 	}
 	return v.sure(out)
 }

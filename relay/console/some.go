@@ -1,7 +1,6 @@
 package console
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 
@@ -130,42 +129,61 @@ func (v *visit) doSome() error {
 		return err
 	}
 
-	done, parts := 0, 0
+	if what == "redrive" {
+		return v.redriveChosen(all)
+	}
 	for _, e := range all {
-		if what == "redrive" {
-			n, err := v.redriveOne(e.Endpoint, actsAtOnce-parts)
-			if err != nil {
-				return err
-			}
-			done += n
-			parts += 1 + n/lettersAtOnce
-			if parts >= actsAtOnce {
-				break
-			}
-			continue
-		}
-		_, err := send[api.EndpointHealth](v, "POST /endpoints/{endpoint}/"+what, nil, nil, e.Endpoint)
-		if err != nil {
+		if _, err := send[api.EndpointHealth](v, "POST /endpoints/{endpoint}/"+what, nil, nil, e.Endpoint); err != nil {
 			return err
 		}
-		done++
 	}
-	return v.done(what+".some", count(done))
+	return v.done(what+"-some", count(len(all)))
 }
 
-// redriveOne redrives the dead letters of an endpoint, in so many requests at most.
-func (v *visit) redriveOne(endpoint string, most int) (done int, err error) {
-	body := map[string]any{"all": true, "filter": map[string]string{"endpoint": endpoint}}
-	for range most {
-		result, err := send[api.DeadLettersResult](v, "POST /dead-letters/redrive", nil, maps.Clone(body))
-		if err != nil {
-			return done, err
-		}
-		done += result.Done
-		if result.Next == "" {
-			break
-		}
-		body["cursor"] = result.Next
+// redriveChosen redrives the dead letters of endpoints. It says how many are left, if it ended before all were.
+func (v *visit) redriveChosen(endpoints []api.EndpointHealth) error {
+	left := 0
+	names := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		names[i] = e.Endpoint
+		left += int(e.Dead)
 	}
-	return done, nil
+	all, err := redriveSome(names, func(body map[string]any) (portion, error) { return v.changeLetters("redrive", body) })
+	if err != nil {
+		return err
+	}
+
+	left = max(0, left-all.done)
+	switch {
+	case all.failed != "":
+		return echo.NewHTTPError(http.StatusServiceUnavailable,
+			v.t("some.redrive.ended", count(all.done), count(left), all.failed))
+	case all.next != "" && left > 0:
+		return v.done("redrive-left", count(all.done), count(left))
+	}
+	return v.done("redrive-some", count(all.done))
 }
+
+// redriveSome redrives the dead letters of one endpoint after the other, in actsAtOnce requests at most.
+func redriveSome(endpoints []string, ask func(body map[string]any) (portion, error)) (portion, error) {
+	if len(endpoints) == 0 {
+		return portion{}, nil
+	}
+	at := 0
+	return inParts("", actsAtOnce, func(cursor string) (portion, error) {
+		if cursor == nextEndpoint {
+			at++
+			cursor = ""
+		}
+		one, err := ask(map[string]any{
+			"all": true, "filter": map[string]string{"endpoint": endpoints[at]}, "cursor": cursor,
+		})
+		if one.next == "" && at < len(endpoints)-1 {
+			one.next = nextEndpoint
+		}
+		return one, err
+	})
+}
+
+// nextEndpoint is the cursor behind the last dead letter of an endpoint.
+const nextEndpoint = "next"

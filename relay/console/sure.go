@@ -1,15 +1,18 @@
 package console
 
 import (
+	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 )
 
 // sureView is the question before an act on many things, and what came of it: a page, and with JavaScript a dialog. A
-// link or a form that leads to it has data-sure. The answer to its form is a sureView, too: with Progress.More the
+// link or a form that leads to it has data-dialog. The answer to its form is a sureView, too: with Progress.More the
 // script sends its form again, until there is no more, or the reader stops.
 type sureView struct {
 	Title string
@@ -44,20 +47,11 @@ func (v *visit) sure(s sureView) error { return v.render(http.StatusOK, "sure", 
 
 // fieldsOf are the hidden fields of a form for these parameters.
 func fieldsOf(q url.Values) (out []field) {
-	for name, values := range q {
-		for _, x := range values {
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		for _, x := range q[name] {
 			out = append(out, field{Name: name, Value: x})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b field) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		if a.Name > b.Name {
-			return 1
-		}
-		return 0
-	})
 	return out
 }
 
@@ -92,17 +86,23 @@ type portion struct {
 	failed string
 }
 
-// inParts asks the API up to so many times, as long as it says that there is more. The cursor to go on with goes into
-// body. After the first part an error is in failed, with how many were done; the same request goes on.
-func inParts(body map[string]any, parts int, ask func() (portion, error)) (all portion, err error) {
+// whole says whether nothing is left of what was to be done.
+func (p portion) whole() bool { return p.next == "" && p.failed == "" }
+
+// inParts asks the API up to so many times, from a cursor on (empty: from the beginning), as long as it says that there
+// is more. After the first part an error is in failed, with how many were done, and next is the part that failed: the
+// same request goes on.
+func inParts(cursor string, parts int, ask func(cursor string) (portion, error)) (all portion, err error) {
+	all.next = cursor
 	for range parts {
-		one, err := ask()
+		one, err := ask(all.next)
 		if err != nil && all.done == 0 {
 			return all, err
 		}
 		all.done += one.done
 		if err != nil {
-			_, all.failed = statusOf(err)
+			_, text := statusOf(err)
+			all.failed = cmp.Or(text, err.Error())
 			return all, nil
 		}
 		all.failed = one.failed
@@ -110,12 +110,44 @@ func inParts(body map[string]any, parts int, ask func() (portion, error)) (all p
 			return all, nil
 		}
 		all.next = one.next
-		if one.next == "" {
+		if all.next == "" {
 			return all, nil
 		}
-		body["cursor"] = one.next
 	}
 	return all, nil
+}
+
+// progressOf says how far an act is, of which the form that was sent had done some before.
+func (v *visit) progressOf(act string, all portion, of int) *progress {
+	done := v.doneBefore() + all.done
+	of = max(of, done)
+	return &progress{
+		Done: done, Of: of, Text: v.t("sure."+act+".done", count(done), count(of)),
+		Failed: all.failed, More: all.next != "" && all.failed == "",
+	}
+}
+
+// doneBefore is how many were done with the forms before this one.
+func (v *visit) doneBefore() int {
+	n, err := strconv.Atoi(v.FormValue("done"))
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
+}
+
+// addRest adds the form that does what is left: it asks for the same as q.
+func (v *visit) addRest(out *sureView, all portion, q url.Values) {
+	q = maps.Clone(q)
+	q.Set("all", "1")
+	q.Set("expect", v.FormValue("expect"))
+	q.Set("done", strconv.Itoa(out.Progress.Done))
+	q.Set("back", out.Back)
+	if all.next != "" {
+		q.Set("cursor", all.next)
+	}
+	out.Fields = fieldsOf(q)
+	out.Button = v.t("sure.go.on")
 }
 
 // ended is the error that says how many were done of what could not be done as a whole; nil: it could.

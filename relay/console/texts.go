@@ -192,7 +192,8 @@ var frameTexts = map[string]text{
 
 	"act.retry": {"Try now", "立即重试"},
 
-	"did.retry": {"%s tried now.", "已立即重试 %s 个。"},
+	"did.retry":      {"%s tried now.", "已立即重试 %s 个。"},
+	"did.retry-some": {"%s tried now. There may be more: do it again for these.", "已立即重试 %s 个，可能还有更多，可再次操作。"},
 
 	"layout.date": {"2 Jan", "1月2日"},
 

@@ -58,9 +58,17 @@ var endpointTexts = map[string]text{
 	"act.redrive.some": {"Send dead letters again…", "重新投递死信…"},
 	"act.redrive.all":  {"Send %s again…", "重新投递 %s 个…"},
 	"act.resume.ask":   {"Resume…", "恢复…"},
-	"did.pause.some":   {"Paused endpoints: %s.", "已暂停 %s 个端点。"},
-	"did.resume.some":  {"Resumed endpoints: %s.", "已恢复 %s 个端点。"},
-	"did.redrive.some": {"Dead letters that are sent again: %s.", "已重新投递 %s 个死信。"},
+	"did.pause-some":   {"Paused endpoints: %s.", "已暂停 %s 个端点。"},
+	"did.resume-some":  {"Resumed endpoints: %s.", "已恢复 %s 个端点。"},
+	"did.redrive-some": {"Dead letters that are sent again: %s.", "已重新投递 %s 个死信。"},
+	"did.redrive-left": {
+		"%s dead letters are sent again, as many as go at once. %s are left: do it again for these.",
+		"已重新投递 %s 个死信，达到单次上限；还剩 %s 个，请再次操作。",
+	},
+	"some.redrive.ended": {
+		"%s dead letters are sent again, then it ended: %[3]s. %[2]s are left.",
+		"已重新投递 %s 个死信，随后中断：%[3]s。还剩 %[2]s 个。",
+	},
 
 	"endpoint.what":       {"What is going on", "当前情况"},
 	"endpoint.settings":   {"Settings", "配置"},
