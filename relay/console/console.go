@@ -264,11 +264,12 @@ func (v *visit) fail(err error) error {
 	} else {
 		v.o.Logger.Error("a page failed", zap.String("path", v.Path()), zap.Error(err))
 	}
-	if v.part() {
-		return v.String(status, text)
+	why := v.say(text)
+	if v.part() { // a dialog shows it
+		return v.String(status, cmp.Or(why.String(), v.statusTitle(status)))
 	}
 	return v.render(status, "error", errorView{
-		Status: status, Title: v.statusTitle(status), Text: v.say(text),
+		Status: status, Title: v.statusTitle(status), Text: why,
 		RetryAfter: v.Response().Header().Get(echo.HeaderRetryAfter),
 	})
 }

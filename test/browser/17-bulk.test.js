@@ -19,6 +19,7 @@ stage({ tenants });
 const many = 1234;
 const dead = async (on) => (await on.api('/dead-letters?limit=1&total=true')).body.total;
 const got = async (on, reason) => (await on.do('received', { endpoint: 'orders' }))[reason] ?? 0;
+const tests = async (on) => (await on.api('/audit?what=test')).body.acts.reduce((sum, a) => sum + a.count, 0);
 // Other checks of this file may have left some.
 const clear = async (on) => {
   while ((await on.api('/dead-letters/dismiss', { method: 'POST', body: { all: true } })).body.next);
@@ -34,7 +35,7 @@ check('17 bulk: the number of the dialog is the number that the receiver gets', 
   const page = await on.open('/dead-letters', { as: 'operator' });
   await page.locator('#kept b', { hasText: '1,234 dead letters' }).waitFor();
   await on.shot(page, '17 dead letters');
-  const act = page.locator('#groups a[data-sure]').first();
+  const act = page.locator('#groups a[data-dialog]').first();
   assert.equal(await act.textContent(), 'Send 1,234 again…');
   await act.click();
   const dialog = page.locator('dialog[open]');
@@ -67,7 +68,7 @@ check('17 bulk: it can be stopped half-way, and goes on', async (on) => {
   await on.do('refused', { Count: many, From: 200000 });
   await isDead(on, many);
   const page = await on.open('/dead-letters?endpoint=shop%2Forders', { as: 'operator' });
-  await page.locator('#groups a[data-sure]', { hasText: 'Dismiss' }).first().click();
+  await page.locator('#groups a[data-dialog]', { hasText: 'Dismiss' }).first().click();
   const dialog = page.locator('dialog[open]');
 
   // The first step is held until the reader has stopped.
@@ -104,7 +105,7 @@ check('17 bulk: without JavaScript the question is a page', async (on) => {
   await on.do('refused', { Count: 3, From: 300000 });
   await isDead(on, 3);
   const page = await on.open('/dead-letters', { as: 'operator', javaScriptEnabled: false });
-  await page.locator('#groups a[data-sure]', { hasText: 'Dismiss 3' }).click();
+  await page.locator('#groups a[data-dialog]', { hasText: 'Dismiss 3' }).click();
   await on.shot(page, '17 question as a page');
   await page.getByRole('button', { name: 'Dismiss 3' }).click();
   await page.getByText('3 dismissed.').waitFor();
@@ -144,4 +145,40 @@ check('17 bulk: a replay is counted, sent at its pace, ended, and guarded by wha
   await page.getByRole('button', { name: 'Send 1,234 again' }).click();
   await page.getByRole('alert').waitFor();
   assert.match(await page.getByRole('alert').textContent(), /5 were expected: nothing was done/);
+});
+
+check('17 bulk: the dead letters of a chosen endpoint, and its test, in a dialog', async (on) => {
+  await clear(on);
+  await on.do('refused', { Count: 3, From: 400000 });
+  await isDead(on, 3);
+  await on.do('answer', { endpoint: 'orders', Status: 200 });
+  const page = await on.open('/endpoints', { as: 'operator' });
+  await page.getByRole('checkbox', { name: 'Select shop/orders' }).check();
+  await page.getByRole('button', { name: 'Send dead letters again…' }).click();
+  const question = page.getByRole('dialog', { name: 'Send 3 dead letters of 1 endpoint again?' });
+  await on.shot(page, '17 question about endpoints');
+  await question.getByRole('link', { name: 'Back' }).click();
+  await question.waitFor({ state: 'detached' });
+  assert.equal(await dead(on), 3);
+  await page.getByRole('button', { name: 'Send dead letters again…' }).click();
+  await question.getByRole('button', { name: 'Send 3 again' }).click();
+  await page.getByText('Dead letters that are sent again: 3.').waitFor();
+  assert.equal(await dead(on), 0);
+
+  // A test shows what came of it where it was asked for, once for a double click; and so what went wrong.
+  await page.goto(`${on.base('operator')}/endpoints/shop/orders`);
+  await page.getByRole('link', { name: 'Send a test' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Send a test to shop/orders' });
+  const before = await tests(on);
+  await dialog.getByRole('button', { name: 'Send a test' }).dblclick();
+  await dialog.getByText('The endpoint took the test event.').waitFor();
+  assert.equal(await tests(on), before + 1);
+  await page.route('**/test?part=main', (route) => route.fulfill({ status: 429, body: 'wait for 7 s' }), { times: 1 });
+  on.allow(/answers 429/);
+  await dialog.getByRole('button', { name: 'Send another' }).click();
+  await dialog.getByText('wait for 7 s').waitFor();
+  await on.shot(page, '17 test that failed');
+  await dialog.getByRole('button', { name: 'Send another' }).click();
+  await dialog.getByText('wait for 7 s').waitFor({ state: 'detached' });
+  assert.equal(await tests(on), before + 2);
 });

@@ -15,7 +15,7 @@ async function eventPage(on, base) {
 
 // pasted is what the clipboard has, as a person finds out.
 async function pasted(page) {
-  const search = page.locator('input[type=search]');
+  const search = page.locator('[data-search]'); // the one in the head of the page
   await search.fill('');
   await search.focus();
   await page.keyboard.press('Control+V');

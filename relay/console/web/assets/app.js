@@ -1,8 +1,8 @@
 // app.js keeps a page up to date, and adds keys and copying. Without it a page can be read, and its forms work.
 import { startLive } from './live.js';
-import { startSure, startPace } from './sure.js';
 import { startKeys } from './keys.js';
 import { startDialogs } from './dialog.js';
+import { startPace, startSelecting } from './forms.js';
 import { startCharts } from './chart.js';
 import { startEvents } from './events.js';
 
@@ -99,9 +99,9 @@ dress(document);
 startCopying();
 startForms();
 const now = startLive(say, dress);
-startSure(say, () => { if (!now()) location.reload(); });
-startPace();
 startKeys();
-startDialogs(say, dress);
+startDialogs(say, dress, () => { if (!now()) location.reload(); });
+startPace();
+startSelecting();
 startCharts();
 startEvents(dress);

@@ -1,92 +1,138 @@
-// dialog.js shows a page in a dialog: what a link or form with data-dialog leads to, and of that the part with
-// data-dialog-body. Without it they lead to the page itself.
+// dialog.js shows what a link or a form with data-dialog leads to in a dialog: of that page the part with
+// data-dialog-body. Without it they lead to the page itself. A form with data-steps in there is an act on many things:
+// it is sent, and then the form of each answer (data-more), until all is done or the reader stops it.
 import { parse } from './live.js';
 
 let dialog;
+let did = false;      // a step has changed something
+let running = false;
+let stopped = false;
 
-function open(section, dress) {
-  if (!dialog) {
-    dialog = document.createElement('dialog');
-    dialog.addEventListener('click', (e) => {
-      if (!e.target.closest('[data-close]')) return;
-      e.preventDefault();
-      dialog.close();
-    });
-    document.body.append(dialog);
-  }
-  const heading = section.querySelector('h1, h2');
-  if (heading) {
-    heading.id = 'dialog-heading';
-    dialog.setAttribute('aria-labelledby', heading.id);
-  }
-  section.classList.remove('card');
-  dialog.replaceChildren(section);
-  dress(dialog);
-  if (!dialog.open) dialog.showModal(); // the browser gives the focus back when it closes
-}
-
-async function load(request, dress) {
-  request.headers.set('Accept', 'text/html');
-  const answer = await fetch(request);
-  if (answer.redirected) { location.assign(answer.url); return; }
-  const main = parse(await answer.text()).getElementById('main');
-  open(main.querySelector('[data-dialog-body]') ?? main.firstElementChild, dress);
-}
-
-// requestOf is what a form would send, with the button that was pressed.
-function requestOf(form, button) {
-  const fields = new URLSearchParams(new FormData(form, button));
-  if (form.method === 'post') return new Request(form.action, { method: 'POST', body: fields });
-  const url = new URL(form.action);
-  url.search = fields;
-  return new Request(url);
-}
-
-export function startDialogs(say, dress) {
-  const show = async (request, otherwise) => {
-    try {
-      await load(request, dress);
-    } catch {
-      otherwise();
-    }
-  };
+export function startDialogs(say, dress, changed) {
   document.addEventListener('click', (e) => {
-    const link = e.target.closest('a[data-dialog]');
-    if (!link || e.button !== 0 || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    const link = e.target.closest?.('a[data-dialog]');
+    if (!link || e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
     e.preventDefault();
-    show(new Request(link.href), () => location.assign(link.href));
+    open(new URL(link.href), link);
   });
   document.addEventListener('submit', (e) => {
     const form = e.target;
-    if (!form.matches('[data-dialog]') || e.defaultPrevented) return;
+    const steps = dialog?.contains(form) && form.matches('[data-steps]');
+    if (!steps && !form.matches('[data-dialog]')) return;
     e.preventDefault();
-    delete form.dataset.sent;
-    show(requestOf(form, e.submitter), () => say(document.body.dataset.stale.replace('%s', new Date().toTimeString().slice(0, 8))));
-  });
-  startSelecting();
+    if (steps) {
+      stopped = false;
+      if (!running) go(form);
+      return;
+    }
+    const fields = new URLSearchParams(new FormData(form, e.submitter));
+    const url = new URL(form.action);
+    if (form.method === 'get') {
+      url.search = fields;
+      open(url, e.submitter ?? form);
+    } else send(form, url, fields);
+  }, true);
+
+  function make() {
+    dialog = document.createElement('dialog');
+    dialog.setAttribute('aria-labelledby', 'dialog-heading');
+    dialog.addEventListener('click', (e) => {
+      if (e.target.closest('[data-close]')) { e.preventDefault(); dialog.close(); }
+      if (e.target.closest('[data-stop]')) stopped = true;
+    });
+    dialog.addEventListener('close', () => {
+      stopped = true;
+      if (did) { did = false; changed(); }
+    });
+    document.body.append(dialog);
+  }
+
+  function show(body) {
+    if (!dialog) make();
+    body.classList.remove('card');
+    body.querySelector('h1').id = 'dialog-heading';
+    dialog.replaceChildren(body);
+    dress(dialog);
+    if (dialog.open) return;
+    stopped = false;
+    dialog.showModal(); // the browser gives the focus back when it closes
+  }
+
+  // open shows a page, and goes there if it has no such part.
+  async function open(url, from) {
+    if (dialog?.open) return;
+    try {
+      await once(from, async () => show(await ask(url)));
+    } catch {
+      location.assign(url);
+    }
+  }
+
+  // send shows the answer to a form. What is wrong stands above its buttons.
+  async function send(form, url, fields) {
+    try {
+      await once(form, async () => show(await ask(url, { method: 'POST', body: fields })));
+    } catch (e) {
+      fail(form, e.message);
+    }
+  }
+
+  function fail(form, text) {
+    const around = form.closest('[data-dialog-body]');
+    const p = around.querySelector('.wrong') ?? document.createElement('p');
+    p.className = 'wrong';
+    p.textContent = text;
+    if (!p.isConnected) (form.querySelector('.acts') ?? form).before(p);
+    say(text);
+  }
+
+  async function go(form) {
+    running = true;
+    try {
+      do {
+        buttons(true);
+        const answer = await ask(new URL(form.action), { method: 'POST', body: new URLSearchParams(new FormData(form)) });
+        did = true;
+        show(answer);
+        say(dialog.querySelector('[role="status"]')?.textContent ?? '');
+        form = dialog.querySelector('form[data-more]');
+      } while (form && !stopped && dialog.open);
+    } catch (e) {
+      fail(form, e.message);
+    }
+    running = false;
+    buttons(false);
+    (dialog.querySelector('#sure-done') ?? dialog.querySelector('[data-close]')).focus();
+  }
+
+  function buttons(busy) {
+    const stop = dialog.querySelector('[data-stop]');
+    const main = dialog.querySelector('[data-go]');
+    if (stop) stop.hidden = !busy;
+    if (main) main.hidden = busy;
+    if (busy) stop?.focus();
+  }
 }
 
-// startSelecting counts what is selected in a form with data-select, whose buttons do something with that.
-function startSelecting() {
-  for (const all of document.querySelectorAll('[data-select] [data-all]')) all.hidden = false;
-  const count = (form) => {
-    const boxes = [...form.querySelectorAll('tbody input[type=checkbox]')];
-    const n = boxes.filter((b) => b.checked).length;
-    const text = form.querySelector('[data-selected]');
-    text.dataset.none ??= text.textContent;
-    text.textContent = n ? text.dataset.selected.replace('%s', n) : text.dataset.none;
-    for (const button of form.querySelectorAll('button[name]')) button.disabled = n === 0;
-    const all = form.querySelector('[data-all]');
-    if (all) { all.checked = n > 0 && n === boxes.length; all.indeterminate = n > 0 && n < boxes.length; }
-  };
-  for (const form of document.querySelectorAll('[data-select]')) count(form);
-  addEventListener('pageshow', () => { for (const form of document.querySelectorAll('[data-select]')) count(form); });
-  document.addEventListener('change', (e) => {
-    const form = e.target.closest('[data-select]');
-    if (!form) return;
-    if (e.target.matches('[data-all]')) {
-      for (const box of form.querySelectorAll('tbody input[type=checkbox]')) box.checked = e.target.checked;
-    }
-    count(form);
-  });
+// ask gets the part of a page that a dialog shows. It is an error if there is none.
+async function ask(page, options) {
+  const url = new URL(page);
+  url.searchParams.set('part', 'main');
+  const answer = await fetch(url, { credentials: 'same-origin', redirect: 'error', ...options });
+  if (answer.status === 401) location.reload(); // to log in
+  const text = await answer.text();
+  const body = answer.ok && parse(text).querySelector('[data-dialog-body]');
+  if (!body) throw new Error(answer.ok || !text ? String(answer.status) : text);
+  return body;
+}
+
+// once does something that an element has asked for. A double click does it once.
+async function once(element, what) {
+  if (element.dataset.asking) return;
+  element.dataset.asking = 'yes';
+  try {
+    await what();
+  } finally {
+    delete element.dataset.asking;
+  }
 }
