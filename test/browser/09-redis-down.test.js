@@ -6,6 +6,9 @@ check('09 Redis down: pages keep their frame and say so, a login works, and live
   const live = await on.open('/events', { as: 'operator' });
   await live.locator('[data-event]').first().waitFor();
   const mark = live.locator('[data-pause]');
+
+  // The other page is in Chinese, and its times are in another zone than the browser's.
+  const chinese = await on.open('/events?lang=zh&tz=UTC', { as: 'operator' });
   await until('live has begun', () => mark.isVisible());
 
   on.allow(/answers 50\d/);
@@ -37,6 +40,13 @@ check('09 Redis down: pages keep their frame and say so, a login works, and live
   await until('it says that it is not up to date', async () => /\d\d:\d\d:\d\d/.test(await mark.innerText()));
   assert.equal(await live.locator('[data-event]').count(), 1);
   await on.shot(live, '09 Redis down, a page that was open');
+  const since = /^自 (\d\d):(\d\d):(\d\d) 起未更新$/;
+  const elsewhere = chinese.locator('[data-pause]');
+  await until('it says so in Chinese', async () => since.test((await elsewhere.innerText()).trim()));
+  const [, hours, minutes] = (await elsewhere.innerText()).trim().match(since);
+  const now = new Date();
+  const ago = (now.getUTCHours() * 60 + now.getUTCMinutes() - hours * 60 - minutes + 24 * 60) % (24 * 60);
+  assert.ok(ago < 10, `it was up to date ${ago} minutes ago, in UTC`);
 
   await on.do('redis', { do: 'start' });
   await until(

@@ -1,5 +1,5 @@
 // app.js keeps a page up to date, and adds keys and copying. Without it a page can be read, and its forms work.
-import { startLive } from './live.js';
+import { clock, startLive } from './live.js';
 import { startKeys } from './keys.js';
 import { startDialogs } from './dialog.js';
 import { startPace, startSelecting } from './forms.js';
@@ -84,13 +84,9 @@ function startForms() {
 
 // The clock in the header shows the time of the reader's zone.
 function startClock() {
-  const clock = document.querySelector('[data-clock]');
-  let format;
-  try {
-    format = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium', timeZone: document.body.dataset.zoneName });
-  } catch { return; } // a zone that this browser does not know
-  const skew = Date.parse(clock.dateTime) - Date.now();
-  setInterval(() => { if (!document.hidden) clock.textContent = format.format(new Date(Date.now() + skew)); }, 1000);
+  const shown = document.querySelector('[data-clock]');
+  const skew = Date.parse(shown.dateTime) - Date.now();
+  setInterval(() => { if (!document.hidden) shown.textContent = clock.format(new Date(Date.now() + skew)); }, 1000);
 }
 
 tellZone();

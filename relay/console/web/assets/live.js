@@ -4,6 +4,17 @@ const policy = window.trustedTypes?.createPolicy('kuairelay', { createHTML: (htm
 // parse makes a document of HTML that this relay sent.
 export const parse = (html) => new DOMParser().parseFromString(policy.createHTML(html), 'text/html');
 
+// clock writes a time of day as pages do: in the reader's language and zone, of 24 hours.
+export const clock = (() => {
+  const how = { timeStyle: 'medium', hourCycle: 'h23' };
+  const lang = document.documentElement.lang;
+  try {
+    return new Intl.DateTimeFormat(lang, { ...how, timeZone: document.body.dataset.zoneName });
+  } catch { // a zone that this browser does not know
+    return new Intl.DateTimeFormat(lang, { ...how, timeZoneName: 'short' });
+  }
+})();
+
 const resting = 15000;   // ms, without a sign of the reader
 const restAfter = 300000;
 const slowest = 60000;
@@ -170,7 +181,7 @@ export function startLive(say, dress) {
     } catch {
       failures++;
       button.classList.add('stale');
-      label(words.stale.replace('%s', good.toTimeString().slice(0, 8)));
+      label(words.stale.replace('%s', clock.format(good)));
     }
     const rest = Date.now() - seen > restAfter ? Math.max(resting, every) : every;
     soon(failures ? Math.min(every * 2 ** (failures - 1), slowest) : rest);
