@@ -21,6 +21,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/logonce"
 )
 
 // Settings are the part of the config that the API uses. They do not change after Use.
@@ -252,7 +253,13 @@ type API struct {
 	lastEvents each[fresh[lastEvent]]
 	glances    each[glances]
 	system     fresh[systemNow]
+
+	complaints logonce.Repeats // of the store, that were logged
 }
+
+// complaintFor is how long a fault of the store must not have come up to be logged again: longer than an open page
+// waits until it asks again.
+const complaintFor = 5 * time.Minute
 
 // New makes an API. It knows no tenant until Use.
 func New(o Options) *API {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -177,7 +178,35 @@ func TestAFaultOfTheStoreTellsATenantNothingOfRedis(t *testing.T) {
 			t.Errorf("%q, %v: %d %s", x.tenant, x.err, status, detail)
 		}
 	}
-	if n := b.logs.Len(); n != 4 {
+	if n := b.logs.Len(); n != 2 {
 		t.Errorf("%d lines in the log, want one for each fault", n)
 	}
+}
+
+// An outage is a line in the log, and not one for each time that an open page asks.
+func TestAFaultOfTheStoreThatGoesOnIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(Options{})
+		c, _ := b.call("", "/", "")
+		down := trouble{errors.New("redis is down: connection refused")}
+		logged := func(want int, why string) {
+			t.Helper()
+			if n := b.logs.FilterMessage("the store failed").Len(); n != want {
+				t.Errorf("%d lines in the log, want %d: %s", n, want, why)
+			}
+		}
+		for range 60 { // an hour, at the slowest pace of an open page
+			_ = c.failed("look at endpoints", down)
+			time.Sleep(time.Minute)
+		}
+		logged(1, "the outage goes on")
+		_ = c.failed("look at endpoints", errors.New("ERR odd"))
+		logged(2, "it fails otherwise")
+		_ = c.failed("list events", down)
+		logged(3, "something else fails")
+		time.Sleep(complaintFor)
+		_ = c.failed("look at endpoints", down)
+		logged(4, "the next outage")
+	})
 }

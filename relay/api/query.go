@@ -358,13 +358,14 @@ func (r *reader) end() error {
 	return nil
 }
 
-// failed logs an error of the store, and gives the answer to it. Only the operator gets the text of the error. doing is
-// what the call tried, like "list events".
+// failed logs an error of the store once for as long as it goes on, and gives the answer to it. Only the operator gets
+// the text of the error. doing is what the call tried, like "list events".
 func (c *call) failed(doing string, err error) error {
 	if errors.Is(err, event.ErrCursor) {
 		return badf("cursor: must be the next of an earlier page")
 	}
-	if c.Request().Context().Err() == nil { // otherwise whoever asked has gone, as browsers do, and nothing failed
+	gone := c.Request().Context().Err() != nil // as browsers do: nothing failed
+	if !gone && c.complaints.New(doing+": "+err.Error(), complaintFor) {
 		c.o.Logger.Error("the store failed", zap.String("doing", doing), zap.Error(err))
 	}
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "cannot "+doing+": "+c.cause(err))

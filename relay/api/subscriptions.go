@@ -263,7 +263,9 @@ func (c *call) noLedger(err error) error {
 	if c.ctx().Err() != nil {
 		return errClientGone
 	}
-	c.o.Logger.Error("the ledger cannot be reached", zap.String("tenant", c.tenant), zap.Error(err))
+	if c.complaints.New("ledger: "+err.Error(), complaintFor) {
+		c.o.Logger.Error("the ledger cannot be reached", zap.String("tenant", c.tenant), zap.Error(err))
+	}
 	c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
 }

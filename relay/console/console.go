@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/logonce"
 )
 
 // Options of a Console. API, Login, Session and Registry are required.
@@ -64,6 +65,7 @@ type Console struct {
 	settings  atomic.Pointer[Settings]
 	samples   samples
 	downloads downloads
+	ribbons   logonce.Repeats // why pages had none
 
 	// What was asked for a short time ago.
 	answers    *memo // of the API

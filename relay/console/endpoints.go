@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -30,6 +31,9 @@ type endpointRow struct {
 	Day                 *ribbon
 }
 
+// ribbonsFor is how long there must have been ribbons, until it is logged again that there are none.
+const ribbonsFor = 5 * time.Minute
+
 // endpointRows shows endpoints with their last 24 hours. ribbons says whether these are known.
 func (v *visit) endpointRows(all []api.EndpointHealth) (rows []endpointRow, ribbons bool) {
 	names := make([]string, len(all))
@@ -37,7 +41,7 @@ func (v *visit) endpointRows(all []api.EndpointHealth) (rows []endpointRow, ribb
 		names[i] = e.Endpoint
 	}
 	days, err := v.o.API.Days(v.Request().Context(), names)
-	if err != nil {
+	if err != nil && v.ribbons.New(err.Error(), ribbonsFor) {
 		v.o.Logger.Warn("a page has no ribbons", zap.Error(err))
 	}
 	for _, e := range all {

@@ -2,6 +2,7 @@
 package logonce
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -52,4 +53,33 @@ func (t *Throttle) Allow(span time.Duration) bool {
 	}
 	t.last = time.Now()
 	return true
+}
+
+// repeatsMost bounds the texts that Repeats remembers.
+const repeatsMost = 256
+
+// Repeats remembers what came up lately, so that a fault that many run into, for as long as it lasts, is logged once.
+// The zero Repeats remembers nothing. It may be used by several goroutines at once.
+type Repeats struct {
+	mu   sync.Mutex
+	last map[string]time.Time // when a text came up
+}
+
+// New remembers a text, and says whether it had not come up for a span.
+func (r *Repeats) New(text string, span time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	last, known := r.last[text]
+	if !known && len(r.last) >= repeatsMost {
+		maps.DeleteFunc(r.last, func(_ string, last time.Time) bool { return now.Sub(last) >= span })
+		if len(r.last) >= repeatsMost {
+			clear(r.last)
+		}
+	}
+	if r.last == nil {
+		r.last = make(map[string]time.Time)
+	}
+	r.last[text] = now
+	return !known || now.Sub(last) >= span
 }

@@ -2,6 +2,7 @@ package logonce
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,33 @@ func TestAThrottleAllowsOncePerSpan(t *testing.T) {
 			if got := throttle.Allow(time.Minute); got != step.want {
 				t.Errorf("step %d, %s later: %t", i, step.wait, got)
 			}
+		}
+	})
+}
+
+func TestWhatComesUpAgainAndAgainIsNewOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r Repeats
+		for i, step := range []struct {
+			wait time.Duration
+			text string
+			want bool
+		}{
+			{0, "down", true}, {time.Minute - 1, "down", false}, {time.Minute - 1, "down", false}, {0, "full", true},
+			{0, "down", false}, {time.Minute, "down", true}, {0, "full", true}, {0, "full", false},
+		} {
+			time.Sleep(step.wait)
+			if got := r.New(step.text, time.Minute); got != step.want {
+				t.Errorf("step %d, %s after %s: %t", i, step.text, step.wait, got)
+			}
+		}
+
+		for i := range 3 * repeatsMost {
+			r.New(strconv.Itoa(i), time.Minute)
+		}
+		if len(r.last) > repeatsMost {
+			t.Errorf("%d texts are remembered", len(r.last))
 		}
 	})
 }
