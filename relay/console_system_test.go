@@ -40,6 +40,11 @@ func TestTheConfigPageSaysWhatAReloadCameTo(t *testing.T) {
 	if strings.Contains(words, "male") || strings.Contains(words, "relays") {
 		t.Errorf("shop is told of another's mistake, or of replicas: %s", words)
 	}
+	operator.language = "zh-CN"
+	for _, path := range []string{"/config", "/"} {
+		says(wordsOf(t, operator.get(path).body), `该租户没有端点 "male" ；是不是 "mail" ？`)
+	}
+	operator.language = "en"
 	must(t, os.WriteFile(r.file, append(good, []byte("retention: 72h\n")...), 0o600))
 	says(reload(), "Read again. Now ", "The files have no mistakes.", "retention: 72h")
 	until(t, "the replica is listed with the config that it serves", func() bool {

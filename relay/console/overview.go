@@ -73,6 +73,9 @@ func (v *visit) problemRow(p api.StatusProblem) problemRow {
 		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: v.sentence(p.What), Why: v.sentence(p.Why),
 		Do: v.sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
 	}
+	if p.Code == api.ConfigRefused {
+		row.Why = v.sayMistakes(p.Why)
+	}
 	if key := "problem." + p.Code; v.look.language.has(key) {
 		row.Kind.Text = v.t(key)
 	}

@@ -181,6 +181,27 @@ func (v *visit) parts(reason, by string, depth int) said {
 	return append(append(out, own("；")...), v.chinese(rest, depth+1)...)
 }
 
+// placeIn is where a mistake of the config is: its file and line, and its key.
+var placeIn = regexp.MustCompile(`^(?:[^:]+:\d+: )?(?:[^\s:"]+: )?`)
+
+// sayMistakes shows mistakes of the config, one in a line.
+func (v *visit) sayMistakes(text string) (out said) {
+	if v.look.language != chinese {
+		return v.say(text)
+	}
+	for i, line := range strings.Split(text, "\n") {
+		if i > 0 {
+			out = append(out, own("；")...)
+		}
+		place := placeIn.FindString(line)
+		if place != "" {
+			out = append(out, saidPart{Text: visible(strings.TrimSuffix(place, ": ")), Kind: saidName}, saidPart{Text: "："})
+		}
+		out = append(out, v.say(line[len(place):])...)
+	}
+	return out
+}
+
 // own are words of the pages.
 func own(words string) said {
 	if words == "" {

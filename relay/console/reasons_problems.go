@@ -2,7 +2,7 @@ package console
 
 // allReasons are the patterns of reasons by subject. A test finds the reasons of the source that none of them knows.
 var allReasons = [][]text{problemReasons, redisReasons, deliveryReasons, routeReasons, waybillReasons, callbackReasons,
-	refusalReasons}
+	refusalReasons, configReasons}
 
 // problemReasons are what problems are, why, and what to do (api.Problems).
 var problemReasons = []text{

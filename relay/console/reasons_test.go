@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,6 +24,9 @@ var reasonSources = []string{
 	"deliver/http1.go", "route/explain.go", "explain.go", "store/trouble.go", "store/advice.go",
 	"kuaidihelp/parse.go", "kuaidihelp/item.go", "kuaidihelp/form.go", "kuaidihelp/multipart.go", "kuaidihelp/parts.go",
 	"kuaidihelp/charset.go", "kuaidihelp/brackets.go",
+	"config/endpoint.go", "config/expand.go", "config/grants.go", "config/node.go", "config/reader.go",
+	"config/scalar.go", "config/schema.go", "config/subscribe.go", "config/syntax.go", "config/tenants.go",
+	"config/warn.go", "config/weaksecrets.go", "configstate.go", "store/url.go", "deliver/target.go",
 }
 
 // noReasons are calls whose texts are for the log, or name a question to Redis.
@@ -40,6 +44,8 @@ var onlyForPrograms = []string{
 	"ERR ", "redis: all sentinels", "unknown command", "attempt to", "redis takes callbacks, but one", "spool of ",
 	"the config's files have mistakes", "config: ", "an answer came that nobody", "more than the answer",
 	"go with all", "ended in the middle", "is required", "the parameter", "must name the endpoint", "the whole",
+	"^", "unknown anchor", "did not find expected", "could not find expected", "found unexpected end", // of yaml.v3,
+	"found character that", "mapping values are not allowed", // instead of which others are shown
 }
 
 func TestEveryReasonOfTheSourceIsKnownInChinese(t *testing.T) {
@@ -203,6 +209,41 @@ func TestReasonsInChinese(t *testing.T) {
 	}
 	if got := v.say("what no pattern knows"); got[0].Kind != saidEnglish {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The mistakes that the tests of package config want are shown in Chinese, with their places.
+func TestMistakesOfTheConfigInChinese(t *testing.T) {
+	t.Parallel()
+	v := chineseVisit(t)
+	names, err := filepath.Glob("../config/testdata/mistakes/*.want")
+	if err != nil || len(names) < 20 {
+		t.Fatalf("%d files, %v", len(names), err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimSpace(line)
+			english := slices.ContainsFunc(v.sayMistakes(line), func(p saidPart) bool { return p.Kind == saidEnglish })
+			if english && !strings.Contains(line, ".when: ") { // which says what the check of an expression says
+				t.Errorf("%s is in English: %s", line, v.sayMistakes(line).String())
+			}
+		}
+	}
+
+	two := "config.yaml:3: tenants[0].api_keys[1].key: must not be empty (after expansion)\n" +
+		`tenants.d/x y.yaml:4: unknown key "urls"; did you mean "url"?`
+	want := "config.yaml:3: tenants[0].api_keys[1].key：不能为空（展开之后）；" +
+		`tenants.d/x y.yaml:4：未知的键 "urls"；是不是 "url"？`
+	if got := v.sayMistakes(two).String(); got != want {
+		t.Errorf("%q instead of %q", got, want)
+	}
+	own := v.sayMistakes("config.yaml:9: tenants[0].routes[0].when: 1:7: unexpected token EOF")
+	if last := own[len(own)-1]; last.Kind != saidEnglish || last.Text != "1:7: unexpected token EOF" {
+		t.Errorf("what a compiler says is %+v", own)
 	}
 }
 

@@ -30,9 +30,9 @@ type noteRow struct {
 	Text said
 }
 
-func noteRows(notes []api.ConfigNote) (out []noteRow) {
+func (v *visit) noteRows(notes []api.ConfigNote) (out []noteRow) {
 	for _, n := range notes {
-		row := noteRow{Text: said{{Text: visible(n.Text), Kind: saidEnglish}}}
+		row := noteRow{Text: v.sayMistakes(n.Text)}
 		if n.File != "" {
 			row.At = fmt.Sprintf("%s:%d", visible(n.File), n.Line)
 		}
@@ -48,7 +48,7 @@ func (v *visit) showConfig() error {
 	}
 	out := configView{
 		Fingerprint: c.Fingerprint, Since: v.moment(c.Since), Refused: v.moment(c.RefusedAt),
-		Mistakes: noteRows(c.Mistakes), Notes: noteRows(c.Warnings), More: c.More,
+		Mistakes: v.noteRows(c.Mistakes), Notes: v.noteRows(c.Warnings), More: c.More,
 		Restart: strings.Join(c.Restart, ", "), Endpoints: count(c.Endpoints),
 	}
 	if v.tenant == "" {
