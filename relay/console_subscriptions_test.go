@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -79,6 +80,34 @@ func TestThePageOfSubscriptionsShowsWhatTheAPISays(t *testing.T) {
 	if words := wordsOf(t, shop.get("/subscriptions?state=failed").body); !strings.Contains(words,
 		"404 jt 极兔 ✗ 失败 201101 快宝暂无该运单的记录") || strings.Contains(words, "777005949070187") {
 		t.Errorf("in Chinese: %s", words)
+	}
+}
+
+// Of a waybill without a record, the page says when kuaidihelp is asked again: in the list, and where it is subscribed.
+func TestThePageOfSubscriptionsSaysWhenAWaybillIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{Decide: func(fake.Call) fake.Reply {
+		return fake.Reply{Code: kuaidihelp.CodeNoRecord, Msg: "查询暂无记录"}
+	}})
+	target := newTenant(t, nil)
+	r := startAPI(t, "admin: {token: "+adminToken+"}\n"+withToken(redisserver.Start(t).URL())+account(p.URL, "")+
+		"subscriptions: {no_record: {retry: [2h]}}\n"+two(target, target))
+	operator, shop := operatorAndShop(t, r.running)
+	const why = "201101 kuaidihelp has no record of it yet. It is asked again at "
+	for path, b := range map[string]*browser{"/subscriptions?tenant=shop": operator, "/subscriptions": shop} {
+		done := wordsOf(t, b.post(path, url.Values{"cp_code": {"zt"}, "codes": {"404"}}).body)
+		if !strings.Contains(done, "404 ◷ pending "+why) {
+			t.Errorf("%s: what became of it is %s", path, done)
+		}
+		list := wordsOf(t, b.get(path).body)
+		_, after, found := strings.Cut(list, "404 zt ◷ pending "+why)
+		if !found || !regexp.MustCompile(`^\S+ in [12] h `).MatchString(after) {
+			t.Errorf("%s: the list is %s", path, list)
+		}
+	}
+	shop.language = "zh-CN"
+	if list := wordsOf(t, shop.get("/subscriptions").body); !strings.Contains(list, "再次查询时间：") {
+		t.Errorf("in Chinese: %s", list)
 	}
 }
 

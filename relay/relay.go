@@ -297,7 +297,7 @@ func (r *Relay) subscribe(c echo.Context, tenant, brand string, codes []string) 
 	for _, x := range results {
 		out = append(out, api.SubscribeResult{
 			CPCode: x.CPCode, WaybillCode: x.WaybillCode, Result: string(x.Result), Code: x.Code, Msg: x.Msg, UID: x.UID,
-			Warning: x.Warning,
+			RetryAt: utcMilli(x.RetryAt), Warning: x.Warning,
 		})
 	}
 	return out, err

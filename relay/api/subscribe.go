@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -23,10 +24,12 @@ type SubscribeResult struct {
 	CPCode      string `json:"cp_code" doc:"brand, by its canonical name"`
 	WaybillCode string `json:"waybill_code" doc:"waybill, as it was asked for"`
 	Result      string `json:"result" doc:"subscribed, already, pending, or failed"`
-	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer"`
-	Msg         string `json:"msg,omitempty" doc:"of a failure"`
+	Code        int    `json:"code,omitempty" doc:"of a failure: kuaidihelp's; 429 where the tenant has as many subscriptions as it may; 502 or 504 where kuaidihelp refuses the account or gives no answer. With pending: kuaidihelp's, as a rule 201101, no record yet"`
+	Msg         string `json:"msg,omitempty" doc:"of a failure, or why kuaidihelp is asked again later"`
 	UID         string `json:"uid,omitempty" doc:"names the call at kuaidihelp"`
-	Warning     string `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
+	// RetryAt is zero unless the result is pending because the provider has no record of the waybill yet.
+	RetryAt time.Time `json:"retry_at,omitzero" doc:"with pending: when kuaidihelp is asked again, because it has no record of the waybill yet"`
+	Warning string    `json:"warning,omitempty" doc:"of a brand that kuaidihelp's page does not list, and of small letters in the code"`
 }
 
 // SubscribeFailed is the result of a waybill that is not subscribed.

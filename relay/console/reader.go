@@ -189,10 +189,10 @@ func (v *visit) moment(at time.Time) moment {
 // same.
 func (v *visit) ago(at time.Time) string {
 	d := v.now.Sub(at)
-	if d < 0 {
+	switch {
+	case d <= -time.Second: // less is what the clocks of Redis and this machine differ by
 		return v.t("in", v.span(-d))
-	}
-	if d < time.Minute {
+	case d < time.Minute:
 		return v.t("just.now")
 	}
 	return v.t("ago", v.span(d))

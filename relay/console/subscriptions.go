@@ -54,6 +54,7 @@ type ledgerRow struct {
 	Waybill, Href string
 	State         word
 	Reason        string
+	Retry         moment // when kuaidihelp is asked again, because it has no record yet
 	Since, Until  moment
 	Failed        bool
 	Name          string // brand and waybill, for forms
@@ -65,6 +66,7 @@ type subscribeRow struct {
 	Waybill, Href string
 	Result        word
 	Reason        string
+	Retry         moment // when kuaidihelp is asked again, because it has no record yet
 }
 
 // exportMost bounds an export, and the others each answer that it is made of, of the operator and of a tenant.
@@ -255,9 +257,10 @@ func (v *visit) ledgerRow(s api.Subscription) ledgerRow {
 	return ledgerRow{
 		ID: "s-" + s.Tenant + "-" + s.CPCode + "-" + s.WaybillCode, Tenant: s.Tenant, Brand: v.brandText(s.CPCode),
 		Waybill: visible(s.WaybillCode), Href: v.path("/waybill", url.Values{"code": {s.WaybillCode}}),
-		State: v.state(s.State), Reason: v.refusal(s.Code, s.Msg), Since: v.moment(s.Since), Until: v.moment(s.Expires),
-		Failed: s.State == string(ledger.Failed), Name: s.CPCode + " " + s.WaybillCode, Path: v.path("/subscriptions", q),
-		End: v.path("/subscriptions/remove", q),
+		State: v.state(s.State), Reason: v.refusal(s.Code, s.Msg), Retry: v.moment(s.RetryAt),
+		Since: v.moment(s.Since), Until: v.moment(s.Expires),
+		Failed: s.State == string(ledger.Failed), Name: s.CPCode + " " + s.WaybillCode,
+		Path: v.path("/subscriptions", q), End: v.path("/subscriptions/remove", q),
 	}
 }
 
@@ -329,6 +332,10 @@ func (v *visit) subscribeRow(r api.SubscribeResult) subscribeRow {
 		row.Reason = v.refusal(r.Code, r.Msg)
 	case string(ledger.Pending):
 		row.Result.Sign, row.Result.Class = "◷", "wait"
+		row.Retry = v.moment(r.RetryAt)
+		if r.Code != 0 {
+			row.Reason = v.refusal(r.Code, r.Msg)
+		}
 	}
 	return row
 }

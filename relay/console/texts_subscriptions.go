@@ -37,6 +37,7 @@ var subscriptionTexts = map[string]text{
 	"subscriptions.new":       {"Subscribe…", "订阅…"},
 	"subscriptions.codes":     {"Waybills, one on a line", "运单号，每行一个"},
 	"subscriptions.subscribe": {"Subscribe", "订阅"},
+	"subscriptions.retry":     {"It is asked again at", "再次查询时间："},
 	"subscriptions.again":     {"Ask again", "重新订阅"},
 	"subscriptions.again.all": {"Ask again for these %d", "重新订阅这 %d 个"},
 	"subscriptions.end":       {"Unsubscribe", "取消订阅"},
