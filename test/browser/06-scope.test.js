@@ -59,6 +59,7 @@ async function push(on) {
 async function references(page) {
   return page.evaluate(() => ({
     links: [...document.querySelectorAll('a[href]')].map((a) => a.href),
+    files: [...document.querySelectorAll('a[download]')].map((a) => a.href),
     forms: [...document.forms].map((f) => ({
       action: f.getAttribute('action') ?? location.pathname,
       method: f.method,
@@ -75,6 +76,8 @@ check('06 scope: a tenant walks every link and form, and meets nothing of anothe
   const seen = new Map();
   const sent = new Set();
   const todo = [`${base}/`];
+  const description = `${on.relays[0].public}/v1/openapi.json`;
+  assert.doesNotMatch(await (await fetch(description)).text(), words);
   const look = async (where) => {
     const got = await references(page);
     const found = words.exec(got.text);
@@ -83,14 +86,23 @@ check('06 scope: a tenant walks every link and form, and meets nothing of anothe
     return got;
   };
 
+  const files = new Set(); // links that a browser saves
   while (todo.length) {
     const link = todo.shift();
+    if (files.has(link)) {
+      const file = await page.request.get(link);
+      assert.equal(file.status(), 200, link);
+      assert.doesNotMatch(await file.text(), words, link);
+      continue;
+    }
     const answer = await page.goto(link);
     assert.ok(answer.status() < 400, `${link} answers ${answer.status()}`);
     const got = await look(link);
+    for (const file of got.files) files.add(file);
     for (const next of got.links) {
       const url = new URL(next);
       url.hash = '';
+      if (next === description) continue; // of the API: it is the same for everybody
       assert.ok(next.startsWith(`${base}/`), `${link} leads to ${next}`);
       if (url.searchParams.has('lang') || url.searchParams.has('tz')) continue;
       const kind = kindOf(url);
@@ -120,6 +132,7 @@ check('06 scope: a tenant walks every link and form, and meets nothing of anothe
     }
   }
   assert.ok(seen.size >= 10, `only ${seen.size} kinds of links were found`);
+  assert.ok(files.size >= 3, `only these files were found: ${[...files]}`);
   assert.ok(sent.size >= 3, `only these forms were found: ${[...sent]}`);
 });
 

@@ -194,7 +194,7 @@ func (s *stage) newReplica(ctx context.Context, i int, log *zap.Logger) (*replic
 		admin:  fmt.Sprintf("http://127.0.0.1:%d", admin),
 		log:    log.With(zap.Int("relay", i)),
 	}
-	r.head = fmt.Sprintf("server: {listen: '127.0.0.1:%d'}\nadmin: {listen: '127.0.0.1:%d', token: %s}\n"+
+	r.head = fmt.Sprintf("server: {listen: '127.0.0.1:%d', trusted_proxies: [127.0.0.0/8]}\nadmin: {listen: '127.0.0.1:%d', token: %s}\n"+
 		"spool: {dir: %s}\n", public, admin, operatorKey, filepath.Join(dir, "spool"))
 	r.tls = map[string]string{"public": s.inFrontOf(r.public), "admin": s.inFrontOf(r.admin)}
 	s.cleanup(func() { _ = r.end() })
