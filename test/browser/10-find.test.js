@@ -102,6 +102,41 @@ check('10 search: what is subscribed and has not come', async (on) => {
   assert.match(await page.locator('.so').innerText(), /has not pushed it yet/);
 });
 
+check('10 search: what is no longer kept is said to have been there', async (on) => {
+  await on.newStage({
+    relays: 1,
+    tenants: `
+retention: 1s
+delivery: {max_age: 100s}
+tenants:
+  - name: shop
+    api_keys: [shop-key-of-the-stage]
+    endpoints:
+      - {name: orders, url: 'RECEIVER/orders', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw], retry: [1s]}
+    routes: [{to: orders}]
+  - name: crm
+    api_keys: [crm-key-of-the-stage]
+`,
+  });
+  await on.do('push', { updates: [{ waybill: 'EXPIRED0001', status: 'signed' }] });
+  await until('its event is not kept any more', async () => {
+    const { body } = await on.api('/waybills/EXPIRED0001');
+    return body.verdict?.code === 'expired' && !body.events?.length;
+  });
+
+  const page = await on.open('/', { as: 'operator' });
+  await search(page, 'EXPIRED0001', '/waybill');
+  assert.deepEqual(await places(page), ['Spool', 'Quarantine', 'Subscriptions', 'Before', 'Callbacks']);
+  assert.match(await said(page, 'Before'), /was accepted .*\d\d:\d\d:\d\d.*signed/);
+  assert.match(await page.locator('.so').innerText(), /Its events are no longer kept: Nothing is wrong/);
+
+  // Of several lines it has a verdict of its own, too.
+  await page.goto(`${on.base('operator')}/find?q=${encodeURIComponent('EXPIRED0001\nNEVER00001')}`);
+  const rows = page.locator('#rows > tr');
+  assert.match(await rows.nth(0).innerText(), /Its events are no longer kept/);
+  assert.match(await rows.nth(1).innerText(), /Nobody has subscribed it/);
+});
+
 check('10 search: what waits in the spool is found there, and goes on by itself', async (on) => {
   await on.newStage({ relays: 1 });
   on.allow(/answers 50\d/);
