@@ -330,8 +330,14 @@ type replicaSince struct {
 	spoolFails, spoolScarce, credentials since
 }
 
-// probe asks Redis and the spool whether they take callbacks.
-func (r *Relay) probe(ctx context.Context) { r.checkStatus(ctx) }
+// probe asks Redis and the spool whether they take callbacks, and Redis how it is set up: two commands more, so that
+// nobody has to wait for a minute to see a mistake, or that it is mended.
+func (r *Relay) probe(ctx context.Context) {
+	r.checkStatus(ctx)
+	if state, _ := r.store.Availability(); state != store.Down {
+		r.advice.look(ctx)
+	}
+}
 
 // replicaStatus returns what the replica knows of itself, for the operator, as the latest calls have shown. It asks
 // nobody.

@@ -17,13 +17,15 @@ import (
 	"kuairelay/relay/store"
 )
 
-// adviceEvery is how often the setup of Redis is checked.
+// adviceEvery is how often the setup of Redis is checked. Whoever looks at the status has it checked too.
 const adviceEvery = time.Minute
 
 // redisWarnings logs, and shows in a metric, what puts accepted events at risk in Redis.
 type redisWarnings struct {
 	store *store.Store
 	log   *zap.Logger
+
+	looking sync.Mutex // held while Redis is asked, so that each advice is logged once
 
 	mu    sync.Mutex
 	now   map[string]string
@@ -41,14 +43,21 @@ func (a *redisWarnings) run(ctx context.Context) {
 	tick := time.NewTicker(adviceEvery)
 	defer tick.Stop()
 	for a.store.WaitUp(ctx) == nil {
-		if now, err := a.store.Advice(ctx); err == nil {
-			a.report(now)
-		}
+		a.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// look asks Redis how it is set up. If it does not answer, what was known stays.
+func (a *redisWarnings) look(ctx context.Context) {
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	if now, err := a.store.Advice(ctx); err == nil {
+		a.report(now)
 	}
 }
 

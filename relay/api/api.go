@@ -109,7 +109,7 @@ type Options struct {
 
 	// ReplicaStatus gives the state of this replica, without asking Redis. Default: it is ready.
 	ReplicaStatus func() ReplicaStatus
-	// Probe asks Redis and the spool whether they take callbacks; ReplicaStatus tells of it. Default: nobody is asked.
+	// Probe asks Redis and the spool how they do; ReplicaStatus tells of it. Default: nobody is asked.
 	Probe func(ctx context.Context)
 	// Replica names this replica, for the operator.
 	Replica string
