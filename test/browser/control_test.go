@@ -33,6 +33,7 @@ func actions() map[string]action {
 		"commands":  does(doCommands),
 		"refused":   does(doRefused),
 		"received":  does(doReceived),
+		"spool":     does(doSpool),
 	}
 }
 
@@ -226,8 +227,9 @@ func doRelay(s *stage, ask struct {
 }
 
 // doClock puts the clock of the relays forward. The sessions of pages follow it, and the store.
-func doClock(s *stage, ask struct{ Minutes int }) (any, error) {
-	return s.ahead.Add(int64(time.Duration(ask.Minutes) * time.Minute)), nil
+func doClock(s *stage, ask struct{ Minutes, Seconds int }) (any, error) {
+	by := time.Duration(ask.Minutes)*time.Minute + time.Duration(ask.Seconds)*time.Second
+	return s.ahead.Add(int64(by)), nil
 }
 
 // doElsewhere sets the page that another site has, and gives its addresses: another port of the relay's host, and

@@ -85,7 +85,8 @@ type stage struct {
 // replica is a relay of a stage, or several in a row at the same addresses.
 type replica struct {
 	s             *stage
-	head          string // its own part of the config
+	head          string            // its own part of the config
+	own           map[string]string // the variables in it: files that are the same make replicas that agree
 	file          string
 	public, admin string            // URLs
 	tls           map[string]string // the URLs of a proxy in front that speaks TLS, by listener
@@ -194,8 +195,14 @@ func (s *stage) newReplica(ctx context.Context, i int, log *zap.Logger) (*replic
 		admin:  fmt.Sprintf("http://127.0.0.1:%d", admin),
 		log:    log.With(zap.Int("relay", i)),
 	}
-	r.head = fmt.Sprintf("server: {listen: '127.0.0.1:%d', trusted_proxies: [127.0.0.0/8]}\nadmin: {listen: '127.0.0.1:%d', token: %s}\n"+
-		"spool: {dir: %s}\n", public, admin, operatorKey, filepath.Join(dir, "spool"))
+	r.own = map[string]string{
+		"STAGE_PUBLIC": fmt.Sprintf("127.0.0.1:%d", public),
+		"STAGE_ADMIN":  fmt.Sprintf("127.0.0.1:%d", admin),
+		"STAGE_SPOOL":  filepath.Join(dir, "spool"),
+	}
+	r.head = "server: {listen: '${STAGE_PUBLIC}', trusted_proxies: [127.0.0.0/8]}\n" +
+		"admin: {listen: '${STAGE_ADMIN}', token: " + operatorKey + "}\n" +
+		"spool: {dir: '${STAGE_SPOOL}'}\n"
 	r.tls = map[string]string{"public": s.inFrontOf(r.public), "admin": s.inFrontOf(r.admin)}
 	s.cleanup(func() { _ = r.end() })
 	s.relays = append(s.relays, r)
@@ -213,6 +220,21 @@ func (r *replica) write() error {
 	return os.Rename(r.file+".new", r.file)
 }
 
+// loading is held while a relay of any stage reads its config, with its own variables in the environment.
+var loading sync.Mutex
+
+// load reads the config of a relay.
+func (r *replica) load(onRead func(string)) (*config.Config, error) {
+	loading.Lock()
+	defer loading.Unlock()
+	for name, value := range r.own {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return relay.Load(r.file, onRead)
+}
+
 // start starts the relay, and returns when it listens.
 func (r *replica) start() error {
 	r.mu.Lock()
@@ -220,15 +242,14 @@ func (r *replica) start() error {
 	if r.relay != nil {
 		return errors.New("this relay runs already")
 	}
-	load := func(onRead func(string)) (*config.Config, error) { return relay.Load(r.file, onRead) }
-	c, err := load(nil)
+	c, err := r.load(nil)
 	if err != nil {
 		return err
 	}
 	ready := make(chan struct{})
 	made, err := relay.New(relay.Options{
 		Config:   c,
-		Load:     load,
+		Load:     r.load,
 		Logger:   r.log,
 		Grace:    grace,
 		Clock:    r.s.now,
