@@ -46,6 +46,8 @@ type Options struct {
 	Grace time.Duration
 	// Clock is the local clock; tests replace it. Default time.Now.
 	Clock func() time.Time
+	// SessionRounds is that of access.NewSessions; tests make it fast.
+	SessionRounds int
 	// AfterRead is called when the relay begins to run and after each reload. Reading a large config takes several times
 	// what is kept of it: a program with one relay gives that memory back (debug.FreeOSMemory). Nil: nothing is called.
 	AfterRead func()
@@ -166,7 +168,7 @@ func New(o Options) (*Relay, error) {
 	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
-	r.sessions = access.NewSessions(o.Clock)
+	r.sessions = access.NewSessions(o.Clock, o.SessionRounds)
 	r.console = r.newConsole()
 	r.replays = newReplayer(&replayer{
 		store:     r.store,

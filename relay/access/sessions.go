@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/rand"
@@ -33,6 +34,7 @@ type Sessions struct {
 	random  [32]byte
 	current atomic.Pointer[sessionKeys]
 	now     func() time.Time
+	rounds  int // of the slow function that makes a key of admin.token
 }
 
 // sessionKeys are the keys of one config.
@@ -53,9 +55,10 @@ type Session struct {
 	key         string // that was shown
 }
 
-// NewSessions makes Sessions that accept nobody, until Use. They go by the clock given.
-func NewSessions(now func() time.Time) *Sessions {
-	s := &Sessions{now: now}
+// NewSessions makes Sessions that accept nobody, until Use. They go by the clock given. rounds is how slowly a key is
+// made of admin.token; 0: so slowly that a guess costs a tenth of a second. All replicas need the same.
+func NewSessions(now func() time.Time, rounds int) *Sessions {
+	s := &Sessions{now: now, rounds: cmp.Or(rounds, sessionRounds)}
 	_, _ = rand.Read(s.random[:]) // never fails (crypto/rand)
 	s.Use(nil, "", time.Hour)
 	return s
@@ -73,7 +76,7 @@ func (s *Sessions) Use(tenants map[string][]Key, operator string, life time.Dura
 		k.master = old.master
 	default:
 		k.master = sync.OnceValue(func() []byte {
-			key, err := pbkdf2.Key(sha256.New, operator, []byte("kuairelay console session"), sessionRounds, sha256.Size)
+			key, err := pbkdf2.Key(sha256.New, operator, []byte("kuairelay console session"), s.rounds, sha256.Size)
 			if err != nil {
 				return s.random[:] // only where FIPS 140 forbids it
 			}

@@ -12,8 +12,7 @@ const operatorToken = "the-operators-token"
 func newTestSessions(t *testing.T) (s *Sessions, clock *time.Time) {
 	t.Helper()
 	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
-	s = NewSessions(time.Now)
-	s.now = func() time.Time { return now }
+	s = NewSessions(func() time.Time { return now }, 1)
 	s.Use(map[string][]Key{
 		"shop": {{Secret: "shop-key-1"}, {Secret: "shop-key-2"}},
 		"crm":  {{Secret: "crm-key"}},
@@ -129,6 +128,21 @@ func TestEveryReplicaWithTheSameConfigReadsASession(t *testing.T) {
 	}
 	if _, _, ok := b.Read(token, false); ok {
 		t.Error("that of another process")
+	}
+}
+
+// The key is made of admin.token as slowly as ever: a faster one would make another MAC.
+func TestASessionOfAnEarlierVersionIsRead(t *testing.T) {
+	t.Parallel()
+	const earlier = "v1.crm.1796025600.1796068800.Kvpd7KchYdUi.plSXhZs78EDTL0irM_26MtTnSKam6m8Let9wc3YdBN0"
+	s, clock := newTestSessions(t)
+	real := NewSessions(func() time.Time { return *clock }, 0)
+	real.Use(s.current.Load().tenants, operatorToken, 12*time.Hour)
+	if got, _, ok := real.Read(earlier, false); !ok || got.Tenant != "crm" {
+		t.Errorf("%q, %t", got.Tenant, ok)
+	}
+	if _, _, ok := s.Read(earlier, false); ok {
+		t.Error("the key that it was made with is made by fewer rounds")
 	}
 }
 
