@@ -39,8 +39,12 @@ func checkEvents(t *testing.T, b *bench) {
 	s := b.open(t, store.Options{Clock: clock.now})
 	var all []string
 	var begin, middle time.Time
-	for i := range 25 { // over some chunks of a thousand
-		if i == 12 {
+	calls, sizes := 25, []int{500, 61} // over some chunks of a thousand
+	if b.Slow {
+		calls, sizes = 11, []int{500} // just over one
+	}
+	for i := range calls {
+		if i == calls/2 {
 			clock.forward(time.Hour)
 			middle = s.Now().Truncate(time.Millisecond)
 		}
@@ -60,6 +64,7 @@ func checkEvents(t *testing.T, b *bench) {
 	}
 	accept(t, s, queue.Routed{Event: update("nobody's", "a")})
 	all = append(all, "nobody's:a")
+	owed, half := calls*100, calls/2*100
 	want := func(keep func(i int) bool) (out []string) {
 		for i, x := range all {
 			if keep(i) {
@@ -75,25 +80,21 @@ func checkEvents(t *testing.T, b *bench) {
 		}
 	}
 	older := func(list []string) []string { list = slices.Clone(list); slices.Reverse(list); return list }
-	of := func(i int) bool { return i < 2500 && i%50 == 49 && i%100 == 99 || i < 2500 && i%100 == 49 }
-	sizes := []int{500, 61}
-	if b.Slow {
-		sizes = sizes[:1]
-	}
+	of := func(i int) bool { return i < owed && i%50 == 49 }
 	for _, most := range sizes {
 		same("all", page(t, s, event.Query{Most: most}), older(all))
 		same("all, from the oldest on", page(t, s, event.Query{Most: most, Newer: true}), all)
 		same("those of two endpoints", page(t, s, event.Query{Most: most, Endpoints: []string{"t/b", "x/y"}}),
 			older(want(of)))
-		same("since", page(t, s, event.Query{Most: most, Since: middle}), older(all[1200:]))
-		same("until", page(t, s, event.Query{Most: most, Until: middle}), older(all[:1200]))
-		same("since, from the oldest on", page(t, s, event.Query{Most: most, Since: middle, Newer: true}), all[1200:])
-		same("until, from the oldest on", page(t, s, event.Query{Most: most, Until: middle, Newer: true}), all[:1200])
+		same("since", page(t, s, event.Query{Most: most, Since: middle}), older(all[half:]))
+		same("until", page(t, s, event.Query{Most: most, Until: middle}), older(all[:half]))
+		same("since, from the oldest on", page(t, s, event.Query{Most: most, Since: middle, Newer: true}), all[half:])
+		same("until, from the oldest on", page(t, s, event.Query{Most: most, Until: middle, Newer: true}), all[:half])
 		same("before all", page(t, s, event.Query{Most: most, Until: begin}), nil)
 		same("wanted", page(t, s, event.Query{Most: most, Match: func(e *event.Record) bool {
 			return strings.HasSuffix(e.WaybillCode, "77")
 		}}),
-			older(want(func(i int) bool { return i < 2500 && i%100 == 77 })))
+			older(want(func(i int) bool { return i < owed && i%100 == 77 })))
 	}
 	same("of no endpoint", page(t, s, event.Query{Most: 10, Endpoints: []string{}}), nil)
 	if _, err := s.Events(t.Context(), event.Query{Cursor: "nonsense", Most: 1}); err == nil {

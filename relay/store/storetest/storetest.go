@@ -27,6 +27,8 @@ type Backend struct {
 	Life func(t testing.TB, key string) time.Duration
 	// Delete removes a key, as an eviction would.
 	Delete func(t testing.TB, key string)
+	// Forget removes all keys that begin with a prefix, those of a check that is over. Nil: they may stay.
+	Forget func(prefix string)
 }
 
 // Run runs every check on the backend, each with a hash tag of its own.
@@ -35,7 +37,11 @@ func Run(t *testing.T, b Backend) {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				check(t, &bench{Backend: b, tag: fmt.Sprintf("t%d", tags.Add(1))})
+				tag := fmt.Sprintf("t%d", tags.Add(1))
+				if b.Forget != nil {
+					t.Cleanup(func() { b.Forget("{" + tag + "}:") })
+				}
+				check(t, &bench{Backend: b, tag: tag})
 			})
 		}
 	}
