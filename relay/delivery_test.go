@@ -164,7 +164,7 @@ func TestConnectionsAreBoundedAndReused(t *testing.T) {
 
 func TestAWaybillsUpdatesArriveInOrderThoughTheEndpointFailsAtRandom(t *testing.T) {
 	t.Parallel()
-	testOrder(t, "", 30, 10)
+	testOrder(t, "", 12, 10)
 }
 
 func TestOrderOnRedis(t *testing.T) {

@@ -103,7 +103,7 @@ func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 	ready := make(chan [2]net.Addr, 1)
 	r, err := relay.New(relay.Options{Config: c, Load: load, Logger: zap.New(core), Grace: grace, Clock: clock,
 		SessionRounds: 1, // a tenth of a second is two of them under the race detector
-		OnListen: func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
+		OnListen:      func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
 	if err != nil {
 		t.Fatal(err)
 	}

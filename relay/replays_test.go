@@ -94,7 +94,8 @@ func TestAReplayEndsWhoseEndpointAReloadTakesAway(t *testing.T) {
 	yaml := withToken(redisserver.Start(t).URL()) + "admin: {token: " + adminToken + "}\n" +
 		strings.ReplaceAll(twoTenants(shop.URL, shop.URL), "retry: [10ms, 1h]", "retry: [10ms, 1h], timeout: 1s")
 	a := startAPI(t, yaml)
-	deliverAll(t, a, 20)
+	const n = 9 // events; of their deliveries, each that finds no slot waits for one, 2 s at most
+	deliverAll(t, a, n)
 	hang.Store(true)
 	r := ok[replayState](a, adminToken, "POST", "/admin/v1/replays", `{"rate":10000}`)
 	until(t, "it has begun", func() bool {
@@ -102,7 +103,9 @@ func TestAReplayEndsWhoseEndpointAReloadTakesAway(t *testing.T) {
 	})
 	a.mustReload(strings.Replace(strings.Replace(yaml, "{name: orders,", "{name: moved,", 1), "{to: orders}",
 		"{to: moved}", 1))
-	ended(t, a, adminToken, "/admin/v1", r.ID)
+	if r = ended(t, a, adminToken, "/admin/v1", r.ID); r.Queued >= 2*n || r.Looked != n {
+		t.Errorf("%+v: nothing was left of it when the endpoint went", r)
+	}
 }
 
 // An endpoint that always has something to do, and few slots, gets what is sent again all the same.
