@@ -17,16 +17,8 @@ import (
 
 // Subscription says that a tenant gets the updates of a waybill.
 type Subscription struct {
-	Tenant      string    `json:"tenant" doc:"name of the tenant"`
-	CPCode      string    `json:"cp_code" doc:"brand"`
-	WaybillCode string    `json:"waybill_code" doc:"waybill"`
-	Since       time.Time `json:"since" doc:"when the tenant subscribed the waybill"`
-	Expires     time.Time `json:"expires" doc:"when it ends"`
-	State       string    `json:"state" doc:"pending, live, or failed"`
-	Code        int       `json:"code,omitempty" doc:"of the provider's answer, if it failed or has no record yet"`
-	Msg         string    `json:"msg,omitempty" doc:"of the provider's answer, if it failed or has no record yet"`
-	UID         string    `json:"uid,omitempty" doc:"names the call at the provider"`
-	RetryAt     time.Time `json:"retry_at,omitzero" doc:"with pending: when the provider is asked again, because it has no record of the waybill yet"`
+	Tenant string `json:"tenant" doc:"name of the tenant"`
+	OwnSubscription
 }
 
 // Subscriptions is a page.
@@ -113,21 +105,7 @@ func listSubscriptions(c *call) (Subscriptions, error) {
 }
 
 func showSubscription(s ledger.Subscription) Subscription {
-	out := Subscription{
-		Tenant:      s.Tenant,
-		CPCode:      s.CPCode,
-		WaybillCode: s.Code,
-		Since:       utc(s.Since),
-		Expires:     utc(s.Expires),
-		State:       string(s.State),
-		UID:         s.Answer.UID,
-	}
-	if s.State == ledger.Failed || !s.RetryAt.IsZero() {
-		out.Code = s.Answer.Code
-		out.Msg = s.Answer.Msg
-		out.RetryAt = utc(s.RetryAt)
-	}
-	return out
+	return Subscription{Tenant: s.Tenant, OwnSubscription: showOwnSubscription(s)}
 }
 
 // OwnSubscription is a subscription as its tenant sees it.
@@ -153,8 +131,8 @@ func showOwnSubscription(s ledger.Subscription) OwnSubscription {
 	out := OwnSubscription{
 		CPCode:      s.CPCode,
 		WaybillCode: s.Code,
-		Since:       s.Since.UTC(),
-		Expires:     s.Expires.UTC().Truncate(time.Millisecond),
+		Since:       utc(s.Since),
+		Expires:     utc(s.Expires).Truncate(time.Millisecond),
 		State:       s.State,
 		UID:         s.Answer.UID,
 	}

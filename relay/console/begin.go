@@ -51,7 +51,7 @@ func (v *visit) tenantsBegin() (*beginView, error) {
 
 	test := step{Name: v.t("begin.test"), Text: v.t("begin.test.text"), Done: len(tests.Acts) > 0}
 	if len(page.Endpoints) > 0 {
-		test.Href = v.path("/endpoints/"+page.Endpoints[0].Endpoint, nil)
+		test.Href = v.endpointPath(page.Endpoints[0].Endpoint)
 		test.Label = page.Endpoints[0].Endpoint
 	}
 

@@ -47,7 +47,7 @@ func (v *visit) sureDeadLetters() error {
 
 	// Those that come from now on are not counted, and not changed.
 	q := v.query(letterFilter...)
-	filter, err := v.letterQuery(q)
+	filter, err := v.withTimes(q)
 	if err != nil {
 		return err
 	}
@@ -156,13 +156,7 @@ func (v *visit) changeAll(act string) error {
 	if err != nil || expect < 1 { // it was not counted, or there was none
 		return echo.NewHTTPError(http.StatusBadRequest, v.t("dead.nothing"))
 	}
-	filter := url.Values{}
-	for _, name := range letterFilter {
-		if x := v.FormValue(name); x != "" {
-			filter.Set(name, x)
-		}
-	}
-
+	filter := v.form(letterFilter...)
 	all, err := inParts(v.FormValue("cursor"), v.partsAtOnce(), func(cursor string) (portion, error) {
 		return v.changeLetters(act, map[string]any{
 			"all": true, "filter": bodyOf(filter), "expect": expect, "cursor": cursor,

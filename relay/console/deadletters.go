@@ -65,7 +65,7 @@ type deadLetterRow struct {
 
 func (v *visit) showDeadLetters() error {
 	q := v.query(letterFilter...)
-	asked, err := v.letterQuery(q)
+	asked, err := v.withTimes(q)
 	if err != nil {
 		return err
 	}
@@ -118,8 +118,8 @@ func (v *visit) groupedBy() string {
 
 func (v *visit) deadLetterRow(d api.DeadLetter) deadLetterRow {
 	return deadLetterRow{
-		EventID: d.EventID, Href: v.path("/event", url.Values{"id": {d.EventID}}), Name: d.EventID + " " + d.Endpoint,
-		Endpoint: d.Endpoint, EndpointHref: v.path("/endpoints/"+d.Endpoint, nil), Dead: v.moment(d.DeadAt),
+		EventID: d.EventID, Href: v.eventPath(d.EventID), Name: d.EventID + " " + d.Endpoint,
+		Endpoint: d.Endpoint, EndpointHref: v.endpointPath(d.Endpoint), Dead: v.moment(d.DeadAt),
 		Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
 		Attempts: d.Attempts, Reason: v.say(d.Reason),
 	}
@@ -170,8 +170,8 @@ func (v *visit) inputTime(text string) string {
 	return at.In(v.zone).Format("2006-01-02T15:04")
 }
 
-// letterQuery is the query of the API for a filter of the page: spans and local times become times.
-func (v *visit) letterQuery(q url.Values) (url.Values, error) {
+// withTimes is the query of the API for a filter of a page: spans and local times become times.
+func (v *visit) withTimes(q url.Values) (url.Values, error) {
 	out := maps.Clone(q)
 	for _, name := range []string{"since", "until"} {
 		if text := q.Get(name); text != "" {
@@ -245,7 +245,7 @@ func countsFor(took time.Duration) time.Duration {
 
 // letterCounts asks for counts of dead letters, or gives those of a short time ago.
 func (v *visit) letterCounts(group string, q url.Values) (api.DeadLetters, error) {
-	asked, err := v.letterQuery(q)
+	asked, err := v.withTimes(q)
 	if err != nil {
 		return api.DeadLetters{}, err
 	}

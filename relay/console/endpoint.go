@@ -225,7 +225,7 @@ func latestOf(e api.EndpointHealth) string {
 
 func (v *visit) endpointAttempt(a api.EndpointAttempt) endpointAttempt {
 	row := endpointAttempt{attemptRow: v.attempt(a.Attempt), EventID: a.EventID, Outcome: v.outcome(a.Outcome)}
-	row.Event = v.path("/event", url.Values{"id": {a.EventID}})
+	row.Event = v.eventPath(a.EventID)
 	if a.Number > 0 {
 		row.Detail = v.t("attempt.number", a.Number)
 	}

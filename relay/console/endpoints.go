@@ -60,7 +60,7 @@ func (v *visit) endpointRows(all []api.EndpointHealth) (rows []endpointRow, ribb
 
 func (v *visit) endpointRow(e api.EndpointHealth) endpointRow {
 	row := endpointRow{
-		Name: e.Endpoint, Href: v.path("/endpoints/"+e.Endpoint, nil),
+		Name: e.Endpoint, Href: v.endpointPath(e.Endpoint),
 		State: v.endpointState(string(e.State)), Since: v.moment(e.Since),
 		Open: count(e.Open), Waiting: count(e.Waiting), Dead: count(e.Dead), All: count(e.Open + e.Waiting),
 		HasDead: e.Dead > 0, DeadHref: v.path("/dead-letters", url.Values{"endpoint": {e.Endpoint}}),
@@ -169,10 +169,15 @@ func (v *visit) showEndpoints() error {
 }
 
 // query has those parameters of the page's that are given.
-func (v *visit) query(names ...string) url.Values {
+func (v *visit) query(names ...string) url.Values { return given(v.QueryParam, names) }
+
+// form has those fields of the form that was sent that are given.
+func (v *visit) form(names ...string) url.Values { return given(v.FormValue, names) }
+
+func given(value func(name string) string, names []string) url.Values {
 	q := url.Values{}
 	for _, name := range names {
-		if x := v.QueryParam(name); x != "" {
+		if x := value(name); x != "" {
 			q.Set(name, x)
 		}
 	}

@@ -113,10 +113,10 @@ func (v *visit) addOrigin(out *eventView, e api.Event) {
 	if u := e.Updates; u != nil {
 		out.Updates = &updatesView{Place: v.t("event.place", u.Number, u.Of), All: v.t("event.updates", u.Of)}
 		if u.Before != "" {
-			out.Updates.Before = v.path("/event", url.Values{"id": {u.Before}})
+			out.Updates.Before = v.eventPath(u.Before)
 		}
 		if u.After != "" {
-			out.Updates.After = v.path("/event", url.Values{"id": {u.After}})
+			out.Updates.After = v.eventPath(u.After)
 		}
 	}
 	if !e.ReceivedAt.IsZero() {
@@ -299,7 +299,7 @@ type deliveryView struct {
 func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
 	of := url.Values{"id": {id}, "endpoint": {d.Endpoint}}
 	out := deliveryView{
-		ID: "d-" + d.Endpoint, Endpoint: d.Endpoint, Href: v.path("/endpoints/"+d.Endpoint, nil),
+		ID: "d-" + d.Endpoint, Endpoint: d.Endpoint, Href: v.endpointPath(d.Endpoint),
 		State: v.state(string(d.State)), EventID: id, Dead: d.State == event.StateDead, Open: d.State.Open(),
 		Parked: d.Parked != nil, Tries: v.tries(d.Tries),
 	}
@@ -309,7 +309,7 @@ func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
 		out.RequestPart = v.path("/event/request", of)
 	}
 	if d.Behind != "" {
-		out.Behind = v.path("/event", url.Values{"id": {d.Behind}})
+		out.Behind = v.eventPath(d.Behind)
 	}
 	if key := "sent." + d.Reason; d.Reason != string(event.ReasonNew) && v.look.language.has(key) {
 		out.Reason = v.t(key)

@@ -48,9 +48,9 @@ func short(s string) string {
 
 func (v *visit) eventRow(e api.Event) eventRow {
 	row := eventRow{
-		ID: e.ID, Href: v.path("/event", url.Values{"id": {e.ID}}), Accepted: v.exactly(e.AcceptedAt),
+		ID: e.ID, Href: v.eventPath(e.ID), Accepted: v.exactly(e.AcceptedAt),
 		Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status), State: v.state(e.State),
-		Waybill: short(visible(e.WaybillCode)), WaybillHref: v.path("/waybill", url.Values{"code": {e.WaybillCode}}),
+		Waybill: short(visible(e.WaybillCode)), WaybillHref: v.waybillPath(e.WaybillCode),
 	}
 	if e.Repeats > 0 {
 		row.Times = v.t("times", e.Repeats+1)
@@ -94,7 +94,7 @@ type eventsView struct {
 	Empty   string
 	Sizes   []choice
 	Jump    string // a time, for its input
-	Keep    []header
+	Keep    []field
 	Link    string
 	NDJSON  string
 	CSV     string
@@ -384,12 +384,7 @@ func (v *visit) addActs(out *eventsView, a *eventsAsked) {
 	if a.filter.Get("callback") == "" { // a replay knows no callbacks
 		out.Again = v.path("/replays/new", a.filter)
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.filter)) {
-		out.Keep = append(out.Keep, header{Name: name, Value: a.filter.Get(name)})
-	}
-	if a.size != usualSize {
-		out.Keep = append(out.Keep, header{Name: "limit", Value: strconv.Itoa(a.size)})
-	}
+	out.Keep = fieldsOf(a.ofList("", false))
 }
 
 // attemptRow is an attempt.

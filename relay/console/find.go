@@ -91,11 +91,11 @@ func (v *visit) foundWord(f api.Found) word {
 func (v *visit) placeOf(f api.Found) string {
 	switch f.Kind {
 	case api.FoundEvent:
-		return v.path("/event", url.Values{"id": {f.Query}})
+		return v.eventPath(f.Query)
 	case api.FoundCallback:
 		return v.path("/events", url.Values{"callback": {f.Query}})
 	case api.FoundQuarantined:
-		return v.path("/quarantine", url.Values{"id": {f.Query}})
+		return v.quarantinedPath(f.Query)
 	case api.FoundReplay:
 		return v.path("/replays/"+url.PathEscape(f.Query), nil)
 	case api.FoundTenant:
@@ -107,25 +107,25 @@ func (v *visit) placeOf(f api.Found) string {
 		}
 		return v.side.base + path
 	}
-	return v.path("/waybill", url.Values{"code": {f.Query}})
+	return v.waybillPath(f.Query)
 }
 
 // guessed is the page of what a text looks like.
 func (v *visit) guessed(asked string) string {
 	switch {
 	case strings.HasPrefix(asked, "evt_"):
-		return v.path("/event", url.Values{"id": {asked}})
+		return v.eventPath(asked)
 	case strings.HasPrefix(asked, "rpl_"):
 		return v.path("/replays/"+url.PathEscape(asked), nil)
 	case strings.HasPrefix(asked, "cb_"):
 		return v.path("/events", url.Values{"callback": {asked}})
 	case strings.HasPrefix(asked, "qtn_") && v.tenant == "":
-		return v.path("/quarantine", url.Values{"id": {asked}})
+		return v.quarantinedPath(asked)
 	case strings.Count(asked, "/") == 1:
 		tenant, name, _ := strings.Cut(asked, "/")
 		return v.path("/endpoints/"+url.PathEscape(tenant)+"/"+url.PathEscape(name), nil)
 	}
-	return v.path("/waybill", url.Values{"code": {asked}})
+	return v.waybillPath(asked)
 }
 
 // searched is what the search box has: one line, as it has no room for more.

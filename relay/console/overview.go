@@ -107,7 +107,7 @@ func (v *visit) addLinks(row *problemRow, p api.StatusProblem) {
 	ofEndpoint := []string{api.BreakerOpen, api.EndpointGone, api.EndpointFails, api.GetsNothing, api.BacklogOld}
 	switch {
 	case slices.Contains(ofEndpoint, p.Code) && v.hasEndpoint(p.Subject):
-		row.Endpoint = v.path("/endpoints/"+p.Subject, nil)
+		row.Endpoint = v.endpointPath(p.Subject)
 		row.CanPause = p.Code != api.EndpointGone
 		row.Links = []choice{
 			{Href: row.Endpoint, Name: v.t("problem.page")},
@@ -120,7 +120,7 @@ func (v *visit) addLinks(row *problemRow, p api.StatusProblem) {
 	case p.Code == api.DeadLettersRising && v.hasEndpoint(p.Subject):
 		row.Links = []choice{
 			{Href: row.Href, Name: v.t("problem.dead")},
-			{Href: v.path("/endpoints/"+p.Subject, nil), Name: v.t("problem.page")},
+			{Href: v.endpointPath(p.Subject), Name: v.t("problem.page")},
 		}
 	case row.Href != "":
 		row.Links = []choice{{Href: row.Href, Name: v.t("problem.look")}}
@@ -266,6 +266,16 @@ func (v *visit) stateCounts(states map[api.EndpointState]int, chosen string, bes
 	}
 	return out
 }
+
+// These are the pages of single things, by their names.
+func (v *visit) eventPath(id string) string { return v.path("/event", url.Values{"id": {id}}) }
+func (v *visit) waybillPath(code string) string {
+	return v.path("/waybill", url.Values{"code": {code}})
+}
+func (v *visit) quarantinedPath(id string) string {
+	return v.path("/quarantine", url.Values{"id": {id}})
+}
+func (v *visit) endpointPath(name string) string { return v.path("/endpoints/"+name, nil) }
 
 // path is a path of this console with a query.
 func (v *visit) path(path string, q url.Values) string {

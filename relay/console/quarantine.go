@@ -60,7 +60,7 @@ type header struct{ Name, Value string }
 
 func (v *visit) quarantineRow(q api.Quarantined) quarantineRow {
 	return quarantineRow{
-		ID: q.ID, Href: v.path("/quarantine", url.Values{"id": {q.ID}}), Reason: v.say(q.Reason), Bytes: size(q.Bytes),
+		ID: q.ID, Href: v.quarantinedPath(q.ID), Reason: v.say(q.Reason), Bytes: size(q.Bytes),
 		Received: v.moment(q.ReceivedAt),
 	}
 }
@@ -109,7 +109,7 @@ func (v *visit) addQuarantineGroups(out *quarantineView) error {
 	for i, g := range s.Groups {
 		row := quarantineGroup{
 			ID: "g-" + strconv.Itoa(i), Reason: visible(g.Reason), Count: v.atLeast(g.Count, s.Looked < s.Total),
-			Latest: v.moment(g.LatestAt), LatestHref: v.path("/quarantine", url.Values{"id": {g.LatestID}}),
+			Latest: v.moment(g.LatestAt), LatestHref: v.quarantinedPath(g.LatestID),
 			Now: v.t("quarantine.of", count(g.Understood), count(g.Parsed)), Understood: g.Understood > 0,
 		}
 		if g.Reason != "" {
@@ -316,13 +316,10 @@ func (v *visit) drop() error {
 
 // changeQuarantine does an act with a group, a part of it at a time, and says how far it is.
 func (v *visit) changeQuarantine(act string, ask func(body map[string]any) (portion, error)) error {
-	q := url.Values{}
+	q := v.form("reason", "contains")
 	body := map[string]any{"all": true}
-	for _, name := range []string{"reason", "contains"} {
-		if x := v.FormValue(name); x != "" {
-			q.Set(name, x)
-			body[name] = x
-		}
+	for name := range q {
+		body[name] = q.Get(name)
 	}
 
 	all, err := inParts(v.FormValue("cursor"), v.partsAtOnce(), func(cursor string) (portion, error) {

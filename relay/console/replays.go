@@ -273,20 +273,13 @@ func (v *visit) newReplay() error {
 // beginReplay begins a replay, or counts what it would send.
 func (v *visit) beginReplay() error {
 	counted := v.FormValue("go") // the dry run
-	body := map[string]any{"dry_run": counted == ""}
-	for _, name := range replayFilter {
-		if x := v.FormValue(name); x != "" {
-			body[name] = x
-		}
+	filter, err := v.withTimes(v.form(append(replayFilter, "since", "until")...))
+	if err != nil {
+		return err
 	}
-	for _, name := range []string{"since", "until"} {
-		if x := v.FormValue(name); x != "" {
-			at, err := v.readTime(x)
-			if err != nil {
-				return err
-			}
-			body[name] = at
-		}
+	body := map[string]any{"dry_run": counted == ""}
+	for name := range filter {
+		body[name] = filter.Get(name)
 	}
 	if v.FormValue("reroute") != "" {
 		body["reroute"] = true

@@ -50,10 +50,10 @@ func (v *visit) showRequest() error {
 	v.Response().Header().Set("X-Poll", strconv.Itoa(int(hardlyEver.Seconds())))
 	curl := curlOf(r, v.t("curl.unsigned"), v.t("curl.without"))
 	return v.render(http.StatusOK, "request", requestView{
-		Endpoint: r.Endpoint, Event: v.path("/event", url.Values{"id": {r.EventID}}),
+		Endpoint: r.Endpoint, Event: v.eventPath(r.EventID),
 		Line: visible(r.Method + " " + r.URL), Headers: headerRows(r.Headers), Body: newPayload([]byte(r.Body)),
 		Changed: r.ChangedSince, Curl: visible(curl), CurlCopy: base64.StdEncoding.EncodeToString([]byte(curl)),
-		Download: v.path("/event/data", of), EndpointRef: v.path("/endpoints/"+r.Endpoint, nil),
+		Download: v.path("/event/data", of), EndpointRef: v.endpointPath(r.Endpoint),
 	})
 }
 

@@ -254,11 +254,11 @@ func (v *visit) explainedRow(e api.Explained) explainedRow {
 		Accepted: v.moment(e.AcceptedAt), More: e.EndpointsLeft,
 	}
 	if !e.AcceptedAt.IsZero() {
-		row.Href = v.path("/event", url.Values{"id": {e.ID}})
+		row.Href = v.eventPath(e.ID)
 	}
 	if d := e.DuplicateOf; d != nil {
 		row.Duplicate = v.moment(d.AcceptedAt)
-		row.DuplicateHref = v.path("/event", url.Values{"id": {d.ID}})
+		row.DuplicateHref = v.eventPath(d.ID)
 	}
 	for _, ep := range e.Endpoints {
 		one := v.explainedEndpoint(ep)
@@ -275,7 +275,7 @@ func (v *visit) explainedRow(e api.Explained) explainedRow {
 
 // explainedEndpoint says whether an endpoint gets an event. Of a delivery that there is, it shows the state.
 func (v *visit) explainedEndpoint(e api.ExplainedEndpoint) explainedEndpoint {
-	out := explainedEndpoint{Name: e.Endpoint, Href: v.path("/endpoints/"+e.Endpoint, nil)}
+	out := explainedEndpoint{Name: e.Endpoint, Href: v.endpointPath(e.Endpoint)}
 	surely := false
 	for _, r := range e.Routes {
 		row := explainedRoute{Sign: "✗", At: visible(r.At), Why: v.say(r.Why), Class: "dim"}

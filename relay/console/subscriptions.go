@@ -241,10 +241,7 @@ func (v *visit) listSubscriptions(q url.Values) (all []api.Subscription, next st
 	}
 	page, err := ask[api.OwnSubscriptions](v, "GET /subscriptions", q)
 	for _, s := range page.Subscriptions {
-		all = append(all, api.Subscription{
-			Tenant: v.tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-			State: string(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID, RetryAt: s.RetryAt,
-		})
+		all = append(all, api.Subscription{Tenant: v.tenant, OwnSubscription: s})
 	}
 	return all, page.Next, err
 }
@@ -256,10 +253,10 @@ func (v *visit) ledgerRow(s api.Subscription) ledgerRow {
 	}
 	return ledgerRow{
 		ID: "s-" + s.Tenant + "-" + s.CPCode + "-" + s.WaybillCode, Tenant: s.Tenant, Brand: v.brandText(s.CPCode),
-		Waybill: visible(s.WaybillCode), Href: v.path("/waybill", url.Values{"code": {s.WaybillCode}}),
-		State: v.state(s.State), Reason: v.refusal(s.Code, s.Msg), Retry: v.moment(s.RetryAt),
+		Waybill: visible(s.WaybillCode), Href: v.waybillPath(s.WaybillCode),
+		State: v.state(string(s.State)), Reason: v.refusal(s.Code, s.Msg), Retry: v.moment(s.RetryAt),
 		Since: v.moment(s.Since), Until: v.moment(s.Expires),
-		Failed: s.State == string(ledger.Failed), Name: s.CPCode + " " + s.WaybillCode,
+		Failed: s.State == ledger.Failed, Name: s.CPCode + " " + s.WaybillCode,
 		Path: v.path("/subscriptions", q), End: v.path("/subscriptions/remove", q),
 	}
 }
@@ -323,7 +320,7 @@ func (v *visit) subscribe() error {
 
 func (v *visit) subscribeRow(r api.SubscribeResult) subscribeRow {
 	row := subscribeRow{
-		Waybill: visible(r.WaybillCode), Href: v.path("/waybill", url.Values{"code": {r.WaybillCode}}),
+		Waybill: visible(r.WaybillCode), Href: v.waybillPath(r.WaybillCode),
 		Result: word{Sign: "✓", Text: v.t("subscribed." + r.Result), Class: "good"}, Reason: visible(r.Warning),
 	}
 	switch r.Result {

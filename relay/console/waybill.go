@@ -87,7 +87,7 @@ func (v *visit) showWaybill() error {
 	}
 	for _, s := range w.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, subscriptionRow{
-			Tenant: s.Tenant, Brand: v.brandText(s.CPCode), State: v.state(s.State), Since: v.moment(s.Since),
+			Tenant: s.Tenant, Brand: v.brandText(s.CPCode), State: v.state(string(s.State)), Since: v.moment(s.Since),
 			Until: v.moment(s.Expires), Message: visible(s.Msg),
 		})
 	}
@@ -198,7 +198,7 @@ func (v *visit) sumsOf(events []api.Event) (out []sumRow) {
 	})
 	for _, name := range names {
 		t := all[name]
-		row := sumRow{Endpoint: name, Href: v.path("/endpoints/"+name, nil), State: v.state(string(t.worst.State)),
+		row := sumRow{Endpoint: name, Href: v.endpointPath(name), State: v.state(string(t.worst.State)),
 			Has: v.t("waybill.has", t.had, t.owed)}
 		if t.worst.State != event.StateDelivered {
 			row.Why = v.deliverySentence(*t.worst)
@@ -280,7 +280,7 @@ func (v *visit) inQuarantine(w api.Waybill) nothingRow {
 		row.Here = true
 		row.Links = append(row.Links, choice{
 			Name: v.moment(q.ReceivedAt).Text + " " + v.say(q.Reason).String(),
-			Href: v.path("/quarantine", url.Values{"id": {q.ID}}),
+			Href: v.quarantinedPath(q.ID),
 		})
 	}
 	if row.Here {
@@ -298,7 +298,7 @@ func (v *visit) inLedger(w api.Waybill) nothingRow {
 	var all []string
 	for _, s := range w.Subscriptions[:min(len(w.Subscriptions), 10)] {
 		all = append(all, v.t("nothing.ledger.here", s.Tenant, v.brandText(s.CPCode), v.moment(s.Since).Text,
-			v.state(s.State).Text)+" "+visible(s.Msg))
+			v.state(string(s.State)).Text)+" "+visible(s.Msg))
 	}
 	if len(all) > 0 {
 		row.Here = true
