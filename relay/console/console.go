@@ -56,16 +56,19 @@ type Settings struct {
 
 // Console has the pages. All methods may be called at the same time.
 type Console struct {
-	o         Options
-	sides     map[bool]*side // by whether it is the operator's
-	limiter   *limiter
-	rates     *rates
-	logins    *prometheus.CounterVec
-	cross     *http.CrossOriginProtection
-	settings  atomic.Pointer[Settings]
-	samples   samples
-	downloads downloads
-	ribbons   logonce.Repeats // why pages had none
+	o        Options
+	sides    map[bool]*side // by whether it is the operator's
+	limiter  *limiter
+	rates    *rates
+	logins   *prometheus.CounterVec
+	cross    *http.CrossOriginProtection
+	settings atomic.Pointer[Settings]
+	ribbons  logonce.Repeats // why pages had none
+
+	// What costs memory while it is made.
+	samples   *places // for the tester of routes, by tenant
+	exports   *places // of subscriptions, by tenant
+	downloads *places // of events, by session
 
 	// What was asked for a short time ago.
 	answers    *memo // of the API
@@ -105,6 +108,9 @@ func New(o Options) *Console {
 		answers:    newMemo(answersKept),
 		firstPages: newMemo(firstPagesKept),
 		letters:    newMemo(lettersKept),
+		samples:    newPlaces(samplesAtOnce, samplesInAll),
+		exports:    newPlaces(exportsAtOnce, exportsInAll),
+		downloads:  newPlaces(1, downloadsInAll),
 		cross:      http.NewCrossOriginProtection(),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_console_logins_total",

@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,33 +29,8 @@ const (
 	mostDownloaded = 10_000
 	downloadBytes  = 32 << 20
 	downloadFor    = 30 * time.Second
-	downloadsInAll = 4
+	downloadsInAll = 4 // one of a session
 )
-
-// downloads counts those that are being made: one of a session. The zero value is ready.
-type downloads struct {
-	mu  sync.Mutex
-	now map[[sha256.Size]byte]bool
-}
-
-// begin is false if the session has one already, or there are too many.
-func (d *downloads) begin(session string) (end func(), ok bool) {
-	key := sha256.Sum256([]byte(session))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.now[key] || len(d.now) >= downloadsInAll {
-		return nil, false
-	}
-	if d.now == nil {
-		d.now = make(map[[sha256.Size]byte]bool)
-	}
-	d.now[key] = true
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.now, key)
-	}, true
-}
 
 // downloadEvents gives the events of a filter as a file, the latest first. It ends early if they are too many: the name
 // of the file says so.
@@ -66,16 +39,12 @@ func (v *visit) downloadEvents() error {
 	if err != nil {
 		return err
 	}
-	session := ""
-	if c, err := v.Cookie(v.cookieName()); err == nil {
-		session = c.Value
-	}
-	end, ok := v.downloads.begin(session)
+	leave, ok := v.downloads.take(v.token)
 	if !ok {
 		v.Response().Header().Set(echo.HeaderRetryAfter, "10")
 		return echo.NewHTTPError(http.StatusTooManyRequests, v.t("download.one"))
 	}
-	defer end()
+	defer leave()
 
 	format := formatNDJSON
 	var out eventWriter = &ndjsonWriter{}

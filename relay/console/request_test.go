@@ -85,27 +85,3 @@ func TestNoTextIsAFormulaOfASpreadsheet(t *testing.T) {
 		t.Errorf("the file is %q", out)
 	}
 }
-
-func TestASessionMakesOneDownloadAtATime(t *testing.T) {
-	t.Parallel()
-	var d downloads
-	end, ok := d.begin("a")
-	if !ok {
-		t.Fatal("the first is refused")
-	}
-	if _, ok := d.begin("a"); ok {
-		t.Error("a session makes two")
-	}
-	for _, other := range []string{"b", "c", "d"} {
-		if _, ok := d.begin(other); !ok {
-			t.Errorf("%s is refused", other)
-		}
-	}
-	if _, ok := d.begin("e"); ok {
-		t.Error("more are made than may be")
-	}
-	end()
-	if _, ok := d.begin("e"); !ok {
-		t.Error("there is room, and it is refused")
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,38 +19,9 @@ import (
 const (
 	maxSample     = 256 << 10
 	maxSampleForm = 3*maxSample + maxForm
-	// samplesAtOnce is how many such forms of one person are read at the same time.
-	samplesAtOnce = 2
+	// samplesAtOnce is how many such forms of one person are read at the same time, and samplesInAll how many of all.
+	samplesAtOnce, samplesInAll = 2, 32
 )
-
-// samples counts forms of the tester that are being answered, by tenant (empty: the operator).
-type samples struct {
-	mu    sync.Mutex
-	under map[string]int
-}
-
-// take lets a form in; false: this person has too many. leave has to follow.
-func (s *samples) take(who string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.under[who] >= samplesAtOnce {
-		return false
-	}
-	if s.under == nil {
-		s.under = make(map[string]int)
-	}
-	s.under[who]++
-	return true
-}
-
-func (s *samples) leave(who string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.under[who]--
-	if s.under[who] == 0 {
-		delete(s.under, who)
-	}
-}
 
 // routesView is the tester of routes.
 type routesView struct {
@@ -146,11 +116,12 @@ func (v *visit) testsOfStored(id string) []routeTest {
 
 // tryRoutes shows what the routes make of the text of the form: an id, a waybill, or a sample.
 func (v *visit) tryRoutes() error {
-	if !v.samples.take(v.tenant) {
+	leave, ok := v.samples.take(v.tenant)
+	if !ok {
 		v.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		return echo.NewHTTPError(http.StatusTooManyRequests)
 	}
-	defer v.samples.leave(v.tenant)
+	defer leave()
 
 	form, err := v.FormParams()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {

@@ -69,11 +69,14 @@ type subscribeRow struct {
 	Retry         moment // when kuaidihelp is asked again, because it has no record yet
 }
 
-// exportMost bounds an export, and the others each answer that it is made of, of the operator and of a tenant.
+// exportMost bounds an export, and the next two each answer that it is made of, of the operator and of a tenant. The
+// last ones are how many are made at the same time, for one tenant and together.
 const (
 	exportMost    = 10_000
 	exportPage    = 500
 	exportOwnPage = 1000
+	exportsAtOnce = 2
+	exportsInAll  = 8
 )
 
 func (v *visit) showSubscriptions() error { return v.subscriptions(nil) }
@@ -353,11 +356,12 @@ func (v *visit) unsubscribe() error {
 // exportSubscriptions answers with a tenant's subscriptions as a file that `kuairelay subscriptions import` reads: a
 // line of JSON each. It is made before it is sent, so that an error is an answer of its own.
 func (v *visit) exportSubscriptions() error {
-	if !v.samples.take(v.tenant) {
+	leave, ok := v.exports.take(v.tenant)
+	if !ok {
 		v.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		return echo.NewHTTPError(http.StatusTooManyRequests)
 	}
-	defer v.samples.leave(v.tenant)
+	defer leave()
 
 	q := v.query("state")
 	if v.tenant == "" {
