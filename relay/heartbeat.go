@@ -83,6 +83,12 @@ func (h *heartbeat) state() (last time.Time, silent bool) {
 	return last, after > 0 && h.store.Now().Sub(since) > after
 }
 
+// quiet says whether kuaidihelp is silent.
+func (h *heartbeat) quiet() bool {
+	_, silent := h.state()
+	return silent
+}
+
 // silentSince is when kuaidihelp began to be silent, if it is.
 func (h *heartbeat) silentSince() time.Time {
 	since := h.began

@@ -53,8 +53,31 @@ func storeSettings(c *config.Config) store.Settings {
 		NoRecord:            c.Subscriptions.NoRecord.Retry,
 		SubscriptionsMax:    c.Subscriptions.Max,
 		UpstreamRate:        float64(c.Kuaidihelp.Rate),
+		Silence:             silence(c),
+		QueryRate:           float64(c.Kuaidihelp.Query.Rate),
 		StatsTTL:            c.Console.History + time.Hour, // the first minute that is shown may have begun before
 		Pacing:              pacing(c.Tenants),
+	}
+}
+
+// silence says when kuaidihelp is asked how waybills stand.
+func silence(c *config.Config) ledger.Silence {
+	return ledger.Silence{
+		After:            c.Subscriptions.Reconcile.After,
+		Interval:         c.Kuaidihelp.Query.MinInterval,
+		Budget:           c.Kuaidihelp.Query.DailyBudget,
+		ResubscribeAfter: c.Subscriptions.Reconcile.ResubscribeAfter,
+	}
+}
+
+// reconcile says whether kuaidihelp is asked at all. The ledger is looked over twice in the time of silence, and at
+// least every hour.
+func reconcile(c *config.Config) subscribe.Reconcile {
+	after := c.Subscriptions.Reconcile.After
+	return subscribe.Reconcile{
+		On:     after > 0 && c.Kuaidihelp.Query.DailyBudget > 0,
+		DryRun: c.Subscriptions.Reconcile.DryRun,
+		Every:  min(time.Hour, max(5*time.Second, after/2)),
 	}
 }
 
@@ -258,7 +281,9 @@ func egress(c *config.Config) (deliver.Egress, error) {
 
 // proxySettings returns the proxy's settings. Without the account's key there is no provider.
 func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
-	set := subscribe.Settings{Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow}
+	set := subscribe.Settings{
+		Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow, Reconcile: reconcile(c),
+	}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
 		set.Upstream = &kuaidihelp.Client{
 			URL:     c.Kuaidihelp.APIURL,

@@ -71,7 +71,7 @@ type Delivery struct {
 	// AttemptsMax and GivenUpAt are of today's config.
 	AttemptsMax int       `json:"attempts_max,omitempty" doc:"how many it gets at most; none: its endpoint is not in the config"`
 	GivenUpAt   time.Time `json:"given_up_at,omitzero" doc:"when it is given up for its age, if it is still open then; it may become a dead letter before"`
-	Reason      string    `json:"reason" doc:"new, retry, redrive, replay, or catch-up"`
+	Reason      string    `json:"reason" doc:"new, reconcile, retry, redrive, replay, or catch-up"`
 	DueAt       time.Time `json:"due_at,omitzero" doc:"when it is tried next; while it is being sent, when its lease ends; not in lists"`
 	Behind      string    `json:"behind,omitempty" doc:"the event of the same waybill that it waits for; not in lists"`
 	Parked      *Parked   `json:"parked,omitempty" doc:"why nothing is sent to the endpoint; not in lists"`
@@ -90,7 +90,7 @@ type Attempt struct {
 	Text       string            `json:"text,omitempty" doc:"the error, or, if it failed, the first KiB of the answer; kept for the latest attempts of an endpoint"`
 	Number     int               `json:"number,omitempty" doc:"of its delivery, from 1; this and the next four are known of one that failed, for the latest of an endpoint"`
 	Class      string            `json:"class,omitempty" doc:"if no answer came: timeout, dns, refused, reset, tls, network, protocol, or forbidden (by the relay: no request was sent)"`
-	Reason     string            `json:"reason,omitempty" doc:"why it was sent: new, retry, redrive, replay, or catch-up"`
+	Reason     string            `json:"reason,omitempty" doc:"why it was sent: new, reconcile, retry, redrive, replay, or catch-up"`
 	Replica    string            `json:"replica,omitempty" doc:"name of the relay that sent it; for the operator only"`
 	Headers    map[string]string `json:"headers,omitempty" doc:"of the answer, as far as it has them: server, content-type, retry-after, x-request-id, www-authenticate, location without its query; together at most 256 bytes"`
 }

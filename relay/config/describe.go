@@ -43,6 +43,12 @@ var docs = map[string]string{
 	"kuaidihelp.rate":        "Calls to kuaidihelp a second, over all replicas.",
 	"kuaidihelp.concurrency": "Calls to kuaidihelp at one time, per process.",
 	"kuaidihelp.timeout":     "Time limit of one call, at most 8s.",
+	"kuaidihelp.query": "How often kuaidihelp is asked how waybills stand (`express.info.get`). " +
+		"It may charge for each, and locks a waybill that is asked for too often.",
+	"kuaidihelp.query.rate": "Such calls a second, over all replicas, each for up to ten waybills.",
+	"kuaidihelp.query.daily_budget": "Waybills that it is asked for a day, from midnight to midnight in China, " +
+		"over all replicas. 0: it is never asked.",
+	"kuaidihelp.query.min_interval": "Time between two queries of the same waybill, at least.",
 
 	"subscriptions":     "How waybills are subscribed. `rate` and `daily_quota` are the defaults of every tenant.",
 	"subscriptions.ttl": "How long a waybill stays subscribed.",
@@ -55,7 +61,15 @@ var docs = map[string]string{
 		"as when its label was just printed.",
 	"subscriptions.no_record.retry": "Pauses after each such answer; then kuaidihelp is asked again. " +
 		"When the list ends, the waybill has failed. Empty: it fails at once. At most 50.",
-	"subscriptions.rate": "Requests to subscribe that one tenant may make a second, over all replicas. 0: no limit.",
+	"subscriptions.reconcile": "What becomes of a waybill that no callback has come for: kuaidihelp is asked how it " +
+		"stands, and what is new is delivered with `kuairelay-reason: reconcile`.",
+	"subscriptions.reconcile.after": "Without a callback for so long. 0: kuaidihelp is not asked. " +
+		"Needs `kuaidihelp.query.daily_budget`.",
+	"subscriptions.reconcile.resubscribe_after": "How often an answer is news that no callback had brought, " +
+		"before the waybill is subscribed again.",
+	"subscriptions.reconcile.dry_run": "Ask and count, but deliver nothing, and subscribe nothing again.",
+	"subscriptions.rate": "Requests to subscribe that one tenant may make a second, over all replicas. " +
+		"0: no limit.",
 	"subscriptions.daily_quota": "Waybills that one tenant may ask for a day, from midnight to midnight in China. " +
 		"0: no limit.",
 
@@ -244,11 +258,19 @@ func inYAML(v any) any {
 		return sizeText(v)
 	case int, float64:
 		return v
+
+	// What is empty is as if it were left out.
+	case bool:
+		if !v {
+			return nil
+		}
+		return v
 	case string:
 		if v == "" {
 			return nil
 		}
 		return v
+
 	case []string:
 		return append([]string{}, v...)
 	case []netip.Prefix:
@@ -263,8 +285,12 @@ func inYAML(v any) any {
 	return nil
 }
 
-// spanText returns a duration with the largest unit in which it is a whole number; up to three days that is hours.
+// spanText returns a duration with the largest unit in which it is a whole number; up to three days that is hours. 0
+// has none: it stands for never.
 func spanText(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
 	const day = 24 * time.Hour
 	units := []struct {
 		least, size time.Duration

@@ -51,11 +51,12 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 		},
 	}
 	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.kuaidihelp.com/api", Methods: []string{"express.sub.msg"}, Rate: 10,
-		Concurrency: 4, Timeout: 5 * time.Second}
+		Concurrency: 4, Timeout: 5 * time.Second, Query: Query{Rate: 1, MinInterval: 6 * time.Hour}}
 	want.Subscriptions = Subscriptions{TTL: 60 * 24 * time.Hour, SignedTTL: 7 * 24 * time.Hour,
 		TSWindow: 10 * time.Minute, Max: 1_000_000, Limits: Limits{Rate: 20}}
 	want.Subscriptions.NoRecord.Retry = []time.Duration{30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 		24 * time.Hour, 24 * time.Hour}
+	want.Subscriptions.Reconcile.ResubscribeAfter = 3
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
 	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
 	want.Callback.Silence = 6 * time.Hour
@@ -109,11 +110,13 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
 	want.Egress.AllowCIDRs, want.Egress.Proxy = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		"http://user:password@proxy:3128"
-	want.Kuaidihelp = Kuaidihelp{"https://kop.example.com/api", "50001", "shared-key",
-		[]string{"express.sub.msg", "express.info.get"}, 3, 2, 4 * time.Second}
+	want.Kuaidihelp = Kuaidihelp{APIURL: "https://kop.example.com/api", AppID: "50001", APIKey: "shared-key",
+		Methods: []string{"express.sub.msg", "express.info.get"}, Rate: 3, Concurrency: 2, Timeout: 4 * time.Second,
+		Query: Query{Rate: 2, DailyBudget: 5000, MinInterval: 3 * time.Hour}}
 	want.Subscriptions = Subscriptions{TTL: 30 * 24 * time.Hour, SignedTTL: 3 * 24 * time.Hour,
 		TSWindow: 5 * time.Minute, Max: 5000, Limits: Limits{Rate: 5, DailyQuota: 1000}}
 	want.Subscriptions.NoRecord.Retry = []time.Duration{10 * time.Minute, time.Hour}
+	want.Subscriptions.Reconcile = Reconcile{After: 36 * time.Hour, ResubscribeAfter: 4, DryRun: true}
 	want.Limits.Allowance, want.Limits.ParseBytes, want.Limits.Connections = Allowance{40, 3, 4}, 20_000_000, 500
 	want.Console.Hosts, want.Console.Tenants, want.Console.Session = []string{"relay"}, false, 8*time.Hour
 	want.Console.Timezone, want.Console.Language = zone(t, "Asia/Shanghai"), "zh"

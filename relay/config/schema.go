@@ -37,7 +37,7 @@ func schema(l *loading) reader {
 			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
 		)),
 		optional("kuaidihelp", kuaidihelp(&c.Kuaidihelp)),
-		optional("subscriptions", subscriptions(&c.Subscriptions)),
+		optional("subscriptions", subscriptions(&c.Subscriptions, &c.Kuaidihelp)),
 		optional("spool", object(
 			optional("dir", one(&c.Spool.Dir, text)),
 			optional("max_bytes", one(&c.Spool.MaxBytes, size)),

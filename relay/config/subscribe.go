@@ -17,6 +17,14 @@ type Kuaidihelp struct {
 	Rate        int           // calls per second, over all replicas
 	Concurrency int           // calls at one time, per replica
 	Timeout     time.Duration // of one call
+	Query       Query
+}
+
+// Query bounds how often the provider is asked how waybills stand (express.info.get).
+type Query struct {
+	Rate        int           // calls per second, over all replicas
+	DailyBudget int           // waybills a day, China time, over all replicas; 0: it is never asked
+	MinInterval time.Duration // between two queries of the same waybill
 }
 
 // Subscriptions says how waybills are subscribed.
@@ -26,12 +34,20 @@ type Subscriptions struct {
 	TSWindow  time.Duration // by how much the ts of a call to POST /api may differ from the time here
 	Max       int           // waybills that a tenant has subscribed at one time
 	NoRecord  NoRecord
+	Reconcile Reconcile
 	Limits    // the defaults of every tenant
 }
 
 // NoRecord says what becomes of a waybill of which the provider has no record yet.
 type NoRecord struct {
 	Retry []time.Duration // the pause after each such answer; then the waybill fails. Empty: it fails at once
+}
+
+// Reconcile says when the provider is asked how a live waybill stands, because no callback came for it.
+type Reconcile struct {
+	After            time.Duration // without an update for so long; 0: it is not asked
+	ResubscribeAfter int           // answers that were news, before the waybill is subscribed again
+	DryRun           bool          // only count what the answers would be
 }
 
 // Watch says what a tenant wants to be told of its subscriptions, beside what the provider pushes.
@@ -56,6 +72,7 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 		Rate:        10,
 		Concurrency: 4,
 		Timeout:     5 * time.Second,
+		Query:       Query{Rate: 1, MinInterval: 6 * time.Hour},
 	}
 
 	s := Subscriptions{
@@ -66,7 +83,8 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 		NoRecord: NoRecord{
 			Retry: []time.Duration{30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, day},
 		},
-		Limits: Limits{Rate: 20},
+		Reconcile: Reconcile{ResubscribeAfter: 3},
+		Limits:    Limits{Rate: 20},
 	}
 
 	return k, s
@@ -85,6 +103,11 @@ func kuaidihelp(k *Kuaidihelp) reader {
 		optional("rate", one(&k.Rate, wholeNumber(1, 10_000))),
 		optional("concurrency", one(&k.Concurrency, wholeNumber(1, 1000))),
 		optional("timeout", one(&k.Timeout, callTimeout)),
+		optional("query", object(
+			optional("rate", one(&k.Query.Rate, wholeNumber(1, 1000))),
+			optional("daily_budget", one(&k.Query.DailyBudget, wholeNumber(0, 1_000_000_000))),
+			optional("min_interval", one(&k.Query.MinInterval, duration)),
+		)),
 	)
 
 	return reader{fields: keys.fields, section: keys.section, read: func(v value) {
@@ -98,7 +121,7 @@ func kuaidihelp(k *Kuaidihelp) reader {
 	}}
 }
 
-func subscriptions(s *Subscriptions) reader {
+func subscriptions(s *Subscriptions, k *Kuaidihelp) reader {
 	return object(append([]field{
 		optional("ttl", one(&s.TTL, duration)),
 		optional("signed_ttl", one(&s.SignedTTL, duration)),
@@ -110,6 +133,15 @@ func subscriptions(s *Subscriptions) reader {
 					v.mistake("has more than %d pauses", noRecordPauses)
 				}
 			})),
+		)),
+		optional("reconcile", object(
+			optional("after", after(one(&s.Reconcile.After, durationOrZero), func(v value) {
+				if s.Reconcile.After > 0 && k.Query.DailyBudget == 0 {
+					v.mistake("needs kuaidihelp.query.daily_budget, which is 0: kuaidihelp is never asked")
+				}
+			})),
+			optional("resubscribe_after", one(&s.Reconcile.ResubscribeAfter, wholeNumber(1, 1000))),
+			optional("dry_run", one(&s.Reconcile.DryRun, yesOrNo)),
 		)),
 	}, limits(&s.Limits)...)...)
 }

@@ -137,6 +137,8 @@ var configReasons = []text{
 	{"this key is already used at %s", "该密钥已在 %s 使用"},
 	{"app_id is missing: api_key alone signs nothing", "缺少 app_id：只有 api_key 无法签名"},
 	{"api_key is missing: app_id alone signs nothing", "缺少 api_key：只有 app_id 无法签名"},
+	{"needs kuaidihelp.query.daily_budget, which is 0: kuaidihelp is never asked",
+		"需要设置 kuaidihelp.query.daily_budget：现为 0，不会向快宝查询"},
 	{"ca_file holds no certificate in PEM", "ca_file 中没有 PEM 格式的证书"},
 	{"cert_file and key_file go together", "cert_file 和 key_file 必须同时设置"},
 	{"cert_file and key_file are not a certificate and its key in PEM: %s",

@@ -121,6 +121,7 @@ var endpointTexts = map[string]text{
 	"reason.redrive":       {"redrive", "死信重投"},
 	"reason.replay":        {"replay", "重放"},
 	"reason.catch-up":      {"catch-up", "补发"},
+	"reason.reconcile":     {"reconcile", "查询补回"},
 	"endpoint.failed.none": {"None is known.", "没有记录。"},
 	"endpoint.log":         {"Log", "日志"},
 	"endpoint.log.none":    {"Nothing has happened to it yet.", "还没有任何记录。"},

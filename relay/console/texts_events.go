@@ -139,11 +139,12 @@ var eventTexts = map[string]text{
 
 	"act.pause.this": {"Pause %s", "暂停 %s"},
 
-	"sent.new":      {"first attempt", "首次投递"},
-	"sent.retry":    {"retry", "重试"},
-	"sent.redrive":  {"sent again from the dead letters", "从死信重新投递"},
-	"sent.replay":   {"replay", "重放"},
-	"sent.catch-up": {"catch-up: subscribed after it came", "补发：到达后才订阅"},
+	"sent.new":       {"first attempt", "首次投递"},
+	"sent.retry":     {"retry", "重试"},
+	"sent.redrive":   {"sent again from the dead letters", "从死信重新投递"},
+	"sent.replay":    {"replay", "重放"},
+	"sent.catch-up":  {"catch-up: subscribed after it came", "补发：到达后才订阅"},
+	"sent.reconcile": {"reconcile: not pushed, found by a query", "查询补回：未收到推送，主动查询所得"},
 
 	"try.timeout":   {"timeout after %s", "%s后超时"},
 	"try.none":      {"no answer, %s", "没有响应，%s"},

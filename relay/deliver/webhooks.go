@@ -76,7 +76,8 @@ func webhook(summary string, standard, kuaidihelp map[string]any) map[string]any
 			"id.timestamp.body; separated by spaces", textSchema("")),
 		headerParam("kuairelay-sequence", "rises with every update of a waybill", wholeNumber()),
 		headerParam("kuairelay-reason", "why it is sent now", map[string]any{"enum": []event.Reason{
-			event.ReasonNew, event.ReasonRetry, event.ReasonRedrive, event.ReasonReplay, event.ReasonCatchUp,
+			event.ReasonNew, event.ReasonReconcile, event.ReasonRetry, event.ReasonRedrive, event.ReasonReplay,
+			event.ReasonCatchUp,
 		}}),
 	}
 

@@ -11,7 +11,7 @@ type Callback struct {
 	ID string
 	// ReceivedAt is when it arrived here.
 	ReceivedAt time.Time
-	// From is the address that sent it, and Replica the relay that took it; empty: unknown.
+	// From is the address that sent it, or FromQuery, and Replica the relay that took it; empty: unknown.
 	From, Replica string
 	// Headers are those that say how to read Body, and who sent it: Content-Type, Content-Encoding, User-Agent.
 	Headers map[string]string
@@ -20,6 +20,9 @@ type Callback struct {
 	// id does not follow from its content alone.
 	IDs []string
 }
+
+// FromQuery is From of what no callback has brought: the provider said it when it was asked how a waybill stands.
+const FromQuery = "query"
 
 // Origin is what is kept of a callback with each of its events.
 type Origin struct {

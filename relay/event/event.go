@@ -63,6 +63,14 @@ type Event struct {
 // has no status, and is never the last update of its waybill. What the provider sends of such a type names no waybill.
 func (e *Event) Own() bool { return e.Type == TypeLost && e.WaybillCode != "" }
 
+// Reason is why the event is sent for the first time: ReasonReconcile if no callback has brought it, else ReasonNew.
+func (e *Event) Reason() Reason {
+	if e.Origin != nil && e.Origin.From == FromQuery {
+		return ReasonReconcile
+	}
+	return ReasonNew
+}
+
 // Waybill names a parcel: its canonical brand (kuaidihelp.Brand) and its waybill code.
 type Waybill struct {
 	CPCode string
@@ -102,6 +110,8 @@ const (
 	ReasonRedrive Reason = "redrive"
 	ReasonCatchUp Reason = "catch-up"
 	ReasonReplay  Reason = "replay"
+	// ReasonReconcile is ReasonNew of an event that no callback has brought: the provider was asked.
+	ReasonReconcile Reason = "reconcile"
 )
 
 // Delivery is one event owed to one endpoint, leased to this process.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
@@ -70,6 +71,31 @@ func (in *Intake) accept(ctx context.Context, routed []queue.Routed,
 	}
 	pool.Start(reserved, leased)
 	return accepted, err
+}
+
+// Hear keeps what the provider has answered when it was asked how a waybill stands, like a callback: body is that of
+// one. It returns whether that is news; if Redis does not take it in time, this is not known, and it says false. With
+// dryRun it keeps nothing.
+func (in *Intake) Hear(ctx context.Context, body []byte, dryRun bool) (isNew bool, err error) {
+	now := time.Now()
+	cb := &event.Callback{
+		ID: event.NewCallbackID(now), ReceivedAt: now, From: event.FromQuery, Replica: in.o.Replica,
+		Headers: map[string]string{"Content-Type": "application/json"}, Body: body,
+	}
+	parsed, more := in.Parse(cb)
+	if !dryRun {
+		sum, err := in.Keep(ctx, cb, parsed, more)
+		return sum.New > 0, err
+	}
+
+	for _, e := range parsed.Events {
+		_, known, err := in.o.Store.EventWithoutData(ctx, e.ID, "")
+		if err != nil {
+			return false, err
+		}
+		isNew = isNew || !known
+	}
+	return isNew, nil
 }
 
 // errBehind says that an older update of the waybill is still in the spool.

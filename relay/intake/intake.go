@@ -57,6 +57,8 @@ type Store interface {
 	Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error)
 	// Closed says of each event whether it is done with: nothing is open or dead.
 	Closed(ctx context.Context, ids []string) ([]bool, error)
+	// EventWithoutData returns an event, and whether it is there.
+	EventWithoutData(ctx context.Context, id, tenant string) (*event.Record, bool, error)
 
 	// SubscribedBy says of each of the tenants whether it has subscribed a waybill.
 	SubscribedBy(ctx context.Context, w event.Waybill, tenants []string) ([]bool, error)
@@ -85,6 +87,8 @@ type Options struct {
 	Store Store
 	Pool  Pool
 	Spool *spool.Spool
+	// Replica names this relay in what it keeps of answers of the provider.
+	Replica string
 	// UntilDelivered keeps each callback in the spool until its events are delivered. It is for an embedded store, which
 	// loses its data when the process ends.
 	UntilDelivered bool

@@ -99,6 +99,10 @@ func (s *fakeStore) Quarantine(_ context.Context, qs []event.Quarantined, _ bool
 	return 0, nil
 }
 
+func (s *fakeStore) EventWithoutData(context.Context, string, string) (*event.Record, bool, error) {
+	return nil, false, nil
+}
+
 func (s *fakeStore) Closed(_ context.Context, ids []string) ([]bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

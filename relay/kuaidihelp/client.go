@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg). MaxPerCall is the most
-// waybills that one call takes.
+// MethodSubscribe is the provider's method to subscribe waybills (its page for express.sub.msg), and MethodQuery the
+// one to ask how they stand now (express.info.get). MaxPerCall is the most waybills that one call of either takes.
 const (
 	MethodSubscribe = "express.sub.msg"
+	MethodQuery     = "express.info.get"
 	MaxPerCall      = 10
 )
 
@@ -123,8 +124,8 @@ func (c *Client) Call(ctx context.Context, method string, data []byte) (Envelope
 	return readAnswer(resp, body, secrets)
 }
 
-// SubscribeData makes the `data` of MethodSubscribe: at most MaxPerCall waybills of one brand.
-func SubscribeData(cpCode string, codes []string) []byte {
+// CallData makes the `data` of MethodSubscribe and of MethodQuery: at most MaxPerCall waybills of one brand.
+func CallData(cpCode string, codes []string) []byte {
 	data, err := json.Marshal(map[string]string{"waybill_codes": strings.Join(codes, ","), "cp_code": cpCode})
 	if err != nil {
 		panic(err) // strings can always be encoded

@@ -48,7 +48,7 @@ func TestACallIsMadeAsTheProvidersPageSays(t *testing.T) {
 		body = string(text)
 		_, _ = io.WriteString(w, `{"code":0,"msg":"成功","data":{},"uid":"6fb93a83"}`)
 	})
-	e, err := c.Call(t.Context(), kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData("zt", []string{"1", "2&"}))
+	e, err := c.Call(t.Context(), kuaidihelp.MethodSubscribe, kuaidihelp.CallData("zt", []string{"1", "2&"}))
 	if err != nil || e.Code != 0 || e.Msg != "成功" || e.UID != "6fb93a83" || string(e.Data) != "{}" {
 		t.Errorf("%+v %v", e, err)
 	}

@@ -136,3 +136,42 @@ type UnfinishedWork struct {
 	// Loss, if set, is all there is: tenants are to be told of it.
 	Loss *Loss
 }
+
+// Silence says when the provider is asked how a waybill stands, because nothing was heard of it.
+type Silence struct {
+	// After is for how long nothing was heard; 0: it is never asked for.
+	After time.Duration
+	// Interval is the least time between two queries of the same waybill.
+	Interval time.Duration
+	// Budget is how many waybills may be asked for from midnight to midnight (China time), by all replicas together.
+	Budget int
+	// ResubscribeAfter is how many times an answer is news that no callback had brought, before the waybill is
+	// subscribed again.
+	ResubscribeAfter int
+}
+
+// Silent is a waybill of which nothing was heard for long, and for which the caller is to ask.
+type Silent struct {
+	event.Waybill
+	// Alone: it is to be asked for in a call of its own, because a call for several had no answer that tells.
+	Alone bool
+}
+
+// Heard is what the provider has said of a waybill that it was asked for.
+type Heard string
+
+// What was heard of a waybill.
+const (
+	// Missed is news that no callback had brought.
+	Missed Heard = "missed"
+	// Unchanged is what was known.
+	Unchanged Heard = "unchanged"
+	// Unknown says that the provider has no record of the waybill.
+	Unknown Heard = "no_record"
+	// Unclear is an answer to a call for several waybills that does not say which it is about.
+	Unclear Heard = "unclear"
+	// Resubscribed says that the provider has accepted the waybill's subscription again.
+	Resubscribed Heard = "resubscribed"
+	// Unasked says that the call was not made.
+	Unasked Heard = "unasked"
+)

@@ -303,7 +303,7 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 		}
 		c := endpoints[i-1]
 		out.Leased = append(out.Leased, &event.Delivery{
-			Event: e, Endpoint: c.Endpoint, Reason: event.ReasonNew, Since: e.AcceptedAt,
+			Event: e, Endpoint: c.Endpoint, Reason: e.Reason(), Since: e.AcceptedAt,
 			Token: token, LeaseEnds: local.Add(c.Lease),
 		})
 	}

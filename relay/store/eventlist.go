@@ -312,6 +312,9 @@ func readStored(short string, fields map[string]string, body string) (*event.Rec
 			continue
 		}
 		owed := readOwed(name, state, fields["@"+name])
+		if owed.Reason == event.ReasonNew {
+			owed.Reason = out.Event.Reason()
+		}
 		if owed.State.Open() {
 			owed.Since = openSince(state, out.AcceptedAt)
 		}

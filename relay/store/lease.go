@@ -161,8 +161,11 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 	d.Event.ID = id
 	d.Event.Sequence = number(r[4])
 	d.Event.AcceptedAt = time.UnixMilli(number(r[5]))
-	if d.Attempts > 0 || d.Reason == "" {
+	switch {
+	case d.Attempts > 0 || d.Reason == "":
 		d.Reason = event.ReasonRetry
+	case d.Reason == event.ReasonNew:
+		d.Reason = d.Event.Reason()
 	}
 	return d, nil
 }

@@ -33,6 +33,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/workers"
 )
@@ -93,6 +94,10 @@ type Settings struct {
 	ClaimTTL time.Duration
 	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
 	UpstreamRate float64
+	// Silence says when the provider is asked how waybills stand, and QueryRate bounds these calls per second, over all
+	// replicas. Default: it is not asked.
+	Silence   ledger.Silence
+	QueryRate float64
 	// StatsTTL is how long statistics by minutes are kept. Default 25 h.
 	StatsTTL time.Duration
 	// Pacing has the pacing of endpoints by name. An endpoint that is not in it has neither rate nor breaker.

@@ -26,16 +26,13 @@ func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybi
 	if err := s.clock.ensure(ctx); err != nil {
 		return 0, false, err
 	}
-	now := s.Now()
-	here := now.In(china)
-	midnight := time.Date(here.Year(), here.Month(), here.Day()+1, 0, 0, 0, 0, china)
 	interval := 0.0
 	if l.Rate > 0 {
 		interval = 1000 / l.Rate
 	}
 
 	answer, err := s.call(ctx, admitScript, 2, tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
-		max(1, midnight.Sub(now).Milliseconds()))
+		untilMidnight(s.Now()).Milliseconds())
 	if err != nil {
 		return 0, false, err
 	}

@@ -13,6 +13,7 @@ type metrics struct {
 	credentials prometheus.GaugeFunc
 	sweepErrors prometheus.Counter
 	lost        *prometheus.CounterVec
+	reconciled  *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
@@ -51,6 +52,11 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 			Help: "Waybills that failed after kuaidihelp had no record of them, by the reason of the last answer: " +
 				"no_record, refused, unanswered.",
 		}, []string{"reason"}),
+		reconciled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_reconciled_total",
+			Help: "Waybills that kuaidihelp was asked for because no callback came, by its answer: missed (news that no " +
+				"callback had brought), unchanged, no_record, error.",
+		}, []string{"result"}),
 	}
 
 	// Each answer has a series from the start, so that its first call counts as an increase.
@@ -60,8 +66,11 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 	for _, reason := range []ledger.Verdict{ledger.NoRecord, ledger.Refused, ledger.Unanswered} {
 		m.lost.WithLabelValues(string(reason))
 	}
+	for _, result := range []string{"missed", "unchanged", "no_record", "error"} {
+		m.reconciled.WithLabelValues(result)
+	}
 	if r != nil {
-		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost)
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost, m.reconciled)
 	}
 	return m
 }

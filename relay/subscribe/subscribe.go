@@ -37,6 +37,12 @@ type Store interface {
 		[]ledger.AnswerResult, error)
 	Told(ctx context.Context, l ledger.Loss) error
 	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
+	TryLock(ctx context.Context, what string, span time.Duration) (unlock func(), locked bool, err error)
+	Subscribers(ctx context.Context) ([]string, error)
+	ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error)
+	TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, spent bool, err error)
+	Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error)
+	ReserveQuery(ctx context.Context) (wait time.Duration, err error)
 }
 
 // Upstream is the provider: it makes one call, and does not repeat it (kuaidihelp.Client).
@@ -65,6 +71,8 @@ type Settings struct {
 	Methods []string
 	// TSWindow is how far the ts of a call to /api may be from the time here. Default 10 min.
 	TSWindow time.Duration
+	// Reconcile says whether the provider is asked how silent waybills stand. Default: it is not.
+	Reconcile Reconcile
 }
 
 // Options of a Proxy. A zero field means its default.
@@ -86,6 +94,11 @@ type Options struct {
 	// Tell accepts an event that tells tenants of a waybill that they have subscribed. It may be called again with the
 	// same event. Default: nobody is told.
 	Tell func(ctx context.Context, e *event.Event) error
+	// Hear accepts what the provider has answered about a waybill that it was asked for: body is that of a callback. It
+	// returns whether that is news. With dryRun it only looks.
+	Hear func(ctx context.Context, body []byte, dryRun bool) (isNew bool, err error)
+	// Quiet says whether the provider as a whole is silent: then a silent waybill means nothing. Default: it is not.
+	Quiet func() bool
 	// Concurrency is how many calls are made at one time. Default 4.
 	Concurrency int
 	// Budget is how long a request may take; waybills without a result by then are pending. Default 20 s.
@@ -96,8 +109,10 @@ type Options struct {
 	ShutdownGrace time.Duration
 	// SweepEvery is how often to look for unfinished work of others. Default 2 s.
 	SweepEvery time.Duration
-	Logger     *zap.Logger
-	Registry   prometheus.Registerer
+	// SilentEvery is how often to look for silent waybills. Default 5 s.
+	SilentEvery time.Duration
+	Logger      *zap.Logger
+	Registry    prometheus.Registerer
 }
 
 // Proxy is the handler of the subscribe paths, and makes the calls to the provider.
@@ -109,6 +124,8 @@ type Proxy struct {
 	metrics  *metrics
 	refused  logonce.Change[bool] // the account's credentials
 	untold   logonce.Throttle     // warned of
+	spent    logonce.Throttle     // warned of: the budget of queries
+	odd      logonce.Throttle     // warned of: an answer that is not understood
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -148,6 +165,7 @@ func New(o Options) *Proxy {
 	o.Concurrency = cmp.Or(o.Concurrency, 4)
 	o.Budget = cmp.Or(o.Budget, 20*time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, 2*time.Second)
+	o.SilentEvery = cmp.Or(o.SilentEvery, 5*time.Second)
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 15*time.Second)
 	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	if o.OnWrongKey == nil {
@@ -155,6 +173,9 @@ func New(o Options) *Proxy {
 	}
 	if o.Enter == nil {
 		o.Enter = func(echo.Context, string) (func(), error) { return func() {}, nil }
+	}
+	if o.Quiet == nil {
+		o.Quiet = func() bool { return false }
 	}
 	if o.Tell == nil {
 		o.Tell = func(context.Context, *event.Event) error { return nil }
@@ -217,6 +238,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		running.Go(func() { p.catchUps.work(ctx) })
 	}
 	running.Go(func() { p.sweep(ctx) })
+	running.Go(func() { p.reconcile(ctx) })
 	running.Wait()
 	return nil
 }

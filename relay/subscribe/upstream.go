@@ -54,7 +54,7 @@ func (p *Proxy) ask(ctx context.Context, token string, waybills []event.Waybill)
 			return pending
 		}
 
-		e, err := p.callFor(ctx, mine)
+		e, err := p.callFor(ctx, kuaidihelp.MethodSubscribe, mine)
 		if err == nil && kuaidihelp.ConcernsOneWaybill(e.Code) && len(mine) > 1 {
 			// The answer does not say which waybill it is about. Asking again finds that one, and the others get their own
 			// answers.
@@ -127,15 +127,15 @@ func (p *Proxy) conclude(ctx context.Context, token string, waybills []event.Way
 	return out
 }
 
-// callFor asks the provider for waybills of one brand. When ctx ends, it may go on for the grace.
-func (p *Proxy) callFor(ctx context.Context, waybills []event.Waybill) (kuaidihelp.Envelope, error) {
+// callFor makes a call about waybills of one brand. When ctx ends, it may go on for the grace.
+func (p *Proxy) callFor(ctx context.Context, method string, waybills []event.Waybill) (kuaidihelp.Envelope, error) {
 	codes := make([]string, len(waybills))
 	for i, w := range waybills {
 		codes[i] = w.Code
 	}
 	running, ended := p.outlive(ctx)
 	defer ended()
-	return p.call(running, kuaidihelp.MethodSubscribe, kuaidihelp.SubscribeData(waybills[0].CPCode, codes))
+	return p.call(running, method, kuaidihelp.CallData(waybills[0].CPCode, codes))
 }
 
 // outlive returns a context that goes on for ShutdownGrace after ctx has ended. The function returned ends it at once.

@@ -294,7 +294,7 @@ func (w *world) request(to string, x *subscriber, codes []string, dropIn bool) (
 		ts := strconv.FormatInt(time.Now().UnixMilli(), 10)
 		body = []byte(url.Values{"app_id": {x.name}, "method": {kuaidihelp.MethodSubscribe}, "ts": {ts},
 			"sign": {kuaidihelp.Sign(x.name, kuaidihelp.MethodSubscribe, ts, x.key)},
-			"data": {string(kuaidihelp.SubscribeData("zt", codes))}}.Encode())
+			"data": {string(kuaidihelp.CallData("zt", codes))}}.Encode())
 		req.URL.Path = "/api"
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -49,6 +49,8 @@ var labelValues = map[string]string{
 		"`limited`, `invalid`, `error`: requests that were turned away",
 	"kuairelay_subscriptions_lost_total reason": "`no_record`: there was none for as long as the schedule lasts; " +
 		"`refused`: 201102 or 201103; `unanswered`: the last answers said nothing of the waybill",
+	"kuairelay_reconciled_total result": "`missed`: news that no callback had brought; `unchanged`; `no_record`; " +
+		"`error`: none, or one that is not understood",
 	"kuairelay_tenant_refused_total limit": "`reads`, `tests`, `subscriptions`",
 	"kuairelay_upstream_calls_total answer": "`success`; `no_record`: of at least one waybill; `refused`; " +
 		"`credentials`: the account's are refused; `no_answer`",

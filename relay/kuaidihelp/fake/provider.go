@@ -18,8 +18,8 @@ import (
 // Call is one call to a Provider.
 type Call struct {
 	Method string
-	CPCode string   // of MethodSubscribe
-	Codes  []string // of MethodSubscribe
+	CPCode string   // of MethodSubscribe and MethodQuery; the latter may have none
+	Codes  []string // of the same
 	Data   string   // as it came
 }
 
@@ -32,6 +32,8 @@ type Reply struct {
 	Status int
 	// Lost: the Provider does what was asked for, but cuts the connection without an answer.
 	Lost bool
+
+	data any // of the envelope
 }
 
 // Options of a Provider. A zero field means its default.
@@ -48,6 +50,8 @@ type Options struct {
 	// Callback is the address that Run pushes to; Pause is between two updates of a parcel. Default 100 ms.
 	Callback string
 	Pause    time.Duration
+	// Lose says of an update that it is not pushed; a query has it. Nil: all are pushed.
+	Lose func(Item) bool
 }
 
 // Provider simulates the provider's API. It checks calls as the real one does, and Run pushes what was subscribed.
@@ -60,6 +64,7 @@ type Provider struct {
 	calls      []Call
 	subscribed map[[2]string]bool
 	underWay   []*Parcel
+	latest     map[string]Item // of each parcel that has moved, by its waybill code
 }
 
 // NewProvider makes a Provider. It is an http.Handler.
@@ -75,6 +80,7 @@ func NewProvider(o Options) *Provider {
 		parcels:    NewParcels(1, nil),
 		client:     kuaidihelp.NewHTTP(4),
 		subscribed: map[[2]string]bool{},
+		latest:     map[string]Item{},
 	}
 }
 
@@ -106,12 +112,15 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	uid := fmt.Sprintf("%032x%08d", len(p.calls), 0)
 	p.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if reply.data == nil {
+		reply.data = struct{}{}
+	}
 	_ = json.NewEncoder(w).Encode(struct {
-		Code int      `json:"code"`
-		Msg  string   `json:"msg"`
-		Data struct{} `json:"data"`
-		UID  string   `json:"uid"`
-	}{Code: reply.Code, Msg: reply.Msg, UID: uid})
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+		Data any    `json:"data"`
+		UID  string `json:"uid"`
+	}{Code: reply.Code, Msg: reply.Msg, Data: reply.data, UID: uid})
 }
 
 // answer checks a call in the order of the real provider's codes, and carries it out.
@@ -138,7 +147,7 @@ func (p *Provider) answer(req *http.Request) Reply {
 
 // do carries out a call with the right signature.
 func (p *Provider) do(call Call) Reply {
-	if call.Method == kuaidihelp.MethodSubscribe {
+	if call.Method == kuaidihelp.MethodSubscribe || call.Method == kuaidihelp.MethodQuery {
 		var d struct {
 			Codes  string `json:"waybill_codes"`
 			CPCode string `json:"cp_code"`
@@ -159,17 +168,52 @@ func (p *Provider) do(call Call) Reply {
 	switch {
 	case len(call.Codes) > kuaidihelp.MaxPerCall:
 		return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
-	case call.Method == kuaidihelp.MethodSubscribe && !slices.Contains(kuaidihelp.Brands(), call.CPCode):
+	case !p.takesBrand(call):
 		return Reply{Code: kuaidihelp.CodeUnknownBrand, Msg: "不支持的快递品牌"}
 	case p.o.Decide != nil:
 		reply = p.o.Decide(call)
 	}
 
 	if reply.Code == 0 && reply.Status == 0 {
-		p.subscribe(call)
+		if call.Method == kuaidihelp.MethodQuery {
+			reply.data = p.query(call)
+		} else {
+			p.subscribe(call)
+		}
 		reply.Msg = "成功"
 	}
 	return reply
+}
+
+// takesBrand says whether a call names a brand that its method knows. A query may name none.
+func (p *Provider) takesBrand(call Call) bool {
+	switch call.Method {
+	case kuaidihelp.MethodSubscribe:
+		return slices.Contains(kuaidihelp.Brands(), call.CPCode)
+	case kuaidihelp.MethodQuery:
+		return call.CPCode == "" || slices.Contains(kuaidihelp.Brands(), call.CPCode)
+	}
+	return true
+}
+
+// query answers how waybills stand: the latest update of each, pushed or not. Those without one are left out.
+func (p *Provider) query(call Call) []wire {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := []wire{}
+	for _, code := range call.Codes {
+		if item, ok := p.latest[code]; ok && (call.CPCode == "" || item.CPCode == call.CPCode) {
+			found = append(found, item.wire())
+		}
+	}
+	return found
+}
+
+// Move notes an update of a parcel, which a query has from now on. Run does it with those that it pushes.
+func (p *Provider) Move(item Item) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latest[item.WaybillCode] = item
 }
 
 // subscribe notes the waybills of a call. From now on, new ones have updates.
@@ -209,6 +253,10 @@ func (p *Provider) Run(ctx context.Context) error {
 		p.mu.Unlock()
 
 		for _, item := range items {
+			p.Move(item)
+			if p.o.Lose != nil && p.o.Lose(item) {
+				continue
+			}
 			p.push(ctx, encodings[pushed%len(encodings)], item)
 			pushed++
 		}

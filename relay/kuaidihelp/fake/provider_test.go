@@ -91,7 +91,7 @@ func TestTheProviderPushesWhatWasSubscribedUntilItIsSigned(t *testing.T) {
 	client := &kuaidihelp.Client{URL: s.URL, AppID: "1", APIKey: "key"}
 	for range 2 { // the second time changes nothing
 		if e, err := client.Call(ctx, kuaidihelp.MethodSubscribe,
-			kuaidihelp.SubscribeData("zt", []string{"77001", "77002"})); err != nil || e.Code != 0 {
+			kuaidihelp.CallData("zt", []string{"77001", "77002"})); err != nil || e.Code != 0 {
 			t.Fatalf("%+v %v", e, err)
 		}
 	}

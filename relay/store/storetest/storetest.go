@@ -33,7 +33,8 @@ type Backend struct {
 
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
-	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, lifetimeChecks} {
+	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, silentChecks,
+		lifetimeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

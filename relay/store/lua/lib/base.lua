@@ -66,13 +66,18 @@
 --                              t token of the claim, x when it lapses (ms),
 --                              r that the provider has no record of it yet, see lib/ledger.lua,
 --                              e last event of the waybill, n when its newest track was (ms), if that is known,
---                              z 1 if it was signed for, @<tenant> -> since (ms)
+--                              z 1 if it was signed for, q when it was asked for, see lib/silent.lua,
+--                              @<tenant> -> since (ms)
 --   t:<tenant>         zset    entries that a tenant has subscribed, by the time when they expire
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
 --   todo               zset    unfinished work, by the time when another replica takes it over (ms): " <entry>" is to
 --                              be subscribed upstream, "<tenant> <entry>" is a tenant to be caught up
 --   norecord           zset    entries of which the provider has no record yet, by the time when they are asked for
 --                              again (ms)
+--   silent             zset    entries that are live, by when to look whether something was heard of them (ms), see
+--                              lib/silent.lua
+--   queries            string  "<day> <n>": how many waybills the provider was asked for on that day, see
+--                              lib/silent.lua
 --   lost               zset    entries that failed after that, of which tenants are to be told, by the time when
 --                              another replica tells of them (ms): "<since (ms)> <how often it was asked for> <code>
 --                              <entry> <text>"
@@ -93,7 +98,8 @@
 --   au:<name>          list    the entries of a tenant, or of the operator, in it, the oldest first
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
 --                              "<tenant> reads", "<tenant> acts", "<tenant> tests", "<tenant> explanations" or <tenant>
---                              for its requests, "*" for calls to the provider, an endpoint for its attempts
+--                              for its requests, "*" for calls to the provider, "* queries" for those that ask how
+--                              waybills stand, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the

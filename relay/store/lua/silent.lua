@@ -1,0 +1,37 @@
+-- silent: take waybills that have been silent for long, to ask the provider how they stand. One script, so that a
+-- waybill is asked for once over all replicas, and so that no day has more queries than it may.
+--
+-- ARGV   now (ms), for how long a waybill has to be silent (ms), time between two queries of one (ms), most,
+--        queries allowed a day, the day
+-- Returns {1 if the queries of the day are used up, else 0, N times {entry, 1 if it is to be asked for alone, else 0}}
+-- Those that are returned count as asked for, the longest silent first. If the answer is lost, they are not asked for
+-- until the time between two queries is over.
+local now, after, interval, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local budget, day = tonumber(ARGV[5]), ARGV[6]
+if not (now and after and interval and most and budget and day) then
+  return redis.error_reply('ERR silent: wrong arguments')
+end
+-- A write that Redis allows at maxmemory opens the way for those that it would not.
+rcall('ZREM', P .. 'due', '')
+
+local due = rcall('ZRANGEBYSCORE', P .. 'silent', '-inf', now, 'LIMIT', 0, most)
+local spent = #due > 0 and queries_of(day) or 0
+local out, before = {0}, spent
+for _, entry in ipairs(due) do
+  local at, q = silent_until(entry, after, interval)
+  if not at then
+    rcall('ZREM', P .. 'silent', entry)
+  elseif at > now then
+    rcall('ZADD', P .. 'silent', int(at), entry)
+  elseif spent >= budget then
+    out[1] = 1
+  else
+    spent = spent + 1
+    out[#out + 1] = {entry, q.alone and 1 or 0}
+    q.asked, q.alone = now, false
+    write_query(entry, q)
+    rcall('ZADD', P .. 'silent', int(now + interval), entry)
+  end
+end
+if spent > before then count_queries(day, spent) end
+return out

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+)
+
+// queries is the limiter that the calls to ask how waybills stand have together.
+const queries = "* queries"
+
+// heardLetters are the answers as lua/heard.lua knows them.
+var heardLetters = map[ledger.Heard]string{
+	ledger.Missed: "m", ledger.Unchanged: "k", ledger.Unknown: "n", ledger.Unclear: "a", ledger.Resubscribed: "s",
+	ledger.Unasked: "x",
+}
+
+// ListenFor notes when to look whether something was heard of the live waybills of a tenant: of about a hundred, from
+// where the cursor says, 0 at first; see lua/listen.lua. It returns the cursor of the next ones, 0 after the last. A
+// waybill is noted once, and looked at again until it is not live any more.
+func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error) {
+	defer wrap(&err, "note when waybills are looked at")
+	silence := s.settings().Silence
+	var pairs []string // entry, score, entry, …
+	err = s.aside(ctx, func(ctx context.Context) (err error) {
+		pairs, next, err = s.client.ZScan(ctx, s.subscribedKey(tenant), cursor, "", sliceCommands).Result()
+		return err
+	})
+	if err != nil || len(pairs) == 0 {
+		return next, err
+	}
+
+	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds()}
+	for i := 0; i < len(pairs); i += 2 {
+		args = append(args, pairs[i])
+	}
+	return next, s.aside(ctx, func(ctx context.Context) error {
+		_, err := s.call(ctx, listenScript, 1, args...)
+		return err
+	})
+}
+
+// TakeSilent takes waybills of which nothing was heard for Settings.Silence.After, the longest silent first, at most
+// most; see lua/silent.lua. The caller asks the provider for them: they count as asked for now. spent says that there
+// are more, and that the budget of the day is used up.
+func (s *Store) TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, spent bool, err error) {
+	defer wrap(&err, "look for silent waybills")
+	silence := s.settings().Silence
+	answer, err := s.call(ctx, silentScript, anySize, silence.After.Milliseconds(), silence.Interval.Milliseconds(), most,
+		silence.Budget, dayOf(s.Now()))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(answer) == 0 {
+		return nil, false, errShape
+	}
+
+	for _, v := range answer[1:] {
+		row, _ := v.([]any)
+		if len(row) != 2 {
+			return nil, false, errShape
+		}
+		name, _ := row[0].(string)
+		silent = append(silent, ledger.Silent{Waybill: readEntry(name), Alone: number(row[1]) == 1})
+	}
+	return silent, number(answer[0]) == 1, nil
+}
+
+// Heard writes down what the provider has said of waybills that the caller had taken (TakeSilent); see lua/heard.lua.
+// It returns those that are to be subscribed again. Without an answer, a waybill is asked for again after
+// Settings.Silence.Interval.
+func (s *Store) Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error) {
+	defer wrap(&err, "write down what was heard of waybills")
+	silence := s.settings().Silence
+	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds(), silence.ResubscribeAfter,
+		dayOf(s.Now())}
+	var waybills []event.Waybill
+	for w, heard := range answers {
+		waybills = append(waybills, w)
+		args = append(args, entry(w), heardLetters[heard])
+	}
+	if len(waybills) == 0 {
+		return nil, nil
+	}
+
+	answer, err := s.call(ctx, heardScript, len(waybills), args...)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range answer {
+		if number(v) == 1 {
+			again = append(again, waybills[i])
+		}
+	}
+	return again, nil
+}
+
+// ReserveQuery reserves the next call that asks how waybills stand, of all replicas together, or returns how long to
+// wait before asking again.
+func (s *Store) ReserveQuery(ctx context.Context) (wait time.Duration, err error) {
+	wait, _, err = s.Admit(ctx, queries, ledger.Limits{Rate: s.settings().QueryRate}, 0)
+	return wait, err
+}
+
+// QueriesToday counts the waybills that the provider was asked for since midnight in China.
+func (s *Store) QueriesToday(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	text, err := s.client.Get(ctx, s.key("queries")).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, fmt.Errorf("count queries: %w", err)
+	}
+	if day, n, _ := strings.Cut(text, " "); number(day) == dayOf(s.Now()) {
+		return int(number(n)), nil
+	}
+	return 0, nil
+}
+
+// dayOf numbers days: it rises at midnight in China.
+func dayOf(now time.Time) int64 {
+	_, offset := now.In(china).Zone()
+	return (now.Unix() + int64(offset)) / int64((24 * time.Hour).Seconds())
+}
+
+// untilMidnight is how long the day in China still lasts, at least a millisecond.
+func untilMidnight(now time.Time) time.Duration {
+	here := now.In(china)
+	midnight := time.Date(here.Year(), here.Month(), here.Day()+1, 0, 0, 0, 0, china)
+	return max(time.Millisecond, midnight.Sub(now))
+}

@@ -1,0 +1,256 @@
+package subscribe
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/ledger"
+)
+
+// This file asks the provider how waybills stand that no callback has come for. What is new takes the way of a
+// callback.
+
+// Reconcile says whether the provider is asked, and what becomes of its answers.
+type Reconcile struct {
+	// On says that it is asked. DryRun only counts what its answers would be.
+	On, DryRun bool
+	// Every is how often the live waybills of the ledger are looked over, so that none is forgotten.
+	Every time.Duration
+}
+
+const (
+	// silentAtOnce is how many waybills are taken at one time: enough to fill calls, although each is for one brand.
+	silentAtOnce = 100
+	// queryPause comes after a call without an answer that concerns a waybill. It is doubled after each, up to queryMost.
+	queryPause, queryMost = time.Minute, 30 * time.Minute
+)
+
+// reconcile asks the provider for silent waybills, until ctx ends.
+func (p *Proxy) reconcile(ctx context.Context) {
+	var listened time.Time
+	back := time.Duration(0)
+	for pause(ctx, max(p.o.SilentEvery, back)) {
+		set := p.current.Load()
+		if !set.Reconcile.On || set.Upstream == nil || p.o.Quiet() {
+			continue
+		}
+		if now := p.o.Store.Now(); now.Sub(listened) >= set.Reconcile.Every {
+			if p.listen(ctx) {
+				listened = now
+			}
+		}
+
+		good, more := true, true
+		for good && more && ctx.Err() == nil {
+			good, more = p.askSilent(ctx)
+		}
+		back = min(queryMost, max(queryPause, 2*back))
+		if good {
+			back = 0
+		}
+	}
+}
+
+// listen notes when to look whether something was heard of each live waybill. One replica does it at a time. It returns
+// false if it has to be done again.
+func (p *Proxy) listen(ctx context.Context) bool {
+	const longest = 10 * time.Minute
+	unlock, locked, err := p.o.Store.TryLock(ctx, "listen", longest)
+	if err != nil || !locked {
+		return err == nil
+	}
+	defer unlock()
+
+	tenants, err := p.o.Store.Subscribers(ctx)
+	for _, tenant := range tenants {
+		cursor := uint64(0)
+		for begun := false; err == nil && (!begun || cursor != 0); begun = true {
+			cursor, err = p.o.Store.ListenFor(ctx, tenant, cursor)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		p.metrics.sweepErrors.Inc()
+	}
+	return err == nil
+}
+
+// askSilent takes silent waybills, and asks the provider for them. good is false if it did not answer, or refuses: then
+// it is left alone for a while. more says that there may be more of them.
+func (p *Proxy) askSilent(ctx context.Context) (good, more bool) {
+	silent, spent, err := p.o.Store.TakeSilent(ctx, silentAtOnce)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.metrics.sweepErrors.Inc()
+		}
+		return true, false
+	}
+	if spent && p.spent.Allow(time.Hour) {
+		p.o.Logger.Warn("kuaidihelp.query.daily_budget is used up: silent waybills wait until midnight in China")
+	}
+
+	calls := together(silent)
+	for i, call := range calls {
+		if p.turn(ctx) && p.query(ctx, call) {
+			continue
+		}
+		// Those that were not asked for are due again at once.
+		left := map[event.Waybill]ledger.Heard{}
+		for _, w := range slices.Concat(calls[min(i+1, len(calls)):]...) {
+			left[w] = ledger.Unasked
+		}
+		p.heard(ctx, left)
+		return false, false
+	}
+	return true, len(silent) == silentAtOnce
+}
+
+// together groups waybills into calls: each is for one brand, or for one waybill that is to be asked for alone.
+func together(silent []ledger.Silent) (calls [][]event.Waybill) {
+	brands := map[string][]event.Waybill{}
+	for _, s := range silent {
+		if s.Alone {
+			calls = append(calls, []event.Waybill{s.Waybill})
+			continue
+		}
+		brands[s.CPCode] = append(brands[s.CPCode], s.Waybill)
+	}
+	for _, ws := range brands {
+		calls = slices.AppendSeq(calls, slices.Chunk(ws, kuaidihelp.MaxPerCall))
+	}
+	return calls
+}
+
+// turn waits for the turn of a query among those of all replicas. It returns false if ctx has ended, or if the turns
+// are not known.
+func (p *Proxy) turn(ctx context.Context) bool {
+	for {
+		wait, err := p.o.Store.ReserveQuery(ctx)
+		if err != nil {
+			return false
+		}
+		if wait == 0 {
+			return ctx.Err() == nil
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+// query asks the provider for waybills of one brand, and hands on what is new. It returns false if the provider did not
+// answer, or if its answer concerns the account rather than a waybill.
+func (p *Proxy) query(ctx context.Context, waybills []event.Waybill) bool {
+	e, err := p.callFor(ctx, kuaidihelp.MethodQuery, waybills)
+	answers := map[event.Waybill]ledger.Heard{}
+	all := func(h ledger.Heard) {
+		for _, w := range waybills {
+			answers[w] = h
+		}
+	}
+	aboutWaybills := err == nil && (kuaidihelp.ConcernsOneWaybill(e.Code) || kuaidihelp.RefusesWaybill(e.Code))
+	result := "error"
+	switch {
+	case err == nil && e.Code == kuaidihelp.CodeSuccess:
+		p.heard(ctx, p.readQuery(ctx, waybills, e))
+		return true
+	case aboutWaybills && len(waybills) > 1:
+		all(ledger.Unclear)
+	case aboutWaybills:
+		all(ledger.Unknown)
+	}
+
+	if aboutWaybills && e.Code == kuaidihelp.CodeNoRecord {
+		result = string(ledger.Unknown)
+	}
+	p.metrics.reconciled.WithLabelValues(result).Add(float64(len(waybills)))
+	p.heard(ctx, answers)
+	return aboutWaybills
+}
+
+// readQuery hands on what the provider has answered, and says what was heard of each waybill.
+func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaidihelp.Envelope,
+) map[event.Waybill]ledger.Heard {
+	answers := map[event.Waybill]ledger.Heard{}
+	count := func(result string) { p.metrics.reconciled.WithLabelValues(result).Inc() }
+	items, ok := kuaidihelp.QueryItems(e.Data)
+	if !ok {
+		if p.odd.Allow(time.Hour) {
+			p.o.Logger.Warn("kuaidihelp's answer to express.info.get is not understood", zap.String("uid", e.UID))
+		}
+		for range waybills {
+			count("error")
+		}
+		return answers
+	}
+
+	// An answer that has begun to be handed on is handed on whole, even if the relay stops.
+	ctx = context.WithoutCancel(ctx)
+	set := p.current.Load()
+	for _, item := range items {
+		isNew, err := p.o.Hear(ctx, item.Body, set.Reconcile.DryRun)
+		at := slices.IndexFunc(waybills, func(w event.Waybill) bool { return w.Code == item.Code })
+		if at < 0 {
+			continue // it is handed on, though nobody asked
+		}
+		w := waybills[at]
+		switch {
+		case err != nil:
+			p.o.Logger.Warn("what kuaidihelp has answered cannot be kept; it is asked again later", zap.Error(err))
+			answers[w] = "" // nothing is written down
+			count("error")
+		case isNew:
+			answers[w] = ledger.Missed
+		case answers[w] == "":
+			answers[w] = ledger.Unchanged
+		}
+	}
+
+	for _, w := range waybills {
+		heard, known := answers[w]
+		switch {
+		case !known:
+			answers[w] = ledger.Unknown
+			count(string(ledger.Unknown))
+		case heard == "":
+			delete(answers, w)
+		default:
+			count(string(heard))
+		}
+	}
+	return answers
+}
+
+// heard writes down what was heard of waybills of a call, and subscribes those again whose callbacks do not come. They
+// stay live meanwhile: if that fails, the next answer that is news tries it again.
+func (p *Proxy) heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) {
+	again, err := p.o.Store.Heard(context.WithoutCancel(ctx), answers)
+	if err != nil {
+		p.metrics.sweepErrors.Inc()
+		return
+	}
+	if len(again) == 0 || p.current.Load().Reconcile.DryRun {
+		return
+	}
+
+	wait, err := p.o.Store.ReserveCall(ctx)
+	if err != nil || !pause(ctx, wait) {
+		return
+	}
+	e, err := p.callFor(ctx, kuaidihelp.MethodSubscribe, again)
+	if err != nil || e.Code != kuaidihelp.CodeSuccess {
+		return
+	}
+	p.o.Logger.Info("subscribed waybills again whose callbacks do not come", zap.Int("waybills", len(again)))
+	done := map[event.Waybill]ledger.Heard{}
+	for _, w := range again {
+		done[w] = ledger.Resubscribed
+	}
+	if _, err := p.o.Store.Heard(context.WithoutCancel(ctx), done); err != nil {
+		p.metrics.sweepErrors.Inc()
+	}
+}
