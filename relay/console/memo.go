@@ -52,6 +52,13 @@ func (m *memo) forget() {
 	clear(m.by)
 }
 
+// forgetOf forgets the answers whose keys begin with a text.
+func (m *memo) forgetOf(prefix string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.by, func(key string, _ *kept) bool { return strings.HasPrefix(key, prefix) })
+}
+
 // old says whether an answer is of no use any more. One that is being asked for is not.
 func (k *kept) old(now time.Time) bool {
 	if !k.mu.TryLock() {
@@ -87,9 +94,15 @@ func keep[T any](m *memo, now time.Time, key string, long span, ask func() (T, e
 	return value, err
 }
 
+// keyEnd ends a part of a key.
+const keyEnd = "\x00"
+
+// forgetAnswers has everything that the caller sees asked for anew, after an act: what it did has to be there.
+func (v *visit) forgetAnswers() { v.answers.forgetOf(v.tenant + keyEnd) }
+
 // askKept asks the API like ask, at most once in a span for all who see the same. as is what the answer depends on
 // besides: when that differs, it is asked for again. The answer must not be changed.
 func askKept[T any](v *visit, d time.Duration, as, route string, q url.Values, path ...string) (T, error) {
-	key := strings.Join(append([]string{v.tenant, route, q.Encode(), as}, path...), "\x00")
+	key := v.tenant + keyEnd + strings.Join(append([]string{route, q.Encode(), as}, path...), keyEnd)
 	return keep(v.answers, v.now, key, always(d), func() (T, error) { return ask[T](v, route, q, path...) })
 }

@@ -37,8 +37,15 @@ func TestAnAnswerIsAskedForOnceForAllWhoLook(t *testing.T) {
 		t.Errorf("an error is kept: %d, %v", got, err)
 	}
 
-	m.forget()
+	m.forgetOf("oper")
 	if got, _ := get("operator"); got != 4 {
+		t.Error("what was forgotten by the beginning of its key is there")
+	}
+	if got, _ := get("shop"); got != 2 {
+		t.Error("what others ask for is forgotten, too")
+	}
+	m.forget()
+	if got, _ := get("operator"); got != 5 {
 		t.Error("what was forgotten is there")
 	}
 	for i := range 30 {

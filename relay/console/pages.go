@@ -179,6 +179,7 @@ func (v *visit) render(status int, name string, view any) error {
 
 // done goes back to the page of a form, and says there what was done, with these numbers at the places of the text.
 func (v *visit) done(what string, counts ...string) error {
+	v.forgetAnswers()
 	back := v.own(v.FormValue("back"))
 	u, err := url.Parse(back)
 	if err != nil {
