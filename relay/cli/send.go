@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -149,7 +148,7 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 	}
 
 	if o.to == "" {
-		o.to = "http://127.0.0.1:8080/callback/" + url.PathEscape(cmp.Or(os.Getenv(tokenVariable), exampleToken))
+		o.to = exampleCallback()
 	}
 	return httpURL("--to", o.to)
 }

@@ -309,7 +309,7 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 			for _, s := range page {
 				if err := write(exported{
 					Tenant: s.Tenant, CPCode: s.CPCode, WaybillCode: s.WaybillCode, Since: s.Since, Expires: s.Expires,
-					State: ledger.State(s.State), Code: s.Code, Msg: s.Msg, UID: s.UID,
+					State: s.State, Code: s.Code, Msg: s.Msg, UID: s.UID,
 				}); err != nil {
 					return err
 				}

@@ -106,7 +106,8 @@ type Parcel struct {
 	tracks  []event.Track // the newest first
 }
 
-// Signed says whether the parcel was signed for. Next would then only sign for it again.
+// Signed says whether no update is to come: the parcel was signed for, or it plays Silent. Next would then only sign
+// for it again.
 func (p *Parcel) Signed() bool { return len(p.journey) == 0 }
 
 // Next gives the parcel's next update: collected, sending, delivering, sometimes allograph or question, and signed.

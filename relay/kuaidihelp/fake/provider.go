@@ -52,6 +52,12 @@ type Options struct {
 	Pause    time.Duration
 	// Lose says of an update that it is not pushed; a query has it. Nil: all are pushed.
 	Lose func(Item) bool
+	// Scenario says what happens to a parcel when it is subscribed. Nil: Plain to each.
+	Scenario func(code string) Scenario
+	// OnCall is told of each call whose signature was right, and OnPush of each update that Run pushes, and of those that
+	// are lost on the way (answer is empty). Nil: nobody is.
+	OnCall func(Call, Reply)
+	OnPush func(item Item, answer string)
 }
 
 // Provider simulates the provider's API. It checks calls as the real one does, and Run pushes what was subscribed.
@@ -65,6 +71,8 @@ type Provider struct {
 	subscribed map[[2]string]bool
 	underWay   []*Parcel
 	latest     map[string]Item // of each parcel that has moved, by its waybill code
+	unscanned  map[string]int  // how many more calls have no record of a parcel that plays NoRecord
+	playing    map[string]Scenario
 }
 
 // NewProvider makes a Provider. It is an http.Handler.
@@ -81,6 +89,8 @@ func NewProvider(o Options) *Provider {
 		client:     kuaidihelp.NewHTTP(4),
 		subscribed: map[[2]string]bool{},
 		latest:     map[string]Item{},
+		unscanned:  map[string]int{},
+		playing:    map[string]Scenario{},
 	}
 }
 
@@ -142,11 +152,16 @@ func (p *Provider) answer(req *http.Request) Reply {
 	case appID != p.o.AppID || f.Get("sign") != kuaidihelp.Sign(appID, method, ts, p.o.APIKey):
 		return Reply{Code: kuaidihelp.CodeAuthFailed, Msg: "鉴权失败"}
 	}
-	return p.do(Call{Method: method, Data: data})
+	call := Call{Method: method, Data: data}
+	reply := p.do(&call)
+	if p.o.OnCall != nil {
+		p.o.OnCall(call, reply)
+	}
+	return reply
 }
 
 // do carries out a call with the right signature.
-func (p *Provider) do(call Call) Reply {
+func (p *Provider) do(call *Call) Reply {
 	if call.Method == kuaidihelp.MethodSubscribe || call.Method == kuaidihelp.MethodQuery {
 		var d struct {
 			Codes  string `json:"waybill_codes"`
@@ -160,7 +175,7 @@ func (p *Provider) do(call Call) Reply {
 	}
 
 	p.mu.Lock()
-	p.calls = append(p.calls, call)
+	p.calls = append(p.calls, *call)
 	p.mu.Unlock()
 
 	// Refuse what the real provider refuses, before asking Decide.
@@ -168,17 +183,19 @@ func (p *Provider) do(call Call) Reply {
 	switch {
 	case len(call.Codes) > kuaidihelp.MaxPerCall:
 		return Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
-	case !p.takesBrand(call):
+	case !takesBrand(*call):
 		return Reply{Code: kuaidihelp.CodeUnknownBrand, Msg: "不支持的快递品牌"}
+	case call.Method == kuaidihelp.MethodSubscribe && p.noRecord(call.Codes):
+		return Reply{Code: kuaidihelp.CodeNoRecord, Msg: "查询暂无记录"}
 	case p.o.Decide != nil:
-		reply = p.o.Decide(call)
+		reply = p.o.Decide(*call)
 	}
 
 	if reply.Code == 0 && reply.Status == 0 {
 		if call.Method == kuaidihelp.MethodQuery {
-			reply.data = p.query(call)
+			reply.data = p.query(*call)
 		} else {
-			p.subscribe(call)
+			p.subscribe(*call)
 		}
 		reply.Msg = "成功"
 	}
@@ -186,7 +203,7 @@ func (p *Provider) do(call Call) Reply {
 }
 
 // takesBrand says whether a call names a brand that its method knows. A query may name none.
-func (p *Provider) takesBrand(call Call) bool {
+func takesBrand(call Call) bool {
 	switch call.Method {
 	case kuaidihelp.MethodSubscribe:
 		return slices.Contains(kuaidihelp.Brands(), call.CPCode)
@@ -223,7 +240,9 @@ func (p *Provider) subscribe(call Call) {
 		known := p.subscribed[[2]string{call.CPCode, code}]
 		p.subscribed[[2]string{call.CPCode, code}] = true
 		if !known && p.o.Callback != "" {
-			p.underWay = append(p.underWay, p.parcels.Of(call.CPCode, code))
+			parcel := p.parcels.Of(call.CPCode, code)
+			parcel.play(p.scenarioOf(code))
+			p.underWay = append(p.underWay, parcel)
 		}
 		p.mu.Unlock()
 		if p.o.Subscribed != nil {
@@ -254,7 +273,8 @@ func (p *Provider) Run(ctx context.Context) error {
 
 		for _, item := range items {
 			p.Move(item)
-			if p.o.Lose != nil && p.o.Lose(item) {
+			if p.loses(item) {
+				p.pushed(item, "")
 				continue
 			}
 			p.push(ctx, encodings[pushed%len(encodings)], item)
@@ -272,7 +292,16 @@ func (p *Provider) push(ctx context.Context, encoding string, item Item) {
 	const repeats = 3
 	for range 1 + repeats {
 		status, answer, err := Push(ctx, p.client, p.o.Callback, contentType, body)
-		if ctx.Err() != nil || (err == nil && status == http.StatusOK && answer == "success") {
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			answer = err.Error()
+		} else if status != http.StatusOK {
+			answer = fmt.Sprintf("%d %s", status, answer)
+		}
+		p.pushed(item, answer)
+		if answer == "success" {
 			return
 		}
 	}
