@@ -39,10 +39,8 @@ func (p *Proxy) reconcile(ctx context.Context) {
 		if !set.Reconcile.On || set.Upstream == nil || p.o.Quiet() {
 			continue
 		}
-		if now := p.o.Store.Now(); now.Sub(listened) >= set.Reconcile.Every {
-			if p.listen(ctx) {
-				listened = now
-			}
+		if now := time.Now(); now.Sub(listened) >= set.Reconcile.Every && p.listen(ctx, set.Reconcile.Every) {
+			listened = now
 		}
 
 		good, more := true, true
@@ -56,15 +54,13 @@ func (p *Proxy) reconcile(ctx context.Context) {
 	}
 }
 
-// listen notes when to look whether something was heard of each live waybill. One replica does it at a time. It returns
-// false if it has to be done again.
-func (p *Proxy) listen(ctx context.Context) bool {
-	const longest = 10 * time.Minute
-	unlock, locked, err := p.o.Store.TryLock(ctx, "listen", longest)
+// listen notes when to look whether something was heard of each live waybill. Of all replicas one does it in each span.
+// It returns false if it has to be done again.
+func (p *Proxy) listen(ctx context.Context, span time.Duration) bool {
+	unlock, locked, err := p.o.Store.TryLock(ctx, "listen", span)
 	if err != nil || !locked {
 		return err == nil
 	}
-	defer unlock()
 
 	tenants, err := p.o.Store.Subscribers(ctx)
 	for _, tenant := range tenants {
@@ -73,7 +69,8 @@ func (p *Proxy) listen(ctx context.Context) bool {
 			cursor, err = p.o.Store.ListenFor(ctx, tenant, cursor)
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
+		unlock() // another replica, or this one, begins anew
 		p.metrics.sweepErrors.Inc()
 	}
 	return err == nil

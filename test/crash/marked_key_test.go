@@ -63,7 +63,13 @@ func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 		mu.Unlock()
 		told := telltale + form.Get("sign")
 		code := 0
+		var asked struct {
+			Codes string `json:"waybill_codes"`
+		}
+		_ = json.Unmarshal([]byte(form.Get("data")), &asked)
+		queried := form.Get("method") == kuaidihelp.MethodQuery && strings.Contains(","+asked.Codes+",", ",2,")
 		switch data := form.Get("data"); {
+		case queried: // by the relay itself, beside others
 		case strings.Contains(data, "down"):
 			http.Error(w, told, http.StatusBadGateway)
 			return
@@ -82,8 +88,12 @@ func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 		}
 		req.Body = io.NopCloser(strings.NewReader(string(body)))
 		taken.ServeHTTP(httptest.NewRecorder(), req)
-		_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "msg": told, "data": map[string]string{"told": told},
-			"uid": told})
+		var data any = map[string]string{"told": told}
+		if queried {
+			data = []any{map[string]any{"waybill_code": "2", "cp_code": "zt", "status": "delivering",
+				"data": []any{map[string]string{"time": "2026-11-02 10:00:00", "context": told}}}}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "msg": told, "data": data, "uid": told})
 	}))
 	t.Cleanup(provider.Close)
 	tenant := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -96,8 +106,8 @@ func TestTheSharedKeyComesOutOfTheRelayInNoWay(t *testing.T) {
 	r := newReplica(t, fmt.Sprintf(`
 redis: {url: '%s'}
 kuaidihelp: {api_url: '%s/api', app_id: '%s', api_key: '${MARKED_KEY}', rate: 1000, timeout: 1s,
-  methods: [express.sub.msg, express.info.get]}
-subscriptions: {rate: 0}
+  methods: [express.sub.msg, express.info.get], query: {daily_budget: 100, rate: 1000, min_interval: 1s}}
+subscriptions: {rate: 0, reconcile: {after: 1s}}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
 tenants:
@@ -160,6 +170,11 @@ tenants:
 		out.mu.Lock()
 		defer out.mu.Unlock()
 		return strings.Count(string(out.all["what tenants get"]), "Webhook-Id") >= 2
+	})
+	until(t, "it gets what a query has found", func() bool {
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		return strings.Contains(string(out.all["what tenants get"]), "Kuairelay-Reason:[reconcile]")
 	})
 	r.signal(os.Interrupt)
 	if err := r.cmd.Wait(); err != nil {
