@@ -1,0 +1,99 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
+	"kuairelay/test/redisserver"
+)
+
+// commandsOf counts the commands that a Redis has done, those of scripts included.
+func commandsOf(t *testing.T, server *redisserver.Server) (n int64) {
+	t.Helper()
+	info, err := server.Do("INFO", "commandstats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, calls := range regexp.MustCompile(`calls=(\d+)`).FindAllStringSubmatch(fmt.Sprint(info), -1) {
+		one, _ := strconv.ParseInt(calls[1], 10, 64)
+		n += one
+	}
+	return n
+}
+
+func usedMemory(t *testing.T, server *redisserver.Server) int64 {
+	t.Helper()
+	info, err := server.Do("INFO", "memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := regexp.MustCompile(`used_memory:(\d+)`).FindStringSubmatch(fmt.Sprint(info))
+	n, _ := strconv.ParseInt(used[1], 10, 64)
+	return n
+}
+
+func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
+	t.Parallel()
+	const waybills = 20_000
+	server := redisserver.Start(t)
+	s, err := New(Options{URL: server.URL(), Timeout: time.Minute, Settings: Settings{
+		Silence: ledger.Silence{After: 24 * time.Hour, Interval: 6 * time.Hour, Budget: waybills},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	now := s.Now()
+	all := make([]ledger.Subscription, waybills)
+	for i := range all {
+		all[i] = ledger.Subscription{Tenant: "t", State: ledger.Live, Since: now, Expires: now.Add(60 * 24 * time.Hour),
+			Waybill: event.Waybill{CPCode: "zt", Code: strconv.Itoa(777_005_949_000_000 + i)}}
+	}
+	if _, err := s.Import(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+
+	pass := func() {
+		for cursor, begun := uint64(0), false; !begun || cursor != 0; begun = true {
+			if cursor, err = s.ListenFor(t.Context(), "t", cursor); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := usedMemory(t, server)
+	pass()
+	noted, err := s.client.ZCard(t.Context(), s.key("silent")).Result()
+	if err != nil || noted != waybills {
+		t.Fatalf("%d of %d are noted: %v", noted, waybills, err)
+	}
+	each := float64(usedMemory(t, server)-before) / waybills
+	t.Logf("%.0f bytes of Redis for each waybill", each)
+	if each >= 200 {
+		t.Errorf("each waybill takes %.0f bytes of Redis, want less than 200", each)
+	}
+
+	// Every hour the ledger is looked over, and every 5 s each replica looks what is due.
+	from := commandsOf(t, server)
+	pass()
+	over := float64(commandsOf(t, server) - from)
+	from = commandsOf(t, server)
+	const looks = 100
+	for range looks {
+		if got, _, err := s.TakeSilent(t.Context(), 100); err != nil || got != nil {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+	look := float64(commandsOf(t, server)-from) / looks
+	const replicas, every, hour = 3, 5, 3600
+	perSecond := over*100_000/waybills/hour + look*replicas/every
+	t.Logf("%.1f commands to look over 100 waybills, %.1f to look what is due: %.1f a second for 100,000 at 3 replicas",
+		100*over/waybills, look, perSecond)
+	if perSecond >= 5 {
+		t.Errorf("%.1f commands a second with nothing due, want less than 5", perSecond)
+	}
+}
