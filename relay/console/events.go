@@ -200,9 +200,11 @@ func (v *visit) search(a *eventsAsked, want int) (f found, err error) {
 			return f, err
 		}
 
+		if len(f.events) == 0 {
+			f.back = cmp.Or(page.Back, f.back)
+		}
 		f.events = append(f.events, page.Events...)
 		f.next = page.Next
-		f.back = cmp.Or(f.back, page.Back)
 		f.looked += page.Looked
 		if !page.LookedBackTo.IsZero() {
 			f.backTo = page.LookedBackTo

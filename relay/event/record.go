@@ -161,7 +161,8 @@ type Page struct {
 	// BackTo is how far back the search has come: the page has every wanted event since then. Zero: not known. Towards
 	// newer events it says nothing.
 	BackTo time.Time
-	// Back is where a page in the other direction begins, next to the first event that was looked at; empty: none was.
+	// Back is where a page in the other direction begins, next to the first event that was looked at and is within the
+	// time that was asked for. If none is, it begins with the last one that was looked at; empty: none was.
 	Back string
 }
 

@@ -39,6 +39,7 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 	q.Most = max(q.Most, 1)
 	codes := codesOf(q.Endpoints)
 	mine := setOf(q.Endpoints)
+	begun := false // what is looked at is within the time that was asked for
 	for calls := 1; ; calls++ {
 		want := min(maxPage, q.Most-len(page.Events))
 		if q.Match != nil {
@@ -51,8 +52,9 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 
 		// Rows that are left when the page is full are read again with the next page.
 		for i, e := range part.rows {
-			if page.Looked == 0 {
-				page.Back = e.before(q.Newer).String()
+			if !begun {
+				begun = reaches(q, e.AcceptedAt)
+				page.Back = e.turned(q.Newer, begun).String()
 			}
 			page.Looked++
 			page.BackTo = earlier(page.BackTo, e.AcceptedAt)
@@ -78,6 +80,14 @@ func (s *Store) Events(ctx context.Context, q event.Query) (event.Page, error) {
 			return page, nil
 		}
 	}
+}
+
+// reaches says whether a query that has come to a time is past the bound at which it begins.
+func reaches(q event.Query, at time.Time) bool {
+	if q.Newer {
+		return q.Since.IsZero() || !at.Before(q.Since)
+	}
+	return q.Until.IsZero() || at.Before(q.Until)
 }
 
 // earlier is the earlier one of two times. Zero is no time.
@@ -192,12 +202,15 @@ type placedEvent struct {
 	after place
 }
 
-// before returns the place of what comes before an event, in the direction of its page: where a page in the other
-// direction begins.
-func (e placedEvent) before(newer bool) place {
-	step := 2 // after stands one further than the event
+// turned returns the place where a page in the other direction begins: with what comes before the event, in the
+// direction of its page, or with the event itself, which the page does not reach.
+func (e placedEvent) turned(newer, reached bool) place {
+	step := 1 // after stands one further than the event
+	if reached {
+		step = 2
+	}
 	if newer {
-		step = -2
+		step = -step
 	}
 	return place{chunk: e.after.chunk, index: e.after.index + step}
 }

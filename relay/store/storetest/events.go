@@ -103,6 +103,7 @@ func checkEvents(t *testing.T, b *bench) {
 
 	checkHowFarBack(t, s)
 	checkBackAndForth(t, s)
+	checkBackFromATime(t, s, middle)
 
 	// Going to newer events, the end is where to go on later.
 	p, err := s.Events(t.Context(), event.Query{Most: 500, Newer: true, Since: s.Now().Add(-time.Minute),
@@ -150,6 +151,32 @@ func checkBackAndForth(t *testing.T, s *store.Store) {
 		turn(event.Query{Most: most, Newer: true, Since: s.Now().Add(-90 * time.Minute)})
 	}
 	turn(event.Query{Most: 10, Endpoints: []string{"t/b"}})
+}
+
+// checkBackFromATime turns round on a page that begins at a time: what comes first is next to that time.
+func checkBackFromATime(t *testing.T, s *store.Store, at time.Time) {
+	t.Helper()
+	// first asks for the first events of a query: a page may end before it has come to one.
+	first := func(q event.Query) event.Page {
+		t.Helper()
+		for {
+			p, err := s.Events(t.Context(), q)
+			switch {
+			case err != nil || len(p.Events) == 0 && p.Next == "":
+				t.Fatalf("no events, %v", err)
+			case len(p.Events) > 0:
+				return p
+			}
+			q.Cursor = p.Next
+		}
+	}
+	for _, q := range []event.Query{{Most: 10, Until: at}, {Most: 10, Newer: true, Since: at}} {
+		back := first(event.Query{Most: 10, Newer: !q.Newer, Cursor: first(q).Back})
+		want := first(event.Query{Most: 10, Newer: !q.Newer, Since: q.Until, Until: q.Since})
+		if got, want := idsOf(back.Events), idsOf(want.Events); !slices.Equal(got[:1], want[:1]) {
+			t.Errorf("newer %v: back are %.100v, want %.100v", !q.Newer, got, want)
+		}
+	}
 }
 
 func idsOf(events []*event.Record) (ids []string) {
