@@ -34,6 +34,7 @@ func actions() map[string]action {
 		"refused":   does(doRefused),
 		"received":  does(doReceived),
 		"spool":     does(doSpool),
+		"fill":      does(doFill),
 	}
 }
 
