@@ -48,29 +48,32 @@ func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (ne
 }
 
 // TakeSilent takes waybills of which nothing was heard for Settings.Silence.After, the longest silent first, at most
-// most; see lua/silent.lua. The caller asks the provider for them: they count as asked for now. spent says that there
-// are more, and that the budget of the day is used up.
-func (s *Store) TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, spent bool, err error) {
+// most; see lua/silent.lua. The caller asks the provider for them until a time, or says that they are Unasked: they
+// count as asked for then. spent says that there are more, and that the budget of the day is used up.
+func (s *Store) TakeSilent(ctx context.Context, most int) (
+	silent []ledger.Silent, until time.Time, spent bool, err error,
+) {
 	defer wrap(&err, "look for silent waybills")
 	silence := s.settings().Silence
+	until = time.Now().Add(silence.Turn())
 	answer, err := s.call(ctx, silentScript, anySize, silence.After.Milliseconds(), silence.Interval.Milliseconds(), most,
-		silence.Budget, dayOf(s.Now()))
+		silence.Budget, dayOf(s.Now()), silence.Turn().Milliseconds())
 	if err != nil {
-		return nil, false, err
+		return nil, until, false, err
 	}
 	if len(answer) == 0 {
-		return nil, false, errShape
+		return nil, until, false, errShape
 	}
 
 	for _, v := range answer[1:] {
 		row, _ := v.([]any)
 		if len(row) != 2 {
-			return nil, false, errShape
+			return nil, until, false, errShape
 		}
 		name, _ := row[0].(string)
 		silent = append(silent, ledger.Silent{Waybill: readEntry(name), Alone: number(row[1]) == 1})
 	}
-	return silent, number(answer[0]) == 1, nil
+	return silent, until, number(answer[0]) == 1, nil
 }
 
 // Heard writes down what the provider has said of waybills that the caller had taken (TakeSilent); see lua/heard.lua.

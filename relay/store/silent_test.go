@@ -84,7 +84,7 @@ func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
 	from = commandsOf(t, server)
 	const looks = 100
 	for range looks {
-		if got, _, err := s.TakeSilent(t.Context(), 100); err != nil || got != nil {
+		if got, _, _, err := s.TakeSilent(t.Context(), 100); err != nil || got != nil {
 			t.Fatalf("%v, %v", got, err)
 		}
 	}

@@ -79,7 +79,7 @@ func (p *Proxy) listen(ctx context.Context, span time.Duration) bool {
 // askSilent takes silent waybills, and asks the provider for them. good is false if it did not answer, or refuses: then
 // it is left alone for a while. more says that there may be more of them.
 func (p *Proxy) askSilent(ctx context.Context) (good, more bool) {
-	silent, spent, err := p.o.Store.TakeSilent(ctx, silentAtOnce)
+	silent, until, spent, err := p.o.Store.TakeSilent(ctx, silentAtOnce)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.metrics.sweepErrors.Inc()
@@ -91,19 +91,19 @@ func (p *Proxy) askSilent(ctx context.Context) (good, more bool) {
 	}
 
 	calls := together(silent)
-	for i, call := range calls {
-		if p.turn(ctx) && p.query(ctx, call) {
-			continue
-		}
-		// Those that were not asked for are due again at once.
-		left := map[event.Waybill]ledger.Heard{}
-		for _, w := range slices.Concat(calls[min(i+1, len(calls)):]...) {
-			left[w] = ledger.Unasked
-		}
-		p.heard(ctx, left)
-		return false, false
+	good = true
+	for good && len(calls) > 0 && p.turn(ctx) && time.Now().Before(until) {
+		good = p.query(ctx, calls[0])
+		calls = calls[1:]
 	}
-	return true, len(silent) == silentAtOnce
+
+	// Those that were not asked for are due again at once.
+	left := map[event.Waybill]ledger.Heard{}
+	for _, w := range slices.Concat(calls...) {
+		left[w] = ledger.Unasked
+	}
+	p.heard(ctx, left)
+	return good, len(silent) == silentAtOnce
 }
 
 // together groups waybills into calls: each is for one brand, or for one waybill that is to be asked for alone.

@@ -40,7 +40,7 @@ type Store interface {
 	TryLock(ctx context.Context, what string, span time.Duration) (unlock func(), locked bool, err error)
 	Subscribers(ctx context.Context) ([]string, error)
 	ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error)
-	TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, spent bool, err error)
+	TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, until time.Time, spent bool, err error)
 	Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error)
 	ReserveQuery(ctx context.Context) (wait time.Duration, err error)
 }

@@ -2,13 +2,13 @@
 -- waybill is asked for once over all replicas, and so that no day has more queries than it may.
 --
 -- ARGV   now (ms), for how long a waybill has to be silent (ms), time between two queries of one (ms), most,
---        queries allowed a day, the day
+--        queries allowed a day, the day, for how long they may be asked for (ms)
 -- Returns {1 if the queries of the day are used up, else 0, N times {entry, 1 if it is to be asked for alone, else 0}}
--- Those that are returned count as asked for, the longest silent first. If the answer is lost, they are not asked for
--- until the time between two queries is over.
+-- Those that are returned count as asked for at the end of that time, the longest silent first. If the answer is lost,
+-- they are not asked for until the time between two queries is over.
 local now, after, interval, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local budget, day = tonumber(ARGV[5]), ARGV[6]
-if not (now and after and interval and most and budget and day) then
+local budget, day, turn = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+if not (now and after and interval and most and budget and day and turn) then
   return redis.error_reply('ERR silent: wrong arguments')
 end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
@@ -28,9 +28,9 @@ for _, entry in ipairs(due) do
   else
     spent = spent + 1
     out[#out + 1] = {entry, q.alone and 1 or 0}
-    q.asked, q.alone = now, false
+    q.asked, q.alone = now + turn, false
     write_query(entry, q)
-    rcall('ZADD', P .. 'silent', int(now + interval), entry)
+    rcall('ZADD', P .. 'silent', int(q.asked + interval), entry)
   end
 end
 if spent > before then count_queries(day, spent) end
