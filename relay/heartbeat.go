@@ -19,6 +19,7 @@ import (
 	"kuairelay/relay/api"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // shareEvery is how often replicas tell each other, through Redis, when kuaidihelp last called.
@@ -27,7 +28,7 @@ const shareEvery = 10 * time.Second
 // heartbeat knows when kuaidihelp last called any of the replicas, and logs when that is too long ago. It also tells
 // the other replicas, and who asks them, how this one does.
 type heartbeat struct {
-	store  *store.Store
+	store  *stores
 	log    *zap.Logger
 	id     string       // of this replica
 	began  time.Time    // counts as a call until there is one
@@ -42,7 +43,7 @@ type heartbeat struct {
 	lastDesc, silentDesc *prometheus.Desc
 }
 
-func newHeartbeat(s *store.Store, log *zap.Logger) *heartbeat {
+func newHeartbeat(s *stores, log *zap.Logger) *heartbeat {
 	return &heartbeat{store: s, log: log, id: newReplicaID(), began: s.Now(),
 		lastDesc: prometheus.NewDesc("kuairelay_last_callback_timestamp_seconds",
 			"Unix time of the latest callback with the right token and address, at any replica; 0 if none is known.", nil, nil),
@@ -340,7 +341,7 @@ type replicaSince struct {
 // nobody has to wait for a minute to see a mistake, or that it is mended.
 func (r *Relay) probe(ctx context.Context) {
 	r.checkStatus(ctx)
-	if state, _ := r.store.Availability(); state != store.Down {
+	if state, _ := r.store.Availability(); state != db.Down {
 		r.advice.look(ctx)
 	}
 }

@@ -27,7 +27,7 @@ import (
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/spool"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // Bounds of one connection, at both listeners. A request with its answer is a callback, a list, or a test event with
@@ -214,7 +214,7 @@ func (relay *Relay) statusOf(redis, spool error) replicaStatus {
 		Spooled: relay.spool.Stats().Waiting, Config: relay.reload.ready(),
 	}
 	if c.redis != nil {
-		state, why := store.Trouble(c.redis)
+		state, why := db.Trouble(c.redis)
 		c.Redis = state.String() + ": " + why
 	}
 	if embedded {

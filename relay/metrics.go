@@ -17,11 +17,12 @@ import (
 	"kuairelay/relay/spool"
 	"kuairelay/relay/stats"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // storageMetrics shows at every scrape what Redis can do, and what waits for it.
 type storageMetrics struct {
-	store   *store.Store
+	store   *stores
 	spool   *spool.Spool
 	intake  *intake.Intake
 	pool    *deliver.Pool
@@ -78,7 +79,7 @@ func (m *storageMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	now, _ := m.store.Availability()
-	for _, s := range []store.Availability{store.Up, store.Full, store.Short, store.Down} {
+	for _, s := range []db.Availability{db.Up, db.Full, db.Short, db.Down} {
 		v := 0.0
 		if s == now {
 			v = 1
@@ -118,12 +119,12 @@ const alwaysShown = 200
 
 // queueMetrics asks the store for the depth of each endpoint's queue at every scrape.
 type queueMetrics struct {
-	store                            *store.Store
+	store                            *stores
 	names                            atomic.Pointer[[]string] // of all endpoints, sorted
 	depth, oldest, delivered, parked *prometheus.Desc
 }
 
-func newQueueMetrics(s *store.Store) *queueMetrics {
+func newQueueMetrics(s *stores) *queueMetrics {
 	return &queueMetrics{
 		store: s,
 		depth: prometheus.NewDesc("kuairelay_queue_depth",
@@ -227,13 +228,13 @@ func buildInfo(version string) prometheus.Collector {
 // unfinished asks the store at every scrape for the unfinished work of subscriptions, and remembers since when there
 // is any, as far as it was asked for.
 type unfinished struct {
-	store    *store.Store
+	store    *stores
 	depth    *prometheus.Desc
 	noRecord *prometheus.Desc
 	since    since
 }
 
-func newUnfinished(s *store.Store) *unfinished {
+func newUnfinished(s *stores) *unfinished {
 	return &unfinished{store: s, depth: prometheus.NewDesc("kuairelay_subscriptions_unfinished",
 		"Waybills that kuaidihelp has still to be asked for, and "+
 			"tenants that have still to get a waybill's last update, or to be told of one that failed.", nil, nil),
@@ -291,7 +292,7 @@ const (
 
 // statistics writes to Redis what this process counts.
 type statistics struct {
-	store    *store.Store
+	store    *stores
 	log      *zap.Logger
 	counters *stats.Counters
 
@@ -303,7 +304,7 @@ type statistics struct {
 	failed logonce.Change[string]
 }
 
-func newStatistics(s *store.Store, log *zap.Logger) *statistics {
+func newStatistics(s *stores, log *zap.Logger) *statistics {
 	return &statistics{store: s, log: log, counters: stats.NewCounters(s.Now)}
 }
 

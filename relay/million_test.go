@@ -16,7 +16,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -109,11 +109,7 @@ func (r *running) ask(t testing.TB, key, path string) string {
 // paused.
 func fill(b *testing.B, address string, n int) {
 	b.Helper()
-	s, err := store.New(store.Options{URL: address, Timeout: time.Minute})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	s := openStores(b, db.Options{URL: address, Timeout: time.Minute})
 	var settling sync.WaitGroup
 	settle := make(chan queue.Outcome, 1000)
 	for range 64 {

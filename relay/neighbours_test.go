@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -201,11 +201,7 @@ func TestAParkedEndpointKeepsNoMoreThanItsBacklogAndTheRestAreDeadLetters(t *tes
 	t.Parallel()
 	shop := newTenant(t, nil)
 	redis := redisserver.Start(t).URL()
-	s, err := store.New(store.Options{URL: redis})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
+	s := openStores(t, db.Options{URL: redis})
 	if err := s.Park(t.Context(), "shop/orders", event.Actor{}); err != nil {
 		t.Fatal(err)
 	}

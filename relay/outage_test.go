@@ -18,6 +18,7 @@ import (
 	"kuairelay/relay/queue"
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // pipes is a network in memory, which does not stop the time of a bubble: a listener, and what dials to it.
@@ -109,10 +110,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		var parts sync.WaitGroup
 		parts.Go(func() { _ = server.Serve(network) })
 
-		s, err := store.New(store.Options{Timeout: time.Hour}) // embedded: the time that its work takes is none
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := openStores(t, db.Options{Timeout: time.Hour}) // embedded: the time that its work takes is none
 		key, err := signature.ParseKey(signature.NewSecret())
 		if err != nil {
 			t.Fatal(err)

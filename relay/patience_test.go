@@ -10,18 +10,14 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
 // deadLetters reads them from Redis, as an endpoint that is in no config has no metric.
 func deadLetters(t *testing.T, redis, endpoint string) []event.DeadLetter {
 	t.Helper()
-	s, err := store.New(store.Options{URL: redis})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	s := openStores(t, db.Options{URL: redis})
 	dead, _, err := s.DeadLetters(t.Context(), []string{endpoint}, "", 100)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 	"kuairelay/relay/config"
 	"kuairelay/relay/ledger"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // adviceEvery is how often the setup of Redis is checked. Whoever looks at the status has it checked too.
@@ -22,7 +22,7 @@ const adviceEvery = time.Minute
 
 // redisWarnings logs, and shows in a metric, what puts accepted events at risk in Redis.
 type redisWarnings struct {
-	store *store.Store
+	redis *db.DB
 	log   *zap.Logger
 
 	looking sync.Mutex // held while Redis is asked, so that each advice is logged once
@@ -42,7 +42,7 @@ func (a *redisWarnings) present() map[string]string {
 func (a *redisWarnings) run(ctx context.Context) {
 	tick := time.NewTicker(adviceEvery)
 	defer tick.Stop()
-	for a.store.WaitUp(ctx) == nil {
+	for a.redis.WaitUp(ctx) == nil {
 		a.look(ctx)
 		select {
 		case <-ctx.Done():
@@ -56,7 +56,7 @@ func (a *redisWarnings) run(ctx context.Context) {
 func (a *redisWarnings) look(ctx context.Context) {
 	a.looking.Lock()
 	defer a.looking.Unlock()
-	if now, err := a.store.Advice(ctx); err == nil {
+	if now, err := a.redis.Advice(ctx); err == nil {
 		a.report(now)
 	}
 }
@@ -69,7 +69,7 @@ func (a *redisWarnings) report(now map[string]string) {
 			continue
 		}
 		log := a.log.Warn
-		if name == store.AdviceUnreadable {
+		if name == db.AdviceUnreadable {
 			log = a.log.Info
 		}
 		log("redis advice", zap.String("advice", name), zap.String("why", why))
@@ -103,7 +103,7 @@ const (
 // without data, or the URL leads to another database. A key in Redis has a random value, which is remembered in the
 // spool's folder over restarts. If the key has another value, or is missing, Redis has lost data.
 type marker struct {
-	store *store.Store
+	redis *db.DB
 	log   *zap.Logger
 	file  string
 	desc  *prometheus.Desc
@@ -119,21 +119,21 @@ type markerState struct {
 	EmptiedAt time.Time `json:"emptied_at,omitzero"`
 }
 
-func newMarker(s *store.Store, log *zap.Logger, dir string) *marker {
-	return &marker{store: s, log: log, file: filepath.Join(dir, markerFile),
+func newMarker(d *db.DB, log *zap.Logger, dir string) *marker {
+	return &marker{redis: d, log: log, file: filepath.Join(dir, markerFile),
 		desc: prometheus.NewDesc("kuairelay_redis_emptied_timestamp_seconds",
 			"Unix time at which Redis was last found without the data that it had held; 0: never.", nil, nil)}
 }
 
 // run looks every markerEvery, and as soon as Redis can be reached again.
 func (m *marker) run(ctx context.Context) {
-	if m.store.Embedded() {
+	if m.redis.Embedded() {
 		return
 	}
 	m.read()
 	tick := time.NewTicker(markerEvery)
 	defer tick.Stop()
-	for m.store.WaitUp(ctx) == nil {
+	for m.redis.WaitUp(ctx) == nil {
 		m.look(ctx)
 		select {
 		case <-ctx.Done():
@@ -156,7 +156,7 @@ func (m *marker) read() {
 
 // look compares the marker with the remembered one.
 func (m *marker) look(ctx context.Context) {
-	found, err := m.store.Marker(ctx)
+	found, err := m.redis.Marker(ctx)
 	if err != nil {
 		return // the store logs that
 	}
@@ -175,7 +175,7 @@ func (m *marker) look(ctx context.Context) {
 	if lost {
 		m.log.Error("redis has lost its data, or is another one: open deliveries, pauses, the ledger of subscriptions "+
 			"and the record of duplicates are gone",
-			zap.String("redis", m.store.Address()))
+			zap.String("redis", m.redis.Address()))
 	}
 	if err := m.write(now); err != nil {
 		m.log.Warn("cannot write the marker of redis: a restart forgets it", zap.Error(err))
@@ -223,15 +223,15 @@ func (m *marker) Collect(ch chan<- prometheus.Metric) {
 }
 
 // Ledger has the subscriptions of a store, for tools that save and restore them.
-type Ledger struct{ store *store.Store }
+type Ledger struct{ store *stores }
 
 // OpenLedger makes the ledger of a config's store. It opens no connection yet.
 func OpenLedger(c *config.Config) (*Ledger, error) {
-	db, err := newStore(c, store.Options{})
+	kept, err := newStores(c, db.Options{}, "")
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{db}, nil
+	return &Ledger{kept}, nil
 }
 
 // Export calls write for every subscription, by tenant. A subscription that is renewed meanwhile may be missing.

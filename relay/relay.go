@@ -27,7 +27,7 @@ import (
 	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/spool"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/relay/subscribe"
 )
 
@@ -65,7 +65,7 @@ type Relay struct {
 	receiver *ingest.Receiver
 	intake   *intake.Intake
 	spool    *spool.Spool
-	store    *store.Store
+	store    *stores
 	pool     *deliver.Pool
 	replays  *replayer
 	stats    *statistics
@@ -117,7 +117,7 @@ func New(o Options) (*Relay, error) {
 
 	// The data path, from its end to its beginning.
 	var err error
-	r.store, err = newStore(c, store.Options{Clock: o.Clock, Replica: hostName()})
+	r.store, err = newStores(c, db.Options{Clock: o.Clock}, hostName())
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +143,13 @@ func New(o Options) (*Relay, error) {
 		Spool:          r.spool,
 		Replica:        hostName(),
 		UntilDelivered: r.store.Embedded(),
-		Permanent:      store.Permanent,
+		Permanent:      db.Permanent,
 		Stats:          r.stats.counters,
 		Logger:         o.Logger,
 		Registry:       registry,
 	})
-	r.store.Notify(store.Listener{OnAvailability: r.logRedis, OnDelivered: r.intake.Delivered})
+	r.store.OnAvailability(r.logRedis)
+	r.store.OnDelivered(r.intake.Delivered)
 	r.heartbeat = newHeartbeat(r.store, o.Logger)
 	r.heartbeat.describe = r.describe
 	r.receiver = ingest.New(ingest.Options{
@@ -181,8 +182,8 @@ func New(o Options) (*Relay, error) {
 	})
 
 	// What is measured, and said.
-	r.advice = &redisWarnings{store: r.store, log: o.Logger}
-	r.marker = newMarker(r.store, o.Logger, c.Spool.Dir)
+	r.advice = &redisWarnings{redis: r.store.DB, log: o.Logger}
+	r.marker = newMarker(r.store.DB, o.Logger, c.Spool.Dir)
 	r.settings = newSettingsLog(r.store, o.Logger)
 	r.queues = newQueueMetrics(r.store)
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
@@ -396,7 +397,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var running sync.WaitGroup
-	running.Go(func() { _ = r.store.Run(parts) })
+	running.Go(func() { _ = r.store.DB.Run(parts) })
+	running.Go(func() { _ = r.store.Store.Run(parts) })
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	running.Go(func() { r.heartbeat.run(parts) })
@@ -461,8 +463,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 }
 
 // logRedis logs that Redis takes no events, or takes them again.
-func (r *Relay) logRedis(s store.Availability, why string, after time.Duration) {
-	if s == store.Up {
+func (r *Relay) logRedis(s db.Availability, why string, after time.Duration) {
+	if s == db.Up {
 		r.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", r.spool.Stats().Waiting))
 		return
 	}

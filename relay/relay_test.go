@@ -22,6 +22,8 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/config"
+	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -277,6 +279,22 @@ tenants:
     routes:
       - {to: orders}
 `, url, secret, more)
+}
+
+// stores are what is kept in a Redis.
+type stores struct {
+	*db.DB
+	*store.Store
+}
+
+func openStores(t testing.TB, o db.Options) *stores {
+	t.Helper()
+	d, err := db.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return &stores{DB: d, Store: store.New(d, store.Options{})}
 }
 
 // item is one waybill update as kuaidihelp pushes it.

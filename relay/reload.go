@@ -25,7 +25,7 @@ import (
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/route"
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // Load reads and checks a config file with the checks of all parts of a relay. So New refuses nothing that Load has
@@ -34,7 +34,7 @@ import (
 func Load(file string, onRead func(path string)) (*config.Config, error) {
 	return config.Load(file, config.Options{
 		CheckWhen:        route.CheckWhen,
-		CheckRedisURL:    store.CheckURL,
+		CheckRedisURL:    db.CheckURL,
 		CheckEndpointURL: deliver.CheckURL,
 		MatchMeans:       matchMeans,
 		OnRead:           onRead,

@@ -16,7 +16,6 @@ import (
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/logonce"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 const (
@@ -32,7 +31,7 @@ const (
 // of the slots, so that new deliveries do not wait behind them. Tenants and the operator take turns. The store knows
 // how far each replay is.
 type replayer struct {
-	store *store.Store
+	store *stores
 	pool  *deliver.Pool
 	// match returns the endpoints that an event may be owed to by the routes in use.
 	match func(*event.Event) []queue.Candidate

@@ -11,6 +11,7 @@ import (
 	"kuairelay/relay/queue"
 	"kuairelay/relay/route"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -92,15 +93,15 @@ func TestAReplayHasATurnWhileOthersWaitForItsPlace(t *testing.T) {
 func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
-	db, err := store.New(store.Options{URL: redis.URL(),
-		Settings: store.Settings{Retention: time.Hour, Window: time.Hour}})
+	kept, err := openStores(db.Options{URL: redis.URL()},
+		store.Options{Settings: store.Settings{Retention: time.Hour, Window: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = kept.Close() })
 	e := &event.Event{ID: "evt_" + strings.Repeat("1", 64), Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt",
 		Data: []byte(`{"no":"1"}`), ReceivedAt: time.Now()}
-	if _, err := db.Accept(t.Context(), []queue.Routed{{Event: e}}); err != nil {
+	if _, err := kept.Accept(t.Context(), []queue.Routed{{Event: e}}); err != nil {
 		t.Fatal(err)
 	}
 	table, err := route.New(
@@ -108,7 +109,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReplayer(&replayer{store: db, match: func(e *event.Event) (to []queue.Candidate) {
+	r := newReplayer(&replayer{store: kept, match: func(e *event.Event) (to []queue.Candidate) {
 		for _, c := range table.Match(e, nil) {
 			to = append(to, queue.Candidate{Endpoint: c.ID, When: c.When})
 		}
@@ -129,7 +130,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends.resends) != 0 {
 		t.Errorf("not subscribed, and sent to %+v (%v)", sends, err)
 	}
-	if _, err := db.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
+	if _, err := kept.Subscribe(t.Context(), "t", []event.Waybill{{CPCode: "zt", Code: "1"}}); err != nil {
 		t.Fatal(err)
 	}
 	if sends, err := r.wanted(t.Context(), plan, &event.Record{Event: *e}); err != nil || len(sends.resends) != 1 ||

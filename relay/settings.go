@@ -28,16 +28,29 @@ import (
 	"kuairelay/relay/route"
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/relay/subscribe"
 )
 
-// newStore makes the store of a config; o has the options that are not in a config. It opens no connection.
-func newStore(c *config.Config, o store.Options) (*store.Store, error) {
+// stores are all that is kept in Redis, in one value for the parts that need several of them.
+type stores struct {
+	*db.DB
+	*store.Store
+}
+
+// newStores makes the stores of a config; o and replica have what is not in a config. It opens no connection.
+func newStores(c *config.Config, o db.Options, replica string) (*stores, error) {
 	o.URL = c.Redis.URL.Reveal()
 	o.WaitReplicas = c.Redis.WaitReplicas
-	o.Brands = kuaidihelp.Brands()
-	o.Settings = storeSettings(c)
-	return store.New(o)
+	return openStores(o, store.Options{Settings: storeSettings(c), Brands: kuaidihelp.Brands(), Replica: replica})
+}
+
+func openStores(redis db.Options, o store.Options) (*stores, error) {
+	d, err := db.New(redis)
+	if err != nil {
+		return nil, err
+	}
+	return &stores{DB: d, Store: store.New(d, o)}, nil
 }
 
 func storeSettings(c *config.Config) store.Settings {

@@ -29,7 +29,7 @@ import (
 // down in Redis: so each change is told once, by the first replica that comes to it, and also if the replicas were
 // restarted for it. Where nothing is written down yet, nothing has changed.
 type settingsLog struct {
-	store *store.Store
+	store *stores
 	log   *zap.Logger
 	wake  chan struct{} // full if there is something to write
 	last  logonce.Change[string]
@@ -42,7 +42,7 @@ type settingsLog struct {
 	changed map[string]bool // otherwise these
 }
 
-func newSettingsLog(s *store.Store, log *zap.Logger) *settingsLog {
+func newSettingsLog(s *stores, log *zap.Logger) *settingsLog {
 	return &settingsLog{store: s, log: log, wake: make(chan struct{}, 1), changed: make(map[string]bool)}
 }
 

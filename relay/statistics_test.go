@@ -11,13 +11,14 @@ import (
 	"kuairelay/relay/queue"
 	"kuairelay/relay/stats"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
 // countingFor makes the statistics of a replica that writes to a Redis.
 func countingFor(t *testing.T, redis *redisserver.Server) *statistics {
 	t.Helper()
-	st, err := store.New(store.Options{URL: redis.URL(), Timeout: 10 * time.Second})
+	st, err := openStores(db.Options{URL: redis.URL(), Timeout: 10 * time.Second}, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,12 +21,12 @@ var reasonSources = []string{
 	"api/verdict.go", "api/nothing.go", "api/waybills.go", "api/find.go", "api/explain.go", "api/again.go",
 	"api/deadletters.go", "api/quarantine.go", "api/replays.go", "api/query.go", "api/events.go", "api/endpoints.go",
 	"api/request.go", "deliver/verdict.go", "deliver/janitor.go", "deliver/post.go", "deliver/egress.go",
-	"deliver/http1.go", "route/explain.go", "explain.go", "store/trouble.go", "store/advice.go",
+	"deliver/http1.go", "route/explain.go", "explain.go", "store/db/trouble.go", "store/db/advice.go",
 	"kuaidihelp/parse.go", "kuaidihelp/item.go", "kuaidihelp/form.go", "kuaidihelp/multipart.go", "kuaidihelp/parts.go",
 	"kuaidihelp/charset.go", "kuaidihelp/brackets.go",
 	"config/endpoint.go", "config/expand.go", "config/grants.go", "config/node.go", "config/reader.go",
 	"config/scalar.go", "config/schema.go", "config/subscribe.go", "config/syntax.go", "config/tenants.go",
-	"config/warn.go", "config/weaksecrets.go", "configstate.go", "store/url.go", "deliver/target.go",
+	"config/warn.go", "config/weaksecrets.go", "configstate.go", "store/db/url.go", "deliver/target.go",
 }
 
 // noReasons are calls whose texts are for the log, or name a question to Redis.

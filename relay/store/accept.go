@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // The bounds of one script call.
@@ -141,7 +141,7 @@ func newAcceptRow(e queue.Routed) (acceptRow, error) {
 
 // acceptAll makes one script call of many Accepts. Either all of them succeed, or none.
 func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
-	span := 2 * s.o.Timeout
+	span := 2 * s.db.Timeout
 	rows := 0
 	for _, c := range calls {
 		span = max(span, c.span())
@@ -149,22 +149,19 @@ func (s *Store) acceptAll(calls []acceptCall) ([]acceptAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), span)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return nil, err
 	}
 
 	local := time.Now() // before the call, so that leases are never taken for longer than they are
-	token := s.newCall()
-	args, endpoints := s.acceptArgs(calls, s.Now(), token)
-	answer, short := s.runDurably(ctx, args)
-	if short != nil {
-		s.health.saw(short)
-		if answer == nil {
-			return nil, short
-		}
+	token := s.db.NewCall()
+	args, endpoints := s.acceptArgs(calls, s.db.Now(), token)
+	answer, short := s.db.DoDurably(ctx, acceptScript, args)
+	if answer == nil && short != nil {
+		return nil, short
 	}
 	if len(answer) != rows {
-		return nil, errShape
+		return nil, db.ErrShape
 	}
 
 	// Each caller gets its own rows.
@@ -217,7 +214,7 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 		set.Retention.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(),
 		strings.Join(s.o.Brands, " "), len(endpoints), rows)
 	for i, e := range endpoints {
-		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], flag(e.Ordered), s.pacingOf(e.Endpoint).rate)
+		args = append(args, e.Endpoint, e.Lease.Milliseconds(), slots[i], db.Flag(e.Ordered), s.pacingOf(e.Endpoint).rate)
 	}
 	for _, c := range calls {
 		for _, row := range c.rows {
@@ -231,49 +228,6 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 	return args, endpoints
 }
 
-// runDurably runs the accept script, and then waits for as many Redis replicas as are wanted, on the same connection.
-// If there are too few, it returns the answer and an error.
-func (s *Store) runDurably(ctx context.Context, args []any) ([]any, error) {
-	if s.o.WaitReplicas == 0 {
-		return s.run(ctx, acceptScript, args)
-	}
-	return s.repeat(ctx, func(ctx context.Context) ([]any, error) {
-		conn, err := s.conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = conn.Close() }()
-		answer, err := acceptScript.Run(ctx, conn, []string{s.prefix}, args...).Slice()
-		if err != nil {
-			return nil, err
-		}
-		return answer, s.replicated(ctx, conn)
-	})
-}
-
-// replicasWait is how long Redis replicas have to get what the master has. It is a part of the time that a callback
-// waits for Redis.
-const replicasWait = 200 * time.Millisecond
-
-// replicated waits until enough Redis replicas have everything that was written so far. WAIT counts from the
-// connection's last write, and duplicates write nothing, so it writes something first.
-func (s *Store) replicated(ctx context.Context, conn *redis.Conn) error {
-	if err := readyScript.Run(ctx, conn, []string{s.prefix}).Err(); err != nil {
-		return err
-	}
-	have, err := conn.Wait(ctx, s.o.WaitReplicas, replicasWait).Result()
-	if err != nil {
-		return fmt.Errorf("wait for redis replicas: %w", err)
-	}
-	if have < int64(s.o.WaitReplicas) {
-		why := fmt.Sprintf("only %d of %d replicas have what is written", have, s.o.WaitReplicas)
-		return &trouble{state: Short, why: why}
-	}
-	return nil
-}
-
-var errShape = errors.New("redis answered in a shape that is not the script's")
-
 // readAccepted reads the answer of lua/accept.lua for one event: 0 or 1 (new), id, sequence, accepted at (ms), number
 // of deliveries, and the index of each endpoint that gets it: negative if the delivery is queued, positive if it is
 // leased to the caller.
@@ -282,7 +236,7 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 ) {
 	a, ok := answer.([]any)
 	if !ok || len(a) < 5 {
-		return queue.Accepted{}, errShape
+		return queue.Accepted{}, db.ErrShape
 	}
 	short, _ := a[1].(string)
 	id, err := longID(short)
@@ -292,11 +246,11 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 
 	e := row.Event
 	e.ID = id
-	e.Sequence = number(a[2])
-	e.AcceptedAt = time.UnixMilli(number(a[3]))
-	out := queue.Accepted{Duplicate: number(a[0]) == 0, Deliveries: int(number(a[4]))}
+	e.Sequence = db.Number(a[2])
+	e.AcceptedAt = time.UnixMilli(db.Number(a[3]))
+	out := queue.Accepted{Duplicate: db.Number(a[0]) == 0, Deliveries: int(db.Number(a[4]))}
 	for _, v := range a[5:] {
-		i := number(v)
+		i := db.Number(v)
 		if i < 0 {
 			out.Queued = append(out.Queued, endpoints[-i-1].Endpoint)
 			continue
@@ -356,11 +310,4 @@ func decodeBody(body string) (*event.Event, error) {
 	}
 	readOrigin(h.Origin, e)
 	return e, nil
-}
-
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -12,6 +12,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // What a person has sent again, or sooner.
@@ -19,13 +20,13 @@ import (
 // Resend sends an event again to an endpoint that it was owed to, due at once, with the reason replay; see
 // lua/resend.lua. It returns false if the delivery is open, or not there.
 func (s *Store) Resend(ctx context.Context, endpoint, id string) (queued bool, err error) {
-	defer wrap(&err, "send an event again")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "send an event again")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return false, err
 	}
 	n, err := s.changeDeliveries(ctx, []string{id}, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
-		return s.run(ctx, resendScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint,
-			flag(!s.pacingOf(endpoint).unordered)}, shorts...))
+		return s.db.Do(ctx, resendScript, append([]any{s.db.Now().UnixMilli(), s.db.NewCall(), endpoint,
+			db.Flag(!s.pacingOf(endpoint).unordered)}, shorts...))
 	})
 	return n == 1, err
 }
@@ -33,15 +34,15 @@ func (s *Store) Resend(ctx context.Context, endpoint, id string) (queued bool, e
 // advanceLines lets lines of updates that are sent again go on whose head is closed without having moved them; see
 // lua/advance.lua.
 func (s *Store) advanceLines(ctx context.Context) (err error) {
-	defer wrap(&err, "let updates that are sent again go on")
+	defer db.Wrap(&err, "let updates that are sent again go on")
 	const most = 20
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return err
 	}
 	n := most
 	for n == most {
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			n, err = advanceScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), most).Int()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			n, err = advanceScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(), most).Int()
 			return err
 		})
 		if err != nil {
@@ -70,14 +71,14 @@ func (s *Store) EventsByID(ctx context.Context, ids []string) ([]*event.Record, 
 // Retry has deliveries of an endpoint that wait for their next attempt due at once; see lua/retry.lua. Those that wait
 // in a line do not move. A process does that for about 500 a second, as with Redrive. It stops at a parked endpoint.
 func (s *Store) Retry(ctx context.Context, endpoint string, ids ...string) (out queue.Retried, err error) {
-	defer wrap(&err, "retry deliveries")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "retry deliveries")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return out, err
 	}
 	n, err := s.changeDeliveries(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
-		answer, err := s.run(ctx, retryScript, append([]any{s.Now().UnixMilli(), endpoint}, shorts...))
+		answer, err := s.db.Do(ctx, retryScript, append([]any{s.db.Now().UnixMilli(), endpoint}, shorts...))
 		if err != nil || len(answer) != 1+len(shorts) {
-			return nil, cmp.Or(err, errShape)
+			return nil, cmp.Or(err, db.ErrShape)
 		}
 		why, _ := answer[0].(string)
 		out.Parked = queue.Parked(why)
@@ -101,8 +102,8 @@ func (s *Store) RetryAll(ctx context.Context, endpoint, cursor string, most int)
 	// What is moved leaves the range. What is being attempted stays in it, and is passed over.
 	var shorts []string
 	most = min(most, left)
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		shorts, err = s.client.ZRangeByScore(ctx, s.queueKey(endpoint), &redis.ZRangeBy{
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		shorts, err = s.db.Client.ZRangeByScore(ctx, s.queueKey(endpoint), &redis.ZRangeBy{
 			Min: s.afterNow(), Max: "+inf", Offset: int64(skip), Count: int64(most),
 		}).Result()
 		return err
@@ -128,7 +129,7 @@ func (s *Store) RetryAll(ctx context.Context, endpoint, cursor string, most int)
 }
 
 // afterNow is the lower bound of what is due later.
-func (s *Store) afterNow() string { return "(" + strconv.FormatInt(s.Now().UnixMilli(), 10) }
+func (s *Store) afterNow() string { return "(" + strconv.FormatInt(s.db.Now().UnixMilli(), 10) }
 
 // retryPlace reads how many deliveries are to be passed over, and how many are left to look at. Without a cursor, it
 // counts them.
@@ -143,10 +144,10 @@ func (s *Store) retryPlace(ctx context.Context, endpoint, cursor string) (skip, 
 		return skip, left, nil
 	}
 
-	err = s.clock.ensure(ctx)
+	err = s.db.EnsureClock(ctx)
 	if err == nil {
-		err = s.aside(ctx, func(ctx context.Context) error {
-			n, err := s.client.ZCount(ctx, s.queueKey(endpoint), s.afterNow(), "+inf").Result()
+		err = s.db.InTurn(ctx, func(ctx context.Context) error {
+			n, err := s.db.Client.ZCount(ctx, s.queueKey(endpoint), s.afterNow(), "+inf").Result()
 			left = int(n)
 			return err
 		})

@@ -12,6 +12,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // sliceAttempts is how many attempts that failed a slice reads: each may have a KiB of text.
@@ -22,7 +23,7 @@ const sliceAttempts = 100
 func (s *Store) Attempts(ctx context.Context, q queue.AttemptsQuery) (
 	page []queue.EndpointAttempt, next string, err error,
 ) {
-	defer wrap(&err, "list attempts")
+	defer db.Wrap(&err, "list attempts")
 	after, err := readAttemptCursor(q.Cursor)
 	if err != nil {
 		return nil, "", err
@@ -63,7 +64,7 @@ func (s *Store) failedAttempts(ctx context.Context, endpoint, upTo string, most 
 	for len(all) < most {
 		want := min(most-len(all), sliceAttempts)
 		var part *redis.XMessageSliceCmd
-		err := s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+		err := s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 			part = p.XRevRangeN(ctx, s.failedKey(endpoint), upTo, "-", int64(want))
 		})
 		if err != nil {
@@ -81,7 +82,7 @@ func (s *Store) failedAttempts(ctx context.Context, endpoint, upTo string, most 
 // goodAttempts reads the attempts that delivered.
 func (s *Store) goodAttempts(ctx context.Context, endpoint string) ([]string, error) {
 	var all *redis.StringSliceCmd
-	err := s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+	err := s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 		all = p.LRange(ctx, s.deliveredKey(endpoint), 0, -1)
 	})
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Store) latest(ctx context.Context, p redis.Pipeliner, endpoint string, 
 	return failed, good
 }
 
-// latestFirst merges failed and delivered attempts (a: and d: of lua/lib/base.lua), the latest first. Of two in the
+// latestFirst merges failed and delivered attempts (a: and d: of db/lua/lib/base.lua), the latest first. Of two in the
 // same millisecond, the delivered one comes first.
 func latestFirst(failed []redis.XMessage, good []string, most int) ([]queue.EndpointAttempt, error) {
 	all := make([]queue.EndpointAttempt, 0, len(failed)+len(good))
@@ -178,7 +179,7 @@ func readDelivered(entry string) (queue.EndpointAttempt, error) {
 		return queue.EndpointAttempt{}, fmt.Errorf("attempt %q: not five fields", entry)
 	}
 	a := queue.EndpointAttempt{AttemptRecord: readRecord(f[0], f[1], f[2]), EventID: f[4], Kind: queue.Delivered}
-	a.N = int(number(f[3]))
+	a.N = int(db.Number(f[3]))
 	return a, nil
 }
 
@@ -192,7 +193,7 @@ func readFailed(entry redis.XMessage) queue.EndpointAttempt {
 	ms, _, _ := strings.Cut(entry.ID, "-")
 	a := queue.EndpointAttempt{EventID: field("i")}
 	a.AttemptRecord = readRecord(ms, field("s"), field("d"))
-	a.N = int(number(field("n")))
+	a.N = int(db.Number(field("n")))
 	a.Text = field("m")
 	if a.Status == 0 {
 		a.Class = event.ClassOf(a.Text)
@@ -219,7 +220,7 @@ func originOf(d *event.Delivery, a event.Attempt, replica string) string {
 // readRecord reads when an attempt was made (ms), its status, and how long it took (ms).
 func readRecord(at, status, took string) event.AttemptRecord {
 	return event.AttemptRecord{
-		At: time.UnixMilli(number(at)), Status: int(number(status)),
-		Duration: time.Duration(number(took)) * time.Millisecond,
+		At: time.UnixMilli(db.Number(at)), Status: int(db.Number(status)),
+		Duration: time.Duration(db.Number(took)) * time.Millisecond,
 	}
 }

@@ -22,7 +22,7 @@ func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, o := range []queue.Outcome{
-		{Kind: queue.Retry, Due: s.Now().Add(time.Hour), Attempt: &event.Attempt{Status: 503, Answer: []byte("busy")}},
+		{Kind: queue.Retry, Due: s.db.Now().Add(time.Hour), Attempt: &event.Attempt{Status: 503, Answer: []byte("busy")}},
 		{Kind: queue.Delivered, Attempt: &event.Attempt{Status: 200}},
 	} {
 		o.Delivery = got[i].Leased[0]
@@ -32,7 +32,7 @@ func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 	}
 
 	// The version before reads these fields of an attempt that failed, and exactly five of one that delivered.
-	entries, err := s.client.XRange(t.Context(), s.failedKey("t/a"), "-", "+").Result()
+	entries, err := s.db.Client.XRange(t.Context(), s.failedKey("t/a"), "-", "+").Result()
 	if err != nil || len(entries) != 1 {
 		t.Fatal(entries, err)
 	}
@@ -45,13 +45,13 @@ func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 			t.Errorf("field %s is %q, want %q", field, is, want)
 		}
 	}
-	good, err := s.client.LRange(t.Context(), s.deliveredKey("t/a"), 0, -1).Result()
+	good, err := s.db.Client.LRange(t.Context(), s.deliveredKey("t/a"), 0, -1).Result()
 	if err != nil || len(good) != 1 || len(strings.Fields(good[0])) != 5 {
 		t.Errorf("%q, %v", good, err)
 	}
 
 	// What the version before wrote has no origin.
-	err = s.client.XAdd(t.Context(), &redis.XAddArgs{Stream: s.failedKey("t/a"), Values: []string{
+	err = s.db.Client.XAdd(t.Context(), &redis.XAddArgs{Stream: s.failedKey("t/a"), Values: []string{
 		"i", short, "n", "3", "k", "x", "s", "0", "d", "15000", "m", "timeout: no whole answer in time",
 	}}).Err()
 	if err != nil {

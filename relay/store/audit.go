@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -40,7 +41,7 @@ type auditText struct {
 
 // Note writes an act into the audit; see lua/audit.lua.
 func (s *Store) Note(ctx context.Context, a event.Act) (err error) {
-	defer wrap(&err, "note an act")
+	defer db.Wrap(&err, "note an act")
 	text, err := json.Marshal(auditText{
 		Key:     a.By.Key,
 		From:    a.By.From,
@@ -58,7 +59,8 @@ func (s *Store) Note(ctx context.Context, a event.Act) (err error) {
 	if a.By.Name == event.Operator {
 		share *= auditOperator
 	}
-	_, err = s.call(ctx, auditScript, 1, auditLife.Milliseconds(), most, share, auditAlike.Milliseconds(), s.newCall(),
+	_, err = s.db.Call(ctx, auditScript, 1,
+		auditLife.Milliseconds(), most, share, auditAlike.Milliseconds(), s.db.NewCall(),
 		a.By.Name, text, a.Count)
 	return err
 }
@@ -75,12 +77,12 @@ func (s *Store) Acts(ctx context.Context, q event.ActQuery) (page []event.Act, n
 		}
 		from = "(" + q.Cursor
 	}
-	defer wrap(&err, "list the audit")
+	defer db.Wrap(&err, "list the audit")
 
 	for range auditLooked / auditSlice {
 		var found []redis.XMessage
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			found, err = s.client.XRevRangeN(ctx, s.key("audit"), from, "-", auditSlice).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			found, err = s.db.Client.XRevRangeN(ctx, s.db.Key("audit"), from, "-", auditSlice).Result()
 			return err
 		})
 		if err != nil {
@@ -117,13 +119,13 @@ func readAct(entry redis.XMessage) event.Act {
 	var text auditText
 	_ = json.Unmarshal([]byte(field("a")), &text) // it was written here
 	return event.Act{
-		At:      time.UnixMilli(number(field("l"))),
+		At:      time.UnixMilli(db.Number(field("l"))),
 		By:      event.Actor{Name: field("b"), Key: text.Key, From: text.From},
 		What:    text.What,
 		Tenant:  text.Tenant,
 		Subject: text.Subject,
 		Result:  text.Result,
-		Count:   int(number(field("m"))),
-		Times:   int(number(field("n"))),
+		Count:   int(db.Number(field("m"))),
+		Times:   int(db.Number(field("n"))),
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 func TestABodyIsReadAsItWasWritten(t *testing.T) {
@@ -59,7 +60,7 @@ func TestAnAnswerToAcceptOfAnotherShapeIsAnError(t *testing.T) {
 	id := strings.Repeat("A", 43)
 	for _, answer := range []any{nil, "OK", []any{}, []any{int64(1), id, int64(1), int64(1)}} {
 		row := acceptRow{Routed: queue.Routed{Event: &event.Event{}}}
-		if got, err := readAccepted(row, answer, nil, "", time.Now()); !errors.Is(err, errShape) {
+		if got, err := readAccepted(row, answer, nil, "", time.Now()); !errors.Is(err, db.ErrShape) {
 			t.Errorf("%v is read as %+v, %v", answer, got, err)
 		}
 	}

@@ -10,20 +10,21 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // Busy lists the endpoints that may have something open, waiting or dead, or that are held back, sorted by name. All
 // other endpoints have nothing. It is one round trip of four commands, however many endpoints there are.
 func (s *Store) Busy(ctx context.Context) ([]queue.BusyEndpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
 	var due, waiting, parked *redis.StringSliceCmd
 	var dead *redis.ZSliceCmd
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-		due = p.ZRange(ctx, s.key("due"), 0, -1)
-		dead = p.ZRangeWithScores(ctx, s.key("dead"), 0, -1)
-		waiting = p.HKeys(ctx, s.key("wait"))
-		parked = p.HKeys(ctx, s.key("ctl"))
+	err := s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+		due = p.ZRange(ctx, s.db.Key("due"), 0, -1)
+		dead = p.ZRangeWithScores(ctx, s.db.Key("dead"), 0, -1)
+		waiting = p.HKeys(ctx, s.db.Key("wait"))
+		parked = p.HKeys(ctx, s.db.Key("ctl"))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list busy endpoints: %w", err)
@@ -49,7 +50,7 @@ func (s *Store) Busy(ctx context.Context) ([]queue.BusyEndpoint, error) {
 // zero: none was. It is one command for each.
 func (s *Store) LastDelivered(ctx context.Context, endpoints []string) ([]time.Time, error) {
 	latest := make([]*redis.StringCmd, len(endpoints))
-	err := s.slices(ctx, len(endpoints), sliceCommands, func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(endpoints), db.SliceCommands, func(p redis.Pipeliner, i int) {
 		latest[i] = p.LIndex(ctx, s.deliveredKey(endpoints[i]), 0)
 	})
 	if err != nil {
@@ -69,5 +70,5 @@ func deliveredAt(attempt string) time.Time {
 	if !found {
 		return time.Time{}
 	}
-	return time.UnixMilli(number(ms))
+	return time.UnixMilli(db.Number(ms))
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -113,8 +115,8 @@ func (m *deadLetterMerge) findEndpoints(ctx context.Context) error {
 	}
 
 	s := m.store
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		m.pending, err = s.client.ZRevRangeByScoreWithScores(ctx, s.key("dead"), &redis.ZRangeBy{
+	err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		m.pending, err = s.db.Client.ZRevRangeByScoreWithScores(ctx, s.db.Key("dead"), &redis.ZRangeBy{
 			Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Offset: m.offset, Count: mergeEndpoints,
 		}).Result()
 		return err
@@ -134,9 +136,9 @@ func (m *deadLetterMerge) mayBeNext(z redis.Z) bool {
 // findAmong finds those of the endpoints asked for that have dead letters.
 func (m *deadLetterMerge) findAmong(ctx context.Context) error {
 	s := m.store
-	for part := range slices.Chunk(m.endpoints, sliceCommands) {
-		err := s.aside(ctx, func(ctx context.Context) error {
-			scores, err := s.client.ZMScore(ctx, s.key("dead"), part...).Result()
+	for part := range slices.Chunk(m.endpoints, db.SliceCommands) {
+		err := s.db.InTurn(ctx, func(ctx context.Context) error {
+			scores, err := s.db.Client.ZMScore(ctx, s.db.Key("dead"), part...).Result()
 			for i, score := range scores {
 				if int64(score) >= m.oldest {
 					m.pending = append(m.pending, redis.Z{Member: part[i], Score: score})
@@ -156,7 +158,7 @@ func (m *deadLetterMerge) findAmong(ctx context.Context) error {
 func (m *deadLetterMerge) readLists(ctx context.Context, lists []*deadLetterList) error {
 	s := m.store
 	found := make([]*redis.ZSliceCmd, len(lists))
-	err := s.slices(ctx, len(lists), len(lists), func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(lists), len(lists), func(p redis.Pipeliner, i int) {
 		list := lists[i]
 		by := &redis.ZRangeBy{Min: strconv.FormatInt(m.oldest, 10), Max: "+inf", Count: list.size}
 		switch {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 // DeadLetters lists the dead letters of endpoints (nil: of all), the latest first, at most most of them, from the
@@ -23,9 +24,9 @@ func (s *Store) DeadLetters(ctx context.Context, endpoints []string, cursor stri
 	if err != nil {
 		return nil, "", err
 	}
-	defer wrap(&err, "list dead letters")
+	defer db.Wrap(&err, "list dead letters")
 
-	oldest := s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()
+	oldest := s.db.Now().Add(-s.settings().DeadLetterRetention).UnixMilli()
 	m := &deadLetterMerge{store: s, after: after, endpoints: endpoints, oldest: oldest}
 	var all []deadLetter
 	for len(all) <= most { // one more than wanted shows that there is a next page
@@ -77,8 +78,8 @@ func readDeadLetterCursor(cursor string) (l deadLetter, err error) {
 // CountDeadLetters counts the dead letters of endpoints (nil: of all) that were given up at since or later, and before
 // until; a zero time is no bound.
 func (s *Store) CountDeadLetters(ctx context.Context, endpoints []string, since, until time.Time) (n int, err error) {
-	defer wrap(&err, "count dead letters")
-	oldest := s.Now().Add(-s.settings().DeadLetterRetention)
+	defer db.Wrap(&err, "count dead letters")
+	oldest := s.db.Now().Add(-s.settings().DeadLetterRetention)
 	if since.Before(oldest) {
 		since = oldest
 	}
@@ -93,7 +94,7 @@ func (s *Store) CountDeadLetters(ctx context.Context, endpoints []string, since,
 	}
 
 	counts := make([]*redis.IntCmd, len(endpoints))
-	err = s.slices(ctx, len(endpoints), sliceCommands, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(endpoints), db.SliceCommands, func(p redis.Pipeliner, i int) {
 		counts[i] = p.ZCount(ctx, s.deadKey(endpoints[i]), from, to)
 	})
 	if err != nil {
@@ -113,8 +114,8 @@ func (s *Store) deadEndpoints(ctx context.Context, from string) (out []string, e
 	const most = 500
 	for {
 		var page []string
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			page, err = s.client.ZRangeByScore(ctx, s.key("dead"), &redis.ZRangeBy{
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			page, err = s.db.Client.ZRangeByScore(ctx, s.db.Key("dead"), &redis.ZRangeBy{
 				Min: from, Max: "+inf", Offset: int64(len(out)), Count: most,
 			}).Result()
 			return err
@@ -131,7 +132,7 @@ func (s *Store) deadEndpoints(ctx context.Context, from string) (out []string, e
 func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
 	states := make([]*redis.StringCmd, len(all))
 	heads := make([]*redis.StringCmd, len(all))
-	err := s.slices(ctx, len(all), sliceCommands/2, func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(all), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
 		states[i] = p.HGet(ctx, s.eventKey(all[i].short), all[i].endpoint)
 		heads[i] = p.GetRange(ctx, s.bodyKey(all[i].short), 0, 511)
 	})
@@ -167,12 +168,20 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 
 // Dismiss closes dead letters of an endpoint for good; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
-	defer wrap(&err, "dismiss dead letters")
+	defer db.Wrap(&err, "dismiss dead letters")
 	return s.changeDeliveries(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
 		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
-		return dismissScript.Run(ctx, s.client, []string{s.prefix}, args...).Slice()
+		return dismissScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Slice()
 	})
 }
+
+const (
+	// sliceDeadLetters bounds a slice of dead letters that are changed.
+	sliceDeadLetters = 5
+	// redriveEvery is how often sliceDeadLetters are redriven. Their deliveries come due at once, and each costs Redis and
+	// the relay as much as a new event.
+	redriveEvery = 10 * time.Millisecond
+)
 
 // mayRedrive waits until this process may redrive, resend or retry some more deliveries.
 func (s *Store) mayRedrive(ctx context.Context) error {
@@ -207,10 +216,10 @@ func (s *Store) changeDeliveries(ctx context.Context, ids []string, may func(con
 		if err := may(ctx); err != nil {
 			return n, err
 		}
-		err := s.aside(ctx, func(ctx context.Context) error {
+		err := s.db.InTurn(ctx, func(ctx context.Context) error {
 			answer, err := run(ctx, part)
 			for _, v := range answer {
-				n += int(number(v))
+				n += int(db.Number(v))
 			}
 			return err
 		})
@@ -224,11 +233,11 @@ func (s *Store) changeDeliveries(ctx context.Context, ids []string, may func(con
 // Redrive queues dead letters of an endpoint again, due at once. It returns how many there were. A process redrives
 // about 500 a second, so that the deliveries that follow leave room for new events.
 func (s *Store) Redrive(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
-	defer wrap(&err, "redrive dead letters")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "redrive dead letters")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return 0, err
 	}
 	return s.changeDeliveries(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
-		return s.run(ctx, redriveScript, append([]any{s.Now().UnixMilli(), s.newCall(), endpoint}, shorts...))
+		return s.db.Do(ctx, redriveScript, append([]any{s.db.Now().UnixMilli(), s.db.NewCall(), endpoint}, shorts...))
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 // storedEntry is an entry as the log of an endpoint has it in Redis. The script settle writes some of them too.
@@ -75,9 +76,9 @@ func readLogEntry(text string) (event.LogEntry, bool) {
 
 // EndpointLog returns what happened to an endpoint, the latest first: at most 200 entries.
 func (s *Store) EndpointLog(ctx context.Context, endpoint string) (log []event.LogEntry, err error) {
-	defer wrap(&err, "read the log of an endpoint")
+	defer db.Wrap(&err, "read the log of an endpoint")
 	var entries *redis.StringSliceCmd
-	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 		entries = p.LRange(ctx, s.endpointLogKey(endpoint), 0, -1)
 	})
 	if err != nil {
@@ -94,8 +95,8 @@ func (s *Store) EndpointLog(ctx context.Context, endpoint string) (log []event.L
 // NoteEndpoint writes an entry into the log of an endpoint, at the present time. Dead letters that the same person
 // redrives or dismisses within ten minutes of others are added to that entry.
 func (s *Store) NoteEndpoint(ctx context.Context, endpoint string, e event.LogEntry) (err error) {
-	defer wrap(&err, "write into the log of an endpoint")
-	_, err = s.call(ctx, noteScript, 1, endpoint, s.logLife(), encodeLogEntry(e, s.Now(), s.newCall()))
+	defer db.Wrap(&err, "write into the log of an endpoint")
+	_, err = s.db.Call(ctx, noteScript, 1, endpoint, s.logLife(), encodeLogEntry(e, s.db.Now(), s.db.NewCall()))
 	return err
 }
 
@@ -116,15 +117,15 @@ type SettingsChange struct {
 
 // KnownSettings returns what is written down of the settings of endpoints, by their names; nil: of all that there are.
 func (s *Store) KnownSettings(ctx context.Context, names []string) (known map[string]string, err error) {
-	defer wrap(&err, "read the settings that endpoints had")
+	defer db.Wrap(&err, "read the settings that endpoints had")
 	known = make(map[string]string)
 	if names == nil {
 		return known, s.allSettings(ctx, known)
 	}
 
 	texts := make([]*redis.StringCmd, len(names))
-	err = s.slices(ctx, len(names), sliceCommands, func(p redis.Pipeliner, i int) {
-		texts[i] = p.HGet(ctx, s.key("settings"), names[i])
+	err = s.db.Slices(ctx, len(names), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		texts[i] = p.HGet(ctx, s.db.Key("settings"), names[i])
 	})
 	if err != nil {
 		return nil, err
@@ -142,8 +143,8 @@ func (s *Store) allSettings(ctx context.Context, into map[string]string) error {
 	cursor := uint64(0)
 	for {
 		var fields []string
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			fields, cursor, err = s.client.HScan(ctx, s.key("settings"), cursor, "", sliceCommands).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			fields, cursor, err = s.db.Client.HScan(ctx, s.db.Key("settings"), cursor, "", db.SliceCommands).Result()
 			return err
 		})
 		if err != nil {
@@ -161,19 +162,19 @@ func (s *Store) allSettings(ctx context.Context, into map[string]string) error {
 // ChangeSettings writes down how the settings of endpoints have changed. A change that another replica has written down
 // already is left out, so that a log has it once.
 func (s *Store) ChangeSettings(ctx context.Context, changes []SettingsChange) (err error) {
-	defer wrap(&err, "write down the settings of endpoints")
-	const most = sliceCommands / 2 // each takes at least two
+	defer db.Wrap(&err, "write down the settings of endpoints")
+	const most = db.SliceCommands / 2 // each takes at least two
 	for part := range slices.Chunk(changes, most) {
 		args := []any{s.logLife()}
 		for _, c := range part {
 			entry := ""
 			if c.Entry != nil {
-				entry = encodeLogEntry(*c.Entry, s.Now(), "")
+				entry = encodeLogEntry(*c.Entry, s.db.Now(), "")
 			}
 			args = append(args, c.Endpoint, c.Before, c.After, entry)
 		}
-		err := s.aside(ctx, func(ctx context.Context) error {
-			_, err := s.call(ctx, settingsScript, 1, args...)
+		err := s.db.InTurn(ctx, func(ctx context.Context) error {
+			_, err := s.db.Call(ctx, settingsScript, 1, args...)
 			return err
 		})
 		if err != nil {

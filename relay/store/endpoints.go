@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // Park pauses an endpoint: its deliveries stay open, and none is attempted. by is who does it. An endpoint that is
@@ -26,17 +27,17 @@ func (s *Store) Resume(ctx context.Context, endpoint string, by event.Actor) err
 }
 
 func (s *Store) park(ctx context.Context, endpoint string, state queue.Parked, by event.Actor) (err error) {
-	defer wrap(&err, "park or resume endpoint")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer db.Wrap(&err, "park or resume endpoint")
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return err
 	}
-	now, entry := s.Now(), event.LogEntry{What: event.LogPaused, By: by}
+	now, entry := s.db.Now(), event.LogEntry{What: event.LogPaused, By: by}
 	if state == "" {
 		entry.What = event.LogResumed
 	}
-	return parkScript.Run(ctx, s.client, []string{s.prefix}, now.UnixMilli(), endpoint, string(state), by.Name,
+	return parkScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, now.UnixMilli(), endpoint, string(state), by.Name,
 		encodeLogEntry(entry, now, ""), s.logLife()).Err()
 }
 
@@ -46,9 +47,9 @@ const ramp = "ramp"
 
 // Parked lists the endpoints whose deliveries do not move, each with why.
 func (s *Store) Parked(ctx context.Context) (map[string]queue.Parked, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	all, err := s.client.HGetAll(ctx, s.key("ctl")).Result()
+	all, err := s.db.Client.HGetAll(ctx, s.db.Key("ctl")).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list parked endpoints: %w", err)
 	}
@@ -65,27 +66,27 @@ func (s *Store) Parked(ctx context.Context) (map[string]queue.Parked, error) {
 // Distrust notes that an endpoint was seen to answer twice, until it is resumed. The first time is kept. It is one
 // command, and repeating it changes nothing.
 func (s *Store) Distrust(ctx context.Context, endpoint string) (err error) {
-	defer wrap(&err, "note that an endpoint answers twice")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer db.Wrap(&err, "note that an endpoint answers twice")
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return err
 	}
-	return s.client.HSetNX(ctx, s.key("twice"), endpoint, s.Now().UnixMilli()).Err()
+	return s.db.Client.HSetNX(ctx, s.db.Key("twice"), endpoint, s.db.Now().UnixMilli()).Err()
 }
 
 // Distrusted lists the endpoints that were seen to answer twice, with the time since when.
 func (s *Store) Distrusted(ctx context.Context) (map[string]time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	all, err := s.client.HGetAll(ctx, s.key("twice")).Result()
+	all, err := s.db.Client.HGetAll(ctx, s.db.Key("twice")).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list endpoints that answer twice: %w", err)
 	}
 
 	out := make(map[string]time.Time, len(all))
 	for name, since := range all {
-		out[name] = time.UnixMilli(number(since))
+		out[name] = time.UnixMilli(db.Number(since))
 	}
 	return out, nil
 }
@@ -97,7 +98,7 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	if err != nil {
 		return nil, err
 	}
-	defer wrap(&err, "look at the health of endpoints")
+	defer db.Wrap(&err, "look at the health of endpoints")
 
 	type row struct {
 		parked, twice *redis.StringCmd
@@ -106,10 +107,10 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 	}
 	rows := make([]row, len(endpoints))
 	most := max(1, 1000/max(latest, 10)) // attempts are what costs most
-	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
 		r := &rows[i]
-		r.parked = p.HGet(ctx, s.key("ctl"), endpoints[i])
-		r.twice = p.HGet(ctx, s.key("twice"), endpoints[i])
+		r.parked = p.HGet(ctx, s.db.Key("ctl"), endpoints[i])
+		r.twice = p.HGet(ctx, s.db.Key("twice"), endpoints[i])
 		if latest > 0 {
 			r.failed, r.good = s.latest(ctx, p, endpoints[i], latest)
 		}
@@ -128,7 +129,7 @@ func (s *Store) Health(ctx context.Context, endpoints []string, latest int) (out
 		}
 		readParked(r.parked.Val(), &out[i])
 		if since := r.twice.Val(); since != "" {
-			out[i].AnswersTwice = time.UnixMilli(number(since))
+			out[i].AnswersTwice = time.UnixMilli(db.Number(since))
 		}
 		if latest == 0 {
 			continue
@@ -163,8 +164,8 @@ func (s *Store) addPausedBy(ctx context.Context, all []queue.EndpointHealth) err
 	}
 
 	by := make([]*redis.StringCmd, len(paused))
-	err := s.slices(ctx, len(paused), sliceCommands, func(p redis.Pipeliner, i int) {
-		by[i] = p.HGet(ctx, s.key("by"), paused[i].Endpoint)
+	err := s.db.Slices(ctx, len(paused), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		by[i] = p.HGet(ctx, s.db.Key("by"), paused[i].Endpoint)
 	})
 	if err != nil {
 		return err
@@ -179,7 +180,7 @@ func (s *Store) addPausedBy(ctx context.Context, all []queue.EndpointHealth) err
 // that failed after the latest delivery, as far as the history goes.
 func (s *Store) addFailingSince(ctx context.Context, all []*queue.EndpointHealth) error {
 	first := make([]*redis.XMessageSliceCmd, len(all))
-	err := s.slices(ctx, len(all), sliceCommands, func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(all), db.SliceCommands, func(p redis.Pipeliner, i int) {
 		from := "-"
 		if !all[i].Delivered.IsZero() {
 			from = strconv.FormatInt(all[i].Delivered.UnixMilli(), 10)
@@ -204,9 +205,9 @@ func readParked(control string, h *queue.EndpointHealth) {
 		return
 	}
 	h.Parked = queue.Parked(f[0])
-	h.ParkedSince = time.UnixMilli(number(f[1]))
+	h.ParkedSince = time.UnixMilli(db.Number(f[1]))
 	if len(f) > 2 {
-		h.ParkedUntil = time.UnixMilli(number(f[2]))
+		h.ParkedUntil = time.UnixMilli(db.Number(f[2]))
 	}
 }
 

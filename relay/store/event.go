@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -105,8 +106,8 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 	cursor := uint64(0)
 	for {
 		var fields []string
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			fields, cursor, err = s.client.HScan(ctx, record, cursor, "", sliceCommands).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			fields, cursor, err = s.db.Client.HScan(ctx, record, cursor, "", db.SliceCommands).Result()
 			return err
 		})
 		if err != nil {
@@ -117,12 +118,12 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 			switch kind, rest, _ := strings.Cut(pair[0], ":"); kind {
 			case "i": // "<sequence>" or "<sequence> <occurrences>", of which the last ten are of interest
 				seq, n, _ := strings.Cut(pair[1], " ")
-				for i := max(1, number(n)); i > max(0, number(n)-10); i-- {
+				for i := max(1, db.Number(n)); i > max(0, db.Number(n)-10); i-- {
 					short := rest
 					if i > 1 {
 						short += "-" + strconv.FormatInt(i, 10)
 					}
-					sequences[short] = number(seq)
+					sequences[short] = db.Number(seq)
 				}
 			case "h": // an open head may be older than what the record remembers
 				sequences[pair[1]] = max(sequences[pair[1]], 0)
@@ -140,9 +141,10 @@ func (s *Store) eventsOf(ctx context.Context, record string) (map[string]int64, 
 func (s *Store) load(ctx context.Context, shorts []string, tenant string, data int64) (
 	out []*event.Record, err error,
 ) {
-	defer wrap(&err, "look at events")
+	defer db.Wrap(&err, "look at events")
 	hashes := make([]*redis.MapStringStringCmd, len(shorts))
-	err = s.slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
+	const sliceEvents = 10
+	err = s.db.Slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
 		hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i]))
 	})
 	if err != nil {
@@ -157,7 +159,7 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 		}
 	}
 	heads := make([]*redis.StringCmd, len(shorts))
-	err = s.slices(ctx, len(shorts)-len(bodies), sliceCommands, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(shorts)-len(bodies), db.SliceCommands, func(p redis.Pipeliner, i int) {
 		heads[len(bodies)+i] = p.GetRange(ctx, s.bodyKey(shorts[len(bodies)+i]), 0, headBytes)
 	})
 	if err != nil {
@@ -178,7 +180,7 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 			body = head + "\n"
 		}
 
-		end := s.Aside(ctx) // to decode a large body takes time
+		end := s.db.Aside(ctx) // to decode a large body takes time
 		e, bad := readStored(short, fields, body)
 		end()
 		if bad != nil {
@@ -195,7 +197,7 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 	}
 
 	lookups = lookups[:min(len(lookups), maxDetails)]
-	err = s.slices(ctx, len(lookups), sliceCommands, func(p redis.Pipeliner, i int) { lookups[i].ask(ctx, p) })
+	err = s.db.Slices(ctx, len(lookups), db.SliceCommands, func(p redis.Pipeliner, i int) { lookups[i].ask(ctx, p) })
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +238,7 @@ func (s *Store) lookupBehind(record string, o *event.DeliveryRecord) lookup {
 	var heads *redis.SliceCmd
 	return lookup{
 		ask: func(ctx context.Context, p redis.Pipeliner) {
-			heads = p.HMGet(ctx, s.prefix+record, "h:"+o.Endpoint, "h")
+			heads = p.HMGet(ctx, s.db.Prefix+record, "h:"+o.Endpoint, "h")
 		},
 		fill: func() {
 			v := heads.Val()
@@ -281,8 +283,8 @@ func (s *Store) lookupText(endpoint string, r *event.AttemptRecord) lookup {
 
 // Closed says of each event given whether it is done with: no delivery is open, and none is a dead letter.
 func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err error) {
-	defer wrap(&err, "look for closed events")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "look for closed events")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
 	shorts := make([]string, len(ids))
 	for i, id := range ids {
@@ -292,7 +294,7 @@ func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err er
 	}
 
 	states := make([]*redis.SliceCmd, len(ids))
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		for i, short := range shorts {
 			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
 		}
@@ -304,7 +306,16 @@ func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err er
 	closed = make([]bool, len(ids))
 	for i, state := range states {
 		f := state.Val()
-		closed[i] = len(f) == 2 && number(f[0]) <= 0 && number(f[1]) <= 0
+		closed[i] = len(f) == 2 && db.Number(f[0]) <= 0 && db.Number(f[1]) <= 0
 	}
 	return closed, nil
+}
+
+// readBodies reads the bodies of events; see db.ReadStrings.
+func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
+	keys := make([]string, len(shorts))
+	for i, short := range shorts {
+		keys[i] = s.bodyKey(short)
+	}
+	return s.db.ReadStrings(ctx, keys, most)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -165,7 +166,7 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 
 	// An event is in the last chunk that began before it, or, if the clocks of replicas differ a little, in the one next
 	// to that.
-	by := redis.ZRangeArgs{Key: s.key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
+	by := redis.ZRangeArgs{Key: s.db.Key("log"), ByScore: true, Rev: true, Start: "+inf", Stop: "-inf", Count: 1}
 	switch {
 	case !q.Newer && !q.Until.IsZero():
 		by.Start = strconv.FormatInt(q.Until.Add(time.Second).UnixMilli(), 10)
@@ -175,10 +176,10 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 		by.Rev, by.Start, by.Stop = false, "-inf", "+inf"
 	}
 	var first []string
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		first, err = s.client.ZRangeArgs(ctx, by).Result()
+	err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		first, err = s.db.Client.ZRangeArgs(ctx, by).Result()
 		if err == nil && len(first) == 0 && q.Newer { // all events came later
-			first, err = s.client.ZRange(ctx, s.key("log"), 0, 0).Result()
+			first, err = s.db.Client.ZRange(ctx, s.db.Key("log"), 0, 0).Result()
 		}
 		return err
 	})
@@ -188,7 +189,7 @@ func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 
 	var p place
 	if len(first) > 0 {
-		p.chunk = number(first[0])
+		p.chunk = db.Number(first[0])
 	}
 	if !q.Newer {
 		p.index = 1 << 30
@@ -246,28 +247,28 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 		}
 	}
 	var answer []any
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		answer, err = eventsScript.Run(ctx, s.client, []string{s.prefix},
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		answer, err = eventsScript.Run(ctx, s.db.Client, []string{s.db.Prefix},
 			direction, at.chunk, at.index, stop, most, lookMost, codes).Slice()
 		return err
 	})
 	if err == nil && len(answer) != 5 {
-		err = errShape
+		err = db.ErrShape
 	}
 	if err != nil {
 		return part, err
 	}
 
-	part.next = place{number(answer[0]), int(number(answer[1]))}
-	part.over = number(answer[2]) == 1
-	if left := number(answer[4]); left > 0 {
+	part.next = place{db.Number(answer[0]), int(db.Number(answer[1]))}
+	part.over = db.Number(answer[2]) == 1
+	if left := db.Number(answer[4]); left > 0 {
 		part.passed = time.UnixMilli(left)
 	}
 	list, _ := answer[3].([]any)
 	for _, v := range list {
 		row, _ := v.([]any)
 		if len(row) != 5 {
-			return part, errShape
+			return part, db.ErrShape
 		}
 		short, _ := row[0].(string)
 		head, _ := row[2].(string)
@@ -276,7 +277,7 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 			return part, err
 		}
 		withoutEntries(e)
-		part.rows = append(part.rows, placedEvent{e, place{number(row[3]), int(number(row[4]))}})
+		part.rows = append(part.rows, placedEvent{e, place{db.Number(row[3]), int(db.Number(row[4]))}})
 	}
 	return part, nil
 }
@@ -292,7 +293,7 @@ func fieldsOf(v any) map[string]string {
 	return out
 }
 
-// readStored reads an event from its hash (lua/lib/base.lua says what is in it) and its body, or the head of it.
+// readStored reads an event from its hash (db/lua/lib/base.lua says what is in it) and its body, or the head of it.
 func readStored(short string, fields map[string]string, body string) (*event.Record, error) {
 	id, err := longID(short)
 	if err != nil {
@@ -306,11 +307,11 @@ func readStored(short string, fields map[string]string, body string) (*event.Rec
 		out.WaybillCode = code // the body is lost
 	}
 	out.ID = id
-	out.Sequence = number(fields["q"])
-	out.AcceptedAt = time.UnixMilli(number(fields["t"]))
+	out.Sequence = db.Number(fields["q"])
+	out.AcceptedAt = time.UnixMilli(db.Number(fields["t"]))
 	if r := strings.Fields(fields["r"]); len(r) == 4 {
-		out.Repeats = int(number(r[0]))
-		out.LastRepeat = time.UnixMilli(number(r[1]))
+		out.Repeats = int(db.Number(r[0]))
+		out.LastRepeat = time.UnixMilli(db.Number(r[1]))
 	}
 	for digit := range 10 {
 		if id := wordOf(fields["r"+strconv.Itoa(digit)]); id != "" {
@@ -401,7 +402,7 @@ func openSince(state string, accepted time.Time) time.Time {
 	}
 	switch reasons[parts[1]] {
 	case event.ReasonRedrive, event.ReasonReplay, event.ReasonCatchUp:
-		if ms := number(parts[3]); ms > 0 {
+		if ms := db.Number(parts[3]); ms > 0 {
 			return time.UnixMilli(ms)
 		}
 	}
@@ -410,14 +411,14 @@ func openSince(state string, accepted time.Time) time.Time {
 
 // trim takes what has expired out of the list of events.
 func (s *Store) trim(ctx context.Context) (err error) {
-	defer wrap(&err, "trim the list of events")
+	defer db.Wrap(&err, "trim the list of events")
 	const most = 5 // chunks of a thousand
 	for ctx.Err() == nil {
-		if err := s.clock.ensure(ctx); err != nil {
+		if err := s.db.EnsureClock(ctx); err != nil {
 			return err
 		}
 		retention := s.settings().Retention.Milliseconds()
-		n, err := trimScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), retention, most).Int()
+		n, err := trimScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(), retention, most).Int()
 		if err != nil || n < most {
 			return err
 		}

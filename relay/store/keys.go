@@ -7,25 +7,22 @@ import (
 	"strings"
 )
 
-// The keys of a store; lua/lib/base.lua says what each holds. All share one hash tag, so that a script may touch any of
-// them.
-func (s *Store) key(name string) string                { return s.prefix + name }
-func (s *Store) queueKey(endpoint string) string       { return s.key("q:" + endpoint) }
-func (s *Store) deadKey(endpoint string) string        { return s.key("x:" + endpoint) }
-func (s *Store) failedKey(endpoint string) string      { return s.key("a:" + endpoint) }
-func (s *Store) endpointLogKey(endpoint string) string { return s.key("h:" + endpoint) }
-func (s *Store) deliveredKey(endpoint string) string   { return s.key("d:" + endpoint) }
-func (s *Store) eventKey(short string) string          { return s.key("e:" + short) }
-func (s *Store) bodyKey(short string) string           { return s.key("b:" + short) }
-func (s *Store) recordKey(waybill string) string       { return s.key("w:" + waybill) }
-func (s *Store) entryKey(entry string) string          { return s.key("s:" + entry) }
-func (s *Store) subscribedKey(tenant string) string    { return s.key("t:" + tenant) }
-func (s *Store) quarantinedKey(id string) string       { return s.key("z:" + id) }
-func (s *Store) replayKey(id string) string            { return s.key("y:" + id) }
-func (s *Store) replayHolderKey(id string) string      { return s.key("yl:" + id) }
-func (s *Store) tenantReplaysKey(tenant string) string { return s.key("yt:" + tenant) }
-func (s *Store) replicaKey(id string) string           { return s.key("rep:" + id) }
-func (s *Store) lockKey(what string) string            { return s.key("only:" + what) }
+// The keys of a store; db/lua/lib/base.lua says what each holds.
+func (s *Store) queueKey(endpoint string) string       { return s.db.Key("q:" + endpoint) }
+func (s *Store) deadKey(endpoint string) string        { return s.db.Key("x:" + endpoint) }
+func (s *Store) failedKey(endpoint string) string      { return s.db.Key("a:" + endpoint) }
+func (s *Store) endpointLogKey(endpoint string) string { return s.db.Key("h:" + endpoint) }
+func (s *Store) deliveredKey(endpoint string) string   { return s.db.Key("d:" + endpoint) }
+func (s *Store) eventKey(short string) string          { return s.db.Key("e:" + short) }
+func (s *Store) bodyKey(short string) string           { return s.db.Key("b:" + short) }
+func (s *Store) recordKey(waybill string) string       { return s.db.Key("w:" + waybill) }
+func (s *Store) entryKey(entry string) string          { return s.db.Key("s:" + entry) }
+func (s *Store) subscribedKey(tenant string) string    { return s.db.Key("t:" + tenant) }
+func (s *Store) quarantinedKey(id string) string       { return s.db.Key("z:" + id) }
+func (s *Store) replayKey(id string) string            { return s.db.Key("y:" + id) }
+func (s *Store) replayHolderKey(id string) string      { return s.db.Key("yl:" + id) }
+func (s *Store) tenantReplaysKey(tenant string) string { return s.db.Key("yt:" + tenant) }
+func (s *Store) replicaKey(id string) string           { return s.db.Key("rep:" + id) }
 
 const idPrefix = "evt_"
 

@@ -10,12 +10,73 @@ import (
 	"testing"
 )
 
-// The table at the head of lua/lib/base.lua has every key of the store, and no other.
+// filesOf lists the files of this package, and of those with which it shares a Redis, whose names match a pattern.
+func filesOf(t *testing.T, pattern string) (files []string) {
+	t.Helper()
+	for _, dir := range []string{".", "db"} {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if entry.IsDir() && path != dir && entry.Name() != "lua" && !strings.Contains(path, "lua/") {
+				return fs.SkipDir
+			}
+			if ok, _ := filepath.Match(pattern, entry.Name()); ok {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func read(t testing.TB, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// luaFile is a file of one of these packages by its name in their folders lua.
+func luaFile(t *testing.T, name string) string {
+	t.Helper()
+	for _, file := range filesOf(t, "*.lua") {
+		if strings.HasSuffix("/"+file, "/lua/"+name+".lua") {
+			return read(t, file)
+		}
+	}
+	t.Fatalf("there is no script %s", name)
+	return ""
+}
+
+// scriptsOf are the names of every script and of its parts.
+func scriptsOf(t *testing.T) (scripts [][]string) {
+	t.Helper()
+	for _, file := range filesOf(t, "*.go") {
+		for _, call := range regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(read(t, file), -1) {
+			var names []string
+			for _, name := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(call[1], -1) {
+				names = append(names, name[1])
+			}
+			if len(names) > 0 {
+				scripts = append(scripts, names)
+			}
+		}
+	}
+	if len(scripts) < 30 {
+		t.Fatalf("%d scripts: are they found?", len(scripts))
+	}
+	return scripts
+}
+
+// The table at the head of db/lua/lib/base.lua has every key of the store, and no other.
 func TestEveryKeyIsInTheTable(t *testing.T) {
 	t.Parallel()
 	table := make(map[string]bool) // whether it is used
 	for _, m := range regexp.MustCompile(`(?m)^--   (\S+) .*\b(?:hash|zset|list|string|stream)  `).FindAllStringSubmatch(
-		luaFile("lib/base"), -1) {
+		luaFile(t, "lib/base"), -1) {
 		family, _, _ := strings.Cut(m[1], "<")
 		table[family] = false
 	}
@@ -26,32 +87,17 @@ func TestEveryKeyIsInTheTable(t *testing.T) {
 	use := func(file, text string, form *regexp.Regexp) {
 		for _, m := range form.FindAllStringSubmatch(text, -1) {
 			if _, known := table[m[1]]; !known {
-				t.Errorf("%s: the key %q is not in the table of lua/lib/base.lua", file, m[1])
+				t.Errorf("%s: the key %q is not in the table of db/lua/lib/base.lua", file, m[1])
 			}
 			table[m[1]] = true
 		}
 	}
-	err := fs.WalkDir(luaFiles, "lua", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			use(path, luaFile(strings.TrimSuffix(strings.TrimPrefix(path, "lua/"), ".lua")),
-				regexp.MustCompile(`P \.\. '([^']*)'`))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	for _, file := range filesOf(t, "*.lua") {
+		use(file, read(t, file), regexp.MustCompile(`P \.\. '([^']*)'`))
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range filesOf(t, "*.go") {
 		if !strings.HasSuffix(file, "_test.go") {
-			use(file, string(text), regexp.MustCompile(`s\.key\("([^"]*)"`))
+			use(file, read(t, file), regexp.MustCompile(`\bKey\("([^"]*)"`))
 		}
 	}
 	for key, used := range table {
@@ -65,20 +111,15 @@ func TestEveryKeyIsInTheTable(t *testing.T) {
 // out only when its line is reached.
 func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("scripts.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	home := make(map[string]string) // of a function, by its name
 	var libs []string
-	entries, err := luaFiles.ReadDir("lua/lib")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		lib := strings.TrimSuffix(entry.Name(), ".lua")
+	for _, file := range filesOf(t, "*.lua") {
+		lib := strings.TrimSuffix(filepath.Base(file), ".lua")
+		if filepath.Base(filepath.Dir(file)) != "lib" {
+			continue
+		}
 		libs = append(libs, lib)
-		for _, m := range regexp.MustCompile(`(?m)^local function (\w+)`).FindAllStringSubmatch(luaFile("lib/"+lib), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^local function (\w+)`).FindAllStringSubmatch(luaFile(t, "lib/"+lib), -1) {
 			home[m[1]] = lib
 		}
 	}
@@ -93,26 +134,18 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 		return out
 	}
 
-	calls := regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(string(source), -1)
-	if len(calls) < 20 {
-		t.Fatalf("%d scripts: are they found?", len(calls))
-	}
-	for _, call := range calls {
-		var names []string
-		for _, name := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(call[1], -1) {
-			names = append(names, name[1])
-		}
-		script, text, given := names[0], luaFile(names[0]), []string{"base"}
+	for _, names := range scriptsOf(t) {
+		script, text, given := names[0], luaFile(t, names[0]), []string{"base"}
 		for _, part := range names[1:] {
 			if strings.Contains(part, "/") {
-				text += luaFile(part)
+				text += luaFile(t, part)
 			} else {
 				given = append(given, part)
 			}
 		}
 		wanted := needs(text)
 		for _, lib := range given {
-			for need := range needs(luaFile("lib/" + lib)) {
+			for need := range needs(luaFile(t, "lib/"+lib)) {
 				if wanted[lib] || lib == "base" {
 					wanted[need] = true
 				}
@@ -127,8 +160,8 @@ func TestEveryScriptHasWhatItNeeds(t *testing.T) {
 	}
 }
 
-// The page about Redis has every key of the table in lua/lib/base.lua with its type, and no other. Who is said to write
-// a key is a script that names it, or a file of this package.
+// The page about Redis has every key of the table in db/lua/lib/base.lua with its type, and no other. Who is said to
+// write a key is a script that names it, or a file of these packages.
 func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/design/redis.md")
@@ -144,7 +177,7 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 
 	kinds := make(map[string]string)
 	for _, m := range regexp.MustCompile(
-		`(?m)^--   (\S+(?: <rec>)?) +(hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile("lib/base"), -1) {
+		`(?m)^--   (\S+(?: <rec>)?) +(hash|zset|list|string|stream)  `).FindAllStringSubmatch(luaFile(t, "lib/base"), -1) {
 		kinds[m[1]] = m[2]
 	}
 	if len(kinds) < 30 {
@@ -157,26 +190,18 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	}
 	for key := range listed {
 		if kinds[key] == "" {
-			t.Errorf("docs/design/redis.md: there is no key %s in the table of lua/lib/base.lua", key)
+			t.Errorf("docs/design/redis.md: there is no key %s in the table of db/lua/lib/base.lua", key)
 		}
 	}
 
-	source, err := os.ReadFile("scripts.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	texts := make(map[string]string) // of scripts, with their parts
-	for _, call := range regexp.MustCompile(`= script\(([^)]*)\)`).FindAllStringSubmatch(string(source), -1) {
-		var names []string
-		for _, name := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(call[1], -1) {
-			names = append(names, name[1])
-		}
-		text := luaFile(names[0])
+	for _, names := range scriptsOf(t) {
+		text := luaFile(t, names[0])
 		for _, part := range names[1:] {
 			if !strings.Contains(part, "/") {
 				part = "lib/" + part
 			}
-			text += luaFile(part)
+			text += luaFile(t, part)
 		}
 		texts[names[0]] = text
 	}
@@ -185,8 +210,8 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 		for _, name := range regexp.MustCompile(`[\w.]+`).FindAllString(by, -1) {
 			text, script := texts[name]
 			if strings.HasSuffix(name, ".go") {
-				if _, err := os.Stat(name); err != nil {
-					t.Errorf("docs/design/redis.md: %s: %v", key, err)
+				if len(filesOf(t, name)) == 0 {
+					t.Errorf("docs/design/redis.md: %s: there is no file %s", key, name)
 				}
 			} else if script && family != "w:" && family != "yh:" && !strings.Contains(text, "P .. '"+family+"'") {
 				t.Errorf("docs/design/redis.md: the script %s does not name %s", name, key)

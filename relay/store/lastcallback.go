@@ -13,14 +13,14 @@ import (
 // replica, to the millisecond; zero if none is known. It is no script: an older time never replaces a newer one, so the
 // order of replicas does not matter.
 func (s *Store) LastCallback(ctx context.Context, at time.Time) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
 	var latest *redis.FloatCmd
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err := s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		if !at.IsZero() {
-			p.ZAddGT(ctx, s.key("heard"), redis.Z{Score: float64(at.UnixMilli()), Member: "callback"})
+			p.ZAddGT(ctx, s.db.Key("heard"), redis.Z{Score: float64(at.UnixMilli()), Member: "callback"})
 		}
-		latest = p.ZScore(ctx, s.key("heard"), "callback")
+		latest = p.ZScore(ctx, s.db.Key("heard"), "callback")
 	})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("note a callback: %w", err)

@@ -11,19 +11,20 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // Due lists endpoints with a delivery that is due within the span from now, the earliest first, at most most of them
 // from the offset on. An endpoint may be listed early, but never late, unless it is parked.
 func (s *Store) Due(ctx context.Context, within time.Duration, offset, most int) ([]queue.DueEndpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return nil, fmt.Errorf("list due endpoints: %w", err)
 	}
 
-	till := s.Now().Add(within).UnixMilli()
-	zs, err := s.client.ZRangeByScoreWithScores(ctx, s.key("due"), &redis.ZRangeBy{
+	till := s.db.Now().Add(within).UnixMilli()
+	zs, err := s.db.Client.ZRangeByScoreWithScores(ctx, s.db.Key("due"), &redis.ZRangeBy{
 		Min: "-inf", Max: strconv.FormatInt(till, 10), Offset: int64(offset), Count: int64(most),
 	}).Result()
 	if err != nil {
@@ -51,21 +52,21 @@ func (s *Store) Lease(ctx context.Context, asks []queue.LeaseRequest) (
 	ds []*event.Delivery, progress []queue.LeaseProgress, err error,
 ) {
 	spans := make(map[string]time.Duration, len(asks))
-	longest := 2 * s.o.Timeout
+	longest := 2 * s.db.Timeout
 	for _, a := range asks {
 		spans[a.Endpoint] = a.Lease
 		longest = max(longest, min(a.Lease, leaseKept))
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
 	}
 
 	local := time.Now() // before the call, so that leases are never taken for longer than they are
-	answer, err := s.run(ctx, leaseScript, s.leaseArgs(asks, s.Now(), s.newCall()))
+	answer, err := s.db.Do(ctx, leaseScript, s.leaseArgs(asks, s.db.Now(), s.db.NewCall()))
 	if err == nil && len(answer) != 2 {
-		err = errShape
+		err = db.ErrShape
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease deliveries: %w", err)
@@ -85,7 +86,7 @@ func (s *Store) leaseArgs(asks []queue.LeaseRequest, now time.Time, token string
 	args := make([]any, 0, 4+8*len(asks))
 	args = append(args, now.UnixMilli(), token, maxLeaseBytes, len(asks))
 	for _, a := range asks {
-		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, flag(a.Parked), millis(a.OpenBefore),
+		args = append(args, a.Endpoint, a.Lease.Milliseconds(), a.Most, db.Flag(a.Parked), millis(a.OpenBefore),
 			millis(a.From.Due), a.From.Skip, s.pacingOf(a.Endpoint).rate)
 	}
 	return args
@@ -96,14 +97,14 @@ func (s *Store) leaseArgs(asks []queue.LeaseRequest, now time.Time, token string
 func readProgress(answer any, n int) ([]queue.LeaseProgress, error) {
 	counts, _ := answer.([]any)
 	if len(counts) != 4*n {
-		return nil, errShape
+		return nil, db.ErrShape
 	}
 	out := make([]queue.LeaseProgress, 0, n)
 	for ask := range slices.Chunk(counts, 4) {
-		again := number(ask[3])
+		again := db.Number(ask[3])
 		out = append(out, queue.LeaseProgress{
-			N:       int(number(ask[0])),
-			Next:    queue.Cursor{Due: time.UnixMilli(number(ask[1])), Skip: int(number(ask[2]))},
+			N:       int(db.Number(ask[0])),
+			Next:    queue.Cursor{Due: time.UnixMilli(db.Number(ask[1])), Skip: int(db.Number(ask[2]))},
 			Limited: again != 0,
 			Again:   time.Duration(max(again, 0)) * time.Millisecond,
 		})
@@ -138,7 +139,7 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
 	if !ok || len(r) != 9 {
-		return nil, errShape
+		return nil, db.ErrShape
 	}
 	endpoint, _ := r[0].(string)
 	short, _ := r[1].(string)
@@ -151,7 +152,7 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 	}
 
 	d := &event.Delivery{
-		Endpoint: endpoint, Attempts: int(number(r[2])), Reason: reasons[reason], Since: time.UnixMilli(number(r[6])),
+		Endpoint: endpoint, Attempts: int(db.Number(r[2])), Reason: reasons[reason], Since: time.UnixMilli(db.Number(r[6])),
 		Token: token, LeaseEnds: local.Add(spans[endpoint]),
 	}
 	if d.Event, err = decodeBody(body); err != nil {
@@ -159,8 +160,8 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 		d.Damaged = err.Error()
 	}
 	d.Event.ID = id
-	d.Event.Sequence = number(r[4])
-	d.Event.AcceptedAt = time.UnixMilli(number(r[5]))
+	d.Event.Sequence = db.Number(r[4])
+	d.Event.AcceptedAt = time.UnixMilli(db.Number(r[5]))
 	switch {
 	case d.Attempts > 0 || d.Reason == "":
 		d.Reason = event.ReasonRetry
@@ -174,16 +175,4 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 var reasons = map[string]event.Reason{
 	"n": event.ReasonNew, "r": event.ReasonRetry, "d": event.ReasonRedrive, "p": event.ReasonReplay,
 	"c": event.ReasonCatchUp,
-}
-
-// number reads an integer of an answer, which may come as an integer or as its digits.
-func number(v any) int64 {
-	switch n := v.(type) {
-	case int64:
-		return n
-	case string:
-		i, _ := strconv.ParseInt(n, 10, 64)
-		return i
-	}
-	return 0
 }

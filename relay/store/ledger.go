@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // upstreamStates by the letter that the scripts keep.
@@ -24,6 +25,9 @@ var upstreamLetters = map[ledger.State]string{ledger.Pending: "p", ledger.Live: 
 var verdictLetters = map[ledger.Verdict]string{
 	ledger.Accepted: "l", ledger.NoRecord: "n", ledger.Refused: "f", ledger.Unanswered: "v",
 }
+
+// sliceSubscriptions bounds a slice of subscriptions that are changed.
+const sliceSubscriptions = 5
 
 // entry names a waybill in the ledger.
 func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
@@ -47,14 +51,14 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 	out := make([]ledger.SubscribeResult, 0, len(waybills))
 	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 7 {
-			return errShape
+			return db.ErrShape
 		}
 		state, _ := row[0].(string)
 		out = append(out, ledger.SubscribeResult{
 			State:   upstreamStates[state],
 			Full:    state == "x",
-			Already: number(row[1]) == 1,
-			CatchUp: number(row[2]) == 1,
+			Already: db.Number(row[1]) == 1,
+			CatchUp: db.Number(row[2]) == 1,
 			Answer:  readAnswer(row[5], row[6], row[3]),
 			RetryAt: timeOf(row[4]),
 		})
@@ -76,19 +80,19 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
 	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
 		if len(row) == 1 {
-			wait = max(wait, time.Duration(number(row[0]))*time.Millisecond)
+			wait = max(wait, time.Duration(db.Number(row[0]))*time.Millisecond)
 			return nil
 		}
 		if len(row) != 7 {
-			return errShape
+			return db.ErrShape
 		}
 		state, _ := row[1].(string)
 		claimed = append(claimed, ledger.ClaimResult{
-			Mine:    number(row[0]) == 1,
+			Mine:    db.Number(row[0]) == 1,
 			State:   upstreamStates[state],
 			Answer:  readAnswer(row[2], row[3], row[4]),
 			RetryAt: timeOf(row[5]),
-			Unknown: number(row[6]) == 1,
+			Unknown: db.Number(row[6]) == 1,
 		})
 		return nil
 	})
@@ -100,7 +104,7 @@ func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybil
 
 // readAnswer reads the provider's answer about a waybill, as the ledger has it.
 func readAnswer(code, msg, uid any) ledger.Answer {
-	a := ledger.Answer{Code: int(number(code))}
+	a := ledger.Answer{Code: int(db.Number(code))}
 	a.Msg, _ = msg.(string)
 	a.UID, _ = uid.(string)
 	return a
@@ -108,7 +112,7 @@ func readAnswer(code, msg, uid any) ledger.Answer {
 
 // timeOf reads a time of an answer (ms); the zero time for 0.
 func timeOf(v any) time.Time {
-	if ms := number(v); ms > 0 {
+	if ms := db.Number(v); ms > 0 {
 		return time.UnixMilli(ms)
 	}
 	return time.Time{}
@@ -126,29 +130,29 @@ func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
 func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
 	verdict ledger.Verdict, a ledger.Answer,
 ) (out []ledger.AnswerResult, err error) {
-	defer wrap(&err, "write the provider's answer")
-	ctx, cancel := context.WithTimeout(ctx, 5*s.o.Timeout)
+	defer db.Wrap(&err, "write the provider's answer")
+	ctx, cancel := context.WithTimeout(ctx, 5*s.db.Timeout)
 	defer cancel()
 	set := s.settings()
 	args := []any{
-		s.Now().UnixMilli(), token, set.SignedTTL.Milliseconds(), set.ClaimTTL.Milliseconds(), set.schedule,
+		s.db.Now().UnixMilli(), token, set.SignedTTL.Milliseconds(), set.ClaimTTL.Milliseconds(), set.schedule,
 	}
 	for _, w := range waybills {
 		args = append(args, entry(w), verdictLetters[verdict], a.Code, a.Msg, a.UID)
 	}
-	answer, err := s.run(ctx, answerScript, args)
+	answer, err := s.db.Do(ctx, answerScript, args)
 	if err != nil {
 		return nil, err
 	}
 	if len(answer) != len(waybills) {
-		return nil, errShape
+		return nil, db.ErrShape
 	}
 
 	out = make([]ledger.AnswerResult, len(answer))
 	for i, v := range answer {
 		row, _ := v.([]any)
 		if len(row) != 3 {
-			return nil, errShape
+			return nil, db.ErrShape
 		}
 		state, _ := row[0].(string)
 		lost, _ := row[2].(string)
@@ -166,18 +170,18 @@ func readLoss(member string) *ledger.Loss {
 	}
 	return &ledger.Loss{
 		Waybill: event.Waybill{CPCode: f[3], Code: f[4]},
-		Since:   time.UnixMilli(number(f[0])),
-		Asked:   int(number(f[1])),
-		Answer:  ledger.Answer{Code: int(number(f[2])), Msg: f[5]},
+		Since:   time.UnixMilli(db.Number(f[0])),
+		Asked:   int(db.Number(f[1])),
+		Answer:  ledger.Answer{Code: int(db.Number(f[2])), Msg: f[5]},
 		Key:     member,
 	}
 }
 
 // Told notes that the tenants have been told of a loss. It is not handed out any more.
 func (s *Store) Told(ctx context.Context, l ledger.Loss) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	if err := s.client.ZRem(ctx, s.key("lost"), l.Key).Err(); err != nil {
+	if err := s.db.Client.ZRem(ctx, s.db.Key("lost"), l.Key).Err(); err != nil {
 		return fmt.Errorf("note that a loss was told of: %w", err)
 	}
 	return nil
@@ -194,9 +198,9 @@ func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []str
 		fields[i] = "@" + tenant
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	since, err := s.client.HMGet(ctx, s.entryKey(entry(w)), fields...).Result()
+	since, err := s.db.Client.HMGet(ctx, s.entryKey(entry(w)), fields...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("look who has subscribed a waybill: %w", err)
 	}
@@ -211,23 +215,23 @@ func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []str
 func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
 	read func(row []any) error,
 ) error {
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return err
 	}
 	for from := 0; from == 0 || from < len(waybills); from += sliceSubscriptions {
 		part := waybills[from:min(from+sliceSubscriptions, len(waybills))]
-		args := append([]any{s.Now().UnixMilli()}, head...)
+		args := append([]any{s.db.Now().UnixMilli()}, head...)
 		for _, w := range part {
 			args = append(args, entry(w))
 		}
 
 		var answer []any
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			answer, err = s.run(ctx, script, args)
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			answer, err = s.db.Do(ctx, script, args)
 			return err
 		})
 		if err == nil && len(answer) != lead+len(part) {
-			err = errShape
+			err = db.ErrShape
 		}
 		if err != nil {
 			return err
@@ -239,7 +243,7 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 				row, ok = []any{v}, true
 			}
 			if !ok {
-				return errShape
+				return db.ErrShape
 			}
 			if err := read(row); err != nil {
 				return err
@@ -251,20 +255,20 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 
 // Unsubscribe deletes a tenant's subscription, and says whether there was one.
 func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	answer, err := s.run(ctx, unsubscribeScript, []any{tenant, entry(w)})
+	answer, err := s.db.Do(ctx, unsubscribeScript, []any{tenant, entry(w)})
 	if err != nil {
 		return false, fmt.Errorf("delete subscription: %w", err)
 	}
-	return len(answer) == 1 && number(answer[0]) == 1, nil
+	return len(answer) == 1 && db.Number(answer[0]) == 1, nil
 }
 
 // TakeOver returns work that others have begun and not finished, waybills that are asked for again, and losses that
 // nobody has told of, at most so much of the first two, and of the last; see lua/takeover.lua.
 func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
-	defer wrap(&err, "look for unfinished subscriptions")
-	answer, err := s.call(ctx, takeOverScript, 2, s.settings().ClaimTTL.Milliseconds(), most)
+	defer db.Wrap(&err, "look for unfinished subscriptions")
+	answer, err := s.db.Call(ctx, takeOverScript, 2, s.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
 		return nil, err
 	}
@@ -288,14 +292,14 @@ func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.Unfinished
 // CountUnfinished counts unfinished work (waybills to subscribe upstream, tenants to catch up, losses to tell of), and
 // waybills of which the provider has no record yet.
 func (s *Store) CountUnfinished(ctx context.Context) (unfinished, noRecord int64, err error) {
-	defer wrap(&err, "count unfinished subscriptions")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer db.Wrap(&err, "count unfinished subscriptions")
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
 	var todo, lost, waiting *redis.IntCmd
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
-		todo = p.ZCard(ctx, s.key("todo"))
-		lost = p.ZCard(ctx, s.key("lost"))
-		waiting = p.ZCard(ctx, s.key("norecord"))
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+		todo = p.ZCard(ctx, s.db.Key("todo"))
+		lost = p.ZCard(ctx, s.db.Key("lost"))
+		waiting = p.ZCard(ctx, s.db.Key("norecord"))
 	})
 	if err != nil {
 		return 0, 0, err
@@ -306,10 +310,10 @@ func (s *Store) CountUnfinished(ctx context.Context) (unfinished, noRecord int64
 // Latest returns the last event of a waybill that is in the ledger, and whether one is known. The event has the fields
 // that are stored; the others can be read from its data again.
 func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, known bool, err error) {
-	defer wrap(&err, "read the last event of a waybill")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "read the last event of a waybill")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	short, err := s.client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
+	short, err := s.db.Client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, false, nil
 	}
@@ -319,7 +323,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 
 	var body *redis.StringCmd
 	var state *redis.SliceCmd
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		body = p.Get(ctx, s.bodyKey(short))
 		state = p.HMGet(ctx, s.eventKey(short), "q", "t")
 	})
@@ -337,8 +341,8 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 	}
 	e.ID = id
 	if fields := state.Val(); len(fields) == 2 {
-		e.Sequence = number(fields[0])
-		e.AcceptedAt = time.UnixMilli(number(fields[1]))
+		e.Sequence = db.Number(fields[0])
+		e.AcceptedAt = time.UnixMilli(db.Number(fields[1]))
 	}
 	return e, true, nil
 }
@@ -348,7 +352,7 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []queue.Candidate) (
 	result queue.CatchUpResult, err error,
 ) {
-	defer wrap(&err, "catch up")
+	defer db.Wrap(&err, "catch up")
 	short := ""
 	if e != nil {
 		if short, err = shortID(e.ID); err != nil {
@@ -356,15 +360,15 @@ func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *
 		}
 	}
 
-	args := []any{s.newCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
+	args := []any{s.db.NewCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
 	for _, c := range to {
-		args = append(args, c.Endpoint, flag(c.Ordered))
+		args = append(args, c.Endpoint, db.Flag(c.Ordered))
 	}
-	answer, err := s.call(ctx, catchUpScript, 3, args...)
+	answer, err := s.db.Call(ctx, catchUpScript, 3, args...)
 	if err != nil {
 		return queue.CatchUpResult{}, err
 	}
 	return queue.CatchUpResult{
-		Stale: number(answer[0]) == 0, Deliveries: int(number(answer[1])), Queued: int(number(answer[2])),
+		Stale: db.Number(answer[0]) == 0, Deliveries: int(db.Number(answer[1])), Queued: int(db.Number(answer[2])),
 	}, nil
 }

@@ -9,22 +9,23 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
 // older runs a script as a version did that does not ask again for waybills without a record.
 func older(t *testing.T, s *Store, name string, libs []string, args ...any) []any {
 	t.Helper()
-	text := luaFile("lib/base")
+	text := luaFile(t, "lib/base")
 	for _, lib := range libs {
-		text += luaFile("lib/" + lib)
+		text += luaFile(t, "lib/"+lib)
 	}
 	own, err := os.ReadFile("testdata/older-" + name + ".lua")
 	if err != nil {
 		t.Fatal(err)
 	}
 	script := redis.NewScript(text + string(own))
-	answer, err := script.Run(t.Context(), s.client, []string{s.prefix}, args...).Slice()
+	answer, err := script.Run(t.Context(), s.db.Client, []string{s.db.Prefix}, args...).Slice()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,22 +36,15 @@ func older(t *testing.T, s *Store, name string, libs []string, args ...any) []an
 func olderClaim(t *testing.T, s *Store, at time.Time, token, entry string) bool {
 	t.Helper()
 	row, _ := older(t, s, "claim", []string{"rate"}, at.UnixMilli(), token, 10_000, 1, entry)[1].([]any)
-	return number(row[0]) == 1
+	return db.Number(row[0]) == 1
 }
 
 func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
 	t.Parallel()
 	set := Settings{NoRecord: []time.Duration{time.Minute, time.Hour}, ClaimTTL: 10 * time.Second, UpstreamRate: 1e6}
 	ahead := time.Duration(0)
-	s, err := New(Options{URL: redisserver.Start(t).URL(), Timeout: 5 * time.Second, Settings: set,
-		Clock: func() time.Time { return time.Now().Add(ahead) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if err := s.clock.ensure(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := openStore(t, db.Options{URL: redisserver.Start(t).URL(), Timeout: 5 * time.Second,
+		Clock: func() time.Time { return time.Now().Add(ahead) }}, Options{Settings: set})
 	w := []event.Waybill{{CPCode: "zt", Code: "1"}}
 	none := ledger.Answer{Code: 201101, Msg: "none"}
 	begin := func() {
@@ -68,14 +62,14 @@ func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
 	begin()
 
 	// It does not ask before the time, nor hands it out; a request that comes to it when it is due asks.
-	if olderClaim(t, s, s.Now(), "older", "zt 1") {
+	if olderClaim(t, s, s.db.Now(), "older", "zt 1") {
 		t.Error("an older replica asks before the time")
 	}
 	ahead = 2 * time.Minute
-	if got := older(t, s, "takeover", nil, s.Now().UnixMilli(), 10_000, 10); len(got) != 0 {
+	if got := older(t, s, "takeover", nil, s.db.Now().UnixMilli(), 10_000, 10); len(got) != 0 {
 		t.Errorf("an older replica takes %v over", got)
 	}
-	if !olderClaim(t, s, s.Now(), "older", "zt 1") {
+	if !olderClaim(t, s, s.db.Now(), "older", "zt 1") {
 		t.Error("an older replica cannot ask for what is due")
 	}
 	if got, err := s.TakeOver(t.Context(), 10); err != nil || len(got) != 0 {
@@ -83,7 +77,7 @@ func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
 	}
 
 	// Its answer is final, as it was before. Nothing is left, and the next subscription begins anew.
-	older(t, s, "answer", []string{"ledger"}, s.Now().UnixMilli(), "older", 3_600_000, "zt 1", "f", 201101, "none", "")
+	older(t, s, "answer", []string{"ledger"}, s.db.Now().UnixMilli(), "older", 3_600_000, "zt 1", "f", 201101, "none", "")
 	x, _, err := s.Subscription(t.Context(), "a", w[0])
 	if err != nil || x.State != ledger.Failed || !x.RetryAt.IsZero() {
 		t.Errorf("%+v %v", x, err)
@@ -94,13 +88,13 @@ func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
 	}
 	begin()
 	x, _, err = s.Subscription(t.Context(), "a", w[0])
-	if err != nil || x.RetryAt.Sub(s.Now()) > time.Minute {
-		t.Errorf("it is asked for again in %s (%v)", x.RetryAt.Sub(s.Now()), err)
+	if err != nil || x.RetryAt.Sub(s.db.Now()) > time.Minute {
+		t.Errorf("it is asked for again in %s (%v)", x.RetryAt.Sub(s.db.Now()), err)
 	}
 
 	// An older replica that has claimed it, and dies, leaves it to a newer one.
 	ahead = 2 * time.Hour
-	olderClaim(t, s, s.Now(), "dies", "zt 1")
+	olderClaim(t, s, s.db.Now(), "dies", "zt 1")
 	ahead += time.Minute
 	got, err := s.TakeOver(t.Context(), 10)
 	if err != nil || len(got) != 1 || got[0].Waybill != w[0] {

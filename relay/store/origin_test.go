@@ -38,7 +38,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 		again(id)
 		want = append(want, id)
 	}
-	field := s.client.HGet(t.Context(), s.eventKey(short), "r").Val()
+	field := s.db.Client.HGet(t.Context(), s.eventKey(short), "r").Val()
 	if got := repeatsOfOld.FindStringSubmatch(field); got == nil || got[1] != "3" || got[3] != "1" {
 		t.Errorf("an older version reads %q as %v", field, got)
 	}
@@ -48,7 +48,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 	}
 
 	// An older version has counted, and knows nothing of callbacks.
-	if err := s.client.HSet(t.Context(), s.eventKey(short), "r", "5 1700000000000 call 2").Err(); err != nil {
+	if err := s.db.Client.HSet(t.Context(), s.eventKey(short), "r", "5 1700000000000 call 2").Err(); err != nil {
 		t.Fatal(err)
 	}
 	last := event.NewCallbackID(time.UnixMilli(5))
@@ -85,13 +85,13 @@ func TestADuplicateThatIsAskedForAgainIsCountedOnce(t *testing.T) {
 			}
 			call = call.with(row)
 		}
-		args, _ := s.acceptArgs([]acceptCall{call}, s.Now(), s.newCall())
+		args, _ := s.acceptArgs([]acceptCall{call}, s.db.Now(), s.db.NewCall())
 		var fields []string
 		for range 3 {
-			if _, err := s.run(t.Context(), acceptScript, args); err != nil {
+			if _, err := s.db.Do(t.Context(), acceptScript, args); err != nil {
 				t.Fatal(err)
 			}
-			fields = append(fields, fmt.Sprint(s.client.HGetAll(t.Context(), s.eventKey(short)).Val()))
+			fields = append(fields, fmt.Sprint(s.db.Client.HGetAll(t.Context(), s.eventKey(short)).Val()))
 		}
 		if fields[0] != fields[1] || fields[1] != fields[2] {
 			t.Fatalf("call %d: %q", i, fields)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // pacing is the pacing of an endpoint as the scripts read it.
@@ -28,7 +29,7 @@ func (s *Store) pacingOf(endpoint string) pacing { return s.settings().pacing[en
 // burstShare is the share of a second's attempts that may begin at once: enough to make up for a late look.
 const burstShare = 16
 
-// encodeRate writes a rate as lua/lib/rate.lua has it: "<ms between two attempts> <burst ms>".
+// encodeRate writes a rate as db/lua/lib/rate.lua has it: "<ms between two attempts> <burst ms>".
 func encodeRate(perSecond float64) string {
 	if perSecond <= 0 {
 		return ""
@@ -53,8 +54,8 @@ func readBreaker(v any) *queue.BreakerChange {
 	fields := strings.Fields(text)
 	switch {
 	case len(fields) == 3 && fields[0] == "open":
-		until := time.UnixMilli(number(fields[1]))
-		return &queue.BreakerChange{Open: true, Until: until, Probes: int(number(fields[2]))}
+		until := time.UnixMilli(db.Number(fields[1]))
+		return &queue.BreakerChange{Open: true, Until: until, Probes: int(db.Number(fields[2]))}
 	case text == "closed":
 		return &queue.BreakerChange{}
 	}

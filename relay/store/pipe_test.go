@@ -5,15 +5,17 @@ import (
 	"testing"
 
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 func TestAnEmbeddedRedisTakesPipelinesOfAnyLength(t *testing.T) {
 	t.Parallel()
-	s, err := store.New(store.Options{})
+	d, err := db.New(db.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(func() { _ = d.Close() })
+	s := store.New(d, store.Options{})
 	var names []string
 	for i := range 1000 {
 		names = append(names, fmt.Sprintf("tenant/endpoint-%d", i))

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -31,16 +32,16 @@ const (
 // the same content is kept once. If there is no room, the error is ErrQuarantineFull; with push the oldest are removed
 // instead, and it returns how many.
 func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push bool) (pushed int, err error) {
-	defer wrap(&err, "quarantine")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "quarantine")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return 0, err
 	}
 
 	head := []any{
-		s.Now().UnixMilli(), s.settings().DeadLetterRetention.Milliseconds(),
-		cmp.Or(s.o.QuarantineCount, quarantineCount), cmp.Or(s.o.QuarantineBytes, quarantineBytes), flag(push),
+		s.db.Now().UnixMilli(), s.settings().DeadLetterRetention.Milliseconds(),
+		cmp.Or(s.o.QuarantineCount, quarantineCount), cmp.Or(s.o.QuarantineBytes, quarantineBytes), db.Flag(push),
 	}
 	args := slices.Clone(head)
 	size := 0
@@ -56,12 +57,12 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 		}
 
 		// The call is full, or this was the last one.
-		answer, err := quarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Int64Slice()
+		answer, err := quarantineScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Int64Slice()
 		if err != nil && strings.Contains(err.Error(), "quarantine: it is full") {
 			err = event.ErrQuarantineFull
 		}
 		if err == nil && len(answer) != 2 {
-			err = errShape
+			err = db.ErrShape
 		}
 		if err != nil {
 			return pushed, err
@@ -75,17 +76,17 @@ func (s *Store) Quarantine(ctx context.Context, qs []event.Quarantined, push boo
 
 // CountQuarantined counts callbacks and items in quarantine, and those of them that came at a time or later.
 func (s *Store) CountQuarantined(ctx context.Context, since time.Time) (out event.QuarantineCount, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	kept := "(" + strconv.FormatInt(s.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10)
+	kept := "(" + strconv.FormatInt(s.db.Now().Add(-s.settings().DeadLetterRetention).UnixMilli(), 10)
 	from := strconv.FormatInt(since.UnixMilli(), 10)
 	var all, fresh *redis.IntCmd
 	var first, latest *redis.ZSliceCmd
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
-		all = p.ZCount(ctx, s.key("quarantine"), kept, "+inf")
-		fresh = p.ZCount(ctx, s.key("quarantine"), from, "+inf")
-		first = p.ZRangeByScoreWithScores(ctx, s.key("quarantine"), &redis.ZRangeBy{Min: from, Max: "+inf", Count: 1})
-		latest = p.ZRevRangeWithScores(ctx, s.key("quarantine"), 0, 0)
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+		all = p.ZCount(ctx, s.db.Key("quarantine"), kept, "+inf")
+		fresh = p.ZCount(ctx, s.db.Key("quarantine"), from, "+inf")
+		first = p.ZRangeByScoreWithScores(ctx, s.db.Key("quarantine"), &redis.ZRangeBy{Min: from, Max: "+inf", Count: 1})
+		latest = p.ZRevRangeWithScores(ctx, s.db.Key("quarantine"), 0, 0)
 	})
 	if err != nil {
 		return out, fmt.Errorf("count quarantine: %w", err)
@@ -105,10 +106,10 @@ func (s *Store) CountQuarantined(ctx context.Context, since time.Time) (out even
 // Quarantined lists what is in quarantine, the latest first, at most most of them from the offset on, and fewer if they
 // are large. next is the offset of the next page, 0 if this is the last.
 func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event.Quarantined, next int, err error) {
-	defer wrap(&err, "list quarantine")
+	defer db.Wrap(&err, "list quarantine")
 	var ids []string
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		ids, err = s.client.ZRevRange(ctx, s.key("quarantine"), int64(offset), int64(offset+most)).Result()
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		ids, err = s.db.Client.ZRevRange(ctx, s.db.Key("quarantine"), int64(offset), int64(offset+most)).Result()
 		return err
 	})
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 	for i := range keys {
 		keys[i] = s.quarantinedKey(ids[i])
 	}
-	bodies, err := s.readStrings(ctx, keys, pageBytes)
+	bodies, err := s.db.ReadStrings(ctx, keys, pageBytes)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -133,7 +134,7 @@ func (s *Store) Quarantined(ctx context.Context, offset, most int) (page []event
 		if body == "" {
 			continue // it has just expired
 		}
-		end := s.Aside(ctx)
+		end := s.db.Aside(ctx)
 		q, err := readQuarantined([]byte(body))
 		end()
 		if err != nil {
@@ -156,17 +157,17 @@ const (
 func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
 	found map[string][]event.Quarantined, err error,
 ) {
-	defer wrap(&err, "look into quarantine")
+	defer db.Wrap(&err, "look into quarantine")
 	var ids []string
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		ids, err = s.client.ZRevRange(ctx, s.key("quarantine"), 0, namingLooked-1).Result()
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		ids, err = s.db.Client.ZRevRange(ctx, s.db.Key("quarantine"), 0, namingLooked-1).Result()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	sizes := make([]*redis.IntCmd, len(ids))
-	err = s.slices(ctx, len(ids), sliceCommands, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(ids), db.SliceCommands, func(p redis.Pipeliner, i int) {
 		sizes[i] = p.StrLen(ctx, s.quarantinedKey(ids[i]))
 	})
 	if err != nil {
@@ -184,7 +185,7 @@ func (s *Store) FindQuarantined(ctx context.Context, texts []string, most int) (
 			size += n
 			room -= n
 		}
-		if len(keys) == 0 || size < sliceBytes && len(keys) < sliceCommands && i < len(ids)-1 {
+		if len(keys) == 0 || size < db.SliceBytes && len(keys) < db.SliceCommands && i < len(ids)-1 {
 			continue
 		}
 		if err := s.findIn(ctx, keys, texts, most, found); err != nil {
@@ -201,15 +202,15 @@ func (s *Store) findIn(
 	ctx context.Context, keys, texts []string, most int, found map[string][]event.Quarantined,
 ) error {
 	var bodies []any
-	err := s.aside(ctx, func(ctx context.Context) (err error) {
-		bodies, err = s.client.MGet(ctx, keys...).Result()
+	err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		bodies, err = s.db.Client.MGet(ctx, keys...).Result()
 		return err
 	})
 	if err != nil {
 		return err
 	}
 
-	end := s.Aside(ctx) // to decode them takes time
+	end := s.db.Aside(ctx) // to decode them takes time
 	defer end()
 	for _, body := range bodies {
 		text, ok := body.(string)
@@ -231,15 +232,15 @@ func (s *Store) findIn(
 
 // QuarantinedByID returns what is in quarantine under an id, and whether there is something.
 func (s *Store) QuarantinedByID(ctx context.Context, id string) (q *event.Quarantined, ok bool, err error) {
-	defer wrap(&err, "look into quarantine")
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer db.Wrap(&err, "look into quarantine")
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
 	return s.readOne(ctx, id)
 }
 
 // readOne is QuarantinedByID within the caller's time.
 func (s *Store) readOne(ctx context.Context, id string) (*event.Quarantined, bool, error) {
-	body, err := s.client.Get(ctx, s.quarantinedKey(id)).Bytes()
+	body, err := s.db.Client.Get(ctx, s.quarantinedKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, false, nil
 	}
@@ -252,14 +253,14 @@ func (s *Store) readOne(ctx context.Context, id string) (*event.Quarantined, boo
 
 // Unquarantine takes callbacks or items out of quarantine. It returns how many of the ids were there.
 func (s *Store) Unquarantine(ctx context.Context, ids ...string) (n int, err error) {
-	defer wrap(&err, "take out of quarantine")
+	defer db.Wrap(&err, "take out of quarantine")
 	for part := range slices.Chunk(ids, sliceQuarantine) {
 		args := make([]any, len(part))
 		for i, id := range part {
 			args[i] = id
 		}
-		err := s.aside(ctx, func(ctx context.Context) error {
-			out, err := unquarantineScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
+		err := s.db.InTurn(ctx, func(ctx context.Context) error {
+			out, err := unquarantineScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Int()
 			n += out
 			return err
 		})

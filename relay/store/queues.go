@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/db"
 )
 
 // Depth is how many deliveries an endpoint has, and how old they are.
@@ -26,15 +28,15 @@ type Depth struct {
 
 // Depths returns the depth of each endpoint given, in the same order.
 func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, err error) {
-	defer wrap(&err, "read queue depths")
-	const most = sliceCommands / 6
+	defer db.Wrap(&err, "read queue depths")
+	const most = db.SliceCommands / 6
 	rows := make([]depthRow, len(endpoints))
-	err = s.slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(endpoints), most, func(p redis.Pipeliner, i int) {
 		ep := endpoints[i]
 		rows[i] = depthRow{
 			endpoint: ep,
 			open:     p.ZCard(ctx, s.queueKey(ep)), dead: p.ZCard(ctx, s.deadKey(ep)),
-			waiting: p.HGet(ctx, s.key("wait"), ep),
+			waiting: p.HGet(ctx, s.db.Key("wait"), ep),
 			first:   p.ZRange(ctx, s.queueKey(ep), 0, 0), last: p.ZRange(ctx, s.queueKey(ep), -1, -1),
 			good: p.LIndex(ctx, s.deliveredKey(ep), 0),
 		}
@@ -50,7 +52,7 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 			busy = append(busy, &rows[i])
 		}
 	}
-	err = s.slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
 		for _, ids := range [][]string{busy[i].first.Val(), busy[i].last.Val()} {
 			if len(ids) == 1 {
 				busy[i].ends = append(busy[i].ends, p.HMGet(ctx, s.eventKey(ids[0]), "t", busy[i].endpoint))
@@ -86,10 +88,10 @@ func (r depthRow) depth() Depth {
 	}
 	for _, end := range r.ends {
 		f := end.Val()
-		if len(f) != 2 || number(f[0]) == 0 {
+		if len(f) != 2 || db.Number(f[0]) == 0 {
 			continue
 		}
-		accepted := time.UnixMilli(number(f[0]))
+		accepted := time.UnixMilli(db.Number(f[0]))
 		state, _ := f[1].(string)
 		d.Oldest = earlierOf(d.Oldest, accepted)
 		d.OldestSince = earlierOf(d.OldestSince, openSince(state, accepted))
@@ -123,26 +125,26 @@ func (s *Store) Backlog(ctx context.Context, endpoint string) (int, error) {
 // endpoint was returned as it was a moment before. A note that is not written, or dropped by mistake, only makes the
 // grace longer.
 func (s *Store) Orphans(ctx context.Context, unknown []string, grace time.Duration) (old []string, err error) {
-	defer wrap(&err, "look for orphans")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "look for orphans")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	now := s.Now()
-	notes, err := s.client.HGetAll(ctx, s.key("orphans")).Result()
+	now := s.db.Now()
+	notes, err := s.db.Client.HGetAll(ctx, s.db.Key("orphans")).Result()
 	if err != nil {
 		return nil, err
 	}
 
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		for name, since := range notes {
 			switch {
 			case !slices.Contains(unknown, name):
-				p.HDel(ctx, s.key("orphans"), name)
-			case now.Sub(time.UnixMilli(number(since))) >= grace:
+				p.HDel(ctx, s.db.Key("orphans"), name)
+			case now.Sub(time.UnixMilli(db.Number(since))) >= grace:
 				old = append(old, name)
 			}
 		}
 		for _, name := range unknown {
-			p.HSetNX(ctx, s.key("orphans"), name, now.UnixMilli())
+			p.HSetNX(ctx, s.db.Key("orphans"), name, now.UnixMilli())
 		}
 	})
 	if err != nil {

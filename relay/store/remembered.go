@@ -9,18 +9,19 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 // Remembered returns what the record of a waybill remembers of its updates under some brands, and whether there is such
 // a record. It lives on when the events are gone: for dedupe.window, or for retention where that is longer.
 func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r event.Remembered, ok bool, err error) {
-	defer wrap(&err, "look at a waybill")
+	defer db.Wrap(&err, "look at a waybill")
 	fields := []string{"q"}
 	for _, brand := range brands {
 		fields = append(fields, "s:"+brand, "n:"+brand)
 	}
 	var answer *redis.SliceCmd
-	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
 		answer = p.HMGet(ctx, s.recordKey(code), fields...)
 	})
 	if err != nil {
@@ -31,7 +32,7 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 	if len(v) != len(fields) || v[0] == nil {
 		return event.Remembered{}, false, nil
 	}
-	r.AcceptedAt = time.UnixMilli(number(v[0])) // a sequence is the time of its acceptance, or somewhat later
+	r.AcceptedAt = time.UnixMilli(db.Number(v[0])) // a sequence is the time of its acceptance, or somewhat later
 	for i, brand := range brands {
 		status, _ := v[1+2*i].(string)
 		newest, _ := v[2+2*i].(string)
@@ -40,8 +41,8 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 		}
 		one := event.LastStatus{CPCode: brand, Status: status}
 		if at, sequence, ok := strings.Cut(newest, " "); ok {
-			one.TrackedAt = time.UnixMilli(number(at))
-			one.AcceptedAt = time.UnixMilli(number(sequence))
+			one.TrackedAt = time.UnixMilli(db.Number(at))
+			one.AcceptedAt = time.UnixMilli(db.Number(sequence))
 		}
 		r.Statuses = append(r.Statuses, one)
 	}
@@ -51,14 +52,14 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 // DuplicateOf returns the accepted event that an event would be a duplicate of if it came now: its id, when it was
 // accepted, and whether there is one. lua/accept.lua decides in the same way.
 func (s *Store) DuplicateOf(ctx context.Context, e *event.Event) (id string, at time.Time, ok bool, err error) {
-	defer wrap(&err, "look for a duplicate")
+	defer db.Wrap(&err, "look for a duplicate")
 	row, err := newAcceptRow(queue.Routed{Event: e})
 	if err != nil {
 		return "", time.Time{}, false, err
 	}
 	var answer *redis.SliceCmd
-	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
-		answer = p.HMGet(ctx, s.key(row.record), "i:"+row.short, "q")
+	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+		answer = p.HMGet(ctx, s.db.Key(row.record), "i:"+row.short, "q")
 	})
 	if err != nil {
 		return "", time.Time{}, false, err
@@ -71,16 +72,16 @@ func (s *Store) DuplicateOf(ctx context.Context, e *event.Event) (id string, at 
 	// It is known, but if that was too long ago, it would be a new occurrence.
 	known, _ := v[0].(string)
 	sequence, occurrence, _ := strings.Cut(known, " ")
-	at = time.UnixMilli(number(sequence))
+	at = time.UnixMilli(db.Number(sequence))
 	set := s.settings()
 	window := set.Window
-	switch last := number(sequence) == number(v[1]); {
+	switch last := db.Number(sequence) == db.Number(v[1]); {
 	case e.Bare && last:
 		window = max(set.Window, set.BareWindow)
 	case e.Bare:
 		window = set.BareWindow
 	}
-	if s.Now().Sub(at) >= window {
+	if s.db.Now().Sub(at) >= window {
 		return "", time.Time{}, false, nil
 	}
 	id = e.ID

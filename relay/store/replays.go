@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -31,11 +32,11 @@ const (
 // NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. The
 // error is event.ErrTooMany if too many are open already.
 func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
-	defer wrap(&err, "begin a replay")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "begin a replay")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return r, err
 	}
-	now := s.Now()
+	now := s.db.Now()
 	random := make([]byte, 12)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	r.ID = "rpl_" + strconv.FormatInt(now.UnixMilli(), 36) + hex.EncodeToString(random)
@@ -47,8 +48,8 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 		own, all = openOfOperator, 0
 	}
 	n := 0
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		n, err = newReplayScript.Run(ctx, s.client, []string{s.prefix},
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		n, err = newReplayScript.Run(ctx, s.db.Client, []string{s.db.Prefix},
 			now.UnixMilli(), r.ID, r.Tenant, r.Filter, replayLife.Milliseconds(), own, all, listedOf).Int()
 		return err
 	})
@@ -61,7 +62,7 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 // Replays lists replays of the last 30 days, the latest first: at most most of them from the cursor of an earlier page
 // on, and the cursor of the next page. tenant is whose replays; empty: all.
 func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
-	list := s.key("replays")
+	list := s.db.Key("replays")
 	if tenant != "" {
 		list = s.tenantReplaysKey(tenant)
 	}
@@ -71,8 +72,8 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 	}
 
 	var page []redis.Z
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		page, err = s.client.ZRevRangeByScoreWithScores(ctx, list, &redis.ZRangeBy{
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		page, err = s.db.Client.ZRevRangeByScoreWithScores(ctx, list, &redis.ZRangeBy{
 			Min: "-inf", Max: strconv.FormatInt(until, 10), Offset: offset, Count: int64(most),
 		}).Result()
 		return err
@@ -113,7 +114,7 @@ func readReplayCursor(cursor string) (until, offset int64, err error) {
 // replays reads some replays. It skips those that have expired.
 func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	err := s.slices(ctx, len(ids), sliceCommands/2, func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(ids), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
 		found[i] = p.HGetAll(ctx, s.replayKey(ids[i]))
 	})
 	if err != nil {
@@ -128,12 +129,12 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 		}
 		r := event.Replay{
 			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: event.ReplayState(f["state"]), Cursor: f["cursor"],
-			Created: time.UnixMilli(number(f["created"])), Looked: number(f["looked"]), Matched: number(f["matched"]),
-			Queued: number(f["queued"]), Skipped: number(f["skipped"]), Dead: number(f["dead"]),
+			Created: time.UnixMilli(db.Number(f["created"])), Looked: db.Number(f["looked"]), Matched: db.Number(f["matched"]),
+			Queued: db.Number(f["queued"]), Skipped: db.Number(f["skipped"]), Dead: db.Number(f["dead"]),
 			LookedTo: lookedTo(f["cursor"]), Why: f["why"],
 		}
 		if f["ended"] != "" {
-			r.Ended = time.UnixMilli(number(f["ended"]))
+			r.Ended = time.UnixMilli(db.Number(f["ended"]))
 		}
 		out = append(out, r)
 	}
@@ -161,9 +162,9 @@ func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, bool, err
 
 // CancelReplay ends a replay. It says whether it was running. why is why the relay does that; empty: a person does.
 func (s *Store) CancelReplay(ctx context.Context, id, why string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	n, err := cancelScript.Run(ctx, s.client, []string{s.prefix}, s.Now().UnixMilli(), id, why).Int()
+	n, err := cancelScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(), id, why).Int()
 	if err != nil {
 		return false, fmt.Errorf("cancel a replay: %w", err)
 	}
@@ -172,12 +173,12 @@ func (s *Store) CancelReplay(ctx context.Context, id, why string) (bool, error) 
 
 // OpenReplays returns all replays that are to be worked off, in the order in which they were asked for.
 func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err error) {
-	defer wrap(&err, "look for replays")
-	const most = sliceCommands / 2
+	defer db.Wrap(&err, "look for replays")
+	const most = db.SliceCommands / 2
 	for from := int64(0); ; from += most {
 		var ids []string
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			ids, err = s.client.ZRange(ctx, s.key("yopen"), from, from+most-1).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			ids, err = s.db.Client.ZRange(ctx, s.db.Key("yopen"), from, from+most-1).Result()
 			return err
 		})
 		if err != nil {
@@ -186,7 +187,7 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 
 		fields := make([]*redis.SliceCmd, len(ids))
 		held := make([]*redis.IntCmd, len(ids))
-		err = s.slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
+		err = s.db.Slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
 			fields[i] = p.HMGet(ctx, s.replayKey(ids[i]), "state", "tenant")
 			held[i] = p.Exists(ctx, s.replayHolderKey(ids[i]))
 		})
@@ -212,14 +213,14 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 // lua/claimreplay.lua. It returns false if another replica has it, or if most of its tenant's other open replays are
 // being worked off already.
 func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	args := []any{id, s.replica, replayClaim.Milliseconds(), most}
+	args := []any{id, s.db.ID, replayClaim.Milliseconds(), most}
 	for _, other := range others {
 		args = append(args, other)
 	}
 
-	n, err := claimReplayScript.Run(ctx, s.client, []string{s.prefix}, args...).Int()
+	n, err := claimReplayScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Int()
 	if err != nil {
 		return nil, false, fmt.Errorf("take a replay up: %w", err)
 	}
@@ -232,12 +233,12 @@ func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, mos
 // adoptReplays puts replays of an older version into the lists of their tenants. It is no script: it runs once, at the
 // start, and only adds what is missing, so it may be cut short, or run in several replicas at once.
 func (s *Store) adoptReplays(ctx context.Context) (err error) {
-	defer wrap(&err, "list replays")
-	const most = sliceCommands
+	defer db.Wrap(&err, "list replays")
+	const most = db.SliceCommands
 	for from := int64(0); ; from += most {
 		var found []redis.Z
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			found, err = s.client.ZRangeWithScores(ctx, s.key("replays"), from, from+most-1).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			found, err = s.db.Client.ZRangeWithScores(ctx, s.db.Key("replays"), from, from+most-1).Result()
 			return err
 		})
 		if err != nil {
@@ -245,14 +246,14 @@ func (s *Store) adoptReplays(ctx context.Context) (err error) {
 		}
 
 		tenants := make([]*redis.StringCmd, len(found))
-		err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+		err = s.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 			id, _ := found[i].Member.(string)
 			tenants[i] = p.HGet(ctx, s.replayKey(id), "tenant")
 		})
 		if err != nil {
 			return err
 		}
-		err = s.slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+		err = s.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 			if tenant, err := tenants[i].Result(); err == nil {
 				p.ZAddNX(ctx, s.tenantReplaysKey(tenant), found[i])
 				p.Expire(ctx, s.tenantReplaysKey(tenant), replayLife)
@@ -269,8 +270,8 @@ func (s *Store) adoptReplays(ctx context.Context) (err error) {
 func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) (
 	leased []*event.Delivery, held bool, err error,
 ) {
-	defer wrap(&err, "replay events")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "replay events")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return nil, false, err
 	}
 	state := event.ReplayRunning
@@ -278,8 +279,8 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 		state = event.ReplayDone
 	}
 	args := []any{
-		s.Now().UnixMilli(), s.newCall(), id, s.replica, page.Cursor, string(state), page.Looked, page.Matched, page.Counted,
-		page.CountedDead, page.Left, s.settings().Retention.Milliseconds(),
+		s.db.Now().UnixMilli(), s.db.NewCall(), id, s.db.ID, page.Cursor, string(state), page.Looked, page.Matched,
+		page.Counted, page.CountedDead, page.Left, s.settings().Retention.Milliseconds(),
 	}
 	spans := make(map[string]time.Duration)
 	for _, r := range page.Resends {
@@ -289,23 +290,23 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 		}
 		spans[r.Endpoint] = max(spans[r.Endpoint], r.Lease)
 		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(),
-			flag(r.Add)+2*flag(!s.pacingOf(r.Endpoint).unordered))
+			db.Flag(r.Add)+2*db.Flag(!s.pacingOf(r.Endpoint).unordered))
 	}
 
 	local := time.Now() // before the call, so that leases are never taken for longer than they are
 	var answer []any
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.run(ctx, replayScript, args)
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.db.Do(ctx, replayScript, args)
 		return err
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	if len(answer) == 0 || number(answer[0]) == 0 {
+	if len(answer) == 0 || db.Number(answer[0]) == 0 {
 		return nil, false, nil
 	}
 	if len(answer) != 3 {
-		return nil, false, errShape
+		return nil, false, db.ErrShape
 	}
 	leased, err = readDeliveries(answer[1], local, spans)
 	return leased, err == nil, err
@@ -313,5 +314,5 @@ func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage
 
 // ReleaseReplay lets another replica claim a replay that the caller has claimed, if it has not ended.
 func (s *Store) ReleaseReplay(ctx context.Context, id string) {
-	s.release(ctx, "replay", id, s.replica)
+	s.db.Release(ctx, "replay", id, s.db.ID)
 }

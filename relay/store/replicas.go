@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -30,17 +32,17 @@ type Replica struct {
 
 // Beat says that a replica lives, and how it does, for replicaLife. Without fields, the replica is forgotten.
 func (s *Store) Beat(ctx context.Context, id string, fields map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return err
 	}
 
-	args := []any{s.Now().UnixMilli(), replicaLife.Milliseconds(), id}
+	args := []any{s.db.Now().UnixMilli(), replicaLife.Milliseconds(), id}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		args = append(args, name, fields[name])
 	}
-	if err := beatScript.Run(ctx, s.client, []string{s.prefix}, args...).Err(); err != nil {
+	if err := beatScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Err(); err != nil {
 		return fmt.Errorf("tell of a replica: %w", err)
 	}
 	return nil
@@ -48,11 +50,11 @@ func (s *Store) Beat(ctx context.Context, id string, fields map[string]string) e
 
 // Replicas lists the replicas that are alive, by their ids.
 func (s *Store) Replicas(ctx context.Context) (all []Replica, err error) {
-	defer wrap(&err, "list replicas")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "list replicas")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	since := s.Now().Add(-replicaLife).UnixMilli()
-	seen, err := s.client.ZRevRangeByScoreWithScores(ctx, s.key("reps"), &redis.ZRangeBy{
+	since := s.db.Now().Add(-replicaLife).UnixMilli()
+	seen, err := s.db.Client.ZRevRangeByScoreWithScores(ctx, s.db.Key("reps"), &redis.ZRangeBy{
 		Min: "(" + strconv.FormatInt(since, 10), Max: "+inf", Count: replicasMost,
 	}).Result()
 	if err != nil || len(seen) == 0 {
@@ -60,7 +62,7 @@ func (s *Store) Replicas(ctx context.Context) (all []Replica, err error) {
 	}
 
 	fields := make([]*redis.MapStringStringCmd, len(seen))
-	err = s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		for i, r := range seen {
 			id, _ := r.Member.(string)
 			all = append(all, Replica{ID: id, SeenAt: time.UnixMilli(int64(r.Score))})

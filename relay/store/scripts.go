@@ -2,16 +2,18 @@ package store
 
 import (
 	"embed"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/db"
 )
 
 //go:embed lua
 var luaFiles embed.FS
 
 // The scripts are the state changes of the store. Each file says its arguments, its answer, and why it has to be
-// atomic. The other arguments of script are the files that it needs in addition to lib/base.
+// atomic. The other arguments of script are the files that it needs in addition to lib/base
+// (see db.NewScript).
 var (
 	acceptScript = script("accept", "state", "control", "list", "rate", "ledger")
 	leaseScript  = script("lease", "state", "control", "rate")
@@ -37,9 +39,7 @@ var (
 	heardScript        = script("heard", "silent")
 	admitScript        = script("admit", "rate")
 	importScript       = script("import", "ledger")
-	readyScript        = script("ready")
 	beatScript         = script("beat")
-	clockScript        = script("clock")
 	eventsScript       = script("events")
 	trimScript         = script("trim")
 	replayScript       = script("replay", "state", "control", "list", "again")
@@ -47,28 +47,10 @@ var (
 	cancelScript       = script("cancel")
 	newReplayScript    = script("newreplay")
 	claimReplayScript  = script("claimreplay")
-	releaseScript      = script("release")
 	statsScript        = script("stats")
 	auditScript        = script("audit")
 )
 
-// script joins the files of a script: lib/base, what it needs of lua/lib, its own parts (those with a folder in their
-// names), and its end.
 func script(name string, parts ...string) *redis.Script {
-	text := luaFile("lib/base")
-	for _, part := range parts {
-		if !strings.Contains(part, "/") {
-			part = "lib/" + part
-		}
-		text += luaFile(part)
-	}
-	return redis.NewScript(text + luaFile(name))
-}
-
-func luaFile(name string) string {
-	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		panic(err) // the files are embedded, so a name above is wrong
-	}
-	return string(text)
+	return db.NewScript(luaFiles, name, parts...)
 }

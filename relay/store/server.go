@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"kuairelay/relay/store/db"
 )
 
 // Server is what a Redis says of itself. What it does not tell is zero.
@@ -36,26 +38,26 @@ const (
 // Server asks Redis how it does. A Redis that refuses a part of it leaves that out. An embedded one knows only how many
 // events it has.
 func (s *Store) Server(ctx context.Context) (out Server, err error) {
-	defer wrap(&err, "ask redis how it does")
+	defer db.Wrap(&err, "ask redis how it does")
 	began := time.Now()
 	chunks, err := s.chunks(ctx)
 	if err != nil {
 		return Server{}, err
 	}
 	out.Latency = time.Since(began)
-	if out.Events, err = s.countEvents(ctx, chunks); err != nil || s.memory != nil {
+	if out.Events, err = s.countEvents(ctx, chunks); err != nil || s.db.Embedded() {
 		return out, err
 	}
 
 	// Many who rent a Redis may not ask it for these.
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
-	node, err := s.node(ctx)
+	node, err := s.db.Node(ctx)
 	if err != nil {
 		return Server{}, err
 	}
-	if text, refused := node.Info(ctx).Result(); refused == nil {
-		out.readInfo(readInfo(text))
+	if info, refused := db.Info(ctx, node); refused == nil {
+		out.readInfo(info)
 	}
 	files := map[string]string{}
 	for _, key := range []string{"appendfsync", "save"} {
@@ -74,13 +76,13 @@ func (s *Store) Server(ctx context.Context) (out Server, err error) {
 
 // chunks asks for the chunks of the list of all events.
 func (s *Store) chunks(ctx context.Context) (chunksOf, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
 	var all *redis.IntCmd
 	var newest *redis.StringSliceCmd
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-		all = p.ZCard(ctx, s.key("log"))
-		newest = p.ZRevRange(ctx, s.key("log"), 0, chunksCounted-1)
+	err := s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+		all = p.ZCard(ctx, s.db.Key("log"))
+		newest = p.ZRevRange(ctx, s.db.Key("log"), 0, chunksCounted-1)
 	})
 	if err != nil {
 		return chunksOf{}, err
@@ -97,8 +99,8 @@ type chunksOf struct {
 // countEvents counts what is listed in chunks.
 func (s *Store) countEvents(ctx context.Context, chunks chunksOf) (int64, error) {
 	lengths := make([]*redis.IntCmd, len(chunks.newest))
-	err := s.slices(ctx, len(lengths), sliceCommands, func(p redis.Pipeliner, i int) {
-		lengths[i] = p.LLen(ctx, s.key("v:"+chunks.newest[i]))
+	err := s.db.Slices(ctx, len(lengths), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		lengths[i] = p.LLen(ctx, s.db.Key("v:"+chunks.newest[i]))
 	})
 	if err != nil {
 		return 0, err

@@ -8,6 +8,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
+	"kuairelay/relay/store/db"
 )
 
 type settleCall struct {
@@ -49,19 +50,19 @@ func (s *Store) settleAll(lines [][]settleCall) ([][]queue.Settled, error) {
 
 // settleCalls settles many outcomes in one call, and returns the result of each.
 func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*s.o.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*s.db.Timeout)
 	defer cancel()
-	if err := s.clock.ensure(ctx); err != nil {
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return nil, err
 	}
 
 	local := time.Now() // before the call, so that leases are never taken for longer than they are
-	answer, err := s.run(ctx, settleScript, s.settleArgs(calls, s.Now()))
+	answer, err := s.db.Do(ctx, settleScript, s.settleArgs(calls, s.db.Now()))
 	if err != nil {
 		return nil, err
 	}
 	if len(answer) != len(calls) {
-		return nil, errShape
+		return nil, db.ErrShape
 	}
 
 	out := make([]queue.Settled, len(calls))
@@ -77,8 +78,8 @@ func (s *Store) settleCalls(calls []settleCall) ([]queue.Settled, error) {
 		}
 	}
 
-	if s.listener.OnDelivered != nil && len(delivered) > 0 {
-		s.listener.OnDelivered(delivered)
+	if s.onDelivered != nil && len(delivered) > 0 {
+		s.onDelivered(delivered)
 	}
 	return out, nil
 }
@@ -135,7 +136,7 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time, replica 
 		}
 	}
 	return append(args, c.short, endpoint, c.Delivery.Token, string(rune(c.Kind)), due.UnixMilli(), c.Reason,
-		wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+flag(c.Attempt != nil), attempt.Status,
+		wanted, sign, attempt.RetryAfter.Milliseconds(), c.Delivery.Attempts+db.Flag(c.Attempt != nil), attempt.Status,
 		attempt.Duration.Milliseconds(), text, c.Held)
 }
 
@@ -144,9 +145,9 @@ func (c settleCall) appendArgs(args []any, endpoint int, now time.Time, replica 
 func readSettled(answer any, c settleCall, local time.Time) (queue.Settled, error) {
 	row, _ := answer.([]any)
 	if len(row) == 0 {
-		return queue.Settled{}, errShape
+		return queue.Settled{}, db.ErrShape
 	}
-	out := queue.Settled{Late: number(row[0]) == 0}
+	out := queue.Settled{Late: db.Number(row[0]) == 0}
 
 	if len(row) > 1 && row[1] != nil {
 		line, err := readDeliveries(row[1], local, map[string]time.Duration{c.Delivery.Endpoint: c.Next})

@@ -11,6 +11,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/store/db"
 )
 
 // queries is the limiter that the calls to ask how waybills stand have together.
@@ -26,11 +27,11 @@ var heardLetters = map[ledger.Heard]string{
 // where the cursor says, 0 at first; see lua/listen.lua. It returns the cursor of the next ones, 0 after the last. A
 // waybill is noted once, and looked at again until it is not live any more.
 func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error) {
-	defer wrap(&err, "note when waybills are looked at")
+	defer db.Wrap(&err, "note when waybills are looked at")
 	silence := s.settings().Silence
 	var pairs []string // entry, score, entry, …
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		pairs, next, err = s.client.ZScan(ctx, s.subscribedKey(tenant), cursor, "", sliceCommands).Result()
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		pairs, next, err = s.db.Client.ZScan(ctx, s.subscribedKey(tenant), cursor, "", db.SliceCommands).Result()
 		return err
 	})
 	if err != nil || len(pairs) == 0 {
@@ -41,8 +42,8 @@ func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (ne
 	for i := 0; i < len(pairs); i += 2 {
 		args = append(args, pairs[i])
 	}
-	return next, s.aside(ctx, func(ctx context.Context) error {
-		_, err := s.call(ctx, listenScript, 1, args...)
+	return next, s.db.InTurn(ctx, func(ctx context.Context) error {
+		_, err := s.db.Call(ctx, listenScript, 1, args...)
 		return err
 	})
 }
@@ -53,37 +54,37 @@ func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (ne
 func (s *Store) TakeSilent(ctx context.Context, most int) (
 	silent []ledger.Silent, until time.Time, spent bool, err error,
 ) {
-	defer wrap(&err, "look for silent waybills")
+	defer db.Wrap(&err, "look for silent waybills")
 	silence := s.settings().Silence
 	until = time.Now().Add(silence.Turn())
-	answer, err := s.call(ctx, silentScript, anySize, silence.After.Milliseconds(), silence.Interval.Milliseconds(), most,
-		silence.Budget, dayOf(s.Now()), silence.Turn().Milliseconds())
+	answer, err := s.db.Call(ctx, silentScript, db.AnySize, silence.After.Milliseconds(),
+		silence.Interval.Milliseconds(), most, silence.Budget, dayOf(s.db.Now()), silence.Turn().Milliseconds())
 	if err != nil {
 		return nil, until, false, err
 	}
 	if len(answer) == 0 {
-		return nil, until, false, errShape
+		return nil, until, false, db.ErrShape
 	}
 
 	for _, v := range answer[1:] {
 		row, _ := v.([]any)
 		if len(row) != 2 {
-			return nil, until, false, errShape
+			return nil, until, false, db.ErrShape
 		}
 		name, _ := row[0].(string)
-		silent = append(silent, ledger.Silent{Waybill: readEntry(name), Alone: number(row[1]) == 1})
+		silent = append(silent, ledger.Silent{Waybill: readEntry(name), Alone: db.Number(row[1]) == 1})
 	}
-	return silent, until, number(answer[0]) == 1, nil
+	return silent, until, db.Number(answer[0]) == 1, nil
 }
 
 // Heard writes down what the provider has said of waybills that the caller had taken (TakeSilent); see lua/heard.lua.
 // It returns those that are to be subscribed again. Without an answer, a waybill is asked for again after
 // Settings.Silence.Interval.
 func (s *Store) Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error) {
-	defer wrap(&err, "write down what was heard of waybills")
+	defer db.Wrap(&err, "write down what was heard of waybills")
 	silence := s.settings().Silence
 	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds(), silence.ResubscribeAfter,
-		dayOf(s.Now())}
+		dayOf(s.db.Now())}
 	var waybills []event.Waybill
 	for w, heard := range answers {
 		waybills = append(waybills, w)
@@ -93,12 +94,12 @@ func (s *Store) Heard(ctx context.Context, answers map[event.Waybill]ledger.Hear
 		return nil, nil
 	}
 
-	answer, err := s.call(ctx, heardScript, len(waybills), args...)
+	answer, err := s.db.Call(ctx, heardScript, len(waybills), args...)
 	if err != nil {
 		return nil, err
 	}
 	for i, v := range answer {
-		if number(v) == 1 {
+		if db.Number(v) == 1 {
 			again = append(again, waybills[i])
 		}
 	}
@@ -114,14 +115,14 @@ func (s *Store) ReserveQuery(ctx context.Context) (wait time.Duration, err error
 
 // QueriesToday counts the waybills that the provider was asked for since midnight in China.
 func (s *Store) QueriesToday(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	text, err := s.client.Get(ctx, s.key("queries")).Result()
+	text, err := s.db.Client.Get(ctx, s.db.Key("queries")).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return 0, fmt.Errorf("count queries: %w", err)
 	}
-	if day, n, _ := strings.Cut(text, " "); number(day) == dayOf(s.Now()) {
-		return int(number(n)), nil
+	if day, n, _ := strings.Cut(text, " "); db.Number(day) == dayOf(s.db.Now()) {
+		return int(db.Number(n)), nil
 	}
 	return 0, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -41,14 +42,10 @@ func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
 	t.Parallel()
 	const waybills = 20_000
 	server := redisserver.Start(t)
-	s, err := New(Options{URL: server.URL(), Timeout: time.Minute, Settings: Settings{
+	s := openStore(t, db.Options{URL: server.URL(), Timeout: time.Minute}, Options{Settings: Settings{
 		Silence: ledger.Silence{After: 24 * time.Hour, Interval: 6 * time.Hour, Budget: waybills},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	now := s.Now()
+	now := s.db.Now()
 	all := make([]ledger.Subscription, waybills)
 	for i := range all {
 		all[i] = ledger.Subscription{Tenant: "t", State: ledger.Live, Since: now, Expires: now.Add(60 * 24 * time.Hour),
@@ -60,6 +57,7 @@ func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
 
 	pass := func() {
 		for cursor, begun := uint64(0), false; !begun || cursor != 0; begun = true {
+			var err error
 			if cursor, err = s.ListenFor(t.Context(), "t", cursor); err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +65,7 @@ func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
 	}
 	before := usedMemory(t, server)
 	pass()
-	noted, err := s.client.ZCard(t.Context(), s.key("silent")).Result()
+	noted, err := s.db.Client.ZCard(t.Context(), s.db.Key("silent")).Result()
 	if err != nil || noted != waybills {
 		t.Fatalf("%d of %d are noted: %v", noted, waybills, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/stats"
+	"kuairelay/relay/store/db"
 )
 
 const (
@@ -19,15 +20,15 @@ const (
 // AddStats adds what this replica has counted, at most StatsMost cells, to what all replicas have. number rises from
 // call to call. A call that failed may have been done: it is made again with the same number and the same cells.
 func (s *Store) AddStats(ctx context.Context, number int64, cells []stats.Cell) (err error) {
-	defer wrap(&err, "write statistics")
+	defer db.Wrap(&err, "write statistics")
 	args := make([]any, 0, 4+5*len(cells))
-	args = append(args, s.replica, number, int64(s.settings().StatsTTL.Seconds()), int64(stats.HoursKept.Seconds()))
+	args = append(args, s.db.ID, number, int64(s.settings().StatsTTL.Seconds()), int64(stats.HoursKept.Seconds()))
 	for i := range cells {
 		c := &cells[i]
 		args = append(args, c.Subject, c.Minute, c.Counts.String(), c.Took.String(), c.Waited.String())
 	}
-	return s.aside(ctx, func(ctx context.Context) error {
-		_, err := s.run(ctx, statsScript, args)
+	return s.db.InTurn(ctx, func(ctx context.Context) error {
+		_, err := s.db.Do(ctx, statsScript, args)
 		return err
 	})
 }
@@ -35,9 +36,9 @@ func (s *Store) AddStats(ctx context.Context, number int64, cells []stats.Cell) 
 // Stats reads pages of statistics: the rows of each by their fields, in the order of the pages. A page with nothing in
 // it is empty.
 func (s *Store) Stats(ctx context.Context, pages []stats.Page) (out []map[string]string, err error) {
-	defer wrap(&err, "read statistics")
+	defer db.Wrap(&err, "read statistics")
 	answers := make([]*redis.MapStringStringCmd, len(pages))
-	err = s.slices(ctx, len(pages), sliceStats, func(p redis.Pipeliner, i int) {
+	err = s.db.Slices(ctx, len(pages), sliceStats, func(p redis.Pipeliner, i int) {
 		answers[i] = p.HGetAll(ctx, s.statsKey(pages[i]))
 	})
 	if err != nil {
@@ -55,9 +56,9 @@ func (s *Store) statsKey(p stats.Page) string {
 	name := p.Subject + ":" + strconv.FormatInt(p.Number, 10)
 	switch p.Resolution {
 	case stats.Minutes:
-		return s.key("m:" + name)
+		return s.db.Key("m:" + name)
 	case stats.FiveMinutes:
-		return s.key("m5:" + name)
+		return s.db.Key("m5:" + name)
 	}
-	return s.key("mh:" + name)
+	return s.db.Key("mh:" + name)
 }

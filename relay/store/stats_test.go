@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kuairelay/relay/stats"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -79,14 +80,14 @@ func memoryOf(t testing.TB, s *Store, subject string, until int64) (sum int64) {
 	}{{25 * time.Hour, time.Minute}, {stats.HoursKept, time.Hour}} {
 		for _, p := range stats.SpanOf(end.Add(-r.span), end, r.step).Pages(subject) {
 			key := s.statsKey(p)
-			n, err := s.client.MemoryUsage(t.Context(), key).Result()
+			n, err := s.db.Client.MemoryUsage(t.Context(), key).Result()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if encoding := s.client.ObjectEncoding(t.Context(), key).Val(); encoding == "hashtable" {
+			if encoding := s.db.Client.ObjectEncoding(t.Context(), key).Val(); encoding == "hashtable" {
 				t.Errorf("%s is kept as a hash table", key)
 			}
-			t.Logf("%s: %d rows, %d bytes", key, s.client.HLen(t.Context(), key).Val(), n)
+			t.Logf("%s: %d rows, %d bytes", key, s.db.Client.HLen(t.Context(), key).Val(), n)
 			sum += n
 		}
 	}
@@ -112,11 +113,7 @@ func TestStatisticsOfABusyEndpointTakeAtMost190KB(t *testing.T) {
 // one endpoint; redis-µs is the CPU time of Redis for it.
 func BenchmarkStats(b *testing.B) {
 	server := redisserver.Start(b)
-	s, err := New(Options{URL: server.URL()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = s.Close() })
+	s := openStore(b, db.Options{URL: server.URL()}, Options{})
 	const until = 29_000_160 + 17
 	var cells []stats.Cell
 	random := rand.New(rand.NewPCG(3, 4))

@@ -14,6 +14,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 	"kuairelay/test/redisserver"
 )
 
@@ -120,12 +121,12 @@ func benchmarkShapes(b *testing.B, run func(b *testing.B, s *store.Store, fanOut
 func benchStore(b *testing.B) *store.Store {
 	b.Helper()
 	redis := redisserver.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
-	s, err := store.New(store.Options{URL: redis.URL(), Timeout: 30 * time.Second})
+	d, err := db.New(db.Options{URL: redis.URL(), Timeout: 30 * time.Second})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = s.Close() })
-	return s
+	b.Cleanup(func() { _ = d.Close() })
+	return store.New(d, store.Options{})
 }
 
 // atOnceDo times n calls of do, so many of them at a time.

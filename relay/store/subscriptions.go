@@ -13,6 +13,7 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/store/db"
 )
 
 var china = time.FixedZone("UTC+8", 8*60*60)
@@ -22,8 +23,8 @@ var china = time.FixedZone("UTC+8", 8*60*60)
 func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (
 	wait time.Duration, quota bool, err error,
 ) {
-	defer wrap(&err, "admit request")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "admit request")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return 0, false, err
 	}
 	interval := 0.0
@@ -31,15 +32,15 @@ func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybi
 		interval = 1000 / l.Rate
 	}
 
-	answer, err := s.call(ctx, admitScript, 2, tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
-		untilMidnight(s.Now()).Milliseconds())
+	answer, err := s.db.Call(ctx, admitScript, 2, tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
+		untilMidnight(s.db.Now()).Milliseconds())
 	if err != nil {
 		return 0, false, err
 	}
-	if number(answer[0]) == 0 {
+	if db.Number(answer[0]) == 0 {
 		return 0, false, nil
 	}
-	return time.Duration(max(number(answer[1]), 1)) * time.Millisecond, number(answer[0]) == 2, nil
+	return time.Duration(max(db.Number(answer[1]), 1)) * time.Millisecond, db.Number(answer[0]) == 2, nil
 }
 
 // Subscription returns a tenant's subscription of a waybill, and whether there is one.
@@ -64,13 +65,13 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	if err != nil {
 		return nil, "", err
 	}
-	defer wrap(&err, "list subscriptions")
+	defer db.Wrap(&err, "list subscriptions")
 
 	var page []redis.Z
-	err = s.aside(ctx, func(ctx context.Context) (err error) {
-		page, err = s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		page, err = s.db.Client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 			Key: s.subscribedKey(tenant), ByScore: true, Rev: true,
-			Start: start, Stop: strconv.FormatInt(s.Now().UnixMilli(), 10), Offset: skip, Count: int64(most),
+			Start: start, Stop: strconv.FormatInt(s.db.Now().UnixMilli(), 10), Offset: skip, Count: int64(most),
 		}).Result()
 		return err
 	})
@@ -96,35 +97,35 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 
 // CountSubscriptions counts the subscriptions of a tenant, and of the most that end last how many are in each state.
 func (s *Store) CountSubscriptions(ctx context.Context, tenant string, most int) (out ledger.Counts, err error) {
-	defer wrap(&err, "count subscriptions")
+	defer db.Wrap(&err, "count subscriptions")
 	const ranks = 500 // names read in one slice
 	key := s.subscribedKey(tenant)
 	var total *redis.IntCmd
 	var today *redis.StringCmd
-	err = s.slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
-		total = p.ZCount(ctx, key, strconv.FormatInt(s.Now().UnixMilli(), 10), "+inf")
-		today = p.Get(ctx, s.key("d:"+tenant))
+	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+		total = p.ZCount(ctx, key, strconv.FormatInt(s.db.Now().UnixMilli(), 10), "+inf")
+		today = p.Get(ctx, s.db.Key("d:"+tenant))
 	})
 	if err != nil {
 		return ledger.Counts{}, err
 	}
 	out.Total = int(total.Val())
-	out.Today = int(number(today.Val()))
+	out.Today = int(db.Number(today.Val()))
 	out.States = make(map[ledger.State]int)
 
 	// Those that have ended come last, and are not looked at.
 	most = min(most, out.Total)
 	for from := 0; from < most; from += ranks {
 		var names []string
-		err := s.aside(ctx, func(ctx context.Context) (err error) {
-			names, err = s.client.ZRevRange(ctx, key, int64(from), int64(min(from+ranks, most)-1)).Result()
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			names, err = s.db.Client.ZRevRange(ctx, key, int64(from), int64(min(from+ranks, most)-1)).Result()
 			return err
 		})
 		if err != nil {
 			return ledger.Counts{}, err
 		}
 		states := make([]*redis.StringCmd, len(names))
-		err = s.slices(ctx, len(names), sliceCommands, func(p redis.Pipeliner, i int) {
+		err = s.db.Slices(ctx, len(names), db.SliceCommands, func(p redis.Pipeliner, i int) {
 			states[i] = p.HGet(ctx, s.entryKey(names[i]), "u")
 		})
 		if err != nil {
@@ -161,7 +162,7 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 	}
 	fields := make([]*redis.SliceCmd, len(entries))
 	lives := make([]*redis.DurationCmd, len(entries))
-	err := s.slices(ctx, len(entries), sliceCommands/2, func(p redis.Pipeliner, i int) {
+	err := s.db.Slices(ctx, len(entries), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
 		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i", "r", "t", "x")
 		lives[i] = p.PTTL(ctx, s.entryKey(entries[i]))
 	})
@@ -169,7 +170,7 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		return nil, err
 	}
 
-	now := s.Now()
+	now := s.db.Now()
 	var out []ledger.Subscription
 	for i, name := range entries {
 		f := fields[i].Val()
@@ -179,10 +180,10 @@ func (s *Store) subscriptions(ctx context.Context, tenant string, entries []stri
 		state, _ := f[1].(string)
 		found := ledger.Subscription{
 			Tenant: tenant, Waybill: readEntry(name),
-			Since: time.UnixMilli(number(f[0])), Expires: now.Add(lives[i].Val()),
+			Since: time.UnixMilli(db.Number(f[0])), Expires: now.Add(lives[i].Val()),
 			State: upstreamStates[state], Answer: readAnswer(f[2], f[3], f[4]),
 		}
-		if found.State == ledger.Pending && f[5] != nil && f[6] == nil { // see lua/lib/ledger.lua
+		if found.State == ledger.Pending && f[5] != nil && f[6] == nil { // see db/lua/lib/ledger.lua
 			found.RetryAt = timeOf(f[7])
 		}
 		out = append(out, found)
@@ -198,8 +199,8 @@ const subscribersShown = 100
 func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
 	out []ledger.Subscription, err error,
 ) {
-	defer wrap(&err, "read subscriptions of a waybill")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer db.Wrap(&err, "read subscriptions of a waybill")
+	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
 	defer cancel()
 	entries := make([]string, len(brands))
 	for i, brand := range brands {
@@ -226,7 +227,7 @@ func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []
 // subscribersOf returns which of the entries each tenant has subscribed.
 func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string][]string, error) {
 	fields := make([]*redis.ScanCmd, len(entries))
-	err := s.roundTrip(ctx, func(p redis.Pipeliner) {
+	err := s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		for i, name := range entries {
 			fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", subscribersShown)
 		}
@@ -248,10 +249,10 @@ func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string
 
 // Subscribers lists the tenants that have subscribed anything, sorted by name.
 func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
 	defer cancel()
-	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
-	names, err := s.client.ZRangeByScore(ctx, s.key("ledger"), &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
+	now := strconv.FormatInt(s.db.Now().UnixMilli(), 10)
+	names, err := s.db.Client.ZRangeByScore(ctx, s.db.Key("ledger"), &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list tenants with subscriptions: %w", err)
 	}
@@ -262,11 +263,11 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 // Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. It skips those that
 // have expired.
 func (s *Store) Import(ctx context.Context, all []ledger.Subscription) (added int, err error) {
-	defer wrap(&err, "import subscriptions")
-	if err := s.clock.ensure(ctx); err != nil {
+	defer db.Wrap(&err, "import subscriptions")
+	if err := s.db.EnsureClock(ctx); err != nil {
 		return 0, err
 	}
-	now := s.Now()
+	now := s.db.Now()
 	for part := range slices.Chunk(all, sliceSubscriptions) {
 		var args []any
 		for _, x := range part {
@@ -275,11 +276,11 @@ func (s *Store) Import(ctx context.Context, all []ledger.Subscription) (added in
 					upstreamLetters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
 			}
 		}
-		answer, err := s.call(ctx, importScript, 1, args...)
+		answer, err := s.db.Call(ctx, importScript, 1, args...)
 		if err != nil {
 			return added, err
 		}
-		added += int(number(answer[0]))
+		added += int(db.Number(answer[0]))
 	}
 	return added, nil
 }

@@ -25,7 +25,7 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 		if was, err := s.Unsubscribe(t.Context(), step.tenant, w[0]); err != nil || !was {
 			t.Fatal(was, err)
 		}
-		life := s.client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val()
+		life := s.db.Client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val()
 		if (life <= day) != step.short || life < day-time.Minute {
 			t.Errorf("when %s does not want it any more it lives for %s", step.tenant, life)
 		}
@@ -33,7 +33,7 @@ func TestAWaybillThatNoTenantWantsAnyMoreStaysForADay(t *testing.T) {
 	if _, err := s.Subscribe(t.Context(), "t", w); err != nil {
 		t.Fatal(err)
 	}
-	if life := s.client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val(); life <= day {
+	if life := s.db.Client.PTTL(t.Context(), s.entryKey(entry(w[0]))).Val(); life <= day {
 		t.Errorf("subscribed anew it lives for %s", life)
 	}
 }

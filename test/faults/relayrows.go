@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 var relayRows = []row{
@@ -190,11 +191,12 @@ func quarantine(s *stage) {
 	r.kill()
 	r.start()
 	s.trouble(func() { redis.Kill(); junk() }, func() { s.must(redis.Restart()) })
-	db, err := store.New(store.Options{URL: redis.URL()})
+	d, err := db.New(db.Options{URL: redis.URL()})
 	s.must(err)
-	s.cleanup(func() { _ = db.Close() })
+	s.cleanup(func() { _ = d.Close() })
+	kept := store.New(d, store.Options{})
 	s.await("all of it is in quarantine", func() error {
-		got, _, err := db.Quarantined(s.ctx, 0, 2*want)
+		got, _, err := kept.Quarantined(s.ctx, 0, 2*want)
 		if err == nil && len(got) != want {
 			err = fmt.Errorf("%d of %d are", len(got), want)
 		}

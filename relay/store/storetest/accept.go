@@ -17,7 +17,7 @@ import (
 
 func checkWindow(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	first := update("1", "a")
 	acceptOne(t, s, first, to("t/a"))
 	clock.forward(71 * time.Hour)
@@ -42,7 +42,7 @@ func checkWindow(t *testing.T, b *bench) {
 
 func checkBare(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	a := bare("1", "a")
 	acceptOne(t, s, a, to("t/a"))
 	clock.forward(5 * time.Hour)
@@ -65,7 +65,7 @@ func checkBare(t *testing.T, b *bench) {
 }
 
 func checkSameCall(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: to("t/a")},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")},
 		queue.Routed{Event: update("1", "a"), To: to("t/a")})
@@ -75,7 +75,7 @@ func checkSameCall(t *testing.T, b *bench) {
 }
 
 func checkConcurrentDuplicates(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{}), b.open(t, store.Options{})}
+	stores := []*replica{b.open(t, options{}), b.open(t, options{})}
 	var fresh, dups, leased atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 64 {
@@ -103,7 +103,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 
 func checkPrune(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now,
+	s := b.open(t, options{Clock: clock.now,
 		Settings: store.Settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
@@ -131,7 +131,7 @@ func checkPrune(t *testing.T, b *bench) {
 }
 
 func checkChanged(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	changed := []queue.Candidate{{Endpoint: "t/a", When: event.IfChanged, Lease: lease},
 		{Endpoint: "t/b", When: event.IfChanged | event.Always, Lease: lease}}
 	n := 0
@@ -167,7 +167,7 @@ func checkChanged(t *testing.T, b *bench) {
 }
 
 func checkSequence(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	last := int64(0)
 	for i := range 100 {
 		e := update("1", fmt.Sprint(i))
@@ -180,7 +180,7 @@ func checkSequence(t *testing.T, b *bench) {
 }
 
 func checkBig(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	var routed []queue.Routed
 	n := b.some(3000)
 	for i := range n {
@@ -220,7 +220,7 @@ func checkBig(t *testing.T, b *bench) {
 }
 
 func checkWide(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	var names []string
 	for i := range 1200 {
 		names = append(names, fmt.Sprintf("t%d/a", i))
@@ -238,7 +238,7 @@ func checkWide(t *testing.T, b *bench) {
 }
 
 func checkInvalidID(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	bad := update("1", "a")
 	bad.ID = "evt_123"
 	if _, err := s.Accept(t.Context(), []queue.Routed{{Event: bad}}); err == nil {
@@ -250,7 +250,7 @@ func checkInvalidID(t *testing.T, b *bench) {
 }
 
 func checkQuarantine(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	q := event.Quarantined{ID: "q1", ReceivedAt: time.UnixMilli(1_700_000_000_000).UTC(), Reason: "no",
 		Raw: []byte("\xff\x00{"), Headers: map[string]string{"Content-Type": "x"}}
 	for range 3 {
@@ -293,7 +293,7 @@ func checkQuarantine(t *testing.T, b *bench) {
 }
 
 func checkQuarantineIsBounded(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{QuarantineCount: 5, QuarantineBytes: 10_000})
+	s := b.open(t, options{QuarantineCount: 5, QuarantineBytes: 10_000})
 	keep := func(push bool, id string, size int) (int, error) {
 		return s.Quarantine(t.Context(), []event.Quarantined{{ID: id, Raw: make([]byte, size)}}, push)
 	}
@@ -338,7 +338,7 @@ func checkQuarantineIsBounded(t *testing.T, b *bench) {
 }
 
 func checkAPageOfQuarantineHasABudget(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for i := range 5 {
 		if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: fmt.Sprint(i), Raw: make([]byte, 4<<20)}},
 			false); err != nil {

@@ -8,12 +8,11 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 func checkResend(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	resend := func(endpoint, id string, want bool) {
 		t.Helper()
 		if queued, err := s.Resend(t.Context(), endpoint, id); queued != want || err != nil {
@@ -67,7 +66,7 @@ func checkResend(t *testing.T, b *bench) {
 
 func checkRetryAtOnce(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 
 	// Ten wait for an attempt, one is being attempted, and one waits behind another.
 	var waiting []string
@@ -176,7 +175,7 @@ func checkRetryOfABreaker(t *testing.T, b *bench) {
 
 func checkCountDeadLetters(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	var at []time.Time
 	for i := range 12 {
 		d := acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to(fmt.Sprint("t/", i%3)))).Leased[0]

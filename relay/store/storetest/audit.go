@@ -9,11 +9,10 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/store"
 )
 
 // note writes an act into the audit.
-func note(t *testing.T, s *store.Store, a event.Act) {
+func note(t *testing.T, s *replica, a event.Act) {
 	t.Helper()
 	if err := s.Note(t.Context(), a); err != nil {
 		t.Fatal(err)
@@ -24,7 +23,7 @@ func note(t *testing.T, s *store.Store, a event.Act) {
 func all(*event.Act) bool { return true }
 
 // audit is everything in the audit, read in pages of so many.
-func audit(t *testing.T, s *store.Store, q event.ActQuery) (acts []event.Act, pages int) {
+func audit(t *testing.T, s *replica, q event.ActQuery) (acts []event.Act, pages int) {
 	t.Helper()
 	for {
 		page, next, err := s.Acts(t.Context(), q)
@@ -49,7 +48,7 @@ func subjects(acts []event.Act) (out []string) {
 }
 
 func checkAudit(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	if acts, _ := audit(t, s, event.ActQuery{Match: all, Most: 10}); len(acts) > 0 {
 		t.Errorf("before there is an act: %+v", acts)
 	}
@@ -107,7 +106,7 @@ func checkAudit(t *testing.T, b *bench) {
 
 func checkActsThatAreAlike(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	act := event.Act{By: event.Actor{Name: "shop"}, What: "redrive", Subject: "shop/a", Count: 100}
 	other := event.Act{By: event.Actor{Name: "other"}, What: "redrive", Subject: "other/a", Count: 1}
 	counted := func(want ...string) {
@@ -153,7 +152,7 @@ func checkActsThatAreAlike(t *testing.T, b *bench) {
 }
 
 func checkAuditShares(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{AuditCount: 30, AuditShare: 5})
+	s := b.open(t, options{AuditCount: 30, AuditShare: 5})
 	act := func(name string, i int) {
 		note(t, s, event.Act{By: event.Actor{Name: name}, What: "pause", Subject: fmt.Sprint(name, i)})
 	}
@@ -196,7 +195,7 @@ func checkAuditShares(t *testing.T, b *bench) {
 
 func checkAuditForgets(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	for i := range 3 {
 		note(t, s, event.Act{By: event.Actor{Name: fmt.Sprint("t", i)}, What: "pause", Subject: fmt.Sprint(i)})
 		clock.forward(40 * 24 * time.Hour)

@@ -11,7 +11,7 @@ import (
 )
 
 // catchUp does what the relay does, for endpoints that every event is owed to.
-func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...string) queue.CatchUpResult {
+func catchUp(t *testing.T, s *replica, tenant, code string, endpoints ...string) queue.CatchUpResult {
 	t.Helper()
 	last, _, err := s.Latest(t.Context(), zt(code)[0])
 	if err != nil {
@@ -25,7 +25,7 @@ func catchUp(t *testing.T, s *store.Store, tenant, code string, endpoints ...str
 }
 
 func checkCatchUp(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a", "u/a"))
 	acceptOne(t, s, update("1", "b"), under(event.IfSubscribed, "t/a", "u/a"))
@@ -72,7 +72,7 @@ func checkCatchUp(t *testing.T, b *bench) {
 }
 
 func checkCatchUpStale(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.IfSubscribed, "t/a"))
 	subscribe(t, s, "u", "1")
@@ -107,7 +107,7 @@ func checkCatchUpStale(t *testing.T, b *bench) {
 
 func checkCatchUpWaits(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), under(event.Always, "u/a")) // by another route, before u subscribed
 	takeOne(t, s, "u/a")
@@ -131,7 +131,7 @@ func checkCatchUpWaits(t *testing.T, b *bench) {
 
 func checkCatchUpBefore(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	for _, c := range []string{"a", "b", "c"} {
 		acceptOne(t, s, update("1", c), nil)
 	}
@@ -154,7 +154,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+		options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
 			SubscriptionTTL: 5 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")

@@ -13,7 +13,7 @@ import (
 
 func checkDeadLetters(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	var want []string
 	for i := range 30 {
 		ep := fmt.Sprint("t/", i%3)
@@ -72,7 +72,7 @@ func checkDeadLetters(t *testing.T, b *bench) {
 
 func checkDismissedExpires(t *testing.T, b *bench) {
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
+		options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Dead, because("no"))
 	if n, err := s.Dismiss(t.Context(), "t/a", d.Event.ID); n != 1 || err != nil {
@@ -85,7 +85,7 @@ func checkDismissedExpires(t *testing.T, b *bench) {
 
 func checkRedrive(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Dead, because("the receiver refuses this body: 422"))
 
@@ -134,7 +134,7 @@ func checkRedrive(t *testing.T, b *bench) {
 func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
+		options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
@@ -147,7 +147,7 @@ func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 
 func checkDeadLettersEnd(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	for i := range 2 {
 		settle(t, s, acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 		clock.forward(500 * time.Hour)
@@ -159,7 +159,7 @@ func checkDeadLettersEnd(t *testing.T, b *bench) {
 }
 
 func checkRedriveOutOfOrder(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")},
 		queue.Routed{Event: update("1", "c"), To: to("t/a")})

@@ -8,11 +8,10 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 func checkSlots(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := acceptOne(t, s, update("1", "a"), slot(to("t/a", "t/b")))
 	if len(got.Leased) != 2 || got.Deliveries != 2 || len(got.Queued) != 0 {
 		t.Fatalf("with slots: %+v", got)
@@ -32,7 +31,7 @@ func checkSlots(t *testing.T, b *bench) {
 }
 
 func checkOverdueFirst(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	overdue := update("1", "a")
 	acceptOne(t, s, overdue, to("t/a"))
 	until(t, "the first is due for a millisecond", func() bool {
@@ -54,7 +53,7 @@ func checkOverdueFirst(t *testing.T, b *bench) {
 }
 
 func checkOrder(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s,
 		queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "b"), To: slot(to("t/a"))},
@@ -88,7 +87,7 @@ func checkOrder(t *testing.T, b *bench) {
 
 func checkSettledTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	for range 2 {
@@ -104,7 +103,7 @@ func checkSettledTwice(t *testing.T, b *bench) {
 
 func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	head := acceptLine(t, s, "1", "t/a", "ab")
 	if n := settle(t, s, head, queue.Delivered, next).Next; n == nil || n.Event.Status != "b" {
 		t.Fatalf("successor %+v", n)
@@ -122,7 +121,7 @@ func checkSettledTwiceByTwo(t *testing.T, b *bench) {
 }
 
 func checkEvicted(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	lost, kept := update("1", "a"), update("2", "a")
 	accept(t, s, queue.Routed{Event: lost, To: to("t/a")}, queue.Routed{Event: kept, To: to("t/a")})
 	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
@@ -138,7 +137,7 @@ func checkEvicted(t *testing.T, b *bench) {
 }
 
 func checkNoRoom(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], queue.Delivered).Next; n != nil {
@@ -150,7 +149,7 @@ func checkNoRoom(t *testing.T, b *bench) {
 }
 
 func checkRetryHolds(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s,
 		queue.Routed{Event: update("1", "a"), To: slot(to("t/a", "t/b"))},
 		queue.Routed{Event: update("1", "b"), To: slot(to("t/a", "t/b"))},
@@ -168,7 +167,7 @@ func checkRetryHolds(t *testing.T, b *bench) {
 }
 
 func checkUnordered(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	cs := slot(to("t/a"))
 	cs[0].Ordered = false
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: cs}, queue.Routed{Event: update("1", "b"), To: cs})
@@ -179,7 +178,7 @@ func checkUnordered(t *testing.T, b *bench) {
 
 func checkFencing(t *testing.T, b *bench) {
 	clock := &shifted{}
-	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
+	slow, quick := b.open(t, options{}), b.open(t, options{Clock: clock.now})
 	accept(t, slow, queue.Routed{Event: update("1", "a"), To: to("t/a")},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	old := takeOne(t, slow, "t/a")
@@ -205,7 +204,7 @@ func checkFencing(t *testing.T, b *bench) {
 }
 
 func checkLapse(t *testing.T, b *bench) {
-	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	s, other := b.open(t, options{}), b.open(t, options{})
 	acceptOne(t, s, update("1", "a"), to("t/a"))
 	if ds := takeFor(t, s, "t/a", 1, 50*time.Millisecond); len(ds) != 1 {
 		t.Fatal("not leased")
@@ -216,7 +215,7 @@ func checkLapse(t *testing.T, b *bench) {
 func checkClocks(t *testing.T, b *bench) {
 	ahead := &shifted{}
 	ahead.forward(time.Minute)
-	right, wrong := b.open(t, store.Options{}), b.open(t, store.Options{Clock: ahead.now})
+	right, wrong := b.open(t, options{}), b.open(t, options{Clock: ahead.now})
 	for i := range 20 {
 		waybill := fmt.Sprint(i)
 		holder, thief := right, wrong
@@ -237,7 +236,7 @@ func checkClocks(t *testing.T, b *bench) {
 }
 
 func checkRelease(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Released, func(o *queue.Outcome) { o.Attempt = nil })
 	if d := takeOne(t, s, "t/a"); d.Attempts != 0 || d.Reason != event.ReasonNew {
@@ -246,7 +245,7 @@ func checkRelease(t *testing.T, b *bench) {
 }
 
 func checkGone(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Gone)
 	if got := acceptOne(t, s, update("2", "a"), slot(to("t/a"))); len(got.Leased) != 0 || got.Deliveries != 1 ||
@@ -277,7 +276,7 @@ func checkGone(t *testing.T, b *bench) {
 
 func checkAcceptedBefore(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	acceptOne(t, s, update("1", "a"), to("t/a"))
 	clock.forward(time.Hour)
 	acceptOne(t, s, update("2", "a"), to("t/a"))
@@ -293,7 +292,7 @@ func checkAcceptedBefore(t *testing.T, b *bench) {
 
 func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	push := func(name string, n int) {
 		var entries []queue.Routed
 		for i := range n {
@@ -336,7 +335,7 @@ func checkAgedBehindManyOthers(t *testing.T, b *bench) {
 }
 
 func checkOtherType(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	var got []queue.Accepted
 	for i := range 2 {
 		e := update("", fmt.Sprint(i))
@@ -349,7 +348,7 @@ func checkOtherType(t *testing.T, b *bench) {
 }
 
 func checkBytes(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	e := update("77\"\n运", "a")
 	e.Type, e.CPCode, e.Status = "x\ny", "brand\"", "状态"
 	e.Data = []byte("{\"a\":\"\\u4e2d\\n中\",\n\"n\":1.50e3,\"z\":\"\x7f\"}\n")
@@ -366,7 +365,7 @@ func checkBytes(t *testing.T, b *bench) {
 }
 
 func checkLate(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	d := &event.Delivery{Event: update("1", "a"), Endpoint: "t/a", Token: "none"}
 	if got := settle(t, s, d, queue.Delivered, next); !got.Late {
 		t.Errorf("%+v", got)

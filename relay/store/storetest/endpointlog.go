@@ -14,7 +14,7 @@ import (
 )
 
 // logOf reads the log of an endpoint.
-func logOf(t *testing.T, s *store.Store, endpoint string) []event.LogEntry {
+func logOf(t *testing.T, s *replica, endpoint string) []event.LogEntry {
 	t.Helper()
 	log, err := s.EndpointLog(t.Context(), endpoint)
 	if err != nil {
@@ -32,7 +32,7 @@ func told(log []event.LogEntry) (all []event.LogKind) {
 }
 
 func checkLog(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	shop := event.Actor{Name: "t", Key: "deploy", From: "192.0.2.1"}
 	for range 2 { // the second time changes nothing
 		if err := s.Park(t.Context(), "t/a", shop); err != nil {
@@ -107,7 +107,7 @@ func checkLogOfBreaker(t *testing.T, b *bench) {
 }
 
 func checkLogIsBounded(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for i := range 210 {
 		if err := s.NoteEndpoint(t.Context(), "t/a", event.LogEntry{What: event.LogReplayBegun, N: i + 1}); err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func checkLogIsBounded(t *testing.T, b *bench) {
 }
 
 func checkSettingsOnce(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	key := "{" + b.tag + "}:h:t/a"
 	change := func(before, after string, what event.LogKind) {
 		t.Helper()
@@ -176,7 +176,7 @@ func checkSettingsOnce(t *testing.T, b *bench) {
 }
 
 func checkAttemptPages(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{History: 1000})
+	s := b.open(t, options{History: 1000})
 	gather(t, s, "w", 40)
 	for i, d := range take(t, s, "t/a", 40) {
 		if i%4 == 0 {
@@ -229,7 +229,7 @@ func checkAttemptPages(t *testing.T, b *bench) {
 }
 
 func checkAttemptOrigin(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Replica: "relay-b"})
+	s := b.open(t, options{Replica: "relay-b"})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Retry, dueIn(s, 0), func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Answer: []byte("busy\nto-day\x00"),
@@ -266,7 +266,7 @@ func checkAttemptOrigin(t *testing.T, b *bench) {
 
 func checkFailingSince(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	gather(t, s, "w", 20)
 	try := func(status int) {
 		t.Helper()

@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 	"slices"
 	"testing"
 	"time"
 )
 
 func checkDue(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := acceptOne(t, s, update("1", "a"), slot(to("t/a", "t/b", "t/c")))
 	settle(t, s, got.Leased[0], queue.Retry, dueIn(s, 40*time.Second))
 	settle(t, s, got.Leased[1], queue.Retry, dueIn(s, -time.Second))
@@ -39,7 +38,7 @@ func checkDue(t *testing.T, b *bench) {
 }
 
 func checkDepths(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s,
 		queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))}, queue.Routed{Event: update("1", "b"), To: to("t/a")},
 		queue.Routed{Event: update("2", "a"), To: slot(to("t/a"))}, queue.Routed{Event: update("3", "a"), To: to("t/a")})
@@ -83,7 +82,7 @@ func checkDepths(t *testing.T, b *bench) {
 
 func checkOrphans(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	acceptOne(t, s, update("1", "a"), to("t/a")) // sets the clock
 	ask := func(unknown ...string) []string {
 		t.Helper()
@@ -106,7 +105,7 @@ func checkOrphans(t *testing.T, b *bench) {
 }
 
 func checkAttempts(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{History: 100})
+	s := b.open(t, options{History: 100})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	failed := func(o *queue.Outcome) {
 		o.Attempt = &event.Attempt{Status: 503, Duration: 12 * time.Millisecond, Answer: []byte("busy\xff")}
@@ -141,7 +140,7 @@ func checkAttempts(t *testing.T, b *bench) {
 }
 
 func checkHealth(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for i := range 4 {
 		d := acceptOne(t, s, update(fmt.Sprint(i), "a"), slot(to("t/a"))).Leased[0]
 		if i == 0 {
@@ -187,7 +186,7 @@ func checkHealth(t *testing.T, b *bench) {
 
 func checkPausedTwice(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	look := func() queue.EndpointHealth {
 		t.Helper()
 		hs, err := s.Health(t.Context(), []string{"t/a"}, 10)
@@ -224,8 +223,8 @@ func checkPausedTwice(t *testing.T, b *bench) {
 }
 
 func checkLock(t *testing.T, b *bench) {
-	one, other := b.open(t, store.Options{}), b.open(t, store.Options{})
-	lock := func(s *store.Store, what string, span time.Duration) (unlock func(), locked bool) {
+	one, other := b.open(t, options{}), b.open(t, options{})
+	lock := func(s *replica, what string, span time.Duration) (unlock func(), locked bool) {
 		t.Helper()
 		unlock, locked, err := s.TryLock(t.Context(), what, span)
 		if err != nil {

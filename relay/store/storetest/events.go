@@ -14,7 +14,7 @@ import (
 )
 
 // page lists events until the list ends, in pages of the size given.
-func page(t *testing.T, s *store.Store, q event.Query) (found []string) {
+func page(t *testing.T, s *replica, q event.Query) (found []string) {
 	t.Helper()
 	for pages := 0; ; pages++ {
 		p, err := s.Events(t.Context(), q)
@@ -36,7 +36,7 @@ func page(t *testing.T, s *store.Store, q event.Query) (found []string) {
 
 func checkEvents(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	var all []string
 	var begin, middle time.Time
 	calls, sizes := 25, []int{500, 61} // over some chunks of a thousand
@@ -120,7 +120,7 @@ func checkEvents(t *testing.T, b *bench) {
 }
 
 // checkBackAndForth turns round on a page, in both directions: the pages join without a gap, and nothing comes twice.
-func checkBackAndForth(t *testing.T, s *store.Store) {
+func checkBackAndForth(t *testing.T, s *replica) {
 	t.Helper()
 	turn := func(q event.Query) {
 		t.Helper()
@@ -154,7 +154,7 @@ func checkBackAndForth(t *testing.T, s *store.Store) {
 }
 
 // checkBackFromATime turns round on a page that begins at a time: what comes first is next to that time.
-func checkBackFromATime(t *testing.T, s *store.Store, at time.Time) {
+func checkBackFromATime(t *testing.T, s *replica, at time.Time) {
 	t.Helper()
 	// first asks for the first events of a query: a page may end before it has come to one.
 	first := func(q event.Query) event.Page {
@@ -187,7 +187,7 @@ func idsOf(events []*event.Record) (ids []string) {
 }
 
 // checkHowFarBack looks for what is not there, page by page: each page says how far back the search has come.
-func checkHowFarBack(t *testing.T, s *store.Store) {
+func checkHowFarBack(t *testing.T, s *replica) {
 	t.Helper()
 	for what, q := range map[string]event.Query{
 		"by what they are":   {Most: 10, Match: func(*event.Record) bool { return false }},
@@ -227,7 +227,7 @@ func checkHowFarBack(t *testing.T, s *store.Store) {
 func checkTrim(t *testing.T, b *bench) {
 	// the list itself is gone if nothing is accepted for twice as long, as on a machine that is stalled
 	const short = 3 * time.Second
-	s := b.open(t, store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
+	s := b.open(t, options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
 		var entries []queue.Routed
 		for j := range 110 {
@@ -258,7 +258,7 @@ func checkTrim(t *testing.T, b *bench) {
 func checkTrimEnds(t *testing.T, b *bench) {
 	const keep = 4 * time.Hour
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Retention: keep}})
+	s := b.open(t, options{Clock: clock.now, Settings: store.Settings{Retention: keep}})
 	for i := range 12 { // a chunk each, because it has been open for long
 		acceptOne(t, s, update(fmt.Sprint(i), "a"), to("t/a"))
 		clock.forward(keep/4 + time.Second)
@@ -277,7 +277,7 @@ func checkTrimEnds(t *testing.T, b *bench) {
 
 func checkEventAndWaybill(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	first := update("1", "a")
 	got := accept(t, s, queue.Routed{Event: first, To: slot(to("t/a", "t/b"))},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")})
@@ -352,7 +352,7 @@ func checkEventAndWaybill(t *testing.T, b *bench) {
 }
 
 func checkOrigin(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	came := time.UnixMilli(1_700_000_000_000)
 	first := update("1", "a")
 	first.Item, first.Config = 3, "a0b1c2d3"
@@ -408,7 +408,7 @@ func checkOrigin(t *testing.T, b *bench) {
 }
 
 func checkData(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	one, two := update("1", "one"), update("2", "two")
 	acceptOne(t, s, one, to("t/a"))
 	acceptOne(t, s, two, nil)
@@ -430,11 +430,11 @@ func checkData(t *testing.T, b *bench) {
 }
 
 func checkLastCallback(t *testing.T, b *bench) {
-	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	s, other := b.open(t, options{}), b.open(t, options{})
 	early := time.UnixMilli(1_700_000_000_123)
 	late := early.Add(time.Minute)
 	for i, c := range []struct {
-		s        *store.Store
+		s        *replica
 		at, want time.Time
 	}{{s, time.Time{}, time.Time{}}, {s, early, early}, {other, time.Time{}, early}, {other, late, late},
 		{s, early, late}} {
@@ -446,8 +446,8 @@ func checkLastCallback(t *testing.T, b *bench) {
 
 func checkReplicas(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s, other := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
-	beat := func(s *store.Store, id string, fields map[string]string) {
+	s, other := b.open(t, options{Clock: clock.now}), b.open(t, options{Clock: clock.now})
+	beat := func(s *replica, id string, fields map[string]string) {
 		t.Helper()
 		if err := s.Beat(t.Context(), id, fields); err != nil {
 			t.Fatal(err)
@@ -486,7 +486,7 @@ func checkReplicas(t *testing.T, b *bench) {
 }
 
 func checkLastDelivered(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	got, err := s.LastDelivered(t.Context(), []string{"t/none", "t/a"})
 	if err != nil || !got[0].IsZero() || time.Since(got[1]).Abs() > time.Minute {

@@ -13,7 +13,7 @@ import (
 )
 
 // quarantine keeps one text.
-func quarantine(t *testing.T, s *store.Store, id string, raw []byte) {
+func quarantine(t *testing.T, s *replica, id string, raw []byte) {
 	t.Helper()
 	if _, err := s.Quarantine(t.Context(), []event.Quarantined{{ID: id, Raw: raw}}, false); err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func quarantine(t *testing.T, s *store.Store, id string, raw []byte) {
 
 func checkFindQuarantined(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	keep := func(id, text string, padding int) {
 		t.Helper()
 		quarantine(t, s, id, append([]byte(text), bytes.Repeat([]byte{' '}, padding)...))
@@ -83,7 +83,7 @@ func checkFindQuarantined(t *testing.T, b *bench) {
 
 func checkRemembered(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	brands := []string{"zt", "sto", ""}
 	if _, ok, err := s.Remembered(t.Context(), "1", brands); ok || err != nil {
 		t.Errorf("before the first update: %v, %v", ok, err)
@@ -120,7 +120,7 @@ func checkRemembered(t *testing.T, b *bench) {
 
 func checkDuplicateOf(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now,
+	s := b.open(t, options{Clock: clock.now,
 		Settings: store.Settings{Window: 10 * time.Hour, BareWindow: time.Hour}})
 	for i, step := range []struct {
 		e       *event.Event
@@ -147,7 +147,7 @@ func checkDuplicateOf(t *testing.T, b *bench) {
 }
 
 func checkLatestOfWaybill(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for i := range 5 {
 		acceptOne(t, s, update("1", fmt.Sprint("s", i)), to("t/a"))
 	}

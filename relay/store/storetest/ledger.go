@@ -56,7 +56,7 @@ func zt(codes ...string) []event.Waybill {
 	return out
 }
 
-func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []ledger.SubscribeResult {
+func subscribe(t *testing.T, s *replica, tenant string, codes ...string) []ledger.SubscribeResult {
 	t.Helper()
 	got, err := s.Subscribe(t.Context(), tenant, zt(codes...))
 	if err != nil || len(got) != len(codes) {
@@ -65,7 +65,7 @@ func subscribe(t *testing.T, s *store.Store, tenant string, codes ...string) []l
 	return got
 }
 
-func claim(t *testing.T, s *store.Store, token string, codes ...string) (wait time.Duration, mine int) {
+func claim(t *testing.T, s *replica, token string, codes ...string) (wait time.Duration, mine int) {
 	t.Helper()
 	wait, got, err := s.Claim(t.Context(), token, zt(codes...))
 	if err != nil || len(got) != len(codes) {
@@ -79,7 +79,7 @@ func claim(t *testing.T, s *store.Store, token string, codes ...string) (wait ti
 	return wait, mine
 }
 
-func answered(t *testing.T, s *store.Store, token string, v ledger.Verdict, a ledger.Answer,
+func answered(t *testing.T, s *replica, token string, v ledger.Verdict, a ledger.Answer,
 	codes ...string) []ledger.AnswerResult {
 	t.Helper()
 	got, err := s.Answered(t.Context(), token, zt(codes...), v, a)
@@ -90,14 +90,14 @@ func answered(t *testing.T, s *store.Store, token string, v ledger.Verdict, a le
 }
 
 // live subscribes waybills for a tenant, as far as the provider is concerned.
-func live(t *testing.T, s *store.Store, tenant string, codes ...string) {
+func live(t *testing.T, s *replica, tenant string, codes ...string) {
 	t.Helper()
 	subscribe(t, s, tenant, codes...)
 	claim(t, s, "t", codes...)
 	answered(t, s, "t", ledger.Accepted, ledger.Answer{UID: "u"}, codes...)
 }
 
-func state(t *testing.T, s *store.Store, tenant, code string) ledger.State {
+func state(t *testing.T, s *replica, tenant, code string) ledger.State {
 	t.Helper()
 	got, ok, err := s.Subscription(t.Context(), tenant, zt(code)[0])
 	if err != nil {
@@ -119,8 +119,8 @@ func under(condition event.Conditions, endpoints ...string) []queue.Candidate {
 }
 
 func checkClaim(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}}),
-		b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 1e6}})}
+	stores := []*replica{b.open(t, options{Settings: store.Settings{UpstreamRate: 1e6}}),
+		b.open(t, options{Settings: store.Settings{UpstreamRate: 1e6}})}
 	codes := []string{"1", "2", "3"}
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -143,7 +143,7 @@ func checkClaim(t *testing.T, b *bench) {
 
 func checkClaimLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
+	s := b.open(t, options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
 	subscribe(t, s, "a", "1")
 	if _, mine := claim(t, s, "first", "1"); mine != 1 {
 		t.Error("the first does not get it")
@@ -169,7 +169,7 @@ func checkClaimLapses(t *testing.T, b *bench) {
 
 func checkLateAnswer(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	subscribe(t, s, "a", "1")
 	claim(t, s, "first", "1")
 	clock.forward(31 * time.Second)
@@ -191,7 +191,7 @@ func checkLateAnswer(t *testing.T, b *bench) {
 }
 
 func checkRefused(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	subscribe(t, s, "a", "1")
 	claim(t, s, "x", "1")
 	answered(t, s, "x", ledger.Refused, ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}, "1")
@@ -218,8 +218,8 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}}),
-		b.open(t, store.Options{Settings: store.Settings{UpstreamRate: 0.05}})
+	a, c := b.open(t, options{Settings: store.Settings{UpstreamRate: 0.05}}),
+		b.open(t, options{Settings: store.Settings{UpstreamRate: 0.05}})
 	subscribe(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },
@@ -242,7 +242,7 @@ func checkTurns(t *testing.T, b *bench) {
 }
 
 func checkConditions(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for mask := event.Conditions(1); mask < 16; mask++ {
 		for _, subscribed := range []bool{false, true} {
 			for _, changed := range []bool{false, true} {
@@ -269,7 +269,7 @@ func checkConditions(t *testing.T, b *bench) {
 }
 
 func checkNoBrand(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Brands: []string{"sto", "zt"}})
+	s := b.open(t, options{Brands: []string{"sto", "zt"}})
 	live(t, s, "t", "1")
 	for brand, want := range map[string]int{"": 1, "zt": 1, "sto": 0} {
 		e := update("1", "of "+brand)
@@ -282,7 +282,7 @@ func checkNoBrand(t *testing.T, b *bench) {
 
 func checkTakeOver(t *testing.T, b *bench) {
 	clock := &shifted{}
-	a, c := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
+	a, c := b.open(t, options{Clock: clock.now}), b.open(t, options{Clock: clock.now})
 	live(t, a, "t", "1")
 	acceptOne(t, a, update("1", "a"), nil)
 	subscribe(t, a, "u", "1") // has to be caught up
@@ -296,7 +296,7 @@ func checkTakeOver(t *testing.T, b *bench) {
 	// Then each piece is handed out to one.
 	clock.forward(31 * time.Second)
 	var all []ledger.UnfinishedWork
-	for _, s := range []*store.Store{a, c, a} {
+	for _, s := range []*replica{a, c, a} {
 		got, err := s.TakeOver(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -324,7 +324,7 @@ func checkTakeOver(t *testing.T, b *bench) {
 // claim is made, and when what is unfinished has been handed out.
 func checkTakenOver(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	began := s.Now()
 	subscribe(t, s, "a", "1")
 	for _, dies := range []string{"before it claims", "with a claim", "before it claims", "with a claim"} {

@@ -14,7 +14,7 @@ import (
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+		options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
 			SubscriptionTTL: 6 * time.Second}})
 	live(t, s, "t", "1", "2")
 	renewed := func() { subscribe(t, s, "t", "1", "2") } // on a busy machine the 6 s are soon over
@@ -65,7 +65,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 func checkRenewed(t *testing.T, b *bench) {
 	const ttl = 4 * time.Second
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond,
+		options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond,
 			SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)
@@ -80,7 +80,7 @@ func checkRenewed(t *testing.T, b *bench) {
 }
 
 func checkSignedExpires(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
+	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), under(event.IfSubscribed, "t/a"))
 	subscribe(t, s, "u", "1", "2") // the parcel is still signed for
@@ -113,7 +113,7 @@ func at(hour int, waybill, content, status string) *event.Event {
 }
 
 // lifeOf is for how long a tenant's subscription lives on.
-func lifeOf(t *testing.T, s *store.Store, tenant, code string) time.Duration {
+func lifeOf(t *testing.T, s *replica, tenant, code string) time.Duration {
 	t.Helper()
 	got, ok, err := s.Subscription(t.Context(), tenant, zt(code)[0])
 	if err != nil || !ok {
@@ -124,7 +124,7 @@ func lifeOf(t *testing.T, s *store.Store, tenant, code string) time.Duration {
 
 func checkMovesAgain(t *testing.T, b *bench) {
 	const full, signed = 60 * time.Hour, 7 * time.Hour
-	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: signed}})
+	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: signed}})
 	subscribed := under(event.IfSubscribed, "t/a")
 
 	// An event's own times decide; without times, the order in which events come.
@@ -167,7 +167,7 @@ func checkMovesAgain(t *testing.T, b *bench) {
 }
 
 func checkSignedAlone(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{SignedTTL: 200 * time.Millisecond}})
+	s := b.open(t, options{Settings: store.Settings{SignedTTL: 200 * time.Millisecond}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), nil)
 	until(t, "the ledger forgets the parcel that was signed for", func() bool {
@@ -187,7 +187,7 @@ func checkSignedAlone(t *testing.T, b *bench) {
 
 func checkRefusedIsPushed(t *testing.T, b *bench) {
 	const full, short = 60 * time.Hour, 7 * time.Hour
-	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: short}})
+	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: short}})
 	for _, code := range []string{"moves", "arrives"} {
 		subscribe(t, s, "t", code)
 		claim(t, s, "x", code)
@@ -208,7 +208,7 @@ func checkRefusedIsPushed(t *testing.T, b *bench) {
 
 func checkLateUpdate(t *testing.T, b *bench) {
 	// While the record lives, the newest one is a duplicate, also after a late one.
-	long := b.open(t, store.Options{})
+	long := b.open(t, options{})
 	live(t, long, "t", "2")
 	newest := func() *event.Event { return at(10, "2", "b", "signed") }
 	acceptOne(t, long, newest(), nil)
@@ -218,7 +218,7 @@ func checkLateUpdate(t *testing.T, b *bench) {
 	}
 
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
+		options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, at(10, "1", "b", "signed"), nil)
 	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
@@ -243,7 +243,7 @@ func checkLateUpdate(t *testing.T, b *bench) {
 }
 
 func checkLateBefore(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	acceptOne(t, s, at(10, "1", "b", "signed"), nil)
 	acceptOne(t, s, at(9, "1", "a", "sending"), nil)
 	subscribe(t, s, "t", "1")
@@ -266,7 +266,7 @@ func checkLateBefore(t *testing.T, b *bench) {
 }
 
 func checkLateStatus(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for i, step := range []struct {
 		event *event.Event
 		want  int

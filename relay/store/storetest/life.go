@@ -16,7 +16,7 @@ import (
 func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
-		store.Options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
+		options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
 	var routed []queue.Routed
 	for i := range 50 {
 		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -69,7 +69,7 @@ func checkNothingLeft(t *testing.T, b *bench) {
 func checkNothingOpenExpires(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now,
+	s := b.open(t, options{Clock: clock.now,
 		Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
 	var routed []queue.Routed
 	for i := range 40 {
@@ -143,7 +143,7 @@ func checkRandom(t *testing.T, b *bench) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	clock := &shifted{}
-	stores := []*store.Store{b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})}
+	stores := []*replica{b.open(t, options{Clock: clock.now}), b.open(t, options{Clock: clock.now})}
 	endpoints := []string{"t/a", "t/b", "t/c"}
 	accepted := map[string][]string{} // endpoint and waybill → statuses in order
 	closed := map[string]int{}        // endpoint, waybill and status

@@ -37,9 +37,9 @@ const (
 	forever       = -1 * time.Nanosecond // what Redis says of a key that never expires
 )
 
-func (b *bench) openLifetimes(t *testing.T) *store.Store {
+func (b *bench) openLifetimes(t *testing.T) *replica {
 	t.Helper()
-	return b.open(t, store.Options{Settings: store.Settings{
+	return b.open(t, options{Settings: store.Settings{
 		Window: retention, Retention: retention, DeadLetterRetention: deadRetention, SubscriptionTTL: 10 * retention,
 		SignedTTL: 2 * retention,
 	}})
@@ -85,7 +85,7 @@ func checkDeadLetterLives(t *testing.T, b *bench) {
 }
 
 // dismiss is done with a dead letter, and fails the test if there is none.
-func dismiss(t *testing.T, s *store.Store, endpoint string, e *event.Event) {
+func dismiss(t *testing.T, s *replica, endpoint string, e *event.Event) {
 	t.Helper()
 	if n, err := s.Dismiss(t.Context(), endpoint, e.ID); n != 1 || err != nil {
 		t.Fatalf("dismissed %d, %v", n, err)
@@ -155,7 +155,7 @@ func checkReplayedLives(t *testing.T, b *bench) {
 }
 
 // replayed has an event sent again to an endpoint, and fails the test unless it was queued.
-func replayed(t *testing.T, s *store.Store, e *event.Event, endpoint string) {
+func replayed(t *testing.T, s *replica, e *event.Event, endpoint string) {
 	t.Helper()
 
 	if _, err := s.NewReplay(t.Context(), event.Replay{Tenant: "t", Filter: []byte(`{}`)}); err != nil {

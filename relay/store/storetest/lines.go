@@ -3,14 +3,13 @@ package storetest
 import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 	"slices"
 	"testing"
 	"time"
 )
 
 func checkLines(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	endpoints := []string{"t/a", "t/b", "t/c"}
 	heads := map[string]*event.Delivery{}
 	had := map[string]string{} // the statuses that each endpoint had, in their order
@@ -54,7 +53,7 @@ func checkLines(t *testing.T, b *bench) {
 }
 
 // acceptLine accepts updates of a waybill in the order of their statuses, and returns the first, leased.
-func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string) *event.Delivery {
+func acceptLine(t *testing.T, s *replica, waybill, endpoint, statuses string) *event.Delivery {
 	t.Helper()
 	var entries []queue.Routed
 	for _, status := range statuses {
@@ -68,7 +67,7 @@ func acceptLine(t *testing.T, s *store.Store, waybill, endpoint, statuses string
 }
 
 func checkRun(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := settleLine(t, s, queue.Delivered, acceptLine(t, s, "1", "t/a", "abcdef"))
 	if got[0].Next == nil || got[0].Next.Event.Status != "b" ||
 		!slices.Equal(contents(got[0].Line), []string{"1:c", "1:d", "1:e", "1:f"}) {
@@ -99,7 +98,7 @@ func checkRun(t *testing.T, b *bench) {
 }
 
 func checkRunHad(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	ask := func(had, behind int, ds ...*event.Delivery) queue.Settled {
 		t.Helper()
 		var outcomes []queue.Outcome
@@ -147,7 +146,7 @@ func checkRunHad(t *testing.T, b *bench) {
 }
 
 func checkRunEnds(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	for _, kind := range []queue.OutcomeKind{queue.Retry, queue.Dead, queue.Released} {
 		waybill, endpoint := string(rune(kind)), "t/"+string(rune(kind))
 		first := settleLine(t, s, queue.Delivered, acceptLine(t, s, waybill, endpoint, "abcd"))[0]
@@ -167,7 +166,7 @@ func checkRunEnds(t *testing.T, b *bench) {
 
 func checkRunWithoutLease(t *testing.T, b *bench) {
 	clock := &shifted{}
-	slow, quick := b.open(t, store.Options{}), b.open(t, store.Options{Clock: clock.now})
+	slow, quick := b.open(t, options{}), b.open(t, options{Clock: clock.now})
 	first := settleLine(t, slow, queue.Delivered, acceptLine(t, slow, "1", "t/a", "abcd"))[0]
 	if ds := take(t, quick, "t/a", 1); len(ds) != 0 {
 		t.Fatal("a lease that holds was taken")
@@ -185,7 +184,7 @@ func checkRunWithoutLease(t *testing.T, b *bench) {
 
 func checkTwoHolders(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	first := settleLine(t, s, queue.Delivered, acceptLine(t, s, "1", "t/a", "abcd"))[0]
 	clock.forward(2 * lease)
 	again := takeOne(t, s, "t/a")
@@ -203,7 +202,7 @@ func checkTwoHolders(t *testing.T, b *bench) {
 }
 
 func checkDeadMovesOn(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	got := accept(t, s, queue.Routed{Event: update("1", "a"), To: slot(to("t/a"))},
 		queue.Routed{Event: update("1", "b"), To: to("t/a")})
 	if n := settle(t, s, got[0].Leased[0], queue.Dead, because("no"), next).Next; n == nil || n.Event.Status != "b" {

@@ -31,34 +31,34 @@ var noRecordChecks = map[string]func(*testing.T, *bench){
 var none = ledger.Answer{Code: 201101, Msg: "查询暂无记录", UID: "u"}
 
 // scheduled opens a store with a schedule of two pauses, and its clock.
-func scheduled(t *testing.T, b *bench) (*store.Store, *shifted) {
+func scheduled(t *testing.T, b *bench) (*replica, *shifted) {
 	t.Helper()
 	clock := &shifted{}
 	return b.open(t, scheduledOptions(clock)), clock
 }
 
-func scheduledOptions(clock *shifted) store.Options {
-	return store.Options{Clock: clock.now, Settings: store.Settings{
+func scheduledOptions(clock *shifted) options {
+	return options{Clock: clock.now, Settings: store.Settings{
 		NoRecord: []time.Duration{time.Hour, 3 * time.Hour}, ClaimTTL: 10 * time.Second, UpstreamRate: 1e6,
 		SignedTTL: 7 * time.Hour,
 	}}
 }
 
 // pair opens two stores with one clock, which have taken the time before it is moved.
-func pair(t *testing.T, b *bench, change func(*store.Settings)) (one, two *store.Store, clock *shifted) {
+func pair(t *testing.T, b *bench, change func(*store.Settings)) (one, two *replica, clock *shifted) {
 	t.Helper()
 	clock = &shifted{}
 	o := scheduledOptions(clock)
 	change(&o.Settings)
 	one, two = b.open(t, o), b.open(t, o)
-	for _, s := range []*store.Store{one, two} {
+	for _, s := range []*replica{one, two} {
 		takenOver(t, s)
 	}
 	return one, two, clock
 }
 
 // takenOver is what a store hands out: waybills to ask for, and losses.
-func takenOver(t *testing.T, s *store.Store) (ask []string, losses []ledger.Loss) {
+func takenOver(t *testing.T, s *replica) (ask []string, losses []ledger.Loss) {
 	t.Helper()
 	work, err := s.TakeOver(t.Context(), 100)
 	if err != nil {
@@ -75,14 +75,14 @@ func takenOver(t *testing.T, s *store.Store) (ask []string, losses []ledger.Loss
 }
 
 // begun subscribes a waybill, of which the provider has no record.
-func begun(t *testing.T, s *store.Store, tenant, code string) ledger.AnswerResult {
+func begun(t *testing.T, s *replica, tenant, code string) ledger.AnswerResult {
 	t.Helper()
 	subscribe(t, s, tenant, code)
 	return askedInVain(t, s, "first "+code, code, ledger.NoRecord, none)
 }
 
 // askedInVain claims a waybill and writes an answer down that is no success.
-func askedInVain(t *testing.T, s *store.Store, token, code string, v ledger.Verdict,
+func askedInVain(t *testing.T, s *replica, token, code string, v ledger.Verdict,
 	a ledger.Answer) ledger.AnswerResult {
 	t.Helper()
 	if _, mine := claim(t, s, token, code); mine != 1 {
@@ -92,7 +92,7 @@ func askedInVain(t *testing.T, s *store.Store, token, code string, v ledger.Verd
 }
 
 // isIn says whether a time is nearly so far ahead.
-func isIn(s *store.Store, at time.Time, d time.Duration) bool {
+func isIn(s *replica, at time.Time, d time.Duration) bool {
 	return at.Sub(s.Now()) > d-time.Minute && at.Sub(s.Now()) <= d
 }
 
@@ -435,7 +435,7 @@ func checkNoRecordMany(t *testing.T, b *bench) {
 }
 
 func checkNoRecordAtOnce(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	if got := begun(t, s, "a", "1"); got.State != ledger.Failed || !got.RetryAt.IsZero() || got.Loss == nil {
 		t.Errorf("%+v", got)
 	}

@@ -20,7 +20,7 @@ var breaker = map[string]queue.Pacing{"t/a": {
 const slack = 200 * time.Millisecond
 
 // opened fails the test unless the breaker was opened, after before, for the span given, with so many failed probes.
-func opened(t *testing.T, s *store.Store, c *queue.BreakerChange, before time.Time, span time.Duration, probes int) {
+func opened(t *testing.T, s *replica, c *queue.BreakerChange, before time.Time, span time.Duration, probes int) {
 	t.Helper()
 	if c == nil || !c.Open || c.Probes != probes {
 		t.Fatalf("%+v, want it open with %d failed probes", c, probes)
@@ -30,14 +30,14 @@ func opened(t *testing.T, s *store.Store, c *queue.BreakerChange, before time.Ti
 	}
 }
 
-func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]queue.Pacing) *store.Store {
+func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]queue.Pacing) *replica {
 	t.Helper()
-	return b.open(t, store.Options{Clock: clock.now, Settings: store.Settings{Pacing: flows}})
+	return b.open(t, options{Clock: clock.now, Settings: store.Settings{Pacing: flows}})
 }
 
 // twins opens two stores whose clocks agree. A store takes its time from an answer of Redis, which comes late on a busy
 // machine: then another pair is opened.
-func (b *bench) twins(t *testing.T, clock *shifted, flows map[string]queue.Pacing) (one, other *store.Store) {
+func (b *bench) twins(t *testing.T, clock *shifted, flows map[string]queue.Pacing) (one, other *replica) {
 	t.Helper()
 	until(t, "the clocks of two stores agree", func() bool {
 		one, other = b.regulated(t, clock, flows), b.regulated(t, clock, flows)
@@ -52,7 +52,7 @@ func fails(o *queue.Outcome)   { o.Signal, o.Attempt.Status = queue.Fails, 500 }
 func answers(o *queue.Outcome) { o.Signal = queue.Answers }
 
 // gather accepts one event of each of so many waybills for t/a, and leases none of them.
-func gather(t *testing.T, s *store.Store, name string, n int) {
+func gather(t *testing.T, s *replica, name string, n int) {
 	t.Helper()
 	var entries []queue.Routed
 	for i := range n {
@@ -63,7 +63,7 @@ func gather(t *testing.T, s *store.Store, name string, n int) {
 
 // fail settles so many deliveries of t/a as failed, each due again in an hour, and returns the last that was said of
 // the breaker.
-func fail(t *testing.T, s *store.Store, n int) (last *queue.BreakerChange) {
+func fail(t *testing.T, s *replica, n int) (last *queue.BreakerChange) {
 	t.Helper()
 	for range n {
 		last = settle(t, s, takeOne(t, s, "t/a"), queue.Retry, fails, dueIn(s, time.Hour)).Breaker
@@ -71,7 +71,7 @@ func fail(t *testing.T, s *store.Store, n int) (last *queue.BreakerChange) {
 	return last
 }
 
-func parkedAs(t *testing.T, s *store.Store) queue.Parked {
+func parkedAs(t *testing.T, s *replica) queue.Parked {
 	t.Helper()
 	p, err := s.Parked(t.Context())
 	if err != nil {
@@ -278,8 +278,8 @@ func checkBreakerAndOthers(t *testing.T, b *bench) {
 }
 
 func checkTwice(t *testing.T, b *bench) {
-	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
-	known := func(s *store.Store) map[string]time.Time {
+	s, other := b.open(t, options{}), b.open(t, options{})
+	known := func(s *replica) map[string]time.Time {
 		t.Helper()
 		all, err := s.Distrusted(t.Context())
 		if err != nil {
@@ -344,7 +344,7 @@ func checkLimitedLine(t *testing.T, b *bench) {
 
 func checkRampLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	gather(t, s, "w", 3)
 	if err := s.Park(t.Context(), "t/a", event.Actor{}); err != nil {
 		t.Fatal(err)

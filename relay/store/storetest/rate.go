@@ -8,7 +8,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // What a call leases of one endpoint takes nothing of another's rate.
@@ -33,7 +32,7 @@ func checkRate(t *testing.T, b *bench) {
 	clock := &shifted{}
 	flows := map[string]queue.Pacing{"t/a": {Rate: 50}}
 	s, other := b.twins(t, clock, flows)
-	stores := []*store.Store{s, other}
+	stores := []*replica{s, other}
 	gather(t, s, "w", 400)
 
 	// A new delivery does not go before those that wait.

@@ -7,11 +7,10 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // deliverLine delivers updates of a waybill to endpoints, and returns their ids.
-func deliverLine(t *testing.T, s *store.Store, statuses string, endpoints ...string) (ids []string) {
+func deliverLine(t *testing.T, s *replica, statuses string, endpoints ...string) (ids []string) {
 	t.Helper()
 	for _, status := range statuses {
 		e := update("1", string(status))
@@ -24,7 +23,7 @@ func deliverLine(t *testing.T, s *store.Store, statuses string, endpoints ...str
 }
 
 // replay sends updates again to an endpoint, as one page of a replay, and returns what is leased.
-func replay(t *testing.T, s *store.Store, ids []string, endpoint string, span time.Duration) []*event.Delivery {
+func replay(t *testing.T, s *replica, ids []string, endpoint string, span time.Duration) []*event.Delivery {
 	t.Helper()
 	if _, err := s.NewReplay(t.Context(), event.Replay{}); err != nil {
 		t.Fatal(err)
@@ -130,7 +129,7 @@ func checkReplayOrder(t *testing.T, b *bench) {
 // A relay of the version before closes a head without moving its line on, and Redis may lose one.
 func checkReplayLineGoesOn(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	ids := deliverLine(t, s, "abcd", "t/a")
 	if got := contents(replay(t, s, ids[:2], "t/a", lease)); !slices.Equal(got, []string{"1:a"}) {
 		t.Fatalf("leased are %v", got)

@@ -10,11 +10,10 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // takeUp takes up the first replay that nobody works off; nil: there is none.
-func takeUp(t *testing.T, s *store.Store) (*event.Replay, error) {
+func takeUp(t *testing.T, s *replica) (*event.Replay, error) {
 	t.Helper()
 	open, err := s.OpenReplays(t.Context())
 	if err != nil {
@@ -31,7 +30,7 @@ func takeUp(t *testing.T, s *store.Store) (*event.Replay, error) {
 
 // Tenants ask for replays at the same time, by two replicas whose clocks stand still.
 func checkReplaysOfManyTenants(t *testing.T, b *bench) {
-	stores := []*store.Store{b.open(t, store.Options{}), b.open(t, store.Options{})}
+	stores := []*replica{b.open(t, options{}), b.open(t, options{})}
 	const tenants, each = 8, 15
 	var mu sync.Mutex
 	of, refused := make(map[string]string), 0
@@ -121,7 +120,7 @@ func checkReplaysOfManyTenants(t *testing.T, b *bench) {
 // Of a tenant's replays that have ended, the latest are kept.
 func checkReplaysThatAreKept(t *testing.T, b *bench) {
 	clock := &shifted{} // their order is that of their times
-	s := b.open(t, store.Options{Clock: clock.now})
+	s := b.open(t, options{Clock: clock.now})
 	first := ""
 	for range 210 {
 		clock.forward(50 * time.Millisecond)
@@ -147,7 +146,7 @@ func checkReplaysThatAreKept(t *testing.T, b *bench) {
 
 func checkReplay(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s, other := b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})
+	s, other := b.open(t, options{Clock: clock.now}), b.open(t, options{Clock: clock.now})
 	var ids []string
 	for i := range 4 {
 		e := update(fmt.Sprint(i), "a")

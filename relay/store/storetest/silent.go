@@ -30,7 +30,7 @@ var silentChecks = map[string]func(*testing.T, *bench){
 const day = 24 * time.Hour
 
 // listening opens two stores that ask for waybills that are silent for a day, and their clock.
-func listening(t *testing.T, b *bench) (one, two *store.Store, clock *shifted) {
+func listening(t *testing.T, b *bench) (one, two *replica, clock *shifted) {
 	t.Helper()
 	return pair(t, b, func(set *store.Settings) {
 		set.Silence = ledger.Silence{After: day, Interval: 6 * time.Hour, Budget: 1000, ResubscribeAfter: 2}
@@ -40,7 +40,7 @@ func listening(t *testing.T, b *bench) (one, two *store.Store, clock *shifted) {
 }
 
 // listened subscribes waybills that the provider accepts, and listens for them.
-func listened(t *testing.T, s *store.Store, codes ...string) {
+func listened(t *testing.T, s *replica, codes ...string) {
 	t.Helper()
 	for part := range slices.Chunk(codes, 10) {
 		live(t, s, "t", part...)
@@ -48,7 +48,7 @@ func listened(t *testing.T, s *store.Store, codes ...string) {
 	listen(t, s)
 }
 
-func listen(t *testing.T, s *store.Store) {
+func listen(t *testing.T, s *replica) {
 	t.Helper()
 	for cursor, begun := uint64(0), false; !begun || cursor != 0; begun = true {
 		var err error
@@ -59,7 +59,7 @@ func listen(t *testing.T, s *store.Store) {
 }
 
 // silent takes waybills to ask for.
-func silent(t *testing.T, s *store.Store, most int) (codes []string) {
+func silent(t *testing.T, s *replica, most int) (codes []string) {
 	t.Helper()
 	got, _, _, err := s.TakeSilent(t.Context(), most)
 	if err != nil {
@@ -72,7 +72,7 @@ func silent(t *testing.T, s *store.Store, most int) (codes []string) {
 }
 
 // hear writes an answer down, and returns what is to be subscribed again.
-func hear(t *testing.T, s *store.Store, h ledger.Heard, codes ...string) []event.Waybill {
+func hear(t *testing.T, s *replica, h ledger.Heard, codes ...string) []event.Waybill {
 	t.Helper()
 	answers := map[event.Waybill]ledger.Heard{}
 	for _, w := range zt(codes...) {
@@ -101,7 +101,7 @@ func checkSilentOnce(t *testing.T, b *bench) {
 	var mu sync.Mutex
 	asked := map[string]int{}
 	var running sync.WaitGroup
-	for _, s := range []*store.Store{one, two, one, two} {
+	for _, s := range []*replica{one, two, one, two} {
 		running.Go(func() {
 			for range 3 {
 				for _, code := range silent(t, s, 20) {
@@ -273,7 +273,7 @@ func checkSilentUnasked(t *testing.T, b *bench) {
 }
 
 func checkReconcileReason(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	e := update("1", "a")
 	e.Origin = &event.Origin{ID: event.NewCallbackID(time.Now()), From: event.FromQuery, Form: event.FormJSON, Items: 1}
 	acceptOne(t, s, e, to("t/a"))

@@ -21,7 +21,7 @@ func counted(subject string, minute int64, counts map[stats.Measure]int64) stats
 	return c
 }
 
-func addStats(t *testing.T, s *store.Store, number int64, cells ...stats.Cell) {
+func addStats(t *testing.T, s *replica, number int64, cells ...stats.Cell) {
 	t.Helper()
 	if err := s.AddStats(t.Context(), number, cells); err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func addStats(t *testing.T, s *store.Store, number int64, cells ...stats.Cell) {
 }
 
 // series reads the statistics of a subject from two hours before noon to an hour after it.
-func series(t *testing.T, s *store.Store, subject string, step time.Duration) *stats.Series {
+func series(t *testing.T, s *replica, subject string, step time.Duration) *stats.Series {
 	t.Helper()
 	span := stats.SpanOf(time.Unix((noon-120)*60, 0), time.Unix((noon+60)*60, 0), step)
 	pages := span.Pages(subject)
@@ -45,7 +45,7 @@ func series(t *testing.T, s *store.Store, subject string, step time.Duration) *s
 }
 
 func checkStats(t *testing.T, b *bench) {
-	a, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	a, other := b.open(t, options{}), b.open(t, options{})
 	took := counted("shop/a", noon+61, map[stats.Measure]int64{stats.Delivered: 1000, stats.Timeout: 7, stats.Open: 5})
 	took.Took[3] = 900
 	took.Waited[10] = 40
@@ -93,7 +93,7 @@ func checkStats(t *testing.T, b *bench) {
 }
 
 func checkStatsOnce(t *testing.T, b *bench) {
-	s, other := b.open(t, store.Options{}), b.open(t, store.Options{})
+	s, other := b.open(t, options{}), b.open(t, options{})
 	one := counted("shop/a", noon, map[stats.Measure]int64{stats.Delivered: 1})
 	addStats(t, s, 1, one)
 	addStats(t, s, 1, one) // the answer was lost
@@ -106,7 +106,7 @@ func checkStatsOnce(t *testing.T, b *bench) {
 }
 
 func checkStatsRow(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	var cell stats.Cell
 	for i := range int64(2) {
 		cell = stats.Cell{Subject: "shop/a", Minute: noon}
@@ -128,7 +128,7 @@ func checkStatsRow(t *testing.T, b *bench) {
 }
 
 func checkStatsExpire(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{StatsTTL: retention}})
+	s := b.open(t, options{Settings: store.Settings{StatsTTL: retention}})
 	addStats(t, s, 1, counted("shop/a", noon, map[stats.Measure]int64{stats.Delivered: 1}))
 	found := 0
 	for _, key := range b.Keys(t, "{"+b.tag+"}:m") {

@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 // Backend is a Redis to run the checks on.
@@ -171,18 +172,36 @@ func (b *bench) some(n int) int {
 	return n
 }
 
-func (b *bench) open(t *testing.T, o store.Options) *store.Store {
+// replica is everything that is kept in one Redis, as one replica of the relay has it.
+type replica struct {
+	*db.DB
+	*store.Store
+}
+
+// options are those of the packages.
+type options struct {
+	Clock func() time.Time
+	store.Settings
+	Brands                           []string
+	Replica                          string
+	History                          int
+	QuarantineCount, QuarantineBytes int
+	AuditCount, AuditShare           int
+}
+
+func (b *bench) open(t *testing.T, o options) *replica {
 	t.Helper()
-	o.URL, o.Tag = b.URL, b.tag
-	if o.Timeout == 0 {
-		o.Timeout = 2 * time.Minute // a busy machine is no failure
-	}
-	s, err := store.New(o)
+	// Two minutes: a busy machine is no failure.
+	d, err := db.New(db.Options{URL: b.URL, Tag: b.tag, Clock: o.Clock, Timeout: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	t.Cleanup(func() { _ = d.Close() })
+	return &replica{DB: d, Store: store.New(d, store.Options{
+		Settings: o.Settings, Brands: o.Brands, Replica: o.Replica, History: o.History,
+		QuarantineCount: o.QuarantineCount, QuarantineBytes: o.QuarantineBytes,
+		AuditCount: o.AuditCount, AuditShare: o.AuditShare,
+	})}
 }
 
 const lease = time.Minute
@@ -218,7 +237,7 @@ func slot(cs []queue.Candidate) []queue.Candidate {
 	return cs
 }
 
-func accept(t *testing.T, s *store.Store, routed ...queue.Routed) []queue.Accepted {
+func accept(t *testing.T, s *replica, routed ...queue.Routed) []queue.Accepted {
 	t.Helper()
 	out, err := s.Accept(t.Context(), routed)
 	if err != nil {
@@ -230,17 +249,17 @@ func accept(t *testing.T, s *store.Store, routed ...queue.Routed) []queue.Accept
 	return out
 }
 
-func acceptOne(t *testing.T, s *store.Store, e *event.Event, cs []queue.Candidate) queue.Accepted {
+func acceptOne(t *testing.T, s *replica, e *event.Event, cs []queue.Candidate) queue.Accepted {
 	t.Helper()
 	return accept(t, s, queue.Routed{Event: e, To: cs})[0]
 }
 
-func take(t *testing.T, s *store.Store, endpoint string, most int) []*event.Delivery {
+func take(t *testing.T, s *replica, endpoint string, most int) []*event.Delivery {
 	t.Helper()
 	return takeFor(t, s, endpoint, most, lease)
 }
 
-func takeFor(t *testing.T, s *store.Store, endpoint string, most int, span time.Duration) []*event.Delivery {
+func takeFor(t *testing.T, s *replica, endpoint string, most int, span time.Duration) []*event.Delivery {
 	t.Helper()
 	ds, _, err := s.Lease(t.Context(), []queue.LeaseRequest{{Endpoint: endpoint, Lease: span, Most: most}})
 	if err != nil {
@@ -249,7 +268,7 @@ func takeFor(t *testing.T, s *store.Store, endpoint string, most int, span time.
 	return ds
 }
 
-func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
+func takeOne(t *testing.T, s *replica, endpoint string) *event.Delivery {
 	t.Helper()
 	ds := take(t, s, endpoint, 1)
 	if len(ds) != 1 {
@@ -258,7 +277,7 @@ func takeOne(t *testing.T, s *store.Store, endpoint string) *event.Delivery {
 	return ds[0]
 }
 
-func settle(t *testing.T, s *store.Store, d *event.Delivery, kind queue.OutcomeKind,
+func settle(t *testing.T, s *replica, d *event.Delivery, kind queue.OutcomeKind,
 	change ...func(*queue.Outcome)) queue.Settled {
 	t.Helper()
 	o := queue.Outcome{Delivery: d, Kind: kind, Attempt: &event.Attempt{Status: 200}}
@@ -276,7 +295,7 @@ func next(o *queue.Outcome) { o.Next = lease }
 
 // settleLine settles deliveries of one line in one call, all of them delivered but the last, which is of the kind
 // given; up to 10 of what comes next are wanted.
-func settleLine(t *testing.T, s *store.Store, kind queue.OutcomeKind, line ...*event.Delivery) []queue.Settled {
+func settleLine(t *testing.T, s *replica, kind queue.OutcomeKind, line ...*event.Delivery) []queue.Settled {
 	t.Helper()
 	os := make([]queue.Outcome, len(line))
 	for i, d := range line {
@@ -290,7 +309,7 @@ func settleLine(t *testing.T, s *store.Store, kind queue.OutcomeKind, line ...*e
 	}
 	return got
 }
-func dueIn(s *store.Store, d time.Duration) func(*queue.Outcome) {
+func dueIn(s *replica, d time.Duration) func(*queue.Outcome) {
 	return func(o *queue.Outcome) { o.Due = s.Now().Add(d) }
 }
 func because(reason string) func(*queue.Outcome) { return func(o *queue.Outcome) { o.Reason = reason } }

@@ -11,7 +11,7 @@ import (
 )
 
 func checkMax(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{Settings: store.Settings{SubscriptionsMax: 3}})
+	s := b.open(t, options{Settings: store.Settings{SubscriptionsMax: 3}})
 	for i, step := range []struct {
 		tenant string
 		codes  []string
@@ -37,7 +37,7 @@ func checkMax(t *testing.T, b *bench) {
 }
 
 func checkCounts(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	counts := func(most int) string {
 		t.Helper()
 		c, err := s.CountSubscriptions(t.Context(), "t", most)
@@ -72,7 +72,7 @@ func checkCounts(t *testing.T, b *bench) {
 }
 
 func checkUnsubscribe(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	live(t, s, "t", "1")
 	live(t, s, "u", "1")
 	for _, want := range []bool{true, false} {
@@ -94,7 +94,7 @@ func checkUnsubscribe(t *testing.T, b *bench) {
 
 func checkLimits(t *testing.T, b *bench) {
 	clock := &shifted{}
-	stores := []*store.Store{b.open(t, store.Options{Clock: clock.now}), b.open(t, store.Options{Clock: clock.now})}
+	stores := []*replica{b.open(t, options{Clock: clock.now}), b.open(t, options{Clock: clock.now})}
 
 	// A rate of two a second, over both replicas.
 	in := 0
@@ -137,7 +137,7 @@ func checkLimits(t *testing.T, b *bench) {
 }
 
 func checkImport(t *testing.T, b *bench) {
-	from := b.open(t, store.Options{})
+	from := b.open(t, options{})
 	live(t, from, "t", "1", "2")
 	subscribe(t, from, "u", "2", "3")
 	claim(t, from, "x", "3")
@@ -160,7 +160,7 @@ func checkImport(t *testing.T, b *bench) {
 
 	// Imported into another store, they are new once; one that has expired is passed over.
 	anew := &bench{b.Backend, b.tag + "b"}
-	into := anew.open(t, store.Options{})
+	into := anew.open(t, options{})
 	gone := all[0]
 	gone.Code = "gone"
 	gone.Expires = into.Now().Add(-time.Second)
@@ -187,7 +187,7 @@ func checkImport(t *testing.T, b *bench) {
 }
 
 func checkPages(t *testing.T, b *bench) {
-	s := b.open(t, store.Options{})
+	s := b.open(t, options{})
 	var codes, got []string
 	for i := range 250 {
 		codes = append(codes, fmt.Sprintf("%04d", i))

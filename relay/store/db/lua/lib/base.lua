@@ -1,4 +1,4 @@
--- The beginning of every script (see scripts.go): all keys of the store, and how to write to them.
+-- The beginning of every script (see NewScript): all keys of the store, and how to write to them.
 --
 -- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):

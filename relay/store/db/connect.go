@@ -1,4 +1,4 @@
-package store
+package db
 
 import (
 	"cmp"
@@ -68,24 +68,24 @@ func impatient(dial, read, write *time.Duration, dials *int) {
 	*dials = cmp.Or(*dials, 1)
 }
 
-// node returns the client of the node that holds the store.
-func (s *Store) node(ctx context.Context) (*redis.Client, error) {
-	switch c := s.client.(type) {
+// Node returns the client of the node that holds the store.
+func (d *DB) Node(ctx context.Context) (*redis.Client, error) {
+	switch c := d.Client.(type) {
 	case *redis.Client:
 		return c, nil
 	case *redis.ClusterClient:
-		node, err := c.MasterForKey(ctx, s.prefix)
+		node, err := c.MasterForKey(ctx, d.Prefix)
 		if err != nil {
 			return nil, fmt.Errorf("find the redis node: %w", err)
 		}
 		return node, nil
 	}
-	return nil, fmt.Errorf("redis client %T has no nodes", s.client)
+	return nil, fmt.Errorf("redis client %T has no nodes", d.Client)
 }
 
 // conn returns a connection of its own to that node, for commands that depend on each other.
-func (s *Store) conn(ctx context.Context) (*redis.Conn, error) {
-	node, err := s.node(ctx)
+func (d *DB) conn(ctx context.Context) (*redis.Conn, error) {
+	node, err := d.Node(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,7 @@
-package store
+package db
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,73 +11,67 @@ import (
 // time, and after each millisecond Redis is left alone for twice as long: whatever is read, and by however many, new
 // events and outcomes get their turn, and at least two thirds of Redis' time.
 const (
-	// sliceEvents, sliceCommands and sliceBytes bound a slice: events or endpoints looked at, cheap commands, bytes of
-	// bodies, dead letters and subscriptions changed.
-	sliceEvents        = 10
-	sliceCommands      = 50
-	sliceBytes         = 128 << 10
-	sliceDeadLetters   = 5
-	sliceSubscriptions = 5
+	// SliceCommands and SliceBytes bound a slice: cheap commands, and bytes of values. What else a slice has is for those
+	// to bound who read it.
+	SliceCommands = 50
+	SliceBytes    = 128 << 10
 	// restLeast is how much work is followed by a rest: a timer cannot wait for less than a millisecond. restMost
 	// bounds a rest: a slice may have waited for a Redis that is busy, or far away.
 	restLeast = time.Millisecond
 	restMost  = 5 * time.Millisecond
-	// redriveEvery is how often sliceDeadLetters are redriven. Their deliveries come due at once, and each costs Redis and
-	// the relay as much as a new event.
-	redriveEvery = 10 * time.Millisecond
 )
 
 // Aside waits for the turn of a slice that asks Redis nothing: the CPU that reading needs is kept from callbacks like
 // Redis' time. The caller calls end when it has worked for about half a millisecond, and may then ask for the next
 // turn. It waits no longer than for Redis, and goes on without a turn then.
-func (s *Store) Aside(ctx context.Context) (end func()) {
-	end, err := s.takeTurn(ctx)
+func (d *DB) Aside(ctx context.Context) (end func()) {
+	end, err := d.takeTurn(ctx)
 	if err != nil {
 		return func() {}
 	}
 	return end
 }
 
-// aside runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does
+// InTurn runs a slice when its turn comes. Turns are given in the order in which they are asked for. While Redis does
 // not answer, nobody waits for one for longer than for an answer.
-func (s *Store) aside(ctx context.Context, do func(context.Context) error) error {
-	end, err := s.takeTurn(ctx)
+func (d *DB) InTurn(ctx context.Context, do func(context.Context) error) error {
+	end, err := d.takeTurn(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	ctx, done := context.WithTimeout(ctx, 2*s.o.Timeout)
+	ctx, done := context.WithTimeout(ctx, 2*d.Timeout)
 	defer done()
 	return do(ctx)
 }
 
 // takeTurn waits for a turn. When it ends, the next one begins after a rest, if one is due.
-func (s *Store) takeTurn(ctx context.Context) (end func(), err error) {
-	waiting, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+func (d *DB) takeTurn(ctx context.Context) (end func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, 2*d.Timeout)
 	defer cancel()
 	select {
-	case s.turn <- struct{}{}:
+	case d.turn <- struct{}{}:
 	case <-waiting.Done():
 		return nil, waiting.Err()
 	}
 	began := time.Now()
 	return func() {
-		s.worked += time.Since(began)
-		if s.worked < restLeast {
-			<-s.turn
+		d.worked += time.Since(began)
+		if d.worked < restLeast {
+			<-d.turn
 			return
 		}
-		rest := min(2*s.worked, restMost)
-		s.worked = 0
-		time.AfterFunc(rest, func() { <-s.turn })
+		rest := min(2*d.worked, restMost)
+		d.worked = 0
+		time.AfterFunc(rest, func() { <-d.turn })
 	}, nil
 }
 
-// slices runs commands for each of n things, so many things to a slice.
-func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipeliner, i int)) error {
+// Slices runs commands for each of n things, so many things to a slice.
+func (d *DB) Slices(ctx context.Context, n, most int, fill func(p redis.Pipeliner, i int)) error {
 	for from := 0; from < n; from += most {
-		err := s.aside(ctx, func(ctx context.Context) error {
-			return s.roundTrip(ctx, func(p redis.Pipeliner) {
+		err := d.InTurn(ctx, func(ctx context.Context) error {
+			return d.RoundTrip(ctx, func(p redis.Pipeliner) {
 				for i := from; i < min(from+most, n); i++ {
 					fill(p, i)
 				}
@@ -91,20 +84,11 @@ func (s *Store) slices(ctx context.Context, n, most int, fill func(p redis.Pipel
 	return nil
 }
 
-// readBodies reads the bodies of events; see readStrings.
-func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
-	keys := make([]string, len(shorts))
-	for i, short := range shorts {
-		keys[i] = s.bodyKey(short)
-	}
-	return s.readStrings(ctx, keys, most)
-}
-
-// readStrings reads the values of keys, in their order, at most about so many bytes, but the first whatever its length.
+// ReadStrings reads the values of keys, in their order, at most about so many bytes, but the first whatever its length.
 // One that is not there, or not any more, is empty. It returns as many as it has read.
-func (s *Store) readStrings(ctx context.Context, keys []string, most int64) ([]string, error) {
+func (d *DB) ReadStrings(ctx context.Context, keys []string, most int64) ([]string, error) {
 	sizes := make([]*redis.IntCmd, len(keys))
-	err := s.slices(ctx, len(keys), sliceCommands, func(p redis.Pipeliner, i int) {
+	err := d.Slices(ctx, len(keys), SliceCommands, func(p redis.Pipeliner, i int) {
 		sizes[i] = p.StrLen(ctx, keys[i])
 	})
 	if err != nil {
@@ -121,12 +105,12 @@ func (s *Store) readStrings(ctx context.Context, keys []string, most int64) ([]s
 	from := 0
 	at := int64(0)
 	for from < n {
-		err := s.aside(ctx, func(ctx context.Context) error {
+		err := d.InTurn(ctx, func(ctx context.Context) error {
 			var parts []*redis.StringCmd
 			first := from
-			err := s.roundTrip(ctx, func(p redis.Pipeliner) {
-				room := int64(sliceBytes)
-				for from < n && room > 0 && len(parts) < sliceCommands {
+			err := d.RoundTrip(ctx, func(p redis.Pipeliner) {
+				room := int64(SliceBytes)
+				for from < n && room > 0 && len(parts) < SliceCommands {
 					size := min(room, sizes[from].Val()-at)
 					parts = append(parts, p.GetRange(ctx, keys[from], at, at+max(size, 1)-1))
 					room -= size
@@ -154,16 +138,4 @@ func (s *Store) readStrings(ctx context.Context, keys []string, most int64) ([]s
 		}
 	}
 	return out, nil
-}
-
-// roundTrip runs commands in one round trip. What is not there is no error.
-func (s *Store) roundTrip(ctx context.Context, fill func(redis.Pipeliner)) error {
-	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		fill(p)
-		return nil
-	})
-	if errors.Is(err, redis.Nil) {
-		return nil
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-package store
+package db
 
 import (
 	"context"
@@ -278,25 +278,25 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 
 // Availability returns what Redis can do, as far as the last calls have shown, and since when it is not Up (zero: it
 // is). Available says why.
-func (s *Store) Availability() (state Availability, since time.Time) {
-	s.health.mu.Lock()
-	defer s.health.mu.Unlock()
-	if s.health.now.state == Up {
+func (d *DB) Availability() (state Availability, since time.Time) {
+	d.health.mu.Lock()
+	defer d.health.mu.Unlock()
+	if d.health.now.state == Up {
 		return Up, time.Time{}
 	}
-	return s.health.now.state, s.health.since
+	return d.health.now.state, d.health.since
 }
 
 // Available returns nil if Redis takes events, as far as the last calls have shown, and otherwise why it does not.
-func (s *Store) Available() error {
-	_, why := s.health.state()
+func (d *DB) Available() error {
+	_, why := d.health.state()
 	return why
 }
 
 // SuspectDown tells the store that Redis has not answered for too long: it counts as down until it takes a write.
-func (s *Store) SuspectDown(span time.Duration) {
-	s.health.saw(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
+func (d *DB) SuspectDown(span time.Duration) {
+	d.health.saw(&trouble{state: Down, why: fmt.Sprintf("no answer within %s", span)})
 }
 
 // WaitUp returns when Redis takes events, or with an error when ctx ends before.
-func (s *Store) WaitUp(ctx context.Context) error { return s.health.wait(ctx, true) }
+func (d *DB) WaitUp(ctx context.Context) error { return d.health.wait(ctx, true) }

@@ -1,4 +1,4 @@
-package store
+package db
 
 import (
 	"context"
@@ -31,21 +31,21 @@ const (
 
 // Advice says what puts accepted events at risk in Redis: reasons by the name of the advice. An embedded Redis has
 // none.
-func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
-	defer wrap(&err, "ask redis how it is set up")
+func (d *DB) Advice(ctx context.Context) (out map[string]string, err error) {
+	defer Wrap(&err, "ask redis how it is set up")
 	out = make(map[string]string)
-	if s.memory != nil {
+	if d.memory != nil {
 		return out, nil
 	}
-	ctx, cancel := context.WithTimeout(withoutGate(ctx), s.o.Timeout)
+	ctx, cancel := context.WithTimeout(withoutGate(ctx), d.Timeout)
 	defer cancel()
-	node, err := s.node(ctx)
+	node, err := d.Node(ctx)
 	if err != nil {
 		return nil, err
 	}
 
 	// A Redis that does not answer INFO is not a failure, but an advice of its own.
-	text, err := node.Info(ctx).Result()
+	info, err := Info(ctx, node)
 	var refused redis.Error
 	switch {
 	case errors.As(err, &refused):
@@ -54,7 +54,7 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 	case err != nil:
 		return nil, err
 	default:
-		s.adviseInfo(readInfo(text), out)
+		d.adviseInfo(info, out)
 	}
 
 	fsync, refusal := node.ConfigGet(ctx, "appendfsync").Result()
@@ -62,7 +62,7 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 		out[adviceNoAOF] = "appendfsync no: a crash of its host loses what the kernel has not written yet, " +
 			"half a minute or more; use everysec or always"
 	}
-	if skew := s.clock.skew(); skew.Abs() > skewMost {
+	if skew := d.clock.skew(); skew.Abs() > skewMost {
 		out[adviceClockSkew] = fmt.Sprintf("its clock and this one differ by %s; "+
 			"the times of events and deliveries are those of redis", skew.Round(time.Millisecond))
 	}
@@ -70,7 +70,7 @@ func (s *Store) Advice(ctx context.Context) (out map[string]string, err error) {
 }
 
 // adviseInfo adds the advice that follows from INFO.
-func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
+func (d *DB) adviseInfo(info map[string]string, out map[string]string) {
 	if info["aof_enabled"] == "0" {
 		out[adviceNoAOF] = "appendonly no: a crash of redis loses accepted events; " +
 			"use appendonly yes, and appendfsync always to lose none"
@@ -91,18 +91,27 @@ func (s *Store) adviseInfo(info map[string]string, out map[string]string) {
 	replicas, err := strconv.Atoi(info["connected_slaves"])
 	switch {
 	case err != nil:
-	case replicas < s.o.WaitReplicas:
+	case replicas < d.waitReplicas:
 		out[adviceFewReplicas] = fmt.Sprintf("%d replicas follow, and redis.wait_replicas asks for %d: "+
-			"callbacks stay in the spool", replicas, s.o.WaitReplicas)
-	case replicas == 0 && s.watched():
+			"callbacks stay in the spool", replicas, d.waitReplicas)
+	case replicas == 0 && d.watched():
 		out[adviceNoReplicas] = "no replica follows the node that holds the events: " +
 			"if it is lost, they are, and nothing takes its place"
 	}
 }
 
 // watched says whether Redis is set up to survive the loss of a node.
-func (s *Store) watched() bool {
-	return s.health.server.cluster || s.health.server.sentinel
+func (d *DB) watched() bool {
+	return d.health.server.cluster || d.health.server.sentinel
+}
+
+// Info returns the answer of INFO of a node.
+func Info(ctx context.Context, node *redis.Client) (map[string]string, error) {
+	text, err := node.Info(ctx).Result()
+	if err != nil {
+		return nil, err
+	}
+	return readInfo(text), nil
 }
 
 // readInfo reads the answer of INFO.

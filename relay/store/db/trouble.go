@@ -1,4 +1,4 @@
-package store
+package db
 
 import (
 	"cmp"
@@ -238,7 +238,7 @@ func (s server) trouble(err error, never bool) *trouble {
 }
 
 // Address is where Redis is, for operators: host:port, or several of them, without user and password. Empty: embedded.
-func (s *Store) Address() string { return s.health.server.address }
+func (d *DB) Address() string { return d.health.server.address }
 
 // Trouble returns which state of Redis an error of a Store comes from, and why Redis is in it, without addresses.
 func Trouble(err error) (s Availability, why string) {
@@ -252,7 +252,7 @@ func Trouble(err error) (s Availability, why string) {
 // again.
 func Permanent(err error) bool {
 	var answer redis.Error
-	if errors.Is(err, errShape) {
+	if errors.Is(err, ErrShape) {
 		return true
 	}
 	return errors.As(err, &answer) && slices.ContainsFunc([]string{"WRONGTYPE", "ERR accept: ", "attempt to "},

@@ -1,4 +1,4 @@
-package store_test
+package db_test
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"kuairelay/relay/store"
+	"kuairelay/relay/store/db"
 )
 
 func TestAURLOfRedisThatIsReadInAnotherWayThanMeantIsRefusedWithItsCure(t *testing.T) {
@@ -37,11 +37,11 @@ func TestAURLOfRedisThatIsReadInAnotherWayThanMeantIsRefusedWithItsCure(t *testi
 		"redis://h:6379?addr=h2:6379&read_timeout=Sekret99&db=first": "has an option",
 	}
 	for url, want := range tests {
-		err := store.CheckURL(url)
+		err := db.CheckURL(url)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
-		s, newErr := store.New(store.Options{URL: url})
+		s, newErr := db.New(db.Options{URL: url})
 		if (newErr == nil) != (err == nil) {
 			t.Errorf("%s: New says %v, and CheckURL %v", url, newErr, err)
 		}
@@ -59,13 +59,13 @@ func TestAURLOfRedisThatIsReadInAnotherWayThanMeantIsRefusedWithItsCure(t *testi
 
 func TestTheFormsOfTheURLInTheOperatorsPageAreRead(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/operator/install.md")
+	page, err := os.ReadFile("../../../docs/operator/install.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	forms := regexp.MustCompile("(?m)^\\| .* \\| `((?:rediss?|unix)://\\S+)`").FindAllSubmatch(page, -1)
 	for _, form := range forms {
-		if err := store.CheckURL(string(form[1])); err != nil {
+		if err := db.CheckURL(string(form[1])); err != nil {
 			t.Errorf("%s: it %v", form[1], err)
 		}
 	}

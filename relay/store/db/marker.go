@@ -1,4 +1,4 @@
-package store
+package db
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 // Marker returns a random text that is kept in Redis for ever, and writes one if there is none. If it has changed,
 // Redis has lost its data. It is no script: of several replicas that find none, the first one writes it, and all read
 // it after that.
-func (s *Store) Marker(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+func (d *DB) Marker(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	key := s.key("marker")
-	found, err := s.client.Get(ctx, key).Result()
+	key := d.Key("marker")
+	found, err := d.Client.Get(ctx, key).Result()
 	if errors.Is(err, redis.Nil) {
-		if err = s.client.SetNX(ctx, key, rand.Text(), 0).Err(); err == nil {
-			found, err = s.client.Get(ctx, key).Result() // another replica may have been faster
+		if err = d.Client.SetNX(ctx, key, rand.Text(), 0).Err(); err == nil {
+			found, err = d.Client.Get(ctx, key).Result() // another replica may have been faster
 		}
 	}
 	if err != nil {
