@@ -15,7 +15,7 @@ func count(c *stats.Counters, o queue.Outcome, ended bool, now time.Time) {
 	if a := o.Attempt; a != nil {
 		s := stats.Sample{What: measureOf(*a), Took: a.Duration}
 		if ended && o.Kind == queue.Delivered {
-			s.Waited = max(1, now.Sub(o.Delivery.Event.AcceptedAt))
+			s.Waited = max(1, now.Sub(o.Delivery.Since))
 		}
 		c.Add(o.Delivery.Endpoint, s)
 	}

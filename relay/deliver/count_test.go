@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"math/bits"
 	"testing"
 	"time"
 
@@ -30,6 +31,23 @@ func TestAnAttemptCountsAsWhatCameOfIt(t *testing.T) {
 	}
 }
 
+func TestAnEventThatIsSentAgainHasWaitedSinceThen(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := stats.NewCounters(func() time.Time { return now })
+	c.Use(true)
+	d := &event.Delivery{
+		Endpoint: "shop/a", Reason: event.ReasonReplay, Since: now.Add(-time.Second),
+		Event: &event.Event{AcceptedAt: now.Add(-24 * time.Hour)},
+	}
+	count(c, queue.Outcome{Delivery: d, Kind: queue.Delivered, Attempt: &event.Attempt{Status: 200}}, true, now)
+	for _, cell := range c.Take() {
+		if within := cell.Waited[bits.Len(1000)]; within != 1 {
+			t.Errorf("%s: %v, not a second", cell.Subject, cell.Waited)
+		}
+	}
+}
+
 func TestAnOutcomeIsCountedOnceItIsSettled(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -51,7 +69,7 @@ func TestAnOutcomeIsCountedOnceItIsSettled(t *testing.T) {
 	} {
 		c := stats.NewCounters(func() time.Time { return now })
 		c.Use(true)
-		d := &event.Delivery{Endpoint: "shop/a", Event: &event.Event{AcceptedAt: now.Add(-time.Minute)}}
+		d := &event.Delivery{Endpoint: "shop/a", Event: &event.Event{}, Since: now.Add(-time.Minute)}
 		count(c, queue.Outcome{Delivery: d, Kind: x.kind, Attempt: x.attempt}, x.ended, now)
 
 		var got stats.Cell

@@ -35,7 +35,7 @@ func newHistograms(labelled bool) *histograms {
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_attempt_duration_seconds",
 			Help: "Duration of attempts.", Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 60}}, labels),
 		prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kuairelay_delivery_latency_seconds",
-			Help:    "Time from the acceptance of an event to its delivery.",
+			Help:    "Time from the acceptance of an event, or from its redrive or replay, to its delivery.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 5, 30, 300, 1800, 7200, 43200, 86400, 259200}}, labels),
 		labelled,
 	}
@@ -133,6 +133,6 @@ func (m *metrics) observe(o queue.Outcome, settled bool, now time.Time) {
 	}
 	m.deliveries.WithLabelValues(endpoint, outcome).Inc()
 	if o.Kind == queue.Delivered {
-		h.latency.WithLabelValues(h.of(endpoint)...).Observe(now.Sub(o.Delivery.Event.AcceptedAt).Seconds())
+		h.latency.WithLabelValues(h.of(endpoint)...).Observe(now.Sub(o.Delivery.Since).Seconds())
 	}
 }
