@@ -32,6 +32,7 @@ const (
 
 type loginView struct {
 	Next  string
+	Ended string // why somebody who was in has to log in again; empty: nobody was
 	Wrong string // why the login was refused; empty: it is the first
 	// Nobody says that no key would do, because the config has none.
 	Nobody bool
@@ -46,7 +47,14 @@ func (v *visit) showLogin() error {
 	if v.enter() {
 		return v.Redirect(http.StatusSeeOther, v.next())
 	}
-	return v.render(http.StatusOK, "login", v.loginView())
+	view := v.loginView()
+	switch {
+	case v.QueryParam("undone") != "":
+		view.Ended = v.t("login.undone")
+	case v.hasCookie():
+		view.Ended = v.t("error.login")
+	}
+	return v.render(http.StatusOK, "login", view)
 }
 
 // login begins the session of whoever has sent a key.
@@ -107,13 +115,15 @@ func (v *visit) logout() error {
 	return v.Redirect(http.StatusSeeOther, v.side.base+"/login")
 }
 
-// toLogin asks for a key, and comes back afterwards.
+// toLogin asks for a key, and comes back afterwards: after a form to the page that it was on. What the form asks for is
+// not done.
 func (v *visit) toLogin() error {
-	to := v.side.base + "/login"
-	if v.Request().Method == http.MethodGet {
-		to += "?" + url.Values{"next": {v.Request().URL.RequestURI()}}.Encode()
+	q := url.Values{"next": {v.Request().URL.RequestURI()}}
+	if v.Request().Method != http.MethodGet {
+		q.Set("next", v.own(v.FormValue("back")))
+		q.Set("undone", "1")
 	}
-	return v.Redirect(http.StatusSeeOther, to)
+	return v.Redirect(http.StatusSeeOther, v.path("/login", q))
 }
 
 // who names the side for logs and metrics.

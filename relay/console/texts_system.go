@@ -71,6 +71,10 @@ var systemTexts = map[string]text{
 		"Nobody can log in yet: the config has no admin.token. Set one of at least 16 characters, and reload the config.",
 		"暂时无法登录：配置中没有 admin.token。请设置一个至少 16 个字符的令牌，然后重新加载配置。",
 	},
+	"login.undone": {
+		"Your session had ended, so nothing was done. Log in, and do it again.",
+		"会话已结束，刚才的操作没有执行。请登录后重试。",
+	},
 	"login.wrong.operator": {"That is not the operator's token.", "运维令牌不正确。"},
 	"login.wrong.tenant":   {"That is not a key of a tenant.", "这不是任何租户的密钥。"},
 	"login.wait":           {"Too many attempts. Try again in %s s.", "尝试次数过多，请 %s 秒后再试。"},

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { check, until } from './play.js';
+import { check, logIn, until } from './play.js';
 
 const isIn = async (page, base) => {
   await page.goto(`${base}/help`);
@@ -31,6 +31,17 @@ check('03 session: an open page whose session has ended asks for the key', async
   await page.locator('[data-pause]:not([hidden])').waitFor();
   await on.do('config', { replace: [on.keys.shop, 'another-key-of-shop'] });
   await page.waitForURL(/\/login\?next=.*events/);
+  assert.match(await page.locator('.note.bad').innerText(), /session has ended/);
+});
+
+check('03 session: an act after it has ended is not done, which the login says before it goes back', async (on) => {
+  const page = await on.open('/endpoints/shop/orders', { as: 'operator' });
+  await page.context().clearCookies({ name: /kuairelay-operator/ });
+  await page.locator('form[action$="/pause"] button').click();
+  assert.match(await page.locator('.note.bad').innerText(), /nothing was done/);
+  await logIn(page, on.keys.operator);
+  await page.waitForURL(/\/endpoints\/shop\/orders$/);
+  assert.equal(await page.locator('form[action$="/pause"]').count(), 1, 'it is not paused');
 });
 
 check('03 session: it ends at the logout', async (on) => {
