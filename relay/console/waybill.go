@@ -25,6 +25,8 @@ type waybillView struct {
 	So             string       // what follows from that
 	Partial        bool         // Redis does not answer
 	Events         string       // the list of its events
+	WhyNot         *whyNot      // nil: all routes lead to endpoints that have the latest update
+	Misread        *nothingRow  // callbacks that name it and were not understood, though it has updates
 }
 
 func (w waybillView) title(*visit) string { return w.Code }
@@ -93,11 +95,25 @@ func (v *visit) showWaybill() error {
 	}
 	if len(w.Events) > 0 {
 		v.addMatrix(&out, w.Events)
+		if err := v.addReasons(&out, code, w.Events); err != nil {
+			return err
+		}
 	}
 	if len(w.Events) == 0 || len(w.Spooled) > 0 {
 		v.addNothing(&out, w)
 	}
 	return v.renderOf(status, "waybill", out)
+}
+
+// addReasons adds why an update may be missing where others came.
+func (v *visit) addReasons(out *waybillView, code string, events []api.Event) error {
+	if v.part() {
+		return nil
+	}
+	if v.tenant == "" {
+		v.addMisread(out, code)
+	}
+	return v.addWhyNot(out, events[len(events)-1])
 }
 
 // renderOf shows a page of something that may not be there. An open page that asks again gets its part all the same.
@@ -111,7 +127,14 @@ func (v *visit) renderOf(status int, name string, view any) error {
 // addMatrix adds the updates of a waybill, the oldest first, with their deliveries.
 func (v *visit) addMatrix(out *waybillView, events []api.Event) {
 	latest := events[len(events)-1]
-	out.Latest = v.t("waybill.latest", count(len(events)), v.moment(latest.AcceptedAt).Text, v.statusText(latest.Status))
+	at, status := v.moment(latest.AcceptedAt).Text, v.t("waybill.no.status")
+	if latest.Status != "" {
+		status = v.statusText(latest.Status)
+	}
+	out.Latest = v.t("waybill.latest", count(len(events)), at, status)
+	if len(events) == 1 {
+		out.Latest = v.t("waybill.latest.one", at, status)
+	}
 	out.Sums = v.sumsOf(events)
 	for _, s := range out.Sums[:min(len(out.Sums), mostColumns)] {
 		out.Endpoints = append(out.Endpoints, s.Endpoint)
@@ -266,7 +289,10 @@ func (v *visit) inSpool(w api.Waybill) nothingRow {
 			others = append(others, visible(r.ID)+" ("+count(r.Spool.Waiting)+")")
 		}
 	}
-	row.Text = v.t("nothing.spool.none", count(own))
+	row.Text = v.t("nothing.spool.empty")
+	if own > 0 {
+		row.Text = v.t("nothing.spool.none", count(own))
+	}
 	if len(others) > 0 {
 		row.Text += " " + v.t("nothing.spool.others", strings.Join(others, ", "))
 	}
@@ -284,7 +310,7 @@ func (v *visit) inQuarantine(w api.Waybill) nothingRow {
 		})
 	}
 	if row.Here {
-		row.Text = v.t("nothing.quarantine.here", count(len(w.Quarantined)))
+		row.Text = v.t("nothing.quarantine.here", v.many("callback", int64(len(w.Quarantined))))
 	}
 	return row
 }
@@ -345,6 +371,9 @@ func (v *visit) verdict(code api.VerdictCode) word {
 	w := word{Sign: "?", Class: "dim", Text: v.t("verdict.unknown")}
 	if key := "verdict." + string(code); v.look.language.has(key) {
 		w.Text = v.t(key)
+	}
+	if code == api.VerdictUnsubscribed && v.tenant != "" {
+		w.Text = v.t("verdict.unsubscribed.own") // it is not told of others
 	}
 	switch code {
 	case api.VerdictDelivered:

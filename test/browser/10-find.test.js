@@ -69,14 +69,14 @@ check('10 search: nothing found says where it was looked for', async (on) => {
   await on.do('push', { bodies: ['{"type":"express_sub_msg","data":[{"cp_code":"zt","note":"4567890123456"}]}'] });
   const page = await on.open('/waybill?code=999888777666', { as: 'operator' });
   assert.deepEqual(await places(page), ['Spool', 'Quarantine', 'Subscriptions', 'Before', 'Callbacks']);
-  assert.match(await said(page, 'Spool'), /^Not among the 0 callbacks/);
+  assert.match(await said(page, 'Spool'), /^No callback waits for Redis/);
   assert.match(await said(page, 'Quarantine'), /^None of the latest 500/);
   assert.match(await said(page, 'Subscriptions'), /^No tenant has subscribed it/);
   assert.match(await said(page, 'Callbacks'), /^The latest came at/);
   assert.match(await page.locator('.so').innerText(), /See whether the number is right/);
 
   await page.goto(`${on.base('operator')}/waybill?code=4567890123456`);
-  assert.match(await said(page, 'Quarantine'), /^1 callbacks that name it/);
+  assert.match(await said(page, 'Quarantine'), /^1 callback with this code in quarantine/);
   assert.match(await page.locator('.so').innerText(), /take it in again/);
   await page.locator('.nothing a[href*="quarantine"]').click();
   await page.locator('main', { hasText: 'note' }).waitFor();
@@ -85,6 +85,26 @@ check('10 search: nothing found says where it was looked for', async (on) => {
   const shop = await on.open('/waybill?code=4567890123456', { as: 'shop' });
   assert.deepEqual(await places(shop), ['Subscriptions', 'Before']);
   assert.match(await shop.locator('.so').innerText(), /Subscribe it/);
+});
+
+check('10 search: a waybill that came says who does not get it and why, and what of it was not understood', async (on) => {
+  const code = '6200000000417';
+  const page = await on.open('/', { as: 'operator' });
+  const open = () => page.goto(`${on.base('operator')}/waybill?code=${code}`);
+  await on.do('push', { updates: [{ waybill: code, status: 'collected' }] });
+  await open();
+  assert.match(await page.locator('#verdict').innerText(), /1 update came/);
+  assert.match(await page.locator('#why').innerText(), /others do not get[^]*crm\/sync: status "collected" is not signed/);
+  assert.equal(await page.locator('#misread').count(), 0);
+
+  await on.do('push', { bodies: [`{"type":"express_sub_msg","data":"{\\"waybill_code\\":\\"${code}\\",\\"data\\":[{]}"}`] });
+  await open();
+  assert.match(await page.locator('#misread').innerText(), /^1 callback with this code in quarantine/);
+
+  const shop = await on.open(`/waybill?code=${code}`, { as: 'shop' });
+  await shop.locator('#verdict').waitFor();
+  assert.equal(await shop.locator('#misread').count(), 0, 'a tenant is not told of quarantine');
+  assert.doesNotMatch(await shop.locator('main').innerText(), /crm/);
 });
 
 check('10 search: what is subscribed and has not come', async (on) => {
@@ -99,7 +119,7 @@ check('10 search: what is subscribed and has not come', async (on) => {
     await page.reload();
     return /shop subscribed it as zt .* live/.test(await said(page, 'Subscriptions'));
   });
-  assert.match(await page.locator('.so').innerText(), /has not pushed it yet/);
+  assert.match(await page.locator('.so').innerText(), /no update has come yet/);
 });
 
 check('10 search: what is no longer kept is said to have been there', async (on) => {
