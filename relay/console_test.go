@@ -534,6 +534,26 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 		t.Fatalf("a replay: %d %q %s", counted.StatusCode, at, counted.body)
 	}
 	until(t, "it is counted", func() bool { return strings.Contains(shop.get(at).body, `name="go" value="rpl_`) })
+
+	// What is wrong with it is said where it can be mended.
+	backwards := url.Values{"endpoint": {"orders"}, "from": {"2026-11-02T00:00"}, "until": {"2026-11-01T00:00"}}
+	for wrong, form := range map[string]url.Values{
+		"begin before it ends": backwards, "no endpoint": {"endpoint": {"nowhere"}, "from": {"2026-11-02T00:00"}},
+	} {
+		got := shop.post("/replays/new", form)
+		if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.body, wrong) ||
+			!strings.Contains(got.body, `value="2026-11-02T00:00"`) {
+			t.Errorf("%s: %d %s", wrong, got.StatusCode, got.body)
+		}
+	}
+	day := url.Values{"endpoint": {"orders"}, "from": {"2026-11-01T00:00"}, "until": {"2026-11-02T00:00"}}
+	of := strings.TrimPrefix(shop.post("/replays/new", day).Header.Get("Location"), "/console")
+	if body := shop.get(of).body; !strings.Contains(body, "· until ") {
+		t.Errorf("the replay of a day does not say when it ends: %s", body)
+	}
+	until(t, "the same again ends then, too", func() bool {
+		return strings.Contains(shop.get(of).body, "until=2026-11-0")
+	})
 }
 
 func TestAPageHasItsHeadersAndIsLight(t *testing.T) {

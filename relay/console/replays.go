@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
@@ -45,9 +47,12 @@ func (v *visit) replayRow(r api.Replay) replayRow {
 		State: v.state(string(r.State)), Why: visible(r.Why),
 		Queued: count(r.Queued), Skipped: count(r.Skipped), Looked: count(r.Looked),
 		Created: v.moment(r.CreatedAt), Ended: v.moment(r.EndedAt), DryRun: r.Request.DryRun,
-		Running: r.State == event.ReplayRunning, Again: v.path("/replays/new", replayQuery(r.Request, false)),
+		Running: r.State == event.ReplayRunning, Again: v.path("/replays/new", replayQuery(r.Request, bounded(r))),
 	}
 	row.What = v.replayed(r.Request)
+	if bounded(r) {
+		row.What += " · " + v.t("replay.until", v.moment(r.Request.Until).Text)
+	}
 	row.Bar = replayBar(r)
 	return row
 }
@@ -69,6 +74,11 @@ func replayBar(r api.Replay) *bar {
 
 // percent is a share in percent, below a hundred: what runs is not done.
 func percent(share float64) int { return int(min(99, max(0, math.Floor(100*share)))) }
+
+// bounded says whether somebody has chosen where a replay ends. Else that is when it was counted.
+func bounded(r api.Replay) bool {
+	return r.CreatedAt.Sub(r.Request.Until) > 5*time.Minute && !r.Request.Until.IsZero()
+}
 
 // replayed says what a replay sends again.
 func (v *visit) replayed(r api.ReplayRequest) string {
@@ -245,35 +255,72 @@ func replayQuery(r api.ReplayRequest, until bool) url.Values {
 
 // replayForm is what a replay is asked for with.
 type replayForm struct {
-	Endpoint, Tenant, Brand, Waybill, Until, Rate string
+	Endpoint, Tenant, Brand, Waybill, From, Until, Rate string
 
 	Reroute                 bool
 	Statuses, States, Spans []option
+	Endpoints               []string // some names, for the field to offer
+	Wrong                   said     // why it was not taken; empty: it was not sent
 }
 
-func (v *visit) newReplay() error {
+func (v *visit) newReplay() error { return v.showReplayForm(http.StatusOK, said{}) }
+
+// showReplayForm shows the form for a new replay with what the address, or the form that was sent, has chosen. wrong is
+// why that was not taken.
+func (v *visit) showReplayForm(code int, wrong said) error {
 	form := replayForm{
-		Endpoint: v.QueryParam("endpoint"), Tenant: v.QueryParam("tenant"), Brand: v.QueryParam("brand"),
-		Waybill: v.QueryParam("waybill_code"), Until: v.inputTime(v.QueryParam("until")),
-		Rate:    cmp.Or(v.QueryParam("rate"), "100"),
-		Reroute: v.QueryParam("reroute") != "" || v.QueryParam("state") == api.StateUnrouted,
+		Endpoint: v.FormValue("endpoint"), Tenant: v.FormValue("tenant"), Brand: v.FormValue("brand"),
+		Waybill: v.FormValue("waybill_code"), From: v.FormValue("from"), Until: v.inputTime(v.FormValue("until")),
+		Rate:    cmp.Or(v.FormValue("rate"), "100"),
+		Reroute: v.FormValue("reroute") != "" || v.FormValue("state") == api.StateUnrouted,
+		Wrong:   wrong,
 	}
-	statuses := v.options(kuaidihelp.Statuses(), v.QueryParam("status"), v.statusText)
-	form.Statuses = withChosen(statuses, v.QueryParam("status"), visible)
-	form.Spans = v.sinceOptions(v.QueryParam("since"))
-	state := v.QueryParam("state")
+	form.Endpoints, _ = v.o.API.Names(v.tenant, mostNames)
+
+	// A link may say since when, to the moment.
+	since := v.FormValue("since")
+	if at, err := time.Parse(time.RFC3339, since); err == nil {
+		form.From = at.In(v.zone).Format(pickerLayout)
+		since = ""
+	}
+	form.Spans = v.sinceOptions(since)
+	statuses := v.options(kuaidihelp.Statuses(), v.FormValue("status"), v.statusText)
+	form.Statuses = withChosen(statuses, v.FormValue("status"), visible)
+	state := v.FormValue("state")
 	if state == api.StateUnrouted {
 		state = ""
 	}
 	word := func(s string) string { return v.state(s).Text }
 	form.States = v.options([]string{"delivered", "dead", "dismissed"}, state, word)
-	return v.render(http.StatusOK, "replay-new", form)
+	return v.render(code, "replay-new", form)
+}
+
+// replayTimes reads which events a replay is to take. A day is written as its begin and its end. If there is a begin,
+// the span does not count.
+func (v *visit) replayTimes() (url.Values, error) {
+	q := v.form(append(replayFilter, "since", "until")...)
+	if from := v.FormValue("from"); from != "" {
+		q.Set("since", from)
+	}
+	filter, err := v.withTimes(q)
+	if err != nil {
+		return nil, err
+	}
+	since, errSince := time.Parse(time.RFC3339, filter.Get("since"))
+	until, errUntil := time.Parse(time.RFC3339, filter.Get("until"))
+	if errSince == nil && errUntil == nil && !since.Before(until) {
+		return nil, echo.NewHTTPError(http.StatusBadRequest, v.t("replay.order"))
+	}
+	return filter, nil
 }
 
 // beginReplay begins a replay, or counts what it would send.
 func (v *visit) beginReplay() error {
 	counted := v.FormValue("go") // the dry run
-	filter, err := v.withTimes(v.form(append(replayFilter, "since", "until")...))
+	filter, err := v.replayTimes()
+	if status, text := statusOf(err); status == http.StatusBadRequest {
+		return v.showReplayForm(status, v.say(text))
+	}
 	if err != nil {
 		return err
 	}
@@ -292,10 +339,12 @@ func (v *visit) beginReplay() error {
 	}
 
 	r, err := send[api.Replay](v, "POST /replays", nil, body)
-	if status, text := statusOf(err); status == http.StatusConflict && counted != "" {
+	switch status, text := statusOf(err); {
+	case status == http.StatusConflict && counted != "":
 		return v.replayPage(counted, text)
-	}
-	if err != nil {
+	case status == http.StatusBadRequest:
+		return v.showReplayForm(status, v.say(text))
+	case err != nil:
 		return err
 	}
 	return v.Redirect(http.StatusSeeOther, v.path("/replays/"+url.PathEscape(r.ID), nil))
