@@ -103,10 +103,10 @@ func TestHelpExplainsEveryStateAndTheFirstSteps(t *testing.T) {
 	if words := wordsOf(t, shop.get("/help").body); !strings.Contains(words, "kuairelay listen --secret") {
 		t.Errorf("a tenant is not told its first steps: %s", words)
 	}
-	if got := shop.post("/endpoints/shop/orders/pause", url.Values{"back": {"/console/help"}}); !strings.Contains(
-		wordsOf(t, shop.get(strings.TrimPrefix(got.Header.Get("Location"), "/console")).body),
-		"Paused. Resume undoes this.") || strings.Contains(shop.get(strings.TrimPrefix(got.Header.Get("Location"),
-		"/console")).body, "EXTRA") {
+	paused := shop.post("/endpoints/shop/orders/pause", url.Values{"back": {"/console/help"}})
+	said := shop.get(strings.TrimPrefix(paused.Header.Get("Location"), "/console")).body
+	words := wordsOf(t, said)
+	if !strings.Contains(words, "shop/orders is paused. Resume undoes this.") || strings.Contains(said, "EXTRA") {
 		t.Error("what was done is not said, or with what is in no text")
 	}
 }

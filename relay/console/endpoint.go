@@ -28,7 +28,7 @@ type endpointView struct {
 	Paused, Parked bool
 	Retry          bool   // something waits for its next attempt
 	ResumeAsks     bool   // because it said that it is gone
-	Redrive        string // the page with its dead letters; empty: there are none
+	Redrive        string // the question before its dead letters are sent again; empty: there are none
 
 	Attempts []endpointAttempt
 	Which    []choice // of the attempts
@@ -98,7 +98,7 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 	out.OpenHref = v.path("/events", url.Values{"endpoint": {e.Endpoint}, "state": {"open"}})
 	out.Retry = e.Open > 0 && !out.Parked
 	if e.Dead > 0 {
-		out.Redrive = out.DeadHref
+		out.Redrive = v.sureOf("redrive", own)
 	}
 	if e.LastError != nil && e.State != api.EndpointOK {
 		last := v.attempt(*e.LastError)

@@ -16,7 +16,7 @@ func (v *visit) act(what string) error {
 	if _, err := send[api.EndpointHealth](v, "POST /endpoints/{endpoint}/"+what, nil, nil, v.endpointName()); err != nil {
 		return err
 	}
-	return v.done(what)
+	return v.done(what, v.endpointName())
 }
 
 // resumeView asks whether an endpoint that said that it is gone is to get everything again.

@@ -195,7 +195,8 @@ func (v *visit) addHeadline(out *overviewView, s api.Status, series overviewSeri
 
 	// What is accepted stays safe, whatever else is wrong: unless that is what is wrong.
 	safe := !slices.ContainsFunc(s.ProblemList, func(p api.StatusProblem) bool {
-		return p.Code == api.RedisEmptied || p.Code == api.SpoolFailing || p.Code == api.Incomplete
+		return p.Code == api.RedisEmptied || p.Code == api.SpoolFailing || p.Code == api.Incomplete ||
+			p.Code == api.RedisAdvice
 	})
 	if need > 0 && safe && s.Ready {
 		out.Headline += " " + v.t("overview.safe")

@@ -206,8 +206,8 @@ var frameTexts = map[string]text{
 	"act.cancel":  {"End it", "终止"},
 	"act.retake":  {"Take in again", "重新解析"},
 
-	"did.pause":         {"Paused. Resume undoes this.", "已暂停，可随时恢复。"},
-	"did.resume":        {"Resumed.", "已恢复。"},
+	"did.pause":         {"%s is paused. Resume undoes this.", "%s 已暂停，可随时恢复。"},
+	"did.resume":        {"%s is resumed.", "%s 已恢复。"},
 	"did.redrive":       {"%s queued again.", "已重新入队 %s 个。"},
 	"did.dismiss":       {"%s dismissed.", "已忽略 %s 个。"},
 	"did.cancel":        {"The replay ends. What it has queued is delivered.", "重放已终止，已入队的仍会投递。"},

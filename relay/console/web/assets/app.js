@@ -56,6 +56,15 @@ export function dress(root) {
   for (const b of root.querySelectorAll('[data-copy], [data-copy64], [data-copy-here]')) b.hidden = false;
 }
 
+// forgetDone has what a form did be said once, and not when somebody comes back to the page.
+function forgetDone() {
+  const url = new URL(location.href);
+  if (!url.searchParams.has('did')) return;
+  url.searchParams.delete('did');
+  url.searchParams.delete('n');
+  history.replaceState(history.state, '', url);
+}
+
 function startForms() {
   document.addEventListener('change', (e) => {
     if (e.target.matches('[data-auto] select')) e.target.form.requestSubmit();
@@ -90,6 +99,7 @@ function startClock() {
 }
 
 tellZone();
+forgetDone();
 startClock();
 dress(document);
 startCopying();
