@@ -87,28 +87,6 @@ check('17 bulk: it can be stopped half-way, and goes on', async (on) => {
   assert.equal(await dead(on), 0);
 });
 
-check('17 bulk: the page of an endpoint asks before its dead letters are sent again, and says what was done once', async (on) => {
-  await clear(on);
-  await on.do('refused', { Count: 3, From: 400000 });
-  await isDead(on, 3);
-  await on.do('answer', { endpoint: 'orders', Status: 200 });
-  const page = await on.open('/endpoints/shop/orders', { as: 'operator' });
-  await page.getByRole('link', { name: 'Send 3 again…' }).click();
-  const dialog = page.locator('dialog[open]');
-  await dialog.getByRole('button', { name: 'Send 3 again', exact: true }).click();
-  await dialog.getByText('3 of 3 are queued again.').waitFor();
-  await page.keyboard.press('Escape');
-  assert.equal(await dead(on), 0);
-
-  await page.locator('form[action$="/pause"] button').click();
-  await page.getByText('shop/orders is paused. Resume undoes this.').waitFor();
-  await page.getByRole('button', { name: 'Resume' }).click();
-  await page.getByText('shop/orders is resumed.').waitFor();
-  await page.goBack();
-  await page.locator('#head').waitFor();
-  assert.equal(await page.locator('.note').count(), 0, 'going back says it once more');
-});
-
 check('17 bulk: a filter that takes nothing cannot be sent', async (on) => {
   const page = await on.open('/dead-letters/sure?act=redrive&status=question', { as: 'shop' });
   await page.getByText('There is nothing to do').waitFor();
@@ -203,4 +181,26 @@ check('17 bulk: the dead letters of a chosen endpoint, and its test, in a dialog
   await dialog.getByRole('button', { name: 'Send another' }).click();
   await dialog.getByText('wait for 7 s').waitFor({ state: 'detached' });
   assert.equal(await tests(on), before + 2);
+});
+
+check('17 bulk: the page of an endpoint asks before its dead letters are sent again, and says what was done once', async (on) => {
+  await clear(on);
+  await on.do('refused', { Count: 3, From: 400000 });
+  await isDead(on, 3);
+  await on.do('answer', { endpoint: 'orders', Status: 200 });
+  const page = await on.open('/endpoints/shop/orders', { as: 'operator' });
+  await page.getByRole('link', { name: 'Send 3 again…' }).click();
+  const dialog = page.locator('dialog[open]');
+  await dialog.getByRole('button', { name: 'Send 3 again', exact: true }).click();
+  await dialog.getByText('3 of 3 are queued again.').waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await dead(on), 0);
+
+  await page.locator('form[action$="/pause"] button').click();
+  await page.getByText('shop/orders is paused. Resume undoes this.').waitFor();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByText('shop/orders is resumed.').waitFor();
+  await page.goBack();
+  await page.locator('#head').waitFor();
+  assert.equal(await page.locator('.note').count(), 0, 'going back says it once more');
 });
