@@ -117,7 +117,7 @@ func TestAnOutageOfSixHoursCostsNothingButTime(t *testing.T) {
 		}
 		flow := queue.Pacing{Breaker: queue.Breaker{Failures: 10, Ratio: 0.5, Window: time.Minute, CoolOff: 5 * time.Second,
 			MaxCoolOff: 15 * time.Minute}}
-		s.Use(store.Settings{Pacing: map[string]queue.Pacing{"t/down": flow, "t/other": flow}})
+		s.Store.Use(store.Settings{Pacing: map[string]queue.Pacing{"t/down": flow, "t/other": flow}})
 		var eps []*deliver.Endpoint
 		for name := range receivers {
 			eps = append(eps, &deliver.Endpoint{Name: "t/" + name, URL: "http://" + name + "/", Keys: []deliver.Key{{Key: key}},

@@ -24,6 +24,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/subscriptions"
 )
 
 const (
@@ -285,6 +286,7 @@ tenants:
 type stores struct {
 	*db.DB
 	*store.Store
+	*subscriptions.Ledger
 }
 
 func openStores(t testing.TB, o db.Options) *stores {
@@ -294,7 +296,7 @@ func openStores(t testing.TB, o db.Options) *stores {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	return &stores{DB: d, Store: store.New(d, store.Options{})}
+	return &stores{DB: d, Store: store.New(d, store.Options{}), Ledger: subscriptions.New(d, subscriptions.Settings{})}
 }
 
 // item is one waybill update as kuaidihelp pushes it.

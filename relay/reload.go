@@ -86,7 +86,7 @@ func (r *Relay) use(c *config.Config) error {
 		return err
 	}
 
-	r.store.Use(storeSettings(c))
+	r.store.use(c)
 	r.intake.Use(routesOf(table, c.Tenants), configName(c))
 	r.when.use(failures)
 	r.receiver.Use(ingest.Settings{

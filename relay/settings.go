@@ -29,6 +29,7 @@ import (
 	"kuairelay/relay/signature"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/subscriptions"
 	"kuairelay/relay/subscribe"
 )
 
@@ -36,13 +37,18 @@ import (
 type stores struct {
 	*db.DB
 	*store.Store
+	*subscriptions.Ledger
 }
 
 // newStores makes the stores of a config; o and replica have what is not in a config. It opens no connection.
 func newStores(c *config.Config, o db.Options, replica string) (*stores, error) {
 	o.URL = c.Redis.URL.Reveal()
 	o.WaitReplicas = c.Redis.WaitReplicas
-	return openStores(o, store.Options{Settings: storeSettings(c), Brands: kuaidihelp.Brands(), Replica: replica})
+	kept, err := openStores(o, store.Options{Brands: kuaidihelp.Brands(), Replica: replica})
+	if err == nil {
+		kept.use(c)
+	}
+	return kept, err
 }
 
 func openStores(redis db.Options, o store.Options) (*stores, error) {
@@ -50,26 +56,43 @@ func openStores(redis db.Options, o store.Options) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stores{DB: d, Store: store.New(d, o)}, nil
+	return &stores{
+		DB:     d,
+		Store:  store.New(d, o),
+		Ledger: subscriptions.New(d, subscriptions.Settings{}),
+	}, nil
+}
+
+// use gives them the settings of a config.
+func (s *stores) use(c *config.Config) {
+	s.Store.Use(storeSettings(c))
+	s.Ledger.Use(ledgerSettings(c))
 }
 
 func storeSettings(c *config.Config) store.Settings {
-	const writing = 5 * time.Second // what the provider said, while Redis is slow
 	return store.Settings{
-		ClaimTTL:            c.Kuaidihelp.Timeout + writing,
 		Window:              c.Dedupe.Window,
 		BareWindow:          c.Dedupe.BareWindow,
 		Retention:           c.Retention,
 		DeadLetterRetention: c.DeadLetterRetention,
 		SubscriptionTTL:     c.Subscriptions.TTL,
 		SignedTTL:           c.Subscriptions.SignedTTL,
-		NoRecord:            c.Subscriptions.NoRecord.Retry,
-		SubscriptionsMax:    c.Subscriptions.Max,
-		UpstreamRate:        float64(c.Kuaidihelp.Rate),
-		Silence:             silence(c),
-		QueryRate:           float64(c.Kuaidihelp.Query.Rate),
 		StatsTTL:            c.Console.History + time.Hour, // the first minute that is shown may have begun before
 		Pacing:              pacing(c.Tenants),
+	}
+}
+
+func ledgerSettings(c *config.Config) subscriptions.Settings {
+	const writing = 5 * time.Second // what the provider said, while Redis is slow
+	return subscriptions.Settings{
+		TTL:          c.Subscriptions.TTL,
+		SignedTTL:    c.Subscriptions.SignedTTL,
+		NoRecord:     c.Subscriptions.NoRecord.Retry,
+		Max:          c.Subscriptions.Max,
+		ClaimTTL:     c.Kuaidihelp.Timeout + writing,
+		UpstreamRate: float64(c.Kuaidihelp.Rate),
+		Silence:      silence(c),
+		QueryRate:    float64(c.Kuaidihelp.Query.Rate),
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package ledger has what the parts ask the store about the ledger, which holds all subscriptions, and what they get
-// from it. There is no code: package store does it.
+// from it. There is no code: package store/subscriptions does it.
 package ledger
 
 import (

@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"kuairelay/relay/event"
+	"kuairelay/relay/store/subscriptions"
 )
 
 // The keys of a store; db/lua/lib/base.lua says what each holds.
@@ -16,8 +19,7 @@ func (s *Store) deliveredKey(endpoint string) string   { return s.db.Key("d:" + 
 func (s *Store) eventKey(short string) string          { return s.db.Key("e:" + short) }
 func (s *Store) bodyKey(short string) string           { return s.db.Key("b:" + short) }
 func (s *Store) recordKey(waybill string) string       { return s.db.Key("w:" + waybill) }
-func (s *Store) entryKey(entry string) string          { return s.db.Key("s:" + entry) }
-func (s *Store) subscribedKey(tenant string) string    { return s.db.Key("t:" + tenant) }
+func (s *Store) entryKey(w event.Waybill) string       { return s.db.Key("s:" + subscriptions.Entry(w)) }
 func (s *Store) quarantinedKey(id string) string       { return s.db.Key("z:" + id) }
 func (s *Store) replayKey(id string) string            { return s.db.Key("y:" + id) }
 func (s *Store) replayHolderKey(id string) string      { return s.db.Key("yl:" + id) }

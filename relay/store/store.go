@@ -22,14 +22,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/subscriptions"
 	"kuairelay/relay/workers"
 )
 
@@ -56,23 +54,9 @@ type Settings struct {
 	Window, BareWindow time.Duration
 	// Retention of delivered events and DeadLetterRetention of the others. Defaults 48 h and 720 h.
 	Retention, DeadLetterRetention time.Duration
-	// SubscriptionTTL is how long the ledger keeps a waybill after it was last subscribed. SignedTTL is how long it keeps
-	// one after the parcel was signed for, or after the provider refused it. Defaults 60 and 7 days.
+	// SubscriptionTTL and SignedTTL are TTL and SignedTTL of subscriptions.Settings: an update of a waybill may make its
+	// entry of the ledger live on.
 	SubscriptionTTL, SignedTTL time.Duration
-	// NoRecord is when the provider is asked again for a waybill of which it has no record yet: the pause after each such
-	// answer. When it ends, the waybill fails. Default: it fails at once.
-	NoRecord []time.Duration
-	// SubscriptionsMax is how many waybills a tenant may have in the ledger at one time. Default 1,000,000.
-	SubscriptionsMax int
-	// ClaimTTL is how long a replica may take for a call to the provider and for writing down the answer, before another
-	// replica takes the work over. If a replica is killed, its work waits for that time, so it is short. Default 10 s.
-	ClaimTTL time.Duration
-	// UpstreamRate bounds the calls to the provider per second, over all replicas. Default 10.
-	UpstreamRate float64
-	// Silence says when the provider is asked how waybills stand, and QueryRate bounds these calls per second, over all
-	// replicas. Default: it is not asked.
-	Silence   ledger.Silence
-	QueryRate float64
 	// StatsTTL is how long statistics by minutes are kept. Default 25 h.
 	StatsTTL time.Duration
 	// Pacing has the pacing of endpoints by name. An endpoint that is not in it has neither rate nor breaker.
@@ -83,8 +67,6 @@ type Settings struct {
 type settings struct {
 	Settings
 	pacing map[string]pacing
-	// schedule is NoRecord as lua/answer.lua reads it.
-	schedule string
 }
 
 // Use replaces the settings for all that begins from now on.
@@ -93,17 +75,10 @@ func (s *Store) Use(set Settings) {
 	set.BareWindow = cmp.Or(set.BareWindow, 2*time.Hour)
 	set.Retention = cmp.Or(set.Retention, 48*time.Hour)
 	set.DeadLetterRetention = cmp.Or(set.DeadLetterRetention, 720*time.Hour)
-	set.SubscriptionTTL = cmp.Or(set.SubscriptionTTL, 60*24*time.Hour)
-	set.SubscriptionsMax = cmp.Or(set.SubscriptionsMax, 1_000_000)
-	set.SignedTTL = cmp.Or(set.SignedTTL, 7*24*time.Hour)
-	set.ClaimTTL = cmp.Or(set.ClaimTTL, 10*time.Second)
-	set.UpstreamRate = cmp.Or(set.UpstreamRate, 10)
+	set.SubscriptionTTL = cmp.Or(set.SubscriptionTTL, subscriptions.TTL)
+	set.SignedTTL = cmp.Or(set.SignedTTL, subscriptions.SignedTTL)
 	set.StatsTTL = cmp.Or(set.StatsTTL, 25*time.Hour)
-	var waits []string
-	for _, wait := range set.NoRecord {
-		waits = append(waits, strconv.FormatInt(max(1, wait.Milliseconds()), 10))
-	}
-	s.set.Store(&settings{set, encodePacing(set.Pacing), strings.Join(waits, " ")})
+	s.set.Store(&settings{set, encodePacing(set.Pacing)})
 }
 
 func (s *Store) settings() *settings { return s.set.Load() }

@@ -24,7 +24,7 @@ import (
 	"kuairelay/relay/logonce"
 )
 
-// Store is the ledger; package store says what each method does.
+// Store is the ledger; package store/subscriptions says what each method does.
 type Store interface {
 	Now() time.Time
 	Aside(ctx context.Context) (end func())

@@ -12,7 +12,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 func checkWindow(t *testing.T, b *bench) {
@@ -104,7 +103,7 @@ func checkConcurrentDuplicates(t *testing.T, b *bench) {
 func checkPrune(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, options{Clock: clock.now,
-		Settings: store.Settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
+		Settings: settings{Retention: 100 * time.Millisecond, Window: time.Hour}})
 	for i := range 40 {
 		acceptOne(t, s, update("1", fmt.Sprint(i)), nil)
 	}

@@ -4,7 +4,6 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 	"slices"
 	"testing"
 	"time"
@@ -154,7 +153,7 @@ func checkCatchUpBefore(t *testing.T, b *bench) {
 func checkCatchUpStays(t *testing.T, b *bench) {
 	const short = 100 * time.Millisecond
 	s := b.open(t,
-		options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+		options{Settings: settings{Retention: short, Window: short, DeadLetterRetention: short,
 			SubscriptionTTL: 5 * time.Second}})
 	keys := func(kind string) int { return len(b.Keys(t, "{"+b.tag+"}:"+kind+":")) }
 	live(t, s, "t", "1", "2")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +71,7 @@ func checkDeadLetters(t *testing.T, b *bench) {
 
 func checkDismissedExpires(t *testing.T, b *bench) {
 	s := b.open(t,
-		options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
+		options{Settings: settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond}})
 	d := acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0]
 	settle(t, s, d, queue.Dead, because("no"))
 	if n, err := s.Dismiss(t.Context(), "t/a", d.Event.ID); n != 1 || err != nil {
@@ -134,7 +133,7 @@ func checkRedrive(t *testing.T, b *bench) {
 func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	s := b.open(t,
-		options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
+		options{Settings: settings{Window: short, Retention: short, DeadLetterRetention: time.Hour}})
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)

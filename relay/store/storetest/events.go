@@ -10,7 +10,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // page lists events until the list ends, in pages of the size given.
@@ -227,7 +226,7 @@ func checkHowFarBack(t *testing.T, s *replica) {
 func checkTrim(t *testing.T, b *bench) {
 	// the list itself is gone if nothing is accepted for twice as long, as on a machine that is stalled
 	const short = 3 * time.Second
-	s := b.open(t, options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short}})
+	s := b.open(t, options{Settings: settings{Retention: short, Window: short, DeadLetterRetention: short}})
 	for i := range 10 {
 		var entries []queue.Routed
 		for j := range 110 {
@@ -258,7 +257,7 @@ func checkTrim(t *testing.T, b *bench) {
 func checkTrimEnds(t *testing.T, b *bench) {
 	const keep = 4 * time.Hour
 	clock := &shifted{}
-	s := b.open(t, options{Clock: clock.now, Settings: store.Settings{Retention: keep}})
+	s := b.open(t, options{Clock: clock.now, Settings: settings{Retention: keep}})
 	for i := range 12 { // a chunk each, because it has been open for long
 		acceptOne(t, s, update(fmt.Sprint(i), "a"), to("t/a"))
 		clock.forward(keep/4 + time.Second)

@@ -9,7 +9,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // quarantine keeps one text.
@@ -121,7 +120,7 @@ func checkRemembered(t *testing.T, b *bench) {
 func checkDuplicateOf(t *testing.T, b *bench) {
 	clock := &shifted{}
 	s := b.open(t, options{Clock: clock.now,
-		Settings: store.Settings{Window: 10 * time.Hour, BareWindow: time.Hour}})
+		Settings: settings{Window: 10 * time.Hour, BareWindow: time.Hour}})
 	for i, step := range []struct {
 		e       *event.Event
 		forward time.Duration

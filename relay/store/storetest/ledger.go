@@ -12,7 +12,6 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // ledgerChecks are those of subscriptions.
@@ -119,8 +118,8 @@ func under(condition event.Conditions, endpoints ...string) []queue.Candidate {
 }
 
 func checkClaim(t *testing.T, b *bench) {
-	stores := []*replica{b.open(t, options{Settings: store.Settings{UpstreamRate: 1e6}}),
-		b.open(t, options{Settings: store.Settings{UpstreamRate: 1e6}})}
+	stores := []*replica{b.open(t, options{Settings: settings{UpstreamRate: 1e6}}),
+		b.open(t, options{Settings: settings{UpstreamRate: 1e6}})}
 	codes := []string{"1", "2", "3"}
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -143,7 +142,7 @@ func checkClaim(t *testing.T, b *bench) {
 
 func checkClaimLapses(t *testing.T, b *bench) {
 	clock := &shifted{}
-	s := b.open(t, options{Clock: clock.now, Settings: store.Settings{ClaimTTL: 30 * time.Second}})
+	s := b.open(t, options{Clock: clock.now, Settings: settings{ClaimTTL: 30 * time.Second}})
 	subscribe(t, s, "a", "1")
 	if _, mine := claim(t, s, "first", "1"); mine != 1 {
 		t.Error("the first does not get it")
@@ -218,8 +217,8 @@ func checkRefused(t *testing.T, b *bench) {
 }
 
 func checkTurns(t *testing.T, b *bench) {
-	a, c := b.open(t, options{Settings: store.Settings{UpstreamRate: 0.05}}),
-		b.open(t, options{Settings: store.Settings{UpstreamRate: 0.05}})
+	a, c := b.open(t, options{Settings: settings{UpstreamRate: 0.05}}),
+		b.open(t, options{Settings: settings{UpstreamRate: 0.05}})
 	subscribe(t, a, "a", "1", "2", "3")
 	for i, step := range []func() time.Duration{
 		func() time.Duration { w, _ := claim(t, a, "1", "1"); return w },

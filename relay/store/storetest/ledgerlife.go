@@ -4,7 +4,6 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,7 @@ import (
 func checkLastEventLives(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
-		options{Settings: store.Settings{Retention: short, Window: short, DeadLetterRetention: short,
+		options{Settings: settings{Retention: short, Window: short, DeadLetterRetention: short,
 			SubscriptionTTL: 6 * time.Second}})
 	live(t, s, "t", "1", "2")
 	renewed := func() { subscribe(t, s, "t", "1", "2") } // on a busy machine the 6 s are soon over
@@ -65,7 +64,7 @@ func checkLastEventLives(t *testing.T, b *bench) {
 func checkRenewed(t *testing.T, b *bench) {
 	const ttl = 4 * time.Second
 	s := b.open(t,
-		options{Settings: store.Settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond,
+		options{Settings: settings{Retention: 100 * time.Millisecond, Window: 100 * time.Millisecond,
 			SubscriptionTTL: ttl}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, update("1", "a"), nil)
@@ -80,7 +79,7 @@ func checkRenewed(t *testing.T, b *bench) {
 }
 
 func checkSignedExpires(t *testing.T, b *bench) {
-	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
+	s := b.open(t, options{Settings: settings{SubscriptionTTL: 60 * time.Hour, SignedTTL: 7 * time.Hour}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), under(event.IfSubscribed, "t/a"))
 	subscribe(t, s, "u", "1", "2") // the parcel is still signed for
@@ -124,7 +123,7 @@ func lifeOf(t *testing.T, s *replica, tenant, code string) time.Duration {
 
 func checkMovesAgain(t *testing.T, b *bench) {
 	const full, signed = 60 * time.Hour, 7 * time.Hour
-	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: signed}})
+	s := b.open(t, options{Settings: settings{SubscriptionTTL: full, SignedTTL: signed}})
 	subscribed := under(event.IfSubscribed, "t/a")
 
 	// An event's own times decide; without times, the order in which events come.
@@ -167,7 +166,7 @@ func checkMovesAgain(t *testing.T, b *bench) {
 }
 
 func checkSignedAlone(t *testing.T, b *bench) {
-	s := b.open(t, options{Settings: store.Settings{SignedTTL: 200 * time.Millisecond}})
+	s := b.open(t, options{Settings: settings{SignedTTL: 200 * time.Millisecond}})
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), nil)
 	until(t, "the ledger forgets the parcel that was signed for", func() bool {
@@ -187,7 +186,7 @@ func checkSignedAlone(t *testing.T, b *bench) {
 
 func checkRefusedIsPushed(t *testing.T, b *bench) {
 	const full, short = 60 * time.Hour, 7 * time.Hour
-	s := b.open(t, options{Settings: store.Settings{SubscriptionTTL: full, SignedTTL: short}})
+	s := b.open(t, options{Settings: settings{SubscriptionTTL: full, SignedTTL: short}})
 	for _, code := range []string{"moves", "arrives"} {
 		subscribe(t, s, "t", code)
 		claim(t, s, "x", code)
@@ -218,7 +217,7 @@ func checkLateUpdate(t *testing.T, b *bench) {
 	}
 
 	s := b.open(t,
-		options{Settings: store.Settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
+		options{Settings: settings{Window: 100 * time.Millisecond, Retention: 100 * time.Millisecond}})
 	live(t, s, "t", "1")
 	acceptOne(t, s, at(10, "1", "b", "signed"), nil)
 	acceptOne(t, s, at(9, "1", "a", "sending"), nil)

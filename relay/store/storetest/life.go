@@ -10,13 +10,12 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 func checkNothingLeft(t *testing.T, b *bench) {
 	const short = 200 * time.Millisecond
 	s := b.open(t,
-		options{Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
+		options{Settings: settings{Window: short, Retention: short, DeadLetterRetention: 2 * short}})
 	var routed []queue.Routed
 	for i := range 50 {
 		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%10), fmt.Sprint(i)), To: to("t/a", "t/b")})
@@ -70,7 +69,7 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	const short = 50 * time.Millisecond
 	clock := &shifted{}
 	s := b.open(t, options{Clock: clock.now,
-		Settings: store.Settings{Window: short, Retention: short, DeadLetterRetention: short}})
+		Settings: settings{Window: short, Retention: short, DeadLetterRetention: short}})
 	var routed []queue.Routed
 	for i := range 40 {
 		routed = append(routed, queue.Routed{Event: update(fmt.Sprint(i%8), fmt.Sprint(i)), To: to("t/a", "t/b")})

@@ -10,7 +10,6 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // lifetimeChecks hold how long keys live, by what Redis says of them, so that no check has to wait for one to expire.
@@ -39,7 +38,7 @@ const (
 
 func (b *bench) openLifetimes(t *testing.T) *replica {
 	t.Helper()
-	return b.open(t, options{Settings: store.Settings{
+	return b.open(t, options{Settings: settings{
 		Window: retention, Retention: retention, DeadLetterRetention: deadRetention, SubscriptionTTL: 10 * retention,
 		SignedTTL: 2 * retention,
 	}})

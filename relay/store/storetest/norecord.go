@@ -8,7 +8,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
-	"kuairelay/relay/store"
 )
 
 // noRecordChecks are those of waybills of which the provider has no record yet.
@@ -38,14 +37,14 @@ func scheduled(t *testing.T, b *bench) (*replica, *shifted) {
 }
 
 func scheduledOptions(clock *shifted) options {
-	return options{Clock: clock.now, Settings: store.Settings{
+	return options{Clock: clock.now, Settings: settings{
 		NoRecord: []time.Duration{time.Hour, 3 * time.Hour}, ClaimTTL: 10 * time.Second, UpstreamRate: 1e6,
 		SignedTTL: 7 * time.Hour,
 	}}
 }
 
 // pair opens two stores with one clock, which have taken the time before it is moved.
-func pair(t *testing.T, b *bench, change func(*store.Settings)) (one, two *replica, clock *shifted) {
+func pair(t *testing.T, b *bench, change func(*settings)) (one, two *replica, clock *shifted) {
 	t.Helper()
 	clock = &shifted{}
 	o := scheduledOptions(clock)
@@ -97,7 +96,7 @@ func isIn(s *replica, at time.Time, d time.Duration) bool {
 }
 
 func checkNoRecordSchedule(t *testing.T, b *bench) {
-	one, two, clock := pair(t, b, func(*store.Settings) {})
+	one, two, clock := pair(t, b, func(*settings) {})
 	began := one.Now()
 	got := begun(t, one, "a", "1")
 	for i, wait := range []time.Duration{time.Hour, 3 * time.Hour} {
@@ -288,7 +287,7 @@ func checkNoRecordDeaths(t *testing.T, b *bench) {
 }
 
 func checkLossTold(t *testing.T, b *bench) {
-	s, other, clock := pair(t, b, func(set *store.Settings) { set.NoRecord = nil })
+	s, other, clock := pair(t, b, func(set *settings) { set.NoRecord = nil })
 	loss := begun(t, s, "a", "1").Loss
 	if loss == nil {
 		t.Fatal("there is no loss")

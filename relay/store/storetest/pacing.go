@@ -7,7 +7,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/queue"
-	"kuairelay/relay/store"
 )
 
 // breaker opens after 3 failures in a row, or 3 that are half of a minute's attempts; it cools off for 5 s, 10 s, 20 s,
@@ -32,7 +31,7 @@ func opened(t *testing.T, s *replica, c *queue.BreakerChange, before time.Time, 
 
 func (b *bench) regulated(t *testing.T, clock *shifted, flows map[string]queue.Pacing) *replica {
 	t.Helper()
-	return b.open(t, options{Clock: clock.now, Settings: store.Settings{Pacing: flows}})
+	return b.open(t, options{Clock: clock.now, Settings: settings{Pacing: flows}})
 }
 
 // twins opens two stores whose clocks agree. A store takes its time from an answer of Redis, which comes late on a busy

@@ -10,7 +10,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
-	"kuairelay/relay/store"
 )
 
 // silentChecks are those of waybills that nothing is heard of.
@@ -32,7 +31,7 @@ const day = 24 * time.Hour
 // listening opens two stores that ask for waybills that are silent for a day, and their clock.
 func listening(t *testing.T, b *bench) (one, two *replica, clock *shifted) {
 	t.Helper()
-	return pair(t, b, func(set *store.Settings) {
+	return pair(t, b, func(set *settings) {
 		set.Silence = ledger.Silence{After: day, Interval: 6 * time.Hour, Budget: 1000, ResubscribeAfter: 2}
 		set.SubscriptionTTL = 60 * day
 		set.Retention = 2 * day
@@ -173,7 +172,7 @@ func checkSilentInterval(t *testing.T, b *bench) {
 }
 
 func checkSilentBudget(t *testing.T, b *bench) {
-	one, two, clock := pair(t, b, func(set *store.Settings) {
+	one, two, clock := pair(t, b, func(set *settings) {
 		set.Silence = ledger.Silence{After: day, Interval: time.Hour, Budget: 3, ResubscribeAfter: 2}
 		set.SubscriptionTTL = 60 * day
 	})

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"kuairelay/relay/stats"
-	"kuairelay/relay/store"
 )
 
 // noon is a minute at which a page of each resolution but the hours begins.
@@ -128,7 +127,7 @@ func checkStatsRow(t *testing.T, b *bench) {
 }
 
 func checkStatsExpire(t *testing.T, b *bench) {
-	s := b.open(t, options{Settings: store.Settings{StatsTTL: retention}})
+	s := b.open(t, options{Settings: settings{StatsTTL: retention}})
 	addStats(t, s, 1, counted("shop/a", noon, map[stats.Measure]int64{stats.Delivered: 1}))
 	found := 0
 	for _, key := range b.Keys(t, "{"+b.tag+"}:m") {

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/subscriptions"
 )
 
 // Backend is a Redis to run the checks on.
@@ -176,17 +178,46 @@ func (b *bench) some(n int) int {
 type replica struct {
 	*db.DB
 	*store.Store
+	*subscriptions.Ledger
 }
 
 // options are those of the packages.
 type options struct {
-	Clock func() time.Time
-	store.Settings
+	Clock                            func() time.Time
+	Settings                         settings
 	Brands                           []string
 	Replica                          string
 	History                          int
 	QuarantineCount, QuarantineBytes int
 	AuditCount, AuditShare           int
+}
+
+// settings are those of the packages.
+type settings struct {
+	Window, BareWindow             time.Duration
+	Retention, DeadLetterRetention time.Duration
+	StatsTTL                       time.Duration
+	Pacing                         map[string]queue.Pacing
+	SubscriptionTTL, SignedTTL     time.Duration
+	NoRecord                       []time.Duration
+	SubscriptionsMax               int
+	ClaimTTL                       time.Duration
+	UpstreamRate, QueryRate        float64
+	Silence                        ledger.Silence
+}
+
+func (s settings) ofStore() store.Settings {
+	return store.Settings{
+		Window: s.Window, BareWindow: s.BareWindow, Retention: s.Retention, DeadLetterRetention: s.DeadLetterRetention,
+		SubscriptionTTL: s.SubscriptionTTL, SignedTTL: s.SignedTTL, StatsTTL: s.StatsTTL, Pacing: s.Pacing,
+	}
+}
+
+func (s settings) ofLedger() subscriptions.Settings {
+	return subscriptions.Settings{
+		TTL: s.SubscriptionTTL, SignedTTL: s.SignedTTL, NoRecord: s.NoRecord, Max: s.SubscriptionsMax,
+		ClaimTTL: s.ClaimTTL, UpstreamRate: s.UpstreamRate, Silence: s.Silence, QueryRate: s.QueryRate,
+	}
 }
 
 func (b *bench) open(t *testing.T, o options) *replica {
@@ -197,8 +228,8 @@ func (b *bench) open(t *testing.T, o options) *replica {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	return &replica{DB: d, Store: store.New(d, store.Options{
-		Settings: o.Settings, Brands: o.Brands, Replica: o.Replica, History: o.History,
+	return &replica{DB: d, Ledger: subscriptions.New(d, o.Settings.ofLedger()), Store: store.New(d, store.Options{
+		Settings: o.Settings.ofStore(), Brands: o.Brands, Replica: o.Replica, History: o.History,
 		QuarantineCount: o.QuarantineCount, QuarantineBytes: o.QuarantineBytes,
 		AuditCount: o.AuditCount, AuditShare: o.AuditShare,
 	})}

@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
-	"kuairelay/relay/store"
 	"slices"
 	"testing"
 	"time"
 )
 
 func checkMax(t *testing.T, b *bench) {
-	s := b.open(t, options{Settings: store.Settings{SubscriptionsMax: 3}})
+	s := b.open(t, options{Settings: settings{SubscriptionsMax: 3}})
 	for i, step := range []struct {
 		tenant string
 		codes  []string

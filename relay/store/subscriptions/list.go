@@ -1,4 +1,4 @@
-package store
+package subscriptions
 
 import (
 	"context"
@@ -20,20 +20,20 @@ var china = time.FixedZone("UTC+8", 8*60*60)
 
 // Admit lets a tenant's request for so many waybills in, or returns how long the tenant has to wait, and whether that
 // is because of its daily quota. All replicas count together. A refused request uses up nothing.
-func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (
+func (l *Ledger) Admit(ctx context.Context, tenant string, limits ledger.Limits, waybills int) (
 	wait time.Duration, quota bool, err error,
 ) {
 	defer db.Wrap(&err, "admit request")
-	if err := s.db.EnsureClock(ctx); err != nil {
+	if err := l.db.EnsureClock(ctx); err != nil {
 		return 0, false, err
 	}
 	interval := 0.0
-	if l.Rate > 0 {
-		interval = 1000 / l.Rate
+	if limits.Rate > 0 {
+		interval = 1000 / limits.Rate
 	}
 
-	answer, err := s.db.Call(ctx, admitScript, 2, tenant, interval, max(1, l.Rate), waybills, l.DailyQuota,
-		untilMidnight(s.db.Now()).Milliseconds())
+	answer, err := l.db.Call(ctx, admitScript, 2, tenant, interval, max(1, limits.Rate), waybills, limits.DailyQuota,
+		untilMidnight(l.db.Now()).Milliseconds())
 	if err != nil {
 		return 0, false, err
 	}
@@ -44,8 +44,8 @@ func (s *Store) Admit(ctx context.Context, tenant string, l ledger.Limits, waybi
 }
 
 // Subscription returns a tenant's subscription of a waybill, and whether there is one.
-func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill) (ledger.Subscription, bool, error) {
-	found, err := s.subscriptions(ctx, tenant, []string{entry(w)})
+func (l *Ledger) Subscription(ctx context.Context, tenant string, w event.Waybill) (ledger.Subscription, bool, error) {
+	found, err := l.subscriptions(ctx, tenant, []string{Entry(w)})
 	if err != nil {
 		return ledger.Subscription{}, false, fmt.Errorf("read subscription: %w", err)
 	}
@@ -58,7 +58,7 @@ func (s *Store) Subscription(ctx context.Context, tenant string, w event.Waybill
 // Subscriptions lists the subscriptions of a tenant, those that expire last first: at most most of them, and where the
 // next page begins, empty after the last one. from is empty for the first page. A subscription that is renewed between
 // two pages may be missing from both.
-func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int) (
+func (l *Ledger) Subscriptions(ctx context.Context, tenant, from string, most int) (
 	out []ledger.Subscription, next string, err error,
 ) {
 	start, skip, err := readSubscriptionCursor(from)
@@ -68,10 +68,10 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 	defer db.Wrap(&err, "list subscriptions")
 
 	var page []redis.Z
-	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-		page, err = s.db.Client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: s.subscribedKey(tenant), ByScore: true, Rev: true,
-			Start: start, Stop: strconv.FormatInt(s.db.Now().UnixMilli(), 10), Offset: skip, Count: int64(most),
+	err = l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		page, err = l.db.Client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+			Key: l.subscribedKey(tenant), ByScore: true, Rev: true,
+			Start: start, Stop: strconv.FormatInt(l.db.Now().UnixMilli(), 10), Offset: skip, Count: int64(most),
 		}).Result()
 		return err
 	})
@@ -88,7 +88,7 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 		}
 		skip++
 	}
-	out, err = s.subscriptions(ctx, tenant, names)
+	out, err = l.subscriptions(ctx, tenant, names)
 	if err != nil || len(page) < most {
 		return out, "", err
 	}
@@ -96,15 +96,15 @@ func (s *Store) Subscriptions(ctx context.Context, tenant, from string, most int
 }
 
 // CountSubscriptions counts the subscriptions of a tenant, and of the most that end last how many are in each state.
-func (s *Store) CountSubscriptions(ctx context.Context, tenant string, most int) (out ledger.Counts, err error) {
+func (l *Ledger) CountSubscriptions(ctx context.Context, tenant string, most int) (out ledger.Counts, err error) {
 	defer db.Wrap(&err, "count subscriptions")
 	const ranks = 500 // names read in one slice
-	key := s.subscribedKey(tenant)
+	key := l.subscribedKey(tenant)
 	var total *redis.IntCmd
 	var today *redis.StringCmd
-	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
-		total = p.ZCount(ctx, key, strconv.FormatInt(s.db.Now().UnixMilli(), 10), "+inf")
-		today = p.Get(ctx, s.db.Key("d:"+tenant))
+	err = l.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
+		total = p.ZCount(ctx, key, strconv.FormatInt(l.db.Now().UnixMilli(), 10), "+inf")
+		today = p.Get(ctx, l.db.Key("d:"+tenant))
 	})
 	if err != nil {
 		return ledger.Counts{}, err
@@ -117,16 +117,16 @@ func (s *Store) CountSubscriptions(ctx context.Context, tenant string, most int)
 	most = min(most, out.Total)
 	for from := 0; from < most; from += ranks {
 		var names []string
-		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-			names, err = s.db.Client.ZRevRange(ctx, key, int64(from), int64(min(from+ranks, most)-1)).Result()
+		err := l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			names, err = l.db.Client.ZRevRange(ctx, key, int64(from), int64(min(from+ranks, most)-1)).Result()
 			return err
 		})
 		if err != nil {
 			return ledger.Counts{}, err
 		}
 		states := make([]*redis.StringCmd, len(names))
-		err = s.db.Slices(ctx, len(names), db.SliceCommands, func(p redis.Pipeliner, i int) {
-			states[i] = p.HGet(ctx, s.entryKey(names[i]), "u")
+		err = l.db.Slices(ctx, len(names), db.SliceCommands, func(p redis.Pipeliner, i int) {
+			states[i] = p.HGet(ctx, l.entryKey(names[i]), "u")
 		})
 		if err != nil {
 			return ledger.Counts{}, err
@@ -156,21 +156,21 @@ func readSubscriptionCursor(from string) (start string, skip int64, err error) {
 }
 
 // subscriptions reads the subscriptions of some entries. It skips those that have ended.
-func (s *Store) subscriptions(ctx context.Context, tenant string, entries []string) ([]ledger.Subscription, error) {
+func (l *Ledger) subscriptions(ctx context.Context, tenant string, entries []string) ([]ledger.Subscription, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
 	fields := make([]*redis.SliceCmd, len(entries))
 	lives := make([]*redis.DurationCmd, len(entries))
-	err := s.db.Slices(ctx, len(entries), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
-		fields[i] = p.HMGet(ctx, s.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i", "r", "t", "x")
-		lives[i] = p.PTTL(ctx, s.entryKey(entries[i]))
+	err := l.db.Slices(ctx, len(entries), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
+		fields[i] = p.HMGet(ctx, l.entryKey(entries[i]), "@"+tenant, "u", "c", "m", "i", "r", "t", "x")
+		lives[i] = p.PTTL(ctx, l.entryKey(entries[i]))
 	})
 	if err != nil {
 		return nil, err
 	}
 
-	now := s.db.Now()
+	now := l.db.Now()
 	var out []ledger.Subscription
 	for i, name := range entries {
 		f := fields[i].Val()
@@ -196,26 +196,26 @@ const subscribersShown = 100
 
 // WaybillSubscriptions returns the subscriptions of a waybill under some brands, of one tenant, or of all (tenant is
 // empty): about a hundred of each brand. It is never nil without an error.
-func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
+func (l *Ledger) WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) (
 	out []ledger.Subscription, err error,
 ) {
 	defer db.Wrap(&err, "read subscriptions of a waybill")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*l.db.Timeout)
 	defer cancel()
 	entries := make([]string, len(brands))
 	for i, brand := range brands {
-		entries[i] = entry(event.Waybill{CPCode: brand, Code: code})
+		entries[i] = Entry(event.Waybill{CPCode: brand, Code: code})
 	}
 	tenants := map[string][]string{tenant: entries}
 	if tenant == "" {
-		if tenants, err = s.subscribersOf(ctx, entries); err != nil {
+		if tenants, err = l.subscribersOf(ctx, entries); err != nil {
 			return nil, err
 		}
 	}
 
 	out = []ledger.Subscription{}
 	for _, who := range slices.Sorted(maps.Keys(tenants)) {
-		found, err := s.subscriptions(ctx, who, tenants[who])
+		found, err := l.subscriptions(ctx, who, tenants[who])
 		if err != nil {
 			return nil, err
 		}
@@ -225,11 +225,11 @@ func (s *Store) WaybillSubscriptions(ctx context.Context, code string, brands []
 }
 
 // subscribersOf returns which of the entries each tenant has subscribed.
-func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string][]string, error) {
+func (l *Ledger) subscribersOf(ctx context.Context, entries []string) (map[string][]string, error) {
 	fields := make([]*redis.ScanCmd, len(entries))
-	err := s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+	err := l.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		for i, name := range entries {
-			fields[i] = p.HScan(ctx, s.entryKey(name), 0, "@*", subscribersShown)
+			fields[i] = p.HScan(ctx, l.entryKey(name), 0, "@*", subscribersShown)
 		}
 	})
 	if err != nil {
@@ -248,11 +248,11 @@ func (s *Store) subscribersOf(ctx context.Context, entries []string) (map[string
 }
 
 // Subscribers lists the tenants that have subscribed anything, sorted by name.
-func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
+func (l *Ledger) Subscribers(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
-	now := strconv.FormatInt(s.db.Now().UnixMilli(), 10)
-	names, err := s.db.Client.ZRangeByScore(ctx, s.db.Key("ledger"), &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
+	now := strconv.FormatInt(l.db.Now().UnixMilli(), 10)
+	names, err := l.db.Client.ZRangeByScore(ctx, l.db.Key("ledger"), &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list tenants with subscriptions: %w", err)
 	}
@@ -262,21 +262,21 @@ func (s *Store) Subscribers(ctx context.Context) ([]string, error) {
 
 // Import puts subscriptions back into the ledger; see lua/import.lua. It returns how many were new. It skips those that
 // have expired.
-func (s *Store) Import(ctx context.Context, all []ledger.Subscription) (added int, err error) {
+func (l *Ledger) Import(ctx context.Context, all []ledger.Subscription) (added int, err error) {
 	defer db.Wrap(&err, "import subscriptions")
-	if err := s.db.EnsureClock(ctx); err != nil {
+	if err := l.db.EnsureClock(ctx); err != nil {
 		return 0, err
 	}
-	now := s.db.Now()
+	now := l.db.Now()
 	for part := range slices.Chunk(all, sliceSubscriptions) {
 		var args []any
 		for _, x := range part {
 			if life := x.Expires.Sub(now); life > 0 {
-				args = append(args, entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(),
+				args = append(args, Entry(x.Waybill), x.Tenant, x.Since.UnixMilli(), life.Milliseconds(),
 					upstreamLetters[x.State], x.Answer.Code, x.Answer.Msg, x.Answer.UID)
 			}
 		}
-		answer, err := s.db.Call(ctx, importScript, 1, args...)
+		answer, err := l.db.Call(ctx, importScript, 1, args...)
 		if err != nil {
 			return added, err
 		}

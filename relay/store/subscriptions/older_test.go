@@ -1,11 +1,10 @@
-package store
+package subscriptions
 
 import (
 	"os"
 	"testing"
+	"testing/fstest"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
@@ -13,18 +12,27 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// older runs a script as a version did that does not ask again for waybills without a record.
-func older(t *testing.T, s *Store, name string, libs []string, args ...any) []any {
+func newLedger(t *testing.T, of db.Options, set Settings) *Ledger {
 	t.Helper()
-	text := luaFile(t, "lib/base")
-	for _, lib := range libs {
-		text += luaFile(t, "lib/"+lib)
+	d, err := db.New(of)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = d.Close() })
+	if err := d.EnsureClock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return New(d, set)
+}
+
+// older runs a script as a version did that does not ask again for waybills without a record.
+func older(t *testing.T, s *Ledger, name string, libs []string, args ...any) []any {
+	t.Helper()
 	own, err := os.ReadFile("testdata/older-" + name + ".lua")
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := redis.NewScript(text + string(own))
+	script := db.NewScript(fstest.MapFS{"lua/older.lua": {Data: own}}, "older", libs...)
 	answer, err := script.Run(t.Context(), s.db.Client, []string{s.db.Prefix}, args...).Slice()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +41,7 @@ func older(t *testing.T, s *Store, name string, libs []string, args ...any) []an
 }
 
 // olderClaim claims a waybill, and says whether that succeeded.
-func olderClaim(t *testing.T, s *Store, at time.Time, token, entry string) bool {
+func olderClaim(t *testing.T, s *Ledger, at time.Time, token, entry string) bool {
 	t.Helper()
 	row, _ := older(t, s, "claim", []string{"rate"}, at.UnixMilli(), token, 10_000, 1, entry)[1].([]any)
 	return db.Number(row[0]) == 1
@@ -43,8 +51,8 @@ func TestAnOlderReplicaLeavesWhatIsAskedForAgainToNewerOnes(t *testing.T) {
 	t.Parallel()
 	set := Settings{NoRecord: []time.Duration{time.Minute, time.Hour}, ClaimTTL: 10 * time.Second, UpstreamRate: 1e6}
 	ahead := time.Duration(0)
-	s := openStore(t, db.Options{URL: redisserver.Start(t).URL(), Timeout: 5 * time.Second,
-		Clock: func() time.Time { return time.Now().Add(ahead) }}, Options{Settings: set})
+	s := newLedger(t, db.Options{URL: redisserver.Start(t).URL(), Timeout: 5 * time.Second,
+		Clock: func() time.Time { return time.Now().Add(ahead) }}, set)
 	w := []event.Waybill{{CPCode: "zt", Code: "1"}}
 	none := ledger.Answer{Code: 201101, Msg: "none"}
 	begin := func() {

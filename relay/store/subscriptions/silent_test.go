@@ -1,4 +1,4 @@
-package store
+package subscriptions
 
 import (
 	"fmt"
@@ -42,9 +42,9 @@ func TestListeningForManyWaybillsCostsLittle(t *testing.T) {
 	t.Parallel()
 	const waybills = 20_000
 	server := redisserver.Start(t)
-	s := openStore(t, db.Options{URL: server.URL(), Timeout: time.Minute}, Options{Settings: Settings{
+	s := newLedger(t, db.Options{URL: server.URL(), Timeout: time.Minute}, Settings{
 		Silence: ledger.Silence{After: 24 * time.Hour, Interval: 6 * time.Hour, Budget: waybills},
-	}})
+	})
 	now := s.db.Now()
 	all := make([]ledger.Subscription, waybills)
 	for i := range all {

@@ -1,4 +1,4 @@
-package store
+package subscriptions
 
 import (
 	"context"
@@ -26,12 +26,12 @@ var heardLetters = map[ledger.Heard]string{
 // ListenFor notes when to look whether something was heard of the live waybills of a tenant: of about a hundred, from
 // where the cursor says, 0 at first; see lua/listen.lua. It returns the cursor of the next ones, 0 after the last. A
 // waybill is noted once, and looked at again until it is not live any more.
-func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error) {
+func (l *Ledger) ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error) {
 	defer db.Wrap(&err, "note when waybills are looked at")
-	silence := s.settings().Silence
+	silence := l.settings().Silence
 	var pairs []string // entry, score, entry, …
-	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-		pairs, next, err = s.db.Client.ZScan(ctx, s.subscribedKey(tenant), cursor, "", db.SliceCommands).Result()
+	err = l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		pairs, next, err = l.db.Client.ZScan(ctx, l.subscribedKey(tenant), cursor, "", db.SliceCommands).Result()
 		return err
 	})
 	if err != nil || len(pairs) == 0 {
@@ -42,8 +42,8 @@ func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (ne
 	for i := 0; i < len(pairs); i += 2 {
 		args = append(args, pairs[i])
 	}
-	return next, s.db.InTurn(ctx, func(ctx context.Context) error {
-		_, err := s.db.Call(ctx, listenScript, 1, args...)
+	return next, l.db.InTurn(ctx, func(ctx context.Context) error {
+		_, err := l.db.Call(ctx, listenScript, 1, args...)
 		return err
 	})
 }
@@ -51,14 +51,14 @@ func (s *Store) ListenFor(ctx context.Context, tenant string, cursor uint64) (ne
 // TakeSilent takes waybills of which nothing was heard for Settings.Silence.After, the longest silent first, at most
 // most; see lua/silent.lua. The caller asks the provider for them until a time, or says that they are Unasked: they
 // count as asked for then. spent says that there are more, and that the budget of the day is used up.
-func (s *Store) TakeSilent(ctx context.Context, most int) (
+func (l *Ledger) TakeSilent(ctx context.Context, most int) (
 	silent []ledger.Silent, until time.Time, spent bool, err error,
 ) {
 	defer db.Wrap(&err, "look for silent waybills")
-	silence := s.settings().Silence
+	silence := l.settings().Silence
 	until = time.Now().Add(silence.Turn())
-	answer, err := s.db.Call(ctx, silentScript, db.AnySize, silence.After.Milliseconds(),
-		silence.Interval.Milliseconds(), most, silence.Budget, dayOf(s.db.Now()), silence.Turn().Milliseconds())
+	answer, err := l.db.Call(ctx, silentScript, db.AnySize, silence.After.Milliseconds(),
+		silence.Interval.Milliseconds(), most, silence.Budget, dayOf(l.db.Now()), silence.Turn().Milliseconds())
 	if err != nil {
 		return nil, until, false, err
 	}
@@ -80,21 +80,21 @@ func (s *Store) TakeSilent(ctx context.Context, most int) (
 // Heard writes down what the provider has said of waybills that the caller had taken (TakeSilent); see lua/heard.lua.
 // It returns those that are to be subscribed again. Without an answer, a waybill is asked for again after
 // Settings.Silence.Interval.
-func (s *Store) Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error) {
+func (l *Ledger) Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error) {
 	defer db.Wrap(&err, "write down what was heard of waybills")
-	silence := s.settings().Silence
+	silence := l.settings().Silence
 	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds(), silence.ResubscribeAfter,
-		dayOf(s.db.Now())}
+		dayOf(l.db.Now())}
 	var waybills []event.Waybill
 	for w, heard := range answers {
 		waybills = append(waybills, w)
-		args = append(args, entry(w), heardLetters[heard])
+		args = append(args, Entry(w), heardLetters[heard])
 	}
 	if len(waybills) == 0 {
 		return nil, nil
 	}
 
-	answer, err := s.db.Call(ctx, heardScript, len(waybills), args...)
+	answer, err := l.db.Call(ctx, heardScript, len(waybills), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,20 +108,20 @@ func (s *Store) Heard(ctx context.Context, answers map[event.Waybill]ledger.Hear
 
 // ReserveQuery reserves the next call that asks how waybills stand, of all replicas together, or returns how long to
 // wait before asking again.
-func (s *Store) ReserveQuery(ctx context.Context) (wait time.Duration, err error) {
-	wait, _, err = s.Admit(ctx, queries, ledger.Limits{Rate: s.settings().QueryRate}, 0)
+func (l *Ledger) ReserveQuery(ctx context.Context) (wait time.Duration, err error) {
+	wait, _, err = l.Admit(ctx, queries, ledger.Limits{Rate: l.settings().QueryRate}, 0)
 	return wait, err
 }
 
 // QueriesToday counts the waybills that the provider was asked for since midnight in China.
-func (s *Store) QueriesToday(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
+func (l *Ledger) QueriesToday(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
-	text, err := s.db.Client.Get(ctx, s.db.Key("queries")).Result()
+	text, err := l.db.Client.Get(ctx, l.db.Key("queries")).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return 0, fmt.Errorf("count queries: %w", err)
 	}
-	if day, n, _ := strings.Cut(text, " "); db.Number(day) == dayOf(s.db.Now()) {
+	if day, n, _ := strings.Cut(text, " "); db.Number(day) == dayOf(l.db.Now()) {
 		return int(db.Number(n)), nil
 	}
 	return 0, nil

@@ -1,8 +1,7 @@
-package store
+package subscriptions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
-	"kuairelay/relay/queue"
 	"kuairelay/relay/store/db"
 )
 
@@ -29,27 +27,19 @@ var verdictLetters = map[ledger.Verdict]string{
 // sliceSubscriptions bounds a slice of subscriptions that are changed.
 const sliceSubscriptions = 5
 
-// entry names a waybill in the ledger.
-func entry(w event.Waybill) string { return w.CPCode + " " + w.Code }
-
-func readEntry(entry string) event.Waybill {
-	brand, code, _ := strings.Cut(entry, " ")
-	return event.Waybill{CPCode: brand, Code: code}
-}
-
 // Subscribe writes a tenant's subscriptions of waybills down; see lua/subscribe.lua. The results are in the order of
 // the waybills. After an error some may have been written; subscribing them again changes nothing.
-func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
+func (l *Ledger) Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) (
 	[]ledger.SubscribeResult, error,
 ) {
-	set := s.settings()
+	set := l.settings()
 	head := []any{
-		set.ClaimTTL.Milliseconds(), set.SubscriptionTTL.Milliseconds(), set.SignedTTL.Milliseconds(), tenant,
-		set.SubscriptionsMax,
+		set.ClaimTTL.Milliseconds(), set.TTL.Milliseconds(), set.SignedTTL.Milliseconds(), tenant,
+		set.Max,
 	}
 
 	out := make([]ledger.SubscribeResult, 0, len(waybills))
-	err := s.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
+	err := l.inParts(ctx, subscribeScript, head, waybills, 0, func(row []any) error {
 		if len(row) != 7 {
 			return db.ErrShape
 		}
@@ -74,11 +64,11 @@ func (s *Store) Subscribe(ctx context.Context, tenant string, waybills []event.W
 // Claim gives those of the waybills that are pending and not claimed to the caller, who then asks the provider for
 // them; see lua/claim.lua. token names the claim. If the caller got any, it waits for the time returned before it makes
 // the call, and then has Settings.ClaimTTL for it. It takes at most 10 waybills (sliceSubscriptions).
-func (s *Store) Claim(ctx context.Context, token string, waybills []event.Waybill) (
+func (l *Ledger) Claim(ctx context.Context, token string, waybills []event.Waybill) (
 	wait time.Duration, claimed []ledger.ClaimResult, err error,
 ) {
-	head := []any{token, s.settings().ClaimTTL.Milliseconds(), 1000 / s.settings().UpstreamRate}
-	err = s.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
+	head := []any{token, l.settings().ClaimTTL.Milliseconds(), 1000 / l.settings().UpstreamRate}
+	err = l.inParts(ctx, claimScript, head, waybills, 1, func(row []any) error {
 		if len(row) == 1 {
 			wait = max(wait, time.Duration(db.Number(row[0]))*time.Millisecond)
 			return nil
@@ -120,27 +110,27 @@ func timeOf(v any) time.Time {
 
 // ReserveCall reserves the next call to the provider, over all replicas, and returns how long the caller has to wait
 // for it.
-func (s *Store) ReserveCall(ctx context.Context) (time.Duration, error) {
-	wait, _, err := s.Claim(ctx, "", nil)
+func (l *Ledger) ReserveCall(ctx context.Context) (time.Duration, error) {
+	wait, _, err := l.Claim(ctx, "", nil)
 	return wait, err
 }
 
 // Answered writes down what the provider said of waybills that the caller had claimed; see lua/answer.lua. The results
 // are in the order of the waybills. Without Settings.NoRecord, one without a record fails at once.
-func (s *Store) Answered(ctx context.Context, token string, waybills []event.Waybill,
+func (l *Ledger) Answered(ctx context.Context, token string, waybills []event.Waybill,
 	verdict ledger.Verdict, a ledger.Answer,
 ) (out []ledger.AnswerResult, err error) {
 	defer db.Wrap(&err, "write the provider's answer")
-	ctx, cancel := context.WithTimeout(ctx, 5*s.db.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 5*l.db.Timeout)
 	defer cancel()
-	set := s.settings()
+	set := l.settings()
 	args := []any{
-		s.db.Now().UnixMilli(), token, set.SignedTTL.Milliseconds(), set.ClaimTTL.Milliseconds(), set.schedule,
+		l.db.Now().UnixMilli(), token, set.SignedTTL.Milliseconds(), set.ClaimTTL.Milliseconds(), set.schedule,
 	}
 	for _, w := range waybills {
-		args = append(args, entry(w), verdictLetters[verdict], a.Code, a.Msg, a.UID)
+		args = append(args, Entry(w), verdictLetters[verdict], a.Code, a.Msg, a.UID)
 	}
-	answer, err := s.db.Do(ctx, answerScript, args)
+	answer, err := l.db.Do(ctx, answerScript, args)
 	if err != nil {
 		return nil, err
 	}
@@ -178,17 +168,17 @@ func readLoss(member string) *ledger.Loss {
 }
 
 // Told notes that the tenants have been told of a loss. It is not handed out any more.
-func (s *Store) Told(ctx context.Context, l ledger.Loss) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
+func (l *Ledger) Told(ctx context.Context, loss ledger.Loss) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*l.db.Timeout)
 	defer cancel()
-	if err := s.db.Client.ZRem(ctx, s.db.Key("lost"), l.Key).Err(); err != nil {
+	if err := l.db.Client.ZRem(ctx, l.db.Key("lost"), loss.Key).Err(); err != nil {
 		return fmt.Errorf("note that a loss was told of: %w", err)
 	}
 	return nil
 }
 
 // SubscribedBy says of each of the tenants whether it has subscribed a waybill.
-func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []string) ([]bool, error) {
+func (l *Ledger) SubscribedBy(ctx context.Context, w event.Waybill, tenants []string) ([]bool, error) {
 	out := make([]bool, len(tenants))
 	if len(tenants) == 0 {
 		return out, nil
@@ -198,9 +188,9 @@ func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []str
 		fields[i] = "@" + tenant
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*l.db.Timeout)
 	defer cancel()
-	since, err := s.db.Client.HMGet(ctx, s.entryKey(entry(w)), fields...).Result()
+	since, err := l.db.Client.HMGet(ctx, l.entryKey(Entry(w)), fields...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("look who has subscribed a waybill: %w", err)
 	}
@@ -212,22 +202,22 @@ func (s *Store) SubscribedBy(ctx context.Context, w event.Waybill, tenants []str
 
 // inParts runs a script on some waybills at a time. The arguments of the script are the time, a head, and entries. Its
 // answer has lead numbers, which become rows of one value, and then one row for each waybill.
-func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
+func (l *Ledger) inParts(ctx context.Context, script *redis.Script, head []any, waybills []event.Waybill, lead int,
 	read func(row []any) error,
 ) error {
-	if err := s.db.EnsureClock(ctx); err != nil {
+	if err := l.db.EnsureClock(ctx); err != nil {
 		return err
 	}
 	for from := 0; from == 0 || from < len(waybills); from += sliceSubscriptions {
 		part := waybills[from:min(from+sliceSubscriptions, len(waybills))]
-		args := append([]any{s.db.Now().UnixMilli()}, head...)
+		args := append([]any{l.db.Now().UnixMilli()}, head...)
 		for _, w := range part {
-			args = append(args, entry(w))
+			args = append(args, Entry(w))
 		}
 
 		var answer []any
-		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-			answer, err = s.db.Do(ctx, script, args)
+		err := l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			answer, err = l.db.Do(ctx, script, args)
 			return err
 		})
 		if err == nil && len(answer) != lead+len(part) {
@@ -254,10 +244,10 @@ func (s *Store) inParts(ctx context.Context, script *redis.Script, head []any, w
 }
 
 // Unsubscribe deletes a tenant's subscription, and says whether there was one.
-func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
+func (l *Ledger) Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*l.db.Timeout)
 	defer cancel()
-	answer, err := s.db.Do(ctx, unsubscribeScript, []any{tenant, entry(w)})
+	answer, err := l.db.Do(ctx, unsubscribeScript, []any{tenant, Entry(w)})
 	if err != nil {
 		return false, fmt.Errorf("delete subscription: %w", err)
 	}
@@ -266,9 +256,9 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant string, w event.Waybill)
 
 // TakeOver returns work that others have begun and not finished, waybills that are asked for again, and losses that
 // nobody has told of, at most so much of the first two, and of the last; see lua/takeover.lua.
-func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
+func (l *Ledger) TakeOver(ctx context.Context, most int) (out []ledger.UnfinishedWork, err error) {
 	defer db.Wrap(&err, "look for unfinished subscriptions")
-	answer, err := s.db.Call(ctx, takeOverScript, 2, s.settings().ClaimTTL.Milliseconds(), most)
+	answer, err := l.db.Call(ctx, takeOverScript, 2, l.settings().ClaimTTL.Milliseconds(), most)
 	if err != nil {
 		return nil, err
 	}
@@ -291,84 +281,18 @@ func (s *Store) TakeOver(ctx context.Context, most int) (out []ledger.Unfinished
 
 // CountUnfinished counts unfinished work (waybills to subscribe upstream, tenants to catch up, losses to tell of), and
 // waybills of which the provider has no record yet.
-func (s *Store) CountUnfinished(ctx context.Context) (unfinished, noRecord int64, err error) {
+func (l *Ledger) CountUnfinished(ctx context.Context) (unfinished, noRecord int64, err error) {
 	defer db.Wrap(&err, "count unfinished subscriptions")
-	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
 	var todo, lost, waiting *redis.IntCmd
-	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
-		todo = p.ZCard(ctx, s.db.Key("todo"))
-		lost = p.ZCard(ctx, s.db.Key("lost"))
-		waiting = p.ZCard(ctx, s.db.Key("norecord"))
+	err = l.db.RoundTrip(ctx, func(p redis.Pipeliner) {
+		todo = p.ZCard(ctx, l.db.Key("todo"))
+		lost = p.ZCard(ctx, l.db.Key("lost"))
+		waiting = p.ZCard(ctx, l.db.Key("norecord"))
 	})
 	if err != nil {
 		return 0, 0, err
 	}
 	return todo.Val() + lost.Val(), waiting.Val(), nil
-}
-
-// Latest returns the last event of a waybill that is in the ledger, and whether one is known. The event has the fields
-// that are stored; the others can be read from its data again.
-func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, known bool, err error) {
-	defer db.Wrap(&err, "read the last event of a waybill")
-	ctx, cancel := context.WithTimeout(ctx, 2*s.db.Timeout)
-	defer cancel()
-	short, err := s.db.Client.HGet(ctx, s.entryKey(entry(w)), "e").Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-
-	var body *redis.StringCmd
-	var state *redis.SliceCmd
-	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
-		body = p.Get(ctx, s.bodyKey(short))
-		state = p.HMGet(ctx, s.eventKey(short), "q", "t")
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	id, err := longID(short)
-	if err != nil {
-		return nil, false, err
-	}
-
-	e, lost := decodeBody(body.Val())
-	if lost != nil {
-		e = &event.Event{} // it is gone: there is nothing to catch up with
-	}
-	e.ID = id
-	if fields := state.Val(); len(fields) == 2 {
-		e.Sequence = db.Number(fields[0])
-		e.AcceptedAt = time.UnixMilli(db.Number(fields[1]))
-	}
-	return e, true, nil
-}
-
-// CatchUp queues the last event of a waybill for those of a tenant's endpoints that have no delivery of it; see
-// lua/catchup.lua. Without an event, or without endpoints, it only notes that the tenant has been caught up.
-func (s *Store) CatchUp(ctx context.Context, tenant string, w event.Waybill, e *event.Event, to []queue.Candidate) (
-	result queue.CatchUpResult, err error,
-) {
-	defer db.Wrap(&err, "catch up")
-	short := ""
-	if e != nil {
-		if short, err = shortID(e.ID); err != nil {
-			return queue.CatchUpResult{}, err
-		}
-	}
-
-	args := []any{s.db.NewCall(), tenant, entry(w), short, s.settings().Retention.Milliseconds()}
-	for _, c := range to {
-		args = append(args, c.Endpoint, db.Flag(c.Ordered))
-	}
-	answer, err := s.db.Call(ctx, catchUpScript, 3, args...)
-	if err != nil {
-		return queue.CatchUpResult{}, err
-	}
-	return queue.CatchUpResult{
-		Stale: db.Number(answer[0]) == 0, Deliveries: int(db.Number(answer[1])), Queued: int(db.Number(answer[2])),
-	}, nil
 }
