@@ -13,9 +13,51 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay/config"
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/replays"
+	"kuairelay/relay/store/subscriptions"
 )
+
+// stores are all that is kept in Redis, in one value for the parts that need several of them.
+type stores struct {
+	*db.DB
+	*store.Store
+	*subscriptions.Ledger
+	*replays.List
+}
+
+// newStores makes the stores of a config; o and replica have what is not in a config. It opens no connection.
+func newStores(c *config.Config, o db.Options, replica string) (*stores, error) {
+	o.URL = c.Redis.URL.Reveal()
+	o.WaitReplicas = c.Redis.WaitReplicas
+	kept, err := openStores(o, store.Options{Brands: kuaidihelp.Brands(), Replica: replica})
+	if err == nil {
+		kept.use(c)
+	}
+	return kept, err
+}
+
+func openStores(redis db.Options, o store.Options) (*stores, error) {
+	d, err := db.New(redis)
+	if err != nil {
+		return nil, err
+	}
+	return &stores{
+		DB:     d,
+		Store:  store.New(d, o),
+		Ledger: subscriptions.New(d, subscriptions.Settings{}),
+		List:   replays.New(d),
+	}, nil
+}
+
+// use gives them the settings of a config.
+func (s *stores) use(c *config.Config) {
+	s.Store.Use(storeSettings(c))
+	s.Ledger.Use(ledgerSettings(c))
+}
 
 // adviceEvery is how often the setup of Redis is checked. Whoever looks at the status has it checked too.
 const adviceEvery = time.Minute

@@ -399,6 +399,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.store.DB.Run(parts) })
 	running.Go(func() { _ = r.store.Store.Run(parts) })
+	running.Go(func() { _ = r.store.Adopt(parts) }) // of replays
 	running.Go(func() { _ = r.pool.Run(parts) })
 	running.Go(func() { _ = r.proxy.Run(parts) })
 	running.Go(func() { r.heartbeat.run(parts) })

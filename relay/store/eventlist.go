@@ -158,6 +158,16 @@ func readPlace(cursor string) (place, error) {
 	return place{chunk, index}, nil
 }
 
+// ListedAt is about when the event was listed that a cursor of Events stands at: when its chunk began. Zero: the cursor
+// is empty, or of another kind.
+func ListedAt(cursor string) time.Time {
+	at, err := readPlace(cursor)
+	if err != nil || at.chunk == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(at.chunk)
+}
+
 // placeOf returns where a query begins; the zero place if there is nothing yet.
 func (s *Store) placeOf(ctx context.Context, q event.Query) (place, error) {
 	if q.Cursor != "" {

@@ -21,9 +21,6 @@ func (s *Store) bodyKey(short string) string           { return s.db.Key("b:" + 
 func (s *Store) recordKey(waybill string) string       { return s.db.Key("w:" + waybill) }
 func (s *Store) entryKey(w event.Waybill) string       { return s.db.Key("s:" + subscriptions.Entry(w)) }
 func (s *Store) quarantinedKey(id string) string       { return s.db.Key("z:" + id) }
-func (s *Store) replayKey(id string) string            { return s.db.Key("y:" + id) }
-func (s *Store) replayHolderKey(id string) string      { return s.db.Key("yl:" + id) }
-func (s *Store) tenantReplaysKey(tenant string) string { return s.db.Key("yt:" + tenant) }
 func (s *Store) replicaKey(id string) string           { return s.db.Key("rep:" + id) }
 
 const idPrefix = "evt_"

@@ -1,5 +1,6 @@
 // Package store keeps events and their deliveries in Redis: one Lua script per state change (folder lua), so that every
-// step is atomic and can be asked again after a lost reply. Package db reaches Redis.
+// step is atomic and can be asked again after a lost reply. Package db reaches Redis; subscriptions and replays keep the
+// ledger and the list of replays there.
 //
 // The states of a delivery:
 //
@@ -123,7 +124,6 @@ func (s *Store) OnDelivered(delivered func(ids []string)) { s.onDelivered = deli
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
-	_ = s.adoptReplays(ctx)
 	for {
 		select {
 		case <-ctx.Done():

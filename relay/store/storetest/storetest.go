@@ -14,6 +14,7 @@ import (
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/replays"
 	"kuairelay/relay/store/subscriptions"
 )
 
@@ -179,6 +180,7 @@ type replica struct {
 	*db.DB
 	*store.Store
 	*subscriptions.Ledger
+	*replays.List
 }
 
 // options are those of the packages.
@@ -228,11 +230,16 @@ func (b *bench) open(t *testing.T, o options) *replica {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	return &replica{DB: d, Ledger: subscriptions.New(d, o.Settings.ofLedger()), Store: store.New(d, store.Options{
-		Settings: o.Settings.ofStore(), Brands: o.Brands, Replica: o.Replica, History: o.History,
-		QuarantineCount: o.QuarantineCount, QuarantineBytes: o.QuarantineBytes,
-		AuditCount: o.AuditCount, AuditShare: o.AuditShare,
-	})}
+	return &replica{
+		DB: d,
+		Store: store.New(d, store.Options{
+			Settings: o.Settings.ofStore(), Brands: o.Brands, Replica: o.Replica, History: o.History,
+			QuarantineCount: o.QuarantineCount, QuarantineBytes: o.QuarantineBytes,
+			AuditCount: o.AuditCount, AuditShare: o.AuditShare,
+		}),
+		Ledger: subscriptions.New(d, o.Settings.ofLedger()),
+		List:   replays.New(d),
+	}
 }
 
 const lease = time.Minute

@@ -1,8 +1,11 @@
-package store
+// Package replays keeps the list of replays in Redis: which were asked for, who works each off, and how far it is. To
+// send a page of one is for package store, which notes in the same script how far the replay is then (ReplayPage).
+package replays
 
 import (
 	"context"
 	"crypto/rand"
+	"embed"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -13,8 +16,23 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
 )
+
+//go:embed lua
+var luaFiles embed.FS
+
+// The scripts are the state changes of the list; see those of package store.
+var (
+	newReplayScript   = script("newreplay")
+	claimReplayScript = script("claimreplay")
+	cancelScript      = script("cancel")
+)
+
+func script(name string, parts ...string) *redis.Script {
+	return db.NewScript(luaFiles, name, parts...)
+}
 
 const (
 	// replayLife is how long a replay is listed after it was asked for.
@@ -29,14 +47,25 @@ const (
 	listedOf       = 200
 )
 
+// List is one replica's access to the list. All methods may be called at the same time.
+type List struct{ db *db.DB }
+
+// New makes a List in a Redis. It starts nothing.
+func New(d *db.DB) *List { return &List{d} }
+
+// The keys of the list; db/lua/lib/base.lua says what each holds.
+func (l *List) replayKey(id string) string            { return l.db.Key("y:" + id) }
+func (l *List) replayHolderKey(id string) string      { return l.db.Key("yl:" + id) }
+func (l *List) tenantReplaysKey(tenant string) string { return l.db.Key("yt:" + tenant) }
+
 // NewReplay writes a replay down, for any replica to work off; see lua/newreplay.lua. It is running from now on. The
 // error is event.ErrTooMany if too many are open already.
-func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
+func (l *List) NewReplay(ctx context.Context, r event.Replay) (made event.Replay, err error) {
 	defer db.Wrap(&err, "begin a replay")
-	if err := s.db.EnsureClock(ctx); err != nil {
+	if err := l.db.EnsureClock(ctx); err != nil {
 		return r, err
 	}
-	now := s.db.Now()
+	now := l.db.Now()
 	random := make([]byte, 12)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	r.ID = "rpl_" + strconv.FormatInt(now.UnixMilli(), 36) + hex.EncodeToString(random)
@@ -48,8 +77,8 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 		own, all = openOfOperator, 0
 	}
 	n := 0
-	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-		n, err = newReplayScript.Run(ctx, s.db.Client, []string{s.db.Prefix},
+	err = l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		n, err = newReplayScript.Run(ctx, l.db.Client, []string{l.db.Prefix},
 			now.UnixMilli(), r.ID, r.Tenant, r.Filter, replayLife.Milliseconds(), own, all, listedOf).Int()
 		return err
 	})
@@ -61,10 +90,10 @@ func (s *Store) NewReplay(ctx context.Context, r event.Replay) (made event.Repla
 
 // Replays lists replays of the last 30 days, the latest first: at most most of them from the cursor of an earlier page
 // on, and the cursor of the next page. tenant is whose replays; empty: all.
-func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
-	list := s.db.Key("replays")
+func (l *List) Replays(ctx context.Context, tenant, cursor string, most int) ([]event.Replay, string, error) {
+	list := l.db.Key("replays")
 	if tenant != "" {
-		list = s.tenantReplaysKey(tenant)
+		list = l.tenantReplaysKey(tenant)
 	}
 	until, offset, err := readReplayCursor(cursor)
 	if err != nil {
@@ -72,8 +101,8 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 	}
 
 	var page []redis.Z
-	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-		page, err = s.db.Client.ZRevRangeByScoreWithScores(ctx, list, &redis.ZRangeBy{
+	err = l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+		page, err = l.db.Client.ZRevRangeByScoreWithScores(ctx, list, &redis.ZRangeBy{
 			Min: "-inf", Max: strconv.FormatInt(until, 10), Offset: offset, Count: int64(most),
 		}).Result()
 		return err
@@ -90,7 +119,7 @@ func (s *Store) Replays(ctx context.Context, tenant, cursor string, most int) ([
 	if offset == 0 && len(page) > 0 {
 		until = int64(page[0].Score)
 	}
-	out, err := s.replays(ctx, ids)
+	out, err := l.replays(ctx, ids)
 	if err != nil || len(ids) < most {
 		return out, "", err
 	}
@@ -112,10 +141,10 @@ func readReplayCursor(cursor string) (until, offset int64, err error) {
 }
 
 // replays reads some replays. It skips those that have expired.
-func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
+func (l *List) replays(ctx context.Context, ids []string) ([]event.Replay, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	err := s.db.Slices(ctx, len(ids), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
-		found[i] = p.HGetAll(ctx, s.replayKey(ids[i]))
+	err := l.db.Slices(ctx, len(ids), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
+		found[i] = p.HGetAll(ctx, l.replayKey(ids[i]))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
@@ -131,7 +160,7 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 			ID: id, Tenant: f["tenant"], Filter: []byte(f["filter"]), State: event.ReplayState(f["state"]), Cursor: f["cursor"],
 			Created: time.UnixMilli(db.Number(f["created"])), Looked: db.Number(f["looked"]), Matched: db.Number(f["matched"]),
 			Queued: db.Number(f["queued"]), Skipped: db.Number(f["skipped"]), Dead: db.Number(f["dead"]),
-			LookedTo: lookedTo(f["cursor"]), Why: f["why"],
+			LookedTo: store.ListedAt(f["cursor"]), Why: f["why"],
 		}
 		if f["ended"] != "" {
 			r.Ended = time.UnixMilli(db.Number(f["ended"]))
@@ -141,19 +170,9 @@ func (s *Store) replays(ctx context.Context, ids []string) ([]event.Replay, erro
 	return out, nil
 }
 
-// lookedTo is about the time up to which a replay at a cursor has looked at events: when the chunk began. Zero: it has
-// no cursor, or one of another kind.
-func lookedTo(cursor string) time.Time {
-	at, err := readPlace(cursor)
-	if err != nil || at.chunk == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(at.chunk)
-}
-
 // Replay gives one replay, and whether there is one of that name.
-func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, bool, error) {
-	found, err := s.replays(ctx, []string{id})
+func (l *List) Replay(ctx context.Context, id string) (*event.Replay, bool, error) {
+	found, err := l.replays(ctx, []string{id})
 	if err != nil || len(found) == 0 {
 		return nil, false, err
 	}
@@ -161,10 +180,10 @@ func (s *Store) Replay(ctx context.Context, id string) (*event.Replay, bool, err
 }
 
 // CancelReplay ends a replay. It says whether it was running. why is why the relay does that; empty: a person does.
-func (s *Store) CancelReplay(ctx context.Context, id, why string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
+func (l *List) CancelReplay(ctx context.Context, id, why string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
-	n, err := cancelScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(), id, why).Int()
+	n, err := cancelScript.Run(ctx, l.db.Client, []string{l.db.Prefix}, l.db.Now().UnixMilli(), id, why).Int()
 	if err != nil {
 		return false, fmt.Errorf("cancel a replay: %w", err)
 	}
@@ -172,13 +191,13 @@ func (s *Store) CancelReplay(ctx context.Context, id, why string) (bool, error) 
 }
 
 // OpenReplays returns all replays that are to be worked off, in the order in which they were asked for.
-func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err error) {
+func (l *List) OpenReplays(ctx context.Context) (out []event.OpenReplay, err error) {
 	defer db.Wrap(&err, "look for replays")
 	const most = db.SliceCommands / 2
 	for from := int64(0); ; from += most {
 		var ids []string
-		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-			ids, err = s.db.Client.ZRange(ctx, s.db.Key("yopen"), from, from+most-1).Result()
+		err := l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			ids, err = l.db.Client.ZRange(ctx, l.db.Key("yopen"), from, from+most-1).Result()
 			return err
 		})
 		if err != nil {
@@ -187,9 +206,9 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 
 		fields := make([]*redis.SliceCmd, len(ids))
 		held := make([]*redis.IntCmd, len(ids))
-		err = s.db.Slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
-			fields[i] = p.HMGet(ctx, s.replayKey(ids[i]), "state", "tenant")
-			held[i] = p.Exists(ctx, s.replayHolderKey(ids[i]))
+		err = l.db.Slices(ctx, len(ids), most, func(p redis.Pipeliner, i int) {
+			fields[i] = p.HMGet(ctx, l.replayKey(ids[i]), "state", "tenant")
+			held[i] = p.Exists(ctx, l.replayHolderKey(ids[i]))
 		})
 		if err != nil {
 			return nil, err
@@ -212,33 +231,33 @@ func (s *Store) OpenReplays(ctx context.Context) (out []event.OpenReplay, err er
 // ClaimReplay gives a replay to the caller to work off: for ten seconds, and for ten more with each page; see
 // lua/claimreplay.lua. It returns false if another replica has it, or if most of its tenant's other open replays are
 // being worked off already.
-func (s *Store) ClaimReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.db.Timeout)
+func (l *List) ClaimReplay(ctx context.Context, id string, others []string, most int) (*event.Replay, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
-	args := []any{id, s.db.ID, replayClaim.Milliseconds(), most}
+	args := []any{id, l.db.ID, replayClaim.Milliseconds(), most}
 	for _, other := range others {
 		args = append(args, other)
 	}
 
-	n, err := claimReplayScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Int()
+	n, err := claimReplayScript.Run(ctx, l.db.Client, []string{l.db.Prefix}, args...).Int()
 	if err != nil {
 		return nil, false, fmt.Errorf("take a replay up: %w", err)
 	}
 	if n == 0 {
 		return nil, false, nil
 	}
-	return s.Replay(ctx, id)
+	return l.Replay(ctx, id)
 }
 
-// adoptReplays puts replays of an older version into the lists of their tenants. It is no script: it runs once, at the
+// Adopt puts replays of an older version into the lists of their tenants. It is no script: it runs once, at the
 // start, and only adds what is missing, so it may be cut short, or run in several replicas at once.
-func (s *Store) adoptReplays(ctx context.Context) (err error) {
+func (l *List) Adopt(ctx context.Context) (err error) {
 	defer db.Wrap(&err, "list replays")
 	const most = db.SliceCommands
 	for from := int64(0); ; from += most {
 		var found []redis.Z
-		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-			found, err = s.db.Client.ZRangeWithScores(ctx, s.db.Key("replays"), from, from+most-1).Result()
+		err := l.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			found, err = l.db.Client.ZRangeWithScores(ctx, l.db.Key("replays"), from, from+most-1).Result()
 			return err
 		})
 		if err != nil {
@@ -246,17 +265,17 @@ func (s *Store) adoptReplays(ctx context.Context) (err error) {
 		}
 
 		tenants := make([]*redis.StringCmd, len(found))
-		err = s.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+		err = l.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 			id, _ := found[i].Member.(string)
-			tenants[i] = p.HGet(ctx, s.replayKey(id), "tenant")
+			tenants[i] = p.HGet(ctx, l.replayKey(id), "tenant")
 		})
 		if err != nil {
 			return err
 		}
-		err = s.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
+		err = l.db.Slices(ctx, len(found), most, func(p redis.Pipeliner, i int) {
 			if tenant, err := tenants[i].Result(); err == nil {
-				p.ZAddNX(ctx, s.tenantReplaysKey(tenant), found[i])
-				p.Expire(ctx, s.tenantReplaysKey(tenant), replayLife)
+				p.ZAddNX(ctx, l.tenantReplaysKey(tenant), found[i])
+				p.Expire(ctx, l.tenantReplaysKey(tenant), replayLife)
 			}
 		})
 		if err != nil || len(found) < most {
@@ -265,54 +284,7 @@ func (s *Store) adoptReplays(ctx context.Context) (err error) {
 	}
 }
 
-// ReplayPage sends one page of a replay that the caller has claimed; see lua/replay.lua. It returns what is leased to
-// the caller, and false if another replica has taken the replay over.
-func (s *Store) ReplayPage(ctx context.Context, id string, page event.ReplayPage) (
-	leased []*event.Delivery, held bool, err error,
-) {
-	defer db.Wrap(&err, "replay events")
-	if err := s.db.EnsureClock(ctx); err != nil {
-		return nil, false, err
-	}
-	state := event.ReplayRunning
-	if page.Done {
-		state = event.ReplayDone
-	}
-	args := []any{
-		s.db.Now().UnixMilli(), s.db.NewCall(), id, s.db.ID, page.Cursor, string(state), page.Looked, page.Matched,
-		page.Counted, page.CountedDead, page.Left, s.settings().Retention.Milliseconds(),
-	}
-	spans := make(map[string]time.Duration)
-	for _, r := range page.Resends {
-		short, err := shortID(r.EventID)
-		if err != nil {
-			return nil, false, err
-		}
-		spans[r.Endpoint] = max(spans[r.Endpoint], r.Lease)
-		args = append(args, short, r.Endpoint, r.Lease.Milliseconds(),
-			db.Flag(r.Add)+2*db.Flag(!s.pacingOf(r.Endpoint).unordered))
-	}
-
-	local := time.Now() // before the call, so that leases are never taken for longer than they are
-	var answer []any
-	err = s.db.InTurn(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.db.Do(ctx, replayScript, args)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	if len(answer) == 0 || db.Number(answer[0]) == 0 {
-		return nil, false, nil
-	}
-	if len(answer) != 3 {
-		return nil, false, db.ErrShape
-	}
-	leased, err = readDeliveries(answer[1], local, spans)
-	return leased, err == nil, err
-}
-
 // ReleaseReplay lets another replica claim a replay that the caller has claimed, if it has not ended.
-func (s *Store) ReleaseReplay(ctx context.Context, id string) {
-	s.db.Release(ctx, "replay", id, s.db.ID)
+func (l *List) ReleaseReplay(ctx context.Context, id string) {
+	l.db.Release(ctx, "replay", id, l.db.ID)
 }
