@@ -487,23 +487,3 @@ func (r *Relay) announce() {
 		r.log.Info("no kuaidihelp.api_key: this relay delivers callbacks, but cannot subscribe waybills")
 	}
 }
-
-// withoutHost removes a host that is no IP address from the error of a listener: it may be an expanded value.
-func withoutHost(err error) error {
-	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Errorf("look up its host: %s", e.Err)
-	}
-	if e, ok := errors.AsType[*net.AddrError](err); ok {
-		return errors.New(e.Err)
-	}
-	return err
-}
-
-func serve(e *echo.Echo, l *access.Connections) error {
-	e.Listener = l
-	e.Server.ConnState = l.OnState
-	if err := e.Start(""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	return nil
-}
