@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"kuairelay/relay/queue"
 )
@@ -139,7 +140,7 @@ func (f *Facts) unknownEndpoints() (all []StatusProblem) {
 func told(a Attempt) string {
 	text := a.Text
 	if a.Status != 0 {
-		text = strconv.Itoa(a.Status) + " " + text
+		text = strings.TrimSpace(strconv.Itoa(a.Status) + " " + text)
 	}
 	const most = 200 // characters of what a receiver answered
 	if r := []rune(text); len(r) > most {

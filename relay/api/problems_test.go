@@ -341,3 +341,20 @@ func TestEveryAlertNamesItsProblem(t *testing.T) {
 		}
 	}
 }
+
+func TestAProblemQuotesTheLatestAttempt(t *testing.T) {
+	t.Parallel()
+	at := noon.UTC().Format("2006-01-02T15:04:05Z")
+	for _, x := range []struct {
+		attempt Attempt
+		want    string
+	}{
+		{Attempt{Status: 502, At: noon}, "502, at " + at},
+		{Attempt{Status: 503, Text: "busy", At: noon}, "503 busy, at " + at},
+		{Attempt{Text: "timeout", At: noon}, "timeout, at " + at},
+	} {
+		if got := told(x.attempt); got != x.want {
+			t.Errorf("%+v: %q, not %q", x.attempt, got, x.want)
+		}
+	}
+}
