@@ -46,7 +46,7 @@ func TestTheConfigPageSaysWhatAReloadCameTo(t *testing.T) {
 	}
 	operator.language = "en"
 	must(t, os.WriteFile(r.file, append(good, []byte("retention: 72h\n")...), 0o600))
-	says(reload(), "Read again. Now ", "The files have no mistakes.", "retention: 72h")
+	says(reload(), "Reloaded. In use now: ", "The files have no mistakes.", "retention: 72h")
 	until(t, "the replica is listed with the config that it serves", func() bool {
 		return strings.Contains(wordsOf(t, operator.get("/config").body), "by 1 of 1 relays")
 	})

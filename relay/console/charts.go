@@ -152,7 +152,7 @@ func (v *visit) lines(title string, s api.Stats, limit time.Duration, parts ...s
 		if len(points) == 1 { // a line of one point is not seen
 			x, y, _ := strings.Cut(points[0], ",")
 			at, _ := strconv.ParseFloat(x, 64) // it was written above
-			points = append(points, number(at+2)+","+y)
+			points = append(points, number(at+3)+","+y)
 		}
 		c.Lines = append(c.Lines, chartLine{Points: strings.Join(points, " "), Class: part.class})
 	}

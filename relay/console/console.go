@@ -269,6 +269,9 @@ func (v *visit) fail(err error) error {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		status = he.Code
 		text, _ = he.Message.(string)
+		if text == http.StatusText(status) {
+			text = "" // the title says it
+		}
 	} else {
 		v.o.Logger.Error("a page failed", zap.String("path", v.Path()), zap.Error(err))
 	}

@@ -44,7 +44,8 @@ type letterFilterView struct {
 
 // letterGroup are dead letters with one reason, or of one endpoint.
 type letterGroup struct {
-	ID, Name, Href   string
+	ID, Href         string
+	Name             said // the reason, or the endpoint
 	Count            string
 	First, Last      moment
 	Redrive, Dismiss string
@@ -121,7 +122,7 @@ func (v *visit) deadLetterRow(d api.DeadLetter) deadLetterRow {
 		EventID: d.EventID, Href: v.eventPath(d.EventID), Name: d.EventID + " " + d.Endpoint,
 		Endpoint: d.Endpoint, EndpointHref: v.endpointPath(d.Endpoint), Dead: v.moment(d.DeadAt),
 		Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
-		Attempts: d.Attempts, Reason: v.say(d.Reason),
+		Attempts: d.Attempts, Reason: v.sentence(d.Reason),
 	}
 }
 
@@ -220,9 +221,13 @@ func (v *visit) addLetterCounts(out *deadLettersView, q url.Values) error {
 	}
 	for i, g := range groups.Groups {
 		name := cmp.Or(g.Reason, g.Endpoint)
+		shown := v.sentence(g.Reason)
+		if g.Reason == "" {
+			shown = said{{Text: visible(g.Endpoint), Kind: saidName}}
+		}
 		own := with(q, out.ByWhat, name)
 		out.Groups = append(out.Groups, letterGroup{
-			ID: "g-" + strconv.Itoa(i), Name: visible(name), Count: v.atLeast(g.Count, groups.AtLeast),
+			ID: "g-" + strconv.Itoa(i), Name: shown, Count: v.atLeast(g.Count, groups.AtLeast),
 			First: v.moment(g.FirstAt), Last: v.moment(g.LastAt), Href: v.path("/dead-letters", with(own, "group", "none")),
 			Redrive: v.sureOf("redrive", own), Dismiss: v.sureOf("dismiss", own),
 		})

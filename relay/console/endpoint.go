@@ -18,9 +18,10 @@ type endpointView struct {
 	endpointRow
 	URL, Format string
 	Settings    []setting
-	Going       []string // what is going on, in sentences
-	Until       moment   // of the next attempt, if its breaker is open
-	GivenUp     moment   // when the first delivery is given up for its age
+	At          string // where the config has it
+	Going       string // what is going on, in sentences
+	Until       moment // of the next attempt, if its breaker is open
+	GivenUp     moment // when the first delivery is given up for its age
 	OldestAt    moment
 	LastError   *attemptRow
 
@@ -87,9 +88,12 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 	rows, _ := v.endpointRows([]api.EndpointHealth{e})
 	out := endpointView{
 		endpointRow: rows[0], URL: visible(e.URL), Format: e.Format, Settings: v.endpointSettings(e.Settings),
-		Going: v.going(e), Until: v.moment(e.Until), GivenUp: v.moment(e.GivenUpFirstAt), OldestAt: v.moment(e.OldestAt),
+		Going: v.sentences(v.going(e)...), Until: v.moment(e.Until), GivenUp: v.moment(e.GivenUpFirstAt), OldestAt: v.moment(e.OldestAt),
 		Paused: e.State == "paused", Parked: slices.Contains(parked, e.State), ResumeAsks: e.State == "gone",
 		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
+	}
+	if e.Settings != nil {
+		out.At = visible(e.Settings.At)
 	}
 	if e.State == api.EndpointOK {
 		out.GivenUp = moment{} // nothing will be

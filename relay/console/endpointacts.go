@@ -26,7 +26,7 @@ type resumeView struct {
 	Text     string
 }
 
-func (r resumeView) title(*visit) string { return r.Name }
+func (r resumeView) title(*visit) string { return r.Question }
 
 func (v *visit) askResume() error {
 	e, err := ask[api.EndpointHealth](v, "GET /endpoints/{endpoint}", nil, v.endpointName())
@@ -49,7 +49,7 @@ type testView struct {
 	Result  *testResult // nil: nothing was sent yet
 }
 
-func (t testView) title(*visit) string { return t.Name }
+func (t testView) title(v *visit) string { return v.t("test.title", t.Name) }
 
 // testResult is what came of a test.
 type testResult struct {

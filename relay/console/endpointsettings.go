@@ -10,10 +10,14 @@ import (
 // setting is one of an endpoint's settings.
 type setting struct{ Name, Value string }
 
-// settings of an endpoint, as the config calls them.
+// endpointSettings are those of an endpoint, as the config calls them.
 func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 	if s == nil {
 		return nil
+	}
+	breaker := v.t("off")
+	if s.Breaker.Failures > 0 {
+		breaker = v.t("endpoint.breaker", s.Breaker.Failures, s.Breaker.CoolOff, s.Breaker.MaxCoolOff)
 	}
 	out := []setting{
 		{"timeout", s.Timeout},
@@ -21,7 +25,7 @@ func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 		{"max_in_flight", count(s.MaxInFlight)},
 		{"max_age", s.MaxAge},
 		{"order", s.Order},
-		{"breaker", v.t("endpoint.breaker", s.Breaker.Failures, s.Breaker.CoolOff, s.Breaker.MaxCoolOff)},
+		{"breaker", breaker},
 		{"secrets", count(len(s.Secrets))},
 	}
 
@@ -40,5 +44,5 @@ func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 	if end := v.moment(s.CertificateUntil); end.ISO != "" {
 		out = append(out, setting{"tls", end.Text})
 	}
-	return append(out, setting{v.t("endpoint.at"), visible(s.At)})
+	return out
 }

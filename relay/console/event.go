@@ -328,14 +328,14 @@ func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
 func (v *visit) deliverySentence(d api.Delivery) string {
 	switch {
 	case d.State == event.StateDead:
-		return v.say(d.Why).String()
+		return v.sentence(d.Why).String()
 	case d.Parked != nil && d.State.Open():
 		text := v.t("delivery.parked", v.endpointState(string(d.Parked.State)).Text, v.moment(d.Parked.Since).Text)
 		if until := v.moment(d.Parked.Until); until.ISO != "" {
-			text += " " + v.t("delivery.probe", until.Text)
+			text = v.sentences(text, v.t("delivery.probe", until.Text))
 		}
 		if d.State == event.StateWaiting {
-			text += " " + v.t("delivery.waiting")
+			text = v.sentences(text, v.t("delivery.waiting"))
 		}
 		return text
 

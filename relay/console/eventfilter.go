@@ -211,6 +211,9 @@ func (v *visit) filtered(name, value string) string {
 	case "callback":
 		return v.t("callback.of") + ": " + visible(value)
 	case "since":
+		if _, ok := spans[value]; ok {
+			return v.t("last." + value)
+		}
 		return v.t("since") + " " + at(value)
 	}
 	return v.t("until") + " " + at(value)

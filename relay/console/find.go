@@ -58,7 +58,7 @@ func (v *visit) find() error {
 	for _, f := range all.Found {
 		row := foundRow{
 			ID: "f-" + visible(f.Query), Query: visible(f.Query), Kind: v.t("found." + string(f.Kind)),
-			Verdict: v.foundWord(f), Text: v.say(f.Verdict.Text), Next: v.say(f.Verdict.Next),
+			Verdict: v.foundWord(f), Text: v.sentence(f.Verdict.Text), Next: v.sentence(f.Verdict.Next),
 		}
 		if f.Path != "" || f.Kind == api.FoundWaybill {
 			row.Href = v.placeOf(f)

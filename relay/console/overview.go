@@ -70,7 +70,7 @@ type problemRow struct {
 
 func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	row := problemRow{
-		Code: p.Code, Subject: visible(p.Subject), Since: v.moment(p.Since), What: v.sentence(p.What), Why: v.sentence(p.Why),
+		Code: p.Code, Subject: v.subject(p.Subject), Since: v.moment(p.Since), What: v.sentence(p.What), Why: v.sentence(p.Why),
 		Do: v.sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
 	}
 	if p.Code == api.ConfigRefused {
@@ -92,9 +92,28 @@ func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	return row
 }
 
-// sentence is a reason of the API with a capital letter.
+// subject is what a problem is about: a part of the relay, or an endpoint.
+func (v *visit) subject(name string) string {
+	if key := "subject." + name; v.look.language.has(key) {
+		return v.t(key)
+	}
+	return v.say(name).String()
+}
+
+// isName says whether a word is the name of something rather than a word that can begin a sentence.
+func isName(word string) bool {
+	return word == "kuaidihelp" || word == "kuairelay" ||
+		strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !strings.ContainsRune(",:;'", r) })
+}
+
+// sentence is a reason of the API with a capital letter, unless it begins with a name. Chinese has no capital letters: a
+// Latin word there is a name.
 func (v *visit) sentence(reason string) said {
 	out := v.say(reason)
+	first, _, _ := strings.Cut(reason, " ")
+	if v.look.language == chinese || isName(first) {
+		return out
+	}
 	if len(out) > 0 && (out[0].Kind == saidOwn || out[0].Kind == saidEnglish) {
 		first, size := utf8.DecodeRuneInString(out[0].Text)
 		out[0].Text = string(unicode.ToUpper(first)) + out[0].Text[size:]
@@ -199,7 +218,7 @@ func (v *visit) addHeadline(out *overviewView, s api.Status, series overviewSeri
 			p.Code == api.RedisAdvice
 	})
 	if need > 0 && safe && s.Ready {
-		out.Headline += " " + v.t("overview.safe")
+		out.Headline = v.sentences(out.Headline, v.t("overview.safe"))
 	}
 	if len(s.ProblemList) > 0 && s.ProblemList[0].Severity == api.Warning {
 		out.Class = "warn"

@@ -158,6 +158,8 @@ func size(n int) string {
 		return fmt.Sprintf("%d B", n)
 	case n < 1000*1000:
 		return fmt.Sprintf("%.1f kB", float64(n)/1000)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1000/1000)
 	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1000/1000)
+	return fmt.Sprintf("%.1f GB", float64(n)/1000/1000/1000)
 }

@@ -16,25 +16,34 @@ import (
 )
 
 type quarantineView struct {
-	Contains, Reason string
-	Groups           []quarantineGroup
-	Looked           string // of how many the groups are; empty: of all
-	Understood       string // how many would be understood now; empty: none
-	Rows             []quarantineRow
-	One              *quarantineOne // instead of the list
-	Next, Clear      string
-	Back             string
+	Contains    string
+	Reason      said // the only one that is shown; empty: all are
+	Groups      []quarantineGroup
+	Looked      string // of how many the groups are; empty: of all
+	Understood  string // how many would be understood now; empty: none
+	Rows        []quarantineRow
+	One         *quarantineOne // instead of the list
+	Next, Clear string
+	Back        string
+}
+
+func (q quarantineView) title(v *visit) string {
+	if q.One != nil {
+		return v.t("title.quarantine") + " · " + q.One.Reason.String()
+	}
+	return v.t("title.quarantine")
 }
 
 // quarantineGroup is what is in quarantine for one reason.
 type quarantineGroup struct {
-	ID, Reason, Href string
-	Count            string
-	Latest           moment
-	LatestHref       string
-	Now              string // how many would be understood
-	Understood       bool   // some would
-	Retake, Dismiss  string // the questions before; empty: the group has no reason
+	ID, Href        string
+	Reason          said // empty: there are several
+	Count           string
+	Latest          moment
+	LatestHref      string
+	Now             string // how many would be understood
+	Understood      bool   // some would
+	Retake, Dismiss string // the questions before; empty: the group has no reason
 }
 
 // quarantineRow is a callback, or an item of one, that was not understood.
@@ -60,7 +69,7 @@ type header struct{ Name, Value string }
 
 func (v *visit) quarantineRow(q api.Quarantined) quarantineRow {
 	return quarantineRow{
-		ID: q.ID, Href: v.quarantinedPath(q.ID), Reason: v.say(q.Reason), Bytes: size(q.Bytes),
+		ID: q.ID, Href: v.quarantinedPath(q.ID), Reason: v.sentence(q.Reason), Bytes: size(q.Bytes),
 		Received: v.moment(q.ReceivedAt),
 	}
 }
@@ -77,7 +86,7 @@ func (v *visit) showQuarantine() error {
 	}
 
 	out := quarantineView{
-		Contains: q.Get("contains"), Reason: q.Get("reason"), Clear: v.path("/quarantine", nil),
+		Contains: q.Get("contains"), Reason: v.sentence(q.Get("reason")), Clear: v.path("/quarantine", nil),
 		Next: v.nextPage("/quarantine", q, page.Next), Back: v.path("/quarantine", v.query("contains", "reason")),
 	}
 	for _, x := range page.Quarantined {
@@ -108,7 +117,7 @@ func (v *visit) addQuarantineGroups(out *quarantineView) error {
 
 	for i, g := range s.Groups {
 		row := quarantineGroup{
-			ID: "g-" + strconv.Itoa(i), Reason: visible(g.Reason), Count: v.atLeast(g.Count, s.Looked < s.Total),
+			ID: "g-" + strconv.Itoa(i), Reason: v.sentence(g.Reason), Count: v.atLeast(g.Count, s.Looked < s.Total),
 			Latest: v.moment(g.LatestAt), LatestHref: v.quarantinedPath(g.LatestID),
 			Now: v.t("quarantine.of", count(g.Understood), count(g.Parsed)), Understood: g.Understood > 0,
 		}
@@ -170,7 +179,7 @@ func (v *visit) quarantineNow(now *api.QuarantineNow) (text string, understood b
 	case now.Understood:
 		return v.t("quarantine.now.yes", count(now.Events)), true
 	}
-	return v.t("quarantine.now.no", visible(now.Reason), count(now.Events), count(now.Events+now.Rejected)), false
+	return v.t("quarantine.now.no", v.say(now.Reason), count(now.Events), count(now.Events+now.Rejected)), false
 }
 
 // hexMost is how many bytes are shown in hexadecimal.

@@ -61,6 +61,14 @@ func (l language) text(key string, args ...any) string {
 	return text
 }
 
+// sentences are several as one text: Chinese has no space between them.
+func (v *visit) sentences(all ...string) string {
+	if v.look.language == chinese {
+		return strings.Join(all, "")
+	}
+	return strings.Join(all, " ")
+}
+
 func (l language) has(key string) bool {
 	_, ok := texts[key]
 	return ok

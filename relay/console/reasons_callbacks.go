@@ -20,6 +20,7 @@ var callbackReasons = []text{
 	{"data is not a complete JSON array", "data 不是完整的 JSON 数组"},
 	{"an object", "对象"}, {"an array", "数组"}, {"a string", "字符串"}, {"a number", "数字"}, {"a bare word", "裸词"},
 	{"item %d: %s", "第 %d 个条目：%s"},
+	{"item n: %s", "某个条目：%s"}, // of a group
 	{"%d more items like these", "另有 %d 个同类条目"},
 	{"not an object", "不是对象"}, {"no waybill code", "没有运单号"},
 	{"the waybill code is a number, but not only digits", "运单号是数字，但不全是整数位"},

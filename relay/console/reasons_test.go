@@ -262,3 +262,24 @@ func TestAReasonThatIsHostileIsShownAsItIs(t *testing.T) {
 		}
 	}
 }
+
+func TestAReasonBeginsWithACapitalLetterUnlessWithAName(t *testing.T) {
+	t.Parallel()
+	v := chineseVisit(t)
+	v.look = &look{language: english}
+	for reason, want := range map[string]string{
+		"the receiver refuses this body: 422": "The receiver refuses this body: 422",
+		"it answered 410":                     "It answered 410",
+		"shop/orders has it":                  "shop/orders has it",
+		"vm-1 serves 0123":                    "vm-1 serves 0123",
+		"kuaidihelp is silent":                "kuaidihelp is silent",
+		"":                                    "",
+	} {
+		if got := v.sentence(reason).String(); got != want {
+			t.Errorf("%q becomes %q, not %q", reason, got, want)
+		}
+	}
+	if got := chineseVisit(t).sentence("type is a number, not a string").String(); got != "type 是数字，而不是字符串" {
+		t.Errorf("in Chinese a name keeps its letters: %q", got)
+	}
+}

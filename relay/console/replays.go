@@ -136,7 +136,7 @@ type replayView struct {
 	Go *replayGo
 }
 
-func (r replayView) title(*visit) string { return r.ID }
+func (r replayView) title(*visit) string { return r.What }
 
 // replayGo is what is left to do when a replay has been counted.
 type replayGo struct {

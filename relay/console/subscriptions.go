@@ -39,6 +39,13 @@ type subscriptionsView struct {
 	Live               bool
 }
 
+func (s subscriptionsView) title(v *visit) string {
+	if s.Tenant != "" && v.side.operator {
+		return v.t("title.subscriptions") + " · " + s.Tenant
+	}
+	return v.t("title.subscriptions")
+}
+
 // tenantRow is what one tenant has subscribed.
 type tenantRow struct {
 	Name, Href                string

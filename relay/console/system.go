@@ -124,7 +124,13 @@ type replicaRow struct {
 // systemPart is a part of the system with what is known of it.
 type systemPart struct {
 	Name string
-	Rows []setting
+	Rows []systemRow
+}
+
+// systemRow is something that is known of a part.
+type systemRow struct {
+	Name, Value string
+	Foreign     bool // Value is a name, or a word of Redis
 }
 
 // auditRow is what somebody did.
@@ -221,7 +227,10 @@ func (v *visit) systemParts(s api.System) []systemPart {
 	memory, latency, replicas := "", "", ""
 	if s.Redis.Memory > 0 { // an embedded one knows none of these
 		memory = size(int(s.Redis.Memory))
-		latency = fmt.Sprintf("%.1f ms", s.Redis.LatencyMS)
+		latency = "<0.1 ms"
+		if s.Redis.LatencyMS >= 0.1 {
+			latency = fmt.Sprintf("%.1f ms", s.Redis.LatencyMS)
+		}
 		replicas = count(s.Redis.Replicas)
 	}
 	if s.Redis.MaxMemory > 0 {
@@ -235,26 +244,26 @@ func (v *visit) systemParts(s api.System) []systemPart {
 
 	return []systemPart{
 		{Name: "Redis", Rows: filled(
-			setting{v.t("col.state"), v.say(state).String()},
-			setting{v.t("system.version"), visible(s.Redis.Version)},
-			setting{v.t("system.memory"), memory},
-			setting{v.t("system.policy"), visible(s.Redis.Policy)},
-			setting{v.t("system.persistence"), visible(s.Redis.Persists)},
-			setting{v.t("system.replicas"), replicas},
-			setting{v.t("system.latency"), latency},
+			systemRow{Name: v.t("col.state"), Value: v.say(state).String()},
+			foreign(v.t("system.version"), s.Redis.Version),
+			systemRow{Name: v.t("system.memory"), Value: memory},
+			foreign(v.t("system.policy"), s.Redis.Policy),
+			foreign(v.t("system.persistence"), s.Redis.Persists),
+			systemRow{Name: v.t("system.replicas"), Value: replicas},
+			systemRow{Name: v.t("system.latency"), Value: latency},
 		)},
 		{Name: v.t("system.spool"), Rows: filled(
-			setting{v.t("col.state"), v.say(s.Spool.State).String()},
-			setting{v.t("system.room"), size(int(s.Spool.RoomBytes))},
+			systemRow{Name: v.t("col.state"), Value: v.say(s.Spool.State).String()},
+			systemRow{Name: v.t("system.room"), Value: size(int(s.Spool.RoomBytes))},
 		)},
 		{Name: v.t("system.kuaidihelp"), Rows: filled(
-			setting{v.t("overview.callback"), last.Text + " " + last.Ago},
-			setting{v.t("system.callback.at"), visible(s.Kuaidihelp.LastReplica)},
-			setting{v.t("system.credentials"), visible(credentials)},
+			systemRow{Name: v.t("overview.callback"), Value: last.Text + " " + last.Ago},
+			foreign(v.t("system.callback.at"), s.Kuaidihelp.LastReplica),
+			systemRow{Name: v.t("system.credentials"), Value: visible(credentials)},
 		)},
 		{Name: v.t("system.kept"), Rows: filled(
-			setting{v.t("menu.events"), "≈ " + count(s.Memory.Events)},
-			setting{v.t("system.memory"), sizeOf(s.Memory.Bytes)},
+			systemRow{Name: v.t("menu.events"), Value: "≈ " + count(s.Memory.Events)},
+			systemRow{Name: v.t("system.memory"), Value: sizeOf(s.Memory.Bytes)},
 		)},
 	}
 }
@@ -267,8 +276,13 @@ func sizeOf(bytes int64) string {
 	return size(int(bytes))
 }
 
+// foreign is a row with a word that is not of the pages.
+func foreign(name, value string) systemRow {
+	return systemRow{Name: name, Value: visible(value), Foreign: true}
+}
+
 // filled leaves out what is not known.
-func filled(all ...setting) (out []setting) {
+func filled(all ...systemRow) (out []systemRow) {
 	for _, s := range all {
 		if strings.TrimSpace(s.Value) != "" {
 			out = append(out, s)

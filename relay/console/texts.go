@@ -40,9 +40,9 @@ var frameTexts = map[string]text{
 	"title.config": {"Config", "配置"},
 	"title.system": {"System", "系统"},
 
-	"act.reload": {"Read again", "重新读取"},
+	"act.reload": {"Reload", "重新读取"},
 
-	"did.reload": {"Read again. Now %s is served.", "已重新读取，当前生效：%s。"},
+	"did.reload": {"Reloaded. In use now: %s.", "已重新读取，当前生效：%s。"},
 
 	"title.login":        {"Log in", "登录"},
 	"title.error":        {"Error", "出错了"},
@@ -108,6 +108,7 @@ var frameTexts = map[string]text{
 	"until": {"until", "至"},
 
 	"none.yet": {"none yet", "还没有"},
+	"off":      {"off", "关闭"},
 
 	"acts": {"What you can do", "操作"},
 
@@ -148,6 +149,8 @@ var frameTexts = map[string]text{
 	"col.looked":     {"Events looked at", "已检查事件"},
 	"col.begun":      {"Begun", "开始时间"},
 	"col.tenant":     {"Tenant", "租户"},
+	"col.since":      {"Since", "开始"},
+	"col.until":      {"Until", "截止"},
 
 	"state.delivered": {"delivered", "已投递"},
 	"state.open":      {"open", "待投递"},
@@ -181,7 +184,7 @@ var frameTexts = map[string]text{
 	"means.waiting":   {"An older update of the same waybill goes first.", "同一运单的前一条更新要先投递。"},
 	"means.dead":      {"It was given up. You can send it again.", "已放弃投递，可以重新投递。"},
 	"means.dismissed": {"It was given up, and a person is done with it.", "已放弃，并由人工确认忽略。"},
-	"means.unrouted":  {"No route matched, so it is owed to nobody.", "没有路由匹配，不需要投递给任何人。"},
+	"means.unrouted":  {"No route matched, so nothing is sent.", "没有路由匹配，不会投递。"},
 
 	"status.collected":  {"collected", "已揽收"},
 	"status.sending":    {"sending", "运输中"},
@@ -204,7 +207,7 @@ var frameTexts = map[string]text{
 	"act.redrive": {"Send again", "重新投递"},
 	"act.dismiss": {"Dismiss", "忽略"},
 	"act.cancel":  {"End it", "终止"},
-	"act.retake":  {"Take in again", "重新解析"},
+	"act.retake":  {"Parse again", "重新解析"},
 
 	"did.pause":         {"%s is paused. Resume undoes this.", "%s 已暂停，可随时恢复。"},
 	"did.resume":        {"%s is resumed.", "%s 已恢复。"},
@@ -221,17 +224,13 @@ var frameTexts = map[string]text{
 	"brand.yd":   {"Yunda", "韵达"},
 	"brand.dbkd": {"Deppon", "德邦"},
 
-	"help.keys": {"Keys", "快捷键"},
+	"help.keys": {"Keyboard", "快捷键"},
 
-	"key.search": {"to the search box", "跳到搜索框"},
+	"key.search": {"go to the search box", "跳到搜索框"},
 	"key.rows":   {"next and previous row; Enter opens it", "下一行、上一行；回车打开"},
 	"key.pause":  {"pause or go on with live updates", "暂停或继续实时更新"},
-	"key.go": {
-		"go to a page: o overview, e events, p endpoints, d dead letters, r replays, q quarantine, s subscriptions, " +
-			"t routes, c config, y system",
-		"跳转页面：o 概览、e 事件、p 端点、d 死信、r 重放、q 隔离区、s 订阅、t 路由、c 配置、y 系统",
-	},
-	"key.help": {"this page", "本页"},
+	"key.go":     {"and one of these: to that page", "再按下列按键：跳转到对应页面"},
+	"key.help":   {"open this page", "打开本页"},
 
-	"keys.on": {"Keys are on", "启用快捷键"},
+	"keys.on": {"Turn these keys on", "启用快捷键"},
 }

@@ -12,9 +12,9 @@ var actTexts = map[string]text{
 
 	"at.least": {"at least %s", "至少 %s"},
 	"of":       {"of %s", "共 %s"},
-	"choose":   {"Choose", "选择"},
+	"choose":   {"Select", "选择"},
 
-	"col.count":  {"How many", "数量"},
+	"col.count":  {"Count", "数量"},
 	"col.latest": {"Latest", "最近一次"},
 
 	"filter.until": {"Until", "截止"},
@@ -27,8 +27,8 @@ var actTexts = map[string]text{
 		"立即投递。可能晚于较新的更新到达，并注明 kuairelay-reason: redrive。",
 	},
 	"sure.redrive.bound": {
-		"At most about 500 a second, within the rate and the slots of each endpoint. You can stop half-way. Those " +
-			"that die from now on are left alone.",
+		"At most about 500 a second, within the rate and the slots of each endpoint. You can stop half-way. What " +
+			"is given up from now on is not included.",
 		"每秒最多约 500 个，并受各端点的速率和并发限制。可以中途停止。此刻之后产生的死信不受影响。",
 	},
 	"sure.dismiss":      {"Dismiss dead letters", "忽略死信"},
@@ -38,15 +38,15 @@ var actTexts = map[string]text{
 		"They leave the list for good, and nothing is sent. Their events can be sent again with a replay until they expire.",
 		"将从列表中永久移除，不会投递。事件过期之前，仍可通过重放再次投递。",
 	},
-	"sure.dismiss.bound": {"You can stop half-way. Those that die from now on are left alone.", "可以中途停止。此刻之后产生的死信不受影响。"},
-	"sure.retake":        {"Take in again", "重新解析"},
-	"sure.retake.do":     {"Take in %s again", "重新解析 %s 个"},
+	"sure.dismiss.bound": {"You can stop half-way. What is given up from now on is not included.", "可以中途停止。此刻之后产生的死信不受影响。"},
+	"sure.retake":        {"Parse again", "重新解析"},
+	"sure.retake.do":     {"Parse %s again", "重新解析 %s 个"},
 	"sure.retake.done":   {"%s of %s are understood now, and have left quarantine.", "已成功解析 %s 个并移出隔离区，共 %s 个。"},
 	"sure.retake.note": {
 		"They are parsed as if they had just come. Those that are still not understood stay in quarantine.",
 		"按刚收到的回调重新解析。仍无法解析的会留在隔离区。",
 	},
-	"sure.drop":      {"Be done with them", "移出隔离区"},
+	"sure.drop":      {"Remove from quarantine", "移出隔离区"},
 	"sure.drop.do":   {"Remove %s", "移除 %s 个"},
 	"sure.drop.done": {"%s of %s are removed.", "已移除 %s 个，共 %s 个。"},
 	"sure.drop.note": {"They are removed from quarantine for good: what is in them is lost.", "将永久移除，其中的内容不会保留。"},
@@ -54,7 +54,7 @@ var actTexts = map[string]text{
 	"dead.none":        {"No dead letters: nothing was given up.", "没有死信：没有放弃任何投递。"},
 	"dead.none.filter": {"No dead letter is like that.", "没有符合条件的死信。"},
 	"dead.nothing":     {"There is nothing to do: no dead letter is like that.", "没有可处理的内容：没有符合条件的死信。"},
-	"dead.too.many":    {"At most %d can be chosen at once.", "一次最多选择 %d 个。"},
+	"dead.too.many":    {"At most %d can be selected at once.", "一次最多选择 %d 个。"},
 	"dead.total":       {"%s dead letters", "%s 个死信"},
 	"dead.kept":        {"Each is kept for %s.", "每个保留 %s。"},
 	"dead.ending":      {"%s of them end within a day.", "其中 %s 个将在一天内过期。"},
@@ -64,8 +64,8 @@ var actTexts = map[string]text{
 	"dead.by.none":     {"not grouped", "不分组"},
 	"dead.more.groups": {"%s more, with fewer dead letters each", "另有 %s 组，数量更少"},
 	"dead.everywhere":  {"all endpoints", "全部端点"},
-	"dead.chosen":      {"%s chosen", "已选 %s 个"},
-	"dead.with.chosen": {"Those that are chosen:", "已选中的："},
+	"dead.chosen":      {"%s selected", "已选 %s 个"},
+	"dead.with.chosen": {"Selected:", "已选中的："},
 
 	"dead.redrive":        {"Send all of these again…", "全部重新投递…"},
 	"dead.dismiss":        {"Dismiss all of these…", "全部忽略…"},
@@ -80,7 +80,7 @@ var actTexts = map[string]text{
 	"replay.what":       {"What", "内容"},
 	"replay.which":      {"Which", "范围"},
 	"replay.pace":       {"Pace", "速度"},
-	"replay.state":      {"Was", "原状态"},
+	"replay.state":      {"State", "原状态"},
 	"replay.step.count": {"Count", "统计"},
 	"replay.step.send":  {"Send", "投递"},
 	"replay.rate":       {"Events a second", "每秒事件数"},
@@ -127,7 +127,7 @@ var actTexts = map[string]text{
 		"Callbacks with the right token that could not be understood. They are kept as they came.",
 		"令牌正确但无法解析的回调，按原样保存。",
 	},
-	"quarantine.contains":   {"What came contains", "内容包含"},
+	"quarantine.contains":   {"Contains", "内容包含"},
 	"quarantine.by":         {"Why they are not understood", "无法解析的原因"},
 	"quarantine.others":     {"other reasons", "其他原因"},
 	"quarantine.looked":     {"of the latest %s of %s", "最近 %s 个，共 %s 个"},
@@ -144,10 +144,10 @@ var actTexts = map[string]text{
 	"quarantine.as.text":    {"text", "文本"},
 	"quarantine.as.hex":     {"hex", "十六进制"},
 	"quarantine.as.parsed":  {"as the parser sees it", "解析器视角"},
-	"quarantine.retake.n":   {"Take in %s again…", "重新解析 %s 个…"},
+	"quarantine.retake.n":   {"Parse %s again…", "重新解析 %s 个…"},
 	"quarantine.drop.n":     {"Remove %s…", "移除 %s 个…"},
 
-	"act.drop": {"Be done with it", "移除"},
+	"act.drop": {"Remove", "移除"},
 
 	"did.drop":         {"%s removed.", "已移除 %s 个。"},
 	"did.drop-group":   {"%s removed.", "已移除 %s 个。"},

@@ -2,7 +2,7 @@ package console
 
 // eventTexts are those of events, deliveries and waybills.
 var eventTexts = map[string]text{
-	"times": {"came %d times", "推送过 %d 次"},
+	"times": {"%d times", "%d 次"},
 
 	"times.once": {"once", "1 次"},
 
@@ -58,11 +58,11 @@ var eventTexts = map[string]text{
 		"已有一个下载正在生成，请等它完成后再试。",
 	},
 
-	"event.unrouted": {"owed to nobody – why?", "无需投递，为什么？"},
+	"event.unrouted": {"no route matched – why?", "没有匹配的路由，为什么？"},
 	"event.place":    {"update %d of %d", "第 %d 条更新，共 %d 条"},
 	"event.updates":  {"all %d updates", "全部 %d 条更新"},
-	"event.before":   {"before", "上一条"},
-	"event.after":    {"after", "下一条"},
+	"event.before":   {"previous", "上一条"},
+	"event.after":    {"next", "下一条"},
 	"event.times":    {"When", "时间线"},
 	"event.received": {"Received in callback", "收到回调"},
 	"event.accepted": {"Accepted", "已接收"},
@@ -172,9 +172,9 @@ var eventTexts = map[string]text{
 		"One a line, at most 100. Spaces and full-width digits are mended.",
 		"每行一个，最多 100 个；空格和全角数字会自动处理。",
 	},
-	"find.line":    {"Asked for", "查找内容"},
-	"find.kind":    {"Is a", "类型"},
-	"find.verdict": {"What is going on", "情况"},
+	"find.line":    {"Searched for", "查找内容"},
+	"find.kind":    {"Type", "类型"},
+	"find.verdict": {"What is going on", "当前情况"},
 
 	"title.find": {"Find", "查找"},
 
@@ -206,7 +206,7 @@ var eventTexts = map[string]text{
 	"cell.behind": {"behind %d", "等第 %d 条"},
 	"cell.next":   {"next %s", "下次 %s"},
 
-	"nothing":       {"No event of %s is here.", "这里没有 %s 的事件。"},
+	"nothing":       {"There is no event of %s.", "没有 %s 的事件。"},
 	"nothing.spool": {"Spool", "落盘目录"},
 	"nothing.spool.here": {
 		"%s callbacks that wait for Redis may hold it, the first of %s.",
@@ -283,17 +283,17 @@ var eventTexts = map[string]text{
 		"请等包裹有新动态，并核对快递公司。如果包裹已有动态，请联系运维：可能有回调无法解析。",
 	},
 	"so.unsubscribed.operator": {
-		"Whoever wants it subscribes it. See whether the number is right.",
+		"The tenant that wants it has to subscribe it. Check that the number is right.",
 		"需要它的租户应先订阅，并核对单号。",
 	},
 	"so.unsubscribed.tenant": {
-		"Subscribe it, see whether the number is right, or test whether your routes ask for it.",
+		"Subscribe it, check that the number is right, or test whether your routes ask for it.",
 		"请订阅它、核对单号，或测试你的路由是否需要它。",
 	},
-	"so.unknown": {"See whether the number is right.", "请核对单号。"},
+	"so.unknown": {"Check that the number is right.", "请核对单号。"},
 
 	"verdict.dead":             {"Given up at an endpoint", "有端点已放弃投递"},
-	"verdict.parked":           {"An endpoint is not sent to", "有端点暂停接收"},
+	"verdict.parked":           {"An endpoint gets nothing at the moment", "有端点暂停接收"},
 	"verdict.open":             {"Not all is delivered yet", "尚未全部投递"},
 	"verdict.delivered":        {"All is delivered", "已全部投递"},
 	"verdict.dismissed":        {"Given up, and dismissed", "已放弃并忽略"},

@@ -2,16 +2,17 @@ package console
 
 // systemTexts are those of the config, the system, logging in and errors.
 var systemTexts = map[string]text{
-	"config.served":    {"Served", "当前生效"},
-	"config.good":      {"The files have no mistakes.", "配置文件没有错误。"},
-	"config.refused":   {"The files have mistakes, and what is served is from before.", "配置文件有错误，当前生效的是之前的配置。"},
-	"config.mistakes":  {"Mistakes", "错误"},
-	"config.more":      {"%d more.", "另有 %d 处。"},
-	"config.warnings":  {"Warnings", "警告"},
-	"config.restart":   {"A restart is needed for:", "以下配置需要重启："},
-	"config.tenants":   {"Tenants", "租户"},
-	"config.by":        {"by %s of %s relays", "%s / %s 个副本"},
-	"config.effective": {"The whole config, as it is used", "生效的完整配置"},
+	"config.served":      {"In use", "当前生效"},
+	"config.fingerprint": {"Fingerprint", "指纹"},
+	"config.good":        {"The files have no mistakes.", "配置文件没有错误。"},
+	"config.refused":     {"The files have mistakes. The config in use is from before.", "配置文件有错误，当前生效的是之前的配置。"},
+	"config.mistakes":    {"Mistakes", "错误"},
+	"config.more":        {"%d more.", "另有 %d 处。"},
+	"config.warnings":    {"Warnings", "警告"},
+	"config.restart":     {"A restart is needed for:", "以下配置需要重启："},
+	"config.tenants":     {"Tenants", "租户"},
+	"config.by":          {"used by %s of %s relays", "%s / %s 个副本"},
+	"config.effective":   {"The whole config, as it is used", "生效的完整配置"},
 
 	"system.replicas.of": {"Relays", "副本"},
 	"system.up":          {"Up since", "启动于"},
@@ -21,7 +22,7 @@ var systemTexts = map[string]text{
 	"system.memory":      {"Memory", "内存"},
 	"system.policy":      {"At maxmemory", "内存用尽时"},
 	"system.persistence": {"Persistence", "持久化"},
-	"system.replicas":    {"Its replicas", "从节点"},
+	"system.replicas":    {"Replicas", "从节点"},
 	"system.latency":     {"Answers in", "响应时间"},
 	"system.spool":       {"Spool", "落盘目录"},
 	"system.room":        {"Room", "剩余空间"},
@@ -33,9 +34,9 @@ var systemTexts = map[string]text{
 	"system.audit":       {"Who did what", "操作记录"},
 	"system.audit.none":  {"Nobody has done anything yet.", "还没有任何操作。"},
 
-	"did.reload-same": {"Read again. The files are the same as before.", "已重新读取，文件没有变化。"},
+	"did.reload-same": {"Reloaded. The files are the same as before.", "已重新读取，文件没有变化。"},
 	"did.reload-refused": {
-		"Not taken: the files have %s mistakes, which are below. What is served is from before.",
+		"Not taken: the files have %s mistakes, see below. The config in use is from before.",
 		"未生效：文件有 %s 处错误，见下。当前生效的仍是之前的配置。",
 	},
 
@@ -54,7 +55,7 @@ var systemTexts = map[string]text{
 	"audit.subscribe":          {"subscribed", "订阅"},
 	"audit.unsubscribe":        {"unsubscribed", "取消订阅"},
 	"audit.quarantine-read":    {"read from quarantine", "查看隔离内容"},
-	"audit.quarantine-replay":  {"took in again from quarantine", "重新解析隔离内容"},
+	"audit.quarantine-replay":  {"parsed again from quarantine", "重新解析隔离内容"},
 	"audit.quarantine-dismiss": {"removed from quarantine", "移除隔离内容"},
 	"audit.reload":             {"reloaded the config", "重新读取配置"},
 	"audit.login":              {"logged in", "登录"},

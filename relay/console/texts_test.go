@@ -14,7 +14,7 @@ import (
 
 // made are the beginnings of keys whose end is a state, a status and the like.
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
-	"brand.", "log.", "problem.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
+	"brand.", "log.", "problem.", "subject.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
 	"endpoint.many", "letter.", "callback.one", "callback.many",
 	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found.",
 	"sure.", "dead.by.", "quarantine.as.", "audit.", "word."}

@@ -294,7 +294,7 @@ func (v *visit) inSpool(w api.Waybill) nothingRow {
 		row.Text = v.t("nothing.spool.none", count(own))
 	}
 	if len(others) > 0 {
-		row.Text += " " + v.t("nothing.spool.others", strings.Join(others, ", "))
+		row.Text = v.sentences(row.Text, v.t("nothing.spool.others", strings.Join(others, v.t("comma"))))
 	}
 	return row
 }
