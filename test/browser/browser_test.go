@@ -74,7 +74,7 @@ func TestPages(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no checks: %v", err)
 	}
-	for _, other := range []string{"play.js", "reporter.js"} {
+	for _, other := range []string{"play.js", "looks.js", "reporter.js"} {
 		readFile(t, other) // so that go test knows that its result depends on them, as on all files that it reads
 	}
 	if _, err := regexp.Compile(*only); err != nil {

@@ -271,10 +271,10 @@ class On {
     if (why !== 'net::ERR_ABORTED') this.complain(`${request.method()} ${request.url()} failed: ${why}`);
   }
 
-  async shot(page, name) {
+  async shot(page, name, options = { fullPage: true }) {
     if (!env.BROWSER_SHOTS) return;
     mkdirSync(env.BROWSER_SHOTS, { recursive: true });
-    await page.screenshot({ path: join(env.BROWSER_SHOTS, `${name.replace(/[^\w.-]+/g, '-')}.png`), fullPage: true });
+    await page.screenshot({ path: join(env.BROWSER_SHOTS, `${name.replace(/[^\w.-]+/g, '-')}.png`), ...options });
   }
 
   async end(failed) {
