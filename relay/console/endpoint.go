@@ -88,10 +88,12 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 	rows, _ := v.endpointRows([]api.EndpointHealth{e})
 	out := endpointView{
 		endpointRow: rows[0], URL: visible(e.URL), Format: e.Format, Settings: v.endpointSettings(e.Settings),
-		Going: v.sentences(v.going(e)...), Until: v.moment(e.Until), GivenUp: v.moment(e.GivenUpFirstAt), OldestAt: v.moment(e.OldestAt),
-		Paused: e.State == "paused", Parked: slices.Contains(parked, e.State), ResumeAsks: e.State == "gone",
+		Going: v.sentences(v.going(e)...), Until: v.moment(e.Until), GivenUp: v.moment(e.GivenUpFirstAt),
+		OldestAt: v.moment(e.OldestAt),
+		Paused:   e.State == "paused", Parked: slices.Contains(parked, e.State), ResumeAsks: e.State == "gone",
 		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
 	}
+
 	if e.Settings != nil {
 		out.At = visible(e.Settings.At)
 	}

@@ -70,7 +70,8 @@ type problemRow struct {
 
 func (v *visit) problemRow(p api.StatusProblem) problemRow {
 	row := problemRow{
-		Code: p.Code, Subject: v.subject(p.Subject), Since: v.moment(p.Since), What: v.sentence(p.What), Why: v.sentence(p.Why),
+		Code: p.Code, Subject: v.subject(p.Subject), Since: v.moment(p.Since),
+		What: v.sentence(p.What), Why: v.sentence(p.Why),
 		Do: v.sentence(p.Do), Kind: word{Sign: "!", Class: "warn", Text: visible(p.Code)},
 	}
 	if p.Code == api.ConfigRefused {
@@ -106,8 +107,8 @@ func isName(word string) bool {
 		strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !strings.ContainsRune(",:;'", r) })
 }
 
-// sentence is a reason of the API with a capital letter, unless it begins with a name. Chinese has no capital letters: a
-// Latin word there is a name.
+// sentence is a reason of the API with a capital letter, unless it begins with a name. Chinese has no capital letters:
+// a Latin word there is a name.
 func (v *visit) sentence(reason string) said {
 	out := v.say(reason)
 	first, _, _ := strings.Cut(reason, " ")

@@ -14,8 +14,8 @@ import (
 
 // made are the beginnings of keys whose end is a state, a status and the like.
 var made = []string{"state.", "means.", "status.", "last.", "zone.", "endpoint.is.", "did.", "title.", "verdict.",
-	"brand.", "log.", "problem.", "subject.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.", "endpoint.one",
-	"endpoint.many", "letter.", "callback.one", "callback.many",
+	"brand.", "log.", "problem.", "subject.", "colors.", "reason.", "sort.", "attempts.", "some.", "delivery.",
+	"endpoint.one", "endpoint.many", "letter.", "callback.one", "callback.many",
 	"refusal.", "subscribed.", "so.", "sent.", "try.", "class.", "found.",
 	"sure.", "dead.by.", "quarantine.as.", "audit.", "word."}
 
