@@ -27,6 +27,7 @@ import (
 	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store/db"
 )
@@ -271,6 +272,17 @@ func (relay *Relay) readyForAll(e echo.Context) error {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "not able to accept callbacks durably")
 	}
 	return e.JSON(http.StatusOK, map[string]api.Readiness{"status": status})
+}
+
+// admit counts a request of a tenant over all replicas. It does not wait for a Redis that is down: then each replica
+// counts for itself.
+func (relay *Relay) admit(ctx context.Context, limiter string, l ledger.Limits, waybills int) (
+	wait time.Duration, quota bool, err error,
+) {
+	if state, _ := relay.store.Availability(); state == db.Down {
+		return 0, false, relay.store.Available()
+	}
+	return relay.store.Admit(ctx, limiter, l, waybills)
 }
 
 // spoolTrouble says what is wrong, without paths.

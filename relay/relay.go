@@ -165,7 +165,7 @@ func New(o Options) (*Relay, error) {
 
 	// Who may come in, and what they can ask.
 	r.keys = access.NewKeys()
-	r.shares = access.NewShares(r.store.Admit, registry)
+	r.shares = access.NewShares(r.admit, registry)
 	r.wrong = access.NewWrongKeys(o.Logger, registry)
 	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
 	r.proxy = r.newProxy()

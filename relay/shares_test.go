@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kuairelay/relay/access"
+	"kuairelay/relay/api"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/test/redisserver"
 )
@@ -200,5 +201,28 @@ func TestStrangersWhoAskWhetherTheRelayIsReadyShareAnAnswer(t *testing.T) {
 	}
 	if n := scripts(t, redis) - before; n > 100 {
 		t.Errorf("200 questions made Redis run %d scripts", n)
+	}
+}
+
+func TestATenantIsAnsweredAtOnceWhileRedisIsDown(t *testing.T) {
+	t.Parallel()
+	shop := newTenant(t, nil)
+	redis := redisserver.Start(t)
+	a := startAPI(t, withToken(redis.URL())+"admin: {token: "+adminToken+"}\n"+
+		strings.Replace(one(shop.URL, ""), "name: shop", "name: shop\n    api_keys: ["+shopKey+"]", 1))
+	a.push("application/json", callback(item("1", "signed", "2026-11-23 09:00:00"))) // the store has its time from Redis
+	redis.Kill()
+	until(t, "the relay knows", func() bool { _, down := a.problems(adminToken)[api.RedisDown]; return down })
+
+	// Waiting for Redis took two seconds each time.
+	const requests = 20
+	began := time.Now()
+	for range requests {
+		if status := ok[api.Status](a, shopKey, "GET", "/v1/status", ""); !status.Partial {
+			t.Fatalf("%+v", status)
+		}
+	}
+	if took := time.Since(began); took > requests*time.Second {
+		t.Errorf("%d requests took %s", requests, took)
 	}
 }
