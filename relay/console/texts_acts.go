@@ -40,9 +40,9 @@ var actTexts = map[string]text{
 	},
 	"sure.dismiss.bound": {"You can stop half-way. What is given up from now on is not included.",
 		"可以中途停止。此刻之后产生的死信不受影响。"},
-	"sure.retake":        {"Parse again", "重新解析"},
-	"sure.retake.do":     {"Parse %s again", "重新解析 %s 个"},
-	"sure.retake.done":   {"%s of %s are understood now, and have left quarantine.", "已成功解析 %s 个并移出隔离区，共 %s 个。"},
+	"sure.retake":      {"Parse again", "重新解析"},
+	"sure.retake.do":   {"Parse %s again", "重新解析 %s 个"},
+	"sure.retake.done": {"%s of %s are understood now, and have left quarantine.", "已成功解析 %s 个并移出隔离区，共 %s 个。"},
 	"sure.retake.note": {
 		"They are parsed as if they had just come. Those that are still not understood stay in quarantine.",
 		"按刚收到的回调重新解析。仍无法解析的会留在隔离区。",

@@ -1,6 +1,6 @@
 // Package store keeps events and their deliveries in Redis: one Lua script per state change (folder lua), so that every
-// step is atomic and can be asked again after a lost reply. Package db reaches Redis; subscriptions and replays keep the
-// ledger and the list of replays there.
+// step is atomic and can be asked again after a lost reply. Package db reaches Redis; subscriptions and replays keep
+// the ledger and the list of replays there.
 //
 // The states of a delivery:
 //
