@@ -75,7 +75,7 @@ func TestTheExamplesSecretsAreRefusedUnlessOnlyThisMachineCanReachTheRelay(t *te
 	var lines []int
 	for i, line := range strings.Split(string(example), "\n") {
 		if strings.Contains(line, ":-") && !strings.Contains(line, ":-}") && strings.Contains(line, "${") &&
-			!strings.HasPrefix(line, "#") {
+			!strings.HasPrefix(line, "#") && !strings.Contains(line, "_URL:-") {
 			lines = append(lines, i+1)
 		}
 	}
