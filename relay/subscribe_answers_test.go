@@ -344,22 +344,22 @@ func TestTheDropInAnswersBadCallsInTheProvidersEnvelope(t *testing.T) {
 func TestOtherMethodsArePassedOnOnlyIfTheConfigSaysSo(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{Decide: func(c fake.Call) fake.Reply {
-		if c.Method == "express.info.get" && strings.Contains(c.Data, "auth") {
+		if c.Method == "cloud.print.do" && strings.Contains(c.Data, "auth") {
 			return fake.Reply{Code: 1006, Msg: "鉴权失败"}
 		}
 		return fake.Reply{}
 	}})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(p.URL, ", methods: [express.sub.msg, express.info.get]")+two(shop, alerts))
-	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `{"waybill_no":"1"}`)); code != 0 ||
+	r := start(t, account(p.URL, ", methods: [express.sub.msg, cloud.print.do]")+two(shop, alerts))
+	if code, msg := r.dropIn(form("shop", "cloud.print.do", now10(), shopKey, `{"waybill_no":"1"}`)); code != 0 ||
 		msg != "成功" {
 		t.Errorf("%d %s", code, msg)
 	}
-	if calls := p.Calls(); len(calls) != 1 || calls[0].Method != "express.info.get" ||
+	if calls := p.Calls(); len(calls) != 1 || calls[0].Method != "cloud.print.do" ||
 		calls[0].Data != `{"waybill_no":"1"}` {
 		t.Errorf("%+v", calls)
 	}
-	if code, msg := r.dropIn(form("shop", "express.info.get", now10(), shopKey, `auth`)); code != 1001 ||
+	if code, msg := r.dropIn(form("shop", "cloud.print.do", now10(), shopKey, `auth`)); code != 1001 ||
 		!strings.Contains(msg, "credentials") {
 		t.Errorf("%d %s", code, msg)
 	}
