@@ -73,7 +73,7 @@ check('10 search: nothing found says where it was looked for', async (on) => {
   assert.match(await said(page, 'Quarantine'), /^None of the latest 500/);
   assert.match(await said(page, 'Subscriptions'), /^No tenant has subscribed it/);
   assert.match(await said(page, 'Callbacks'), /^The latest came at/);
-  assert.match(await page.locator('.so').innerText(), /See whether the number is right/);
+  assert.match(await page.locator('.so').innerText(), /Check that the number is right/);
 
   await page.goto(`${on.base('operator')}/waybill?code=4567890123456`);
   assert.match(await said(page, 'Quarantine'), /^1 callback with this code in quarantine/);

@@ -102,7 +102,7 @@ check('14 one event: duplicate, dead, dismissed, sent again, replayed', async (o
     return (times.match(/Came again, and was dropped as a duplicate/g) ?? []).length === 2;
   });
   await page.goto(`${on.base('operator')}/events?waybill_code=D1`);
-  assert.match(await page.locator('[data-event]').first().innerText(), /came 3 times/);
+  assert.match(await page.locator('[data-event]').first().innerText(), /3 times/);
   await page.goBack();
 
   await box.getByRole('button', { name: 'Dismiss' }).click();
