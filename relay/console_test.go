@@ -280,6 +280,18 @@ func TestATenantsPagesShowNothingOfAnother(t *testing.T) {
 	}
 }
 
+func TestOfAStrangersFormNoMoreIsReadThanOfALogin(t *testing.T) {
+	t.Parallel()
+	r := withEvents(t)
+	for sample, next := range map[string]string{"{}": "/events", strings.Repeat("x", 20<<10): "/"} {
+		got := newBrowser(t, r.admin).post("/routes", url.Values{"back": {"/events"}, "sample": {sample}})
+		to, err := url.Parse(got.Header.Get("Location"))
+		if err != nil || got.StatusCode != http.StatusSeeOther || to.Path != "/login" || to.Query().Get("next") != next {
+			t.Errorf("a form of %d bytes: %d to %s, want the login, and then %s", len(sample), got.StatusCode, to, next)
+		}
+	}
+}
+
 func TestNobodySeesAPageWithoutALogin(t *testing.T) {
 	t.Parallel()
 	r := withEvents(t)

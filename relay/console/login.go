@@ -116,10 +116,11 @@ func (v *visit) logout() error {
 }
 
 // toLogin asks for a key, and comes back afterwards: after a form to the page that it was on. What the form asks for is
-// not done.
+// not done. Of a stranger's form no more is read than of a login.
 func (v *visit) toLogin() error {
 	q := url.Values{"next": {v.Request().URL.RequestURI()}}
-	if v.Request().Method != http.MethodGet {
+	if r := v.Request(); r.Method != http.MethodGet {
+		r.Body = http.MaxBytesReader(v.Response(), r.Body, maxForm)
 		q.Set("next", v.own(v.FormValue("back")))
 		q.Set("undone", "1")
 	}
