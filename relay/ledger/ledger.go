@@ -152,7 +152,7 @@ type Silence struct {
 
 // Turn is how long after it was taken (Store.TakeSilent) a waybill may be asked for: the time between two queries
 // counts from the end of that.
-func (s *Silence) Turn() time.Duration { return min(30*time.Second, s.Interval/10) }
+func (s *Silence) Turn() time.Duration { return min(30*time.Second, s.Interval) }
 
 // Silent is a waybill of which nothing was heard for long, and for which the caller is to ask.
 type Silent struct {
