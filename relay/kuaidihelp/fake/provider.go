@@ -50,8 +50,6 @@ type Options struct {
 	// Callback is the address that Run pushes to; Pause is between two updates of a parcel. Default 100 ms.
 	Callback string
 	Pause    time.Duration
-	// Lose says of an update that it is not pushed; a query has it. Nil: all are pushed.
-	Lose func(Item) bool
 	// Scenario says what happens to a parcel when it is subscribed. Nil: Plain to each.
 	Scenario func(code string) Scenario
 	// OnCall is told of each call whose signature was right, and OnPush of each update that Run pushes, and of those that

@@ -1,10 +1,6 @@
 package fake
 
-import (
-	"slices"
-
-	"kuairelay/relay/kuaidihelp"
-)
+import "kuairelay/relay/kuaidihelp"
 
 // Scenario is what happens to a parcel that a Provider plays.
 type Scenario string
@@ -64,21 +60,18 @@ func (p *Provider) noRecord(codes []string) (none bool) {
 	return none
 }
 
-// loses says whether an update is not pushed.
+// loses says whether an update is not pushed: of a parcel that plays LostPush the first on its way to the door.
 func (p *Provider) loses(item Item) bool {
 	p.mu.Lock()
-	lost := p.scenarioOf(item.WaybillCode) == LostPush && item.Status == kuaidihelp.StatusDelivering &&
-		len(slices.Compact(statusesOf(item))) <= len([]string{"collected", "sending", "delivering"})
+	scenario := p.scenarioOf(item.WaybillCode)
 	p.mu.Unlock()
-	return lost || (p.o.Lose != nil && p.o.Lose(item))
-}
-
-// statusesOf lists the statuses of an update's tracks.
-func statusesOf(item Item) (all []string) {
+	delivering := 0
 	for _, t := range item.Tracks {
-		all = append(all, t.Status)
+		if t.Status == kuaidihelp.StatusDelivering {
+			delivering++
+		}
 	}
-	return all
+	return scenario == LostPush && item.Status == kuaidihelp.StatusDelivering && delivering == 1
 }
 
 // pushed tells of an update, with the answer to its callback; empty: it was lost on the way.
