@@ -97,13 +97,17 @@ func (p *Proxy) askSilent(ctx context.Context) (good, more bool) {
 		calls = calls[1:]
 	}
 
-	// Those that were not asked for are due again at once.
-	left := map[event.Waybill]ledger.Heard{}
-	for _, w := range slices.Concat(calls...) {
-		left[w] = ledger.Unasked
-	}
-	p.heard(ctx, left)
+	p.heard(ctx, all(slices.Concat(calls...), ledger.Unasked)) // they are due again at once
 	return good, len(silent) == silentAtOnce
+}
+
+// all says the same of each waybill.
+func all(waybills []event.Waybill, heard ledger.Heard) map[event.Waybill]ledger.Heard {
+	out := make(map[event.Waybill]ledger.Heard, len(waybills))
+	for _, w := range waybills {
+		out[w] = heard
+	}
+	return out
 }
 
 // together groups waybills into calls: each is for one brand, or for one waybill that is to be asked for alone.
@@ -143,30 +147,27 @@ func (p *Proxy) turn(ctx context.Context) bool {
 // answer, or if its answer concerns the account rather than a waybill.
 func (p *Proxy) query(ctx context.Context, waybills []event.Waybill) bool {
 	e, err := p.callFor(ctx, kuaidihelp.MethodQuery, waybills)
-	answers := map[event.Waybill]ledger.Heard{}
-	all := func(h ledger.Heard) {
-		for _, w := range waybills {
-			answers[w] = h
-		}
-	}
-	aboutWaybills := err == nil && (kuaidihelp.ConcernsOneWaybill(e.Code) || kuaidihelp.RefusesWaybill(e.Code))
-	result := "error"
-	switch {
-	case err == nil && e.Code == kuaidihelp.CodeSuccess:
+	if err == nil && e.Code == kuaidihelp.CodeSuccess {
 		p.heard(ctx, p.readQuery(ctx, waybills, e))
 		return true
-	case aboutWaybills && len(waybills) > 1:
-		all(ledger.Unclear)
-	case aboutWaybills:
-		all(ledger.Unknown)
 	}
 
-	if aboutWaybills && e.Code == kuaidihelp.CodeNoRecord {
+	result := "error"
+	if err == nil && e.Code == kuaidihelp.CodeNoRecord {
 		result = string(ledger.Unknown)
 	}
 	p.metrics.reconciled.WithLabelValues(result).Add(float64(len(waybills)))
-	p.heard(ctx, answers)
-	return aboutWaybills
+	if err != nil || !(kuaidihelp.ConcernsOneWaybill(e.Code) || kuaidihelp.RefusesWaybill(e.Code)) {
+		return false
+	}
+
+	// Of several waybills the answer does not say which it is about.
+	heard := ledger.Unknown
+	if len(waybills) > 1 {
+		heard = ledger.Unclear
+	}
+	p.heard(ctx, all(waybills, heard))
+	return true
 }
 
 // readQuery hands on what the provider has answered, and says what was heard of each waybill.
@@ -243,11 +244,7 @@ func (p *Proxy) heard(ctx context.Context, answers map[event.Waybill]ledger.Hear
 		return
 	}
 	p.o.Logger.Info("subscribed waybills again whose callbacks do not come", zap.Int("waybills", len(again)))
-	done := map[event.Waybill]ledger.Heard{}
-	for _, w := range again {
-		done[w] = ledger.Resubscribed
-	}
-	if _, err := p.o.Store.Heard(context.WithoutCancel(ctx), done); err != nil {
+	if _, err := p.o.Store.Heard(context.WithoutCancel(ctx), all(again, ledger.Resubscribed)); err != nil {
 		p.metrics.sweepErrors.Inc()
 	}
 }
