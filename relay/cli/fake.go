@@ -52,8 +52,7 @@ func newFake() *cobra.Command {
 
 	flags := cmd.Flags()
 	address := flags.String("listen", "127.0.0.1:9002", "the `ADDRESS` of the API")
-	to := flags.String("to", "",
-		"the callback `URL` (default http://127.0.0.1:8080/callback/ and "+tokenVariable+" or the example's token)")
+	to := flags.String("to", "", callbackUsage)
 	pause := flags.Duration("pause", 5*time.Second, "between two updates of a parcel")
 	scenarios := flags.StringArray("scenario", []string{string(fake.Plain)},
 		"`WHAT` happens to parcels, in turn: "+strings.Join(names, ", ")+"; repeatable")
@@ -84,11 +83,6 @@ func newFake() *cobra.Command {
 		return p.run(cmd.Context(), l)
 	}
 	return cmd
-}
-
-// exampleCallback is where the relay of config.example.yaml takes callbacks.
-func exampleCallback() string {
-	return "http://127.0.0.1:8080/callback/" + url.PathEscape(cmp.Or(os.Getenv(tokenVariable), exampleToken))
 }
 
 // fakeRun is a run of `fake`.

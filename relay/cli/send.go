@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ const (
 	tokenVariable = "KUAIRELAY_CALLBACK_TOKEN"
 	exampleToken  = "change-me-please"
 	allEncodings  = "all"
+	// callbackUsage is the help of a flag for the callback's URL; without it that of exampleCallback is meant.
+	callbackUsage = "the callback `URL` (default http://127.0.0.1:8080/callback/ and " + tokenVariable +
+		" or the example's token)"
 )
 
 // sendOptions are the flags of `send`.
@@ -58,8 +62,7 @@ func newSend() *cobra.Command {
 	}
 
 	f := cmd.Flags()
-	f.StringVar(&o.to, "to", "",
-		"the callback `URL` (default http://127.0.0.1:8080/callback/ and "+tokenVariable+" or the example's token)")
+	f.StringVar(&o.to, "to", "", callbackUsage)
 	f.IntVarP(&o.count, "count", "n", 0, "how many callbacks (default 10; with FILE 1)")
 	f.Float64Var(&o.rate, "rate", 0, "callbacks per second; 0: as fast as possible")
 	f.IntVar(&o.concurrency, "concurrency", 8, "requests at the same time, at most; of one parcel one")
@@ -151,6 +154,11 @@ func (o *sendOptions) check(file bool, given func(flag string) bool) (*url.URL, 
 		o.to = exampleCallback()
 	}
 	return httpURL("--to", o.to)
+}
+
+// exampleCallback is where the relay of config.example.yaml takes callbacks.
+func exampleCallback() string {
+	return "http://127.0.0.1:8080/callback/" + url.PathEscape(cmp.Or(os.Getenv(tokenVariable), exampleToken))
 }
 
 // guessType returns the content type that a body looks like.
