@@ -300,7 +300,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 		"POST /v1/dead-letters/redrive",
 		"POST /v1/dead-letters/dismiss", "GET /v1/audit", "GET /v1/replays", "POST /v1/replays", "GET /v1/subscriptions",
 		"POST /v1/subscriptions", "GET /v1/stats",
-		"GET /v1/find", "GET /v1/subscriptions/summary"}
+		"GET /v1/find", "GET /v1/subscriptions/summary", "POST /v1/waybills/states"}
 	tried := 0
 	for _, r := range a.relay.Routes() {
 		route, path := r.Method+" "+r.Path, values.Replace(r.Path)
@@ -321,7 +321,8 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 			"/retry": `{"all":true}`, "/resend": `{"endpoint":"shop/orders"}`,
 			"/quarantine/replay": `{"ids":["qtn_0"]}`, "/explain": `{"waybill_code":"1001"}`,
 			"/quarantine/dismiss": `{"ids":["qtn_0"]}`,
-			"/v1/subscriptions":   `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
+			"/v1/subscriptions":   `{"cp_code":"zt","waybill_codes":["1001"]}`,
+			"/states":             `{"cp_code":"zt","waybill_codes":["1001"]}`}[suffixOf(path)]
 		if route == "POST /admin/v1/subscriptions" {
 			body = `{"tenant":"shop","cp_code":"zt","waybill_codes":["1001"]}`
 		}
@@ -382,7 +383,7 @@ func TestEveryRouteOfTheAPIIsOpenToThoseAloneWhomItIsFor(t *testing.T) {
 // suffixOf is what tells the bodies of requests apart.
 func suffixOf(path string) string {
 	for _, s := range []string{"/quarantine/replay", "/quarantine/dismiss", "/redrive", "/dismiss", "/replays", "/retry",
-		"/resend", "/explain"} {
+		"/resend", "/explain", "/states"} {
 		if strings.HasSuffix(path, s) {
 			return s
 		}

@@ -276,8 +276,9 @@ func (r *Relay) newAPI() *api.API {
 		Spooled:       r.spooled,
 		Upstream:      r.upstreamState,
 		Subscribe:     r.subscribe,
+		State:         r.proxy.StatesOf,
 		LastRefused:   r.receiver.Refused,
-		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create())},
+		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create()), api.ExtraRoute(subscribe.States())},
 		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
 	})
 }

@@ -69,6 +69,7 @@ var bounds = map[string]bound{
 	"GET /v1/events/:id/request":                 ofReads,
 	"POST /v1/events/:id/resend":                 ofActs,
 	"GET /v1/waybills/:waybill":                  ofReads,
+	"POST /v1/waybills/states":                   ofReads,
 	"GET /v1/find":                               ofReads,
 	"POST /v1/explain":                           ofExplanations,
 	"GET /v1/endpoints":                          ofReads,

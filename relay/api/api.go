@@ -121,6 +121,8 @@ type Options struct {
 	// Subscribe subscribes waybills for a tenant, within its limits. The error is the answer to a request that is refused.
 	// Default: nothing can be subscribed.
 	Subscribe func(c echo.Context, tenant, brand string, codes []string) ([]SubscribeResult, error)
+	// State says how the waybills stand that a tenant has subscribed (empty: any tenant). Default: none is known.
+	State func(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.ParcelState, error)
 	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
@@ -290,6 +292,9 @@ func New(o Options) *API {
 			return nil, echo.NewHTTPError(http.StatusServiceUnavailable, "this relay cannot subscribe waybills")
 		}
 	}
+	if o.State == nil {
+		o.State = func(context.Context, string, []event.Waybill) ([]ledger.ParcelState, error) { return nil, nil }
+	}
 	if o.LastRefused == nil {
 		o.LastRefused = func() time.Time { return time.Time{} }
 	}
@@ -419,6 +424,16 @@ func (c *API) enter(e echo.Context, tenant, key string, r route) error {
 	answer, err := r.answer(&call{Context: e, API: c, settings: c.current.Load(), tenant: tenant, key: key})
 	if err != nil {
 		return err // the root writes it as a problem
+	}
+	if t, ok := answer.(tagged); ok {
+		tag, err := c.tagOf(e.Request().Context(), t)
+		if err != nil {
+			return err
+		}
+		e.Response().Header().Set("ETag", tag)
+		if hasTag(e.Request().Header.Get("If-None-Match"), tag) {
+			return e.NoContent(http.StatusNotModified)
+		}
 	}
 	return write(e, r.good(), answer)
 }

@@ -170,6 +170,11 @@ func (d *document) responses(r route) map[string]any {
 		good["content"] = content(kind, d.schema(reflect.TypeOf(answer)))
 	}
 	out := map[string]any{strconv.Itoa(r.good()): good}
+	if _, ok := r.handler.answer.(tagged); ok {
+		out[strconv.Itoa(http.StatusNotModified)] = map[string]any{
+			"description": "If-None-Match has the ETag of the answer: it is what the client has",
+		}
+	}
 	for status, meaning := range problems {
 		out[strconv.Itoa(status)] = problemResponse(meaning)
 	}

@@ -16,7 +16,9 @@ import (
 type Waybill struct {
 	WaybillCode string  `json:"waybill_code" doc:"the waybill that was asked for"`
 	Verdict     Verdict `json:"verdict" doc:"what is going on with it"`
-	Events      []Event `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
+	// State is that of the brand that was heard of last.
+	State  *ledger.ParcelState `json:"state,omitempty" doc:"how it stands, if it is subscribed; of several brands, under that which was heard of last; a tenant sees that of what it has subscribed"`
+	Events []Event             `json:"events" doc:"the oldest first, at most the latest 200; of these, the latest with their data, as many as have 4 MiB of it together"`
 	// Subscriptions are those of the waybill, under any brand. A tenant sees its own.
 	Subscriptions []Subscription  `json:"subscriptions,omitempty" doc:"of the waybill; a tenant sees its own; at most some hundred"`
 	Spooled       []Spooled       `json:"spooled,omitempty" doc:"callbacks that wait for Redis in the spool and have an update of it, or may have one, at most 20; for the operator only"`
@@ -24,6 +26,15 @@ type Waybill struct {
 	Quarantined   []Quarantined   `json:"quarantined,omitempty" doc:"callbacks that hold its code and were not understood, at most 20, of the latest 500 that are not long; looked for only if it has no event; for the operator only"`
 	LastKnown     *WaybillHistory `json:"last_known,omitempty" doc:"what is remembered of its updates for longer than these are kept; a tenant sees that of brands that it has subscribed it as"`
 	Partial       bool            `json:"partial,omitempty" doc:"Redis does not answer: what only it knows is missing"`
+}
+
+// tagged gives what its ETag is made from. When a subscription expires is worked out at each look, to the millisecond.
+func (w Waybill) tagged() any {
+	w.Subscriptions = slices.Clone(w.Subscriptions)
+	for i := range w.Subscriptions {
+		w.Subscriptions[i].Expires = w.Subscriptions[i].Expires.Round(time.Minute)
+	}
+	return w
 }
 
 // Spooled is a callback that waits for Redis.
@@ -62,6 +73,7 @@ type findings struct {
 	spooled       []Spooled
 	quarantined   []Quarantined
 	last          *WaybillHistory
+	state         *ledger.ParcelState
 }
 
 // known says whether there is anything to tell.
@@ -88,6 +100,9 @@ func readWaybill(c *call) (Waybill, error) {
 		return c.waybillOfSpool(code, err)
 	}
 	f := c.findingsOf(code, found)
+	if f.state, err = c.stateOf(f); err != nil {
+		return Waybill{}, c.failed("read how a waybill stands", err)
+	}
 	c.addQuarantined(f)
 	if !f.known() {
 		v := c.verdict(f)
@@ -114,6 +129,7 @@ func (c *call) showWaybill(f *findings) Waybill {
 	out := Waybill{
 		WaybillCode: f.code,
 		Verdict:     c.verdict(f),
+		State:       f.state,
 		Events:      f.shown,
 		LastKnown:   f.last,
 	}
@@ -126,6 +142,26 @@ func (c *call) showWaybill(f *findings) Waybill {
 		out.Quarantined = f.quarantined
 	}
 	return out
+}
+
+// stateOf says how a waybill stands, under the brand that was heard of last of those that the caller sees; nil: nobody
+// has subscribed it.
+func (c *call) stateOf(f *findings) (*ledger.ParcelState, error) {
+	var waybills []event.Waybill
+	for _, s := range f.subscriptions {
+		if !slices.Contains(waybills, s.Waybill) {
+			waybills = append(waybills, s.Waybill)
+		}
+	}
+	if len(waybills) == 0 {
+		return nil, nil
+	}
+	states, err := c.o.State(c.ctx(), c.tenant, waybills)
+	if err != nil || len(states) == 0 {
+		return nil, err
+	}
+	latest := slices.MaxFunc(states, func(a, b ledger.ParcelState) int { return a.HeardAt.Compare(b.HeardAt) })
+	return &latest, nil
 }
 
 // waybillOfSpool answers what this replica knows of a waybill while Redis fails: whether an update of it waits.

@@ -57,26 +57,35 @@ type waybillResults struct {
 // create answers POST /v1/subscriptions: one result per waybill, in the order of the request.
 func (p *Proxy) create(c echo.Context, t *Tenant) error {
 	began := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(nil, c.Request().Body, maxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		tooLarge := echo.NewHTTPError(http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB")
-		return p.turnedAway(t, "invalid", tooLarge)
-	}
+	brand, codes, err := p.readRequest(c)
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, "the body broke off")
-	}
-
-	end := p.o.Store.Aside(c.Request().Context())
-	brand, codes, err := readSubscribeRequest(body, true)
-	end()
-	if err != nil {
-		return p.turnedAway(t, "invalid", echo.NewHTTPError(http.StatusBadRequest, err.Error()))
+		return p.turnedAway(t, "invalid", err)
 	}
 	results, err := p.subscribeAllowed(c, t, brand, codes, began)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, waybillResults{results})
+}
+
+// readRequest reads and checks the body of a request that names waybills: their canonical brand, and each code once.
+// The error is the answer to one that is wrong.
+func (p *Proxy) readRequest(c echo.Context) (brand string, codes []string, err error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, c.Request().Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return "", nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB")
+	}
+	if err != nil {
+		return "", nil, echo.NewHTTPError(http.StatusBadRequest, "the body broke off")
+	}
+
+	end := p.o.Store.Aside(c.Request().Context())
+	defer end()
+	brand, codes, err = readSubscribeRequest(body, true)
+	if err != nil {
+		return "", nil, echo.NewHTTPError(http.StatusBadRequest, err.Error())
+	}
+	return brand, codes, nil
 }
 
 // Subscribe subscribes waybills of one brand for a tenant, as POST /v1/subscriptions does. The error is the answer to a
@@ -171,9 +180,10 @@ func (p *Proxy) unavailable(c echo.Context, t *Tenant, err error) error {
 		return p.turnedAway(t, "limited", busy)
 	}
 	p.o.Logger.Error("subscribe", zap.String("tenant", t.Name), zap.Error(err))
-	down := echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
-	return p.turnedAway(t, "error", down)
+	return p.turnedAway(t, "error", errDown)
 }
+
+var errDown = echo.NewHTTPError(http.StatusServiceUnavailable, "the ledger cannot be reached; try again")
 
 // report writes one line about a request, and counts its results.
 func (p *Proxy) report(t *Tenant, brand string, results []WaybillResult, began time.Time) {

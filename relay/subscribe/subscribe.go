@@ -27,6 +27,7 @@ import (
 // Store is the ledger; package store/subscriptions says what each method does.
 type Store interface {
 	Now() time.Time
+	Parcels(ctx context.Context, tenant string, waybills []event.Waybill, data bool) ([]ledger.Parcel, error)
 	Aside(ctx context.Context) (end func())
 	Admit(ctx context.Context, tenant string, l ledger.Limits, waybills int) (wait time.Duration, quota bool, err error)
 	Subscribe(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.SubscribeResult, error)
@@ -56,11 +57,19 @@ type Tenant struct {
 	Limits ledger.Limits
 
 	writing chan struct{} // has room for writesAtOnce requests
+	reading chan struct{} // has room for readsAtOnce of them
 }
 
-// writesAtOnce is how many requests of a tenant are written down at the same time. A request of a thousand waybills
-// takes a hundred turns at the store, and readers wait for these turns, too.
-const writesAtOnce = 2
+// writesAtOnce is how many requests of a tenant are written down at the same time, and readsAtOnce for how many the
+// store reads how waybills stand. A request of a thousand waybills takes a hundred turns at the store, and readers wait
+// for these turns, too.
+const writesAtOnce, readsAtOnce = 2, 2
+
+// begin makes room for the requests of a tenant.
+func (t *Tenant) begin() {
+	t.writing = make(chan struct{}, writesAtOnce)
+	t.reading = make(chan struct{}, readsAtOnce)
+}
 
 // Settings of a Proxy are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
@@ -126,6 +135,7 @@ type Proxy struct {
 	untold   logonce.Throttle     // warned of
 	spent    logonce.Throttle     // warned of: the budget of queries
 	odd      logonce.Throttle     // warned of: an answer that is not understood
+	unread   logonce.Throttle     // logged: states that cannot be read
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -139,7 +149,9 @@ func (s *settings) tenant(name string) *Tenant {
 	if t := s.tenants[name]; t != nil {
 		return t
 	}
-	return &Tenant{Name: name, writing: make(chan struct{}, writesAtOnce)}
+	t := &Tenant{Name: name}
+	t.begin()
+	return t
 }
 
 // Result is what became of one waybill of a request.
@@ -197,7 +209,7 @@ func (p *Proxy) Use(set Settings) {
 	}
 	now := &settings{Settings: set, tenants: make(map[string]*Tenant)}
 	for _, t := range set.Tenants {
-		t.writing = make(chan struct{}, writesAtOnce)
+		t.begin()
 		now.tenants[t.Name] = &t
 	}
 	p.current.Store(now)
@@ -206,11 +218,16 @@ func (p *Proxy) Use(set Settings) {
 // Register adds the paths.
 func (p *Proxy) Register(e *echo.Echo) {
 	e.POST("/api", p.dropIn)
-	e.POST(createPath, p.authenticated(p.create))
+	e.POST(createPath, p.authenticated(p.create, func(t *Tenant, err error) error {
+		return p.turnedAway(t, "limited", err)
+	}))
+	e.POST(statesPath, p.authenticated(p.states, func(_ *Tenant, err error) error { return err }))
 }
 
-// authenticated lets a tenant in that sends one of its keys.
-func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.HandlerFunc {
+// authenticated lets a tenant in that sends one of its keys. limited is told of a request that is too much.
+func (p *Proxy) authenticated(
+	handle func(echo.Context, *Tenant) error, limited func(*Tenant, error) error,
+) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		name, _, err := p.o.Tenant(c)
 		if err != nil {
@@ -219,7 +236,7 @@ func (p *Proxy) authenticated(handle func(echo.Context, *Tenant) error) echo.Han
 		t := p.current.Load().tenant(name)
 		leave, err := p.o.Enter(c, name)
 		if err != nil {
-			return p.turnedAway(t, "limited", err)
+			return limited(t, err)
 		}
 		defer leave()
 		return handle(c, t)
