@@ -157,7 +157,7 @@ check('07 page equals API: what the page of each event and waybill shows is what
       const w = await api(`/waybills/${code}`);
       await show(`/waybill?code=${code}`);
       assert.deepEqual(await page.locator('#rows [data-event]').evaluateAll((all) => all.map((r) => r.dataset.event)), w.events.map((e) => e.id));
-      const marks = await page.locator('#rows .mark .sr').evaluateAll((all) => all.map((m) => m.textContent));
+      const marks = await page.locator('#rows .mark .sign').evaluateAll((all) => all.map((m) => m.ariaLabel));
       assert.deepEqual(marks.sort(), w.events.flatMap((e) => e.deliveries.map((d) => d.state)).sort(), code);
     }
   }

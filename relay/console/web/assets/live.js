@@ -18,7 +18,7 @@ export const clock = (() => {
 const resting = 15000;   // ms, without a sign of the reader
 const restAfter = 300000;
 const slowest = 60000;
-const mostRows = 200;
+const mostRows = 100;    // as many as the largest page has
 const mostNew = 40;      // rows that one look puts in: beyond, it shows one of several
 
 export function startLive(say, dress) {
