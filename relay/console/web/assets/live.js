@@ -112,13 +112,13 @@ export function startLive(say, dress) {
 
   // oneOf counts what came, and says of how many new rows one is put in. More than people can read are not.
   function oneOf(fresh, have, reading) {
-    const n = Number(fresh.dataset.came ?? 0);
+    const news = [...fresh.children].filter((r) => !have.has(r.id)).length;
+    const n = head ? Number(fresh.dataset.came ?? 0) : news; // a list that had nothing begins with what is new
     if (fresh.dataset.head) head = fresh.dataset.head;
     came += n;
     held = reading ? held + n : 0;
     const fast = document.getElementById('fast');
     if (!fast) return 1;
-    const news = [...fresh.children].filter((r) => !have.has(r.id)).length;
     const all = Math.max(n, news);
     const least = 'least' in fresh.dataset ? '≥ ' : '';
     const puts = all > mostNew ? Math.ceil(news / (mostNew / 2)) : 1;
