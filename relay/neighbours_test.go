@@ -133,16 +133,8 @@ tenants:
 // scripts is how many Redis has run.
 func scripts(t *testing.T, s *redisserver.Server) int {
 	t.Helper()
-	info, err := s.Do("INFO", "commandstats")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, calls, _ := strings.Cut(info, "cmdstat_evalsha:calls=")
-	calls, _, _ = strings.Cut(calls, ",")
-	n, err := strconv.Atoi(calls)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, err := s.Calls("evalsha")
+	must(t, err)
 	return n
 }
 

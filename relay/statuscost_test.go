@@ -3,8 +3,6 @@ package relay_test
 import (
 	"flag"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +14,10 @@ import (
 var statusEndpoints = flag.Int("endpoints", 2000, "of TestAStatusWithThousandsOfEndpointsTakesFewCommands")
 
 // commands counts what a Redis has done so far, in scripts too.
-func commands(t *testing.T, redis *redisserver.Server) (n int) {
+func commands(t *testing.T, redis *redisserver.Server) int {
 	t.Helper()
-	text := ask(t, redis, "INFO", "commandstats")
-	for _, m := range regexp.MustCompile(`calls=(\d+)`).FindAllStringSubmatch(text, -1) {
-		calls, err := strconv.Atoi(m[1])
-		must(t, err)
-		n += calls
-	}
+	n, err := redis.Calls()
+	must(t, err)
 	return n
 }
 

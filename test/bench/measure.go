@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kuairelay/test/process"
+	"kuairelay/test/redisserver"
 )
 
 // figures are what one measurement gave. Each case fills in what it is about.
@@ -21,7 +22,7 @@ type figures struct {
 	Latency, Answer    quantiles
 	Calm               quantiles // of Latency at a low rate (W2 and W3), or without a replay
 	Body               float64   // mean bytes of a callback
-	Commands           map[string]command
+	Commands           map[string]redisserver.Command
 
 	Drain  drain     // W4 and the case "memory"
 	Idle   idle      // W7

@@ -8,30 +8,6 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// command is how often Redis ran a command, from a client or from a script, and how long that took altogether. The time
-// of a script (evalsha) includes that of the commands in it.
-type command struct{ Calls, Micros int64 }
-
-// commandsOf reads INFO commandstats.
-func commandsOf(s *redisserver.Server) (map[string]command, error) {
-	info, err := infoOf(s, "commandstats")
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]command)
-	for name, value := range info {
-		fields := make(map[string]string)
-		for pair := range strings.SplitSeq(value, ",") {
-			k, v, _ := strings.Cut(pair, "=")
-			fields[k] = v
-		}
-		calls, _ := strconv.ParseInt(fields["calls"], 10, 64)
-		micros, _ := strconv.ParseInt(fields["usec"], 10, 64)
-		out[strings.TrimPrefix(name, "cmdstat_")] = command{calls, micros}
-	}
-	return out, nil
-}
-
 // isScript says whether a command is one that a relay sends to change something; almost all others run inside these.
 func isScript(name string) bool {
 	switch name {
@@ -41,24 +17,10 @@ func isScript(name string) bool {
 	return false
 }
 
-func infoOf(s *redisserver.Server, section string) (map[string]string, error) {
-	text, err := s.Do("INFO", section)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			out[name] = value
-		}
-	}
-	return out, nil
-}
-
 // usedMemory is what Redis holds for its data, in bytes: used_memory without the buffers of clients and append-only
 // file.
 func usedMemory(s *redisserver.Server) (float64, error) {
-	info, err := infoOf(s, "memory")
+	info, err := s.Info("memory")
 	if err != nil {
 		return 0, err
 	}

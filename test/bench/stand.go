@@ -194,7 +194,7 @@ func oneTenant(settings []string) string {
 // reading is what the processes of a stand have used up to now.
 type reading struct {
 	process, redis float64 // CPU seconds
-	commands       map[string]command
+	commands       map[string]redisserver.Command
 }
 
 func (st *stand) read() (reading, error) {
@@ -213,17 +213,17 @@ func (st *stand) readRedis() (r reading, err error) {
 	if r.redis, err = process.CPUOf(st.redis.PID()); err != nil {
 		return r, err
 	}
-	r.commands, err = commandsOf(st.redis)
+	r.commands, err = st.redis.Commands()
 	return r, err
 }
 
 // commandsSince are those between an earlier reading and this one.
-func (r reading) commandsSince(earlier reading) map[string]command {
-	out := make(map[string]command)
+func (r reading) commandsSince(earlier reading) map[string]redisserver.Command {
+	out := make(map[string]redisserver.Command)
 	for name, c := range r.commands {
 		was := earlier.commands[name]
 		if c.Calls > was.Calls && name != "info" {
-			out[name] = command{c.Calls - was.Calls, c.Micros - was.Micros}
+			out[name] = redisserver.Command{Calls: c.Calls - was.Calls, Micros: c.Micros - was.Micros}
 		}
 	}
 	return out

@@ -163,6 +163,9 @@ func doRedis(s *stage, ask struct {
 	return nil, nil
 }
 
+// doCommands gives how many commands Redis has run so far, those of scripts too.
+func doCommands(s *stage, _ struct{}) (any, error) { return s.redis.Calls() }
+
 // doConfig changes the config of all relays and has them reload it. It gives the text as it is now, and the mistakes
 // that the reload found; then the relays keep the one from before, until the text is mended.
 func doConfig(s *stage, ask struct {

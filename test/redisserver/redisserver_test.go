@@ -52,6 +52,28 @@ func TestServerPersistsNothingUnlessTold(t *testing.T) {
 	}
 }
 
+func TestServerCountsItsCommandsThoseOfScriptsToo(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	count := func(names ...string) int {
+		t.Helper()
+		n, err := s.Calls(names...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := count()
+	do(t, s, "SET", "waybill", "777")
+	do(t, s, "EVAL", "redis.call('SET', 'a', '1') redis.call('GET', 'a')", "0")
+	if n := count() - before; n < 4 {
+		t.Errorf("%d commands, want at least SET, EVAL, SET and GET", n)
+	}
+	if set, both := count("set"), count("set", "get"); set != 2 || both != 3 {
+		t.Errorf("%d SET, %d SET or GET, want 2 and 3", set, both)
+	}
+}
+
 func TestSuspendedServerAnswersWhenItContinues(t *testing.T) {
 	t.Parallel()
 	s := Start(t)

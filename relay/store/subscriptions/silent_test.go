@@ -1,8 +1,6 @@
 package subscriptions
 
 import (
-	"fmt"
-	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -14,27 +12,25 @@ import (
 )
 
 // commandsOf counts the commands that a Redis has done, those of scripts included.
-func commandsOf(t *testing.T, server *redisserver.Server) (n int64) {
+func commandsOf(t *testing.T, server *redisserver.Server) int {
 	t.Helper()
-	info, err := server.Do("INFO", "commandstats")
+	n, err := server.Calls()
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, calls := range regexp.MustCompile(`calls=(\d+)`).FindAllStringSubmatch(fmt.Sprint(info), -1) {
-		one, _ := strconv.ParseInt(calls[1], 10, 64)
-		n += one
 	}
 	return n
 }
 
 func usedMemory(t *testing.T, server *redisserver.Server) int64 {
 	t.Helper()
-	info, err := server.Do("INFO", "memory")
+	info, err := server.Info("memory")
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := regexp.MustCompile(`used_memory:(\d+)`).FindStringSubmatch(fmt.Sprint(info))
-	n, _ := strconv.ParseInt(used[1], 10, 64)
+	n, err := strconv.ParseInt(info["used_memory"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return n
 }
 
