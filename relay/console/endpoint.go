@@ -17,7 +17,7 @@ import (
 type endpointView struct {
 	endpointRow
 	URL, Format string
-	Settings    []setting
+	Settings    []field
 	At          string // where the config has it
 	Going       string // what is going on, in sentences
 	Until       moment // of the next attempt, if its breaker is open
@@ -57,7 +57,7 @@ type endpointAttempt struct {
 	Outcome word
 	First   string // the beginning of what came back
 	Whole   string // all that was kept of it; empty: First is all
-	Headers []header
+	Headers []field
 }
 
 // logRow is an entry in the log of an endpoint.
@@ -239,7 +239,7 @@ func (v *visit) endpointAttempt(a api.EndpointAttempt) endpointAttempt {
 		row.Detail += " " + v.t("reason."+a.Reason)
 	}
 	if a.Replica != "" {
-		row.Headers = append(row.Headers, header{Name: v.t("attempt.replica"), Value: visible(a.Replica)})
+		row.Headers = append(row.Headers, field{Name: v.t("attempt.replica"), Value: visible(a.Replica)})
 	}
 	row.Headers = append(row.Headers, headerRows(a.Headers)...)
 

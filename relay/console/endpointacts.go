@@ -58,7 +58,7 @@ type testResult struct {
 	Answer  string
 	Method  string
 	URL     string
-	Headers []header
+	Headers []field
 	Body    string
 }
 

@@ -7,11 +7,8 @@ import (
 	"kuairelay/relay/api"
 )
 
-// setting is one of an endpoint's settings.
-type setting struct{ Name, Value string }
-
 // endpointSettings are those of an endpoint, as the config calls them.
-func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
+func (v *visit) endpointSettings(s *api.EndpointSettings) []field {
 	if s == nil {
 		return nil
 	}
@@ -19,7 +16,7 @@ func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 	if s.Breaker.Failures > 0 {
 		breaker = v.t("endpoint.breaker", s.Breaker.Failures, s.Breaker.CoolOff, s.Breaker.MaxCoolOff)
 	}
-	out := []setting{
+	out := []field{
 		{"timeout", s.Timeout},
 		{"retry", strings.Join(s.Retry, ", ")},
 		{"max_in_flight", count(s.MaxInFlight)},
@@ -31,18 +28,18 @@ func (v *visit) endpointSettings(s *api.EndpointSettings) []setting {
 
 	// What few endpoints have comes last.
 	if s.Rate > 0 {
-		out = append(out, setting{"rate", v.t("endpoint.rate", fmt.Sprint(s.Rate))})
+		out = append(out, field{"rate", v.t("endpoint.rate", fmt.Sprint(s.Rate))})
 	}
 	for _, secret := range s.Secrets {
 		if end := v.moment(secret.Until); end.ISO != "" {
-			out = append(out, setting{"secrets", v.t("endpoint.secret.ends", end.Text)})
+			out = append(out, field{"secrets", v.t("endpoint.secret.ends", end.Text)})
 		}
 	}
 	if len(s.Headers) > 0 {
-		out = append(out, setting{"headers", visible(strings.Join(s.Headers, ", "))})
+		out = append(out, field{"headers", visible(strings.Join(s.Headers, ", "))})
 	}
 	if end := v.moment(s.CertificateUntil); end.ISO != "" {
-		out = append(out, setting{"tls", end.Text})
+		out = append(out, field{"tls", end.Text})
 	}
 	return out
 }

@@ -366,7 +366,7 @@ type tryRow struct {
 	Bar     string // its length, of barWidth
 	Facts   string
 	Text    string // what the receiver answered, or the error
-	Headers []header
+	Headers []field
 }
 
 // barWidth is the length of the bar of the longest attempt. A second fills at least a quarter of it.

@@ -56,7 +56,7 @@ type quarantineRow struct {
 // quarantineOne is one of them, with its bytes.
 type quarantineOne struct {
 	quarantineRow
-	Headers    []header
+	Headers    []field
 	Data       payload
 	As         []choice // how it is shown
 	Raw        string   // downloads it
@@ -64,8 +64,6 @@ type quarantineOne struct {
 	Understood bool
 	Callback   string
 }
-
-type header struct{ Name, Value string }
 
 func (v *visit) quarantineRow(q api.Quarantined) quarantineRow {
 	return quarantineRow{

@@ -21,7 +21,7 @@ type requestView struct {
 	Endpoint    string
 	Event       string // its page
 	Line        string // method and URL
-	Headers     []header
+	Headers     []field
 	Body        payload
 	Changed     bool
 	Curl        string
@@ -58,9 +58,9 @@ func (v *visit) showRequest() error {
 }
 
 // headerRows are the fields of a head by name.
-func headerRows(fields map[string]string) (out []header) {
+func headerRows(fields map[string]string) (out []field) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		out = append(out, header{Name: visible(name), Value: visible(fields[name])})
+		out = append(out, field{Name: visible(name), Value: visible(fields[name])})
 	}
 	return out
 }

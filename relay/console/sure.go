@@ -31,7 +31,7 @@ type sureView struct {
 
 func (s sureView) title(*visit) string { return s.Title }
 
-// field is a hidden field of a form.
+// field is a name with its value: of a form, where it is hidden, of the head of a request, or of settings.
 type field struct{ Name, Value string }
 
 // progress is how far an act on many things is.
