@@ -33,6 +33,7 @@ type glances struct {
 	latest Glance
 	at     time.Time     // when latest was made
 	ready  chan struct{} // closed when the next one is made; nil: none is being made
+	acted  bool          // something was done since latest was begun
 }
 
 // Glance gives the caller's glance (tenant empty: the operator's) at the state of the relay. It asks Redis for nothing
@@ -40,11 +41,12 @@ type glances struct {
 func (c *API) Glance(ctx context.Context, tenant string) Glance {
 	g := c.glances.of(tenant)
 	g.mu.Lock()
-	if time.Since(g.at) < freshLeast {
+	if !g.acted && time.Since(g.at) < freshLeast {
 		defer g.mu.Unlock()
 		return g.latest
 	}
 	if g.ready == nil {
+		g.acted = false
 		g.ready = make(chan struct{})
 		go g.make(context.WithoutCancel(ctx), c, tenant)
 	}
@@ -62,6 +64,18 @@ func (c *API) Glance(ctx context.Context, tenant string) Glance {
 		return Glance{}
 	}
 	return g.latest
+}
+
+// acted has what everybody asks for made anew soon, because somebody did something: it shows on the pages that the
+// caller and the operator open next.
+func (c *call) acted() {
+	c.latest.acted.Store(true)
+	for _, reader := range []string{c.tenant, ""} {
+		g := c.glances.of(reader)
+		g.mu.Lock()
+		g.acted = true
+		g.mu.Unlock()
+	}
 }
 
 // make makes the next glance.

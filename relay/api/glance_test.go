@@ -58,6 +58,24 @@ func TestGlancesAskForNothingBesideTheSnapshot(t *testing.T) {
 	})
 }
 
+// What somebody did is in the next glance, also if one was being made.
+func TestAGlanceShowsAnActAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, tenants := twoWithTrouble()
+		b := statusBench(store, tenants...)
+		b.Glance(t.Context(), "")
+		b.Glance(t.Context(), "shop")
+		store.health = nil
+		(&call{API: b.API, tenant: "shop"}).acted()
+		for _, reader := range []string{"shop", ""} {
+			if g := b.Glance(t.Context(), reader); g.Dead != 0 {
+				t.Errorf("after the act %q sees %+v", reader, g)
+			}
+		}
+	})
+}
+
 func TestAGlanceDoesNotWaitForASlowRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -34,6 +34,7 @@ type route struct {
 func (r route) answer(c *call) (any, error) {
 	answer, err := r.handler.handle(c)
 	if r.act != "" {
+		c.acted()
 		c.record(r.act, err)
 	}
 	return answer, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kuairelay/relay/event"
@@ -11,10 +12,12 @@ import (
 )
 
 // What all ask is made at most every freshLeast, or freshShare times as long as it last took to make, if that is more:
-// a fiftieth of the time at most, whoever asks.
+// a fiftieth of the time at most, whoever asks. After an act, whose effect people look for, it is made sooner: at most
+// a tenth of the time, however many act.
 const (
-	freshLeast = 2 * time.Second
-	freshShare = 50
+	freshLeast    = 2 * time.Second
+	freshShare    = 50
+	freshActShare = 10
 )
 
 // fresh keeps what is dear to make, for all who ask for it. The zero fresh has nothing yet.
@@ -22,6 +25,9 @@ type fresh[T any] struct {
 	mu    sync.Mutex
 	value T
 	until time.Time
+	// acted says that something was done since value was made, which therefore is used until soon only.
+	acted atomic.Bool
+	soon  time.Time
 }
 
 // get returns the value, and makes it anew if it is too old; those who ask meanwhile wait for it. make says whether it
@@ -31,13 +37,19 @@ func (f *fresh[T]) get(wrong func(T) bool, make func() (value T, whole bool)) T 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	began := time.Now()
-	if began.Before(f.until) && (wrong == nil || !wrong(f.value)) {
+	until := f.until
+	if f.acted.Load() {
+		until = f.soon
+	}
+	if began.Before(until) && (wrong == nil || !wrong(f.value)) {
 		return f.value
 	}
 
+	f.acted.Store(false) // what is done from now on may not be in the value
 	value, whole := make()
 	f.value = value
 	now := time.Now()
+	f.soon = now.Add(freshActShare * now.Sub(began))
 	f.until = now.Add(freshLeast)
 	if whole {
 		f.until = now.Add(max(freshLeast, freshShare*now.Sub(began)))

@@ -166,6 +166,36 @@ func TestASnapshotIsTakenForAFiftiethOfTheTimeAtMost(t *testing.T) {
 	})
 }
 
+// Who pauses an endpoint looks at once whether it is paused.
+func TestAfterAnActASnapshotIsTakenSoonButForATenthOfTheTimeAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &counting{took: time.Second}
+		b := statusBench(store)
+		act := func() { (&call{API: b.API, tenant: "shop"}).acted() }
+		mustStatus(t, b, "shop")
+		for range 9 {
+			time.Sleep(time.Second)
+			act()
+			mustStatus(t, b, "")
+		}
+		if store.asked["busy"] != 1 {
+			t.Errorf("within ten times as long as it took it asked %v", store.asked)
+		}
+		time.Sleep(time.Second)
+		mustStatus(t, b, "")
+		mustStatus(t, b, "shop")
+		if store.asked["busy"] != 2 {
+			t.Errorf("after the act it asked %v", store.asked)
+		}
+		time.Sleep(20 * time.Second)
+		mustStatus(t, b, "")
+		if store.asked["busy"] != 2 {
+			t.Errorf("when nobody acts any more it asked %v", store.asked)
+		}
+	})
+}
+
 func TestThoseWhoAskTogetherGetOneSnapshot(t *testing.T) {
 	t.Parallel()
 	store := &counting{}
