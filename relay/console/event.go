@@ -94,7 +94,7 @@ func (v *visit) showEvent() error {
 		out.Data = v.dataView(e)
 	}
 	if !open {
-		v.Response().Header().Set("X-Poll", strconv.Itoa(int(dearPace.Seconds()))) // little changes any more
+		v.pollEvery(dearPace) // little changes any more
 	}
 	return v.render(http.StatusOK, "event", out)
 }

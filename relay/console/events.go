@@ -276,7 +276,7 @@ func (v *visit) firstPage(a *eventsAsked) (found, error) {
 		return found{}, err
 	}
 	if page.Looked > 5*a.size {
-		v.Response().Header().Set("X-Poll", strconv.Itoa(int(dearPace.Seconds())))
+		v.pollEvery(dearPace)
 	}
 	return found{events: slices.Clone(page.Events), next: page.Next, back: page.Back, backTo: page.LookedBackTo,
 		looked: page.Looked}, nil

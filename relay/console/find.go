@@ -3,7 +3,6 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"kuairelay/relay/api"
@@ -65,7 +64,7 @@ func (v *visit) find() error {
 		}
 		out.Rows = append(out.Rows, row)
 	}
-	v.Response().Header().Set("X-Poll", strconv.Itoa(int(hardlyEver.Seconds())))
+	v.pollEvery(hardlyEver)
 	if len(out.Rows) == 1 {
 		return v.renderOf(http.StatusNotFound, "find", out)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func (v *visit) showRequest() error {
 		return err
 	}
 	of := url.Values{"id": {r.EventID}, "endpoint": {r.Endpoint}}
-	v.Response().Header().Set("X-Poll", strconv.Itoa(int(hardlyEver.Seconds())))
+	v.pollEvery(hardlyEver)
 	curl := curlOf(r, v.t("curl.unsigned"), v.t("curl.without"))
 	return v.render(http.StatusOK, "request", requestView{
 		Endpoint: r.Endpoint, Event: v.eventPath(r.EventID),
