@@ -558,7 +558,7 @@ func TestAPageDoesWhatItsButtonsSay(t *testing.T) {
 			t.Errorf("%s: %d %s", wrong, got.StatusCode, got.body)
 		}
 	}
-	day := url.Values{"endpoint": {"orders"}, "from": {"2026-11-01T00:00"}, "until": {"2026-11-02T00:00"}}
+	day := url.Values{"endpoint": {"orders"}, "day": {"2026-11-01"}}
 	of := strings.TrimPrefix(shop.post("/replays/new", day).Header.Get("Location"), "/console")
 	if body := shop.get(of).body; !strings.Contains(body, "· until ") {
 		t.Errorf("the replay of a day does not say when it ends: %s", body)

@@ -255,7 +255,7 @@ func replayQuery(r api.ReplayRequest, until bool) url.Values {
 
 // replayForm is what a replay is asked for with.
 type replayForm struct {
-	Endpoint, Tenant, Brand, Waybill, From, Until, Rate string
+	Endpoint, Tenant, Brand, Waybill, From, Until, Day, Rate string
 
 	Reroute                 bool
 	Statuses, States, Spans []option
@@ -271,7 +271,7 @@ func (v *visit) showReplayForm(code int, wrong said) error {
 	form := replayForm{
 		Endpoint: v.FormValue("endpoint"), Tenant: v.FormValue("tenant"), Brand: v.FormValue("brand"),
 		Waybill: v.FormValue("waybill_code"), From: v.FormValue("from"), Until: v.inputTime(v.FormValue("until")),
-		Rate:    cmp.Or(v.FormValue("rate"), "100"),
+		Day: v.FormValue("day"), Rate: cmp.Or(v.FormValue("rate"), "100"),
 		Reroute: v.FormValue("reroute") != "" || v.FormValue("state") == api.StateUnrouted,
 		Wrong:   wrong,
 	}
@@ -295,8 +295,8 @@ func (v *visit) showReplayForm(code int, wrong said) error {
 	return v.render(code, "replay-new", form)
 }
 
-// replayTimes reads which events a replay is to take. A day is written as its begin and its end. If there is a begin,
-// the span does not count.
+// replayTimes reads which events a replay is to take. If there is a day, nothing else counts; if there is a begin, the
+// span does not.
 func (v *visit) replayTimes() (url.Values, error) {
 	q := v.form(append(replayFilter, "since", "until")...)
 	if from := v.FormValue("from"); from != "" {
@@ -304,6 +304,18 @@ func (v *visit) replayTimes() (url.Values, error) {
 	}
 	filter, err := v.withTimes(q)
 	if err != nil {
+	if day := v.FormValue("day"); day != "" {
+		begin, err := time.ParseInLocation(time.DateOnly, day, v.zone)
+		if err != nil {
+			return nil, echo.NewHTTPError(http.StatusBadRequest, v.t("error.time", visible(day)))
+		}
+		end := begin.AddDate(0, 0, 1)
+		if end.After(v.now) { // what is counted stays the same
+			end = v.now
+		}
+		q.Set("since", begin.Format(time.RFC3339))
+		q.Set("until", end.Format(time.RFC3339))
+	}
 		return nil, err
 	}
 	since, errSince := time.Parse(time.RFC3339, filter.Get("since"))

@@ -89,6 +89,7 @@ var actTexts = map[string]text{
 	"replay.reroute":    {"Send what no route matched, by today's routes", "按当前路由投递原先没有匹配路由的事件"},
 	"replay.events":     {"%d events by name", "指定的 %d 个事件"},
 	"replay.since":      {"since %s", "自 %s"},
+	"replay.day":        {"or one day", "或某一天"},
 	"replay.until":      {"until %s", "至 %s"},
 	"replay.from":       {"or from", "或起始于"},
 	"replay.order":      {"It must begin before it ends: mend the times.", "起始时间必须早于截止时间，请修改。"},

@@ -147,6 +147,35 @@ check('17 bulk: a replay is counted, sent at its pace, ended, and guarded by wha
   assert.match(await page.getByRole('alert').textContent(), /5 were expected: nothing was done/);
 });
 
+check('17 bulk: a calendar day is sent again to one endpoint with four clicks from the overview', async (on) => {
+  await on.newStage({ tenants });
+  const delivered = async (n) => until(`${n} are delivered`, async () => (await on.do('received', { endpoint: 'orders' })).new === n);
+  await on.do('push', { updates: ['1', '2', '3'].map((waybill) => ({ waybill })) });
+  await delivered(3);
+  const { body: { events } } = await on.api('/events');
+  const day = new Date(Date.parse(events[0].accepted_at) + 8 * 3600_000).toISOString().slice(0, 10); // in Shanghai
+  await on.do('clock', { Minutes: 24 * 60 });
+  await on.do('push', { updates: [{ waybill: 'LATER' }] });
+  await delivered(4);
+
+  const page = await on.open('/', { as: 'operator' });
+  let clicks = 0;
+  const click = async (what) => {
+    clicks += 1;
+    await what.click();
+  };
+  await click(page.locator('#endpoints').getByRole('link', { name: 'shop/orders' }));
+  await click(page.getByRole('link', { name: 'Replay…' }));
+  await page.getByLabel('or one day').fill(day);
+  await click(page.getByRole('button', { name: 'Count first' }));
+  await click(page.getByRole('button', { name: 'Send 3 again' }));
+  await until('the receiver has that day again', async () => (await got(on, 'replay')) === 3);
+  assert.equal(clicks, 4);
+  const { body } = await on.api(`/replays/${page.url().match(/rpl_\w+/)[0]}`);
+  assert.equal(body.request.since, new Date(`${day}T00:00:00+08:00`).toISOString().replace('.000', ''));
+  assert.ok(Date.parse(body.request.until) - Date.parse(body.request.since) <= 24 * 3600_000, body.request.until);
+});
+
 check('17 bulk: the dead letters of a chosen endpoint, and its test, in a dialog', async (on) => {
   await clear(on);
   await on.do('refused', { Count: 3, From: 400000 });
