@@ -21,7 +21,7 @@ func (f *Facts) ofMistakes() []StatusProblem {
 
 	shown := r.ConfigMistakes[:min(mistakesShown, len(r.ConfigMistakes))]
 	if more := len(r.ConfigMistakes) - len(shown); more > 0 {
-		shown = append(slices.Clone(shown), fmt.Sprintf("and %d more mistakes; kuairelay check lists them", more))
+		shown = append(slices.Clone(shown), fmt.Sprintf("and %d more; kuairelay check lists them", more))
 	}
 	keeps := "the relay keeps the config of " + stamp(r.Config.LoadedAt)
 	sentences := []string{"the config's files have mistakes: " + keeps}

@@ -26,7 +26,7 @@ func (f *Facts) ofEndpoints() []StatusProblem {
 		if len(some) > problemsPerCode {
 			rest := some[problemsPerCode:]
 			more := rest[0]
-			more.Subject = fmt.Sprintf("%d more endpoints", len(rest))
+			more.Subject = moreEndpoints(len(rest))
 			more.Links.Page = "endpoints"
 			more.Why = ""
 			some = append(some[:problemsPerCode:problemsPerCode], more)
@@ -83,7 +83,7 @@ func (f *Facts) ofEndpoint(e EndpointFacts) (all []StatusProblem) {
 	if e.Dead > 0 && f.Now.Sub(e.LatestDead) < risingWithin {
 		all = append(all, StatusProblem{
 			Code: DeadLettersRising, Severity: Warning, Since: e.LatestDead, Subject: e.Endpoint,
-			What: "it has " + howMany(e.Dead, "dead letter", "dead letters") + e.newDead(),
+			What: "it has " + deadLetters(e.Dead) + e.newDead(),
 			Why:  last, Do: "see why (kuairelay dead-letters --endpoint " + e.Endpoint + "), mend that, and redrive them",
 			Links: Links{Page: "dead-letters?endpoint=" + e.Endpoint},
 		})
@@ -117,8 +117,8 @@ func (f *Facts) unknownEndpoints() (all []StatusProblem) {
 	for _, e := range f.Unknown {
 		all = append(all, StatusProblem{
 			Code: EndpointUnknown, Severity: Warning, Since: e.Oldest, Subject: e.Endpoint,
-			What: fmt.Sprintf("it is not in the config, and has %d open deliveries and %d dead letters",
-				e.Open+e.Waiting, e.Dead),
+			What: fmt.Sprintf("it is not in the config, and has %s and %s", openDeliveries(e.Open+e.Waiting),
+				deadLetters(e.Dead)),
 			Why: "it was removed or renamed",
 			Do:  "put it back within delivery.orphan_grace, or let its open deliveries become dead letters",
 			sentences: []string{fmt.Sprintf("%s is not in the config, and has %d open deliveries and %d dead letters; "+
@@ -126,7 +126,7 @@ func (f *Facts) unknownEndpoints() (all []StatusProblem) {
 		})
 	}
 	if f.MoreUnknown > 0 {
-		text := fmt.Sprintf("%d more endpoints", f.MoreUnknown)
+		text := moreEndpoints(f.MoreUnknown)
 		all = append(all, StatusProblem{
 			Code: EndpointUnknown, Severity: Warning, Subject: text, What: "they hold something, and are not in the config",
 			Do:        "put them back within delivery.orphan_grace, or let their open deliveries become dead letters",
@@ -156,3 +156,7 @@ func howMany(n int64, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+func openDeliveries(n int64) string { return howMany(n, "open delivery", "open deliveries") }
+func deadLetters(n int64) string    { return howMany(n, "dead letter", "dead letters") }
+func moreEndpoints(n int) string    { return howMany(int64(n), "more endpoint", "more endpoints") }

@@ -266,8 +266,8 @@ func (c *call) findNames(name string) ([]Found, error) {
 		}
 		out = append(out, Found{Query: name, Kind: FoundEndpoint, Path: path, Verdict: Verdict{
 			Code: VerdictCode(e.State),
-			Text: fmt.Sprintf("%s has %d open deliveries, %d that wait behind these, and %d dead letters",
-				e.Endpoint, e.Open, e.Waiting, e.Dead),
+			Text: fmt.Sprintf("%s has %s, %d waiting behind older updates, and %s",
+				e.Endpoint, openDeliveries(e.Open), e.Waiting, deadLetters(e.Dead)),
 		}})
 	}
 	return out, nil

@@ -255,8 +255,9 @@ func (f *Facts) ofQuarantine() []StatusProblem {
 	}
 	return []StatusProblem{{
 		Code: QuarantineRising, Severity: Warning, Since: q.First, Subject: "quarantine",
-		What: fmt.Sprintf("%d callbacks or items of the last hour were not understood", q.New),
-		Why:  "kuaidihelp sends what this version does not know; the latest came at " + stamp(q.Latest),
-		Do:   "look at them (kuairelay quarantine), and take them in after an upgrade", Links: Links{Page: "quarantine"},
+		What: howMany(int64(q.New), "callback or item of the last hour was not understood",
+			"callbacks or items of the last hour were not understood"),
+		Why: "kuaidihelp sends what this version does not know; the latest came at " + stamp(q.Latest),
+		Do:  "look at them (kuairelay quarantine), and take them in after an upgrade", Links: Links{Page: "quarantine"},
 	}}
 }

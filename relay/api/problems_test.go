@@ -290,7 +290,7 @@ func TestAProblemIsNotLong(t *testing.T) {
 		if len([]rune(p.Why)) > 300 {
 			t.Errorf("%d characters: %s", len(p.Why), p.Why)
 		}
-		if p.Code == ConfigRefused && (len(p.sentences) != 12 || !strings.Contains(p.Why, "and 990 more mistakes")) {
+		if p.Code == ConfigRefused && (len(p.sentences) != 12 || !strings.Contains(p.Why, "and 990 more; ")) {
 			t.Errorf("%q", p.sentences)
 		}
 	}

@@ -149,7 +149,7 @@ func verdictOfEvents(events []Event) Verdict {
 		text += "; " + t.sentence()
 	}
 	if more := len(all) - most; more > 0 {
-		text += fmt.Sprintf("; %d more endpoints", more)
+		text += "; " + moreEndpoints(more)
 	}
 	return Verdict{Code: all[0].code(), Text: text, Next: all[0].next()}
 }

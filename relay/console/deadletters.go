@@ -199,7 +199,7 @@ func (v *visit) addLetterCounts(out *deadLettersView, q url.Values) error {
 	if err != nil {
 		return err
 	}
-	out.Total = v.atLeast(totalOf(all), all.AtLeast)
+	out.Total = v.letterTotal(all)
 	if kept, err := time.ParseDuration(all.Kept); err == nil {
 		out.Kept = v.span(kept)
 	}
@@ -215,7 +215,7 @@ func (v *visit) addLetterCounts(out *deadLettersView, q url.Values) error {
 	if err != nil {
 		return err
 	}
-	out.Total = v.atLeast(totalOf(groups), groups.AtLeast)
+	out.Total = v.letterTotal(groups)
 	if groups.GroupsLeft > 0 {
 		out.More = count(groups.GroupsLeft)
 	}
@@ -233,6 +233,14 @@ func (v *visit) addLetterCounts(out *deadLettersView, q url.Values) error {
 		})
 	}
 	return nil
+}
+
+// letterTotal says how many there are, in words.
+func (v *visit) letterTotal(d api.DeadLetters) string {
+	if !d.AtLeast {
+		return v.many("letter", int64(totalOf(d)))
+	}
+	return v.t("letter.many", v.atLeast(totalOf(d), true))
 }
 
 func totalOf(d api.DeadLetters) int {

@@ -167,6 +167,5 @@ var waybillReasons = []text{
 	{"see it (kuairelay quarantine show %s)", "查看它（kuairelay quarantine show %s）"},
 	{"%d events looked at, %d deliveries queued", "已检查 %d 个事件，入队 %d 个投递"},
 	{"a tenant with %d endpoints", "有 %d 个端点的租户"},
-	{"%s has %d open deliveries, %d that wait behind these, and %d dead letters",
-		"%s 有 %d 个待投递、%d 个等待前序、%d 个死信"},
+	{"%s has %s, %d waiting behind older updates, and %s", "%s 有 %s、%d 个等待前序、%s"},
 }

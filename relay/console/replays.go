@@ -143,6 +143,7 @@ type replayGo struct {
 	Done    bool // it is counted
 	Fields  []field
 	Count   string
+	Counted string // the same with its noun
 	Matched int64  // events, whose pace is chosen
 	Rate    string // that is offered
 	Takes   string // about how long that takes
@@ -194,7 +195,8 @@ func (v *visit) addReplayRate(out *replayView, r api.Replay) {
 func (v *visit) replayGo(r api.Replay) *replayGo {
 	out := &replayGo{
 		Done: r.State == event.ReplayDone, Count: count(r.Queued), Matched: r.Matched, Rate: strconv.Itoa(r.Request.Rate),
-		Takes: v.span(time.Duration(r.Matched) * time.Second / time.Duration(max(1, r.Request.Rate))),
+		Counted: v.many("delivery", r.Queued),
+		Takes:   v.span(time.Duration(r.Matched) * time.Second / time.Duration(max(1, r.Request.Rate))),
 	}
 	if !out.Done {
 		return out
@@ -302,8 +304,6 @@ func (v *visit) replayTimes() (url.Values, error) {
 	if from := v.FormValue("from"); from != "" {
 		q.Set("since", from)
 	}
-	filter, err := v.withTimes(q)
-	if err != nil {
 	if day := v.FormValue("day"); day != "" {
 		begin, err := time.ParseInLocation(time.DateOnly, day, v.zone)
 		if err != nil {
@@ -316,6 +316,8 @@ func (v *visit) replayTimes() (url.Values, error) {
 		q.Set("since", begin.Format(time.RFC3339))
 		q.Set("until", end.Format(time.RFC3339))
 	}
+	filter, err := v.withTimes(q)
+	if err != nil {
 		return nil, err
 	}
 	since, errSince := time.Parse(time.RFC3339, filter.Get("since"))

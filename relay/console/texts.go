@@ -214,7 +214,7 @@ var frameTexts = map[string]text{
 	"did.redrive":       {"%s queued again.", "已重新入队 %s 个。"},
 	"did.dismiss":       {"%s dismissed.", "已忽略 %s 个。"},
 	"did.cancel":        {"The replay ends. What it has queued is delivered.", "重放已终止，已入队的仍会投递。"},
-	"did.retake":        {"It is understood now: %s events.", "已成功解析：%s 个事件。"},
+	"did.retake":        {"It is understood now. Events in it: %s.", "已成功解析，其中有 %s 个事件。"},
 	"did.retake-failed": {"It is still not understood.", "仍然无法解析。"},
 
 	"brand.sto":  {"STO", "申通"},

@@ -6,7 +6,7 @@ var eventTexts = map[string]text{
 
 	"times.once": {"once", "1 次"},
 
-	"attempts": {"%d attempts", "尝试 %d 次"},
+	"attempts": {"tried %d×", "尝试 %d 次"},
 
 	"attempt.in": {"%s in %s", "%s，用时 %s"},
 
@@ -60,7 +60,7 @@ var eventTexts = map[string]text{
 
 	"event.unrouted": {"no route matched – why?", "没有匹配的路由，为什么？"},
 	"event.place":    {"update %d of %d", "第 %d 条更新，共 %d 条"},
-	"event.updates":  {"all %d updates", "全部 %d 条更新"},
+	"event.updates":  {"all updates (%d)", "全部 %d 条更新"},
 	"event.before":   {"previous", "上一条"},
 	"event.after":    {"next", "下一条"},
 	"event.times":    {"When", "时间线"},
@@ -84,7 +84,7 @@ var eventTexts = map[string]text{
 	"event.why":          {"Why these, and not others", "为什么是这些端点"},
 	"event.why.note":     {"By today's routes.", "按当前路由判断。"},
 	"event.routes.more":  {"%s more that do not match", "另外 %s 条不匹配的路由"},
-	"event.routes.left":  {"%s more are not listed.", "还有 %s 条未列出。"},
+	"event.routes.left":  {"Not listed: %s.", "还有 %s 条未列出。"},
 	"event.data":         {"Data", "数据"},
 
 	"route.yes": {"matches", "匹配"},
@@ -130,7 +130,7 @@ var eventTexts = map[string]text{
 	},
 	"delivery.waiting":     {"It waits behind an older update of the waybill.", "正在等同一运单的前一条更新。"},
 	"delivery.behind":      {"which one?", "是哪一条？"},
-	"delivery.failed":      {"%d attempts failed.", "已失败 %d 次。"},
+	"delivery.failed":      {"Failed attempts: %d.", "已失败 %d 次。"},
 	"delivery.failed.of":   {"%d of at most %d attempts failed.", "已失败 %d 次，最多尝试 %d 次。"},
 	"delivery.next":        {"The next one is at", "下一次在"},
 	"delivery.given.up":    {"Given up at the latest:", "最迟放弃时间："},

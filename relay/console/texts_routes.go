@@ -23,7 +23,7 @@ var routeTexts = map[string]text{
 		"Redis does not answer: conditions that depend on it are open.",
 		"Redis 没有响应，依赖它的条件无法判断。",
 	},
-	"routes.more": {"%d more events are not shown.", "另有 %d 个事件未显示。"},
+	"routes.more": {"Events not shown: %d.", "另有 %d 个事件未显示。"},
 	"routes.link": {"Link to this test", "此次测试的链接"},
 
 	"routes.would":     {"It has not come. Its id would be", "尚未收到，届时的 ID 为"},
@@ -36,7 +36,7 @@ var routeTexts = map[string]text{
 	"routes.nobody": {"No endpoint gets it.", "没有端点会收到。"},
 	"routes.others": {"Endpoints that do not get it: %d", "不投递的端点：%d 个"},
 	"routes.none":   {"No route leads there.", "没有路由指向它。"},
-	"routes.left":   {"%d more endpoints are not shown.", "另有 %d 个端点未显示。"},
+	"routes.left":   {"Endpoints not shown: %d.", "另有 %d 个端点未显示。"},
 	"routes.test":   {"As a test for the config file", "写入配置文件的测试"},
 	"routes.test.note": {
 		"kuairelay check runs it. It fails when the routes decide otherwise.",
