@@ -316,6 +316,7 @@ func (v *visit) replayTimes() (url.Values, error) {
 		q.Set("since", begin.Format(time.RFC3339))
 		q.Set("until", end.Format(time.RFC3339))
 	}
+
 	filter, err := v.withTimes(q)
 	if err != nil {
 		return nil, err
