@@ -13,6 +13,7 @@ import (
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/route"
+	"kuairelay/relay/subscribe"
 )
 
 // Explanation says of one endpoint whether it is owed an event, and what each of its routes makes of the event.
@@ -75,21 +76,48 @@ func (x *Explainer) Explain(e *event.Event) []Explanation {
 	return all
 }
 
+// watching returns what tenants want to be told of their subscriptions.
+func watching(tenants []config.Tenant) map[string]config.Watch {
+	out := make(map[string]config.Watch)
+	for _, t := range tenants {
+		out[t.Name] = t.Watch
+	}
+	return out
+}
+
+// wants says whether a tenant wants to be told of an event that the relay has made (event.Own), and why not.
+func wants(w config.Watch, tenant string, e *event.Event) (ok bool, why string) {
+	const not = "the tenant does not want to be told (watch.%s)"
+	_, kind, _ := strings.Cut(e.Type, ".")
+	if e.Type == event.TypeLost {
+		return w.Lost, fmt.Sprintf(not, kind)
+	}
+	if e.For != nil {
+		return slices.Contains(e.For, tenant), fmt.Sprintf(not, kind)
+	}
+
+	span := ledger.Watch{NotCollected: w.NotCollected, Stalled: w.Stalled, NotPickedUp: w.NotPickedUp}.Of(e.Type)
+	if is := subscribe.SpanOf(e); span > 0 && span != is {
+		return false, fmt.Sprintf("the tenant wants to be told after %s (watch.%s), and this is after %s", span, kind, is)
+	}
+	return span > 0, fmt.Sprintf(not, kind)
+}
+
 // forOwn is a report about an event that the relay itself made (event.Own), which only tenants get that want to be told
 // and have subscribed the waybill, whatever their routes say of that. Any other report stays as it is.
-func forOwn(e *event.Event, r route.Report, watching map[string]bool) route.Report {
-	switch {
-	case !e.Own() || !r.Matched:
-	case !watching[r.Tenant]:
-		r.Matched, r.If = false, ""
-		r.Why = "the tenant does not want to be told (watch.lost)"
-		r.Cause = r.Why
-	default:
+func forOwn(e *event.Event, r route.Report, watching map[string]config.Watch) route.Report {
+	if !e.Own() || !r.Matched {
+		return r
+	}
+	if ok, why := wants(watching[r.Tenant], r.Tenant, e); ok {
 		r.Changed, r.Subscribed = false, true
 		r.If = "the tenant has subscribed the waybill"
 		r.Why = "matches, if " + r.If
-		r.Cause = r.Why
+	} else {
+		r.Matched, r.If = false, ""
+		r.Why = why
 	}
+	r.Cause = r.Why
 	return r
 }
 

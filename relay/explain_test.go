@@ -112,6 +112,27 @@ func TestWhatTheRelaySaysIsExplainedByWhatTheTenantWants(t *testing.T) {
 			t.Errorf("%s: %+v", got.Endpoint, got)
 		}
 	}
+
+	stuck := &event.Event{Type: event.TypeStalled, WaybillCode: "1", CPCode: "zt", Data: []byte(`{"after_s":172800}`)}
+	x = explainer(t, `    watch: {stalled: 48h}
+    routes:
+      - {to: a}
+      - {to: b, match: {status: signed}}
+`)
+	if got := x.Explain(stuck)[0]; !got.Owed {
+		t.Errorf("a parcel that does not move: %+v", got)
+	}
+	stuck.Data = []byte(`{"after_s":86400}`)
+	if got := x.Explain(stuck)[0]; got.Owed || got.Routes[0].Why !=
+		"the tenant wants to be told after 48h0m0s (watch.stalled), and this is after 24h0m0s" {
+		t.Errorf("with another span: %+v", got)
+	}
+	stuck.Type = event.TypeNotCollected
+	if got := x.Explain(stuck)[0]; got.Owed || got.Routes[0].Why !=
+		"the tenant does not want to be told (watch.not_collected)" {
+		t.Errorf("of another kind: %+v", got)
+	}
+
 	update := &event.Event{Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt", Data: []byte(`{}`)}
 	if got := x.Explain(update)[2]; !got.Owed || got.Condition() != "" {
 		t.Errorf("an update: %+v", got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -56,6 +57,7 @@ func ledgerSettings(c *config.Config) subscriptions.Settings {
 		UpstreamRate: float64(c.Kuaidihelp.Rate),
 		Silence:      silence(c),
 		QueryRate:    float64(c.Kuaidihelp.Query.Rate),
+		Watches:      watches(c.Tenants),
 	}
 }
 
@@ -69,15 +71,50 @@ func silence(c *config.Config) ledger.Silence {
 	}
 }
 
-// reconcile says whether kuaidihelp is asked at all. The ledger is looked over twice in the time of silence, and at
-// least every hour.
+// reconcile says whether kuaidihelp is asked at all.
 func reconcile(c *config.Config) subscribe.Reconcile {
-	after := c.Subscriptions.Reconcile.After
 	return subscribe.Reconcile{
-		On:     after > 0 && c.Kuaidihelp.Query.DailyBudget > 0,
+		On:     c.Subscriptions.Reconcile.After > 0 && c.Kuaidihelp.Query.DailyBudget > 0,
 		DryRun: c.Subscriptions.Reconcile.DryRun,
-		Every:  min(time.Hour, max(5*time.Second, after/2)),
 	}
+}
+
+// watches is what each tenant is told of its parcels.
+func watches(tenants []config.Tenant) map[string]ledger.Watch {
+	out := make(map[string]ledger.Watch)
+	for _, t := range tenants {
+		w := ledger.Watch{
+			NotCollected: t.Watch.NotCollected, Stalled: t.Watch.Stalled, NotPickedUp: t.Watch.NotPickedUp,
+		}
+		if w.Least() > 0 {
+			out[t.Name] = w
+		}
+	}
+	return out
+}
+
+// listening says how silent waybills are found. The ledger is looked over twice in the shortest time of silence that
+// counts, and at least every hour.
+func listening(c *config.Config) (out subscribe.Listening) {
+	watched := watches(c.Tenants)
+	var spans []time.Duration
+	for _, w := range watched {
+		spans = append(spans, w.Least())
+	}
+	if reconcile(c).On {
+		spans = append(spans, c.Subscriptions.Reconcile.After)
+	} else {
+		out.Tenants = slices.Collect(maps.Keys(watched))
+	}
+	if len(spans) == 0 {
+		return out
+	}
+
+	const backlog = 24 // of a day, an hour
+	least := slices.Min(spans)
+	out.Every = min(time.Hour, max(5*time.Second, least/2))
+	out.HoldOff = least / backlog
+	return out
 }
 
 // configName is the beginning of a config's fingerprint, which names the config in events.
@@ -110,7 +147,7 @@ func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 			to := queue.Candidate{Endpoint: c.ID, When: c.When, Ordered: order[c.ID]}
 			if e.Own() {
 				tenant, _, _ := strings.Cut(c.ID, "/")
-				if !watching[tenant] {
+				if wants, _ := wants(watching[tenant], tenant, e); !wants {
 					continue
 				}
 				to.When = event.IfSubscribed
@@ -119,17 +156,6 @@ func routesOf(table *route.Table, tenants []config.Tenant) intake.Routes {
 		}
 		return out
 	}
-}
-
-// watching returns which tenants want to be told of subscriptions that fail.
-func watching(tenants []config.Tenant) map[string]bool {
-	out := make(map[string]bool)
-	for _, t := range tenants {
-		if t.Watch.Lost {
-			out[t.Name] = true
-		}
-	}
-	return out
 }
 
 // rules turns the routes of the config into those of the table.
@@ -281,7 +307,8 @@ func egress(c *config.Config) (deliver.Egress, error) {
 // proxySettings returns the proxy's settings. Without the account's key there is no provider.
 func proxySettings(c *config.Config, client *http.Client, now func() time.Time) subscribe.Settings {
 	set := subscribe.Settings{
-		Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow, Reconcile: reconcile(c),
+		Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow, Listening: listening(c),
+		Reconcile: reconcile(c),
 	}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
 		set.Upstream = &kuaidihelp.Client{

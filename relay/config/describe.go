@@ -165,7 +165,13 @@ var docs = map[string]string{
 	"tenants.subscriptions":  "The tenant's own limits for subscribing. A file in `tenants_dir` may only lower them.",
 	"tenants.limits":         "The tenant's own limits for the API. A file in `tenants_dir` may only lower them.",
 
-	"tenants.watch": "What the tenant is told of its subscriptions, beside what kuaidihelp pushes.",
+	"tenants.watch": "What the tenant is told of the waybills that it has subscribed, beside what kuaidihelp pushes.",
+	"tenants.watch.not_collected": "It gets `waybill.not_collected` for a waybill of which no update has come for so " +
+		"long since it subscribed it. 0: it does not.",
+	"tenants.watch.stalled": "It gets `waybill.stalled` for a parcel of which no update has come for so long since the " +
+		"last one, and that is neither signed for nor at a pick-up point. 0: it does not.",
+	"tenants.watch.not_picked_up": "It gets `waybill.not_picked_up` for a parcel whose last status is `allograph` for " +
+		"so long: it waits at a pick-up point or in a locker. 0: it does not.",
 	"tenants.watch.lost": "Whether it gets `subscription.lost` for a waybill that has failed because kuaidihelp had " +
 		"no record of it.",
 

@@ -148,7 +148,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name:    "empty",
 			APIKeys: []APIKey{{Key: "first-key"}, {"second-key", "ci", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 			Limits:  Limits{0, 7}, Allowance: Allowance{40, 1, 4},
-			Watch: Watch{Lost: true},
+			Watch: Watch{NotCollected: 24 * time.Hour, Stalled: 48 * time.Hour, NotPickedUp: 72 * time.Hour, Lost: true},
 			Pos:   at(67),
 		},
 		{

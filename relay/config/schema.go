@@ -137,7 +137,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 		optional("api_keys", l.keysOf(&t.APIKeys)),
 		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
 		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
-		optional("watch", object(optional("lost", one(&t.Watch.Lost, yesOrNo)))),
+		optional("watch", watch(&t.Watch)),
 
 		// Routes and tests name endpoints, so these come before them.
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {

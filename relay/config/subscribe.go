@@ -52,7 +52,10 @@ type Reconcile struct {
 
 // Watch says what a tenant wants to be told of its subscriptions, beside what the provider pushes.
 type Watch struct {
-	Lost bool // of a waybill that failed because the provider had no record of it
+	NotCollected time.Duration // of a parcel without an update for so long since it was subscribed; 0: not
+	Stalled      time.Duration // of one without an update for so long since the last; 0: not
+	NotPickedUp  time.Duration // of one that waits at a pick-up point for so long; 0: not
+	Lost         bool          // of a waybill that failed because the provider had no record of it
 }
 
 // Limits are what a tenant may ask for.
@@ -144,6 +147,15 @@ func subscriptions(s *Subscriptions, k *Kuaidihelp) reader {
 			optional("dry_run", one(&s.Reconcile.DryRun, yesOrNo)),
 		)),
 	}, limits(&s.Limits)...)...)
+}
+
+func watch(w *Watch) reader {
+	return object(
+		optional("not_collected", one(&w.NotCollected, durationOrZero)),
+		optional("stalled", one(&w.Stalled, durationOrZero)),
+		optional("not_picked_up", one(&w.NotPickedUp, durationOrZero)),
+		optional("lost", one(&w.Lost, yesOrNo)),
+	)
 }
 
 // limits returns the keys that stand in subscriptions, and again in a tenant to override them there.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ func warnings(c *Config) []found {
 		}
 
 		w.apiKeys(t)
+		w.watch(t)
 		routed := w.routes(t)
 		for i := range t.Endpoints {
 			e := &t.Endpoints[i]
@@ -64,6 +66,45 @@ func (w *warner) routes(t Tenant) map[string]bool {
 		}
 	}
 	return routed
+}
+
+// watch warns of what a tenant wants to be told, but never is.
+func (w *warner) watch(t Tenant) {
+	watched := []struct {
+		on        bool
+		key, name string
+	}{
+		{t.Watch.NotCollected > 0, "not_collected", "waybill.not_collected"},
+		{t.Watch.Stalled > 0, "stalled", "waybill.stalled"},
+		{t.Watch.NotPickedUp > 0, "not_picked_up", "waybill.not_picked_up"},
+		{t.Watch.Lost, "lost", "subscription.lost"},
+	}
+	for _, x := range watched {
+		if !x.on || len(t.Routes) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(t.Routes, func(r Route) bool { return r.passesOwn(x.name) }) {
+			w.warn(t.Pos, "watch.%s: no route of tenant %s passes %s: add one with match: {type: %s}, or without a match",
+				x.key, t.Name, x.name, x.name)
+		}
+	}
+	if len(t.APIKeys) == 0 && (t.Watch != Watch{}) {
+		w.warn(t.Pos, "watch is for waybills that tenant %s has subscribed, but it has no api_keys to subscribe with", t.Name)
+	}
+}
+
+// passesOwn says whether a route may pass what the relay says of a waybill, which has no status.
+func (a Route) passesOwn(typ string) bool {
+	m := a.Match
+	if m == nil {
+		return true
+	}
+	passes := func(pattern string) bool {
+		form := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*")
+		ok, err := regexp.MatchString("^"+form+"$", typ)
+		return ok || err != nil
+	}
+	return len(m.Status) == 0 && m.Changed == "" && (len(m.Type) == 0 || slices.ContainsFunc(m.Type, passes))
 }
 
 // keyEndsSoon is how long before the end of an API key there is a warning.

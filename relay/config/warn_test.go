@@ -103,3 +103,31 @@ tenants: [{name: a, endpoints: [{name: a, url: 'https://%s/x', secrets: [%s], al
 		}
 	}
 }
+
+func TestAWatchThatNoRoutePassesIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"watch: {stalled: 48h, lost: true}, routes: [{to: a}]":                                             nil,
+		"watch: {stalled: 48h, lost: true}, routes: [{to: a, match: {subscribed: true}}]":                  nil,
+		"watch: {stalled: 48h}, routes: [{to: a, match: {type: 'waybill.*'}}]":                             nil,
+		"watch: {stalled: 0, lost: false}, routes: [{to: a, match: {status: signed}}]":                     nil,
+		"watch: {stalled: 48h}, routes: [{to: a, match: {status: signed}}, {to: a, match: {type: [x.y]}}]": {"stalled"},
+		"watch: {not_collected: 1h, not_picked_up: 1h, lost: true}, routes: [{to: a, match: {changed: status}}, " +
+			"{to: a, match: {type: '*.not_collected'}}]": {"not_picked_up", "lost"},
+	} {
+		var got []string
+		for _, w := range mustLoad(t, "callback: {tokens: [long-enough]}\ntenants: [{name: a, api_keys: [long-enough-key], "+
+			"endpoints: [{name: a, url: 'https://h.example', secrets: ["+goodSecret+"]}], "+text+"}]").Warnings {
+			if key, ok := strings.CutPrefix(w.Msg, "watch."); ok {
+				key, _, _ = strings.Cut(key, ":")
+				got = append(got, key)
+			}
+		}
+		equal(t, text, got, want)
+	}
+	with := mustLoad(t, "callback: {tokens: [long-enough]}\ntenants: [{name: a, watch: {stalled: 1h}, "+
+		"endpoints: [{name: a, url: 'https://h.example', secrets: ["+goodSecret+"]}], routes: [{to: a}]}]").Warnings
+	if len(with) != 1 || !strings.Contains(with[0].Msg, "has no api_keys to subscribe with") {
+		t.Errorf("%v", with)
+	}
+}

@@ -19,7 +19,7 @@ func Formats() []string { return []string{FormatStandard, FormatKuaidihelp} }
 //	standard    {"type":"waybill.signed","timestamp":"2026-01-02T03:04:05.678Z","data":{…the item…}}
 //	kuaidihelp  {"type":"express_sub_msg","data":[{…the item…}]}, or a callback of another type as it came
 //
-// What the relay itself says of a waybill has the type subscription.lost in both, and in the second a list as well.
+// What the relay itself says of a waybill (event.Own) has its type in both, and in the second a list as well.
 // The timestamp is when the event was first accepted (RFC 3339, UTC, milliseconds).
 func Body(format string, e *event.Event) []byte {
 	if format == FormatKuaidihelp {
@@ -33,7 +33,8 @@ func Body(format string, e *event.Event) []byte {
 }
 
 // Type names the event as the standard body does: "waybill.<status>", "waybill.updated" if the item has no usable
-// status, "callback.<type>" for a callback of another type, "test" for one that a person sends, or "subscription.lost".
+// status, "callback.<type>" for a callback of another type, "test" for one that a person sends, or the type of
+// an event that the relay has made (event.Own).
 // A name is usable if it has 1 to 64 of a–z, 0–9 and _, in any case.
 func Type(e *event.Event) string {
 	if e.Type == event.TypeTest {

@@ -39,6 +39,17 @@ func Webhooks(statuses []string) map[string]any {
 		"asked": map[string]any{"type": "integer", "description": "how often it was asked since"},
 	})
 
+	stuck := openObject("what is known of the silence", map[string]any{
+		"waybill_code": textSchema("the waybill"),
+		"cp_code":      textSchema("the brand"),
+		"status":       textSchema("the last status; absent if none is known"),
+		"since": map[string]any{"type": "string", "format": "date-time", "description": "when the silence began: the last " +
+			"update, or your subscription"},
+		"after_s": map[string]any{"type": "number", "description": "how long it has lasted, in seconds: the span of your " +
+			"watch"},
+	})
+	kinds := map[string]any{"enum": []string{event.TypeNotCollected, event.TypeStalled, event.TypeNotPickedUp}}
+
 	return map[string]any{
 		"waybill": webhook("An update of a waybill",
 			standard(map[string]any{
@@ -59,6 +70,12 @@ func Webhooks(statuses []string) map[string]any {
 			closedObject(map[string]any{
 				"type": map[string]any{"const": event.TypeLost},
 				"data": map[string]any{"type": "array", "items": lost, "minItems": 1, "maxItems": 1},
+			})),
+		"stuck": webhook("A parcel of which nothing was new for long, for tenants with watch",
+			standard(kinds, stuck),
+			closedObject(map[string]any{
+				"type": kinds,
+				"data": map[string]any{"type": "array", "items": stuck, "minItems": 1, "maxItems": 1},
 			})),
 		"test": webhook("A test event, which a person has sent: answer 2xx and do nothing",
 			standard(map[string]any{"const": "test"}, tried), tried),

@@ -20,6 +20,14 @@ const TypeTest = "kuairelay.test"
 // TypeLost is the Type of an event by which the relay says that a subscription has ended without success. See Own.
 const TypeLost = "subscription.lost"
 
+// The Types of events by which the relay says that nothing is new of a parcel for long: it was not collected yet, it is
+// under way, or it waits at a pick-up point. See Own.
+const (
+	TypeNotCollected = "waybill.not_collected"
+	TypeStalled      = "waybill.stalled"
+	TypeNotPickedUp  = "waybill.not_picked_up"
+)
+
 // Event is one waybill update: one item of a callback's data, or a whole callback of another type.
 // It is immutable once it was accepted.
 type Event struct {
@@ -53,6 +61,9 @@ type Event struct {
 	// Config is the beginning of the fingerprint of the config by whose routes it was matched; empty: unknown.
 	Config string
 
+	// For are the tenants that an Own event is for, before it is accepted. Nil: the config says it.
+	For []string
+
 	// AcceptedAt and Sequence are set by the store at the first acceptance. Sequence rises with every event of a
 	// waybill.
 	AcceptedAt time.Time
@@ -61,7 +72,13 @@ type Event struct {
 
 // Own says whether the relay itself made the event, to say something about a waybill. It is no update of the parcel: it
 // has no status, and is never the last update of its waybill. What the provider sends of such a type names no waybill.
-func (e *Event) Own() bool { return e.Type == TypeLost && e.WaybillCode != "" }
+func (e *Event) Own() bool {
+	switch e.Type {
+	case TypeLost, TypeNotCollected, TypeStalled, TypeNotPickedUp:
+		return e.WaybillCode != ""
+	}
+	return false
+}
 
 // Reason is why the event is sent for the first time: ReasonReconcile if no callback has brought it, else ReasonNew.
 func (e *Event) Reason() Reason {

@@ -179,3 +179,53 @@ const (
 	// Unasked says that the call was not made.
 	Unasked Heard = "unasked"
 )
+
+// Watch is for how long nothing may be new of a tenant's parcels until it is told, each 0: it is not told.
+type Watch struct {
+	// NotCollected counts from when the tenant subscribed the waybill until there is an update. Stalled counts from the
+	// last update, unless the parcel is at a pick-up point: then NotPickedUp does.
+	NotCollected, Stalled, NotPickedUp time.Duration
+}
+
+// Least is the shortest of the spans; 0: there are none.
+func (w Watch) Least() (least time.Duration) {
+	for _, span := range []time.Duration{w.NotCollected, w.Stalled, w.NotPickedUp} {
+		if span > 0 && (least == 0 || span < least) {
+			least = span
+		}
+	}
+	return least
+}
+
+// Of is the span for a type of event: event.TypeNotCollected, event.TypeStalled or event.TypeNotPickedUp.
+func (w Watch) Of(typ string) time.Duration {
+	switch typ {
+	case event.TypeNotCollected:
+		return w.NotCollected
+	case event.TypeStalled:
+		return w.Stalled
+	case event.TypeNotPickedUp:
+		return w.NotPickedUp
+	}
+	return 0
+}
+
+// Stuck is a parcel of which nothing was new for so long that tenants are to be told.
+type Stuck struct {
+	event.Waybill
+	// Type is that of the events that tell it, as in Watch.Of.
+	Type string
+	// Status is the last one that is known; empty: none is.
+	Status string
+	// Tell has one event each.
+	Tell []Overdue
+}
+
+// Overdue is a silence that is as long as tenants have set. It stays the same whoever reads it, and however often.
+type Overdue struct {
+	// Since is when it began, After how long it is at least.
+	Since time.Time
+	After time.Duration
+	// Tenants are all that are to be told: they have subscribed the waybill, and watch it with this span.
+	Tenants []string
+}

@@ -3,6 +3,7 @@ package subscribe
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
 )
 
@@ -13,6 +14,7 @@ type metrics struct {
 	credentials prometheus.GaugeFunc
 	sweepErrors prometheus.Counter
 	lost        *prometheus.CounterVec
+	stuck       *prometheus.CounterVec
 	reconciled  *prometheus.CounterVec
 }
 
@@ -52,6 +54,11 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 			Help: "Waybills that failed after kuaidihelp had no record of them, by the reason of the last answer: " +
 				"no_record, refused, unanswered.",
 		}, []string{"reason"}),
+		stuck: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_subscriptions_stuck_total",
+			Help: "Events that told tenants of a parcel that does not move, by what it was: not_collected, stalled, " +
+				"not_picked_up.",
+		}, []string{"kind"}),
 		reconciled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_reconciled_total",
 			Help: "Waybills that kuaidihelp was asked for because no callback came, by its answer: missed (news that no " +
@@ -69,8 +76,12 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 	for _, result := range []string{"missed", "unchanged", "no_record", "error"} {
 		m.reconciled.WithLabelValues(result)
 	}
+	for _, typ := range []string{event.TypeNotCollected, event.TypeStalled, event.TypeNotPickedUp} {
+		m.stuck.WithLabelValues(kindOf(typ))
+	}
 	if r != nil {
-		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost, m.reconciled)
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost, m.stuck,
+			m.reconciled)
 	}
 	return m
 }

@@ -19,8 +19,6 @@ import (
 type Reconcile struct {
 	// On says that it is asked. DryRun only counts what its answers would be.
 	On, DryRun bool
-	// Every is how often the live waybills of the ledger are looked over, so that none is forgotten.
-	Every time.Duration
 }
 
 const (
@@ -32,15 +30,11 @@ const (
 
 // reconcile asks the provider for silent waybills, until ctx ends.
 func (p *Proxy) reconcile(ctx context.Context) {
-	var listened time.Time
 	back := time.Duration(0)
 	for pause(ctx, max(p.o.SilentEvery, back)) {
 		set := p.current.Load()
 		if !set.Reconcile.On || set.Upstream == nil || p.o.Quiet() {
 			continue
-		}
-		if now := time.Now(); now.Sub(listened) >= set.Reconcile.Every && p.listen(ctx, set.Reconcile.Every) {
-			listened = now
 		}
 
 		good, more := true, true
@@ -52,28 +46,6 @@ func (p *Proxy) reconcile(ctx context.Context) {
 			back = 0
 		}
 	}
-}
-
-// listen notes when to look whether something was heard of each live waybill. Of all replicas one does it in each span.
-// It returns false if it has to be done again.
-func (p *Proxy) listen(ctx context.Context, span time.Duration) bool {
-	unlock, locked, err := p.o.Store.TryLock(ctx, "listen", span)
-	if err != nil || !locked {
-		return err == nil
-	}
-
-	tenants, err := p.o.Store.Subscribers(ctx)
-	for _, tenant := range tenants {
-		cursor := uint64(0)
-		for begun := false; err == nil && (!begun || cursor != 0); begun = true {
-			cursor, err = p.o.Store.ListenFor(ctx, tenant, cursor)
-		}
-	}
-	if err != nil {
-		unlock() // another replica, or this one, begins anew
-		p.metrics.sweepErrors.Inc()
-	}
-	return err == nil
 }
 
 // askSilent takes silent waybills, and asks the provider for them. good is false if it did not answer, or refuses: then

@@ -40,7 +40,11 @@ type Store interface {
 	TakeOver(ctx context.Context, most int) ([]ledger.UnfinishedWork, error)
 	TryLock(ctx context.Context, what string, span time.Duration) (unlock func(), locked bool, err error)
 	Subscribers(ctx context.Context) ([]string, error)
-	ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error)
+	Watch(ctx context.Context, force bool) (name string, anew bool, err error)
+	ListenFor(ctx context.Context, tenant string, cursor uint64, anew bool) (next uint64, err error)
+	Listened(ctx context.Context, name string) error
+	Look(ctx context.Context, most int) (stuck []ledger.Stuck, at time.Time, looked int, err error)
+	ToldStuck(ctx context.Context, at time.Time, waybills []event.Waybill) error
 	TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, until time.Time, spent bool, err error)
 	Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error)
 	ReserveQuery(ctx context.Context) (wait time.Duration, err error)
@@ -80,7 +84,9 @@ type Settings struct {
 	Methods []string
 	// TSWindow is how far the ts of a call to /api may be from the time here. Default 10 min.
 	TSWindow time.Duration
-	// Reconcile says whether the provider is asked how silent waybills stand. Default: it is not.
+	// Listening says how silent waybills are found. Default: they are not.
+	Listening Listening
+	// Reconcile says whether the provider is asked how they stand. Default: it is not.
 	Reconcile Reconcile
 }
 
@@ -255,6 +261,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		running.Go(func() { p.catchUps.work(ctx) })
 	}
 	running.Go(func() { p.sweep(ctx) })
+	running.Go(func() { p.watch(ctx) })
 	running.Go(func() { p.reconcile(ctx) })
 	running.Wait()
 	return nil

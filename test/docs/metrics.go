@@ -49,6 +49,7 @@ var labelValues = map[string]string{
 		"`limited`, `invalid`, `error`: requests that were turned away",
 	"kuairelay_subscriptions_lost_total reason": "`no_record`: there was none for as long as the schedule lasts; " +
 		"`refused`: 201102 or 201103; `unanswered`: the last answers said nothing of the waybill",
+	"kuairelay_subscriptions_stuck_total kind": "`not_collected`, `stalled`, `not_picked_up`",
 	"kuairelay_reconciled_total result": "`missed`: news that no callback had brought; `unchanged`; `no_record`; " +
 		"`error`: none, or one that is not understood",
 	"kuairelay_tenant_refused_total limit": "`reads`, `tests`, `subscriptions`",

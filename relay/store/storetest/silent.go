@@ -51,7 +51,7 @@ func listen(t *testing.T, s *replica) {
 	t.Helper()
 	for cursor, begun := uint64(0), false; !begun || cursor != 0; begun = true {
 		var err error
-		if cursor, err = s.ListenFor(t.Context(), "t", cursor); err != nil {
+		if cursor, err = s.ListenFor(t.Context(), "t", cursor, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,6 +60,7 @@ func listen(t *testing.T, s *replica) {
 // silent takes waybills to ask for.
 func silent(t *testing.T, s *replica, most int) (codes []string) {
 	t.Helper()
+	looked(t, s)
 	got, _, _, err := s.TakeSilent(t.Context(), most)
 	if err != nil {
 		t.Fatal(err)
@@ -184,12 +185,14 @@ func checkSilentBudget(t *testing.T, b *bench) {
 	if got := slices.Concat(silent(t, one, 2), silent(t, two, 2)); !slices.Equal(got, []string{"d", "b", "a"}) {
 		t.Fatalf("taken are %v, want those that are silent for the longest time, as many as the day has", got)
 	}
+	looked(t, two)
 	if got, _, spent, err := two.TakeSilent(t.Context(), 10); got != nil || !spent || err != nil {
 		t.Errorf("beyond the budget: %v, %v, %v", got, spent, err)
 	}
 	hear(t, one, ledger.Unchanged, "a", "b", "d")
 	clock.forward(23 * time.Hour)
 	clock.forward(time.Hour - time.Minute)
+	looked(t, one)
 	got, _, _, err := one.TakeSilent(t.Context(), 1)
 	if err != nil || len(got) != 1 || got[0].Code != "c" {
 		t.Errorf("on the next day: %v, %v, want c", got, err)
@@ -251,6 +254,7 @@ func checkSilentAlone(t *testing.T, b *bench) {
 	silent(t, s, 100)
 	hear(t, s, ledger.Unclear, "1", "2")
 	clock.forward(6*time.Hour + time.Minute)
+	looked(t, s)
 	got, _, _, err := s.TakeSilent(t.Context(), 100)
 	if err != nil || len(got) != 2 || !got[0].Alone || !got[1].Alone {
 		t.Errorf("taken are %+v, %v, want both, each alone", got, err)

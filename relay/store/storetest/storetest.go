@@ -38,7 +38,7 @@ type Backend struct {
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
 	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, silentChecks,
-		lifetimeChecks} {
+		watchChecks, lifetimeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -206,6 +206,7 @@ type settings struct {
 	ClaimTTL                       time.Duration
 	UpstreamRate, QueryRate        float64
 	Silence                        ledger.Silence
+	Watches                        map[string]ledger.Watch
 }
 
 func (s settings) ofStore() store.Settings {
@@ -219,6 +220,7 @@ func (s settings) ofLedger() subscriptions.Settings {
 	return subscriptions.Settings{
 		TTL: s.SubscriptionTTL, SignedTTL: s.SignedTTL, NoRecord: s.NoRecord, Max: s.SubscriptionsMax,
 		ClaimTTL: s.ClaimTTL, UpstreamRate: s.UpstreamRate, Silence: s.Silence, QueryRate: s.QueryRate,
+		Watches: s.Watches,
 	}
 }
 

@@ -23,10 +23,10 @@ var heardLetters = map[ledger.Heard]string{
 	ledger.Unasked: "x",
 }
 
-// ListenFor notes when to look whether something was heard of the live waybills of a tenant: of about a hundred, from
-// where the cursor says, 0 at first; see lua/listen.lua. It returns the cursor of the next ones, 0 after the last. A
-// waybill is noted once, and looked at again until it is not live any more.
-func (l *Ledger) ListenFor(ctx context.Context, tenant string, cursor uint64) (next uint64, err error) {
+// ListenFor notes when to look at the waybills of a tenant, whether something was heard of them: of about a hundred,
+// from where the cursor says, 0 at first; see lua/listen.lua. It returns the cursor of the next ones, 0 after the last.
+// A waybill is noted once, or with anew once more, and looked at again until it has ended.
+func (l *Ledger) ListenFor(ctx context.Context, tenant string, cursor uint64, anew bool) (next uint64, err error) {
 	defer db.Wrap(&err, "note when waybills are looked at")
 	silence := l.settings().Silence
 	var pairs []string // entry, score, entry, …
@@ -38,7 +38,7 @@ func (l *Ledger) ListenFor(ctx context.Context, tenant string, cursor uint64) (n
 		return next, err
 	}
 
-	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds()}
+	args := []any{silence.After.Milliseconds(), silence.Interval.Milliseconds(), db.Flag(anew)}
 	for i := 0; i < len(pairs); i += 2 {
 		args = append(args, pairs[i])
 	}
@@ -48,9 +48,9 @@ func (l *Ledger) ListenFor(ctx context.Context, tenant string, cursor uint64) (n
 	})
 }
 
-// TakeSilent takes waybills of which nothing was heard for Settings.Silence.After, the longest silent first, at most
-// most; see lua/silent.lua. The caller asks the provider for them until a time, or says that they are Unasked: they
-// count as asked for then. spent says that there are more, and that the budget of the day is used up.
+// TakeSilent takes waybills of which nothing was heard for Settings.Silence.After, as Look has found them, the longest
+// silent first, at most most; see lua/silent.lua. The caller asks the provider for them until a time, or says that they
+// are Unasked: they count as asked for then. spent says that there are more, and that the budget of the day is used up.
 func (l *Ledger) TakeSilent(ctx context.Context, most int) (
 	silent []ledger.Silent, until time.Time, spent bool, err error,
 ) {

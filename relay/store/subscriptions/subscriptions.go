@@ -29,9 +29,12 @@ var (
 	answerScript      = script("answer", "ledger")
 	unsubscribeScript = script("unsubscribe", "ledger")
 	takeOverScript    = script("takeover")
-	listenScript      = script("listen", "silent")
-	silentScript      = script("silent", "silent")
-	heardScript       = script("heard", "silent")
+	listenScript      = script("listen", "silent", "watch")
+	lookScript        = script("look", "silent", "watch")
+	silentScript      = script("silent", "silent", "watch")
+	heardScript       = script("heard", "silent", "watch")
+	toldScript        = script("told", "silent", "watch")
+	watchScript       = script("watch")
 	admitScript       = script("admit", "rate")
 	importScript      = script("import", "ledger")
 )
@@ -66,6 +69,9 @@ type Settings struct {
 	// replicas. Default: it is not asked.
 	Silence   ledger.Silence
 	QueryRate float64
+	// Watches is what each tenant is told of its parcels, by its name. A relay says it to all of them (see Ledger.Watch).
+	// Default: nothing.
+	Watches map[string]ledger.Watch
 }
 
 // settings are Settings with their defaults.
@@ -73,6 +79,8 @@ type settings struct {
 	Settings
 	// schedule is NoRecord as lua/answer.lua reads it.
 	schedule string
+	// watch are the arguments of lua/watch.lua, without the first.
+	watch []any
 }
 
 // Ledger is one replica's access to the ledger. All methods may be called at the same time.
@@ -99,7 +107,7 @@ func (l *Ledger) Use(set Settings) {
 	for _, wait := range set.NoRecord {
 		waits = append(waits, strconv.FormatInt(max(1, wait.Milliseconds()), 10))
 	}
-	l.set.Store(&settings{set, strings.Join(waits, " ")})
+	l.set.Store(&settings{Settings: set, schedule: strings.Join(waits, " "), watch: watchArgs(&set)})
 }
 
 func (l *Ledger) settings() *settings { return l.set.Load() }

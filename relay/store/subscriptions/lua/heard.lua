@@ -16,8 +16,8 @@ rcall('ZREM', P .. 'due', '')
 
 -- write writes one answer down, and says whether to subscribe the waybill again.
 local function write(entry, answer)
-  local at, q = silent_until(entry, after, interval)
-  if not at then return 0 end
+  local q = after > 0 and select(2, silent_until(entry, after, interval))
+  if not q then return 0 end
   if answer == 's' then
     q.missed = 0
   elseif answer == 'a' then
@@ -30,7 +30,8 @@ local function write(entry, answer)
     if answer == 'm' then q.missed = q.missed + 1 end
   end
   write_query(entry, q)
-  rcall('ZADD', P .. 'silent', 'XX', int(silent_until(entry, after, interval)), entry)
+  local l = silence_of(entry, now, after, interval)
+  if l then rcall('ZADD', P .. 'silent', 'XX', look_at(l, l.ask), entry) end
   return answer == 'm' and q.missed >= most and 1 or 0
 end
 

@@ -12,6 +12,7 @@ for i = 2, #ARGV, 8 do
   local known = rcall('HGET', key, 'u')
   if not known or (known ~= 'l' and state == 'l') then
     rcall('HSET', key, 'u', state, 'c', ARGV[i + 5], 'm', ARGV[i + 6], 'i', ARGV[i + 7])
+    if not known then rcall('HSET', key, 'w', '-') end -- see lib/watch.lua
     stop_asking(entry)
     if state == 'p' then rcall('ZADD', P .. 'todo', now, ' ' .. entry) end
   end

@@ -11,26 +11,27 @@ local budget, day, turn = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 if not (now and after and interval and most and budget and day and turn) then
   return redis.error_reply('ERR silent: wrong arguments')
 end
+local due = rcall('ZRANGE', P .. 'toask', 0, most - 1)
+if #due == 0 then return {0} end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
-local due = rcall('ZRANGEBYSCORE', P .. 'silent', '-inf', now, 'LIMIT', 0, most)
-local spent = #due > 0 and queries_of(day) or 0
+local spent = queries_of(day)
 local out, before = {0}, spent
 for _, entry in ipairs(due) do
-  local at, q = silent_until(entry, after, interval)
-  if not at then
-    rcall('ZREM', P .. 'silent', entry)
-  elseif at > now then
-    rcall('ZADD', P .. 'silent', int(at), entry)
+  local l = silence_of(entry, now, after, interval)
+  if not (l and l.ask and l.ask <= now) then
+    rcall('ZREM', P .. 'toask', entry) -- silent has it, if it is live
   elseif spent >= budget then
     out[1] = 1
   else
     spent = spent + 1
+    local q = l.query
     out[#out + 1] = {entry, q.alone and 1 or 0}
     q.asked, q.alone = now + turn, false
     write_query(entry, q)
-    rcall('ZADD', P .. 'silent', int(q.asked + interval), entry)
+    rcall('ZREM', P .. 'toask', entry)
+    rcall('ZADD', P .. 'silent', look_at(l, q.asked + interval), entry)
   end
 end
 if spent > before then count_queries(day, spent) end

@@ -67,6 +67,7 @@
 --                              r that the provider has no record of it yet, see lib/ledger.lua,
 --                              e last event of the waybill, n when its newest track was (ms), if that is known,
 --                              z 1 if it was signed for, q when it was asked for, see lib/silent.lua,
+--                              w until when tenants were told of it (ms), see lib/watch.lua,
 --                              @<tenant> -> since (ms)
 --   t:<tenant>         zset    entries that a tenant has subscribed, by the time when they expire
 --   ledger             zset    tenants that have subscribed anything, by the time when the last of it expires
@@ -76,6 +77,8 @@
 --                              again (ms)
 --   silent             zset    entries that are live, by when to look whether something was heard of them (ms), see
 --                              lib/silent.lua
+--   toask              zset    those that the provider is to be asked for, by since when (ms); they are in silent, too
+--   watch              hash    tenant -> what it is told of its parcels, see lib/watch.lua
 --   queries            string  "<day> <n>": how many waybills the provider was asked for on that day, see
 --                              lib/silent.lua
 --   lost               zset    entries that failed after that, of which tenants are to be told, by the time when

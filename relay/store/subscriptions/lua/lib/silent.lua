@@ -1,9 +1,10 @@
 -- When a waybill that is live at the provider is asked for, because nothing is heard of it.
 --
--- silent has such entries by when to look at them (ms): then it is seen whether they have been silent for so long. An
--- entry's field q is "<asked (ms)> <answered (ms)> <missed> <alone>": when the provider was last asked how it stands,
--- and when it last said so; how many times that was news which no callback had brought, since the entry was subscribed
--- last; and 1 if it is to be asked for in a call of its own.
+-- silent has such entries by when to look at them (ms): then it is seen whether they have been silent for so long.
+-- Those that are to be asked for are in toask as well. An entry's field q is "<asked (ms)> <answered (ms)> <missed>
+-- <alone>": when the provider was last asked how it stands, and when it last said so; how many times that was news
+-- which no callback had brought, since the entry was subscribed last; and 1 if it is to be asked for in a call of its
+-- own.
 
 local function read_query(q)
   local asked, answered, missed, alone = string.match(q or '', '^(%d+) (%d+) (%d+) (%d+)$')
@@ -16,27 +17,39 @@ local function write_query(entry, q)
     table.concat({int(q.asked), int(q.answered), int(q.missed), q.alone and 1 or 0}, ' '))
 end
 
+-- facts_of reads an entry: its fields, the tenants that have subscribed it and since when (ms), the first of these
+-- times, when its last event was accepted (at), and when that came again (again), both nil if it has none.
+local function facts_of(entry)
+  local all, l = rcall('HGETALL', P .. 's:' .. entry), {tenants = {}, since = {}}
+  for i = 1, #all, 2 do
+    local tenant = string.match(all[i], '^@(.*)$')
+    if tenant then
+      local since = tonumber(all[i + 1])
+      l.tenants[#l.tenants + 1], l.since[#l.since + 1] = tenant, since
+      l.first = min(since, l.first or since)
+    else
+      l[all[i]] = all[i + 1]
+    end
+  end
+  local e = l.e and rcall('HMGET', P .. 'e:' .. l.e, 't', 'r') or {}
+  l.at = tonumber(e[1] or nil)
+  l.again = tonumber(string.match(e[2] or '', '^%d+ (%d+)') or nil)
+  return l
+end
+
 -- silent_until returns when an entry is to be asked for (ms) if nothing is heard of it until then, and its field q. It
 -- returns nil if the entry is not live, or if its parcel was signed for. What is heard is an update, one that came
--- again, and an answer of the provider.
-local function silent_until(entry, after, interval)
-  local key = P .. 's:' .. entry
-  local f = rcall('HMGET', key, 'u', 'z', 'e', 'q')
-  if f[1] ~= 'l' or f[2] then return nil end
-  local q = read_query(f[4])
+-- again, and an answer of the provider. facts are those of the entry, if they are known.
+local function silent_until(entry, after, interval, facts)
+  local l = facts or facts_of(entry)
+  if l.u ~= 'l' or l.z then return nil end
+  local q = read_query(l.q)
   local heard = q.answered
-  local e = f[3] and rcall('HMGET', P .. 'e:' .. f[3], 't', 'r') or {}
-  if e[1] then
-    local came_again = string.match(e[2] or '', '^%d+ (%d+)')
-    heard = max(heard, tonumber(e[1]), came_again and tonumber(came_again) or 0)
+  if l.at then
+    heard = max(heard, l.at, l.again or 0)
   elseif heard == 0 then
-    -- Nothing was heard of it since it was first subscribed.
-    local all, since = rcall('HGETALL', key), nil
-    for i = 1, #all, 2 do
-      if string.sub(all[i], 1, 1) == '@' then since = min(since or math.huge, tonumber(all[i + 1])) end
-    end
-    if not since then return nil end
-    heard = since
+    if not l.first then return nil end
+    heard = l.first -- nothing was heard of it since it was first subscribed
   end
   return max(heard + after, q.asked > 0 and q.asked + interval or 0), q
 end
