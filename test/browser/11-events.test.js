@@ -233,11 +233,14 @@ check.long('12 events: with 100,000 of them the first page is quick, and minutes
       .observe({ type: 'longtask' });
   });
   const before = await heap();
-  const live = await on.do('fill', { updates: 50 * 60 * minutes, rate: 50, together: 10, prefix: 'L' });
+  let live = 0;
+  for (let minute = 0; minute < minutes; minute++) { // a request of node may take five minutes
+    live += (await on.do('fill', { updates: 50 * 60, rate: 50, together: 10, prefix: `L${minute}` })).accepted;
+  }
   const grown = (await heap()) - before;
   const rows = await page.locator('[data-event]').count();
   const longest = await page.evaluate(() => Math.max(0, ...window.longTasks));
   const said = await page.locator('#fast').innerText();
-  console.log(`${minutes} min of live: ${live.accepted} events; ${rows} rows; ${(grown / 1e6).toFixed(1)} MB of heap; longest task ${longest} ms; ${said}`);
+  console.log(`${minutes} min of live: ${live} events; ${rows} rows; ${(grown / 1e6).toFixed(1)} MB of heap; longest task ${longest} ms; ${said}`);
   assert.ok(rows <= 200 && grown < 20e6 && longest < 200, said);
 });
