@@ -75,8 +75,12 @@ func newPattern(t text) pattern {
 // literal is how many bytes of a reason the pattern knows.
 func (p pattern) literal() int { return len(strings.Join(p.between, "")) }
 
-// match gives what stands at the places of a reason.
-func (p pattern) match(reason string) (places []string, ok bool) {
+// several parts of a reason, each of which says something of its own, are joined by this.
+const several = "; "
+
+// match gives what stands at the places of a reason. one says that the reason is to be one part: then only what stands
+// at its end, behind a colon, may be several.
+func (p pattern) match(reason string, one bool) (places []string, ok bool) {
 	rest, ok := strings.CutPrefix(reason, p.between[0])
 	if !ok {
 		return nil, false
@@ -90,6 +94,10 @@ func (p pattern) match(reason string) (places []string, ok bool) {
 			}
 		}
 		if end < 1 || p.numbers[i] && !isNumber(rest[:end]) {
+			return nil, false
+		}
+		toTheEnd := after == "" && strings.HasSuffix(p.between[i], ": ")
+		if one && !toTheEnd && strings.Contains(rest[:end], several) {
 			return nil, false
 		}
 		places = append(places, rest[:end])
@@ -143,20 +151,13 @@ func (v *visit) chinese(reason string, depth int) said {
 	if out := v.parts(reason, "\n", depth); out != nil {
 		return out
 	}
-	for _, p := range patterns {
-		places, ok := p.match(reason)
-		if !ok {
-			continue
-		}
-		out := own(p.zh[0])
-		for i, at := range p.order {
-			out = append(out, v.chinese(places[at], depth+1)...)
-			out = append(out, own(p.zh[i+1])...)
-		}
+	if out := v.byPattern(reason, true, depth); out != nil {
 		return out
 	}
-
-	if out := v.parts(reason, "; ", depth); out != nil {
+	if out := v.parts(reason, several, depth); out != nil {
+		return out
+	}
+	if out := v.byPattern(reason, false, depth); out != nil {
 		return out
 	}
 	switch {
@@ -168,17 +169,51 @@ func (v *visit) chinese(reason string, depth int) said {
 	return v.timed(reason, saidEnglish)
 }
 
+// byPattern translates a reason by the first pattern that knows it; nil: none does. An answer may have anything in it,
+// and a reason with one is tried as several parts before it is taken for one.
+func (v *visit) byPattern(reason string, one bool, depth int) said {
+	for _, p := range patterns {
+		places, ok := p.match(reason, one)
+		if !ok {
+			continue
+		}
+		out := own(p.zh[0])
+		for i, at := range p.order {
+			out = append(out, v.chinese(places[at], depth+1)...)
+			out = append(out, own(p.zh[i+1])...)
+		}
+		return out
+	}
+	return nil
+}
+
+// mostParts bounds the parts of a reason that are translated.
+const mostParts = 20
+
 // parts translates a reason of several, if that is possible with the first of them.
-func (v *visit) parts(reason, by string, depth int) said {
-	first, rest, several := strings.Cut(reason, by)
-	if !several {
+func (v *visit) parts(reason, by string, depth int) (out said) {
+	rest := reason
+	more := strings.Contains(reason, by)
+	if !more {
 		return nil
 	}
-	out := v.chinese(first, depth+1)
-	if !slices.ContainsFunc(out, func(p saidPart) bool { return p.Kind == saidOwn }) {
-		return nil
+
+	for n := 0; more && n < mostParts; n++ {
+		var part string
+		part, rest, more = strings.Cut(rest, by)
+		one := v.chinese(part, depth+1)
+		if n == 0 && !slices.ContainsFunc(one, func(p saidPart) bool { return p.Kind == saidOwn }) {
+			return nil
+		}
+		out = append(append(out, one...), own("；")...)
+		if whole := v.byPattern(rest, true, depth+1); whole != nil {
+			return append(out, whole...)
+		}
 	}
-	return append(append(out, own("；")...), v.chinese(rest, depth+1)...)
+	if more {
+		return append(out, v.timed(rest, saidName)...)
+	}
+	return append(out, v.chinese(rest, depth+1)...)
 }
 
 // placeIn is where a mistake of the config is: its file and line, and its key.

@@ -77,7 +77,7 @@ var refusalReasons = []text{
 	{"it waits behind %s of the same waybill", "它在等待同一运单的 %s"},
 	{"it is %s", "它%s"}, {"it is %s, and tried at %s", "它%s，将在 %s 尝试"},
 	{"it is %s: it can be sent again", "它%s：可以重新投递"},
-	{"retrying", "重试中"}, {"sending", "投递中"}, {"waiting", "等待前序"},
+	{"retrying", "重试中"}, {"it is sending", "它正在投递"}, {"waiting", "等待前序"},
 	{"delivered", "已投递"}, {"dead", "已放弃"}, {"dismissed", "已忽略"},
 	{"it does not wait for an attempt: %s", "它没有在等待尝试：%s"},
 	{"%s is %s: nothing is sent before it is resumed, and then all of it", "%s %s：恢复之前不会投递，恢复后全部投递"},

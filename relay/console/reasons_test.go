@@ -195,7 +195,13 @@ func TestReasonsInChinese(t *testing.T) {
 		"6 updates came, the latest at 2026-11-30T03:26:58Z: signed; shop/orders: a dead letter: the receiver refuses " +
 			"this body: 422; crm/sync has 5 of 6": "共收到 6 次更新，最近一次在 11:26:58：signed 已签收；" +
 			"shop/orders：已成为死信：接收方拒收（422）；crm/sync 已收到 5/6",
-		"a serves x\nb serves y": "a 使用 x；b 使用 y",
+		"4 updates came, the latest at 2026-11-30T03:26:58Z: sending; crm/gone: queued; the endpoint is gone since " +
+			"2026-11-30T03:26:58Z; shop/stock: queued; the endpoint's breaker is open until 2026-11-30T04:26:58Z; shop/orders " +
+			"has all 4": "共收到 4 次更新，最近一次在 11:26:58：sending 运输中；crm/gone：排队待发；该端点已下线（自 11:26:58）；" +
+			"shop/stock：排队待发；该端点已熔断，至 12:26:58；shop/orders 已收到全部 4 次",
+		"the latest attempt: 503 a; b, at 2026-11-30T03:26:58Z": "最近一次尝试（11:26:58）：503 a; b",
+		`status "signed" is not sending`:                        "status 是 signed 已签收，而不是 sending 运输中",
+		"a serves x\nb serves y":                                "a 使用 x；b 使用 y",
 	} {
 		if got := v.say(reason).String(); got != want {
 			t.Errorf("%q is %q instead of %q", reason, got, want)
