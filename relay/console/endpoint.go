@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 // endpointView is the page of one endpoint.
@@ -289,7 +290,7 @@ func (v *visit) logRow(e api.LogEntry) logRow {
 	if e.N > 0 {
 		parts = append(parts, "×"+count(e.N))
 	}
-	if e.Status > 0 {
+	if e.Status > 0 && e.What != event.LogGone { // which says it
 		parts = append(parts, fmt.Sprint(e.Status))
 	}
 	if e.Text != "" {

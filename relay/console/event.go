@@ -108,6 +108,19 @@ func (v *visit) exactly(at time.Time) moment {
 	return m
 }
 
+// routedBy says by which config an event was routed. A tenant is told only whether it is the same as today.
+func (v *visit) routedBy(fingerprint string, same bool) string {
+	switch {
+	case fingerprint != "" && same:
+		return v.t("event.config.same", fingerprint)
+	case fingerprint != "":
+		return v.t("event.config.other", fingerprint)
+	case same:
+		return v.t("event.same")
+	}
+	return v.t("event.other")
+}
+
 // addOrigin adds where an event came from, how often, and where it stands among the updates of its waybill.
 func (v *visit) addOrigin(out *eventView, e api.Event) {
 	if u := e.Updates; u != nil {
@@ -123,11 +136,7 @@ func (v *visit) addOrigin(out *eventView, e api.Event) {
 		out.Durable = v.millis(max(e.AcceptedAt.Sub(e.ReceivedAt), 0).Milliseconds())
 	}
 	if e.ConfigSame != nil {
-		key := "event.config.other"
-		if *e.ConfigSame {
-			key = "event.config.same"
-		}
-		out.Config = strings.TrimSpace(v.t(key, e.Config))
+		out.Config = v.routedBy(e.Config, *e.ConfigSame)
 	}
 
 	if c := e.Callback; c != nil {
@@ -314,13 +323,17 @@ func (v *visit) deliveryView(id string, d api.Delivery) deliveryView {
 	if key := "sent." + d.Reason; d.Reason != string(event.ReasonNew) && v.look.language.has(key) {
 		out.Reason = v.t(key)
 	}
+
+	out.Sentence = v.deliverySentence(d)
 	if out.Open {
 		out.GivenUp = v.moment(d.GivenUpAt)
 	}
 	if d.State == event.StateRetrying && d.Parked == nil {
 		out.Next = v.moment(d.DueAt)
 	}
-	out.Sentence = v.deliverySentence(d)
+	if out.Next.ISO != "" {
+		out.Sentence = v.sentences(out.Sentence, v.t("delivery.next"))
+	}
 	return out
 }
 

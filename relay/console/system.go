@@ -156,7 +156,7 @@ func (v *visit) showSystem() error {
 	for _, r := range s.Replicas {
 		out.Replicas = append(out.Replicas, replicaRow{
 			Name: visible(r.ID), Version: visible(r.Version), Config: r.Config.Fingerprint, State: v.state(string(r.Status)),
-			Up: v.moment(r.StartedAt), Rate: fmt.Sprintf("%.1f/s", r.Callbacks), Spooled: count(r.Spool.Files),
+			Up: v.moment(r.StartedAt), Rate: v.t("per.second", fmt.Sprintf("%.1f", r.Callbacks)), Spooled: count(r.Spool.Files),
 		})
 	}
 	for _, a := range s.Advice {
@@ -236,7 +236,7 @@ func (v *visit) systemParts(s api.System) []systemPart {
 	if s.Redis.MaxMemory > 0 {
 		memory += " / " + size(int(s.Redis.MaxMemory))
 	}
-	credentials := s.Kuaidihelp.Credentials
+	credentials := v.say(s.Kuaidihelp.Credentials).String()
 	if since := v.moment(s.Kuaidihelp.RefusedSince); since.ISO != "" {
 		credentials += " · " + since.Text
 	}
@@ -259,7 +259,7 @@ func (v *visit) systemParts(s api.System) []systemPart {
 		{Name: v.t("system.kuaidihelp"), Rows: filled(
 			systemRow{Name: v.t("overview.callback"), Value: last.Text + " " + last.Ago},
 			foreign(v.t("system.callback.at"), s.Kuaidihelp.LastReplica),
-			systemRow{Name: v.t("system.credentials"), Value: visible(credentials)},
+			systemRow{Name: v.t("system.credentials"), Value: credentials},
 		)},
 		{Name: v.t("system.kept"), Rows: filled(
 			systemRow{Name: v.t("menu.events"), Value: "≈ " + count(s.Memory.Events)},

@@ -90,7 +90,7 @@ var frameTexts = map[string]text{
 
 	"older": {"Older", "更早的"},
 
-	"oldest": {"oldest", "最早的"},
+	"oldest": {"oldest", "最早"},
 
 	"filter":       {"Filter", "筛选"},
 	"filter.clear": {"Clear", "清除"},

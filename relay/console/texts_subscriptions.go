@@ -7,18 +7,17 @@ var subscriptionTexts = map[string]text{
 	"subscriptions.all":         {"Subscribed", "已订阅"},
 	"subscriptions.quota":       {"Quota today", "今日额度"},
 	"subscriptions.quota.until": {"until %s", "至 %s"},
-	"subscriptions.account":     {"kuaidihelp", "快宝"},
 	"subscriptions.account.ok": {
-		"answers; %s calls wait at this relay, at most %s a second are made.",
-		"正常；本副本有 %s 个调用在排队，每秒最多 %s 个。",
+		"kuaidihelp answers; %s calls wait at this relay, at most %s a second are made.",
+		"快宝正常；本副本有 %s 个调用在排队，每秒最多 %s 个。",
 	},
 	"subscriptions.account.none": {
-		"there is no account (kuaidihelp.api_key): nothing can be subscribed.",
-		"没有配置账号（kuaidihelp.api_key），无法订阅。",
+		"There is no account at kuaidihelp (kuaidihelp.api_key): nothing can be subscribed.",
+		"没有配置快宝账号（kuaidihelp.api_key），无法订阅。",
 	},
 	"subscriptions.account.refused": {
-		"refuses the account: check kuaidihelp.app_id and api_key.",
-		"拒绝了账号，请检查 kuaidihelp.app_id 和 api_key。",
+		"kuaidihelp refuses the account: check kuaidihelp.app_id and api_key.",
+		"快宝拒绝了账号，请检查 kuaidihelp.app_id 和 api_key。",
 	},
 
 	"subscriptions.none":        {"No subscription yet.", "还没有订阅。"},
@@ -37,7 +36,7 @@ var subscriptionTexts = map[string]text{
 	"subscriptions.new":       {"Subscribe…", "订阅…"},
 	"subscriptions.codes":     {"Waybills, one on a line", "运单号，每行一个"},
 	"subscriptions.subscribe": {"Subscribe", "订阅"},
-	"subscriptions.retry":     {"It is asked again at", "再次查询时间："},
+	"subscriptions.retry":     {"It is asked again at", "再次查询时间"},
 	"subscriptions.again":     {"Ask again", "重新订阅"},
 	"subscriptions.again.all": {"Ask again for these %d", "重新订阅这 %d 个"},
 	"subscriptions.end":       {"Unsubscribe", "取消订阅"},
