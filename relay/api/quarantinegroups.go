@@ -147,7 +147,7 @@ func groupOf(reason string) string { return positions.ReplaceAllString(reason, "
 // positions are those of a reason: reasons that differ in them only are one.
 var positions = regexp.MustCompile(`\b((?:item|field|part) )[0-9]+|\b[0-9]+( more items)`)
 
-// QuarantineDismissed is what came of a request to be done with callbacks.
+// QuarantineDismissed is what came of a request to remove callbacks.
 type QuarantineDismissed struct {
 	Done int    `json:"done" doc:"how many were removed: the others were not there"`
 	Next string `json:"next,omitempty" doc:"with all: there may be more, ask again with this cursor"`

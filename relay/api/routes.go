@@ -384,7 +384,7 @@ func quarantineRoutes() []route {
 		},
 		{
 			method: post, path: "/quarantine/dismiss",
-			summary:  "Be done with callbacks of the quarantine: they are removed",
+			summary:  "Remove callbacks from quarantine for good",
 			operator: true,
 			body:     quarantineRequest{}, handler: answering(dismissQuarantine), act: actDismissQuarantine,
 		},

@@ -132,7 +132,7 @@ func nowText(n api.QuarantineNow) string {
 func newQuarantineDismiss() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "dismiss ID...",
-		Short:   "Be done with callbacks from quarantine: they are removed",
+		Short:   "Remove callbacks from quarantine for good",
 		Example: "  kuairelay quarantine dismiss qtn_…",
 		Args:    takes(1, 500, "ID"),
 	}

@@ -183,7 +183,7 @@ var frameTexts = map[string]text{
 	"means.retrying":  {"The latest attempt failed. The next one has its time.", "上一次尝试失败，已安排下一次。"},
 	"means.waiting":   {"An older update of the same waybill goes first.", "同一运单的前一条更新要先投递。"},
 	"means.dead":      {"It was given up. You can send it again.", "已放弃投递，可以重新投递。"},
-	"means.dismissed": {"It was given up, and a person is done with it.", "已放弃，并由人工确认忽略。"},
+	"means.dismissed": {"It was given up, and a person has dismissed it.", "已放弃，并由人工确认忽略。"},
 	"means.unrouted":  {"No route matched, so nothing is sent.", "没有路由匹配，不会投递。"},
 
 	"status.collected":  {"collected", "已揽收"},
