@@ -309,6 +309,7 @@ func proxySettings(c *config.Config, client *http.Client, now func() time.Time) 
 	set := subscribe.Settings{
 		Methods: c.Kuaidihelp.Methods, TSWindow: c.Subscriptions.TSWindow, Listening: listening(c),
 		Reconcile: reconcile(c),
+		Queries:   c.Kuaidihelp.Query.DailyBudget > 0,
 	}
 	if key := c.Kuaidihelp.APIKey.Reveal(); key != "" {
 		set.Upstream = &kuaidihelp.Client{

@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/test/redisserver"
 )
 
 // parcelState is how a waybill stands, as a tenant is told.
@@ -26,10 +31,19 @@ type parcelState struct {
 	Tracks       []struct{ Time, Context, Status string }
 }
 
+// patient makes a request again that is too much, as may be on a machine that is busy.
+func (r *running) patient(method, path, key, body string) (status int, text string, header http.Header) {
+	r.t.Helper()
+	for status == 0 || status == http.StatusTooManyRequests {
+		status, text, header = r.api(method, path, key, body) // it is refused only after a while
+	}
+	return status, text, header
+}
+
 // state asks how a waybill stands; query may be max_age. It fails the test unless the answer has a state.
 func (r *running) state(key, code, query string) (parcelState, http.Header) {
 	r.t.Helper()
-	status, text, header := r.api("GET", "/v1/waybills/"+code+query, key, "")
+	status, text, header := r.patient("GET", "/v1/waybills/"+code+query, key, "")
 	var answer struct{ State *parcelState }
 	if err := json.Unmarshal([]byte(text), &answer); err != nil || status != 200 || answer.State == nil {
 		r.t.Fatalf("%s: %d %s", code, status, text)
@@ -41,7 +55,7 @@ func (r *running) state(key, code, query string) (parcelState, http.Header) {
 func (r *running) states(key, query, brand string, codes ...string) []parcelState {
 	r.t.Helper()
 	body, _ := json.Marshal(map[string]any{"cp_code": brand, "waybill_codes": codes})
-	status, text, _ := r.api("POST", "/v1/waybills/states"+query, key, string(body))
+	status, text, _ := r.patient("POST", "/v1/waybills/states"+query, key, string(body))
 	var answer struct{ States []parcelState }
 	if err := json.Unmarshal([]byte(text), &answer); err != nil || status != 200 || answer.States == nil {
 		r.t.Fatalf("%d %s", status, text)
@@ -187,4 +201,246 @@ func TestTheStatesOfAThousandWaybillsAreReadAtOnce(t *testing.T) {
 			t.Errorf("%q: %+v", hostile, got)
 		}
 	}
+}
+
+// queriesOf is the config of an account that may make queries.
+func queriesOf(url, query string) string {
+	return account(url, ", rate: 1000, query: {rate: 1000, "+query+"}") + "limits: {reads: 1000}\n"
+}
+
+func TestAStateThatManyWantToKnowIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{Decide: func(c fake.Call) fake.Reply {
+		if c.Method == kuaidihelp.MethodQuery {
+			time.Sleep(300 * time.Millisecond) // all of them come while it is asked
+		}
+		return fake.Reply{}
+	}})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" +
+		queriesOf(p.URL, "daily_budget: 100, min_interval: 1h") + two(shop, alerts)
+	replicas := []*running{start(t, yaml), start(t, yaml), start(t, yaml)}
+	replicas[0].subscribe(shopKey, "zt", "1001")
+	p.Move(parcelAt("1001", "delivering", "2026-11-02 10:00:00"))
+
+	const clients = 100
+	answers := make(chan parcelState, 3*clients)
+	var asking sync.WaitGroup
+	for _, r := range replicas {
+		for i := range clients {
+			asking.Go(func() {
+				if i%2 == 0 {
+					s, _ := r.state(shopKey, "1001", "?max_age=10m")
+					answers <- s
+				} else {
+					answers <- r.states(shopKey, "?max_age=10m", "zt", "1001")[0]
+				}
+			})
+		}
+	}
+	asking.Wait()
+	close(answers)
+	for s := range answers {
+		if s.Status != "delivering" || s.Source != "query" || s.Stale {
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := queried(p, "1001"); n != 1 {
+		t.Errorf("kuaidihelp was asked %d times", n)
+	}
+
+	// The news is delivered like any other, and what is fresh costs no call.
+	if news := shop.wait(1)[0]; news.header.Get("kuairelay-reason") != "reconcile" ||
+		!strings.Contains(news.body, `"status":"delivering"`) {
+		t.Errorf("the news came as %q: %s", news.header.Get("kuairelay-reason"), news.body)
+	}
+	for _, r := range replicas {
+		if s, _ := r.state(shopKey, "1001", "?max_age=10m"); s.Stale || s.Status != "delivering" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := queried(p, "1001"); n != 1 {
+		t.Errorf("kuaidihelp was asked %d times", n)
+	}
+	if got := replicas[0].states(alertsKey, "?max_age=0s", "zt", "1001"); len(got) != 0 {
+		t.Errorf("alerts sees %+v", got)
+	}
+	if status, text, _ := replicas[0].api("GET", "/v1/waybills/1001?max_age=0s", alertsKey, ""); status != 404 ||
+		strings.Contains(text, "delivering") {
+		t.Errorf("alerts sees %d %s", status, text)
+	}
+}
+
+func TestAStateIsStaleWhereKuaidihelpIsNotAsked(t *testing.T) {
+	t.Parallel()
+	refuses := atomic.Bool{}
+	p := newProvider(t, fake.Options{Decide: func(c fake.Call) fake.Reply {
+		if c.Method == kuaidihelp.MethodQuery && (refuses.Load() || strings.Contains(c.Data, "1009")) {
+			return fake.Reply{Code: kuaidihelp.CodeSystem, Msg: "系统错误"}
+		}
+		return fake.Reply{}
+	}})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	redis := redisserver.Start(t).URL()
+	with := func(query string) *running {
+		return start(t, "redis: {url: '"+redis+"'}\n"+queriesOf(p.URL, query)+two(shop, alerts))
+	}
+	r := with("daily_budget: 3, min_interval: 1h")
+	r.subscribe(shopKey, "zt", "1001", "1002", "1003", "1004", "1009")
+	r.pushed(parcelAt("1004", "signed", "2026-11-01 10:00:00"))
+	shop.wait(1)
+
+	// One that has an answer, one that has none, and then the interval.
+	check := func(r *running, code, because string) {
+		t.Helper()
+		s, _ := r.state(shopKey, code, "?max_age=1ms")
+		if s.Stale != (because != "") || s.StaleBecause != because {
+			t.Errorf("%s: %+v, want stale because %q", code, s, because)
+		}
+	}
+	if s, _ := r.state(shopKey, "1001", "?max_age=10m"); s.Stale || s.Source != "query" || s.Status != "" {
+		t.Errorf("without a record: %+v", s)
+	}
+	if s, _ := r.state(shopKey, "1001", "?max_age=10m"); s.Stale {
+		t.Errorf("fresh: %+v", s)
+	}
+	check(r, "1001", "interval")
+	check(r, "1009", "unanswered")
+	check(r, "1009", "interval")
+	check(r, "1002", "")
+	check(r, "1003", "budget")
+	check(r, "1004", "") // it was signed for
+	if n := len(p.Calls()) - 1; n != 3 {
+		t.Errorf("%d queries of 3", n)
+	}
+
+	check(with("daily_budget: 0, min_interval: 1h"), "1003", "off")
+	many := with("daily_budget: 1000, min_interval: 1h")
+	many.subscribe(shopKey, "zt", "2001", "2002", "2003", "2004")
+	refuses.Store(true)
+	check(many, "2001", "unanswered")
+	if got := many.states(shopKey, "?max_age=10m", "zt", "2002"); len(got) != 1 || got[0].StaleBecause != "unanswered" {
+		t.Errorf("%+v", got)
+	}
+	check(many, "2003", "unanswered")
+
+	// After three calls in vain it is left alone for a while.
+	before := len(p.Calls())
+	refuses.Store(false)
+	check(many, "2004", "unanswered")
+	if n := len(p.Calls()); n != before {
+		t.Errorf("%d more calls", n-before)
+	}
+}
+
+func TestAStateIsStaleWhenKuaidihelpIsSlow(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	defer close(hold)
+	p := newProvider(t, fake.Options{Decide: func(c fake.Call) fake.Reply {
+		if c.Method == kuaidihelp.MethodQuery {
+			<-hold
+		}
+		return fake.Reply{}
+	}})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" +
+		account(p.URL, ", timeout: 1s, query: {daily_budget: 100, min_interval: 1h}") + two(shop, alerts)
+	one, other := start(t, yaml), start(t, yaml)
+	one.subscribe(shopKey, "zt", "1001")
+	var asking sync.WaitGroup
+	for _, r := range []*running{one, other} {
+		asking.Go(func() {
+			s, _ := r.state(shopKey, "1001", "?max_age=10m")
+			if !s.Stale || s.StaleBecause != "unanswered" && s.StaleBecause != "interval" {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+	asking.Wait()
+	if n := queried(p, "1001"); n != 1 {
+		t.Errorf("kuaidihelp was asked %d times", n)
+	}
+}
+
+func TestMaxAgeIsASpan(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, queriesOf(p.URL, "daily_budget: 10, min_interval: 1h")+two(shop, alerts))
+	r.subscribe(shopKey, "zt", "1001")
+	for _, wrong := range []string{"10", "-1s", "soon", "1d2h", "NaNs", "%00", "99999999999999h"} {
+		for _, get := range []bool{true, false} {
+			method, path, body := "POST", "/v1/waybills/states", `{"cp_code":"zt","waybill_codes":["1001"]}`
+			if get {
+				method, path, body = "GET", "/v1/waybills/1001", ""
+			}
+			status, text, _ := r.api(method, path+"?max_age="+wrong, shopKey, body)
+			if status != 400 || !strings.Contains(text, "max_age: must be a span like") {
+				t.Errorf("%s %q: %d %s", method, wrong, status, text)
+			}
+		}
+	}
+	if n := queried(p, "1001"); n != 0 {
+		t.Errorf("kuaidihelp was asked %d times", n)
+	}
+}
+
+// live subscribes waybills for shop, and waits until they are live.
+func (r *running) live(t *testing.T, n int) (codes []string) {
+	t.Helper()
+	for i := range n {
+		codes = append(codes, fmt.Sprint(7000+i))
+	}
+	r.subscribe(shopKey, "zt", codes...)
+	until(t, "they are live", func() bool {
+		return !slices.ContainsFunc(r.states(shopKey, "", "zt", codes...), func(s parcelState) bool {
+			return s.Subscription != "live"
+		})
+	})
+	return codes
+}
+
+func TestManyStatesAreRefreshedInCallsOfTen(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, queriesOf(p.URL, "daily_budget: 295, min_interval: 1h")+two(shop, alerts))
+	codes := r.live(t, 300)
+	before := len(p.Calls())
+	stale := map[string]int{}
+	for _, s := range r.states(shopKey, "?max_age=1h", "zt", codes...) {
+		stale[s.StaleBecause]++
+	}
+	if stale[""] != 295 || stale["budget"] != 5 {
+		t.Errorf("the states are stale because of %v", stale)
+	}
+	if n := len(p.Calls()) - before; n != 30 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+func TestATenantWithManyStatesHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, strings.Replace(queriesOf(p.URL, "daily_budget: 9999, min_interval: 1h"), "query: {rate: 1000",
+		"query: {rate: 5", 1)+two(shop, alerts))
+	codes := r.live(t, 300)
+	r.subscribe(alertsKey, "zt", "1001")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.states(shopKey, "?max_age=1h", "zt", codes...)
+	}()
+	until(t, "shop's queries are under way", func() bool { return queried(p, "7") > 0 })
+	if s, _ := r.state(alertsKey, "1001", "?max_age=1h"); s.Stale {
+		t.Errorf("%+v", s)
+	}
+	select {
+	case <-done:
+		t.Error("alerts had to wait until shop had all of its answers")
+	default:
+	}
+	<-done
 }

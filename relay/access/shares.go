@@ -39,6 +39,9 @@ const (
 	ofExplanations bound = "explanations"
 	// ofSubscriptions has subscriptions.rate, and subscribesPerTenant requests at one time, which may wait for kuaidihelp.
 	ofSubscriptions bound = "subscriptions"
+	// ofStates is what may wait for kuaidihelp to say how waybills stand: it has the rate of limits.reads, and
+	// statesPerTenant requests at one time, so that it takes no places of reads.
+	ofStates bound = "states"
 	// ofPages is the console: a page asks the API, whose paths have bounds; without a session it asks nothing.
 	ofPages bound = "pages"
 	// ofEndpoints counts test events by their endpoints, whoever sends them.
@@ -91,6 +94,9 @@ var bounds = map[string]bound{
 	"DELETE /v1/replays/:id":                     ofReads,
 }
 
+// mayWait has the paths whose requests are ofStates if they name max_age.
+var mayWait = []string{"GET /v1/waybills/:waybill", "POST /v1/waybills/states"}
+
 // Requests at one time, in a process: of one tenant, and of all of them. One that is answered holds its place until the
 // client has read the answer.
 const (
@@ -100,6 +106,7 @@ const (
 	explanationsPerTenant                = 1
 	explanationsInAll                    = 4
 	subscribesPerTenant, subscribesInAll = 64, 256
+	statesPerTenant, statesInAll         = 128, 384
 	// operatorReads is the same of the operator's.
 	operatorReads = 16
 )
@@ -151,7 +158,8 @@ func NewShares(admit Admit, registry prometheus.Registerer) *Shares {
 		next:  make(map[string]time.Time),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_tenant_refused_total",
-			Help: "Requests of a tenant that were answered 429, by limit: reads, acts, tests, explanations, subscriptions.",
+			Help: "Requests of a tenant that were answered 429, by limit: reads, acts, states, tests, " +
+				"explanations, subscriptions.",
 		}, []string{"tenant", "limit"}),
 	}
 	registry.MustRegister(s.refused)
@@ -210,7 +218,7 @@ func (s *Shares) Check(e *echo.Echo) error {
 // Enter lets a request of a tenant in, which has shown a key of its own; no tenant is the operator. leave has to be
 // called when it is answered. The error is the answer to one that is too much.
 func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) {
-	b := bounds[c.Request().Method+" "+c.Path()]
+	b := boundOfRequest(c)
 	if tenant == "" {
 		if !s.take(ofReads, "", operatorReads, math.MaxInt) {
 			return nil, s.refuse(c, tenant, ofReads, time.Second, "too many requests at one time")
@@ -240,12 +248,21 @@ func (s *Shares) Enter(c echo.Context, tenant string) (leave func(), err error) 
 	return func() { s.leave(b, tenant) }, nil
 }
 
+// boundOfRequest returns what bounds a request of a tenant.
+func boundOfRequest(c echo.Context) bound {
+	path := c.Request().Method + " " + c.Path()
+	if slices.Contains(mayWait, path) && c.QueryParam("max_age") != "" {
+		return ofStates
+	}
+	return bounds[path]
+}
+
 // key of the config that sets the rate of a bound; or what the rate is, where no key sets it.
 func (b bound) key() string {
 	switch b {
 	case ofSubscriptions:
 		return "subscriptions.rate"
-	case ofActs:
+	case ofActs, ofStates:
 		b = ofReads
 	case ofExplanations:
 		return fmt.Sprintf("%d explanations", explanationsASecond)
@@ -263,6 +280,8 @@ func (b bound) atOnce() (perTenant, inAll int) {
 		return explanationsPerTenant, explanationsInAll
 	case ofSubscriptions:
 		return subscribesPerTenant, subscribesInAll
+	case ofStates:
+		return statesPerTenant, statesInAll
 	}
 	return readsPerTenant, readsInAll
 }

@@ -121,8 +121,10 @@ type Options struct {
 	// Subscribe subscribes waybills for a tenant, within its limits. The error is the answer to a request that is refused.
 	// Default: nothing can be subscribed.
 	Subscribe func(c echo.Context, tenant, brand string, codes []string) ([]SubscribeResult, error)
-	// State says how the waybills stand that a tenant has subscribed (empty: any tenant). Default: none is known.
-	State func(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.ParcelState, error)
+	// State says how the waybills stand that a tenant has subscribed (empty: any tenant), and has kuaidihelp asked for
+	// those of which nothing was heard for maxAge, unless that is ledger.AnyAge. Default: none is known.
+	State func(ctx context.Context, tenant string, waybills []event.Waybill,
+		maxAge time.Duration) ([]ledger.ParcelState, error)
 	// LastRefused gives when the latest callback with a wrong token or address came; zero: none.
 	LastRefused func() time.Time
 	// LastCallback gives when the latest callback came (zero: none is known), and whether that is longer ago than
@@ -293,7 +295,9 @@ func New(o Options) *API {
 		}
 	}
 	if o.State == nil {
-		o.State = func(context.Context, string, []event.Waybill) ([]ledger.ParcelState, error) { return nil, nil }
+		o.State = func(context.Context, string, []event.Waybill, time.Duration) ([]ledger.ParcelState, error) {
+			return nil, nil
+		}
 	}
 	if o.LastRefused == nil {
 		o.LastRefused = func() time.Time { return time.Time{} }

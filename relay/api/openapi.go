@@ -2,9 +2,11 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +19,8 @@ type ExtraRoute struct {
 	Summary string
 	// Body and Answer are zero values of the types that are read and answered. Tags named doc describe their fields.
 	Body, Answer any
+	// Params are the parameters of the query, and what each means.
+	Params map[string]string
 	// Problems are the meanings of further answers, by status.
 	Problems map[int]string
 }
@@ -49,6 +53,9 @@ func openAPI(version string, extra []ExtraRoute, webhooks map[string]any) []byte
 			body:     x.Body,
 			problems: x.Problems,
 			handler:  handler{answer: x.Answer},
+		}
+		for _, name := range slices.Sorted(maps.Keys(x.Params)) {
+			r.params = append(r.params, param{name: name, kind: "string", doc: x.Params[name]})
 		}
 		d.add(x.Path, x.Method, d.operation(r, path, "tenant"))
 	}

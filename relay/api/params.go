@@ -14,6 +14,9 @@ var (
 	cursorParam = param{name: "cursor", kind: "string", doc: "the next of an earlier page"}
 	tenantParam = param{name: "tenant", kind: "string", doc: "of this tenant; for the operator"}
 
+	maxAgeParam = param{name: "max_age", kind: "string", doc: "have kuaidihelp asked if nothing was heard of it for " +
+		"longer, like 10m; where that may not be, or fails, the state is stale"}
+
 	ownLimitParam = param{name: "limit", kind: "integer", doc: "how many at most, 1 to 1000; default 100"}
 	failedParam   = param{name: "failed", kind: "boolean", doc: "only those that failed"}
 

@@ -206,7 +206,7 @@ func eventRoutes() []route {
 		{
 			method: get, path: "/waybills/{waybill}",
 			summary: "The events of a waybill with their deliveries and attempts, and its subscriptions",
-			tenant:  true, operator: true, params: []param{briefParam},
+			tenant:  true, operator: true, params: []param{briefParam, maxAgeParam},
 			handler: answering(readWaybill),
 		},
 		{

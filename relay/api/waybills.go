@@ -86,23 +86,24 @@ func readWaybill(c *call) (Waybill, error) {
 	code := c.Param("waybill")
 	r := c.reader()
 	brief := r.flag("brief")
+	maxAge := one(r, "max_age", ledger.AnyAge, ledger.ReadMaxAge)
 	if err := r.end(); err != nil {
 		return Waybill{}, err
 	}
-	var found []*event.Record
-	var err error
-	if brief {
-		found, err = c.events.LatestOfWaybill(c.ctx(), code, c.tenant, mostUpdates)
-	} else {
-		found, err = c.events.Waybill(c.ctx(), code, c.tenant)
-	}
+	f, err := c.gather(code, brief)
 	if err != nil {
 		return c.waybillOfSpool(code, err)
 	}
-	f := c.findingsOf(code, found)
-	if f.state, err = c.stateOf(f); err != nil {
+	state, err := c.stateOf(f, maxAge)
+	if err != nil {
 		return Waybill{}, c.failed("read how a waybill stands", err)
 	}
+	if maxAge != ledger.AnyAge && state != nil && !f.reach(state.Sequence) {
+		if f, err = c.gather(code, brief); err != nil { // kuaidihelp has answered with news
+			return c.waybillOfSpool(code, err)
+		}
+	}
+	f.state = state
 	c.addQuarantined(f)
 	if !f.known() {
 		v := c.verdict(f)
@@ -122,6 +123,28 @@ func readWaybill(c *call) (Waybill, error) {
 		return Waybill{}, err
 	}
 	return c.showWaybill(f), nil
+}
+
+// gather looks for a waybill; brief: for its latest events alone, without their data.
+func (c *call) gather(code string, brief bool) (*findings, error) {
+	var found []*event.Record
+	var err error
+	if brief {
+		found, err = c.events.LatestOfWaybill(c.ctx(), code, c.tenant, mostUpdates)
+	} else {
+		found, err = c.events.Waybill(c.ctx(), code, c.tenant)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.findingsOf(code, found), nil
+}
+
+// reach says whether the events found go as far as a sequence.
+func (f *findings) reach(sequence int64) bool {
+	return slices.ContainsFunc(slices.Concat(f.stored, f.hidden), func(e *event.Record) bool {
+		return e.Sequence >= sequence
+	})
 }
 
 // showWaybill gives findings as the API shows them.
@@ -146,7 +169,7 @@ func (c *call) showWaybill(f *findings) Waybill {
 
 // stateOf says how a waybill stands, under the brand that was heard of last of those that the caller sees; nil: nobody
 // has subscribed it.
-func (c *call) stateOf(f *findings) (*ledger.ParcelState, error) {
+func (c *call) stateOf(f *findings, maxAge time.Duration) (*ledger.ParcelState, error) {
 	var waybills []event.Waybill
 	for _, s := range f.subscriptions {
 		if !slices.Contains(waybills, s.Waybill) {
@@ -156,7 +179,7 @@ func (c *call) stateOf(f *findings) (*ledger.ParcelState, error) {
 	if len(waybills) == 0 {
 		return nil, nil
 	}
-	states, err := c.o.State(c.ctx(), c.tenant, waybills)
+	states, err := c.o.State(c.ctx(), c.tenant, waybills, maxAge)
 	if err != nil || len(states) == 0 {
 		return nil, err
 	}

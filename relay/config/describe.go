@@ -43,7 +43,8 @@ var docs = map[string]string{
 	"kuaidihelp.rate":        "Calls to kuaidihelp a second, over all replicas.",
 	"kuaidihelp.concurrency": "Calls to kuaidihelp at one time, per process.",
 	"kuaidihelp.timeout":     "Time limit of one call, at most 8s.",
-	"kuaidihelp.query": "How often kuaidihelp is asked how waybills stand (`express.info.get`). " +
+	"kuaidihelp.query": "How often kuaidihelp is asked how waybills stand (`express.info.get`), " +
+		"for `subscriptions.reconcile`, and for tenants that ask with `max_age`. " +
 		"It may charge for each, and locks a waybill that is asked for too often.",
 	"kuaidihelp.query.rate": "Such calls a second, over all replicas, each for up to ten waybills.",
 	"kuaidihelp.query.daily_budget": "Waybills that it is asked for a day, from midnight to midnight in China, " +

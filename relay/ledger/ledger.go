@@ -178,6 +178,8 @@ const (
 	Resubscribed Heard = "resubscribed"
 	// Unasked says that the call was not made.
 	Unasked Heard = "unasked"
+	// NoAnswer says that the call had no answer, or one that concerns the account.
+	NoAnswer Heard = "no_answer"
 )
 
 // Watch is for how long nothing may be new of a tenant's parcels until it is told, each 0: it is not told.

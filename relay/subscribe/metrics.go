@@ -16,6 +16,7 @@ type metrics struct {
 	lost        *prometheus.CounterVec
 	stuck       *prometheus.CounterVec
 	reconciled  *prometheus.CounterVec
+	refreshed   *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
@@ -64,6 +65,11 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 			Help: "Waybills that kuaidihelp was asked for because no callback came, by its answer: missed (news that no " +
 				"callback had brought), unchanged, no_record, error.",
 		}, []string{"result"}),
+		refreshed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuairelay_refreshed_total",
+			Help: "Waybills that kuaidihelp was asked for because a tenant asked with max_age how they stand, by its answer: " +
+				"missed (news that no callback had brought), unchanged, no_record, error.",
+		}, []string{"result"}),
 	}
 
 	// Each answer has a series from the start, so that its first call counts as an increase.
@@ -75,13 +81,14 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 	}
 	for _, result := range []string{"missed", "unchanged", "no_record", "error"} {
 		m.reconciled.WithLabelValues(result)
+		m.refreshed.WithLabelValues(result)
 	}
 	for _, typ := range []string{event.TypeNotCollected, event.TypeStalled, event.TypeNotPickedUp} {
 		m.stuck.WithLabelValues(kindOf(typ))
 	}
 	if r != nil {
 		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost, m.stuck,
-			m.reconciled)
+			m.reconciled, m.refreshed)
 	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"kuairelay/relay/event"
@@ -62,22 +63,40 @@ func (p *Proxy) askSilent(ctx context.Context) (good, more bool) {
 		p.o.Logger.Warn("kuaidihelp.query.daily_budget is used up: silent waybills wait until midnight in China")
 	}
 
-	calls := together(silent)
-	good = true
-	for good && len(calls) > 0 && p.turn(ctx) && time.Now().Before(until) {
-		good = p.query(ctx, calls[0])
-		calls = calls[1:]
-	}
-
-	p.heard(ctx, all(slices.Concat(calls...), ledger.Unasked)) // they are due again at once
+	how := asking{results: p.metrics.reconciled, dryRun: p.current.Load().Reconcile.DryRun}
+	_, good = p.askInTurn(ctx, silent, until, how)
 	return good, len(silent) == silentAtOnce
 }
 
+// asking says what becomes of the answers to queries.
+type asking struct {
+	results *prometheus.CounterVec
+	dryRun  bool // they are only counted
+}
+
+// askInTurn asks the provider for waybills that were taken until a time, each call when its turn comes. It returns
+// those that it has not asked for, which count as such. good is false if the provider did not answer, or refuses.
+func (p *Proxy) askInTurn(ctx context.Context, taken []ledger.Silent, until time.Time, how asking) (
+	left []event.Waybill, good bool,
+) {
+	calls := together(taken)
+	good = true
+	for good && len(calls) > 0 && p.turn(ctx) && time.Now().Before(until) {
+		good = p.query(ctx, calls[0], how)
+		p.rests.saw(good)
+		calls = calls[1:]
+	}
+
+	left = slices.Concat(calls...)
+	p.heard(ctx, all(left, ledger.Unasked)) // they may be asked for again at once
+	return left, good
+}
+
 // all says the same of each waybill.
-func all(waybills []event.Waybill, heard ledger.Heard) map[event.Waybill]ledger.Heard {
-	out := make(map[event.Waybill]ledger.Heard, len(waybills))
+func all[T any](waybills []event.Waybill, what T) map[event.Waybill]T {
+	out := make(map[event.Waybill]T, len(waybills))
 	for _, w := range waybills {
-		out[w] = heard
+		out[w] = what
 	}
 	return out
 }
@@ -117,10 +136,10 @@ func (p *Proxy) turn(ctx context.Context) bool {
 
 // query asks the provider for waybills of one brand, and hands on what is new. It returns false if the provider did not
 // answer, or if its answer concerns the account rather than a waybill.
-func (p *Proxy) query(ctx context.Context, waybills []event.Waybill) bool {
+func (p *Proxy) query(ctx context.Context, waybills []event.Waybill, how asking) bool {
 	e, err := p.callFor(ctx, kuaidihelp.MethodQuery, waybills)
 	if err == nil && e.Code == kuaidihelp.CodeSuccess {
-		p.heard(ctx, p.readQuery(ctx, waybills, e))
+		p.heard(ctx, p.readQuery(ctx, waybills, e, how))
 		return true
 	}
 
@@ -128,8 +147,9 @@ func (p *Proxy) query(ctx context.Context, waybills []event.Waybill) bool {
 	if err == nil && e.Code == kuaidihelp.CodeNoRecord {
 		result = string(ledger.Unknown)
 	}
-	p.metrics.reconciled.WithLabelValues(result).Add(float64(len(waybills)))
+	how.results.WithLabelValues(result).Add(float64(len(waybills)))
 	if err != nil || !(kuaidihelp.ConcernsOneWaybill(e.Code) || kuaidihelp.RefusesWaybill(e.Code)) {
+		p.heard(ctx, all(waybills, ledger.NoAnswer))
 		return false
 	}
 
@@ -143,10 +163,10 @@ func (p *Proxy) query(ctx context.Context, waybills []event.Waybill) bool {
 }
 
 // readQuery hands on what the provider has answered, and says what was heard of each waybill.
-func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaidihelp.Envelope,
+func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaidihelp.Envelope, how asking,
 ) map[event.Waybill]ledger.Heard {
 	answers := map[event.Waybill]ledger.Heard{}
-	count := func(result string) { p.metrics.reconciled.WithLabelValues(result).Inc() }
+	count := func(result string) { how.results.WithLabelValues(result).Inc() }
 	items, ok := kuaidihelp.QueryItems(e.Data)
 	if !ok {
 		if p.odd.Allow(time.Hour) {
@@ -155,14 +175,13 @@ func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaid
 		for range waybills {
 			count("error")
 		}
-		return answers
+		return all(waybills, ledger.NoAnswer)
 	}
 
 	// An answer that has begun to be handed on is handed on whole, even if the relay stops.
 	ctx = context.WithoutCancel(ctx)
-	set := p.current.Load()
 	for _, item := range items {
-		isNew, err := p.o.Hear(ctx, item.Body, set.Reconcile.DryRun)
+		isNew, err := p.o.Hear(ctx, item.Body, how.dryRun)
 		at := slices.IndexFunc(waybills, func(w event.Waybill) bool { return w.Code == item.Code })
 		if at < 0 {
 			continue // it is handed on, though nobody asked
@@ -171,7 +190,7 @@ func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaid
 		switch {
 		case err != nil:
 			p.o.Logger.Warn("what kuaidihelp has answered cannot be kept; it is asked again later", zap.Error(err))
-			answers[w] = "" // nothing is written down
+			answers[w] = ledger.NoAnswer
 			count("error")
 		case isNew:
 			answers[w] = ledger.Missed
@@ -186,9 +205,7 @@ func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaid
 		case !known:
 			answers[w] = ledger.Unknown
 			count(string(ledger.Unknown))
-		case heard == "":
-			delete(answers, w)
-		default:
+		case heard != ledger.NoAnswer:
 			count(string(heard))
 		}
 	}

@@ -25,6 +25,8 @@ type Route struct {
 	Summary string
 	// Body and Answer are zero values of the types that are read and answered. Tags named doc describe their fields.
 	Body, Answer any
+	// Params are the parameters of the query, and what each means.
+	Params map[string]string
 	// Problems are further answers, by status, besides 400, 401, 404 and 503.
 	Problems map[int]string
 }

@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -23,6 +24,7 @@ func States() Route {
 		Summary: "How waybills stand that the tenant has subscribed, at most 1000; any other is in no answer",
 		Body:    subscribeRequest{},
 		Answer:  parcelStates{},
+		Params:  map[string]string{maxAgeParam: MaxAge},
 		Problems: map[int]string{
 			http.StatusRequestEntityTooLarge: "The body is larger than 256 KiB",
 		},
@@ -31,6 +33,13 @@ func States() Route {
 
 const statesPath = "/v1/waybills/states"
 
+// maxAgeParam is the parameter of a request for states, and MaxAge what it means.
+const (
+	maxAgeParam = "max_age"
+	MaxAge      = "have kuaidihelp asked if nothing was heard of it for longer, like 10m; " +
+		"where that may not be, or fails, the state is stale"
+)
+
 // parcelStates is the answer to a request for the states of waybills.
 type parcelStates struct {
 	States []ledger.ParcelState `json:"states" doc:"one for each waybill that the tenant has subscribed, in their order"`
@@ -38,6 +47,10 @@ type parcelStates struct {
 
 // states answers POST /v1/waybills/states.
 func (p *Proxy) states(c echo.Context, t *Tenant) error {
+	maxAge, err := ledger.ReadMaxAge(c.QueryParam(maxAgeParam))
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, maxAgeParam+": "+err.Error())
+	}
 	brand, codes, err := p.readRequest(c)
 	if err != nil {
 		return err
@@ -46,7 +59,8 @@ func (p *Proxy) states(c echo.Context, t *Tenant) error {
 	for i, code := range codes {
 		waybills[i] = event.Waybill{CPCode: brand, Code: code}
 	}
-	parcels, err := p.parcels(c.Request().Context(), t, waybills, false)
+
+	found, err := p.fresh(c.Request().Context(), t, waybills, maxAge, false)
 	if err != nil {
 		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
 		if c.Request().Context().Err() == nil && p.unread.Allow(time.Minute) {
@@ -54,26 +68,85 @@ func (p *Proxy) states(c echo.Context, t *Tenant) error {
 		}
 		return errDown
 	}
-
-	out := parcelStates{States: make([]ledger.ParcelState, len(parcels))}
-	for i := range parcels {
-		out.States[i] = showParcel(&parcels[i])
+	out := parcelStates{States: make([]ledger.ParcelState, len(found))}
+	for i := range found {
+		out.States[i] = found[i].state
 	}
 	return c.JSON(http.StatusOK, out)
 }
 
 // StatesOf says how those of the waybills stand that a tenant has subscribed (empty: any tenant), each with its tracks.
-func (p *Proxy) StatesOf(ctx context.Context, tenant string, waybills []event.Waybill) ([]ledger.ParcelState, error) {
-	parcels, err := p.parcels(ctx, p.current.Load().tenant(tenant), waybills, true)
+// It has the provider asked for those of which nothing was heard for maxAge, unless that is ledger.AnyAge.
+func (p *Proxy) StatesOf(ctx context.Context, tenant string, waybills []event.Waybill, maxAge time.Duration) (
+	[]ledger.ParcelState, error,
+) {
+	found, err := p.fresh(ctx, p.current.Load().tenant(tenant), waybills, maxAge, true)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]ledger.ParcelState, len(parcels))
-	for i := range parcels {
-		out[i] = showParcel(&parcels[i])
-		out[i].Tracks = p.tracksOf(ctx, &parcels[i])
+	out := make([]ledger.ParcelState, len(found))
+	for i := range found {
+		out[i] = found[i].state
+		out[i].Tracks = p.tracksOf(ctx, &found[i].Parcel)
 	}
 	return out, nil
+}
+
+// parcel is a waybill with how it stands, as its tenants are told.
+type parcel struct {
+	ledger.Parcel
+	state ledger.ParcelState
+}
+
+// fresh reads how waybills stand, and has the provider asked for those of which nothing was heard for maxAge. What then
+// is older still is stale.
+func (p *Proxy) fresh(
+	ctx context.Context, t *Tenant, waybills []event.Waybill, maxAge time.Duration, data bool,
+) ([]parcel, error) {
+	since := p.o.Store.Now().Add(-max(0, maxAge)).Truncate(time.Millisecond) // the ledger has milliseconds
+	found, err := p.parcels(ctx, t, waybills, data)
+	if err != nil {
+		return nil, err
+	}
+	old := func(x *ledger.Parcel) bool {
+		return maxAge != ledger.AnyAge && !x.Signed && x.HeardAt.Before(since)
+	}
+
+	var why map[event.Waybill]string
+	var ask []event.Waybill
+	for i := range found {
+		if old(&found[i]) && found[i].Subscription == ledger.Live {
+			ask = append(ask, found[i].Waybill)
+		}
+	}
+	if len(ask) > 0 {
+		found = nil // many may wait at the same time
+		waiting, cancel := context.WithTimeout(ctx, p.o.Budget)
+		var began time.Time
+		why, began = p.refresh(waiting, t.Name, ask)
+		cancel()
+		since = earlier(since, began.Truncate(time.Millisecond))
+		if found, err = p.parcels(ctx, t, waybills, data); err != nil {
+			return nil, err
+		}
+	}
+
+	out := make([]parcel, len(found))
+	for i := range found {
+		out[i] = parcel{Parcel: found[i], state: showParcel(&found[i])}
+		if old(&found[i]) {
+			out[i].state.Stale = true
+			out[i].state.StaleBecause = cmp.Or(why[found[i].Waybill], string(ledger.LeaveInactive))
+		}
+	}
+	return out, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // parcels reads how waybills stand. A tenant reads few at the same time: a thousand take many turns at the store, and

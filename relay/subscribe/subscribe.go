@@ -46,6 +46,7 @@ type Store interface {
 	Look(ctx context.Context, most int) (stuck []ledger.Stuck, at time.Time, looked int, err error)
 	ToldStuck(ctx context.Context, at time.Time, waybills []event.Waybill) error
 	TakeSilent(ctx context.Context, most int) (silent []ledger.Silent, until time.Time, spent bool, err error)
+	AskFor(ctx context.Context, waybills []event.Waybill) (leaves []ledger.Leave, until time.Time, err error)
 	Heard(ctx context.Context, answers map[event.Waybill]ledger.Heard) (again []event.Waybill, err error)
 	ReserveQuery(ctx context.Context) (wait time.Duration, err error)
 }
@@ -84,6 +85,8 @@ type Settings struct {
 	Methods []string
 	// TSWindow is how far the ts of a call to /api may be from the time here. Default 10 min.
 	TSWindow time.Duration
+	// Queries says that the provider may be asked how waybills stand.
+	Queries bool
 	// Listening says how silent waybills are found. Default: they are not.
 	Listening Listening
 	// Reconcile says whether the provider is asked how they stand. Default: it is not.
@@ -136,12 +139,16 @@ type Proxy struct {
 	current  atomic.Pointer[settings]
 	calls    *jobQueue // to the provider
 	catchUps *jobQueue
+	queries  *jobQueue // for those who want to know how waybills stand
 	metrics  *metrics
 	refused  logonce.Change[bool] // the account's credentials
 	untold   logonce.Throttle     // warned of
 	spent    logonce.Throttle     // warned of: the budget of queries
 	odd      logonce.Throttle     // warned of: an answer that is not understood
 	unread   logonce.Throttle     // logged: states that cannot be read
+
+	refreshing refreshes
+	rests      rests
 }
 
 // settings are Settings with their defaults, and the tenants by their names.
@@ -201,7 +208,11 @@ func New(o Options) *Proxy {
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{200 * time.Millisecond, time.Second}
 	}
-	p := &Proxy{o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills)}
+
+	p := &Proxy{
+		o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills), queries: newJobQueue(maxQueued),
+		refreshing: refreshes{of: map[event.Waybill]*refresh{}},
+	}
 	p.metrics = newMetrics(o.Registry, p.CredentialsRefused)
 	p.Use(o.Settings)
 	return p
@@ -256,6 +267,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for range p.o.Concurrency {
 		running.Go(func() { p.calls.work(ctx) })
+		running.Go(func() { p.queries.work(ctx) })
 	}
 	for range catchUpWorkers {
 		running.Go(func() { p.catchUps.work(ctx) })

@@ -52,7 +52,9 @@ var labelValues = map[string]string{
 	"kuairelay_subscriptions_stuck_total kind": "`not_collected`, `stalled`, `not_picked_up`",
 	"kuairelay_reconciled_total result": "`missed`: news that no callback had brought; `unchanged`; `no_record`; " +
 		"`error`: none, or one that is not understood",
-	"kuairelay_tenant_refused_total limit": "`reads`, `tests`, `subscriptions`",
+	"kuairelay_refreshed_total result": "`missed`: news that no callback had brought; `unchanged`; `no_record`; " +
+		"`error`: none, or one that is not understood",
+	"kuairelay_tenant_refused_total limit": "`reads`, `acts`, `states`, `tests`, `explanations`, `subscriptions`",
 	"kuairelay_upstream_calls_total answer": "`success`; `no_record`: of at least one waybill; `refused`; " +
 		"`credentials`: the account's are refused; `no_answer`",
 	"kuairelay_wrong_keys_total path": "`/callback`, `/api`, `/v1`, `/admin/v1`",

@@ -38,7 +38,7 @@ type Backend struct {
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
 	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, silentChecks,
-		watchChecks, lifetimeChecks} {
+		watchChecks, parcelChecks, lifetimeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -1,6 +1,7 @@
 package subscriptions
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -26,4 +27,34 @@ func ReadParcel(w event.Waybill, fields []any, now time.Time) (parcel ledger.Par
 		}
 	}
 	return parcel, last
+}
+
+// leaves are those of lua/query.lua.
+var leaves = map[string]ledger.Leave{
+	"c": ledger.LeaveGiven, "a": ledger.LeaveAlone, "w": ledger.LeaveTaken, "i": ledger.LeaveInterval,
+	"b": ledger.LeaveBudget, "e": ledger.LeaveInactive,
+}
+
+// AskFor takes waybills for the caller to ask the provider how they stand, as far as they may be asked for now; see
+// lua/query.lua. As after TakeSilent, the caller asks until a time, or says that they are Unasked. The answers are in
+// the order of the waybills.
+func (l *Ledger) AskFor(ctx context.Context, waybills []event.Waybill) (
+	out []ledger.Leave, until time.Time, err error,
+) {
+	defer db.Wrap(&err, "take waybills to ask for")
+	silence := l.settings().Silence
+	until = time.Now().Add(silence.Turn())
+	args := []any{silence.Interval.Milliseconds(), silence.Budget, dayOf(l.db.Now()), silence.Turn().Milliseconds()}
+	for _, w := range waybills {
+		args = append(args, Entry(w))
+	}
+	answer, err := l.db.Call(ctx, queryScript, len(waybills), args...)
+	if err != nil {
+		return nil, until, err
+	}
+	for _, v := range answer {
+		letter, _ := v.(string)
+		out = append(out, leaves[letter])
+	}
+	return out, until, nil
 }

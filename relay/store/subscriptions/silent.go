@@ -20,7 +20,7 @@ const queries = "* queries"
 // heardLetters are the answers as lua/heard.lua knows them.
 var heardLetters = map[ledger.Heard]string{
 	ledger.Missed: "m", ledger.Unchanged: "k", ledger.Unknown: "n", ledger.Unclear: "a", ledger.Resubscribed: "s",
-	ledger.Unasked: "x",
+	ledger.Unasked: "x", ledger.NoAnswer: "f",
 }
 
 // ListenFor notes when to look at the waybills of a tenant, whether something was heard of them: of about a hundred,

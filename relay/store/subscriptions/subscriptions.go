@@ -32,6 +32,7 @@ var (
 	listenScript      = script("listen", "silent", "watch")
 	lookScript        = script("look", "silent", "watch")
 	silentScript      = script("silent", "silent", "watch")
+	queryScript       = script("query", "silent")
 	heardScript       = script("heard", "silent", "watch")
 	toldScript        = script("told", "silent", "watch")
 	watchScript       = script("watch")

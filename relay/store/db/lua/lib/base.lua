@@ -100,9 +100,9 @@
 --                              things it changed, c call
 --   au:<name>          list    the entries of a tenant, or of the operator, in it, the oldest first
 --   g:<limiter>        string  when the next request of a rate limiter may begin (ms), see next_at(). A limiter is
---                              "<tenant> reads", "<tenant> acts", "<tenant> tests", "<tenant> explanations" or <tenant>
---                              for its requests, "*" for calls to the provider, "* queries" for those that ask how
---                              waybills stand, an endpoint for its attempts
+--                              "<tenant> reads", "<tenant> acts", "<tenant> states", "<tenant> tests",
+--                              "<tenant> explanations" or <tenant> for its requests, "*" for calls to the provider,
+--                              "* queries" for those that ask how waybills stand, an endpoint for its attempts
 --
 -- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
 -- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the

@@ -2,9 +2,9 @@
 --
 -- silent has such entries by when to look at them (ms): then it is seen whether they have been silent for so long.
 -- Those that are to be asked for are in toask as well. An entry's field q is "<asked (ms)> <answered (ms)> <missed>
--- <alone>": when the provider was last asked how it stands, and when it last said so; how many times that was news
--- which no callback had brought, since the entry was subscribed last; and 1 if it is to be asked for in a call of its
--- own.
+-- <alone>": when the provider was last asked how it stands (while it is being asked, a time to come, when that ends at
+-- the latest), and when it last said so; how many times that was news which no callback had brought, since the entry
+-- was subscribed last; and 1 if it is to be asked for in a call of its own.
 
 local function read_query(q)
   local asked, answered, missed, alone = string.match(q or '', '^(%d+) (%d+) (%d+) (%d+)$')
