@@ -197,19 +197,19 @@ func (v *visit) filtered(name, value string) string {
 
 	switch name {
 	case "status":
-		return v.t("col.status") + ": " + each(v.statusText)
+		return v.t("col.status") + v.t("colon") + each(v.statusText)
 	case "brand":
-		return v.t("col.brand") + ": " + each(v.brandText)
+		return v.t("col.brand") + v.t("colon") + each(v.brandText)
 	case "state":
-		return v.t("col.state") + ": " + each(func(s string) string { return v.state(s).Text })
+		return v.t("col.state") + v.t("colon") + each(func(s string) string { return v.state(s).Text })
 	case "endpoint":
-		return v.t("col.endpoint") + ": " + visible(value)
+		return v.t("col.endpoint") + v.t("colon") + visible(value)
 	case "tenant":
-		return v.t("col.tenant") + ": " + visible(value)
+		return v.t("col.tenant") + v.t("colon") + visible(value)
 	case "waybill_code":
-		return v.t("col.waybill") + ": " + visible(value)
+		return v.t("col.waybill") + v.t("colon") + visible(value)
 	case "callback":
-		return v.t("callback.of") + ": " + visible(value)
+		return v.t("callback.of") + v.t("colon") + visible(value)
 	case "since":
 		if _, ok := spans[value]; ok {
 			return v.t("last." + value)

@@ -201,7 +201,7 @@ func (v *visit) explain(out *routesView, body map[string]any) (x api.Explanation
 	if status, text := statusOf(err); status != 0 {
 		out.Wrong = v.statusTitle(status)
 		if text != "" {
-			out.Wrong += ": " + v.say(text).String()
+			out.Wrong += v.t("colon") + v.say(text).String()
 		}
 		return x, nil
 	}

@@ -97,7 +97,7 @@ var actTexts = map[string]text{
 	"replay.recount":    {"Count again…", "重新统计…"},
 	"replay.count.note": {"It is counted first. Nothing is sent before you have seen the number.", "会先统计数量，看到数字之后才会发送。"},
 	"replay.counting":   {"Counting: %s so far.", "统计中：目前 %s 个。"},
-	"replay.counted":    {"%s would be sent again.", "将再次发送%s。"},
+	"replay.counted":    {"%s would be sent again.", "将再次发送 %s。"},
 	"replay.nothing":    {"There is nothing to send: no delivery is like that.", "没有可投递的内容：没有符合条件的投递。"},
 	"replay.newest":     {"The newest of them", "其中最新的"},
 	"replay.takes":      {"about %s", "约 %s"},
