@@ -120,9 +120,13 @@ func TestTenantsAreToldOnceOfEachParcelThatDoesNotMove(t *testing.T) {
 	}
 
 	// They are found like any other events.
-	_, text, _ := replicas[2].api("GET", "/v1/waybills/1002", shopKey, "")
-	if strings.Count(text, `"type":"waybill.stalled"`) != 2 {
-		t.Errorf("%s", text)
+	for path, n := range map[string]int{
+		"waybills/1002": 2, "events?status=waybill.stalled": 2, "events?status=sending": 0,
+	} {
+		_, text, _ := replicas[2].api("GET", "/v1/"+path, shopKey, "")
+		if strings.Count(text, `"type":"waybill.stalled"`) != n {
+			t.Errorf("%s: %s", path, text)
+		}
 	}
 	if n := total(replicas, `kuairelay_subscriptions_stuck_total{kind="stalled"}`); n < 2 {
 		t.Errorf("%v were counted of the last two", n)

@@ -129,7 +129,7 @@ func (c *call) readDeadLetters(f letterFilter, cursor string, limit int) ([]even
 // since (readDeadLetters does).
 func (f *letterFilter) matchesDeadLetter(l event.DeadLetter) bool {
 	return (f.Until.IsZero() || l.DeadAt.Before(f.Until)) &&
-		takes(f.Brand, l.CPCode) && takes(f.Status, l.Status) &&
+		takes(f.Brand, l.CPCode) && takes(f.Status, event.Word(l.Type, l.WaybillCode, l.Status)) &&
 		(f.WaybillCode == "" || l.WaybillCode == f.WaybillCode) &&
 		(f.Reason == "" || l.Reason == f.Reason)
 }

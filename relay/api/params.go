@@ -73,7 +73,8 @@ var (
 		{name: "brand", kind: "string",
 			doc: "of this brand, or an alias of it, or of one of several (zt,sto); cp_code is the same"},
 		{name: "cp_code", kind: "string", doc: "the same as brand"},
-		{name: "status", kind: "string", doc: "with this status, or one of several (signed,question)"},
+		{name: "status", kind: "string", doc: "with this status, or one of several (signed,question); " +
+			"or of this type, if the relay itself has made it (waybill.stalled)"},
 		{name: "waybill_code", kind: "string", doc: "of this waybill"},
 		{name: "state", kind: "string",
 			doc: "with a delivery in this state, or in one of several: " + strings.Join(states(), ", ")},

@@ -31,7 +31,7 @@ type filter struct {
 	Tenant      string    `json:"tenant,omitempty" doc:"endpoints of this tenant; for the operator only"`
 	Endpoint    string    `json:"endpoint,omitempty" doc:"this endpoint, or one of several, with commas between them: tenant/endpoint, or for a tenant its name alone"`
 	Brand       string    `json:"brand,omitempty" doc:"cp_code of the brand, or an alias of it; or several, with commas"`
-	Status      string    `json:"status,omitempty" doc:"status of the update; or several, with commas"`
+	Status      string    `json:"status,omitempty" doc:"status of the update, or the type of an event of the relay itself (waybill.stalled); or several, with commas"`
 	WaybillCode string    `json:"waybill_code,omitempty" doc:"this waybill"`
 	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (queued, sending, retrying or waiting), or unrouted (no route matched); or several, with commas"`
 	Since       time.Time `json:"since,omitzero" doc:"accepted at this time or later"`
@@ -205,7 +205,7 @@ func (f *filter) match() func(*event.Record) bool {
 		return nil
 	}
 	return func(e *event.Record) bool {
-		return takes(f.Brand, e.CPCode) && takes(f.Status, e.Status) &&
+		return takes(f.Brand, e.CPCode) && takes(f.Status, event.Word(e.Type, e.WaybillCode, e.Status)) &&
 			(f.WaybillCode == "" || e.WaybillCode == f.WaybillCode) &&
 			f.hasState(e)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 )
 
 func newEvents() *cobra.Command {
@@ -71,7 +72,8 @@ func eventRow(e api.Event, now time.Time) []cell {
 	}
 
 	return []cell{
-		text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode), text("%s", e.Status),
+		text("%s", clock(e.AcceptedAt, now)), text("%s", e.WaybillCode), text("%s", e.CPCode),
+		text("%s", event.Word(e.Type, e.WaybillCode, e.Status)),
 		state(e.State), text("%s", repeats), text("%s", deliveries),
 	}
 }

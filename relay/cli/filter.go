@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kuairelay/relay/api"
+	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 )
 
@@ -55,8 +56,9 @@ func (x *filterFlags) query() url.Values {
 // warn warns of a status or brand that can hardly match anything. It is no mistake, because the sets of statuses and
 // brands are open.
 func (x *filterFlags) warn(w io.Writer) {
+	known := slices.Concat(kuaidihelp.Statuses(), event.OwnTypes())
 	for status := range strings.SplitSeq(*x.values["status"], ",") {
-		if status != "" && !slices.Contains(kuaidihelp.Statuses(), kuaidihelp.Status(status)) {
+		if status != "" && !slices.Contains(known, kuaidihelp.Status(status)) {
 			fmt.Fprintf(w, "warning: --status %s is none that kuaidihelp is known to send (%s)\n",
 				printable(status), strings.Join(kuaidihelp.Statuses(), ", "))
 		}

@@ -81,7 +81,8 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 				times(e.Repeats), clock(e.LastRepeatAt, now))
 		}
 
-		out.row(text("%d. %s", i+1, cut(strings.Trim(e.CPCode+" "+e.Status, " "), maxCell)), state(e.State))
+		what := e.CPCode + " " + event.Word(e.Type, e.WaybillCode, e.Status)
+		out.row(text("%d. %s", i+1, cut(strings.Trim(what, " "), maxCell)), state(e.State))
 		out.row(label("   id", 12), text("%s", e.ID))
 		out.row(label("   received", 12), text("%s%s%s", clock(e.ReceivedAt, now), inCallback(e), again))
 

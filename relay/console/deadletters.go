@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"kuairelay/relay/api"
-	"kuairelay/relay/kuaidihelp"
 )
 
 // letterFilter are the parameters that a list of dead letters is narrowed by.
@@ -121,7 +120,7 @@ func (v *visit) deadLetterRow(d api.DeadLetter) deadLetterRow {
 	return deadLetterRow{
 		EventID: d.EventID, Href: v.eventPath(d.EventID), Name: d.EventID + " " + d.Endpoint,
 		Endpoint: d.Endpoint, EndpointHref: v.endpointPath(d.Endpoint), Dead: v.moment(d.DeadAt),
-		Brand: v.brandText(d.CPCode), Status: v.statusText(d.Status), Waybill: visible(d.WaybillCode),
+		Brand: v.brandText(d.CPCode), Status: v.word(d.Type, d.WaybillCode, d.Status), Waybill: visible(d.WaybillCode),
 		Attempts: d.Attempts, Reason: v.sentence(d.Reason),
 	}
 }
@@ -131,7 +130,7 @@ func (v *visit) letterFilterView(q url.Values) letterFilterView {
 		Endpoint: q.Get("endpoint"), Tenant: q.Get("tenant"), Brand: q.Get("brand"), Waybill: q.Get("waybill_code"),
 		Reason: q.Get("reason"), Until: v.inputTime(q.Get("until")), Clear: v.path("/dead-letters", nil), Any: len(q) > 0,
 	}
-	f.Statuses = v.options(kuaidihelp.Statuses(), q.Get("status"), v.statusText)
+	f.Statuses = v.options(words(), q.Get("status"), v.statusText)
 	f.Spans = v.sinceOptions(q.Get("since"))
 	return f
 }

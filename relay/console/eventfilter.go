@@ -89,7 +89,7 @@ func (v *visit) filterView(path string, q url.Values) filterView {
 		states = append(states, api.StateUnrouted)
 	}
 	f.Picks = []pick{
-		v.pick("status", v.t("col.status"), kuaidihelp.Statuses(), q.Get("status"), v.statusText),
+		v.pick("status", v.t("col.status"), words(), q.Get("status"), v.statusText),
 		v.pick("brand", v.t("col.brand"), kuaidihelp.Brands(), q.Get("brand"), v.brandText),
 		v.pick("state", v.t("col.state"), states, q.Get("state"), func(s string) string { return v.state(s).Text }),
 	}

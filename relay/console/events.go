@@ -12,6 +12,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
 )
 
 // eventRow is an event in a table.
@@ -49,7 +50,7 @@ func short(s string) string {
 func (v *visit) eventRow(e api.Event) eventRow {
 	row := eventRow{
 		ID: e.ID, Href: v.eventPath(e.ID), Accepted: v.exactly(e.AcceptedAt),
-		Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status), State: v.state(e.State),
+		Brand: v.brandText(e.CPCode), Status: v.word(e.Type, e.WaybillCode, e.Status), State: v.state(e.State),
 		Waybill: short(visible(e.WaybillCode)), WaybillHref: v.waybillPath(e.WaybillCode),
 	}
 	if e.Repeats > 0 {
@@ -69,6 +70,14 @@ func (v *visit) eventRow(e api.Event) eventRow {
 		row.Deliveries = append(row.Deliveries, m)
 	}
 	return row
+}
+
+// words are those that events are listed with, and filtered by: the statuses, and what the relay itself says.
+func words() []string { return slices.Concat(kuaidihelp.Statuses(), event.OwnTypes()) }
+
+// word is what lists show of an event: its status, or the type of one that the relay has made.
+func (v *visit) word(typ, waybill, status string) string {
+	return v.statusText(event.Word(typ, waybill, status))
 }
 
 // statusText is a status with the provider's word for it.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"kuairelay/relay/kuaidihelp"
 )
 
 // The API gives its reasons in English: why a delivery was given up, what a problem is and what to do, why a route does
@@ -117,7 +115,7 @@ var patterns = func() (all []pattern) {
 			all = append(all, newPattern(t))
 		}
 	}
-	for _, s := range kuaidihelp.Statuses() {
+	for _, s := range words() {
 		all = append(all, newPattern(text{s, s + " " + texts["status."+s].zh}))
 	}
 	slices.SortStableFunc(all, func(a, b pattern) int { return b.literal() - a.literal() })

@@ -13,7 +13,6 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
-	"kuairelay/relay/kuaidihelp"
 )
 
 type replaysView struct {
@@ -286,7 +285,7 @@ func (v *visit) showReplayForm(code int, wrong said) error {
 		since = ""
 	}
 	form.Spans = v.sinceOptions(since)
-	statuses := v.options(kuaidihelp.Statuses(), v.FormValue("status"), v.statusText)
+	statuses := v.options(words(), v.FormValue("status"), v.statusText)
 	form.Statuses = withChosen(statuses, v.FormValue("status"), visible)
 	state := v.FormValue("state")
 	if state == api.StateUnrouted {

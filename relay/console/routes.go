@@ -175,8 +175,8 @@ func (v *visit) routesPage(text string) routesView {
 	}
 	for _, e := range latest.Events {
 		out.Latest = append(out.Latest, latestRow{
-			Href: v.path("/routes", url.Values{"of": {e.ID}}), Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status),
-			Waybill: visible(e.WaybillCode), Accepted: v.moment(e.AcceptedAt),
+			Href: v.path("/routes", url.Values{"of": {e.ID}}), Brand: v.brandText(e.CPCode),
+			Status: v.word(e.Type, e.WaybillCode, e.Status), Waybill: visible(e.WaybillCode), Accepted: v.moment(e.AcceptedAt),
 		})
 	}
 	return out
@@ -221,7 +221,8 @@ func (v *visit) explain(out *routesView, body map[string]any) (x api.Explanation
 
 func (v *visit) explainedRow(e api.Explained) explainedRow {
 	row := explainedRow{
-		Brand: v.brandText(e.CPCode), Status: v.statusText(e.Status), Waybill: visible(e.WaybillCode), ID: e.ID,
+		Brand: v.brandText(e.CPCode), Status: v.word(e.Type, e.WaybillCode, e.Status),
+		Waybill: visible(e.WaybillCode), ID: e.ID,
 		Accepted: v.moment(e.AcceptedAt), More: e.EndpointsLeft,
 	}
 	if !e.AcceptedAt.IsZero() {

@@ -193,6 +193,11 @@ var frameTexts = map[string]text{
 	"status.signed":     {"signed", "已签收"},
 	"status.question":   {"question", "问题件"},
 
+	"status.waybill.not_collected": {"waybill.not_collected", "未揽收"},
+	"status.waybill.stalled":       {"waybill.stalled", "停滞"},
+	"status.waybill.not_picked_up": {"waybill.not_picked_up", "未取件"},
+	"status.subscription.lost":     {"subscription.lost", "订阅失败"},
+
 	"act.retry": {"Try now", "立即重试"},
 
 	"did.retry":      {"%s tried now.", "已立即重试 %s 个。"},

@@ -105,7 +105,7 @@ func TestEveryStateAndStatusHasItsWord(t *testing.T) {
 			t.Errorf("the state %s has no word", name)
 		}
 	}
-	for _, s := range kuaidihelp.Statuses() {
+	for _, s := range words() {
 		if !english.has("status." + s) {
 			t.Errorf("the status %s has no word", s)
 		}

@@ -128,8 +128,8 @@ func (v *visit) renderOf(status int, name string, view any) error {
 func (v *visit) addMatrix(out *waybillView, events []api.Event) {
 	latest := events[len(events)-1]
 	at, status := v.moment(latest.AcceptedAt).Text, v.t("waybill.no.status")
-	if latest.Status != "" {
-		status = v.statusText(latest.Status)
+	if word := event.Word(latest.Type, latest.WaybillCode, latest.Status); word != "" {
+		status = v.statusText(word)
 	}
 	out.Latest = v.t("waybill.latest", count(len(events)), at, status)
 	if len(events) == 1 {

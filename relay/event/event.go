@@ -7,6 +7,7 @@
 package event
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,12 +73,17 @@ type Event struct {
 
 // Own says whether the relay itself made the event, to say something about a waybill. It is no update of the parcel: it
 // has no status, and is never the last update of its waybill. What the provider sends of such a type names no waybill.
-func (e *Event) Own() bool {
-	switch e.Type {
-	case TypeLost, TypeNotCollected, TypeStalled, TypeNotPickedUp:
-		return e.WaybillCode != ""
+func (e *Event) Own() bool { return e.WaybillCode != "" && slices.Contains(OwnTypes(), e.Type) }
+
+// OwnTypes lists the types of such events.
+func OwnTypes() []string { return []string{TypeNotCollected, TypeStalled, TypeNotPickedUp, TypeLost} }
+
+// Word is what lists show of an event, and filter by: its status, or the type of one that the relay has made.
+func Word(typ, waybillCode, status string) string {
+	if e := (Event{Type: typ, WaybillCode: waybillCode}); e.Own() {
+		return typ
 	}
-	return false
+	return status
 }
 
 // Reason is why the event is sent for the first time: ReasonReconcile if no callback has brought it, else ReasonNew.
