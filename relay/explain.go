@@ -97,7 +97,7 @@ func wants(w config.Watch, tenant string, e *event.Event) (ok bool, why string) 
 	}
 
 	span := ledger.Watch{NotCollected: w.NotCollected, Stalled: w.Stalled, NotPickedUp: w.NotPickedUp}.Of(e.Type)
-	if is := subscribe.SpanOf(e); span > 0 && span != is {
+	if is := subscribe.SpanOf(e); span > 0 && is > 0 && span != is { // a sample may have none
 		return false, fmt.Sprintf("the tenant wants to be told after %s (watch.%s), and this is after %s", span, kind, is)
 	}
 	return span > 0, fmt.Sprintf(not, kind)
@@ -218,8 +218,9 @@ func (x Explanation) reasons(matched, hidden bool) string {
 	return strings.Join(all, "; ")
 }
 
-// ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, or a single item as
-// JSON. It is an error if anything in it would be quarantined, or if there is no event.
+// ReadEvents reads the events of a sample: a callback as kuaidihelp sends it, in any of its forms, a single item as
+// JSON, or the webhook of an event that the relay itself makes. It is an error if anything in it would be quarantined,
+// or if there is no event.
 func ReadEvents(sample []byte) ([]*event.Event, error) {
 	result := kuaidihelp.ParseSample("", sample, time.Now())
 	for _, r := range result.Rejected {

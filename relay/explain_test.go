@@ -133,6 +133,29 @@ func TestWhatTheRelaySaysIsExplainedByWhatTheTenantWants(t *testing.T) {
 		t.Errorf("of another kind: %+v", got)
 	}
 
+	// A person tries it with the webhook, in either format.
+	for _, sample := range []string{
+		`{"type":"waybill.stalled","timestamp":"2026-11-26T10:12:35.402Z","data":{"waybill_code":"1","cp_code":"zt",` +
+			`"since":"2026-11-24T10:12:31.118Z","after_s":172800}}`,
+		`{"type":"waybill.stalled","data":[{"waybill_code":"1","cp_code":"zt"}]}`,
+	} {
+		events, err := relay.ReadEvents([]byte(sample))
+		if err != nil || len(events) != 1 || !events[0].Own() {
+			t.Fatalf("%s: %+v, %v", sample, events, err)
+		}
+		if got := x.Explain(events[0]); !got[0].Owed || got[1].Owed {
+			t.Errorf("%s: %+v", sample, got)
+		}
+	}
+	for _, sample := range []string{
+		`{"type":"waybill.stalled","data":{}}`, `{"type":"waybill.stalled"}`, `{"type":"print","data":{"waybill_code":"1"}}`,
+		`{"type":"waybill.stalled","data":[{"waybill_code":"1"},{"waybill_code":"2"}]}`,
+	} {
+		if events, err := relay.ReadEvents([]byte(sample)); err != nil || events[0].Own() {
+			t.Errorf("%s: %+v, %v", sample, events, err)
+		}
+	}
+
 	update := &event.Event{Type: event.TypeWaybill, WaybillCode: "1", CPCode: "zt", Data: []byte(`{}`)}
 	if got := x.Explain(update)[2]; !got.Owed || got.Condition() != "" {
 		t.Errorf("an update: %+v", got)

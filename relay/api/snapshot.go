@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
-	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 )
 
@@ -81,7 +80,7 @@ type snapshot struct {
 
 	replays         []event.OpenReplay
 	quarantined     event.QuarantineCount
-	work            ledger.Work
+	unfinished      int
 	unfinishedSince time.Time
 	whenFailures    []WhenFailure
 
@@ -188,7 +187,7 @@ func (c *API) questions(ctx context.Context, set *settings, s *snapshot) []quest
 			return err
 		}},
 		{doing: "count unfinished subscriptions", forOperator: true, ask: func() (err error) {
-			s.work, s.unfinishedSince, err = c.o.Work(ctx)
+			s.unfinished, s.unfinishedSince, err = c.o.Unfinished(ctx)
 			return err
 		}},
 	}

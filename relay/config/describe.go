@@ -218,9 +218,10 @@ var docs = map[string]string{
 	"tenants.routes.when": "Expression over the event, which must be true as well, " +
 		"such as `len(event.tracks) > 0`.",
 
-	"tenants.tests":         "Tests of the tenant's routes, which `kuairelay check` runs.",
-	"tenants.tests.name":    "Name that is shown if the test fails.",
-	"tenants.tests.event":   "The event: an item of a callback in YAML, or JSON as a text or `file:PATH`.",
+	"tenants.tests":      "Tests of the tenant's routes, which `kuairelay check` runs.",
+	"tenants.tests.name": "Name that is shown if the test fails.",
+	"tenants.tests.event": "The event: an item of a callback, or the webhook of what the relay itself says, in YAML, or " +
+		"JSON as a text or `file:PATH`.",
 	"tenants.tests.reaches": "Endpoints of this tenant that the event must reach, and no others. Empty: none.",
 }
 
