@@ -444,3 +444,113 @@ func TestATenantWithManyStatesHoldsUpNobodyElse(t *testing.T) {
 	}
 	<-done
 }
+
+// queryLike asks by /api as an old client would, and returns the code of the envelope and its items. query may be
+// max_age.
+func (r *running) queryLike(tenant, key, query, data string) (code int, msg string, items []map[string]any) {
+	r.t.Helper()
+	status, text := r.post("/api"+query, "application/x-www-form-urlencoded",
+		form(tenant, kuaidihelp.MethodQuery, now10(), key, data).Encode())
+	var e struct {
+		Code *int
+		Msg  string
+		Data json.RawMessage
+		UID  string
+	}
+	if err := json.Unmarshal([]byte(text), &e); err != nil || status != 200 || e.Code == nil || e.UID == "" {
+		r.t.Fatalf("%d %s", status, text)
+	}
+	if *e.Code == 0 {
+		if err := json.Unmarshal(e.Data, &items); err != nil {
+			r.t.Fatalf("%s", text)
+		}
+	} else if string(e.Data) != "{}" {
+		r.t.Errorf("with code %d: %s", *e.Code, e.Data)
+	}
+	return *e.Code, e.Msg, items
+}
+
+func TestAnOldClientsQueryIsAnsweredFromTheState(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, fake.Options{})
+	shop, alerts := newTenant(t, nil), newTenant(t, nil)
+	r := start(t, strings.Replace(queriesOf(p.URL, "daily_budget: 10, min_interval: 1h"), ", rate: 1000",
+		", rate: 1000, methods: [express.sub.msg, express.info.get]", 1)+two(shop, alerts))
+	r.subscribe(shopKey, "zt", "1001", "1002", "1003")
+	r.subscribe(shopKey, "yt", "1001") // the same number under another brand
+	parcel := fake.NewParcels(1, nil).Of("zt", "1001")
+	parcel.Update("collected")
+	pushed := parcel.Update("sending")
+	r.pushed(pushed)
+	r.pushed(parcelAt("1002", "delivering", "2026-11-01 10:00:00"))
+	shop.wait(2)
+
+	code, msg, items := r.queryLike("shop", shopKey, "", `{"waybill_codes":"1002,1001,1003,9999","cp_code":"zt"}`)
+	if code != 0 || msg != "成功" || len(items) != 2 || items[0]["waybill_code"] != "1002" ||
+		items[1]["status"] != "sending" || items[1]["order"] != "desc" {
+		t.Errorf("%d %s %v", code, msg, items)
+	}
+	newest := func(items []map[string]any, at int) any {
+		tracks, _ := items[0]["data"].([]any)
+		if len(tracks) != len(pushed.Tracks) {
+			t.Fatalf("%v", items)
+		}
+		return tracks[at].(map[string]any)["time"]
+	}
+	for _, asked := range []struct {
+		data string
+		at   int
+	}{
+		{`{"waybill_codes":["1001"]}`, 0}, // of any brand
+		{`{"waybill_codes":"1001","cp_code":"zt","result_sort":0,"phone":"1234"}`, 0},
+		{`{"waybill_codes":"1001","cp_code":"zt","result_sort":1}`, len(pushed.Tracks) - 1},
+		{`{"waybill_codes":"1001","cp_code":"zt","result_sort":"1"}`, len(pushed.Tracks) - 1},
+	} {
+		if code, _, items := r.queryLike("shop", shopKey, "", asked.data); code != 0 || len(items) != 1 ||
+			newest(items, asked.at) != pushed.Tracks[0].Time {
+			t.Errorf("%s: %d %v", asked.data, code, items)
+		}
+	}
+	if len(p.Calls()) != 2 {
+		t.Errorf("%d calls to kuaidihelp, want the two that subscribe", len(p.Calls()))
+	}
+
+	// Who has not subscribed it has no record of it, also with max_age.
+	for _, query := range []string{"", "?max_age=0s"} {
+		code, msg, _ := r.queryLike("alerts", alertsKey, query, `{"waybill_codes":"1001","cp_code":"zt"}`)
+		if code != 201101 || msg != "查询暂无记录" {
+			t.Errorf("alerts: %d %s", code, msg)
+		}
+	}
+	if code, _, _ := r.queryLike("shop", shopKey, "", `{"waybill_codes":"1003","cp_code":"zt"}`); code != 201101 {
+		t.Errorf("without an update: %d", code)
+	}
+
+	// max_age has kuaidihelp asked.
+	p.Move(parcelAt("1003", "collected", "2026-11-01 10:00:00"))
+	code, _, items = r.queryLike("shop", shopKey, "?max_age=10m", `{"waybill_codes":"1003","cp_code":"zt"}`)
+	if code != 0 || len(items) != 1 || items[0]["status"] != "collected" {
+		t.Errorf("with max_age: %d %v", code, items)
+	}
+	code, msg, _ = r.queryLike("shop", shopKey, "?max_age=1ns", `{"waybill_codes":"1003","cp_code":"zt"}`)
+	if code != 0 || msg != "成功 (older than max_age: 1003)" {
+		t.Errorf("a stale one: %d %s", code, msg)
+	}
+
+	for _, wrong := range []struct{ query, data, want string }{
+		{"", `{"waybill_codes":"1,2,3,4,5,6,7,8,9,10,11","cp_code":"zt"}`, "10 is the most"},
+		{"", `{"waybill_codes":"","cp_code":"zt"}`, "is empty"},
+		{"", `{"cp_code":"zt"}`, "missing"},
+		{"", `{"waybill_codes":"1 2"}`, "waybill_codes[0]"},
+		{"", `zt`, "JSON"},
+		{"?max_age=soon", `{"waybill_codes":"1001"}`, "max_age"},
+	} {
+		if code, msg, _ := r.queryLike("shop", shopKey, wrong.query, wrong.data); code != 201102 ||
+			!strings.Contains(msg, wrong.want) {
+			t.Errorf("%s%s: %d %s", wrong.query, wrong.data, code, msg)
+		}
+	}
+	if code, _ := r.dropIn(form("shop", kuaidihelp.MethodQuery, now10(), alertsKey, "{}")); code != 1006 {
+		t.Errorf("with another's key: %d", code)
+	}
+}

@@ -567,7 +567,7 @@ func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) 
 	}))
 	defer server.Close()
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(server.URL, `, rate: 1000, methods: ["express.sub.msg", "express.info.get"]`)+two(shop, alerts))
+	r := start(t, account(server.URL, `, rate: 1000, methods: ["express.sub.msg", "cloud.print.do"]`)+two(shop, alerts))
 
 	if got := r.subscribe(shopKey, "zt", "mark")[0]; got.Result != "subscribed" || got.UID != "u1" || calls.Load() != 1 {
 		t.Errorf("%+v after %d calls", got, calls.Load())
@@ -584,7 +584,7 @@ func TestAnAnswerWithoutAnEnvelopeIsToldAsWhatItIsAndAskedForOnce(t *testing.T) 
 		t.Errorf("%+v", got)
 	}
 	_, kept, _ := r.api("GET", "/v1/subscriptions/zt/echo", shopKey, "")
-	for _, method := range []string{"express.sub.msg", "express.info.get"} {
+	for _, method := range []string{"express.sub.msg", "cloud.print.do"} {
 		_, answer := r.post("/api", "application/x-www-form-urlencoded",
 			form("shop", method, now10(), shopKey, `{"waybill_codes":"echo","cp_code":"zt"}`).Encode())
 		shown = append(shown, answer)

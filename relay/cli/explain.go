@@ -142,7 +142,7 @@ func explainWaybill(
 		return nil, err
 	}
 
-	w, err := c.waybill(ctx, code)
+	w, err := c.waybill(ctx, code, "")
 	for _, e := range w.Events {
 		past := relay.EventOf(e)
 

@@ -12,6 +12,7 @@ import (
 	"kuairelay/relay/event"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/signature"
 )
 
@@ -208,5 +209,34 @@ func TestEndpointsSaysWhichAnswerTwiceAndHowThatEnds(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "shop/a answers") {
 		t.Errorf("shop/a does not:\n%s", out.String())
+	}
+}
+
+func TestAWaybillSaysHowItStands(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, time.November, 24, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		state ledger.ParcelState
+		want  string
+	}{
+		"moved": {ledger.ParcelState{CPCode: "zt", Status: "sending", Subscription: ledger.Live, Source: "push",
+			HeardAt: now.Add(-time.Minute)}, "zt sending, subscription live, heard of "},
+		"pending": {ledger.ParcelState{CPCode: "zt", Subscription: ledger.Pending},
+			"zt without a status, subscription pending\n"},
+		"stale": {ledger.ParcelState{CPCode: "zt", Status: "sending", Subscription: ledger.Live, Source: "query",
+			HeardAt: now, Stale: true, StaleBecause: "budget"}, " by query, stale: budget\n"},
+		"hostile": {ledger.ParcelState{CPCode: "zt", Status: "\x1b[2J", Subscription: ledger.Live}, "zt "},
+	} {
+		var b bytes.Buffer
+		printState(&b, &c.state, now)
+		if got := b.String(); !strings.HasPrefix(got, "state ") || !strings.Contains(got, c.want) ||
+			strings.Contains(got, "\x1b") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	var b bytes.Buffer
+	printState(&b, nil, now)
+	if b.Len() > 0 {
+		t.Errorf("not subscribed: %q", b.String())
 	}
 }

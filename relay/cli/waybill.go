@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,23 +13,27 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 )
 
 func newWaybill() *cobra.Command {
+	var maxAge string
 	cmd := &cobra.Command{
 		Use:     "waybill CODE",
 		Short:   "Show where the updates of a waybill are: received, routed, attempted, and the next step",
 		GroupID: groupAPI,
 		Long: "Shows where the events of a waybill are: when each was received, and how often again; the endpoints\n" +
 			"it goes to, and why not to the others; each attempt; and the next step. If there is no event, it says\n" +
-			"why, and exits with 1. CODE may also be the id of one event, evt_….",
-		Example: "  kuairelay waybill 777005949070187",
+			"why, and exits with 1. CODE may also be the id of one event, evt_….\n\n" +
+			"Of a waybill that is subscribed it says how it stands, and when kuaidihelp last said anything of it.",
+		Example: "  kuairelay waybill 777005949070187\n  kuairelay waybill 777005949070187 --max-age 10m",
 		Args:    takes(1, 1, "CODE"),
 	}
 
+	cmd.Flags().StringVar(&maxAge, "max-age", "", "have kuaidihelp asked if nothing was heard of it for longer, like 10m")
 	addAPIFlags(cmd).runs(cmd, func(cmd *cobra.Command, c *client, args []string, asJSON bool) error {
-		w, err := c.waybill(cmd.Context(), args[0])
+		w, err := c.waybill(cmd.Context(), args[0], maxAge)
 		if err != nil {
 			return err
 		}
@@ -46,9 +51,13 @@ func newWaybill() *cobra.Command {
 }
 
 // waybill gets all events of a waybill, or the one event with this id, with their data.
-func (c *client) waybill(ctx context.Context, code string) (w api.Waybill, err error) {
+func (c *client) waybill(ctx context.Context, code, maxAge string) (w api.Waybill, err error) {
 	if !strings.HasPrefix(code, "evt_") {
-		return w, c.get(ctx, "/waybills/"+url.PathEscape(code), nil, &w)
+		query := url.Values{}
+		if maxAge != "" {
+			query.Set("max_age", maxAge)
+		}
+		return w, c.get(ctx, "/waybills/"+url.PathEscape(code), query, &w)
 	}
 
 	w.Events = make([]api.Event, 1)
@@ -65,6 +74,7 @@ func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	}
 	out.row(text("waybill %s: %s", all.WaybillCode, count))
 	printVerdict(w, all.Verdict)
+	printState(w, all.State, now)
 
 	// A delivery that waits names the event before it by its id. People get the number of the update instead.
 	sequences := map[string]int{}
@@ -105,6 +115,21 @@ func printVerdict(w io.Writer, v api.Verdict) {
 	if v.Next != "" {
 		fmt.Fprintf(w, "%-12s  %s\n", "next", printable(v.Next))
 	}
+}
+
+// printState shows how a waybill stands; nothing, if nobody has subscribed it.
+func printState(w io.Writer, s *ledger.ParcelState, now time.Time) {
+	if s == nil {
+		return
+	}
+	said := fmt.Sprintf("%s %s, subscription %s", s.CPCode, cmp.Or(s.Status, "without a status"), s.Subscription)
+	if !s.HeardAt.IsZero() {
+		said += fmt.Sprintf(", heard of %s by %s", clock(s.HeardAt, now), s.Source)
+	}
+	if s.Stale {
+		said += ", stale: " + s.StaleBecause
+	}
+	fmt.Fprintf(w, "%-12s  %s\n", "state", printable(said))
 }
 
 // inCallback says in which callback an event came, as far as that is known.

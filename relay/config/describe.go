@@ -36,10 +36,11 @@ var docs = map[string]string{
 
 	"kuaidihelp": "The shared account at kuaidihelp. Without `api_key` the relay only hands callbacks on: " +
 		"nothing can be subscribed.",
-	"kuaidihelp.api_url":     "Address of kuaidihelp's API.",
-	"kuaidihelp.app_id":      "The account's `app_id`. It goes together with `api_key`.",
-	"kuaidihelp.api_key":     "The account's `api_key`. It is used to sign calls, and is never sent, logged or shown.",
-	"kuaidihelp.methods":     "Methods of kuaidihelp's API that tenants may call through `POST /api`.",
+	"kuaidihelp.api_url": "Address of kuaidihelp's API.",
+	"kuaidihelp.app_id":  "The account's `app_id`. It goes together with `api_key`.",
+	"kuaidihelp.api_key": "The account's `api_key`. It is used to sign calls, and is never sent, logged or shown.",
+	"kuaidihelp.methods": "Methods of kuaidihelp's API that tenants may call through `POST /api`. The relay answers " +
+		"`express.info.get` itself, from what it knows of the waybills that the tenant has subscribed.",
 	"kuaidihelp.rate":        "Calls to kuaidihelp a second, over all replicas.",
 	"kuaidihelp.concurrency": "Calls to kuaidihelp at one time, per process.",
 	"kuaidihelp.timeout":     "Time limit of one call, at most 8s.",

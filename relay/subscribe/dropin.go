@@ -118,6 +118,9 @@ func (p *Proxy) answer(c echo.Context) envelope {
 		return p.counted(t, "invalid", refuse(kuaidihelp.CodeNoSuchMethod,
 			"the relay passes only %s", strings.Join(now.Methods, ", ")))
 	}
+	if call["method"] == kuaidihelp.MethodQuery {
+		return p.queryLike(c, t, call["data"])
+	}
 	if now.Upstream == nil {
 		return p.counted(t, "error", refuse(kuaidihelp.CodeSystem, notConfigured))
 	}

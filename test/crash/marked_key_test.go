@@ -140,6 +140,9 @@ tenants:
 		ask("POST", r.url, "/v1/subscriptions", `{"cp_code":"zt","waybill_codes":["`+code+`"]}`, "Authorization",
 			"Bearer key-of-the-shop")
 		ask("GET", r.url, "/v1/subscriptions/zt/"+code, "", "Authorization", "Bearer key-of-the-shop")
+		ask("GET", r.url, "/v1/waybills/"+code+"?max_age=0s", "", "Authorization", "Bearer key-of-the-shop")
+		ask("POST", r.url, "/v1/waybills/states?max_age=0s", `{"cp_code":"zt","waybill_codes":["`+code+`"]}`,
+			"Authorization", "Bearer key-of-the-shop")
 		for _, method := range []string{"express.sub.msg", "express.info.get"} {
 			for _, key := range []string{"key-of-the-shop", markedKey} {
 				ts := strconv.FormatInt(time.Now().Unix(), 10)
