@@ -58,7 +58,7 @@ func TestGlancesAskForNothingBesideTheSnapshot(t *testing.T) {
 	})
 }
 
-// What somebody did is in the next glance, also if one was being made.
+// What somebody did is in the next glance of its tenant and of the operator.
 func TestAGlanceShowsAnActAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestAGlanceShowsAnActAtOnce(t *testing.T) {
 		b.Glance(t.Context(), "")
 		b.Glance(t.Context(), "shop")
 		store.health = nil
-		(&call{API: b.API, tenant: "shop"}).acted()
+		pauses(t, b, "shop")
 		for _, reader := range []string{"shop", ""} {
 			if g := b.Glance(t.Context(), reader); g.Dead != 0 {
 				t.Errorf("after the act %q sees %+v", reader, g)

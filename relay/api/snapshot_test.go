@@ -166,13 +166,23 @@ func TestASnapshotIsTakenForAFiftiethOfTheTimeAtMost(t *testing.T) {
 	})
 }
 
+// pauses has a tenant, or the operator, do something.
+func pauses(t *testing.T, b *bench, tenant string) {
+	t.Helper()
+	b.audit = &notes{}
+	pause := route{act: actPause, handler: doing(func(*call) error { return nil })}
+	if _, err := ask(b, pause.answer, tenant, "/", ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Who pauses an endpoint looks at once whether it is paused.
 func TestAfterAnActASnapshotIsTakenSoonButForATenthOfTheTimeAtMost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{took: time.Second}
 		b := statusBench(store)
-		act := func() { (&call{API: b.API, tenant: "shop"}).acted() }
+		act := func() { pauses(t, b, "shop") }
 		mustStatus(t, b, "shop")
 		for range 9 {
 			time.Sleep(time.Second)
