@@ -43,7 +43,7 @@ local function watched(l, now)
       -- A silence is as old as the last update, or for a tenant as its subscription.
       local since = l.stage == NOT_COLLECTED and l.since[i] or max(l.since[i], l.at or 0)
       local at = since + span
-      if span > 0 and at > told and at > now then
+      if span > 0 and at > now then
         l.watch = min(at, l.watch or at)
       elseif span > 0 and at > told then
         local group = groups[since .. ' ' .. span]
