@@ -114,6 +114,11 @@ func TestTheStateOfAParcelIsThatOfItsLastUpdate(t *testing.T) {
 		t.Errorf("with an old tag: %d", status)
 	}
 
+	page := wordsOf(t, newBrowser(t, r.public+"/console").login(shopKey).get("/waybill?code=1001").body)
+	if !strings.Contains(page, "Last heard of at ") || !strings.Contains(page, ", by a callback") {
+		t.Errorf("the page is %s", page)
+	}
+
 	many := r.states(shopKey, "", "zt", "1002", "9999", "1001", "1001")
 	if len(many) != 2 || many[0].WaybillCode != "1002" || many[1].Status != "sending" || many[1].Tracks != nil {
 		t.Errorf("many: %+v", many)

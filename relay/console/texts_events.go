@@ -193,6 +193,8 @@ var eventTexts = map[string]text{
 	"waybill.events":        {"As a list of events", "查看事件列表"},
 	"waybill.subscriptions": {"Subscriptions", "订阅"},
 	"waybill.subscribed":    {"subscribed by", "订阅者"},
+	"waybill.heard.push":    {"Last heard of at %s, by a callback", "快宝最近一次提到它：%s，推送"},
+	"waybill.heard.query":   {"Last heard of at %s, when kuaidihelp was asked", "快宝最近一次提到它：%s，查询"},
 	"waybill.latest":        {"%s updates came, the latest at %s: %s.", "共收到 %s 条更新，最近一条在 %s：%s。"},
 	"waybill.latest.one":    {"1 update came, at %s: %s.", "收到 1 条更新，在 %s：%s。"},
 	"waybill.no.status":     {"without a status", "没有状态"},

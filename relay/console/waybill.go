@@ -10,6 +10,7 @@ import (
 
 	"kuairelay/relay/api"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 )
 
 // waybillView is everything of a waybill.
@@ -21,6 +22,7 @@ type waybillView struct {
 	Endpoints      []string // the columns of the matrix
 	Rows           []waybillRow
 	Subscriptions  []subscriptionRow
+	Heard          string       // when something was last heard of it, and how; empty: never, or it is not subscribed
 	Nothing        []nothingRow // where it was looked for, if it has no update
 	So             string       // what follows from that
 	Partial        bool         // Redis does not answer
@@ -93,6 +95,7 @@ func (v *visit) showWaybill() error {
 			Until: v.moment(s.Expires), Message: visible(s.Msg),
 		})
 	}
+	out.Heard = v.heard(w.State)
 	if len(w.Events) > 0 {
 		v.addMatrix(&out, w.Events)
 		if err := v.addReasons(&out, code, w.Events); err != nil {
@@ -103,6 +106,18 @@ func (v *visit) showWaybill() error {
 		v.addNothing(&out, w)
 	}
 	return v.renderOf(status, "waybill", out)
+}
+
+// heard says when something was last heard of a waybill, and how.
+func (v *visit) heard(s *ledger.ParcelState) string {
+	if s == nil || s.HeardAt.IsZero() {
+		return ""
+	}
+	at := v.moment(s.HeardAt).Text
+	if s.Source == "query" {
+		return v.t("waybill.heard.query", at)
+	}
+	return v.t("waybill.heard.push", at)
 }
 
 // addReasons adds why an update may be missing where others came.
