@@ -151,7 +151,7 @@ func TestARedriveOfManyDeadLettersSaysHowManyAreLeft(t *testing.T) {
 		t.Fatalf("%d to %q: %s", got.StatusCode, to, got.body)
 	}
 	for query, want := range map[string]string{
-		"":         "2,000 dead letters are sent again, as many as go at once. 30 are left: do it again for these.",
+		"&lang=en": "2,000 dead letters are sent again, as many as go at once. 30 are left: do it again for these.",
 		"&lang=zh": "已重新投递 2,000 个死信，达到单次上限；还剩 30 个，请再次操作。",
 	} {
 		if page := operator.get(to + query).body; !strings.Contains(page, want) {

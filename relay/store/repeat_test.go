@@ -150,9 +150,9 @@ func TestEveryScriptAskedAgainGivesTheSameAnswerAndChangesNothing(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice("note", noteScript, []any{s.db.Now().UnixMilli(), "t/a", 1000, `{"t":1,"k":"redriven","n":2,"x":"c"}`})
-	twice("note more", noteScript, []any{s.db.Now().UnixMilli(), "t/a", 1000, `{"t":2,"k":"redriven","n":2,"x":"d"}`})
-	twice("settings", settingsScript, []any{s.db.Now().UnixMilli(), 1000, "t/a", "", "1", `{"k":"added"}`,
+	twice("note", noteScript, []any{s.db.Now().UnixMilli(), "t/a", 60000, `{"t":1,"k":"redriven","n":2,"x":"c"}`})
+	twice("note more", noteScript, []any{s.db.Now().UnixMilli(), "t/a", 60000, `{"t":2,"k":"redriven","n":2,"x":"d"}`})
+	twice("settings", settingsScript, []any{s.db.Now().UnixMilli(), 60000, "t/a", "", "1", `{"k":"added"}`,
 		"t/b", "", "1", ""})
 	twice("redrive", redriveScript, []any{s.db.Now().UnixMilli(), s.db.NewCall(), "t/a", short})
 	delivered, retrying := rows[0].([]any), rows[2].([]any)
