@@ -221,7 +221,11 @@ func escape(s string) string {
 // ok makes a request that has to succeed, and reads the answer.
 func ok[T any](a *apiClient, key, method, path, body string) T {
 	a.t.Helper()
-	status, text := a.call(key, method, path, body)
+	status, text := 0, ""
+	until(a.t, method+" "+path+" is answered", func() bool {
+		status, text = a.call(key, method, path, body)
+		return status != http.StatusServiceUnavailable // Redis may take a second on a machine that is busy
+	})
 	var v T
 	if status/100 != 2 {
 		a.t.Fatalf("%s %s: %d %s", method, path, status, text)

@@ -259,7 +259,7 @@ func (x *tenant) wait(n int) []received {
 	return x.all()
 }
 
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for pause := 2 * time.Millisecond; !ok(); pause = min(2*pause, 25*time.Millisecond) {
