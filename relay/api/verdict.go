@@ -124,6 +124,11 @@ func rank(code VerdictCode) int {
 	return slices.Index([]VerdictCode{VerdictDead, VerdictParked, VerdictOpen, VerdictDelivered, VerdictDismissed}, code)
 }
 
+// HasOwn says whether some events of a waybill are the relay's own, which are no updates.
+func HasOwn(events []Event) bool {
+	return slices.ContainsFunc(events, func(e Event) bool { return slices.Contains(event.OwnTypes(), e.Type) })
+}
+
 // verdictOfEvents says what became of a waybill's events, the oldest first.
 func verdictOfEvents(events []Event) Verdict {
 	const most = 5 // endpoints that are named
@@ -132,9 +137,17 @@ func verdictOfEvents(events []Event) Verdict {
 	if latest.Type != event.TypeWaybill {
 		status = latest.Type
 	}
-	text := fmt.Sprintf("%d updates came, the latest at %s: %s", len(events), stamp(latest.AcceptedAt), status)
-	if len(events) == 1 {
-		text = fmt.Sprintf("1 update came, at %s: %s", stamp(latest.AcceptedAt), status)
+	at := stamp(latest.AcceptedAt)
+	var text string
+	switch own := HasOwn(events); {
+	case len(events) == 1 && own:
+		text = fmt.Sprintf("1 event, at %s: %s", at, status)
+	case len(events) == 1:
+		text = fmt.Sprintf("1 update came, at %s: %s", at, status)
+	case own:
+		text = fmt.Sprintf("%d events, the latest at %s: %s", len(events), at, status)
+	default:
+		text = fmt.Sprintf("%d updates came, the latest at %s: %s", len(events), at, status)
 	}
 
 	all := tallies(events)

@@ -69,6 +69,9 @@ func (c *client) waybill(ctx context.Context, code, maxAge string) (w api.Waybil
 func printWaybill(w io.Writer, all api.Waybill, now time.Time) {
 	out := newScreen(w)
 	count := plural(len(all.Events), "update")
+	if api.HasOwn(all.Events) {
+		count = plural(len(all.Events), "event")
+	}
 	if len(all.Events) == 0 {
 		count = "no update"
 	}

@@ -96,6 +96,8 @@ var routeReasons = []text{
 var waybillReasons = []text{
 	{"%d updates came, the latest at %s: %s", "共收到 %d 次更新，最近一次在 %s：%s"},
 	{"1 update came, at %s: %s", "收到 1 次更新（%s）：%s"},
+	{"%d events, the latest at %s: %s", "共有 %d 个事件，最近一个在 %s：%s"},
+	{"1 event, at %s: %s", "有 1 个事件（%s）：%s"},
 	{"an update without a status", "没有物流状态的更新"},
 	{"another callback with it waits for redis", "另有含该运单的回调在等待 Redis"},
 	{"owed to nobody", "没有匹配的路由"},

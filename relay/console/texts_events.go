@@ -197,6 +197,8 @@ var eventTexts = map[string]text{
 	"waybill.heard.query":   {"Last heard of at %s, when kuaidihelp was asked", "快宝最近一次提到它：%s，查询"},
 	"waybill.latest":        {"%s updates came, the latest at %s: %s.", "共收到 %s 条更新，最近一条在 %s：%s。"},
 	"waybill.latest.one":    {"1 update came, at %s: %s.", "收到 1 条更新，在 %s：%s。"},
+	"waybill.latest.events": {"%s events, the latest at %s: %s.", "共有 %s 个事件，最近一个在 %s：%s。"},
+	"waybill.latest.event":  {"1 event, at %s: %s.", "有 1 个事件，在 %s：%s。"},
 	"waybill.no.status":     {"without a status", "没有状态"},
 	"waybill.why.others":    {"Why others do not get the latest update", "其他端点为什么没有收到最近一条更新"},
 	"waybill.why.nobody":    {"Why nobody gets the latest update", "为什么没有端点收到最近一条更新"},

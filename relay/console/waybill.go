@@ -146,9 +146,15 @@ func (v *visit) addMatrix(out *waybillView, events []api.Event) {
 	if word := event.Word(latest.Type, latest.WaybillCode, latest.Status); word != "" {
 		status = v.statusText(word)
 	}
-	out.Latest = v.t("waybill.latest", count(len(events)), at, status)
-	if len(events) == 1 {
+	switch own := api.HasOwn(events); {
+	case len(events) == 1 && own:
+		out.Latest = v.t("waybill.latest.event", at, status)
+	case len(events) == 1:
 		out.Latest = v.t("waybill.latest.one", at, status)
+	case own:
+		out.Latest = v.t("waybill.latest.events", count(len(events)), at, status)
+	default:
+		out.Latest = v.t("waybill.latest", count(len(events)), at, status)
 	}
 	out.Sums = v.sumsOf(events)
 	for _, s := range out.Sums[:min(len(out.Sums), mostColumns)] {
