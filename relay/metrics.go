@@ -13,6 +13,7 @@ import (
 
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/intake"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/logonce"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/stats"
@@ -225,50 +226,58 @@ func buildInfo(version string) prometheus.Collector {
 	return g
 }
 
-// unfinished asks the store at every scrape for the unfinished work of subscriptions, and remembers since when there
-// is any, as far as it was asked for.
-type unfinished struct {
-	store    *stores
-	depth    *prometheus.Desc
-	noRecord *prometheus.Desc
-	since    since
+// work asks the store at every scrape what is to be done for subscriptions, and remembers since when some of it is
+// unfinished, as far as it was asked for.
+type work struct {
+	store           *stores
+	depth, noRecord *prometheus.Desc
+	queries, budget *prometheus.Desc
+	since           since
 }
 
-func newUnfinished(s *stores) *unfinished {
-	return &unfinished{store: s, depth: prometheus.NewDesc("kuairelay_subscriptions_unfinished",
+func newWork(s *stores) *work {
+	return &work{store: s, depth: prometheus.NewDesc("kuairelay_subscriptions_unfinished",
 		"Waybills that kuaidihelp has still to be asked for, and "+
 			"tenants that have still to get a waybill's last update, or to be told of one that failed.", nil, nil),
 		noRecord: prometheus.NewDesc("kuairelay_subscriptions_no_record",
-			"Waybills of which kuaidihelp has no record yet; they are asked for again.", nil, nil)}
+			"Waybills of which kuaidihelp has no record yet; they are asked for again.", nil, nil),
+		queries: prometheus.NewDesc("kuairelay_queries_today",
+			"Waybills that kuaidihelp was asked for since midnight in China, by all replicas.", nil, nil),
+		budget: prometheus.NewDesc("kuairelay_queries_daily_budget",
+			"Waybills that kuaidihelp may be asked for a day (kuaidihelp.query.daily_budget); 0: it is never asked.", nil, nil)}
 }
 
-// count counts it, and returns since when there is any.
-func (u *unfinished) count(ctx context.Context) (n int, since time.Time, err error) {
-	all, _, err := u.store.CountUnfinished(ctx)
+// count counts it, and returns since when some of it is unfinished.
+func (w *work) count(ctx context.Context) (now ledger.Work, since time.Time, err error) {
+	now, err = w.store.Work(ctx)
 	if err != nil {
-		return 0, time.Time{}, err
+		return now, time.Time{}, err
 	}
-	return int(all), u.since.note(all > 0), nil
+	return now, w.since.note(now.Unfinished > 0), nil
 }
 
 // Describe implements prometheus.Collector.
-func (u *unfinished) Describe(ch chan<- *prometheus.Desc) {
-	ch <- u.depth
-	ch <- u.noRecord
+func (w *work) Describe(ch chan<- *prometheus.Desc) {
+	ch <- w.depth
+	ch <- w.noRecord
+	ch <- w.queries
+	ch <- w.budget
 }
 
 // Collect implements prometheus.Collector.
-func (u *unfinished) Collect(ch chan<- prometheus.Metric) {
+func (w *work) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	all, noRecord, err := u.store.CountUnfinished(ctx)
+	now, _, err := w.count(ctx)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(u.depth, fmt.Errorf("ask the store: %w", err))
+		ch <- prometheus.NewInvalidMetric(w.depth, fmt.Errorf("ask the store: %w", err))
 		return
 	}
-	u.since.note(all > 0)
-	ch <- prometheus.MustNewConstMetric(u.depth, prometheus.GaugeValue, float64(all))
-	ch <- prometheus.MustNewConstMetric(u.noRecord, prometheus.GaugeValue, float64(noRecord))
+	for desc, n := range map[*prometheus.Desc]int{
+		w.depth: now.Unfinished, w.noRecord: now.NoRecord, w.queries: now.Queries, w.budget: now.Budget,
+	} {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n))
+	}
 }
 
 // unixSeconds returns a time as Prometheus has it; 0 for none.

@@ -81,18 +81,18 @@ type Relay struct {
 	wrong    *access.WrongKeys
 
 	// What an operator looks at.
-	queues     *queueMetrics
-	heartbeat  *heartbeat
-	marker     *marker
-	settings   *settingsLog
-	advice     *redisWarnings
-	readyNow   readyNow
-	since      replicaSince
-	effective  effective
-	began      time.Time
-	unfinished *unfinished
-	when       *whenFailures
-	refused    *prometheus.CounterVec // connections, by listener
+	queues    *queueMetrics
+	heartbeat *heartbeat
+	marker    *marker
+	settings  *settingsLog
+	advice    *redisWarnings
+	readyNow  readyNow
+	since     replicaSince
+	effective effective
+	began     time.Time
+	work      *work
+	when      *whenFailures
+	refused   *prometheus.CounterVec // connections, by listener
 
 	reload        configState
 	public, admin *echo.Echo
@@ -134,9 +134,9 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 	r.spool = newSpool(c, o.Logger)
-	r.unfinished = newUnfinished(r.store)
+	r.work = newWork(r.store)
 	r.when = newWhenFailures(o.Logger)
-	registry.MustRegister(r.unfinished, r.when.errors)
+	registry.MustRegister(r.work, r.when.errors)
 	r.intake = intake.New(intake.Options{
 		Store:          r.store,
 		Pool:           r.pool,
@@ -266,7 +266,7 @@ func (r *Relay) newAPI() *api.API {
 		ReplicaStatus: r.replicaStatus,
 		Probe:         r.probe,
 		Replicas:      r.listReplicas,
-		Unfinished:    r.unfinished.count,
+		Work:          r.work.count,
 		WhenFailures:  r.when.list,
 		Server:        r.redisServer,
 		ConfigState:   r.configStateOf,

@@ -133,8 +133,8 @@ type Options struct {
 
 	// Replicas lists all replicas that are alive. Default: none is known.
 	Replicas func(ctx context.Context) ([]Replica, error)
-	// Unfinished counts subscriptions that are not finished, and says since when there are any. Default: none.
-	Unfinished func(ctx context.Context) (n int, since time.Time, err error)
+	// Work counts what is to be done for subscriptions, and says since when some of it is unfinished. Default: nothing.
+	Work func(ctx context.Context) (now ledger.Work, since time.Time, err error)
 	// WhenFailures lists the routes whose when expressions failed since the config was loaded. Default: none.
 	WhenFailures func() []WhenFailure
 	// Server is what Redis says of itself. Default: nothing.
@@ -316,8 +316,8 @@ func New(o Options) *API {
 	if o.Replicas == nil {
 		o.Replicas = func(context.Context) ([]Replica, error) { return nil, nil }
 	}
-	if o.Unfinished == nil {
-		o.Unfinished = func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil }
+	if o.Work == nil {
+		o.Work = func(context.Context) (ledger.Work, time.Time, error) { return ledger.Work{}, time.Time{}, nil }
 	}
 	if o.Server == nil {
 		o.Server = func(context.Context) (RedisServer, error) { return RedisServer{}, nil }

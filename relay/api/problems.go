@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 )
 
@@ -65,6 +66,7 @@ const (
 	ProviderSilent          = "provider_silent"
 	CredentialsRefused      = "credentials_refused"
 	SubscriptionsUnfinished = "subscriptions_unfinished"
+	QueriesSpent            = "queries_spent"
 	QuarantineRising        = "quarantine_rising"
 	ConfigRefused           = "config_refused"
 	ConfigsDiffer           = "configs_differ"
@@ -84,7 +86,7 @@ func ProblemCodes() []string {
 	return []string{
 		RedisDown, RedisFull, RedisShort, RedisEmptied, RedisAdvice, ClockDiffers, Incomplete, Embedded,
 		SpoolInUse, SpoolNearlyFull, SpoolFailing,
-		ProviderSilent, CredentialsRefused, SubscriptionsUnfinished, QuarantineRising,
+		ProviderSilent, CredentialsRefused, SubscriptionsUnfinished, QueriesSpent, QuarantineRising,
 		ConfigRefused, ConfigsDiffer, RestartNeeded, WhenFails,
 		EndpointUnknown, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
 	}
@@ -121,8 +123,8 @@ type Facts struct {
 	MoreUnknown int
 	// Quarantined counts what is in quarantine, and what came within the last hour.
 	Quarantined event.QuarantineCount
-	// Unfinished subscriptions are there since UnfinishedSince.
-	Unfinished      int
+	// Work is what is to be done for subscriptions; some of it is unfinished since UnfinishedSince.
+	Work            ledger.Work
 	UnfinishedSince time.Time
 	// WhenFailures are the latest of each route.
 	WhenFailures []WhenFailure
@@ -198,7 +200,7 @@ func (p *StatusProblem) complete() {
 
 // ofProvider are the problems with kuaidihelp, and with what it sends.
 func (f *Facts) ofProvider() []StatusProblem {
-	return slices.Concat(f.ofSilence(), f.ofCredentials(), f.ofUnfinished(), f.ofQuarantine())
+	return slices.Concat(f.ofSilence(), f.ofCredentials(), f.ofUnfinished(), f.ofQueries(), f.ofQuarantine())
 }
 
 // ofSilence is a provider from which no callback comes.
@@ -235,14 +237,28 @@ func (f *Facts) ofCredentials() []StatusProblem {
 
 // ofUnfinished are subscriptions that have been unfinished for long.
 func (f *Facts) ofUnfinished() []StatusProblem {
-	if f.Unfinished == 0 || f.Now.Sub(f.UnfinishedSince) <= unfinishedLate {
+	if f.Work.Unfinished == 0 || f.Now.Sub(f.UnfinishedSince) <= unfinishedLate {
 		return nil
 	}
 	return []StatusProblem{{
 		Code: SubscriptionsUnfinished, Severity: Warning, Since: f.UnfinishedSince, Subject: "subscriptions",
-		What:  fmt.Sprintf("%d of them are still to be made at kuaidihelp, or to be caught up with", f.Unfinished),
+		What:  fmt.Sprintf("%d of them are still to be made at kuaidihelp, or to be caught up with", f.Work.Unfinished),
 		Why:   "it does not answer, or the line is longer than kuaidihelp.rate allows",
 		Do:    "look for the log lines `call to kuaidihelp`; raise kuaidihelp.rate if it is only a long line",
+		Links: Links{Page: "subscriptions"},
+	}}
+}
+
+// ofQueries is a day on which the provider may not be asked any more.
+func (f *Facts) ofQueries() []StatusProblem {
+	if f.Work.Budget == 0 || f.Work.Queries < f.Work.Budget {
+		return nil
+	}
+	return []StatusProblem{{
+		Code: QueriesSpent, Severity: Warning, Subject: "kuaidihelp",
+		What:  "until midnight in China it is not asked how waybills stand",
+		Why:   fmt.Sprintf("it was asked for %d of them today (kuaidihelp.query.daily_budget)", f.Work.Queries),
+		Do:    "see which queries bring news (kuairelay_reconciled_total); raise the budget, or ask later or more seldom",
 		Links: Links{Page: "subscriptions"},
 	}}
 }

@@ -88,7 +88,10 @@ var provoked = []struct {
 		f.Replica.CredentialsRefusedSince = ago(time.Minute)
 	}},
 	{SubscriptionsUnfinished, Warning, ago(time.Hour), "subscriptions", "kuaidihelp.rate", func(f *Facts) {
-		f.Unfinished, f.UnfinishedSince = 3, ago(time.Hour)
+		f.Work.Unfinished, f.UnfinishedSince = 3, ago(time.Hour)
+	}},
+	{QueriesSpent, Warning, time.Time{}, "kuaidihelp", "asked for 500 of them today", func(f *Facts) {
+		f.Work.Queries, f.Work.Budget = 500, 500
 	}},
 	{QuarantineRising, Warning, ago(50 * time.Minute), "quarantine", "the latest came at", func(f *Facts) {
 		f.Quarantined = event.QuarantineCount{All: 9, New: 2, First: ago(50 * time.Minute), Latest: ago(time.Minute)}
@@ -216,7 +219,8 @@ func TestWhatIsNotYetOrNoMoreAProblemIsNone(t *testing.T) {
 			f.Replicas = []Replica{{ID: "a", Config: ReplicaConfig{Fingerprint: "1", Since: ago(time.Hour)}},
 				{ID: "b", Config: ReplicaConfig{Fingerprint: "2", Since: ago(30 * time.Second)}}}
 		},
-		"subscriptions that are new": func(f *Facts) { f.Unfinished, f.UnfinishedSince = 3, ago(time.Minute) },
+		"subscriptions that are new": func(f *Facts) { f.Work.Unfinished, f.UnfinishedSince = 3, ago(time.Minute) },
+		"queries that are left":      func(f *Facts) { f.Work.Queries, f.Work.Budget = 499, 500 },
 		"quarantine of yesterday":    func(f *Facts) { f.Quarantined.All = 9 },
 		"an expression that failed yesterday": func(f *Facts) {
 			f.WhenFailures = []WhenFailure{{Latest: ago(24 * time.Hour), Count: 1}}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kuairelay/relay/event"
+	"kuairelay/relay/ledger"
 	"kuairelay/relay/queue"
 )
 
@@ -80,7 +81,7 @@ type snapshot struct {
 
 	replays         []event.OpenReplay
 	quarantined     event.QuarantineCount
-	unfinished      int
+	work            ledger.Work
 	unfinishedSince time.Time
 	whenFailures    []WhenFailure
 
@@ -187,7 +188,7 @@ func (c *API) questions(ctx context.Context, set *settings, s *snapshot) []quest
 			return err
 		}},
 		{doing: "count unfinished subscriptions", forOperator: true, ask: func() (err error) {
-			s.unfinished, s.unfinishedSince, err = c.o.Unfinished(ctx)
+			s.work, s.unfinishedSince, err = c.o.Work(ctx)
 			return err
 		}},
 	}

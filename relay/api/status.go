@@ -132,7 +132,7 @@ func (f *Facts) addOperators(s *snapshot) {
 	}
 	f.MoreUnknown = s.moreUnknown
 	f.Quarantined = s.quarantined
-	f.Unfinished = s.unfinished
+	f.Work = s.work
 	f.UnfinishedSince = s.unfinishedSince
 }
 

@@ -137,6 +137,17 @@ type UnfinishedWork struct {
 	Loss *Loss
 }
 
+// Work counts what is to be done for subscriptions.
+type Work struct {
+	// Unfinished are waybills to subscribe upstream, tenants to catch up, and losses to tell of.
+	Unfinished int
+	// NoRecord are waybills of which the provider has no record yet.
+	NoRecord int
+	// Queries are the waybills that the provider was asked for since midnight in China, and Budget is how many may be;
+	// 0: it is never asked.
+	Queries, Budget int
+}
+
 // Silence says when the provider is asked how a waybill stands, because nothing was heard of it.
 type Silence struct {
 	// After is for how long nothing was heard; 0: it is never asked for.

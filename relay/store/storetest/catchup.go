@@ -36,8 +36,8 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if w := subscribe(t, s, "u", "1")[0]; w.State != ledger.Live || w.Already || !w.CatchUp {
 		t.Errorf("a later subscription: %+v", w)
 	}
-	if n, _, err := s.CountUnfinished(t.Context()); err != nil || n != 1 {
-		t.Errorf("%d unfinished, %v", n, err)
+	if work, err := s.Work(t.Context()); err != nil || work.Unfinished != 1 {
+		t.Errorf("%d unfinished, %v", work.Unfinished, err)
 	}
 
 	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CatchUpResult{Deliveries: 2, Queued: 2}) {
@@ -46,8 +46,8 @@ func checkCatchUp(t *testing.T, b *bench) {
 	if got := catchUp(t, s, "u", "1", "u/a", "u/b"); got != (queue.CatchUpResult{}) {
 		t.Errorf("a second time: %+v", got)
 	}
-	if n, _, err := s.CountUnfinished(t.Context()); err != nil || n != 0 {
-		t.Errorf("%d unfinished, %v", n, err)
+	if work, err := s.Work(t.Context()); err != nil || work.Unfinished != 0 {
+		t.Errorf("%d unfinished, %v", work.Unfinished, err)
 	}
 
 	// What it is caught up with comes before newer events.

@@ -126,8 +126,8 @@ func checkNoRecordSchedule(t *testing.T, b *bench) {
 				t.Errorf("%s has %+v (%v)", tenant, x, err)
 			}
 		}
-		if unfinished, noRecord, err := one.CountUnfinished(t.Context()); err != nil || unfinished != 0 || noRecord != 1 {
-			t.Errorf("%d unfinished, %d without a record (%v)", unfinished, noRecord, err)
+		if work, err := one.Work(t.Context()); err != nil || work.Unfinished != 0 || work.NoRecord != 1 {
+			t.Errorf("%+v (%v)", work, err)
 		}
 
 		// Then one replica gets it.
@@ -160,8 +160,8 @@ func checkNoRecordSchedule(t *testing.T, b *bench) {
 		!x.RetryAt.IsZero() || x.Answer != none || x.Expires.Sub(one.Now()) > 7*time.Hour {
 		t.Errorf("the subscription is %+v (%v)", x, err)
 	}
-	if unfinished, noRecord, err := one.CountUnfinished(t.Context()); err != nil || unfinished != 1 || noRecord != 0 {
-		t.Errorf("%d unfinished, %d without a record (%v)", unfinished, noRecord, err)
+	if work, err := one.Work(t.Context()); err != nil || work.Unfinished != 1 || work.NoRecord != 0 {
+		t.Errorf("%+v (%v)", work, err)
 	}
 	clock.forward(100 * time.Hour)
 	if ask, _ := takenOver(t, one); len(ask) != 0 {

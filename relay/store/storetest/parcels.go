@@ -126,8 +126,8 @@ func checkAskForOnce(t *testing.T, b *bench) {
 	if given[ledger.LeaveGiven] != 2 || given[ledger.LeaveTaken] != 118 {
 		t.Errorf("the leaves are %v, want each given once", given)
 	}
-	if n, err := two.QueriesToday(t.Context()); n != 2 || err != nil {
-		t.Errorf("%d queries today: %v", n, err)
+	if work, err := two.Work(t.Context()); work.Queries != 2 || err != nil {
+		t.Errorf("%d queries today: %v", work.Queries, err)
 	}
 }
 
@@ -195,8 +195,8 @@ func checkAskForFailed(t *testing.T, b *bench) {
 		}
 	}
 	wantLeaves(t, "after that", askFor(t, s, "1", "2"), ledger.LeaveInterval, ledger.LeaveInterval)
-	if n, err := s.QueriesToday(t.Context()); n != 2 || err != nil {
-		t.Errorf("%d queries today: %v", n, err)
+	if work, err := s.Work(t.Context()); work.Queries != 2 || err != nil {
+		t.Errorf("%d queries today: %v", work.Queries, err)
 	}
 }
 
@@ -220,8 +220,8 @@ func checkAskForUnasked(t *testing.T, b *bench) {
 	live(t, s, "t", "1")
 	askFor(t, s, "1")
 	hear(t, s, ledger.Unasked, "1")
-	if n, err := s.QueriesToday(t.Context()); n != 0 || err != nil {
-		t.Errorf("%d queries today: %v", n, err)
+	if work, err := s.Work(t.Context()); work.Queries != 0 || err != nil {
+		t.Errorf("%d queries today: %v", work.Queries, err)
 	}
 	wantLeaves(t, "then", askFor(t, s, "1"), ledger.LeaveGiven)
 }

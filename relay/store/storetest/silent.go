@@ -121,8 +121,8 @@ func checkSilentOnce(t *testing.T, b *bench) {
 			t.Errorf("%s was asked for %d times", code, n)
 		}
 	}
-	if n, err := two.QueriesToday(t.Context()); n != 50 || err != nil {
-		t.Errorf("%d queries today: %v", n, err)
+	if work, err := two.Work(t.Context()); work.Queries != 50 || err != nil {
+		t.Errorf("%d queries today: %v", work.Queries, err)
 	}
 }
 
@@ -267,8 +267,8 @@ func checkSilentUnasked(t *testing.T, b *bench) {
 	clock.forward(day + time.Minute)
 	silent(t, s, 100)
 	hear(t, s, ledger.Unasked, "1")
-	if n, err := s.QueriesToday(t.Context()); n != 1 || err != nil {
-		t.Errorf("%d queries today, want one: %v", n, err)
+	if work, err := s.Work(t.Context()); work.Queries != 1 || err != nil {
+		t.Errorf("%d queries today, want one: %v", work.Queries, err)
 	}
 	if got := silent(t, s, 100); !slices.Equal(got, []string{"1"}) {
 		t.Errorf("silent are %v, want 1", got)

@@ -279,20 +279,27 @@ func (l *Ledger) TakeOver(ctx context.Context, most int) (out []ledger.Unfinishe
 	return out, nil
 }
 
-// CountUnfinished counts unfinished work (waybills to subscribe upstream, tenants to catch up, losses to tell of), and
-// waybills of which the provider has no record yet.
-func (l *Ledger) CountUnfinished(ctx context.Context) (unfinished, noRecord int64, err error) {
+// Work counts what is to be done for subscriptions.
+func (l *Ledger) Work(ctx context.Context) (work ledger.Work, err error) {
 	defer db.Wrap(&err, "count unfinished subscriptions")
 	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
 	defer cancel()
 	var todo, lost, waiting *redis.IntCmd
+	var queries *redis.StringCmd
 	err = l.db.RoundTrip(ctx, func(p redis.Pipeliner) {
 		todo = p.ZCard(ctx, l.db.Key("todo"))
 		lost = p.ZCard(ctx, l.db.Key("lost"))
 		waiting = p.ZCard(ctx, l.db.Key("norecord"))
+		queries = p.Get(ctx, l.db.Key("queries"))
 	})
 	if err != nil {
-		return 0, 0, err
+		return work, err
 	}
-	return todo.Val() + lost.Val(), waiting.Val(), nil
+	work.Unfinished = int(todo.Val() + lost.Val())
+	work.NoRecord = int(waiting.Val())
+	work.Budget = l.settings().Silence.Budget
+	if day, n, _ := strings.Cut(queries.Val(), " "); db.Number(day) == dayOf(l.db.Now()) {
+		work.Queries = int(db.Number(n))
+	}
+	return work, nil
 }

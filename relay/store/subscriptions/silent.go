@@ -2,12 +2,7 @@ package subscriptions
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/event"
 	"kuairelay/relay/ledger"
@@ -111,20 +106,6 @@ func (l *Ledger) Heard(ctx context.Context, answers map[event.Waybill]ledger.Hea
 func (l *Ledger) ReserveQuery(ctx context.Context) (wait time.Duration, err error) {
 	wait, _, err = l.Admit(ctx, queries, ledger.Limits{Rate: l.settings().QueryRate}, 0)
 	return wait, err
-}
-
-// QueriesToday counts the waybills that the provider was asked for since midnight in China.
-func (l *Ledger) QueriesToday(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.db.Timeout)
-	defer cancel()
-	text, err := l.db.Client.Get(ctx, l.db.Key("queries")).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, fmt.Errorf("count queries: %w", err)
-	}
-	if day, n, _ := strings.Cut(text, " "); db.Number(day) == dayOf(l.db.Now()) {
-		return int(db.Number(n)), nil
-	}
-	return 0, nil
 }
 
 // dayOf numbers days: it rises at midnight in China.
