@@ -152,10 +152,16 @@ func post(url, body string) (int, string, error) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	within(t, 90*time.Second, what, ok)
+}
+
+// within waits until something is so, and fails the test if that takes longer than most.
+func within(t *testing.T, most time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(most)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 90 s: %s", what)
+			t.Fatalf("not within %s: %s", most, what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

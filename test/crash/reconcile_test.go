@@ -3,58 +3,94 @@ package crash
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/test/redisserver"
 )
 
-// minInterval is the time between two queries of a waybill in the test of lost pushes.
-const minInterval = 3 * time.Second
+var parcels = flag.Int("parcels", 150, "parcels of the test of lost pushes; their spans grow with their number")
 
 // leaky is a provider that loses pushes, and what became of them.
 type leaky struct {
 	*fake.Provider
 	mu      sync.Mutex
-	ended   map[string]bool        // subscriptions that it has ended without a word
+	scanned map[string]time.Time   // when the carrier scans a parcel first: nobody knows it before
+	ends    map[string]int         // how many pushes until the subscription of a waybill ends without a word
+	ended   map[string]bool        // those that have ended
 	queries map[string][]time.Time // by waybill
-	calls   int
+	calls   map[string]int         // by method
+	refused int                    // queries that were answered with an error
 }
 
-// decide answers a query in fifty with an error. Who subscribes a waybill again gets its pushes again.
+// newLeaky has a provider for which three parcels in ten are not scanned for a while, and one subscription in twenty
+// ends.
+func newLeaky(codes []string, unscanned time.Duration) *leaky {
+	l := &leaky{scanned: map[string]time.Time{}, ends: map[string]int{}, ended: map[string]bool{},
+		queries: map[string][]time.Time{}, calls: map[string]int{}}
+	for i, at := range rand.Perm(len(codes)) {
+		if i < len(codes)*3/10 {
+			l.scanned[codes[at]] = time.Now().Add(time.Duration(rand.Float64() * float64(unscanned)))
+		}
+		if rand.IntN(20) == 0 {
+			l.ends[codes[at]] = 1 + rand.IntN(5)
+		}
+	}
+	l.Provider = fake.NewProvider(fake.Options{AppID: accountID, APIKey: accountKey, Decide: l.decide})
+	return l
+}
+
+// decide has no record of parcels that are not scanned, and answers a query in fifty with an error. Who subscribes a
+// waybill again gets its pushes again.
 func (l *leaky) decide(c fake.Call) fake.Reply {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.calls[c.Method]++
 	if c.Method == kuaidihelp.MethodSubscribe {
+		for _, code := range c.Codes {
+			if time.Now().Before(l.scanned[code]) {
+				return fake.Reply{Code: kuaidihelp.CodeNoRecord, Msg: "查询暂无记录"}
+			}
+		}
 		for _, code := range c.Codes {
 			delete(l.ended, code)
 		}
 		return fake.Reply{}
 	}
-	l.calls++
+
 	for _, code := range c.Codes {
 		l.queries[code] = append(l.queries[code], time.Now())
 	}
 	if rand.IntN(50) == 0 {
+		l.refused++
 		return fake.Reply{Code: kuaidihelp.CodeBadParameters, Msg: "请求参数错误"}
 	}
 	return fake.Reply{}
 }
 
-// loses says whether a push of a waybill gets lost: one in ten does, and one in twenty ends the subscription.
+// loses says whether a push of a waybill gets lost: of one that the provider does not know as subscribed, of one whose
+// subscription has ended, and one push in ten.
 func (l *leaky) loses(code string) bool {
+	if !l.HasSubscribed("zt", code) {
+		return true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rand.IntN(20) == 0 {
+	if l.ends[code]--; l.ends[code] == 0 {
 		l.ended[code] = true
 	}
 	return l.ended[code] || rand.IntN(10) == 0
@@ -97,22 +133,35 @@ func newLatest(t *testing.T) *latest {
 	return x
 }
 
-// TestEveryLostPushIsFoundWhateverIsKilled plays parcels at a provider that loses pushes, ends subscriptions without a
-// word, and answers some queries with an error, while replicas are killed. Every tenant gets the last state of each
-// parcel that it has subscribed, and of no other, and no waybill is asked for more often than it may be.
+// TestEveryLostPushIsFoundWhateverIsKilled plays parcels at a provider that has no record of some at first, loses
+// pushes, ends subscriptions without a word, and answers some queries with an error, while replicas are killed. Every
+// tenant gets the last state of each parcel that it has subscribed, and of no other; no waybill is asked for more often
+// than it may be, and every query is counted. docs/contributing.md says how to run it with more parcels.
 func TestEveryLostPushIsFoundWhateverIsKilled(t *testing.T) {
 	t.Parallel()
-	const parcels = 150
-	l := &leaky{ended: map[string]bool{}, queries: map[string][]time.Time{}}
-	l.Provider = fake.NewProvider(fake.Options{AppID: accountID, APIKey: accountKey, Decide: l.decide})
+	awayFromMidnight(t)
+	all := make([]string, *parcels)
+	for i := range all {
+		all[i] = fmt.Sprint("77", 1000000+i)
+	}
+	half := all[:len(all)/2]
+
+	// A parcel moves the more seldom the more there are, and may be silent for so much longer.
+	span := func(atLeast, each time.Duration) time.Duration {
+		return max(atLeast, time.Duration(len(all))*each)
+	}
+	after, interval := span(4*time.Second, 6*time.Millisecond), span(3*time.Second, 3*time.Millisecond)
+	unscanned := span(5*time.Second, 4*time.Millisecond)
+	l := newLeaky(all, unscanned)
 	upstream := httptest.NewServer(l)
 	t.Cleanup(upstream.Close)
 	shop, mail := newLatest(t), newLatest(t)
+	server := redisserver.Start(t, "--appendonly", "yes").URL()
 	yaml := fmt.Sprintf(`
 redis: {url: '%s'}
-kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 100,
-  query: {rate: 100, daily_budget: 100000, min_interval: %s}}
-subscriptions: {rate: 0, reconcile: {after: 4s, resubscribe_after: 1}}
+kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 200,
+  query: {rate: 100, daily_budget: 1000000, min_interval: %s}}
+subscriptions: {rate: 0, no_record: {retry: [%s, %s, %s, %s]}, reconcile: {after: %s, resubscribe_after: 1}}
 callback: {tokens: [%s]}
 egress: {allow_cidrs: [127.0.0.0/8]}
 delivery: {timeout: 2s, retry: [50ms, 100ms, 200ms, 500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}
@@ -125,36 +174,43 @@ tenants:
     api_keys: [key-of-the-mail]
     endpoints: [{name: e, url: '%s', secrets: [%s]}]
     routes: [{to: e, match: {subscribed: true}}]
-`, redisserver.Start(t, "--appendonly", "yes").URL(), upstream.URL, accountID, accountKey, minInterval, token, shop.URL,
-		secret, mail.URL, secret)
+`, server, upstream.URL, accountID, accountKey, interval, unscanned/4, unscanned/2, unscanned/2, unscanned, after,
+		token, shop.URL, secret, mail.URL, secret)
 	var replicas []*relay
 	for range 3 {
 		replicas = append(replicas, newReplica(t, yaml))
 		replicas[len(replicas)-1].start()
 	}
-	all := make([]string, parcels)
-	for i := range all {
-		all[i] = fmt.Sprint("77", 1000+i)
+	for part := range slices.Chunk(all, 500) {
+		subscribe(t, replicas[0], "key-of-the-shop", part)
 	}
-	half := all[:parcels/2]
-	subscribe(t, replicas[0], "key-of-the-shop", all)
-	subscribe(t, replicas[1], "key-of-the-mail", half)
+	for part := range slices.Chunk(half, 500) {
+		subscribe(t, replicas[1], "key-of-the-mail", part)
+	}
 
 	// The parcels are under way, and replicas die meanwhile.
-	var playing sync.WaitGroup
-	playing.Go(func() { l.play(t, replicas, all) })
-	for i := range 4 {
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.play(t, replicas, all) }()
+	kills := 0
+	for playing := true; playing || kills < 4; kills++ {
 		time.Sleep(time.Duration(1500+rand.IntN(1500)) * time.Millisecond) // at any time of its work
-		replicas[i%len(replicas)].kill()
-		replicas[i%len(replicas)].start()
+		r := replicas[kills%len(replicas)]
+		r.kill()
+		r.start()
+		select {
+		case <-ended:
+			playing = false
+		default:
+		}
 	}
-	playing.Wait()
 	signed := func(x *latest, codes []string) bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		return !slices.ContainsFunc(codes, func(code string) bool { return x.of[code] != kuaidihelp.StatusSigned })
 	}
-	until(t, "every parcel's last state has come", func() bool { return signed(shop, all) && signed(mail, half) })
+	within(t, 90*time.Second+4*after, "every parcel's last state has come", func() bool {
+		return signed(shop, all) && signed(mail, half)
+	})
 
 	if n := len(mail.of); n != len(half) {
 		t.Errorf("mail got %d parcels, and has subscribed %d", n, len(half))
@@ -162,23 +218,151 @@ tenants:
 	if shop.reconciled == 0 {
 		t.Error("nothing came by a query: the test does not see what it is to see")
 	}
+	for _, gauge := range []string{"kuairelay_subscriptions_unfinished", "kuairelay_subscriptions_no_record"} {
+		until(t, gauge+" is 0", func() bool {
+			_, text, err := get(t.Context(), replicas[0].admin+"/metrics")
+			return err == nil && strings.Contains(text, "\n"+gauge+" 0\n")
+		})
+	}
+	l.check(t, interval, server, kills)
+	t.Logf("%d parcels: %d updates came by a query to shop; %d calls subscribed, %d asked (%d answered with an error)",
+		len(all), shop.reconciled, l.calls[kuaidihelp.MethodSubscribe], l.calls[kuaidihelp.MethodQuery], l.refused)
+}
+
+// TestNoDayHasMoreQueriesThanItsBudgetWhateverIsKilled has three replicas ask for silent waybills, and kills them,
+// until the budget of the day is used up.
+func TestNoDayHasMoreQueriesThanItsBudgetWhateverIsKilled(t *testing.T) {
+	t.Parallel()
+	const budget = 130
+	awayFromMidnight(t)
+	codes := make([]string, 2*budget)
+	for i := range codes {
+		codes[i] = fmt.Sprint("78", 1000000+i)
+	}
+	l := newLeaky(codes, 0)
+	upstream := httptest.NewServer(l)
+	t.Cleanup(upstream.Close)
+	shop := newLatest(t)
+	server := redisserver.Start(t, "--appendonly", "yes").URL()
+	yaml := fmt.Sprintf(`
+redis: {url: '%s'}
+kuaidihelp: {api_url: '%s', app_id: '%s', api_key: '%s', rate: 200,
+  query: {rate: 20, daily_budget: %d, min_interval: 1s}}
+subscriptions: {rate: 0, reconcile: {after: 2s}}
+callback: {tokens: [%s]}
+egress: {allow_cidrs: [127.0.0.0/8]}
+tenants:
+  - name: shop
+    api_keys: [key-of-the-shop]
+    endpoints: [{name: e, url: '%s', secrets: [%s]}]
+    routes: [{to: e, match: {subscribed: true}}]
+`, server, upstream.URL, accountID, accountKey, budget, token, shop.URL, secret)
+	var replicas []*relay
+	for range 3 {
+		replicas = append(replicas, newReplica(t, yaml))
+		replicas[len(replicas)-1].start()
+	}
+	subscribe(t, replicas[0], "key-of-the-shop", codes)
+
+	metric := func(r *relay, line string) bool {
+		_, text, err := get(t.Context(), r.admin+"/metrics")
+		return err == nil && strings.Contains(text, "\n"+line+"\n")
+	}
+	spent := fmt.Sprint("kuairelay_queries_today ", budget)
+	kills := 0
+	for ; kills < 3 || !metric(replicas[0], spent); kills++ {
+		asked := l.asked()
+		until(t, "a query is made, or none may be", func() bool {
+			return l.asked() > asked || metric(replicas[0], spent)
+		})
+		r := replicas[kills%len(replicas)]
+		r.kill()
+		r.start()
+	}
+
+	// Every replica looks again, and none asks.
+	asked := l.asked()
+	for _, r := range replicas {
+		until(t, "a replica knows that the day has no queries left", func() bool {
+			text, _ := os.ReadFile(r.log.Name())
+			return strings.Contains(string(text), "kuaidihelp.query.daily_budget is used up")
+		})
+		if !metric(r, spent) {
+			t.Errorf("%s counts something else than %s", r.admin, spent)
+		}
+	}
+	if now := l.asked(); now != asked || asked > budget {
+		t.Errorf("%d waybills were asked for, and then %d; %d may be", asked, now, budget)
+	}
+	t.Logf("%d waybills of %d were asked for; the others were counted by replicas that were killed %d times", asked,
+		budget, kills)
+}
+
+// asked counts the waybills that were asked for.
+func (l *leaky) asked() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, at := range l.queries {
+		n += len(at)
+	}
+	return n
+}
+
+// awayFromMidnight waits until midnight in China is over, if it comes soon: queries are counted anew from then on.
+func awayFromMidnight(t *testing.T) {
+	t.Helper()
+	china := time.FixedZone("China", 8*3600)
+	day := time.Now().Add(time.Minute).In(china).Day()
+	within(t, 2*time.Minute, "midnight in China is over", func() bool { return time.Now().In(china).Day() == day })
+}
+
+// check holds what was asked against what may be asked, and against what the relay has counted.
+func (l *leaky) check(t *testing.T, interval time.Duration, redisURL string, kills int) {
 	const network = 300 * time.Millisecond // that a call takes more than another from the relay to here
-	asked := 0
+	asked, most := l.asked(), 0
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for code, at := range l.queries {
-		asked += len(at)
+		most = max(most, len(at))
 		for i := 1; i < len(at); i++ {
-			if apart := at[i].Sub(at[i-1]); apart < minInterval-network {
+			if apart := at[i].Sub(at[i-1]); apart < interval-network {
 				t.Errorf("%s was asked for twice within %s", code, apart)
 			}
 		}
 	}
-	t.Logf("%d updates came by a query to shop; %d calls asked for %d waybills", shop.reconciled, l.calls, asked)
+
+	o, err := redis.ParseURL(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(o)
+	defer func() { _ = client.Close() }()
+	text, err := client.Get(t.Context(), "{kuairelay}:queries").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A replica that was killed may have counted what it was going to ask for.
+	const atOnce = 100
+	var day, counted int
+	if _, err := fmt.Sscan(text, &day, &counted); err != nil || counted < asked || counted > asked+atOnce*kills {
+		t.Errorf("%d waybills were asked for, and %q are counted", asked, text)
+	}
+	t.Logf("%d waybills were asked for, one of them %d times at most; %d are counted", asked, most, counted)
 }
+
+// pushers is how many updates are pushed at one time.
+const pushers = 4
 
 // play moves the parcels on, until all are signed for, and pushes what is not lost.
 func (l *leaky) play(t *testing.T, replicas []*relay, codes []string) {
+	var pushing sync.WaitGroup
+	for part := range slices.Chunk(codes, (len(codes)+pushers-1)/pushers) {
+		pushing.Go(func() { l.playSome(t, replicas, part) })
+	}
+	pushing.Wait()
+}
+
+func (l *leaky) playSome(t *testing.T, replicas []*relay, codes []string) {
 	makes := fake.NewParcels(1, nil)
 	var underWay []*fake.Parcel
 	for _, code := range codes {
@@ -186,6 +370,14 @@ func (l *leaky) play(t *testing.T, replicas []*relay, codes []string) {
 	}
 	for len(underWay) > 0 {
 		i := rand.IntN(len(underWay))
+		code := underWay[i].WaybillCode
+		l.mu.Lock()
+		scanned := time.Now().After(l.scanned[code])
+		l.mu.Unlock()
+		if !scanned {
+			time.Sleep(time.Millisecond)
+			continue
+		}
 		item := underWay[i].Next()
 		if underWay[i].Signed() {
 			underWay = slices.Delete(underWay, i, i+1)
@@ -206,7 +398,8 @@ func (l *leaky) play(t *testing.T, replicas []*relay, codes []string) {
 			}
 			time.Sleep(10 * time.Millisecond) // the replica is being restarted
 		}
-		time.Sleep(10 * time.Millisecond) // the pace of the parcels
+		pace := pushers * 10 * time.Millisecond // of the parcels, and quicker if there are many
+		time.Sleep(pace / time.Duration(max(1, len(codes)*pushers/500)))
 	}
 }
 
