@@ -14,6 +14,7 @@ import (
 	"kuairelay/relay/queue"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/notices"
 	"kuairelay/relay/store/replays"
 	"kuairelay/relay/store/subscriptions"
 )
@@ -38,7 +39,7 @@ type Backend struct {
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
 	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, silentChecks,
-		watchChecks, parcelChecks, lifetimeChecks} {
+		watchChecks, parcelChecks, lifetimeChecks, noticeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -181,6 +182,7 @@ type replica struct {
 	*store.Store
 	*subscriptions.Ledger
 	*replays.List
+	*notices.Board
 }
 
 // options are those of the packages.
@@ -241,6 +243,7 @@ func (b *bench) open(t *testing.T, o options) *replica {
 		}),
 		Ledger: subscriptions.New(d, o.Settings.ofLedger()),
 		List:   replays.New(d),
+		Board:  notices.New(d),
 	}
 }
 

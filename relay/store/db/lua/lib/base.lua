@@ -84,7 +84,9 @@
 --   lost               zset    entries that failed after that, of which tenants are to be told, by the time when
 --                              another replica tells of them (ms): "<since (ms)> <how often it was asked for> <code>
 --                              <entry> <text>"
---   only:<what>        string  call of the replica that does this alone
+--   only:<what>        string  call of the replica that does this alone; of notices the replica itself
+--   notices            hash    what people were told of problems: "<receiver> <code> <subject>" -> "<open, 0 or 1>
+--                              <when it was told, ms> <when it was told to be over, ms; 0: never> <text>"
 --   m:<subject>:<n>    hash    statistics of minutes n * 360 to n * 360 + 359 since the epoch: minute of these -> row
 --                              of counts (see stats.Measure). A row has numbers in base 36, each behind the letter of
 --                              its place ("A3C1"). A subject is an endpoint, a tenant with "/" behind it, "/" for all,
