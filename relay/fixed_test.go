@@ -15,7 +15,7 @@ var applied = []string{
 	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance",
 	"Console.Tenants", "Console.Session", "Console.Timezone", "Console.Language", "Console.History",
 	"TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
-	"Fingerprint", "Warnings", "Files",
+	"Fingerprint", "Warnings", "Files", "Production",
 }
 
 // A key that is added to the config has to be said to need a restart, or to be applied by a reload.

@@ -6,12 +6,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
@@ -132,6 +134,57 @@ func (a *redisWarnings) report(now map[string]string) {
 		}
 	}
 	a.now, a.since = now, began
+}
+
+// askMost is how long a check for production waits for Redis.
+const askMost = 2 * time.Second
+
+// PointsOfRedis asks the Redis of a config, if it has one, what of it should not go into production. It changes nothing
+// there. unknown says what could not be found out.
+func PointsOfRedis(ctx context.Context, c *config.Config) (points []config.Point, unknown []string) {
+	if c.Redis.URL == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askMost)
+	defer cancel()
+	kept, err := newStores(c, db.Options{}, "")
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	defer kept.Close()
+
+	server, err := kept.Server(ctx) // first, because its errors name the Redis
+	var advice map[string]string
+	if err == nil {
+		advice, err = kept.Advice(ctx)
+	}
+	var replicas []store.Replica
+	if err == nil {
+		replicas, err = kept.Replicas(ctx)
+	}
+	if err != nil {
+		return nil, []string{"Redis, and how many replicas there are: " + err.Error()}
+	}
+
+	found := config.Redis{
+		Advice: pointsOfAdvice(advice), Told: server.Version != "", MaxMemory: server.MaxMemory, Events: server.Events,
+		Replicas: len(replicas),
+	}
+	for _, r := range replicas {
+		found.Callbacks += showReplica(r).Callbacks
+	}
+	return c.Production.OfRedis(found)
+}
+
+// pointsOfAdvice are the points that advice comes to, in the words of the problems that it makes.
+func pointsOfAdvice(all map[string]string) (points []config.Point) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		advice := []api.Advice{{Name: name, Why: all[name]}}
+		for _, p := range api.Problems(api.Facts{Replica: api.ReplicaStatus{Durable: true, Advice: advice}}) {
+			points = append(points, config.Point{Code: name, Why: p.Subject + ": " + p.Why, Do: p.Do})
+		}
+	}
+	return points
 }
 
 const (

@@ -477,6 +477,12 @@ func (r *Relay) logRedis(s db.Availability, why string, after time.Duration) {
 // announce logs at the start what an operator has to know, and would not see otherwise.
 func (r *Relay) announce() {
 	r.warn(r.o.Config)
+	for _, p := range r.o.Config.Production.Points {
+		if p.Warning == "" && p.Code != config.PointEmbedded {
+			r.log.Warn("not for production", zap.String("at", p.Pos.String()), zap.String("point", p.Code),
+				zap.String("why", p.Why), zap.String("do", p.Do))
+		}
+	}
 	r.o.Config.Warnings = nil
 	if r.store.Embedded() {
 		r.log.Warn("no redis.url: Redis is embedded, in this process's memory. The spool keeps callbacks until they are" +

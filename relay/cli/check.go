@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,16 @@ type checked struct {
 	Tenants   int       `json:"tenants"`
 	Endpoints int       `json:"endpoints"`
 	Routes    int       `json:"routes"`
+	// Points and Unknown are null unless --production asks for them.
+	Points  []point  `json:"points"`
+	Unknown []string `json:"unknown"`
+}
+
+// point is something that should not go into production.
+type point struct {
+	Code string `json:"code"`
+	finding
+	Do string `json:"do"`
 }
 
 type finding struct {
@@ -36,12 +48,17 @@ func newCheck() *cobra.Command {
 		Long: "Shows every mistake and warning in a config file and its tenants_dir at once, each with its line:\n" +
 			"everything that serve would refuse. It also runs the tenants' tests (which endpoints an event has to\n" +
 			"reach). Exits with 1 if there is a mistake, or a test fails; warnings do not count. It starts\n" +
-			"nothing and connects to nothing.",
-		Example: "  kuairelay check config.yaml",
+			"nothing and connects to nothing.\n\n" +
+			"With --production it also lists what should not go into production: secrets of the example, short\n" +
+			"keys, open listeners, an embedded Redis, and so on, each with why and what to do. It asks the Redis of\n" +
+			"redis.url how it is set up, for two seconds at most, and says what it could not find out. It exits\n" +
+			"with 1 if there is a point.",
+		Example: "  kuairelay check config.yaml\n  kuairelay check --production config.yaml",
 		Args:    takes(1, 1, "FILE"),
 	}
 
 	output := outputFlag(cmd)
+	production := cmd.Flags().Bool("production", false, "also list what should not go into production")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file := args[0]
 		c, mistakes, err := checkConfig(file)
@@ -51,23 +68,53 @@ func newCheck() *cobra.Command {
 
 		result := checked{File: file, OK: len(mistakes) == 0, Mistakes: mistakes, Warnings: findings(c.Warnings)}
 		result.Tenants, result.Endpoints, result.Routes = sizeOf(c)
+		if *production && result.OK {
+			result.forProduction(cmd.Context(), c)
+		}
 
 		// For people, mistakes go to stderr, and stdout only says that the file is ok.
 		if output.isJSON() {
 			err = writeJSON(cmd.OutOrStdout(), result, "  ")
 		} else {
 			printFindings(cmd.ErrOrStderr(), result)
-			if result.OK {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %s\n", file, countConfig(c))
-			}
+			fmt.Fprint(cmd.OutOrStdout(), result.sum(countConfig(c)))
 		}
 
-		if err == nil && !result.OK {
+		if err == nil && (!result.OK || len(result.Points) > 0) {
 			err = errSaid
 		}
 		return err
 	}
 	return cmd
+}
+
+// forProduction finds what should not go into production. What a warning says, too, is no longer a warning then.
+func (c *checked) forProduction(ctx context.Context, of *config.Config) {
+	ofRedis, unknown := relay.PointsOfRedis(ctx, of)
+	c.Points = []point{}
+	c.Unknown = append([]string{}, unknown...)
+	for _, p := range slices.Concat(of.Production.Points, ofRedis) {
+		at := finding{File: p.Pos.File, Line: p.Pos.Line, Msg: p.Why}
+		c.Points = append(c.Points, point{Code: p.Code, finding: at, Do: p.Do})
+		c.Warnings = slices.DeleteFunc(c.Warnings, func(w finding) bool {
+			return w == finding{File: at.File, Line: at.Line, Msg: p.Warning}
+		})
+	}
+}
+
+// sum sums up the check in a line; empty: there are mistakes, which say enough.
+func (c *checked) sum(counts string) string {
+	switch {
+	case !c.OK:
+		return ""
+	case len(c.Points) > 0:
+		return fmt.Sprintf("%s: not for production: %s, %s\n", c.File, plural(len(c.Points), "point"), counts)
+	case c.Points != nil && len(c.Unknown) > 0:
+		return fmt.Sprintf("%s: ok for production as far as it is known, %s\n", c.File, counts)
+	case c.Points != nil:
+		return fmt.Sprintf("%s: ok for production, %s\n", c.File, counts)
+	}
+	return fmt.Sprintf("%s: ok, %s\n", c.File, counts)
 }
 
 // checkConfig loads a config, builds everything that serve builds of it before it opens its first port, and runs the
@@ -102,16 +149,24 @@ func findings(mistakes []config.Mistake) []finding {
 }
 
 func printFindings(w io.Writer, c checked) {
-	print := func(kind string, all []finding) {
-		for _, f := range all {
-			at := f.File
-			if f.Line > 0 {
-				at = fmt.Sprintf("%s:%d", f.File, f.Line)
-			}
-			fmt.Fprintf(w, "%s: %s%s\n", at, kind, f.Msg)
-		}
+	for _, m := range c.Mistakes {
+		fmt.Fprintf(w, "%s: %s\n", m.place(), m.Msg)
 	}
+	for _, f := range c.Warnings {
+		fmt.Fprintf(w, "%s: warning: %s\n", f.place(), f.Msg)
+	}
+	for _, p := range c.Points {
+		fmt.Fprintf(w, "%s: production: %s [%s]\n    do: %s\n", p.place(), p.Msg, p.Code, p.Do)
+	}
+	for _, what := range c.Unknown {
+		fmt.Fprintf(w, "%s: not known: %s\n", c.File, what)
+	}
+}
 
-	print("", c.Mistakes)
-	print("warning: ", c.Warnings)
+// place is "file:line", or the file alone.
+func (f finding) place() string {
+	if f.Line == 0 {
+		return f.File
+	}
+	return fmt.Sprintf("%s:%d", f.File, f.Line)
 }

@@ -113,6 +113,8 @@ type Config struct {
 	Fingerprint string
 	// Warnings are about what is legal, but probably a mistake, in file order.
 	Warnings []Mistake
+	// Production knows what should not go into production.
+	Production Production
 	// Files are what was read.
 	Files Files
 }
@@ -284,10 +286,9 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	l.judgeExamples()
 	l.judgeLogins()
 
-	var files []string
+	files := l.files()
 	var mistakes, noted []found
 	for _, src := range l.sources {
-		files = append(files, src.path)
 		mistakes = append(mistakes, src.mistakes...)
 		noted = append(noted, src.warnings...)
 	}
@@ -296,6 +297,7 @@ func load(path string, text []byte, o Options) (*Config, error) {
 		return nil, Mistakes(inOrderOf(files, mistakes))
 	}
 
+	l.judgeForProduction()
 	c.Limits.ParseBytes = max(c.Limits.ParseBytes, parseBodies*c.Callback.MaxBody) // the default is for a usual max_body
 	c.Fingerprint = fingerprint(l.sum)
 	c.Files.parseBytes = c.Limits.ParseBytes

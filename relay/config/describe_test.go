@@ -69,7 +69,7 @@ func TestTheSchemaShowsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, all)
 	}
-	got.Fingerprint, got.Files = want.Fingerprint, want.Files
+	got.Fingerprint, got.Files, got.Production = want.Fingerprint, want.Files, want.Production
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the defaults that are shown are read as\n%+v\nwant\n%+v", got, want)
 	}

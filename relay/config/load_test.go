@@ -66,7 +66,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 	want.Console.Tenants, want.Console.Session, want.Console.Language = true, 12*time.Hour, "en"
 	want.TenantsDir, want.Console.History = "tenants.d", 24*time.Hour
 	got := mustLoad(t, head)
-	got.Fingerprint, got.Files = "", Files{}
+	got.Fingerprint, got.Files, got.Production = "", Files{}, Production{}
 	equal(t, "config", got, want)
 }
 
@@ -165,6 +165,7 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 		[]string{"/run/secrets", "shared.pem"}
 	want.Egress.TenantCIDRs = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
 	got.Warnings, got.Fingerprint, got.Files = nil, "", Files{} // they have tests of their own
+	got.Production = Production{}
 	equal(t, "config", got, want)
 }
 
@@ -314,7 +315,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 		c.Callback.AllowCIDRs
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
 	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
-	d.Files = c.Files
+	d.Files, d.Production = c.Files, c.Production
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs,
 		c.Admin.Token
 	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)

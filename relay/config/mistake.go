@@ -65,19 +65,25 @@ type found struct {
 	column int
 }
 
-// inOrderOf sorts mistakes by file, in the order of files, and by their place in it.
-func inOrderOf(files []string, all []found) []Mistake {
+// rankOf is the place of each file in a list.
+func rankOf(files []string) map[string]int {
 	rank := make(map[string]int, len(files))
 	for i, file := range files {
 		rank[file] = i
 	}
+	return rank
+}
 
+// comparePlaces compares two places by file and line.
+func comparePlaces(rank map[string]int, a, b Position) int {
+	return cmp.Or(cmp.Compare(rank[a.File], rank[b.File]), cmp.Compare(a.Line, b.Line))
+}
+
+// inOrderOf sorts mistakes by file, in the order of files, and by their place in it.
+func inOrderOf(files []string, all []found) []Mistake {
+	rank := rankOf(files)
 	slices.SortStableFunc(all, func(a, b found) int {
-		return cmp.Or(
-			cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]),
-			cmp.Compare(a.Pos.Line, b.Pos.Line),
-			cmp.Compare(a.column, b.column),
-		)
+		return cmp.Or(comparePlaces(rank, a.Pos, b.Pos), cmp.Compare(a.column, b.column))
 	})
 
 	var out []Mistake

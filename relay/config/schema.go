@@ -11,66 +11,68 @@ import (
 // the defaults of deliveries before the endpoints that inherit them, and a tenant's endpoints before the routes to
 // them.
 func schema(l *loading) reader {
-	c := l.config
+	c, places := l.config, &l.places
 	return object(
-		optional("server", object(
-			optional("listen", one(&c.Server.Listen, listenAddress)),
+		optional("server", at(&places.server, object(
+			optional("listen", at(&places.listen, one(&c.Server.Listen, listenAddress))),
 			optional("trusted_proxies", after(list(&c.Server.TrustedProxies, network), func(v value) {
 				openToAll(v, c.Server.TrustedProxies, "trusts almost everybody's X-Forwarded-For: "+
 					"then callback.allow_cidrs holds nobody back; list your proxies only")
 			})),
-		)),
-		optional("admin", object(
-			optional("listen", after(one(&c.Admin.Listen, listenAddress), func(v value) {
+		))),
+		optional("admin", at(&places.admin, object(
+			optional("listen", at(&places.adminListen, after(one(&c.Admin.Listen, listenAddress), func(v value) {
 				if sameListener(c.Admin.Listen, c.Server.Listen) {
 					v.mistake("is server.listen too; the two need an address each")
 				}
-			})),
+			}))),
 			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) {
 				l.guardLogin(v, c.Admin.Token.Reveal(), true)
 			})),
-		)),
+		))),
 
 		// Whom the relay talks to, and where it keeps what it accepts.
-		optional("redis", object(
-			optional("url", redisURLOf(&c.Redis.URL)),
+		optional("redis", at(&places.redis, object(
+			optional("url", at(&places.redisURL, after(redisURLOf(&c.Redis.URL), func(v value) {
+				l.notePassword(v, c.Redis.URL)
+			}))),
 			optional("wait_replicas", one(&c.Redis.WaitReplicas, wholeNumber(0, 100))),
-		)),
-		optional("kuaidihelp", kuaidihelp(&c.Kuaidihelp)),
+		))),
+		optional("kuaidihelp", l.kuaidihelp(&c.Kuaidihelp)),
 		optional("subscriptions", subscriptions(&c.Subscriptions, &c.Kuaidihelp)),
 		optional("spool", object(
 			optional("dir", one(&c.Spool.Dir, text)),
 			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
 		)),
-		optional("callback", object(
+		optional("callback", at(&places.callback, object(
 			required("tokens", after(some(&c.Callback.Tokens, callbackToken), func(v value) {
 				l.guardAll(v, c.Callback.Tokens)
 			})),
-			optional("allow_cidrs", list(&c.Callback.AllowCIDRs, network)),
+			optional("allow_cidrs", at(&places.allowCIDRs, list(&c.Callback.AllowCIDRs, network))),
 			optional("ack", one(&c.Callback.Ack, text)),
 			optional("max_body", one(&c.Callback.MaxBody, size)),
 			optional("silence", one(&c.Callback.Silence, durationOrZero)),
-		)),
+		))),
 
 		// How long events are kept, and how they are delivered.
 		optional("dedupe", object(
 			optional("window", one(&c.Dedupe.Window, duration)),
 			optional("bare_window", one(&c.Dedupe.BareWindow, duration)),
 		)),
-		optional("retention", one(&c.Retention, duration)),
+		optional("retention", at(&places.retention, one(&c.Retention, duration))),
 		optional("dead_letter_retention", one(&c.DeadLetterRetention, duration)),
 		optional("delivery", object(append(
 			deliveryKeys(&c.Delivery),
 			optional("orphan_grace", one(&c.Delivery.OrphanGrace, duration)),
 		)...)),
-		optional("egress", object(
+		optional("egress", at(&places.egress, object(
 			optional("allow_cidrs", after(list(&c.Egress.AllowCIDRs, network), func(v value) {
 				openToAll(v, c.Egress.AllowCIDRs, "lets every tenant reach almost every address, "+
 					"those of your own services too; list the networks that receivers are in")
 			})),
 			optional("tenant_cidrs", list(&c.Egress.TenantCIDRs, network)),
-			optional("proxy", one(&c.Egress.Proxy, proxyURL)),
-		)),
+			optional("proxy", after(one(&c.Egress.Proxy, proxyURL), func(v value) { l.notePassword(v, c.Egress.Proxy) })),
+		))),
 
 		// The bounds, of each tenant and of all together.
 		optional("limits", object(append(

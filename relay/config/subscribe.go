@@ -93,7 +93,7 @@ func subscribeDefaults() (Kuaidihelp, Subscriptions) {
 	return k, s
 }
 
-func kuaidihelp(k *Kuaidihelp) reader {
+func (l *loading) kuaidihelp(k *Kuaidihelp) reader {
 	keys := object(
 		optional("api_url", after(one(&k.APIURL, endpointURL), func(v value) {
 			if readable(k.APIURL) {
@@ -101,7 +101,7 @@ func kuaidihelp(k *Kuaidihelp) reader {
 			}
 		})),
 		optional("app_id", one(&k.AppID, maybe(plainWord))),
-		optional("api_key", one(&k.APIKey, maybe(apiKey))),
+		optional("api_key", after(one(&k.APIKey, maybe(apiKey)), func(v value) { l.notePlain(v, k.APIKey.Reveal()) })),
 		optional("methods", writtenOut(some(&k.Methods, plainWord))), // it is told to tenants
 		optional("rate", one(&k.Rate, wholeNumber(1, 10_000))),
 		optional("concurrency", one(&k.Concurrency, wholeNumber(1, 1000))),

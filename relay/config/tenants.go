@@ -29,7 +29,19 @@ type loading struct {
 	tenantsDir value               // of the key; its node is nil if that is left out
 	logins     []login             // keys that open pages, and are short
 	examples   []value             // secrets that are those of config.example.yaml
-	sum        hash.Hash           // of what was read
+	plain      []value             // secrets that stand in the files themselves
+	places     places              // of the values that points are about
+	points     []Point
+	sum        hash.Hash // of what was read
+}
+
+// files are the paths of what was read, in this order.
+func (l *loading) files() []string {
+	files := make([]string, len(l.sources))
+	for i, src := range l.sources {
+		files[i] = src.path
+	}
+	return files
 }
 
 // read notes a file or folder that the config depends on.
@@ -88,7 +100,11 @@ func (l *loading) file(path string, text []byte, p *permissions, schema reader) 
 	l.config.Files.all = append(l.config.Files.all, readFile{path: path, tenant: p != nil, text: text})
 	l.read(path, string(text))
 	if root := src.parse(text); root != nil {
-		schema.read(value{src: src, node: root, at: root})
+		v := value{src: src, node: root, at: root}
+		if p == nil {
+			l.places.file = v
+		}
+		schema.read(v)
 	}
 }
 

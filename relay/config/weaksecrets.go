@@ -33,11 +33,13 @@ func strength(secret string) float64 {
 	return float64(len(secret)) * math.Log2(float64(max(1, len(different))))
 }
 
-// guard warns of a secret that can be guessed, and notes those of the example. A secret that can be guessed is no
-// mistake: a relay that runs with it must go on. It returns false if there is something to say of the secret.
+// guard warns of a secret that can be guessed, and notes those of the example, and those that stand in the file itself.
+// A secret that can be guessed is no mistake: a relay that runs with it must go on. It returns false if there is
+// something to say of the secret.
 func (l *loading) guard(v value, secret string) (good bool) {
 	coded, signs := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(coded)
+	l.notePlain(v, secret)
 
 	switch {
 	case secret == "":
@@ -45,23 +47,27 @@ func (l *loading) guard(v value, secret string) (good bool) {
 	case slices.Contains(exampleSecrets, secret):
 		l.examples = append(l.examples, v)
 	case signs && err == nil && strength(string(key)) < enough, !signs && strength(secret) < enough:
-		v.warn("can be guessed: it is short, or of few different letters " +
-			"(make one: kuairelay keygen, or openssl rand -hex 24)")
+		const why = "can be guessed: it is short, or of few different letters"
+		l.warnedPoint(v, pointGuessable, why, "make one: "+makeSecret, why+" (make one: "+makeSecret+")")
 	default:
 		return true
 	}
 	return false
 }
 
-// loginLetters is how many characters a key should have that opens pages: whoever reaches them may try keys.
+// loginLetters is how many characters a key should have that opens pages: whoever reaches them may try keys. In
+// production every key should have them.
 const loginLetters = 16
 
 // guardLogin is guard for the operator's token, or a tenant's key: pages are opened with it.
 func (l *loading) guardLogin(v value, secret string, operator bool) {
-	if l.guard(v, secret) && secret != "" && len(secret) < loginLetters {
+	if l.guard(v, secret) && short(secret) {
 		l.logins = append(l.logins, login{at: v, operator: operator})
 	}
 }
+
+// short says that a secret has few characters. An empty one is none.
+func short(secret string) bool { return secret != "" && len(secret) < loginLetters }
 
 // login is a short key that opens pages, unless they are turned off.
 type login struct {
@@ -72,14 +78,15 @@ type login struct {
 // judgeLogins warns of short keys that open pages. Call it when everything is read.
 func (l *loading) judgeLogins() {
 	for _, k := range l.logins {
-		switch {
-		case k.operator:
-			k.at.warn("opens the pages on admin.listen, and has fewer than %d characters "+
-				"(make a longer one: openssl rand -hex 24)", loginLetters)
-		case l.config.Console.Tenants:
-			k.at.warn("opens the pages at /console/ of server.listen, and has fewer than %d characters "+
-				"(make a longer one: openssl rand -hex 24)", loginLetters)
+		where := "the pages at /console/ of server.listen"
+		if k.operator {
+			where = "the pages on admin.listen"
+		} else if !l.config.Console.Tenants {
+			l.shortKey(k.at)
+			continue
 		}
+		why := fmt.Sprintf("opens %s, and has fewer than %d characters", where, loginLetters)
+		l.warnedPoint(k.at, pointShort, why, makeToken, why+" ("+makeToken+")")
 	}
 }
 
@@ -94,15 +101,14 @@ func (l *loading) judgeExamples() {
 		open = "admin.listen"
 	}
 
-	const known = "is the one of config.example.yaml, which everybody knows: " +
-		"set another (kuairelay keygen, or openssl rand -hex 24)"
+	const why, do = "is the one of config.example.yaml, which everybody knows", "set another (" + makeSecret + ")"
 	for _, v := range l.examples {
 		if open == "" {
-			v.warn("%s", known)
+			l.warnedPoint(v, pointExample, why, do, why+": "+do)
 			continue
 		}
 
-		v.mistake("%s, or let %s be on 127.0.0.1", known, open)
+		v.mistake("%s: %s, or let %s be on 127.0.0.1", why, do, open)
 	}
 }
 
@@ -120,7 +126,10 @@ func onLoopback(address string) bool {
 func (l *loading) guardAll(v value, secrets []Secret) {
 	if items := v.node.Content; len(items) == len(secrets) {
 		for i, n := range items {
-			l.guard(v.child(n, fmt.Sprintf("%s[%d]", v.path, i)), secrets[i].Reveal())
+			item := v.child(n, fmt.Sprintf("%s[%d]", v.path, i))
+			if secret := secrets[i].Reveal(); l.guard(item, secret) && short(secret) {
+				l.shortKey(item)
+			}
 		}
 	}
 }
