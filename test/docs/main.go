@@ -9,6 +9,8 @@
 //	```sh fails         the last command has to fail
 //	```sh background    the commands go on until the end of the page; the text block after them says what they print
 //	                    when they are at work
+//	```sh root          as root, the commands make the network and processes of the page a machine to install on; without
+//	                    root the page ends here
 //	```sh skip="WHY"    it is not run
 //	```text             after a block of commands: each line is a line of what they print, in this order, whatever the
 //	                    number of spaces; … stands for anything

@@ -31,7 +31,7 @@ func TestFilesAndTestsThatPagesNameExist(t *testing.T) {
 	}
 
 	seen := 0
-	file := regexp.MustCompile("`((?:relay|test|docs)/[\\w./-]+)`")
+	file := regexp.MustCompile("`((?:relay|test|docs|deploy)/[\\w./-]+)`")
 	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
 	for _, path := range append(pages(t), readmes...) {
 		text := fileText(t, path)

@@ -21,7 +21,8 @@ const (
 // step is a fenced block of a page that something is done with.
 type step struct {
 	kind   kind
-	line   int // of the block's first line in the page
+	root   bool // the commands change the machine, as root
+	line   int  // of the block's first line in the page
 	text   string
 	path   string // of file
 	reason string // of skip
@@ -126,6 +127,8 @@ func (p *page) add(line int, info string, body []string, after bool) (commands b
 			s.kind = fails
 		case fields[0] == "sh" && name == "background" && value == "":
 			s.kind = background
+		case fields[0] == "sh" && name == "root" && value == "":
+			s.root = true
 		default:
 			return false, fmt.Errorf("nothing is known of %q after %q", field, fields[0])
 		}

@@ -18,7 +18,7 @@ func TestEachKindOfBlockIsAStep(t *testing.T) {
 		"'''text", "at work", "'''",
 		`'''sh skip="takes too long"`, "five", "'''",
 		"'''yaml file=conf/relay.yaml", "a: 1", "'''",
-		"'''sh", "six", "'''",
+		"'''sh root", "six", "'''",
 		"says in text:",
 		"'''text", "not what six prints", "'''",
 		"'''yaml", "only: shown", "'''",
@@ -50,6 +50,9 @@ func TestEachKindOfBlockIsAStep(t *testing.T) {
 	}
 	if p.steps[3].reason != "takes too long" || p.steps[4].path != "conf/relay.yaml" || p.steps[4].text != "a: 1\n" {
 		t.Errorf("skip and file are %+v", p.steps[3:5])
+	}
+	if !p.steps[5].root || p.steps[6].root {
+		t.Errorf("only the step that says so is for root: %+v", p.steps[5:])
 	}
 	if p.steps[5].prints != nil {
 		t.Errorf("a text block after other text is taken for an output: %+v", p.steps[5].prints)

@@ -123,6 +123,9 @@ func (r *reader) do(s *step) error {
 		return r.write(s)
 	case name != "" && !r.term.OwnProcesses:
 		return cannotRun(fmt.Sprintf("%s:%d: %s would end processes of others on this machine", r.path, s.line, name))
+	case s.root && (os.Geteuid() != 0 || !r.term.OwnProcesses):
+		return cannotRun(fmt.Sprintf("%s:%d: only root can make a machine to install on: the rest of the page is not run",
+			r.path, s.line))
 	case s.kind == background:
 		return r.start(s)
 	default:
