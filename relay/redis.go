@@ -68,6 +68,7 @@ const adviceEvery = time.Minute
 type redisWarnings struct {
 	redis *db.DB
 	log   *zap.Logger
+	again chan struct{} // has a value when Redis has begun or ceased to take events
 
 	looking sync.Mutex // held while Redis is asked, so that each advice is logged once
 
@@ -86,13 +87,22 @@ func (a *redisWarnings) present() map[string]string {
 func (a *redisWarnings) run(ctx context.Context) {
 	tick := time.NewTicker(adviceEvery)
 	defer tick.Stop()
-	for a.redis.WaitUp(ctx) == nil {
+	for {
 		a.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.again:
 		case <-tick.C:
 		}
+	}
+}
+
+// soon has Redis looked at without a wait.
+func (a *redisWarnings) soon() {
+	select {
+	case a.again <- struct{}{}:
+	default: // it will be
 	}
 }
 

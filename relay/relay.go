@@ -182,7 +182,7 @@ func New(o Options) (*Relay, error) {
 	})
 
 	// What is measured, and said.
-	r.advice = &redisWarnings{redis: r.store.DB, log: o.Logger}
+	r.advice = &redisWarnings{redis: r.store.DB, log: o.Logger, again: make(chan struct{}, 1)}
 	r.marker = newMarker(r.store.DB, o.Logger, c.Spool.Dir)
 	r.settings = newSettingsLog(r.store, o.Logger)
 	r.queues = newQueueMetrics(r.store)
@@ -466,6 +466,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 
 // logRedis logs that Redis takes no events, or takes them again.
 func (r *Relay) logRedis(s db.Availability, why string, after time.Duration) {
+	r.advice.soon()
 	if s == db.Up {
 		r.log.Info("redis takes events again", zap.Duration("after", after), zap.Int("spooled", r.spool.Stats().Waiting))
 		return

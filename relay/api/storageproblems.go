@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -79,6 +80,9 @@ const refusedCallbacks = "callbacks are answered 503"
 // ofAdvice are the properties of Redis that put events at risk.
 func (f *Facts) ofAdvice() (all []StatusProblem) {
 	for _, a := range f.Replica.Advice {
+		if strings.HasPrefix(a.Name, "refuses_") {
+			continue // it takes no events then, which is told with the same reason
+		}
 		p := StatusProblem{
 			Code: RedisAdvice, Severity: Warning, Since: a.Since, Subject: "redis " + a.Name,
 			What: "it is set up so that accepted events can be lost", Why: a.Why,

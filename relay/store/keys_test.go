@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kuairelay/relay/store/db"
 )
 
 // filesOf lists the files of this package, and of those with which it shares a Redis, whose names match a pattern.
@@ -217,5 +219,24 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 				t.Errorf("docs/design/redis.md: the script %s does not name %s", name, key)
 			}
 		}
+	}
+}
+
+// A command that is not tried at the start could cut off a script in its middle.
+func TestEveryCommandOfAScriptIsTriedAtTheStart(t *testing.T) {
+	t.Parallel()
+	rules := strings.Fields(db.ACL())
+	commands := regexp.MustCompile(`\b(?:rcall|many|redis\.p?call)\('([A-Z]+)'`)
+	found := 0
+	for _, file := range filesOf(t, "*.lua") {
+		for _, m := range commands.FindAllStringSubmatch(read(t, file), -1) {
+			found++
+			if !slices.Contains(rules, "+"+strings.ToLower(m[1])) {
+				t.Errorf("%s runs %s, which lua/commands.lua does not try", file, m[1])
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d commands were found: the pattern is wrong", found)
 	}
 }

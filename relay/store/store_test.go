@@ -2,7 +2,7 @@ package store_test
 
 import (
 	"os"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +10,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"kuairelay/relay/store/db"
 	"kuairelay/relay/store/storetest"
 	"kuairelay/test/redisserver"
 )
@@ -45,18 +46,7 @@ func TestStoreOnMiniredis(t *testing.T) {
 // The store may do no more than the user whom operators make for it.
 func TestStoreOnRedis(t *testing.T) {
 	t.Parallel()
-	acl, err := os.ReadFile("../../deploy/redis/kuairelay.acl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules := regexp.MustCompile(`(?m)^user kuairelay on >PASSWORD ~\{kuairelay\}:\* (.*)$`).FindSubmatch(acl)
-	if rules == nil {
-		t.Fatal("the file has no user kuairelay")
-	}
-	// The checks have hash tags of their own.
-	user := append([]string{"--user", "kuairelay", "on", ">secret", "~*"}, strings.Fields(string(rules[1]))...)
-	server := redisserver.Start(t, user...)
-
+	server := redisserver.Start(t, theUser()...)
 	restricted := backend(t, server.URL())
 	restricted.URL = strings.Replace(server.URL(), "redis://", "redis://kuairelay:secret@", 1)
 	storetest.Run(t, restricted)
@@ -64,7 +54,28 @@ func TestStoreOnRedis(t *testing.T) {
 
 func TestStoreOnRedisCluster(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, backend(t, redisserver.StartCluster(t, 3).URL()))
+	cluster := redisserver.StartCluster(t, 3, theUser()...)
+	restricted := backend(t, cluster.URL())
+	restricted.URL = strings.Replace(cluster.URL(), "redis://", "redis://kuairelay:secret@", 1)
+	storetest.Run(t, restricted)
+}
+
+// theUser is the relay's, as options of redis-server. It may use all keys, because the checks have hash tags of their
+// own.
+func theUser() []string {
+	rules := strings.Replace(db.ACL(), "~{kuairelay}:*", "~*", 1)
+	return append([]string{"--user", "kuairelay", "on", ">secret"}, strings.Fields(rules)...)
+}
+
+func TestTheFileOfOperatorsMakesTheUserThatTheRelayNeeds(t *testing.T) {
+	t.Parallel()
+	acl, err := os.ReadFile("../../deploy/redis/kuairelay.acl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "user kuairelay on >PASSWORD " + db.ACL(); !slices.Contains(strings.Split(string(acl), "\n"), want) {
+		t.Errorf("deploy/redis/kuairelay.acl has not the line\n%s", want)
+	}
 }
 
 // backend looks at keys with a client of its own, on every node.

@@ -37,6 +37,10 @@ func (d *DB) Advice(ctx context.Context) (out map[string]string, err error) {
 	if d.memory != nil {
 		return out, nil
 	}
+	if t := d.health.trouble(); t.advice != "" { // it may not tell more than that
+		out[t.advice] = t.reason()
+		return out, nil
+	}
 	ctx, cancel := context.WithTimeout(withoutGate(ctx), d.Timeout)
 	defer cancel()
 	node, err := d.Node(ctx)

@@ -56,14 +56,6 @@ func (c *clock) skew() time.Duration {
 	return c.time(local).Round(0).Sub(local.Round(0)) // by the wall clock, which people and receivers see
 }
 
-// ensure syncs the clock if it was never synced.
-func (c *clock) ensure(ctx context.Context) error {
-	if c.synced() {
-		return nil
-	}
-	return c.sync(ctx)
-}
-
 // sync asks Redis for the time, and takes half of the round trip for the way back. A time that is far from the expected
 // one is a step of the clock of Redis, for which the offset makes up.
 func (c *clock) sync(ctx context.Context) error {

@@ -111,7 +111,7 @@ func (d *DB) Run(ctx context.Context) error {
 	}
 
 	// After a failure the last offset stays in use. The next call reports that Redis is down.
-	_ = d.clock.sync(ctx)
+	_ = d.EnsureClock(ctx)
 	last := time.Now()
 	for {
 		select {
@@ -144,8 +144,17 @@ func (d *DB) Key(name string) string { return d.Prefix + name }
 // Now returns the time by the clock of Redis, as far as it is known. All replicas have the same.
 func (d *DB) Now() time.Time { return d.clock.now() }
 
-// EnsureClock asks for the time if it was never told.
-func (d *DB) EnsureClock(ctx context.Context) error { return d.clock.ensure(ctx) }
+// EnsureClock asks for the time if it was never told, and before that tries the commands that will be needed.
+func (d *DB) EnsureClock(ctx context.Context) error {
+	if d.clock.synced() {
+		return nil
+	}
+	if err := d.tryCommands(ctx); err != nil {
+		d.health.saw(err)
+		return err
+	}
+	return d.clock.sync(ctx)
+}
 
 // Ready returns nil if Redis would accept an event now.
 func (d *DB) Ready(ctx context.Context) error {
@@ -164,10 +173,13 @@ func (d *DB) Ready(ctx context.Context) error {
 	return nil
 }
 
-// probe is Ready for the prober: it asks Redis even if that is down, and updates the clock and what is known of the
-// Cluster.
+// probe is Ready for the prober: it asks Redis even if that is down, tries all commands, and updates the clock and what
+// is known of the Cluster.
 func (d *DB) probe(ctx context.Context) error {
-	err := d.check(ctx)
+	err := d.tryCommands(ctx)
+	if err == nil {
+		err = d.check(ctx)
+	}
 	if cluster, ok := d.Client.(*redis.ClusterClient); ok && err != nil {
 		cluster.ReloadState(ctx)
 	}

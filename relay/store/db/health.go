@@ -76,13 +76,18 @@ func newHealth(timeout time.Duration, probe func(context.Context) error) *health
 
 // state returns the present state, and why it is not Up.
 func (h *health) state() (Availability, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.now.state == Up {
+	t := h.trouble()
+	if t.state == Up {
 		return Up, nil
 	}
-	t := h.now
 	return t.state, &t
+}
+
+// trouble returns the present one; Up: none.
+func (h *health) trouble() trouble {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
 }
 
 // wait returns when Redis can be reached (for events: when it takes them), or with an error when ctx ends before.
@@ -203,7 +208,7 @@ func (h *health) probed(t *trouble) bool {
 	case t == nil && told:
 		h.changed(Up, "", after)
 	case t != nil && (!told || was.why != t.why):
-		h.changed(t.state, t.why, after)
+		h.changed(t.state, t.reason(), after)
 	}
 	return t == nil
 }

@@ -17,9 +17,10 @@ import (
 var luaFiles embed.FS
 
 var (
-	readyScript   = script("ready")
-	clockScript   = script("clock")
-	releaseScript = script("release")
+	readyScript    = script("ready")
+	commandsScript = script("commands")
+	clockScript    = script("clock")
+	releaseScript  = script("release")
 )
 
 func script(name string, parts ...string) *redis.Script { return NewScript(luaFiles, name, parts...) }
@@ -66,7 +67,7 @@ func (d *DB) NewCall() string { return d.ID + strconv.FormatUint(d.calls.Add(1),
 func (d *DB) Call(ctx context.Context, script *redis.Script, size int, args ...any) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*d.Timeout)
 	defer cancel()
-	if err := d.clock.ensure(ctx); err != nil {
+	if err := d.EnsureClock(ctx); err != nil {
 		return nil, err
 	}
 	answer, err := d.Do(ctx, script, append([]any{d.Now().UnixMilli()}, args...))

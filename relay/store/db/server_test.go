@@ -77,14 +77,13 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 		{"redis://" + strangerTo(t, cluster), "127.0.0.1:", "a slot has moved to another node (it is a node of a Cluster, " +
 			"which is written redis://HOST:PORT?addr=HOST:PORT)"},
 	} {
-		s, err := New(Options{URL: c.url})
-		if err != nil {
-			t.Fatal(err)
+		err := readyOf(t, c.url)
+		for range 5 { // on a busy machine, all that an answer says may be that it was late
+			if err == nil || !strings.Contains(err.Error(), "no answer in time") || strings.Contains(c.why, "no answer") {
+				break
+			}
+			err = readyOf(t, c.url)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		err = s.Ready(ctx)
-		cancel()
-		_ = s.Close()
 		if err == nil || !strings.Contains(err.Error(), " at "+c.at) || !strings.Contains(err.Error(), " is down: "+c.why) {
 			t.Errorf("%s: %v; want %q, at %s", c.url, err, c.why, c.at)
 		}
@@ -97,6 +96,19 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 			t.Errorf("%s: everybody is told %s, %q", c.url, state, why)
 		}
 	}
+}
+
+// readyOf says whether the Redis of a URL is ready.
+func readyOf(t *testing.T, url string) error {
+	t.Helper()
+	s, err := New(Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	return s.Ready(ctx)
 }
 
 // strangerTo is a node of a Cluster that does not hold the keys of a store.

@@ -19,9 +19,19 @@ import (
 type trouble struct {
 	state Availability
 	why   string // for everybody: it names no address
+	hint  string // what may help; it names no address either
 	cause error  // if it came from a call
-	// at names the Redis, and hint what may help, for operators.
-	at, hint string
+	at    string // names the Redis, for operators
+	// advice is the name of the advice to give, if the trouble only ends when somebody sets Redis up in another way.
+	advice string
+}
+
+// reason is why, with what may help.
+func (t *trouble) reason() string {
+	if t.hint == "" {
+		return t.why
+	}
+	return t.why + " (" + t.hint + ")"
 }
 
 // Trouble says that this error is reported elsewhere already: a caller need not log it.
@@ -36,14 +46,9 @@ func (t *trouble) Error() string {
 		text += " at " + t.at
 	}
 	if t.state == Down {
-		text += " is down: " + t.why
-	} else {
-		text += " takes no events: " + t.why
+		return text + " is down: " + t.reason()
 	}
-	if t.hint != "" {
-		text += " (" + t.hint + ")"
-	}
-	return text
+	return text + " takes no events: " + t.reason()
 }
 
 const (
@@ -67,7 +72,6 @@ var troubles = map[string]trouble{
 	"BUSY":        {state: Down, why: "it is busy with somebody's script"},
 	"NOAUTH":      {state: Down, why: "it wants a password"},
 	"WRONGPASS":   {state: Down, why: "it refuses the password"},
-	"NOPERM":      {state: Down, why: "it refuses a command to this user (ACL)"},
 	"DENIED":      {state: Down, why: "it is in protected mode, and answers its own host only"},
 }
 
@@ -116,7 +120,7 @@ func troubleOfAnswer(answer redis.Error, err error) *trouble {
 			return &trouble{state: Down, why: p.why, cause: err}
 		}
 	}
-	return nil
+	return refusalOf(answer.Error(), err)
 }
 
 // troubleOfSentinels returns what is wrong with the Sentinels; empty if the error is not about them. go-redis has no
@@ -240,10 +244,11 @@ func (s server) trouble(err error, never bool) *trouble {
 // Address is where Redis is, for operators: host:port, or several of them, without user and password. Empty: embedded.
 func (d *DB) Address() string { return d.health.server.address }
 
-// Trouble returns which state of Redis an error of a Store comes from, and why Redis is in it, without addresses.
+// Trouble returns which state of Redis an error of a Store comes from, why Redis is in it, and what may help, all
+// without addresses.
 func Trouble(err error) (s Availability, why string) {
 	if t := troubleOf(err); t != nil {
-		return t.state, t.why
+		return t.state, t.reason()
 	}
 	return Down, "it refuses what it is asked"
 }

@@ -34,6 +34,8 @@
 --   d:<tenant>         string  how many waybills a tenant has subscribed today, until the day ends; a tenant's name has
 --                              no "/", an endpoint's has
 --   ready              string  written to see whether Redis takes events, see ready.lua
+--   try                string  of each type in turn, and gone at the end of the script that tries commands, see
+--                              commands.lua
 --   clock              hash    the store's time, as that of Redis may go back: offset (ms), moves (how often it was
 --                              moved), last time that was told, see clock.lua
 --   orphans            hash    endpoint that no replica knows -> since when (ms)
