@@ -1,17 +1,23 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// proxy stands between a relay and its Redis, and spoils what comes back.
+// proxy stands between a relay and its Redis, refuses what is asked, and spoils what comes back.
 type proxy struct {
 	addr   string
 	target string
@@ -21,6 +27,8 @@ type proxy struct {
 	// or stays open and says nothing more.
 	lose atomic.Int64
 	lost atomic.Int64
+	// refusal is what every script is answered; empty: Redis runs it.
+	refusal atomic.Value
 	// shift is added to the time that Redis tells, in seconds: to the relay, the clock of Redis has been set.
 	shift atomic.Int64
 
@@ -58,7 +66,7 @@ func (p *proxy) run(ctx context.Context) {
 		p.mu.Lock()
 		p.conns[in], p.conns[out] = true, true
 		p.mu.Unlock()
-		go p.copy(in, out, func(b []byte) []byte { return b })
+		go p.requests(in, out)
 		go p.copy(out, in, p.spoiler())
 	}
 }
@@ -80,6 +88,56 @@ func (p *proxy) copy(from, to net.Conn, change func([]byte) []byte) {
 			return
 		}
 	}
+}
+
+// refuse has all scripts answered with an error, or run again if it is empty.
+func (p *proxy) refuse(text string) { p.refusal.Store(text) }
+
+// requests hands on requests, one by one, until either end is closed. In the place of a script that is refused, Redis
+// gets one that returns the error, so that the replies keep their order.
+func (p *proxy) requests(from, to net.Conn) {
+	defer p.end(from, to)
+	r := bufio.NewReaderSize(from, 64<<10)
+	for {
+		request, command, err := readRequest(r)
+		if err != nil {
+			return
+		}
+		if text, _ := p.refusal.Load().(string); text != "" && (command == "eval" || command == "evalsha") {
+			script := "return redis.error_reply(ARGV[1])"
+			request = fmt.Appendf(nil, "*4\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n$%d\r\n%s\r\n",
+				len(script), script, len(text), text)
+		}
+		if _, err := to.Write(request); err != nil {
+			return
+		}
+	}
+}
+
+// readRequest reads one request: an array of bulk strings. The command is its first, in small letters.
+func readRequest(r *bufio.Reader) (request []byte, command string, err error) {
+	number := func(mark byte) (n int, err error) {
+		line, err := r.ReadBytes('\n')
+		if err != nil || len(line) < 4 || line[0] != mark {
+			return 0, cmp.Or(err, errors.New("no request of Redis"))
+		}
+		request = append(request, line...)
+		return strconv.Atoi(string(line[1 : len(line)-2]))
+	}
+	parts, err := number('*')
+	for i := 0; i < parts && err == nil; i++ {
+		var size int
+		if size, err = number('$'); err != nil {
+			break
+		}
+		began := len(request)
+		request = append(request, make([]byte, size+2)...)
+		_, err = io.ReadFull(r, request[began:])
+		if i == 0 {
+			command = strings.ToLower(string(request[began : began+size]))
+		}
+	}
+	return request, command, err
 }
 
 func (p *proxy) end(conns ...net.Conn) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +23,8 @@ var redisRows = []row{
 		"that is not there (`READONLY`)", run: redisReadonly},
 	{name: "reply-lost", fault: "a reply lost after the script ran",
 		does: "one reply in 50 never reaches the relay: the connection is cut, or silent from then on", run: replyLost},
+	{name: "redis-refuses", fault: "Redis refuses scripts", does: "a proxy answers each script as a Tair cluster does, " +
+		"from before the relay starts, and later as Dragonfly does", run: redisRefuses},
 	{name: "script-flush", fault: "script cache flushed", does: "`SCRIPT FLUSH`, again and again", run: scriptFlush},
 	{name: "clock-step", fault: "clock of Redis set", does: "to two relays, the clock of Redis is set by a " +
 		"minute, back and on, under them", run: clockStep},
@@ -83,6 +86,39 @@ func redisRefusing(s *stage) {
 		s.must(c.Do(s.ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
 	}, func() { s.must(c.ConfigSet(s.ctx, "maxclients", "1000").Err()) })
 	s.finish(1, 0)
+}
+
+// redisRefuses has a proxy refuse scripts in the words of two servers that check their keys. Each time the relay's log
+// has to name the remedy.
+func redisRefuses(s *stage) {
+	p := s.proxy(s.redis().Addr)
+	p.refuse("ERR bad lua script for redis cluster, all the keys that the script uses should be passed using the KEYS " +
+		"array")
+	r := s.relay(relayOptions{redis: p.url()})
+	s.push(r)
+	s.named(r, "script_check_enable")
+	s.wait(s.lasts)
+	s.more(20)
+	a := s.load.phase()
+	p.refuse("")
+	s.heal(a)
+	s.trouble(func() { p.refuse("ERR @user_script:2: script tried accessing undeclared key, key: k") }, func() {
+		s.named(r, "allow-undeclared-keys")
+		p.refuse("")
+	})
+	s.finish(2, s.most())
+}
+
+// named waits until a relay's log, its /readyz and its advice have named a remedy.
+func (s *stage) named(r *relay, remedy string) {
+	s.await("the remedy is named", func() error {
+		ready, err := r.ready()
+		advised := r.metric("kuairelay_redis_advice", `advice="refuses_scripts"`)
+		if err == nil && (r.logged(remedy) < 2 || !strings.Contains(ready.Redis, remedy) || advised != 1) {
+			err = fmt.Errorf("/readyz says %s; the log has it %d times; advice %v", ready.Redis, r.logged(remedy), advised)
+		}
+		return err
+	})
 }
 
 // alone is a client with a single connection.
