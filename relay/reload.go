@@ -32,13 +32,22 @@ import (
 // accepted, and all mistakes are reported at once, with their lines. onRead, if not nil, is called with every file that
 // the config depends on.
 func Load(file string, onRead func(path string)) (*config.Config, error) {
-	return config.Load(file, config.Options{
-		CheckWhen:        route.CheckWhen,
-		CheckRedisURL:    db.CheckURL,
-		CheckEndpointURL: deliver.CheckURL,
-		MatchMeans:       matchMeans,
-		OnRead:           onRead,
-	})
+	return loadBy(file, config.Options{OnRead: onRead})
+}
+
+// LoadWithoutSecrets is Load where variables and files are missing: values that need them have placeholders, which are
+// counted. It is for checks: nothing can run with such a config.
+func LoadWithoutSecrets(file string) (c *config.Config, placeholders int, err error) {
+	c, err = loadBy(file, config.Options{Placeholder: func() { placeholders++ }})
+	return c, placeholders, err
+}
+
+func loadBy(file string, o config.Options) (*config.Config, error) {
+	o.CheckWhen = route.CheckWhen
+	o.CheckRedisURL = db.CheckURL
+	o.CheckEndpointURL = deliver.CheckURL
+	o.MatchMeans = matchMeans
+	return config.Load(file, o)
 }
 
 // matchMeans returns what was meant by a value of match that no event has: events have the canonical names of statuses

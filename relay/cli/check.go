@@ -22,7 +22,7 @@ type checked struct {
 	Tenants   int       `json:"tenants"`
 	Endpoints int       `json:"endpoints"`
 	Routes    int       `json:"routes"`
-	// Points and Unknown are null unless --production asks for them.
+	// Points is null unless --production asks for them. Unknown says what could not be checked.
 	Points  []point  `json:"points"`
 	Unknown []string `json:"unknown"`
 }
@@ -52,22 +52,38 @@ func newCheck() *cobra.Command {
 			"With --production it also lists what should not go into production: secrets of the example, short\n" +
 			"keys, open listeners, an embedded Redis, and so on, each with why and what to do. It asks the Redis of\n" +
 			"redis.url how it is set up, for two seconds at most, and says what it could not find out. It exits\n" +
-			"with 1 if there is a point.",
-		Example: "  kuairelay check config.yaml\n  kuairelay check --production config.yaml",
-		Args:    takes(1, 1, "FILE"),
+			"with 1 if there is a point.\n\n" +
+			"With --no-secrets it runs where no secrets are, as in the CI of a repository: a variable that is not\n" +
+			"set, or a file:PATH that is missing, is no mistake then. A placeholder stands for it, and one line says\n" +
+			"how many values have one.",
+		Example: "  kuairelay check config.yaml\n  kuairelay check --production config.yaml\n" +
+			"  kuairelay check --no-secrets config.yaml",
+		Args: takes(1, 1, "FILE"),
 	}
 
 	output := outputFlag(cmd)
+	noSecrets := cmd.Flags().Bool("no-secrets", false, "let variables be unset and files be missing: for pull requests")
 	production := cmd.Flags().Bool("production", false, "also list what should not go into production")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file := args[0]
-		c, mistakes, err := checkConfig(file)
+		if *production && *noSecrets {
+			return usagef("--production looks at the secrets: not with --no-secrets")
+		}
+		c, placeholders, err := loadForCheck(file, *noSecrets)
+		mistakes, err := checkConfig(file, c, err)
 		if err != nil {
 			return err
+		}
+		if c == nil {
+			c = &config.Config{}
 		}
 
 		result := checked{File: file, OK: len(mistakes) == 0, Mistakes: mistakes, Warnings: findings(c.Warnings)}
 		result.Tenants, result.Endpoints, result.Routes = sizeOf(c)
+		if placeholders > 0 {
+			result.Unknown = []string{fmt.Sprintf("%s from variables that are not set, or files that are missing: "+
+				"placeholders stand for them", plural(placeholders, "value"))}
+		}
 		if *production && result.OK {
 			result.forProduction(cmd.Context(), c)
 		}
@@ -117,16 +133,25 @@ func (c *checked) sum(counts string) string {
 	return fmt.Sprintf("%s: ok, %s\n", c.File, counts)
 }
 
-// checkConfig loads a config, builds everything that serve builds of it before it opens its first port, and runs the
-// tests of its tenants. An error is a file that could not be read.
-func checkConfig(file string) (*config.Config, []finding, error) {
-	c, err := loadConfig(file)
+// loadForCheck loads a config, without the secrets that are not here if it may.
+func loadForCheck(file string, noSecrets bool) (c *config.Config, placeholders int, err error) {
+	if noSecrets {
+		return relay.LoadWithoutSecrets(file)
+	}
+	c, err = loadConfig(file)
+	return c, 0, err
+}
+
+// checkConfig finds the mistakes of a config that was loaded, or could not be with an error: it builds everything that
+// serve builds of it before it opens its first port, and runs the tests of its tenants. An error is a file that could
+// not be read.
+func checkConfig(file string, c *config.Config, err error) ([]finding, error) {
 	var mistakes config.Mistakes
 	if errors.As(err, &mistakes) {
-		return &config.Config{}, findings(mistakes), nil
+		return findings(mistakes), nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 
 	found := []finding{}
@@ -137,7 +162,7 @@ func checkConfig(file string) (*config.Config, []finding, error) {
 	} else {
 		found = append(found, findings(explainer.FailedTests())...)
 	}
-	return c, found, nil
+	return found, nil
 }
 
 func findings(mistakes []config.Mistake) []finding {

@@ -131,3 +131,32 @@ func TestARelayWarnsAtItsStartOfWhatShouldNotGoIntoProduction(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckWithoutSecretsNeedsNoneAndSaysHowManyThereWouldBe(t *testing.T) {
+	t.Parallel()
+	good := anyPort(`tenants:
+  - name: shop
+    api_keys: ["${SHOP_KEY}"]
+    endpoints: [{name: orders, url: "https://h.example", secrets: ["file:shop.secret"]}]
+    routes: [{to: orders}]
+    tests: [{event: {waybill_code: "1"}, reaches: []}]`)
+	file := write(t, "config.yaml", strings.Replace(good, "reaches: []", "reaches: [orders]", 1))
+	code, stdout, stderr := run(t, "", "check", "--no-secrets", file)
+	if code != 0 || stdout != file+": ok, 1 tenant, 1 endpoint, 1 route\n" ||
+		stderr != file+": not known: 2 values from variables that are not set, or files that are missing: "+
+			"placeholders stand for them\n" {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := run(t, "", "check", file); code != 1 || strings.Count(stderr, "\n") != 2 {
+		t.Errorf("without the flag: exit %d\n%s", code, stderr)
+	}
+	if code, _, stderr := run(t, "", "check", "--no-secrets", "--production", file); code != 2 {
+		t.Errorf("both flags: exit %d\n%s", code, stderr)
+	}
+
+	// The tests of tenants are run.
+	code, _, stderr = run(t, "", "check", "--no-secrets", write(t, "config.yaml", good))
+	if code != 1 || !strings.Contains(stderr, "test fails") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}

@@ -192,6 +192,7 @@ type Test struct {
 	// Expanded says that Event holds text from a variable or a file, so nothing of it may be shown.
 	Expanded bool
 	Pos      Position
+	lacks    bool // something of the event is not here: it cannot be run
 }
 
 // Endpoint is one URL of a tenant.
@@ -247,6 +248,9 @@ type Options struct {
 	MatchMeans func(field, value string) (meant string, known []string)
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
+	// Placeholder is called for every value that needs a variable that is not set, or a file that is missing: it has a
+	// placeholder then, and what only the value itself could tell is not checked. Nil: such a value is a mistake.
+	Placeholder func()
 	// OnRead is called with every file and folder that the config depends on, also if it is wrong or cannot be read:
 	// the config file, TenantsDir and its files, and each file:PATH. Nil: it is not called.
 	OnRead func(path string)

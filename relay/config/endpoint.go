@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"net/url"
 	"regexp"
 	"slices"
@@ -150,11 +151,12 @@ var anyText = form[string]{func(s string) (string, error) { return s, nil }, any
 func tlsConfig(out **tls.Config) reader {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var ca, cert, key string
+	var lacks bool
 
 	keys := object(
-		optional("ca_file", file(&ca)),
-		optional("cert_file", file(&cert)),
-		optional("key_file", file(&key)),
+		optional("ca_file", file(&ca, &lacks)),
+		optional("cert_file", file(&cert, &lacks)),
+		optional("key_file", file(&key, &lacks)),
 		optional("server_name", one(&c.ServerName, anyText)),
 	)
 
@@ -163,7 +165,7 @@ func tlsConfig(out **tls.Config) reader {
 		keys.read(v)
 
 		// With a mistake, or without a setting, there is nothing to build.
-		if len(v.src.mistakes) > before || ca+cert+key+c.ServerName == "" {
+		if len(v.src.mistakes) > before || lacks || ca+cert+key+c.ServerName == "" {
 			return
 		}
 		*out = c
@@ -188,8 +190,9 @@ func tlsConfig(out **tls.Config) reader {
 	}}
 }
 
-// file reads the content of the file that the value names; empty: it names none.
-func file(out *string) reader {
+// file reads the content of the file that the value names; empty: it names none. lacks becomes true if the file may be
+// missing, and is.
+func file(out *string, lacks *bool) reader {
 	return reader{shape: shape{"type": "string"}, read: func(v value) {
 		path, ok := v.text()
 		if !ok || path == "" {
@@ -197,6 +200,11 @@ func file(out *string) reader {
 		}
 
 		content, err := v.readFile(path)
+		if placeholder := v.src.options.Placeholder; placeholder != nil && (errors.Is(err, fs.ErrNotExist) || v.lacks()) {
+			placeholder()
+			*lacks = true
+			return
+		}
 		if err == nil && content == "" {
 			err = errors.New("the file is empty")
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,8 +20,8 @@ const maxFile = 1 << 20
 // text.
 func (v value) resolve() (string, []string) {
 	var refused []string
-	path, isFile := strings.CutPrefix(v.node.Value, "file:")
-	path, problems := expand(path, func(name string) (string, bool) {
+	written, isFile := strings.CutPrefix(v.node.Value, "file:")
+	text, problems := expand(written, func(name string) (string, bool) {
 		if problem := v.mayUse(name); problem != "" {
 			refused = append(refused, problem)
 			return "", true
@@ -28,12 +29,22 @@ func (v value) resolve() (string, []string) {
 		return v.src.options.LookupEnv(name)
 	})
 
-	problems = append(refused, problems...)
-	if !isFile || len(problems) > 0 {
-		return path, problems
+	mayLack := v.src.options.Placeholder != nil
+	if found := unset(written, v.src.options.LookupEnv, problems); found != nil && mayLack {
+		text, problems = expand(written, found)
+		isFile = false
+		v.lack()
 	}
 
-	content, err := v.readFile(path)
+	problems = append(refused, problems...)
+	if !isFile || len(problems) > 0 {
+		return text, problems
+	}
+
+	content, err := v.readFile(text)
+	if errors.Is(err, fs.ErrNotExist) && mayLack {
+		return v.lack(), nil
+	}
 	if err != nil {
 		return "", []string{fmt.Sprintf("cannot read %s: %v", quote(v.node.Value), err)}
 	}
@@ -152,7 +163,7 @@ func dereference(reference string, lookup func(string) (string, bool)) (string, 
 	set, ok := lookup(m[1])
 	if m[2] == "" {
 		if !ok {
-			return "", []string{fmt.Sprintf("variable %s is not set", m[1])}
+			return "", []string{notSet(m[1])}
 		}
 		return set, nil
 	}

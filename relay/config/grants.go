@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -62,14 +63,17 @@ func (l *loading) newGrants(dir, base string) *grants {
 	return g
 }
 
-// withoutLinks returns path as an absolute one, with its links resolved if it exists.
+// withoutLinks returns path as an absolute one, with its links resolved as far as it exists.
 func withoutLinks(path string) string {
 	if absolute, err := filepath.Abs(path); err == nil {
 		path = absolute
 	}
 
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		path = resolved
+		return resolved
+	}
+	if parent := filepath.Dir(path); parent != path {
+		return filepath.Join(withoutLinks(parent), filepath.Base(path))
 	}
 	return path
 }
@@ -122,17 +126,18 @@ func (g *grants) locate(path string) (resolved string, names []string, err error
 	name, inside := below(g.folder, written)
 	resolved, err = filepath.EvalSymlinks(written)
 
+	// tenants_files allows a file without asking whose it is.
+	granted := func(allowed string) bool {
+		_, ok := below(allowed, cmp.Or(resolved, written))
+		return ok
+	}
 	switch {
 	case err != nil && inside:
+		return "", []string{name}, reason(err)
+	case err != nil && slices.ContainsFunc(g.files, granted):
 		return "", nil, reason(err)
 	case err != nil: // nor must it show whether there is such a file somewhere else
 		return "", nil, outside
-	}
-
-	// tenants_files allows a file without asking whose it is.
-	granted := func(allowed string) bool {
-		_, ok := below(allowed, resolved)
-		return ok
 	}
 	if slices.ContainsFunc(g.files, granted) {
 		return resolved, nil, nil

@@ -155,8 +155,8 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
 			Tests: []Test{
 				{"filed", "nobody gets it", []byte(`{"waybill_code":"077","n":1.50,"flag":true,"data":[{"time":"2026-01-02"},{}]}`),
-					nil, false, in(3)},
-				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, true, in(6)},
+					nil, false, in(3), false},
+				{"filed", "", []byte(`{"waybill_code":"1"}`), nil, true, in(6), false},
 			},
 			Pos: in(1),
 		},

@@ -16,6 +16,8 @@ type source struct {
 	permissions *permissions // nil: the operator's, which are all
 	mistakes    []found
 	warnings    []found
+	// lacking are the scalars of which something is not here.
+	lacking map[*yaml.Node]bool
 	// variables are those that the file refers to.
 	variables map[string]bool
 	// read is called with what the config depends on; nil: it is not called.

@@ -156,6 +156,10 @@ func scalar[T any](v value, f form[T]) (T, bool) {
 		return zero, false
 	}
 
+	if v.lacks() {
+		return placeholder(v, f, s)
+	}
+
 	got, err := f.parse(s)
 	if err != nil && v.expanded() {
 		err = fmt.Errorf("%w (after expansion)", err) // or the line that is named would look right

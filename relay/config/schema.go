@@ -154,16 +154,16 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 				optional("when", when(&r.When, &r.Expanded)),
 			)
 		})),
-		optional("tests", each(&t.Tests, func(v value, x *Test) reader {
+		optional("tests", then(each(&t.Tests, func(v value, x *Test) reader {
 			*x = Test{Tenant: t.Name, Pos: v.position()}
 			return object(
 				optional("name", written(&x.Name, text)),
-				required("event", sample(&x.Event, &x.Expanded)),
+				required("event", sample(x)),
 				required("reaches", reader{shape: listOf(anyScalar, 0), read: func(v value) {
 					endpointsOf(&x.Reaches, t, v.items())
 				}}),
 			)
-		})),
+		}), func() { t.Tests = slices.DeleteFunc(t.Tests, func(x Test) bool { return x.lacks }) })),
 	)
 }
 
@@ -235,7 +235,7 @@ func patterns(out, asWritten *[]string, doubters ...func(v value, pattern string
 func (l *loading) doubt(field string) func(v value, pattern string) {
 	return func(v value, pattern string) {
 		written := v.node.Value
-		if l.options.MatchMeans == nil || strings.Contains(pattern, "*") {
+		if l.options.MatchMeans == nil || strings.Contains(pattern, "*") || v.lacks() {
 			return
 		}
 
@@ -322,7 +322,7 @@ func when(out *string, expanded *bool) reader {
 		*expanded = v.expanded()
 
 		check := v.src.options.CheckWhen
-		if check == nil {
+		if check == nil || v.lacks() {
 			return
 		}
 		v.checked(check(s), "is not a valid expression")

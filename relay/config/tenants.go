@@ -207,17 +207,18 @@ func reason(err error) error {
 }
 
 // sample reads the event of a test: JSON as one text, which may be file:PATH, or the item written in YAML.
-func sample(out *[]byte, expanded *bool) reader {
+func sample(x *Test) reader {
 	return reader{shape: shape{"type": []string{"object", "string"}}, read: func(v value) {
-		*expanded = v.expanded()
+		x.Expanded = v.expanded()
 		if v.node.Kind == yaml.MappingNode {
-			*out = v.appendJSON(nil)
-			return
+			x.Event = v.appendJSON(nil)
+			if v.lacks() {
+				v.src.options.Placeholder()
+			}
+		} else if s, ok := scalar(v, text); ok {
+			x.Event = []byte(s)
 		}
-
-		if s, ok := scalar(v, text); ok {
-			*out = []byte(s)
-		}
+		x.lacks = v.lacks()
 	}}
 }
 
