@@ -94,7 +94,8 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newStatus(), newFind(), newWaybill(), newEvent(), newEvents(), newTail())
 	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())
 	root.AddCommand(newEndpoint(), newStats(), newAudit())
-	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions(), newConfig(), newSystem())
+	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions(), newConfig(), newReload(),
+		newSystem())
 
 	root.SetHelpCommand(newHelp())
 	return root
