@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"kuairelay/test/redisserver"
 )
 
@@ -77,6 +79,54 @@ func TestAFailedAttemptIsRepeatedWithTheSameBytesAndSignedAnew(t *testing.T) {
 	until(t, "it is delivered", func() bool {
 		return r.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "1"
 	})
+}
+
+// The trace id is that of the callback, or else follows from the event; each attempt is a span of its own, and the log
+// has it.
+func TestAttemptsOfAnEventJoinOneTrace(t *testing.T) {
+	t.Parallel()
+	const theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+	for name, sent := range map[string]string{"theirs": theirs, "none": "", "broken": theirs + "-more"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newTenant(t, func(w http.ResponseWriter, n int, _ received) {
+				if n == 1 {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			})
+			r := start(t, one(shop.URL, ", retry: [10ms, 10ms]"))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/callback/"+token,
+				strings.NewReader(callback(item("1", "signed", "2026-11-23 10:00:00"))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Traceparent", sent)
+			if status, answer := r.do(req); status != 200 || answer != "success" {
+				t.Fatalf("answer %d %q", status, answer)
+			}
+
+			got := shop.wait(2)
+			trace := "00-" + strings.TrimPrefix(got[0].header.Get("Webhook-Id"), "evt_")[:32] + "-"
+			flags := "-01"
+			if name == "theirs" {
+				trace, flags = theirs[:len("00-4bf92f3577b34da6a3ce929d0e0e4736-")], "-00"
+			}
+			first, second := got[0].header.Get("Traceparent"), got[1].header.Get("Traceparent")
+			for _, parent := range []string{first, second} {
+				if len(parent) != len(theirs) || !strings.HasPrefix(parent, trace) || !strings.HasSuffix(parent, flags) ||
+					parent == sent {
+					t.Errorf("traceparent %s, want %s…%s", parent, trace, flags)
+				}
+				until(t, "the log has "+parent, func() bool {
+					return r.logs.FilterMessage("attempt").FilterField(zap.String("traceparent", parent)).Len() == 1
+				})
+			}
+			if first == second {
+				t.Error("two attempts have one span")
+			}
+		})
+	}
 }
 
 func TestFanOutRetriesEachEndpointAlone(t *testing.T) {

@@ -77,7 +77,7 @@ var (
 	headerValue = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)     // RFC 9110, 5.5
 	// ownHeader matches the headers that the relay writes itself, and those that belong to the connection.
 	ownHeader = regexp.MustCompile(`^(webhook-.*|kuairelay-.*|proxy-.*|content-type|content-length|content-encoding|` +
-		`user-agent|host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
+		`user-agent|traceparent|host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding)$`)
 )
 
 // headers reads a mapping of names to values. Each name may stand once; upper and lower case are the same.

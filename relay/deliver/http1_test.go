@@ -157,15 +157,18 @@ func TestWhatIsWrittenIsARequestOfHTTP(t *testing.T) {
 	with := func(e *Endpoint) { e.Headers = http.Header{"X-Two": {"a", "b"}, "Authorization": {"Bearer x"}} }
 	c := poster(t, s.addr+"/hooks/a%2Fb?q=1&r=%E5%BF%AB", loopback, with)
 	at, d := time.Unix(1_700_000_000, 0), newDelivery(time.Minute)
-	if a := c.post(t.Context(), d, at); a.Status != http.StatusNoContent {
-		t.Fatalf("%+v", a)
+	posted := c.post(t.Context(), d, at)
+	if posted.Status != http.StatusNoContent {
+		t.Fatalf("%+v", posted)
 	}
 	m := c.message(d, at)
+	m.own[len(m.own)-1] = posted.Traceparent // of the attempt that was made: each has another one
 	body := string(m.body)
 	want := "POST /hooks/a%2Fb?q=1&r=%E5%BF%AB HTTP/1.1\r\nHost: " + host +
 		"\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\nUser-Agent: test\r\n" +
 		"X-Two: a\r\nX-Two: b\r\nWebhook-Id: evt_1\r\nWebhook-Timestamp: 1700000000\r\nWebhook-Signature: " + m.own[2] +
-		"\r\nKuairelay-Sequence: 0\r\nKuairelay-Reason: new\r\nContent-Length: " + fmt.Sprint(len(body)) + "\r\n\r\n" + body
+		"\r\nKuairelay-Sequence: 0\r\nKuairelay-Reason: new\r\nTraceparent: " + posted.Traceparent +
+		"\r\nContent-Length: " + fmt.Sprint(len(body)) + "\r\n\r\n" + body
 	if got := s.requests[0]; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

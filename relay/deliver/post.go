@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -102,8 +104,9 @@ func (c *client) close() {
 // post makes one attempt. The context ends it. Redirects are not followed.
 func (c *client) post(ctx context.Context, d *event.Delivery, now time.Time) event.Attempt {
 	started := time.Now()
-	r, err := c.send(ctx, c.message(d, now))
-	a := event.Attempt{Duration: time.Since(started)}
+	m := c.message(d, now)
+	r, err := c.send(ctx, m)
+	a := event.Attempt{Duration: time.Since(started), Traceparent: m.traceparent()}
 	if err != nil {
 		a.Err = describeError(err)
 		return a
@@ -163,16 +166,19 @@ type message struct {
 
 // ownHeader names the headers that differ from message to message.
 var ownHeader = [...]string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Kuairelay-Sequence",
-	"Kuairelay-Reason"}
+	"Kuairelay-Reason", event.TraceHeader}
 
 // message signs exactly the bytes that are sent.
 func (c *client) message(d *event.Delivery, now time.Time) *message {
 	body := Body(c.endpoint.Format, d.Event)
 	return &message{client: c, body: body, own: [...]string{
 		d.Event.ID, strconv.FormatInt(now.Unix(), 10), signature.Sign(c.keys(now), d.Event.ID, now, body),
-		strconv.FormatInt(d.Event.Sequence, 10), string(d.Reason),
+		strconv.FormatInt(d.Event.Sequence, 10), string(d.Reason), d.Event.Traceparent(rand.Uint64N(math.MaxUint64) + 1),
 	}}
 }
+
+// traceparent is the header of that name.
+func (m *message) traceparent() string { return m.own[len(ownHeader)-1] }
 
 // request is the message as net/http takes it.
 func (m *message) request(ctx context.Context) *http.Request {

@@ -21,6 +21,7 @@ const (
 	hiddenValue    = "(hidden)"
 	timestampValue = "(unix time of the attempt)"
 	signatureValue = "v1,(signature)" // one for each key
+	spanValue      = "(id of the attempt)"
 )
 
 // Preview makes the request of a delivery as an attempt does, and sends nothing. It returns false if the endpoint is
@@ -47,5 +48,8 @@ func (p *Pool) Preview(d *event.Delivery) (Preview, bool) {
 	}
 	out.Headers["Webhook-Signature"] = strings.Join(signatures, " ")
 	out.Headers["Webhook-Timestamp"] = timestampValue
+	trace := strings.Split(m.traceparent(), "-")
+	trace[2] = spanValue
+	out.Headers[event.TraceHeader] = strings.Join(trace, "-")
 	return out, true
 }

@@ -13,13 +13,14 @@ import (
 // report logs and counts the outcome of an attempt. err is why it was not settled.
 func (p *Pool) report(o queue.Outcome, settled queue.Settled, err error) {
 	d := o.Delivery
-	fields := append(make([]zap.Field, 0, 11), // all there may be
+	fields := append(make([]zap.Field, 0, 12), // all there may be
 		zap.String("endpoint", d.Endpoint), zap.String("event", d.Event.ID), zap.String("waybill", d.Event.WaybillCode),
 		zap.String("reason", string(d.Reason)), zap.String("outcome", outcomes[o.Kind]),
 	)
 
 	if a := o.Attempt; a != nil {
-		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration))
+		fields = append(fields, zap.Int("attempt", d.Attempts+1), zap.Duration("took", a.Duration),
+			zap.String("traceparent", a.Traceparent))
 		if a.Err != "" {
 			fields = append(fields, zap.String("error", a.Err))
 		} else {

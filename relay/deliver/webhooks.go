@@ -96,6 +96,8 @@ func webhook(summary string, standard, kuaidihelp map[string]any) map[string]any
 			event.ReasonNew, event.ReasonReconcile, event.ReasonRetry, event.ReasonRedrive, event.ReasonReplay,
 			event.ReasonCatchUp,
 		}}),
+		headerParam("traceparent", "W3C Trace Context: the trace id of the event, the same at every attempt, redrive and "+
+			"replay; the span id of this attempt", textSchema("")),
 	}
 
 	answers := map[string]any{

@@ -13,7 +13,8 @@ type Callback struct {
 	ReceivedAt time.Time
 	// From is the address that sent it, or FromQuery, and Replica the relay that took it; empty: unknown.
 	From, Replica string
-	// Headers are those that say how to read Body, and who sent it: Content-Type, Content-Encoding, User-Agent.
+	// Headers are those that say how to read Body, who sent it, and of which trace it is: Content-Type, Content-Encoding,
+	// User-Agent, Traceparent.
 	Headers map[string]string
 	Body    []byte
 	// IDs are those of its events, in their order. They are kept only if one event is a recurrence, because then its
@@ -32,6 +33,8 @@ type Origin struct {
 	Form string
 	// Items is how many items it had, those included that were not understood.
 	Items int
+	// Trace is that of its traceparent; empty: it had none.
+	Trace Trace
 }
 
 // How the body of a callback may be written.

@@ -169,6 +169,8 @@ type Attempt struct {
 	Answer []byte
 	// Headers are some of an answer other than 2xx, each "name: value" in printable ASCII, at most 256 bytes together.
 	Headers []string
+	// Traceparent is the header of that name that it had.
+	Traceparent string
 }
 
 // Text describes the attempt to a person: by its error, or by the beginning of the answer. It is empty if the attempt

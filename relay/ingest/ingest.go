@@ -349,10 +349,10 @@ func (r *Receiver) unread(c echo.Context, err error) error {
 // mostHeader bounds how much of a header is kept.
 const mostHeader = 1 << 10
 
-// headers returns the headers that say how to read the body, and who sent it.
+// headers returns the headers that say how to read the body, who sent it, and of which trace it is.
 func headers(req *http.Request) map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"Content-Type", "Content-Encoding", "User-Agent"} {
+	for _, name := range []string{"Content-Type", "Content-Encoding", "User-Agent", event.TraceHeader} {
 		if v := req.Header.Get(name); v != "" {
 			out[name] = strings.ToValidUTF8(v[:min(len(v), mostHeader)], "\uFFFD")
 		}

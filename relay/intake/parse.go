@@ -42,7 +42,8 @@ func tell(parsed kuaidihelp.Result, cb *event.Callback) {
 	if cb.ID == "" || len(parsed.Events) == 0 {
 		return
 	}
-	origin := &event.Origin{ID: cb.ID, From: cb.From, Replica: cb.Replica, Form: parsed.Form, Items: parsed.Items}
+	origin := &event.Origin{ID: cb.ID, From: cb.From, Replica: cb.Replica, Form: parsed.Form, Items: parsed.Items,
+		Trace: event.ReadTrace(cb.Headers[event.TraceHeader])}
 	for _, e := range parsed.Events {
 		e.Origin = origin
 	}

@@ -16,8 +16,8 @@ var forms = [...]struct{ letter, name string }{
 }
 
 // appendOrigin packs what is kept of an event's callback, and the config that it was matched by, into few bytes:
-// "<id> <address> <form><item>/<items> <replica> <config>", each of them "-" if it is not known. lua/accept.lua reads
-// the id, which has no prefix. No character of it needs an escape in JSON.
+// "<id> <address> <form><item>/<items> <replica> <config>", each of them "-" if it is not known, and then its trace, if
+// it has one. lua/accept.lua reads the id, which has no prefix. No character of it needs an escape in JSON.
 func appendOrigin(b []byte, e *event.Event) []byte {
 	o := e.Origin
 	if o == nil {
@@ -37,7 +37,11 @@ func appendOrigin(b []byte, e *event.Event) []byte {
 	b = strconv.AppendInt(append(b, '/'), int64(o.Items), 10)
 
 	b = appendWord(append(b, ' '), o.Replica[max(0, len(o.Replica)-replicaMost):])
-	return appendWord(append(b, ' '), e.Config)
+	b = appendWord(append(b, ' '), e.Config)
+	if o.Trace != "" {
+		b = appendWord(append(b, ' '), string(o.Trace))
+	}
+	return b
 }
 
 // appendWord appends a text as one word of letters, digits and a few signs.
@@ -69,6 +73,9 @@ func readOrigin(text string, e *event.Event) {
 	}
 
 	o := &event.Origin{ID: event.CallbackPrefix + id, From: wordOf(from), Replica: wordOf(replica)}
+	if len(words) > 5 {
+		o.Trace = event.Trace(words[5])
+	}
 	item, items, _ := strings.Cut(place[1:], "/")
 	e.Item, _ = strconv.Atoi(item) // what cannot be read stays 0
 	o.Items, _ = strconv.Atoi(items)

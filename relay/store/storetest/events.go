@@ -356,7 +356,7 @@ func checkOrigin(t *testing.T, b *bench) {
 	first := update("1", "a")
 	first.Item, first.Config = 3, "a0b1c2d3"
 	first.Origin = &event.Origin{ID: event.NewCallbackID(came), From: "203.0.113.9", Replica: "relay-b", Form: "json",
-		Items: 7}
+		Items: 7, Trace: "0af7651916cd43dd8448eb211c80319c-00"}
 	acceptOne(t, s, first, to("t/a"))
 	same := func(what string, got *event.Record, again []string) {
 		t.Helper()
