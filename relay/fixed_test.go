@@ -10,7 +10,8 @@ import (
 
 // applied are the fields of a config that a reload takes at once: use hands them on.
 var applied = []string{
-	"Admin.Token", "Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate",
+	"Admin.Token", "Admin.Tokens",
+	"Kuaidihelp.APIURL", "Kuaidihelp.AppID", "Kuaidihelp.APIKey", "Kuaidihelp.Methods", "Kuaidihelp.Rate",
 	"Kuaidihelp.Timeout", "Kuaidihelp.Query",
 	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance",
 	"Console.Tenants", "Console.Session", "Console.Timezone", "Console.Language", "Console.History",

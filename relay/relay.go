@@ -188,7 +188,7 @@ func New(o Options) (*Relay, error) {
 	r.queues = newQueueMetrics(r.store)
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
-	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, &r.reload, newStorageMetrics(r))
+	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, r.keys, &r.reload, newStorageMetrics(r))
 
 	// The parts get their settings from the config, as at a reload.
 	if err := r.use(c); err != nil {
@@ -316,10 +316,16 @@ func (r *Relay) newConsole() *console.Console {
 		API: r.api,
 		Login: func(key string, operator bool) (console.Person, string, bool) {
 			s, token, ok := r.sessions.Open(key, operator)
+			if ok && operator {
+				r.keys.UsedByOperator(key)
+			}
 			return console.Person{Tenant: s.Tenant, Key: s.Key}, token, ok
 		},
 		Session: func(token string, operator bool) (console.Person, string, bool) {
 			s, renewed, ok := r.sessions.Read(token, operator)
+			if ok && operator {
+				r.keys.UsedByOperator(s.Secret())
+			}
 			return console.Person{Tenant: s.Tenant, Key: s.Key}, renewed, ok
 		},
 		Version:  r.o.Version,

@@ -99,7 +99,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.intake.Use(routesOf(table, c.Tenants), configName(c))
 	r.when.use(failures)
 	r.receiver.Use(ingest.Settings{
-		Tokens:     reveal(c.Callback.Tokens),
+		Tokens:     callbackTokens(c),
 		AllowCIDRs: c.Callback.AllowCIDRs,
 		Ack:        c.Callback.Ack,
 		MaxBody:    c.Callback.MaxBody,
@@ -113,11 +113,11 @@ func (r *Relay) use(c *config.Config) error {
 		Tenants:    c.Console.Tenants,
 		Zone:       c.Console.Timezone,
 		Rate:       c.Limits.Reads,
-		NoOperator: c.Admin.Token.Reveal() == "",
+		NoOperator: len(c.Operators()) == 0,
 		Language:   c.Console.Language,
 	})
-	r.sessions.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal(), c.Console.Session)
-	r.keys.Use(apiKeys(c.Tenants), c.Admin.Token.Reveal()) // last: all parts know the tenants now
+	r.sessions.Use(apiKeys(c.Tenants), accessKeys(c.Operators()), c.Console.Session)
+	r.keys.Use(apiKeys(c.Tenants), accessKeys(c.Operators())) // last: all parts know the tenants now
 	r.queues.use(eps)
 	r.heartbeat.use(c.Callback.Silence)
 	r.settings.use(r.reload.built, built)

@@ -22,6 +22,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ingest"
 	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
@@ -383,21 +384,25 @@ func routeOf(r route.Report) api.Route {
 	return api.Route{Tenant: r.Tenant, At: r.Pos, Endpoints: r.Endpoints, Matched: r.Matched, Why: r.Why}
 }
 
-func reveal(secrets []config.Secret) []string {
-	out := make([]string, len(secrets))
-	for i, s := range secrets {
-		out[i] = s.Reveal()
+func callbackTokens(c *config.Config) (all []ingest.Token) {
+	for _, t := range c.Callback.Tokens {
+		all = append(all, ingest.Token{Secret: t.Key.Reveal(), Name: t.Name, Until: t.Until})
 	}
-	return out
+	return all
+}
+
+func accessKeys(keys []config.APIKey) (all []access.Key) {
+	for _, k := range keys {
+		all = append(all, access.Key{Secret: k.Key.Reveal(), Name: k.Name, Until: k.Until})
+	}
+	return all
 }
 
 // apiKeys returns the API keys of all tenants, by tenant.
 func apiKeys(tenants []config.Tenant) map[string][]access.Key {
 	keys := make(map[string][]access.Key, len(tenants))
 	for _, t := range tenants {
-		for _, k := range t.APIKeys {
-			keys[t.Name] = append(keys[t.Name], access.Key{Secret: k.Key.Reveal(), Name: k.Name, Until: k.Until})
-		}
+		keys[t.Name] = accessKeys(t.APIKeys)
 	}
 	return keys
 }

@@ -60,6 +60,7 @@ func TestEveryKeyOfTheConfigIsHandedOn(t *testing.T) {
 	elsewhere := []string{
 		"Delivery", "Subscriptions.Limits", "Limits.Allowance", // the defaults of endpoints and tenants, which have them
 		"TenantsDir", "TenantsEnv", "TenantsFiles", "Egress.TenantCIDRs", // read by config itself
+		"Admin.Token", "Admin.Tokens", // handed on by Operators
 		"Files", "Production", // handed on as a whole, to be shown
 	}
 	var walk func(name string, of reflect.Type)

@@ -13,16 +13,18 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/stats"
 )
 
-// Keys find out who sends a request: a tenant, by its API keys, or the operator, by admin.token. No other part has
+// Keys find out who sends a request: a tenant, by its API keys, or the operator, by its tokens. No other part has
 // these secrets.
 type Keys struct {
 	// mix is a random key of this process. Digests under it are compared, so that the time of a comparison tells nothing
 	// about a secret.
-	mix     []byte
-	now     func() time.Time
-	current atomic.Pointer[credentials]
+	mix         []byte
+	now         func() time.Time
+	current     atomic.Pointer[credentials]
+	*stats.Uses // of the operator's tokens
 }
 
 // digest stands for a key or token in comparisons.
@@ -46,32 +48,42 @@ type owned struct {
 
 // credentials are the secrets of one config.
 type credentials struct {
-	owners   map[digest]owned // by the digests of the keys
-	keys     map[string][]Key // by tenant: kuaidihelp's signature is made with the key itself
-	operator *digest          // nil: nobody is the operator
+	owners    map[digest]owned // by the digests of the keys
+	keys      map[string][]Key // by tenant: kuaidihelp's signature is made with the key itself
+	operators []operator       // none: nobody is the operator
+}
+
+// operator is a token of the operator.
+type operator struct {
+	Key
+	sum digest
 }
 
 // NewKeys makes Keys that let nobody in.
 func NewKeys() *Keys {
-	k := &Keys{mix: make([]byte, 32), now: time.Now}
+	k := &Keys{mix: make([]byte, 32), now: time.Now, Uses: stats.NewUses("kuairelay_admin_token_used_timestamp_seconds",
+		"Unix time at which a token of the operator was last used at this replica, by its name or, without one, "+
+			"its place (admin.token is the first); 0: not since the start.")}
 	_, _ = rand.Read(k.mix) // never fails (crypto/rand)
 	k.current.Store(&credentials{})
 	return k
 }
 
-// Use sets the API keys, by tenant, and the operator's token. Without a token nobody is the operator.
-func (k *Keys) Use(tenants map[string][]Key, operator string) {
+// Use sets the API keys, by tenant, and the operator's tokens. Without a token nobody is the operator.
+func (k *Keys) Use(tenants map[string][]Key, operators []Key) {
 	now := &credentials{owners: make(map[digest]owned), keys: tenants}
 	for tenant, keys := range tenants {
 		for _, key := range keys {
 			now.owners[k.digest(key.Secret)] = owned{Key: key, tenant: tenant}
 		}
 	}
-	if operator != "" {
-		sum := k.digest(operator)
-		now.operator = &sum
+	used := make([]stats.Used, len(operators))
+	for i, key := range operators {
+		now.operators = append(now.operators, operator{Key: key, sum: k.digest(key.Secret)})
+		used[i] = stats.Used{Secret: key.Secret, Name: key.Name}
 	}
 	k.current.Store(now)
+	k.Uses.Use(used)
 }
 
 func (k *Keys) digest(key string) (sum digest) {
@@ -91,17 +103,30 @@ func (k *Keys) Tenant(c echo.Context) (tenant, key string, err error) {
 	return owner.tenant, owner.Name, nil
 }
 
-// Operator lets a request through that carries the operator's token. The error is the answer to any other.
-func (k *Keys) Operator(c echo.Context) error {
-	want := k.current.Load().operator
-	if want == nil {
-		return echo.NewHTTPError(http.StatusServiceUnavailable, "the operator's API is off: the config has no admin.token")
+// Operator lets a request through that carries a token of the operator, and returns the token's name (empty: it has
+// none). The error is the answer to any other. A token that has ended is none.
+func (k *Keys) Operator(c echo.Context) (name string, err error) {
+	if len(k.current.Load().operators) == 0 {
+		return "", echo.NewHTTPError(http.StatusServiceUnavailable,
+			"the operator's API is off: the config has no admin.token")
 	}
-	sum := k.digest(bearer(c))
-	if !hmac.Equal(sum[:], want[:]) {
-		return unauthorized(c, "the header Authorization must be Bearer and the config's admin.token")
+	name, ok := k.UsedByOperator(bearer(c))
+	if !ok {
+		return "", unauthorized(c, "the header Authorization must be Bearer and the config's admin.token")
 	}
-	return nil
+	return name, nil
+}
+
+// UsedByOperator notes that a token of the operator was used, and returns its name; ok is false if it is none.
+func (k *Keys) UsedByOperator(token string) (name string, ok bool) {
+	sum, now := k.digest(token), k.now()
+	for i, o := range k.current.Load().operators { // all of them, so that the time tells nothing
+		if hmac.Equal(sum[:], o.sum[:]) && o.good(now) {
+			k.Mark(i, o.Name, now)
+			name, ok = o.Name, true
+		}
+	}
+	return name, ok
 }
 
 // Signed says whether a call to /api was signed with a key of the tenant that its app_id names. A key that has ended is

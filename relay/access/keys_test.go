@@ -2,12 +2,15 @@ package access
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kuairelay/relay/kuaidihelp"
 )
@@ -15,8 +18,16 @@ import (
 // guarding are the keys of the tenants shop, with two, and mute, with none, and of an operator with a token.
 func guarding(token string) *Keys {
 	k := NewKeys()
-	k.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci"}, {Secret: "new"}}, "mute": nil}, token)
+	k.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci"}, {Secret: "new"}}, "mute": nil}, tokenOf(token))
 	return k
+}
+
+// tokenOf is the operator's only token; empty: there is none.
+func tokenOf(secret string) []Key {
+	if secret == "" {
+		return nil
+	}
+	return []Key{{Secret: secret}}
 }
 
 // visitor is a request with a header Authorization.
@@ -50,7 +61,7 @@ func TestKeysTellATenantByEachOfItsKeys(t *testing.T) {
 		}
 	}
 
-	d.Use(map[string][]Key{"shop": {{Secret: "new"}}}, "")
+	d.Use(map[string][]Key{"shop": {{Secret: "new"}}}, nil)
 	if name, _, _ := d.Tenant(visitor("Bearer old")); name != "" {
 		t.Errorf("a key that left the config is still %s's", name)
 	}
@@ -73,7 +84,7 @@ func TestAKeyThatHasEndedIsRefusedLikeAWrongOne(t *testing.T) {
 	t.Parallel()
 	end := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	d := NewKeys()
-	d.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci", Until: end}, {Secret: "new"}}}, "")
+	d.Use(map[string][]Key{"shop": {{Secret: "old", Name: "ci", Until: end}, {Secret: "new"}}}, nil)
 	for _, x := range []struct {
 		at   time.Time
 		good bool
@@ -114,7 +125,8 @@ func TestKeysTellTheOperatorByTheToken(t *testing.T) {
 		{token: "", authorization: "Bearer token", want: 503},
 	} {
 		c := visitor(x.authorization)
-		if status, _ := refusal(c, guarding(x.token).Operator(c)); status != x.want {
+		_, err := guarding(x.token).Operator(c)
+		if status, _ := refusal(c, err); status != x.want {
 			t.Errorf("token %q, %q: %d, want %d", x.token, x.authorization, status, x.want)
 		}
 	}
@@ -141,5 +153,52 @@ func TestKeysTellASignatureByTheTenantsKeys(t *testing.T) {
 	}
 	if d.Signed("shop", "m", "2", kuaidihelp.Sign("shop", "m", "1", "old")) {
 		t.Error("a signature of another time is taken")
+	}
+}
+
+func TestEachTokenOfTheOperatorHasItsNameItsEndAndItsLastUse(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	k := NewKeys()
+	k.now = func() time.Time { return now }
+	k.Use(nil, []Key{{Secret: "first"}, {Secret: "anns", Name: "ann", Until: now.Add(time.Hour)}, {Secret: "third"}})
+
+	used := func() string {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(k)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				out = append(out, fmt.Sprintf("%s=%.0f", m.GetLabel()[0].GetValue(), m.GetGauge().GetValue()))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	if got := used(); got != "1=0 3=0 ann=0" {
+		t.Errorf("before any use: %s", got)
+	}
+	for _, x := range []struct{ token, name string }{{"first", ""}, {"anns", "ann"}} {
+		if name, err := k.Operator(visitor("Bearer " + x.token)); err != nil || name != x.name {
+			t.Errorf("%s is %q, %v", x.token, name, err)
+		}
+	}
+	if got := used(); got != "1=1800000000 3=0 ann=1800000000" {
+		t.Errorf("after two uses: %s", got)
+	}
+
+	// A token that has ended is none, and is not used.
+	now = now.Add(time.Hour)
+	if _, err := k.Operator(visitor("Bearer anns")); err == nil {
+		t.Error("a token that has ended is taken")
+	}
+
+	// What is known of a place is gone with the token in it; what is known of a name stays as long as its token.
+	k.Use(nil, []Key{{Secret: "third"}, {Secret: "anns", Name: "ann"}})
+	if got := used(); got != "1=0 ann=1800000000" {
+		t.Errorf("after another config: %s", got)
 	}
 }

@@ -28,8 +28,9 @@ const (
 // replica with the same config accepts a token, and a key that is taken out of the config ends its sessions.
 //
 // A token is v1.TENANT.BEGAN.ENDS.NONCE.MAC: no tenant is the operator, times are Unix seconds, and the MAC is an
-// HMAC-SHA-256 in base64url. Its key is made of admin.token, so slowly that a stolen token is no way to guess it, and
-// for a tenant also of its own key. Without admin.token the key is random: then sessions are those of one process.
+// HMAC-SHA-256 in base64url. Its key is made of the first token of the operator, so slowly that a stolen token is no
+// way to guess it, and for a tenant, or another token of the operator, also of its own key. Without any token of the
+// operator the key is random: then sessions are those of one process.
 type Sessions struct {
 	random  [32]byte
 	current atomic.Pointer[sessionKeys]
@@ -39,44 +40,51 @@ type Sessions struct {
 
 // sessionKeys are the keys of one config.
 type sessionKeys struct {
-	life     time.Duration
-	operator string
-	tenants  map[string][]Key
-	// master is made of operator when it is first needed: that takes a tenth of a second.
+	life      time.Duration
+	operators []Key
+	tenants   map[string][]Key
+	// master is made of first, the first of operators, when it is first needed: that takes a tenth of a second.
+	first  string
 	master func() []byte
 }
 
 // Session is who a token was made for.
 type Session struct {
 	Tenant string // empty: the operator
-	Key    string // name of the tenant's key that was shown; empty: it has none
+	Key    string // name of the key or token that was shown; empty: it has none
 	// Began is when the person logged in. Ends is when the token ends, if it is not renewed.
 	Began, Ends time.Time
 	key         string // that was shown
 }
+
+// Secret is the key or token that was shown.
+func (s Session) Secret() string { return s.key }
 
 // NewSessions makes Sessions that accept nobody, until Use. They go by the clock given. rounds is how slowly a key is
 // made of admin.token; 0: so slowly that a guess costs a tenth of a second. All replicas need the same.
 func NewSessions(now func() time.Time, rounds int) *Sessions {
 	s := &Sessions{now: now, rounds: cmp.Or(rounds, sessionRounds)}
 	_, _ = rand.Read(s.random[:]) // never fails (crypto/rand)
-	s.Use(nil, "", time.Hour)
+	s.Use(nil, nil, time.Hour)
 	return s
 }
 
-// Use sets the API keys by tenant, the operator's token, and how long a session lasts at most. Without a token nobody
+// Use sets the API keys by tenant, the operator's tokens, and how long a session lasts at most. Without a token nobody
 // is the operator.
-func (s *Sessions) Use(tenants map[string][]Key, operator string, life time.Duration) {
-	k := &sessionKeys{life: life, operator: operator, tenants: tenants}
+func (s *Sessions) Use(tenants map[string][]Key, operators []Key, life time.Duration) {
+	k := &sessionKeys{life: life, operators: operators, tenants: tenants}
+	if len(operators) > 0 {
+		k.first = operators[0].Secret
+	}
 	old := s.current.Load()
 	switch {
-	case operator == "":
+	case k.first == "":
 		k.master = func() []byte { return s.random[:] }
-	case old != nil && old.operator == operator:
+	case old != nil && old.first == k.first:
 		k.master = old.master
 	default:
 		k.master = sync.OnceValue(func() []byte {
-			key, err := pbkdf2.Key(sha256.New, operator, []byte("kuairelay console session"), s.rounds, sha256.Size)
+			key, err := pbkdf2.Key(sha256.New, k.first, []byte("kuairelay console session"), s.rounds, sha256.Size)
 			if err != nil {
 				return s.random[:] // only where FIPS 140 forbids it
 			}
@@ -95,17 +103,10 @@ func (s *Sessions) Open(key string, operator bool) (session Session, token strin
 	case key == "":
 		return Session{}, "", false
 	case operator:
-		ok = k.operator != "" && equal(k.operator, key)
+		ok = session.isOf("", k.operators)
 	default:
-		// All keys are compared, so that the time tells nothing.
 		for tenant, keys := range k.tenants {
-			for _, own := range keys {
-				if equal(own.Secret, key) && own.good(session.Began) {
-					session.Tenant = tenant
-					session.Key = own.Name
-					ok = true
-				}
-			}
+			ok = session.isOf(tenant, keys) || ok
 		}
 	}
 	if !ok {
@@ -113,6 +114,18 @@ func (s *Sessions) Open(key string, operator bool) (session Session, token strin
 	}
 	token = s.sign(k, &session)
 	return session, token, true
+}
+
+// isOf notes whose the session is, if it began with one of the keys. All are compared, so that the time tells nothing.
+func (s *Session) isOf(tenant string, keys []Key) (ok bool) {
+	for _, own := range keys {
+		if equal(own.Secret, s.key) && own.good(s.Began) {
+			s.Tenant = tenant
+			s.Key = own.Name
+			ok = true
+		}
+	}
+	return ok
 }
 
 // Read returns the session of a token; ok is false if there is none, or if it has ended. For one that has been in use
@@ -134,7 +147,7 @@ func (s *Sessions) Read(token string, operator bool) (session Session, renewed s
 	k := s.current.Load()
 	keys := k.tenants[session.Tenant]
 	if operator {
-		keys = []Key{{Secret: k.operator}}
+		keys = k.operators
 	}
 	now := s.now()
 	for _, key := range keys {
@@ -179,7 +192,7 @@ func (k *sessionKeys) idle(tenant string) time.Duration {
 // mac authenticates a token that was made for whoever has a key.
 func (k *sessionKeys) mac(text, tenant, key string) string {
 	with := k.master()
-	if tenant != "" {
+	if tenant != "" || key != k.first {
 		with = sum256(with, key)
 	}
 	return base64.RawURLEncoding.EncodeToString(sum256(with, text))

@@ -16,7 +16,7 @@ func newTestSessions(t *testing.T) (s *Sessions, clock *time.Time) {
 	s.Use(map[string][]Key{
 		"shop": {{Secret: "shop-key-1"}, {Secret: "shop-key-2"}},
 		"crm":  {{Secret: "crm-key"}},
-	}, operatorToken, 12*time.Hour)
+	}, tokenOf(operatorToken), 12*time.Hour)
 	return s, &now
 }
 
@@ -92,19 +92,19 @@ func TestASessionEndsWithItsKey(t *testing.T) {
 		return ok
 	}
 
-	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2"}}}, operatorToken, 12*time.Hour)
+	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2"}}}, tokenOf(operatorToken), 12*time.Hour)
 	if good(first, false) || !good(second, false) || !good(operator, true) {
 		t.Error("after a key was taken out")
 	}
-	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2"}}}, "another-operators-token", 12*time.Hour)
+	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2"}}}, tokenOf("another-operators-token"), 12*time.Hour)
 	if good(second, false) || good(operator, true) {
 		t.Error("after the operator's token was changed")
 	}
-	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2", Until: s.now()}}}, operatorToken, 12*time.Hour)
+	s.Use(map[string][]Key{"shop": {{Secret: "shop-key-2", Until: s.now()}}}, tokenOf(operatorToken), 12*time.Hour)
 	if good(second, false) || !good(operator, true) {
 		t.Error("after the end of a key")
 	}
-	s.Use(nil, "", 12*time.Hour)
+	s.Use(nil, nil, 12*time.Hour)
 	if good(second, false) || good(operator, true) {
 		t.Error("without keys")
 	}
@@ -120,8 +120,8 @@ func TestEveryReplicaWithTheSameConfigReadsASession(t *testing.T) {
 	}
 
 	// Without admin.token there is nothing that others do not know.
-	a.Use(map[string][]Key{"crm": {{Secret: "crm-key"}}}, "", time.Hour)
-	b.Use(map[string][]Key{"crm": {{Secret: "crm-key"}}}, "", time.Hour)
+	a.Use(map[string][]Key{"crm": {{Secret: "crm-key"}}}, nil, time.Hour)
+	b.Use(map[string][]Key{"crm": {{Secret: "crm-key"}}}, nil, time.Hour)
 	_, token, _ = a.Open("crm-key", false)
 	if _, _, ok := a.Read(token, false); !ok {
 		t.Error("its own")
@@ -137,7 +137,7 @@ func TestASessionOfAnEarlierVersionIsRead(t *testing.T) {
 	const earlier = "v1.crm.1796025600.1796068800.Kvpd7KchYdUi.plSXhZs78EDTL0irM_26MtTnSKam6m8Let9wc3YdBN0"
 	s, clock := newTestSessions(t)
 	real := NewSessions(func() time.Time { return *clock }, 0)
-	real.Use(s.current.Load().tenants, operatorToken, 12*time.Hour)
+	real.Use(s.current.Load().tenants, tokenOf(operatorToken), 12*time.Hour)
 	if got, _, ok := real.Read(earlier, false); !ok || got.Tenant != "crm" {
 		t.Errorf("%q, %t", got.Tenant, ok)
 	}
@@ -182,5 +182,31 @@ func TestASessionEndsInTime(t *testing.T) {
 	at(12 * time.Hour)
 	if _, _, ok := s.Read(token, true); ok {
 		t.Error("the operator's is good for ever")
+	}
+}
+
+func TestATokenOfTheOperatorThatIsTakenOutEndsItsSessionsAlone(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestSessions(t)
+	_, before, _ := s.Open(operatorToken, true)
+	s.Use(nil, []Key{{Secret: operatorToken}, {Secret: "anns-token", Name: "ann"}}, time.Hour)
+	ann, token, ok := s.Open("anns-token", true)
+	if !ok || ann.Key != "ann" || ann.Tenant != "" {
+		t.Fatalf("ann is %+v, %v", ann, ok)
+	}
+	read, _, ok := s.Read(token, true)
+	if !ok || read.Key != "ann" || read.Secret() != "anns-token" {
+		t.Errorf("ann's session is read as %+v, %v", read, ok)
+	}
+	if read, _, ok := s.Read(before, true); !ok || read.Key != "" {
+		t.Errorf("the session of before is read as %+v, %v", read, ok)
+	}
+
+	s.Use(nil, []Key{{Secret: operatorToken}, {Secret: "bobs-token", Name: "bob"}}, time.Hour)
+	if _, _, ok := s.Read(token, true); ok {
+		t.Error("a session goes on whose token was taken out")
+	}
+	if _, _, ok := s.Read(before, true); !ok {
+		t.Error("a session of another token has ended")
 	}
 }

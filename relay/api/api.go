@@ -86,8 +86,9 @@ type Options struct {
 	// Tenant gives the tenant that sends a request, by its key, and the name of that key (empty: it has none). The error
 	// is the answer to a request without such a key.
 	Tenant func(c echo.Context) (name, key string, err error)
-	// Operator gives nil if the operator sends a request. The error is the answer to any other request.
-	Operator func(c echo.Context) error
+	// Operator returns the name of the operator's token that a request carries (empty: it has none). The error is the
+	// answer to any other request.
+	Operator func(c echo.Context) (key string, err error)
 	// Enter admits a request of a tenant, or of the operator (empty). The API calls leave when the request is answered.
 	// The error is the answer to a request over a limit. Default: no limit.
 	Enter func(c echo.Context, tenant string) (leave func(), err error)
@@ -410,14 +411,16 @@ func (c *API) asTenant(r route) echo.HandlerFunc {
 // asOperator handles a route for the operator.
 func (c *API) asOperator(r route) echo.HandlerFunc {
 	return func(e echo.Context) error {
-		if err := c.o.Operator(e); err != nil {
+		key, err := c.o.Operator(e)
+		if err != nil {
 			return err
 		}
-		return c.enter(e, "", "", r)
+		return c.enter(e, "", key, r)
 	}
 }
 
-// enter handles a request of a known sender, unless it is over a limit. key is the name of the tenant's key.
+// enter handles a request of a known sender, unless it is over a limit. key is the name of the tenant's key, or of
+// the operator's token.
 func (c *API) enter(e echo.Context, tenant, key string, r route) error {
 	leave, err := c.o.Enter(e, tenant)
 	if err != nil {
@@ -459,7 +462,7 @@ type call struct {
 	*API
 	settings *settings
 	tenant   string // empty: the operator
-	key      string // name of the tenant's key; empty: it has none
+	key      string // name of the tenant's key, or the operator's token; empty: it has none
 	deeds    deeds
 }
 

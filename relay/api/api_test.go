@@ -108,7 +108,7 @@ func TestAHandlerIsCalledOnlyForOneWhoIsLetIn(t *testing.T) {
 	left := 0
 	b := newBench(Options{
 		Tenant:   func(echo.Context) (string, string, error) { return "shop", "ci", known },
-		Operator: func(echo.Context) error { return known },
+		Operator: func(echo.Context) (string, error) { return "", known },
 		Enter: func(echo.Context, string) (func(), error) {
 			return func() { left++ }, entered
 		},

@@ -279,7 +279,7 @@ func (c *call) showAct(a event.Act) AuditEntry {
 		Result:  a.Result,
 	}
 	if c.tenant != "" && (a.By.Name != c.tenant || a.By.Name == event.Operator) { // a tenant may have that name
-		out.By.From = ""
+		out.By.Key, out.By.From = "", ""
 	}
 	return out
 }

@@ -65,7 +65,7 @@ func TestEveryRouteThatIsNoReadIsAnActOrSaysWhyNot(t *testing.T) {
 func acting() (*bench, *notes) {
 	b := newBench(Options{
 		Tenant:   func(echo.Context) (string, string, error) { return "shop", "ci", nil },
-		Operator: func(echo.Context) error { return nil },
+		Operator: func(echo.Context) (string, error) { return "", nil },
 	})
 	n := &notes{}
 	b.audit = n

@@ -91,7 +91,7 @@ func (c *call) showLogEntry(e event.LogEntry) LogEntry {
 		Text:   e.Text,
 		Replay: e.Replay,
 	}
-	if c.tenant == "" || c.tenant == e.By.Name {
+	if c.tenant == "" || c.tenant == e.By.Name && e.By.Name != event.Operator { // a tenant may have that name
 		out.Key = e.By.Key
 		out.From = e.By.From
 	}

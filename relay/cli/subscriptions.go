@@ -290,11 +290,12 @@ func exportRedis(ctx context.Context, c *config.Config, write func(exported) err
 // exportRunning calls write for every subscription that the tenants of a config have at the relay that runs with it.
 func exportRunning(ctx context.Context, c *config.Config, write func(exported) error) error {
 	const where = "without redis.url the ledger is in the relay's own process"
-	if c.Admin.Token == "" {
+	operators := c.Operators()
+	if len(operators) == 0 {
 		return errors.New(where + ", which has no API without admin.token")
 	}
 	flags := apiFlags{url: listenURL(c.Admin.Listen)}
-	client, err := flags.clientOf(c.Admin.Token.Reveal(), false)
+	client, err := flags.clientOf(operators[0].Key.Reveal(), false)
 	if err != nil {
 		return err
 	}

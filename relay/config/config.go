@@ -35,7 +35,8 @@ type Config struct {
 	// Admin is the private listener.
 	Admin struct {
 		Listen string // host:port
-		Token  Secret // the operator's, for the API; empty: the API is off
+		Token  Secret // the operator's, for the API; empty and no Tokens: the API is off
+		Tokens []APIKey
 	}
 	// Redis is the store. Without a URL the relay keeps an embedded one, which lives as long as the process.
 	Redis struct {
@@ -55,7 +56,7 @@ type Config struct {
 	}
 	// Callback is the address that kuaidihelp calls.
 	Callback struct {
-		Tokens     []Secret       // the last segment of the callback's path; at least one
+		Tokens     []APIKey       // each a last segment of the callback's path; at least one, and one without an end
 		AllowCIDRs []netip.Prefix // who may call; empty: anyone who knows a token
 		Ack        string         // the body of the answer to an accepted callback
 		MaxBody    int64          // bytes
@@ -155,10 +156,10 @@ type SigningSecret struct {
 	Until  time.Time
 }
 
-// APIKey lets its tenant in until a time; zero: without an end.
+// APIKey lets its tenant in until a time; zero: without an end. So do tokens of the operator, and of callbacks.
 type APIKey struct {
 	Key   Secret
-	Name  string // unique in its tenant: it is shown where the key itself must not be; empty: it has none
+	Name  string // unique in its list: it is shown where the key itself must not be; empty: it has none
 	Until time.Time
 }
 
@@ -307,6 +308,14 @@ func load(path string, text []byte, o Options) (*Config, error) {
 	c.Files.parseBytes = c.Limits.ParseBytes
 	c.Warnings = inOrderOf(files, append(noted, warnings(c)...))
 	return c, nil
+}
+
+// Operators are all tokens of the operator: admin.token first, and those of admin.tokens.
+func (c *Config) Operators() (all []APIKey) {
+	if c.Admin.Token != "" {
+		all = append(all, APIKey{Key: c.Admin.Token})
+	}
+	return append(all, c.Admin.Tokens...)
 }
 
 // defaults are the values of the keys that a file leaves out.

@@ -18,7 +18,13 @@ var docs = map[string]string{
 	"admin":        "The private listener: the operator's API, metrics and health. Only the operator should reach it.",
 	"admin.listen": "Address of the private listener. It must differ from `server.listen`.",
 	"admin.token": "The operator's token for the API, at least 8 characters of printable ASCII. " +
-		"Without a token the operator's API is off.",
+		"Without any token the operator's API is off.",
+	"admin.tokens": "More tokens of the operator: each is a text, or a mapping of `key`, `name` and `until`. " +
+		"Give each person and program one of its own, or list two while you replace one.",
+	"admin.tokens.key": "The token, at least 8 characters of printable ASCII.",
+	"admin.tokens.name": "Name of the token, unique in the list, of the same form as the name of a tenant. " +
+		"`kuairelay audit` shows it, and a metric says when the token was last used. It must be written out.",
+	"admin.tokens.until": "Time from which the token is refused, such as `2026-12-31T18:00:00+08:00`.",
 
 	"redis": "Where events, deliveries and subscriptions are kept.",
 	"redis.url": "URL of Redis 6.2 or later: `redis://`, `rediss://` (TLS) or `unix://`. " +
@@ -77,9 +83,14 @@ var docs = map[string]string{
 
 	"callback": "What kuaidihelp calls: `POST /callback/{token}` on the public listener.",
 	"callback.tokens": "Tokens that a callback's address may end with. " +
-		"Each is at least 8 characters: letters, digits and `-._~`. List two while you replace one.",
-	"callback.allow_cidrs": "Networks that may call. Empty: everybody who knows a token.",
-	"callback.ack":         "Body of the answer to a callback that was accepted. kuaidihelp expects `success`.",
+		"Each is at least 8 characters: letters, digits and `-._~`. List two while you replace one. " +
+		"Each is a text, or a mapping of `token`, `name` and `until`; at least one has no `until`.",
+	"callback.tokens.token": "The token.",
+	"callback.tokens.name": "Name of the token, unique in the list, of the same form as the name of a tenant. " +
+		"A metric says when the token was last used, and the log names it. It must be written out.",
+	"callback.tokens.until": "Time from which a callback with the token is refused, such as `2026-12-31T18:00:00+08:00`.",
+	"callback.allow_cidrs":  "Networks that may call. Empty: everybody who knows a token.",
+	"callback.ack":          "Body of the answer to a callback that was accepted. kuaidihelp expects `success`.",
 	"callback.max_body": "Largest body of a callback, after it is unpacked (gzip, deflate). " +
 		"A larger one is answered 413.",
 	"callback.silence": "Without a callback for this time, a metric, " +

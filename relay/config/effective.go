@@ -222,12 +222,16 @@ func (f field) shownDefault(path string) *yaml.Node {
 
 // secretKeys are the keys whose values are secrets, by their paths. So are the values of a mapping or list below them.
 var secretKeys = []string{
-	"admin.token", "redis.url", "egress.proxy", "kuaidihelp.app_id", "kuaidihelp.api_key", "callback.tokens",
+	"admin.token", "admin.tokens", "redis.url", "egress.proxy", "kuaidihelp.app_id", "kuaidihelp.api_key",
+	"callback.tokens",
 	"tenants.api_keys", "tenants.endpoints.secrets", "tenants.endpoints.headers",
 }
 
 // openKeys are keys below one of secretKeys whose values are none.
-var openKeys = []string{"tenants.api_keys.name", "tenants.api_keys.until", "tenants.endpoints.secrets.until"}
+var openKeys = []string{
+	"admin.tokens.name", "admin.tokens.until", "callback.tokens.name", "callback.tokens.until",
+	"tenants.api_keys.name", "tenants.api_keys.until", "tenants.endpoints.secrets.until",
+}
 
 // isSecret says whether the values at a path are secrets.
 func isSecret(path string) bool {

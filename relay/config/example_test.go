@@ -17,11 +17,11 @@ func ExampleLoad() {
 	for _, e := range c.Tenants[0].Endpoints {
 		fmt.Println(e.ID, e.Delivery.Timeout, e.Delivery.MaxInFlight)
 	}
-	fmt.Println(c.Callback.Tokens) // a secret shows nothing of itself
+	fmt.Println(c.Callback.Tokens[0].Key) // a secret shows nothing of itself
 	// Output:
 	// shop/orders 15s 32
 	// shop/alerts 5s 4
-	// [<secret>]
+	// <secret>
 }
 
 // The error holds all mistakes of a file, each with its line.

@@ -58,7 +58,7 @@ func TestAMinimalFileGetsTheDefaultsOfTheDesign(t *testing.T) {
 		24 * time.Hour, 24 * time.Hour}
 	want.Subscriptions.Reconcile.ResubscribeAfter = 3
 	want.Server.Listen, want.Admin.Listen = ":8080", "127.0.0.1:8081"
-	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []Secret{"long-enough"}, "success", 4<<20
+	want.Callback.Tokens, want.Callback.Ack, want.Callback.MaxBody = []APIKey{{Key: "long-enough"}}, "success", 4<<20
 	want.Callback.Silence = 6 * time.Hour
 	want.Spool.Dir, want.Spool.MaxBytes = "./spool", 1<<30
 	want.Dedupe.Window, want.Dedupe.BareWindow = 72*time.Hour, 2*time.Hour
@@ -104,7 +104,10 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	want.Admin.Listen, want.Admin.Token = "[::1]:2", "operator-token"
 	want.Redis.URL, want.Redis.WaitReplicas = "redis://user:password@h:6379/1", 3
 	want.Spool.Dir, want.Spool.MaxBytes = "/var/spool/kuairelay", 64<<20
-	want.Callback.Tokens = []Secret{"first-token", "token-from-a-file"}
+	want.Admin.Tokens = []APIKey{{Key: "other-token"}, {"third-token", "ann", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	want.Callback.Tokens = []APIKey{
+		{"first-token", "old", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}, {Key: "token-from-a-file"},
+	}
 	want.Callback.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("192.168.1.1/32")}
 	want.Callback.Ack, want.Callback.MaxBody, want.Callback.Silence = "ok", 5_000_000, 9*time.Hour
 	want.Dedupe.Window, want.Dedupe.BareWindow = 13*time.Hour, 90*time.Minute
@@ -298,7 +301,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 6 {
+	if len(c.Warnings) != 8 {
 		t.Errorf("it is warned of its own secrets in %v", c.Warnings)
 	}
 	for _, w := range c.Warnings {
@@ -316,6 +319,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	equal(t, "egress", c.Egress.AllowCIDRs, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}) // for its own endpoints
 	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
 	d.Files, d.Production = c.Files, c.Production
+	d.Admin.Tokens = c.Admin.Tokens
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs,
 		c.Admin.Token
 	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)

@@ -29,6 +29,7 @@ func schema(l *loading) reader {
 			optional("token", after(one(&c.Admin.Token, maybe(apiKey)), func(v value) {
 				l.guardLogin(v, c.Admin.Token.Reveal(), true)
 			})),
+			optional("tokens", after(l.keysOf(&c.Admin.Tokens, true), func(v value) { l.endsOf(v, c.Admin.Tokens) })),
 		))),
 
 		// Whom the relay talks to, and where it keeps what it accepts.
@@ -45,9 +46,7 @@ func schema(l *loading) reader {
 			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
 		)),
 		optional("callback", at(&places.callback, object(
-			required("tokens", after(some(&c.Callback.Tokens, callbackToken), func(v value) {
-				l.guardAll(v, c.Callback.Tokens)
-			})),
+			required("tokens", after(l.callbackTokens(&c.Callback.Tokens), func(v value) { l.endsOf(v, c.Callback.Tokens) })),
 			optional("allow_cidrs", at(&places.allowCIDRs, list(&c.Callback.AllowCIDRs, network))),
 			optional("ack", one(&c.Callback.Ack, text)),
 			optional("max_body", one(&c.Callback.MaxBody, size)),
@@ -136,7 +135,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 				v.src.permissions.tenant = t.Name
 			}
 		})),
-		optional("api_keys", l.keysOf(&t.APIKeys)),
+		optional("api_keys", l.keysOf(&t.APIKeys, false)),
 		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
 		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
 		optional("watch", watch(&t.Watch)),

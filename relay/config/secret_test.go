@@ -23,7 +23,7 @@ func TestASecretPrintsAsSecretEverywhere(t *testing.T) {
 	}
 	h := holder{secret, []Secret{secret}, map[string]Secret{"k": secret}, &secret}
 	var config Config
-	config.Redis.URL, config.Callback.Tokens = secret, []Secret{secret}
+	config.Redis.URL, config.Callback.Tokens = secret, []APIKey{{Key: secret}}
 	config.Tenants = []Tenant{
 		{Endpoints: []Endpoint{{Secrets: []SigningSecret{{Secret: secret}}, Headers: []Header{{"a", secret}}}}}}
 

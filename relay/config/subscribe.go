@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -166,35 +167,55 @@ func limits(l *Limits) []field {
 	}
 }
 
-// keysOf reads a tenant's API keys, each as a text or as {key, name, until}. A key says which tenant calls, so two
-// tenants cannot have the same one.
-func (l *loading) keysOf(out *[]APIKey) reader {
+// keysOf reads the API keys of a tenant, or the tokens of the operator. A key says who calls, so no two can be the
+// same.
+func (l *loading) keysOf(out *[]APIKey, operator bool) reader {
+	return namedKeys(out, "key", apiKey, func(item value, k APIKey) bool {
+		if first, dup := l.apiKeys[k.Key]; dup {
+			item.mistake("this key is already used at %s", first)
+			return false
+		}
+		l.apiKeys[k.Key] = item.position()
+		l.guardLogin(item, k.Key.Reveal(), operator)
+		return true
+	})
+}
+
+// callbackTokens reads those of callback. At least one must have no until, so that kuaidihelp can always call.
+func (l *loading) callbackTokens(out *[]APIKey) reader {
+	read := namedKeys(out, "token", callbackToken, func(item value, k APIKey) bool {
+		if secret := k.Key.Reveal(); l.guard(item, secret) && short(secret) {
+			l.shortKey(item)
+		}
+		return true
+	})
+	return after(read, func(v value) {
+		if len(*out) > 0 && !slices.ContainsFunc(*out, func(k APIKey) bool { return k.Until.IsZero() }) {
+			v.mistake("at least one token must have no until, or one day kuaidihelp can call no more")
+		}
+	})
+}
+
+// namedKeys reads a list of at least one key, each as a text or as {key, name, until}, where word is the name of the
+// key itself. take says whether it can be taken.
+func namedKeys(out *[]APIKey, word string, f form[Secret], take func(item value, k APIKey) bool) reader {
 	entry := func(k *APIKey, names map[string]Position) reader {
 		return object(
-			required("key", one(&k.Key, apiKey)),
+			required(word, one(&k.Key, f)),
 			optional("name", name(&k.Name, names)),
 			optional("until", one(&k.Until, instant)),
 		)
 	}
 
-	ofItems := func(entry shape) shape { return listOf(shape{"anyOf": []any{apiKey.scalar(), entry}}, 1) }
+	ofItems := func(entry shape) shape { return listOf(shape{"anyOf": []any{f.scalar(), entry}}, 1) }
 	return reader{fields: entry(&APIKey{}, nil).fields, of: ofItems, read: func(v value) {
 		names := map[string]Position{}
 		for _, item := range v.someItems() {
 			var k APIKey
-			either(entry(&k, names), one(&k.Key, apiKey)).read(item)
-			if k.Key == "" {
-				continue
+			either(entry(&k, names), one(&k.Key, f)).read(item)
+			if k.Key != "" && take(item, k) {
+				*out = append(*out, k)
 			}
-
-			if first, dup := l.apiKeys[k.Key]; dup {
-				item.mistake("this key is already used at %s", first)
-				continue
-			}
-
-			l.apiKeys[k.Key] = item.position()
-			l.guardLogin(item, k.Key.Reveal(), false)
-			*out = append(*out, k)
 		}
 	}}
 }

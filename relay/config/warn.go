@@ -129,6 +129,21 @@ func (w *warner) apiKeys(t Tenant) {
 	}
 }
 
+// endsOf warns of the operator's tokens, or those of callbacks, that have ended, or end soon.
+func (l *loading) endsOf(v value, keys []APIKey) {
+	for i, k := range keys {
+		if k.Until.IsZero() || time.Until(k.Until) > keyEndsSoon || i >= len(v.node.Content) {
+			continue
+		}
+		item := v.child(v.node.Content[i], fmt.Sprintf("%s[%d]", v.path, i))
+		if time.Until(k.Until) > 0 {
+			item.warn("ends within a week: give those who use it another")
+		} else {
+			item.warn("has ended, and lets nobody in any more: take it out")
+		}
+	}
+}
+
 // endpoint warns of an endpoint's settings and secrets.
 func (w *warner) endpoint(e *Endpoint) {
 	if readable(e.URL) {

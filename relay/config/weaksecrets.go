@@ -13,7 +13,9 @@ import (
 // exampleSecrets are those that config.example.yaml uses if the environment sets none. Everybody knows them.
 var exampleSecrets = []string{
 	"change-me-please",
+	"old-change-me-please",
 	"example-admin-token-change-me",
+	"example-ci-admin-token-change-me",
 	"example-api-key-change-me",
 	"whsec_a3VhaXJlbGF5IGV4YW1wbGUsIG5vdCBhIHNlY3JldCE=",
 	"whsec_a3VhaXJlbGF5IGV4YW1wbGUsIGFsZXJ0cywgbm8gc2VjcmV0",
@@ -120,18 +122,6 @@ func onLoopback(address string) bool {
 	}
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
-}
-
-// guardAll guards the secrets that were read from a list, unless one of them has a mistake.
-func (l *loading) guardAll(v value, secrets []Secret) {
-	if items := v.node.Content; len(items) == len(secrets) {
-		for i, n := range items {
-			item := v.child(n, fmt.Sprintf("%s[%d]", v.path, i))
-			if secret := secrets[i].Reveal(); l.guard(item, secret) && short(secret) {
-				l.shortKey(item)
-			}
-		}
-	}
 }
 
 // openToAll warns of networks that hold a large part of all public addresses.

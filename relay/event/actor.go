@@ -1,6 +1,6 @@
 package event
 
-// Operator is the Name of the Actor who has shown admin.token.
+// Operator is the Name of the Actor who has shown a token of the operator.
 const Operator = "operator"
 
 // Actor is who did something. The zero Actor is nobody: the relay did it by itself, or a config says so.

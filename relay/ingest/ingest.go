@@ -27,15 +27,21 @@ import (
 
 // Settings of a Receiver are what may change while it runs (see Use). A zero field means its default.
 type Settings struct {
-	// Tokens are the last segments of the callback paths that are accepted: the first one is in use, the others are for
-	// rotation.
-	Tokens []string
+	// Tokens are the last segments of the callback paths that are accepted.
+	Tokens []Token
 	// AllowCIDRs are the addresses that may push; empty: all.
 	AllowCIDRs []netip.Prefix
 	// Ack is the body of a good answer. Default "success".
 	Ack string
 	// MaxBody of a callback in bytes. Default 4 MiB.
 	MaxBody int64
+}
+
+// Token is one that callbacks may have.
+type Token struct {
+	Secret string
+	Name   string    // empty: it has none
+	Until  time.Time // from then on it is none; zero: it has no end
 }
 
 // Options of a Receiver. A zero field means its default.
@@ -77,10 +83,16 @@ func (r *Receiver) Refused() time.Time {
 	return time.Time{}
 }
 
-// settings are Settings with their defaults, and the digests of the tokens.
+// settings are Settings with their defaults, and what is compared of the tokens.
 type settings struct {
 	Settings
-	tokens [][sha256.Size]byte
+	tokens []token
+}
+
+// token is a Token with its digest.
+type token struct {
+	Token
+	sum [sha256.Size]byte
 }
 
 // New makes a Receiver.
@@ -107,10 +119,13 @@ func (r *Receiver) Use(set Settings) {
 	set.Ack = cmp.Or(set.Ack, "success")
 	set.MaxBody = cmp.Or(set.MaxBody, 4<<20)
 	now := &settings{Settings: set}
-	for _, t := range set.Tokens {
-		now.tokens = append(now.tokens, sha256.Sum256([]byte(t)))
+	used := make([]stats.Used, len(set.Tokens))
+	for i, t := range set.Tokens {
+		now.tokens = append(now.tokens, token{Token: t, sum: sha256.Sum256([]byte(t.Secret))})
+		used[i] = stats.Used{Secret: t.Secret, Name: t.Name}
 	}
 	r.current.Store(now)
+	r.metrics.used.Use(used)
 }
 
 // Register adds the path: POST /callback/{token}, and GET and HEAD for the provider's check of the URL. Extra slashes
@@ -150,8 +165,9 @@ func (r *Receiver) check(c echo.Context) error {
 // does not tell a stranger which of them.
 func (s *settings) know(c echo.Context) (place int) {
 	sum := sha256.Sum256([]byte(c.Param("token")))
-	for i := range s.tokens {
-		if subtle.ConstantTimeCompare(sum[:], s.tokens[i][:]) == 1 {
+	for i, t := range s.tokens {
+		good := t.Until.IsZero() || time.Now().Before(t.Until)
+		if subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1 && good {
 			place = i + 1
 		}
 	}
@@ -179,6 +195,7 @@ func (r *Receiver) receive(c echo.Context) error {
 		return r.refuse(c, started)
 	}
 	r.o.OnCallback()
+	r.metrics.used.Mark(token-1, now.tokens[token-1].Name, started)
 
 	// The body, and what is made of it, has memory reserved until the callback is answered.
 	held := r.rooms.enter(func() { _ = http.NewResponseController(c.Response()).SetReadDeadline(time.Unix(1, 0)) })
@@ -210,6 +227,7 @@ func (r *Receiver) receive(c echo.Context) error {
 	k := kept{callback: cb.ID, ip: c.RealIP(), bytes: len(body)}
 	if len(now.tokens) > 1 {
 		k.token = token
+		k.tokenName = now.tokens[token-1].Name
 	}
 	k.parsed, k.more = r.o.Parse(cb)
 	blameEncoding(cb, k.parsed)
@@ -262,15 +280,17 @@ func idOf(parsed kuaidihelp.Result) string {
 
 // kept is the result of a callback that was read.
 type kept struct {
-	callback string            // its id
-	ip       string            // who sent it
-	bytes    int               // of its body
-	token    int               // the place of its token, if there are several: while one is replaced
-	parsed   kuaidihelp.Result // or its first part
-	more     bool              // it has other parts
-	id       string            // of its event, if it has one
-	sum      event.Summary
-	took     time.Duration
+	callback string // its id
+	ip       string // who sent it
+	bytes    int    // of its body
+	token    int    // the place of its token, if there are several: while one is replaced
+	// tokenName is the name of that token; empty: it has none.
+	tokenName string
+	parsed    kuaidihelp.Result // or its first part
+	more      bool              // it has other parts
+	id        string            // of its event, if it has one
+	sum       event.Summary
+	took      time.Duration
 }
 
 // answer answers a callback that Keep made durable, or failed to.
@@ -311,6 +331,9 @@ func (k kept) fields() []zap.Field {
 	}
 	if k.token > 0 {
 		fields = append(fields, zap.Int("token", k.token))
+	}
+	if k.tokenName != "" {
+		fields = append(fields, zap.String("token_name", k.tokenName))
 	}
 	if k.more {
 		fields = append(fields, zap.Bool("large", true)) // events are those of its first part
@@ -384,6 +407,7 @@ func (r *Receiver) count(answer string, took time.Duration) {
 type metrics struct {
 	callbacks *prometheus.CounterVec
 	duration  prometheus.Histogram
+	used      *stats.Uses // of the tokens
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -398,12 +422,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "Time until callbacks were durable.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .3, .5, 1, 3},
 		}),
+		used: stats.NewUses("kuairelay_callback_token_used_timestamp_seconds",
+			"Unix time at which a callback last came with a token, at this replica, by the token's name or, without one, "+
+				"its place in callback.tokens; 0: none since the start."),
 	}
 	for answer := range measures {
 		m.callbacks.WithLabelValues(answer)
 	}
 	if r != nil {
-		r.MustRegister(m.callbacks, m.duration)
+		r.MustRegister(m.callbacks, m.duration, m.used)
 	}
 	return m
 }

@@ -20,6 +20,7 @@ var labelValues = map[string]string{
 	"endpoint":    "`TENANT/ENDPOINT`",
 	"tenant":      "the tenant's name",
 	"version":     "the version that runs",
+	"token":       "its name or, without one, its place in the list",
 	"fingerprint": "a hash of the config's files: replicas should show the same one",
 
 	"kuairelay_attempt_duration_seconds endpoint": "`TENANT/ENDPOINT`; with more than 200 endpoints there is no label",
