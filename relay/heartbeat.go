@@ -221,6 +221,8 @@ const (
 	fieldFiles       = "files"
 	fieldBytes       = "bytes"
 	fieldMaxBytes    = "max_bytes"
+	fieldDisk        = "disk"
+	fieldDiskFree    = "disk_free"
 	fieldWaiting     = "waiting"
 	fieldOldest      = "oldest"
 	fieldHeld        = "held"
@@ -231,6 +233,7 @@ func (r *Relay) describe() map[string]string {
 	status := r.replicaStatus()
 	config := r.reload.current()
 	stats := r.spool.Stats()
+	disk := r.disk()
 	return map[string]string{
 		fieldStarted:     unixMilli(status.StartedAt),
 		fieldVersion:     r.o.Version,
@@ -244,10 +247,23 @@ func (r *Relay) describe() map[string]string {
 		fieldFiles:       strconv.Itoa(stats.Files),
 		fieldBytes:       strconv.FormatInt(stats.Bytes, 10),
 		fieldMaxBytes:    strconv.FormatInt(stats.MaxBytes, 10),
+		fieldDisk:        disk.ID,
+		fieldDiskFree:    strconv.FormatInt(disk.Free, 10),
 		fieldWaiting:     strconv.Itoa(stats.Waiting),
 		fieldOldest:      unixMilli(waitingSince(stats)),
 		fieldHeld:        strconv.Itoa(r.pool.Held()),
 	}
+}
+
+// disk is the disk of the spool, with a name that replicas of other machines do not have; the zero Disk: it cannot be
+// asked.
+func (r *Relay) disk() spool.Disk {
+	disk, known := r.spool.Disk()
+	if !known {
+		return spool.Disk{}
+	}
+	disk.ID = hostName() + ":" + disk.ID
+	return disk
 }
 
 // redisWord is the state of Redis in a word.
@@ -299,6 +315,7 @@ func showReplica(r store.Replica) api.Replica {
 		Spool: api.ReplicaSpool{
 			Files: int(whole(fieldFiles)), Bytes: whole(fieldBytes), MaxBytes: whole(fieldMaxBytes),
 			Waiting: int(whole(fieldWaiting)), OldestAt: at(fieldOldest),
+			Disk: r.Fields[fieldDisk], DiskFree: whole(fieldDiskFree),
 		},
 		Held: int(whole(fieldHeld)),
 	}
@@ -334,7 +351,7 @@ func (s *since) note(is bool) time.Time {
 // replicaSince remembers since when a replica has what it is looked at for. It is looked at with each beat, and
 // whenever somebody asks.
 type replicaSince struct {
-	spoolFails, spoolScarce, credentials since
+	spoolFails, spoolScarce, spoolDisk, credentials since
 }
 
 // probe asks Redis and the spool whether they take callbacks, and Redis how it is set up: two commands more, so that
@@ -352,6 +369,7 @@ func (r *Relay) replicaStatus() api.ReplicaStatus {
 	c := r.statusOf(r.store.Available(), r.spool.Trouble())
 	stats := r.spool.Stats()
 	room := r.spool.Room()
+	disk := r.disk()
 	config := r.reload.current()
 	state, since := r.store.Availability()
 	out := api.ReplicaStatus{
@@ -364,7 +382,9 @@ func (r *Relay) replicaStatus() api.ReplicaStatus {
 		Spool: c.Spool, SpoolSince: r.since.spoolFails.note(c.spoolErr != nil),
 		SpoolRoom: room, SpoolMax: stats.MaxBytes,
 		SpoolScarceSince: r.since.spoolScarce.note(room < stats.MaxBytes/api.SpoolScarce),
-		Spooled:          c.Spooled, SpooledSince: waitingSince(stats),
+		SpoolBytes:       stats.Bytes, SpoolDisk: disk.ID, SpoolDiskFree: disk.Free,
+		SpoolDiskSince: r.since.spoolDisk.note(disk.ID != "" && disk.Free < stats.MaxBytes-stats.Bytes),
+		Spooled:        c.Spooled, SpooledSince: waitingSince(stats),
 
 		Config: api.ConfigInUse(c.Config), Restart: config.restart, RestartSince: config.restartSince,
 

@@ -29,8 +29,8 @@ type storageMetrics struct {
 	pool    *deliver.Pool
 	advised func() map[string]string // what about Redis puts events at risk: why by its name
 
-	pushed, state, advice, held                                 *prometheus.Desc
-	files, bytes, most, room, waiting, oldest, spooledCallbacks *prometheus.Desc
+	pushed, state, advice, held                                       *prometheus.Desc
+	files, bytes, most, room, free, waiting, oldest, spooledCallbacks *prometheus.Desc
 }
 
 func newStorageMetrics(r *Relay) *storageMetrics {
@@ -57,6 +57,8 @@ func newStorageMetrics(r *Relay) *storageMetrics {
 			"Disk that the spool may take: spool.max_bytes."),
 		room: desc("kuairelay_spool_room_bytes",
 			"Disk that the spool can still take: the rest of spool.max_bytes, or of the disk if that is less."),
+		free: desc("kuairelay_spool_disk_free_bytes",
+			"What is free on the disk of the spool. Replicas on one disk share it."),
 		waiting: desc("kuairelay_spool_waiting",
 			"Callbacks in the spool that wait to be accepted."),
 		oldest: desc("kuairelay_spool_oldest_age_seconds",
@@ -68,7 +70,8 @@ func newStorageMetrics(r *Relay) *storageMetrics {
 
 // Describe implements prometheus.Collector.
 func (m *storageMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.waiting,
+	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.free,
+		m.waiting,
 		m.oldest, m.spooledCallbacks} {
 		ch <- d
 	}
@@ -100,6 +103,9 @@ func (m *storageMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.bytes, float64(s.Bytes))
 	gauge(m.most, float64(s.MaxBytes))
 	gauge(m.room, float64(m.spool.Room()))
+	if disk, known := m.spool.Disk(); known {
+		gauge(m.free, float64(disk.Free))
+	}
 	gauge(m.waiting, float64(s.Waiting))
 	age := 0.0
 	if !s.Oldest.IsZero() {

@@ -17,6 +17,7 @@ import (
 	"kuairelay/relay/config"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
+	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
 	"kuairelay/relay/store/replays"
@@ -148,6 +149,16 @@ func (a *redisWarnings) report(now map[string]string) {
 
 // askMost is how long a check for production waits for Redis.
 const askMost = 2 * time.Second
+
+// PointsOfSpool finds what of the disk of a config's spool should not go into production, on this machine. What other
+// files there take is not known.
+func PointsOfSpool(c *config.Config) []config.Point {
+	disk, known := spool.DiskOf(c.Spool.Dir)
+	if !known {
+		return nil
+	}
+	return c.Production.OfSpoolDisk(disk.Free, c.Spool.MaxBytes)
+}
 
 // PointsOfRedis asks the Redis of a config, if it has one, what of it should not go into production. It changes nothing
 // there. unknown says what could not be found out.

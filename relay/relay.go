@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -484,7 +485,8 @@ func (r *Relay) logRedis(s db.Availability, why string, after time.Duration) {
 // announce logs at the start what an operator has to know, and would not see otherwise.
 func (r *Relay) announce() {
 	r.warn(r.o.Config)
-	for _, p := range r.o.Config.Production.Points {
+	ofDisk := r.o.Config.Production.OfSpoolDisk(r.spool.Room(), r.spool.Stats().MaxBytes-r.spool.Stats().Bytes)
+	for _, p := range slices.Concat(r.o.Config.Production.Points, ofDisk) {
 		if p.Warning == "" && p.Code != config.PointEmbedded {
 			r.log.Warn("not for production", zap.String("at", p.Pos.String()), zap.String("point", p.Code),
 				zap.String("why", p.Why), zap.String("do", p.Do))

@@ -177,6 +177,11 @@ type ReplicaStatus struct {
 	// SpoolRoom of SpoolMax bytes are left (SpoolMax 0: that is not known). They are few since SpoolScarceSince.
 	SpoolRoom, SpoolMax int64
 	SpoolScarceSince    time.Time
+	// SpoolBytes are taken, and SpoolDiskFree are free on the disk of the spool, which is SpoolDisk (empty: it cannot be
+	// asked). They are fewer than the spool may take since SpoolDiskSince (zero: this one alone has room).
+	SpoolBytes, SpoolDiskFree int64
+	SpoolDisk                 string
+	SpoolDiskSince            time.Time
 	// Spooled counts callbacks in the spool that wait to be accepted; the oldest came at SpooledSince.
 	Spooled      int
 	SpooledSince time.Time

@@ -62,6 +62,7 @@ const (
 	Embedded                = "embedded"
 	SpoolInUse              = "spool_in_use"
 	SpoolNearlyFull         = "spool_nearly_full"
+	SpoolDiskSmall          = "spool_disk_small"
 	SpoolFailing            = "spool_failing"
 	ProviderSilent          = "provider_silent"
 	CredentialsRefused      = "credentials_refused"
@@ -85,7 +86,7 @@ const (
 func ProblemCodes() []string {
 	return []string{
 		RedisDown, RedisFull, RedisShort, RedisEmptied, RedisAdvice, ClockDiffers, Incomplete, Embedded,
-		SpoolInUse, SpoolNearlyFull, SpoolFailing,
+		SpoolInUse, SpoolNearlyFull, SpoolDiskSmall, SpoolFailing,
 		ProviderSilent, CredentialsRefused, SubscriptionsUnfinished, QueriesSpent, QuarantineRising,
 		ConfigRefused, ConfigsDiffer, RestartNeeded, WhenFails,
 		EndpointUnknown, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,

@@ -78,6 +78,10 @@ var provoked = []struct {
 	{SpoolNearlyFull, Critical, ago(time.Minute), "spool", "100 MiB more", func(f *Facts) {
 		f.Replica.SpoolRoom, f.Replica.SpoolScarceSince = 100<<20, ago(time.Minute)
 	}},
+	{SpoolDiskSmall, Warning, ago(time.Minute), "spool disk", "the spool on it may take 900 MiB more", func(f *Facts) {
+		f.Replica.SpoolMax, f.Replica.SpoolBytes, f.Replica.SpoolRoom = 1000<<20, 100<<20, 899<<20
+		f.Replica.SpoolDisk, f.Replica.SpoolDiskFree, f.Replica.SpoolDiskSince = "a:1", 899<<20, ago(time.Minute)
+	}},
 	{SpoolFailing, Critical, ago(time.Minute), "spool", "read-only file system", func(f *Facts) {
 		f.Replica.Spool, f.Replica.SpoolSince = "unwritable: read-only file system", ago(time.Minute)
 	}},
@@ -260,6 +264,47 @@ func TestTheWorstProblemComesFirstThenTheOldest(t *testing.T) {
 	want := []string{SpoolNearlyFull, CredentialsRefused, RestartNeeded, Incomplete, Embedded}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestReplicasOnOneDiskAreAddedUp(t *testing.T) {
+	t.Parallel()
+	const gib = 1 << 30
+	replica := func(id, disk string, free, used int64) Replica {
+		return Replica{ID: id, Redis: "up", Spool: ReplicaSpool{Disk: disk, DiskFree: free, MaxBytes: gib, Bytes: used}}
+	}
+	small := func(f Facts) (out []string) {
+		for _, p := range Problems(f) {
+			if p.Code == SpoolDiskSmall {
+				out = append(out, p.Subject+": "+p.Why)
+			}
+		}
+		return out
+	}
+	f := well()
+	f.Replica.SpoolMax, f.Replica.SpoolRoom, f.Replica.SpoolDisk, f.Replica.SpoolDiskFree = gib, gib, "a:1", 2*gib-1
+	own := replica("a-1", "a:1", 2*gib-1, 0)
+	own.Self = true
+	f.Replicas = []Replica{own}
+	if got := small(f); len(got) > 0 {
+		t.Errorf("one replica on a disk: %q", got)
+	}
+
+	f.Replicas = append(f.Replicas, replica("a-2", "a:1", 2*gib-1, 0), replica("b-1", "b:1", gib, 0),
+		replica("old", "", 0, 0))
+	want := []string{"spool disk: 2047 MiB are free on the disk, and 2 spools on it may take 2048 MiB more"}
+	if got := small(f); !slices.Equal(got, want) {
+		t.Errorf("two replicas on a disk: %q, want %q", got, want)
+	}
+
+	// What a spool has taken is no longer free, and it needs it no more.
+	f.Replicas[1].Spool.Bytes = 1
+	if got := small(f); len(got) > 0 {
+		t.Errorf("two replicas, one of which has a byte: %q", got)
+	}
+	f.Replicas[2].Spool.DiskFree--
+	if got := small(f); len(got) != 1 || !strings.HasPrefix(got[0], "spool disk of b: ") {
+		t.Errorf("a replica of another machine: %q", got)
 	}
 }
 

@@ -32,4 +32,6 @@ type ReplicaSpool struct {
 	MaxBytes int64     `json:"max_bytes" doc:"disk that they may take"`
 	Waiting  int       `json:"waiting" doc:"of the files, those that wait to be accepted"`
 	OldestAt time.Time `json:"oldest_at,omitzero" doc:"when the oldest of these came"`
+	DiskFree int64     `json:"disk_free,omitempty" doc:"what is free on the disk; replicas on one disk share it"`
+	Disk     string    `json:"-"` // of its machine; empty: not known
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -127,7 +128,65 @@ func (f *Facts) ofSpool() (all []StatusProblem) {
 			Links: Links{Page: "system"}, sentences: []string{left + "; " + what},
 		})
 	}
-	return append(all, f.spoolsInUse()...)
+	return slices.Concat(all, f.smallDisks(), f.spoolsInUse())
+}
+
+// spoolDisk is a disk with the spools on it.
+type spoolDisk struct {
+	spools     int
+	free, want int64 // bytes: what is free, and what the spools may still take
+}
+
+// smallDisks are the disks that have less room than the spools on them may take.
+func (f *Facts) smallDisks() (all []StatusProblem) {
+	r := &f.Replica
+	disks := map[string]*spoolDisk{}
+	add := func(id string, free, want int64) {
+		if id == "" {
+			return
+		}
+		if disks[id] == nil {
+			disks[id] = &spoolDisk{free: free}
+		}
+		disks[id].spools++
+		disks[id].want += max(0, want)
+	}
+	add(r.SpoolDisk, r.SpoolDiskFree, r.SpoolMax-r.SpoolBytes)
+	for _, other := range f.Replicas {
+		if !other.Self {
+			add(other.Spool.Disk, other.Spool.DiskFree, other.Spool.MaxBytes-other.Spool.Bytes)
+		}
+	}
+
+	for _, id := range slices.Sorted(maps.Keys(disks)) {
+		d := disks[id]
+		if d.free >= d.want {
+			continue
+		}
+		p := StatusProblem{
+			Code: SpoolDiskSmall, Severity: Warning, Subject: "spool disk",
+			What: "it is full before the spool holds spool.max_bytes, and then, if redis takes nothing, " + refusedCallbacks,
+			Why: fmt.Sprintf("%d MiB are free on the disk, and %s on it may take %d MiB more",
+				d.free>>20, spools(d.spools), d.want>>20),
+			Do:    "make room on the disk, or lower spool.max_bytes, which counts for each replica",
+			Links: Links{Page: "system"},
+		}
+		if id == r.SpoolDisk {
+			p.Since = r.SpoolDiskSince
+		} else {
+			host, _, _ := strings.Cut(id, ":")
+			p.Subject += " of " + host
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func spools(n int) string {
+	if n == 1 {
+		return "the spool"
+	}
+	return fmt.Sprintf("%d spools", n)
 }
 
 // spoolsInUse are the spools in which callbacks wait although Redis takes callbacks.

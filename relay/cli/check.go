@@ -109,7 +109,7 @@ func (c *checked) forProduction(ctx context.Context, of *config.Config) {
 	ofRedis, unknown := relay.PointsOfRedis(ctx, of)
 	c.Points = []point{}
 	c.Unknown = append([]string{}, unknown...)
-	for _, p := range slices.Concat(of.Production.Points, ofRedis) {
+	for _, p := range slices.Concat(of.Production.Points, relay.PointsOfSpool(of), ofRedis) {
 		at := finding{File: p.Pos.File, Line: p.Pos.Line, Msg: p.Why}
 		c.Points = append(c.Points, point{Code: p.Code, finding: at, Do: p.Do})
 		c.Warnings = slices.DeleteFunc(c.Warnings, func(w finding) bool {

@@ -28,8 +28,8 @@ type Point struct {
 type Production struct {
 	Points []Point // in file order
 
-	redisAt, retentionAt Position
-	retention, window    time.Duration
+	redisAt, retentionAt, spoolAt Position
+	retention, window             time.Duration
 }
 
 // The codes of points.
@@ -46,6 +46,7 @@ const (
 	pointNoMaxMemory = "no_maxmemory"
 	pointRetention   = "retention_memory"
 	pointOneReplica  = "one_replica"
+	pointSpoolDisk   = "spool_disk"
 )
 
 // What several points say to do.
@@ -63,7 +64,7 @@ type places struct {
 	file                                  value
 	server, listen, admin, adminListen    value
 	redis, redisURL, callback, allowCIDRs value
-	retention, egress                     value
+	retention, egress, spool, spoolMax    value
 }
 
 // point notes a point at the first of several values that the file has.
@@ -132,6 +133,7 @@ func (l *loading) judgeForProduction() {
 		Points:      l.points,
 		redisAt:     l.first(at.redisURL, at.redis).position(),
 		retentionAt: l.first(at.retention).position(),
+		spoolAt:     l.first(at.spoolMax, at.spool).position(),
 		retention:   c.Retention,
 		window:      c.Dedupe.Window,
 	}
@@ -247,6 +249,20 @@ func (p Production) OfRedis(r Redis) (points []Point, unknown []string) {
 			figure(rate), gigabytes(float64(r.MaxMemory)), figure(fits)))
 	}
 	return points, unknown
+}
+
+// OfSpoolDisk finds what is wrong with the disk of the spool, which has so many bytes free of those that the spool may
+// still take.
+func (p Production) OfSpoolDisk(free, want int64) []Point {
+	if free >= want {
+		return nil
+	}
+	return []Point{{
+		Code: pointSpoolDisk, Pos: p.spoolAt,
+		Why: fmt.Sprintf("spool: its disk has %d MiB free, and the spool may take %d MiB more: "+
+			"while Redis is down it is full sooner than spool.max_bytes says", free>>20, want>>20),
+		Do: "make room on the disk, or lower spool.max_bytes, which counts for each replica",
+	}}
 }
 
 // busy is how many times fewer events than fit are too few to tell.

@@ -162,6 +162,19 @@ func TestWhatARunningRedisComesTo(t *testing.T) {
 	}
 }
 
+func TestADiskThatIsSmallerThanTheSpoolMayBeIsAPoint(t *testing.T) {
+	t.Parallel()
+	p := mustLoad(t, head+"spool:\n  max_bytes: 100MiB\n").Production
+	if points := p.OfSpoolDisk(100<<20, 100<<20); len(points) > 0 {
+		t.Errorf("a disk that is just large enough: %+v", points)
+	}
+	points := p.OfSpoolDisk(99<<20, 100<<20)
+	if len(points) != 1 || points[0].Code != "spool_disk" || points[0].Pos.Line != 3 ||
+		!strings.Contains(points[0].Why, "99 MiB free, and the spool may take 100 MiB more") {
+		t.Errorf("a disk that is too small: %+v", points)
+	}
+}
+
 func TestThePageAboutSizesHasTheMemoryThatTheCheckCountsOn(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/operator/sizing.md")
@@ -199,8 +212,17 @@ func TestThePageHasEveryPoint(t *testing.T) {
 	if len(codes) < 12 {
 		t.Fatalf("only %d codes are found in the source", len(codes))
 	}
+	advice, err := os.ReadFile("../store/db/advice.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^\t[aA]dvice\w+ += "(\w+)"`)
+	codes = append(codes, names.FindAllStringSubmatch(string(advice), -1)...)
+	if len(codes) < 20 {
+		t.Fatalf("only %d codes are found with those of advice", len(codes))
+	}
 	for _, code := range codes {
-		if !strings.Contains(table, "| `"+code[1]+"` |") {
+		if !regexp.MustCompile("(?m)^\\| [^|]*`" + code[1] + "`").MatchString(table) {
 			t.Errorf("docs/operator/install.md has no row for %s", code[1])
 		}
 	}

@@ -41,10 +41,10 @@ func schema(l *loading) reader {
 		))),
 		optional("kuaidihelp", l.kuaidihelp(&c.Kuaidihelp)),
 		optional("subscriptions", subscriptions(&c.Subscriptions, &c.Kuaidihelp)),
-		optional("spool", object(
+		optional("spool", at(&places.spool, object(
 			optional("dir", one(&c.Spool.Dir, text)),
-			optional("max_bytes", one(&c.Spool.MaxBytes, size)),
-		)),
+			optional("max_bytes", at(&places.spoolMax, one(&c.Spool.MaxBytes, size))),
+		))),
 		optional("callback", at(&places.callback, object(
 			required("tokens", after(l.callbackTokens(&c.Callback.Tokens), func(v value) { l.endsOf(v, c.Callback.Tokens) })),
 			optional("allow_cidrs", at(&places.allowCIDRs, list(&c.Callback.AllowCIDRs, network))),

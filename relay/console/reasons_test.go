@@ -42,6 +42,7 @@ var onlyForPrograms = []string{
 	"dead_letters", "dry_run", "state of a dead letter", "groups have no pages", "give either", "names no endpoint",
 	"expect: must be the number", "goes without", "goes with all", "there is no such parameter", "no way to make",
 	"ERR ", "redis: all sentinels", "unknown command", "attempt to", "redis takes callbacks, but one", "spool of ",
+	"spool disk",
 	"the config's files have mistakes", "config: ", "an answer came that nobody", "more than the answer",
 	"go with all", "ended in the middle", "is required", "the parameter", "must name the endpoint", "the whole",
 	"^", "unknown anchor", "did not find expected", "could not find expected", "found unexpected end", // of yaml.v3,

@@ -86,6 +86,7 @@ var overviewTexts = map[string]text{
 	"problem.embedded":                 {"Embedded Redis", "内嵌 Redis"},
 	"problem.spool_in_use":             {"Callbacks wait in the spool", "回调在落盘目录中等待"},
 	"problem.spool_nearly_full":        {"The spool is nearly full", "落盘空间不足"},
+	"problem.spool_disk_small":         {"The disk of the spool is small", "落盘磁盘空间小于上限"},
 	"problem.spool_failing":            {"The spool cannot be written", "落盘目录无法写入"},
 	"problem.provider_silent":          {"kuaidihelp is silent", "快宝没有推送"},
 	"problem.credentials_refused":      {"Credentials are refused", "快宝账号被拒绝"},

@@ -4,5 +4,5 @@ package spool
 
 import "errors"
 
-// diskFree is not available here: spool.max_bytes alone bounds the spool.
-func diskFree(string) (int64, error) { return 0, errors.ErrUnsupported }
+// diskOf is not available here: spool.max_bytes alone bounds the spool.
+func diskOf(string) (Disk, error) { return Disk{}, errors.ErrUnsupported }

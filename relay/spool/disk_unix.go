@@ -2,13 +2,21 @@
 
 package spool
 
-import "syscall"
+import (
+	"fmt"
+	"syscall"
+)
 
-// diskFree is how many bytes an ordinary process may still write to the disk of a folder.
-func diskFree(dir string) (int64, error) {
+// diskOf asks for the disk of a folder that exists.
+func diskOf(dir string) (Disk, error) {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(dir, &disk); err != nil {
-		return 0, err
+		return Disk{}, err
 	}
-	return int64(disk.Bavail) * int64(disk.Bsize), nil //nolint:gosec,unconvert // fits; types differ by system
+	var folder syscall.Stat_t
+	if err := syscall.Stat(dir, &folder); err != nil {
+		return Disk{}, err
+	}
+	free := int64(disk.Bavail) * int64(disk.Bsize) //nolint:gosec,unconvert // fits; types differ by system
+	return Disk{ID: fmt.Sprint(folder.Dev), Free: free}, nil
 }

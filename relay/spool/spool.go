@@ -357,15 +357,31 @@ func (s *Spool) Room() int64 {
 	room := max(0, s.o.MaxBytes-s.bytes)
 	s.mu.Unlock()
 
-	// The folder is made with the first file. Until then, the disk is that of the folder above it.
-	dir := s.o.Dir
+	if disk, known := DiskOf(s.o.Dir); known {
+		return min(room, disk.Free)
+	}
+	return room
+}
+
+// Disk is the disk of a folder.
+type Disk struct {
+	ID   string // of the disk on this machine
+	Free int64  // bytes that an ordinary process may still write to it
+}
+
+// Disk is the disk of the spool; known is false if it cannot be asked.
+func (s *Spool) Disk() (d Disk, known bool) { return DiskOf(s.o.Dir) }
+
+// DiskOf is the disk of a folder; known is false if it cannot be asked. The folder of a spool is made with the first
+// file. Until then, the disk is that of the folder above it.
+func DiskOf(dir string) (d Disk, known bool) {
 	for {
-		free, err := diskFree(dir)
+		d, err := diskOf(dir)
 		switch {
 		case err == nil:
-			return min(room, free)
+			return d, true
 		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
-			return room // the disk cannot be asked
+			return Disk{}, false
 		}
 		dir = filepath.Dir(dir)
 	}
