@@ -147,8 +147,16 @@ func TestTheImageReadsTheConfigThatIsMounted(t *testing.T) {
 	if command := imageCommand(t); command != `["serve", "-c", "`+mountedConfig+`/config.yaml"]` {
 		t.Errorf("the image runs %s", command)
 	}
-	if user := "USER 65532:65532\n"; !strings.Contains(text(t, root+"/Dockerfile"), user) {
-		t.Errorf("the image has no %q", user)
+	image := text(t, root+"/Dockerfile")
+	for _, want := range []string{"USER 65532:65532\n", `image.version="$VERSION"`, `image.revision="$REVISION"`,
+		`image.created="$CREATED"`, "cli.version=$VERSION ", "cli.revision=$REVISION ", `cli.commitTime=$CREATED"`} {
+		if !strings.Contains(image, want) {
+			t.Errorf("the image has no %q", want)
+		}
+	}
+	last := image[strings.LastIndex(image, "\nFROM "):]
+	if !strings.Contains(last, "\nARG VERSION=dev REVISION= CREATED=\n") {
+		t.Error("the last stage does not know what its labels say")
 	}
 }
 
