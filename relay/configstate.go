@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,4 +90,27 @@ func utcMilli(t time.Time) time.Time {
 		return t
 	}
 	return t.UTC().Truncate(time.Millisecond)
+}
+
+// mistakesOf are those that an error names.
+func mistakesOf(err error) (all []config.Mistake) {
+	if found, ok := errors.AsType[config.Mistakes](err); ok {
+		return found
+	}
+	for line := range strings.Lines(err.Error()) {
+		all = append(all, config.Mistake{Msg: strings.TrimSuffix(line, "\n")})
+	}
+	return all
+}
+
+// mistakeLines are mistakes as text, a line each.
+func mistakeLines(all []config.Mistake) (lines []string) {
+	for _, mistake := range all {
+		if mistake.Pos.File == "" {
+			lines = append(lines, mistake.Msg)
+		} else {
+			lines = append(lines, mistake.String())
+		}
+	}
+	return lines
 }

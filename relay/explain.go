@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 	"kuairelay/relay/event"
+	"kuairelay/relay/ingest"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/route"
@@ -331,4 +335,46 @@ func (p Past) notSubscribed(tenant string) (why string, sure bool) {
 			strings.Join(others, ", "), p.CPCode), true
 	}
 	return "subscribed: the tenant has not subscribed the waybill", true
+}
+
+// retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.
+const retakeMost = 64 << 20
+
+// retake accepts a callback, or an item of one, from quarantine as if it had just come.
+func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.RetakeResult, error) {
+	body, err := unpacked(q, retakeMost)
+	if err != nil {
+		return api.RetakeResult{Rejected: err.Error()}, nil //nolint:nilerr // the operator asked why it is not understood
+	}
+
+	out, err := r.intake.Retake(ctx, q, body)
+	return api.RetakeResult(out), err
+}
+
+// look says what a callback, or an item of one, from quarantine would come to, and how many bytes were parsed for that.
+// It returns false if that were more than most.
+func (r *Relay) look(q event.Quarantined, most int) (out api.LookResult, ok bool) {
+	body, err := unpacked(q, most)
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large || len(body) > most:
+		return out, false
+	case err != nil:
+		return api.LookResult{Rejected: 1, Reason: err.Error()}, true
+	}
+	found := r.intake.Look(q, body)
+	return api.LookResult{Events: found.Events, Rejected: found.Rejected, Reason: found.Reason, Bytes: len(body)}, true
+}
+
+// unpacked returns the content of a callback from quarantine, decompressed and in UTF-8. It is an error if unpacking
+// makes it larger than most bytes.
+func unpacked(q event.Quarantined, most int) ([]byte, error) {
+	read := func(from io.Reader) ([]byte, error) {
+		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(from), int64(most)))
+	}
+	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], read)
+	if err != nil {
+		return nil, err
+	}
+	return kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
 }

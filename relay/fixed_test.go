@@ -15,7 +15,7 @@ var applied = []string{
 	"Kuaidihelp.Timeout", "Kuaidihelp.Query",
 	"Subscriptions", "Callback", "Dedupe", "Retention", "DeadLetterRetention", "Delivery", "Egress", "Limits.Allowance",
 	"Console.Tenants", "Console.Session", "Console.Timezone", "Console.Language", "Console.History",
-	"TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
+	"Notices", "TenantsDir", "TenantsEnv", "TenantsFiles", "Tenants",
 	"Fingerprint", "Warnings", "Files", "Production",
 }
 

@@ -226,6 +226,7 @@ const (
 	fieldWaiting     = "waiting"
 	fieldOldest      = "oldest"
 	fieldHeld        = "held"
+	fieldProblems    = "problems" // JSON, see seenHere
 )
 
 // describe says how this replica does, for Beat.
@@ -252,6 +253,7 @@ func (r *Relay) describe() map[string]string {
 		fieldWaiting:     strconv.Itoa(stats.Waiting),
 		fieldOldest:      unixMilli(waitingSince(stats)),
 		fieldHeld:        strconv.Itoa(r.pool.Held()),
+		fieldProblems:    r.seenHere(),
 	}
 }
 
@@ -317,7 +319,7 @@ func showReplica(r store.Replica) api.Replica {
 			Waiting: int(whole(fieldWaiting)), OldestAt: at(fieldOldest),
 			Disk: r.Fields[fieldDisk], DiskFree: whole(fieldDiskFree),
 		},
-		Held: int(whole(fieldHeld)),
+		Held: int(whole(fieldHeld)), Problems: readSeen(r.Fields[fieldProblems]),
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store"
 	"kuairelay/relay/store/db"
+	"kuairelay/relay/store/notices"
 	"kuairelay/relay/store/replays"
 	"kuairelay/relay/store/subscriptions"
 )
@@ -30,6 +31,7 @@ type stores struct {
 	*store.Store
 	*subscriptions.Ledger
 	*replays.List
+	*notices.Board
 }
 
 // newStores makes the stores of a config; o and replica have what is not in a config. It opens no connection.
@@ -53,6 +55,7 @@ func openStores(redis db.Options, o store.Options) (*stores, error) {
 		Store:  store.New(d, o),
 		Ledger: subscriptions.New(d, subscriptions.Settings{}),
 		List:   replays.New(d),
+		Board:  notices.New(d),
 	}, nil
 }
 

@@ -1,3 +1,12 @@
+// Package relay wires the parts of kuairelay together, in one straight function (New), and runs them (Run). The parts
+// do not know each other: each declares the small interface that it needs. Leaves (event, queue, ledger, kuaidihelp,
+// signature, spool, workers, logonce) they may use.
+//
+//	POST /callback/{token} → ingest → intake.Parse → intake.Keep: route.Match → store.Accept → "success"
+//	                                                       deliver.Pool → signed POST → store.Settle ↙
+//
+// A callback that the store does not take in time goes to the spool, and from there through the same Match and Accept
+// later: see package intake.
 package relay
 
 import (
@@ -5,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net"
 	"net/http"
@@ -27,6 +35,7 @@ import (
 	"kuairelay/relay/ingest"
 	"kuairelay/relay/intake"
 	"kuairelay/relay/kuaidihelp"
+	"kuairelay/relay/notify"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store/db"
 	"kuairelay/relay/subscribe"
@@ -54,6 +63,8 @@ type Options struct {
 	AfterRead func()
 	// OnListen is called when both listeners are open.
 	OnListen func(public, admin net.Addr)
+	// NoticesLook is notify.Options.Look; tests make it short.
+	NoticesLook time.Duration
 }
 
 // Relay is one replica: everything in one process but Redis and the tenants.
@@ -70,6 +81,7 @@ type Relay struct {
 	pool     *deliver.Pool
 	replays  *replayer
 	stats    *statistics
+	notices  *notify.Notifier
 
 	// Subscriptions, and who asks.
 	proxy    *subscribe.Proxy
@@ -171,6 +183,7 @@ func New(o Options) (*Relay, error) {
 	r.upstream = kuaidihelp.NewHTTP(c.Kuaidihelp.Concurrency)
 	r.proxy = r.newProxy()
 	r.api = r.newAPI()
+	r.notices = r.newNotices()
 	r.sessions = access.NewSessions(o.Clock, o.SessionRounds)
 	r.console = r.newConsole()
 	r.replays = newReplayer(&replayer{
@@ -269,18 +282,21 @@ func (r *Relay) newAPI() *api.API {
 		Replicas:      r.listReplicas,
 		Work:          r.work.count,
 		WhenFailures:  r.when.list,
-		Server:        r.redisServer,
-		ConfigState:   r.configStateOf,
-		Effective:     r.effectiveText,
-		Reload:        r.reloadByAPI,
-		Replica:       r.heartbeat.id,
-		Spooled:       r.spooled,
-		Upstream:      r.upstreamState,
-		Subscribe:     r.subscribe,
-		State:         r.proxy.StatesOf,
-		LastRefused:   r.receiver.Refused,
-		ExtraRoutes:   []api.ExtraRoute{api.ExtraRoute(subscribe.Create()), api.ExtraRoute(subscribe.States())},
-		Webhooks:      deliver.Webhooks(kuaidihelp.Statuses()),
+
+		NoticeFailures: r.noticeFailures,
+
+		Server:      r.redisServer,
+		ConfigState: r.configStateOf,
+		Effective:   r.effectiveText,
+		Reload:      r.reloadByAPI,
+		Replica:     r.heartbeat.id,
+		Spooled:     r.spooled,
+		Upstream:    r.upstreamState,
+		Subscribe:   r.subscribe,
+		State:       r.proxy.StatesOf,
+		LastRefused: r.receiver.Refused,
+		ExtraRoutes: []api.ExtraRoute{api.ExtraRoute(subscribe.Create()), api.ExtraRoute(subscribe.States())},
+		Webhooks:    deliver.Webhooks(kuaidihelp.Statuses()),
 	})
 }
 
@@ -335,48 +351,6 @@ func (r *Relay) newConsole() *console.Console {
 	})
 }
 
-// retakeMost bounds the size of a callback from quarantine, decompressed and in UTF-8.
-const retakeMost = 64 << 20
-
-// retake accepts a callback, or an item of one, from quarantine as if it had just come.
-func (r *Relay) retake(ctx context.Context, q event.Quarantined) (api.RetakeResult, error) {
-	body, err := unpacked(q, retakeMost)
-	if err != nil {
-		return api.RetakeResult{Rejected: err.Error()}, nil //nolint:nilerr // the operator asked why it is not understood
-	}
-
-	out, err := r.intake.Retake(ctx, q, body)
-	return api.RetakeResult(out), err
-}
-
-// look says what a callback, or an item of one, from quarantine would come to, and how many bytes were parsed for that.
-// It returns false if that were more than most.
-func (r *Relay) look(q event.Quarantined, most int) (out api.LookResult, ok bool) {
-	body, err := unpacked(q, most)
-	_, large := errors.AsType[*http.MaxBytesError](err)
-	switch {
-	case large || len(body) > most:
-		return out, false
-	case err != nil:
-		return api.LookResult{Rejected: 1, Reason: err.Error()}, true
-	}
-	found := r.intake.Look(q, body)
-	return api.LookResult{Events: found.Events, Rejected: found.Rejected, Reason: found.Reason, Bytes: len(body)}, true
-}
-
-// unpacked returns the content of a callback from quarantine, decompressed and in UTF-8. It is an error if unpacking
-// makes it larger than most bytes.
-func unpacked(q event.Quarantined, most int) ([]byte, error) {
-	read := func(from io.Reader) ([]byte, error) {
-		return io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(from), int64(most)))
-	}
-	body, err := ingest.Unpack(q.Raw, q.Headers["Content-Encoding"], read)
-	if err != nil {
-		return nil, err
-	}
-	return kuaidihelp.Decode(q.Headers["Content-Type"], body, read)
-}
-
 // Run serves until ctx is cancelled, or a listener fails. It stops in this order: take no more callbacks, finish or
 // hand back the deliveries under way, close the spool and the store.
 func (r *Relay) Run(ctx context.Context) (err error) {
@@ -417,6 +391,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	running.Go(func() { r.watch(parts) })
 	running.Go(func() { r.advice.run(parts) })
 	running.Go(func() { r.intake.Run(parts) })
+	running.Go(func() { r.notices.Run(parts) })
 	select { // a callback that comes before then goes to the spool
 	case <-r.intake.Adopted():
 	case <-time.After(time.Second):

@@ -81,6 +81,9 @@ func (r *running) write(yaml string) {
 // grace is what the relays of the tests have to end.
 const grace = 5 * time.Second
 
+// noticesLook is how often they look whether there is something to tell people.
+const noticesLook = 200 * time.Millisecond
+
 // start runs a relay with the YAML given, on ports of its own choice, until the test ends.
 func start(t testing.TB, yaml string) *running {
 	t.Helper()
@@ -105,6 +108,7 @@ func startAt(t testing.TB, clock func() time.Time, yaml string) *running {
 	core, logs := observer.New(zapcore.DebugLevel)
 	ready := make(chan [2]net.Addr, 1)
 	r, err := relay.New(relay.Options{Config: c, Load: load, Logger: zap.New(core), Grace: grace, Clock: clock,
+		NoticesLook:   noticesLook,
 		SessionRounds: 1, // a tenth of a second is two of them under the race detector
 		OnListen:      func(public, admin net.Addr) { ready <- [2]net.Addr{public, admin} }})
 	if err != nil {

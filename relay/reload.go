@@ -47,6 +47,7 @@ func loadBy(file string, o config.Options) (*config.Config, error) {
 	o.CheckRedisURL = db.CheckURL
 	o.CheckEndpointURL = deliver.CheckURL
 	o.MatchMeans = matchMeans
+	o.ProblemCodes, o.TenantProblemCodes = api.NoticeCodes()
 	return config.Load(file, o)
 }
 
@@ -108,7 +109,9 @@ func (r *Relay) use(c *config.Config) error {
 	r.shares.Use(allowances(c.Tenants))
 	set := apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest))
 	set.EndpointSettings = settingsBy(built, r.store.Now)
+	set.TestNotices = r.testNotices
 	r.api.Use(set)
+	r.notices.Use(receivers(c, out))
 	r.console.Use(console.Settings{
 		Tenants:    c.Console.Tenants,
 		Zone:       c.Console.Timezone,
@@ -338,29 +341,6 @@ func (l *configState) failed(mistakes []config.Mistake) {
 		l.now.failedAt = time.Now()
 	}
 	l.now.ok, l.now.mistakes = false, mistakes
-}
-
-// mistakesOf are those that an error names.
-func mistakesOf(err error) (all []config.Mistake) {
-	if found, ok := errors.AsType[config.Mistakes](err); ok {
-		return found
-	}
-	for line := range strings.Lines(err.Error()) {
-		all = append(all, config.Mistake{Msg: strings.TrimSuffix(line, "\n")})
-	}
-	return all
-}
-
-// mistakeLines are mistakes as text, a line each.
-func mistakeLines(all []config.Mistake) (lines []string) {
-	for _, mistake := range all {
-		if mistake.Pos.File == "" {
-			lines = append(lines, mistake.Msg)
-		} else {
-			lines = append(lines, mistake.String())
-		}
-	}
-	return lines
 }
 
 // needs notes the changed keys that only a restart applies.

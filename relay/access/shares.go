@@ -83,6 +83,7 @@ var bounds = map[string]bound{
 	"POST /v1/endpoints/:endpoint/resume":        ofReads,
 	"POST /v1/endpoints/:endpoint/retry":         ofActs,
 	"POST /v1/endpoints/:endpoint/test":          ofTests,
+	"POST /v1/notices/test":                      ofTests,
 	"GET /v1/dead-letters":                       ofReads,
 	"POST /v1/dead-letters/redrive":              ofActs,
 	"POST /v1/dead-letters/dismiss":              ofActs,

@@ -48,6 +48,9 @@ type Settings struct {
 	EndpointSettings func(endpoint string) *EndpointSettings
 	// Test sends an event to an endpoint at once, and gives the attempt. It gives up when ctx ends.
 	Test func(ctx context.Context, endpoint string, e *event.Event) (event.Attempt, error)
+	// TestNotices sends a test message to the receivers of a tenant's notices (empty: the operator's), or to the one of a
+	// name. Nil: there are none.
+	TestNotices func(ctx context.Context, tenant, name string) []NoticeTest
 	// History is how long statistics are kept by minutes; 0: there are none.
 	History time.Duration
 }
@@ -138,6 +141,8 @@ type Options struct {
 	Work func(ctx context.Context) (now ledger.Work, since time.Time, err error)
 	// WhenFailures lists the routes whose when expressions failed since the config was loaded. Default: none.
 	WhenFailures func() []WhenFailure
+	// NoticeFailures lists the receivers of notices to which this replica sends in vain. Default: none.
+	NoticeFailures func() []NoticeFailure
 	// Server is what Redis says of itself. Default: nothing.
 	Server func(ctx context.Context) (RedisServer, error)
 
@@ -338,6 +343,9 @@ func New(o Options) *API {
 		o.Reload = func(context.Context, string) (ReloadResult, error) {
 			return ReloadResult{}, errors.New("this relay cannot reload its config")
 		}
+	}
+	if o.NoticeFailures == nil {
+		o.NoticeFailures = func() []NoticeFailure { return nil }
 	}
 	if o.WhenFailures == nil {
 		o.WhenFailures = func() []WhenFailure { return nil }

@@ -22,6 +22,7 @@ const (
 	actPause             = "pause"
 	actResume            = "resume"
 	actTest              = "test"
+	actTestNotices       = "notices-test"
 	actRedrive           = "redrive"
 	actDismiss           = "dismiss"
 	actResend            = "resend"
@@ -42,7 +43,7 @@ const (
 // ActNames are the names of all acts in the audit.
 func ActNames() []string {
 	return []string{
-		actPause, actResume, actTest,
+		actPause, actResume, actTest, actTestNotices,
 		actRedrive, actDismiss, actResend, actRetry,
 		actReplay, actCancelReplay,
 		actSubscribe, actUnsubscribe,

@@ -55,7 +55,7 @@ func (f *Facts) ofExpressions() (all []StatusProblem) {
 	for _, w := range f.WhenFailures {
 		if f.Now.Sub(w.Latest) < risingWithin {
 			all = append(all, StatusProblem{
-				Code: WhenFails, Severity: Warning, Since: w.Since, Subject: "tenant " + w.Tenant,
+				Code: WhenFails, Severity: Warning, Since: w.Since, Subject: "tenant " + w.Tenant, key: w.Tenant + " " + w.Route,
 				What: "the when expression at " + w.Route + " fails, so that the route does not match",
 				Why:  fmt.Sprintf("it failed %d times at this replica, the latest at %s", w.Count, stamp(w.Latest)),
 				Do:   "see what it makes of an event (kuairelay explain), and correct it", Links: Links{Page: "routes"},

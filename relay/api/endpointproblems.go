@@ -27,6 +27,7 @@ func (f *Facts) ofEndpoints() []StatusProblem {
 			rest := some[problemsPerCode:]
 			more := rest[0]
 			more.Subject = moreEndpoints(len(rest))
+			more.key = moreKey
 			more.Links.Page = "endpoints"
 			more.Why = ""
 			some = append(some[:problemsPerCode:problemsPerCode], more)
@@ -36,13 +37,20 @@ func (f *Facts) ofEndpoints() []StatusProblem {
 	return all
 }
 
+// moreKey is the key of endpoints that are told together: their number changes.
+const moreKey = "more"
+
 // ofEndpoint are the problems of one endpoint. What one of them explains is no problem of its own.
 func (f *Facts) ofEndpoint(e EndpointFacts) (all []StatusProblem) {
 	p := StatusProblem{Severity: Warning, Subject: e.Endpoint, Links: Links{Page: "endpoints/" + e.Endpoint}}
 	waits := howMany(e.Open+e.Waiting, "delivery waits", "deliveries wait")
 	last := ""
 	if e.LastError != nil {
-		last = "the latest attempt: " + told(*e.LastError)
+		latest := *e.LastError
+		if f.Unquoted && latest.Status != 0 {
+			latest.Text = ""
+		}
+		last = "the latest attempt: " + told(latest)
 	}
 
 	switch {
@@ -128,7 +136,8 @@ func (f *Facts) unknownEndpoints() (all []StatusProblem) {
 	if f.MoreUnknown > 0 {
 		text := moreEndpoints(f.MoreUnknown)
 		all = append(all, StatusProblem{
-			Code: EndpointUnknown, Severity: Warning, Subject: text, What: "they hold something, and are not in the config",
+			Code: EndpointUnknown, Severity: Warning, Subject: text, key: moreKey,
+			What:      "they hold something, and are not in the config",
 			Do:        "put them back within delivery.orphan_grace, or let their open deliveries become dead letters",
 			sentences: []string{text + " that hold something are not in the config"},
 		})

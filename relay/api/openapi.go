@@ -262,7 +262,7 @@ func (d *document) object(t reflect.Type) any {
 	required := []string{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous || name == "" {
+		if f.Anonymous || name == "" || name == "-" {
 			continue
 		}
 		s := d.schema(f.Type)

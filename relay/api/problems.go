@@ -42,6 +42,8 @@ type StatusProblem struct {
 
 	// sentences are what an old client shows of it.
 	sentences []string
+	// key tells it from others of its code, for as long as it lasts; empty: its subject does.
+	key string
 }
 
 // Links say where to look for a problem.
@@ -80,6 +82,7 @@ const (
 	GetsNothing             = "gets_nothing"
 	BacklogOld              = "backlog_old"
 	DeadLettersRising       = "dead_letters_rising"
+	NoticeFails             = "notice_fails"
 )
 
 // ProblemCodes lists all codes.
@@ -90,6 +93,21 @@ func ProblemCodes() []string {
 		ProviderSilent, CredentialsRefused, SubscriptionsUnfinished, QueriesSpent, QuarantineRising,
 		ConfigRefused, ConfigsDiffer, RestartNeeded, WhenFails,
 		EndpointUnknown, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
+		NoticeFails,
+	}
+}
+
+// NoticeCodes lists the codes of problems that notices tell of: to the operator, and those of them that tenants have.
+// That notices fail is told by none.
+func NoticeCodes() (operator, tenants []string) {
+	told := func(code string) bool { return code != NoticeFails && code != Incomplete }
+	for _, code := range ProblemCodes() {
+		if told(code) {
+			operator = append(operator, code)
+		}
+	}
+	return operator, []string{
+		WhenFails, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
 	}
 }
 
@@ -129,6 +147,10 @@ type Facts struct {
 	UnfinishedSince time.Time
 	// WhenFailures are the latest of each route.
 	WhenFailures []WhenFailure
+	// NoticeFailures are receivers of notices that get none, of all replicas.
+	NoticeFailures []NoticeFailure
+	// Unquoted leaves out what receivers answered: it may be anything, also personal data.
+	Unquoted bool
 }
 
 // EndpointFacts are what the rules look at of an endpoint.
@@ -147,6 +169,14 @@ type WhenFailure struct {
 	Count         int
 }
 
+// NoticeFailure is a receiver of notices that gets none.
+type NoticeFailure struct {
+	Receiver string    `json:"receiver"`
+	Tenant   string    `json:"tenant,omitempty"` // whose it is; empty: the operator's
+	Since    time.Time `json:"since"`
+	Why      string    `json:"why"`
+}
+
 // Problems gives everything that needs a person, the worst first, then the oldest.
 func Problems(f Facts) []StatusProblem {
 	all := slices.Concat(
@@ -155,6 +185,7 @@ func Problems(f Facts) []StatusProblem {
 		f.ofProvider(),
 		f.ofConfig(),
 		f.ofEndpoints(),
+		f.ofNotices(),
 	)
 	for i := range all {
 		all[i].complete()

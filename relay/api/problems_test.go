@@ -45,6 +45,10 @@ var provoked = []struct {
 		f.Replica.RedisState, f.Replica.RedisSince = "down", ago(time.Minute)
 		f.Replica.RedisWhy = "redis at 10.0.0.1:6379 is down: connection refused"
 	}},
+	{NoticeFails, Warning, ago(time.Hour), "notices shop/slack-2", "it answers 404", func(f *Facts) {
+		f.NoticeFailures = []NoticeFailure{{Receiver: "shop/slack-2", Tenant: "shop", Since: ago(time.Hour),
+			Why: "it answers 404: no_service"}}
+	}},
 	{RedisFull, Critical, ago(time.Minute), "redis", "maxmemory", func(f *Facts) {
 		f.Replica.RedisState, f.Replica.RedisSince = "full", ago(time.Minute)
 		f.Replica.RedisWhy = "redis takes no events: it is full (maxmemory)"

@@ -16,6 +16,8 @@ type Replica struct {
 	LastCall  time.Time     `json:"last_callback_at,omitzero" doc:"when the latest callback came to this replica"`
 	Spool     ReplicaSpool  `json:"spool" doc:"its callbacks on disk"`
 	Held      int           `json:"outcomes_held" doc:"outcomes of attempts that wait for Redis"`
+	// Problems are those that it sees without asking Redis.
+	Problems []SeenProblem `json:"-"`
 }
 
 // ReplicaConfig is the config that a replica serves.

@@ -109,6 +109,7 @@ func routes() []route {
 		quarantineRoutes(),
 		statsRoutes(),
 		auditRoutes(),
+		noticeRoutes(),
 	)
 }
 
@@ -400,6 +401,18 @@ func auditRoutes() []route {
 				"for a tenant what it did, and what the operator did to its things",
 			tenant: true, operator: true,
 			params: paged(tenantParam, what, sinceParam, untilParam), handler: answering(listAudit),
+		},
+	}
+}
+
+func noticeRoutes() []route {
+	return []route{
+		{
+			method: post, path: "/notices/test",
+			summary: "Send a test message to the receivers of notices, or to one of them, and show what became of it",
+			tenant:  true, operator: true,
+			body:    noticeTestRequest{},
+			handler: answering(testNotices), act: actTestNotices,
 		},
 	}
 }

@@ -89,6 +89,7 @@ func (c *call) sumUp(s *snapshot) (Status, Facts) {
 			facts.WhenFailures = append(facts.WhenFailures, w)
 		}
 	}
+	facts.addNotices(c.o.NoticeFailures(), s.replicas, c.tenant)
 	if c.tenant == "" {
 		out.addReplica(replica)
 		facts.Replica = replica

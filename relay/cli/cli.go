@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newDemo(), newSend(), newFake(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
 	root.AddCommand(newStatus(), newFind(), newWaybill(), newEvent(), newEvents(), newTail())
 	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())
-	root.AddCommand(newEndpoint(), newStats(), newAudit())
+	root.AddCommand(newEndpoint(), newStats(), newAudit(), newNotices())
 	root.AddCommand(newDeadLetters(), newReplay(), newQuarantine(), newSubscriptions(), newConfig(), newReload(),
 		newSystem())
 

@@ -237,7 +237,7 @@ func TestCheckForPrograms(t *testing.T) {
 func TestCheckSaysThatAFileIsFine(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := run(t, "", "check", "../../config.example.yaml")
-	if code != 0 || strings.Count(stderr, "\n") != 8 || strings.Count(stderr, "which everybody knows") != 8 ||
+	if code != 0 || strings.Count(stderr, "\n") != 10 || strings.Count(stderr, "which everybody knows") != 10 ||
 		stdout != "../../config.example.yaml: ok, 1 tenant, 2 endpoints, 3 routes\n" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}

@@ -99,6 +99,8 @@ type Config struct {
 		Hosts   []string
 		History time.Duration // how long statistics are kept by minutes; 0: there are none
 	}
+	// Notices are the receivers that tell the operator of problems.
+	Notices []Notice
 	// TenantsDir is a folder with more tenants, one in each .yaml or .yml file. It is relative to the config file.
 	TenantsDir string
 	// TenantsEnv are variables that the files of TenantsDir may use, apart from those that begin with their tenant's
@@ -176,6 +178,7 @@ type Tenant struct {
 	Limits    Limits   // the defaults, overridden by the tenant's own keys
 	Allowance Allowance
 	Watch     Watch
+	Notices   []Notice
 	Endpoints []Endpoint
 	Routes    []Route
 	Tests     []Test
@@ -247,6 +250,9 @@ type Options struct {
 	// MatchMeans checks a value of match's status or cp_code. If no event can have the value, meant is the value that is
 	// probably meant. Values that are close to one of known may be slips. Nil checks nothing.
 	MatchMeans func(field, value string) (meant string, known []string)
+	// ProblemCodes are the codes of problems that notices may name, and TenantProblemCodes those of them that tenants are
+	// told of. Nil: every code is taken.
+	ProblemCodes, TenantProblemCodes []string
 	// LookupEnv looks up a variable of the environment; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
 	// Placeholder is called for every value that needs a variable that is not set, or a file that is missing: it has a

@@ -188,6 +188,31 @@ var docs = map[string]string{
 	"tenants.watch.lost": "Whether it gets `subscription.lost` for a waybill that has failed because kuaidihelp had " +
 		"no record of it.",
 
+	"notices": "Who is told when something needs a person, and when it is over: by messages to a chat, " +
+		"or a signed webhook. At most 50 receivers.",
+	"notices.to": "Where messages go: the address of the robot, bot or incoming webhook. It holds a token, " +
+		"so it is never shown.",
+	"notices.format": "`wecom` (企业微信), `feishu` (飞书), `dingtalk` (钉钉), `slack`, " +
+		"or `webhook`, signed by Standard Webhooks.",
+	"notices.secret": "To sign messages with. Of `dingtalk` it begins with SEC, of `webhook` with `whsec_`; " +
+		"for `feishu` and `dingtalk` it is needed if their security settings ask for a signature. " +
+		"Others have none.",
+	"notices.on": "Which problems are told: their codes (`redis_down`, `breaker_open`, …), " +
+		"severities (`critical`, `warning`, `notice`), or `all`.",
+	"notices.every": "A problem that comes and goes is told at most once, and to be over at most once, " +
+		"in such a span. 1m to 7d.",
+	"notices.language": "Language of the messages: `zh` or `en`.",
+
+	"tenants.notices": "Who is told of problems of the tenant's own endpoints and routes. " +
+		"In a file in `tenants_dir` at most 5 receivers; they may be in the networks of `egress.tenant_cidrs`, too.",
+	"tenants.notices.to":     "As `notices.to`.",
+	"tenants.notices.format": "As `notices.format`.",
+	"tenants.notices.secret": "As `notices.secret`.",
+	"tenants.notices.on": "As `notices.on`. Tenants have `breaker_open`, `endpoint_gone`, `endpoint_fails`, " +
+		"`gets_nothing`, `backlog_old`, `dead_letters_rising` and `when_fails`.",
+	"tenants.notices.every":    "As `notices.every`.",
+	"tenants.notices.language": "As `notices.language`.",
+
 	"tenants.endpoints": "URLs that receive the tenant's updates, each with its secrets and delivery settings. " +
 		"In a file in `tenants_dir`, `max_in_flight`, `max_backlog`, " +
 		"`max_age` and the number of pauses in `retry` have a bound.",

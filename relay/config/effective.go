@@ -225,6 +225,7 @@ var secretKeys = []string{
 	"admin.token", "admin.tokens", "redis.url", "egress.proxy", "kuaidihelp.app_id", "kuaidihelp.api_key",
 	"callback.tokens",
 	"tenants.api_keys", "tenants.endpoints.secrets", "tenants.endpoints.headers",
+	"notices.to", "notices.secret", "tenants.notices.to", "tenants.notices.secret",
 }
 
 // openKeys are keys below one of secretKeys whose values are none.

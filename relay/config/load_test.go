@@ -152,7 +152,9 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 			APIKeys: []APIKey{{Key: "first-key"}, {"second-key", "ci", time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)}},
 			Limits:  Limits{0, 7}, Allowance: Allowance{40, 1, 4},
 			Watch: Watch{NotCollected: 24 * time.Hour, Stalled: 48 * time.Hour, NotPickedUp: 72 * time.Hour, Lost: true},
-			Pos:   at(67),
+			Notices: []Notice{{To: "https://hooks.slack.com/services/T0/B0/tenant", Format: "slack", On: []string{"warning"},
+				Every: 2 * time.Hour, Language: "en", Pos: at(72)}},
+			Pos: at(67),
 		},
 		{
 			Name: "filed", Limits: Limits{5, 1000}, Allowance: Allowance{30, 2, 3},
@@ -166,6 +168,12 @@ func TestEveryKeyArrivesInItsField(t *testing.T) {
 	}
 	want.TenantsDir, want.TenantsEnv, want.TenantsFiles = "full.d", []string{"SHARED_TOKEN", "_x9"},
 		[]string{"/run/secrets", "shared.pem"}
+	want.Notices = []Notice{
+		{To: "https://oapi.dingtalk.com/robot/send?access_token=t", Format: "dingtalk", Secret: "SEC00",
+			On: []string{"critical", "redis_full"}, Every: 15 * time.Minute, Language: "en", Pos: at(97)},
+		{To: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k", Format: "wecom",
+			On: []string{"critical", "warning"}, Every: 30 * time.Minute, Language: "zh", Pos: at(98)},
+	}
 	want.Egress.TenantCIDRs = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
 	got.Warnings, got.Fingerprint, got.Files = nil, "", Files{} // they have tests of their own
 	got.Production = Production{}
@@ -301,7 +309,7 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 8 {
+	if len(c.Warnings) != 10 {
 		t.Errorf("it is warned of its own secrets in %v", c.Warnings)
 	}
 	for _, w := range c.Warnings {
@@ -320,9 +328,10 @@ func TestTheExampleWorksWithNothingSetInTheEnvironment(t *testing.T) {
 	d.Warnings, d.Server.Listen = c.Warnings, "127.0.0.1:8080"
 	d.Files, d.Production = c.Files, c.Production
 	d.Admin.Tokens = c.Admin.Tokens
+	d.Notices = c.Notices
 	d.Tenants, d.Fingerprint, d.Egress.AllowCIDRs, d.Admin.Token = c.Tenants, c.Fingerprint, c.Egress.AllowCIDRs,
 		c.Admin.Token
-	equal(t, "everything but tokens, server.listen, egress and tenants is the default", c, d)
+	equal(t, "everything but tokens, server.listen, egress, notices and tenants is the default", c, d)
 }
 
 // TestEveryKeyArrivesInItsField tells nothing of a key that its file does not have.

@@ -92,6 +92,8 @@ func schema(l *loading) reader {
 			optional("history", one(&c.Console.History, historySpan)),
 		)),
 
+		optional("notices", l.notices(&c.Notices, false)),
+
 		// The tenants come last: they inherit from what stands above.
 		optional("tenants_dir", reader{shape: text.scalar(), fallback: defaultTenantsDir, read: func(v value) {
 			l.tenantsDir = v
@@ -139,6 +141,7 @@ func (l *loading) tenant(v value, t *Tenant) reader {
 		optional("subscriptions", object(l.tenantLimits(&t.Limits)...)),
 		optional("limits", object(l.tenantAllowance(&t.Allowance)...)),
 		optional("watch", watch(&t.Watch)),
+		optional("notices", l.notices(&t.Notices, true)),
 
 		// Routes and tests name endpoints, so these come before them.
 		optional("endpoints", each(&t.Endpoints, func(v value, e *Endpoint) reader {

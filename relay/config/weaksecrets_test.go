@@ -108,7 +108,7 @@ func TestTheExamplesSecretsAreRefusedUnlessOnlyThisMachineCanReachTheRelay(t *te
 				t.Errorf("%s and %s: %s", tt.public, tt.private, m)
 			}
 		}
-		if !slices.Equal(at, lines) || len(at) != 8 {
+		if !slices.Equal(at, lines) || len(at) != 10 {
 			t.Errorf("%s and %s: told of lines %v, the secrets are in %v", tt.public, tt.private, at, lines)
 		}
 	}

@@ -265,3 +265,23 @@ func (v *visit) timed(words string, kind saidKind) (out said) {
 	add(words[at:])
 	return out
 }
+
+// Say gives a text of the API, or the name or subject of a problem, in a language, for messages to people. The name of
+// a problem is asked for by its code. Times in a text stay as they are.
+func Say(to, words string) string {
+	v := &visit{look: &look{language: language(to)}, zone: time.UTC}
+	for _, kind := range []string{"problem.", "subject."} {
+		if v.look.language.has(kind + words) {
+			return v.t(kind + words)
+		}
+	}
+	var b strings.Builder
+	for _, p := range v.say(words) {
+		if p.Kind == saidTime {
+			b.WriteString(p.At.ISO)
+		} else {
+			b.WriteString(p.Text)
+		}
+	}
+	return b.String()
+}

@@ -2,7 +2,7 @@ package console
 
 // allReasons are the patterns of reasons by subject. A test finds the reasons of the source that none of them knows.
 var allReasons = [][]text{problemReasons, redisReasons, deliveryReasons, routeReasons, waybillReasons, callbackReasons,
-	refusalReasons, configReasons}
+	refusalReasons, noticeReasons, configReasons}
 
 // problemReasons are what problems are, why, and what to do (api.Problems).
 var problemReasons = []text{
@@ -69,6 +69,8 @@ var problemReasons = []text{
 	{"they hold something, and are not in the config", "它们仍有投递，但不在配置中"},
 	{"put them back within delivery.orphan_grace, or let their open deliveries become dead letters",
 		"在 delivery.orphan_grace 之内恢复它们，否则待投递会成为死信"},
+
+	{"spool of %s", "%s 的落盘目录"},
 
 	{"its files have mistakes: %s", "配置文件有错误：%s"},
 	{"the relay keeps the config of %s", "仍在使用 %s 的配置"},

@@ -24,6 +24,7 @@ var reasonSources = []string{
 	"deliver/http1.go", "route/explain.go", "explain.go", "store/db/trouble.go", "store/db/advice.go",
 	"kuaidihelp/parse.go", "kuaidihelp/item.go", "kuaidihelp/form.go", "kuaidihelp/multipart.go", "kuaidihelp/parts.go",
 	"kuaidihelp/charset.go", "kuaidihelp/brackets.go",
+	"api/notices.go", "notify/send.go", "config/notices.go",
 	"config/endpoint.go", "config/expand.go", "config/grants.go", "config/node.go", "config/reader.go",
 	"config/scalar.go", "config/schema.go", "config/subscribe.go", "config/syntax.go", "config/tenants.go",
 	"config/warn.go", "config/weaksecrets.go", "configstate.go", "store/db/url.go", "deliver/target.go",
@@ -46,6 +47,7 @@ var onlyForPrograms = []string{
 	"the config's files have mistakes", "config: ", "an answer came that nobody", "more than the answer",
 	"go with all", "ended in the middle", "is required", "the parameter", "must name the endpoint", "the whole",
 	"^", "unknown anchor", "did not find expected", "could not find expected", "found unexpected end", // of yaml.v3,
+	"application/json;",
 	"found character that", "mapping values are not allowed", // instead of which others are shown
 }
 

@@ -92,6 +92,7 @@ var overviewTexts = map[string]text{
 	"problem.credentials_refused":      {"Credentials are refused", "快宝账号被拒绝"},
 	"problem.subscriptions_unfinished": {"Subscriptions are unfinished", "订阅未完成"},
 	"problem.queries_spent":            {"The queries of the day are used up", "当天的查询额度已用完"},
+	"problem.notice_fails":             {"Notices are not taken", "通知发送失败"},
 	"problem.quarantine_rising":        {"New in quarantine", "隔离区有新内容"},
 	"problem.config_refused":           {"The config has mistakes", "配置有错误"},
 	"problem.configs_differ":           {"Replicas have different configs", "各副本配置不一致"},

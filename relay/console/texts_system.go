@@ -44,6 +44,7 @@ var systemTexts = map[string]text{
 	"audit.times":              {"%d times", "%d 次"},
 	"audit.none":               {"Nothing matches.", "没有匹配的记录。"},
 	"audit.pause":              {"paused", "暂停"},
+	"audit.notices-test":       {"sent test notices", "发送了测试通知"},
 	"audit.resume":             {"resumed", "恢复"},
 	"audit.test":               {"tested", "测试"},
 	"audit.redrive":            {"sent again", "重新投递"},

@@ -76,6 +76,7 @@ var resources = []struct{ path, title string }{
 	{"subscriptions", "Subscriptions"},
 	{"quarantine", "Quarantine"},
 	{"audit", "Audit"},
+	{"notices", "Notices"},
 	{"openapi.json", "The OpenAPI document"},
 }
 
@@ -106,6 +107,7 @@ var apiExamples = map[string]string{
 	"GET /admin/v1/subscriptions":                  "?tenant=shop",
 	"POST /admin/v1/subscriptions":                 `{"tenant":"shop","cp_code":"zt","waybill_codes":["777005949070187"]}`,
 	"GET /v1/audit":                                "?since=1d",
+	"POST /v1/notices/test":                        `{}`,
 	"GET /admin/v1/quarantine":                     "?group=reason",
 	"GET /admin/v1/quarantine/{id}":                "$QUARANTINED",
 	"POST /admin/v1/quarantine/dismiss":            `{"ids":["'$QUARANTINED'"]}`,

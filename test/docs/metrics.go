@@ -37,6 +37,8 @@ var labelValues = map[string]string{
 	"kuairelay_console_logins_total who":    "`operator`, `tenant`",
 	"kuairelay_console_logins_total result": "`ok`, `wrong`, `limited`",
 	"kuairelay_events_total result":         "`new`, `unrouted`, `duplicate`, `quarantined`",
+	"kuairelay_notices_total format":        "`wecom`, `feishu`, `dingtalk`, `slack`, `webhook`",
+	"kuairelay_notices_total result":        "`sent`, `failed`",
 	"kuairelay_queue_depth state": "`open`: queued, retrying or leased; " +
 		"`waiting`: behind an older update of the waybill; `dead`: dead letters",
 	"kuairelay_redis_advice advice": "`no_aof`: no append-only file, or it is not flushed; " +
