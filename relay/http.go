@@ -294,6 +294,8 @@ func spoolTrouble(err error) string {
 		return "full: it holds spool.max_bytes"
 	case errors.Is(err, spool.ErrWaybills):
 		return "full: its callbacks name too many waybills"
+	case errors.Is(err, spool.ErrHangs):
+		return "hanging: its disk does not answer"
 	case errors.As(err, &number):
 		return "unwritable: " + number.Error()
 	case errors.As(err, &path):

@@ -127,6 +127,7 @@ func TestTheTroubleOfTheSpoolIsSaidWithoutPaths(t *testing.T) {
 	for want, err := range map[string]error{
 		"full: it holds spool.max_bytes":             spool.ErrFull,
 		"full: its callbacks name too many waybills": spool.ErrWaybills,
+		"hanging: its disk does not answer":          spool.ErrHangs,
 		"unwritable: no space left on device":        &fs.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC},
 		"unwritable: file already closed":            &fs.PathError{Op: "write", Path: "/secret", Err: fs.ErrClosed},
 		"unwritable":                                 errors.New("/secret does not work"),

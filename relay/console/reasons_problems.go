@@ -144,6 +144,7 @@ var redisReasons = []text{
 	{"up", "正常"}, {"ok", "正常"}, {"none", "没有"}, {"refused", "被拒绝"},
 	{"down", "不可用"}, {"full", "已满"}, {"short", "副本不足"}, {"embedded", "内嵌"},
 	{"unwritable: %s", "无法写入：%s"},
+	{"hanging: its disk does not answer", "卡住：磁盘没有响应"},
 	{"full: it holds spool.max_bytes", "已满：达到 spool.max_bytes"},
 	{"full: its callbacks name too many waybills", "已满：其中的运单过多"},
 	{"no answer in time", "超时没有响应"}, {"no answer within %s", "%s 内没有响应"},

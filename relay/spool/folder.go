@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,10 +205,7 @@ type Adoption struct {
 
 // Adopt makes this process's own folder, and takes over those of processes that have ended, with all waiting callbacks.
 func (s *Spool) Adopt() ([]Adoption, error) {
-	s.mu.Lock()
-	err := s.open()
-	own := s.own
-	s.mu.Unlock()
+	own, err := s.open()
 	errs := []error{err}
 
 	entries, err := os.ReadDir(s.o.Dir)
@@ -306,15 +304,19 @@ func merge(a, b []*File) []*File {
 	return append(append(out, a...), b...)
 }
 
-// Close unlocks all folders, and removes the empty ones.
+// Close unlocks all folders, and removes the empty ones. If the disk hangs, that is left to the end of the process.
 func (s *Spool) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for f := range s.folders {
-		errs = append(errs, f.remove())
+	if s.hangs() {
+		return ErrHangs
 	}
+	s.mu.Lock()
+	folders := slices.Collect(maps.Keys(s.folders))
 	s.own = nil
 	clear(s.folders)
+	s.mu.Unlock()
+	var errs []error
+	for _, f := range folders {
+		errs = append(errs, f.remove())
+	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,8 @@ type Options struct {
 	MaxFile int64
 	// Waybills returns the waybills of a callback. It is called for files that another process left behind.
 	Waybills func(*event.Callback) iter.Seq[string]
+	// Deadline is how long a callback waits for the disk. Default 700 ms.
+	Deadline time.Duration
 	// Works is called when a write succeeds again after a failure. Default: nothing is.
 	Works func()
 }
@@ -41,12 +44,14 @@ type Options struct {
 // sub-folder of its own, and takes over those whose process has ended. What is kept in memory of a file is some hundred
 // bytes. All methods may be called at the same time.
 type Spool struct {
-	o    Options
-	seed maphash.Seed
+	o      Options
+	seed   maphash.Seed
+	making sync.Mutex // held while the own folder is made, before mu
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when there may be something to take
 	own     *folder       // nil until it could be made
+	late    int           // how much on the disk takes longer than the deadline
 	folders map[*folder]struct{}
 	opened  time.Time
 	seq     uint64
@@ -84,8 +89,10 @@ type File struct {
 	waybills []uint64 // by their hashes, sorted, each once
 	alone    bool     // to be taken alone
 	large    bool
-	any      bool      // what it is about takes too much memory to know: any waybill may be in it
-	until    time.Time // not to be taken before
+	// abandoned says that its write took too long.
+	abandoned bool
+	any       bool      // what it is about takes too much memory to know: any waybill may be in it
+	until     time.Time // not to be taken before
 }
 
 // Name is that of its file, for logs.
@@ -114,12 +121,19 @@ var ErrFull = errors.New("the spool is full: it holds spool.max_bytes")
 // ErrWaybills says that the callbacks in the spool have as many waybills as the spool can keep in memory.
 var ErrWaybills = errors.New("the spool is full: its callbacks name too many waybills")
 
+// ErrHangs says that the disk does not answer in time.
+var ErrHangs = errors.New("the disk of the spool does not answer")
+
 // bytesPerWaybill is how many bytes of spool.max_bytes allow one waybill in memory. An update has more bytes than that,
 // so the bound is reached only by callbacks with next to nothing in them. leastWaybills are allowed in any spool.
 const (
 	bytesPerWaybill = 256
 	leastWaybills   = 1 << 20
 )
+
+// deadline is how long a callback waits for the disk. Before that it may have waited for Redis, and it is to be
+// answered within a second.
+const deadline = 700 * time.Millisecond
 
 const (
 	block        = 4 << 10
@@ -134,6 +148,7 @@ const (
 func New(o Options) *Spool {
 	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
 	o.MaxFile = cmp.Or(o.MaxFile, 64<<20)
+	o.Deadline = cmp.Or(o.Deadline, deadline)
 	if o.Works == nil {
 		o.Works = func() {}
 	}
@@ -160,69 +175,143 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Fi
 	}
 	f := &File{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text))}
 	f.waybills, f.large = s.about(waybills, len(text))
-	if err := s.begin(f); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-
-	err = f.folder.write(f.name, text)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wrote(err)
-	if err != nil {
-		s.untouch(f)
-		s.gone(f)
-		s.counts.Failed++
-		if errors.Is(err, fs.ErrNotExist) && s.own == f.folder {
-			s.own = nil // somebody has removed the folder: make another one
+	err = s.within(func() error { return s.put(f, text) }, func() {
+		f.abandoned = true
+		if f.folder != nil {
+			s.untouch(f)
 		}
+	})
+	if err != nil {
+		s.mu.Lock()
+		s.counts.Failed++
+		s.mu.Unlock()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-
-	s.counts.Written++
-	s.waiting = append(s.waiting, f)
-	s.signal()
 	return f, nil
 }
 
-// begin reserves room and a name for a file, and counts its waybills from now on.
-func (s *Spool) begin(f *File) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.open(); err != nil {
-		s.counts.Failed++
+// put writes a file that waits from then on. One that was abandoned meanwhile is removed: its callback was refused, and
+// comes again.
+func (s *Spool) put(f *File, text []byte) error {
+	own, err := s.open()
+	if err == nil {
+		err = s.begin(f, own)
+	}
+	if err != nil {
 		return err
 	}
-	if s.bytes+f.size > s.o.MaxBytes {
-		s.counts.Failed++
-		return ErrFull
+
+	err = own.write(f.name, text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wroteIn(own, err)
+	switch {
+	case f.abandoned:
+		go func() { // not under mu
+			_ = os.Remove(filepath.Join(own.path, f.name)) // it is not there if its write failed
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.gone(f)
+		}()
+	case err != nil:
+		s.untouch(f)
+		s.gone(f)
+	default:
+		s.counts.Written++
+		s.waiting = append(s.waiting, f)
+		s.signal()
 	}
-	if s.waybills+len(f.waybills) > s.most {
-		s.counts.Failed++
+	return err
+}
+
+// begin reserves room and a name for a file in the process's own folder, and counts its waybills from now on.
+func (s *Spool) begin(f *File, own *folder) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case f.abandoned:
+		return ErrHangs
+	case s.bytes+f.size > s.o.MaxBytes:
+		return ErrFull
+	case s.waybills+len(f.waybills) > s.most:
 		return ErrWaybills
 	}
 	s.seq++
-	f.folder = s.own
+	f.folder = own
 	f.name = fmt.Sprintf("%010d-%s%s", s.seq, f.ReceivedAt.UTC().Format("20060102T150405.000Z"), suffix)
 	s.touch(f)
 	return nil
 }
 
-// open makes the process's own folder, if there is none; after a failure at most once a second. It needs mu.
-func (s *Spool) open() error {
-	if s.own != nil {
-		return nil
+// open returns the process's own folder. If there is none, it makes it; after a failure at most once a second.
+func (s *Spool) open() (*folder, error) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	s.mu.Lock()
+	own, err, early := s.own, s.err, time.Since(s.opened) < reopenPause
+	if own == nil && !(err != nil && early) {
+		s.opened = time.Now()
 	}
-	if s.err != nil && time.Since(s.opened) < reopenPause {
-		return s.err
+	s.mu.Unlock()
+	switch {
+	case own != nil:
+		return own, nil
+	case err != nil && early:
+		return nil, err
 	}
-	s.opened = time.Now()
-	own, err := newFolder(s.o.Dir)
+
+	own, err = newFolder(s.o.Dir)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil {
 		s.own = own
 		s.folders[own] = struct{}{}
 	}
 	s.wrote(err)
-	return err
+	return own, err
+}
+
+// within does something on the disk, and gives ErrHangs if that takes longer than a deadline. It goes on by itself
+// then, and until it has ended nothing else is begun: so what hangs is bounded by what is begun within one deadline.
+// giveUp is called with mu when that happens.
+func (s *Spool) within(do func() error, giveUp func()) error {
+	if s.hangs() {
+		return ErrHangs
+	}
+	done, late := make(chan error), make(chan struct{})
+	go func() {
+		err := do()
+		select {
+		case done <- err:
+		case <-late:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.late--
+			s.wrote(err)
+		}
+	}()
+
+	deadline := time.NewTimer(s.o.Deadline)
+	defer deadline.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-deadline.C:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late++
+	s.err = ErrHangs
+	giveUp()
+	close(late)
+	return ErrHangs
+}
+
+// hangs says whether something on the disk takes longer than the deadline.
+func (s *Spool) hangs() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.late > 0
 }
 
 // Withdraw ends the waiting of a file that was not taken yet, before Remove.
@@ -259,15 +348,16 @@ func (s *Spool) Remove(files []*File) error {
 	}
 
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, f := range files {
 		s.gone(f)
 	}
+	maps.DeleteFunc(left, func(dir *folder, _ bool) bool { return dir == s.own || dir.files > 0 })
 	for dir := range left {
-		if dir != s.own && dir.files <= 0 {
-			delete(s.folders, dir)
-			errs = append(errs, dir.remove())
-		}
+		delete(s.folders, dir)
+	}
+	s.mu.Unlock()
+	for dir := range left {
+		errs = append(errs, dir.remove())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("spool: remove files: %w", err)
@@ -290,18 +380,21 @@ func (s *Spool) Rewrite(f *File, cb *event.Callback) error {
 // Check returns nil if the spool would take a callback. If nothing was written for a while, or the last write failed,
 // it writes a test file.
 func (s *Spool) Check() error {
-	own, untried, err := s.toTry()
+	untried, err := s.toTry()
 	if !untried {
 		return err
 	}
-	err = own.try() // not under mu: every callback asks what it touches
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wrote(err)
-	if errors.Is(err, fs.ErrNotExist) && s.own == own {
-		s.own = nil
-	}
-	return err
+	return s.within(func() error { // not under mu: every callback asks what it touches
+		own, err := s.open()
+		if err != nil {
+			return err
+		}
+		err = own.try()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wroteIn(own, err)
+		return err
+	}, func() {})
 }
 
 // Trouble returns why the last write failed; nil: it did not. It writes nothing.
@@ -314,6 +407,9 @@ func (s *Spool) Trouble() error {
 // wrote notes the result of a write. It needs mu.
 func (s *Spool) wrote(err error) {
 	failed := s.err != nil
+	if s.late > 0 {
+		err = ErrHangs
+	}
 	s.err = err
 	if err != nil {
 		return
@@ -324,6 +420,14 @@ func (s *Spool) wrote(err error) {
 	}
 }
 
+// wroteIn is wrote for a write in the own folder. It needs mu.
+func (s *Spool) wroteIn(own *folder, err error) {
+	s.wrote(err)
+	if errors.Is(err, fs.ErrNotExist) && s.own == own {
+		s.own = nil // somebody has removed the folder: make another one
+	}
+}
+
 // Recheck is Check, if the last write failed.
 func (s *Spool) Recheck() {
 	if s.Trouble() != nil {
@@ -331,31 +435,35 @@ func (s *Spool) Recheck() {
 	}
 }
 
-// toTry returns the folder to write a test file to, and whether a test is needed. Otherwise the error is the known one.
-func (s *Spool) toTry() (own *folder, untried bool, err error) {
+// toTry says whether a test file has to be written. Otherwise the error is the known one.
+func (s *Spool) toTry() (untried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+block > s.o.MaxBytes {
-		return nil, false, ErrFull
-	}
-	if s.waybills >= s.most {
-		return nil, false, ErrWaybills
-	}
-	if err := s.open(); err != nil {
-		return nil, false, err
-	}
-	if time.Since(s.opened) < reopenPause || s.err == nil && time.Since(s.written) < recheckAfter {
-		return nil, false, s.err
+	switch {
+	case s.late > 0:
+		return false, ErrHangs
+	case s.bytes+block > s.o.MaxBytes:
+		return false, ErrFull
+	case s.waybills >= s.most:
+		return false, ErrWaybills
+	case s.own == nil:
+		return true, nil
+	case time.Since(s.opened) < reopenPause || s.err == nil && time.Since(s.written) < recheckAfter:
+		return false, s.err
 	}
 	s.opened = time.Now()
-	return s.own, true, nil
+	return true, nil
 }
 
 // Room is how many bytes the spool can still take: what is left of spool.max_bytes, or of the disk, if that is less.
 func (s *Spool) Room() int64 {
 	s.mu.Lock()
 	room := max(0, s.o.MaxBytes-s.bytes)
+	hangs := s.late > 0
 	s.mu.Unlock()
+	if hangs {
+		return room
+	}
 
 	if disk, known := DiskOf(s.o.Dir); known {
 		return min(room, disk.Free)

@@ -101,6 +101,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	var results []result
 	var failed []string
 	for _, r := range o.rows() {
+		if err := r.missing(); err != nil {
+			fmt.Fprintf(os.Stderr, "%-18s not played: %v\n", r.name, err)
+			continue
+		}
 		settleDisk(ctx)
 		res := s.play(ctx, r, o.size())
 		if ctx.Err() != nil {

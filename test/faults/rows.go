@@ -10,6 +10,16 @@ type row struct {
 	run   func(*stage)
 	// alone says that the row takes long and is not part of the tests, nor run beside others.
 	alone bool
+	// needs says what is missing to play it here. Nil: nothing is.
+	needs func() error
+}
+
+// missing is an error if a row cannot be played here.
+func (r row) missing() error {
+	if r.needs == nil {
+		return nil
+	}
+	return r.needs()
 }
 
 // rows are all there are, in the order of the table.

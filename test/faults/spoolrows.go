@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"kuairelay/test/slowdisk"
 )
 
 var spoolRows = []row{
@@ -13,6 +15,8 @@ var spoolRows = []row{
 		run: spoolFull},
 	{name: "spool-unwritable", fault: "spool unwritable, and Redis down",
 		does: "the spool's folder is gone, with a file in its place, while Redis is down", run: spoolUnwritable},
+	{name: "spool-hangs", fault: "the spool's disk hangs, and Redis is down", does: "writes to a disk (FUSE) do not " +
+		"return while Redis is down, and not yet when it is back", run: spoolHangs, needs: slowdisk.Possible},
 	{name: "spool-kill", fault: "relay killed (-9) while it spools",
 		does: "Redis is down; the relay is killed and started again meanwhile", run: spoolKill},
 	{name: "spool-sigterm", fault: "SIGTERM with callbacks in the spool", does: "the relay is stopped in good order and " +
@@ -55,6 +59,38 @@ func spoolUnwritable(s *stage) {
 		s.must(os.Rename(r.spool+".away", r.spool))
 		s.must(redis.Restart())
 	})
+}
+
+// spoolHangs has writes of the spool hang. Callbacks are refused in time then, and taken as soon as Redis takes them.
+func spoolHangs(s *stage) {
+	redis := s.redis()
+	disk, err := slowdisk.Mount(s.folder("disk"), s.folder("behind"))
+	s.must(err)
+	s.cleanup(func() { _ = disk.Close() })
+	r := s.relay(relayOptions{redis: redis.URL(), spool: filepath.Join(disk.Dir, "spool")})
+	s.push(r)
+	s.more(100)
+	s.load.phase()
+	disk.Hang()
+	redis.Kill()
+	a := s.refused()
+	s.await("/readyz says that nothing can be accepted", func() error {
+		if _, err := r.ready(); err == nil {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	s.figure("%d answered `503 failure`, the slowest after %s", a.Failure, round(a.quantile(1)))
+	s.must(redis.Restart())
+	s.more(50)
+	disk.Continue()
+	s.result.during = a
+	s.result.resumed = s.resumes()
+	s.result.drained = s.result.resumed + s.drains()
+	s.bar("deliveries resume", s.result.resumed, 10*time.Second)
+	s.bar("answers, the slowest", a.quantile(1), 1500*time.Millisecond)
+	s.more(50)
+	s.finish(1, s.most())
 }
 
 // spoolBroken is a fault in which neither Redis nor the spool takes anything: failure is then the right answer, and a
