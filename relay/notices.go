@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -12,6 +13,7 @@ import (
 	"kuairelay/relay/console"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/event"
+	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/notify"
 )
 
@@ -36,6 +38,13 @@ func (r *Relay) newNotices() *notify.Notifier {
 		Logger:    r.log,
 		Registry:  r.registry,
 	})
+}
+
+// webhooks are those of the OpenAPI document: what endpoints get, and receivers of notices.
+func webhooks() map[string]any {
+	all := deliver.Webhooks(kuaidihelp.Statuses())
+	maps.Copy(all, notify.Webhooks())
+	return all
 }
 
 // noticed are the problems that notices tell of.

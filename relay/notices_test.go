@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"kuairelay/test/chats"
 	"kuairelay/test/redisserver"
 )
@@ -128,40 +130,52 @@ func TestADeadRedisIsToldByEachReplicaAndOnceThatItIsBack(t *testing.T) {
 	}
 }
 
-// What only one replica sees is told, with its name, whichever of them tells.
+// What only one replica sees is told, with its name, whichever of them tells: each of two sees something of its own.
 func TestWhatOneReplicaSeesIsToldWithItsName(t *testing.T) {
 	t.Parallel()
 	chat := chats.Start(t, "webhook")
 	redis := redisserver.Start(t)
-	yaml := noticesOf(redis.URL(), "http://127.0.0.1:1/", chat.Config()+", on: [config_refused], language: en}")
-	var replicas []*running
-	for range 2 {
-		replicas = append(replicas, start(t, yaml))
-	}
-	for i, r := range replicas {
-		r.write(strings.Replace(yaml, "routes:", "rotues:", 1))
-		type told struct {
-			Type string
-			Data struct {
-				Problems []struct {
-					Code, Why string
-					Replicas  []string
-				}
+	yaml := noticesOf(redis.URL(), "http://127.0.0.1:1/", chat.Config()+", on: [config_refused, restart_needed]}")
+	first, second := startAPI(t, yaml), startAPI(t, yaml)
+	first.write(strings.Replace(yaml, "routes:", "rotues:", 1))
+	second.write(strings.Replace(yaml, redis.URL()+"'}", redis.URL()+"', wait_replicas: 1}", 1))
+
+	type notice struct {
+		Type string
+		Data struct {
+			Problems []struct {
+				Code, Name string
+				Replicas   []string
 			}
 		}
-		var got told
-		until(t, "it is told", func() bool {
-			all := chat.Messages()
-			return len(all) == 2*i+1 && json.Unmarshal([]byte(all[2*i].Body), &got) == nil
-		})
-		if got.Type != "problem.opened" || len(got.Data.Problems) != 1 || len(got.Data.Problems[0].Replicas) != 1 ||
-			!strings.Contains(got.Data.Problems[0].Why, `did you mean "routes"`) {
-			t.Errorf("%+v", got)
+	}
+	told := make(map[string]string) // names of problems, and the replicas that see them, by type and code
+	count := func() int {
+		for _, m := range chat.Messages() {
+			var n notice
+			must(t, json.Unmarshal([]byte(m.Body), &n))
+			for _, p := range n.Data.Problems {
+				told[n.Type+" "+p.Code] = fmt.Sprint(p.Name, " ", len(p.Replicas))
+			}
 		}
-		r.write(yaml)
-		until(t, "it is over", func() bool { return len(chat.Messages()) == 2*i+2 })
-		if i == 0 { // the same is told again only after every
-			break
+		return len(told)
+	}
+	until(t, "both are told", func() bool { return count() == 2 })
+	first.write(yaml)
+	second.write(yaml)
+	until(t, "both are over", func() bool { return count() == 4 })
+	if got := fmt.Sprint(told); got != "map[problem.opened config_refused:配置有错误 1 problem.opened restart_needed:需要重启 1 "+
+		"problem.over config_refused:配置有错误 0 problem.over restart_needed:需要重启 0]" {
+		t.Errorf("%s", got)
+	}
+
+	schema, err := first.load().compile("doc.json#/webhooks/problem/post/requestBody/content/application~1json/schema")
+	must(t, err)
+	for _, m := range chat.Messages() {
+		body, err := jsonschema.UnmarshalJSON(strings.NewReader(m.Body))
+		must(t, err)
+		if err := schema.Validate(body); err != nil {
+			t.Errorf("%s is not as the document says: %v", m.Body, err)
 		}
 	}
 }

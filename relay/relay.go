@@ -296,7 +296,7 @@ func (r *Relay) newAPI() *api.API {
 		State:       r.proxy.StatesOf,
 		LastRefused: r.receiver.Refused,
 		ExtraRoutes: []api.ExtraRoute{api.ExtraRoute(subscribe.Create()), api.ExtraRoute(subscribe.States())},
-		Webhooks:    deliver.Webhooks(kuaidihelp.Statuses()),
+		Webhooks:    webhooks(),
 	})
 }
 

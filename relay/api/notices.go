@@ -156,7 +156,7 @@ type NoticeTest struct {
 
 // NoticeTests are those of several receivers.
 type NoticeTests struct {
-	Tests []NoticeTest `json:"tests"`
+	Tests []NoticeTest `json:"tests" doc:"one for each receiver, in the order of the config"`
 }
 
 // noticeTestRequest says which receivers get a message.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -108,10 +109,12 @@ func (w *world) problems() []Problem {
 	defer w.mu.Unlock()
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
+	all := slices.Clone(w.seen)
 	if w.store.down {
-		return []Problem{{Code: "redis_down", Key: "redis", Severity: "critical", Subject: "redis", Since: time.Now()}}
+		all = append(all, Problem{Code: "redis_down", Key: "redis", Severity: "critical", Subject: "redis",
+			Since: time.Now()})
 	}
-	return w.seen
+	return all
 }
 
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -152,7 +155,8 @@ func (w *world) texts() (all []string) {
 	return all
 }
 
-// With the defaults: whenever Redis dies, each replica tells within a minute; when it is back, one tells that, once.
+// With the defaults: whenever Redis dies, each replica tells within a minute, and nothing that was told before; when it
+// is back, one tells that, once.
 func TestADeadRedisIsToldWithinAMinute(t *testing.T) {
 	t.Parallel()
 	for offset := range 15 {
@@ -163,25 +167,32 @@ func TestADeadRedisIsToldWithinAMinute(t *testing.T) {
 				w.replica(ctx, fmt.Sprint("vm-", i))
 				time.Sleep(4 * time.Second)
 			}
+			w.set(false, failing)
 			time.Sleep(5*time.Minute + time.Duration(offset)*time.Second)
-			w.set(true)
+			w.set(true, failing)
 			died := time.Now()
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if len(w.texts()) != 3 {
-				t.Errorf("after a minute: %q", w.texts())
+			if all := w.texts(); len(all) != 4 || !strings.Contains(all[0], "endpoint_fails") {
+				t.Errorf("after a minute: %q", all)
 			}
-			for _, m := range w.got {
+			for _, m := range w.got[1:] {
 				if m.at.Sub(died) > 45*time.Second || !strings.Contains(m.text, "each replica tells this by itself") {
 					t.Errorf("after %s: %s", m.at.Sub(died), m.text)
 				}
 			}
 			time.Sleep(10 * time.Minute)
-			w.set(false)
-			time.Sleep(10 * time.Minute)
+			w.set(false, failing)
+			time.Sleep(20 * time.Minute)
 			synctest.Wait()
-			if all := w.texts(); len(all) != 4 || !strings.Contains(all[3], "OVER") {
-				t.Errorf("ten minutes after it is back: %q", all)
+			if all := w.texts(); len(all) != 5 || !strings.Contains(all[4], "OVER redis_down") {
+				t.Errorf("after it is back: %q", all)
+			}
+			w.set(true, failing)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if n := len(w.texts()); n != 8 {
+				t.Errorf("when it dies again: %q", w.texts())
 			}
 			stop()
 		})

@@ -163,6 +163,12 @@ func TestAReplicaThatTakesOverTellsOfNothingTwice(t *testing.T) {
 		t.Errorf("it is over before anybody knows: %q", p.kinds)
 	}
 	for range 20 {
+		p.look(false)
+	}
+	if p.kinds != "o" {
+		t.Errorf("it is over, although not everything was seen: %q", p.kinds)
+	}
+	for range 20 {
 		p.look(true, failing)
 	}
 	if p.kinds != "o" {

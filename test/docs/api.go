@@ -287,8 +287,9 @@ func (w *apiWriter) example(method, path string, withKey bool) {
 }
 
 func (w *apiWriter) webhooks() {
-	fmt.Fprint(w, "\n## Webhooks\n\nWhat the relay posts to a tenant's endpoint. "+
-		"[Receiving updates](../tenant/receiving.md) says what to do with it.\n")
+	fmt.Fprint(w, "\n## Webhooks\n\nWhat the relay posts to a tenant's endpoint, and to "+
+		"receivers of notices (`problem`). [Receiving updates](../tenant/receiving.md) and "+
+		"[Notices](../operator/notices.md) say what to do with it. An endpoint gets:\n")
 	hook := w.document.Webhooks["waybill"]["post"]
 	var rows []string
 	for _, p := range hook.Parameters {
