@@ -69,6 +69,11 @@ func (s *stage) mix(done func(*mix) bool) {
 	s.result.during = a
 	s.figure("%s", m.seen())
 	s.figure("memory of a relay %.0f MB at the start, %.0f MB at the end", start/1e6, relays[0].memory()/1e6)
+	open, began := s.check.missing(), time.Now()
+	s.load.end()
+	s.arrives()
+	s.figure("%d deliveries open when the faults ended, the last of them delivered %s later", open,
+		round(time.Since(began)))
 	s.finish(int(m.troubles.Load()), s.most())
 }
 

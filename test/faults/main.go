@@ -5,7 +5,7 @@
 //	go run ./test/faults                              # every row: about 15 minutes
 //	go run ./test/faults --only redis-hung,spool-full # a part
 //	go run ./test/faults --long 30m                   # all faults at random over three replicas
-//	go run ./test/faults --write docs/faults.md
+//	go run ./test/faults --write docs/faults.md       # with --long: its last section
 //
 // A checker knows every event that was acknowledged and what each endpoint got: lost, repeated, out of order, unsigned,
 // misrouted, altered. The same rows run, shorter, as tests of this package. What is drawn at random comes from --seed;
@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -118,14 +119,33 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	text := write(m, o.seed, results)
+	if o.long > 0 {
+		text = writeLong(m, o.seed, o.long, results)
+	}
 	fmt.Fprint(out, text)
 	if o.write != "" {
-		err = os.WriteFile(o.write, []byte(text), 0o644)
+		err = o.save(text)
 	}
 	if len(failed) > 0 {
 		err = errors.Join(err, fmt.Errorf("seed %d: failed: %s", o.seed, strings.Join(failed, ", ")))
 	}
 	return err
+}
+
+// save writes the tables to a file. A long run is the file's last section: it and the others keep each other.
+func (o options) save(text string) error {
+	old, err := os.ReadFile(o.write)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	rows, long, _ := strings.Cut(string(old), longHeading)
+	switch {
+	case o.long > 0:
+		text = rows + text
+	case long != "":
+		text += longHeading + long
+	}
+	return os.WriteFile(o.write, []byte(text), 0o644)
 }
 
 // settleDisk writes to the disk what is still to be written: by the build, and by the row before. Otherwise it is

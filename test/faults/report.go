@@ -30,6 +30,20 @@ func write(m report.Machine, seed uint64, results []result) string {
 	return b.String() + missing
 }
 
+// longHeading begins the section of a long run.
+const longHeading = "\n## All of it at random, for long\n"
+
+// writeLong is write for a long run.
+func writeLong(m report.Machine, seed uint64, lasts time.Duration, results []result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\nSeed %d, %s.\n\n%s\n%s", longHeading, m, seed, lasts, countTable(results),
+		healTable(results))
+	for _, r := range results {
+		fmt.Fprintf(&b, "\nSeen: %s.\n", strings.Join(r.figures, "; "))
+	}
+	return b.String()
+}
+
 const preface = `The built binary, real redis-servers (` + "`appendfsync always`" + ` unless said otherwise) and three
 endpoints on one machine, under load. A checker knows every event that was answered ` + "`success`" + `, and what each
 endpoint got. Updates of a waybill are pushed one after the other, the next when the last was acknowledged.

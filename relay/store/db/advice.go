@@ -37,9 +37,12 @@ func (d *DB) Advice(ctx context.Context) (out map[string]string, err error) {
 	if d.memory != nil {
 		return out, nil
 	}
-	if t := d.health.trouble(); t.advice != "" { // it may not tell more than that
+	switch t := d.health.trouble(); {
+	case t.advice != "": // it may not tell more than that
 		out[t.advice] = t.reason()
 		return out, nil
+	case t.state == Down: // what loads its data says that it keeps none
+		return nil, &t
 	}
 	ctx, cancel := context.WithTimeout(withoutGate(ctx), d.Timeout)
 	defer cancel()
