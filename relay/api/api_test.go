@@ -44,6 +44,10 @@ func newBench(o Options) *bench {
 	o.Logger = zap.New(core)
 	o.OnDue = func(endpoint string) { b.due = append(b.due, endpoint) }
 	b.API = New(o)
+	b.latest.value = &snapshot{} // no endpoint was removed
+	b.latest.until = time.Now().Add(time.Hour)
+	b.latest.soon = b.latest.until
+	b.subscriptions = noSubscribers{}
 	b.Use(Settings{Tenants: []Tenant{
 		{Name: "shop", Endpoints: []Endpoint{{ID: "shop/orders", URL: "https://u:p@shop/hooks?token=x"}, {ID: "shop/b"},
 			{ID: "shop/a"}}},
@@ -51,6 +55,11 @@ func newBench(o Options) *bench {
 	}})
 	return b
 }
+
+// noSubscribers has no subscriptions of tenants that were removed.
+type noSubscribers struct{ subscriptionStore }
+
+func (noSubscribers) Subscribers(context.Context) ([]string, error) { return nil, nil }
 
 // call is a request of a tenant (empty: the operator), with its answer.
 func (b *bench) call(tenant, target, body string) (*call, *httptest.ResponseRecorder) {

@@ -164,7 +164,7 @@ func redriveDeadLetters(c *call) (DeadLettersResult, error) {
 		c.o.OnDue(endpoint)
 		c.tellLetters(endpoint, event.LogRedriven, n)
 		return n, err
-	})
+	}, false)
 }
 
 func dismissDeadLetters(c *call) (DeadLettersResult, error) {
@@ -172,7 +172,7 @@ func dismissDeadLetters(c *call) (DeadLettersResult, error) {
 		n, err := c.deadLetters.Dismiss(c.ctx(), endpoint, ids...)
 		c.tellLetters(endpoint, event.LogDismissed, n)
 		return n, err
-	})
+	}, true)
 }
 
 // detailOf is the text of an answer that is an error.
@@ -193,9 +193,10 @@ func (c *call) tellLetters(endpoint string, what event.LogKind, n int) {
 }
 
 // changeDeadLetters calls do with the dead letters that the request names. Of a filter it takes at most lettersAtOnce
-// at a time.
-func (c *call) changeDeadLetters(do func(endpoint string, ids []string) (int, error)) (DeadLettersResult, error) {
-	request, err := c.deadLetterRequest()
+// at a time. removedToo says whether the filter may be for endpoints that were removed.
+func (c *call) changeDeadLetters(do func(endpoint string, ids []string) (int, error), removedToo bool) (
+	DeadLettersResult, error) {
+	request, err := c.deadLetterRequest(removedToo)
 	if err != nil {
 		return DeadLettersResult{}, err
 	}
@@ -238,7 +239,7 @@ func (c *call) changeDeadLetters(do func(endpoint string, ids []string) (int, er
 }
 
 // deadLetterRequest reads and checks a body.
-func (c *call) deadLetterRequest() (deadLetterRequest, error) {
+func (c *call) deadLetterRequest(removedToo bool) (deadLetterRequest, error) {
 	var request deadLetterRequest
 	if err := c.body(&request); err != nil {
 		return deadLetterRequest{}, err
@@ -255,6 +256,7 @@ func (c *call) deadLetterRequest() (deadLetterRequest, error) {
 	if request.Expect < 0 {
 		return deadLetterRequest{}, badf("expect: must be the number of a dry run")
 	}
+	request.Filter.removedToo = removedToo
 	if err := request.Filter.check(c); err != nil {
 		return deadLetterRequest{}, err
 	}

@@ -57,11 +57,14 @@ func (r *reader) endpointQuery() (q endpointQuery) {
 	return q
 }
 
-// names are the endpoints that a list may have, by name.
-func (q endpointQuery) names(set *settings) []string {
+// names are the endpoints that a list may have, by name; removed are those that are in no config.
+func (q endpointQuery) names(set *settings, removed []string) []string {
 	names := set.names
 	if q.Tenant != "" {
 		names = slices.Sorted(slices.Values(set.endpointsOf(q.Tenant)))
+	}
+	if len(removed) > 0 {
+		names = slices.Sorted(slices.Values(slices.Concat(names, removed)))
 	}
 	if q.part == "" {
 		return names
@@ -87,7 +90,7 @@ func listEndpoints(c *call) (Endpoints, error) {
 	}
 
 	// The cursor is the last name of the page before.
-	names := q.names(c.settings)
+	names := q.names(c.settings, c.removedOf(q.Tenant))
 	at, found := slices.BinarySearch(names, q.cursor)
 	if found {
 		at++
@@ -159,7 +162,7 @@ func (c *call) sortedEndpoints(q endpointQuery) (Endpoints, error) {
 	out := Endpoints{States: map[EndpointState]int{}}
 	changed := c.health.changes(c.now())
 	var all []placed
-	for _, name := range q.names(c.settings) {
+	for _, name := range q.names(c.settings, nil) {
 		now := s.endpoints[name].EndpointHealth
 		state := stateOfEndpoint(now)
 		out.States[state]++

@@ -27,13 +27,14 @@ const (
 	EndpointOK      EndpointState = "ok"
 	EndpointFailing EndpointState = "failing" // its latest two attempts or more failed
 	EndpointIdle    EndpointState = "idle"    // no attempt was made yet
+	EndpointRemoved EndpointState = "removed" // it is in no config, and still holds something
 )
 
 // EndpointStates are the names of all states of an endpoint.
 func EndpointStates() []string {
 	return []string{
 		string(EndpointOK), string(EndpointFailing), string(EndpointIdle),
-		string(queue.ParkedPaused), string(queue.ParkedGone), string(queue.ParkedOpen),
+		string(queue.ParkedPaused), string(queue.ParkedGone), string(queue.ParkedOpen), string(EndpointRemoved),
 	}
 }
 
@@ -49,6 +50,7 @@ func (r *reader) filterOf(names ...string) filter {
 		}
 	}
 	if r.err == nil {
+		f.removedToo = true
 		r.err = f.check(r.c)
 	}
 	if slices.Contains(names, "state") {
@@ -60,11 +62,15 @@ func (r *reader) filterOf(names ...string) filter {
 // showEndpoint gives the health of an endpoint as the caller sees it.
 func (c *call) showEndpoint(h queue.EndpointHealth) EndpointHealth {
 	e := c.settings.endpoints[h.Endpoint]
+	state := stateOfEndpoint(h)
+	if e == nil {
+		state, e = EndpointRemoved, &Endpoint{}
+	}
 	out := EndpointHealth{
 		Endpoint:    h.Endpoint,
 		URL:         withoutQuery(e.URL),
 		Format:      e.Format,
-		State:       stateOfEndpoint(h),
+		State:       state,
 		Since:       utc(h.ParkedSince),
 		Until:       utc(h.ParkedUntil),
 		PausedBy:    h.PausedBy,
@@ -154,6 +160,8 @@ func (c *call) fullName(name, tenant string) (string, error) {
 	switch {
 	case !c.sees(full):
 		return "", fmt.Errorf("%s is not yours: a tenant's key is for its own endpoints", full)
+	case c.settings.endpoints[full] == nil && c.isRemoved(full):
+		return "", fmt.Errorf("%s %s", full, becomesOfRemoved)
 	case c.settings.endpoints[full] == nil || (tenant != "" && !strings.HasPrefix(full, tenant+"/")):
 		return "", fmt.Errorf("there is no endpoint %q", name)
 	}

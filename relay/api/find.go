@@ -184,7 +184,8 @@ func (c *call) findEvent(id string) ([]Found, error) {
 	if err := c.addParked([]*Event{&shown}); err != nil {
 		return nil, err
 	}
-	return []Found{{Query: id, Kind: FoundEvent, Path: "/events/" + id, Verdict: verdictOfEvents([]Event{shown})}}, nil
+	return []Found{{Query: id, Kind: FoundEvent, Path: "/events/" + id,
+		Verdict: verdictOfEvents([]Event{shown}, c.inConfig)}}, nil
 }
 
 // findCallback finds the events that a callback brought.
@@ -206,7 +207,7 @@ func (c *call) findCallback(id string) ([]Found, error) {
 	}
 	slices.SortFunc(shown, func(a, b Event) int { return a.AcceptedAt.Compare(b.AcceptedAt) })
 	return []Found{{Query: id, Kind: FoundCallback, Path: "/events?callback=" + id + "&newer=true",
-		Verdict: verdictOfEvents(shown)}}, nil
+		Verdict: verdictOfEvents(shown, c.inConfig)}}, nil
 }
 
 // findQuarantined finds a callback of the quarantine.

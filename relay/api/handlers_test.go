@@ -447,6 +447,8 @@ func (*manySubscriptions) WaybillSubscriptions(_ context.Context, code string, _
 	}}, nil
 }
 
+func (*manySubscriptions) Subscribers(context.Context) ([]string, error) { return nil, nil }
+
 func (l *manySubscriptions) CountSubscriptions(_ context.Context, tenant string, most int) (ledger.Counts, error) {
 	looked := min(most, l.n)
 	return ledger.Counts{Total: l.n, Looked: looked, Today: 3, States: map[ledger.State]int{ledger.Live: looked}}, nil

@@ -36,6 +36,9 @@ type filter struct {
 	State       string    `json:"state,omitempty" doc:"state of a delivery; or open (queued, sending, retrying or waiting), or unrouted (no route matched); or several, with commas"`
 	Since       time.Time `json:"since,omitzero" doc:"accepted at this time or later"`
 	Until       time.Time `json:"until,omitzero" doc:"accepted before this time"`
+
+	// removedToo says that tenants and endpoints are taken that are in no config, and still hold something.
+	removedToo bool
 }
 
 // A filter knows these states in addition to those of deliveries.
@@ -68,8 +71,10 @@ func (f *filter) check(c *call) error {
 		f.Tenant = c.tenant
 	}
 
-	if f.Tenant != "" && c.settings.tenants[f.Tenant] == nil {
-		return badf("tenant: there is no tenant %q", f.Tenant)
+	if f.Tenant != "" {
+		if err := c.checkTenant(f.Tenant, f.removedToo); err != nil {
+			return err
+		}
 	}
 	if err := f.checkValues(c); err != nil {
 		return err
@@ -92,7 +97,12 @@ func (f *filter) checkValues(c *call) error {
 		list      *string
 		canonical func(string) (string, error)
 	}{
-		{"endpoint", &f.Endpoint, func(v string) (string, error) { return c.fullName(v, f.Tenant) }},
+		{"endpoint", &f.Endpoint, func(v string) (string, error) {
+			if f.removedToo {
+				return c.fullNameToRead(v, f.Tenant)
+			}
+			return c.fullName(v, f.Tenant)
+		}},
 		{"brand", &f.Brand, func(v string) (string, error) { return kuaidihelp.Brand(v), nil }},
 		{"status", &f.Status, func(v string) (string, error) { return kuaidihelp.Status(v), nil }},
 		{"state", &f.State, knownState},
@@ -169,7 +179,11 @@ func (f *filter) endpoints(c *call) []string {
 	case f.Endpoint != "":
 		return values(f.Endpoint)
 	case f.Tenant != "":
-		return c.settings.endpointsOf(f.Tenant)
+		endpoints := c.settings.endpointsOf(f.Tenant)
+		if f.removedToo {
+			endpoints = append(endpoints, c.removedOf(f.Tenant)...)
+		}
+		return endpoints
 	}
 	return nil
 }
@@ -283,6 +297,7 @@ func (r *reader) filter() filter {
 	f.Since = one(r, "since", time.Time{}, r.c.readTime)
 	f.Until = one(r, "until", time.Time{}, r.c.readTime)
 	if r.err == nil {
+		f.removedToo = true
 		r.err = f.check(r.c)
 	}
 	return f

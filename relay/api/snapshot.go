@@ -78,6 +78,8 @@ type snapshot struct {
 	// unknown are endpoints that have something, and are in no config, with how many more there are.
 	unknown     []queue.EndpointHealth
 	moreUnknown int
+	// busy are the names of all endpoints that have something, in a config or not, sorted.
+	busy []string
 
 	replays         []event.OpenReplay
 	quarantined     event.QuarantineCount
@@ -204,12 +206,15 @@ func (c *API) takeEndpoints(ctx context.Context, set *settings, s *snapshot) err
 	var known, unknown []string
 	for _, b := range busy {
 		latestDead[b.Endpoint] = b.LatestDead
+		s.busy = append(s.busy, b.Endpoint)
 		if set.endpoints[b.Endpoint] != nil {
 			known = append(known, b.Endpoint)
 		} else {
 			unknown = append(unknown, b.Endpoint)
 		}
 	}
+
+	slices.Sort(s.busy)
 
 	now := make(map[string]endpointNow, len(c.latest.known))
 	for part := range slices.Chunk(known, maxLimit) {

@@ -81,6 +81,7 @@ func (s *counting) CountQuarantined(context.Context, time.Time) (event.Quarantin
 // statusBench is an API whose status is asked of a store.
 func statusBench(s *counting, tenants ...Tenant) *bench {
 	b := newBench(Options{})
+	b.latest.until, b.latest.soon = time.Time{}, time.Time{}
 	b.endpoints, b.events, b.replays, b.quarantine = s, s, s, s
 	if len(tenants) > 0 {
 		b.Use(Settings{Tenants: tenants})
@@ -294,6 +295,7 @@ func TestATenantSeesItsOwnProblemsAlone(t *testing.T) {
 			return []Replica{{ID: "a", Config: ReplicaConfig{Fingerprint: "1"}}, {ID: "b"}}, nil
 		},
 	})
+	b.latest.until, b.latest.soon = time.Time{}, time.Time{}
 	b.endpoints, b.events, b.replays, b.quarantine = store, store, store, store
 	codes := func(tenant string) (all []string) {
 		for _, p := range mustStatus(t, b, tenant).ProblemList {

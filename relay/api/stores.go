@@ -79,6 +79,7 @@ type subscriptionStore interface {
 	Subscriptions(ctx context.Context, tenant, from string, most int) ([]ledger.Subscription, string, error)
 	WaybillSubscriptions(ctx context.Context, code string, brands []string, tenant string) ([]ledger.Subscription, error)
 	CountSubscriptions(ctx context.Context, tenant string, most int) (ledger.Counts, error)
+	Subscribers(ctx context.Context) ([]string, error)
 	Unsubscribe(ctx context.Context, tenant string, w event.Waybill) (bool, error)
 }
 

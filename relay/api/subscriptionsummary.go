@@ -24,6 +24,7 @@ type TenantSubscriptions struct {
 	DailyQuota  int                  `json:"daily_quota,omitempty" doc:"waybills that it may subscribe a day, China time; missing: any number"`
 	Today       int                  `json:"today" doc:"waybills of the quota that are used today; 0 without a quota"`
 	QuotaEndsAt time.Time            `json:"quota_resets_at,omitzero" doc:"when the next day begins, with a quota"`
+	Removed     bool                 `json:"removed,omitempty" doc:"it is in no config: its subscriptions stay until they expire, and nothing is routed by them"`
 }
 
 // Upstream is how it stands with kuaidihelp, as the replica that answers knows it.
@@ -58,7 +59,11 @@ func summarizeSubscriptions(c *call) (SubscriptionSummary, error) {
 
 	out := SubscriptionSummary{Tenants: []TenantSubscriptions{}}
 	left := subscriptionsCounted
-	for _, t := range c.tenantsByName() {
+	all, err := c.tenantsByName()
+	if err != nil {
+		return SubscriptionSummary{}, c.failed("list tenants with subscriptions", err)
+	}
+	for _, t := range all {
 		if f.Tenant != "" && t.Name != f.Tenant || t.Name <= cursor {
 			continue
 		}
@@ -82,16 +87,23 @@ func summarizeSubscriptions(c *call) (SubscriptionSummary, error) {
 	return out, nil
 }
 
-// tenantsByName are those that the caller may see, sorted.
-func (c *call) tenantsByName() []*Tenant {
+// tenantsByName are those that the caller may see, sorted: for the operator also those that were removed.
+func (c *call) tenantsByName() ([]*Tenant, error) {
+	removed, err := c.removedTenants()
+	if err != nil {
+		return nil, err
+	}
 	var all []*Tenant
+	for _, name := range removed {
+		all = append(all, &Tenant{Name: name})
+	}
 	for i := range c.settings.Tenants {
 		if t := &c.settings.Tenants[i]; c.tenant == "" || t.Name == c.tenant {
 			all = append(all, t)
 		}
 	}
 	slices.SortFunc(all, func(a, b *Tenant) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return all, nil
 }
 
 func (c *call) summary(t *Tenant, counts ledger.Counts) TenantSubscriptions {
@@ -101,6 +113,7 @@ func (c *call) summary(t *Tenant, counts ledger.Counts) TenantSubscriptions {
 		States:     map[ledger.State]int{},
 		AtLeast:    counts.Looked < counts.Total,
 		DailyQuota: t.DailyQuota,
+		Removed:    c.settings.tenants[t.Name] == nil,
 	}
 	for _, state := range []ledger.State{ledger.Pending, ledger.Live, ledger.Failed} {
 		out.States[state] = counts.States[state]

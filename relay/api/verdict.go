@@ -52,7 +52,7 @@ const VerdictTenant VerdictCode = "tenant"
 func (c *call) verdict(f *findings) Verdict {
 	switch {
 	case len(f.shown) > 0:
-		v := verdictOfEvents(f.shown)
+		v := verdictOfEvents(f.shown, c.inConfig)
 		if len(f.spooled) > 0 {
 			v.Text += "; another callback with it waits for redis"
 		}
@@ -129,8 +129,8 @@ func HasOwn(events []Event) bool {
 	return slices.ContainsFunc(events, func(e Event) bool { return slices.Contains(event.OwnTypes(), e.Type) })
 }
 
-// verdictOfEvents says what became of a waybill's events, the oldest first.
-func verdictOfEvents(events []Event) Verdict {
+// verdictOfEvents says what became of a waybill's events, the oldest first, at endpoints that may be in the config.
+func verdictOfEvents(events []Event, inConfig func(endpoint string) bool) Verdict {
 	const most = 5 // endpoints that are named
 	latest := events[len(events)-1]
 	status := cmp.Or(latest.Status, "an update without a status")
@@ -164,7 +164,7 @@ func verdictOfEvents(events []Event) Verdict {
 	if more := len(all) - most; more > 0 {
 		text += "; " + moreEndpoints(more)
 	}
-	return Verdict{Code: all[0].code(), Text: text, Next: all[0].next()}
+	return Verdict{Code: all[0].code(), Text: text, Next: all[0].next(!inConfig(all[0].endpoint))}
 }
 
 // sentence says what the endpoint has, and what holds up the rest.
@@ -228,10 +228,14 @@ func answered(a Attempt) string {
 	return fmt.Sprint(a.Status)
 }
 
-// next says what to do about the endpoint.
-func (t *tally) next() string {
+// next says what to do about the endpoint, which may be removed from the config.
+func (t *tally) next(removed bool) string {
 	switch t.code() {
 	case VerdictDead:
+		if removed {
+			return "put the endpoint back into the config, then send it again (kuairelay dead-letters redrive --endpoint " +
+				t.endpoint + ")"
+		}
 		return "mend the receiver, then send it again (kuairelay dead-letters redrive --endpoint " + t.endpoint + ")"
 	case VerdictParked:
 		if t.last.Orphan {

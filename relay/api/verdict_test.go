@@ -53,7 +53,7 @@ func TestTheVerdictOnAWaybillWithUpdatesIsThatOfItsWorstEndpoint(t *testing.T) {
 			delivered("a/5"), delivered("a/6"), delivered("a/7"))}, code: VerdictDelivered,
 			text: "a/5 has it; 2 more endpoints", none: "a/6"},
 	} {
-		got := verdictOfEvents(x.events)
+		got := verdictOfEvents(x.events, func(string) bool { return true })
 		if got.Code != x.code || !strings.Contains(got.Text, x.text) || !strings.Contains(got.Next, x.next) ||
 			(got.Next == "") != (x.next == "") || x.none != "" && strings.Contains(got.Text, x.none) {
 			t.Errorf("%+v\nwant %+v", got, x)

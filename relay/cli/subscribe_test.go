@@ -130,7 +130,7 @@ func TestSubscribeNamesWhatIsWrong(t *testing.T) {
 		{[]string{"subscriptions", "import", "-c", "../../config.example.yaml"}, 1, "has no redis.url"},
 		{[]string{"subscriptions", "export", "-c", away}, 1, "without redis.url the ledger is in the relay's own process: " +
 			"no relay answers at 127.0.0.1:1"},
-		{[]string{"subscriptions", "export", "-c", subscribeConfig(t, "")}, 1, "which has no API without admin.token"},
+		{[]string{"subscriptions", "export", "-c", subscribeConfig(t, "")}, 1, "has no API without a token (admin.token)"},
 	} {
 		code, stdout, stderr := run(t, "", c.args...)
 		if code != c.code || !strings.Contains(stderr, c.says) || strings.Contains(stderr, "the-key-of-shop") {

@@ -145,12 +145,16 @@ func newSubscriptionSummary() *cobra.Command {
 			if x.AtLeast {
 				atLeast = "at least "
 			}
+			tenant := x.Tenant
+			if x.Removed {
+				tenant += " (removed)"
+			}
 			quota := "-"
 			if x.DailyQuota > 0 {
 				quota = fmt.Sprintf("%d of %d", x.Today, x.DailyQuota)
 			}
 			return []cell{
-				text("%s", x.Tenant), text("%d", x.Subscribed), text("%s%d", atLeast, x.States[ledger.Live]),
+				text("%s", tenant), text("%d", x.Subscribed), text("%s%d", atLeast, x.States[ledger.Live]),
 				text("%s%d", atLeast, x.States[ledger.Pending]), text("%s%d", atLeast, x.States[ledger.Failed]),
 				text("%s", quota),
 			}
@@ -178,7 +182,7 @@ func newExport() *cobra.Command {
 		Short: "Write all subscriptions to stdout, one line of JSON each",
 		Long: "Writes all subscriptions to stdout, one line of JSON each, by tenant. The relay may run meanwhile.\n" +
 			"Without redis.url the ledger is in the relay's own process: then the relay has to run, and is asked\n" +
-			"for the subscriptions of the config's tenants, on admin.listen with admin.token.",
+			"for all subscriptions, on admin.listen with a token of the operator.",
 		Example: "  kuairelay subscriptions export -c config.yaml > ledger.jsonl",
 		Args:    takes(0, 0, ""),
 	}
@@ -292,7 +296,7 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 	const where = "without redis.url the ledger is in the relay's own process"
 	operators := c.Operators()
 	if len(operators) == 0 {
-		return errors.New(where + ", which has no API without admin.token")
+		return errors.New(where + ", which has no API without a token (admin.token)")
 	}
 	flags := apiFlags{url: listenURL(c.Admin.Listen)}
 	client, err := flags.clientOf(operators[0].Key.Reveal(), false)
@@ -300,9 +304,15 @@ func exportRunning(ctx context.Context, c *config.Config, write func(exported) e
 		return err
 	}
 
-	for _, t := range c.Tenants {
+	// The summary has the tenants that were removed from the config, too.
+	tenants, err := pages(ctx, client, "/subscriptions/summary", url.Values{}, math.MaxInt,
+		func(p api.SubscriptionSummary) ([]api.TenantSubscriptions, string) { return p.Tenants, p.Next })
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	for _, t := range tenants {
 		// One page is in memory at a time: a tenant may have a million subscriptions.
-		for page, err := range eachPage(ctx, client, "/subscriptions", url.Values{"tenant": {t.Name}}, math.MaxInt,
+		for page, err := range eachPage(ctx, client, "/subscriptions", url.Values{"tenant": {t.Tenant}}, math.MaxInt,
 			func(p api.Subscriptions) ([]api.Subscription, string) { return p.Subscriptions, p.Next }) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", where, err)

@@ -186,6 +186,9 @@ func next(d api.Delivery, sequences map[string]int, now time.Time) string {
 
 	switch d.State {
 	case event.StateDead:
+		if d.AttemptsMax == 0 {
+			return d.Why + "; the endpoint is not in the relay's config: put it back, then kuairelay dead-letters redrive"
+		}
 		return d.Why + " (kuairelay dead-letters redrive)"
 	case event.StateDismissed:
 		return d.Why

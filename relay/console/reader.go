@@ -250,8 +250,10 @@ var signs = map[string]struct{ sign, class string }{
 	"pending":  {"◷", "wait"},
 	"retrying": {"↻", "warn"}, "failing": {"~", "warn"}, "degraded": {"!", "warn"},
 	"waiting": {"⋯", "wait"}, "unrouted": {"∅", "dim"}, "dismissed": {"⊘", "dim"}, "idle": {"○", "dim"},
-	"dead": {"✗", "bad"}, "failed": {"✗", "bad"}, "breaker": {"⊘", "bad"}, "gone": {"✕", "bad"}, "unready": {"✗", "bad"},
-	"paused": {"‖", "hold"}, "cancelled": {"✕", "dim"},
+	"removed": {"⊘", "dim"},
+	"dead":    {"✗", "bad"}, "failed": {"✗", "bad"}, "breaker": {"⊘", "bad"}, "gone": {"✕", "bad"},
+	"unready": {"✗", "bad"},
+	"paused":  {"‖", "hold"}, "cancelled": {"✕", "dim"},
 }
 
 // state shows a state. An endpoint's state open is called breaker here.

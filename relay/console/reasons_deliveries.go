@@ -117,6 +117,8 @@ var waybillReasons = []text{
 	{"the endpoint is not in the config", "该端点不在配置中"},
 	{"the endpoint's breaker is open until %s", "该端点已熔断，至 %s"},
 	{"the endpoint is %s since %s", "该端点%s（自 %s）"},
+	{"put the endpoint back into the config, then send it again (kuairelay dead-letters redrive --endpoint %s)",
+		"先把端点放回配置，然后重新投递（kuairelay dead-letters redrive --endpoint %s）"},
 	{"mend the receiver, then send it again (kuairelay dead-letters redrive --endpoint %s)",
 		"修复接收方，然后重新投递（kuairelay dead-letters redrive --endpoint %s）"},
 	{"put the endpoint back into the config within delivery.orphan_grace", "在 delivery.orphan_grace 之内把该端点加回配置"},

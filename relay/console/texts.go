@@ -164,6 +164,7 @@ var frameTexts = map[string]text{
 	"state.ok":        {"ok", "正常"},
 	"state.failing":   {"failing", "失败中"},
 	"state.idle":      {"idle", "空闲"},
+	"state.removed":   {"removed", "已移除"},
 	"state.paused":    {"paused", "已暂停"},
 	"state.gone":      {"gone", "已下线"},
 	"state.breaker":   {"breaker open", "已熔断"},

@@ -76,6 +76,7 @@ var endpointTexts = map[string]text{
 	"endpoint.last.error": {"The latest attempt that failed", "最近一次失败的尝试"},
 	"endpoint.until":      {"The next attempt goes out", "下一次尝试"},
 	"endpoint.is.ok":      {"Its latest attempt was answered with 2xx.", "最近一次尝试返回了 2xx。"},
+	"endpoint.is.removed": {"It is in no config: it was removed or renamed.", "它不在任何配置中：已被移除或改名。"},
 	"endpoint.is.idle":    {"Nothing was sent to it yet.", "还没有向它发送过任何内容。"},
 	"endpoint.is.failing": {
 		"Its latest attempts failed. Each delivery is tried again by its schedule; nothing is lost.",
