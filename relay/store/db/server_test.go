@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,14 @@ func answers(t *testing.T, text string) string {
 func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
+	if _, err := redis.Do("ACL", "SETUSER", "weakling", "on", ">weak", "~*", "+ping"); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := redis.Do("CONFIG", "SET", "requirepass", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../../docs/operator/install.md")
+	if err != nil {
 		t.Fatal(err)
 	}
 	sentinels := redisserver.StartSentinel(t)
@@ -66,6 +74,7 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 		{"redis://" + https, https, "the connection was closed (does that port want TLS?"},
 		{"redis://" + redis.Addr, redis.Addr, "it wants a password"},
 		{"redis://someone:wrong@" + redis.Addr, redis.Addr, "it refuses the password"},
+		{"redis://weakling:weak@" + redis.Addr, redis.Addr, "its user may not run EVALSHA (ACL)"},
 		{"redis://:secret@" + redis.Addr + "/99", redis.Addr, "it has no database of the number in redis.url"},
 		{"redis://" + sentinel, sentinel, "it runs no scripts"},
 		{"redis://" + sentinel + "?master_name=other", sentinel, "no Sentinel knows a master of the name in redis.url"},
@@ -77,6 +86,9 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 		{"redis://" + strangerTo(t, cluster), "127.0.0.1:", "a slot has moved to another node (it is a node of a Cluster, " +
 			"which is written redis://HOST:PORT?addr=HOST:PORT)"},
 	} {
+		if !strings.Contains(string(page), "| `"+c.why) {
+			t.Errorf("docs/operator/install.md has no row for %q", c.why)
+		}
 		err := readyOf(t, c.url)
 		for range 5 { // on a busy machine, all that an answer says may be that it was late
 			if err == nil || !strings.Contains(err.Error(), "no answer in time") || strings.Contains(c.why, "no answer") {
