@@ -2,8 +2,10 @@ package relay
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kuairelay/relay/api"
@@ -113,4 +115,61 @@ func mistakeLines(all []config.Mistake) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// secretEnds are the secrets of the config in use that end.
+type secretEnds struct {
+	all atomic.Pointer[[]api.SecretEnd]
+}
+
+// use finds the secrets of a config that end, the first to end first.
+func (e *secretEnds) use(c *config.Config) {
+	var all []api.SecretEnd
+	add := func(tenant, of, what, name string, until time.Time) {
+		if name != "" {
+			what += " " + name
+		}
+		if !until.IsZero() {
+			all = append(all, api.SecretEnd{Tenant: tenant, Of: of, What: what, Until: until})
+		}
+	}
+
+	for _, t := range c.Admin.Tokens {
+		add("", "admin", "a token of the operator", t.Name, t.Until)
+	}
+	for _, t := range c.Callback.Tokens {
+		add("", "callback", "a callback token", t.Name, t.Until)
+	}
+	for _, t := range c.Tenants {
+		for _, k := range t.APIKeys {
+			add(t.Name, "tenant "+t.Name, "an API key", k.Name, k.Until)
+		}
+		for _, endpoint := range t.Endpoints {
+			for _, s := range endpoint.Secrets {
+				add(t.Name, t.Name+"/"+endpoint.Name, "a signing secret", "", s.Until)
+			}
+		}
+	}
+
+	slices.SortFunc(all, func(a, b api.SecretEnd) int { return a.Until.Compare(b.Until) })
+	e.all.Store(&all)
+}
+
+// list gives them.
+func (e *secretEnds) list() []api.SecretEnd {
+	if all := e.all.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// soon counts those that end soon.
+func (e *secretEnds) soon() float64 {
+	n := 0
+	for _, s := range e.list() {
+		if api.SecretEndsSoon(s.Until, time.Now()) {
+			n++
+		}
+	}
+	return float64(n)
 }

@@ -393,6 +393,9 @@ func (r *Relay) replicaStatus() api.ReplicaStatus {
 		Credentials:             r.proxy.Configured(),
 		CredentialsRefusedSince: r.since.credentials.note(r.proxy.CredentialsRefused()),
 	}
+	limited, missed := r.proxy.Limited(), r.proxy.Missed()
+	out.LimitedSince, out.LimitedSaid = limited.Since, limited.Said
+	out.Missed, out.MissedSince, out.MissedLatest = missed.Count, missed.Since, missed.Latest
 	if c.redis != nil {
 		out.RedisWhy = c.redis.Error()
 	}

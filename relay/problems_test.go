@@ -188,6 +188,28 @@ func TestProblemsWithKuaidihelpAppearAndGoWhenTheyAreMended(t *testing.T) {
 	}
 }
 
+// The operator is told of all secrets that end within a week, and a tenant of its own.
+func TestASecretThatEndsSoonIsAProblemOfItsOwner(t *testing.T) {
+	t.Parallel()
+	soon, later := time.Now().Add(48*time.Hour), time.Now().Add(8*24*time.Hour)
+	until := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+	good := "redis: {url: '" + redisserver.Start(t).URL() + "'}\nadmin: {token: " + adminToken + "}\n" +
+		strings.Replace(one("http://127.0.0.1:1/", ""), "name: shop", "name: shop\n    api_keys: ["+shopKey+
+			", {key: another-key-of-shop, name: ci, until: "+until(soon)+"}, {key: a-third-key-of-shop, name: later, until: "+
+			until(later)+"}]", 1)
+	a := startAPI(t, good)
+	p := a.appears(t, adminToken, api.SecretEnds, soon.Add(-7*24*time.Hour))
+	if want := "an API key ci ends at "; p.Subject != "tenant shop" || !strings.HasPrefix(p.What, want) {
+		t.Errorf("%+v", p)
+	}
+	a.appears(t, shopKey, api.SecretEnds, soon.Add(-7*24*time.Hour))
+	if n := a.metric("kuairelay_secrets_ending"); n != "1" {
+		t.Errorf("%s secrets end", n)
+	}
+	a.mustReload(strings.Replace(good, until(soon), until(later), 1))
+	a.goes(t, adminToken, api.SecretEnds)
+}
+
 func TestWhatARemovedEndpointHoldsIsAProblemUntilItIsBack(t *testing.T) {
 	t.Parallel()
 	began := time.Now()

@@ -102,6 +102,7 @@ type Relay struct {
 	readyNow  readyNow
 	since     replicaSince
 	effective effective
+	ends      secretEnds
 	began     time.Time
 	work      *work
 	when      *whenFailures
@@ -202,6 +203,8 @@ func New(o Options) (*Relay, error) {
 	r.queues = newQueueMetrics(r.store)
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
 		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kuairelay_secrets_ending",
+		Help: "Secrets, keys and tokens of the config that end within a week."}, r.ends.soon))
 	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, r.keys, &r.reload, newStorageMetrics(r))
 
 	// The parts get their settings from the config, as at a reload.
@@ -282,6 +285,7 @@ func (r *Relay) newAPI() *api.API {
 		Replicas:      r.listReplicas,
 		Work:          r.work.count,
 		WhenFailures:  r.when.list,
+		SecretEnds:    r.ends.list,
 
 		NoticeFailures: r.noticeFailures,
 

@@ -99,6 +99,7 @@ func (r *Relay) use(c *config.Config) error {
 	r.store.use(c)
 	r.intake.Use(routesOf(table, c.Tenants), configName(c))
 	r.when.use(failures)
+	r.ends.use(c)
 	r.receiver.Use(ingest.Settings{
 		Tokens:     callbackTokens(c),
 		AllowCIDRs: c.Callback.AllowCIDRs,

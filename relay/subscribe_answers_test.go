@@ -171,8 +171,12 @@ func TestRefusedCredentialsAreTheOperatorsAffair(t *testing.T) {
 	if n := r.logs.FilterMessageSnippet("refuses the account's credentials").Len(); n != 1 {
 		t.Errorf("%d lines in the log say so", n)
 	}
+	r.api("POST", "/v1/subscriptions", shopKey, `{"cp_code":"zt","waybill_codes":"poor-1"}`)
+	if r.metric("kuairelay_upstream_limited") != "1" || r.metric("kuairelay_upstream_credentials_refused") != "0" {
+		t.Error("no metric says that there is no credit")
+	}
 	r.subscribe(shopKey, "zt", "good")
-	if r.metric("kuairelay_upstream_credentials_refused") != "0" {
+	if r.metric("kuairelay_upstream_credentials_refused") != "0" || r.metric("kuairelay_upstream_limited") != "0" {
 		t.Error("the alarm does not end")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 	"kuairelay/test/redisserver"
@@ -44,7 +45,7 @@ func TestNewsThatNoCallbackBroughtIsFoundByAQuery(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" +
+	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\nadmin: {token: " + adminToken + "}\n" +
 		account(p.URL, ", rate: 1000, query: {rate: 1000, daily_budget: 100, min_interval: 1h}") +
 		"subscriptions: {reconcile: {after: 3s, resubscribe_after: 1}}\n" + two(shop, alerts)
 	replicas := []*running{start(t, yaml), start(t, yaml), start(t, yaml)}
@@ -77,6 +78,17 @@ func TestNewsThatNoCallbackBroughtIsFoundByAQuery(t *testing.T) {
 	}
 	for result, want := range map[string]string{"missed": "1", "unchanged": "1", "no_record": "1", "error": "0"} {
 		until(t, result+" is "+want, func() bool { return sum(result) == want })
+	}
+
+	missed := 0 // by the replica that has found it
+	for _, r := range replicas {
+		a := &apiClient{running: r, t: t}
+		if p, told := a.problems(adminToken)[api.PushesMissed]; told && p.What == "1 update was not pushed" {
+			missed++
+		}
+	}
+	if missed != 1 {
+		t.Errorf("%d replicas say that a push was missed", missed)
 	}
 
 	// Each was asked for once, and the one whose callback was lost is subscribed once more.

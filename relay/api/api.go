@@ -141,6 +141,8 @@ type Options struct {
 	Work func(ctx context.Context) (now ledger.Work, since time.Time, err error)
 	// WhenFailures lists the routes whose when expressions failed since the config was loaded. Default: none.
 	WhenFailures func() []WhenFailure
+	// SecretEnds lists the secrets that end, the first to end first. Default: none.
+	SecretEnds func() []SecretEnd
 	// NoticeFailures lists the receivers of notices to which this replica sends in vain. Default: none.
 	NoticeFailures func() []NoticeFailure
 	// Server is what Redis says of itself. Default: nothing.
@@ -209,6 +211,13 @@ type ReplicaStatus struct {
 	Credentials bool
 	// CredentialsRefusedSince is since when kuaidihelp refuses the account.
 	CredentialsRefusedSince time.Time
+	// LimitedSince is since when kuaidihelp answers each call with 1008, for the reason that it says.
+	LimitedSince time.Time
+	LimitedSaid  string
+	// Missed counts news since MissedSince that kuaidihelp did not push, but had when it was asked; the latest was found
+	// at MissedLatest.
+	Missed                    int
+	MissedSince, MissedLatest time.Time
 }
 
 // Advice is a property of Redis that puts accepted events at risk.
@@ -346,6 +355,9 @@ func New(o Options) *API {
 	}
 	if o.NoticeFailures == nil {
 		o.NoticeFailures = func() []NoticeFailure { return nil }
+	}
+	if o.SecretEnds == nil {
+		o.SecretEnds = func() []SecretEnd { return nil }
 	}
 	if o.WhenFailures == nil {
 		o.WhenFailures = func() []WhenFailure { return nil }

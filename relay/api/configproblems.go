@@ -9,7 +9,7 @@ import (
 
 // ofConfig are the problems of the config, at this replica and over all.
 func (f *Facts) ofConfig() []StatusProblem {
-	return slices.Concat(f.ofMistakes(), f.ofRestart(), f.ofExpressions(), f.differentConfigs())
+	return slices.Concat(f.ofMistakes(), f.ofRestart(), f.ofExpressions(), f.ofSecrets(), f.differentConfigs())
 }
 
 // ofMistakes is a config that was not reloaded.

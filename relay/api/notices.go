@@ -22,7 +22,7 @@ type SeenProblem struct {
 // seenByReplicas are the codes of problems that a replica may have while others have not.
 var seenByReplicas = []string{
 	RedisDown, RedisFull, RedisShort, RedisEmptied, RedisAdvice, ClockDiffers, SpoolNearlyFull, SpoolFailing,
-	CredentialsRefused, ConfigRefused, RestartNeeded, WhenFails,
+	CredentialsRefused, AccountLimited, PushesMissed, ConfigRefused, RestartNeeded, WhenFails,
 }
 
 // seen adds to problems what tells them apart.
@@ -37,8 +37,8 @@ func seen(all []StatusProblem) []SeenProblem {
 // OwnProblems gives those that this replica sees without asking Redis.
 func (c *API) OwnProblems() []SeenProblem {
 	out := seen(Problems(Facts{
-		Now: c.now(), Replica: c.o.ReplicaStatus(), WhenFailures: c.o.WhenFailures(), NoticeFailures: c.o.NoticeFailures(),
-		Unquoted: true,
+		Now: c.now(), Replica: c.o.ReplicaStatus(), WhenFailures: c.o.WhenFailures(), SecretEnds: c.o.SecretEnds(),
+		NoticeFailures: c.o.NoticeFailures(), Unquoted: true,
 	}))
 	for i := range out {
 		if p := &out[i]; p.Code == SpoolInUse { // as the others have it

@@ -70,6 +70,9 @@ const (
 	CredentialsRefused      = "credentials_refused"
 	SubscriptionsUnfinished = "subscriptions_unfinished"
 	QueriesSpent            = "queries_spent"
+	AccountLimited          = "account_limited"
+	PushesMissed            = "pushes_missed"
+	SecretEnds              = "secret_ends"
 	QuarantineRising        = "quarantine_rising"
 	ConfigRefused           = "config_refused"
 	ConfigsDiffer           = "configs_differ"
@@ -90,7 +93,8 @@ func ProblemCodes() []string {
 	return []string{
 		RedisDown, RedisFull, RedisShort, RedisEmptied, RedisAdvice, ClockDiffers, Incomplete, Embedded,
 		SpoolInUse, SpoolNearlyFull, SpoolDiskSmall, SpoolFailing,
-		ProviderSilent, CredentialsRefused, SubscriptionsUnfinished, QueriesSpent, QuarantineRising,
+		ProviderSilent, CredentialsRefused, AccountLimited, PushesMissed, SubscriptionsUnfinished, QueriesSpent,
+		QuarantineRising, SecretEnds,
 		ConfigRefused, ConfigsDiffer, RestartNeeded, WhenFails,
 		EndpointUnknown, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
 		NoticeFails,
@@ -147,6 +151,8 @@ type Facts struct {
 	UnfinishedSince time.Time
 	// WhenFailures are the latest of each route.
 	WhenFailures []WhenFailure
+	// SecretEnds are the secrets that end, the first to end first.
+	SecretEnds []SecretEnd
 	// NoticeFailures are receivers of notices that get none, of all replicas.
 	NoticeFailures []NoticeFailure
 	// Unquoted leaves out what receivers answered: it may be anything, also personal data.
@@ -232,7 +238,8 @@ func (p *StatusProblem) complete() {
 
 // ofProvider are the problems with kuaidihelp, and with what it sends.
 func (f *Facts) ofProvider() []StatusProblem {
-	return slices.Concat(f.ofSilence(), f.ofCredentials(), f.ofUnfinished(), f.ofQueries(), f.ofQuarantine())
+	return slices.Concat(f.ofSilence(), f.ofCredentials(), f.ofLimited(), f.ofMissed(), f.ofUnfinished(), f.ofQueries(),
+		f.ofQuarantine())
 }
 
 // ofSilence is a provider from which no callback comes.

@@ -95,6 +95,18 @@ var provoked = []struct {
 	{CredentialsRefused, Critical, ago(time.Minute), "kuaidihelp", "app_id", func(f *Facts) {
 		f.Replica.CredentialsRefusedSince = ago(time.Minute)
 	}},
+	{AccountLimited, Critical, ago(time.Hour), "kuaidihelp", "1008: 余额不足", func(f *Facts) {
+		f.Replica.LimitedSince, f.Replica.LimitedSaid = ago(time.Hour), "余额不足"
+	}},
+	{PushesMissed, Warning, ago(time.Hour), "kuaidihelp", "the latest was found at", func(f *Facts) {
+		f.Replica.Missed, f.Replica.MissedSince, f.Replica.MissedLatest = 3, ago(time.Hour), ago(time.Minute)
+	}},
+	{SecretEnds, Warning, ago(6 * 24 * time.Hour), "shop/orders", "until", func(f *Facts) {
+		f.SecretEnds = []SecretEnd{
+			{Tenant: "shop", Of: "shop/orders", What: "a signing secret", Until: noon.Add(24 * time.Hour)},
+			{Of: "admin", What: "a token of the operator old", Until: noon.Add(8 * 24 * time.Hour)},
+			{Of: "callback", What: "a callback token", Until: ago(time.Hour)}}
+	}},
 	{SubscriptionsUnfinished, Warning, ago(time.Hour), "subscriptions", "kuaidihelp.rate", func(f *Facts) {
 		f.Work.Unfinished, f.UnfinishedSince = 3, ago(time.Hour)
 	}},

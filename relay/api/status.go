@@ -89,6 +89,11 @@ func (c *call) sumUp(s *snapshot) (Status, Facts) {
 			facts.WhenFailures = append(facts.WhenFailures, w)
 		}
 	}
+	for _, s := range c.o.SecretEnds() {
+		if c.tenant == "" || s.Tenant == c.tenant {
+			facts.SecretEnds = append(facts.SecretEnds, s)
+		}
+	}
 	facts.addNotices(c.o.NoticeFailures(), s.replicas, c.tenant)
 	if c.tenant == "" {
 		out.addReplica(replica)

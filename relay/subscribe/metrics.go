@@ -12,6 +12,7 @@ type metrics struct {
 	calls       *prometheus.CounterVec
 	callTime    prometheus.Histogram
 	credentials prometheus.GaugeFunc
+	limited     prometheus.GaugeFunc
 	sweepErrors prometheus.Counter
 	lost        *prometheus.CounterVec
 	stuck       *prometheus.CounterVec
@@ -20,7 +21,7 @@ type metrics struct {
 }
 
 // newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
-func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
+func newMetrics(r prometheus.Registerer, refused, limited func() bool) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_requests_total",
@@ -40,12 +41,11 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		credentials: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kuairelay_upstream_credentials_refused",
 			Help: "1 if kuaidihelp refused the account's credentials at the last call.",
-		}, func() float64 {
-			if refused() {
-				return 1
-			}
-			return 0
-		}),
+		}, func() float64 { return oneIf(refused()) }),
+		limited: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kuairelay_upstream_limited",
+			Help: "1 if kuaidihelp answered the last call with 1008: too many calls, or out of credit.",
+		}, func() float64 { return oneIf(limited()) }),
 		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_sweep_errors_total",
 			Help: "Searches for unfinished subscriptions that failed.",
@@ -87,8 +87,16 @@ func newMetrics(r prometheus.Registerer, refused func() bool) *metrics {
 		m.stuck.WithLabelValues(kindOf(typ))
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.sweepErrors, m.lost, m.stuck,
+		r.MustRegister(m.requests, m.calls, m.callTime, m.credentials, m.limited, m.sweepErrors, m.lost, m.stuck,
 			m.reconciled, m.refreshed)
 	}
 	return m
+}
+
+// oneIf is 1 if something is so, else 0.
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

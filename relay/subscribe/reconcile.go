@@ -194,6 +194,9 @@ func (p *Proxy) readQuery(ctx context.Context, waybills []event.Waybill, e kuaid
 			count("error")
 		case isNew:
 			answers[w] = ledger.Missed
+			if how.results == p.metrics.reconciled {
+				p.account.found(time.Now())
+			}
 		case answers[w] == "":
 			answers[w] = ledger.Unchanged
 		}

@@ -142,10 +142,11 @@ type Proxy struct {
 	queries  *jobQueue // for those who want to know how waybills stand
 	metrics  *metrics
 	refused  logonce.Change[bool] // the account's credentials
-	untold   logonce.Throttle     // warned of
-	spent    logonce.Throttle     // warned of: the budget of queries
-	odd      logonce.Throttle     // warned of: an answer that is not understood
-	unread   logonce.Throttle     // logged: states that cannot be read
+	account  account
+	untold   logonce.Throttle // warned of
+	spent    logonce.Throttle // warned of: the budget of queries
+	odd      logonce.Throttle // warned of: an answer that is not understood
+	unread   logonce.Throttle // logged: states that cannot be read
 
 	refreshing refreshes
 	rests      rests
@@ -213,7 +214,7 @@ func New(o Options) *Proxy {
 		o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills), queries: newJobQueue(maxQueued),
 		refreshing: refreshes{of: map[event.Waybill]*refresh{}},
 	}
-	p.metrics = newMetrics(o.Registry, p.CredentialsRefused)
+	p.metrics = newMetrics(o.Registry, p.CredentialsRefused, func() bool { return !p.Limited().Since.IsZero() })
 	p.Use(o.Settings)
 	return p
 }

@@ -224,6 +224,7 @@ func (p *Proxy) call(ctx context.Context, method string, data []byte) (kuaidihel
 		return e, err
 	}
 
+	p.account.answered(e, time.Now())
 	// The log says when the provider begins to refuse the account, and when that ends.
 	changed := p.refused.To(result == "credentials")
 	switch {
