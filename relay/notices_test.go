@@ -101,6 +101,41 @@ func looks(t *testing.T, n int) {
 	until(t, "some looks pass", func() bool { return time.Since(began) > time.Duration(n)*noticesLook })
 }
 
+// An endpoint whose breaker opens and closes again and again is told of twice within every: that it began, and that it
+// was over.
+func TestAnEndpointThatFlapsIsToldTwiceWithinEvery(t *testing.T) {
+	t.Parallel()
+	chat := chats.Start(t, "dingtalk")
+	var down atomic.Bool
+	receiver := newTenant(t, func(w http.ResponseWriter, _ int, _ received) {
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	yaml := noticesOf(redisserver.Start(t).URL(), receiver.URL,
+		chat.Config()+", on: [breaker_open], every: 30m, language: en}")
+	replicas := []*running{start(t, yaml), start(t, yaml)}
+	open := func() string {
+		return replicas[0].metric(`kuairelay_endpoint_parked{endpoint="shop/orders",state="open"}`)
+	}
+	for i := range 3 {
+		down.Store(true)
+		for j := range 3 {
+			replicas[j%2].push("application/json", callback(item(fmt.Sprint("12345", i, j), "collected", "2026-11-23 09:00:00")))
+		}
+		until(t, "its breaker opens", func() bool { return open() == "1" })
+		looks(t, 10) // while all is well, a look at everything comes late
+		down.Store(false)
+		until(t, "its breaker closes", func() bool { return open() != "1" })
+		looks(t, 14)
+	}
+
+	all := texts(chat, "shop/orders")
+	if len(all) != 2 || strings.Contains(all[0], "OVER") || !strings.Contains(all[1], "OVER") {
+		t.Errorf("%d messages of three times: %q", len(all), all)
+	}
+}
+
 // While Redis is dead, each replica tells by itself, and says so; once it is back, one of them tells that it is over.
 func TestADeadRedisIsToldByEachReplicaAndOnceThatItIsBack(t *testing.T) {
 	t.Parallel()
