@@ -230,7 +230,11 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	twice := &askedTwice{}
 	file, err := in.spool.Put(cb, slices.Values(waybills), twice)
 	if err != nil {
-		return in.lastChance(done, errors.Join(o.err, err))
+		wait := acceptBudget
+		if errors.Is(err, spool.ErrHangs) { // it has waited for long enough
+			wait = 0
+		}
+		return in.lastChance(done, wait, errors.Join(o.err, err))
 	}
 	go in.withdraw(done, file, twice)
 	return event.Summary{Spooled: true}, nil
@@ -284,14 +288,14 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 
 // lastChance waits once more for Redis, if the spool does not take a callback. why is the error to return if Redis does
 // not take it either.
-func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, error) {
+func (in *Intake) lastChance(done <-chan outcome, wait time.Duration, why error) (event.Summary, error) {
 	select {
 	case o, ended := <-done:
 		in.metrics.count(o.sum)
 		if ended && o.err == nil {
 			return o.sum, nil
 		}
-	case <-time.After(acceptBudget):
+	case <-time.After(wait):
 	}
 	return event.Summary{}, why
 }

@@ -70,6 +70,9 @@ type Spool struct {
 	waybills, most int
 	files          int
 	bytes          int64
+	asked          chan struct{} // closed when the disk has answered; nil: it is not being asked
+	disk           Disk
+	diskKnown      bool
 	written        time.Time // when something was last written with success
 	err            error     // of the last write; nil after a success
 	counts         Counts
@@ -89,10 +92,10 @@ type File struct {
 	waybills []uint64 // by their hashes, sorted, each once
 	alone    bool     // to be taken alone
 	large    bool
-	// abandoned says that its write took too long.
-	abandoned bool
-	any       bool      // what it is about takes too much memory to know: any waybill may be in it
-	until     time.Time // not to be taken before
+	// abandoned says that its write took too long; settled that it did not.
+	abandoned, settled bool
+	any                bool      // what it is about takes too much memory to know: any waybill may be in it
+	until              time.Time // not to be taken before
 }
 
 // Name is that of its file, for logs.
@@ -131,7 +134,7 @@ const (
 	leastWaybills   = 1 << 20
 )
 
-// deadline is how long a callback waits for the disk. Before that it may have waited for Redis, and it is to be
+// deadline is how long a callback waits for the disk. Before that it may have waited 300 ms for Redis, and it is to be
 // answered within a second.
 const deadline = 700 * time.Millisecond
 
@@ -175,11 +178,15 @@ func (s *Spool) Put(cb *event.Callback, waybills iter.Seq[string], tag any) (*Fi
 	}
 	f := &File{ReceivedAt: cb.ReceivedAt, Tag: tag, size: onDisk(len(text))}
 	f.waybills, f.large = s.about(waybills, len(text))
-	err = s.within(func() error { return s.put(f, text) }, func() {
-		f.abandoned = true
-		if f.folder != nil {
+	err = s.within(func() error { return s.put(f, text) }, func() (settled bool) {
+		switch {
+		case f.settled:
+			return true
+		case f.folder != nil:
 			s.untouch(f)
 		}
+		f.abandoned = true
+		return false
 	})
 	if err != nil {
 		s.mu.Lock()
@@ -205,6 +212,7 @@ func (s *Spool) put(f *File, text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wroteIn(own, err)
+	f.settled = !f.abandoned
 	switch {
 	case f.abandoned:
 		go func() { // not under mu
@@ -273,8 +281,8 @@ func (s *Spool) open() (*folder, error) {
 
 // within does something on the disk, and gives ErrHangs if that takes longer than a deadline. It goes on by itself
 // then, and until it has ended nothing else is begun: so what hangs is bounded by what is begun within one deadline.
-// giveUp is called with mu when that happens.
-func (s *Spool) within(do func() error, giveUp func()) error {
+// giveUp is called with mu when that happens; it says whether it has come too late, because all is done.
+func (s *Spool) within(do func() error, giveUp func() (settled bool)) error {
 	if s.hangs() {
 		return ErrHangs
 	}
@@ -298,13 +306,23 @@ func (s *Spool) within(do func() error, giveUp func()) error {
 		return err
 	case <-deadline.C:
 	}
+	if s.gaveUp(giveUp) {
+		close(late)
+		return ErrHangs
+	}
+	return <-done
+}
+
+// gaveUp gives something up that takes too long, unless it is done just now.
+func (s *Spool) gaveUp(giveUp func() (settled bool)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if giveUp() {
+		return false
+	}
 	s.late++
 	s.err = ErrHangs
-	giveUp()
-	close(late)
-	return ErrHangs
+	return true
 }
 
 // hangs says whether something on the disk takes longer than the deadline.
@@ -394,7 +412,7 @@ func (s *Spool) Check() error {
 		defer s.mu.Unlock()
 		s.wroteIn(own, err)
 		return err
-	}, func() {})
+	}, func() bool { return false })
 }
 
 // Trouble returns why the last write failed; nil: it did not. It writes nothing.
@@ -459,13 +477,8 @@ func (s *Spool) toTry() (untried bool, err error) {
 func (s *Spool) Room() int64 {
 	s.mu.Lock()
 	room := max(0, s.o.MaxBytes-s.bytes)
-	hangs := s.late > 0
 	s.mu.Unlock()
-	if hangs {
-		return room
-	}
-
-	if disk, known := DiskOf(s.o.Dir); known {
+	if disk, known := s.Disk(); known {
 		return min(room, disk.Free)
 	}
 	return room
@@ -477,8 +490,37 @@ type Disk struct {
 	Free int64  // bytes that an ordinary process may still write to it
 }
 
-// Disk is the disk of the spool; known is false if it cannot be asked.
-func (s *Spool) Disk() (d Disk, known bool) { return DiskOf(s.o.Dir) }
+// askMost is how long somebody waits for what a disk says of itself.
+const askMost = 100 * time.Millisecond
+
+// Disk is the disk of the spool; known is false if it cannot be asked. It is asked by one at a time, and while that
+// hangs, what it said before is what is known.
+func (s *Spool) Disk() (d Disk, known bool) {
+	s.mu.Lock()
+	asked := s.asked
+	if asked == nil {
+		asked = make(chan struct{})
+		s.asked = asked
+		go func() {
+			d, known := DiskOf(s.o.Dir)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.disk, s.diskKnown, s.asked = d, known, nil
+			close(asked)
+		}()
+	}
+	s.mu.Unlock()
+
+	most := time.NewTimer(askMost)
+	defer most.Stop()
+	select {
+	case <-asked:
+	case <-most.C:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disk, s.diskKnown
+}
 
 // DiskOf is the disk of a folder; known is false if it cannot be asked. The folder of a spool is made with the first
 // file. Until then, the disk is that of the folder above it.

@@ -118,6 +118,7 @@ func (m *mix) count(what string, trouble bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counts[what]++
+	m.stage.done = append(m.stage.done, time.Now().Format(clock)+" "+what)
 	if trouble {
 		m.troubles.Add(1)
 	}

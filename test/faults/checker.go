@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 )
+
+// clock is how a time of day is written.
+const clock = "15:04:05.000"
 
 // update is one update of one waybill: the n-th, counted from 1. The load pushes the next one only after this was
 // acknowledged.
@@ -39,6 +43,7 @@ type arrival struct {
 	update
 	id       string // webhook-id
 	sequence int64  // kuairelay-sequence
+	reason   string // kuairelay-reason
 	item     string // data, as it came
 }
 
@@ -53,6 +58,8 @@ type checker struct {
 	got    map[string]*inbox // by endpoint
 	owed   func(endpoint, brand string) bool
 	open   int // deliveries of acknowledged events that have not come
+	// disorder says of the first updates out of order what came, and after which.
+	disorder []string
 	faults
 }
 
@@ -150,6 +157,10 @@ func (c *checker) arrived(endpoint string, a arrival) int {
 	last := in.waybill[a.waybill]
 	if a.n < last.n || a.sequence <= last.sequence {
 		c.Disordered++
+		if len(c.disorder) < 20 {
+			c.disorder = append(c.disorder, fmt.Sprintf("%s %s got %s %d (sequence %d, %s) after %d (sequence %d)",
+				time.Now().Format(clock), endpoint, a.waybill, a.n, a.sequence, a.reason, last.n, last.sequence))
+		}
 	}
 	in.waybill[a.waybill] = newest{max(a.n, last.n), max(a.sequence, last.sequence)}
 	return 1

@@ -112,7 +112,8 @@ func (e *endpoint) serve(w http.ResponseWriter, req *http.Request) {
 		var b struct{ Data json.RawMessage }
 		_ = json.Unmarshal(body, &b) // readUpdate has read it
 		return e.check.arrived(e.name, arrival{update: u, id: req.Header.Get("webhook-id"), sequence: sequence,
-			item: string(b.Data)})
+			reason: req.Header.Get("kuairelay-reason"),
+			item:   string(b.Data)})
 	}
 	if answer := e.answer.Load(); answer != nil {
 		(*answer)(w, req, u, take)

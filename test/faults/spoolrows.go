@@ -81,6 +81,9 @@ func spoolHangs(s *stage) {
 		return nil
 	})
 	s.figure("%d answered `503 failure`, the slowest after %s", a.Failure, round(a.quantile(1)))
+	if _, series := r.series("kuairelay_spool_max_bytes"); series == 0 { // a scrape must not hang with the disk
+		s.failf("there are no metrics")
+	}
 	s.must(redis.Restart())
 	s.more(50)
 	disk.Continue()

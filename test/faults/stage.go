@@ -49,6 +49,7 @@ type stage struct {
 	started   []*relay // all of them
 	dead      string   // an endpoint whose deliveries have to be given up
 	inTurn    bool     // each waybill is pushed to all relays
+	done      []string // in a row of chance: what was done, and when
 	cleanups  []func()
 	result    result
 }
@@ -127,6 +128,10 @@ func (s *stage) failf(format string, args ...any) { s.must(fmt.Errorf(format, ar
 
 // blame adds the ends of the relays' logs to an error.
 func (s *stage) blame(err error) error {
+	if all := s.check.disorder; len(all) > 0 {
+		err = errors.Join(err, fmt.Errorf("out of order:\n%s\ndone:\n%s", strings.Join(all, "\n"),
+			strings.Join(s.done, "\n")))
+	}
 	for _, r := range s.started {
 		text, _ := os.ReadFile(r.log.Name())
 		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {

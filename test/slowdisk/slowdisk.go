@@ -41,7 +41,7 @@ func Mount(dir, behind string) (*Disk, error) {
 	return d, nil
 }
 
-// Hang holds up every file that is made or synced, until Continue.
+// Hang holds up every file that is made or synced, and every question how full the disk is, until Continue.
 func (d *Disk) Hang() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -106,6 +106,14 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	}
 	inode, file, flags, err := n.LoopbackNode.Create(ctx, name, flags, mode, out)
 	return inode, file, flags, err
+}
+
+// Statfs implements fs.NodeStatfser.
+func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
+	if err := n.disk.pass(ctx); err != 0 {
+		return err
+	}
+	return n.LoopbackNode.Statfs(ctx, out)
 }
 
 // Fsync implements fs.NodeFsyncer.

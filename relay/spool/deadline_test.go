@@ -1,0 +1,66 @@
+package spool
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"kuairelay/relay/event"
+)
+
+// A callback whose write ends when its deadline is over is taken or refused as a whole.
+func TestAWriteThatEndsWithItsDeadlineIsTakenOrRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	taken, refused := 0, 0
+	for range 40 {
+		s := New(Options{Dir: t.TempDir(), Deadline: 5 * time.Millisecond})
+		if _, err := s.Adopt(); err != nil {
+			t.Fatal(err)
+		}
+		result := make(chan error, 1)
+		go func() {
+			cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte("a callback")}
+			_, err := s.Put(cb, slices.Values([]string{"W"}), nil)
+			result <- err
+		}()
+
+		// Both the write and the deadline wait for mu, or the write has not begun.
+		begun := func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.files > 0 || s.late > 0
+		}
+		for !begun() {
+			time.Sleep(50 * time.Microsecond)
+		}
+		s.mu.Lock()
+		time.Sleep(2 * s.o.Deadline)
+		s.mu.Unlock()
+
+		err := <-result
+		if err != nil && !errors.Is(err, ErrHangs) {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(10 * time.Second); s.hangs() || err != nil && s.Stats().Files > 0; {
+			if time.Now().After(until) {
+				t.Fatal("what was refused does not go")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		files, _ := filepath.Glob(filepath.Join(s.o.Dir, "*", "*"+suffix))
+		stats := s.Stats()
+		is := []bool{err == nil, len(files) == 1, stats.Waiting == 1, stats.Written == 1, stats.Failed == 0,
+			s.Touches([]string{"W"})}
+		if slices.Contains(is, !is[0]) {
+			t.Errorf("%v: of file, waiting, written, failed, touches: %v", err, is[1:])
+		}
+		if err == nil {
+			taken++
+		} else {
+			refused++
+		}
+	}
+	t.Logf("%d were taken, %d refused", taken, refused)
+}
