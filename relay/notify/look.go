@@ -244,14 +244,17 @@ func (n *Notifier) tellAlone(ctx context.Context, now time.Time) {
 			continue
 		}
 		m := n.dueMessage(now, r, &news, n.own.told[r.id])
+		// What was told for all may go on where this replica cannot see it.
+		m.over = slices.DeleteFunc(m.over, func(k keyed) bool { return !k.alone })
 		m.alone = true
-		n.tell(ctx, r, m, n.keep)
+		n.tell(ctx, r, m, func(_ context.Context, r *receiver, told map[string]record) { n.keep(r, told, true) })
 	}
 }
 
 // dueMessage is a message with what a receiver is to be told; it may have nothing in it.
 func (n *Notifier) dueMessage(now time.Time, r *receiver, w *watch, told map[string]record) message {
-	m := message{at: now, receiver: &r.Receiver, replica: n.o.Replica, before: make(map[string]time.Time)}
+	m := message{at: now, ended: now.Add(-w.settle),
+		receiver: &r.Receiver, replica: n.o.Replica, before: make(map[string]time.Time)}
 	m.opened, m.over = due(now, &r.Receiver, w, told)
 	for _, p := range m.opened {
 		m.before[p.key()] = told[p.key()].over
@@ -314,25 +317,30 @@ func (n *Notifier) wrote(ctx context.Context, r *receiver, told map[string]recor
 	}
 	n.mu.Unlock()
 
-	if _, err := n.o.Store.TellNotices(ctx, n.o.Replica, records); err != nil {
+	leads, err := n.o.Store.TellNotices(ctx, n.o.Replica, records)
+	if err != nil {
 		n.o.Logger.Warn("cannot write down what people were told: they may be told again", zap.Error(err))
-		n.keep(ctx, r, told) // until Redis answers
+	}
+	if err != nil || !leads {
+		n.keep(r, told, false) // until it can be handed over
 	}
 }
 
-// keep notes what this replica has told by itself.
-func (n *Notifier) keep(_ context.Context, r *receiver, told map[string]record) {
+// keep notes what this replica has told by itself, or could not write down.
+func (n *Notifier) keep(r *receiver, told map[string]record, alone bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.own.told == nil {
 		n.own.told = make(map[string]map[string]record)
 	}
 	for key, is := range told {
+		is.alone = alone
 		put(n.own.told, r.id, key, is)
 	}
 }
 
-// handOver hands over what this replica has told by itself, so that one replica tells when it is over.
+// handOver hands over what this replica has told by itself, or could not write down, so that one replica tells when it
+// is over.
 func (n *Notifier) handOver(ctx context.Context) error {
 	n.mu.Lock()
 	open := make(map[string]string)

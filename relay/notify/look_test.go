@@ -97,6 +97,7 @@ type world struct {
 	mu    sync.Mutex
 	seen  []Problem
 	got   []told
+	dies  bool // Redis does as soon as a message is taken
 }
 
 type told struct {
@@ -122,13 +123,21 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.got = append(w.got, told{at: time.Now(), text: string(body)})
+	if w.dies {
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
+		w.store.down, w.dies = true, false
+	}
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("ok")), Request: r}, nil
 }
 
 // replica starts one, until ctx ends.
-func (w *world) replica(ctx context.Context, name string) {
+func (w *world) replica(ctx context.Context, name string) { w.replicaThat(ctx, name, w.problems) }
+
+// replicaThat starts one that sees something by itself.
+func (w *world) replicaThat(ctx context.Context, name string, own func() []Problem) {
 	n := New(Options{
-		Store: &w.store, Replica: name, Own: w.problems,
+		Store: &w.store, Replica: name, Own: own,
 		All: func(context.Context, []string) (map[string][]Problem, bool) {
 			return map[string][]Problem{"": w.problems()}, true
 		},
@@ -197,6 +206,44 @@ func TestADeadRedisIsToldWithinAMinute(t *testing.T) {
 			stop()
 		})
 	}
+}
+
+// A problem that the teller does not see itself, and that it could not write down because Redis died, is not over while
+// Redis is down, and is not told again when that is back.
+func TestWhatCouldNotBeWrittenDownIsNeitherOverNorToldAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		w := &world{store: memory{all: make(map[string]string)}}
+		own := func() (all []Problem) {
+			return slices.DeleteFunc(w.problems(), func(p Problem) bool { return p.Code != "redis_down" })
+		}
+		w.replicaThat(ctx, "vm-1", own)
+		time.Sleep(5 * time.Minute)
+		w.set(false, failing)
+		w.mu.Lock()
+		w.dies = true
+		w.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if all := w.texts(); len(all) != 2 || !strings.Contains(all[0], "endpoint_fails") ||
+			strings.Contains(all[1], "endpoint_fails") {
+			t.Errorf("while redis is down: %q", all)
+		}
+		w.set(false, failing)
+		time.Sleep(40 * time.Minute)
+		synctest.Wait()
+		if all := w.texts(); len(all) != 3 || strings.Contains(all[2], "endpoint_fails") {
+			t.Errorf("after it is back: %q", all)
+		}
+		w.set(false)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if all := w.texts(); len(all) != 4 || !strings.Contains(all[3], "OVER endpoint_fails") {
+			t.Errorf("when it is over: %q", all)
+		}
+	})
 }
 
 // However it comes and goes, also while replicas are stopped and Redis dies, nobody is told of an end without a

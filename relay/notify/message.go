@@ -14,6 +14,7 @@ import (
 // message is what a receiver is told at one time.
 type message struct {
 	at       time.Time
+	ended    time.Time // when what is over was last seen, as far as that is known
 	receiver *Receiver
 	replica  string
 	opened   []Problem
@@ -169,7 +170,8 @@ func (m *message) overLines(r record, translate func(Language, string) string) [
 	if r.was.Began > 0 {
 		began = time.UnixMilli(r.was.Began)
 	}
-	return append(out, line{text: m.say("lasted", m.span(m.at.Sub(began)))}, line{text: m.say("code", r.was.Code)})
+	lasted := max(cmp.Or(m.ended, m.at).Sub(began), time.Second)
+	return append(out, line{text: m.say("lasted", m.span(lasted))}, line{text: m.say("code", r.was.Code)})
 }
 
 // subject is that of a problem in the language of the receiver.

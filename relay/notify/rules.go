@@ -16,6 +16,8 @@ type record struct {
 	told time.Time // when it was last told
 	over time.Time // when it was last told to be over; zero: never
 	was  lasting
+	// alone says that this replica has told it by itself, while Redis did not answer. It is not written down.
+	alone bool
 }
 
 // lasting is what a message needs to say that a problem is over.
