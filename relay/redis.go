@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -163,7 +164,7 @@ func PointsOfSpool(c *config.Config) []config.Point {
 	return c.Production.OfSpoolDisk(disk.Free, c.Spool.MaxBytes)
 }
 
-// PointsOfRedis asks the Redis of a config, if it has one, what of it should not go into production. It changes nothing
+// PointsOfRedis asks the Redis of a config, if it has one, what of it should not go into production. It leaves nothing
 // there. unknown says what could not be found out.
 func PointsOfRedis(ctx context.Context, c *config.Config) (points []config.Point, unknown []string) {
 	if c.Redis.URL == "" {
@@ -177,6 +178,10 @@ func PointsOfRedis(ctx context.Context, c *config.Config) (points []config.Point
 	}
 	defer kept.Close()
 
+	if code, why, hint, refused := kept.Refused(ctx); refused {
+		do := cmp.Or(hint, "correct redis.url, or what it leads to (docs/operator/install.md#4-redis)")
+		return c.Production.OfRedis(config.Redis{Advice: []config.Point{{Code: code, Why: "redis.url: " + why, Do: do}}})
+	}
 	server, err := kept.Server(ctx) // first, because its errors name the Redis
 	var advice map[string]string
 	if err == nil {

@@ -98,6 +98,22 @@ func TestCheckForProductionAsksRedisHowItIsSetUp(t *testing.T) {
 	}
 }
 
+func TestCheckForProductionNamesWhatRedisRefuses(t *testing.T) {
+	t.Parallel()
+	redis := redisserver.Start(t, "--user", "relay", "on", ">secret", "~*", "+@all", "-zadd")
+	for user, want := range map[string]string{"relay:secret": "ZADD", "relay:wrong": "it refuses the password"} {
+		file := write(t, "config.yaml", forProduction("redis://"+user+"@"+redis.Addr))
+		code, stdout, stderr := run(t, "", "check", "--production", file)
+		if code != 1 || !strings.Contains(stderr, ":3: production: redis.url: ") || !strings.Contains(stderr, want) ||
+			!strings.Contains(stderr, " [refuses") || strings.Contains(stdout+stderr, "secret") {
+			t.Errorf("%s: exit %d\n%s%s", want, code, stdout, stderr)
+		}
+	}
+	if keys, err := redis.Do("KEYS", "*"); err != nil || strings.TrimSpace(keys) != "" {
+		t.Errorf("it has left %q, %v", keys, err)
+	}
+}
+
 func TestCheckForProductionSaysThatRedisDoesNotAnswerWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)

@@ -2,10 +2,13 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A Redis that serves others well may refuse what the relay asks of it: it wants each key of a script to be named
@@ -54,6 +57,26 @@ func refusalOf(text string, err error) *trouble {
 			advice: adviceCommands, cause: err}
 	}
 	return nil
+}
+
+// AdviceRefuses is the name of the advice about a Redis that refuses the relay for another reason than commands and
+// scripts: its password, its user, or the kind of server that redis.url says it is.
+const AdviceRefuses = "refuses"
+
+// Refused says whether a Redis refuses what the relay needs, and names the advice: why, and what may help. ok is false
+// if it refuses nothing, or cannot be asked. It leaves nothing behind in Redis.
+func (d *DB) Refused(ctx context.Context) (advice, why, hint string, ok bool) {
+	t := d.health.troubleOf(d.tryCommands(withoutGate(ctx)))
+	var answer redis.Error
+	switch {
+	case t == nil:
+		return "", "", "", false
+	case t.advice != "":
+		return t.advice, t.why, t.hint, true
+	case errors.As(t.cause, &answer) && t.state == Down:
+		return AdviceRefuses, t.why, t.hint, true
+	}
+	return "", "", "", false
 }
 
 // tryCommands runs each command that the relay needs once. The error is a trouble that names those that Redis refuses.
