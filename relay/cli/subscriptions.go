@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -294,7 +295,9 @@ func exportRedis(ctx context.Context, c *config.Config, write func(exported) err
 // exportRunning calls write for every subscription that the tenants of a config have at the relay that runs with it.
 func exportRunning(ctx context.Context, c *config.Config, write func(exported) error) error {
 	const where = "without redis.url the ledger is in the relay's own process"
-	operators := c.Operators()
+	operators := slices.DeleteFunc(c.Operators(), func(k config.APIKey) bool {
+		return !k.Until.IsZero() && !time.Now().Before(k.Until)
+	})
 	if len(operators) == 0 {
 		return errors.New(where + ", which has no API without a token (admin.token)")
 	}
