@@ -394,7 +394,7 @@ func (r *Relay) replicaStatus() api.ReplicaStatus {
 		CredentialsRefusedSince: r.since.credentials.note(r.proxy.CredentialsRefused()),
 	}
 	limited, missed := r.proxy.Limited(), r.proxy.Missed()
-	out.LimitedSince, out.LimitedSaid = limited.Since, limited.Said
+	out.LimitedSince, out.LimitedLatest, out.LimitedSaid = limited.Since, limited.Latest, limited.Said
 	out.Missed, out.MissedSince, out.MissedLatest = missed.Count, missed.Since, missed.Latest
 	if c.redis != nil {
 		out.RedisWhy = c.redis.Error()

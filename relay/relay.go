@@ -201,11 +201,9 @@ func New(o Options) (*Relay, error) {
 	r.marker = newMarker(r.store.DB, o.Logger, c.Spool.Dir)
 	r.settings = newSettingsLog(r.store, o.Logger)
 	r.queues = newQueueMetrics(r.store)
-	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
-		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kuairelay_secrets_ending",
-		Help: "Secrets, keys and tokens of the config that end within a week."}, r.ends.soon))
-	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, r.keys, &r.reload, newStorageMetrics(r))
+	r.refused = newRefused()
+	registry.MustRegister(r.queues, r.refused, r.heartbeat, r.marker, r.keys, r.ends.gauge(), &r.reload,
+		newStorageMetrics(r))
 
 	// The parts get their settings from the config, as at a reload.
 	if err := r.use(c); err != nil {
@@ -221,6 +219,11 @@ func New(o Options) (*Relay, error) {
 	small.Files = config.Files{}
 	r.o.Config = &small
 	return r, nil
+}
+
+func newRefused() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kuairelay_connections_refused_total",
+		Help: "Connections above limits.connections, which were answered 503."}, []string{"listener"})
 }
 
 // newHandlers makes the handlers of both listeners. A path that nothing bounds is an error.

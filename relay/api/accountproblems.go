@@ -23,8 +23,8 @@ type SecretEnd struct {
 
 // ofLimited is an account that gets nothing but 1008, which has two meanings.
 func (f *Facts) ofLimited() []StatusProblem {
-	since := f.Replica.LimitedSince
-	if since.IsZero() || f.Now.Sub(since) < limitedFor {
+	since, latest := f.Replica.LimitedSince, f.Replica.LimitedLatest
+	if latest.Sub(since) < limitedFor || f.Now.Sub(latest) >= risingWithin {
 		return nil
 	}
 	why := "it answers each call with 1008"

@@ -211,9 +211,10 @@ type ReplicaStatus struct {
 	Credentials bool
 	// CredentialsRefusedSince is since when kuaidihelp refuses the account.
 	CredentialsRefusedSince time.Time
-	// LimitedSince is since when kuaidihelp answers each call with 1008, for the reason that it says.
-	LimitedSince time.Time
-	LimitedSaid  string
+	// LimitedSince is since when kuaidihelp answers each call with 1008, the latest at LimitedLatest, for the reason that
+	// it says.
+	LimitedSince, LimitedLatest time.Time
+	LimitedSaid                 string
 	// Missed counts news since MissedSince that kuaidihelp did not push, but had when it was asked; the latest was found
 	// at MissedLatest.
 	Missed                    int
@@ -331,8 +332,14 @@ func New(o Options) *API {
 	if o.LastCallback == nil {
 		o.LastCallback = func() (time.Time, bool) { return time.Time{}, false }
 	}
+	o.fillUnknown()
+	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
+	c.Use(Settings{})
+	return c
+}
 
-	// What nobody tells is not known.
+// fillUnknown makes what nobody tells not known.
+func (o *Options) fillUnknown() {
 	if o.Replicas == nil {
 		o.Replicas = func(context.Context) ([]Replica, error) { return nil, nil }
 	}
@@ -348,6 +355,7 @@ func New(o Options) *API {
 	if o.Effective == nil {
 		o.Effective = func(string) ([]byte, error) { return nil, nil }
 	}
+
 	if o.Reload == nil {
 		o.Reload = func(context.Context, string) (ReloadResult, error) {
 			return ReloadResult{}, errors.New("this relay cannot reload its config")
@@ -362,9 +370,6 @@ func New(o Options) *API {
 	if o.WhenFailures == nil {
 		o.WhenFailures = func() []WhenFailure { return nil }
 	}
-	c := &API{o: o, stores: partsOf(o.Store), began: time.Now()}
-	c.Use(Settings{})
-	return c
 }
 
 // Use switches to other settings. A request that is being handled keeps those it began with.

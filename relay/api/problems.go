@@ -111,7 +111,7 @@ func NoticeCodes() (operator, tenants []string) {
 		}
 	}
 	return operator, []string{
-		WhenFails, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
+		WhenFails, SecretEnds, BreakerOpen, EndpointGone, EndpointFails, GetsNothing, BacklogOld, DeadLettersRising,
 	}
 }
 

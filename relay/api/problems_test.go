@@ -96,7 +96,8 @@ var provoked = []struct {
 		f.Replica.CredentialsRefusedSince = ago(time.Minute)
 	}},
 	{AccountLimited, Critical, ago(time.Hour), "kuaidihelp", "1008: 余额不足", func(f *Facts) {
-		f.Replica.LimitedSince, f.Replica.LimitedSaid = ago(time.Hour), "余额不足"
+		f.Replica.LimitedSince, f.Replica.LimitedLatest = ago(time.Hour), ago(time.Minute)
+		f.Replica.LimitedSaid = "余额不足"
 	}},
 	{PushesMissed, Warning, ago(time.Hour), "kuaidihelp", "the latest was found at", func(f *Facts) {
 		f.Replica.Missed, f.Replica.MissedSince, f.Replica.MissedLatest = 3, ago(time.Hour), ago(time.Minute)

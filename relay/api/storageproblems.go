@@ -12,7 +12,8 @@ import (
 func (f *Facts) ofRedis() (all []StatusProblem) {
 	switch f.Replica.RedisState {
 	case "down":
-		all = f.takesNothing(RedisDown, "start it, or mend what stands in the way; the spool is taken in by itself then")
+		all = f.takesNothing(RedisDown, "start it, or mend what it refuses; a change of redis.url takes a restart. "+
+			"The spool is taken in by itself then")
 	case "full":
 		all = f.takesNothing(RedisFull, "raise maxmemory, or lower retention; never let it evict")
 	case "short":
@@ -164,7 +165,7 @@ func (f *Facts) smallDisks() (all []StatusProblem) {
 			continue
 		}
 		p := StatusProblem{
-			Code: SpoolDiskSmall, Severity: Warning, Subject: "spool disk",
+			Code: SpoolDiskSmall, Severity: Warning, Subject: "spool disk", key: id,
 			What: "it is full before the spool holds spool.max_bytes, and then, if redis takes nothing, " + refusedCallbacks,
 			Why: fmt.Sprintf("%d MiB are free on the disk, and %s on it may take %d MiB more",
 				d.free>>20, spools(d.spools), d.want>>20),

@@ -76,7 +76,7 @@ var overviewTexts = map[string]text{
 	"subject.config":        {"config", "配置"},
 	"subject.replicas":      {"replicas", "各副本"},
 
-	"problem.redis_down":               {"Redis does not answer", "Redis 没有响应"},
+	"problem.redis_down":               {"Redis cannot be used", "Redis 不可用"},
 	"problem.redis_full":               {"Redis is full", "Redis 已满"},
 	"problem.redis_short":              {"Too few Redis replicas", "Redis 副本不足"},
 	"problem.redis_emptied":            {"Redis came back without its data", "Redis 数据丢失"},

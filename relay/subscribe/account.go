@@ -10,6 +10,12 @@ import (
 // missedKept is how long a push that was missed is told of after the latest one.
 const missedKept = time.Hour
 
+// limitedKept is how long after an answer 1008 the next one counts as the same lack.
+const limitedKept = time.Hour
+
+// limitedShown is how long after an answer 1008 the metric has it: the alert waits for longer, and needs more of them.
+const limitedShown = 4 * time.Minute
+
 // account is what the answers say of the shared account and of the push channel.
 type account struct {
 	mu      sync.Mutex
@@ -17,11 +23,11 @@ type account struct {
 	missed  Missed
 }
 
-// Limited is that the provider answers each call with code 1008, since a time (zero: it does not). The code has two
-// meanings, so what it Said is handed on.
+// Limited is that the provider answers each call with code 1008, from a time on (zero: it does not) until the Latest of
+// these answers. The code has two meanings, so what it Said is handed on.
 type Limited struct {
-	Since time.Time
-	Said  string
+	Since, Latest time.Time
+	Said          string
 }
 
 // Missed counts news that reconcile found, which no callback had brought, since the first of them. They count as one
@@ -38,10 +44,10 @@ func (a *account) answered(e kuaidihelp.Envelope, at time.Time) {
 	switch {
 	case e.Code != kuaidihelp.CodeTooMuch:
 		a.limited = Limited{}
-	case a.limited.Since.IsZero():
-		a.limited = Limited{Since: at, Said: e.Msg}
+	case at.Sub(a.limited.Latest) > limitedKept:
+		a.limited = Limited{Since: at, Latest: at, Said: e.Msg}
 	default:
-		a.limited.Said = e.Msg
+		a.limited.Latest, a.limited.Said = at, e.Msg
 	}
 }
 
@@ -62,6 +68,8 @@ func (p *Proxy) Limited() Limited {
 	defer p.account.mu.Unlock()
 	return p.account.limited
 }
+
+func (p *Proxy) limitedNow() bool { return time.Since(p.Limited().Latest) < limitedShown }
 
 // Missed gives the news that reconcile found.
 func (p *Proxy) Missed() Missed {

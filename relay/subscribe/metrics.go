@@ -44,7 +44,7 @@ func newMetrics(r prometheus.Registerer, refused, limited func() bool) *metrics 
 		}, func() float64 { return oneIf(refused()) }),
 		limited: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kuairelay_upstream_limited",
-			Help: "1 if kuaidihelp answered the last call with 1008: too many calls, or out of credit.",
+			Help: "1 if kuaidihelp answered the last call with 1008, within 4 minutes: too many calls, or out of credit.",
 		}, func() float64 { return oneIf(limited()) }),
 		sweepErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kuairelay_subscribe_sweep_errors_total",

@@ -214,7 +214,7 @@ func New(o Options) *Proxy {
 		o: o, calls: newJobQueue(maxQueued), catchUps: newJobQueue(maxWaybills), queries: newJobQueue(maxQueued),
 		refreshing: refreshes{of: map[event.Waybill]*refresh{}},
 	}
-	p.metrics = newMetrics(o.Registry, p.CredentialsRefused, func() bool { return !p.Limited().Since.IsZero() })
+	p.metrics = newMetrics(o.Registry, p.CredentialsRefused, p.limitedNow)
 	p.Use(o.Settings)
 	return p
 }
