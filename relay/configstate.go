@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
 )
@@ -163,18 +161,4 @@ func (e *secretEnds) list() []api.SecretEnd {
 		return *all
 	}
 	return nil
-}
-
-// gauge counts those that end soon.
-func (e *secretEnds) gauge() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kuairelay_secrets_ending",
-		Help: "Secrets, keys and tokens of the config that end within a week."}, func() float64 {
-		n := 0
-		for _, s := range e.list() {
-			if api.SecretEndsSoon(s.Until, time.Now()) {
-				n++
-			}
-		}
-		return float64(n)
-	})
 }

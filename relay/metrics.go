@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"kuairelay/relay/api"
 	"kuairelay/relay/deliver"
 	"kuairelay/relay/intake"
 	"kuairelay/relay/ledger"
@@ -447,4 +448,18 @@ func gaugesOf(d store.Depth, now time.Time) stats.Cell {
 		c.Counts[stats.Oldest] = max(0, int64(now.Sub(d.Oldest).Seconds()))
 	}
 	return c
+}
+
+// gauge counts those that end soon.
+func (e *secretEnds) gauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kuairelay_secrets_ending",
+		Help: "Secrets, keys and tokens of the config that end within a week."}, func() float64 {
+		n := 0
+		for _, s := range e.list() {
+			if api.SecretEndsSoon(s.Until, time.Now()) {
+				n++
+			}
+		}
+		return float64(n)
+	})
 }
