@@ -128,9 +128,6 @@ func checkAdoptedOnce(t *testing.T, b *bench) {
 }
 
 func checkNoticesAreBounded(t *testing.T, b *bench) {
-	if b.Slow {
-		t.Skip("the scripts of this Redis take too long for 20,000 notices")
-	}
 	s := b.open(t, options{})
 	lead(t, s, "a", 10*time.Minute)
 	all := make(map[string]string)
