@@ -64,3 +64,50 @@ func TestAWriteThatEndsWithItsDeadlineIsTakenOrRefusedAsAWhole(t *testing.T) {
 	}
 	t.Logf("%d were taken, %d refused", taken, refused)
 }
+
+// Nor does a newer callback of a waybill pass an older one when its write ends with its deadline: it would be delivered
+// before that, although it was refused.
+func TestAWriteThatEndsWithItsDeadlineDoesNotPassAnOlderOne(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		s := New(Options{Dir: t.TempDir(), Deadline: 20 * time.Millisecond})
+		if _, err := s.Adopt(); err != nil {
+			t.Fatal(err)
+		}
+		put := func(body string) error {
+			cb := &event.Callback{ReceivedAt: time.Now(), Body: []byte(body)}
+			_, err := s.Put(cb, slices.Values([]string{"W"}), nil)
+			return err
+		}
+		if put("older") != nil {
+			continue // the disk is too slow for this round
+		}
+		result := make(chan error, 1)
+		go func() { result <- put("newer") }()
+		begun := func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.files > 1 || s.late > 0
+		}
+		for !begun() {
+			time.Sleep(50 * time.Microsecond)
+		}
+		s.mu.Lock()
+		time.Sleep(2 * s.o.Deadline)
+		s.mu.Unlock()
+		if err := <-result; err != nil && !errors.Is(err, ErrHangs) {
+			t.Fatal(err)
+		}
+
+		older, err := s.Next(t.Context(), 1, 1<<20)
+		if err != nil || len(older) != 1 {
+			t.Fatalf("%v, %v", older, err)
+		}
+		s.mu.Lock()
+		newer := s.nextBatch(1, 1<<20)
+		s.mu.Unlock()
+		if len(newer) > 0 {
+			t.Fatal("the newer one is taken while the older one is")
+		}
+	}
+}
