@@ -234,7 +234,6 @@ func (r *Relay) describe() map[string]string {
 	status := r.replicaStatus()
 	config := r.reload.current()
 	stats := r.spool.Stats()
-	disk := r.disk()
 	return map[string]string{
 		fieldStarted:     unixMilli(status.StartedAt),
 		fieldVersion:     r.o.Version,
@@ -248,8 +247,8 @@ func (r *Relay) describe() map[string]string {
 		fieldFiles:       strconv.Itoa(stats.Files),
 		fieldBytes:       strconv.FormatInt(stats.Bytes, 10),
 		fieldMaxBytes:    strconv.FormatInt(stats.MaxBytes, 10),
-		fieldDisk:        disk.ID,
-		fieldDiskFree:    strconv.FormatInt(disk.Free, 10),
+		fieldDisk:        status.SpoolDisk,
+		fieldDiskFree:    strconv.FormatInt(status.SpoolDiskFree, 10),
 		fieldWaiting:     strconv.Itoa(stats.Waiting),
 		fieldOldest:      unixMilli(waitingSince(stats)),
 		fieldHeld:        strconv.Itoa(r.pool.Held()),

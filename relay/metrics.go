@@ -72,8 +72,7 @@ func newStorageMetrics(r *Relay) *storageMetrics {
 // Describe implements prometheus.Collector.
 func (m *storageMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.pushed, m.state, m.advice, m.held, m.files, m.bytes, m.most, m.room, m.free,
-		m.waiting,
-		m.oldest, m.spooledCallbacks} {
+		m.waiting, m.oldest, m.spooledCallbacks} {
 		ch <- d
 	}
 }

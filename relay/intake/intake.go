@@ -230,11 +230,7 @@ func (in *Intake) Keep(ctx context.Context, cb *event.Callback, parsed kuaidihel
 	twice := &askedTwice{}
 	file, err := in.spool.Put(cb, slices.Values(waybills), twice)
 	if err != nil {
-		wait := acceptBudget
-		if errors.Is(err, spool.ErrHangs) { // it has waited for long enough
-			wait = 0
-		}
-		return in.lastChance(done, wait, errors.Join(o.err, err))
+		return in.lastChance(done, errors.Join(o.err, err))
 	}
 	go in.withdraw(done, file, twice)
 	return event.Summary{Spooled: true}, nil
@@ -286,9 +282,13 @@ func (in *Intake) await(routed <-chan struct{}, done <-chan outcome) (o outcome,
 	}
 }
 
-// lastChance waits once more for Redis, if the spool does not take a callback. why is the error to return if Redis does
-// not take it either.
-func (in *Intake) lastChance(done <-chan outcome, wait time.Duration, why error) (event.Summary, error) {
+// lastChance waits once more for Redis, if the spool does not take a callback; not if the callback has waited for the
+// disk already. why is the error to return if Redis does not take it either.
+func (in *Intake) lastChance(done <-chan outcome, why error) (event.Summary, error) {
+	wait := acceptBudget
+	if errors.Is(why, spool.ErrHangs) {
+		wait = 0
+	}
 	select {
 	case o, ended := <-done:
 		in.metrics.count(o.sum)

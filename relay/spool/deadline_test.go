@@ -26,19 +26,7 @@ func TestAWriteThatEndsWithItsDeadlineIsTakenOrRefusedAsAWhole(t *testing.T) {
 			result <- err
 		}()
 
-		// Both the write and the deadline wait for mu, or the write has not begun.
-		begun := func() bool {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.files > 0 || s.late > 0
-		}
-		for !begun() {
-			time.Sleep(50 * time.Microsecond)
-		}
-		s.mu.Lock()
-		time.Sleep(2 * s.o.Deadline)
-		s.mu.Unlock()
-
+		holdUp(s, 1)
 		err := <-result
 		if err != nil && !errors.Is(err, ErrHangs) {
 			t.Fatal(err)
@@ -84,17 +72,7 @@ func TestAWriteThatEndsWithItsDeadlineDoesNotPassAnOlderOne(t *testing.T) {
 		}
 		result := make(chan error, 1)
 		go func() { result <- put("newer") }()
-		begun := func() bool {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.files > 1 || s.late > 0
-		}
-		for !begun() {
-			time.Sleep(50 * time.Microsecond)
-		}
-		s.mu.Lock()
-		time.Sleep(2 * s.o.Deadline)
-		s.mu.Unlock()
+		holdUp(s, 2)
 		if err := <-result; err != nil && !errors.Is(err, ErrHangs) {
 			t.Fatal(err)
 		}
@@ -110,4 +88,20 @@ func TestAWriteThatEndsWithItsDeadlineDoesNotPassAnOlderOne(t *testing.T) {
 			t.Fatal("the newer one is taken while the older one is")
 		}
 	}
+}
+
+// holdUp waits until so many files are begun, or a write is late, and keeps mu until the deadline is over: then both
+// the write and the deadline wait for it.
+func holdUp(s *Spool, files int) {
+	begun := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.files >= files || s.late > 0
+	}
+	for !begun() {
+		time.Sleep(50 * time.Microsecond)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	time.Sleep(2 * s.o.Deadline)
 }

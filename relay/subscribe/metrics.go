@@ -20,7 +20,8 @@ type metrics struct {
 	refreshed   *prometheus.CounterVec
 }
 
-// newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials.
+// newMetrics makes the metrics. refused says whether kuaidihelp refuses the account's credentials, limited whether it
+// answers that there are too many calls, or no credit.
 func newMetrics(r prometheus.Registerer, refused, limited func() bool) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
