@@ -65,10 +65,13 @@ func TestAStatusWithThousandsOfEndpointsTakesFewCommands(t *testing.T) {
 	}
 	took41 := commands(t, redis) - before
 	t.Logf("the first status: %d commands, %s; with 40 more: %d commands", took1, took, took41)
-	if took1 > 200 {
-		t.Errorf("one status takes %d commands", took1)
+	// What else a relay does in the meantime is counted, too, and a slow machine takes seconds. One command for each endpoint
+	// would be twice these limits, at the least.
+	limit := *statusEndpoints / 2
+	if took1 > limit {
+		t.Errorf("one status takes %d commands, over %d", took1, limit)
 	}
-	if took41 > 1000 { // each request of a tenant counts for limits.reads
-		t.Errorf("41 take %d commands", took41)
+	if took41 > limit { // each request of a tenant counts for limits.reads
+		t.Errorf("41 take %d commands, over %d", took41, limit)
 	}
 }
