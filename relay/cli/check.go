@@ -22,7 +22,8 @@ type checked struct {
 	Tenants   int       `json:"tenants"`
 	Endpoints int       `json:"endpoints"`
 	Routes    int       `json:"routes"`
-	// Points is null unless --production asks for them. Unknown says what could not be checked.
+	// Points is null unless --production asks for them, and the config has no mistake. Unknown says what could not be
+	// checked.
 	Points  []point  `json:"points"`
 	Unknown []string `json:"unknown"`
 }
@@ -52,7 +53,7 @@ func newCheck() *cobra.Command {
 			"With --production it also lists what should not go into production: secrets of the example, short\n" +
 			"keys, open listeners, an embedded Redis, and so on, each with why and what to do. It asks the Redis of\n" +
 			"redis.url how it is set up, for two seconds at most, and says what it could not find out. It exits\n" +
-			"with 1 if there is a point.\n\n" +
+			"with 1 if there is a point. A mistake comes first: with one it lists no points.\n\n" +
 			"With --no-secrets it runs where no secrets are, as in the CI of a repository: a variable that is not\n" +
 			"set, or a file:PATH that is missing, is no mistake then. A placeholder stands for it, and one line says\n" +
 			"how many values have one.",
@@ -84,8 +85,12 @@ func newCheck() *cobra.Command {
 			result.Unknown = []string{fmt.Sprintf("%s from variables that are not set, or files that are missing: "+
 				"placeholders stand for them", plural(placeholders, "value"))}
 		}
-		if *production && result.OK {
+		switch {
+		case *production && result.OK:
 			result.forProduction(cmd.Context(), c)
+		case *production:
+			result.Unknown = []string{"what should not go into production: with a mistake in the config, --production looks " +
+				"at nothing else"}
 		}
 
 		// For people, mistakes go to stderr, and stdout only says that the file is ok.

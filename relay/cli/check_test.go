@@ -98,6 +98,54 @@ func TestCheckForProductionAsksRedisHowItIsSetUp(t *testing.T) {
 	}
 }
 
+func TestCheckForProductionSaysThatItLooksAtNothingIfThereIsAMistake(t *testing.T) {
+	t.Parallel()
+	file := write(t, "config.yaml", "callback: {tokens: [short-token], akc: success}\n")
+	code, stdout, stderr := run(t, "", "check", "--production", file)
+	if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 2 ||
+		!strings.HasSuffix(stderr, "\n"+file+": not known: what should not go into production: with a mistake in the "+
+			"config, --production looks at nothing else\n") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, _ = run(t, "", "check", "--production", "-o", "json", file)
+	if got := parse[production](t, stdout); code != 1 || got.OK || got.Points != nil || len(got.Unknown) != 1 {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+	if code, _, stderr := run(t, "", "check", file); code != 1 || strings.Contains(stderr, "not known") {
+		t.Errorf("without the flag: exit %d\n%s", code, stderr)
+	}
+}
+
+func TestCheckNamesTheLineOfASecretAndOfAnAddressThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	const changed = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAB==" // the last letter: AA== is meant
+	file := write(t, "config.yaml", anyPort(`tenants:
+  - name: shop
+    endpoints:
+      - {name: a, url: "https://h.example", secrets: ["`+changed+`"]}
+      - {name: b, url: "https://10.0.0.1/", secrets: [whsec_AAAA]}
+notices:
+  - {to: "https://10.0.0.1/token", format: webhook, secret: "`+changed+`"}`))
+	code, _, stderr := run(t, "", "check", file)
+	for _, want := range []string{
+		"tenants[0].endpoints[0].secrets[0]: must be whsec_ and then base64, and the end of this one was changed",
+		"tenants[0].endpoints[1].secrets[0]: must be whsec_ and then the base64 of 24 to 64 bytes, not of 3",
+		"tenants[0].endpoints[1].url: a private address 10.0.0.1 is not allowed: it is in none of egress.allow_cidrs " +
+			"and the endpoint's own",
+		"notices[0].to: leads to an address that is not allowed: it is in none of egress.allow_cidrs\n",
+		"notices[0].secret: must be whsec_ and then base64, and the end of this one was changed",
+	} {
+		before, _, found := strings.Cut(stderr, ": "+want)
+		place := before[strings.LastIndexByte(before, '\n')+1:]
+		if !found || strings.TrimRight(place, "0123456789") != file+":" {
+			t.Errorf("no line with %q", want)
+		}
+	}
+	if code != 1 || strings.Contains(stderr, "MfKQ") || strings.Contains(stderr, "token") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
 func TestCheckForProductionNamesWhatRedisRefuses(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t, "--user", "relay", "on", ">secret", "~*", "+@all", "-zadd")

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -49,6 +51,26 @@ func parseInstant(s string) (time.Time, error) {
 		return time.Time{}, errors.New("must be a time like 2026-12-31T18:00:00+08:00 (RFC 3339)")
 	}
 	return t, nil
+}
+
+// everywhere are all networks.
+var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+// checkAddress returns an error if a URL leads where nothing may be sent with these allowed networks, and what to say
+// without a part of the URL. lists names where the networks stand: both say so unless nothing allows the address.
+func (l *loading) checkAddress(url string, allowed []netip.Prefix, lists string) (plain string, err error) {
+	check := l.options.CheckEndpointURL
+	if check == nil {
+		return "", nil
+	}
+	err = check(url, allowed)
+	switch {
+	case err == nil:
+		return "", nil
+	case check(url, everywhere) != nil:
+		return "leads to an address that is never allowed", err
+	}
+	return "leads to an address that is not allowed: it is in " + lists, fmt.Errorf("%w: it is in %s", err, lists)
 }
 
 // proxyURL takes the URLs of proxies that net/http can use. They may hold a user and password.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -86,19 +85,14 @@ func (l *loading) checkNotice(v, to, secret value, n *Notice, tenant bool) {
 	if readable(n.To.Reveal()) {
 		to.warn("is plain http: the token in it can be read on the way")
 	}
-	if check := l.options.CheckEndpointURL; check != nil {
-		if check(n.To.Reveal(), l.noticeNetworks(tenant)) != nil { // the error may have a part of the address
-			to.mistake("leads to an address that is not allowed")
-		}
-	}
-}
-
-// noticeNetworks are those that receivers may be in though they are not public.
-func (l *loading) noticeNetworks(tenant bool) []netip.Prefix {
+	allowed, lists := l.config.Egress.AllowCIDRs, "none of egress.allow_cidrs"
 	if tenant {
-		return slices.Concat(l.config.Egress.TenantCIDRs, l.config.Egress.AllowCIDRs)
+		allowed = slices.Concat(l.config.Egress.TenantCIDRs, allowed)
+		lists += " and egress.tenant_cidrs"
 	}
-	return l.config.Egress.AllowCIDRs
+	if plain, err := l.checkAddress(n.To.Reveal(), allowed, lists); err != nil {
+		to.mistake("%s", plain) // the error may have a part of the address
+	}
 }
 
 // noticeOn reads the codes and severities of problems.
@@ -150,9 +144,12 @@ var plainSecret = form[Secret]{func(s string) (Secret, error) {
 
 // noticeEvery is the time between two messages about the same.
 var noticeEvery = form[time.Duration]{func(s string) (time.Duration, error) {
-	d, err := parseDuration(s)
-	if err == nil && (d < noticeLeast || d > noticeMost) {
+	d, err := durationOrZero.parse(s)
+	switch {
+	case errors.Is(err, errUnit):
+		return 0, errors.New("must be a duration from 1m to 7d, like 30m")
+	case err != nil || d < noticeLeast || d > noticeMost:
 		return 0, errors.New("must be from 1m to 7d")
 	}
-	return d, err
+	return d, nil
 }, duration.shape}

@@ -19,6 +19,9 @@ func withCodes(vars ...string) Options {
 			if strings.Contains(url, "10.1.2.3") && !slices.ContainsFunc(allow, within) {
 				return errTest
 			}
+			if strings.Contains(url, "10.6.6.6") { // whatever is allowed
+				return errTest
+			}
 			return nil
 		},
 	}
@@ -42,6 +45,9 @@ func TestNoticesThatCannotWorkAreMistakes(t *testing.T) {
 		wecom + ", on: ['${CODE}']":                                             "must be written out",
 		wecom + ", every: 59s":                                                  "must be from 1m to 7d",
 		wecom + ", every: 8d":                                                   "must be from 1m to 7d",
+		wecom + ", every: 0":                                                    "must be from 1m to 7d",
+		wecom + ", every: 0s":                                                   "must be from 1m to 7d",
+		wecom + ", every: 5":                                                    "a duration from 1m to 7d, like 30m",
 		wecom + ", secret: SEC123":                                              "is of no use: messages of this",
 		wecom + ", language: fr":                                                "must be en or zh",
 		"format: wecom":                                                         `missing key "to"`,
@@ -54,7 +60,8 @@ func TestNoticesThatCannotWorkAreMistakes(t *testing.T) {
 		"to: 'https://h/TOKEN', format: webhook":                                `missing key "secret": a webhook is signed`,
 		"to: 'https://h/TOKEN', format: webhook, secret: TOKEN":                 "must begin with whsec_",
 		"to: 'https://h/TOKEN', format: webhook, secret: " + string(goodSecret): "",
-		"to: 'https://10.1.2.3/TOKEN', format: slack":                           "leads to an address that is not allowed",
+		"to: 'https://10.1.2.3/TOKEN', format: slack":                           "it is in none of egress.allow_cidrs",
+		"to: 'https://10.6.6.6/TOKEN', format: slack":                           "leads to an address that is never",
 		"to: 'http://h.example/TOKEN', format: slack":                           "is plain http",
 	} {
 		text := head + "notices:\n  - {" + notice + "}\n"
@@ -95,7 +102,7 @@ func TestAFileOfATenantHasFewReceiversInTheNetworksOfTenants(t *testing.T) {
 	t.Parallel()
 	one := "  - {to: 'https://10.1.2.3/x', format: slack}\n"
 	for _, tt := range []struct{ main, own, want string }{
-		{"", one, "leads to an address that is not allowed"},
+		{"", one, "leads to an address that is not allowed: it is in none of egress.allow_cidrs and egress.tenant_cidrs"},
 		{"egress: {tenant_cidrs: [10.0.0.0/8]}\n", one, ""},
 		{"egress: {tenant_cidrs: [10.0.0.0/8]}\n", strings.Repeat(one, 5), ""},
 		{"egress: {tenant_cidrs: [10.0.0.0/8]}\n", strings.Repeat(one, 6), "has more than 5 receivers"},

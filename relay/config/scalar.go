@@ -298,6 +298,11 @@ func parseSigningSecret(s string) (Secret, error) {
 	if err != nil || strings.ContainsAny(coded, "\r\n") {
 		return "", errors.New("must be whsec_ and then base64 with its padding")
 	}
+	// Each secret has one spelling, as in package signature: unused bits at the end are zero.
+	if base64.StdEncoding.EncodeToString(key) != coded {
+		return "", errors.New("must be whsec_ and then base64, and the end of this one was changed: copy it again, or make " +
+			"another one (kuairelay keygen)")
+	}
 	if len(key) < 24 || len(key) > 64 {
 		return "", fmt.Errorf("must be whsec_ and then the base64 of 24 to 64 bytes, not of %d", len(key))
 	}

@@ -141,6 +141,7 @@ func TestSigningSecretsAreStandardWebhooks(t *testing.T) {
 		goodSecret: goodSecret, least: Secret(least), most: Secret(most),
 		"": "", "whsec_": "", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "", "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "",
 		"whsec_" + strings.Repeat("AAAA", 7) + "AAA=": "", "whsec_" + strings.Repeat("AAAA", 21) + "AAA=": "",
+		"whsec_" + strings.Repeat("AAAA", 8) + "AB==": "", "whsec_" + strings.Repeat("AAAA", 8) + "AAB=": "",
 		goodSecret + "A": "", goodSecret + "\n": "", "whsec_" + strings.Repeat("-_-_", 8): "", goodSecret + " ": "",
 	})
 }

@@ -182,9 +182,10 @@ func (l *loading) endpoint(t *Tenant, e *Endpoint, names map[string]Position) re
 	}
 
 	return then(object(append(keys, l.endpointDelivery(&e.Delivery)...)...), func() {
-		if check := l.options.CheckEndpointURL; check != nil && e.URL != "" {
+		if e.URL != "" {
 			allowed := slices.Concat(l.config.Egress.AllowCIDRs, e.AllowCIDRs)
-			address.checked(check(e.URL, allowed), "leads to an address that is not allowed")
+			plain, err := l.checkAddress(e.URL, allowed, "none of egress.allow_cidrs and the endpoint's own")
+			address.checked(err, plain)
 		}
 	})
 }

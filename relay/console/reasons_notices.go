@@ -35,5 +35,6 @@ var noticeReasons = []text{
 		"%s 不是问题代码、严重程度或 all；是不是 %s？"},
 	{"%s is no code of a problem, no severity, and not all", "%s 不是问题代码、严重程度或 all"},
 	{"has more than %d receivers", "接收方超过 %d 个"},
+	{"must be a duration from 1m to 7d, like 30m", "必须是 1m 到 7d 的时长，例如 30m"},
 	{"must be from 1m to 7d", "必须在 1m 到 7d 之间"},
 }

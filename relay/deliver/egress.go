@@ -146,7 +146,7 @@ func (g *guard) checkLiteral(host string) error {
 	case always(addr.Unmap().WithZone("")) != "":
 		return fmt.Errorf("a %w is never allowed", refused)
 	}
-	return fmt.Errorf("a %w is not allowed: it is in none of egress.allow_cidrs and the endpoint's own", refused)
+	return fmt.Errorf("a %w is not allowed", refused)
 }
 
 // checkHost checks an endpoint's host before a proxy is asked for it. A name that cannot be looked up here is left to
