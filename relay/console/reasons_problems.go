@@ -212,6 +212,8 @@ var redisReasons = []text{
 	{"what answers there is no redis", "该地址上的服务不是 Redis"}, {"no connection to it", "无法连接"},
 	{"it is a node of a Cluster, which is written redis://HOST:PORT?addr=HOST:PORT",
 		"它是 Cluster 节点，应写作 redis://HOST:PORT?addr=HOST:PORT"},
+	{"password= behind the ? is that of the servers; what stands before the @ is for the Sentinels alone",
+		"? 之后的 password= 才是数据服务器的密码；@ 之前的只用于 Sentinel"},
 	{"rediss:// speaks TLS: does that port?", "rediss:// 使用 TLS，该端口是否支持？"},
 	{"does that port want TLS? rediss:// speaks it", "该端口是否要求 TLS？请改用 rediss://"},
 	{"it refuses what it is asked", "它拒绝了请求"},

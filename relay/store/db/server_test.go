@@ -55,7 +55,11 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sentinels := redisserver.StartSentinel(t)
+	sentinels, guarded := redisserver.StartSentinel(t), redisserver.StartSentinel(t)
+	if _, err := guarded.Master.Do("CONFIG", "SET", "requirepass", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	behind := guarded.Sentinels[0].Addr
 	cluster := redisserver.StartCluster(t, 3)
 	web := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
@@ -81,6 +85,12 @@ func TestAnErrorNamesTheRedisThatItIsAboutAndTheCause(t *testing.T) {
 		{"redis://127.0.0.1:1?master_name=m", "127.0.0.1:1", "no Sentinel answers: connection refused"},
 		{"redis://:secret@" + redis.Addr + "?master_name=m", redis.Addr,
 			"what answers at the addresses of the Sentinels is no Sentinel"},
+		{"redis://:secret@" + behind + "?master_name=" + redisserver.MasterName, behind,
+			"it wants a password (password= behind the ? is that of the servers;"},
+		{"redis://someone:secret@" + behind + "?master_name=" + redisserver.MasterName, behind,
+			"no Sentinel is of use: it refuses the password (password= behind the ?"},
+		{"redis://" + behind + "?password=wrong&master_name=" + redisserver.MasterName, behind,
+			"it refuses the password (password= behind the ?"},
 		{"redis://127.0.0.1:1?addr=127.0.0.1:2", "127.0.0.1:", "connection refused"},
 		{"redis://:secret@" + redis.Addr + "?addr=" + redis.Addr, redis.Addr, "it is no node of a Cluster"},
 		{"redis://" + strangerTo(t, cluster), "127.0.0.1:", "a slot has moved to another node (it is a node of a Cluster, " +

@@ -55,6 +55,10 @@ const (
 	whyTimeout = "no answer in time"
 	whyClosed  = "the connection was closed"
 	whyMoved   = "a slot has moved to another node"
+
+	whyNoPassword    = "it wants a password"
+	whyWrongPassword = "it refuses the password"
+	whyNoSentinel    = "no Sentinel is of use"
 )
 
 // troubles by the code that an error of Redis begins with.
@@ -70,8 +74,8 @@ var troubles = map[string]trouble{
 	"ASK":         {state: Down, why: "a slot is being moved to another node"},
 	"MOVED":       {state: Down, why: whyMoved},
 	"BUSY":        {state: Down, why: "it is busy with somebody's script"},
-	"NOAUTH":      {state: Down, why: "it wants a password"},
-	"WRONGPASS":   {state: Down, why: "it refuses the password"},
+	"NOAUTH":      {state: Down, why: whyNoPassword},
+	"WRONGPASS":   {state: Down, why: whyWrongPassword},
 	"DENIED":      {state: Down, why: "it is in protected mode, and answers its own host only"},
 }
 
@@ -138,9 +142,9 @@ func troubleOfSentinels(err error) string {
 		return "what answers at the addresses of the Sentinels is no Sentinel"
 	case errors.As(err, &answer):
 		if t := troubleOfAnswer(answer, err); t != nil {
-			return "no Sentinel is of use: " + t.why
+			return whyNoSentinel + ": " + t.why
 		}
-		return "no Sentinel is of use"
+		return whyNoSentinel
 	}
 	return "no Sentinel answers: " + whyNoAnswer(err)
 }
@@ -230,7 +234,10 @@ func (s server) trouble(err error, never bool) *trouble {
 		!strings.Contains(s.address, dialed.Addr.String()) {
 		t.at = dialed.Addr.String() + ", of " + s.address
 	}
+	refused := strings.TrimPrefix(t.why, whyNoSentinel+": ")
 	switch {
+	case s.sentinel && (refused == whyNoPassword || refused == whyWrongPassword):
+		t.hint = "password= behind the ? is that of the servers; what stands before the @ is for the Sentinels alone"
 	case t.why == whyMoved && !s.cluster:
 		t.hint = "it is a node of a Cluster, which is written redis://HOST:PORT?addr=HOST:PORT"
 	case t.why == whyTimeout && s.tls && never:
