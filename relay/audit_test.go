@@ -45,6 +45,12 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 		t.Fatalf("%d %+v", status, answer)
 	}
 
+	// A reload that is refused is in it, too: the files are not what the relay serves.
+	a.write(strings.Replace(yaml, "routes:", "rotues:", 1))
+	if status, answer := a.reload(); status != 422 {
+		t.Fatalf("%d %+v", status, answer)
+	}
+
 	// What is refused, and what only counts or reads, is not in it.
 	a.call(shopKey, "POST", "/v1/endpoints/mail/pause", "")
 	a.call("wrong", "POST", "/v1/endpoints/orders/pause", "")
@@ -60,6 +66,7 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 		"operator () pause other/mail: 1 done",
 		"shop (ci) replay " + replay.ID + ": 1 done",
 		"operator () reload config: 0 unchanged",
+		"operator () reload config: 0 refused",
 	}
 	got := all.said()
 	for i, line := range got {

@@ -111,6 +111,7 @@ func (r *Relay) use(c *config.Config) error {
 	set := apiSettings(c, table, r.pool, r.shares.Test(r.pool.SendTest))
 	set.EndpointSettings = settingsBy(built, r.store.Now)
 	set.TestNotices = r.testNotices
+	set.NoticeNames = r.notices.Names
 	r.api.Use(set)
 	r.notices.Use(receivers(c, out))
 	r.console.Use(console.Settings{

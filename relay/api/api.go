@@ -51,6 +51,9 @@ type Settings struct {
 	// TestNotices sends a test message to the receivers of a tenant's notices (empty: the operator's), or to the one of a
 	// name. Nil: there are none.
 	TestNotices func(ctx context.Context, tenant, name string) []NoticeTest
+	// NoticeNames are the names of the receivers that TestNotices knows for a tenant (empty: the operator, who may name
+	// those of all tenants).
+	NoticeNames func(tenant string) []string
 	// History is how long statistics are kept by minutes; 0: there are none.
 	History time.Duration
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -175,7 +176,7 @@ func testNotices(c *call) (out NoticeTests, err error) {
 		out.Tests = append(out.Tests, c.settings.TestNotices(c.ctx(), c.tenant, request.Receiver)...)
 	}
 	if request.Receiver != "" && len(out.Tests) == 0 {
-		return out, echo.NewHTTPError(http.StatusNotFound, "there is no receiver of notices of that name")
+		return out, echo.NewHTTPError(http.StatusNotFound, c.noReceiver())
 	}
 
 	sent := 0
@@ -185,5 +186,29 @@ func testNotices(c *call) (out NoticeTests, err error) {
 		}
 	}
 	c.did(c.tenant, request.Receiver, sent)
+	if failed := len(out.Tests) - sent; failed > 0 {
+		c.deeds.result = fmt.Sprintf("failed: %d of %d not taken", failed, len(out.Tests))
+	}
 	return out, nil
+}
+
+// receiversNamed is how many receivers of notices an answer names.
+const receiversNamed = 20
+
+// noReceiver says that the caller has no receiver of the name that was asked for, and which there are.
+func (c *call) noReceiver() string {
+	const none = "there is no receiver of notices of that name"
+	var names []string
+	if c.settings.NoticeNames != nil {
+		names = c.settings.NoticeNames(c.tenant)
+	}
+	if len(names) == 0 {
+		return none + ", nor any other: notices in the config has none"
+	}
+	more := ""
+	if len(names) > receiversNamed {
+		more = fmt.Sprintf(", and %d more", len(names)-receiversNamed)
+		names = names[:receiversNamed]
+	}
+	return none + ": there are " + strings.Join(names, ", ") + more
 }

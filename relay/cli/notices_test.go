@@ -39,9 +39,12 @@ tenants: [{name: shop, api_keys: [%s]}]
 	if n := len(good.Messages()); n != 3 {
 		t.Errorf("%d test messages", n)
 	}
-	if code, _, stderr := s.ask("notices", "test", "wecom-2"); code != 1 || !strings.Contains(stderr, "no receiver") {
-		t.Errorf("exit %d: %s", code, stderr)
+	_, _, stderr := s.ask("notices", "test", "wecom-2")
+	if !strings.HasSuffix(stderr, "no receiver of notices of that name: there are wecom-1, feishu-2\n") {
+		t.Error(stderr)
 	}
+	s.says("audit", "notices-test")
+	s.says("audit", "failed: 1 of 2 not taken")
 	code, out, _ = run(t, "", "notices", "test", "--url", s.public, "--key", shopKey)
 	if code != 0 || !strings.Contains(out, "There are no receivers") {
 		t.Errorf("exit %d: %s", code, out)

@@ -6,7 +6,9 @@ var noticeReasons = []text{
 	{"messages to it are not taken: nobody is told there of problems", "它不接收消息：那里的人收不到问题通知"},
 	{"correct its address or secret (notices in the config), then kuairelay notices test %s",
 		"更正它的地址或密钥（配置中的 notices），然后运行 kuairelay notices test %s"},
-	{"there is no receiver of notices of that name", "没有这个名称的通知接收方"},
+	{"there is no receiver of notices of that name, nor any other: notices in the config has none",
+		"没有这个名称的通知接收方，也没有其他接收方：配置中的 notices 为空"},
+	{"there is no receiver of notices of that name: there are %s", "没有这个名称的通知接收方：现有的是 %s"},
 
 	{"no turn in time: too many messages go there", "排队超时：发往该地址的消息过多"},
 	{"its address is no URL", "地址不是有效的 URL"},

@@ -243,6 +243,18 @@ func (n *Notifier) Test(ctx context.Context, tenant, name string) []Tested {
 	return out
 }
 
+// Names are those of the receivers that a tenant (empty: the operator) may try, in their order.
+func (n *Notifier) Names(tenant string) (names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.receivers {
+		if tenant == "" || tenant == r.Tenant {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
 // Run looks what is wrong, and tells it, until ctx ends.
 func (n *Notifier) Run(ctx context.Context) {
 	tick := time.NewTicker(n.o.Look)
