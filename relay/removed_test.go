@@ -52,6 +52,20 @@ func TestEveryListKnowsATenantThatWasRemoved(t *testing.T) {
 		t.Errorf("the endpoints are %+v", list)
 	}
 
+	// So does what shows one of them.
+	one := ok[struct {
+		Endpoint, State string
+		Dead            int
+	}](a, adminToken, "GET", "/admin/v1/endpoints/five/dead", "")
+	if one.Endpoint != "five/dead" || one.State != "removed" || one.Dead != 1 {
+		t.Errorf("the endpoint is %+v", one)
+	}
+	for _, path := range []string{"/attempts", "/log"} {
+		if status, text := a.call(adminToken, "GET", "/admin/v1/endpoints/five/dead"+path, ""); status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+
 	// What needs the config says what becomes of it, and nothing advises what then fails.
 	const becomes = "is in no config: it was removed or renamed; its open deliveries become dead letters after " +
 		"delivery.orphan_grace, unless it is put back"

@@ -25,12 +25,12 @@ var outcomes = map[queue.OutcomeKind]string{
 
 // listAttempts gives a page of the latest attempts of an endpoint.
 func listAttempts(c *call) (EndpointAttempts, error) {
-	e, err := c.endpoint()
+	name, err := c.endpointToRead()
 	if err != nil {
 		return EndpointAttempts{}, err
 	}
 	r := c.reader()
-	q := queue.AttemptsQuery{Endpoint: e.ID, Most: r.limit(), Cursor: r.param("cursor"), Failed: r.flag("failed")}
+	q := queue.AttemptsQuery{Endpoint: name, Most: r.limit(), Cursor: r.param("cursor"), Failed: r.flag("failed")}
 	if err := r.end(); err != nil {
 		return EndpointAttempts{}, err
 	}

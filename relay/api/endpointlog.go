@@ -37,14 +37,14 @@ type SettingChange struct {
 
 // readEndpointLog gives the log of an endpoint.
 func readEndpointLog(c *call) (EndpointLog, error) {
-	e, err := c.endpoint()
+	name, err := c.endpointToRead()
 	if err != nil {
 		return EndpointLog{}, err
 	}
 	if err := c.reader().end(); err != nil {
 		return EndpointLog{}, err
 	}
-	log, err := c.endpoints.EndpointLog(c.ctx(), e.ID)
+	log, err := c.endpoints.EndpointLog(c.ctx(), name)
 	if err != nil {
 		return EndpointLog{}, c.failed("read the log of an endpoint", err)
 	}

@@ -133,8 +133,28 @@ func stateOfEndpoint(h queue.EndpointHealth) EndpointState {
 	return EndpointOK
 }
 
-// endpoint gives the endpoint that a path names. A tenant may write tenant/name, with the slash escaped.
+// endpoint gives the endpoint that a path names.
 func (c *call) endpoint() (*Endpoint, error) {
+	full, err := c.fullName(c.endpointParam(), c.tenant)
+	if err != nil {
+		return nil, echo.NewHTTPError(http.StatusNotFound, err.Error())
+	}
+	return c.settings.endpoints[full], nil
+}
+
+// endpointToRead gives the full name of the endpoint that a path names, for what only reads: for the operator, that may
+// be one that was removed.
+func (c *call) endpointToRead() (string, error) {
+	full, err := c.fullNameToRead(c.endpointParam(), c.tenant)
+	if err != nil {
+		return "", echo.NewHTTPError(http.StatusNotFound, err.Error())
+	}
+	return full, nil
+}
+
+// endpointParam is the name of an endpoint as it stands in a path. A tenant may write tenant/name, with the slash
+// escaped.
+func (c *call) endpointParam() string {
 	name := c.Param("endpoint")
 	if plain, err := url.PathUnescape(name); err == nil {
 		name = plain
@@ -142,11 +162,7 @@ func (c *call) endpoint() (*Endpoint, error) {
 	if c.tenant == "" {
 		name = c.Param("tenant") + "/" + name
 	}
-	full, err := c.fullName(name, c.tenant)
-	if err != nil {
-		return nil, echo.NewHTTPError(http.StatusNotFound, err.Error())
-	}
-	return c.settings.endpoints[full], nil
+	return name
 }
 
 // fullName gives the full name, tenant/name, of an endpoint. If tenant is given, name may lack it. The error says that
@@ -170,11 +186,11 @@ func (c *call) fullName(name, tenant string) (string, error) {
 
 // readEndpoint gives the health of the endpoint that a path names.
 func readEndpoint(c *call) (EndpointHealth, error) {
-	e, err := c.endpoint()
+	name, err := c.endpointToRead()
 	if err != nil {
 		return EndpointHealth{}, err
 	}
-	return c.answerEndpoint(e.ID)
+	return c.answerEndpoint(name)
 }
 
 // answerEndpoint gives the health of one endpoint, with its settings.

@@ -75,9 +75,9 @@ type snapshot struct {
 
 	// endpoints are those of the config that have something, or had when they were last asked for. All others are idle.
 	endpoints map[string]endpointNow
-	// unknown are endpoints that have something, and are in no config, with how many more there are.
-	unknown     []queue.EndpointHealth
-	moreUnknown int
+	// unknown are some endpoints that hold something, and are in no config. removed is what all of them hold.
+	unknown []queue.EndpointHealth
+	removed Removed
 	// busy are the names of all endpoints that have something, in a config or not, sorted.
 	busy []string
 
@@ -233,13 +233,34 @@ func (c *API) takeEndpoints(ctx context.Context, set *settings, s *snapshot) err
 		return err
 	}
 
-	s.moreUnknown = max(0, len(unknown)-unknownNamed)
-	s.unknown, err = c.endpoints.Health(ctx, unknown[:min(unknownNamed, len(unknown))], 0)
-	if err != nil {
+	if err := c.takeRemoved(ctx, unknown, s); err != nil {
 		return err
 	}
 	s.endpoints = now
 	c.latest.known = now
+	return nil
+}
+
+// takeRemoved asks for what endpoints hold that are in no config. Those that are only paused hold nothing.
+func (c *API) takeRemoved(ctx context.Context, names []string, s *snapshot) error {
+	for part := range slices.Chunk(names, maxLimit) {
+		health, err := c.endpoints.Health(ctx, part, 0)
+		if err != nil {
+			return err
+		}
+		for _, h := range health {
+			if h.Open+h.Waiting+h.Dead == 0 {
+				continue
+			}
+			s.removed.Endpoints++
+			s.removed.Open += h.Open
+			s.removed.Waiting += h.Waiting
+			s.removed.Dead += h.Dead
+			if len(s.unknown) < unknownNamed {
+				s.unknown = append(s.unknown, h)
+			}
+		}
+	}
 	return nil
 }
 

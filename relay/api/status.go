@@ -29,6 +29,7 @@ type Status struct {
 	Open        int64                 `json:"open" doc:"deliveries queued, retrying or being sent"`
 	Waiting     int64                 `json:"waiting" doc:"deliveries behind an older update of their waybill"`
 	Dead        int64                 `json:"dead" doc:"dead letters"`
+	Removed     *Removed              `json:"removed,omitempty" doc:"what endpoints hold that are in no config, in addition; none: there are none. For the operator only"`
 	OldestAt    time.Time             `json:"oldest_at,omitzero" doc:"when the oldest open delivery was accepted; it may be older"`
 	LastEventAt time.Time             `json:"last_event_at,omitzero" doc:"when the latest event was accepted"`
 	LastCallAt  time.Time             `json:"last_callback_at,omitzero" doc:"when the latest callback came, at any replica; for the operator only"`
@@ -36,6 +37,14 @@ type Status struct {
 	Replays     int                   `json:"replays" doc:"number of running replays"`
 	Quarantined int                   `json:"quarantined" doc:"callbacks that were not understood; for the operator only"`
 	Attention   []EndpointHealth      `json:"attention" doc:"endpoints that are parked or failing, or have dead letters, the worst 20"`
+}
+
+// Removed is what endpoints hold that are in no config any more.
+type Removed struct {
+	Endpoints int   `json:"endpoints" doc:"how many hold something"`
+	Open      int64 `json:"open" doc:"their deliveries queued or retrying"`
+	Waiting   int64 `json:"waiting" doc:"their deliveries behind an older update of their waybill"`
+	Dead      int64 `json:"dead" doc:"their dead letters"`
 }
 
 // maxAttention is the most endpoints that a status shows, and the number of latest attempts that it reads of each.
@@ -99,6 +108,9 @@ func (c *call) sumUp(s *snapshot) (Status, Facts) {
 		out.addReplica(replica)
 		facts.Replica = replica
 		facts.addOperators(s)
+		if removed := s.removed; removed.Endpoints > 0 {
+			out.Removed = &removed
+		}
 	}
 
 	// If Redis does not answer, the status is partial, and says so.
@@ -131,12 +143,8 @@ func (s *Status) addReplica(replica ReplicaStatus) {
 // addOperators adds the facts that only the operator may know.
 func (f *Facts) addOperators(s *snapshot) {
 	f.Replicas = s.replicas
-	for _, h := range s.unknown {
-		if h.Open+h.Waiting+h.Dead > 0 {
-			f.Unknown = append(f.Unknown, h)
-		}
-	}
-	f.MoreUnknown = s.moreUnknown
+	f.Unknown = s.unknown
+	f.MoreUnknown = s.removed.Endpoints - len(s.unknown)
 	f.Quarantined = s.quarantined
 	f.Work = s.work
 	f.UnfinishedSince = s.unfinishedSince

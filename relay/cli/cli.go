@@ -131,10 +131,27 @@ func addCompletion(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Short = "Generate the completion script for a shell"
-			c.Args = takes(0, 0, "")
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			onlyGroups(c)
 		}
 	}
+}
+
+// onlyGroups makes a command that does nothing but group others show its help, and refuse a name that it has not: cobra
+// would show the help, too, and exit with 0.
+func onlyGroups(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		return fmt.Errorf("%s has no command %q; it has %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.Use += " COMMAND"
+	cmd.DisableFlagsInUseLine = true
 }
 
 // takes checks the number of arguments; name is what the usage line calls them.

@@ -139,7 +139,8 @@ func TestWrongUsageExitsWith2AndNamesTheMistakeAndTheUsage(t *testing.T) {
 		"--verbose":                              {"unknown flag: --verbose", "usage: kuairelay COMMAND"},
 		"help nope":                              {`no command "nope"`, "usage: kuairelay help"},
 		"help serve nope":                        {`no command "serve nope"`},
-		"completion nope":                        {`"nope"`, "usage: kuairelay completion"},
+		"completion nope":                        {`no command "nope"; it has bash, `, "usage: kuairelay completion"},
+		"notices list":                           {`no command "list"; it has test`, "usage: kuairelay notices COMMAND"},
 		"serve":                                  {"-c FILE", "usage: kuairelay serve -c FILE"},
 		"serve -c":                               {"needs an argument"},
 		"serve config.yaml":                      {`does not take the argument "config.yaml"`},
@@ -197,6 +198,23 @@ func TestWrongUsageExitsWith2AndNamesTheMistakeAndTheUsage(t *testing.T) {
 				t.Errorf("it repeats a secret:\n%s", stderr)
 			}
 		})
+	}
+}
+
+func TestNoGroupOfCommandsTakesANameThatItHasNot(t *testing.T) {
+	t.Parallel()
+	groups := 0
+	for _, c := range cli.Commands().Commands() {
+		if !c.HasSubCommands() {
+			continue
+		}
+		groups++
+		if code, stdout, stderr := run(t, "", c.Name(), "nope"); code != 2 || stdout != "" {
+			t.Errorf("%s nope: exit %d\n%s%s", c.Name(), code, stdout, stderr)
+		}
+	}
+	if groups < 5 {
+		t.Errorf("only %d groups: are they found?", groups)
 	}
 }
 

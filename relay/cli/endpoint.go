@@ -85,7 +85,12 @@ func printEndpoint(w io.Writer, page endpointPage, now time.Time) {
 		head = append(head, text("%s", sinceWhen(e, now)))
 	}
 	out.row(head...)
-	line("url", "%s", e.URL)
+	if e.State == api.EndpointRemoved {
+		line("removed", "it is in no config: its open deliveries become dead letters after delivery.orphan_grace, unless it "+
+			"is put back")
+	} else {
+		line("url", "%s", e.URL)
+	}
 	if e.InRow > 0 {
 		line("failing", "%s in a row, since %s (%s ago)", plural(e.InRow, "attempt"), clock(e.FailingSince, now),
 			age(e.FailingSince, now))

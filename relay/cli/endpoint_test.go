@@ -77,6 +77,14 @@ func TestAnEndpointIsPrintedWithWhatIsWrong(t *testing.T) {
 		}
 	}
 
+	// One that was removed has no settings, and the page says what becomes of it.
+	out.Reset()
+	printEndpoint(&out, endpointPage{Endpoint: api.EndpointHealth{Endpoint: "gone/ep", State: "removed", Dead: 2}}, now)
+	if text := out.String(); !strings.Contains(text, "removed     it is in no config: ") ||
+		!strings.Contains(text, "0 behind them, 2 dead letters\n") || strings.Contains(text, "url") {
+		t.Errorf("%s", text)
+	}
+
 	// One that has nothing yet is shown all the same.
 	out.Reset()
 	printEndpoint(&out, endpointPage{Endpoint: api.EndpointHealth{Endpoint: "shop/orders", State: "idle"}}, now)

@@ -18,6 +18,7 @@ func newNotices() *cobra.Command {
 		Example: "  kuairelay notices test",
 	}
 	cmd.AddCommand(newNoticesTest())
+	onlyGroups(cmd)
 	return cmd
 }
 

@@ -112,7 +112,7 @@ func printProblems(out *screen, s api.Status) {
 		}
 
 		head := cell{text: name, width: 10, mark: sign.mark}
-		out.row(head, sign, text("%s", printable(p.Subject+": "+p.What)+since))
+		out.row(head, sign, text("%s [%s]", printable(p.Subject+": "+p.What)+since, p.Code))
 		for why := range strings.Lines(p.Why) {
 			out.row(label("", 10), label("", 1), label("why", 3), text("%s", printable(strings.TrimSuffix(why, "\n"))))
 		}
@@ -152,6 +152,10 @@ func printQueues(line func(name, format string, args ...any), s api.Status) {
 
 	line("open", "%d deliveries, and %d behind them%s", s.Open, s.Waiting, oldest)
 	line("dead", "%s", plural(int(s.Dead), "dead letter"))
+	if r := s.Removed; r != nil {
+		line("removed", "%d deliveries, %d behind them and %s, at %s in no config (kuairelay endpoints)", r.Open,
+			r.Waiting, plural(int(r.Dead), "dead letter"), plural(r.Endpoints, "endpoint"))
+	}
 
 	last := "none"
 	if !s.LastEventAt.IsZero() {

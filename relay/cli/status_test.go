@@ -53,7 +53,8 @@ tenants:
 	}
 	until(t, "the mistake is named", func() bool {
 		_, out, _ := s.ask("status")
-		return strings.Contains(out, "DEGRADED") && strings.Contains(out, "unknown key \"nonsense\"")
+		return strings.Contains(out, "DEGRADED") && strings.Contains(out, "unknown key \"nonsense\"") &&
+			strings.Contains(out, " [config_refused]\n")
 	})
 	if out := ready(); !strings.HasPrefix(out, "healthy, but degraded (the config's files have mistakes") {
 		t.Errorf("healthcheck: %s", out)
@@ -85,7 +86,7 @@ tenants:
 		_, out, _ := s.ask("status")
 		return strings.Contains(out, down)
 	})
-	out = s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them",
+	out = s.says("status", "DEGRADED", down, "callbacks go to the spool until it takes them", " [redis_down]\n",
 		"1 callback waits for redis", "1: what they hold is not known")
 	if strings.Contains(out, "0 deliveries") {
 		t.Errorf("what is not known is told as none:\n%s", out)

@@ -26,6 +26,8 @@ type endpointView struct {
 	OldestAt    moment
 	LastError   *attemptRow
 
+	Removed bool // it is in no config: nothing can be done here
+
 	// What can be done now.
 	Paused, Parked bool
 	Retry          bool   // something waits for its next attempt
@@ -92,7 +94,8 @@ func (v *visit) endpointView(e api.EndpointHealth) endpointView {
 		Going: v.sentences(v.going(e)...), Until: v.moment(e.Until), GivenUp: v.moment(e.GivenUpFirstAt),
 		OldestAt: v.moment(e.OldestAt),
 		Paused:   e.State == "paused", Parked: slices.Contains(parked, e.State), ResumeAsks: e.State == "gone",
-		Events: v.path("/events", own), Replay: v.path("/replays/new", own),
+		Removed: e.State == api.EndpointRemoved,
+		Events:  v.path("/events", own), Replay: v.path("/replays/new", own),
 	}
 
 	if e.Settings != nil {
