@@ -27,6 +27,7 @@ import (
 	"kuairelay/relay/access"
 	"kuairelay/relay/api"
 	"kuairelay/relay/config"
+	"kuairelay/relay/deliver"
 	"kuairelay/relay/ledger"
 	"kuairelay/relay/spool"
 	"kuairelay/relay/store/db"
@@ -304,7 +305,8 @@ func spoolTrouble(err error) string {
 	return "unwritable"
 }
 
-// withoutHost removes a host that is no IP address from the error of a listener: it may be an expanded value.
+// withoutHost makes the error of a listener plain, and removes a host that is no IP address: it may be an expanded
+// value.
 func withoutHost(err error) error {
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("look up its host: %s", e.Err)
@@ -312,7 +314,7 @@ func withoutHost(err error) error {
 	if e, ok := errors.AsType[*net.AddrError](err); ok {
 		return errors.New(e.Err)
 	}
-	return err
+	return errors.New(deliver.PlainError(err))
 }
 
 func serve(e *echo.Echo, l *access.Connections) error {

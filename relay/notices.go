@@ -63,8 +63,8 @@ func noticed(all []api.SeenProblem) (out []notify.Problem) {
 
 // receivers are those of notices: of the operator, and of tenants.
 func receivers(c *config.Config, out deliver.Egress) (all []notify.Receiver) {
-	client := deliver.NewClient(out, nil)
-	ofTenants := deliver.NewClient(out, c.Egress.TenantCIDRs)
+	client := deliver.NewClient(out, nil, "egress.allow_cidrs")
+	ofTenants := deliver.NewClient(out, c.Egress.TenantCIDRs, "egress.allow_cidrs, nor in egress.tenant_cidrs")
 	add := func(tenant string, notices []config.Notice, client *http.Client) {
 		for i, n := range notices {
 			name := fmt.Sprintf("%s-%d", n.Format, i+1)

@@ -374,6 +374,12 @@ func TestCommandsSayWhatIsWrongWithTheRelayTheyAsk(t *testing.T) {
 			"has no such API: the operator's is on admin.listen"},
 		"nothing there": {[]string{"status", "--url", "http://127.0.0.1:1", "--token", operator},
 			"no relay answers at 127.0.0.1:1: connection refused"},
+		"no host": {[]string{"status", "--url", "http://no-such-host.invalid", "--token", operator},
+			"no relay answers at no-such-host.invalid: lookup no-such-host.invalid: "}, // no such host, or no resolver
+		"no port": {[]string{"status", "--url", "http://127.0.0.1:99999", "--token", operator},
+			"no relay answers at 127.0.0.1:99999: cannot connect: address 99999: invalid port (is it"},
+		"no TLS": {[]string{"status", "--url", strings.Replace(s.admin, "http:", "https:", 1), "--token", operator},
+			": what answers there does not speak TLS (is it running?"},
 	} {
 		code, _, stderr := run(t, "", c.args...)
 		if code != 1 || !strings.Contains(stderr, c.want) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kuairelay/relay/deliver"
 	"kuairelay/relay/kuaidihelp"
 	"kuairelay/relay/kuaidihelp/fake"
 )
@@ -73,7 +74,7 @@ func newFake() *cobra.Command {
 
 		l, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", *address)
 		if err != nil {
-			return err
+			return errors.New(deliver.PlainError(err))
 		}
 		p := newFakeRun(cmd.OutOrStdout(), target, *pause, *scenarios)
 		fmt.Fprintf(cmd.ErrOrStderr(), "kuaidihelp is played at %s/api, and pushes to %s. Ctrl-C stops it.\n"+

@@ -18,6 +18,7 @@ import (
 
 	"kuairelay/relay"
 	"kuairelay/relay/api"
+	"kuairelay/relay/deliver"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -120,9 +121,5 @@ func why(err error) string {
 		return "connection closed before the answer"
 	}
 
-	var address *url.Error
-	if errors.As(err, &address) {
-		err = address.Err
-	}
-	return err.Error()
+	return deliver.PlainError(err)
 }

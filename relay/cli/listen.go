@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kuairelay/relay/deliver"
 	"kuairelay/relay/signature"
 )
 
@@ -69,7 +71,7 @@ func newListen() *cobra.Command {
 
 		l, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", *address)
 		if err != nil {
-			return err
+			return errors.New(deliver.PlainError(err))
 		}
 
 		stderr := cmd.ErrOrStderr()

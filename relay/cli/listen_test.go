@@ -171,7 +171,7 @@ func TestListenRefusesAPortThatIsInUse(t *testing.T) {
 	t.Parallel()
 	busy := taken(t)
 	code, stdout, stderr := run(t, "", "listen", "--listen", busy)
-	if code != 1 || stdout != "" || stderr != "kuairelay: listen tcp "+busy+": bind: address already in use\n" {
+	if code != 1 || stdout != "" || stderr != "kuairelay: another program listens at "+busy+" (address already in use)\n" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }

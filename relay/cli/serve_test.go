@@ -165,11 +165,11 @@ func TestServeRefusesWhatCannotWorkInOneLine(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"no file": {"nowhere.yaml", "kuairelay: read config: open nowhere.yaml: no such file or directory\n"},
 		"public port in use": {write(t, "c.yaml", "server: {listen: '"+busy+"'}\nadmin: {listen: '127.0.0.1:0'}\n"+
-			"callback: {tokens: [callback-token]}\n"), "kuairelay: server.listen: listen tcp " + busy +
-			": bind: address already in use\n"},
+			"callback: {tokens: [callback-token]}\n"), "kuairelay: server.listen: another program listens at " + busy +
+			" (address already in use)\n"},
 		"private port in use": {write(t, "c.yaml", "server: {listen: '127.0.0.1:0'}\nadmin: {listen: '"+busy+
-			"'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: admin.listen: listen tcp " + busy +
-			": bind: address already in use\n"},
+			"'}\ncallback: {tokens: [callback-token]}\n"), "kuairelay: admin.listen: another program listens at " + busy +
+			" (address already in use)\n"},
 		"Redis URL of no kind": {write(t, "c.yaml", anyPort("redis: {url: 'redis://:hunter2@host/notadb'}")),
 			"c.yaml:4: redis.url: must end behind the host, or in / and the number of a database\n"},
 	} {

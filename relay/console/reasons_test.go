@@ -21,7 +21,8 @@ var reasonSources = []string{
 	"api/verdict.go", "api/nothing.go", "api/waybills.go", "api/find.go", "api/explain.go", "api/again.go",
 	"api/deadletters.go", "api/quarantine.go", "api/replays.go", "api/query.go", "api/events.go", "api/endpoints.go",
 	"api/request.go", "deliver/verdict.go", "deliver/janitor.go", "deliver/post.go", "deliver/egress.go",
-	"deliver/http1.go", "route/explain.go", "explain.go", "store/db/trouble.go", "store/db/advice.go",
+	"deliver/http1.go", "deliver/plainerror.go", "route/explain.go", "explain.go", "store/db/trouble.go",
+	"store/db/advice.go",
 	"kuaidihelp/parse.go", "kuaidihelp/item.go", "kuaidihelp/form.go", "kuaidihelp/multipart.go", "kuaidihelp/parts.go",
 	"kuaidihelp/charset.go", "kuaidihelp/brackets.go",
 	"api/notices.go", "notify/send.go", "config/notices.go",
@@ -47,6 +48,7 @@ var onlyForPrograms = []string{
 	"the config's files have mistakes", "config: ", "an answer came that nobody", "more than the answer",
 	"go with all", "ended in the middle", "is required", "the parameter", "must name the endpoint", "the whole",
 	"^", "unknown anchor", "did not find expected", "could not find expected", "found unexpected end", // of yaml.v3,
+	"another program listens at", "cannot listen", "unknown port", // of commands
 	"application/json;",
 	"found character that", "mapping values are not allowed", // instead of which others are shown
 }
@@ -193,6 +195,8 @@ func TestReasonsInChinese(t *testing.T) {
 		"what no pattern knows":                 "what no pattern knows",
 		"4 attempts failed, the last: 502 oops": "4 次尝试均失败，最后一次：502 oops",
 		"it fails, so that its breaker is open: 1 delivery waits": "投递失败，已熔断：1 个投递在等待",
+		"2 attempts failed, the last: refused: nothing listens at 10.0.0.1:80 (connection refused)": "2 次尝试均失败，" +
+			"最后一次：连接被拒绝：10.0.0.1:80 没有监听",
 		"2 attempts failed, the last: refused: dial tcp 10.0.0.1:80: connect: connection refused": "2 次尝试均失败，" +
 			"最后一次：连接被拒绝：10.0.0.1:80 没有监听",
 		"6 updates came, the latest at 2026-11-30T03:26:58Z: signed; shop/orders: a dead letter: the receiver refuses " +

@@ -36,6 +36,7 @@ type Egress struct {
 type refusedAddress struct {
 	class string // "private", "loopback", …
 	addr  netip.Addr
+	lists string // the keys that do not have it
 }
 
 func (f *refusedAddress) Error() string { return f.class + " address " + f.addr.String() }
@@ -45,17 +46,22 @@ func (f *refusedAddress) advice() string {
 	if always(f.addr) != "" || slices.ContainsFunc(carried(f.addr), func(v4 netip.Addr) bool { return always(v4) != "" }) {
 		return "never allowed"
 	}
-	return "not in egress.allow_cidrs, nor in the endpoint's allow_cidrs"
+	return "not in " + f.lists
 }
 
 // guard checks the addresses that an endpoint's connections go to.
 type guard struct {
 	allow    []netip.Prefix
+	lists    string // the keys of the config that allow has its networks from, for errors
 	resolver *net.Resolver
 }
 
+// listsOfEndpoints are the keys that have the networks of endpoints.
+const listsOfEndpoints = "egress.allow_cidrs, nor in the endpoint's allow_cidrs"
+
 func newGuard(e Egress, own []netip.Prefix) *guard {
-	return &guard{allow: append(append([]netip.Prefix(nil), own...), e.AllowCIDRs...), resolver: e.Resolver}
+	allow := slices.Concat(own, e.AllowCIDRs)
+	return &guard{allow: allow, lists: listsOfEndpoints, resolver: e.Resolver}
 }
 
 // check returns nil if the address may be dialled, and otherwise a *refusedAddress. An IPv6 address that carries an
@@ -63,23 +69,23 @@ func newGuard(e Egress, own []netip.Prefix) *guard {
 func (g *guard) check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	if class := always(addr); class != "" {
-		return &refusedAddress{class, addr}
+		return &refusedAddress{class, addr, g.lists}
 	}
 	inner := carried(addr)
 	for _, v4 := range inner {
 		if class := always(v4); class != "" {
-			return &refusedAddress{class, addr}
+			return &refusedAddress{class, addr, g.lists}
 		}
 	}
 	if g.allows(addr) {
 		return nil
 	}
 	if class := special(addr); class != "" {
-		return &refusedAddress{class, addr}
+		return &refusedAddress{class, addr, g.lists}
 	}
 	for _, v4 := range inner {
 		if class := special(v4); class != "" && !g.allows(v4) {
-			return &refusedAddress{class, addr}
+			return &refusedAddress{class, addr, g.lists}
 		}
 	}
 	return nil

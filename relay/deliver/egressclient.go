@@ -16,9 +16,11 @@ const (
 )
 
 // NewClient makes a client for requests that are no deliveries, such as messages to people. They go where an endpoint
-// with these allowed networks may go, through the proxy if there is one, and follow no redirect.
-func NewClient(e Egress, allow []netip.Prefix) *http.Client {
+// with these allowed networks may go, through the proxy if there is one, and follow no redirect. lists names the keys
+// of the config that have the networks: an address that is in none is refused with them. Errors are plain texts.
+func NewClient(e Egress, allow []netip.Prefix, lists string) *http.Client {
 	g := newGuard(e, allow)
+	g.lists = lists
 	t := &http.Transport{
 		DialContext:            (&Endpoint{Timeout: clientDial}).dialer(e, g),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -53,13 +55,17 @@ func (t *guarded) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	if t.proxied {
 		if err := t.guard.checkHost(request.Context(), u.Hostname()); err != nil {
-			return nil, err
+			return nil, plainError{err}
 		}
 	}
 	request = request.Clone(request.Context())
 	request.URL = u
 	request.Host = u.Host
-	return t.next.RoundTrip(request)
+	answer, err := t.next.RoundTrip(request)
+	if err != nil {
+		return nil, plainError{err}
+	}
+	return answer, nil
 }
 
 // CloseIdleConnections closes those that are not in use; http.Client calls it.

@@ -143,7 +143,7 @@ func TestAnErrorNamesNoAddressOfTheOperators(t *testing.T) {
 		&net.DNSError{Err: "read udp 10.9.8.7:1->10.9.8.7:53: refused",
 			Name: "shop.example"}: "dns: lookup shop.example: the resolver failed",
 		&net.OpError{Op: "read", Net: "tcp", Source: source, Addr: to,
-			Err: errors.New("broken")}: "network: read tcp 8.8.8.8:443: broken",
+			Err: errors.New("broken")}: "network: the connection to 8.8.8.8:443 broke: broken",
 		&net.OpError{Op: "proxyconnect", Net: "tcp",
 			Err: &net.OpError{Op: "dial", Net: "tcp", Addr: source,
 				Err: errors.New("broken")}}: "network: the proxy (egress.proxy): broken",

@@ -363,7 +363,8 @@ func TestNetworkErrorsAreNamedByTheirClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	for url, class := range map[string]string{
-		closed.URL: "refused: ", reset.URL: "reset: ", secure.URL: "tls: ", silent.URL: "timeout: ",
+		closed.URL: "refused: nothing listens at 127.0.0.1:",
+		reset.URL:  "reset: ", secure.URL: "tls: ", silent.URL: "timeout: ",
 		"http://" + echo.Addr().String(): "protocol: ",
 	} {
 		timeout := time.Minute

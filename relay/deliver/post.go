@@ -320,7 +320,7 @@ func describeError(err error) string {
 
 	switch {
 	case errors.As(err, &refused):
-		return event.ClassForbidden + ": " + refused.Error() + " (" + refused.advice() + ")"
+		return PlainError(err)
 	case errors.As(err, &protocol):
 		return "protocol: " + protocol.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -343,31 +343,5 @@ func describeError(err error) string {
 		}
 		class = event.ClassNetwork
 	}
-	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(inner(err), class+": "))
-}
-
-// inner returns the text of an error without the addresses of the resolver, of the proxy, and of this host: these are
-// only for the operator.
-func inner(err error) string {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		why := "the resolver failed"
-		if dns.IsNotFound {
-			why = "no such host"
-		}
-		return "lookup " + dns.Name + ": " + why
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok {
-		return err.Error()
-	}
-	if op.Op == "proxyconnect" {
-		cause := op.Err
-		for in, ok := errors.AsType[*net.OpError](cause); ok; in, ok = errors.AsType[*net.OpError](cause) {
-			cause = in.Err
-		}
-		return fmt.Sprintf("the proxy (egress.proxy): %v", cause)
-	}
-	shown := *op
-	shown.Source = nil
-	return shown.Error()
+	return fmt.Sprintf("%s: %.200s", class, strings.TrimPrefix(PlainError(err), class+": "))
 }
