@@ -51,10 +51,14 @@ func (d *DB) Advice(ctx context.Context) (out map[string]string, err error) {
 		return nil, err
 	}
 
-	// A Redis that does not answer INFO is not a failure, but an advice of its own.
+	// A Redis that does not answer INFO is not a failure, but an advice of its own: unless it lets nobody in, or loads its
+	// data.
 	info, err := Info(ctx, node)
+	t := d.health.troubleOf(err)
 	var refused redis.Error
 	switch {
+	case t != nil && t.state == Down && t.advice == "":
+		return nil, t
 	case errors.As(err, &refused):
 		out[AdviceUnreadable] = "it does not tell its INFO, " +
 			"so nothing is known of its persistence, eviction and replicas"

@@ -149,6 +149,17 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 	if got := names(advice(Options{URL: "redis://shy:secret@" + safe.Addr})); !slices.Equal(got, []string{"unreadable"}) {
 		t.Errorf("one that tells nothing: %v", got)
 	}
+	// One that lets nobody in is down: that it does not tell its INFO is no advice.
+	for _, url := range []string{"redis://shy:wrong@" + safe.Addr, "redis://nobody:secret@" + safe.Addr} {
+		s, err := New(Options{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if got, err := s.Advice(t.Context()); err == nil || !strings.Contains(err.Error(), "it refuses the password") {
+			t.Errorf("one that refuses the password: %v, %v", got, err)
+		}
+	}
 	if _, err := safe.Do("CONFIG", "SET", "appendfsync", "no"); err != nil {
 		t.Fatal(err)
 	}
