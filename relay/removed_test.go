@@ -66,6 +66,15 @@ func TestEveryListKnowsATenantThatWasRemoved(t *testing.T) {
 		}
 	}
 
+	page := newBrowser(t, a.admin).login(adminToken).get("/endpoints/five/dead")
+	if page.StatusCode != http.StatusOK || !strings.Contains(page.body, "It is in no config: it was removed or renamed.") {
+		t.Errorf("its page: %d", page.StatusCode)
+	}
+	if _, forms := references(t, page.body); strings.Contains(strings.Join(forms, " "), "five/dead") ||
+		strings.Contains(page.body, "five/dead/test") {
+		t.Errorf("its page offers what cannot work: %q", forms)
+	}
+
 	// What needs the config says what becomes of it, and nothing advises what then fails.
 	const becomes = "is in no config: it was removed or renamed; its open deliveries become dead letters after " +
 		"delivery.orphan_grace, unless it is put back"
