@@ -58,7 +58,7 @@ func TestTheLatestCallbackIsKnownToAllReplicasAndAfterARestart(t *testing.T) {
 	first.mustPush(callback(item("1", "collected", "2026-11-23 09:00:00")))
 	at := first.lastCallback()
 	first.stop()
-	until(t, "it is written down", func() bool { v, _ := redis.Do("EXISTS", "{kuairelay}:heard"); return v == "1" })
+	until(t, "it is written down", func() bool { v, _ := redis.Do("EXISTS", "{kuairelay}2:heard"); return v == "1" })
 	second := start(t, yaml)
 	until(t, "the next process knows of it", func() bool { return second.lastCallback() == at })
 	if second.metric("kuairelay_provider_silent") != "0" {

@@ -373,7 +373,7 @@ func TestShutdownLeavesInTheSpoolWhatRedisDoesNotTake(t *testing.T) {
 	t.Parallel()
 	redis := redisserver.Start(t)
 	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one("http://127.0.0.1:1", ""))
-	ask(t, redis, "SET", "{kuairelay}:w:poisoned", "no hash")
+	ask(t, redis, "SET", "{kuairelay}2:w:poisoned", "no hash")
 	r.mustPush(callback(item("poisoned", "signed", "1")))
 	r.end()
 	if n := len(spooled(t, r.spool)); n != 1 {

@@ -117,7 +117,7 @@ func TestARerouteEndsWithTheErrorOfTheLedger(t *testing.T) {
 	}})
 	plan := api.Plan{Reroute: true, Wants: func(event.DeliveryRecord) bool { return true }}
 
-	const entry = "{kuairelay}:s:zt 1"
+	const entry = "{kuairelay}2:s:zt 1"
 	if _, err := redis.Do("SET", entry, "not a hash"); err != nil { // so that reading it fails
 		t.Fatal(err)
 	}

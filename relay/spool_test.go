@@ -139,7 +139,7 @@ func TestALargeCallbackIsTakenAgainFromTheStartAfterItWasCutOff(t *testing.T) {
 	yaml := "redis: {url: '" + redis.URL() + "'}\nspool: {dir: " + dir + "}" + one(shop.URL, "")
 	r := start(t, yaml)
 	r.mustPush(bare(items))
-	until(t, "a part of it is taken", func() bool { return ask(t, redis, "EXISTS", "{kuairelay}:w:large-64") == "1" })
+	until(t, "a part of it is taken", func() bool { return ask(t, redis, "EXISTS", "{kuairelay}2:w:large-64") == "1" })
 	r.end()
 	start(t, yaml)
 	shop.wait(items)

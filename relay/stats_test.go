@@ -102,7 +102,7 @@ func TestWithoutHistoryNothingIsCounted(t *testing.T) {
 	must(t, <-a.done)
 	a.done <- nil
 	for _, prefix := range []string{"m", "m5", "mh", "mc"} {
-		if keys, err := redis.Do("KEYS", "{kuairelay}:"+prefix+":*"); err != nil || keys != "" {
+		if keys, err := redis.Do("KEYS", "{kuairelay}2:"+prefix+":*"); err != nil || keys != "" {
 			t.Errorf("keys of %s: %q (%v)", prefix, keys, err)
 		}
 	}

@@ -65,8 +65,8 @@ func TestAStatusWithThousandsOfEndpointsTakesFewCommands(t *testing.T) {
 	}
 	took41 := commands(t, redis) - before
 	t.Logf("the first status: %d commands, %s; with 40 more: %d commands", took1, took, took41)
-	// What else a relay does in the meantime is counted, too, and a slow machine takes seconds. One command for each endpoint
-	// would be twice these limits, at the least.
+	// What else a relay does in the meantime is counted, too, and a slow machine takes seconds. One command for each
+	// endpoint would be twice these limits, at the least.
 	limit := *statusEndpoints / 2
 	if took1 > limit {
 		t.Errorf("one status takes %d commands, over %d", took1, limit)

@@ -481,14 +481,14 @@ func TestACallbackThatRedisRefusesForGoodGoesToQuarantine(t *testing.T) {
 	shop := newTenant(t, nil)
 	redis := redisserver.Start(t)
 	r := start(t, "redis: {url: '"+redis.URL()+"'}"+one(shop.URL, ""))
-	ask(t, redis, "SET", "{kuairelay}:w:poisoned", "no hash")
+	ask(t, redis, "SET", "{kuairelay}2:w:poisoned", "no hash")
 	r.mustPush(callback(item("poisoned", "signed", "1")))
 	r.mustPush(callback(item("fine", "signed", "1")))
 	shop.wait(1)
 	until(t, "it is in quarantine", func() bool {
 		return r.metric(`kuairelay_spool_callbacks_total{result="quarantined"}`) == "1"
 	})
-	if n := ask(t, redis, "ZCARD", "{kuairelay}:quarantine"); n != "1" {
+	if n := ask(t, redis, "ZCARD", "{kuairelay}2:quarantine"); n != "1" {
 		t.Errorf("%s in quarantine", n)
 	}
 	until(t, "the spool is empty", func() bool { _, answer := r.readyz(); return answer["spooled"] == 0.0 })
@@ -514,7 +514,7 @@ func TestADamagedFileOfTheSpoolGoesToQuarantine(t *testing.T) {
 	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
 	shop.wait(1)
 	until(t, "the other one is in quarantine", func() bool {
-		return ask(t, redis, "ZCARD", "{kuairelay}:quarantine") == "1"
+		return ask(t, redis, "ZCARD", "{kuairelay}2:quarantine") == "1"
 	})
 	until(t, "the folder is gone", func() bool { _, err := os.Stat(left); return os.IsNotExist(err) })
 	if n := r.metric(`kuairelay_spool_callbacks_total{result="adopted"}`); n != "2" {

@@ -51,9 +51,12 @@ type acceptAnswer struct {
 
 type acceptRow struct {
 	queue.Routed
-	short, record string
-	body          []byte
+	hash, record string // hash is the id, with all of the hash
+	body         []byte
 }
+
+// short is the id as keys have it.
+func (r acceptRow) short() string { return r.hash[:shortHash] + r.hash[hashLength:] }
 
 // with returns the call with one more row.
 func (c acceptCall) with(row acceptRow) acceptCall {
@@ -128,15 +131,15 @@ func tracked(e *event.Event) any {
 }
 
 func newAcceptRow(e queue.Routed) (acceptRow, error) {
-	short, err := shortID(e.Event.ID)
+	hash, err := hashOf(e.Event.ID)
 	if err != nil {
 		return acceptRow{}, err
 	}
-	record := "w:" + e.Event.WaybillCode
+	row := acceptRow{Routed: e, hash: hash, record: "w:" + e.Event.WaybillCode, body: encodeBody(e.Event)}
 	if e.Event.WaybillCode == "" {
-		record = "n:" + short
+		row.record = "n:" + row.short()
 	}
-	return acceptRow{Routed: e, short: short, record: record, body: encodeBody(e.Event)}, nil
+	return row, nil
 }
 
 // acceptAll makes one script call of many Accepts. Either all of them succeed, or none.
@@ -219,7 +222,7 @@ func (s *Store) acceptArgs(calls []acceptCall, now time.Time, token string) ([]a
 	for _, c := range calls {
 		for _, row := range c.rows {
 			e := row.Event
-			args = append(args, row.short, row.record, e.CPCode, e.Status, tracked(e), row.body, len(row.To))
+			args = append(args, row.hash, row.record, e.CPCode, e.Status, tracked(e), row.body, len(row.To))
 			for _, to := range row.To {
 				args = append(args, index[to.Endpoint]+1, int(to.When))
 			}
@@ -239,7 +242,10 @@ func readAccepted(row acceptRow, answer any, endpoints []queue.Candidate, token 
 		return queue.Accepted{}, db.ErrShape
 	}
 	short, _ := a[1].(string)
-	id, err := longID(short)
+	if len(short) < shortHash {
+		return queue.Accepted{}, db.ErrShape
+	}
+	id, err := longID(row.hash[:hashLength] + short[shortHash:])
 	if err != nil {
 		return queue.Accepted{}, err
 	}

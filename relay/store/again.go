@@ -75,7 +75,18 @@ func (s *Store) Retry(ctx context.Context, endpoint string, ids ...string) (out 
 	if err := s.db.EnsureClock(ctx); err != nil {
 		return out, err
 	}
-	n, err := s.changeDeliveries(ctx, ids, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
+	shorts := make([]any, len(ids))
+	for i, id := range ids {
+		if shorts[i], err = shortID(id); err != nil {
+			return out, err
+		}
+	}
+	return s.retry(ctx, endpoint, shorts)
+}
+
+// retry is Retry for events by the ids that keys have.
+func (s *Store) retry(ctx context.Context, endpoint string, shorts []any) (out queue.Retried, err error) {
+	out.Due, err = s.changeShort(ctx, shorts, s.mayRedrive, func(ctx context.Context, shorts []any) ([]any, error) {
 		answer, err := s.db.Do(ctx, retryScript, append([]any{s.db.Now().UnixMilli(), endpoint}, shorts...))
 		if err != nil || len(answer) != 1+len(shorts) {
 			return nil, cmp.Or(err, db.ErrShape)
@@ -84,7 +95,6 @@ func (s *Store) Retry(ctx context.Context, endpoint string, ids ...string) (out 
 		out.Parked = queue.Parked(why)
 		return answer[1:], nil
 	})
-	out.Due = n
 	return out, err
 }
 
@@ -111,18 +121,15 @@ func (s *Store) RetryAll(ctx context.Context, endpoint, cursor string, most int)
 	if err != nil {
 		return out, "", fmt.Errorf("retry deliveries: %w", err)
 	}
-	ids := make([]string, 0, len(shorts))
-	for _, short := range shorts {
-		id, err := longID(short)
-		if err != nil {
-			return out, "", fmt.Errorf("retry deliveries: %w", err)
-		}
-		ids = append(ids, id)
+	ids := make([]any, len(shorts))
+	for i, short := range shorts {
+		ids[i] = short
 	}
 
-	out, err = s.Retry(ctx, endpoint, ids...)
+	out, err = s.retry(ctx, endpoint, ids)
 	left -= len(ids)
 	if err != nil || len(ids) < most || left <= 0 || out.Parked != "" {
+		db.Wrap(&err, "retry deliveries")
 		return out, "", err
 	}
 	return out, fmt.Sprintf("%d-%d", skip+len(ids)-out.Due, left), nil

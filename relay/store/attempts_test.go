@@ -36,11 +36,11 @@ func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Fatal(entries, err)
 	}
-	short, err := shortID(got[0].Leased[0].Event.ID)
+	hash, err := hashOf(got[0].Leased[0].Event.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for field, want := range map[string]string{"i": short, "n": "1", "k": "r", "s": "503", "d": "0", "m": "busy"} {
+	for field, want := range map[string]string{"i": hash, "n": "1", "k": "r", "s": "503", "d": "0", "m": "busy"} {
 		if is := entries[0].Values[field]; is != want {
 			t.Errorf("field %s is %q, want %q", field, is, want)
 		}
@@ -52,7 +52,7 @@ func TestAttemptsOfVersionsBesideEachOtherAreRead(t *testing.T) {
 
 	// What the version before wrote has no origin.
 	err = s.db.Client.XAdd(t.Context(), &redis.XAddArgs{Stream: s.failedKey("t/a"), Values: []string{
-		"i", short, "n", "3", "k", "x", "s", "0", "d", "15000", "m", "timeout: no whole answer in time",
+		"i", hash, "n", "3", "k", "x", "s", "0", "d", "15000", "m", "timeout: no whole answer in time",
 	}}).Err()
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,28 +26,16 @@ func (s *Store) Latest(ctx context.Context, w event.Waybill) (e *event.Event, kn
 		return nil, false, err
 	}
 
-	var body *redis.StringCmd
-	var state *redis.SliceCmd
-	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
-		body = p.Get(ctx, s.bodyKey(short))
-		state = p.HMGet(ctx, s.eventKey(short), "q", "t")
-	})
-	if err != nil {
+	value, err := s.db.Client.Get(ctx, s.eventKey(short)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, false, err
 	}
-	id, err := longID(short)
-	if err != nil {
-		return nil, false, err
+	v := readValue(short, value)
+	if v == nil {
+		return nil, false, nil // Redis has lost it: there is nothing to catch up with
 	}
-
-	e, lost := decodeBody(body.Val())
-	if lost != nil {
-		e = &event.Event{} // it is gone: there is nothing to catch up with
-	}
-	e.ID = id
-	if fields := state.Val(); len(fields) == 2 {
-		e.Sequence = db.Number(fields[0])
-		e.AcceptedAt = time.UnixMilli(db.Number(fields[1]))
+	if e, err = v.event(); err != nil {
+		return &event.Event{ID: v.id, Sequence: v.sequence, AcceptedAt: v.accepted}, true, nil
 	}
 	return e, true, nil
 }

@@ -130,11 +130,17 @@ func (s *Store) deadEndpoints(ctx context.Context, from string) (out []string, e
 
 // readDeadLetters reads the events and states of dead letters.
 func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.DeadLetter, error) {
-	states := make([]*redis.StringCmd, len(all))
-	heads := make([]*redis.StringCmd, len(all))
-	err := s.db.Slices(ctx, len(all), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
-		states[i] = p.HGet(ctx, s.eventKey(all[i].short), all[i].endpoint)
-		heads[i] = p.GetRange(ctx, s.bodyKey(all[i].short), 0, 511)
+	shorts := make([]string, len(all))
+	why := make([]*redis.StringCmd, len(all))
+	for i, l := range all {
+		shorts[i] = l.short
+	}
+	found, err := s.readHeads(ctx, shorts)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Slices(ctx, len(all), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		why[i] = p.HGet(ctx, s.rareKey(all[i].short), "!"+all[i].endpoint)
 	})
 	if err != nil {
 		return nil, err
@@ -143,22 +149,18 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 	// Dead letters that were redriven or dismissed meanwhile are left out.
 	var out []event.DeadLetter
 	for i, l := range all {
-		id, err := longID(l.short)
-		if err != nil {
-			return nil, err
-		}
-		if states[i].Val() == "" {
+		v := found[i]
+		if v == nil {
 			continue
 		}
-		o := readOwed(l.endpoint, states[i].Val(), "")
-		if o.State != event.StateDead {
+		d := v.of(l.endpoint)
+		if d == nil || d.state != 'x' {
 			continue
 		}
-
 		x := event.DeadLetter{
-			EventID: id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: o.Attempts, Reason: o.Why,
+			EventID: v.id, Endpoint: l.endpoint, DeadAt: time.UnixMilli(l.at), Attempts: d.attempts, Reason: why[i].Val(),
 		}
-		if e, err := decodeBody(heads[i].Val()); err == nil {
+		if e, err := v.event(); err == nil {
 			x.Type, x.WaybillCode, x.CPCode, x.Status = e.Type, e.WaybillCode, e.CPCode, e.Status
 		}
 		out = append(out, x)
@@ -169,8 +171,11 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 // Dismiss closes dead letters of an endpoint for good; see lua/dismiss.lua. It returns how many there were.
 func (s *Store) Dismiss(ctx context.Context, endpoint string, ids ...string) (n int, err error) {
 	defer db.Wrap(&err, "dismiss dead letters")
+	if err := s.db.EnsureClock(ctx); err != nil {
+		return 0, err
+	}
 	return s.changeDeliveries(ctx, ids, atOnce, func(ctx context.Context, shorts []any) ([]any, error) {
-		args := append([]any{s.settings().Retention.Milliseconds(), endpoint}, shorts...)
+		args := append([]any{s.db.Now().UnixMilli(), endpoint}, shorts...)
 		return dismissScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, args...).Slice()
 	})
 }
@@ -210,7 +215,13 @@ func (s *Store) changeDeliveries(ctx context.Context, ids []string, may func(con
 		}
 		shorts[i] = short
 	}
+	return s.changeShort(ctx, shorts, may, run)
+}
 
+// changeShort is changeDeliveries for events by the ids that keys have.
+func (s *Store) changeShort(ctx context.Context, shorts []any, may func(context.Context) error,
+	run func(ctx context.Context, shorts []any) ([]any, error),
+) (int, error) {
 	n := 0
 	for part := range slices.Chunk(shorts, sliceDeadLetters) {
 		if err := may(ctx); err != nil {

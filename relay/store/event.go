@@ -23,7 +23,7 @@ const (
 	dataOfWaybill = 4 << 20
 	// maxDetails is for how many deliveries and attempts the store asks for more than the events themselves have.
 	maxDetails = 2000
-	// headBytes is how much of a body is read for its first line, which is the header.
+	// headBytes is the last byte of what is read of an event for its head and the first line of its body.
 	headBytes = 4095
 )
 
@@ -61,17 +61,20 @@ func (s *Store) FillData(ctx context.Context, events []*event.Record, most int64
 	for i, e := range events {
 		shorts[i], _ = shortID(e.ID) // it came from the store
 	}
-	bodies, err := s.readBodies(ctx, shorts, most)
+	found, err := s.readEvents(ctx, shorts, most)
 	if err != nil {
 		return 0, fmt.Errorf("read the data of events: %w", err)
 	}
 
-	for i, body := range bodies {
-		if e, err := decodeBody(body); err == nil {
+	for i, v := range found {
+		if v == nil {
+			continue
+		}
+		if e, err := v.event(); err == nil {
 			events[i].Data = e.Data
 		}
 	}
-	return len(bodies), nil
+	return len(found), nil
 }
 
 // Waybill returns the events of a waybill that are in Redis, the oldest first, at most the latest 200; each as Event
@@ -142,56 +145,42 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 	out []*event.Record, err error,
 ) {
 	defer db.Wrap(&err, "look at events")
-	hashes := make([]*redis.MapStringStringCmd, len(shorts))
-	const sliceEvents = 10
-	err = s.db.Slices(ctx, len(shorts), sliceEvents, func(p redis.Pipeliner, i int) {
-		hashes[i] = p.HGetAll(ctx, s.eventKey(shorts[i]))
+	rare := make([]*redis.MapStringStringCmd, len(shorts))
+	err = s.db.Slices(ctx, len(shorts), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		rare[i] = p.HGetAll(ctx, s.rareKey(shorts[i]))
 	})
 	if err != nil {
 		return nil, err
 	}
 
 	// Events without room for their data still have the first line of their bodies.
-	var bodies []string
+	var found []*stored
 	if data > 0 {
-		if bodies, err = s.readBodies(ctx, shorts, data); err != nil {
+		if found, err = s.readEvents(ctx, shorts, data); err != nil {
 			return nil, err
 		}
 	}
-	heads := make([]*redis.StringCmd, len(shorts))
-	err = s.db.Slices(ctx, len(shorts)-len(bodies), db.SliceCommands, func(p redis.Pipeliner, i int) {
-		heads[len(bodies)+i] = p.GetRange(ctx, s.bodyKey(shorts[len(bodies)+i]), 0, headBytes)
-	})
+	whole := len(found)
+	heads, err := s.readHeads(ctx, shorts[whole:])
 	if err != nil {
 		return nil, err
 	}
+	found = append(found, heads...)
 
 	var lookups []lookup
-	for i, short := range shorts {
-		fields := hashes[i].Val()
-		if len(fields) == 0 {
+	for i, v := range found {
+		if v == nil {
 			continue
 		}
-		body := ""
-		if i < len(bodies) {
-			body = bodies[i]
-		} else {
-			head, _, _ := strings.Cut(heads[i].Val(), "\n")
-			body = head + "\n"
-		}
-
 		end := s.db.Aside(ctx) // to decode a large body takes time
-		e, bad := readStored(short, fields, body)
+		e := readStored(v, rare[i].Val())
 		end()
-		if bad != nil {
-			continue
-		}
-		e.WithoutData = i >= len(bodies)
+		e.WithoutData = i >= whole
 		out = append(out, e)
 		for j := range e.Deliveries {
 			o := &e.Deliveries[j]
 			if tenant == ofAnyone || strings.HasPrefix(o.Endpoint, tenant+"/") {
-				lookups = append(lookups, s.lookupsFor(short, fields["w"], o)...)
+				lookups = append(lookups, s.lookupsFor(shorts[i], v.record, o)...)
 			}
 		}
 	}
@@ -204,7 +193,27 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 	for _, l := range lookups {
 		l.fill()
 	}
-	return out, nil
+	return out, s.nameBehind(ctx, out)
+}
+
+// nameBehind completes the ids of the events that deliveries wait for: lookupBehind has left what keys have of them.
+func (s *Store) nameBehind(ctx context.Context, events []*event.Record) error {
+	var waiting []*event.DeliveryRecord
+	for _, e := range events {
+		for i := range e.Deliveries {
+			if e.Deliveries[i].Behind != "" {
+				waiting = append(waiting, &e.Deliveries[i])
+			}
+		}
+	}
+	rests := make([]*redis.StringCmd, len(waiting))
+	err := s.db.Slices(ctx, len(waiting), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		rests[i] = p.GetRange(ctx, s.eventKey(waiting[i].Behind), headHash, headRecord-1)
+	})
+	for i, o := range waiting {
+		o.Behind = joinID(o.Behind, rests[i].Val())
+	}
+	return err
 }
 
 // lookup is a command, and how to use its answer.
@@ -213,7 +222,7 @@ type lookup struct {
 	fill func()
 }
 
-// lookupsFor returns the questions about a delivery that the hash of its event does not answer.
+// lookupsFor returns the questions about a delivery that its event does not answer.
 func (s *Store) lookupsFor(short, record string, o *event.DeliveryRecord) []lookup {
 	var out []lookup
 	switch {
@@ -245,10 +254,7 @@ func (s *Store) lookupBehind(record string, o *event.DeliveryRecord) lookup {
 			if len(v) != 2 {
 				return
 			}
-			head, _ := cmp.Or(v[0], v[1]).(string)
-			if id, err := longID(head); err == nil {
-				o.Behind = id
-			}
+			o.Behind, _ = cmp.Or(v[0], v[1]).(string) // nameBehind completes it
 		},
 	}
 }
@@ -293,29 +299,15 @@ func (s *Store) Closed(ctx context.Context, ids []string) (closed []bool, err er
 		}
 	}
 
-	states := make([]*redis.SliceCmd, len(ids))
-	err = s.db.RoundTrip(ctx, func(p redis.Pipeliner) {
-		for i, short := range shorts {
-			states[i] = p.HMGet(ctx, s.eventKey(short), "o", "x")
-		}
-	})
+	found, err := s.readHeads(ctx, shorts)
 	if err != nil {
 		return nil, err
 	}
-
 	closed = make([]bool, len(ids))
-	for i, state := range states {
-		f := state.Val()
-		closed[i] = len(f) == 2 && db.Number(f[0]) <= 0 && db.Number(f[1]) <= 0
+	for i, v := range found {
+		closed[i] = v == nil || !slices.ContainsFunc(v.deliveries, func(d storedDelivery) bool {
+			return strings.IndexByte("qlwx", d.state) >= 0
+		})
 	}
 	return closed, nil
-}
-
-// readBodies reads the bodies of events; see db.ReadStrings.
-func (s *Store) readBodies(ctx context.Context, shorts []string, most int64) ([]string, error) {
-	keys := make([]string, len(shorts))
-	for i, short := range shorts {
-		keys[i] = s.bodyKey(short)
-	}
-	return s.db.ReadStrings(ctx, keys, most)
 }

@@ -281,11 +281,12 @@ func (s *Store) eventRows(ctx context.Context, q event.Query, codes string, at p
 			return part, db.ErrShape
 		}
 		short, _ := row[0].(string)
-		head, _ := row[2].(string)
-		e, err := readStored(short, fieldsOf(row[1]), head)
-		if err != nil {
-			return part, err
+		head, _ := row[1].(string)
+		v := readValue(short, head)
+		if v == nil {
+			return part, db.ErrShape
 		}
+		e := readStored(v, fieldsOf(row[2]))
 		withoutEntries(e)
 		part.rows = append(part.rows, placedEvent{e, place{db.Number(row[3]), int(db.Number(row[4]))}})
 	}
@@ -303,62 +304,46 @@ func fieldsOf(v any) map[string]string {
 	return out
 }
 
-// readStored reads an event from its hash (db/lua/lib/base.lua says what is in it) and its body, or the head of it.
-func readStored(short string, fields map[string]string, body string) (*event.Record, error) {
-	id, err := longID(short)
-	if err != nil {
-		return nil, err
-	}
-
+// readStored makes a record of an event and the fields of f:<id>.
+func readStored(v *stored, rare map[string]string) *event.Record {
 	out := &event.Record{}
-	if e, err := decodeBody(body); err == nil {
+	if e, err := v.event(); err == nil {
 		out.Event = *e
-	} else if code, ok := strings.CutPrefix(fields["w"], "w:"); ok {
-		out.WaybillCode = code // the body is lost
 	}
-	out.ID = id
-	out.Sequence = db.Number(fields["q"])
-	out.AcceptedAt = time.UnixMilli(db.Number(fields["t"]))
-	if r := strings.Fields(fields["r"]); len(r) == 4 {
+	out.ID = v.id
+	out.Sequence = v.sequence
+	out.AcceptedAt = v.accepted
+	if r := strings.Fields(rare["r"]); len(r) == 4 {
 		out.Repeats = int(db.Number(r[0]))
 		out.LastRepeat = time.UnixMilli(db.Number(r[1]))
 	}
 	for digit := range 10 {
-		if id := wordOf(fields["r"+strconv.Itoa(digit)]); id != "" {
+		if id := wordOf(rare["r"+strconv.Itoa(digit)]); id != "" {
 			out.RepeatedIn = append(out.RepeatedIn, event.CallbackPrefix+id)
 		}
 	}
 	slices.Sort(out.RepeatedIn) // ids sort by time
 
-	// A field with a / is the state of a delivery; with an @ before it, its attempts that failed.
-	for name, state := range fields {
-		if strings.HasPrefix(name, "@") || !strings.Contains(name, "/") {
-			continue
-		}
-		owed := readOwed(name, state, fields["@"+name])
+	for i := range v.deliveries {
+		d := &v.deliveries[i]
+		owed := readOwed(d, rare["!"+d.endpoint], rare["@"+d.endpoint])
 		if owed.Reason == event.ReasonNew {
 			owed.Reason = out.Event.Reason()
 		}
 		if owed.State.Open() {
-			owed.Since = openSince(state, out.AcceptedAt)
+			owed.Since = d.since(v.accepted)
 		}
 		out.Deliveries = append(out.Deliveries, owed)
 	}
 	slices.SortFunc(out.Deliveries, func(a, b event.DeliveryRecord) int { return strings.Compare(a.Endpoint, b.Endpoint) })
-	return out, nil
+	return out
 }
 
-// readOwed reads the state of a delivery, "<s><attempts> <reason> <token> <text>" or s alone, and its attempts that
-// failed, "<entry> <status> <duration, ms>" with ; between them. lookupText replaces the entry.
-func readOwed(endpoint, state, failed string) event.DeliveryRecord {
-	o := event.DeliveryRecord{Endpoint: endpoint, Reason: event.ReasonNew, State: event.StateQueued}
-	text := ""
-	if parts := strings.SplitN(state, " ", 4); len(parts) == 4 {
-		o.Attempts, _ = strconv.Atoi(parts[0][1:])
-		o.Reason = reasons[parts[1]]
-		text = parts[3]
-	}
-
+// readOwed reads the state of a delivery, why it was given up, and its attempts that failed, "<entry> <status>
+// <duration, ms>" with ; between them. lookupText replaces the entry.
+func readOwed(d *storedDelivery, why, failed string) event.DeliveryRecord {
+	o := event.DeliveryRecord{Endpoint: d.endpoint, Attempts: d.attempts, Reason: reasons[string(d.reason)],
+		State: event.StateQueued}
 	for _, attempt := range strings.Split(failed, ";") {
 		if f := strings.Fields(attempt); len(f) == 3 {
 			ms, _, _ := strings.Cut(f[0], "-")
@@ -368,7 +353,7 @@ func readOwed(endpoint, state, failed string) event.DeliveryRecord {
 		}
 	}
 
-	switch state[0] {
+	switch d.state {
 	case 'q':
 		if o.Attempts > 0 {
 			o.State = event.StateRetrying
@@ -379,17 +364,13 @@ func readOwed(endpoint, state, failed string) event.DeliveryRecord {
 		o.State = event.StateWaiting
 	case 'd':
 		o.State = event.StateDelivered
-		if f := strings.Fields(text); len(f) == 3 {
-			r := readRecord(f[0], f[1], f[2])
-			r.N = o.Attempts
-			o.Records = append(o.Records, r)
-		}
+		o.Records = append(o.Records, event.AttemptRecord{At: d.when, Status: d.status, Duration: d.took, N: o.Attempts})
 	case 'x':
 		o.State = event.StateDead
-		o.Why = text
+		o.Why = why
 	case 'm':
 		o.State = event.StateDismissed
-		o.Why = text
+		o.Why = why
 	}
 	return o
 }
@@ -403,35 +384,31 @@ func withoutEntries(e *event.Record) {
 	}
 }
 
-// openSince returns when the age of an open delivery began, from its state and when its event was accepted: as
-// open_since of lua/lib/state.lua does.
-func openSince(state string, accepted time.Time) time.Time {
-	parts := strings.SplitN(state, " ", 4)
-	if len(parts) < 4 {
-		return accepted
-	}
-	switch reasons[parts[1]] {
-	case event.ReasonRedrive, event.ReasonReplay, event.ReasonCatchUp:
-		if ms := db.Number(parts[3]); ms > 0 {
-			return time.UnixMilli(ms)
-		}
-	}
-	return accepted
-}
-
-// trim takes what has expired out of the list of events.
+// trim deletes what has been closed for long, and takes it out of the list of events; see lua/trim.lua.
 func (s *Store) trim(ctx context.Context) (err error) {
 	defer db.Wrap(&err, "trim the list of events")
-	const most = 5 // chunks of a thousand
-	for ctx.Err() == nil {
-		if err := s.db.EnsureClock(ctx); err != nil {
+	const most = 200 // events in a part of a chunk
+	if err := s.db.EnsureClock(ctx); err != nil {
+		return err
+	}
+	at := []int64{0, 0, 0, 0} // the chunk, and how far it was looked through
+	for {
+		err := s.db.InTurn(ctx, func(ctx context.Context) (err error) {
+			set := s.settings()
+			at, err = trimScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(),
+				set.Retention.Milliseconds(), set.DeadLetterRetention.Milliseconds(), most,
+				at[0], at[1], at[2], at[3]).Int64Slice()
 			return err
-		}
-		retention := s.settings().Retention.Milliseconds()
-		n, err := trimScript.Run(ctx, s.db.Client, []string{s.db.Prefix}, s.db.Now().UnixMilli(), retention, most).Int()
-		if err != nil || n < most {
+		})
+		switch {
+		case err != nil:
 			return err
+		case len(at) != 4:
+			return db.ErrShape
+		case at[0] == 0:
+			return nil
+		case at[1] == 0: // that chunk is done
+			at[0] = 0
 		}
 	}
-	return nil
 }

@@ -134,7 +134,7 @@ func readDeliveries(rows any, local time.Time, spans map[string]time.Duration) (
 	return ds, nil
 }
 
-// readDelivery reads a row as row() of lua/lib/state.lua returns it: endpoint, id, attempts, reason, sequence, accepted
+// readDelivery reads a row as row() of lua/lib/event.lua returns it: endpoint, id, attempts, reason, sequence, accepted
 // at, open since, token, body.
 func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*event.Delivery, error) {
 	r, ok := row.([]any)
@@ -142,11 +142,11 @@ func readDelivery(row any, local time.Time, spans map[string]time.Duration) (*ev
 		return nil, db.ErrShape
 	}
 	endpoint, _ := r[0].(string)
-	short, _ := r[1].(string)
+	hash, _ := r[1].(string)
 	reason, _ := r[3].(string)
 	token, _ := r[7].(string)
 	body, _ := r[8].(string)
-	id, err := longID(short)
+	id, err := longID(hash)
 	if err != nil {
 		return nil, err
 	}

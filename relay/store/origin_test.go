@@ -38,7 +38,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 		again(id)
 		want = append(want, id)
 	}
-	field := s.db.Client.HGet(t.Context(), s.eventKey(short), "r").Val()
+	field := s.db.Client.HGet(t.Context(), s.rareKey(short), "r").Val()
 	if got := repeatsOfOld.FindStringSubmatch(field); got == nil || got[1] != "3" || got[3] != "1" {
 		t.Errorf("an older version reads %q as %v", field, got)
 	}
@@ -48,7 +48,7 @@ func TestRepeatsAreReadByAnOlderVersionAndFromOne(t *testing.T) {
 	}
 
 	// An older version has counted, and knows nothing of callbacks.
-	if err := s.db.Client.HSet(t.Context(), s.eventKey(short), "r", "5 1700000000000 call 2").Err(); err != nil {
+	if err := s.db.Client.HSet(t.Context(), s.rareKey(short), "r", "5 1700000000000 call 2").Err(); err != nil {
 		t.Fatal(err)
 	}
 	last := event.NewCallbackID(time.UnixMilli(5))

@@ -47,50 +47,46 @@ func (s *Store) Parcels(ctx context.Context, tenant string, waybills []event.Way
 
 // addUpdates reads the last updates of parcels: shorts[i] is that of parcels[at[i]].
 func (s *Store) addUpdates(ctx context.Context, parcels []ledger.Parcel, at []int, shorts []string, data bool) error {
-	hashes := make([]*redis.SliceCmd, len(shorts))
-	heads := make([]*redis.StringCmd, len(shorts))
-	err := s.db.Slices(ctx, len(shorts), db.SliceCommands/2, func(p redis.Pipeliner, i int) {
-		hashes[i] = p.HMGet(ctx, s.eventKey(shorts[i]), "q", "t", "r")
-		heads[i] = p.GetRange(ctx, s.bodyKey(shorts[i]), 0, headBytes)
+	repeats := make([]*redis.StringCmd, len(shorts))
+	err := s.db.Slices(ctx, len(shorts), db.SliceCommands, func(p redis.Pipeliner, i int) {
+		repeats[i] = p.HGet(ctx, s.rareKey(shorts[i]), "r")
 	})
 	if err != nil {
 		return err
 	}
-	var bodies []string
+	var found []*stored
 	if data {
-		if bodies, err = s.readBodies(ctx, shorts, dataOfWaybill); err != nil {
+		if found, err = s.readEvents(ctx, shorts, dataOfWaybill); err != nil {
 			return err
 		}
 	}
+	heads, err := s.readHeads(ctx, shorts[len(found):])
+	if err != nil {
+		return err
+	}
+	found = append(found, heads...)
 
-	for i, short := range shorts {
-		head, _, _ := strings.Cut(heads[i].Val(), "\n")
-		body := head + "\n"
-		if i < len(bodies) {
-			body = bodies[i]
+	for i, v := range found {
+		if v == nil {
+			continue // Redis has lost it
 		}
 		end := s.db.Aside(ctx) // to decode a large body takes time
-		addUpdate(&parcels[at[i]], short, hashes[i].Val(), body)
+		addUpdate(&parcels[at[i]], v, repeats[i].Val())
 		end()
 	}
 	return nil
 }
 
-// addUpdate adds the last update of a parcel, by the fields q, t and r of its hash, unless Redis has lost it.
-func addUpdate(parcel *ledger.Parcel, short string, fields []any, body string) {
-	e, lost := decodeBody(body)
-	id, bad := longID(short)
-	if lost != nil || bad != nil || len(fields) != 3 || fields[1] == nil {
+// addUpdate adds the last update of a parcel, which came again as the field r of f:<id> says.
+func addUpdate(parcel *ledger.Parcel, v *stored, repeats string) {
+	e, lost := v.event()
+	if lost != nil {
 		return
 	}
-	e.ID = id
-	e.Sequence = db.Number(fields[0])
-	e.AcceptedAt = time.UnixMilli(db.Number(fields[1]))
 	parcel.Last = e
 
 	heard := e.AcceptedAt
 	queried := e.Reason() == event.ReasonReconcile
-	repeats, _ := fields[2].(string)
 	if f := strings.Fields(repeats); len(f) > 1 {
 		if again := time.UnixMilli(db.Number(f[1])); again.After(heard) {
 			heard = again

@@ -52,15 +52,18 @@ func (s *Store) Depths(ctx context.Context, endpoints []string) (out []Depth, er
 			busy = append(busy, &rows[i])
 		}
 	}
-	err = s.db.Slices(ctx, len(busy), most, func(p redis.Pipeliner, i int) {
-		for _, ids := range [][]string{busy[i].first.Val(), busy[i].last.Val()} {
-			if len(ids) == 1 {
-				busy[i].ends = append(busy[i].ends, p.HMGet(ctx, s.eventKey(ids[0]), "t", busy[i].endpoint))
-			}
-		}
-	})
+	var shorts []string
+	for _, r := range busy {
+		shorts = append(shorts, r.first.Val()...)
+		shorts = append(shorts, r.last.Val()...)
+	}
+	ends, err := s.readHeads(ctx, shorts)
 	if err != nil {
 		return nil, err
+	}
+	for _, r := range busy {
+		n := len(r.first.Val()) + len(r.last.Val())
+		r.ends, ends = ends[:n], ends[n:]
 	}
 
 	out = make([]Depth, len(endpoints))
@@ -77,7 +80,7 @@ type depthRow struct {
 	waiting     *redis.StringCmd
 	first, last *redis.StringSliceCmd // of the queue
 	good        *redis.StringCmd      // the latest attempt that delivered
-	ends        []*redis.SliceCmd     // of the first and the last: when it was accepted, and the state of its delivery
+	ends        []*stored             // the first and the last; nil: it is gone
 }
 
 // depth reads the answers.
@@ -86,15 +89,14 @@ func (r depthRow) depth() Depth {
 	d := Depth{
 		Endpoint: r.endpoint, Open: r.open.Val(), Waiting: waiting, Dead: r.dead.Val(), Delivered: deliveredAt(r.good.Val()),
 	}
-	for _, end := range r.ends {
-		f := end.Val()
-		if len(f) != 2 || db.Number(f[0]) == 0 {
+	for _, v := range r.ends {
+		if v == nil {
 			continue
 		}
-		accepted := time.UnixMilli(db.Number(f[0]))
-		state, _ := f[1].(string)
-		d.Oldest = earlierOf(d.Oldest, accepted)
-		d.OldestSince = earlierOf(d.OldestSince, openSince(state, accepted))
+		d.Oldest = earlierOf(d.Oldest, v.accepted)
+		if owed := v.of(r.endpoint); owed != nil {
+			d.OldestSince = earlierOf(d.OldestSince, owed.since(v.accepted))
+		}
 	}
 	return d
 }

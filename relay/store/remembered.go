@@ -18,7 +18,7 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 	defer db.Wrap(&err, "look at a waybill")
 	fields := []string{"q"}
 	for _, brand := range brands {
-		fields = append(fields, "s:"+brand, "n:"+brand)
+		fields = append(fields, "s:"+brand)
 	}
 	var answer *redis.SliceCmd
 	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
@@ -34,16 +34,13 @@ func (s *Store) Remembered(ctx context.Context, code string, brands []string) (r
 	}
 	r.AcceptedAt = time.UnixMilli(db.Number(v[0])) // a sequence is the time of its acceptance, or somewhat later
 	for i, brand := range brands {
-		status, _ := v[1+2*i].(string)
-		newest, _ := v[2+2*i].(string)
-		if status == "" && newest == "" {
+		const at, sequence, status = 0, 6, 12 // see the table of keys
+		known, _ := v[1+i].(string)
+		if len(known) < status {
 			continue
 		}
-		one := event.LastStatus{CPCode: brand, Status: status}
-		if at, sequence, ok := strings.Cut(newest, " "); ok {
-			one.TrackedAt = time.UnixMilli(db.Number(at))
-			one.AcceptedAt = time.UnixMilli(db.Number(sequence))
-		}
+		one := event.LastStatus{CPCode: brand, Status: known[status:], TrackedAt: millisTime(known[at:sequence]),
+			AcceptedAt: millisTime(known[sequence:status])}
 		r.Statuses = append(r.Statuses, one)
 	}
 	return r, true, nil
@@ -59,7 +56,7 @@ func (s *Store) DuplicateOf(ctx context.Context, e *event.Event) (id string, at 
 	}
 	var answer *redis.SliceCmd
 	err = s.db.Slices(ctx, 1, 1, func(p redis.Pipeliner, _ int) {
-		answer = p.HMGet(ctx, s.db.Key(row.record), "i:"+row.short, "q")
+		answer = p.HMGet(ctx, s.db.Key(row.record), "i:"+row.short(), "q")
 	})
 	if err != nil {
 		return "", time.Time{}, false, err

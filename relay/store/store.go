@@ -134,8 +134,8 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// Tidy takes what has expired out of the list of events, and lets lines of updates that are sent again go on whose head
-// is closed without having moved them.
+// Tidy deletes the events that have been closed for long, and lets lines of updates that are sent again go on whose
+// head is closed without having moved them.
 func (s *Store) Tidy(ctx context.Context) error {
 	return errors.Join(s.trim(ctx), s.advanceLines(ctx))
 }

@@ -63,7 +63,7 @@ func TestStoreOnRedisCluster(t *testing.T) {
 // theUser is the relay's, as options of redis-server. It may use all keys, because the checks have hash tags of their
 // own.
 func theUser() []string {
-	rules := strings.Replace(db.ACL(), "~{kuairelay}:*", "~*", 1)
+	rules := strings.Replace(db.ACL(), "~{kuairelay}*", "~*", 1)
 	return append([]string{"--user", "kuairelay", "on", ">secret"}, strings.Fields(rules)...)
 }
 

@@ -42,25 +42,39 @@ type bareOptions struct {
 
 const (
 	bareEndpoint = "bench/e0" // as oneTenant names it
-	bareToken    = "0123456789abcdef"
+	bareToken    = "0123456789ab"
 	bareID       = "evt_" // and the hash in hexadecimal; Redis has it in base64
+	bareShort    = 14     // characters of that in a key
+	barePrefix   = "{kuairelay}2:"
 	// bareBatch is how many one script has, at most, and bareCalls how many settle at once.
 	bareBatch = 64
 	bareCalls = 2
 	bareDay   = 24 * time.Hour
 
-	// ARGV: now (ms), lease (ms), endpoint, for each event: id, record, body. Returns for each 1, or 0 for a duplicate.
-	bareAccept = `
+	// bareBytes writes a number as six bytes.
+	bareBytes = `
+local char, floor, sub = string.char, math.floor, string.sub
+local function six(n)
+  local high, low = floor(n / 16777216), n % 16777216
+  return char(floor(high / 65536), floor(high / 256) % 256, high % 256, floor(low / 65536), floor(low / 256) % 256,
+    low % 256)
+end`
+	// ARGV: now (ms), lease (ms), endpoint, for each event: hash of its id, record, body. Returns for each 1, or 0 for a
+	// duplicate.
+	bareAccept = bareBytes + `
 local call, P, now, ep, new, due, listed = redis.call, KEYS[1], ARGV[1], ARGV[3], {}, {}, {}
+local time, token = six(tonumber(now)), '` + bareToken + `'
 for i = 4, #ARGV, 3 do
-  local id, record = ARGV[i], P .. ARGV[i + 1]
-  local known = call('HMGET', record, 'q', 'o', 'p', 'k', 'h', 'i:' .. id, 's:zt', 'h:' .. ep)
-  new[#new + 1] = known[6] and 0 or 1
-  if not known[6] then
-    call('SET', P .. 'b:' .. id, ARGV[i + 2], 'NX')
-    call('HSET', P .. 'e:' .. id, 'w', ARGV[i + 1], 'q', now, 't', now, 'c', '` + bareToken + `', 'o', '1',
-      ep, 'l0 n ` + bareToken + ` ')
-    call('HSET', record, 'i:' .. id, now, 'q', now, 's:zt', 'sending', 'o', '1', 'h', id)
+  local id, record = sub(ARGV[i], 1, 14), P .. ARGV[i + 1]
+  local known = call('HMGET', record, 'q', 'o', 'k', 'h', 'i:' .. id, 's:zt', 'h:' .. ep)
+  new[#new + 1] = known[5] and 0 or 1
+  if not known[5] then
+    local text = ARGV[i + 1] .. '\t' .. ep .. '\t'
+    local length = 88 + #text
+    call('SET', P .. 'e:' .. id, char(0, floor(length / 256), length % 256, 0, 1) .. 'w-' .. time .. time .. token
+      .. sub(ARGV[i], 15) .. char(0, #ARGV[i + 1]) .. 'ln\0\0' .. token .. '\0\0\0\0\0\0\0\0\0\0' .. text
+      .. ARGV[i + 2], 'NX')
+    call('HSET', record, 'i:' .. id, now, 's:zt', time .. time .. 'sending', 'q', now, 'h', id)
     due[#due + 1], due[#due + 2], listed[#listed + 1] = ARGV[2], id, id .. ' xx'
   end
 end
@@ -77,49 +91,57 @@ for i = 4, #ARGV, 3 do
 end
 if #due > 0 then call('ZADD', P .. 'q:' .. ARGV[3], unpack(due)) end
 return new`
-	// ARGV: now (ms), lease (ms), endpoint, most. Returns {id, body} of each.
+	// ARGV: now (ms), lease (ms), endpoint, most. Returns {hash of its id, body} of each.
 	bareLease = `
-local call, P, ep, rows, bodies, due = redis.call, KEYS[1], ARGV[3], {}, {}, {}
+local call, P, ep, rows, keys, due, sub = redis.call, KEYS[1], ARGV[3], {}, {}, {}, string.sub
 local ids = call('ZRANGEBYSCORE', P .. 'q:' .. ep, '-inf', ARGV[1], 'LIMIT', 0, ARGV[4])
 if #ids == 0 then return rows end
+for i = 1, #ids do keys[i], due[#due + 1], due[#due + 2] = P .. 'e:' .. ids[i], ARGV[2], ids[i] end
+local values = call('MGET', unpack(keys))
 for i = 1, #ids do
-  call('HMGET', P .. 'e:' .. ids[i], ep, 'q', 't')
-  call('HSET', P .. 'e:' .. ids[i], ep, 'l0 n ` + bareToken + ` ')
-  bodies[i], due[#due + 1], due[#due + 2] = P .. 'b:' .. ids[i], ARGV[2], ids[i]
+  local value = values[i]
+  local _, high, low = string.byte(value, 1, 3)
+  local length, state = high * 256 + low, 'ln\0\0` + bareToken + `\0\0\0\0\0\0\0\0\0\0'
+  call('SETRANGE', keys[i], '62', state)
+  rows[i] = {ids[i] .. sub(value, 32, 60), sub(value, length + 1)}
 end
-bodies = call('MGET', unpack(bodies))
-for i = 1, #ids do rows[i] = {ids[i], bodies[i]} end
 call('ZADD', P .. 'q:' .. ep, unpack(due))
 return rows`
-	// ARGV: now (ms), retention (ms), dedupe.window (ms), endpoint, for each event: id.
-	bareSettle = `
-local call, P, ep, ids, delivered = redis.call, KEYS[1], ARGV[4], {}, {}
-for i = 5, #ARGV do
+	// ARGV: now (ms), dedupe.window (ms), endpoint, for each event: id in its key.
+	bareSettle = bareBytes + `
+local call, P, ep, ids, delivered, time = redis.call, KEYS[1], ARGV[3], {}, {}, six(tonumber(ARGV[1]))
+for i = 4, #ARGV do
   local id = ARGV[i]
-  local record = P .. call('HMGET', P .. 'e:' .. id, 'w', 'o', 'x', 's', ep)[1]
-  call('HMGET', record, 'o', 'k', 'h')
-  call('PEXPIRE', P .. 'b:' .. id, ARGV[2])
-  call('HSET', P .. 'e:' .. id, ep, 'd0 n ` + bareToken + ` ' .. ARGV[1] .. ' 200 1', 'o', '0')
-  call('PEXPIRE', P .. 'e:' .. id, ARGV[2])
-  call('PEXPIRE', record, ARGV[3])
-  call('HDEL', record, 'o', 'h')
-  ids[#ids + 1], delivered[#delivered + 1] = id, ARGV[1] .. ' 200 1 1 ' .. id
+  local head = call('GETRANGE', P .. 'e:' .. id, '0', '255')
+  local high, low = string.byte(head, 61, 62)
+  local record = sub(head, 89, 88 + high * 256 + low)
+  call('SETRANGE', P .. 'e:' .. id, '62', 'dn\0\1` + bareToken + `' .. time .. '\0\0\0\1')
+  call('PEXPIRE', P .. record, ARGV[2])
+  ids[#ids + 1], delivered[#delivered + 1] = id, ARGV[1] .. ' 200 1 1 ' .. id .. sub(head, 32, 60)
 end
 call('ZREM', P .. 'q:' .. ep, unpack(ids))
 call('LPUSH', P .. 'd:' .. ep, unpack(delivered))
-call('LTRIM', P .. 'd:' .. ep, 0, 199)
+call('LTRIM', P .. 'd:' .. ep, 0, 499)
 return 1`
 	leastSettle = `
-for i = 5, #ARGV do redis.call('PEXPIRE', KEYS[1] .. 'b:' .. ARGV[i], ARGV[2]) end
-redis.call('ZREM', KEYS[1] .. 'q:' .. ARGV[4], unpack(ARGV, 5))
+for i = 4, #ARGV do redis.call('PEXPIRE', KEYS[1] .. 'b:' .. ARGV[i], ARGV[2]) end
+redis.call('ZREM', KEYS[1] .. 'q:' .. ARGV[3], unpack(ARGV, 4))
 return 1`
 )
 
 // bareDelivery is an event on its way through the bare relay.
 type bareDelivery struct {
-	id, record string
-	event      *event.Event
-	kept       chan struct{} // closed when Redis has it
+	hash, record string
+	event        *event.Event
+	kept         chan struct{} // closed when Redis has it
+}
+
+// key is the event's id in its key, which the durable forwarder does not shorten.
+func (d *bareDelivery) key(least bool) string {
+	if least {
+		return d.hash
+	}
+	return d.hash[:bareShort]
 }
 
 // wallClock is what a Pool needs of a store to make a test delivery.
@@ -180,7 +202,7 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	client := redis.NewClient(at)
 	script := func(text string) func(args ...any) *redis.Cmd {
 		s := redis.NewScript(text)
-		return func(args ...any) *redis.Cmd { return s.Run(ctx, client, []string{"{kuairelay}:"}, args...) }
+		return func(args ...any) *redis.Cmd { return s.Run(ctx, client, []string{barePrefix}, args...) }
 	}
 	accept, lease, settle := script(bareAccept), script(bareLease), script(bareSettle)
 	if o.Least {
@@ -199,13 +221,13 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 			}
 			for _, row := range rows {
 				r, _ := row.([]any)
-				id, _ := r[0].(string)
+				hash, _ := r[0].(string)
 				body, _ := r[1].(string)
 				_, data, _ := strings.Cut(body, "\n")
-				sum, err := base64.RawURLEncoding.DecodeString(id)
+				sum, err := base64.RawURLEncoding.DecodeString(hash)
 				fail(err)
-				posts <- &bareDelivery{id: id, event: &event.Event{ID: bareID + hex.EncodeToString(sum), Type: event.TypeWaybill,
-					Data: []byte(data)}}
+				posts <- &bareDelivery{hash: hash, event: &event.Event{ID: bareID + hex.EncodeToString(sum),
+					Type: event.TypeWaybill, Data: []byte(data)}}
 			}
 		}
 	}()
@@ -214,7 +236,7 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 			batch := gather(came)
 			args := []any{time.Now().UnixMilli(), leaseEnds(), bareEndpoint}
 			for _, d := range batch {
-				args = append(args, d.id, d.record, d.event.Data)
+				args = append(args, d.hash, d.record, d.event.Data)
 			}
 			fresh, err := accept(args...).Int64Slice()
 			fail(err)
@@ -229,9 +251,9 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 	for range bareCalls {
 		go func() {
 			for {
-				args := []any{time.Now().UnixMilli(), (2 * bareDay).Milliseconds(), (3 * bareDay).Milliseconds(), bareEndpoint}
+				args := []any{time.Now().UnixMilli(), (3 * bareDay).Milliseconds(), bareEndpoint}
 				for _, d := range gather(done) {
-					args = append(args, d.id)
+					args = append(args, d.key(o.Least))
 				}
 				fail(settle(args...).Err())
 			}
@@ -260,7 +282,7 @@ func runBare(ctx context.Context, text []byte, out io.Writer) error {
 			if err != nil {
 				return err
 			}
-			d := &bareDelivery{id: base64.RawURLEncoding.EncodeToString(sum), record: "w:" + e.WaybillCode, event: e,
+			d := &bareDelivery{hash: base64.RawURLEncoding.EncodeToString(sum), record: "w:" + e.WaybillCode, event: e,
 				kept: make(chan struct{})}
 			came <- d
 			<-d.kept

@@ -24,7 +24,8 @@ func (b bar) met() bool {
 
 // bars are those of the cases that were measured.
 func (r results) bars() []bar {
-	return slices.Concat(r.forwarderBars("W1", forwarder1), r.forwarderBars("W2", forwarderX), r.hangBars(), r.drainBars(),
+	return slices.Concat(r.forwarderBars("W1", forwarder1), r.callBars(), r.forwarderBars("W2", forwarderX),
+		r.hangBars(), r.drainBars(),
 		r.latencyBars(), r.replayBars(), r.routeBars(), r.idleBars(), r.orderBars(), r.neighbourBars(), r.whenBars(),
 		r.bodyBars(),
 		r.footprintBars())
@@ -42,6 +43,22 @@ func (r results) forwarderBars(name, reference string) []bar {
 		{name: name, what: "CPU of relay and Redis per 1,000", measured: cpuTime(r.of(name, figures.cpu)),
 			reference: "forwarder " + cpuTime(r.of(reference, figures.cpu)),
 			value:     r.ratio(name, reference, figures.cpu), limit: 2.2, most: true, show: plain},
+	}
+}
+
+// callBars are what one event costs Redis, if that has nothing else to do.
+func (r results) callBars() []bar {
+	if !r.has(calls) {
+		return nil
+	}
+	return []bar{
+		{name: "W1", what: "Redis' time for one event, asked alone", value: r.of(calls, func(f figures) float64 {
+			return f.RedisCPU / float64(f.Events)
+		}), limit: 45e-6, most: true, show: micros},
+		{name: "W1", what: "Redis commands for one event, asked alone", value: r.of(calls, func(f figures) float64 {
+			all, _ := f.calls()
+			return float64(all) / float64(f.Events)
+		}), limit: 8, most: true, show: plain},
 	}
 }
 
@@ -161,11 +178,14 @@ func (r results) footprintBars() (bars []bar) {
 		}, "W6"), 0, report.Count)
 	}
 	pending := func(f figures) float64 { return f.Drain.beside(f.Drain.Pending) }
+	delivered := func(f figures) float64 { return f.Drain.beside(f.Drain.Delivered) }
 	if r.has(memory) {
-		most("Redis beside the body, per pending delivery at fan-out 10", r.of(memory, pending), 280, bytesOf)
+		most("Redis beside the body, per pending delivery at fan-out 10", r.of(memory, pending), 150, bytesOf)
+		most("Redis beside the body, per delivered one at fan-out 10", r.of(memory, delivered), 130, bytesOf)
 	}
 	if r.has("W4") {
-		most("Redis beside the body, per pending delivery at fan-out 1", r.of("W4", pending), 850, bytesOf)
+		most("Redis beside the body, per pending delivery at fan-out 1", r.of("W4", pending), 420, bytesOf)
+		most("Redis beside the body, per delivered one at fan-out 1", r.of("W4", delivered), 400, bytesOf)
 	}
 	return bars
 }

@@ -33,6 +33,7 @@ const (
 	durable    = "durable forwarder"
 	bare       = "bare relay"
 	bareDrain  = "bare drain"
+	calls      = "calls"
 	always     = "W1 always"
 	fewRoutes  = "W6 three routes"
 	memory     = "memory"
@@ -47,6 +48,7 @@ var cases = []benchCase{
 	{name: durable, serves: []string{"W1"}, run: measureBare(durable, true)},
 	{name: bare, serves: []string{"W1"}, run: measureBare(bare, false)},
 	{name: "W1", serves: []string{"W6"}, run: measureOneToOne("W1", "everysec")},
+	{name: calls, serves: []string{"W1"}, run: measureCalls},
 	{name: always, serves: []string{"W1"}, run: measureOneToOne(always, "always")},
 	{name: forwarderX, serves: []string{"W2"}, run: measureForwarder(endpoints)},
 	{name: "W2", serves: []string{"W3"}, run: measureOneToTen("W2", 0)},

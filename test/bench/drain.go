@@ -21,7 +21,7 @@ type drain struct {
 // stored is what Redis holds for all of a backlog, in bytes.
 type stored struct {
 	Used    float64 // used_memory, less what it was before, and less the buffers of clients and append-only file
-	Bodies  float64 // of it MEMORY USAGE of the bodies, keys included
+	Bodies  float64 // of it what the bodies would take as keys of their own, keys included
 	Records float64 // and of the waybills' records, which live for dedupe.window
 	Events  int     // bodies there are
 }
@@ -138,6 +138,7 @@ func (st *stand) stored(empty float64) (out stored, body float64, err error) {
 	if err != nil {
 		return out, 0, err
 	}
-	return stored{Used: used - empty, Bodies: kinds["b"].Bytes, Records: kinds["w"].Bytes, Events: int(kinds["b"].Keys)},
-		kinds["b"].Length / max(kinds["b"].Keys, 1), nil
+	bodies := kinds["body"]
+	out = stored{Used: used - empty, Bodies: bodies.Bytes, Records: kinds["w"].Bytes, Events: int(bodies.Keys)}
+	return out, bodies.Length / max(bodies.Keys, 1), nil
 }

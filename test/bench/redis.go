@@ -31,18 +31,32 @@ func usedMemory(s *redisserver.Server) (float64, error) {
 	return number("used_memory") - number("mem_clients_normal") - number("mem_aof_buffer"), nil
 }
 
-// keysLua sums up MEMORY USAGE of the keys of each kind ({kuairelay}:b:<id> is kind b), and the lengths of bodies.
+// keysLua sums up MEMORY USAGE of the keys of each kind ({kuairelay}2:e:<id> is kind e). The kind body has how many
+// events there are, what their bodies would take as keys of their own, and their length.
 const keysLua = `
-local kinds, cursor = {}, '0'
+local kinds, cursor, alone = {}, '0', {}
+local bodies = {0, 0, 0}
+kinds.body = bodies
+local function body(key)
+  local a, b, c = string.byte(redis.call('GETRANGE', key, 0, 2), 1, 3)
+  local length = redis.call('STRLEN', key) - a * 65536 - b * 256 - c
+  if not alone[length] then
+    local name = string.rep('x', 57)
+    redis.call('SET', name, string.rep('x', length))
+    alone[length] = redis.call('MEMORY', 'USAGE', name)
+    redis.call('DEL', name)
+  end
+  bodies[1], bodies[2], bodies[3] = bodies[1] + 1, bodies[2] + alone[length], bodies[3] + length
+end
 repeat
   local page = redis.call('SCAN', cursor, 'COUNT', 1000)
   cursor = page[1]
   for _, key in ipairs(page[2]) do
-    local kind = string.match(key, '}:(%a+)') or 'other'
+    local kind = string.match(key, '}%d:(%a+)') or 'other'
     local k = kinds[kind] or {0, 0, 0}
     kinds[kind] = k
     k[1], k[2] = k[1] + 1, k[2] + redis.call('MEMORY', 'USAGE', key, 'SAMPLES', '0')
-    if kind == 'b' then k[3] = k[3] + redis.call('STRLEN', key) end
+    if kind == 'e' then body(key) end
   end
 until cursor == '0'
 local out = {}

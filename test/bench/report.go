@@ -84,8 +84,8 @@ const commandsSay = "Calls of each command per event (`INFO commandstats`), and 
 
 const memorySays = "A backlog of waybills with one update each, all pending, and then delivered, which Redis keeps " +
 	"for `retention`. It is\n`used_memory` beyond the empty Redis' (without buffers of clients and append-only file), " +
-	"less `MEMORY USAGE` of the bodies\n(`b:` keys, the key included); the last column takes off only " +
-	"the bodies' bytes instead.\n\n"
+	"less what the bodies\nwould take as keys of their own (`MEMORY USAGE`, a key of 57 characters included); the " +
+	"last column takes off only the bodies'\nbytes instead.\n\n"
 
 const sizingSays = "From that, what Redis holds if so many events a second are delivered and kept for `retention`, " +
 	"with bodies of this size and\na waybill's record for `dedupe.window` (72 h) if that is longer. It is on the safe " +

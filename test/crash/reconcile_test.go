@@ -337,7 +337,7 @@ func (l *leaky) check(t *testing.T, interval time.Duration, redisURL string, kil
 	}
 	client := redis.NewClient(o)
 	defer func() { _ = client.Close() }()
-	text, err := client.Get(t.Context(), "{kuairelay}:queries").Result()
+	text, err := client.Get(t.Context(), "{kuairelay}2:queries").Result()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -390,7 +390,7 @@ func (w *world) kill(i int) {
 	cut.Go(func() { w.request(r.url, x, codes, false) })
 	last := codes[len(codes)-1]
 	until(w.t, "the last one is written down", func() bool {
-		return w.redis.HGet(w.t.Context(), "{kuairelay}:s:zt "+last, "u").Val() != ""
+		return w.redis.HGet(w.t.Context(), "{kuairelay}2:s:zt "+last, "u").Val() != ""
 	})
 	r.kill()
 	cut.Wait()
@@ -409,7 +409,7 @@ func (w *world) kill(i int) {
 // states are the upstream states in the ledger, by waybill.
 func (w *world) states() map[string]string {
 	read := map[string]*redis.StringCmd{}
-	it := w.redis.Scan(w.t.Context(), 0, "{kuairelay}:s:*", 1000).Iterator()
+	it := w.redis.Scan(w.t.Context(), 0, "{kuairelay}2:s:*", 1000).Iterator()
 	_, err := w.redis.Pipelined(w.t.Context(), func(p redis.Pipeliner) error {
 		for it.Next(w.t.Context()) {
 			_, code, _ := strings.Cut(it.Val(), " ")
@@ -455,7 +455,7 @@ func (w *world) watch() {
 // settle waits until nothing is pending, and everybody has what was promised.
 func (w *world) settle() {
 	until(w.t, "nothing is pending, and nobody has to be caught up", func() bool {
-		return w.redis.ZCard(w.t.Context(), "{kuairelay}:todo").Val() == 0
+		return w.redis.ZCard(w.t.Context(), "{kuairelay}2:todo").Val() == 0
 	})
 	deadline := time.Now().Add(60 * time.Second)
 	for len(w.missing()) > 0 && time.Now().Before(deadline) {

@@ -97,7 +97,7 @@ func TestSecretsAreMadeOnceAndReadByNobodyElse(t *testing.T) {
 
 	first := make()
 	url := regexp.MustCompile(`^redis://kuairelay:([0-9a-f]{48})@db:6380/0\n$`).FindStringSubmatch(first["redis-url"])
-	if url == nil || !regexp.MustCompile(`(?m)^user kuairelay on >`+url[1]+` .*~\{kuairelay\}:\* `).
+	if url == nil || !regexp.MustCompile(`(?m)^user kuairelay on >`+url[1]+` .*~\{kuairelay\}\* `).
 		MatchString(first["redis.acl"]) {
 		t.Errorf("redis-url is %q, and redis.acl\n%s", first["redis-url"], first["redis.acl"])
 	}

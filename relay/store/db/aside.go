@@ -85,7 +85,8 @@ func (d *DB) Slices(ctx context.Context, n, most int, fill func(p redis.Pipeline
 }
 
 // ReadStrings reads the values of keys, in their order, at most about so many bytes, but the first whatever its length.
-// One that is not there, or not any more, is empty. It returns as many as it has read.
+// One that is not there, or not any more, is empty. It returns as many as it has read. One of at most SliceBytes is as
+// it was at some moment. A longer one is read in parts, which may be of different moments.
 func (d *DB) ReadStrings(ctx context.Context, keys []string, most int64) ([]string, error) {
 	sizes := make([]*redis.IntCmd, len(keys))
 	err := d.Slices(ctx, len(keys), SliceCommands, func(p redis.Pipeliner, i int) {
@@ -100,7 +101,7 @@ func (d *DB) ReadStrings(ctx context.Context, keys []string, most int64) ([]stri
 		n++
 	}
 
-	// A slice has several small ones, or a part of a large one: it goes on with value from, at its byte at.
+	// A slice has several small ones, or a part of a large one: the next one goes on with value from, at its byte at.
 	bodies := make([][]byte, n)
 	from := 0
 	at := int64(0)
@@ -111,11 +112,19 @@ func (d *DB) ReadStrings(ctx context.Context, keys []string, most int64) ([]stri
 			err := d.RoundTrip(ctx, func(p redis.Pipeliner) {
 				room := int64(SliceBytes)
 				for from < n && room > 0 && len(parts) < SliceCommands {
-					size := min(room, sizes[from].Val()-at)
-					parts = append(parts, p.GetRange(ctx, keys[from], at, at+max(size, 1)-1))
+					whole := sizes[from].Val()
+					if at == 0 && whole > room && len(parts) > 0 {
+						break // it is read in one part, if that is possible
+					}
+					size := min(room, whole-at)
+					end := at + max(size, 1) - 1
+					if size == whole {
+						end = -1 // it is what it is at that moment, though it may have become longer
+					}
+					parts = append(parts, p.GetRange(ctx, keys[from], at, end))
 					room -= size
 					at += size
-					if at >= sizes[from].Val() {
+					if at >= whole {
 						from++
 						at = 0
 					}
@@ -133,7 +142,7 @@ func (d *DB) ReadStrings(ctx context.Context, keys []string, most int64) ([]stri
 
 	out := make([]string, n)
 	for i, body := range bodies {
-		if int64(len(body)) == sizes[i].Val() {
+		if int64(len(body)) >= sizes[i].Val() {
 			out[i] = string(body)
 		}
 	}

@@ -124,7 +124,7 @@ func ACL() string {
 		}
 	}
 	slices.Sort(rules)
-	return "resetchannels ~{kuairelay}:* -@all " + strings.Join(rules, " ")
+	return "resetchannels ~{kuairelay}* -@all " + strings.Join(rules, " ")
 }
 
 // some names a few commands, and how many more there are.

@@ -19,6 +19,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// Form names how the store keeps things. All keys of one form begin with it, behind the hash tag, so that two versions
+// of the relay that keep things differently do not mix them.
+const Form = "2"
+
 // Options of a DB. A zero field means its default.
 type Options struct {
 	// URL of Redis, in the forms of go-redis: redis[s]://user:password@host:port/db; Sentinel with
@@ -50,6 +54,7 @@ type DB struct {
 	clock        clock
 	health       *health
 	calls        atomic.Uint64
+	firstCall    [callBytes]byte // what is random in the id of a call
 
 	turn   chan struct{} // of what is read, see InTurn
 	worked time.Duration // by those who had the turn since the last rest; whoever has it uses this
@@ -71,12 +76,13 @@ func New(o Options) (*DB, error) {
 	id := make([]byte, 6)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
 	d := &DB{
-		Prefix:       "{" + cmp.Or(o.Tag, "kuairelay") + "}:",
+		Prefix:       "{" + cmp.Or(o.Tag, "kuairelay") + "}" + Form + ":",
 		ID:           base64.RawURLEncoding.EncodeToString(id),
 		Timeout:      o.Timeout,
 		waitReplicas: o.WaitReplicas,
 		turn:         make(chan struct{}, 1),
 	}
+	_, _ = rand.Read(d.firstCall[:])
 	d.clock.local = o.Clock
 	d.clock.read = d.readClock
 	var err error

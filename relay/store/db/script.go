@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"embed"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,9 +60,17 @@ var ErrShape = errors.New("redis answered in a shape that is not the script's")
 // AnySize is the size of an answer that may have any number of values.
 const AnySize = -1
 
-// NewCall returns the id of one call of a script. It is unique over replicas and restarts, so that the call can be
-// asked again, and can serve as the token of the leases that the call brings.
-func (d *DB) NewCall() string { return d.ID + strconv.FormatUint(d.calls.Add(1), 36) }
+// callBytes are what the id of a call has.
+const callBytes = 9
+
+// NewCall returns the id of one call of a script, 12 characters of base64url. It is unique over replicas and restarts,
+// so that the call can be asked again, and can serve as the token of the leases that the call brings.
+func (d *DB) NewCall() string {
+	id := d.firstCall
+	n := binary.BigEndian.Uint64(id[1:]) + d.calls.Add(1)
+	binary.BigEndian.PutUint64(id[1:], n)
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
 
 // Call runs a script whose first argument is the time of the store. It takes at most two round trips. size is how many
 // values the answer has.

@@ -137,7 +137,7 @@ func readyOf(t *testing.T, url string) error {
 func strangerTo(t *testing.T, c *redisserver.Cluster) string {
 	t.Helper()
 	for _, node := range c.Nodes {
-		if _, err := node.Do("GET", "{kuairelay}:heard"); err != nil && strings.Contains(err.Error(), "MOVED") {
+		if _, err := node.Do("GET", "{kuairelay}2:heard"); err != nil && strings.Contains(err.Error(), "MOVED") {
 			return node.Addr
 		}
 	}

@@ -15,44 +15,36 @@ end
 -- A write that Redis allows at maxmemory opens the way for those that it would not.
 rcall('ZREM', P .. 'due', '')
 
-local key, e = P .. 's:' .. entry, P .. 'e:' .. id
-local f = rcall('HMGET', key, '@' .. tenant, 'e')
-if f[1] and (f[2] or '') ~= id then return {0, 0, 0} end
+local f = rcall('HMGET', P .. 's:' .. entry, '@' .. tenant, 'e')
+-- One that Redis has lost is none.
+if f[1] and (f[2] or '') ~= id and not (id == '' and not read_event(f[2])) then return {0, 0, 0} end
 
 local queued, due, listed = 0, 0, {}
-local ev = rcall('HMGET', e, 'w', 'q')
-for i = 7, #ARGV, 2 do
+local v = f[1] and read_event(id)
+for i = 7, v and #ARGV or 0, 2 do
   local ep, ordered = ARGV[i], ARGV[i + 1] == '1'
-  if f[1] and ev[1] and rcall('HEXISTS', e, ep) == 0 then
-    local rk = P .. ev[1]
-    local field = 'h:' .. ep
+  if not place_of(v, ep) then
+    local rk, field = P .. v.record, 'h:' .. ep
     local heads = rcall('HMGET', rk, field, 'h')
-    local head = heads[1] or heads[2]
+    local before = ordered and read_event(heads[1] or heads[2] or '')
+    local waits = before and before.id ~= id and in_order(state_of(before, ep))
 
     queued = queued + 1
     listed[#listed + 1] = '+' .. id .. ' ' .. code(ep)
-    if ordered and head and in_order(rcall('HGET', P .. 'e:' .. head, ep)) then
-      rcall('HSET', e, ep, pack_state('w', 0, 'c', '', now))
-      rcall('RPUSH', P .. 'l:' .. ep .. ' ' .. ev[1], id)
+    if open_of(v) == 0 then reopened(v) end
+    set_state(v, add_state(v, ep), waits and 'w' or 'q', 0, 'c', '', now)
+    if waits then
+      rcall('RPUSH', P .. 'l:' .. ep .. ' ' .. v.record, id)
       rcall('HINCRBY', P .. 'wait', ep, 1)
     else
       if ordered then rcall('HSET', rk, field, id) end
-      rcall('HSET', e, ep, pack_state('q', 0, 'c', '', now))
       rcall('ZADD', P .. 'q:' .. ep, now, id)
       touch(ep, now)
       due = due + 1
     end
-
-    local open = rcall('HINCRBY', e, 'o', 1)
-    rcall('PERSIST', e)
-    rcall('PERSIST', P .. 'b:' .. id)
-    -- The record may have expired since, and with it the sequence.
-    local seq = max(tonumber(rcall('HGET', rk, 'q')) or 0, tonumber(ev[2]))
-    rcall('HSET', rk, 'q', string.format('%.0f', seq))
-    if open == 1 then rcall('HINCRBY', rk, 'o', 1) end
-    rcall('PERSIST', rk)
   end
 end
+if v then save(v) end
 
 list(now, listed, retention)
 rcall('ZREM', P .. 'todo', tenant .. ' ' .. entry)

@@ -7,7 +7,7 @@
 --        most cost (an event in the list is 1, one that is loaded 10 or more),
 --        codes of the endpoints, one after the other (none: all events)
 -- Returns {chunk and index at which to go on, 1 if that is the end,
---        {{id, {fields of e:<id>…}, head of its body, chunk and index of what comes after it}…},
+--        {{id, its head and the first line of its body, {fields of f:<id>…}, chunk and index of what comes after it}…},
 --        the chunk that was left last, 0 if none was}
 -- Endpoints may share a code, so the caller checks which endpoints an event is owed to. A page of newer events has no
 -- end: events that come later stand at the place where to go on.
@@ -30,15 +30,30 @@ local function any(text, from)
   return false
 end
 
--- load returns the row of an event, nil if the event has expired.
+-- line_end returns where the first line of an event's body ends, nil if that is not in the part of its value, and the
+-- length of its head, see lib/event.lua.
+local function line_end(value)
+  local a, b, c = string.byte(value, 1, 3)
+  local head = a * 65536 + b * 256 + c
+  return head < #value and string.find(value, '\n', head + 1, true) or nil, head
+end
+
+-- load returns the row of an event, nil if the event was deleted.
 local function load(id, c, next)
-  local fields = rcall('HGETALL', P .. 'e:' .. id)
-  budget = budget - 10 - #fields / 4
-  if #fields == 0 then return nil end
-  local head = string.match(rcall('GETRANGE', P .. 'b:' .. id, 0, 511), '^[^\n]*\n')
-    or string.match(rcall('GETRANGE', P .. 'b:' .. id, 0, 4095), '^[^\n]*\n')
-    or string.match(rcall('GET', P .. 'b:' .. id) or '', '^[^\n]*\n') or ''
-  return {id, fields, head, c, next}
+  local key = P .. 'e:' .. id
+  local value = rcall('GETRANGE', key, 0, 767)
+  if value == '' then
+    budget = budget - 10
+    return nil
+  end
+  local line, head = line_end(value)
+  if not line then
+    value = rcall('GETRANGE', key, 0, head + 4095)
+    line = line_end(value)
+  end
+  local rest = rcall('HGETALL', P .. 'f:' .. id)
+  budget = budget - 10 - #value / 100 - #rest / 4
+  return {id, string.sub(value, 1, line or #value), rest, c, next}
 end
 
 -- next_chunk returns the chunk next to one, in the direction of the page.

@@ -3,7 +3,7 @@
 -- ARGV   now (ms), call id, most bytes of bodies, number of endpoints E,
 --        E times: name, lease (ms), most deliveries wanted, also if the endpoint is held back (1 or 0),
 --                 open since before (ms, 0: any), from due (ms), and of those due then, how many to pass over, rate
--- Returns {{looked, due, left, again, E times}, {row…}}, with rows as row() of lib/state.lua returns them:
+-- Returns {{looked, due, left, again, E times}, {row…}}, with rows as row() of lib/event.lua returns them:
 --          looked   how many deliveries were looked at
 --          due      when the last of them was due (ms)
 --          left     how many that were due at that same time were not leased
@@ -26,12 +26,10 @@ if #given > 0 then
   for i = 1, 4 * ne do counts[i] = tonumber(given[i]) end
   for i = 4 * ne + 1, #given, 2 do
     local ep, id = given[i], given[i + 1]
-    local f = rcall('HMGET', P .. 'e:' .. id, ep, 'q', 't')
-    if f[1] then
-      local s, attempts, reason, token, text = parse_state(f[1])
-      if s == 'l' and token == me then
-        rows[#rows + 1] = row(ep, id, attempts, reason, f[2], f[3], me, text)
-      end
+    local v = read_event(id)
+    local d = v and state_of(v, ep)
+    if d and d.s == 'l' and d.token == me then
+      rows[#rows + 1] = row(unpack_event(id, rcall('GET', P .. 'e:' .. v.id), true), ep, me)
     end
   end
   return {counts, rows}
@@ -88,27 +86,22 @@ local function lease_due(ep, span, most, force, before, from, skip, rate)
 
   local add, drop = {}, {}
   for at = 1, #ids, 2 * page do
-    local events, bodies = {}, {}
-    for i = at, min(at + 2 * page, #ids) - 1, 2 do
-      events[#events + 1] = rcall('HMGET', P .. 'e:' .. ids[i], ep, 'q', 't')
-      bodies[#bodies + 1] = P .. 'b:' .. ids[i]
-    end
-    bodies = rcall('MGET', unpack(bodies))
+    local keys = {}
+    for i = at, min(at + 2 * page, #ids) - 1, 2 do keys[#keys + 1] = P .. 'e:' .. ids[i] end
+    local values = rcall('MGET', unpack(keys))
 
-    for i = 1, #events do
-      local f, id, score = events[i], ids[at + 2 * i - 2], ids[at + 2 * i - 1]
+    for i = 1, #keys do
+      local id, score = ids[at + 2 * i - 2], ids[at + 2 * i - 1]
+      local v = values[i] and unpack_event(id, values[i], true)
+      local d = v and state_of(v, ep)
       if tonumber(score) ~= due then due, left = tonumber(score), 0 end
-      local since = 0
-      if f[1] and before > 0 then
-        local _, _, reason, _, text = parse_state(f[1])
-        since = open_since(reason, text, f[3])
-      end
-      if not f[1] then
+      if not d then
         drop[#drop + 1] = id
-      elseif since <= before then
-        rows[#rows + 1] = lease(ep, id, f[1], f[2], f[3], me, bodies[i] or '')
+      elseif before == 0 or (d.when > 0 and d.when or accepted_at(v)) <= before then
+        rows[#rows + 1] = lease(v, ep, me)
+        save(v)
         names[#names + 1], names[#names + 2], add[#add + 1], add[#add + 2] = ep, id, till, id
-        bytes = bytes + #(bodies[i] or '')
+        bytes = bytes + #v.body
         if bytes >= most_bytes then looked = most break end
       else
         left = left + 1

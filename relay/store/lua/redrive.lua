@@ -1,5 +1,5 @@
 -- redrive: queue a dead letter again, due at once and outside the order of its waybill. One script, so that an event
--- cannot expire between leaving the dead letters and being open.
+-- cannot be deleted between leaving the dead letters and being open.
 --
 -- ARGV   now (ms), call id, endpoint, N times: id
 -- Returns N times: 1 queued, 0 there is no such dead letter
@@ -10,19 +10,16 @@ rcall('ZREM', P .. 'due', '')
 
 local out = {}
 for i = 4, #ARGV do
-  local id, e = ARGV[i], P .. 'e:' .. ARGV[i]
-  local f = rcall('HMGET', e, ep, 'w', 'x')
-  local s, attempts, reason, token
-  if f[1] then s, attempts, reason, token = parse_state(f[1]) end
-  out[i - 3] = s == 'q' and token == me and 1 or 0
-  if s == 'x' then
+  local id = ARGV[i]
+  local v = read_event(id)
+  local d = v and state_of(v, ep)
+  out[i - 3] = d and d.s == 'q' and d.token == me and 1 or 0
+  if d and d.s == 'x' then
     -- Its age begins anew: one that was given up for it would be given up at once.
-    rcall('HSET', e, ep, pack_state('q', 0, 'd', me, now), 'x', tonumber(f[3] or 1) - 1)
-    local open = rcall('HINCRBY', e, 'o', 1)
-    rcall('PERSIST', e)
-    rcall('PERSIST', P .. 'b:' .. id)
-    if open == 1 then rcall('HINCRBY', P .. f[2], 'o', 1) end
-    rcall('PERSIST', P .. f[2])
+    if open_of(v) == 0 then reopened(v) end
+    set_state(v, d, 'q', 0, 'd', me, now)
+    save(v)
+    rcall('HDEL', P .. 'f:' .. id, '!' .. ep)
     rcall('ZREM', P .. 'x:' .. ep, id)
     rcall('ZADD', P .. 'q:' .. ep, now, id)
     touch(ep, now)

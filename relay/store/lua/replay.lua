@@ -6,7 +6,7 @@
 --        how many of these are dead, deliveries that are left alone because they are open, retention (ms),
 --        N times: id, endpoint, lease (ms) if the caller has a slot for it, else 0,
 --                 1 if it may be new to the endpoint, plus 2 if that has the updates of a waybill in their order
--- Returns {1, rows of what is leased to the caller, as row() of lib/state.lua returns them, how many were queued},
+-- Returns {1, rows of what is leased to the caller, as row() of lib/event.lua returns them, how many were queued},
 --        or {0} if the replay was cancelled, or another replica works it off
 -- Deliveries that are open already are skipped. One that waits in its line counts as queued. Asked again with the same
 -- call id, it gives the same rows.
@@ -27,33 +27,32 @@ if not repeated and (f[1] ~= 'running' or rcall('GET', P .. 'yl:' .. replay) ~= 
 
 local rows, queued, skipped, listed = {}, counted, left, {}
 local function send(id, ep, span, flags)
-  local e = P .. 'e:' .. id
-  local v = rcall('HMGET', e, ep, 'w', 'q', 't', 'x')
-  local s, attempts, reason, token, text
-  if v[1] then s, attempts, reason, token, text = parse_state(v[1]) end
+  local v = read_event(id)
+  local d = v and state_of(v, ep)
   if repeated then
-    if s == 'l' and token == me then rows[#rows + 1] = row(ep, id, attempts, reason, v[3], v[4], me, text) end
+    if d and d.s == 'l' and d.token == me then
+      v = unpack_event(id, rcall('GET', P .. 'e:' .. v.id), true)
+      rows[#rows + 1] = row(v, ep, me)
+    end
     return
   end
-  if not v[2] or not (s == 'd' or s == 'x' or s == 'm' or (flags % 2 == 1 and not s)) then
+  if not v or (d and OPEN[d.s]) or (not d and flags % 2 == 0) then
     skipped = skipped + 1
     return
   end
 
   queued = queued + 1
-  if s == 'x' then dead = dead + 1 end
-  if not s then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
-  reopen(ep, id, v[2], v[3], s)
-  if flags >= 2 and line_up_again(ep, id, v[2], '', now) then return end
+  if d and d.s == 'x' then dead = dead + 1 end
+  if not d then listed[#listed + 1] = '+' .. id .. ' ' .. code(ep) end
+  if not open_again(ep, v, '', flags >= 2, now) then return end
+  local due = now
   if span > 0 and not control(ep) then
-    touch(ep, now + span)
-    rows[#rows + 1] = lease(ep, id, pack_state('q', 0, 'p', '', now), v[3], v[4], me)
-    rcall('ZADD', P .. 'q:' .. ep, now + span, id)
-  else
-    rcall('HSET', e, ep, pack_state('q', 0, 'p', '', now))
-    rcall('ZADD', P .. 'q:' .. ep, now, id)
-    touch(ep, now)
+    due, v.body = now + span, sub(rcall('GET', P .. 'e:' .. v.id), v.len + 1)
+    rows[#rows + 1] = lease(v, ep, me)
   end
+  save(v)
+  rcall('ZADD', P .. 'q:' .. ep, due, id)
+  touch(ep, due)
 end
 
 for i = 13, #ARGV, 4 do send(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])) end

@@ -23,9 +23,9 @@ local out = {parked}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local score = rcall('ZSCORE', queue, id)
-  local st = score and rcall('HGET', P .. 'e:' .. id, ep)
+  local v = score and read_event(id)
   out[i - 1] = 0
-  if st and string.sub(st, 1, 1) == 'q' then
+  if v and place_of(v, ep) and state_of(v, ep).s == 'q' then
     local due = tonumber(score)
     if due > now and room > 0 then
       rcall('ZADD', queue, now, id)

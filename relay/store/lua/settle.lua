@@ -21,7 +21,7 @@
 --          TEXT         unless it is delivered: a line with its origin (see attempts.go), then the answer or error
 --          HELD         how many of the wanted deliveries the caller has already
 -- Returns N times {1 settled or 0 too late,
---        if the successor is leased to the caller: the rows of the line, as row() of lib/state.lua returns them,
+--        if the successor is leased to the caller: the rows of the line, as row() of lib/event.lua returns them,
 --        if the breaker has changed: "open <till> <probes failed>" or "closed"}
 -- The holder of a head holds its line: it may attempt what waits behind, each after the one before was delivered, and
 -- settles them in that order in the same call as the head, under the head's token.
@@ -30,24 +30,31 @@
 
 -- line_record returns the record in whose line a delivery stands: what is sent again has one of its own, see
 -- lib/again.lua.
-local function line_record(v, e, why)
-  local r = records[v.w]
-  if why ~= 'p' or not r then return r end
-  r = record('yh:' .. v.w)
+local function line_record(v, e, reason)
+  if reason ~= 'p' then return record(v.record) end
+  local r = record('yh:' .. v.record)
   if not r.n[e] then r[#r + 1] = e end
   r.n[e] = (r.n[e] or 0) + 1
   return r
 end
 
--- close ends a delivery. An event without open deliveries may expire, and a record without open events may expire too.
-local function close(e, v, id, why, st, dead, wanted, had, token)
-  local ep, r = e.name, records[v.w]
-  e.drop[#e.drop + 1], r.done[#r.done + 1] = id, e.head
-  set_state(v, ep, st)
-  v.open, v.closed = v.open - 1, true
-
-  if dead then
-    v.dead, v.died = v.dead + 1, true
+-- close ends a delivery: it is delivered or dead (s). A record without open events may expire.
+local function close(e, v, d, s, o, token, attempts)
+  local ep, id = e.name, v.id
+  e.drop[#e.drop + 1] = id
+  if s == 'd' then
+    local status, took = ARGV[o + STATUS] - 200, min(tonumber(ARGV[o + TOOK]), 16777215)
+    if status < 0 or status > 99 then status = 255 end
+    set_state(v, d, s, attempts, d.reason, token, now,
+      char(status, floor(took / 65536), floor(took / 256) % 256, took % 256))
+  else
+    set_state(v, d, s, attempts, d.reason, token, now)
+    rcall('HSET', P .. 'f:' .. id, '!' .. ep, ARGV[o + REASON])
+    local r = record(v.record)
+    if not v.more then -- the record has to outlive the dead letter
+      set_more(v)
+      r.counted = r.counted + 1
+    end
     r.kept = now + dead_retention
     rcall('ZREMRANGEBYSCORE', P .. 'x:' .. ep, '-inf', now - dead_retention)
     rcall('ZADD', P .. 'x:' .. ep, now, id)
@@ -57,54 +64,58 @@ local function close(e, v, id, why, st, dead, wanted, had, token)
     rcall('PEXPIRE', P .. 'dead', dead_retention)
   end
 
-  if v.open <= 0 then
-    v.span = int(outlive(v.entry, id, v.dead > 0 and dead_retention or retention))
-    rcall('PEXPIRE', P .. 'b:' .. id, v.span)
-    r.closed = r.closed + 1
+  if v.more then
+    local r = record(v.record)
+    r.done[#r.done + 1] = e.head
+    if open_of(v) == 0 then r.closed = r.closed + 1 end
+  elseif open_of(v) == 0 then
+    alone[#alone + 1] = P .. v.record
   end
-
-  local line = line_record(v, e, why)
-  if (e.lined > 0 or line ~= r) and head_of(line, e) == id then return advance(line, e, wanted, had, token) end
+  if e.lined == 0 and d.reason ~= 'p' then return nil end
+  local line = line_record(v, e, d.reason)
+  if head_of(line, e) == id then return advance(line, e, num(ARGV[o + WANTED]), num(ARGV[o + HELD]), token) end
 end
 
 -- repeated answers an outcome that is settled again: with the successor, if that is leased to the same holder, whose
 -- lease begins anew.
 local function repeated(e, r, had, token)
   local head = head_of(r, e)
-  if not head then return {1} end
-  local _, s, _, _, holder = due_of(head, e.name)
-  if s ~= 'l' or holder ~= token then return {1} end
+  local v = head and event(head)
+  local d = v and state_of(v, e.name)
+  if not (d and d.s == 'l' and d.token == token) then return {1} end
   enqueue(e, head, now + e.lease)
   return {1, rows_of(r, e, had, 1, token)}
 end
 
 -- settle handles the outcome whose arguments begin at o, and returns its answer.
+local done = {1}
 local function settle(o)
-  local id, e = ARGV[o + ID], by[ARGV[o + ENDPOINT]]
-  local token, kind, sign = ARGV[o + TOKEN], ARGV[o + KIND], ARGV[o + SIGN]
-  local v, ep, wanted, had = events[id], e.name, num(ARGV[o + WANTED]), num(ARGV[o + HELD])
-  local state = v.states[ep]
-  if not state then return {0} end
+  local v, e = events[ARGV[o + ID]], by[ARGV[o + ENDPOINT]]
+  local token, kind, sign, ep = ARGV[o + TOKEN], ARGV[o + KIND], ARGV[o + SIGN], e.name
+  local d = v and state_of(v, ep)
+  if not d then return {0} end
 
   -- If the delivery is closed, or leased to another holder, nothing changes, except that delivered closes an open one.
-  local s, attempts, why, holder, text = parse_state(state)
-  local mine = holder == token
-  if s == 'd' or s == 'x' or s == 'm' then
-    if mine and wanted > 0 then return repeated(e, line_record(v, e, why), had, token) end
+  local mine = d.token == token
+  if not OPEN[d.s] then
+    if mine and num(ARGV[o + WANTED]) > 0 then
+      return repeated(e, line_record(v, e, d.reason), num(ARGV[o + HELD]), token)
+    end
     return {mine and 1 or 0}
   end
-  if kind ~= 'd' and not (mine and s == 'l') then return {mine and 1 or 0} end
+  if kind ~= 'd' and not (mine and d.s == 'l') then return {mine and 1 or 0} end
 
-  local what = kind == 'd' and ARGV[1] .. ' ' .. ARGV[o + STATUS] .. ' ' .. ARGV[o + TOOK] or ARGV[o + REASON]
+  local attempts = d.attempts
   if sign ~= '0' then
     attempts = max(attempts, num(ARGV[o + ATTEMPT]))
-    remember(e, id, attempts, o, kind, what)
+    remember(e, v, attempts, o, kind)
   end
 
   local breaker
   if kind ~= 'g' then breaker = judge(e, token, sign, o) end
   if kind == 'd' or kind == 'x' then
-    local rows = close(e, v, id, why, pack_state(kind, attempts, why, token, what), kind == 'x', wanted, had, token)
+    local rows = close(e, v, d, kind, o, token, attempts)
+    if not rows and not breaker then return done end
     return breaker and {1, rows or false, breaker} or {1, rows}
   end
   if kind == 'g' then
@@ -114,8 +125,8 @@ local function settle(o)
       tell(ep, 'gone', o, 0, 0)
     end
   end
-  set_state(v, ep, pack_state('q', attempts, why, token, text))
-  enqueue(e, id, tonumber(ARGV[o + DUE]))
+  set_state(v, d, 'q', attempts, d.reason, token, d.when)
+  enqueue(e, v.id, tonumber(ARGV[o + DUE]))
   return breaker and {1, false, breaker} or {1}
 end
 
@@ -123,40 +134,35 @@ local out = {}
 for o = first, #ARGV, PLACES do out[#out + 1] = settle(o) end
 -- advance has leased these for an outcome later in this call. One that is still leased had an outcome under another
 -- token: it is queued, to be due when the lease lapses.
-for _, d in ipairs(passed) do
-  if string.sub(d.v.states[d.e.name], 1, 1) == 'l' then enqueue(d.e, d.id, now + d.e.lease) end
+for _, p in ipairs(passed) do
+  if state_of(p.v, p.e.name).s == 'l' then enqueue(p.e, p.id, now + p.e.lease) end
 end
 
 -- What the outcomes have changed is written: first the events,
-for i = 1, #every do
-  local v = every[i]
-  local set = v.set
-  if v.closed then set[#set + 1], set[#set + 2] = 'o', int(v.open) end
-  if v.died then set[#set + 1], set[#set + 2] = 'x', v.dead end
-  hset(v.key, set)
-  if v.span then rcall('PEXPIRE', v.key, v.span) end
-end
+for i = 1, #every do save(every[i]) end
 
 -- then the records, which live on for as long as their events and duplicates are known,
+local span = max(window, retention)
+for i = 1, #alone do rcall('PEXPIRE', alone[i], int(span)) end
 for i = 1, #all_records do
   local r = all_records[i]
-  local set, del = {}, {}
+  local set, del, over = {}, {}, false
   for e in pairs(r.moved) do
     if r.heads[e] then set[#set + 1], set[#set + 2] = e.head, r.heads[e] else del[#del + 1] = e.head end
   end
-  if r.kept then set[#set + 1], set[#set + 2] = 'k', r.kept end
-  if r.closed > 0 then
+  if r.kept then set[#set + 1], set[#set + 2] = 'k', int(r.kept) end
+  if r.closed + r.counted > 0 then
     read(r)
-    local left = r.open - r.closed
+    local left = r.open + r.counted - r.closed
     if left > 0 then
       set[#set + 1], set[#set + 2] = 'o', int(left)
     else
-      del = r.done
-      rcall('PEXPIRE', r.key, int(kept(now, r.kept or r.keep, max(window, retention))))
+      del, over = r.done, true
     end
   end
   hset(r.key, set)
   many('HDEL', r.key, del)
+  if over then rcall('PEXPIRE', r.key, int(kept(now, r.kept or r.keep, span))) end
 end
 
 -- then each endpoint: its queue and history, when it is due, its failures, and how many wait in its lines,

@@ -110,7 +110,10 @@ func checkPrune(t *testing.T, b *bench) {
 
 	// The record remembers 41 events, of which one is still there.
 	acceptOne(t, s, update("1", "held"), to("t/a")) // its event is open: the record has to know it
-	until(t, "the events are gone", func() bool { return len(b.Keys(t, "{"+b.tag+"}:e:")) == 1 })
+	until(t, "the events are gone", func() bool {
+		tidy(t, s)
+		return len(b.Keys(t, b.prefix()+"e:")) == 1
+	})
 
 	// Behind the window, further events prune it.
 	clock.forward(2 * time.Hour)
@@ -243,7 +246,7 @@ func checkInvalidID(t *testing.T, b *bench) {
 	if _, err := s.Accept(t.Context(), []queue.Routed{{Event: bad}}); err == nil {
 		t.Error("an invalid id was accepted")
 	}
-	if keys := b.Keys(t, "{"+b.tag+"}:"); len(keys) != 0 {
+	if keys := b.Keys(t, b.prefix()); len(keys) != 0 {
 		t.Errorf("it left %v", keys)
 	}
 }

@@ -188,7 +188,7 @@ func checkAuditShares(t *testing.T, b *bench) {
 	if acts, _ := audit(t, s, event.ActQuery{Match: all, Most: 100}); len(acts) != 30 {
 		t.Errorf("%d entries, want 30", len(acts))
 	}
-	if keys := b.Keys(t, "{"+b.tag+"}:au:"); len(keys) != 30 {
+	if keys := b.Keys(t, b.prefix()+"au:"); len(keys) != 30 {
 		t.Errorf("%d tenants have a list: %v", len(keys), keys)
 	}
 }
@@ -206,7 +206,7 @@ func checkAuditForgets(t *testing.T, b *bench) {
 		t.Errorf("%v are left", got)
 	}
 	for _, key := range []string{"audit", "au:"} {
-		if life := b.Life(t, "{"+b.tag+"}:"+key); life <= 0 || life > 90*24*time.Hour {
+		if life := b.Life(t, b.prefix()+key); life <= 0 || life > 90*24*time.Hour {
 			t.Errorf("%s lives %v", key, life)
 		}
 	}

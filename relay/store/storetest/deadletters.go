@@ -78,7 +78,8 @@ func checkDismissedExpires(t *testing.T, b *bench) {
 		t.Fatal(n, err)
 	}
 	until(t, "a dismissed dead letter expires as a delivered event does", func() bool {
-		return len(b.Keys(t, "{"+b.tag+"}:e:")) == 0
+		tidy(t, s)
+		return len(b.Keys(t, b.prefix()+"e:")) == 0
 	})
 }
 
@@ -137,7 +138,7 @@ func checkRecordOfDeadLetter(t *testing.T, b *bench) {
 	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	settle(t, s, acceptOne(t, s, update("1", "b"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	settle(t, s, acceptOne(t, s, update("2", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
-	key := "{" + b.tag + "}:w:"
+	key := b.prefix() + "w:"
 	until(t, "a record without a dead letter expires", func() bool { return !slices.Contains(b.Keys(t, key), key+"2") })
 	if !slices.Contains(b.Keys(t, key), key+"1") {
 		t.Error("the record of a dead letter has expired before it")

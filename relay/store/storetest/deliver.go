@@ -124,14 +124,14 @@ func checkEvicted(t *testing.T, b *bench) {
 	s := b.open(t, options{})
 	lost, kept := update("1", "a"), update("2", "a")
 	accept(t, s, queue.Routed{Event: lost, To: to("t/a")}, queue.Routed{Event: kept, To: to("t/a")})
-	b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, lost))
+	b.Delete(t, b.prefix()+"e:"+shortID(t, lost))
 
 	ds := take(t, s, "t/a", 10)
 	if len(ds) != 1 || ds[0].Event.ID != kept.ID {
 		t.Fatalf("leased %v", contents(ds))
 	}
 	settle(t, s, ds[0], queue.Delivered)
-	if queue := "{" + b.tag + "}:q:t/a"; len(b.Keys(t, queue)) != 0 {
+	if queue := b.prefix() + "q:t/a"; len(b.Keys(t, queue)) != 0 {
 		t.Error("an event that Redis has lost is still in the queue")
 	}
 }

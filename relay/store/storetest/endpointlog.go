@@ -131,7 +131,7 @@ func checkLogIsBounded(t *testing.T, b *bench) {
 
 func checkSettingsOnce(t *testing.T, b *bench) {
 	s := b.open(t, options{})
-	key := "{" + b.tag + "}:h:t/a"
+	key := b.prefix() + "h:t/a"
 	change := func(before, after string, what event.LogKind) {
 		t.Helper()
 		for range 3 { // replicas

@@ -238,19 +238,15 @@ func checkTrim(t *testing.T, b *bench) {
 	acceptOne(t, s, update("open", "a"), to("t/a"))
 
 	until(t, "only what is open is listed", func() bool {
-		if err := s.Tidy(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		tidy(t, s)
 		acceptOne(t, s, update(fmt.Sprint("more", time.Now().UnixNano()), "a"), nil) // chunks that are too old are full
 		got := page(t, s, event.Query{Most: 100, Until: s.Now().Add(-2 * short)})
 		return len(got) == 1 && got[0] == "open:a"
 	})
 	until(t, "what is trimmed takes no memory", func() bool {
-		if err := s.Tidy(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		tidy(t, s)
 		acceptOne(t, s, update(fmt.Sprint("more", time.Now().UnixNano()), "a"), nil)
-		return len(b.Keys(t, "{"+b.tag+"}:v:")) < 30
+		return len(b.Keys(t, b.prefix()+"v:")) < 30
 	})
 }
 

@@ -108,8 +108,7 @@ func checkRemembered(t *testing.T, b *bench) {
 
 	// An event that is gone is remembered.
 	for _, e := range []*event.Event{first, tracked} {
-		b.Delete(t, "{"+b.tag+"}:e:"+shortID(t, e))
-		b.Delete(t, "{"+b.tag+"}:b:"+shortID(t, e))
+		b.Delete(t, b.prefix()+"e:"+shortID(t, e))
 	}
 	events, err := s.Waybill(t.Context(), "1", "")
 	if _, ok, _ := s.Remembered(t.Context(), "1", brands); !ok || len(events) != 0 || err != nil {

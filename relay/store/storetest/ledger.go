@@ -28,6 +28,7 @@ var ledgerChecks = map[string]func(*testing.T, *bench){
 	"ACatchUpBehindAStuckUpdateKeepsItsReasonAndItsAge":        checkCatchUpWaits,
 	"AnEventFromBeforeTheFirstSubscriptionIsCaughtUpWith":      checkCatchUpBefore,
 	"ACatchUpThatIsOpenNeverExpires":                           checkCatchUpStays,
+	"ACatchUpWithAnEventThatRedisHasLostEnds":                  checkCatchUpLost,
 	"TheLastEventLivesAsLongAsItsEntry":                        checkLastEventLives,
 	"ARenewedEntryKeepsItsLastEvent":                           checkRenewed,
 	"TheLedgerForgetsASignedParcelSooner":                      checkSignedExpires,

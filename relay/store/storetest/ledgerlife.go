@@ -30,9 +30,13 @@ func checkLastEventLives(t *testing.T, b *bench) {
 	}
 
 	// The events expire, but for the last one of each waybill.
-	bodies := func() int { return len(b.Keys(t, "{"+b.tag+"}:b:")) }
-	until(t, "the older events are gone", func() bool { renewed(); return bodies() == 2 })
-	until(t, "their records, too", func() bool { renewed(); return len(b.Keys(t, "{"+b.tag+"}:w:")) == 0 })
+	bodies := func() int { return len(b.Keys(t, b.prefix()+"e:")) }
+	until(t, "the older events are gone", func() bool {
+		renewed()
+		tidy(t, s)
+		return bodies() == 2
+	})
+	until(t, "their records, too", func() bool { renewed(); return len(b.Keys(t, b.prefix()+"w:")) == 0 })
 
 	// A tenant that subscribes later gets that.
 	for _, code := range []string{"1", "2"} {
@@ -53,8 +57,9 @@ func checkLastEventLives(t *testing.T, b *bench) {
 
 	// It ends with its entry.
 	until(t, "no key is left", func() bool {
-		return !slices.ContainsFunc(b.Keys(t, "{"+b.tag+"}:"), func(k string) bool {
-			rest := strings.TrimPrefix(k, "{"+b.tag+"}:")
+		tidy(t, s)
+		return !slices.ContainsFunc(b.Keys(t, b.prefix()), func(k string) bool {
+			rest := strings.TrimPrefix(k, b.prefix())
 			return !strings.HasPrefix(rest, "r:") && !strings.HasPrefix(rest, "a:") && !strings.HasPrefix(rest, "g:") &&
 				rest != "clock"
 		})
@@ -170,7 +175,7 @@ func checkSignedAlone(t *testing.T, b *bench) {
 	live(t, s, "t", "1", "2")
 	acceptOne(t, s, update("1", "signed"), nil)
 	until(t, "the ledger forgets the parcel that was signed for", func() bool {
-		return len(b.Keys(t, "{"+b.tag+"}:s:")) == 1
+		return len(b.Keys(t, b.prefix()+"s:")) == 1
 	})
 	page, _, err := s.Subscriptions(t.Context(), "t", "", 10)
 	if err != nil || len(page) != 1 || page[0].Code != "2" {
@@ -226,7 +231,7 @@ func checkLateUpdate(t *testing.T, b *bench) {
 	}
 
 	// The ledger knows it for longer than the record of the waybill lives.
-	until(t, "the record expires", func() bool { return len(b.Keys(t, "{"+b.tag+"}:w:1")) == 0 })
+	until(t, "the record expires", func() bool { return len(b.Keys(t, b.prefix()+"w:1")) == 0 })
 	acceptOne(t, s, at(8, "1", "c", "collected"), nil)
 	if last, ok, err := s.Latest(t.Context(), zt("1")[0]); err != nil || !ok || last.Status != "signed" {
 		t.Errorf("%+v %v", last, err)

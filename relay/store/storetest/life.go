@@ -54,13 +54,14 @@ func checkNothingLeft(t *testing.T, b *bench) {
 		}
 	}
 
-	if len(b.Keys(t, "{"+b.tag+"}:")) == 0 {
+	if len(b.Keys(t, b.prefix())) == 0 {
 		t.Fatal("nothing was there to begin with")
 	}
 	// The answers to lease calls have a life of their own, a minute, and so has the clock, a day.
 	until(t, "no key is left", func() bool {
-		return !slices.ContainsFunc(b.Keys(t, "{"+b.tag+"}:"), func(k string) bool {
-			return !strings.HasPrefix(k, "{"+b.tag+"}:r:") && k != "{"+b.tag+"}:clock"
+		tidy(t, s)
+		return !slices.ContainsFunc(b.Keys(t, b.prefix()), func(k string) bool {
+			return !strings.HasPrefix(k, b.prefix()+"r:") && k != b.prefix()+"clock"
 		})
 	})
 }
@@ -111,7 +112,8 @@ func checkNothingOpenExpires(t *testing.T, b *bench) {
 	probe := update("probe", "a")
 	acceptOne(t, s, probe, nil)
 	until(t, "what is closed has expired", func() bool {
-		return !slices.Contains(b.Keys(t, "{"+b.tag+"}:"), "{"+b.tag+"}:w:probe")
+		tidy(t, s)
+		return !slices.Contains(b.Keys(t, b.prefix()), b.prefix()+"w:probe")
 	})
 
 	// What is open is all there, whole.

@@ -12,7 +12,8 @@ import (
 	"kuairelay/relay/queue"
 )
 
-// lifetimeChecks hold how long keys live, by what Redis says of them, so that no check has to wait for one to expire.
+// lifetimeChecks hold how long keys live, by what Redis says of them, or by what is deleted when the clock is moved, so
+// that no check has to wait for one to expire.
 var lifetimeChecks = map[string]func(*testing.T, *bench){
 	"ADeadLetterKeepsItsEventBodyAndRecord":               checkDeadLetterLives,
 	"DismissingADeadLetterLeavesWhatIsOpenElsewhere":      checkDismissedWhileOpen,
@@ -36,19 +37,28 @@ const (
 	forever       = -1 * time.Nanosecond // what Redis says of a key that never expires
 )
 
-func (b *bench) openLifetimes(t *testing.T) *replica {
+// lifetimes is a replica whose clock can be moved, to see what Tidy deletes.
+type lifetimes struct {
+	*replica
+	clock *shifted
+	ends  map[*event.Event]time.Duration
+}
+
+func (b *bench) openLifetimes(t *testing.T) *lifetimes {
 	t.Helper()
-	return b.open(t, options{Settings: settings{
+	s := &lifetimes{clock: &shifted{}, ends: make(map[*event.Event]time.Duration)}
+	s.replica = b.open(t, options{Clock: s.clock.now, Settings: settings{
 		Window: retention, Retention: retention, DeadLetterRetention: deadRetention, SubscriptionTTL: 10 * retention,
 		SignedTTL: 2 * retention,
 	}})
+	return s
 }
 
-// lives fails the test unless the key of an event or a record lives as long as given, to ten minutes.
+// lives fails the test unless the key of a record or an entry lives as long as given, to ten minutes.
 func (b *bench) lives(t *testing.T, key string, want time.Duration) {
 	t.Helper()
 
-	got := b.Life(t, "{"+b.tag+"}:"+key)
+	got := b.Life(t, b.prefix()+key)
 	if want == forever && got != forever {
 		t.Errorf("%.20s… expires in %s, though something is open", key, got)
 	}
@@ -57,29 +67,64 @@ func (b *bench) lives(t *testing.T, key string, want time.Duration) {
 	}
 }
 
-// eventLives is lives for the state and the body of an event.
-func (b *bench) eventLives(t *testing.T, e *event.Event, want time.Duration) {
+// eventLives fails the test unless an event is there ten minutes before its time is over; ended checks that it is not
+// there after that.
+func (b *bench) eventLives(t *testing.T, s *lifetimes, e *event.Event, want time.Duration) {
 	t.Helper()
-	b.lives(t, "e:"+shortID(t, e), want)
-	b.lives(t, "b:"+shortID(t, e), want)
+	s.ends[e] = want
+	if want == forever {
+		want = 1000 * deadRetention
+	}
+	s.at(t, want-10*time.Minute, func() {
+		if len(b.Keys(t, b.prefix()+"e:"+shortID(t, e))) != 1 {
+			t.Errorf("%.20s… was deleted, which was to live for %s", e.ID, want)
+		}
+	})
 }
 
-// shortID is the id of an event as its keys have it: the hash in base64url.
+// ended fails the test if an event is still there after its time.
+func (b *bench) ended(t *testing.T, s *lifetimes) {
+	t.Helper()
+	for e, want := range s.ends {
+		if want == forever {
+			continue
+		}
+		// When the chunk of the event is looked at next depends on when it was looked at last.
+		b.Delete(t, b.prefix()+"logt")
+		s.at(t, want+10*time.Minute, func() {
+			if len(b.Keys(t, b.prefix()+"e:"+shortID(t, e))) != 0 {
+				t.Errorf("%.20s… is still there after %s", e.ID, want)
+			}
+		})
+	}
+}
+
+// at tidies up as if a span had passed, and then does something.
+func (s *lifetimes) at(t *testing.T, span time.Duration, do func()) {
+	t.Helper()
+	s.clock.forward(span)
+	defer s.clock.forward(-span)
+	tidy(t, s.replica)
+	do()
+}
+
+// shortID is the id of an event as its keys have it: what begins the hash in base64url.
 func shortID(t *testing.T, e *event.Event) string {
 	t.Helper()
 	sum, err := hex.DecodeString(strings.TrimPrefix(e.ID, "evt_"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return base64.RawURLEncoding.EncodeToString(sum)
+	return base64.RawURLEncoding.EncodeToString(sum)[:14]
 }
 
 func checkDeadLetterLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s.replica, acceptOne(t, s.replica, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 
-	b.eventLives(t, e, deadRetention)
+	b.eventLives(t, s, e, deadRetention)
 	b.lives(t, "w:1", deadRetention)
 }
 
@@ -93,63 +138,67 @@ func dismiss(t *testing.T, s *replica, endpoint string, e *event.Event) {
 
 func checkDismissedWhileOpen(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], queue.Dead, because("no"))
+	got := acceptOne(t, s.replica, e, slot(to("t/a", "t/b")))
+	settle(t, s.replica, got.Leased[0], queue.Dead, because("no"))
 
-	dismiss(t, s, "t/a", e)
-	b.eventLives(t, e, forever)
+	dismiss(t, s.replica, "t/a", e)
+	b.eventLives(t, s, e, forever)
 
-	if settle(t, s, got.Leased[1], queue.Delivered).Late {
+	if settle(t, s.replica, got.Leased[1], queue.Delivered).Late {
 		t.Error("the delivery that was still open is late")
 	}
-	b.eventLives(t, e, retention)
+	b.eventLives(t, s, e, retention)
 }
 
 func checkRedrivenIsOpen(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	dead := update("1", "a")
-	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s.replica, acceptOne(t, s.replica, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 	if n, err := s.Redrive(t.Context(), "t/a", dead.ID); n != 1 || err != nil {
 		t.Fatalf("redriven %d, %v", n, err)
 	}
-	b.eventLives(t, dead, forever)
-	acceptOne(t, s, update("1", "b"), to("t/b")) // open at another endpoint
+	b.eventLives(t, s, dead, forever)
+	acceptOne(t, s.replica, update("1", "b"), to("t/b")) // open at another endpoint
 
-	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
-	b.eventLives(t, dead, retention)
+	settle(t, s.replica, takeOne(t, s.replica, "t/a"), queue.Delivered)
+	b.eventLives(t, s, dead, retention)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, takeOne(t, s, "t/b"), queue.Delivered)
+	settle(t, s.replica, takeOne(t, s.replica, "t/b"), queue.Delivered)
 	b.lives(t, "w:1", deadRetention)
 }
 
 func checkNewerUpdateLeavesDeadLetter(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
-	live(t, s, "t", "1")
+	defer b.ended(t, s)
+	live(t, s.replica, "t", "1")
 	dead, delivered := update("1", "a"), update("1", "b")
-	settle(t, s, acceptOne(t, s, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
-	settle(t, s, acceptOne(t, s, delivered, slot(to("t/a"))).Leased[0], queue.Delivered)
-	b.eventLives(t, dead, deadRetention)
-	b.eventLives(t, delivered, 10*retention) // as the last update of a subscribed waybill
+	settle(t, s.replica, acceptOne(t, s.replica, dead, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s.replica, acceptOne(t, s.replica, delivered, slot(to("t/a"))).Leased[0], queue.Delivered)
+	b.eventLives(t, s, dead, deadRetention)
+	b.eventLives(t, s, delivered, 10*retention) // as the last update of a subscribed waybill
 
-	acceptOne(t, s, update("1", "c"), to("t/a"))
-	b.eventLives(t, dead, deadRetention)
-	b.eventLives(t, delivered, retention)
+	acceptOne(t, s.replica, update("1", "c"), to("t/a"))
+	b.eventLives(t, s, delivered, retention)
+	b.eventLives(t, s, dead, deadRetention)
 }
 
 func checkReplayedLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Delivered)
-	b.eventLives(t, e, retention)
+	settle(t, s.replica, acceptOne(t, s.replica, e, slot(to("t/a"))).Leased[0], queue.Delivered)
+	b.eventLives(t, s, e, retention)
 
-	replayed(t, s, e, "t/a")
-	b.eventLives(t, e, forever)
+	replayed(t, s.replica, e, "t/a")
+	b.eventLives(t, s, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
-	b.eventLives(t, e, retention)
+	settle(t, s.replica, takeOne(t, s.replica, "t/a"), queue.Delivered)
+	b.eventLives(t, s, e, retention)
 	b.lives(t, "w:1", retention)
 }
 
@@ -176,7 +225,8 @@ func replayed(t *testing.T, s *replica, e *event.Event, endpoint string) {
 
 func checkImportLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
-	live(t, s, "t", "1")
+	defer b.ended(t, s)
+	live(t, s.replica, "t", "1")
 	before, ok, err := s.Subscription(t.Context(), "t", zt("1")[0])
 	if err != nil || !ok {
 		t.Fatalf("%+v %v", before, err)
@@ -196,80 +246,86 @@ func checkImportLives(t *testing.T, b *bench) {
 
 func checkDeliveredLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	b.eventLives(t, e, forever)
+	got := acceptOne(t, s.replica, e, slot(to("t/a", "t/b")))
+	b.eventLives(t, s, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, got.Leased[0], queue.Delivered)
-	b.eventLives(t, e, forever)
+	settle(t, s.replica, got.Leased[0], queue.Delivered)
+	b.eventLives(t, s, e, forever)
 	b.lives(t, "w:1", forever)
 
-	settle(t, s, got.Leased[1], queue.Delivered)
-	b.eventLives(t, e, retention)
+	settle(t, s.replica, got.Leased[1], queue.Delivered)
+	b.eventLives(t, s, e, retention)
 	b.lives(t, "w:1", retention)
 }
 
 func checkReplayedDeadLetter(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	settle(t, s, acceptOne(t, s, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
+	settle(t, s.replica, acceptOne(t, s.replica, e, slot(to("t/a"))).Leased[0], queue.Dead, because("no"))
 
-	replayed(t, s, e, "t/a")
+	replayed(t, s.replica, e, "t/a")
 	if letters, _, err := s.DeadLetters(t.Context(), []string{"t/a"}, "", 10); err != nil || len(letters) != 0 {
 		t.Errorf("still a dead letter: %+v, %v", letters, err)
 	}
-	settle(t, s, takeOne(t, s, "t/a"), queue.Delivered)
-	b.eventLives(t, e, retention)
+	settle(t, s.replica, takeOne(t, s.replica, "t/a"), queue.Delivered)
+	b.eventLives(t, s, e, retention)
 }
 
 func checkDeadThenDelivered(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], queue.Dead, because("no"))
-	b.eventLives(t, e, forever)
+	got := acceptOne(t, s.replica, e, slot(to("t/a", "t/b")))
+	settle(t, s.replica, got.Leased[0], queue.Dead, because("no"))
+	b.eventLives(t, s, e, forever)
 
-	settle(t, s, got.Leased[1], queue.Delivered)
-	b.eventLives(t, e, deadRetention)
+	settle(t, s.replica, got.Leased[1], queue.Delivered)
+	b.eventLives(t, s, e, deadRetention)
 	b.lives(t, "w:1", deadRetention)
 }
 
 func checkUnroutedLives(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	acceptOne(t, s, e, nil)
-	b.eventLives(t, e, retention)
+	acceptOne(t, s.replica, e, nil)
+	b.eventLives(t, s, e, retention)
 	b.lives(t, "w:1", retention)
 }
 
 func checkLastDismissed(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	e := update("1", "a")
-	got := acceptOne(t, s, e, slot(to("t/a", "t/b")))
-	settle(t, s, got.Leased[0], queue.Dead, because("no"))
-	settle(t, s, got.Leased[1], queue.Dead, because("no"))
+	got := acceptOne(t, s.replica, e, slot(to("t/a", "t/b")))
+	settle(t, s.replica, got.Leased[0], queue.Dead, because("no"))
+	settle(t, s.replica, got.Leased[1], queue.Dead, because("no"))
 
-	dismiss(t, s, "t/a", e)
-	b.eventLives(t, e, deadRetention)
+	dismiss(t, s.replica, "t/a", e)
+	b.eventLives(t, s, e, deadRetention)
 
-	dismiss(t, s, "t/b", e)
-	b.eventLives(t, e, retention)
+	dismiss(t, s.replica, "t/b", e)
+	b.eventLives(t, s, e, retention)
 }
 
 func checkReplayedSequence(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
+	defer b.ended(t, s)
 	first := update("1", "a")
-	d := acceptOne(t, s, first, slot(to("t/a"))).Leased[0]
-	settle(t, s, d, queue.Delivered)
-	b.Delete(t, "{"+b.tag+"}:w:1") // as if it had expired
+	d := acceptOne(t, s.replica, first, slot(to("t/a"))).Leased[0]
+	settle(t, s.replica, d, queue.Delivered)
+	b.Delete(t, b.prefix()+"w:1") // as if it had expired
 
-	replayed(t, s, first, "t/a")
-	if got := takeOne(t, s, "t/a"); got.Event.Sequence != d.Event.Sequence {
+	replayed(t, s.replica, first, "t/a")
+	if got := takeOne(t, s.replica, "t/a"); got.Event.Sequence != d.Event.Sequence {
 		t.Errorf("its sequence was %d and is %d", d.Event.Sequence, got.Event.Sequence)
 	}
 	next := update("1", "b")
-	acceptOne(t, s, next, nil)
+	acceptOne(t, s.replica, next, nil)
 	if next.Sequence <= d.Event.Sequence {
 		t.Errorf("the next sequence is %d, after %d", next.Sequence, d.Event.Sequence)
 	}
@@ -277,9 +333,10 @@ func checkReplayedSequence(t *testing.T, b *bench) {
 
 func checkRecordComesBack(t *testing.T, b *bench) {
 	s := b.openLifetimes(t)
-	settle(t, s, acceptOne(t, s, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
+	defer b.ended(t, s)
+	settle(t, s.replica, acceptOne(t, s.replica, update("1", "a"), slot(to("t/a"))).Leased[0], queue.Delivered)
 	b.lives(t, "w:1", retention)
 
-	acceptOne(t, s, update("1", "b"), to("t/a"))
+	acceptOne(t, s.replica, update("1", "b"), to("t/a"))
 	b.lives(t, "w:1", forever)
 }

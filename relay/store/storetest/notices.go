@@ -53,7 +53,7 @@ func checkOneReplicaTells(t *testing.T, b *bench) {
 	}
 
 	// Its span has ended.
-	b.Delete(t, "{"+b.tag+"}:only:notices")
+	b.Delete(t, b.prefix()+"only:notices")
 	if leads, anew := lead(t, s, "other", time.Minute); !leads || !anew {
 		t.Errorf("another one after that: %v, %v", leads, anew)
 	}
@@ -85,7 +85,7 @@ func checkToldIsRead(t *testing.T, b *bench) {
 	if got, err := s.Notices(t.Context()); err != nil || !maps.Equal(got, all) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if life := b.Life(t, "{"+b.tag+"}:notices"); life <= 29*24*time.Hour || life > 30*24*time.Hour {
+	if life := b.Life(t, b.prefix()+"notices"); life <= 29*24*time.Hour || life > 30*24*time.Hour {
 		t.Errorf("they live for %s", life)
 	}
 }

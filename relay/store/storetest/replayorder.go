@@ -117,7 +117,7 @@ func checkReplayOrder(t *testing.T, b *bench) {
 	settle(t, s, takeOne(t, s, "t/b"), queue.Delivered)
 
 	// Nothing is left of the lines, and the next replay begins anew.
-	left := slices.Concat(b.Keys(t, "{"+b.tag+"}:yh:"), b.Keys(t, "{"+b.tag+"}:l:"), b.Keys(t, "{"+b.tag+"}:wait"))
+	left := slices.Concat(b.Keys(t, b.prefix()+"yh:"), b.Keys(t, b.prefix()+"l:"), b.Keys(t, b.prefix()+"wait"))
 	if len(left) != 0 {
 		t.Errorf("left are %v", left)
 	}
@@ -134,7 +134,7 @@ func checkReplayLineGoesOn(t *testing.T, b *bench) {
 	if got := contents(replay(t, s, ids[:2], "t/a", lease)); !slices.Equal(got, []string{"1:a"}) {
 		t.Fatalf("leased are %v", got)
 	}
-	for _, key := range b.Keys(t, "{"+b.tag+"}:yh:") {
+	for _, key := range b.Keys(t, b.prefix()+"yh:") {
 		b.Delete(t, key)
 	}
 
@@ -147,9 +147,7 @@ func checkReplayLineGoesOn(t *testing.T, b *bench) {
 	}
 	clock.forward(2 * time.Minute)
 	for range 2 {
-		if err := s.Tidy(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		tidy(t, s)
 	}
 	clock.forward(time.Millisecond)
 	got := contents(take(t, s, "t/a", 10))

@@ -130,8 +130,8 @@ func checkStatsExpire(t *testing.T, b *bench) {
 	s := b.open(t, options{Settings: settings{StatsTTL: retention}})
 	addStats(t, s, 1, counted("shop/a", noon, map[stats.Measure]int64{stats.Delivered: 1}))
 	found := 0
-	for _, key := range b.Keys(t, "{"+b.tag+"}:m") {
-		_, key, _ = strings.Cut(key, ":")
+	for _, key := range b.Keys(t, b.prefix()+"m") {
+		key = strings.TrimPrefix(key, b.prefix())
 		want := retention
 		if strings.HasPrefix(key, "mh:") || strings.HasPrefix(key, "mc:") {
 			want = stats.HoursKept

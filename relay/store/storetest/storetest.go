@@ -39,13 +39,13 @@ type Backend struct {
 // Run runs every check on the backend, each with a hash tag of its own.
 func Run(t *testing.T, b Backend) {
 	for _, group := range []map[string]func(*testing.T, *bench){checks, ledgerChecks, noRecordChecks, silentChecks,
-		watchChecks, parcelChecks, lifetimeChecks, noticeChecks} {
+		watchChecks, parcelChecks, lifetimeChecks, recordChecks, noticeChecks} {
 		for name, check := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				tag := fmt.Sprintf("t%d", tags.Add(1))
 				if b.Forget != nil {
-					t.Cleanup(func() { b.Forget("{" + tag + "}:") })
+					t.Cleanup(func() { b.Forget("{" + tag + "}" + db.Form + ":") })
 				}
 				check(t, &bench{Backend: b, tag: tag})
 			})
@@ -167,6 +167,9 @@ type bench struct {
 	Backend
 	tag string
 }
+
+// prefix is what the keys of the stores begin with.
+func (b *bench) prefix() string { return "{" + b.tag + "}" + db.Form + ":" }
 
 // some is n, or fewer on a slow Redis.
 func (b *bench) some(n int) int {
@@ -366,6 +369,14 @@ func until(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within a minute: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// tidy does what a store does every minute.
+func tidy(t *testing.T, s *replica) {
+	t.Helper()
+	if err := s.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

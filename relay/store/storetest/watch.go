@@ -260,7 +260,7 @@ func checkStuckEnded(t *testing.T, b *bench) {
 	}
 	subscribe(t, s, "t", "failed")
 	askedInVain(t, s, "f", "failed", ledger.Refused, none)
-	b.Delete(t, "{"+b.tag+"}:s:zt expired")
+	b.Delete(t, b.prefix()+"s:zt expired")
 	listen(t, s)
 	clock.forward(day + time.Minute)
 	toldOf(t, s, "after a day", "one not_collected t 1d", "shared not_collected u 1d")

@@ -13,6 +13,7 @@ local function try(command, ...) note(command, redis.pcall(command, key, ...)) e
 rcall('DEL', key) -- Redis allows it at maxmemory, and then the rest. A Redis that refuses scripts ends here
 
 try('SET', 'x')
+try('SETRANGE', 0, 'x')
 try('GET')
 try('GETRANGE', 0, 0)
 try('STRLEN')
@@ -23,6 +24,7 @@ try('PEXPIRE', 9000)
 try('PTTL')
 try('PERSIST')
 try('DEL')
+try('UNLINK')
 
 try('HSET', 'x', 1)
 try('HSETNX', 'x', 1)

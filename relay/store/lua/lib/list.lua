@@ -22,24 +22,24 @@ local function roll(now, chunk, retention)
         if not seen[c] then seen[c], all[#all + 1] = true, c end
       end
     end
-    rcall('SET', P .. 'c:' .. chunk, table.concat(all), 'PX', 2 * retention)
-    rcall('ZADD', P .. 'logt', now + retention, chunk)
-    rcall('PEXPIRE', P .. 'logt', 2 * retention)
+    rcall('SET', P .. 'c:' .. chunk, table.concat(all))
+    rcall('ZADD', P .. 'logt', 'NX', now + retention + min(60000, retention / 16), chunk)
   end
   rcall('ZADD', P .. 'log', nxt, nxt)
-  rcall('PEXPIRE', P .. 'log', 2 * retention)
   return nxt
 end
+
+-- is_full says whether a chunk has been open for long.
+local function is_full(now, chunk, retention) return now - chunk > min(3600000, retention / 4) end
 
 -- list puts events into the list of all. A chunk is full with a thousand, or when it has been open for long.
 local function list(now, entries, retention)
   if #entries == 0 then return end
   local chunk = tonumber(rcall('ZREVRANGE', P .. 'log', 0, 0)[1] or 0)
-  if now - chunk > min(3600000, retention / 4) then chunk = roll(now, chunk, retention) end
+  if is_full(now, chunk, retention) then chunk = roll(now, chunk, retention) end
   for from = 1, #entries, 100 do
     local to = min(from + 99, #entries)
     local n = rcall('RPUSH', P .. 'v:' .. chunk, unpack(entries, from, to))
-    if n == to - from + 1 then rcall('PEXPIRE', P .. 'v:' .. chunk, 2 * retention) end
     if n >= 1000 then chunk = roll(now, chunk, retention) end
   end
 end

@@ -34,35 +34,30 @@ end
 rcall('ZREM', P .. 'due', '')
 
 -- What outcomes of one call have in common is read once and written once, because the call itself is most of what a
--- command costs. An event has
---   states     state by endpoint; false: the event is not owed to that one
---   w, open, dead, entry  its fields w, o, x, s, if it has outcomes here
---   [1], …     the endpoints of these outcomes
---   set, span  what is to be written, and for how long the event lives after that
+-- command costs. An event is as lib/event.lua has it, false if it is not there; here has the endpoints with a line of
+-- which it has outcomes in this call.
 local events, every = {}, {}
 local function event(id)
   local v = events[id]
-  if not v then
-    v = {key = P .. 'e:' .. id, states = {}, set = {}}
-    events[id], every[#every + 1] = v, v
+  if v == nil then
+    v = read_event(id) or false
+    events[id], every[#every + 1] = v, v or nil
   end
   return v
 end
 
-local function set_state(v, ep, st)
-  v.states[ep], v.set[#v.set + 1], v.set[#v.set + 2] = st, ep, st
-end
-
 -- A record has
---   closed     how many of its events were closed here
---   done       fields of heads that are not needed any more
+--   closed     how many of its events were closed here that it counts; counted: how many it counts from now on
+--   done       fields of heads that are not needed any more; again: it is that of what is sent again
 --   [1], …     the endpoints with a line that have outcomes here; n has how many of each
 --   open, keep, h, heads  its fields o, k, h, h:<endpoint>, read when they are needed; moved: which heads have changed
-local records, all_records = {}, {}
+-- alone has the keys of those whose only open event was closed here.
+local records, all_records, alone = {}, {}, {}
 local function record(name)
   local r = records[name]
   if not r then
-    r = {name = name, key = P .. name, closed = 0, done = {'o', 'h'}, n = {}, moved = {}}
+    r = {name = name, key = P .. name, again = sub(name, 1, 3) == 'yh:', closed = 0, counted = 0, done = {'o', 'h'},
+      n = {}, moved = {}}
     records[name], all_records[#all_records + 1] = r, r
   end
   return r
@@ -73,7 +68,7 @@ local function read(r)
   local fields = {'o', 'k', 'h'}
   for i = 1, #r do fields[i + 3] = r[i].head end
   local f = rcall('HMGET', r.key, unpack(fields))
-  r.open, r.keep, r.h, r.heads = tonumber(f[1] or 1), f[2], f[3], {}
+  r.open, r.keep, r.h, r.heads = tonumber(f[1] or 0), f[2], f[3], {}
   for i = 1, #r do r.heads[r[i]] = f[i + 3] end
 end
 
@@ -103,19 +98,20 @@ end
 -- remember puts an attempt into the history of its endpoint. Those that delivered have a list of their own, so that
 -- they do not push out the others. Of those that failed, the event keeps time, status and duration for as long as it
 -- lives.
-local function remember(e, id, n, o, kind, what)
+local function remember(e, v, n, o, kind)
+  local ep, status, took = e.name, ARGV[o + STATUS], ARGV[o + TOOK]
   if kind == 'd' then
-    e.delivered[#e.delivered + 1] = what .. ' ' .. int(n) .. ' ' .. id
+    e.delivered[#e.delivered + 1] = ARGV[1] .. ' ' .. status .. ' ' .. took .. ' ' .. int(n) .. ' ' .. full_id(v)
     return
   end
-  local ep, status, took = e.name, ARGV[o + STATUS], ARGV[o + TOOK]
   local text, origin = text_of(o)
   e.failed = P .. 'a:' .. ep
   local at = rcall('XADD', e.failed, 'MAXLEN', '~', history, '*',
-    'i', id, 'n', n, 'k', kind, 's', status, 'd', took, 'm', text, 'o', origin)
-  local before = rcall('HGET', P .. 'e:' .. id, '@' .. ep) or ''
+    'i', full_id(v), 'n', n, 'k', kind, 's', status, 'd', took, 'm', text, 'o', origin)
+  local key, field = P .. 'f:' .. v.id, '@' .. ep
+  local before = rcall('HGET', key, field) or ''
   if #before > 1000 then before = string.sub(before, string.find(before, ';', -900, true) + 1) end
-  rcall('HSET', P .. 'e:' .. id, '@' .. ep, before .. at .. ' ' .. status .. ' ' .. took .. ';')
+  rcall('HSET', key, field, before .. at .. ' ' .. status .. ' ' .. took .. ';')
 end
 
 -- What every call needs is read here, with one command for all endpoints, and one for each event.
@@ -125,22 +121,11 @@ local waiting = hmget(P .. 'wait', names)
 for i = 1, ne do eps[i].lined = tonumber(waiting[i] or 0) end
 
 for o = first, #ARGV, PLACES do
-  local v = event(ARGV[o + ID])
-  v[#v + 1] = by[ARGV[o + ENDPOINT]].name
-end
-
-for i = 1, #every do
-  local v = every[i]
-  local f = rcall('HMGET', v.key, 'w', 'o', 'x', 's', unpack(v))
-  v.w, v.open, v.dead, v.entry = f[1], tonumber(f[2] or 1), tonumber(f[3] or 0), f[4]
-  for j = 1, #v do v.states[v[j]] = f[j + 4] end
-end
-
--- Lines that may move on: how many outcomes of its record this call has.
-for o = first, #ARGV, PLACES do
-  local v, e = events[ARGV[o + ID]], by[ARGV[o + ENDPOINT]]
-  local r = v.w and record(v.w)
-  if r and e.lined > 0 then
+  local v, e = event(ARGV[o + ID]), by[ARGV[o + ENDPOINT]]
+  if v and e.lined > 0 then -- lines that may move on: how many outcomes of its record this call has
+    local r = record(v.record)
+    v.here = v.here or {}
+    v.here[e.name] = true
     if not r.n[e] then r[#r + 1] = e end
     r.n[e] = (r.n[e] or 0) + 1
   end

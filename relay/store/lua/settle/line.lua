@@ -23,58 +23,44 @@ local function read_ahead(l, n, more)
   l.whole = #l < to
 end
 
--- due_of reads what is needed to lease a delivery: it returns its event, and its state as parse_state does.
-local function due_of(id, ep)
-  local v = event(id)
-  if v.states[ep] == nil or not v.sequence then
-    local f = rcall('HMGET', v.key, 'q', 't', ep)
-    v.sequence, v.at = f[1], f[2]
-    if v.states[ep] == nil then v.states[ep] = f[3] end
-  end
-  return v, parse_state(v.states[ep] or '-')
-end
-
 -- rows_of returns rows had + 1 to most of a line, of which row 1 is the head. It stops after 64 KiB of bodies.
 local function rows_of(r, e, had, most, token)
   local l, ep = line_of(r, e), e.name
   if most > 1 then read_ahead(l, most - 1, 1) end
 
-  local ids, bodies = {}, {}
+  local ids, keys = {}, {}
   for i = had + 1, most do
     local id = i == 1 and head_of(r, e) or l[l.at + i - 1]
     if not id then break end
-    ids[#ids + 1], bodies[#bodies + 1] = id, P .. 'b:' .. id
+    ids[#ids + 1], keys[#keys + 1] = id, P .. 'e:' .. id
   end
   if not ids[1] then return {} end
-  bodies = rcall('MGET', unpack(bodies))
+  local values = rcall('MGET', unpack(keys))
 
   local rows, bytes = {}, 0
   for i = 1, #ids do
-    local v, s, attempts, why, _, text = due_of(ids[i], ep)
-    if bytes > 65536 or (had + i > 1 and s ~= 'w') then break end
-    local body = bodies[i] or ''
-    rows[i] = row(ep, ids[i], attempts, why, v.sequence, v.at, token, text, body)
-    bytes = bytes + #body
+    local v = values[i] and unpack_event(ids[i], values[i], true)
+    local known = events[ids[i]]
+    if v and known then
+      known.body = v.body
+      v = known
+    elseif v then
+      events[ids[i]], every[#every + 1] = v, v
+    end
+    local d = v and state_of(v, ep)
+    if not d or bytes > 65536 or (had + i > 1 and (d.s ~= 'w' or (d.reason == 'p') ~= r.again)) then break end
+    rows[i] = row(v, ep, token)
+    bytes = bytes + #v.body
   end
   return rows
-end
-
--- attempted says whether an outcome of the delivery is in this call.
-local function attempted(id, ep)
-  local v = events[id]
-  for i = 1, v and #v or 0 do
-    if v[i] == ep then return true end
-  end
-  return false
 end
 
 -- advance makes the next waiting delivery the head of its line. If its outcome is in this call, it is leased for that.
 -- Otherwise it is leased to the caller, if that is allowed, or queued. It returns the rows for the caller, or nil.
 local passed = {}
 local function advance(r, e, wanted, had, token)
-  local ep, l, nxt = e.name, line_of(r, e), nil
-  local v, s, attempts, why, _, text, here
-  repeat -- passes over events that Redis has evicted, or that were delivered after their holder had lost the line
+  local ep, l, nxt, v, d, here = e.name, line_of(r, e), nil, nil, nil, nil
+  repeat -- passes over events that Redis has lost, or that were delivered after their holder had lost the line
     if e.lined > 0 then
       read_ahead(l, 1, r.n[e] or 1)
       nxt = l[l.at + 1]
@@ -88,30 +74,26 @@ local function advance(r, e, wanted, had, token)
 
     l.at = l.at + 1
     e.lined, e.moved = e.lined - 1, true
-    here = attempted(nxt, ep)
-    if here then
-      v = events[nxt]
-      s, attempts, why, _, text = parse_state(v.states[ep] or '-')
-    else
-      v, s, attempts, why, _, text = due_of(nxt, ep)
-    end
-  until s == 'w'
+    v = event(nxt)
+    d = v and state_of(v, ep)
+    here = v and v.here and v.here[ep] -- its outcome is in this call
+  until d and d.s == 'w' and (d.reason == 'p') == r.again
   set_head(r, e, nxt)
 
   if here then
     take_successor(e) -- it counts, whatever the answer
-    set_state(v, ep, pack_state('l', attempts, why, token, text))
+    set_state(v, d, 'l', d.attempts, d.reason, token, d.when)
     passed[#passed + 1] = {v = v, e = e, id = nxt}
     return nil
   end
 
   if wanted > 0 and take_successor(e) then
     local rows = rows_of(r, e, had, (e.rate ~= '' or control(ep)) and 1 or wanted, token)
-    set_state(v, ep, pack_state('l', attempts, why, token, text))
+    set_state(v, d, 'l', d.attempts, d.reason, token, d.when)
     enqueue(e, nxt, now + e.lease)
     return rows
   end
-  set_state(v, ep, pack_state('q', 0, why, '', text))
+  set_state(v, d, 'q', 0, d.reason, '', d.when)
   enqueue(e, nxt, now)
   return nil
 end

@@ -15,17 +15,15 @@ if not (now and claim and ttl and signed_ttl and tenant and most) then
   return redis.error_reply('ERR subscribe: wrong arguments')
 end
 
--- latest finds the last event of a waybill, if it has not expired; a new entry does not have it yet. It returns its id,
--- whether the parcel was signed for, and when its newest track was (ms), if that is known.
-local function latest(entry)
-  local brand, waybill = string.match(entry, '^(%S+) (.+)$')
-  local all, seen, newest = rcall('HGETALL', P .. 'w:' .. (waybill or '')), {}, {at = 0}
+-- latest finds the last event of a waybill, if it was not deleted; a new entry does not have it yet. It returns the
+-- event, whether the parcel was signed for, and when its newest track was (ms), if that is known.
+local function latest(brand, waybill)
+  local all, seen, newest = rcall('HGETALL', P .. 'w:' .. waybill), {}, {at = 0}
   for i = 1, #all, 2 do
     local id = string.match(all[i], '^i:(.+)$')
-    if all[i] == 'n:' or all[i] == 'n:' .. brand then
-      local at, seq = string.match(all[i + 1], '^(%d+) (%d+)$')
-      at, seq = tonumber(at), tonumber(seq)
-      if at > newest.at or (at == newest.at and seq > newest.seq) then newest = {at = at, seq = seq} end
+    if all[i] == 's:' or all[i] == 's:' .. brand then
+      local at, seq = read6(all[i + 1], 1), read6(all[i + 1], 7)
+      if at > newest.at or (at == newest.at and at > 0 and seq > newest.seq) then newest = {at = at, seq = seq} end
     elseif id then
       local seq, n = string.match(all[i + 1], '^(%d+) ?(%d*)$')
       seen[#seen + 1] = {seq = tonumber(seq), id = n ~= '' and id .. '-' .. n or id}
@@ -37,13 +35,10 @@ local function latest(entry)
     if (a.seq == newest.seq) ~= (b.seq == newest.seq) then return a.seq == newest.seq end
     return a.seq > b.seq
   end)
-  for _, v in ipairs(seen) do
-    -- The first line of the body, which encodeBody writes, names the brand.
-    local head = string.match(rcall('GETRANGE', P .. 'b:' .. v.id, 0, 4095), '^[^\n]+')
-    local ok, header = pcall(cjson.decode, head or '')
-    if ok and header.type == 'express_sub_msg' and (header.cp_code == nil or header.cp_code == brand)
-      and rcall('EXISTS', P .. 'e:' .. v.id) == 1 then
-      return v.id, header.status == 'signed', v.seq == newest.seq and newest.at or nil
+  for _, of in ipairs(seen) do
+    local v, header = header_of(of.id)
+    if header and header.type == 'express_sub_msg' and (header.cp_code == nil or header.cp_code == brand) then
+      return v, header.status == 'signed', of.seq == newest.seq and newest.at or nil
     end
   end
 end
@@ -54,12 +49,14 @@ local function write(entry)
   local f = rcall('HMGET', key, 'u', '@' .. tenant, 'e', 'z', 'i', 'r', 't', 'x', 'c', 'm')
   local state, since, event, signed = f[1], f[2], f[3], f[4]
   if not state then
-    local id, arrived, tracked = latest(entry)
-    if id then
-      event = id
-      rcall('HSET', key, 'e', id)
+    local brand, waybill = string.match(entry, '^(%S+) (.+)$')
+    local v, arrived, tracked = latest(brand or '', waybill or '')
+    if v then
+      event = v.id
+      rcall('HSET', key, 'e', v.id)
       if tracked then rcall('HSET', key, 'n', int(tracked)) end
-      rcall('HSET', P .. 'e:' .. id, 's', entry)
+      set_brand(v, brand)
+      save(v)
       if arrived then
         signed = 1
         rcall('HSET', key, 'z', 1)

@@ -1,19 +1,19 @@
 -- The beginning of every script (see NewScript): all keys of the store, and how to write to them.
 --
--- KEYS[1] is the store's prefix "{tag}:", which also routes the script to the one slot that holds all keys:
+-- KEYS[1] is the store's prefix "{tag}2:", which also routes the script to the one slot that holds all keys:
 --   w:<waybill>        hash    record of a waybill (n:<id> for an event that has none):
 --                              i:<id> -> "<sequence>" or "<sequence> <occurrences>", q last sequence,
---                              s:<brand> last status,
---                              n:<brand> "<time of the newest track (ms)> <sequence>" of the update with that track,
+--                              s:<brand> what is known of it under that brand: when the newest track was (ms, 6 bytes),
+--                              sequence of the update with that track (6 bytes), last status,
 --                              h, h:<endpoint> the head, see in_order(),
---                              o open events, p size at which to prune, k keep until (ms)
---   e:<id>             hash    state of an event: w record, q sequence, t accepted at (ms), c call that accepted it,
---                              o open deliveries, x dead ones, s entry of the ledger,
---                              r "<how often> <last time, ms> <call> <how often in that call>" it came again,
---                              r0 to r9 the callbacks of the last ten times, by the last digit of how often,
---                              <endpoint> -> state of that delivery, @<endpoint> -> its attempts that failed, each
---                              "<entry in a:<endpoint>> <status> <ms>;"
---   b:<id>             string  body of an event
+--                              o open events that are counted (see lib/record.lua), p size at which to prune,
+--                              k keep until (ms)
+--   e:<id>             string  an event: its head, with the states of its deliveries, see lib/event.lua, and then its
+--                              body
+--   f:<id>             hash    what only few events have: r "<how often> <last time, ms> <call> <how often in that
+--                              call>" it came again, r0 to r9 the callbacks of the last ten times, by the last digit of
+--                              how often, !<endpoint> -> why that delivery was given up, @<endpoint> -> its attempts
+--                              that failed, each "<entry in a:<endpoint>> <status> <ms>;"
 --   q:<endpoint>       zset    ready, retrying and leased deliveries: id by the time when it is due (a lease: when it
 --                              lapses)
 --   l:<endpoint> <rec> list    ids that wait behind the open head of a record (<rec> is its key, w:<waybill>) at an
@@ -29,7 +29,7 @@
 --   logt               zset    chunks by the time when they are to be trimmed (ms), see trim.lua
 --   v:<chunk>          list    events in the order in which they came: "<id> <codes of the endpoints>", see code(). An
 --                              event is listed again, with "+" before it, for endpoints that it was owed to later.
---                              One that has expired is empty
+--                              One that was deleted is empty
 --   c:<chunk>          string  codes of all endpoints in a chunk that is full
 --   d:<tenant>         string  how many waybills a tenant has subscribed today, until the day ends; a tenant's name has
 --                              no "/", an endpoint's has
@@ -108,10 +108,8 @@
 --                              "<tenant> explanations" or <tenant> for its requests, "*" for calls to the provider,
 --                              "* queries" for those that ask how waybills stand, an endpoint for its attempts
 --
--- The state of a delivery is "<s><attempts> <reason> <token> <text>": s is q queued, l leased, w waiting, d delivered,
--- x dead, m a dead letter that was dismissed; reason n new, r retry, d redrive, p replay, c catch-up; token names the
--- lease that held it last; text is why it is dead, when it was redriven, replayed, or caught up with (ms), or "<when,
--- ms> <status> <ms>" of what delivered it. Most of what waits is new and untried: its state is s alone.
+-- An <id> is the first 14 characters of base64url of the hash in an event id, 84 bits, and "-2", "-3", … of a
+-- recurrence; e:<id> has the other 29. In a: and d:, which outlive the events, an id has all 43.
 local P = KEYS[1]
 local rcall, max, min = redis.call, math.max, math.min
 

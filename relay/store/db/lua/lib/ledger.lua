@@ -1,4 +1,4 @@
--- For how long records, events and entries of the ledger live.
+-- For how long records and entries of the ledger live.
 
 -- kept returns for how long a record lives on after its last open delivery was settled: for the span given, in which it
 -- has to know duplicates, and for as long as its events. till is its field k.
@@ -11,8 +11,8 @@ local function last(key, span)
   if rcall('PTTL', key) < span then rcall('PEXPIRE', key, span) end
 end
 
--- retain lets an entry of the ledger live for the span from now, and with it the last event of the waybill. An open
--- event has no end anyway.
+-- retain lets an entry of the ledger live for the span from now. As long as it lives, trim leaves the last event of the
+-- waybill alone.
 local function retain(entry, now, span)
   rcall('PEXPIRE', P .. 's:' .. entry, span)
   local fields = rcall('HKEYS', P .. 's:' .. entry)
@@ -25,11 +25,6 @@ local function retain(entry, now, span)
     end
   end
   last(P .. 'ledger', span)
-  local id = rcall('HGET', P .. 's:' .. entry, 'e')
-  if id and rcall('PTTL', P .. 'e:' .. id) > 0 then
-    last(P .. 'e:' .. id, span)
-    last(P .. 'b:' .. id, span)
-  end
 end
 
 -- A waybill of which the provider has no record yet is pending (u is p). It is in norecord until it is asked for again,
@@ -56,11 +51,4 @@ local function wanted(entry)
     if string.sub(field, 1, 1) == '@' then return true end
   end
   return false
-end
-
--- outlive returns how long a closed event lives: for the span given, and if it is the last event of its entry of the
--- ledger, for as long as that.
-local function outlive(entry, id, span)
-  if not entry or rcall('HGET', P .. 's:' .. entry, 'e') ~= id then return span end
-  return max(span, rcall('PTTL', P .. 's:' .. entry))
 end

@@ -31,9 +31,11 @@ local function facts_of(entry)
       l[all[i]] = all[i + 1]
     end
   end
-  local e = l.e and rcall('HMGET', P .. 'e:' .. l.e, 't', 'r') or {}
-  l.at = tonumber(e[1] or nil)
-  l.again = tonumber(string.match(e[2] or '', '^%d+ (%d+)') or nil)
+  local v = l.e and read_event(l.e)
+  if v then
+    l.at = accepted_at(v)
+    l.again = tonumber(string.match(rcall('HGET', P .. 'f:' .. l.e, 'r') or '', '^%d+ (%d+)') or nil)
+  end
   return l
 end
 

@@ -15,9 +15,8 @@ local NOT_COLLECTED, STALLED, NOT_PICKED_UP = 1, 2, 3
 local function stage_of(l)
   if not l.e then return l.w ~= '-' and NOT_COLLECTED or nil, '' end
   if not l.at then return nil, '' end
-  local head = string.match(rcall('GETRANGE', P .. 'b:' .. l.e, 0, 4095), '^[^\n]+')
-  local ok, header = pcall(cjson.decode, head or '')
-  local status = ok and header.status or ''
+  local _, header = header_of(l.e)
+  local status = header and header.status or ''
   if status == 'allograph' then return NOT_PICKED_UP, status end
   return (status ~= '' or l.n) and STALLED or NOT_COLLECTED, status
 end
