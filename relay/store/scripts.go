@@ -34,7 +34,7 @@ var (
 	trimScript         = script("trim", "event", "list")
 	replayScript       = script("replay", "event", "control", "list", "record", "again")
 	dismissScript      = script("dismiss", "event")
-	statsScript        = script("stats")
+	statsScript        = script("stats", "rows")
 	auditScript        = script("audit")
 )
 
