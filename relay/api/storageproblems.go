@@ -82,7 +82,7 @@ const refusedCallbacks = "callbacks are answered 503"
 // ofAdvice are the properties of Redis that put events at risk.
 func (f *Facts) ofAdvice() (all []StatusProblem) {
 	for _, a := range f.Replica.Advice {
-		if strings.HasPrefix(a.Name, "refuses_") {
+		if strings.HasPrefix(a.Name, "refuses_") || a.Name == "other_form" {
 			continue // it takes no events then, which is told with the same reason
 		}
 		p := StatusProblem{

@@ -22,7 +22,7 @@ var reasonSources = []string{
 	"api/deadletters.go", "api/quarantine.go", "api/replays.go", "api/query.go", "api/events.go", "api/endpoints.go",
 	"api/request.go", "deliver/verdict.go", "deliver/janitor.go", "deliver/post.go", "deliver/egress.go",
 	"deliver/http1.go", "deliver/plainerror.go", "route/explain.go", "explain.go", "store/db/trouble.go",
-	"store/db/advice.go",
+	"store/db/advice.go", "store/db/form.go",
 	"kuaidihelp/parse.go", "kuaidihelp/item.go", "kuaidihelp/form.go", "kuaidihelp/multipart.go", "kuaidihelp/parts.go",
 	"kuaidihelp/charset.go", "kuaidihelp/brackets.go",
 	"api/notices.go", "notify/send.go", "config/notices.go",

@@ -45,7 +45,8 @@ var labelValues = map[string]string{
 		"`evicting`: the policy at `maxmemory` is not `noeviction`; `old_version`: before 6.2; " +
 		"`no_replicas`: Sentinel or Cluster without a replica; `few_replicas`: fewer than `redis.wait_replicas`; " +
 		"`clock_skew`: more than 2 s; `unreadable`: INFO is not allowed; " +
-		"`refuses_scripts`, `refuses_commands`: it takes no events before somebody sets it up in another way",
+		"`refuses_scripts`, `refuses_commands`: it takes no events before somebody sets it up in another way; " +
+		"`other_form`: nor before `kuairelay migrate` has moved what another version has kept",
 	"kuairelay_redis_state state": "`up`, `full`, `short`, `down`: one of them is 1",
 	"kuairelay_spool_callbacks_total result": "`written`; `failed`: full, or not writable; `drained`: accepted later; " +
 		"`adopted`: of another process; `quarantined`; `unreadable`: the file is broken",

@@ -66,7 +66,12 @@ const AdviceRefuses = "refuses"
 // Refused says whether a Redis refuses what the relay needs, and names the advice: why, and what may help. ok is false
 // if it refuses nothing, or cannot be asked. It leaves nothing behind in Redis.
 func (d *DB) Refused(ctx context.Context) (advice, why, hint string, ok bool) {
-	t := d.health.troubleOf(d.tryCommands(withoutGate(ctx)))
+	ctx = withoutGate(ctx)
+	err := d.tryCommands(ctx)
+	if err == nil {
+		err = d.checkForm(ctx, false)
+	}
+	t := d.health.troubleOf(err)
 	var answer redis.Error
 	switch {
 	case t == nil:
@@ -115,9 +120,9 @@ var tried = regexp.MustCompile(`(?m)^(?:try|note)\('([A-Z]+)'`)
 
 // ACL returns the rules of a user of Redis who may do what the relay needs, and nothing else, as in an ACL file.
 func ACL() string {
-	// To connect, also to a Cluster; to run scripts; redis.wait_replicas; Advice.
+	// To connect, also to a Cluster; to run scripts; redis.wait_replicas; Advice; kuairelay migrate.
 	rules := []string{"+auth", "+hello", "+ping", "+select", "+cluster|slots", "+command", "+eval", "+evalsha", "+wait",
-		"+info", "+config|get"}
+		"+info", "+config|get", "+scan", "+type", "+renamenx"}
 	for _, m := range tried.FindAllStringSubmatch(luaFile(luaFiles, "commands"), -1) {
 		if rule := "+" + strings.ToLower(m[1]); !slices.Contains(rules, rule) {
 			rules = append(rules, rule)

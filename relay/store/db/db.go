@@ -19,10 +19,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Form names how the store keeps things. All keys of one form begin with it, behind the hash tag, so that two versions
-// of the relay that keep things differently do not mix them.
-const Form = "2"
-
 // Options of a DB. A zero field means its default.
 type Options struct {
 	// URL of Redis, in the forms of go-redis: redis[s]://user:password@host:port/db; Sentinel with
@@ -36,6 +32,8 @@ type Options struct {
 	Timeout time.Duration
 	// Clock is the local clock; tests replace it. Default time.Now.
 	Clock func() time.Time
+	// AnyForm has it use a Redis whose data are in another form, to move them.
+	AnyForm bool
 }
 
 // DB is one replica's access to Redis. All methods may be called at the same time.
@@ -50,6 +48,7 @@ type DB struct {
 	Timeout time.Duration
 
 	waitReplicas int
+	anyForm      bool
 	memory       *embedded // nil with a real Redis
 	clock        clock
 	health       *health
@@ -80,6 +79,7 @@ func New(o Options) (*DB, error) {
 		ID:           base64.RawURLEncoding.EncodeToString(id),
 		Timeout:      o.Timeout,
 		waitReplicas: o.WaitReplicas,
+		anyForm:      o.AnyForm,
 		turn:         make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(d.firstCall[:])
@@ -91,6 +91,8 @@ func New(o Options) (*DB, error) {
 	}
 	d.health = newHealth(o.Timeout, d.probe)
 	d.health.server = serverOf(o.URL)
+	d.health.enter = func(ctx context.Context) error { return d.checkForm(ctx, false) }
+	d.health.entered.Store(d.memory != nil || o.AnyForm)
 	d.Client.AddHook(gate{d.health})
 	return d, nil
 }
@@ -150,16 +152,22 @@ func (d *DB) Key(name string) string { return d.Prefix + name }
 // Now returns the time by the clock of Redis, as far as it is known. All replicas have the same.
 func (d *DB) Now() time.Time { return d.clock.now() }
 
-// EnsureClock asks for the time if it was never told, and before that tries the commands that will be needed.
+// EnsureClock asks for the time if it was never told. Before that it tries the commands that will be needed, and looks
+// in which form the data are.
 func (d *DB) EnsureClock(ctx context.Context) error {
 	if d.clock.synced() {
 		return nil
 	}
-	if err := d.tryCommands(ctx); err != nil {
+	if err := d.tryCommands(entering(ctx)); err != nil {
 		d.health.saw(err)
 		return err
 	}
-	return d.clock.sync(ctx)
+	if err := d.clock.sync(ctx); err != nil {
+		return err
+	}
+	err := d.checkForm(ctx, true)
+	d.health.saw(err)
+	return err
 }
 
 // Ready returns nil if Redis would accept an event now.
@@ -179,10 +187,13 @@ func (d *DB) Ready(ctx context.Context) error {
 	return nil
 }
 
-// probe is Ready for the prober: it asks Redis even if that is down, tries all commands, and updates the clock and what
-// is known of the Cluster.
+// probe is Ready for the prober: it asks Redis even if that is down, tries all commands, looks in which form the data
+// are, and updates the clock and what is known of the Cluster.
 func (d *DB) probe(ctx context.Context) error {
 	err := d.tryCommands(ctx)
+	if err == nil {
+		err = d.checkForm(ctx, true)
+	}
 	if err == nil {
 		err = d.check(ctx)
 	}

@@ -49,6 +49,10 @@ type health struct {
 	// Nil: nothing is called.
 	changed func(Availability, string, time.Duration)
 
+	// enter looks whether Redis may be used at all, before the first call; entered says that it may.
+	enter   func(context.Context) error
+	entered atomic.Bool
+
 	// answered is when Redis last did what it was asked, in ns since the epoch.
 	answered atomic.Int64
 
@@ -230,6 +234,11 @@ func withoutGate(ctx context.Context) context.Context {
 	return context.WithValue(ctx, gateless{}, true)
 }
 
+// enters marks the contexts of calls that are made before it is known in which form the data are.
+type enters struct{}
+
+func entering(ctx context.Context) context.Context { return context.WithValue(ctx, enters{}, true) }
+
 // gate is a redis.Hook: while Redis is down, no command is sent, and a command that meets trouble closes the gate.
 type gate struct{ *health }
 
@@ -267,7 +276,13 @@ func (g gate) pass(ctx context.Context, do func() error) error {
 		return err
 	}
 	began := time.Now()
-	err := do()
+	var err error
+	if !g.entered.Load() && ctx.Value(enters{}) == nil {
+		err = g.enter(ctx)
+	}
+	if err == nil {
+		err = do()
+	}
 	if err == nil {
 		g.answered.Store(time.Now().UnixNano())
 	}
@@ -296,6 +311,16 @@ func (d *DB) Availability() (state Availability, since time.Time) {
 func (d *DB) Available() error {
 	_, why := d.health.state()
 	return why
+}
+
+// Noticed takes notice of the error of a call, and says whether it is one that ends by itself, or when Redis is set up
+// in another way.
+func (d *DB) Noticed(err error) bool {
+	t := d.health.troubleOf(err)
+	if t != nil {
+		d.health.set(t)
+	}
+	return t != nil
 }
 
 // SuspectDown tells the store that Redis has not answered for too long: it counts as down until it takes a write.

@@ -22,6 +22,7 @@ var (
 	readyScript    = script("ready")
 	commandsScript = script("commands")
 	clockScript    = script("clock")
+	formScript     = script("form")
 	releaseScript  = script("release")
 )
 

@@ -108,6 +108,8 @@
 --                              "<tenant> explanations" or <tenant> for its requests, "*" for calls to the provider,
 --                              "* queries" for those that ask how waybills stand, an endpoint for its attempts
 --
+-- The key {tag}:form says in which form the data are, see form.lua.
+--
 -- An <id> is the first 14 characters of base64url of the hash in an event id, 84 bits, and "-2", "-3", … of a
 -- recurrence; e:<id> has the other 29. In a: and d:, which outlive the events, an id has all 43.
 local P = KEYS[1]
