@@ -89,7 +89,8 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: groupAPI, Title: "To ask a running relay:"},
 		&cobra.Group{ID: groupTools, Title: "To develop and test against it:"},
 	)
-	root.AddCommand(newServe(), newCheck(), newExplain(), newDiff(), newSchema(), newHealthcheck(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newMigrate(), newExplain(), newDiff(), newSchema(), newHealthcheck(),
+		newVersion())
 	root.AddCommand(newDemo(), newSend(), newFake(), newListen(), newSubscribe(), newKeygen(), newSign(), newVerify())
 	root.AddCommand(newStatus(), newFind(), newWaybill(), newEvent(), newEvents(), newTail())
 	root.AddCommand(newEndpoints(), newPause(), newResume(), newTest(), newRetry())

@@ -15,7 +15,7 @@ import (
 // filesOf lists the files of this package, and of those with which it shares a Redis, whose names match a pattern.
 func filesOf(t *testing.T, pattern string) (files []string) {
 	t.Helper()
-	for _, dir := range []string{".", "db", "subscriptions", "replays", "notices"} {
+	for _, dir := range []string{".", "db", "subscriptions", "replays", "notices", "migrate"} {
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if entry.IsDir() && path != dir && entry.Name() != "lua" && !strings.Contains(path, "lua/") {
 				return fs.SkipDir
