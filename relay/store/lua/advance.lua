@@ -1,5 +1,5 @@
--- advance: let lines of updates that are sent again go on whose head is closed, although settle has not moved them: a
--- relay of the version before settled it, or Redis lost it. One script, so that no line is moved on twice.
+-- advance: let lines of updates that are sent again go on whose head is closed, although settle has not moved them:
+-- Redis has lost it. One script, so that no line is moved on twice.
 --
 -- ARGV   now (ms), most lines to look at
 -- Returns how many were looked at

@@ -49,7 +49,7 @@ local function line_up_again(ep, v, d, token, now)
   local waits = head and (holds_line(head, ep) or rcall('EXISTS', list_) == 1)
   if not waits then
     rcall('HSET', key, field, v.id)
-    rcall('PEXPIRE', key, 2592000000) -- only if its last one is never settled: Redis lost it, or an older relay had it
+    rcall('PEXPIRE', key, 2592000000) -- only if its last one is never settled, because Redis has lost it
     return false
   end
 
