@@ -270,8 +270,8 @@ const busy = 100
 
 // The bytes that Redis needs of an event that is delivered to one endpoint, as docs/benchmarks.md has them.
 const (
-	bytesOfEvent  = 1052 + 992 // its body of the usual size, and what is kept beside it, for retention
-	bytesOfRecord = 168        // of its waybill, from then on to the end of dedupe.window
+	bytesOfEvent  = 1103 + 550 // its body of the usual size, and what is kept beside it, for retention
+	bytesOfRecord = 169        // of its waybill, from then on to the end of dedupe.window
 )
 
 // RedisMemory is how many bytes Redis needs for so many events a second, each delivered to one endpoint. It is on the

@@ -143,10 +143,10 @@ func TestWhatARunningRedisComesTo(t *testing.T) {
 		{"none", func(r *Redis) { r.Replicas = 0 }, "", "none is alive"},
 		{"all the memory there is", func(r *Redis) { r.MaxMemory = 0 }, "no_maxmemory:2", ""},
 		{"it tells nothing", func(r *Redis) { r.Told = false }, "", "does not tell"},
-		{"too many callbacks", func(r *Redis) { r.Callbacks = 11 }, "retention_memory:3", ""},
-		{"just as many as fit", func(r *Redis) { r.Callbacks = 10.8 }, "", ""},
-		{"too many events", func(r *Redis) { r.Events = 2_000_000 }, "retention_memory:3", ""},
-		{"nothing to tell by", func(r *Redis) { r.Callbacks = 0.1 }, "", "has room for 10,"},
+		{"too many callbacks", func(r *Redis) { r.Callbacks = 13.5 }, "retention_memory:3", ""},
+		{"just as many as fit", func(r *Redis) { r.Callbacks = 13.2 }, "", ""},
+		{"too many events", func(r *Redis) { r.Events = 2_400_000 }, "retention_memory:3", ""},
+		{"nothing to tell by", func(r *Redis) { r.Callbacks = 0.1 }, "", "has room for 13,"},
 	} {
 		r := good
 		tt.change(&r)
