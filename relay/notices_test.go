@@ -124,9 +124,11 @@ func TestAnEndpointThatFlapsIsToldTwiceWithinEvery(t *testing.T) {
 			replicas[j%2].push("application/json", callback(item(fmt.Sprint("12345", i, j), "collected", "2026-11-23 09:00:00")))
 		}
 		until(t, "its breaker opens", func() bool { return open() == "1" })
+		until(t, "that is told", func() bool { return len(texts(chat, "shop/orders")) > 0 })
 		looks(t, 10) // while all is well, a look at everything comes late
 		down.Store(false)
 		until(t, "its breaker closes", func() bool { return open() != "1" })
+		until(t, "that it is over is told", func() bool { return len(texts(chat, "OVER")) > 0 })
 		looks(t, 14)
 	}
 
