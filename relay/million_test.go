@@ -74,7 +74,7 @@ func BenchmarkAPIOverAMillionEvents(b *testing.B) {
 					body := r.ask(b, q.key, path)
 					took = append(took, time.Since(began))
 					cursor = ""
-					if _, rest, ok := strings.Cut(body, `"next":"`); ok {
+					if _, rest, ok := strings.Cut(body, `"next":"`); ok && q.name != "waybill" { // there it is what to do
 						cursor, _, _ = strings.Cut(rest, `"`)
 					}
 				}
