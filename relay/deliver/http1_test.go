@@ -244,14 +244,17 @@ func TestATimeoutOrTheEndOfItsContextEndsAnAttempt(t *testing.T) {
 		}
 		say(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 	})
-	c := poster(t, s.addr, loopback, func(e *Endpoint) { e.Timeout = time.Second })
+	c := poster(t, s.addr, loopback)
 	if got := try(t, c); got != "204" {
 		t.Fatal(got)
 	}
 	age(c, time.Second)
+	enough := c.endpoint.Timeout
+	c.endpoint.Timeout = time.Second
 	if got := try(t, c); got != "timeout: no whole answer in time" {
 		t.Error(got)
 	}
+	c.endpoint.Timeout = enough
 	if got := try(t, c); got != "204" { // by a new connection
 		t.Error(got)
 	}

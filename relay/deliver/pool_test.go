@@ -1,9 +1,11 @@
 package deliver
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -113,7 +115,7 @@ func newDelivery(leaseLeft time.Duration) *event.Delivery {
 }
 
 // newPool runs a pool with one endpoint that answers 200, and counts its requests.
-func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
+func newPool(t *testing.T, m *memory, change ...func(*Settings, *atomic.Int64)) (p *Pool, requests *atomic.Int64) {
 	t.Helper()
 	requests = new(atomic.Int64)
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
@@ -122,10 +124,13 @@ func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = New(
-		Options{Store: m, Settings: Settings{Egress: loopback,
-			Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-				Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
+	set := Settings{Egress: loopback,
+		Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
+			Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}
+	for _, f := range change {
+		f(&set, requests)
+	}
+	p, err = New(Options{Store: m, Settings: set})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +179,28 @@ func TestADeliveryPastMaxAgeIsNotAttempted(t *testing.T) {
 	}
 }
 
+// answering dials a receiver that answers each request at once, or when the test lets it. No network is between them:
+// in a bubble, time stands still meanwhile. Its connections end with the test.
+func answering(t *testing.T, answer func(*http.Request) int) Egress {
+	t.Helper()
+	return Egress{Dial: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { _ = theirs.Close() })
+		go func() {
+			in := bufio.NewReader(theirs)
+			for {
+				r, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				say(theirs, fmt.Sprintf("HTTP/1.1 %d Answer\r\nContent-Length: 0\r\n\r\n", answer(r)))
+			}
+		}()
+		return ours, nil
+	}}
+}
+
 func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 	t.Parallel()
 	const failing = 50
@@ -187,48 +214,48 @@ func TestALineIsAttemptedInRunsAndEachEndsWithAFailure(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var mu sync.Mutex
-			var got []string
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				mu.Lock()
-				defer mu.Unlock()
-				time.Sleep(c.takes)
-				if got = append(got, r.Header.Get("Kuairelay-Sequence")); len(got) > failing {
-					w.WriteHeader(http.StatusInternalServerError)
+			synctest.Test(t, func(t *testing.T) {
+				var got []string // one is attempted at a time
+				egress := answering(t, func(r *http.Request) int {
+					time.Sleep(c.takes)
+					if got = append(got, r.Header.Get("Kuairelay-Sequence")); len(got) > failing {
+						return http.StatusInternalServerError
+					}
+					return http.StatusOK
+				})
+				key, err := signature.ParseKey(signature.NewSecret())
+				if err != nil {
+					t.Fatal(err)
 				}
-			}))
-			t.Cleanup(server.Close)
-			key, err := signature.ParseKey(signature.NewSecret())
-			if err != nil {
-				t.Fatal(err)
-			}
-			m := &memory{}
-			for i := range 2 * failing {
-				d := newDelivery(time.Hour)
-				d.Event.Sequence = int64(i)
-				m.line = append(m.line, d)
-			}
-			p, err := New(
-				Options{Store: m, Settings: Settings{Egress: loopback,
-					Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-						Timeout: time.Minute, MaxInFlight: 4, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.Start(map[string]int{}, []*event.Delivery{m.line[0]})
-			p.working.Wait()
-			for i, sequence := range got {
-				if sequence != strconv.Itoa(i) {
-					t.Fatalf("attempt %d is of update %s", i, sequence)
+				m := &memory{}
+				for i := range 2 * failing {
+					d := newDelivery(time.Hour)
+					d.Event.Sequence = int64(i)
+					m.line = append(m.line, d)
 				}
-			}
-			os := m.outcomes()
-			if len(got) != failing+1 || len(os) != failing+1 || os[failing].Kind != queue.Retry {
-				t.Errorf("%d attempts, %d outcomes, the last is %c", len(got), len(os), os[len(os)-1].Kind)
-			}
-			if !c.calls(m.calls) {
-				t.Errorf("they were settled in calls of %v", m.calls)
-			}
+				p, err := New(
+					Options{Store: m, Settings: Settings{Egress: egress,
+						Endpoints: []*Endpoint{{Name: "t/a", URL: "http://receiver.example/", Keys: []Key{{Key: key}},
+							Timeout: time.Minute, MaxInFlight: 4, Policy: Policy{MaxAge: time.Hour, Retry: []time.Duration{time.Hour}}}}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.Start(map[string]int{}, []*event.Delivery{m.line[0]})
+				p.working.Wait()
+				for i, sequence := range got {
+					if sequence != strconv.Itoa(i) {
+						t.Fatalf("attempt %d is of update %s", i, sequence)
+					}
+				}
+				os := m.outcomes()
+				if len(got) != failing+1 || len(os) != failing+1 || os[failing].Kind != queue.Retry {
+					t.Errorf("%d attempts, %d outcomes, the last is %c", len(got), len(os), os[len(os)-1].Kind)
+				}
+				if !c.calls(m.calls) {
+					t.Errorf("they were settled in calls of %v", m.calls)
+				}
+				time.Sleep(time.Minute) // the crew's goroutines rest, and then end
+			})
 		})
 	}
 }
@@ -240,7 +267,11 @@ func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
 	for range all {
 		m.line = append(m.line, newDelivery(time.Hour))
 	}
-	p, requests := newPool(t, m)
+	p, requests := newPool(t, m, func(s *Settings, requests *atomic.Int64) {
+		// Over a network, an attempt may take so long on a busy machine that each is settled before the next is made.
+		s.Egress = answering(t, func(*http.Request) int { requests.Add(1); return http.StatusOK })
+		s.Endpoints[0].URL = "http://receiver.example/"
+	})
 	aside := 0
 	m.waits = func(line []queue.Outcome) {
 		if line[len(line)-1].Held > 0 {

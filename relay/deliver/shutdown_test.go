@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -128,31 +129,32 @@ func (o *outage) Settle(ctx context.Context, outcomes ...queue.Outcome) ([]queue
 
 func TestAfterAnOutageHeldOutcomesAreSettledBeforeAnythingIsLeased(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	t.Cleanup(server.Close)
-	o := &outage{back: make(chan struct{})}
-	p, err := New(
-		Options{Store: o, Settings: Settings{Egress: loopback, Endpoints: []*Endpoint{newEndpoint(t, server.URL)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) { // it waits for them for a while only
+		o := &outage{back: make(chan struct{})}
+		p, err := New(Options{Store: o, Settings: Settings{Egress: answering(t, func(*http.Request) int { return 200 }),
+			Endpoints: []*Endpoint{newEndpoint(t, "http://receiver.example/")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx) }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute) // the crew's goroutines rest, and then end
+		})
+
+		p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)})
+		wait(t, "the outcome is held", func() bool { return p.Held() == 1 })
+		close(o.back)
+		wait(t, "it leases again", func() bool { return slices.Contains(o.done(), "lease") })
+		if got := o.done(); slices.Index(got, "lease") < slices.Index(got, "settle") || !slices.Contains(got, "settle") {
+			t.Errorf("what was attempted meanwhile may be attempted again: %v", got)
 		}
 	})
-
-	p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)})
-	wait(t, "the outcome is held", func() bool { return p.Held() == 1 })
-	close(o.back)
-	wait(t, "it leases again", func() bool { return slices.Contains(o.done(), "lease") })
-	if got := o.done(); slices.Index(got, "lease") < slices.Index(got, "settle") || !slices.Contains(got, "settle") {
-		t.Errorf("what was attempted meanwhile may be attempted again: %v", got)
-	}
 }
 
 func TestTheLatencyOfDeliveriesIsThatOfTheDelivered(t *testing.T) {
