@@ -68,8 +68,8 @@ func (c *command) wait() int {
 	select {
 	case code := <-c.exit:
 		return code
-	case <-time.After(30 * time.Second):
-		c.t.Fatalf("still running after 30 s; stdout:\n%s\nstderr:\n%s", c.stdout, c.stderr)
+	case <-time.After(2 * time.Minute):
+		c.t.Fatalf("still running after two minutes; stdout:\n%s\nstderr:\n%s", c.stdout, c.stderr)
 		return -1
 	}
 }

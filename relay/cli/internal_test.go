@@ -30,7 +30,7 @@ func TestDemoFailsWhenSomethingIsNotAsPromised(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDemoRun(newScreen(&bytes.Buffer{}), 3*time.Second)
+			d := newDemoRun(newScreen(&bytes.Buffer{}), 10*time.Second)
 			c.spoil(d)
 			if err := d.run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)

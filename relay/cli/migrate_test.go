@@ -60,7 +60,7 @@ func TestMigrateMovesWhatTheVersionBeforeHasKept(t *testing.T) {
 	if got := parse[migrated](t, stdout); code != 1 || got.OK || len(got.Alive) != 1 || got.Events != 0 {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
-	code, stdout, _ = run(t, "", "check", "--production", "-o", "json", file)
+	code, stdout, _ = checked(t, "-o", "json", file)
 	if got := parse[production](t, stdout); code != 1 || got.codes() != "other_form" ||
 		!strings.Contains(got.Points[0].Do, "kuairelay migrate") {
 		t.Errorf("exit %d\n%s", code, stdout)

@@ -75,7 +75,7 @@ func TestSendServeAndListenWorkTogetherWithTheExampleConfig(t *testing.T) {
 	relay, public := serve(t, text)
 
 	code, stdout, stderr := run(t, "", "send", "--to", "http://"+public+"/callback/change-me-please", "-n", "60",
-		"--encoding", "all",
+		"--encoding", "all", "--concurrency", "1", // a busy machine refuses what waits for too long
 		"--duplicates", "0.2", "--seed", "7", "-o", "json")
 	sent := parse[struct{ Sent, Repeats, Updates, Accepted, Failed int }](t, stdout)
 	if code != 0 || sent.Sent != 60 || sent.Accepted != 60 || sent.Failed != 0 || sent.Repeats == 0 || sent.Updates != 60 {
@@ -284,15 +284,15 @@ func TestHealthcheck(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(hang) })
 	for _, c := range []struct {
-		url, want string
-		code      int
+		url, timeout, want string
+		code               int
 	}{
-		{server.URL + "/healthz", "healthy: " + server.URL + "/healthz: 200 OK\n", 0},
-		{server.URL + "/readyz", "503 Service Unavailable redis does not take a write\n", 1},
-		{server.URL + "/hang", "no answer in time\n", 1},
-		{"http://127.0.0.1:1/healthz", "connection refused\n", 1},
+		{server.URL + "/healthz", "1m", "healthy: " + server.URL + "/healthz: 200 OK\n", 0},
+		{server.URL + "/readyz", "1m", "503 Service Unavailable redis does not take a write\n", 1},
+		{server.URL + "/hang", "500ms", "no answer in time\n", 1},
+		{"http://127.0.0.1:1/healthz", "1m", "connection refused\n", 1},
 	} {
-		code, stdout, stderr := run(t, "", "healthcheck", "--url", c.url, "--timeout", "500ms")
+		code, stdout, stderr := run(t, "", "healthcheck", "--url", c.url, "--timeout", c.timeout)
 		if code != c.code || !strings.HasSuffix(stdout+stderr, c.want) || strings.Count(stdout+stderr, "\n") != 1 {
 			t.Errorf("%s: exit %d: %s%s", c.url, code, stdout, stderr)
 		}
