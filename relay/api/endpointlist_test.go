@@ -128,23 +128,25 @@ func (p *parking) Health(_ context.Context, endpoints []string, latest int) (all
 
 func TestAnEndpointThatWasPausedJustNowIsAmongThosePaused(t *testing.T) {
 	t.Parallel()
-	store := &parking{counting: troubled()}
-	b := statusBench(store.counting)
-	b.endpoints = store
-	mustStatus(t, b, "")
-	if err := store.Park(t.Context(), "shop/a", event.Actor{}); err != nil {
-		t.Fatal(err)
-	}
-	b.health.changed("shop/a", b.now())
-	for state, want := range map[string]string{"paused": "[shop/b shop/a]", "ok": "[]"} {
-		got, err := ask(b, listEndpoints, "", "/?sort=name&state="+state, "")
-		var names []string
-		for _, e := range got.Endpoints {
-			names = append(names, e.Endpoint)
+	synctest.Test(t, func(t *testing.T) {
+		store := &parking{counting: troubled()}
+		b := statusBench(store.counting)
+		b.endpoints = store
+		mustStatus(t, b, "")
+		if err := store.Park(t.Context(), "shop/a", event.Actor{}); err != nil {
+			t.Fatal(err)
 		}
-		slices.Reverse(names)
-		if err != nil || fmt.Sprint(names) != want {
-			t.Errorf("%s: %v (%v), want %s", state, names, err, want)
+		b.health.changed("shop/a", b.now())
+		for state, want := range map[string]string{"paused": "[shop/b shop/a]", "ok": "[]"} {
+			got, err := ask(b, listEndpoints, "", "/?sort=name&state="+state, "")
+			var names []string
+			for _, e := range got.Endpoints {
+				names = append(names, e.Endpoint)
+			}
+			slices.Reverse(names)
+			if err != nil || fmt.Sprint(names) != want {
+				t.Errorf("%s: %v (%v), want %s", state, names, err, want)
+			}
 		}
-	}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kuairelay/relay/event"
@@ -145,20 +146,26 @@ func TestAFileThatCannotBeReadNowMayBeReadLater(t *testing.T) {
 
 func TestAFileThatWasPutBackIsNotTakenBeforeItsPauseIsOver(t *testing.T) {
 	t.Parallel()
-	s := adopted(t, t.TempDir())
-	put(t, s, 1, "a")
-	put(t, s, 2, "a b")
-	put(t, s, 3, "c")
-	first := next(t, s, 1)
-	s.Postpone(first[0], 200*time.Millisecond)
-	s.Return(first, false)
-	if files := next(t, s, 10); len(files) != 1 || files[0].ReceivedAt.Sub(spoolStart) != 3*time.Second {
-		t.Errorf("%d files are taken before it, or those behind it", len(files))
-	}
-	// It is taken by itself when the time has come.
-	if files := next(t, s, 10); len(files) != 1 || files[0].ReceivedAt.Sub(spoolStart) != time.Second {
-		t.Errorf("%d files", len(files))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := adopted(t, t.TempDir())
+		put(t, s, 1, "a")
+		put(t, s, 2, "a b")
+		put(t, s, 3, "c")
+		first := next(t, s, 1)
+		began := time.Now()
+		s.Postpone(first[0], time.Minute)
+		s.Return(first, false)
+		if files := next(t, s, 10); len(files) != 1 || files[0].ReceivedAt.Sub(spoolStart) != 3*time.Second {
+			t.Errorf("%d files are taken before it, or those behind it", len(files))
+		}
+		// It is taken by itself when the time has come.
+		if files := next(t, s, 10); len(files) != 1 || files[0].ReceivedAt.Sub(spoolStart) != time.Second {
+			t.Errorf("%d files", len(files))
+		}
+		if after := time.Since(began); after != time.Minute {
+			t.Errorf("it is taken after %s", after)
+		}
+	})
 }
 
 func TestDamagedIDsOfAFileAreLeftOut(t *testing.T) {
@@ -220,10 +227,10 @@ func TestALargeFileKeepsOnlyItsOwnWaybillsWaiting(t *testing.T) {
 	dir := t.TempDir()
 	check := func(s *Spool) {
 		t.Helper()
-		taken := func() []string {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			files, _ := s.Next(ctx, 10, 1<<40)
+		taken := func() []string { // without waiting
+			s.mu.Lock()
+			files := s.nextBatch(10, 1<<40)
+			s.mu.Unlock()
 			var out []string
 			for _, f := range files {
 				cb, err := s.Read(f)
