@@ -34,7 +34,7 @@ func answering(t *testing.T, answer http.HandlerFunc) *kuaidihelp.Client {
 	t.Helper()
 	s := httptest.NewServer(answer)
 	t.Cleanup(s.Close)
-	return &kuaidihelp.Client{URL: s.URL + "/api", AppID: "50001", APIKey: "secret-key", Timeout: 2 * time.Second,
+	return &kuaidihelp.Client{URL: s.URL + "/api", AppID: "50001", APIKey: "secret-key", Timeout: time.Minute,
 		Now: func() time.Time { return time.Unix(1524209949, 5) }}
 }
 

@@ -19,12 +19,12 @@ func TestACommandThatRedisLacksOrForbidsIsNamedBeforeAnythingIsWritten(t *testin
 		if _, err := server.Do(user...); err != nil {
 			t.Fatal(err)
 		}
-		s, err := New(Options{URL: "redis://relay:secret@" + server.Addr})
+		s, err := New(Options{URL: "redis://relay:secret@" + server.Addr, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		state, why := Trouble(s.EnsureClock(ctx))
 		if keys, err := server.Do("KEYS", "*"); err != nil || strings.TrimSpace(keys) != "" || state != Down {
@@ -64,7 +64,7 @@ func TestARedisThatRefusesScriptsIsNamedWithItsRemedy(t *testing.T) {
 		{"ERR ACL failure in script: User kua has no permissions to run the 'zadd' command", "may not run ZADD",
 			adviceCommands},
 	} {
-		s, err := New(Options{URL: "redis://" + answers(t, strings.Repeat("-"+c.text+"\r\n", 20))})
+		s, err := New(Options{URL: "redis://" + answers(t, strings.Repeat("-"+c.text+"\r\n", 20)), Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

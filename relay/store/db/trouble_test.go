@@ -123,6 +123,7 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 	t.Parallel()
 	advice := func(o Options) map[string]string {
 		t.Helper()
+		o.Timeout = time.Minute
 		s, err := New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +152,7 @@ func TestAdviceNamesWhatPutsEventsAtRisk(t *testing.T) {
 	}
 	// One that lets nobody in is down: that it does not tell its INFO is no advice.
 	for _, url := range []string{"redis://shy:wrong@" + safe.Addr, "redis://nobody:secret@" + safe.Addr} {
-		s, err := New(Options{URL: url})
+		s, err := New(Options{URL: url, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
