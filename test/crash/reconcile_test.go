@@ -280,19 +280,23 @@ tenants:
 		r.start()
 	}
 
-	// Every replica looks again, and none asks.
-	asked := l.asked()
+	// Every replica looks again, and when what they had taken before is asked for, none asks.
 	for _, r := range replicas {
 		until(t, "a replica knows that the day has no queries left", func() bool {
 			text, _ := os.ReadFile(r.log.Name())
 			return strings.Contains(string(text), "kuaidihelp.query.daily_budget is used up")
 		})
-		if !metric(r, spent) {
-			t.Errorf("%s counts something else than %s", r.admin, spent)
-		}
+		until(t, r.admin+" has "+spent, func() bool { return metric(r, spent) })
 	}
-	if now := l.asked(); now != asked || asked > budget {
-		t.Errorf("%d waybills were asked for, and then %d; %d may be", asked, now, budget)
+	asked, since := l.asked(), time.Now()
+	until(t, "nobody asks for 3 s", func() bool { // the waybills are silent for 2 s again
+		if now := l.asked(); now != asked {
+			asked, since = now, time.Now()
+		}
+		return time.Since(since) > 3*time.Second
+	})
+	if asked > budget {
+		t.Errorf("%d waybills were asked for; %d may be", asked, budget)
 	}
 	t.Logf("%d waybills of %d were asked for; the others were counted by replicas that were killed %d times", asked,
 		budget, kills)
@@ -318,7 +322,7 @@ func awayFromMidnight(t *testing.T) {
 
 // check holds what was asked against what may be asked, and against what the relay has counted.
 func (l *leaky) check(t *testing.T, interval time.Duration, redisURL string, kills int) {
-	const network = 300 * time.Millisecond // that a call takes more than another from the relay to here
+	network := interval / 2 // that a call takes more than another from the relay to here, on a busy machine
 	asked, most := l.asked(), 0
 	l.mu.Lock()
 	defer l.mu.Unlock()

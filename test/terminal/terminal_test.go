@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -52,7 +54,7 @@ func TestAJobGoesOnBesideTheTerminal(t *testing.T) {
 
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
-	mark := "9876.54321" // no other process sleeps so long
+	mark := fmt.Sprintf("9876.%d", os.Getpid()) // no other process sleeps so long, nor one of another run of this test
 	t.Run("a page", func(t *testing.T) {
 		x := Open(t, t.TempDir())
 		x.Start("sleep " + mark)
