@@ -36,7 +36,7 @@ type storedDelivery struct {
 const (
 	headCount, headForm, headAccepted, headSequence = 3, 5, 7, 13
 
-	headHash, headRecord, headStates = 31, 60, 62
+	headHash, headRecord, headStates = 31, 60, 63
 
 	stateBytes = 26
 )

@@ -70,9 +70,9 @@ for i = 4, #ARGV, 3 do
   new[#new + 1] = known[5] and 0 or 1
   if not known[5] then
     local text = ARGV[i + 1] .. '\t' .. ep .. '\t'
-    local length = 88 + #text
+    local length = 89 + #text
     call('SET', P .. 'e:' .. id, char(0, floor(length / 256), length % 256, 0, 1) .. 'w-' .. time .. time .. token
-      .. sub(ARGV[i], 15) .. char(0, #ARGV[i + 1]) .. 'ln\0\0' .. token .. '\0\0\0\0\0\0\0\0\0\0' .. text
+      .. sub(ARGV[i], 15) .. char(0, 0, #ARGV[i + 1]) .. 'ln\0\0' .. token .. '\0\0\0\0\0\0\0\0\0\0' .. text
       .. ARGV[i + 2], 'NX')
     call('HSET', record, 'i:' .. id, now, 's:zt', time .. time .. 'sending', 'q', now, 'h', id)
     due[#due + 1], due[#due + 2], listed[#listed + 1] = ARGV[2], id, id .. ' xx'
@@ -102,7 +102,7 @@ for i = 1, #ids do
   local value = values[i]
   local _, high, low = string.byte(value, 1, 3)
   local length, state = high * 256 + low, 'ln\0\0` + bareToken + `\0\0\0\0\0\0\0\0\0\0'
-  call('SETRANGE', keys[i], '62', state)
+  call('SETRANGE', keys[i], '63', state)
   rows[i] = {ids[i] .. sub(value, 32, 60), sub(value, length + 1)}
 end
 call('ZADD', P .. 'q:' .. ep, unpack(due))
@@ -113,9 +113,8 @@ local call, P, ep, ids, delivered, time = redis.call, KEYS[1], ARGV[3], {}, {}, 
 for i = 4, #ARGV do
   local id = ARGV[i]
   local head = call('GETRANGE', P .. 'e:' .. id, '0', '255')
-  local high, low = string.byte(head, 61, 62)
-  local record = sub(head, 89, 88 + high * 256 + low)
-  call('SETRANGE', P .. 'e:' .. id, '62', 'dn\0\1` + bareToken + `' .. time .. '\0\0\0\1')
+  local record = sub(head, 90, 89 + string.byte(head, 63))
+  call('SETRANGE', P .. 'e:' .. id, '63', 'dn\0\1` + bareToken + `' .. time .. '\0\0\0\1')
   call('PEXPIRE', P .. record, ARGV[2])
   ids[#ids + 1], delivered[#delivered + 1] = id, ARGV[1] .. ' 200 1 1 ' .. id .. sub(head, 32, 60)
 end

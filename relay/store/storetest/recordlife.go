@@ -178,15 +178,15 @@ func checkWideForms(t *testing.T, b *bench) {
 	}
 }
 
-// checkHuge has an event whose head does not fit into a few bytes: 900 endpoints with long names, and a body that is
-// read in parts.
+// checkHuge has an event whose head does not fit into a few bytes: 900 endpoints with long names, a waybill code of
+// 70,000 characters, and a body that is read in parts.
 func checkHuge(t *testing.T, b *bench) {
 	s := b.open(t, options{})
 	var names []string
 	for i := range b.some(900) {
 		names = append(names, fmt.Sprintf("a-tenant-with-quite-a-long-name/an-endpoint-with-a-long-name-%03d", i))
 	}
-	e := update("1", "a")
+	e := update(strings.Repeat("7", 70_000), "a")
 	e.Data = fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 300_000))
 	acceptOne(t, s, e, to(names...))
 	for _, name := range []string{names[0], names[len(names)-1]} {
@@ -198,8 +198,9 @@ func checkHuge(t *testing.T, b *bench) {
 	}
 
 	got, ok, err := s.Event(t.Context(), e.ID, "")
-	if err != nil || !ok || len(got.Deliveries) != len(names) || string(got.Data) != string(e.Data) {
-		t.Errorf("%v, %v, %d deliveries", ok, err, len(got.Deliveries))
+	if err != nil || !ok || len(got.Deliveries) != len(names) || string(got.Data) != string(e.Data) ||
+		got.WaybillCode != e.WaybillCode {
+		t.Errorf("%v, %v, %d deliveries, waybill of %d characters", ok, err, len(got.Deliveries), len(got.WaybillCode))
 	}
 	if listed := page(t, s, event.Query{Most: 1}); len(listed) != 1 {
 		t.Errorf("listed are %v", listed)

@@ -9,8 +9,8 @@
 --   14-19  sequence
 --   20-31  call that accepted it
 --   32-60  what the id lacks of the hash
---   61-62  length of the name of its record
---   63-    the states; the name of the record; the brand of its entry in the ledger (empty: none) and the endpoint of
+--   61-63  length of the name of its record
+--   64-    the states; the name of the record; the brand of its entry in the ledger (empty: none) and the endpoint of
 --          each delivery, each with a tab behind it
 -- The 26 bytes of a state are
 --    1     letter: q queued, l leased, w waiting, d delivered, x dead, m a dead letter that was dismissed
@@ -25,11 +25,18 @@
 --
 -- An event has no expiry: trim deletes it some time after its last delivery was closed.
 local byte, char, sub, find, floor = string.byte, string.char, string.sub, string.find, math.floor
-local HEAD, STATE = 62, 26
+local HEAD, STATE = 63, 26
 local MORE = '6' -- where the mark of an event is, as SETRANGE counts
 local SHORT = 14 -- characters of the hash that are in the name of a key
 local NOBODY, NOTHING = string.rep('\0', 12), '\0\0\0\0'
 local OPEN = {q = true, l = true, w = true} -- letters of the states of a delivery that is open
+
+local function read3(s, at)
+  local a, b, c = byte(s, at, at + 2)
+  return a * 65536 + b * 256 + c
+end
+
+local function bytes3(n) return char(floor(n / 65536), floor(n / 256) % 256, n % 256) end
 
 local function read6(s, at)
   local a, b, c, d, e, f = byte(s, at, at + 5)
@@ -62,9 +69,9 @@ end
 local function pack_event(states, n, wide, more, accepted, sequence, call, rest, names, brand, record, body)
   if #call ~= 12 then call = sub(call .. NOBODY, 1, 12) end
   local len = HEAD + #states + #record + #brand + 1 + #names
-  return char(floor(len / 65536), floor(len / 256) % 256, len % 256, floor(n / 256), n % 256) .. (wide and 'w' or 'n')
-    .. (more and 'm' or '-') .. bytes6(accepted) .. bytes6(sequence) .. call .. rest
-    .. char(floor(#record / 256), #record % 256) .. states .. record .. brand .. '\t' .. names .. body, len
+  return bytes3(len) .. char(floor(n / 256), n % 256) .. (wide and 'w' or 'n') .. (more and 'm' or '-')
+    .. bytes6(accepted) .. bytes6(sequence) .. call .. rest .. bytes3(#record) .. states .. record .. brand .. '\t'
+    .. names .. body, len
 end
 
 -- unpack_event reads an event from its value, or as much of that as has the head:
@@ -73,10 +80,9 @@ end
 --   body                          if whole says that the value is all of it
 local function unpack_event(id, value, whole)
   local a, b, c, d, e, form, more = byte(value, 1, 7)
-  local high, low = byte(value, 61, 62)
   local len, n, wide = a * 65536 + b * 256 + c, d * 256 + e, form == 119
   local at = HEAD + n * (wide and STATE or 1) + 1
-  local to = at + high * 256 + low
+  local to = at + read3(value, 61)
   local tab = find(value, '\t', to, true)
   return {id = id, head = value, len = len, n = n, wide = wide, more = more == 109, states = {false}, asked = 0,
     index = false, names = tab + 1, open = false, brand = sub(value, to, tab - 1), record = sub(value, at, to - 1),
@@ -96,8 +102,7 @@ local function read_event(id)
   local key = P .. 'e:' .. id
   local value = rcall('GETRANGE', key, '0', '255')
   if value == '' then return nil end
-  local a, b, c = byte(value, 1, 3)
-  local len = a * 65536 + b * 256 + c
+  local len = read3(value, 1)
   if len > #value then value = rcall('GETRANGE', key, 0, len - 1) end
   return unpack_event(id, value)
 end
