@@ -41,6 +41,12 @@ func TestABodyIsReadAsItWasWritten(t *testing.T) {
 		got.Origin.Replica != `long_long_long_long___b_` {
 		t.Errorf("%+v, %v", got.Origin, err)
 	}
+	// Without its body, an event is known by its record: of one without a waybill that is named by the event itself.
+	for record, want := range map[string]string{"w:77": "77", "n:" + strings.Repeat("A", shortHash): ""} {
+		if got := readStored(&stored{record: record}, nil); got.WaybillCode != want {
+			t.Errorf("the waybill of record %s is %q, want %q", record, got.WaybillCode, want)
+		}
+	}
 	if got, err := decodeBody(string(encodeBody(&event.Event{Status: "a\xffb"}))); err != nil || got.Status != "a\ufffdb" {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -304,11 +304,14 @@ func fieldsOf(v any) map[string]string {
 	return out
 }
 
-// readStored makes a record of an event and the fields of f:<id>.
+// readStored makes a record of an event and the fields of f:<id>. If its body cannot be read, its record still names
+// the waybill.
 func readStored(v *stored, rare map[string]string) *event.Record {
 	out := &event.Record{}
 	if e, err := v.event(); err == nil {
 		out.Event = *e
+	} else if code, ok := strings.CutPrefix(v.record, "w:"); ok {
+		out.WaybillCode = code
 	}
 	out.ID = v.id
 	out.Sequence = v.sequence
