@@ -75,11 +75,9 @@ func (s *Store) Retry(ctx context.Context, endpoint string, ids ...string) (out 
 	if err := s.db.EnsureClock(ctx); err != nil {
 		return out, err
 	}
-	shorts := make([]any, len(ids))
-	for i, id := range ids {
-		if shorts[i], err = shortID(id); err != nil {
-			return out, err
-		}
+	shorts, err := shortIDs(ids)
+	if err != nil {
+		return out, err
 	}
 	return s.retry(ctx, endpoint, shorts)
 }

@@ -135,7 +135,7 @@ func (s *Store) readDeadLetters(ctx context.Context, all []deadLetter) ([]event.
 	for i, l := range all {
 		shorts[i] = l.short
 	}
-	found, err := s.readHeads(ctx, shorts)
+	found, err := s.readLines(ctx, shorts)
 	if err != nil {
 		return nil, err
 	}
@@ -207,13 +207,9 @@ func atOnce(context.Context) error { return nil }
 func (s *Store) changeDeliveries(ctx context.Context, ids []string, may func(context.Context) error,
 	run func(ctx context.Context, shorts []any) ([]any, error),
 ) (int, error) {
-	shorts := make([]any, len(ids))
-	for i, id := range ids {
-		short, err := shortID(id)
-		if err != nil {
-			return 0, err
-		}
-		shorts[i] = short
+	shorts, err := shortIDs(ids)
+	if err != nil {
+		return 0, err
 	}
 	return s.changeShort(ctx, shorts, may, run)
 }

@@ -23,8 +23,10 @@ const (
 	dataOfWaybill = 4 << 20
 	// maxDetails is for how many deliveries and attempts the store asks for more than the events themselves have.
 	maxDetails = 2000
-	// headBytes is the last byte of what is read of an event for its head and the first line of its body.
-	headBytes = 4095
+	// headBytes is the last byte of what is read of an event for its head, and lineBytes for the first line of its body
+	// as well. Few need more.
+	headBytes = 255
+	lineBytes = 4095
 )
 
 // ofAnyone stands for the operator, who sees the deliveries of every tenant.
@@ -154,18 +156,10 @@ func (s *Store) load(ctx context.Context, shorts []string, tenant string, data i
 	}
 
 	// Events without room for their data still have the first line of their bodies.
-	var found []*stored
-	if data > 0 {
-		if found, err = s.readEvents(ctx, shorts, data); err != nil {
-			return nil, err
-		}
-	}
-	whole := len(found)
-	heads, err := s.readHeads(ctx, shorts[whole:])
+	found, whole, err := s.readSome(ctx, shorts, data)
 	if err != nil {
 		return nil, err
 	}
-	found = append(found, heads...)
 
 	var lookups []lookup
 	for i, v := range found {

@@ -53,6 +53,17 @@ func shortID(id string) (string, error) {
 	return hash[:shortHash] + hash[hashLength:], nil
 }
 
+// shortIDs is shortID of each, as arguments of a script.
+func shortIDs(ids []string) (shorts []any, err error) {
+	shorts = make([]any, len(ids))
+	for i, id := range ids {
+		if shorts[i], err = shortID(id); err != nil {
+			return nil, err
+		}
+	}
+	return shorts, nil
+}
+
 // joinID returns the event id of a short one and of the rest of its hash; empty if that is none.
 func joinID(short, rest string) string {
 	n := min(len(short), shortHash)

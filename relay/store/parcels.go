@@ -54,17 +54,14 @@ func (s *Store) addUpdates(ctx context.Context, parcels []ledger.Parcel, at []in
 	if err != nil {
 		return err
 	}
-	var found []*stored
+	most := int64(0)
 	if data {
-		if found, err = s.readEvents(ctx, shorts, dataOfWaybill); err != nil {
-			return err
-		}
+		most = dataOfWaybill
 	}
-	heads, err := s.readHeads(ctx, shorts[len(found):])
+	found, _, err := s.readSome(ctx, shorts, most)
 	if err != nil {
 		return err
 	}
-	found = append(found, heads...)
 
 	for i, v := range found {
 		if v == nil {

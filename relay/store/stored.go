@@ -140,11 +140,24 @@ func millisTime(b string) time.Time {
 	return time.Time{}
 }
 
-// readHeads reads the heads of events, and the first line of their bodies; nil is an event that is not there.
+// readHeads reads the heads of events; nil is an event that is not there.
 func (s *Store) readHeads(ctx context.Context, shorts []string) ([]*stored, error) {
+	return s.readFirst(ctx, shorts, false)
+}
+
+// readLines reads the heads of events, and the first line of their bodies; nil is an event that is not there.
+func (s *Store) readLines(ctx context.Context, shorts []string) ([]*stored, error) {
+	return s.readFirst(ctx, shorts, true)
+}
+
+func (s *Store) readFirst(ctx context.Context, shorts []string, line bool) ([]*stored, error) {
+	last := headBytes
+	if line {
+		last = lineBytes
+	}
 	values := make([]*redis.StringCmd, len(shorts))
 	err := s.db.Slices(ctx, len(shorts), db.SliceCommands, func(p redis.Pipeliner, i int) {
-		values[i] = p.GetRange(ctx, s.eventKey(shorts[i]), 0, headBytes)
+		values[i] = p.GetRange(ctx, s.eventKey(shorts[i]), 0, int64(last))
 	})
 	if err != nil {
 		return nil, err
@@ -154,13 +167,13 @@ func (s *Store) readHeads(ctx context.Context, shorts []string) ([]*stored, erro
 	var long []int
 	for i, value := range values {
 		v := value.Val()
-		if len(v) > headBytes && (headLength(v) > len(v) || !strings.Contains(v[headLength(v):], "\n")) {
+		if len(v) > last && (headLength(v) > len(v) || line && !strings.Contains(v[headLength(v):], "\n")) {
 			long = append(long, i)
 		}
 	}
 	err = s.db.Slices(ctx, len(long), 1, func(p redis.Pipeliner, i int) {
 		at := long[i]
-		end := int64(headLength(values[at].Val()) + headBytes)
+		end := int64(headLength(values[at].Val()) + last)
 		values[at] = p.GetRange(ctx, s.eventKey(shorts[at]), 0, end)
 	})
 	if err != nil {
@@ -169,14 +182,25 @@ func (s *Store) readHeads(ctx context.Context, shorts []string) ([]*stored, erro
 
 	out := make([]*stored, len(shorts))
 	for i, short := range shorts {
-		v := readValue(short, values[i].Val())
-		if v != nil {
-			line, _, _ := strings.Cut(v.body, "\n")
-			v.body = line + "\n"
+		out[i] = readValue(short, values[i].Val())
+		if out[i] != nil {
+			first, _, _ := strings.Cut(out[i].body, "\n")
+			out[i].body = first + "\n"
 		}
-		out[i] = v
 	}
 	return out, nil
+}
+
+// readSome reads events: the first ones whole, as many as have together about so many bytes (0: none), and of the rest
+// the first line of their bodies. It returns how many are whole.
+func (s *Store) readSome(ctx context.Context, shorts []string, most int64) (found []*stored, whole int, err error) {
+	if most > 0 {
+		if found, err = s.readEvents(ctx, shorts, most); err != nil {
+			return nil, 0, err
+		}
+	}
+	lines, err := s.readLines(ctx, shorts[len(found):])
+	return append(found, lines...), len(found), err
 }
 
 // readEvents reads whole events, the first ones: as many as have together at most so many bytes, but at least one. nil
