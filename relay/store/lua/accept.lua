@@ -371,13 +371,14 @@ local function accept(o)
   mine[id] = true
 
   local sequence = int(seq)
-  local field, brand_field = 'i:' .. given, nil
+  local field, entry = 'i:' .. given, occurrence == 1 and sequence or sequence .. ' ' .. occurrence
   r.last, r.new = seq, r.new + 1
   if changed or moved then
     local tracks = moved and bytes6(max(tracked, newest)) .. bytes6(seq) or was and sub(was, 1, 12) or NOBODY
-    brand_field, was = 's:' .. brand, tracks .. (changed and status or last_status)
+    put(r, field, entry, 's:' .. brand, tracks .. (changed and status or last_status))
+  else
+    put(r, field, entry)
   end
-  put(r, field, occurrence == 1 and sequence or sequence .. ' ' .. occurrence, brand_field, was)
 
   if more then
     r.open = r.open + 1

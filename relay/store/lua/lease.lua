@@ -26,11 +26,9 @@ if #given > 0 then
   for i = 1, 4 * ne do counts[i] = tonumber(given[i]) end
   for i = 4 * ne + 1, #given, 2 do
     local ep, id = given[i], given[i + 1]
-    local v = read_event(id)
+    local v = read_event(id, true)
     local d = v and state_of(v, ep)
-    if d and d.s == 'l' and d.token == me then
-      rows[#rows + 1] = row(unpack_event(id, rcall('GET', P .. 'e:' .. v.id), true), ep, me)
-    end
+    if d and d.s == 'l' and d.token == me then rows[#rows + 1] = row(v, ep, me) end
   end
   return {counts, rows}
 end

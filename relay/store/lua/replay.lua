@@ -27,13 +27,10 @@ if not repeated and (f[1] ~= 'running' or rcall('GET', P .. 'yl:' .. replay) ~= 
 
 local rows, queued, skipped, listed = {}, counted, left, {}
 local function send(id, ep, span, flags)
-  local v = read_event(id)
+  local v = read_event(id, repeated or span > 0)
   local d = v and state_of(v, ep)
   if repeated then
-    if d and d.s == 'l' and d.token == me then
-      v = unpack_event(id, rcall('GET', P .. 'e:' .. v.id), true)
-      rows[#rows + 1] = row(v, ep, me)
-    end
+    if d and d.s == 'l' and d.token == me then rows[#rows + 1] = row(v, ep, me) end
     return
   end
   if not v or (d and OPEN[d.s]) or (not d and flags % 2 == 0) then
@@ -47,7 +44,7 @@ local function send(id, ep, span, flags)
   if not open_again(ep, v, '', flags >= 2, now) then return end
   local due = now
   if span > 0 and not control(ep) then
-    due, v.body = now + span, sub(rcall('GET', P .. 'e:' .. v.id), v.len + 1)
+    due = now + span
     rows[#rows + 1] = lease(v, ep, me)
   end
   save(v)

@@ -43,10 +43,7 @@ local function close(e, v, d, s, o, token, attempts)
   local ep, id = e.name, v.id
   e.drop[#e.drop + 1] = id
   if s == 'd' then
-    local status, took = ARGV[o + STATUS] - 200, min(tonumber(ARGV[o + TOOK]), 16777215)
-    if status < 0 or status > 99 then status = 255 end
-    set_state(v, d, s, attempts, d.reason, token, now,
-      char(status, floor(took / 65536), floor(took / 256) % 256, took % 256))
+    set_state(v, d, s, attempts, d.reason, token, now, pack_answer(ARGV[o + STATUS], tonumber(ARGV[o + TOOK])))
   else
     set_state(v, d, s, attempts, d.reason, token, now)
     rcall('HSET', P .. 'f:' .. id, '!' .. ep, ARGV[o + REASON])

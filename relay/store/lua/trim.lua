@@ -61,7 +61,7 @@ for _, entry in ipairs(part) do
     left = left + 1
     if till and till > now then again = again == 0 and till or min(again, till) end
   elseif v then
-    gone[#gone + 1], gone[#gone + 2] = P .. 'e:' .. v.id, P .. 'f:' .. id
+    gone[#gone + 1], gone[#gone + 2] = P .. 'e:' .. id, P .. 'f:' .. id
   end
 end
 for i = 1, #gone, 100 do rcall('UNLINK', unpack(gone, i, min(i + 99, #gone))) end

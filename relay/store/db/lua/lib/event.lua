@@ -64,6 +64,13 @@ local function pack_state(s, attempts, reason, token, when, answered)
   return s .. reason .. char(floor(attempts / 256), attempts % 256) .. token .. bytes6(when) .. (answered or NOTHING)
 end
 
+-- pack_answer writes the end of the state of a delivery that an answer with this status has delivered after so many ms.
+local function pack_answer(status, took)
+  status = status - 200
+  if status < 0 or status > 99 then status = 255 end
+  return char(status) .. bytes3(min(took, 16777215))
+end
+
 -- pack_event writes an event of n deliveries, and returns the length of its head as well. states has theirs, in the
 -- form that wide says; names their endpoints, each with a tab behind it.
 local function pack_event(states, n, wide, more, accepted, sequence, call, rest, names, brand, record, body)
@@ -97,9 +104,13 @@ local function call_of(v) return sub(v.head, 20, 31) end
 
 local function rest_of(v) return sub(v.head, 32, 60) end
 
--- read_event reads the head of an event; nil: it is not there.
-local function read_event(id)
+-- read_event reads an event, if whole says so with its body; nil: it is not there.
+local function read_event(id, whole)
   local key = P .. 'e:' .. id
+  if whole then
+    local value = rcall('GET', key)
+    return value and unpack_event(id, value, true) or nil
+  end
   local value = rcall('GETRANGE', key, '0', '255')
   if value == '' then return nil end
   local len = read3(value, 1)

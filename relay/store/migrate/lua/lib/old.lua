@@ -59,11 +59,8 @@ local function read_delivery(ep, text, id, now)
     if d.s ~= 'w' then d.score = rcall('ZSCORE', O .. 'q:' .. ep, id) or int(now) end
   elseif d.s == 'd' then
     local when, status, took = string.match(rest, '^(%d+) (%d+) (%d+)')
-    took = min(tonumber(took) or 0, 16777215)
     d.when = tonumber(when) or now
-    status = (tonumber(status) or 0) - 200
-    if status < 0 or status > 99 then status = 255 end
-    d.answered = char(status, floor(took / 65536), floor(took / 256) % 256, took % 256)
+    d.answered = pack_answer(tonumber(status) or 0, tonumber(took) or 0)
   else
     d.why = rest
     d.score = d.s == 'x' and rcall('ZSCORE', O .. 'x:' .. ep, id)
