@@ -104,7 +104,7 @@ func (o *options) parse(args []string) error {
 	f.IntVar(&o.Viewers, "viewers", 0, "people who have the operator's pages open at each relay: the overview and the "+
 		"events, by turns")
 	only := f.String("only", "", "measure only these `cases`, and what they are compared to: "+
-		"W1,W2,…,W8,memory,replay,reads,whens,bodies,large,large at a start")
+		"W1,W2,…,W8,calls,memory,replay,reads,whens,bodies,large,large at a start")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

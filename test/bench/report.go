@@ -75,6 +75,8 @@ counts every delivery: a run in which one is missing, or came twice, fails; one 
   keeps of such events, by the same commands on the same keys, in one script for many; but it decides nothing: no
   routes, order, leases, retries, log, or metrics. No relay that keeps its state like this is faster. **bare drain** is
   that on W4's backlog.
+- **asked alone** is what Redis does for an event of W1 while nothing else is at work: new events, twelve in a call, and
+  then their outcomes.
 
 `
 
@@ -132,7 +134,7 @@ func (r results) caseTable() *report.Table {
 		t.Head = append(t.Head, c.head)
 	}
 	for _, c := range cases {
-		if !r.has(c.name) || c.name == "W7" { // which delivers nothing
+		if !r.has(c.name) || c.name == "W7" || c.name == calls { // which deliver nothing
 			continue
 		}
 		cells := []string{c.name, r.rates(c.name, figures.rate)}
