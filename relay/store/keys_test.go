@@ -174,6 +174,9 @@ func TestThePageAboutRedisHasEveryKey(t *testing.T) {
 	writers := make(map[string]string) // as the page has them
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|.*\\| (.+) \\|$").FindAllStringSubmatch(
 		string(page), -1) {
+		if listed[m[1]] != "" {
+			t.Errorf("docs/design/redis.md has the key %s twice", m[1])
+		}
 		listed[m[1]], writers[m[1]] = m[2], m[3]
 	}
 
