@@ -134,6 +134,7 @@ func TestTheQuarantineIsWorkedOffOnItsPage(t *testing.T) {
 		r.push("application/json", fmt.Sprintf(`{"type":"express_sub_msg","data":[{"no_waybill":"<b>%d</b>"}]}`, i))
 	}
 	r.push("application/x-www-form-urlencoded", "type=express_sub_msg&data=%5B%7B%22a%22%3A1%7D")
+	r.drained()
 	operator, _ := operatorAndShop(t, r.running)
 	var list struct{ Quarantined []struct{ ID, Reason string } }
 	_, body := r.call(adminToken, "GET", "/admin/v1/quarantine", "")

@@ -154,6 +154,7 @@ func TestAllOfQuarantineIsTakenInPageByPage(t *testing.T) {
 	for i := range 101 {
 		a.push("text/plain", fmt.Sprint("not a callback ", i))
 	}
+	a.drained()
 	type tried struct {
 		Tried  int
 		Failed []string

@@ -873,7 +873,7 @@ func TestReroutedEventsReachWhomTheyAreOwedToToday(t *testing.T) {
 	url := redisserver.Start(t).URL()
 	shop := newTenant(t, nil)
 	before := startAPI(t, withToken(url)+"admin: {token: "+adminToken+"}\n")
-	before.push("application/json", callback(item("5000", "collected", "2026-11-23 09:00:00"),
+	before.taken(callback(item("5000", "collected", "2026-11-23 09:00:00"),
 		item("5001", "signed", "2026-11-23 09:00:00")))
 	if e := ok[listed](before, adminToken, "GET", "/admin/v1/events?state=unrouted", ""); len(e.Events) != 2 {
 		t.Fatalf("%+v", e)
@@ -897,6 +897,7 @@ func TestQuarantineIsShownToTheOperatorAndTakenInAgain(t *testing.T) {
 	a := startAPI(t, "admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, shop.URL))
 	a.push("application/json", `{"type":"express_sub_msg","data":[{"no_waybill":"at all"}]}`)
 	a.push("text/plain", "not a callback")
+	a.drained()
 	type shown struct{ ID, Reason, Text string }
 	list := ok[struct{ Quarantined []shown }](a, adminToken, "GET", "/admin/v1/quarantine", "")
 	if len(list.Quarantined) != 2 || list.Quarantined[0].Text != "" {

@@ -89,6 +89,7 @@ func TestSeveralEndpointsArePausedResumedAndRedriven(t *testing.T) {
 	state := func(name string) string {
 		return string(ok[api.EndpointHealth](a, shopKey, "GET", "/v1/endpoints/"+name, "").State)
 	}
+	until(t, "the good one has got it", func() bool { return state("good") == "ok" })
 
 	// It is asked first, with how many there are, and nothing is done yet.
 	query := "?what=%s&endpoint=shop/good&endpoint=shop/failing&endpoint=shop/good"

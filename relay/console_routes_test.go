@@ -134,7 +134,7 @@ func TestTheTesterTakesNamesOfWhatIsHere(t *testing.T) {
 	t.Parallel()
 	r := startRouted(t)
 	operator, shop := operatorAndShop(t, r.running)
-	r.mustPush(update("777005949070187", "question"))
+	r.taken(update("777005949070187", "question"))
 	_, body := r.call(shopKey, "GET", "/v1/events", "")
 	var list struct{ Events []struct{ ID string } }
 	must(t, json.Unmarshal([]byte(body), &list))
@@ -174,7 +174,7 @@ func TestTheTestThatThePageGivesPasses(t *testing.T) {
 	t.Parallel()
 	r := startRouted(t)
 	operator, shop := operatorAndShop(t, r.running)
-	r.mustPush(update("5556667778880", "signed"))
+	r.taken(update("5556667778880", "signed"))
 	_, body := r.call(shopKey, "GET", "/v1/events", "")
 	var list struct{ Events []struct{ ID string } }
 	must(t, json.Unmarshal([]byte(body), &list))

@@ -59,8 +59,8 @@ func TestTheAuditIsNarrowedAndPaged(t *testing.T) {
 		twoTenants("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	operator, _ := operatorAndShop(t, r.running)
 	for range 3 {
-		r.call(shopKey, "POST", "/v1/endpoints/orders/pause", "")
-		r.call(otherKey, "POST", "/v1/endpoints/mail/pause", "")
+		ok[any](r, shopKey, "POST", "/v1/endpoints/orders/pause", "")
+		ok[any](r, otherKey, "POST", "/v1/endpoints/mail/pause", "")
 	}
 	for path, want := range map[string][2]string{ // what the page says, and what it does not
 		"/system?what=pause&tenant=shop": {"shop paused shop/orders", "mail"},

@@ -33,7 +33,7 @@ func TestEveryPastedLineIsFoundOrExplained(t *testing.T) {
 	}
 	a.subscribe(shopKey, "zt", "777001", "777002")
 	a.mustPush(callback(item("777001", "signed", "1"), item("777003", "signed", "1")))
-	a.mustPush(`{"type":"express_sub_msg","data":[{"waybill_code":"777004"`)
+	a.taken(`{"type":"express_sub_msg","data":[{"waybill_code":"777004"`)
 	shop.wait(1)
 	var id string
 	until(t, "it is delivered", func() bool {

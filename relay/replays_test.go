@@ -33,7 +33,7 @@ func deliverAll(t *testing.T, a *apiClient, n int) {
 	for i := range n {
 		items = append(items, item(fmt.Sprint(7000+i), "signed", "2026-11-23 09:00:00"))
 	}
-	a.push("application/json", callback(items...))
+	a.taken(callback(items...))
 	until(t, "all is delivered", func() bool {
 		st := ok[struct {
 			Open int
@@ -149,7 +149,7 @@ func TestAReplayEndsBeforeItSendsMoreThanExpected(t *testing.T) {
 	for i := range 30 {
 		items = append(items, item(fmt.Sprint(6000+i), "collected", "2026-11-23 09:00:00"))
 	}
-	before.push("application/json", callback(items...))
+	before.taken(callback(items...))
 	a := startAPI(t, withToken(url)+"admin: {token: "+adminToken+"}\n"+twoTenants(shop.URL, shop.URL))
 	before.stop()
 

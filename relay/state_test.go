@@ -31,12 +31,13 @@ type parcelState struct {
 	Tracks       []struct{ Time, Context, Status string }
 }
 
-// patient makes a request again that is too much, as may be on a machine that is busy.
+// patient makes a request again that is too much, or that Redis is too slow for, as may be on a machine that is busy.
 func (r *running) patient(method, path, key, body string) (status int, text string, header http.Header) {
 	r.t.Helper()
-	for status == 0 || status == http.StatusTooManyRequests {
-		status, text, header = r.api(method, path, key, body) // it is refused only after a while
-	}
+	until(r.t, method+" "+path+" is answered", func() bool {
+		status, text, header = r.api(method, path, key, body)
+		return status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable
+	})
 	return status, text, header
 }
 
@@ -103,6 +104,7 @@ func TestTheStateOfAParcelIsThatOfItsLastUpdate(t *testing.T) {
 
 	// An update that comes again is heard, and changes nothing else. An older one is heard, too.
 	r.pushed(parcelAt("1001", "sending", "2026-11-01 10:00:00"))
+	r.drained()
 	again, _ := r.state(shopKey, "1001", "")
 	if !again.HeardAt.After(got.HeardAt) || !again.ChangedAt.Equal(got.ChangedAt) || again.Sequence != got.Sequence {
 		t.Errorf("when it came again: %+v, before %+v", again, got)

@@ -41,7 +41,8 @@ func TestStatisticsOutliveTheProcessAndATenantSeesItsOwn(t *testing.T) {
 	other.wait(1)
 	until(t, "all outcomes are settled", func() bool {
 		return first.metric(`kuairelay_deliveries_total{endpoint="shop/orders",outcome="delivered"}`) == "2" &&
-			first.metric(`kuairelay_attempts_total{endpoint="other/mail",outcome="retry"}`) != ""
+			first.metric(`kuairelay_attempts_total{endpoint="other/mail",outcome="retry"}`) != "" &&
+			first.metric(`kuairelay_events_total{result="duplicate"}`) == "1"
 	})
 	until(t, "they are counted in Redis", func() bool {
 		total := ok[counts](first, adminToken, "GET", "/admin/v1/stats", "").Total

@@ -479,9 +479,7 @@ func TestSubscriptionsAreListedReadAndDeleted(t *testing.T) {
 		}
 	}
 	r.push("application/json", callback(item("w1", "sending", "1")))
-	if n := r.metric(`kuairelay_events_total{result="unrouted"}`); n != "1" {
-		t.Errorf("%s unrouted", n)
-	}
+	until(t, "it is unrouted", func() bool { return r.metric(`kuairelay_events_total{result="unrouted"}`) == "1" })
 	if r.subscribe(shopKey, "zt", "w1"); p.asked("w1") != 1 {
 		t.Errorf("asked %d times", p.asked("w1"))
 	}
