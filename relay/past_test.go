@@ -93,7 +93,7 @@ func TestWhatTheStoreDecidedOfAPastUpdateIsTold(t *testing.T) {
 	}
 
 	// An update that nobody has subscribed.
-	r.mustPush(callback(item("1002", "collected", "1")))
+	r.taken(callback(item("1002", "collected", "1")))
 	if got := r.whys(adminToken, "1002"); len(got) != 1 ||
 		!strings.Contains(got[0], "shop no: subscribed: the tenant has not subscribed the waybill\n") {
 		t.Errorf("%q", got)
@@ -123,7 +123,7 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	says(alertsKey, "2001", "you have not subscribed it")
 
 	// What it was subscribed as was wrong. Who has not subscribed it learns nothing of its updates.
-	r.mustPush(callback(item("2001", "collected", "1")))
+	r.taken(callback(item("2001", "collected", "1")))
 	says(shopKey, "2001", "other_brand: ",
 		`1 of its updates came as "zt", but you have not subscribed it as that brand`)
 	says(alertsKey, "2001", "you have not subscribed it")
@@ -132,9 +132,9 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	}
 
 	// Not understood, refused, and not yet accepted.
-	r.mustPush(`{"type":"express_sub_msg","data":[{"waybill_code":"2002"`)
+	r.taken(`{"type":"express_sub_msg","data":[{"waybill_code":"2002"`)
 	says(adminToken, "2002", "unknown: ", "no tenant has subscribed it") // the code is too short to look for
-	r.mustPush(`{"type":"express_sub_msg","data":[{"waybill_code":"777002002"`)
+	r.taken(`{"type":"express_sub_msg","data":[{"waybill_code":"777002002"`)
 	says(adminToken, "777002002", "quarantined: ", "names it was not understood (kuairelay quarantine show qtn_",
 		"next: see why (kuairelay quarantine show qtn_")
 	if got := r.whys(shopKey, "777002002"); strings.Contains(got[0], "quarantine") {
@@ -154,5 +154,20 @@ func TestAWaybillWithoutUpdatesIsLookedForElsewhere(t *testing.T) {
 	})
 	if files, _ := filepath.Glob(filepath.Join(r.spool, "*", "*.callback")); len(files) != 1 {
 		t.Errorf("spool: %v", files)
+	}
+}
+
+func TestAWaybillIsNotUnknownWhileItsSubscriptionsCannotBeRead(t *testing.T) {
+	t.Parallel()
+	shop, alerts, redis := newTenant(t, nil), newTenant(t, nil), redisserver.Start(t)
+	provider := newProvider(t, fake.Options{})
+	r := start(t, withToken(redis.URL())+account(provider.URL, "")+two(shop, alerts))
+	r.subscribe(shopKey, "zt", "2005")
+	if status, text, _ := r.patient("GET", "/v1/waybills/2005", shopKey, ""); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	ask(t, redis, "SET", "{kuairelay}2:s:zt 2005", "not a hash") // so that reading it fails
+	if status, text, _ := r.api("GET", "/v1/waybills/2005", shopKey, ""); status != 503 {
+		t.Errorf("%d %s", status, text)
 	}
 }

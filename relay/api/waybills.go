@@ -68,8 +68,9 @@ type findings struct {
 	stored []*event.Record // that the caller may see
 	shown  []Event         // the same
 	hidden []*event.Record // updates of waybills that the caller has subscribed, which are owed to others alone
-	// subscriptions are those that the caller may see. Nil: they cannot be read.
+	// subscriptions are those that the caller may see. Nil: they cannot be read, because of unread.
 	subscriptions []ledger.Subscription
+	unread        error
 	spooled       []Spooled
 	quarantined   []Quarantined
 	last          *WaybillHistory
@@ -105,6 +106,9 @@ func readWaybill(c *call) (Waybill, error) {
 	}
 	f.state = state
 	c.addQuarantined(f)
+	if !f.known() && f.unread != nil { // it may be subscribed
+		return Waybill{}, c.failed("look at a waybill", f.unread)
+	}
 	if !f.known() {
 		v := c.verdict(f)
 		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, v.Text)
@@ -206,7 +210,8 @@ func (c *call) waybillOfSpool(code string, err error) (Waybill, error) {
 
 // findingsOf gathers what is known of a waybill. found are its events, of all tenants.
 func (c *call) findingsOf(code string, found []*event.Record) *findings {
-	f := &findings{code: code, shown: []Event{}, subscriptions: c.subscriptionsOf(code, found)}
+	f := &findings{code: code, shown: []Event{}}
+	f.subscriptions, f.unread = c.readSubscriptions(code, found)
 
 	// A tenant sees an event only if it is owed to it.
 	for _, e := range found {
@@ -292,16 +297,21 @@ func brandsOf(found []*event.Record) []string {
 	return brands
 }
 
-// subscriptionsOf gives the subscriptions of a waybill that the caller may see. It looks under the known brands and the
-// brands of the events found. Nil: they cannot be read.
+// subscriptionsOf gives the subscriptions of a waybill that the caller may see. Nil: they cannot be read.
 func (c *call) subscriptionsOf(code string, found []*event.Record) []ledger.Subscription {
-	if code == "" {
-		return nil
-	}
-	brands := slices.DeleteFunc(brandsOf(found), func(brand string) bool { return brand == "" })
-	subscriptions, err := c.subscriptions.WaybillSubscriptions(c.ctx(), code, brands, c.tenant)
+	subscriptions, err := c.readSubscriptions(code, found)
 	if err != nil {
 		return nil
 	}
 	return subscriptions
+}
+
+// readSubscriptions reads the subscriptions of a waybill that the caller may see. It looks under the known brands and
+// the brands of the events found.
+func (c *call) readSubscriptions(code string, found []*event.Record) ([]ledger.Subscription, error) {
+	if code == "" {
+		return nil, nil
+	}
+	brands := slices.DeleteFunc(brandsOf(found), func(brand string) bool { return brand == "" })
+	return c.subscriptions.WaybillSubscriptions(c.ctx(), code, brands, c.tenant)
 }
