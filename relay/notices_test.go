@@ -386,10 +386,10 @@ func TestNoticesCostAnIdleRedisLessThanHalfACommandASecond(t *testing.T) {
 	chat := chats.Start(t, "slack")
 	idle := func(receivers ...string) float64 {
 		redis := redisserver.Start(t, "--appendonly", "yes")
-		start(t, noticesOf(redis.URL(), "http://127.0.0.1:1/", receivers...))
+		r := start(t, noticesOf(redis.URL(), "http://127.0.0.1:1/", receivers...))
 		const span = 8 * time.Second
 		began := time.Now()
-		until(t, "it has started", func() bool { return time.Since(began) > 2*time.Second })
+		until(t, "it has started", func() bool { return r.relay.SettingsTold() && time.Since(began) > 2*time.Second })
 		before := commands(t, redis)
 		began = time.Now()
 		until(t, "some time passes", func() bool { return time.Since(began) > span })

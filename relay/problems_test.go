@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,7 +66,7 @@ func TestProblemsOfEndpointsAppearAndGoWhenTheyAreMended(t *testing.T) {
 	}
 	endpoint := func(name string, status, failures int) string {
 		return fmt.Sprintf("{name: %s, url: %q, secrets: [%s], retry: [%s], breaker: {failures: %d, cool_off: 100ms}}", name,
-			receiver(status), secret, strings.Repeat("50ms, ", 400)+"1h", failures)
+			receiver(status), secret, strings.Repeat("200ms, ", 400)+"1h", failures)
 	}
 	yaml := func(endpoints ...string) string {
 		return withToken(redisserver.Start(t).URL()) + fmt.Sprintf(`
@@ -230,11 +231,12 @@ func TestReplicasAreListedWithWhatTheyServe(t *testing.T) {
 	redis := redisserver.Start(t)
 	yaml := withToken(redis.URL()) + "admin: {token: " + adminToken + "}\n" + one("http://127.0.0.1:1/", "")
 	first, second := startAPI(t, yaml), startAPI(t, yaml)
-	second.push("application/json", callback(item("1", "signed", "2026-11-23 09:00:00")))
+	second.taken(callback(item("1", "signed", "2026-11-23 09:00:00")))
 	var s api.System
-	until(t, "the first knows of the second, and that a callback came to it", func() bool {
+	until(t, "the first knows of the second, and that a callback came to it, and Redis answers in time", func() bool {
 		s = ok[api.System](first, adminToken, "GET", "/admin/v1/system", "")
-		return len(s.Replicas) == 2 && s.Kuaidihelp.LastReplica == s.Replicas[1].ID
+		return len(s.Replicas) == 2 && s.Kuaidihelp.LastReplica == s.Replicas[1].ID && s.Redis.State == "up" &&
+			!slices.ContainsFunc(s.Replicas, func(r api.Replica) bool { return r.Redis != "up" })
 	})
 	for _, r := range s.Replicas {
 		if r.ID == "" || r.Version != "dev" || r.Status != api.Ready || r.Redis != "up" || r.Config.Fingerprint == "" ||

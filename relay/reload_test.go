@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"kuairelay/relay"
+	"kuairelay/relay/spool"
 	"kuairelay/test/redisserver"
 )
 
@@ -175,8 +176,9 @@ func TestAConfigWithMistakesIsNotTakenAndAllOfThemAreSaid(t *testing.T) {
 		t.Errorf("%d %+v", status, answer)
 	}
 	r.mustReload(good)
-	if _, ready := r.readyz(); ready["status"] != "ready" || r.metric("kuairelay_config_last_reload_successful") != "1" {
-		t.Errorf("readyz: %v", ready)
+	until(t, "it is ready", func() bool { _, ready := r.readyz(); return ready["status"] == "ready" })
+	if got := r.metric("kuairelay_config_last_reload_successful"); got != "1" {
+		t.Errorf("the metric of the last reload is %s", got)
 	}
 }
 
@@ -243,6 +245,7 @@ tenants:
 	without := fmt.Sprintf(tenants, stays.URL, secret, "", "stays")
 	redis := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n"
 	r := start(t, redis+with)
+	began := time.Now()
 	for i := range 10 {
 		r.mustPush(callback(item(fmt.Sprint("w", i), "signed", "1"), item(fmt.Sprint("w", i), "signed", "2")))
 	}
@@ -259,6 +262,9 @@ tenants:
 		return r.logs.FilterField(zap.String("outcome", "delivered")).FilterField(
 			zap.String("endpoint", "shop/gone")).Len() == 2
 	})
+	// A connection rests for as long as an answer took, and no answer took longer than all of this.
+	took, rests := time.Since(began), time.Now()
+	until(t, "the connections have rested", func() bool { return time.Since(rests) > took })
 	r.mustPush(callback(item("after", "signed", "1")))
 	stays.wait(21)
 	if n := len(gone.all()); n != 2 {
@@ -391,8 +397,13 @@ tenants:
 	spooled := map[string]bool{} // accepted only after they were answered, by whatever config was in force then
 	takeLogs := func() {
 		for _, line := range r.logs.TakeAll() {
-			if fields := line.ContextMap(); fields["spooled"] == true {
+			fields := line.ContextMap()
+			if fields["spooled"] == true {
 				spooled[fields["waybill"].(string)] = true
+			}
+			if why, _ := fields["error"].(string); line.Message == "callback" && fields["answer"] != int64(http.StatusOK) &&
+				!strings.Contains(why, spool.ErrHangs.Error()) {
+				t.Errorf("a callback is refused: %v", fields)
 			}
 		}
 	}

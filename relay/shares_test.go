@@ -21,9 +21,9 @@ import (
 const rivalKey = "rival-key-22222222"
 
 // sharing is a relay with two tenants: shop, with few requests a second, and rival, which gets everything.
-func sharing(t *testing.T, limits, shopURL string) (r *running, rival *tenant) {
+func sharing(t *testing.T, limits, shopURL string) (r *running, rival *tenant, redis *redisserver.Server) {
 	t.Helper()
-	rival = newTenant(t, nil)
+	rival, redis = newTenant(t, nil), redisserver.Start(t)
 	r = start(t, account(newProvider(t, fake.Options{}).URL, "")+fmt.Sprintf(`
 redis: {url: '%s'}
 limits: %s
@@ -37,16 +37,17 @@ tenants:
     api_keys: [%s]
     endpoints: [{name: e, url: '%s', secrets: [%s]}]
     routes: [{to: [e], match: {waybill_code: "rival*"}}]
-`, redisserver.Start(t).URL(), limits, shopKey, shopURL, secret, rivalKey, rival.URL, secret))
-	return r, rival
+`, redis.URL(), limits, shopKey, shopURL, secret, rivalKey, rival.URL, secret))
+	return r, rival, redis
 }
 
 // Whatever path a tenant floods, it is told to come again later, and nothing of the others' goes to the spool.
 func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 	t.Parallel()
-	r, rival := sharing(t, "{reads: 5, tests: 1, replays: 1}", newTenant(t, nil).URL)
-	r.push("application/json", callback(item("shop1", "signed", "1")))
-	stalls := watchForStalls(t)
+	r, rival, redis := sharing(t, "{reads: 5, tests: 1, replays: 1}", newTenant(t, nil).URL)
+	r.taken(callback(item("shop1", "signed", "1")))
+	before := r.metric(`kuairelay_spool_callbacks_total{result="written"}`)
+	stalls := watchForStalls(t, redis)
 	delivered := 0
 	for _, path := range access.TenantPaths() {
 		method, path, _ := strings.Cut(path, " ")
@@ -58,6 +59,7 @@ func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 				"/v1/endpoints/e/retry": `{"all":true}`, "/v1/events/evt_0/resend": `{"endpoint":"e"}`}[path]
 			var refused atomic.Int64
 			var flood sync.WaitGroup
+			began := time.Now()
 			for range 64 {
 				flood.Go(func() {
 					status, told := flooding(t, r.public, method, path, body)
@@ -72,20 +74,23 @@ func TestATenantThatFloodsAnyPathIsToldSoAndNobodyElseFeelsIt(t *testing.T) {
 			r.push("application/json", callback(item(fmt.Sprint("rival", delivered), "signed", "1")))
 			delivered++
 			flood.Wait()
+			took := time.Since(began)
 			rival.wait(delivered)
-			if n := refused.Load(); n < 40 {
-				t.Errorf("%d of 64 requests were refused", n)
+			// A tenant has five a second: the longer the flood takes, the more are answered.
+			least := max(1, 44-int64(10*took.Seconds()))
+			if n := refused.Load(); n < least {
+				t.Errorf("%d of 64 requests were refused, want %d", n, least)
 			}
 		})
 	}
-	if n := r.metric(`kuairelay_spool_callbacks_total{result="written"}`); n != "0" && !stalls.Load() {
-		t.Errorf("%s callbacks went to the spool", n)
+	if n := r.metric(`kuairelay_spool_callbacks_total{result="written"}`); n != before && !stalls.Load() {
+		t.Errorf("%s callbacks went to the spool, and %s before", n, before)
 	}
 }
 
-// watchForStalls says whether the machine stood still at some time, as a busy one may: then Redis' answers are late
-// whoever asks.
-func watchForStalls(t *testing.T) *atomic.Bool {
+// watchForStalls says whether the machine, or Redis, stood still at some time, as a busy one may: then Redis' answers
+// are late whoever asks.
+func watchForStalls(t *testing.T, redis *redisserver.Server) *atomic.Bool {
 	t.Helper()
 	stalled := new(atomic.Bool)
 	go func() {
@@ -93,6 +98,9 @@ func watchForStalls(t *testing.T) *atomic.Bool {
 		defer tick.Stop()
 		for last := time.Now(); t.Context().Err() == nil; {
 			<-tick.C
+			if _, err := redis.Do("PING"); err != nil {
+				return // the test is over
+			}
 			if now := time.Now(); now.Sub(last) > 100*time.Millisecond {
 				stalled.Store(true)
 			}
@@ -146,7 +154,7 @@ func TestATestEventEndsWithTheRequestForItAndFewAreSentAtOneTime(t *testing.T) {
 		now.Add(-1)
 	}))
 	t.Cleanup(hangs.Close)
-	r, _ := sharing(t, "{reads: 1000, tests: 1000}", hangs.URL)
+	r, _, _ := sharing(t, "{reads: 1000, tests: 1000}", hangs.URL)
 	var asking sync.WaitGroup
 	leave, left := context.WithCancel(t.Context())
 	var refused atomic.Int64
@@ -180,7 +188,7 @@ func TestATestEventEndsWithTheRequestForItAndFewAreSentAtOneTime(t *testing.T) {
 
 func TestARelayWithAPathThatNothingBoundsDoesNotStart(t *testing.T) {
 	t.Parallel()
-	r, _ := sharing(t, "{reads: 1}", "http://127.0.0.1:1")
+	r, _, _ := sharing(t, "{reads: 1}", "http://127.0.0.1:1")
 	err := r.relay.Unbounded(http.MethodGet, "/v1/everything")
 	if err == nil || !strings.Contains(err.Error(), "GET /v1/everything") {
 		t.Errorf("of a path without a bound: %v", err)

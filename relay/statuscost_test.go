@@ -33,7 +33,7 @@ func TestAStatusWithThousandsOfEndpointsTakesFewCommands(t *testing.T) {
 	}
 	yaml.WriteString("    routes: [{to: [e17, e471]}]\n")
 	a := startAPI(t, yaml.String())
-	a.push("application/json", callback(item("1", "collected", "2026-11-23 09:00:00")))
+	a.taken(callback(item("1", "collected", "2026-11-23 09:00:00")))
 
 	type status struct {
 		Endpoints int
@@ -42,16 +42,7 @@ func TestAStatusWithThousandsOfEndpointsTakesFewCommands(t *testing.T) {
 	}
 
 	// A relay that starts writes down the settings of its endpoints. That is not the status's.
-	last, calm := commands(t, redis), 0
-	until(t, "the start is over", func() bool {
-		now := commands(t, redis)
-		calm++
-		if now-last > 10 {
-			calm = 0
-		}
-		last = now
-		return calm >= 50
-	})
+	until(t, "the start is over", a.relay.SettingsTold)
 	before, began := commands(t, redis), time.Now()
 	first := ok[status](a, adminToken, "GET", "/admin/v1/status", "")
 	took, took1 := time.Since(began), commands(t, redis)-before

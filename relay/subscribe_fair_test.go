@@ -13,13 +13,12 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// The flood asks for more than a hundred calls at ten a second. What another tenant asks for then takes its turn among
-// them.
+// The flood asks for a hundred calls at four a second. What another tenant asks for then takes its turn among them.
 func TestATenantThatFloodsTheLineDoesNotHoldUpAnother(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, fake.Options{})
 	shop, alerts := newTenant(t, nil), newTenant(t, nil)
-	r := start(t, account(p.URL, ", rate: 10, concurrency: 1")+two(shop, alerts))
+	r := start(t, account(p.URL, ", rate: 4, concurrency: 1")+two(shop, alerts))
 	var codes []string
 	for i := range 1000 {
 		codes = append(codes, fmt.Sprint("flood", i))
@@ -46,9 +45,10 @@ func TestATenantThatFloodsTheLineDoesNotHoldUpAnother(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	// Each of the three has waited for the call under way, and for one or two of the flood's.
+	// Each of the three has waited for the call under way, and for one or two of the flood's. More are made while a busy
+	// machine is slow to ask for the next, and all of them if the three have to wait for the flood.
 	calls := p.Calls()
-	if n := len(calls) - before; n > 15 {
+	if n := len(calls) - before; n > 30 {
 		t.Errorf("%d calls were made until three were served", n)
 	}
 	if len(calls) > 90 {

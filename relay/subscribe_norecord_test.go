@@ -60,13 +60,13 @@ func TestAWaybillWithoutARecordIsAskedForAgainAndThenLost(t *testing.T) {
 	p := newProvider(t, fake.Options{Decide: provider.decide})
 	shop, audit, alerts := newTenant(t, nil), newTenant(t, nil), newTenant(t, nil)
 	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" + account(p.URL, ", rate: 1000") +
-		"subscriptions: {no_record: {retry: [5s, 5s]}}\n" + watching(shop, audit, alerts)
+		"subscriptions: {no_record: {retry: [20s, 5s]}}\n" + watching(shop, audit, alerts)
 	replicas := []*running{start(t, yaml), start(t, yaml)}
 
 	// The answer comes at once, says why, and when kuaidihelp is asked again.
 	began := time.Now()
 	for i, key := range []string{shopKey, alertsKey} {
-		status, text, _ := replicas[i].api("POST", "/v1/subscriptions", key,
+		status, text, _ := replicas[i].patient("POST", "/v1/subscriptions", key,
 			`{"cp_code":"zt","waybill_codes":["lost","found"]}`)
 		var got struct {
 			Results []struct {
@@ -134,17 +134,19 @@ func TestAWaybillWithoutARecordIsAskedForAgainAndThenLost(t *testing.T) {
 		t.Errorf("it was named %d times in three turns", n)
 	}
 	for _, r := range replicas {
+		until(t, "the one is live, and the other has failed", func() bool {
+			_, found, _ := r.patient("GET", "/v1/subscriptions/zt/found", shopKey, "")
+			_, lost, _ := r.patient("GET", "/v1/subscriptions/zt/lost", alertsKey, "")
+			return strings.Contains(found, `"state":"live"`) && strings.Contains(lost, `"state":"failed","code":201101`) &&
+				!strings.Contains(lost, "retry_at")
+		})
 		if got := r.subscribe(shopKey, "zt", "found")[0]; got.Result != "already" {
 			t.Errorf("%+v", got)
 		}
-		if _, text, _ := r.api("GET", "/v1/subscriptions/zt/lost", alertsKey, ""); !strings.Contains(text,
-			`"state":"failed","code":201101`) || strings.Contains(text, "retry_at") {
-			t.Errorf("the subscription is %s", text)
-		}
 	}
-	if lost := total(replicas, `kuairelay_subscriptions_lost_total{reason="no_record"}`); lost != 1 {
-		t.Errorf("%v were counted", lost)
-	}
+	until(t, "one loss is counted", func() bool {
+		return total(replicas, `kuairelay_subscriptions_lost_total{reason="no_record"}`) == 1
+	})
 
 	// It can be looked at and replayed like any other. An update is the last one of the waybill, and follows it.
 	status, text := replicas[0].push("application/json", callback(item("lost", "collected", "2026-11-30 10:00:00")))

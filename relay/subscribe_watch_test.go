@@ -13,27 +13,28 @@ import (
 	"kuairelay/test/redisserver"
 )
 
-// attentive is the config of two tenants that watch their parcels with different spans, and of one that does not.
-func attentive(shop, audit, alerts, other *tenant) string {
+// attentive is the config of two tenants that watch their parcels with spans of so many seconds, and of one that does
+// not.
+func attentive(shops, alertsSpan int, shop, audit, alerts, other *tenant) string {
 	return fmt.Sprintf(`
 tenants:
   - name: shop
-    watch: {not_collected: 3s, stalled: 3s, not_picked_up: 3s}
-    api_keys: [%s]
+    watch: {not_collected: %[1]ds, stalled: %[1]ds, not_picked_up: %[1]ds}
+    api_keys: [%[3]s]
     endpoints:
-      - {name: orders, url: "%s", secrets: [%s]}
-      - {name: audit, url: "%s", secrets: [%s], format: kuaidihelp}
+      - {name: orders, url: "%[4]s", secrets: [%[5]s]}
+      - {name: audit, url: "%[6]s", secrets: [%[7]s], format: kuaidihelp}
     routes: [{to: orders, match: {subscribed: true}}, {to: audit, match: {type: waybill.*}}]
   - name: alerts
-    watch: {stalled: 4500ms}
-    api_keys: [%s]
-    endpoints: [{name: orders, url: "%s", secrets: [%s]}]
+    watch: {stalled: %[2]ds}
+    api_keys: [%[8]s]
+    endpoints: [{name: orders, url: "%[9]s", secrets: [%[10]s]}]
     routes: [{to: orders}]
   - name: other
     api_keys: [other-key-1]
-    endpoints: [{name: orders, url: "%s", secrets: [%s]}]
+    endpoints: [{name: orders, url: "%[11]s", secrets: [%[12]s]}]
     routes: [{to: orders, match: {subscribed: true}}]
-`, shopKey, shop.URL, secret, audit.URL, secret, alertsKey, alerts.URL, secret, other.URL, secret)
+`, shops, alertsSpan, shopKey, shop.URL, secret, audit.URL, secret, alertsKey, alerts.URL, secret, other.URL, secret)
 }
 
 // attention is what a tenant was told of parcels that do not move, as "waybill type span"; each must be the first.
@@ -78,7 +79,7 @@ func (x *tenant) attention() (all []string) {
 // told waits until a tenant was told of this much, and fails unless it is this.
 func (x *tenant) told(want ...string) {
 	x.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for len(x.attention()) < len(want) && time.Now().Before(deadline) {
 		time.Sleep(25 * time.Millisecond)
 	}
@@ -92,7 +93,7 @@ func TestTenantsAreToldOnceOfEachParcelThatDoesNotMove(t *testing.T) {
 	p := newProvider(t, fake.Options{})
 	shop, audit, alerts, other := newTenant(t, nil), newTenant(t, nil), newTenant(t, nil), newTenant(t, nil)
 	yaml := "redis: {url: '" + redisserver.Start(t).URL() + "'}\n" + account(p.URL, ", rate: 1000") +
-		attentive(shop, audit, alerts, other)
+		attentive(10, 12, shop, audit, alerts, other)
 	replicas := []*running{start(t, yaml), start(t, yaml), start(t, yaml)}
 	for i, key := range []string{shopKey, alertsKey, "other-key-1"} {
 		replicas[i].subscribe(key, "zt", "1001", "1002", "1003", "1004")
@@ -106,14 +107,14 @@ func TestTenantsAreToldOnceOfEachParcelThatDoesNotMove(t *testing.T) {
 	shop.wait(5)
 	replicas[0].end()
 	replicas[0] = start(t, yaml)
-	first := []string{"1001 waybill.not_collected 3", "1002 waybill.stalled 3", "1003 waybill.not_picked_up 3"}
+	first := []string{"1001 waybill.not_collected 10", "1002 waybill.stalled 10", "1003 waybill.not_picked_up 10"}
 	shop.told(first...)
 	audit.told(first...)
-	alerts.told("1002 waybill.stalled 4.5")
+	alerts.told("1002 waybill.stalled 12")
 
 	// A late update ends it. The next silence is told of again, and nothing else.
 	replicas[1].pushed(parcelAt("1002", "delivering", "2026-11-02 10:00:00"))
-	alerts.told("1002 waybill.stalled 4.5", "1002 waybill.stalled 4.5")
+	alerts.told("1002 waybill.stalled 12", "1002 waybill.stalled 12")
 	shop.told(first[0], first[1], first[1], first[2])
 	if got := other.attention(); len(got) > 0 {
 		t.Errorf("a tenant that watches nothing was told of %q", got)
@@ -138,7 +139,7 @@ func TestWhileKuaidihelpIsSilentNoTenantIsToldOfAParcel(t *testing.T) {
 	p := newProvider(t, fake.Options{})
 	shop, audit, alerts, other := newTenant(t, nil), newTenant(t, nil), newTenant(t, nil), newTenant(t, nil)
 	r := start(t, "redis: {url: '"+redisserver.Start(t).URL()+"'}\ncallback: {tokens: ["+token+"], silence: 1s}\n"+
-		account(p.URL, ", rate: 1000")+attentive(shop, audit, alerts, other))
+		account(p.URL, ", rate: 1000")+attentive(3, 4, shop, audit, alerts, other))
 	r.subscribe(shopKey, "zt", "1001")
 	until(t, "kuaidihelp is silent", func() bool { return r.metric("kuairelay_provider_silent") == "1" })
 	began := time.Now()
