@@ -160,7 +160,11 @@ func (b *browser) walk(base string, visit func(path string, got answered)) {
 		}
 		seen[path] = true
 		kinds[kind]++
-		got := b.get(path)
+		var got answered
+		until(b.t, path+" is answered", func() bool {
+			got = b.get(path)
+			return got.StatusCode != http.StatusServiceUnavailable // Redis may be slow on a machine that is busy
+		})
 		visit(path, got)
 		links, _ := references(b.t, got.body)
 		for _, link := range links {
