@@ -55,7 +55,7 @@ func TestATenantThatFloodsTheLineDoesNotHoldUpAnother(t *testing.T) {
 		t.Error("the flood was over: the test shows nothing")
 	}
 	end()
-	if err := <-flood; !errors.Is(err, context.Canceled) {
+	if err := <-flood; err != nil && !errors.Is(err, context.Canceled) { // on a slow machine it was answered before
 		t.Errorf("the flood's request ended with %v", err)
 	}
 }
