@@ -47,10 +47,10 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 	redis := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	dir := filepath.Join(t.TempDir(), "spool")
 	r := start(t, "redis: {url: '"+redis.URL()+"'}\nspool: {dir: "+dir+"}"+one(shop.URL, ""))
-	if status, answer := r.readyz(); status != 200 || answer["status"] != "ready" || answer["redis"] != "up" ||
-		answer["spooled"] != 0.0 {
-		t.Errorf("readyz: %d %v", status, answer)
-	}
+	until(t, "it is ready", func() bool {
+		status, answer := r.readyz()
+		return status == 200 && answer["status"] == "ready" && answer["redis"] == "up" && answer["spooled"] == 0.0
+	})
 	update := func(n int) string { return callback(item("1", "sending", fmt.Sprintf("%05d", n))) }
 	r.mustPush(update(0))
 	shop.wait(1)
