@@ -174,7 +174,7 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 }
 
 func newSpool(dir string) *spool.Spool {
-	return spool.New(spool.Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
+	return spool.New(spool.Options{Dir: dir, Deadline: time.Minute, Waybills: func(cb *event.Callback) iter.Seq[string] {
 		return kuaidihelp.Waybills("", cb.Body)
 	}})
 }

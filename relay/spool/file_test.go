@@ -88,7 +88,7 @@ func TestWhatIsNoRegularFileStopsNoSpoolAndStaysAsItIs(t *testing.T) {
 
 func TestAFileThatIsReplacedIsNotRead(t *testing.T) {
 	t.Parallel()
-	s := New(Options{Dir: t.TempDir(), MaxFile: 1000})
+	s := New(Options{Dir: t.TempDir(), Deadline: time.Minute, MaxFile: 1000})
 	t.Cleanup(func() { _ = s.Close() })
 	if _, err := s.Adopt(); err != nil {
 		t.Fatal(err)

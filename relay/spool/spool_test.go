@@ -19,7 +19,7 @@ import (
 
 func newSpool(t *testing.T, dir string) *Spool {
 	t.Helper()
-	s := New(Options{Dir: dir, Waybills: func(cb *event.Callback) iter.Seq[string] {
+	s := New(Options{Dir: dir, Deadline: time.Minute, Waybills: func(cb *event.Callback) iter.Seq[string] {
 		return strings.FieldsSeq(string(cb.Body))
 	}})
 	t.Cleanup(func() { _ = s.Close() })
