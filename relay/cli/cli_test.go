@@ -82,6 +82,20 @@ func run(t *testing.T, stdin string, args ...string) (code int, stdout, stderr s
 	return code, c.stdout.String(), c.stderr.String()
 }
 
+// TestMain takes the variables that commands and config.example.yaml read out of the environment of whoever runs the
+// tests.
+func TestMain(m *testing.M) {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if slices.ContainsFunc([]string{"KUAIRELAY_", "KUAIDIHELP_", "SHOP_", "WEBHOOK_"}, func(mine string) bool {
+			return strings.HasPrefix(name, mine)
+		}) {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
