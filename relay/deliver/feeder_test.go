@@ -91,16 +91,8 @@ func runPool(t *testing.T, s Store, e *Endpoint) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		time.Sleep(time.Minute) // the crew's goroutines rest, and then end
-	})
+	t.Cleanup(func() { time.Sleep(time.Minute) }) // the crew's goroutines rest, and then end
+	runs(t, p)
 	return p
 }
 

@@ -115,35 +115,44 @@ func newDelivery(leaseLeft time.Duration) *event.Delivery {
 }
 
 // newPool runs a pool with one endpoint that answers 200, and counts its requests.
-func newPool(t *testing.T, m *memory, change ...func(*Settings, *atomic.Int64)) (p *Pool, requests *atomic.Int64) {
+func newPool(t *testing.T, m *memory) (p *Pool, requests *atomic.Int64) {
 	t.Helper()
 	requests = new(atomic.Int64)
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	t.Cleanup(server.Close)
+	return poolTo(t, m, loopback, server.URL), requests
+}
+
+// poolTo runs a pool with one endpoint.
+func poolTo(t *testing.T, m *memory, egress Egress, url string) *Pool {
+	t.Helper()
 	key, err := signature.ParseKey(signature.NewSecret())
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := Settings{Egress: loopback,
-		Endpoints: []*Endpoint{{Name: "t/a", URL: server.URL, Keys: []Key{{Key: key}},
-			Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}
-	for _, f := range change {
-		f(&set, requests)
-	}
-	p, err = New(Options{Store: m, Settings: set})
+	p, err := New(
+		Options{Store: m, Settings: Settings{Egress: egress,
+			Endpoints: []*Endpoint{{Name: "t/a", URL: url, Keys: []Key{{Key: key}},
+				Timeout: 10 * time.Second, MaxInFlight: 2, Policy: Policy{MaxAge: time.Hour}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	runs(t, p)
+	return p
+}
+
+// runs runs a pool until the test ends, or its bubble.
+func runs(t *testing.T, p *Pool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return p, requests
 }
 
 func wait(t *testing.T, what string, ok func() bool) {
@@ -267,11 +276,10 @@ func TestTheNextOfALineAreAttemptedWhileTheOnesBeforeAreSettled(t *testing.T) {
 	for range all {
 		m.line = append(m.line, newDelivery(time.Hour))
 	}
-	p, requests := newPool(t, m, func(s *Settings, requests *atomic.Int64) {
-		// Over a network, an attempt may take so long on a busy machine that each is settled before the next is made.
-		s.Egress = answering(t, func(*http.Request) int { requests.Add(1); return http.StatusOK })
-		s.Endpoints[0].URL = "http://receiver.example/"
-	})
+	// Over a network, an attempt may take so long on a busy machine that each is settled before the next is made.
+	requests := new(atomic.Int64)
+	p := poolTo(t, m, answering(t, func(*http.Request) int { requests.Add(1); return http.StatusOK }),
+		"http://receiver.example/")
 	aside := 0
 	m.waits = func(line []queue.Outcome) {
 		if line[len(line)-1].Held > 0 {

@@ -136,16 +136,8 @@ func TestAfterAnOutageHeldOutcomesAreSettledBeforeAnythingIsLeased(t *testing.T)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- p.Run(ctx) }()
-		t.Cleanup(func() {
-			stop()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-			time.Sleep(time.Minute) // the crew's goroutines rest, and then end
-		})
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // the crew's goroutines rest, and then end
+		runs(t, p)
 
 		p.Start(map[string]int{}, []*event.Delivery{newDelivery(time.Minute)})
 		wait(t, "the outcome is held", func() bool { return p.Held() == 1 })

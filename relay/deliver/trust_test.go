@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -28,15 +27,7 @@ func TestThatAnEndpointAnswersTwiceIsKnownToEveryReplicaUntilItIsResumed(t *test
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		})
+		runs(t, p)
 		return p, logs
 	}
 	known := func(p *Pool) bool { return p.endpoint("t/a").trust.lost() }
