@@ -106,10 +106,10 @@ func readWaybill(c *call) (Waybill, error) {
 	}
 	f.state = state
 	c.addQuarantined(f)
-	if !f.known() && f.unread != nil { // it may be subscribed
-		return Waybill{}, c.failed("look at a waybill", f.unread)
-	}
 	if !f.known() {
+		if f.unread != nil { // it may be subscribed
+			return Waybill{}, c.failed("look at a waybill", f.unread)
+		}
 		v := c.verdict(f)
 		return Waybill{}, echo.NewHTTPError(http.StatusNotFound, v.Text)
 	}

@@ -87,8 +87,8 @@ func run(t *testing.T, stdin string, args ...string) (code int, stdout, stderr s
 func TestMain(m *testing.M) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
-		if slices.ContainsFunc([]string{"KUAIRELAY_", "KUAIDIHELP_", "SHOP_", "WEBHOOK_"}, func(mine string) bool {
-			return strings.HasPrefix(name, mine)
+		if slices.ContainsFunc([]string{"KUAIRELAY_", "KUAIDIHELP_", "SHOP_", "WEBHOOK_"}, func(prefix string) bool {
+			return strings.HasPrefix(name, prefix)
 		}) {
 			_ = os.Unsetenv(name)
 		}

@@ -23,10 +23,6 @@ const (
 	dataOfWaybill = 4 << 20
 	// maxDetails is for how many deliveries and attempts the store asks for more than the events themselves have.
 	maxDetails = 2000
-	// headBytes is the last byte of what is read of an event for its head, and lineBytes for the first line of its body
-	// as well. Few need more.
-	headBytes = 255
-	lineBytes = 4095
 )
 
 // ofAnyone stands for the operator, who sees the deliveries of every tenant.

@@ -41,6 +41,13 @@ const (
 	stateBytes = 26
 )
 
+// headBytes is the last byte of what is read of an event for its head, and lineBytes for the first line of its body as
+// well. Few need more.
+const (
+	headBytes = 255
+	lineBytes = 4095
+)
+
 // headLength is how long the head of a value is, of which at least headCount bytes were read.
 func headLength(value string) int { return number(value[:headCount]) }
 
