@@ -211,10 +211,10 @@ func TestConnectionsAreBoundedAndReused(t *testing.T) {
 	}
 	until(t, "no more are open than may rest", func() bool { return open() <= 64+4 })
 	shop.mu.Lock()
-	most := shop.most
+	connected, most := shop.connected, shop.most
 	shop.mu.Unlock()
-	if most > 200 {
-		t.Errorf("400 deliveries, 4 in flight at most, took %d connections at the same time", most)
+	if most > 4+64+4 || connected > 200 {
+		t.Errorf("400 deliveries, 4 in flight at most, took %d connections, %d of them at the same time", connected, most)
 	}
 
 	// None rests for longer than an answer took, and so no longer than all of this has taken.

@@ -158,17 +158,12 @@ tenants:
 	} {
 		until(t, series+" is "+want, func() bool { return r.metric(series) == want })
 	}
-	count := func(series string) (n int) {
-		_, err := fmt.Sscan(r.metric(series), &n)
-		must(t, err)
-		return n
-	}
 	until(t, "the others are duplicates", func() bool {
-		return count(`kuairelay_events_total{result="duplicate"}`) >= 999
+		return r.count(`kuairelay_events_total{result="duplicate"}`) >= 999
 	})
 	// What was refused may have been accepted all the same, and came again.
-	n := count(`kuairelay_events_total{result="duplicate"}`)
-	if again := count(`kuairelay_callbacks_total{answer="failure"}`); n > 999+again {
+	n := r.count(`kuairelay_events_total{result="duplicate"}`)
+	if again := r.count(`kuairelay_callbacks_total{answer="failure"}`); n > 999+again {
 		t.Errorf("%d duplicates, and %d callbacks came again", n, again)
 	}
 	if len(a.all()) != 1 || len(b.all()) != 1 {

@@ -226,6 +226,14 @@ func (r *running) metric(series string) string {
 	return ""
 }
 
+// count is metric for a series that is a count.
+func (r *running) count(series string) (n int) {
+	r.t.Helper()
+	_, err := fmt.Sscan(r.metric(series), &n)
+	must(r.t, err)
+	return n
+}
+
 // received is one request that a tenant got.
 type received struct {
 	header http.Header

@@ -59,12 +59,8 @@ func TestWhileRedisIsDownCallbacksGoToTheSpoolAndAreDeliveredInOrderAfterwards(t
 	})
 	r.drained()
 	// On a busy machine the first one was in the spool, too.
-	count := func(result string) (n int) {
-		_, err := fmt.Sscan(r.metric(`kuairelay_spool_callbacks_total{result="`+result+`"}`), &n)
-		must(t, err)
-		return n
-	}
-	written, done := count("written"), count("drained")
+	written := r.count(`kuairelay_spool_callbacks_total{result="written"}`)
+	done := r.count(`kuairelay_spool_callbacks_total{result="drained"}`)
 	redis.Kill()
 	for n := range 10 {
 		r.mustPush(update(n)) // the first is a duplicate
